@@ -1,0 +1,89 @@
+"""What every backend promises: build, run and time are three steps.
+
+A backend turns an ONNX file into an engine, and the engine into outputs and kernel names. It holds no
+clock: `timing.py` does. Errors of the engine's library become `TrialError` at this border and nowhere
+else: kind "build" from `build`, kind "run" from the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoprec.records import Clocks, Fingerprint, KernelTime
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Engine(Protocol):
+    """A built engine; lives in a `with` block and frees its memory there, also on error."""
+
+    engine_bytes: int
+    device_memory_bytes: int
+    """Weights, activations and workspace on the device, where the engine tells; else 0."""
+
+    def prepare(self, inputs: Arrays) -> None:
+        """Place inputs where `execute` finds them: copies stay out of a timing."""
+
+    def execute(self) -> None:
+        """One inference of what `prepare` placed. On a GPU only enqueued: see `synchronize`."""
+
+    def synchronize(self) -> None:
+        """Wait until what `execute` began is done."""
+
+    def outputs(self) -> dict[str, NDArray[Any]]:
+        """Copies of the outputs of the last `execute`, by name. FP16 and BF16 outputs come as float32."""
+
+    def kernels(self) -> tuple[KernelTime, ...]:
+        """Every kernel with the ONNX nodes in it; times from the last `execute` where the engine has them."""
+
+    def close(self) -> None:
+        """Free everything; a second call does nothing."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Backend(Protocol):
+    """Builds engines for one kind of runtime and device."""
+
+    name: str
+    stopwatch: Literal["host", "cuda", "known"]
+    """Which stopwatch of `timing.py` times its engines; `known` is for simulated costs."""
+    base_precision: str
+    """The float precision that quantised blocks compute their float parts in: the fastest safe one."""
+
+    def fingerprint(self) -> Fingerprint:
+        """Version, device and options: measurements are comparable only where this is equal."""
+
+    def build(self, model_path: Path, *, profiled: bool = False) -> Engine:
+        """Build an engine of an ONNX file.
+
+        `profiled` adds per-kernel times to `Engine.kernels`, at some cost in speed: never time such an
+        engine. Raises `TrialError("build", ...)` with the library's first error, naming the node.
+        """
+
+    def clocks(self) -> Clocks:
+        """Clocks, power and throttling now."""
+
+
+def run(engine: Engine, inputs: Arrays) -> dict[str, NDArray[Any]]:
+    """Prepare, execute, wait, fetch. Raises `TrialError("run", ...)`."""
+    engine.prepare(inputs)
+    engine.execute()
+    engine.synchronize()
+    return engine.outputs()
+
+
+def as_float32(array: NDArray[Any]) -> NDArray[Any]:
+    """Low-precision floats (FP16, ml_dtypes BF16 and FP8) as float32; anything else unchanged."""
+    low = array.dtype == np.float16 or array.dtype.name.startswith(("bfloat16", "float8"))
+    return array.astype(np.float32) if low else array

@@ -1,0 +1,32 @@
+"""What a precision is: data, no behaviour. The rewriter reads it."""
+
+from __future__ import annotations
+
+import msgspec
+from onnx_ir import DataType
+
+
+class Precision(msgspec.Struct, frozen=True, kw_only=True):
+    """One choice for a block.
+
+    Attributes:
+        name: short name, as in a study definition (`int8`).
+        summary: one line for listings.
+        float_type: ONNX type of the block's floating-point tensors; None takes the study's base type
+            (the fastest safe float of the backend: BFLOAT16 on OpenVINO, FLOAT16 on TensorRT).
+        quantized_type: ONNX type behind Q/DQ, or None for a plain float block.
+        quantized_ops: op types whose inputs get Q/DQ. Empty for a float block.
+        largest: largest finite magnitude of `float_type` or of the quantised grid (127 for INT8).
+    """
+
+    name: str
+    summary: str
+    float_type: DataType | None
+    largest: float
+    quantized_type: DataType | None = None
+    quantized_ops: frozenset[str] = frozenset()
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether blocks of this precision hold Q/DQ pairs."""
+        return self.quantized_type is not None

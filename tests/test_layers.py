@@ -1,0 +1,64 @@
+"""The house's rule: a module imports only from rows above its own, and size limits hold."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "autoprec"
+ROWS = (
+    ("errors",),
+    ("precisions",),
+    ("records",),
+    ("spec", "samples", "graph", "backends", "quality", "store", "report", "exporters", "isolation"),
+    ("calibration", "sensitivity", "measurement", "search"),
+    ("study",),
+    ("cli", "__init__", "__main__"),
+)
+ROW = {room: number for number, row in enumerate(ROWS) for room in row}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "absolute imports only"
+            if node.module == "autoprec":
+                yield from (alias.name for alias in node.names)
+            elif (node.module or "").startswith("autoprec."):
+                yield str(node.module).split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("autoprec."))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_module_imports_only_from_rows_above_its_own(path: Path) -> None:
+    room = room_of(path)
+    for other in set(imported_rooms(ast.parse(path.read_text()))) - {room}:
+        assert ROW[other] < ROW[room], f"{room} (row {ROW[room]}) imports {other} (row {ROW[other]})"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_and_functions_stay_short(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 60, f"{node.name} is over 60 lines"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_a_backend_imports_inside_a_function(path: Path) -> None:
+    if room_of(path) == "backends":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            inner = [n for n in ast.walk(node) if isinstance(n, (ast.Import, ast.ImportFrom))]
+            assert not inner, f"{node.name} imports inside"
