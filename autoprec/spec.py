@@ -26,14 +26,14 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of the definition's tables: an unknown key is an error."""
 
 
-class ModelSection(Section):
+class ModelSection(Section, frozen=True, kw_only=True):
     """`[model]`: what is searched. `shapes` fixes dynamic inputs: `image = [1, 3, 512, 512]`."""
 
     path: str
     shapes: dict[str, tuple[Count, ...]] = {}
 
 
-class PipelineSection(Section):
+class PipelineSection(Section, frozen=True, kw_only=True):
     """`[pipeline]`: how masks come out. `decoder` is a fixed model behind the searched one.
 
     The decoder's inputs that carry the name of a model's output take it; the rest are prompts. `output`
@@ -44,7 +44,7 @@ class PipelineSection(Section):
     output: str = "masks"
 
 
-class SamplesSection(Section):
+class SamplesSection(Section, frozen=True, kw_only=True):
     """`[samples]`: folders of images (with `prompts.json`, `masks/`) or `.npz` files, and how to feed them.
 
     `input` is the model's image input ("" takes the only one); `size` is (height, width).
@@ -61,7 +61,7 @@ class SamplesSection(Section):
     evaluation_limit: Count | None = None
 
 
-class BlocksSection(Section):
+class BlocksSection(Section, frozen=True, kw_only=True):
     """`[blocks]`: how nodes are grouped, and blocks whose precision is fixed (`pin`, by glob pattern)."""
 
     minimum: Count = 8
@@ -70,14 +70,14 @@ class BlocksSection(Section):
     pin: dict[str, str] = {}
 
 
-class CalibrationSection(Section):
+class CalibrationSection(Section, frozen=True, kw_only=True):
     """`[calibration]`: how ranges are chosen from the stored histograms."""
 
     method: RangeMethod = "percentile"
     percentile: Annotated[float, msgspec.Meta(gt=50, le=100)] = 99.99
 
 
-class QualitySection(Section):
+class QualitySection(Section, frozen=True, kw_only=True):
     """`[quality]`: the metric's name and the logit above which a pixel is mask.
 
     A reference that loses more than `reference_limit` against FP32 stops the study.
@@ -88,7 +88,7 @@ class QualitySection(Section):
     reference_limit: Positive = 0.05
 
 
-class SearchSection(Section):
+class SearchSection(Section, frozen=True, kw_only=True):
     """`[search]`: precisions that take part, reference, strategy, seed, default budget, finalists.
 
     `finalists` is how many points of the front are measured again before a run ends.
@@ -102,7 +102,7 @@ class SearchSection(Section):
     finalists: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
-class BackendSection(Section):
+class BackendSection(Section, frozen=True, kw_only=True):
     """`[backend]`: the engine, its options, and the limits of one trial's worker."""
 
     name: str = "openvino"
@@ -112,7 +112,7 @@ class BackendSection(Section):
     memory_mb: Count | None = None
 
 
-class TimingSection(Section):
+class TimingSection(Section, frozen=True, kw_only=True):
     """`[timing]`: rounds go on until the ratio's interval is `interval` wide or `seconds` are over."""
 
     interval: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.01
@@ -121,7 +121,7 @@ class TimingSection(Section):
     warmup: Annotated[int, msgspec.Meta(ge=0)] = 5
 
 
-class StudySpec(Section):
+class StudySpec(Section, frozen=True, kw_only=True):
     """A whole definition. `name` defaults to the file's stem; `default` marks the study that is meant
     when none is named; `folder` is what the study writes into."""
 
@@ -205,11 +205,8 @@ def _check(spec: StudySpec, path: Path) -> None:
             raise SpecError(f"{path}: unknown precision {name!r}; known ones: {', '.join(PRECISIONS)}")
     if len(set(search.precisions)) != len(search.precisions):
         raise SpecError(f"{path}: search.precisions names a precision twice")
-    for role, name in (
-        (("search.reference", search.reference), ("backend.base", *base))
-        if base
-        else (("search.reference", search.reference),)
-    ):
+    roles = {"search.reference": search.reference, "backend.base": spec.backend.base or search.reference}
+    for role, name in roles.items():
         if PRECISIONS[name].is_quantized:
             raise SpecError(f"{path}: {role} is {name!r}, but it must be a float precision such as 'fp16'")
     if spec.blocks.minimum > spec.blocks.maximum:
@@ -224,7 +221,7 @@ def _check(spec: StudySpec, path: Path) -> None:
     parse_budget(search.budget)
 
 
-class Budget(Section):
+class Budget(Section, frozen=True, kw_only=True):
     """How far one run goes: a number of trials, or seconds of wall time. One of them is None."""
 
     trials: int | None = None
@@ -236,10 +233,7 @@ def parse_budget(text: str) -> Budget:
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
     number, unit = (text[:-1], text[-1:]) if text[-1:] in units else (text, "")
     try:
-        if not unit:
-            budget = Budget(trials=int(number))
-        else:
-            budget = Budget(seconds=float(number) * units[unit])
+        budget = Budget(seconds=float(number) * units[unit]) if unit else Budget(trials=int(number))
     except ValueError:
         budget = Budget()
     if not ((budget.trials or 0) > 0 or 0 < (budget.seconds or 0) < float("inf")):

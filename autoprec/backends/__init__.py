@@ -1,0 +1,1 @@
+"""Engines: one file (or folder) per runtime, and the one stopwatch."""

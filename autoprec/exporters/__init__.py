@@ -1,0 +1,1 @@
+"""Writing the chosen point for a build tool: one file per target."""

@@ -1,0 +1,1 @@
+"""Reading ONNX models, grouping nodes into blocks, rewriting a candidate."""

@@ -1,0 +1,1 @@
+"""What people see: tables, text plots, live progress."""

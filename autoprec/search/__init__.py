@@ -1,0 +1,1 @@
+"""Strategies: which assignment to try next."""

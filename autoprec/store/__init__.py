@@ -1,0 +1,1 @@
+"""The evidence: trials, fronts and identities in SQLite."""

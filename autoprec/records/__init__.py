@@ -1,0 +1,52 @@
+"""The records that travel between modules: frozen, typed, without I/O.
+
+They are `msgspec` structs, so the store, the worker's pipe and `--json` write and read them without a
+second description. Units live in names.
+"""
+
+from autoprec.records._base import Interval, Record
+from autoprec.records.blocks import Assignment, Block, Candidate
+from autoprec.records.measurements import (
+    BlockAudit,
+    Clocks,
+    KernelTime,
+    Latency,
+    Measurement,
+    Quality,
+    SampleScore,
+    StageSeconds,
+)
+from autoprec.records.studies import (
+    Export,
+    Failure,
+    Fingerprint,
+    Identity,
+    Origin,
+    Reference,
+    TrialRecord,
+    TrialState,
+)
+
+__all__ = [
+    "Assignment",
+    "Block",
+    "BlockAudit",
+    "Candidate",
+    "Clocks",
+    "Export",
+    "Failure",
+    "Fingerprint",
+    "Identity",
+    "Interval",
+    "KernelTime",
+    "Latency",
+    "Measurement",
+    "Origin",
+    "Quality",
+    "Record",
+    "Reference",
+    "SampleScore",
+    "StageSeconds",
+    "TrialRecord",
+    "TrialState",
+]

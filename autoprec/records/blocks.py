@@ -1,0 +1,70 @@
+"""Blocks, and what is chosen for them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from autoprec.records._base import Record
+
+
+class Block(Record, frozen=True, kw_only=True):
+    """A named group of nodes that gets one precision.
+
+    Attributes:
+        name: stable between runs and exports; unique in the model.
+        nodes: ONNX node names in graph order; every node of the model is in exactly one block.
+        op_counts: (op type, count), most frequent first.
+        macs: multiply-accumulate operations of one inference.
+        parameters: number of weights; `weight_bytes` is their size in the model as it came.
+        inputs: names of values that come from other blocks or the graph's inputs.
+        outputs: names of values that other blocks or the graph's outputs use.
+        allowed: precision names, in the order of the study's list.
+        refused: (precision name, reason) for the others of the study's list.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    op_counts: tuple[tuple[str, int], ...] = ()
+    macs: int = 0
+    parameters: int = 0
+    weight_bytes: int = 0
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+
+
+class Assignment(Record, frozen=True, kw_only=True):
+    """One precision name for every block, in graph order."""
+
+    choices: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def uniform(cls, blocks: Iterable[Block], precision: str, fallback: str) -> Assignment:
+        """`precision` wherever a block allows it, else `fallback`."""
+        return cls(choices=tuple((b.name, precision if precision in b.allowed else fallback) for b in blocks))
+
+    @classmethod
+    def from_mapping(cls, blocks: Iterable[Block], choices: Mapping[str, str]) -> Assignment:
+        """Orders `choices` (block name to precision name) as the graph is. Raises KeyError for a gap."""
+        return cls(choices=tuple((block.name, choices[block.name]) for block in blocks))
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of SHA-256 over the choices."""
+        return hashlib.sha256(msgspec.json.encode(self.choices)).hexdigest()[:16]
+
+    def as_dict(self) -> dict[str, str]:
+        """Block name to precision name."""
+        return dict(self.choices)
+
+
+class Candidate(Record, frozen=True, kw_only=True):
+    """An assignment and its rewritten ONNX file."""
+
+    assignment: Assignment
+    model_path: str
+    model_digest: str

@@ -1,0 +1,128 @@
+"""What is measured of one candidate."""
+
+from __future__ import annotations
+
+from autoprec.records._base import Interval, Record
+
+
+class Clocks(Record, frozen=True, kw_only=True):
+    """What the device's clocks, power and throttling said around a measurement; None where unknown."""
+
+    sm_mhz: float | None = None
+    memory_mhz: float | None = None
+    power_watts: float | None = None
+    temperature_celsius: float | None = None
+    throttle_reasons: tuple[str, ...] = ()
+    other_processes: int | None = None
+    cpu_mhz: float | None = None
+    load_average: float | None = None
+
+
+class Latency(Record, frozen=True, kw_only=True):
+    """Paired latency of a candidate: it and the reference were timed in turn, round by round.
+
+    Attributes:
+        median_ms, p10_ms, p90_ms: the candidate's own rounds.
+        rounds: number of paired rounds.
+        reference_median_ms: the reference's median over the same rounds.
+        ratio: median over rounds of candidate / reference; below 1 is faster than the reference.
+        ratio_interval: confidence interval of that median.
+        before, after: clock readings around the rounds.
+    """
+
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+    rounds: int
+    reference_median_ms: float
+    ratio: float
+    ratio_interval: Interval
+    before: Clocks = Clocks()
+    after: Clocks = Clocks()
+
+
+class SampleScore(Record, frozen=True, kw_only=True):
+    """Mask IoU of one mask of one sample against the reference's mask."""
+
+    sample: str
+    mask: int
+    iou: float
+
+
+class Quality(Record, frozen=True, kw_only=True):
+    """How far a candidate's masks are from the reference's.
+
+    Attributes:
+        loss: the objective; 1 - mean mask IoU for the default metric. 0 is identical.
+        loss_interval: bootstrap interval over samples.
+        miou, boundary_iou: means over masks.
+        worst_loss: mean loss of the worst 5 % of masks.
+        logit_error: root mean square error of the raw logits over the reference's standard deviation.
+        truth_miou: mean IoU against ground truth, where the user has it.
+        samples: number of samples scored (racing may stop early); masks: number of masks.
+        worst: the lowest scores, worst first.
+    """
+
+    loss: float
+    loss_interval: Interval
+    miou: float
+    boundary_iou: float
+    worst_loss: float
+    logit_error: float
+    truth_miou: float | None = None
+    samples: int = 0
+    masks: int = 0
+    worst: tuple[SampleScore, ...] = ()
+
+
+class KernelTime(Record, frozen=True, kw_only=True):
+    """One kernel of a built engine: the ONNX nodes in it, what ran, and for how long (0 if not timed).
+
+    `precision` is a lower-case name as in `f32`, `bf16`, `f16`, `i8`, `f8`; empty if the engine hides it.
+    """
+
+    nodes: tuple[str, ...]
+    kernel: str
+    precision: str
+    time_ms: float = 0.0
+
+
+class BlockAudit(Record, frozen=True, kw_only=True):
+    """What one block was asked to run in, what its kernels ran in, and its time.
+
+    `matches` is None where the engine does not say.
+    """
+
+    block: str
+    asked: str
+    ran: str
+    matches: bool | None
+    time_ms: float
+    detail: str = ""
+
+
+class StageSeconds(Record, frozen=True, kw_only=True):
+    """Where a trial's wall time went, in seconds."""
+
+    rewrite: float = 0.0
+    build: float = 0.0
+    run: float = 0.0
+    timing: float = 0.0
+    total: float = 0.0
+
+    @property
+    def overhead(self) -> float:
+        """Seconds that were neither build, run nor timing."""
+        return self.total - self.build - self.run - self.timing
+
+
+class Measurement(Record, frozen=True, kw_only=True):
+    """All that one candidate's worker found out."""
+
+    latency: Latency
+    quality: Quality
+    latency_ms: float
+    engine_bytes: int
+    peak_memory_bytes: int
+    audit: tuple[BlockAudit, ...]
+    seconds: StageSeconds

@@ -1,0 +1,114 @@
+"""Trials, and what a study is bound to."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+from autoprec.errors import FailureKind
+from autoprec.records._base import Record
+from autoprec.records.blocks import Assignment, Block
+from autoprec.records.measurements import Measurement
+
+TrialState = Literal["complete", "failed", "running"]
+Origin = Literal["anchor", "search", "reused", "finalist", "queued"]
+
+
+class Failure(Record, frozen=True, kw_only=True):
+    """Why a trial failed."""
+
+    kind: FailureKind
+    message: str
+
+
+class Fingerprint(Record, frozen=True, kw_only=True):
+    """The engine and device that measured: measurements are comparable only where this is equal."""
+
+    backend: str
+    version: str
+    device: str
+    options: str = ""
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of SHA-256 over all fields."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
+
+
+class TrialRecord(Record, frozen=True, kw_only=True):
+    """One trial of a study, as stored. `measurement` is None for a failed or running trial.
+
+    `label` names an anchor (`all-int8`) or is empty. `reused_from` is the trial whose measurement serves.
+    Dates are ISO 8601 in UTC.
+    """
+
+    study: str
+    number: int
+    state: TrialState
+    origin: Origin
+    label: str
+    assignment: Assignment
+    fingerprint: str
+    start: str
+    end: str = ""
+    measurement: Measurement | None = None
+    failure: Failure | None = None
+    reused_from: int | None = None
+
+    @property
+    def latency_ms(self) -> float:
+        """The first objective: paired ratio times the study's reference latency. NaN unless complete."""
+        return self.measurement.latency_ms if self.measurement else float("nan")
+
+    @property
+    def loss(self) -> float:
+        """The second objective. NaN unless complete."""
+        return self.measurement.quality.loss if self.measurement else float("nan")
+
+
+class Identity(Record, frozen=True, kw_only=True):
+    """What a study is bound to: resuming with another one is refused, naming what differs."""
+
+    model: str
+    samples: str
+    spec: str
+    blocks: str
+    fingerprint: Fingerprint
+
+
+class Reference(Record, frozen=True, kw_only=True):
+    """The engine that every candidate is compared with, and the noise between two builds of it.
+
+    Attributes:
+        precision: the uniform float precision it was built in (`fp16`, or `fp16-safe`).
+        latency_ms: median of the study's first measurement; objectives are paired ratios times this.
+        latency_noise: |ratio - 1| between two builds of the same model: closer than that is a tie.
+        loss_noise: mask loss between two builds of the same model.
+        float_loss: mask loss of the reference against the FP32 engine.
+    """
+
+    precision: str
+    model_digest: str
+    latency_ms: float
+    latency_noise: float
+    loss_noise: float
+    float_loss: float
+
+
+class Export(Record, frozen=True, kw_only=True):
+    """What an exporter writes from: the chosen trial, the typed ONNX file, and the study's facts.
+
+    Paths are absolute. `decoder_path` is empty for a model that is not a pipeline.
+    """
+
+    trial: TrialRecord
+    reference: Reference
+    identity: Identity
+    blocks: tuple[Block, ...]
+    model_path: str
+    model_digest: str
+    input_shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    decoder_path: str = ""
+    decoder_digest: str = ""
