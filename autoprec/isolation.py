@@ -1,0 +1,177 @@
+"""A process where a trial can die: started once, spoken to in JSON lines, killed at its limits.
+
+Owns the process, its pipes and its limits. What is said over the pipes belongs to the caller. The worker
+answers on a pipe of its own, so nothing that a library prints can break the protocol; what it prints goes
+to a log file, whose last line is shown when it dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from autoprec.errors import TrialError
+
+_POLL_SECONDS = 0.2
+_PR_SET_PDEATHSIG = 1
+
+
+class Worker:
+    """One worker process, running `python -m MODULE FD` where FD is the pipe that it answers on.
+
+    Args:
+        module: its `__main__` reads requests with `requests()` and answers with `Answers.send`.
+        log: file that takes what the process prints.
+    """
+
+    def __init__(self, module: str, log: Path) -> None:
+        self._module = module
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answers = -1
+        self._buffer = b""
+
+    def ask(
+        self, request: bytes, *, seconds: float, memory_bytes: int | None, is_last: Callable[[bytes], bool]
+    ) -> Iterator[bytes]:
+        """Send one line and yield every answer up to and including the last one.
+
+        Raises `TrialError` of kind "timeout", "memory" or "crash"; the process is gone then, and the next
+        call starts a fresh one.
+        """
+        process = self._started()
+        assert process.stdin is not None
+        try:
+            process.stdin.write(request + b"\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            raise self._death() from None
+        deadline = time.monotonic() + seconds
+        while True:
+            for line in self._lines():
+                yield line
+                if is_last(line):
+                    return
+            if time.monotonic() > deadline:
+                self.close()
+                raise TrialError(
+                    "timeout", f"the trial took more than {seconds:g} s; raise backend.trial_seconds"
+                )
+            held = _resident_bytes(process.pid)
+            if memory_bytes is not None and held > memory_bytes:
+                self.close()
+                raise TrialError(
+                    "memory",
+                    f"the trial held {held >> 20} MiB, over its limit of {memory_bytes >> 20} MiB; "
+                    "raise backend.memory_mb",
+                )
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs, and so still holds what earlier requests left in it."""
+        return self._process is not None and self._process.poll() is None
+
+    def close(self) -> None:
+        """Kill the process and everything that it started."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+        os.close(self._answers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        """The running process; a new one, if there is none."""
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self.close()
+        answers, child_end = os.pipe()
+        with self._log.open("ab") as log:
+            # A session of its own: Ctrl-C reaches the search alone, which lets the trial in hand finish.
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", self._module, str(child_end)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                pass_fds=(child_end,),
+                start_new_session=True,
+            )
+        os.close(child_end)
+        os.set_blocking(answers, False)
+        self._answers, self._buffer = answers, b""
+        return self._process
+
+    def _lines(self) -> Iterator[bytes]:
+        """Whole lines that came within one polling period. Raises `TrialError` if the process has died."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._answers, selectors.EVENT_READ)
+            if not selector.select(_POLL_SECONDS):
+                return
+        chunk = os.read(self._answers, 1 << 20)
+        if not chunk:
+            raise self._death()
+        *lines, self._buffer = (self._buffer + chunk).split(b"\n")
+        yield from lines
+
+    def _death(self) -> TrialError:
+        """The error for a process that ended by itself."""
+        assert self._process is not None
+        code = self._process.wait()
+        self.close()
+        if code == -signal.SIGKILL:
+            return TrialError("memory", "the system killed the worker, most likely for want of memory")
+        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return TrialError("crash", f"the worker died ({name}); last words: {lines[-1] if lines else 'none'}")
+
+
+class Answers:
+    """The worker's side of the pipe: line by line, and nothing else."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._pipe = os.fdopen(descriptor, "wb", buffering=0)
+
+    def send(self, line: bytes) -> None:
+        """Send one answer."""
+        self._pipe.write(line + b"\n")
+
+
+def requests() -> Iterator[bytes]:
+    """The worker's side: requests until the search is gone.
+
+    The process is set to die with the search, also when that is killed in the middle of a build.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    for line in sys.stdin.buffer:
+        yield line.rstrip(b"\n")
+
+
+def _resident_bytes(pid: int) -> int:
+    """Resident memory of a process; 0 if it has just gone."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0

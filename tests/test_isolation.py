@@ -1,0 +1,72 @@
+"""A worker may crash, hang or eat memory: the caller gets a `TrialError` of the right kind, and goes on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autoprec.errors import TrialError
+from autoprec.isolation import Worker
+
+MODULE = """
+import os, signal, sys, time
+from autoprec.isolation import Answers, requests
+answers = Answers(int(sys.argv[1]))
+for line in requests():
+    if line == b"crash": print("about to fall", flush=True); os.abort()
+    if line == b"hang": time.sleep(600)
+    if line == b"eat": eaten = bytearray(600 << 20); time.sleep(600)
+    if line == b"exit": sys.exit(7)
+    print("noise on stdout", flush=True)
+    answers.send(b"stage"); answers.send(b"done " + line)
+"""
+
+
+@pytest.fixture
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    (tmp_path / "frail.py").write_text(MODULE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    with Worker("frail", tmp_path / "log") as worker:
+        yield worker
+
+
+def ask(worker: Worker, line: bytes, seconds: float = 20, memory_bytes: int | None = None) -> list[bytes]:
+    return list(
+        worker.ask(line, seconds=seconds, memory_bytes=memory_bytes, is_last=lambda a: a.startswith(b"done"))
+    )
+
+
+def test_answers_come_in_order_and_the_process_stays(worker: Worker) -> None:
+    assert ask(worker, b"one") == [b"stage", b"done one"]
+    assert worker.is_alive
+    assert ask(worker, b"two") == [b"stage", b"done two"]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "words"),
+    [(b"crash", "crash", "SIGABRT.*about to fall"), (b"exit", "crash", "exit code 7")],
+)
+def test_a_death_is_a_crash_and_the_next_request_is_served(
+    worker: Worker, line: bytes, kind: str, words: str
+) -> None:
+    with pytest.raises(TrialError, match=words) as caught:
+        ask(worker, line)
+    assert caught.value.kind == kind
+    assert ask(worker, b"again")[-1] == b"done again"
+
+
+def test_a_hang_ends_at_the_time_limit(worker: Worker) -> None:
+    with pytest.raises(TrialError, match="trial_seconds") as caught:
+        ask(worker, b"hang", seconds=1)
+    assert caught.value.kind == "timeout"
+    assert not worker.is_alive
+
+
+def test_memory_over_the_limit_ends_the_worker(worker: Worker) -> None:
+    with pytest.raises(TrialError, match="memory_mb") as caught:
+        ask(worker, b"eat", memory_bytes=300 << 20)
+    assert caught.value.kind == "memory"
