@@ -1,0 +1,55 @@
+"""Assignments out of blocks and out of Optuna trials: anchors, proposals, and back.
+
+Leaves choosing to the samplers and measuring to the study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.study import Study
+from optuna.trial import Trial
+
+from autoprec.precisions import PRECISIONS
+from autoprec.records import Assignment, Block
+
+
+def search_space(blocks: Sequence[Block]) -> dict[str, BaseDistribution]:
+    """One categorical parameter for each block, named after it, over its allowed precisions."""
+    return {block.name: CategoricalDistribution(block.allowed) for block in blocks}
+
+
+def propose(study: Study, blocks: Sequence[Block]) -> tuple[Trial, Assignment]:
+    """Ask for the next trial: a queued one if there is any, else the sampler's.
+
+    The trial is RUNNING afterwards, visible to other workers; `study.tell` ends it.
+    """
+    trial = study.ask(search_space(blocks))
+    return trial, assignment_of(trial.params, blocks)
+
+
+def assignment_of(params: Mapping[str, Any], blocks: Sequence[Block]) -> Assignment:
+    """The assignment behind an Optuna trial's `params`. Raises KeyError where a block is missing."""
+    return Assignment.from_mapping(blocks, params)
+
+
+def anchors(
+    blocks: Sequence[Block], precisions: Sequence[str], *, reference: str, base: str
+) -> tuple[tuple[str, Assignment], ...]:
+    """(label, assignment) of one uniform assignment for each precision, without duplicates.
+
+    A block that does not allow the precision takes `base` under a quantised one (no casts within the
+    float parts of its neighbours), else `reference`, else the first that it allows.
+    """
+    found: dict[Assignment, str] = {}
+    for precision in precisions:
+        fallbacks = (base, reference) if PRECISIONS[precision].is_quantized else (reference,)
+        choices = tuple((block.name, _first_allowed(block, (precision, *fallbacks))) for block in blocks)
+        found.setdefault(Assignment(choices=choices), f"all-{precision}")
+    return tuple((label, assignment) for assignment, label in found.items())
+
+
+def _first_allowed(block: Block, wanted: Sequence[str]) -> str:
+    return next(name for name in (*wanted, *block.allowed) if name in block.allowed)

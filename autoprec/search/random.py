@@ -1,0 +1,15 @@
+"""Uniform random assignments: what every other strategy has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optuna.samplers import BaseSampler, RandomSampler
+
+from autoprec.records import Block
+from autoprec.search._base import Priors
+
+
+def create(seed: int, blocks: Sequence[Block], priors: Priors) -> BaseSampler:  # noqa: ARG001
+    """Every allowed precision of every block equally likely."""
+    return RandomSampler(seed=seed)
