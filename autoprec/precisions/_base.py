@@ -17,6 +17,8 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
         quantized_type: ONNX type behind Q/DQ, or None for a plain float block.
         quantized_ops: op types whose inputs get Q/DQ. Empty for a float block.
         largest: largest finite magnitude of `float_type` or of the quantised grid (127 for INT8).
+        weights_only: activations keep the float type; only constant weights are stored quantised.
+        block_size: a scale for so many weights in a row along the reduced axis; 0 is one per output channel.
     """
 
     name: str
@@ -25,6 +27,8 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
     largest: float
     quantized_type: DataType | None = None
     quantized_ops: frozenset[str] = frozenset()
+    weights_only: bool = False
+    block_size: int = 0
 
     @property
     def is_quantized(self) -> bool:

@@ -1,0 +1,246 @@
+"""The ways in which operators are used that decide whether an engine takes a precision.
+
+Owns the table of patterns, a small graph for each (`probe.py` builds them), and the rule that says which
+pattern a model's node is. The graphs are typed as candidates are: Casts at the borders, Q/DQ in front of the
+operator, weights stored quantised.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from autoprec.precisions import Precision
+
+CHANNELS, SIZE, TOKENS, HEADS = 64, 16, 64, 2
+OPSET = 21
+
+
+class TypedGraph:
+    """A graph under construction, whose tensors have the types of one precision.
+
+    Args:
+        precision: what the pattern is typed in.
+        base: float type around a quantised operator.
+    """
+
+    def __init__(self, precision: Precision, base: ir.DataType) -> None:
+        self.precision = precision
+        self.float_type = precision.float_type or base
+        self._inputs: list[ir.Value] = []
+        self._constants: list[ir.Value] = []
+        self._nodes: list[ir.Node] = []
+        self._random = np.random.default_rng(0)
+
+    def input(self, *shape: int) -> ir.Value:
+        """A float32 input of the graph, cast to the float type."""
+        name = f"x{len(self._inputs)}"
+        self._inputs.append(_value(name, ir.DataType.FLOAT, shape))
+        return self.add("Cast", self._inputs[-1], to=int(self.float_type))
+
+    def constant(self, array: Any, dtype: ir.DataType) -> ir.Value:
+        """An initializer of the given type."""
+        name = f"c{len(self._constants)}"
+        tensor = ir.tensor(np.asarray(array).astype(dtype.numpy()), dtype=dtype, name=name)
+        self._constants.append(_value(name, dtype, tuple(tensor.shape), tensor))
+        return self._constants[-1]
+
+    def parameter(self, *shape: int) -> ir.Value:
+        """Random parameters of the float type."""
+        return self.constant(0.1 * self._random.standard_normal(shape), self.float_type)
+
+    def weight(self, *shape: int, axis: int) -> ir.Value:
+        """Random weights; quantised per channel along `axis`, or in blocks along the other axis of a matrix."""
+        precision = self.precision
+        if precision.quantized_type is None:
+            return self.parameter(*shape)
+        grid = np.rint(self._random.uniform(-precision.largest, precision.largest, shape))
+        size = precision.block_size
+        scales = tuple(n if i == axis else n // size for i, n in enumerate(shape)) if size else (shape[axis],)
+        where = {"axis": 1 - axis, "block_size": size} if size else {"axis": axis}
+        stored = self.constant(grid, precision.quantized_type)
+        scale = self.constant(np.full(scales, 0.2 / precision.largest), self.float_type)
+        zero = self.constant(np.zeros(scales), precision.quantized_type)
+        return self.add("DequantizeLinear", stored, scale, zero, **where)
+
+    def activation(self, value: ir.Value) -> ir.Value:
+        """`value` through a Q/DQ pair with one scale, where the precision quantises activations."""
+        precision = self.precision
+        if precision.quantized_type is None or precision.weights_only:
+            return value
+        scale = self.constant(4 / precision.largest, self.float_type)
+        zero = self.constant(0, precision.quantized_type)
+        return self.add("DequantizeLinear", self.add("QuantizeLinear", value, scale, zero), scale, zero)
+
+    def add(self, op: str, *inputs: ir.Value | None, name: str = "", **attributes: Any) -> ir.Value:
+        """One node, and its only output."""
+        number = len(self._nodes)
+        self._nodes.append(ir.node(op, inputs, attributes, name=name or f"{op}_{number}"))
+        output = self._nodes[-1].outputs[0]
+        output.name = f"v{number}"
+        return output
+
+    def model(self, result: ir.Value) -> onnx.ModelProto:
+        """The finished model, its output `y` cast to float32."""
+        result = self.add("Cast", result, to=int(ir.DataType.FLOAT))
+        result.name, result.type = "y", ir.TensorType(ir.DataType.FLOAT)
+        graph = ir.Graph(
+            self._inputs, [result], nodes=self._nodes, initializers=self._constants,
+            opset_imports={"": OPSET}, name="probe",
+        )  # fmt: skip
+        return ir.to_proto(ir.Model(graph, ir_version=10))
+
+
+def _value(name: str, dtype: ir.DataType, shape: tuple[Any, ...], const: ir.Tensor | None = None) -> ir.Value:
+    return ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape), const_value=const)
+
+
+def _conv(graph: TypedGraph, channels: int = CHANNELS, kernel: int = 3, group: int = 1) -> ir.Value:
+    x = graph.activation(graph.input(1, channels, SIZE, SIZE))
+    w = graph.weight(CHANNELS, channels // group, kernel, kernel, axis=0)
+    return graph.add("Conv", x, w, graph.parameter(CHANNELS), name="op", group=group, pads=[kernel // 2] * 4)
+
+
+def _conv_transpose(graph: TypedGraph) -> ir.Value:
+    x = graph.activation(graph.input(1, CHANNELS, SIZE, SIZE))
+    w = graph.weight(CHANNELS, CHANNELS, 2, 2, axis=1)
+    return graph.add("ConvTranspose", x, w, graph.parameter(CHANNELS), name="op", strides=[2, 2])
+
+
+def _gemm(graph: TypedGraph) -> ir.Value:
+    x = graph.activation(graph.input(TOKENS, CHANNELS))
+    w = graph.weight(CHANNELS, CHANNELS, axis=0)
+    return graph.add("Gemm", x, w, graph.parameter(CHANNELS), name="op", transB=1)
+
+
+def _matmul_weight(graph: TypedGraph) -> ir.Value:
+    x = graph.activation(graph.input(1, TOKENS, CHANNELS))
+    return graph.add("MatMul", x, graph.weight(CHANNELS, CHANNELS, axis=1), name="op")
+
+
+def _matmul(graph: TypedGraph) -> ir.Value:
+    a, b = (graph.activation(graph.input(1, HEADS, TOKENS, TOKENS)) for _ in range(2))
+    return graph.add("MatMul", a, b, name="op")
+
+
+def _attention(graph: TypedGraph) -> ir.Value:
+    q, k, v = (graph.activation(graph.input(1, HEADS, TOKENS, TOKENS)) for _ in range(3))
+    k = graph.add("Transpose", k, perm=[0, 1, 3, 2])
+    weights = graph.add("Softmax", graph.add("MatMul", q, k, name="op"), axis=-1)
+    return graph.add("MatMul", graph.activation(weights), v, name="op2")
+
+
+def _relu_linear_attention(graph: TypedGraph) -> ir.Value:
+    """EfficientViT's: V with a row of ones, times K^T, times Q; the row divides the rest."""
+    q, k, v = (graph.input(1, HEADS, CHANNELS, TOKENS) for _ in range(3))
+    q, k = graph.add("Relu", q), graph.add("Relu", k)
+    v = graph.add("Concat", v, graph.constant(np.ones((1, HEADS, 1, TOKENS)), graph.float_type), axis=2)
+    k = graph.add("Transpose", graph.activation(k), perm=[0, 1, 3, 2])
+    vk = graph.add("MatMul", graph.activation(v), k, name="op")
+    out = graph.add("MatMul", graph.activation(vk), graph.activation(q), name="op2")
+    rows = [graph.constant([n], ir.DataType.INT64) for n in (0, CHANNELS, CHANNELS + 1, 2)]
+    top = graph.add("Slice", out, rows[0], rows[1], rows[3])
+    bottom = graph.add("Slice", out, rows[1], rows[2], rows[3])
+    return graph.add("Div", top, graph.add("Add", bottom, graph.constant(1e-3, graph.float_type)))
+
+
+def _add(graph: TypedGraph) -> ir.Value:
+    a, b = (graph.activation(graph.input(1, CHANNELS, SIZE, SIZE)) for _ in range(2))
+    return graph.add("Add", a, b, name="op")
+
+
+def _layer_norm(graph: TypedGraph) -> ir.Value:
+    x, scale, bias = graph.input(1, TOKENS, CHANNELS), graph.parameter(CHANNELS), graph.parameter(CHANNELS)
+    return graph.add("LayerNormalization", x, scale, bias, name="op")
+
+
+def _resize(graph: TypedGraph) -> ir.Value:
+    scales = graph.constant([1, 1, 2, 2], ir.DataType.FLOAT)
+    return graph.add("Resize", graph.input(1, CHANNELS, SIZE, SIZE), None, scales, name="op", mode="linear")
+
+
+def _unary(op: str) -> Callable[[TypedGraph], ir.Value]:
+    return lambda graph: graph.add(op, graph.input(1, TOKENS, CHANNELS), name="op")
+
+
+PATTERNS: Mapping[str, Callable[[TypedGraph], ir.Value]] = MappingProxyType(
+    {
+        "conv": _conv,
+        "conv_1x1": lambda graph: _conv(graph, kernel=1),
+        "conv_stem": lambda graph: _conv(graph, channels=3),
+        "conv_depthwise": lambda graph: _conv(graph, group=CHANNELS),
+        "conv_grouped_1x1": lambda graph: _conv(graph, kernel=1, group=4),
+        "conv_grouped": lambda graph: _conv(graph, group=4),
+        "conv_transpose": _conv_transpose,
+        "gemm": _gemm,
+        "matmul_weight": _matmul_weight,
+        "matmul": _matmul,
+        "attention": _attention,
+        "relu_linear_attention": _relu_linear_attention,
+        "add": _add,
+        "layer_norm": _layer_norm,
+        "softmax": _unary("Softmax"),
+        "hard_swish": _unary("HardSwish"),
+        "gelu": _unary("Gelu"),
+        "resize": _resize,
+    }
+)
+"""Every pattern; the nodes that decide in what it ran are called `op` and `op2`."""
+
+_BY_OP_TYPE = {
+    "ConvTranspose": "conv_transpose", "Gemm": "gemm", "Add": "add", "LayerNormalization": "layer_norm",
+    "Softmax": "softmax", "HardSwish": "hard_swish", "Gelu": "gelu", "Resize": "resize",
+}  # fmt: skip
+
+
+def typed_model(pattern: str, precision: Precision, base: Precision) -> onnx.ModelProto:
+    """The pattern's graph, float32 at its borders; `base` types what `precision` leaves open."""
+    assert base.float_type is not None
+    graph = TypedGraph(precision, base.float_type)
+    return graph.model(PATTERNS[pattern](graph))
+
+
+def node_patterns(model: ir.Model) -> dict[str, str]:
+    """Which pattern each node of a float model is, by node name; other nodes are left out."""
+    found = ((node.name or "", _pattern_of(node)) for node in model.graph)
+    return {name: pattern for name, pattern in found if pattern}
+
+
+def _pattern_of(node: ir.Node) -> str:
+    if node.op_type == "MatMul":
+        return "matmul_weight" if any(v is not None and v.is_initializer() for v in node.inputs) else "matmul"
+    if node.op_type == "Conv":
+        weight = node.inputs[1]
+        if weight is None or weight.shape is None:
+            return "conv"
+        group = node.attributes.get_int("group", 1)
+        outputs, inputs, *kernel = (int(n) for n in weight.shape.numpy())
+        narrow = "_1x1" if set(kernel) == {1} else ""
+        if group == 1:
+            return "conv_stem" if inputs < 16 else f"conv{narrow}"
+        return "conv_depthwise" if inputs == 1 and outputs >= group else f"conv_grouped{narrow}"
+    return _BY_OP_TYPE.get(node.op_type, "")
+
+
+def block_patterns(nodes: Iterable[str], patterns: Mapping[str, str], op_types: Iterable[str]) -> Counter[str]:
+    """The patterns of a block: those of its nodes, and the attention that they make together.
+
+    Args:
+        nodes: names of the block's nodes.
+        patterns: as from `node_patterns`.
+        op_types: operator types in the block.
+    """
+    found = Counter(patterns[node] for node in nodes if node in patterns)
+    types = frozenset(op_types)
+    if found["matmul"] >= 2 and "Softmax" in types:
+        found["attention"] = 1
+    elif found["matmul"] >= 2 and {"Relu", "Div"} <= types:
+        found["relu_linear_attention"] = 1
+    return +found

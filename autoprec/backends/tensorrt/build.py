@@ -1,0 +1,188 @@
+"""From an ONNX file to an engine's bytes; needs no GPU with TensorRT-RTX.
+
+Calls TensorRT's own API: Polygraphy's loaders hide the parser's and builder's errors behind one exception,
+pick TensorRT or TensorRT-RTX once a process by an environment variable, and do not know the runtime cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from autoprec.backends.tensorrt.layers import Layer, layers_from_message
+from autoprec.backends.tensorrt.library import Library, one_line
+from autoprec.backends.tensorrt.options import Options
+from autoprec.errors import BackendError, TrialError
+from autoprec.records import Record
+
+Target = tuple[int, int]
+
+
+class Plan(Record, frozen=True, kw_only=True):
+    """An engine's bytes, and its layers as the builder lists them (empty where it lists none)."""
+
+    data: bytes
+    layers: tuple[Layer, ...]
+
+
+def build_plan(library: Library, options: Options, targets: tuple[Target, ...], model_path: Path) -> Plan:
+    """Parse, configure and build.
+
+    Args:
+        targets: compute capabilities to build for; empty for the library's default, which leaves GPUs out
+            without a word when the model holds a type that they lack.
+
+    Raises `TrialError("build", ...)` naming the node or the builder's first error, `TrialError("timeout", ...)`
+    after `build_seconds`, `TrialError("memory", ...)`, and `BackendError` for a target that the version lacks.
+    """
+    trt = library.trt
+    with library.log.fresh() as log:
+        builder = trt.Builder(log.sink)
+        if builder is None:
+            raise BackendError(f"{library.name} {library.version} does not start: {log.first_error('no reason given')}")
+        network = builder.create_network(_network_flags(library))
+        parser = trt.OnnxParser(network, log.sink)
+        if not parser.parse_from_file(str(model_path)):
+            raise TrialError("build", _parser_error(parser, log.first_error("the parser gives no reason")))
+        _refuse_uint8(log.warnings)
+        config = builder.create_builder_config()
+        _configure(library, config, options)
+        _name_targets(library, config, targets)
+        _add_profile(builder, network, config, options)
+        with _timing_cache(library, config, options.timing_cache), _called_off(library, config, options) as late:
+            data = builder.build_serialized_network(network, config)
+        if data is None:
+            raise _build_error(log.first_error("the builder gives no reason"), log.errors, late.is_set())
+        return Plan(data=bytes(data), layers=layers_from_message(log.layers))
+
+
+def _network_flags(library: Library) -> int:
+    """Strong typing everywhere: TensorRT 10 needs the flag, TensorRT 11 and RTX take and ignore it."""
+    flag = library.member("NetworkDefinitionCreationFlag", "STRONGLY_TYPED")
+    return 0 if flag is None else 1 << int(flag)
+
+
+def _parser_error(parser: Any, otherwise: str) -> str:
+    """The parser's first error with operator and node; its description alone can be just `false`."""
+    if not parser.num_errors:
+        return otherwise
+    error = parser.get_error(0)
+    node = f"{error.node_operator()} {error.node_name()!r}: " if error.node_operator() else ""
+    return f"{node}{one_line(error.desc())}"
+
+
+def _refuse_uint8(warnings: list[str]) -> None:
+    """TensorRT-RTX 1.7 reads UINT8 as INT8 with no more than a warning, and computes something else."""
+    if any("UINT8 zero_point" in text for text in warnings):
+        raise TrialError("build", "a Q/DQ pair is UINT8, which TensorRT reads as INT8; quantise to signed INT8")
+
+
+def _configure(library: Library, config: Any, options: Options) -> None:
+    trt = library.trt
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    (config.set_flag if options.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
+    if options.workspace_mb is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
+    if options.optimization_level is not None:
+        config.builder_optimization_level = options.optimization_level
+
+
+def _name_targets(library: Library, config: Any, targets: tuple[Target, ...]) -> None:
+    if not targets:
+        return
+    if not library.names_targets:
+        raise BackendError(
+            f"backend.options.compute_capabilities: {library.name} builds for the GPU that it runs on; leave it out"
+        )
+    config.num_compute_capabilities = len(targets)
+    for number, (major, minor) in enumerate(targets):
+        member = library.member("ComputeCapability", f"SM{major}{minor}")
+        if member is None:
+            known = ", ".join(n for n in library.trt.ComputeCapability.__members__ if n.startswith("SM"))
+            raise BackendError(
+                f"backend.options.compute_capabilities: {library.name} {library.version} cannot build for "
+                f"{major}.{minor}; it knows {known}"
+            )
+        config.set_compute_capability(member, number)
+
+
+def _add_profile(builder: Any, network: Any, config: Any, options: Options) -> None:
+    """One optimisation profile, if an input is dynamic. Raises `TrialError` for one without a shape."""
+    given = options.profile()
+    tensors = [network.get_input(number) for number in range(network.num_inputs)]
+    dynamic = [tensor.name for tensor in tensors if -1 in tuple(tensor.shape)]
+    if not dynamic:
+        return
+    profile = builder.create_optimization_profile()
+    for name in dynamic:
+        if name not in given:
+            raise TrialError(
+                "build", f"input {name!r} has a dynamic shape; fix it in model.shapes or name it in backend.options.shapes"
+            )
+        profile.set_shape(name, *given[name])
+    config.add_optimization_profile(profile)
+
+
+@contextlib.contextmanager
+def _timing_cache(library: Library, config: Any, path: str) -> Iterator[None]:
+    """Start from the kernel timings of earlier builds and add this one's. RTX times nothing at build."""
+    if not path or library.names_targets:
+        yield
+        return
+    file = Path(path)
+    cache = config.create_timing_cache(file.read_bytes() if file.exists() else b"")
+    config.set_timing_cache(cache, ignore_mismatch=False)
+    yield
+    replace_file(file, bytes(config.get_timing_cache().serialize()))
+
+
+def replace_file(file: Path, data: bytes) -> None:
+    """Write so that a reader, or a kill in between, never sees half a file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(f"{file.name}.new")
+    fresh.write_bytes(data)
+    fresh.replace(file)
+
+
+@contextlib.contextmanager
+def _called_off(library: Library, config: Any, options: Options) -> Iterator[threading.Event]:
+    """Ends the build between two of its steps once its time is up; the event says whether it did."""
+    late = threading.Event()
+    if not options.build_seconds:
+        yield late
+        return
+
+    class Monitor(library.trt.IProgressMonitor):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            library.trt.IProgressMonitor.__init__(self)
+
+        def phase_start(self, *phase: object) -> None:
+            """Nothing to do."""
+
+        def phase_finish(self, *phase: object) -> None:
+            """Nothing to do."""
+
+        def step_complete(self, *step: object) -> bool:
+            return not late.is_set()
+
+    monitor = Monitor()  # the configuration keeps no reference of its own
+    config.progress_monitor = monitor
+    timer = threading.Timer(options.build_seconds, late.set)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
+        config.progress_monitor = None
+
+
+def _build_error(first: str, errors: list[str], is_late: bool) -> TrialError:
+    if is_late:
+        return TrialError("timeout", "the build was called off after backend.options.build_seconds")
+    if any("OutOfMemory" in text or "out of memory" in text for text in errors):
+        return TrialError("memory", f"the build ran out of memory: {first}")
+    return TrialError("build", first)

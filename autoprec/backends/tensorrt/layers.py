@@ -1,0 +1,131 @@
+"""What an engine's layers ran in: the builder's `Layers:` message and EngineInspector's JSON as kernels.
+
+The message needs no GPU; TensorRT-RTX 1.4 to 1.7 log it at VERBOSE when the profiling verbosity is DETAILED.
+Both name the ONNX nodes of a layer in `Metadata`, and the types of its tensors.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from autoprec.records import KernelTime, Record
+
+_LINE = re.compile(
+    r"Name: (?P<name>.*?), LayerType: (?P<kind>\w*), Inputs: \[(?P<inputs>.*?)\], Constants: \[(?P<constants>.*?)\], "
+    r"Outputs: \[(?P<outputs>.*?)\], TacticName: (?P<tactic>.*?), StreamId: \d+, Metadata: ?(?P<metadata>.*)"
+)
+_NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=\s*\x1e?\s*\[ONNX Layer: |\s*$)")
+_TYPE = re.compile(r"(BFloat16|BF16|Half|FP16|Float|FP32|FP8|Int8|Int4|FP4|Int32|Int64|Bool|UInt8)\b")
+_SHORT = {
+    "BFloat16": "bf16", "BF16": "bf16", "Half": "f16", "FP16": "f16", "Float": "f32", "FP32": "f32", "FP8": "f8",
+    "Int8": "i8", "Int4": "i4", "FP4": "f4", "Int32": "i32", "Int64": "i64", "Bool": "bool", "UInt8": "u8",
+}  # fmt: skip
+_FLOATS = frozenset({"f32", "f16", "bf16"})
+_PRODUCT = re.compile(r"conv|correlation|gemm|matrix|mha|attention", re.IGNORECASE)
+_FUSED_PRODUCT = re.compile(r"__myl_\w*?(Fc|Corr|Gemm|Conv|Deco|Dot)")
+_FUSED = re.compile(r"__myl_([A-Za-z]+)_")
+_HASH = re.compile(r"_0x[0-9a-f]+$")
+_NO_TACTIC = "__myelin_CASK_STUB"  # TensorRT-RTX picks the kernel when it loads the engine
+
+
+class Layer(Record, frozen=True, kw_only=True):
+    """One layer of an engine, as the library describes it; types are short names such as `f16`."""
+
+    name: str
+    kind: str
+    tactic: str
+    nodes: tuple[str, ...]
+    inputs: tuple[str, ...]
+    constants: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def is_product(self) -> bool:
+        """Whether it holds a convolution or a matrix product, and so decides what its nodes ran in."""
+        return bool(_PRODUCT.search(self.kind) or _PRODUCT.search(self.tactic) or _FUSED_PRODUCT.match(self.name))
+
+    @property
+    def kernel(self) -> str:
+        """Kind and tactic, without what differs between layers that run the same: `kgen _gemm_mha_v2`."""
+        tactic = self.tactic if self.tactic != _NO_TACTIC else ""
+        if not tactic and (fused := _FUSED.match(self.name)):
+            tactic = fused[1]
+        return f"{self.kind} {_HASH.sub('', tactic).removeprefix('__myl_')}".strip()
+
+    @property
+    def precision(self) -> str:
+        """What it computes in; empty if its tensors do not tell.
+
+        A product computes in the type of its first operand (a fused residual comes after it): INT8 weights
+        beside FP16 activations are dequantised before the product, whereas 4-bit weights are made for that.
+        """
+        if self.is_product:
+            narrow = [t for t in self.constants[:1] if t in ("i4", "f4")]
+            return next(iter([*narrow, *self.inputs, *self.constants]), "")
+        types = _FLOATS & {*self.inputs, *self.outputs}
+        return next(iter(types)) if len(types) == 1 else ""
+
+
+def layers_from_message(message: str) -> tuple[Layer, ...]:
+    """The layers of the builder's `Layers:` message; lines that are not layers are skipped."""
+    matches = (_LINE.fullmatch(line) for line in message.splitlines())
+    return tuple(
+        Layer(
+            name=match["name"],
+            kind=match["kind"],
+            tactic=match["tactic"],
+            nodes=tuple(_NODE.findall(match["metadata"])),
+            inputs=_types(re.findall(r"Datatype: (\w+)", match["inputs"])),
+            constants=_types(re.findall(r"Datatype: (\w+)", match["constants"])),
+            outputs=_types(re.findall(r"Datatype: (\w+)", match["outputs"])),
+        )
+        for match in matches
+        if match
+    )
+
+
+def layers_from_json(text: str) -> tuple[Layer, ...]:
+    """The layers of EngineInspector's JSON; empty unless the engine was built with DETAILED verbosity."""
+    layers = [layer for layer in json.loads(text).get("Layers", ()) if isinstance(layer, dict)]
+    return tuple(
+        Layer(
+            name=layer.get("Name", ""),
+            kind=layer.get("LayerType", ""),
+            tactic=str(layer.get("TacticName", "")),
+            nodes=tuple(_NODE.findall(layer.get("Metadata", ""))),
+            inputs=_types(map(_described, layer.get("Inputs", ()))),
+            constants=_types(map(_described, layer.get("Constants", ()))),
+            outputs=_types(map(_described, layer.get("Outputs", ()))),
+        )
+        for layer in layers
+    )
+
+
+def kernels_of(layers: Sequence[Layer], times_ms: Mapping[str, float]) -> tuple[KernelTime, ...]:
+    """One kernel for each layer, with its time where `times_ms` (by layer name) has one.
+
+    A node whose product and whose bias run in two layers counts for the product's alone.
+    """
+    in_products = {node for layer in layers if layer.is_product for node in layer.nodes}
+    return tuple(
+        KernelTime(
+            nodes=tuple(node for node in layer.nodes if layer.is_product or node not in in_products),
+            kernel=layer.kernel,
+            precision=layer.precision,
+            time_ms=times_ms.get(layer.name, 0.0),
+        )
+        for layer in layers
+    )
+
+
+def _described(tensor: Any) -> str:
+    """The text that holds a tensor's type: TensorRT 10 writes it into the format, 11 has it apart."""
+    return next((str(tensor[key]) for key in ("Datatype", "DataType", "Format/Datatype") if key in tensor), "")
+
+
+def _types(texts: Iterable[str]) -> tuple[str, ...]:
+    found = (_TYPE.search(text) for text in texts)
+    return tuple(_SHORT[match[1]] for match in found if match)
