@@ -1,1 +1,10 @@
-"""The evidence: trials, fronts and identities in SQLite."""
+"""The evidence of a study: one SQLite file, shared with Optuna, that survives being killed at any time.
+
+Nothing outside this folder imports SQLAlchemy or writes SQL.
+"""
+
+from autoprec.store._front import pareto
+from autoprec.store._lock import exclusive
+from autoprec.store._store import Run, Store
+
+__all__ = ["Run", "Store", "exclusive", "pareto"]

@@ -1,0 +1,47 @@
+"""Which trials are on the Pareto front. Pure: the table in the file and anybody else decide alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from autoprec.records import TrialRecord
+
+
+class Point(NamedTuple):
+    """What decides about a complete trial; `assignment` is the digest."""
+
+    number: int
+    assignment: str
+    latency_ms: float
+    loss: float
+
+
+def pareto_numbers(points: Iterable[Point]) -> tuple[int, ...]:
+    """Numbers of the points that no other one beats in both objectives, fastest first.
+
+    The latest measurement of an assignment counts; of points equal in both objectives, the earliest does.
+    """
+    latest = {
+        point.assignment: point
+        for point in sorted(points)
+        if math.isfinite(point.latency_ms) and math.isfinite(point.loss)
+    }
+    front: list[int] = []
+    least = math.inf
+    for point in sorted(latest.values(), key=lambda p: (p.latency_ms, p.loss, p.number)):
+        if point.loss < least:
+            front.append(point.number)
+            least = point.loss
+    return tuple(front)
+
+
+def pareto(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """The Pareto front of `trials` by (latency_ms, loss), fastest first; see `pareto_numbers`.
+
+    Failed, running and NaN trials never count, nor do reused ones: the trial that was measured does.
+    """
+    measured = {t.number: t for t in trials if t.state == "complete" and t.reused_from is None}
+    points = (Point(t.number, t.assignment.digest, t.latency_ms, t.loss) for t in measured.values())
+    return tuple(measured[number] for number in pareto_numbers(points))

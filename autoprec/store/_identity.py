@@ -1,0 +1,41 @@
+"""What differs between two bindings of a study, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autoprec.records import Block, Identity
+
+
+def differences(old: Identity, new: Identity, was: Sequence[Block], now: Sequence[Block]) -> list[str]:
+    """One phrase for each difference, with both values; empty if the study may go on."""
+    named = {"model": "the model", "samples": "the samples", "spec": "the definition"}
+    found = [
+        _changed(words, getattr(old, field), getattr(new, field))
+        for field, words in named.items()
+        if getattr(old, field) != getattr(new, field)
+    ]
+    found += [
+        _changed(f"the engine's {field}", before, after)
+        for field in ("backend", "version", "device", "options")
+        if (before := getattr(old.fingerprint, field)) != (after := getattr(new.fingerprint, field))
+    ]
+    if old.blocks != new.blocks:
+        found.append(_changed("the blocks", old.blocks, new.blocks) + _moved(was, now))
+    return found
+
+
+def _changed(what: str, before: str, after: str) -> str:
+    return f"{what} ({before or 'none'} before, {after or 'none'} now)"
+
+
+def _moved(was: Sequence[Block], now: Sequence[Block]) -> str:
+    """Which blocks came, went or changed; three names are enough to recognise the cause."""
+    before, after = {block.name: block for block in was}, {block.name: block for block in now}
+    kinds = {
+        "gone": [name for name in before if name not in after],
+        "new": [name for name in after if name not in before],
+        "changed": [name for name in before if name in after and before[name] != after[name]],
+    }
+    listed = (f"{kind}: {', '.join(names[:3])}" for kind, names in kinds.items() if names)
+    return "".join(f", {words}" for words in listed)

@@ -1,0 +1,44 @@
+"""One search at a time on a study's folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from autoprec.errors import StudyError
+from autoprec.store._database import make_folder
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold `folder` for one search; the kernel lets go when the process dies, however it dies.
+
+    Raises `StudyError` naming the process that holds it.
+    """
+    make_folder(folder)
+    path = folder / "search.lock"
+    try:
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be written ({error.strerror}); make the folder writable") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise StudyError(
+                f"{folder}: process {holder} is searching this study; wait for it, or end it with Ctrl-C"
+            ) from error
+        except OSError as error:
+            raise StudyError(
+                f"{path}: cannot be locked ({error.strerror}); keep the study on a local disk"
+            ) from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+        file.truncate(0)  # the file stays: removing a lock file lets two processes hold one each

@@ -1,0 +1,116 @@
+"""The tables that hold the evidence, and the steps that brought them there.
+
+`MIGRATIONS[n]` leads from version n to n + 1 and is never edited once released; the tables below describe
+the newest version for queries. Optuna's tables in the same file are Optuna's alone.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE autoprec_studies (
+            study TEXT NOT NULL PRIMARY KEY,
+            identity TEXT NOT NULL,
+            blocks TEXT NOT NULL,
+            reference TEXT
+        )""",
+        """CREATE TABLE autoprec_trials (
+            study TEXT NOT NULL REFERENCES autoprec_studies (study),
+            number INTEGER NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('running', 'complete', 'failed')),
+            origin TEXT NOT NULL,
+            label TEXT NOT NULL,
+            assignment TEXT NOT NULL,
+            model TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            latency_ms REAL,
+            loss REAL,
+            reused_from INTEGER,
+            start TEXT NOT NULL,
+            "end" TEXT NOT NULL,
+            record TEXT NOT NULL,
+            PRIMARY KEY (study, number)
+        )""",
+        "CREATE INDEX autoprec_trials_assignment ON autoprec_trials (study, assignment)",
+        """CREATE TABLE autoprec_choices (
+            study TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            block TEXT NOT NULL,
+            precision TEXT NOT NULL,
+            PRIMARY KEY (study, number, block),
+            FOREIGN KEY (study, number) REFERENCES autoprec_trials (study, number)
+        )""",
+        """CREATE TABLE autoprec_front (
+            study TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            PRIMARY KEY (study, number),
+            FOREIGN KEY (study, number) REFERENCES autoprec_trials (study, number)
+        )""",
+        """CREATE TABLE autoprec_runs (
+            id INTEGER PRIMARY KEY,
+            study TEXT NOT NULL,
+            start TEXT NOT NULL,
+            "end" TEXT NOT NULL DEFAULT '',
+            budget TEXT NOT NULL,
+            trials INTEGER NOT NULL DEFAULT 0
+        )""",
+        """CREATE TABLE autoprec_facts (
+            study TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            key TEXT NOT NULL,
+            value TEXT NOT NULL,
+            PRIMARY KEY (study, kind, key)
+        )""",
+    ),
+)
+VERSION = len(MIGRATIONS)
+
+SCHEMA = sa.table("autoprec_schema", sa.column("version", sa.Integer), sa.column("applied", sa.String))
+STUDIES = sa.table(
+    "autoprec_studies",
+    *(sa.column(name, sa.String) for name in ("study", "identity", "blocks", "reference")),
+)
+TRIALS = sa.table(
+    "autoprec_trials",
+    *(sa.column(name, sa.String) for name in ("study", "state", "origin", "label", "assignment", "model")),
+    *(sa.column(name, sa.String) for name in ("fingerprint", "start", "end", "record")),
+    *(sa.column(name, sa.Integer) for name in ("number", "reused_from")),
+    *(sa.column(name, sa.Float) for name in ("latency_ms", "loss")),
+)
+CHOICES = sa.table(
+    "autoprec_choices",
+    sa.column("number", sa.Integer),
+    *(sa.column(name, sa.String) for name in ("study", "block", "precision")),
+)
+FRONT = sa.table("autoprec_front", sa.column("study", sa.String), sa.column("number", sa.Integer))
+RUNS = sa.table(
+    "autoprec_runs",
+    *(sa.column(name, sa.Integer) for name in ("id", "trials")),
+    *(sa.column(name, sa.String) for name in ("study", "start", "end", "budget")),
+)
+FACTS = sa.table(
+    "autoprec_facts", *(sa.column(name, sa.String) for name in ("study", "kind", "key", "value"))
+)
+
+
+def version_of(connection: sa.Connection) -> int:
+    """The newest step that the file has; 0 for a file without our tables."""
+    if not sa.inspect(connection).has_table(SCHEMA.name):
+        return 0
+    return int(connection.scalar(sa.select(sa.func.max(SCHEMA.c.version))) or 0)
+
+
+def migrate(connection: sa.Connection) -> None:
+    """Bring the file to `VERSION` in the caller's transaction: every step and its mark, or none of them."""
+    connection.exec_driver_sql(
+        "CREATE TABLE IF NOT EXISTS autoprec_schema (version INTEGER PRIMARY KEY, applied TEXT NOT NULL)"
+    )
+    for version in range(version_of(connection), VERSION):
+        for statement in MIGRATIONS[version]:
+            connection.exec_driver_sql(statement)
+        mark = {"version": version + 1, "applied": datetime.now(UTC).isoformat(timespec="seconds")}
+        connection.execute(sa.insert(SCHEMA).values(mark))

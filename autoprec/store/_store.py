@@ -1,0 +1,272 @@
+"""The evidence of all studies in one file: reads and writes records, one transaction for each call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import Insert, insert
+
+from autoprec.errors import StudyError
+from autoprec.records import Block, Identity, Record, Reference, TrialRecord
+from autoprec.store._database import Database
+from autoprec.store._front import Point, pareto_numbers
+from autoprec.store._identity import differences
+from autoprec.store._schema import CHOICES, FACTS, FRONT, RUNS, STUDIES, TRIALS
+from autoprec.store._text import decode, encode
+
+T = TypeVar("T")
+
+
+class Run(Record, frozen=True, kw_only=True):
+    """One night: when it ran, what it was allowed, how many trials it finished. `end` is empty if killed."""
+
+    id: int
+    study: str
+    start: str
+    end: str
+    budget: str
+    trials: int
+
+
+class Store:
+    """Trials, their Pareto front, and what a study is bound to; use in a `with` block.
+
+    What is finished is never changed again. Every method may raise `StudyError`: the file is locked,
+    read-only, full or damaged; nothing of the call is written then.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, path: Path, *, read_only: bool = False) -> Store:
+        """Open a study's database; make it, or bring it up to date, unless `read_only`.
+
+        Raises `StudyError` for a file that is not ours, newer, damaged, locked or out of reach.
+        """
+        return cls(Database(path, read_only=read_only))
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._database.path
+
+    def bind(self, study: str, identity: Identity, blocks: Sequence[Block]) -> None:
+        """Bind a new study to its inputs, or check that they are still the same.
+
+        What the identity leaves out of a block (its allowed precisions) is brought up to date.
+        Raises `StudyError` that names every difference.
+        """
+        row = {"study": study, "identity": encode(identity), "blocks": encode(blocks)}
+        with self._database.writing() as connection:
+            stored = connection.execute(sa.select(STUDIES).where(STUDIES.c.study == study)).one_or_none()
+            if stored is not None:
+                old, was = decode(stored.identity, Identity), decode(stored.blocks, tuple[Block, ...])
+                if found := differences(old, identity, was, blocks):
+                    raise StudyError(
+                        f"{self.path}: study {study!r} was measured with something else: "
+                        f"{'; '.join(found)}; restore it, or copy the definition under a new name and "
+                        "search that with `--study NAME`"
+                    )
+            connection.execute(_replacing(STUDIES, row, "study"))
+
+    def identity(self, study: str) -> Identity:
+        """What `study` is bound to. Raises `StudyError` for an unknown study."""
+        return decode(self._study(study).identity, Identity)
+
+    def blocks(self, study: str) -> tuple[Block, ...]:
+        """The blocks of `study` in graph order. Raises `StudyError` for an unknown study."""
+        return decode(self._study(study).blocks, tuple[Block, ...])
+
+    def studies(self) -> tuple[str, ...]:
+        """Names of all bound studies."""
+        with self._database.reading() as connection:
+            return tuple(connection.scalars(sa.select(STUDIES.c.study).order_by(STUDIES.c.study)))
+
+    def put_reference(self, study: str, reference: Reference) -> None:
+        """Keep the engine that all trials of a bound study are compared with."""
+        with self._database.writing() as connection:
+            connection.execute(
+                sa.update(STUDIES).where(STUDIES.c.study == study).values(reference=encode(reference))
+            )
+
+    def reference(self, study: str) -> Reference | None:
+        """What `put_reference` kept; None before. Raises `StudyError` for an unknown study."""
+        text = self._study(study).reference
+        return None if text is None else decode(text, Reference)
+
+    def begin(self, record: TrialRecord, *, model_digest: str = "") -> None:
+        """Write a running trial, so that a killed night knows what it was at."""
+        with self._database.writing() as connection:
+            self._write(connection, record, model_digest)
+
+    def finish(self, record: TrialRecord, *, model_digest: str = "") -> None:
+        """Write a complete or failed trial and the front that it leads to, together.
+
+        `model_digest` is the candidate's, if there is one. A trial need not have begun.
+        Raises `StudyError` if the trial is finished already: evidence is never overwritten.
+        """
+        with self._database.writing() as connection:
+            self._write(connection, record, model_digest)
+            self._update_front(connection, record.study)
+
+    def trials(self, study: str) -> tuple[TrialRecord, ...]:
+        """All trials by number."""
+        return self._records(sa.select(TRIALS.c.record).where(TRIALS.c.study == study))
+
+    def running(self, study: str) -> tuple[TrialRecord, ...]:
+        """Trials that began and did not finish: after a kill, the one that was in flight."""
+        where = (TRIALS.c.study == study, TRIALS.c.state == "running")
+        return self._records(sa.select(TRIALS.c.record).where(*where))
+
+    def trial(self, study: str, number: int) -> TrialRecord:
+        """One trial. Raises `StudyError` if there is none of that number."""
+        where = (TRIALS.c.study == study, TRIALS.c.number == number)
+        if found := self._records(sa.select(TRIALS.c.record).where(*where)):
+            return found[0]
+        with self._database.reading() as connection:
+            last = connection.scalar(sa.select(sa.func.max(TRIALS.c.number)).where(TRIALS.c.study == study))
+        known = "it has none yet" if last is None else f"they go up to {last}"
+        raise StudyError(f"{self.path}: study {study!r} has no trial {number}; {known}")
+
+    def front(self, study: str) -> tuple[TrialRecord, ...]:
+        """The trials of the Pareto front, fastest first."""
+        joined = sa.and_(FRONT.c.study == TRIALS.c.study, FRONT.c.number == TRIALS.c.number)
+        query = sa.select(TRIALS.c.record).join_from(TRIALS, FRONT, joined).where(TRIALS.c.study == study)
+        return tuple(sorted(self._records(query), key=lambda record: record.latency_ms))
+
+    def find(
+        self, study: str, assignment: str, fingerprint: str, *, model_digest: str | None = None
+    ) -> TrialRecord | None:
+        """The latest measurement of an assignment (by digest) on an engine (by digest), or None.
+
+        With `model_digest` only one of the same rewritten model will do: a newer rewriter may make another
+        one of the same assignment.
+        """
+        where = [
+            TRIALS.c.study == study,
+            TRIALS.c.assignment == assignment,
+            TRIALS.c.fingerprint == fingerprint,
+            TRIALS.c.state == "complete",
+            TRIALS.c.reused_from.is_(None),
+        ]
+        if model_digest is not None:
+            where.append(TRIALS.c.model == model_digest)
+        found = self._records(sa.select(TRIALS.c.record).where(*where))
+        return found[-1] if found else None
+
+    def put_fact(self, study: str, kind: str, key: str, value: object) -> None:
+        """Keep anything that msgspec writes (a probe's verdict, a sensitivity), in place of an earlier one."""
+        row = {"study": study, "kind": kind, "key": key, "value": encode(value)}
+        with self._database.writing() as connection:
+            connection.execute(_replacing(FACTS, row, "study", "kind", "key"))
+
+    def fact(self, study: str, kind: str, key: str, form: type[T]) -> T | None:
+        """What `put_fact` kept, as a `form`; None if there is nothing."""
+        return self.facts(study, kind, form).get(key)
+
+    def facts(self, study: str, kind: str, form: type[T]) -> dict[str, T]:
+        """All facts of a kind, by key."""
+        query = sa.select(FACTS.c.key, FACTS.c.value).where(FACTS.c.study == study, FACTS.c.kind == kind)
+        with self._database.reading() as connection:
+            return {row.key: decode(row.value, form) for row in connection.execute(query)}
+
+    def begin_run(self, study: str, budget: str) -> int:
+        """Note that a night begins; returns its id."""
+        row = {"study": study, "start": _now(), "budget": budget}
+        with self._database.writing() as connection:
+            return int(connection.scalar(sa.insert(RUNS).values(row).returning(RUNS.c.id)) or 0)
+
+    def end_run(self, run: int, trials: int) -> None:
+        """Note that a night ended, and how many trials it finished."""
+        with self._database.writing() as connection:
+            connection.execute(sa.update(RUNS).where(RUNS.c.id == run).values(end=_now(), trials=trials))
+
+    def runs(self, study: str) -> tuple[Run, ...]:
+        """All nights of a study, in order."""
+        query = sa.select(RUNS).where(RUNS.c.study == study).order_by(RUNS.c.id)
+        with self._database.reading() as connection:
+            return tuple(Run(**row) for row in connection.execute(query).mappings())
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _study(self, study: str) -> sa.Row[Any]:
+        with self._database.reading() as connection:
+            row = connection.execute(sa.select(STUDIES).where(STUDIES.c.study == study)).one_or_none()
+        if row is None:
+            known = ", ".join(self.studies()) or "none yet"
+            raise StudyError(f"{self.path}: has no study {study!r}; it holds: {known}")
+        return row
+
+    def _records(self, query: sa.Select[Any]) -> tuple[TrialRecord, ...]:
+        with self._database.reading() as connection:
+            rows = connection.scalars(query.order_by(TRIALS.c.number))
+            return tuple(decode(text, TrialRecord) for text in rows)
+
+    def _write(self, connection: sa.Connection, record: TrialRecord, model_digest: str) -> None:
+        row = {
+            **{field: getattr(record, field) for field in ("study", "number", "state", "origin", "label")},
+            **{field: getattr(record, field) for field in ("fingerprint", "reused_from", "start", "end")},
+            "assignment": record.assignment.digest,
+            "model": model_digest,
+            "latency_ms": _finite(record.latency_ms),
+            "loss": _finite(record.loss),
+            "record": encode(record),
+        }
+        upsert = _replacing(TRIALS, row, "study", "number", where=TRIALS.c.state == "running")
+        if connection.execute(upsert).rowcount != 1:
+            raise StudyError(
+                f"{self.path}: trial {record.number} of {record.study!r} is finished already; "
+                "start the search again, it goes on with the next one"
+            )
+        key = {"study": record.study, "number": record.number}
+        connection.execute(sa.delete(CHOICES).filter_by(**key))
+        rows = [{**key, "block": block, "precision": chosen} for block, chosen in record.assignment.choices]
+        if rows:
+            connection.execute(sa.insert(CHOICES), rows)
+
+    def _update_front(self, connection: sa.Connection, study: str) -> None:
+        """Write only what changes; a night's worth of points is judged in a millisecond."""
+        columns = (TRIALS.c.number, TRIALS.c.assignment, TRIALS.c.latency_ms, TRIALS.c.loss)
+        counting = (TRIALS.c.study == study, TRIALS.c.state == "complete", TRIALS.c.reused_from.is_(None))
+        both = (TRIALS.c.latency_ms.is_not(None), TRIALS.c.loss.is_not(None))
+        points = [Point(*row) for row in connection.execute(sa.select(*columns).where(*counting, *both))]
+        now = set(pareto_numbers(points))
+        was = set(connection.scalars(sa.select(FRONT.c.number).where(FRONT.c.study == study)))
+        if gone := was - now:
+            connection.execute(sa.delete(FRONT).where(FRONT.c.study == study, FRONT.c.number.in_(gone)))
+        if new := now - was:
+            connection.execute(sa.insert(FRONT), [{"study": study, "number": number} for number in new])
+
+
+def _replacing(
+    table: sa.TableClause, row: dict[str, Any], *key: str, where: sa.ColumnElement[bool] | None = None
+) -> Insert:
+    """An insert that takes the place of a row with the same key; columns that `row` lacks stay."""
+    statement = insert(table).values(row)
+    fresh = {name: statement.excluded[name] for name in row if name not in key}
+    return statement.on_conflict_do_update(index_elements=list(key), set_=fresh, where=where)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,30 @@
+"""Records as JSON text and back, every float included: NaN and infinities travel as strings."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+def encode(value: object) -> str:
+    """Strict JSON of any record; SQLite's JSON functions read it."""
+    return msgspec.json.encode(_spelled(msgspec.to_builtins(value))).decode()
+
+
+def decode(text: str, kind: type[T]) -> T:
+    """What `encode` wrote, as `kind`."""
+    return msgspec.json.decode(text, type=kind, strict=False)  # lax: "nan" is a float again
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {key: _spelled(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelled(item) for item in value]
+    return value

@@ -1,0 +1,92 @@
+"""Trial records for tests: blocks `stem` and `neck`, one engine, trials at a given point."""
+
+from __future__ import annotations
+
+from autoprec.records import (
+    Assignment,
+    Block,
+    Failure,
+    Fingerprint,
+    Identity,
+    Interval,
+    Latency,
+    Measurement,
+    Origin,
+    Quality,
+    StageSeconds,
+    TrialRecord,
+)
+
+BLOCKS = (Block(name="stem", nodes=("conv",)), Block(name="neck", nodes=("mul", "add")))
+ENGINE = Fingerprint(backend="openvino", version="2026.4.1", device="EPYC")
+IDENTITY = Identity(model="m1", samples="s1", spec="d1", blocks="b1", fingerprint=ENGINE)
+
+
+def running(number: int, *, choices: str = "int8 fp16", origin: Origin = "search") -> TrialRecord:
+    stem, neck = choices.split()
+    return TrialRecord(
+        study="demo",
+        number=number,
+        state="running",
+        origin=origin,
+        label="",
+        assignment=Assignment(choices=(("stem", stem), ("neck", neck))),
+        fingerprint=ENGINE.digest,
+        start="2026-01-01T00:00:00+00:00",
+    )
+
+
+def complete(
+    number: int,
+    latency_ms: float,
+    loss: float,
+    *,
+    choices: str = "int8 fp16",
+    origin: Origin = "search",
+    reused_from: int | None = None,
+) -> TrialRecord:
+    begun = running(number, choices=choices, origin=origin)
+    interval = Interval(low=loss, high=loss)
+    quality = Quality(
+        loss=loss, loss_interval=interval, miou=1 - loss, boundary_iou=0.9, worst_loss=0.2, logit_error=0.1
+    )
+    ratio = latency_ms / 10.0
+    latency = Latency(
+        median_ms=latency_ms,
+        p10_ms=latency_ms,
+        p90_ms=latency_ms,
+        rounds=20,
+        reference_median_ms=10.0,
+        ratio=ratio,
+        ratio_interval=Interval(low=ratio, high=ratio),
+    )
+    measurement = Measurement(
+        latency=latency,
+        quality=quality,
+        latency_ms=latency_ms,
+        engine_bytes=1000,
+        peak_memory_bytes=2000,
+        audit=(),
+        seconds=StageSeconds(total=1.0),
+    )
+    return TrialRecord(
+        **{field: getattr(begun, field) for field in ("study", "number", "origin", "label", "assignment")},
+        fingerprint=begun.fingerprint,
+        start=begun.start,
+        state="complete",
+        end="2026-01-01T00:00:09+00:00",
+        measurement=measurement,
+        reused_from=reused_from,
+    )
+
+
+def failed(number: int, *, choices: str = "int8 fp16") -> TrialRecord:
+    begun = running(number, choices=choices)
+    return TrialRecord(
+        **{field: getattr(begun, field) for field in ("study", "number", "origin", "label", "assignment")},
+        fingerprint=begun.fingerprint,
+        start=begun.start,
+        state="failed",
+        end="2026-01-01T00:00:09+00:00",
+        failure=Failure(kind="build", message="no kernel for Conv"),
+    )
