@@ -162,7 +162,7 @@ class Store:
         return found[-1] if found else None
 
     def put_fact(self, study: str, kind: str, key: str, value: object) -> None:
-        """Keep anything that msgspec writes (a probe's verdict, a sensitivity), in place of an earlier one."""
+        """Keep anything that msgspec writes (a verdict, a sensitivity), in place of an earlier one."""
         row = {"study": study, "kind": kind, "key": key, "value": encode(value)}
         with self._database.writing() as connection:
             connection.execute(_replacing(FACTS, row, "study", "kind", "key"))

@@ -34,7 +34,7 @@ def make(number: int, kind: str, latency_ms: float, loss: float, choice: int) ->
 
 
 def beaten(trial: TrialRecord, others: list[TrialRecord]) -> bool:
-    """The definition, written plainly: another is equal and earlier, or no worse in both and better in one."""
+    """By the definition: another is equal and earlier, or no worse in both and better in one."""
     for other in others:
         equal = (other.latency_ms, other.loss) == (trial.latency_ms, trial.loss)
         no_worse = other.latency_ms <= trial.latency_ms and other.loss <= trial.loss

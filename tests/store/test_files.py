@@ -1,0 +1,173 @@
+"""Files that are not ours, not writable, not alone: a one-line error, and nothing is lost."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections import deque
+from contextlib import closing
+from pathlib import Path
+
+import optuna
+import pytest
+import sqlalchemy as sa
+from trial_records import BLOCKS, IDENTITY, complete
+
+from autoprec.errors import StudyError
+from autoprec.store import Store, _database, exclusive
+from autoprec.store._schema import CHOICES, FACTS, FRONT, RUNS, STUDIES, TRIALS, VERSION
+
+HERE = Path(__file__).parent
+
+
+def stored(path: Path) -> Path:
+    with Store.open(path) as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        store.finish(complete(0, 5.0, 0.01))
+    return path
+
+
+def run_sql(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+def test_optuna_and_the_store_share_a_file(tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path / 'study.db'}"
+    study = optuna.create_study(storage=address, study_name="demo", directions=["minimize", "minimize"])
+    stored(tmp_path / "study.db")
+    study.tell(study.ask(), (5.0, 0.01))
+    again = optuna.load_study(storage=address, study_name="demo")
+    with Store.open(tmp_path / "study.db", read_only=True) as store:
+        assert [trial.number for trial in again.trials] == [trial.number for trial in store.trials("demo")]
+
+
+@pytest.mark.parametrize("version", range(1, VERSION + 1))
+def test_a_database_of_every_version_opens(version: int, tmp_path: Path) -> None:
+    path = Path(shutil.copy(HERE / f"version_{version}.db", tmp_path))
+    with Store.open(path) as store:
+        assert [trial.state for trial in store.trials("demo")] == ["complete", "failed", "running"]
+        assert [trial.number for trial in store.front("demo")] == [0]
+        assert store.blocks("demo") == BLOCKS
+        assert store.fact("demo", "sensitivity", "stem", float) == 0.5
+
+
+def test_the_tables_have_the_columns_that_queries_use(tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{stored(tmp_path / 'study.db')}")
+    for table in (CHOICES, FACTS, FRONT, RUNS, STUDIES, TRIALS):
+        there = {column["name"] for column in sa.inspect(engine).get_columns(table.name)}
+        assert there == set(table.columns.keys())
+    engine.dispose()
+
+
+def test_a_step_that_fails_leaves_neither_table_nor_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = stored(tmp_path / "study.db")
+    broken = (("CREATE TABLE autoprec_new (x)", "CREATE TABLE autoprec_new (x)"),)
+    monkeypatch.setattr("autoprec.store._schema.MIGRATIONS", ((), *broken))
+    monkeypatch.setattr("autoprec.store._schema.VERSION", 2)
+    monkeypatch.setattr("autoprec.store._database.VERSION", 2)
+    with pytest.raises(sa.exc.OperationalError, match="already exists"):
+        Store.open(path)
+    monkeypatch.undo()
+    with Store.open(path) as store:
+        assert len(store.trials("demo")) == 1
+
+
+def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    path.write_text("notes about my study, and nothing else" * 100)
+    with pytest.raises(StudyError, match=r"study\.db: is not a SQLite database; move it away"):
+        Store.open(path)
+    assert path.read_text().startswith("notes")
+
+
+def test_a_database_of_something_else_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    run_sql(path, "CREATE TABLE invoices (x)")
+    before = path.read_bytes()
+    with pytest.raises(StudyError, match=r"it holds invoices"):
+        Store.open(path)
+    assert path.read_bytes() == before
+
+
+def test_a_newer_database_is_refused(tmp_path: Path) -> None:
+    path = stored(tmp_path / "study.db")
+    run_sql(path, "INSERT INTO autoprec_schema VALUES (99, 'later')")
+    with pytest.raises(StudyError, match=r"newer autoprec \(schema 99, this one knows \d+\); upgrade"):
+        Store.open(path)
+
+
+def test_a_missing_study_is_named_when_only_reading(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"study\.db: no study there; `autoprec search` makes one"):
+        Store.open(tmp_path / "study.db", read_only=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_sees_a_study_that_is_being_written(tmp_path: Path) -> None:
+    path = stored(tmp_path / "study.db")
+    with Store.open(path) as writer, Store.open(path, read_only=True) as reader:
+        writer.finish(complete(1, 4.0, 0.02, choices="int8 int8"))
+        assert [trial.number for trial in reader.front("demo")] == [1, 0]
+        with pytest.raises(StudyError, match="is read-only; make the file and its folder writable"):
+            reader.finish(complete(2, 3.0, 0.03))
+
+
+def test_a_locked_database_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_database, "BUSY_SECONDS", 0.05)
+    path = stored(tmp_path / "study.db")
+    with closing(sqlite3.connect(path)) as other, Store.open(path) as store:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StudyError, match="is locked by another process"):
+            store.finish(complete(1, 4.0, 0.02))
+        other.rollback()
+        store.finish(complete(1, 4.0, 0.02))
+
+
+def test_a_full_disk_loses_nothing_that_was_finished(tmp_path: Path) -> None:
+    path = stored(tmp_path / "study.db")
+    with Store.open(path) as store:
+        with store._database.reading() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        more = [complete(n, 5.0 - n / 100, 0.01 + n, choices=f"int8 x{n}") for n in range(1, 100)]
+        with pytest.raises(StudyError, match="the disk is full; free some space"):
+            deque(map(store.finish, more), maxlen=0)
+        finished = store.trials("demo")
+        assert 1 <= len(finished) < 99
+        assert len(store.front("demo")) == len(finished)
+
+
+def test_a_folder_that_cannot_be_made_is_named() -> None:
+    with pytest.raises(StudyError, match=r"/proc/nowhere: cannot be made .*; name a folder"):
+        Store.open(Path("/proc/nowhere/study.db"))
+
+
+def test_a_folder_that_cannot_be_written_is_named() -> None:
+    with pytest.raises(StudyError, match=r"/proc/study\.db: cannot be opened; check that its folder"):
+        Store.open(Path("/proc/study.db"))
+
+
+def test_a_second_search_names_the_process_of_the_first(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from autoprec.store import exclusive\n"
+        "with exclusive(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", script, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"held\n"
+        with pytest.raises(StudyError, match=f"process {first.pid} is searching"), exclusive(tmp_path):
+            pass
+        first.kill()
+    with exclusive(tmp_path), pytest.raises(StudyError, match="is searching"), exclusive(tmp_path):
+        pass
+    with exclusive(tmp_path):
+        assert (tmp_path / "search.lock").is_file()
