@@ -14,12 +14,13 @@ from optuna.samplers import BaseSampler
 
 from autoprec.errors import SpecError
 from autoprec.records import Block
-from autoprec.search import nsga2, random, tpe
+from autoprec.search import autoprec, nsga2, random, tpe
 from autoprec.search._base import Factory, Priors
 from autoprec.search.proposals import anchors, assignment_of, propose, search_space
 
 STRATEGIES: Mapping[str, Factory] = MappingProxyType(
     {
+        "autoprec": autoprec.create,
         "tpe": tpe.create,
         "nsga2": nsga2.create,
         "random": random.create,

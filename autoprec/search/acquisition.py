@@ -1,0 +1,87 @@
+"""How much an assignment is expected to add to the front, by both surrogates and the failures.
+
+Expected hypervolume improvement by Monte Carlo, with the same draws for every candidate. The area is
+taken twice: over the loss itself, and over its logarithm, where near-perfect masks weigh as much as ruined
+ones; what is slower than the reference earns nothing there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autoprec.search._base import Priors
+from autoprec.search.damage import DamageModel
+from autoprec.search.failures import Failures
+from autoprec.search.fronts import front_of, hypervolume, improvement
+from autoprec.search.history import History
+from autoprec.search.latency import LatencyModel
+from autoprec.search.pool import sweep
+from autoprec.search.space import Codes, Floats, Space
+
+DRAWS = 24
+SWEPT = 8
+MARGIN = 1.1
+LOG_WEIGHT = 0.5
+
+
+class Acquisition:
+    """The surrogates fitted to one history; call it with codes (n, blocks) for scores (n,)."""
+
+    def __init__(self, space: Space, priors: Priors, history: History, rng: np.random.Generator) -> None:
+        self._space = space
+        self._rng = rng
+        reference = priors.reference_latency_ms or float(np.median(history.values[:, 0]))
+        ratios, losses = history.values[:, 0] / reference, history.values[:, 1]
+        profile, sensitivity = space.table(priors.latency_ms) / reference, space.table(priors.sensitivity)
+        self._latency = LatencyModel(space, profile)
+        self._latencies = self._latency.fit(history.measured, ratios)
+        self._damages = DamageModel(space, sensitivity).fit(history.measured, losses)
+        self._failures = Failures(space, history)
+        self._normals = rng.standard_normal((2, DRAWS))
+        self._picks = rng.permuted((np.arange(DRAWS) + 0.5) / DRAWS), (np.arange(DRAWS) + 0.5) / DRAWS
+        self._set_fronts(np.column_stack((ratios, losses)), history.pending)
+
+    def __call__(self, codes: Codes) -> Floats:
+        """(n,) expected improvement, as a part of what the front has, if the build does not fail."""
+        times = self._latencies.quantiles(codes, self._normals[0], self._picks[0])
+        logs = self._damages.mixture.quantiles(codes, self._normals[1], self._picks[1])
+        points = np.stack((times, self._damages.losses(logs)), axis=2)
+        score = improvement(points, self._front, self._corner).mean(axis=0) / self._area
+        points[:, :, 1] = np.maximum(logs, np.log(self._damages.floor))
+        score += (
+            LOG_WEIGHT * improvement(points, self._log_front, self._log_corner).mean(axis=0) / self._log_area
+        )
+        return (score + 1e-9 * self._rng.random(len(codes))) * (1.0 - self._failures.probability(codes))
+
+    def sweeps(self) -> Codes:
+        """Lagrangian optima of draws of the surrogates' additive parts."""
+        space, rng = self._space, self._rng
+        shape = space.legal.shape
+        times, borders, damages = [], [], []
+        for number in range(SWEPT):
+            posterior = self._latencies.draw(rng)
+            noise = rng.standard_normal(len(posterior.weights)) * (number > 0)
+            cost, border = self._latency.costs(posterior.weights + noise * posterior.weight_sd)
+            posterior = self._damages.mixture.draw(rng)
+            noise = rng.standard_normal(len(posterior.weights)) * (number > 0)
+            logs = (posterior.weights + noise * posterior.weight_sd)[:-1]
+            times.append(cost)
+            borders.append(border)
+            damages.append(np.exp(np.minimum(logs, 10.0)).reshape(shape))
+        return sweep(space, np.array(times), np.array(borders), np.array(damages))
+
+    def _set_fronts(self, values: Floats, pending: Codes) -> None:
+        """Fronts, corners and areas of both scales, with pending trials where they are expected."""
+        if len(pending):
+            losses = self._damages.losses(self._damages.mixture.mean(pending))
+            values = np.concatenate((values, np.column_stack((self._latencies.mean(pending), losses))))
+        self._front = front_of(values)
+        self._corner = MARGIN * values.max(axis=0) + 1e-9
+        self._area = hypervolume(values, self._corner)
+        logs = np.log(self._damages.floor + np.maximum(values[:, 1], 0.0))
+        values = np.column_stack((values[:, 0], logs))
+        self._log_front = front_of(values)
+        self._log_corner = np.array([1.0, logs.max() + 0.1])
+        fastest = values[:, 0].min()
+        lowest = np.log(self._damages.floor)
+        self._log_area = max(1.0 - fastest, 0.1) * (self._log_corner[1] - lowest)

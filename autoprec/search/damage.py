@@ -1,0 +1,137 @@
+"""What an assignment costs in masks: damages of blocks add up, saturate, and leave a residual.
+
+The loss is modelled as log(floor + scale * (D / scale)^c), D the sum of one positive damage for each block's
+precision: near-perfect assignments matter as much as ruined ones, single damages neither add in the
+loss nor lose their order. The logarithms of the damages start from the sensitivities; hypotheses differ
+in how far they trust them. Nothing here assumes the truth to be of that form: the residual process
+learns what is not, interactions and cancellation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoprec.search.gaussian import Data, Mixture, Posterior
+from autoprec.search.space import Codes, Floats, Space
+
+TRUST = (0.4, 1.2, None)
+"""Standard deviation of a log damage around its sensitivity; None is a hypothesis that ignores them."""
+IGNORANT = 1.5
+SPREADS = (0.15, 0.5, 1.5)
+NOISES = (0.03, 0.15)
+COMMON, OF_PRECISION, OF_BLOCK, POWER = 0.7, 0.5, 0.6, 0.25
+"""Standard deviations: of a factor common to all damages, to a precision, to a block; of the power c."""
+STEPS = 3
+LONGEST = 2.0
+"""Largest change of a log damage in one step of the fit."""
+FLOOR = 0.005
+"""The smallest loss that matters, as a part of the largest one measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class DamageModel:
+    """Nonlinear regression in log damages, linearised around its mode (Gauss-Newton, Laplace)."""
+
+    space: Space
+    sensitivity: Floats
+    """(blocks, precisions), a loss each; NaN where unknown."""
+
+    def fit(self, codes: Codes, losses: Floats) -> DamageFit:
+        """Learn from measured losses (n,)."""
+        scale = max(float(losses.max(initial=0.0)), 1e-6)
+        floor = FLOOR * scale
+        data = Data.of(self.space, codes, np.log(floor + np.maximum(losses, 0.0)))
+        members: list[Posterior] = []
+        for trust in TRUST if np.isfinite(self.sensitivity).any() else (None,):
+            means, covariance = self._beliefs(trust, scale)
+            curve = Curve(self.space, means, means, floor, scale)
+            for _ in range(STEPS):
+                posterior = data.condition(
+                    curve.linear, means, covariance, spread=SPREADS[1], noise=NOISES[0]
+                )
+                curve = curve.moved(posterior.weights)
+            members += [
+                data.condition(curve.linear, means, covariance, spread=s, noise=n)
+                for s in SPREADS
+                for n in NOISES
+            ]
+        return DamageFit(Mixture.of(members), floor)
+
+    def _beliefs(self, trust: float | None, scale: float) -> tuple[Floats, Floats]:
+        """Mean (p + 1,) and covariance of all log damages and, last, of the power c."""
+        blocks, kinds = self.sensitivity.shape
+        smallest = 0.3 * FLOOR * scale / blocks
+        even = np.full((blocks, kinds), np.log(0.3 * scale / blocks))
+        of_precision = 2.5
+        sds = np.full((blocks, kinds), IGNORANT)
+        if trust is not None:
+            known = np.isfinite(self.sensitivity)
+            seen = known.any(axis=0)
+            # A precision without any figure is the reference's own, or one as harmless.
+            guess = np.where(seen, even, np.log(smallest))
+            figures = np.where(known, self.sensitivity, 1.0)
+            even = np.where(known, np.log(np.maximum(figures, smallest)), guess)
+            sds = np.where(known, trust, np.where(seen, IGNORANT, trust))
+            of_precision = OF_PRECISION
+        same_precision = np.tile(np.eye(kinds), (blocks, blocks))
+        same_block = np.kron(np.eye(blocks), np.ones((kinds, kinds)))
+        covariance = np.zeros((blocks * kinds + 1,) * 2)
+        covariance[:-1, :-1] = (
+            np.diag(np.square(sds.ravel()))
+            + COMMON**2
+            + of_precision**2 * same_precision
+            + OF_BLOCK**2 * same_block
+        )
+        covariance[-1, -1] = POWER**2
+        return np.append(even.ravel(), 1.0), covariance
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """log(floor + scale * (D / scale)^c) around one point of its parameters.
+
+    `prior` and `point` are (p + 1,): log damages, then the power c.
+    """
+
+    space: Space
+    prior: Floats
+    point: Floats
+    floor: float
+    scale: float
+
+    def linear(self, codes: Codes) -> tuple[Floats, Floats]:
+        """Mean at the prior's parameters, and derivatives, both of the tangent at `point`."""
+        kinds = len(self.space.precisions)
+        columns = np.arange(codes.shape[1]) * kinds + codes
+        damages = np.exp(self.point[columns])
+        total = damages.sum(axis=1)
+        power = self.point[-1]
+        part = np.log(total / self.scale)
+        loss = self.scale * np.exp(power * part)
+        slope = loss / (self.floor + loss)
+        features = np.zeros((len(codes), len(self.point)))
+        np.put_along_axis(features, columns, (power * slope / total)[:, None] * damages, axis=1)
+        features[:, -1] = slope * part
+        mean = np.log(self.floor + loss) - features @ (self.point - self.prior)
+        return mean, features
+
+    def moved(self, weights: Floats) -> Curve:
+        """The tangent at the posterior mean of the last one, one bounded step on."""
+        step = np.clip(weights - self.point, -LONGEST, LONGEST)
+        point = self.point + step
+        point[-1] = np.clip(point[-1], 0.3, 2.0)
+        return Curve(self.space, self.prior, point, self.floor, self.scale)
+
+
+@dataclass(frozen=True, slots=True)
+class DamageFit:
+    """A fitted model: a mixture over log(floor + loss)."""
+
+    mixture: Mixture
+    floor: float
+
+    def losses(self, logs: Floats) -> Floats:
+        """Back from the logarithmic scale; never negative."""
+        return np.maximum(np.exp(np.minimum(logs, 50.0)) - self.floor, 0.0)

@@ -1,0 +1,162 @@
+"""Gaussian processes with a linear part, and mixtures of them weighted by evidence.
+
+One hypothesis is y = mean(x) + features(x) @ (w - start) + r(x) + noise, with w ~ N(start, covariance) and
+r a process over Hamming distance that takes up what the linear part cannot say. Conditioning is closed form
+(Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapter 2.7). What mean and
+features mean is `latency.py`'s and `damage.py`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+
+from autoprec.search.space import Codes, Floats, Space
+
+Linear = Callable[[Codes], tuple[Floats, Floats]]
+"""Codes (n, blocks) to mean (n,) and features (n, p)."""
+
+REACH = 0.25
+"""Hamming distance, as a part of all blocks, over which the residual forgets."""
+WORTH = 0.02
+"""Hypotheses that weigh less than this are left out of predictions."""
+MOST = 4
+"""How many hypotheses a mixture keeps: more cost time and changed no result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """Kernel of r: half of it sums over blocks, half decays with Hamming distance."""
+
+    space: Space
+
+    def __call__(self, first: Codes, second: Codes) -> Floats:
+        """(n, m) with ones where rows are equal."""
+        same = self.space.one_hot(first) @ self.space.one_hot(second).T / first.shape[1]
+        return 0.5 * same + 0.5 * np.exp((same - 1.0) / REACH)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """One hypothesis, conditioned on what was measured.
+
+    Attributes:
+        log_evidence: logarithm of the density of the data under the hypothesis.
+    """
+
+    linear: Linear
+    start: Floats
+    covariance: Floats
+    residual: Residual
+    spread: float
+    codes: Codes
+    features: Floats
+    factor: Floats
+    alpha: Floats
+    log_evidence: float
+
+    @cached_property
+    def projected(self) -> Floats:
+        """(p, n) prior covariance of the weights with the data."""
+        return self.covariance @ self.features.T
+
+    @cached_property
+    def weights(self) -> Floats:
+        """(p,) posterior mean of w."""
+        return self.start + self.projected @ self.alpha
+
+    @cached_property
+    def weight_sd(self) -> Floats:
+        """(p,) posterior standard deviations of w."""
+        half = solve_triangular(self.factor, self.projected.T, lower=True, check_finite=False)
+        return np.sqrt(np.maximum(np.diag(self.covariance) - np.square(half).sum(axis=0), 0.0))
+
+    def predict(self, codes: Codes) -> tuple[Floats, Floats]:
+        """Mean and standard deviation (n,), without the noise of a measurement."""
+        mean, features = self.linear(codes)
+        cross = features @ self.projected + self.spread**2 * self.residual(codes, self.codes)
+        half = solve_triangular(self.factor, cross.T, lower=True, check_finite=False)
+        prior = np.einsum("np,np->n", features @ self.covariance, features) + self.spread**2
+        variance = np.maximum(prior - np.square(half).sum(axis=0), 1e-12)
+        return mean + cross @ self.alpha, np.sqrt(variance)
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What is measured, and the residual's kernel on it, shared by all hypotheses."""
+
+    codes: Codes
+    values: Floats
+    residual: Residual
+    kernel: Floats
+
+    @classmethod
+    def of(cls, space: Space, codes: Codes, values: Floats) -> Data:
+        """Codes (n, blocks) and values (n,)."""
+        residual = Residual(space)
+        return cls(codes, values, residual, residual(codes, codes))
+
+    def condition(
+        self, linear: Linear, start: Floats, covariance: Floats, *, spread: float, noise: float
+    ) -> Posterior:
+        """The posterior of one hypothesis; `spread` and `noise` are standard deviations of r and noise."""
+        mean, features = linear(self.codes)
+        kernel = features @ covariance @ features.T + spread**2 * self.kernel
+        kernel[np.diag_indices_from(kernel)] += noise**2 + 1e-10
+        factor = cholesky(kernel, lower=True, check_finite=False)
+        error = self.values - mean
+        alpha = cho_solve((factor, True), error, check_finite=False)
+        evidence = -0.5 * error @ alpha - np.log(np.diag(factor)).sum()
+        return Posterior(
+            linear,
+            start,
+            covariance,
+            self.residual,
+            spread,
+            self.codes,
+            features,
+            factor,
+            alpha,
+            float(evidence),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Hypotheses with weights that sum to 1: a prior that misleads loses its weight by itself."""
+
+    members: tuple[Posterior, ...]
+    weights: Floats
+
+    @classmethod
+    def of(cls, members: Sequence[Posterior]) -> Mixture:
+        """Weights by evidence, all hypotheses equally likely beforehand; the unlikely are dropped."""
+        evidence = np.array([member.log_evidence for member in members])
+        weights = np.exp(evidence - evidence.max())
+        weights /= weights.sum()
+        kept = [int(i) for i in np.argsort(-weights, kind="stable")[:MOST] if weights[i] > WORTH]
+        return cls(tuple(members[i] for i in kept), weights[kept] / weights[kept].sum())
+
+    def quantiles(self, codes: Codes, normals: Floats, picks: Floats) -> Floats:
+        """(draws, n) values: draw i comes from the hypothesis at quantile `picks`[i], at `normals`[i]."""
+        owner = np.searchsorted(np.cumsum(self.weights)[:-1], picks, side="right")
+        drawn = np.empty((len(picks), len(codes)))
+        for number, member in enumerate(self.members):
+            rows = owner == number
+            if rows.any():
+                mean, sd = member.predict(codes)
+                drawn[rows] = mean + normals[rows, None] * sd
+        return drawn
+
+    def draw(self, rng: np.random.Generator) -> Posterior:
+        """One hypothesis, by weight."""
+        return self.members[int(rng.choice(len(self.members), p=self.weights))]
+
+    def mean(self, codes: Codes) -> Floats:
+        """(n,) weighted mean."""
+        parts = [w * m.predict(codes)[0] for w, m in zip(self.weights, self.members, strict=True)]
+        return np.asarray(np.sum(parts, axis=0))

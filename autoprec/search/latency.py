@@ -1,0 +1,91 @@
+"""What an assignment costs in time: blocks add up, type changes cost, the rest is residual.
+
+Hypotheses differ in how far they trust the profiles of the anchors. Everything is in units of the
+reference's latency.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autoprec.search.gaussian import Data, Linear, Mixture
+from autoprec.search.space import Codes, Floats, Space
+
+TRUST = (0.1, 0.4, None)
+"""Standard deviation of a block's time over its profile; None is a hypothesis that ignores profiles."""
+SPREADS = (0.01, 0.05)
+NOISES = (0.004, 0.015)
+CAST = 0.5
+"""Standard deviation of the cost of one type change, in mean block times."""
+
+
+class LatencyModel:
+    """Linear regression over (block, precision), type pairs at borders, and single borders.
+
+    Features in this order: (block, precision) one-hots, counts of ordered type pairs, type changes of
+    each edge.
+    """
+
+    def __init__(self, space: Space, profile: Floats) -> None:
+        self._space = space
+        self._profile = profile
+        """(blocks, precisions), in units of the reference; NaN where unknown."""
+        kinds = len(space.precisions)
+        self._size = len(space.names) * kinds + kinds**2 + len(space.edges)
+
+    def fit(self, codes: Codes, ratios: Floats) -> Mixture:
+        """Learn from measured ratios (n,) to the reference."""
+        data = Data.of(self._space, codes, ratios)
+        members = []
+        for trust in TRUST if np.isfinite(self._profile).any() else (None,):
+            means, sds = self._beliefs(trust, ratios)
+            start = np.zeros(self._size)
+            start[: means.size] = means.ravel()
+            linear, covariance = self._linear(start), self._covariance(sds)
+            members += [
+                data.condition(linear, start, covariance, spread=s, noise=n) for s in SPREADS for n in NOISES
+            ]
+        return Mixture.of(members)
+
+    def costs(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Weights (p,) of one hypothesis as (blocks, precisions) and (edges, precisions, precisions)."""
+        blocks, kinds = self._space.legal.shape
+        split = blocks * kinds
+        pairs = weights[split : split + kinds**2].reshape(kinds, kinds) * ~np.eye(kinds, dtype=bool)
+        local = weights[split + kinds**2 :, None, None] * ~np.eye(kinds, dtype=bool)
+        return weights[:split].reshape(blocks, kinds), pairs + local
+
+    def _beliefs(self, trust: float | None, ratios: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation (blocks, precisions) of every block's time."""
+        even = np.broadcast_to(self._space.share[:, None] * np.median(ratios), self._profile.shape)
+        if trust is None:
+            return even, even
+        known = np.isfinite(self._profile)
+        means = np.where(known, self._profile, even)
+        return means, np.where(known, trust * means + 0.1 * trust * even, even)
+
+    def _linear(self, start: Floats) -> Linear:
+        def linear(codes: Codes) -> tuple[Floats, Floats]:
+            features = np.concatenate((self._space.one_hot(codes), *self._borders(codes)), axis=1)
+            return features @ start, features
+
+        return linear
+
+    def _borders(self, codes: Codes) -> tuple[Floats, Floats]:
+        kinds = len(self._space.precisions)
+        crossed = self._space.crossings(codes).astype(float)
+        first, second = codes[:, self._space.edges[:, 0]], codes[:, self._space.edges[:, 1]]
+        pairs = (first * kinds + second)[:, :, None] == np.arange(kinds**2)
+        return (pairs * crossed[:, :, None]).sum(axis=1), crossed
+
+    def _covariance(self, sds: Floats) -> Floats:
+        """Errors of a precision are partly common to all blocks: a profile slows every kernel alike."""
+        blocks, kinds = sds.shape
+        edges = len(self._space.edges)
+        cast = CAST / blocks
+        covariance = np.zeros((self._size, self._size))
+        common = np.outer(sds.ravel(), sds.ravel()) * np.tile(np.eye(kinds), (blocks, blocks))
+        covariance[: blocks * kinds, : blocks * kinds] = 0.3 * common + np.diag(np.square(sds.ravel()))
+        rest = np.concatenate((np.full(kinds**2, cast), np.full(edges, 0.5 * cast)))
+        covariance[blocks * kinds :, blocks * kinds :] = np.diag(np.square(rest))
+        return covariance

@@ -1,0 +1,88 @@
+"""Assignments as rows of integers, and which blocks are neighbours.
+
+Owns the encoding that the surrogates compute with; knows nothing of objectives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoprec.records import Block
+
+Codes = NDArray[np.intp]
+"""(n, blocks): for each block the index of its precision in `Space.precisions`."""
+Floats = NDArray[np.float64]
+
+
+class Space:
+    """The legal assignments of a list of blocks.
+
+    Attributes:
+        names: block names in graph order.
+        precisions: every precision that some block allows, in order of appearance.
+        legal: (blocks, precisions) bool.
+        edges: (k, 2) indices of blocks that share a value, earlier block first.
+        share: (blocks,) guess of each block's part of the work; sums to 1.
+    """
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self.names = tuple(block.name for block in blocks)
+        self.precisions = tuple(dict.fromkeys(p for block in blocks for p in block.allowed))
+        self.legal = np.array([[p in block.allowed for p in self.precisions] for block in blocks])
+        self.edges = _edges(blocks)
+        macs = np.array([block.macs for block in blocks], dtype=float)
+        even = np.full(len(blocks), 1 / len(blocks))
+        self.share = 0.5 * even + 0.5 * macs / macs.sum() if macs.any() else even
+        self.size = float(np.prod(self.legal.sum(axis=1, dtype=float)))
+
+    def encode(self, params: Mapping[str, Any]) -> tuple[int, ...] | None:
+        """The row of an Optuna trial's parameters; None where a block is missing or no longer legal."""
+        try:
+            row = tuple(self.precisions.index(params[name]) for name in self.names)
+        except (KeyError, ValueError):
+            return None
+        return row if self.legal[np.arange(len(row)), list(row)].all() else None
+
+    def decode(self, row: Sequence[int] | Codes) -> dict[str, str]:
+        """Block name to precision name."""
+        return {name: self.precisions[code] for name, code in zip(self.names, row, strict=True)}
+
+    def table(self, figures: Mapping[str, Mapping[str, float]]) -> Floats:
+        """(blocks, precisions) of a prior's table; NaN where it has no finite, non-negative figure."""
+        table = np.array(
+            [[figures.get(n, {}).get(p, np.nan) for p in self.precisions] for n in self.names], dtype=float
+        )
+        return np.where(np.isfinite(table) & (table >= 0), table, np.nan)
+
+    def draw(self, rng: np.random.Generator, count: int) -> Codes:
+        """`count` uniform random legal rows."""
+        keys = np.where(self.legal, rng.random((count, *self.legal.shape)), -1.0)
+        return np.argmax(keys, axis=2)
+
+    def one_hot(self, codes: Codes) -> Floats:
+        """(n, blocks * precisions)."""
+        hot = codes[:, :, None] == np.arange(len(self.precisions))
+        return hot.reshape(len(codes), self.legal.size).astype(float)
+
+    def crossings(self, codes: Codes) -> NDArray[np.bool_]:
+        """(n, edges): whether the type changes there."""
+        first, second = codes[:, self.edges[:, 0]], codes[:, self.edges[:, 1]]
+        return first != second
+
+
+def _edges(blocks: Sequence[Block]) -> Codes:
+    """Producer and consumer of every value between blocks; a chain where blocks do not name values."""
+    maker = {value: number for number, block in enumerate(blocks) for value in block.outputs}
+    pairs = {
+        (maker[value], number)
+        for number, block in enumerate(blocks)
+        for value in block.inputs
+        if value in maker and maker[value] != number
+    }
+    if not pairs:
+        pairs = {(number, number + 1) for number in range(len(blocks) - 1)}
+    return np.array(sorted(pairs), dtype=np.intp).reshape(-1, 2)

@@ -1,0 +1,150 @@
+"""Strategies side by side: each proposes rows for a problem until the budget is spent."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from problems import Problem
+
+from autoprec.search import create_sampler, propose, search_space
+from autoprec.search.pool import sweep
+from autoprec.search.space import Space
+
+Row = tuple[int, ...]
+Trace = tuple[list[Row], list[tuple[float, float]], list[float]]
+"""Rows in the order tried, what was measured, and seconds of every proposal."""
+
+
+def run(name: str, problem: Problem, budget: int, seed: int) -> Trace:
+    """Try `budget` rows; a strategy that has nothing left to say stops earlier."""
+    if name in ONE_SHOT:
+        return _one_shot(ONE_SHOT[name], problem, budget, seed)
+    strategy, _, option = name.partition(" ")
+    return _optuna(strategy, problem, budget, seed, anchored=option == "anchored")
+
+
+def _optuna(strategy: str, problem: Problem, budget: int, seed: int, *, anchored: bool) -> Trace:
+    space = Space(problem.blocks)
+    if strategy == "gp":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            sampler: optuna.samplers.BaseSampler = optuna.samplers.GPSampler(seed=seed)
+    else:
+        sampler = create_sampler(strategy, seed=seed, blocks=problem.blocks, priors=problem.priors)
+    study = optuna.create_study(directions=["minimize"] * 2, sampler=sampler)
+    assert list(search_space(problem.blocks)) == list(space.names)
+    if anchored:
+        for row in problem.anchors:
+            study.enqueue_trial(space.decode(row))
+    rows: list[Row] = []
+    values: list[tuple[float, float]] = []
+    seconds: list[float] = []
+    for _ in range(budget):
+        start = time.perf_counter()
+        trial, _ = propose(study, problem.blocks)
+        seconds.append(time.perf_counter() - start)
+        row = space.encode(trial.params)
+        assert row is not None
+        rows.append(row)
+        values.append(problem.measure(row, seed))
+        study.tell(trial, values[-1])
+    return rows, values, seconds
+
+
+def _one_shot(generator: Callable[..., Iterator[Row]], problem: Problem, budget: int, seed: int) -> Trace:
+    known: dict[Row, tuple[float, float]] = {}
+    seconds: list[float] = []
+    proposals = generator(problem, known)
+    while len(known) < budget:
+        start = time.perf_counter()
+        row = next(proposals, None)
+        if row is None:
+            break
+        if row not in known:
+            seconds.append(time.perf_counter() - start)
+            known[row] = problem.measure(row, seed)
+    return list(known), list(known.values()), seconds
+
+
+def _anchors(problem: Problem) -> Iterator[Row]:
+    yield from map(tuple, problem.anchors.tolist())
+
+
+def greedy(problem: Problem, known: dict[Row, tuple[float, float]]) -> Iterator[Row]:
+    """One at a time from the reference: all single changes first, then the best ones on top of each other."""
+    yield from _anchors(problem)
+    count, kinds = problem.anchors.shape[1], len(problem.precisions)
+    reference = (0,) * count
+    changes = []
+    for block in range(count):
+        for kind in range(1, kinds):
+            row = (*reference[:block], kind, *reference[block + 1 :])
+            yield row
+            saved, lost = known[reference][0] - known[row][0], known[row][1] - known[reference][1]
+            if saved > 0:
+                changes.append((max(lost, 1e-5) / saved, block, kind))
+    current = list(reference)
+    for _, block, kind in sorted(changes):
+        if current[block] == 0:
+            current[block] = kind
+            yield tuple(current)
+
+
+def lagrangian(problem: Problem, known: dict[Row, tuple[float, float]]) -> Iterator[Row]:  # noqa: ARG001
+    """Least predicted time + multiplier * summed sensitivity (HAWQ-V3, ModelOpt's auto_quantize)."""
+    yield from _anchors(problem)
+    space = Space(problem.blocks)
+    times = space.table(problem.priors.latency_ms)
+    losses = np.nan_to_num(space.table(problem.priors.sensitivity))
+    borders = np.zeros((1, len(space.edges), len(space.precisions), len(space.precisions)))
+    spread = np.ptp(times, axis=1).sum() / np.ptp(losses, axis=1).sum()
+    multipliers = spread * np.logspace(-3, 3, 2049)
+    order = sorted(range(2049), key=lambda n: (-(n & -n) if n else -4096, n))
+    del borders
+    for index in order:
+        yield tuple((times + multipliers[index] * losses).argmin(axis=1).tolist())
+
+
+ONE_SHOT: dict[str, Callable[..., Iterator[Row]]] = {"greedy": greedy, "lagrangian": lagrangian}
+STRATEGIES = ("autoprec anchored", "tpe anchored", "tpe", "nsga2 anchored", "random anchored", "gp anchored",
+              *ONE_SHOT)  # fmt: skip
+
+
+def best_front(problem: Problem, seed: int = 0, limit: int = 300_000) -> NDArray[np.intp]:
+    """Rows of the best front that a long local search on the truth itself finds."""
+    from autoprec.search.fronts import front_mask
+    from autoprec.search.pool import mutants, unknown
+
+    rng = np.random.default_rng(seed)
+    space = Space(problem.blocks)
+    times = space.table(problem.priors.latency_ms)
+    start = sweep(space, times[None], np.zeros((1, len(space.edges), *(len(space.precisions),) * 2)),
+                  np.nan_to_num(space.table(problem.priors.sensitivity))[None])  # fmt: skip
+    pool = unknown(np.concatenate((problem.anchors, start, space.draw(rng, 3000))), frozenset())
+    values = problem.truth(pool)
+    spent, quiet = len(pool), 0
+    while spent < limit and quiet < 12:
+        keep = front_mask(values)
+        pool, values = pool[keep], values[keep]
+        flips = _flips(space, pool)
+        children = np.concatenate((flips, mutants(space, pool, rng, 4000)))
+        found = problem.truth(children)
+        spent += len(children)
+        both = np.concatenate((values, found))
+        quiet = quiet + 1 if front_mask(both)[: len(values)].all() and front_mask(both).sum() == len(values) else 0
+        pool, values = np.concatenate((pool, children)), both
+    return pool[front_mask(values)]
+
+
+def _flips(space: Space, pool: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Every single change of every row."""
+    count, kinds = space.legal.shape
+    children = np.repeat(pool, count * kinds, axis=0)
+    place = np.tile(np.repeat(np.arange(count), kinds), len(pool))
+    children[np.arange(len(children)), place] = np.tile(np.arange(kinds), count * len(pool))
+    return children
