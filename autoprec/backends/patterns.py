@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from autoprec.precisions import Precision
 
@@ -57,14 +57,14 @@ class TypedGraph:
         return self.constant(0.1 * self._random.standard_normal(shape), self.float_type)
 
     def weight(self, *shape: int, axis: int) -> ir.Value:
-        """Random weights; quantised per channel along `axis`, or in blocks along the other axis of a matrix."""
+        """Random weights; quantised per channel along `axis`, or in blocks along a matrix's other axis."""
         precision = self.precision
         if precision.quantized_type is None:
             return self.parameter(*shape)
         grid = np.rint(self._random.uniform(-precision.largest, precision.largest, shape))
         size = precision.block_size
         scales = tuple(n if i == axis else n // size for i, n in enumerate(shape)) if size else (shape[axis],)
-        where = {"axis": 1 - axis, "block_size": size} if size else {"axis": axis}
+        where: dict[str, Any] = {"axis": 1 - axis, "block_size": size} if size else {"axis": axis}
         stored = self.constant(grid, precision.quantized_type)
         scale = self.constant(np.full(scales, 0.2 / precision.largest), self.float_type)
         zero = self.constant(np.zeros(scales), precision.quantized_type)
@@ -98,7 +98,9 @@ class TypedGraph:
         return ir.to_proto(ir.Model(graph, ir_version=10))
 
 
-def _value(name: str, dtype: ir.DataType, shape: tuple[Any, ...], const: ir.Tensor | None = None) -> ir.Value:
+def _value(
+    name: str, dtype: ir.DataType, shape: tuple[Any, ...], const: ir.TensorProtocol | None = None
+) -> ir.Value:
     return ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape), const_value=const)
 
 
@@ -170,29 +172,38 @@ def _unary(op: str) -> Callable[[TypedGraph], ir.Value]:
     return lambda graph: graph.add(op, graph.input(1, TOKENS, CHANNELS), name="op")
 
 
-PATTERNS: Mapping[str, Callable[[TypedGraph], ir.Value]] = MappingProxyType(
+class Pattern(msgspec.Struct, frozen=True):
+    """An operator type, and what adds it to a graph; the nodes that decide are called `op` and `op2`."""
+
+    op_type: str
+    make: Callable[[TypedGraph], ir.Value]
+
+
+PATTERNS: Mapping[str, Pattern] = MappingProxyType(
     {
-        "conv": _conv,
-        "conv_1x1": lambda graph: _conv(graph, kernel=1),
-        "conv_stem": lambda graph: _conv(graph, channels=3),
-        "conv_depthwise": lambda graph: _conv(graph, group=CHANNELS),
-        "conv_grouped_1x1": lambda graph: _conv(graph, kernel=1, group=4),
-        "conv_grouped": lambda graph: _conv(graph, group=4),
-        "conv_transpose": _conv_transpose,
-        "gemm": _gemm,
-        "matmul_weight": _matmul_weight,
-        "matmul": _matmul,
-        "attention": _attention,
-        "relu_linear_attention": _relu_linear_attention,
-        "add": _add,
-        "layer_norm": _layer_norm,
-        "softmax": _unary("Softmax"),
-        "hard_swish": _unary("HardSwish"),
-        "gelu": _unary("Gelu"),
-        "resize": _resize,
+        "conv": Pattern("Conv", _conv),
+        "conv_1x1": Pattern("Conv", lambda graph: _conv(graph, kernel=1)),
+        "conv_stem": Pattern("Conv", lambda graph: _conv(graph, channels=3)),
+        "conv_depthwise": Pattern("Conv", lambda graph: _conv(graph, group=CHANNELS)),
+        "conv_grouped": Pattern("Conv", lambda graph: _conv(graph, group=4)),
+        "conv_grouped_1x1": Pattern("Conv", lambda graph: _conv(graph, kernel=1, group=4)),
+        "conv_transpose": Pattern("ConvTranspose", _conv_transpose),
+        "gemm": Pattern("Gemm", _gemm),
+        "matmul_weight": Pattern("MatMul", _matmul_weight),
+        "matmul": Pattern("MatMul", _matmul),
+        "attention": Pattern("MatMul", _attention),
+        "relu_linear_attention": Pattern("MatMul", _relu_linear_attention),
+        "add": Pattern("Add", _add),
+        "layer_norm": Pattern("LayerNormalization", _layer_norm),
+        "softmax": Pattern("Softmax", _unary("Softmax")),
+        "hard_swish": Pattern("HardSwish", _unary("HardSwish")),
+        "gelu": Pattern("Gelu", _unary("Gelu")),
+        "resize": Pattern("Resize", _resize),
     }
 )
-"""Every pattern; the nodes that decide in what it ran are called `op` and `op2`."""
+DECIDING_NODES = frozenset({"op", "op2"})
+PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""Operator types that an engine has quantised kernels for; around others Q/DQ only rounds."""
 
 _BY_OP_TYPE = {
     "ConvTranspose": "conv_transpose", "Gemm": "gemm", "Add": "add", "LayerNormalization": "layer_norm",
@@ -201,10 +212,15 @@ _BY_OP_TYPE = {
 
 
 def typed_model(pattern: str, precision: Precision, base: Precision) -> onnx.ModelProto:
-    """The pattern's graph, float32 at its borders; `base` types what `precision` leaves open."""
+    """The pattern's graph, float32 at its borders.
+
+    `base` types what `precision` leaves open, and all of a pattern that `precision` does not quantise.
+    """
     assert base.float_type is not None
-    graph = TypedGraph(precision, base.float_type)
-    return graph.model(PATTERNS[pattern](graph))
+    chosen = PATTERNS[pattern]
+    quantises = chosen.op_type in precision.quantized_ops
+    graph = TypedGraph(precision if quantises or not precision.is_quantized else base, base.float_type)
+    return graph.model(chosen.make(graph))
 
 
 def node_patterns(model: ir.Model) -> dict[str, str]:
@@ -229,7 +245,9 @@ def _pattern_of(node: ir.Node) -> str:
     return _BY_OP_TYPE.get(node.op_type, "")
 
 
-def block_patterns(nodes: Iterable[str], patterns: Mapping[str, str], op_types: Iterable[str]) -> Counter[str]:
+def block_patterns(
+    nodes: Iterable[str], patterns: Mapping[str, str], op_types: Iterable[str]
+) -> Counter[str]:
     """The patterns of a block: those of its nodes, and the attention that they make together.
 
     Args:

@@ -33,16 +33,18 @@ def build_plan(library: Library, options: Options, targets: tuple[Target, ...], 
 
     Args:
         targets: compute capabilities to build for; empty for the library's default, which leaves GPUs out
-            without a word when the model holds a type that they lack.
+            without a word when the model holds a type that they lack. All must pass `check_targets`.
 
-    Raises `TrialError("build", ...)` naming the node or the builder's first error, `TrialError("timeout", ...)`
-    after `build_seconds`, `TrialError("memory", ...)`, and `BackendError` for a target that the version lacks.
+    Raises `TrialError`: "build" naming the node or the builder's first error; "timeout" after
+    `build_seconds`; "memory".
     """
     trt = library.trt
     with library.log.fresh() as log:
         builder = trt.Builder(log.sink)
         if builder is None:
-            raise BackendError(f"{library.name} {library.version} does not start: {log.first_error('no reason given')}")
+            raise BackendError(
+                f"{library.name} {library.version} does not start: {log.first_error('no reason given')}"
+            )
         network = builder.create_network(_network_flags(library))
         parser = trt.OnnxParser(network, log.sink)
         if not parser.parse_from_file(str(model_path)):
@@ -52,7 +54,10 @@ def build_plan(library: Library, options: Options, targets: tuple[Target, ...], 
         _configure(library, config, options)
         _name_targets(library, config, targets)
         _add_profile(builder, network, config, options)
-        with _timing_cache(library, config, options.timing_cache), _called_off(library, config, options) as late:
+        with (
+            _timing_cache(library, config, options.timing_cache),
+            _called_off(library, config, options) as late,
+        ):
             data = builder.build_serialized_network(network, config)
         if data is None:
             raise _build_error(log.first_error("the builder gives no reason"), log.errors, late.is_set())
@@ -77,7 +82,9 @@ def _parser_error(parser: Any, otherwise: str) -> str:
 def _refuse_uint8(warnings: list[str]) -> None:
     """TensorRT-RTX 1.7 reads UINT8 as INT8 with no more than a warning, and computes something else."""
     if any("UINT8 zero_point" in text for text in warnings):
-        raise TrialError("build", "a Q/DQ pair is UINT8, which TensorRT reads as INT8; quantise to signed INT8")
+        raise TrialError(
+            "build", "a Q/DQ pair is UINT8, which TensorRT reads as INT8; quantise to signed INT8"
+        )
 
 
 def _configure(library: Library, config: Any, options: Options) -> None:
@@ -90,23 +97,28 @@ def _configure(library: Library, config: Any, options: Options) -> None:
         config.builder_optimization_level = options.optimization_level
 
 
-def _name_targets(library: Library, config: Any, targets: tuple[Target, ...]) -> None:
-    if not targets:
-        return
-    if not library.names_targets:
+def check_targets(library: Library, targets: tuple[Target, ...]) -> None:
+    """Raises `BackendError` for a GPU that this version cannot be told to build for."""
+    if targets and not library.names_targets:
         raise BackendError(
-            f"backend.options.compute_capabilities: {library.name} builds for the GPU that it runs on; leave it out"
+            f"backend.options.compute_capabilities: {library.name} builds for the GPU that it runs on; "
+            "leave it out"
         )
-    config.num_compute_capabilities = len(targets)
-    for number, (major, minor) in enumerate(targets):
-        member = library.member("ComputeCapability", f"SM{major}{minor}")
-        if member is None:
+    for major, minor in targets:
+        if library.member("ComputeCapability", f"SM{major}{minor}") is None:
             known = ", ".join(n for n in library.trt.ComputeCapability.__members__ if n.startswith("SM"))
             raise BackendError(
                 f"backend.options.compute_capabilities: {library.name} {library.version} cannot build for "
                 f"{major}.{minor}; it knows {known}"
             )
-        config.set_compute_capability(member, number)
+
+
+def _name_targets(library: Library, config: Any, targets: tuple[Target, ...]) -> None:
+    if not targets:
+        return
+    config.num_compute_capabilities = len(targets)
+    for number, (major, minor) in enumerate(targets):
+        config.set_compute_capability(library.member("ComputeCapability", f"SM{major}{minor}"), number)
 
 
 def _add_profile(builder: Any, network: Any, config: Any, options: Options) -> None:
@@ -120,7 +132,8 @@ def _add_profile(builder: Any, network: Any, config: Any, options: Options) -> N
     for name in dynamic:
         if name not in given:
             raise TrialError(
-                "build", f"input {name!r} has a dynamic shape; fix it in model.shapes or name it in backend.options.shapes"
+                "build",
+                f"input {name!r} has a dynamic shape; fix it in model.shapes or backend.options.shapes",
             )
         profile.set_shape(name, *given[name])
     config.add_optimization_profile(profile)
@@ -134,7 +147,8 @@ def _timing_cache(library: Library, config: Any, path: str) -> Iterator[None]:
         return
     file = Path(path)
     cache = config.create_timing_cache(file.read_bytes() if file.exists() else b"")
-    config.set_timing_cache(cache, ignore_mismatch=False)
+    if not config.set_timing_cache(cache, ignore_mismatch=False):  # of another GPU or version
+        config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
     yield
     replace_file(file, bytes(config.get_timing_cache().serialize()))
 
@@ -165,7 +179,7 @@ def _called_off(library: Library, config: Any, options: Options) -> Iterator[thr
         def phase_finish(self, *phase: object) -> None:
             """Nothing to do."""
 
-        def step_complete(self, *step: object) -> bool:
+        def step_complete(self, *_step: object) -> bool:
             return not late.is_set()
 
     monitor = Monitor()  # the configuration keeps no reference of its own

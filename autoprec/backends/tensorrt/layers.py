@@ -14,14 +14,16 @@ from typing import Any
 from autoprec.records import KernelTime, Record
 
 _LINE = re.compile(
-    r"Name: (?P<name>.*?), LayerType: (?P<kind>\w*), Inputs: \[(?P<inputs>.*?)\], Constants: \[(?P<constants>.*?)\], "
-    r"Outputs: \[(?P<outputs>.*?)\], TacticName: (?P<tactic>.*?), StreamId: \d+, Metadata: ?(?P<metadata>.*)"
+    r"Name: (?P<name>.*?), LayerType: (?P<kind>\w*), Inputs: \[(?P<inputs>.*?)\], "
+    r"Constants: \[(?P<constants>.*?)\], Outputs: \[(?P<outputs>.*?)\], TacticName: (?P<tactic>.*?), "
+    r"StreamId: \d+, Metadata: ?(?P<metadata>.*)"
 )
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=\s*\x1e?\s*\[ONNX Layer: |\s*$)")
 _TYPE = re.compile(r"(BFloat16|BF16|Half|FP16|Float|FP32|FP8|Int8|Int4|FP4|Int32|Int64|Bool|UInt8)\b")
 _SHORT = {
-    "BFloat16": "bf16", "BF16": "bf16", "Half": "f16", "FP16": "f16", "Float": "f32", "FP32": "f32", "FP8": "f8",
-    "Int8": "i8", "Int4": "i4", "FP4": "f4", "Int32": "i32", "Int64": "i64", "Bool": "bool", "UInt8": "u8",
+    "BFloat16": "bf16", "BF16": "bf16", "Half": "f16", "FP16": "f16", "Float": "f32", "FP32": "f32",
+    "FP8": "f8", "FP4": "f4", "Int8": "i8", "UInt8": "u8", "Int4": "i4", "Int32": "i32", "Int64": "i64",
+    "Bool": "bool",
 }  # fmt: skip
 _FLOATS = frozenset({"f32", "f16", "bf16"})
 _PRODUCT = re.compile(r"conv|correlation|gemm|matrix|mha|attention", re.IGNORECASE)
@@ -45,7 +47,9 @@ class Layer(Record, frozen=True, kw_only=True):
     @property
     def is_product(self) -> bool:
         """Whether it holds a convolution or a matrix product, and so decides what its nodes ran in."""
-        return bool(_PRODUCT.search(self.kind) or _PRODUCT.search(self.tactic) or _FUSED_PRODUCT.match(self.name))
+        return bool(
+            _PRODUCT.search(self.kind) or _PRODUCT.search(self.tactic) or _FUSED_PRODUCT.match(self.name)
+        )
 
     @property
     def kernel(self) -> str:
@@ -123,7 +127,9 @@ def kernels_of(layers: Sequence[Layer], times_ms: Mapping[str, float]) -> tuple[
 
 def _described(tensor: Any) -> str:
     """The text that holds a tensor's type: TensorRT 10 writes it into the format, 11 has it apart."""
-    return next((str(tensor[key]) for key in ("Datatype", "DataType", "Format/Datatype") if key in tensor), "")
+    return next(
+        (str(tensor[key]) for key in ("Datatype", "DataType", "Format/Datatype") if key in tensor), ""
+    )
 
 
 def _types(texts: Iterable[str]) -> tuple[str, ...]:

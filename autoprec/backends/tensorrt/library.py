@@ -1,7 +1,7 @@
 """Which TensorRT is installed, and what it says.
 
-Owns the choice of the Python module and the one logger of the process: TensorRT keeps the first logger that it
-is given and ignores later ones. What an installed version can do is probed by attribute, never by number.
+Owns the choice of the Python module and the one logger of the process: TensorRT keeps the first logger that
+it is given and ignores later ones. What an installed version can do is probed by attribute, never by number.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ MODULES = {"tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"), "tensorrt"
 """Import names by the name of the extra that installs them, in the order in which they are tried."""
 
 LAYERS_HEADING = "Layers:"
-_SOURCE_LOCATION = re.compile(r"^(\[?\w+\.(cpp|h)[^\]\s]*(::\d+)?\]?:?\s*)+")
-_ERROR_CODE = re.compile(r"^(I?\w+::\w+: )?Error Code \d+: ")
+_NOISE = re.compile(
+    r"^I?\w+::\w+: (?=Error Code)|Error Code \d+: |"
+    r"\[?\b\w+\.(cpp|h):\d+: \w+\]? ?|\bIn \w+ at /\S+?\d+(?=\W|$)|^\[?\w+\.(cpp|h)::\S+\] ?"
+)
+_LONGEST = 240
 
 
 class Library:
@@ -89,17 +92,19 @@ class Log:
     def first_error(self, otherwise: str) -> str:
         """The first error as one line without source locations.
 
-        Without a GPU every failure of TensorRT-RTX 1.4 is followed or preceded by an error of `catchCudaError`
-        that has nothing to do with it.
+        Without a GPU every failure of TensorRT-RTX 1.4 comes with an error of `catchCudaError` that has
+        nothing to do with it.
         """
         related = [text for text in self.errors if "catchCudaError" not in text]
         return one_line(related[0]) if related else otherwise
 
 
 def one_line(text: str) -> str:
-    """A message of TensorRT without line breaks, the place in its source, and its error code."""
-    text = _SOURCE_LOCATION.sub("", " ".join(text.split()))
-    return _ERROR_CODE.sub("", text)
+    """A message of TensorRT without line breaks, error codes and places in its source, cut short."""
+    text = _NOISE.sub("", " ".join(text.split())).strip()
+    if text.startswith("Myelin (") and text.endswith(")"):
+        text = text.removeprefix("Myelin (").removesuffix(")").strip()
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 @functools.cache

@@ -18,7 +18,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     Attributes:
         library: `tensorrt-rtx` or `tensorrt`; empty takes the installed one.
-        compute_capabilities: GPUs to build for, as in `8.6,8.9` (TensorRT-RTX only). Empty takes the GPU that is there.
+        compute_capabilities: GPUs to build for, as in `8.6,8.9` (TensorRT-RTX only). Empty: the GPU here.
         device: CUDA ordinal of the GPU.
         shapes: profile of dynamic inputs: `image=1x3x512x512`, or `image=MIN:OPT:MAX`; several with `;`.
         tf32: whether FP32 matrix products may use TF32.
@@ -58,7 +58,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         for part, match in zip(parts, matches, strict=True):
             if match is None:
                 raise SpecError(
-                    f"backend.options.compute_capabilities: {part!r} is not a compute capability such as '8.9'"
+                    f"backend.options.compute_capabilities: {part!r} is none; one is such as '8.9'"
                 )
         return tuple((int(m[1]), int(m[2])) for m in matches if m is not None)
 
@@ -70,7 +70,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             shapes = [tuple(int(n) for n in s.split("x") if n) for s in match[2].split(":")] if match else []
             if match is None or len(shapes) not in (1, 3) or len({len(shape) for shape in shapes}) != 1:
                 raise SpecError(
-                    f"backend.options.shapes: {part.strip()!r} is neither 'NAME=1x3x512x512' nor 'NAME=MIN:OPT:MAX'"
+                    f"backend.options.shapes: {part.strip()!r} is neither 'NAME=1x3x512x512' nor "
+                    "'NAME=MIN:OPT:MAX'"
                 )
             profile[match[1]] = (shapes[0], shapes[len(shapes) // 2], shapes[-1])
         return profile
@@ -81,7 +82,9 @@ def parse_options(options: Mapping[str, str | int | float | bool]) -> Options:
     try:
         parsed = msgspec.convert(dict(options), Options)
     except msgspec.ValidationError as error:
-        raise SpecError(f"backend.options of tensorrt: {error}; known ones: {', '.join(Options.__struct_fields__)}") from error
+        raise SpecError(
+            f"backend.options of tensorrt: {error}; known ones: {', '.join(Options.__struct_fields__)}"
+        ) from error
     parsed.targets()
     parsed.profile()
     return parsed

@@ -1,0 +1,162 @@
+"""Legality: which precisions an engine really takes, per way in which an operator is used.
+
+Builds one small graph for each pattern and precision, runs it where there is a device, and reads back what
+it ran in: a graph that builds, but is dequantised or gives NaN, is not legal. What a whole block may then be
+follows from its patterns. The caller keeps the table, by the engine's fingerprint, and runs `probe` where it
+may die.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import msgspec
+import numpy as np
+import onnx
+
+from autoprec.backends._base import Backend, run
+from autoprec.backends.patterns import DECIDING_NODES, PATTERNS, PRODUCTS, typed_model
+from autoprec.errors import TrialError
+from autoprec.precisions import PRECISIONS, Precision
+from autoprec.records import KernelTime, Record
+
+_SHORT_NAMES = {"INT8": "i8", "FLOAT8E4M3FN": "f8", "INT4": "i4", "FLOAT4E2M1": "f4"}
+
+
+@runtime_checkable
+class Planner(Protocol):
+    """A backend that can build, and tell its kernels, without the device that runs them."""
+
+    has_device: bool
+
+    def plan_kernels(self, model_path: Path) -> tuple[KernelTime, ...]:
+        """The kernels of a build that is not loaded. Raises `TrialError("build", ...)`."""
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    """What became of one pattern in one precision.
+
+    Attributes:
+        legal: it builds, runs (where there is a device) and is not dequantised.
+        fails: it ends the build or the run of any model that holds it.
+        ran: what its deciding kernels ran in, as in `KernelTime.precision`; empty if the engine hides it.
+        reason: why it is not legal; empty if it is.
+    """
+
+    pattern: str
+    precision: str
+    legal: bool
+    fails: bool = False
+    ran: str = ""
+    reason: str = ""
+
+
+class Legality(Record, frozen=True, kw_only=True):
+    """The verdicts of one engine; `fingerprint` is the digest of the backend's fingerprint."""
+
+    fingerprint: str
+    verdicts: tuple[Verdict, ...] = ()
+
+    def find(self, pattern: str, precision: str) -> Verdict | None:
+        """The verdict on a pattern in a precision, if it was probed."""
+        return next((v for v in self.verdicts if (v.pattern, v.precision) == (pattern, precision)), None)
+
+    def lacks(self, patterns: Iterable[str], precisions: Iterable[str]) -> list[tuple[str, str]]:
+        """The pairs that are not probed yet, in a stable order."""
+        done = {(v.pattern, v.precision) for v in self.verdicts}
+        return [(p, n) for p in sorted(set(patterns)) for n in precisions if (p, n) not in done]
+
+    def refusals(self, patterns: Iterable[str], precisions: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        """(precision, reason) for the precisions that a block made of these patterns cannot have.
+
+        A precision is refused if one of the patterns fails in it, or if every pattern that it quantises is
+        dequantised: then it only loses accuracy.
+        """
+        present = sorted(set(patterns))
+        reasons = ((name, self._reason(present, name)) for name in precisions)
+        return tuple((name, reason) for name, reason in reasons if reason)
+
+    def _reason(self, patterns: Sequence[str], precision: str) -> str:
+        found = [v for p in patterns if (v := self.find(p, precision)) is not None]
+        for verdict in found:
+            if verdict.fails:
+                return f"{verdict.pattern}: {verdict.reason}"
+        quantised = [v for v in found if v.ran]
+        if quantised and not any(v.legal for v in quantised):
+            return f"{quantised[0].pattern}: {quantised[0].reason}"
+        return ""
+
+
+def probe(
+    backend: Backend, patterns: Iterable[str], precisions: Iterable[str], known: Legality | None = None
+) -> Legality:
+    """Probe what is not known yet; verdicts of another fingerprint are dropped.
+
+    Stops after a fault that leaves this process unable to run anything: call again from a fresh one with what
+    came back as `known`, as long as it lacks something. A pair takes about a tenth of a second on TensorRT-RTX.
+    """
+    fingerprint = backend.fingerprint().digest
+    legality = (
+        known if known is not None and known.fingerprint == fingerprint else Legality(fingerprint=fingerprint)
+    )
+    fresh: list[Verdict] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for pattern, name in legality.lacks(patterns, precisions):
+            fresh.append(try_pattern(backend, pattern, PRECISIONS[name], Path(folder)))
+            if fresh[-1].reason.startswith("crash:"):
+                break
+    return msgspec.structs.replace(legality, verdicts=(*legality.verdicts, *fresh))
+
+
+def try_pattern(backend: Backend, pattern: str, precision: Precision, folder: Path) -> Verdict:
+    """Build one pattern in one precision, run it, and compare what ran with what was asked."""
+    path = folder / f"{pattern}_{precision.name}.onnx"
+    onnx.save(typed_model(pattern, precision, PRECISIONS[backend.base_precision]), path)
+    try:
+        kernels = _kernels(backend, path)
+    except TrialError as error:
+        return Verdict(
+            pattern=pattern,
+            precision=precision.name,
+            legal=False,
+            fails=True,
+            reason=f"{error.kind}: {error}",
+        )
+    asked = _asked(pattern, precision)
+    ran = {k.precision for k in kernels if asked and k.precision and DECIDING_NODES & set(k.nodes)}
+    others = sorted(ran - {asked})
+    return Verdict(
+        pattern=pattern,
+        precision=precision.name,
+        legal=not others,
+        ran=",".join(sorted(ran)),
+        reason=f"dequantised: asked for {asked}, ran {', '.join(others)}" if others else "",
+    )
+
+
+def _asked(pattern: str, precision: Precision) -> str:
+    """The kernel precision that a quantised product must run in; empty where any float will do."""
+    op_type = PATTERNS[pattern].op_type
+    if precision.quantized_type is None or op_type not in PRODUCTS & precision.quantized_ops:
+        return ""
+    return _SHORT_NAMES[precision.quantized_type.name]
+
+
+def _kernels(backend: Backend, path: Path) -> tuple[KernelTime, ...]:
+    if isinstance(backend, Planner) and not backend.has_device:
+        return backend.plan_kernels(path)
+    random = np.random.default_rng(0)
+    inputs = {
+        value.name: random.standard_normal(
+            [d.dim_value for d in value.type.tensor_type.shape.dim], np.float32
+        )
+        for value in onnx.load(path).graph.input
+    }
+    with backend.build(path) as engine:
+        outputs = run(engine, inputs)
+        if not all(np.isfinite(array).all() for array in outputs.values()):
+            raise TrialError("nan", "its outputs are not finite")
+        return engine.kernels()

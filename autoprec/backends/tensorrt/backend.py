@@ -1,0 +1,99 @@
+"""The backend: what is installed, which GPU is there, and engines built for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from autoprec.backends._base import Engine
+from autoprec.backends.tensorrt import cuda
+from autoprec.backends.tensorrt.build import Plan, Target, build_plan, check_targets
+from autoprec.backends.tensorrt.engine import TensorRTEngine
+from autoprec.backends.tensorrt.layers import kernels_of
+from autoprec.backends.tensorrt.library import load_library
+from autoprec.backends.tensorrt.nvml import read_clocks
+from autoprec.backends.tensorrt.options import parse_options
+from autoprec.errors import BackendError
+from autoprec.records import Clocks, Fingerprint, KernelTime
+
+
+class TensorRTBackend:
+    """TensorRT 10 and 11, and TensorRT-RTX, whichever is installed.
+
+    Args:
+        options: as in `options.Options`.
+
+    Raises `SpecError` for an unknown option, `BackendError` if no TensorRT is installed, it does not
+    know a target that is asked for, or it needs a GPU to build and there is none.
+    """
+
+    name = "tensorrt"
+    stopwatch = "cuda"
+    base_precision = "fp16"
+
+    def __init__(self, options: Mapping[str, str | int | float | bool]) -> None:
+        self._options = parse_options(options)
+        self._library = load_library(self._options.library)
+        self._device = cuda.find_device(self._options.device)
+        if self._device is None and not self._library.names_targets:
+            raise BackendError(
+                f"{self._library.name} {self._library.version} builds only with an NVIDIA GPU "
+                "and its driver, and finds none; TensorRT-RTX builds without one"
+            )
+        self._targets = self._options.targets() or self._own_target()
+        check_targets(self._library, self._targets)
+
+    @property
+    def has_device(self) -> bool:
+        """Whether engines can run here; without a GPU they can be built, not loaded."""
+        return self._device is not None
+
+    def fingerprint(self) -> Fingerprint:
+        """Library, GPU with its driver, targets, and the options that change a measurement."""
+        device = "no GPU"
+        if self._device is not None:
+            major, minor = self._device.compute_capability
+            device = f"{self._device.name} ({major}.{minor}, driver for CUDA {self._device.driver})"
+        targets = ",".join(f"{major}.{minor}" for major, minor in self._targets) or "default"
+        return Fingerprint(
+            backend=self.name,
+            version=f"{self._library.name} {self._library.version}",
+            device=f"{device}, built for {targets}",
+            options=self._options.measured,
+        )
+
+    def build_plan(self, model_path: Path) -> Plan:
+        """An engine's bytes and layers; TensorRT-RTX needs no GPU for them.
+
+        Raises as `build.build_plan` does.
+        """
+        return build_plan(self._library, self._options, self._targets, model_path)
+
+    def build(self, model_path: Path, *, profiled: bool = False) -> Engine:
+        """Build a plan and load it on the GPU.
+
+        Raises `BackendError` without a GPU, `TrialError` as `build_plan` and `TensorRTEngine` do.
+        """
+        if self._device is None:
+            raise BackendError(
+                "no NVIDIA GPU with a driver is found: engines can be built here, but not run; "
+                "check `nvidia-smi`, or search with backend.name = 'openvino'"
+            )
+        plan = self.build_plan(model_path)
+        return TensorRTEngine(self._library, self._options, plan, self._device, profiled=profiled)
+
+    def plan_kernels(self, model_path: Path) -> tuple[KernelTime, ...]:
+        """The kernels of a plan that is built and not loaded, without times."""
+        return kernels_of(self.build_plan(model_path).layers, {})
+
+    def clocks(self) -> Clocks:
+        """The GPU's clocks, power, throttling and neighbours now."""
+        return Clocks() if self._device is None else read_clocks(self._device.bus_id, holds_context=True)
+
+    def _own_target(self) -> tuple[Target, ...]:
+        """The GPU that is here, if the library can name it; 9.0 has no name, and runs the default build."""
+        if self._device is None or not self._library.names_targets:
+            return ()
+        major, minor = self._device.compute_capability
+        known = self._library.member("ComputeCapability", f"SM{major}{minor}") is not None
+        return (self._device.compute_capability,) if known else ()
