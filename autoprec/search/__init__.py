@@ -16,6 +16,8 @@ from autoprec.errors import SpecError
 from autoprec.records import Block
 from autoprec.search import autoprec, nsga2, random, tpe
 from autoprec.search._base import Factory, Priors
+from autoprec.search.autoprec import AutoprecSampler
+from autoprec.search.finalists import finalists, pooled, surely_dominated
 from autoprec.search.proposals import anchors, assignment_of, propose, search_space
 
 STRATEGIES: Mapping[str, Factory] = MappingProxyType(
@@ -45,10 +47,14 @@ def create_sampler(
 
 __all__ = [
     "STRATEGIES",
+    "AutoprecSampler",
     "Priors",
     "anchors",
     "assignment_of",
     "create_sampler",
+    "finalists",
+    "pooled",
     "propose",
     "search_space",
+    "surely_dominated",
 ]

@@ -21,7 +21,7 @@ from autoprec.search.space import Codes, Floats, Space
 DRAWS = 24
 SWEPT = 8
 MARGIN = 1.1
-LOG_WEIGHT = 0.5
+LOG_WEIGHT = 2.0
 
 
 class Acquisition:
@@ -39,7 +39,7 @@ class Acquisition:
         self._failures = Failures(space, history)
         self._normals = rng.standard_normal((2, DRAWS))
         self._picks = rng.permuted((np.arange(DRAWS) + 0.5) / DRAWS), (np.arange(DRAWS) + 0.5) / DRAWS
-        self._set_fronts(np.column_stack((ratios, losses)), history.pending)
+        self._set_fronts(np.concatenate((history.measured, history.pending)))
 
     def __call__(self, codes: Codes) -> Floats:
         """(n,) expected improvement, as a part of what the front has, if the build does not fail."""
@@ -70,11 +70,13 @@ class Acquisition:
             damages.append(np.exp(np.minimum(logs, 10.0)).reshape(shape))
         return sweep(space, np.array(times), np.array(borders), np.array(damages))
 
-    def _set_fronts(self, values: Floats, pending: Codes) -> None:
-        """Fronts, corners and areas of both scales, with pending trials where they are expected."""
-        if len(pending):
-            losses = self._damages.losses(self._damages.mixture.mean(pending))
-            values = np.concatenate((values, np.column_stack((self._latencies.mean(pending), losses))))
+    def _set_fronts(self, codes: Codes) -> None:
+        """Fronts, corners and areas of both scales, of what is expected of measured and pending trials.
+
+        Expected rather than measured: a lucky timing would otherwise hide what is better.
+        """
+        losses = self._damages.losses(self._damages.mixture.mean(codes))
+        values = np.column_stack((self._latencies.mean(codes), losses))
         self._front = front_of(values)
         self._corner = MARGIN * values.max(axis=0) + 1e-9
         self._area = hypervolume(values, self._corner)

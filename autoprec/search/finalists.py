@@ -1,0 +1,67 @@
+"""What to measure again before a front is delivered, and what needs no further measuring.
+
+The best of many noisy timings is partly luck; the points that seem to gain most are the ones to check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from autoprec.records import Assignment, Interval, TrialRecord
+from autoprec.search.fronts import Floats, front_mask, hypervolume
+
+
+def pooled(trials: Sequence[TrialRecord]) -> dict[Assignment, tuple[float, float, int]]:
+    """Mean latency_ms, mean loss and number of measurements of every assignment measured.
+
+    Failed and running trials do not count, nor does a measurement that another trial reuses.
+    """
+    found: dict[Assignment, list[tuple[float, float]]] = {}
+    for trial in trials:
+        if trial.state == "complete" and trial.origin != "reused":
+            found.setdefault(trial.assignment, []).append((trial.latency_ms, trial.loss))
+    means = {assignment: np.mean(values, axis=0) for assignment, values in found.items()}
+    return {a: (float(m[0]), float(m[1]), len(found[a])) for a, m in means.items()}
+
+
+def finalists(trials: Sequence[TrialRecord], count: int) -> tuple[Assignment, ...]:
+    """Up to `count` assignments to measure again: of the front, then of the front behind it, and so on.
+
+    Least measured first, then the largest gain in area over the neighbours on its front. Ask again
+    after each measurement: what falls off the front makes room for what it hid.
+    """
+    pool = pooled(trials)
+    assignments = list(pool)
+    values = np.array([pool[a][:2] for a in assignments], dtype=float).reshape(-1, 2)
+    times = np.array([pool[a][2] for a in assignments], dtype=int)
+    chosen: list[Assignment] = []
+    left = np.arange(len(assignments))
+    while len(chosen) < count and len(left):
+        mask = front_mask(values[left])
+        layer = left[mask]
+        gains = _exclusive(values[layer])
+        order = np.lexsort((-gains, times[layer]))
+        chosen += [assignments[i] for i in layer[order]]
+        left = left[~mask]
+    return tuple(chosen[:count])
+
+
+def surely_dominated(
+    latency_ms: Interval, loss: Interval, front: Sequence[tuple[Interval, Interval]]
+) -> bool:
+    """Whether some point of `front` (latency_ms, loss) is better in both, even at worst against best."""
+    return any(
+        other_latency.high < latency_ms.low and other_loss.high < loss.low
+        for other_latency, other_loss in front
+    )
+
+
+def _exclusive(front: Floats) -> Floats:
+    """Area that each point of a front alone dominates; the ends reach a tenth of the range beyond."""
+    span = np.maximum(np.ptp(front, axis=0), 1e-9 * np.abs(front).max())
+    corner = front.max(axis=0) + 0.1 * span
+    scaled, end = front / span, corner / span
+    whole = hypervolume(scaled, end)
+    return np.array([whole - hypervolume(np.delete(scaled, i, axis=0), end) for i in range(len(front))])
