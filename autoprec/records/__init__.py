@@ -5,6 +5,7 @@ second description. Units live in names.
 """
 
 from autoprec.records._base import Interval, Record
+from autoprec.records._json import from_json, to_json
 from autoprec.records.blocks import Assignment, Block, Candidate
 from autoprec.records.measurements import (
     BlockAudit,
@@ -49,4 +50,6 @@ __all__ = [
     "StageSeconds",
     "TrialRecord",
     "TrialState",
+    "from_json",
+    "to_json",
 ]

@@ -13,12 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from autoprec.errors import StudyError
-from autoprec.records import Block, Identity, Record, Reference, TrialRecord
+from autoprec.records import Block, Identity, Record, Reference, TrialRecord, from_json, to_json
 from autoprec.store._database import Database
 from autoprec.store._front import Point, pareto_numbers
 from autoprec.store._identity import differences
 from autoprec.store._schema import CHOICES, FACTS, FRONT, RUNS, STUDIES, TRIALS
-from autoprec.store._text import decode, encode
 
 T = TypeVar("T")
 
@@ -63,11 +62,11 @@ class Store:
         What the identity leaves out of a block (its allowed precisions) is brought up to date.
         Raises `StudyError` that names every difference.
         """
-        row = {"study": study, "identity": encode(identity), "blocks": encode(blocks)}
+        row = {"study": study, "identity": to_json(identity), "blocks": to_json(blocks)}
         with self._database.writing() as connection:
             stored = connection.execute(sa.select(STUDIES).where(STUDIES.c.study == study)).one_or_none()
             if stored is not None:
-                old, was = decode(stored.identity, Identity), decode(stored.blocks, tuple[Block, ...])
+                old, was = from_json(stored.identity, Identity), from_json(stored.blocks, tuple[Block, ...])
                 if found := differences(old, identity, was, blocks):
                     raise StudyError(
                         f"{self.path}: study {study!r} was measured with something else: "
@@ -78,11 +77,11 @@ class Store:
 
     def identity(self, study: str) -> Identity:
         """What `study` is bound to. Raises `StudyError` for an unknown study."""
-        return decode(self._study(study).identity, Identity)
+        return from_json(self._study(study).identity, Identity)
 
     def blocks(self, study: str) -> tuple[Block, ...]:
         """The blocks of `study` in graph order. Raises `StudyError` for an unknown study."""
-        return decode(self._study(study).blocks, tuple[Block, ...])
+        return from_json(self._study(study).blocks, tuple[Block, ...])
 
     def studies(self) -> tuple[str, ...]:
         """Names of all bound studies."""
@@ -93,13 +92,13 @@ class Store:
         """Keep the engine that all trials of a bound study are compared with."""
         with self._database.writing() as connection:
             connection.execute(
-                sa.update(STUDIES).where(STUDIES.c.study == study).values(reference=encode(reference))
+                sa.update(STUDIES).where(STUDIES.c.study == study).values(reference=to_json(reference))
             )
 
     def reference(self, study: str) -> Reference | None:
         """What `put_reference` kept; None before. Raises `StudyError` for an unknown study."""
         text = self._study(study).reference
-        return None if text is None else decode(text, Reference)
+        return None if text is None else from_json(text, Reference)
 
     def begin(self, record: TrialRecord, *, model_digest: str = "") -> None:
         """Write a running trial, so that a killed night knows what it was at."""
@@ -163,7 +162,7 @@ class Store:
 
     def put_fact(self, study: str, kind: str, key: str, value: object) -> None:
         """Keep anything that msgspec writes (a verdict, a sensitivity), in place of an earlier one."""
-        row = {"study": study, "kind": kind, "key": key, "value": encode(value)}
+        row = {"study": study, "kind": kind, "key": key, "value": to_json(value)}
         with self._database.writing() as connection:
             connection.execute(_replacing(FACTS, row, "study", "kind", "key"))
 
@@ -175,7 +174,7 @@ class Store:
         """All facts of a kind, by key."""
         query = sa.select(FACTS.c.key, FACTS.c.value).where(FACTS.c.study == study, FACTS.c.kind == kind)
         with self._database.reading() as connection:
-            return {row.key: decode(row.value, form) for row in connection.execute(query)}
+            return {row.key: from_json(row.value, form) for row in connection.execute(query)}
 
     def begin_run(self, study: str, budget: str) -> int:
         """Note that a night begins; returns its id."""
@@ -217,7 +216,7 @@ class Store:
     def _records(self, query: sa.Select[Any]) -> tuple[TrialRecord, ...]:
         with self._database.reading() as connection:
             rows = connection.scalars(query.order_by(TRIALS.c.number))
-            return tuple(decode(text, TrialRecord) for text in rows)
+            return tuple(from_json(text, TrialRecord) for text in rows)
 
     def _write(self, connection: sa.Connection, record: TrialRecord, model_digest: str) -> None:
         row = {
@@ -227,7 +226,7 @@ class Store:
             "model": model_digest,
             "latency_ms": _finite(record.latency_ms),
             "loss": _finite(record.loss),
-            "record": encode(record),
+            "record": to_json(record),
         }
         upsert = _replacing(TRIALS, row, "study", "number", where=TRIALS.c.state == "running")
         if connection.execute(upsert).rowcount != 1:

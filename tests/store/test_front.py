@@ -43,7 +43,7 @@ def beaten(trial: TrialRecord, others: list[TrialRecord]) -> bool:
     return False
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(MADE, max_size=14), st.randoms(use_true_random=False))
 def test_the_table_equals_the_recomputed_front(
     made: list[tuple[str, float, float, int]], random: Random

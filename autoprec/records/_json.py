@@ -10,13 +10,13 @@ import msgspec
 T = TypeVar("T")
 
 
-def encode(value: object) -> str:
-    """Strict JSON of any record; SQLite's JSON functions read it."""
+def to_json(value: object) -> str:
+    """One line of strict JSON of anything that msgspec can write."""
     return msgspec.json.encode(_spelled(msgspec.to_builtins(value))).decode()
 
 
-def decode(text: str, kind: type[T]) -> T:
-    """What `encode` wrote, as `kind`."""
+def from_json(text: str, kind: type[T]) -> T:
+    """What `to_json` wrote, as `kind`."""
     return msgspec.json.decode(text, type=kind, strict=False)  # lax: "nan" is a float again
 
 

@@ -1,0 +1,54 @@
+"""A folder that appears whole or not at all, and never at the cost of files that are not ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from autoprec.errors import StudyError
+from autoprec.exporters.manifest import MANIFEST, read_manifest
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A fresh folder that becomes `folder` when the block ends without an error.
+
+    Raises `StudyError` if `folder` holds anything but an earlier export, or cannot be written.
+    """
+    folder = folder.absolute()
+    try:
+        _refuse_foreign(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+            fresh = Path(scratch) / "export"
+            fresh.mkdir()
+            yield fresh
+            if folder.exists():
+                for file in folder.iterdir():
+                    file.unlink()
+            fresh.rename(folder)  # takes the place of an empty folder
+    except OSError as error:
+        raise StudyError(
+            f"{error.filename or folder}: the export failed ({error.strerror}); free some space, or name a "
+            "folder that may be written to"
+        ) from error
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """An earlier export may go; an engine that was built beside it may not, it took time."""
+    if folder.is_dir():
+        there = {path.name for path in folder.iterdir()}
+        ours = (
+            {file.name for file in read_manifest(folder).files} | {MANIFEST} if MANIFEST in there else set()
+        )
+        foreign = sorted(there - ours)
+    elif folder.exists():
+        foreign = [folder.name]
+    else:
+        foreign = []
+    if foreign:
+        raise StudyError(
+            f"{folder}: holds a file that no export wrote ({foreign[0]}); name another folder, or move it"
+        )

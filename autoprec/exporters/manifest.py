@@ -1,0 +1,119 @@
+"""What was exported, what it measured, and how to get it again: `manifest.json`, `assignment.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shlex
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from autoprec.errors import StudyError
+from autoprec.records import Export, Identity, Interval, Record, Reference, TrialRecord, from_json, to_json
+
+MANIFEST = "manifest.json"
+ASSIGNMENT = "assignment.json"
+PACKAGES = ("autoprec", "onnx", "onnx-ir", "openvino", "numpy")
+
+
+class ExportedFile(Record, frozen=True, kw_only=True):
+    """One file beside the manifest; `sha256` in hexadecimal."""
+
+    name: str
+    sha256: str
+    bytes: int
+
+
+class Manifest(Record, frozen=True, kw_only=True):
+    """An export's contents, as the scripts beside it read them.
+
+    Attributes:
+        latency_ms: paired ratio times the study's reference latency; `speedup` is one over that ratio.
+        loss: mask loss against the reference.
+        model_digest, decoder_digest: as the study computes them; `files` has plain SHA-256.
+        input_shapes: (input, sizes) that were measured.
+        trial: everything that was measured; `reference` and `identity`: what it is to be compared with.
+        versions: software that exported; the engine that measured is in `identity.fingerprint`.
+        reproduce: the command that exports the same again.
+    """
+
+    format: int = 1
+    study: str
+    number: int
+    label: str
+    latency_ms: float
+    speedup: float
+    speedup_interval: Interval
+    loss: float
+    loss_interval: Interval
+    model_digest: str
+    decoder_digest: str
+    input_shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    files: tuple[ExportedFile, ...]
+    reproduce: str
+    versions: dict[str, str]
+    identity: Identity
+    reference: Reference
+    trial: TrialRecord
+
+
+def write(export: Export, folder: Path) -> tuple[Path, ...]:
+    """Write both files; the manifest covers every file that is in `folder` by then."""
+    assignment = folder / ASSIGNMENT
+    assignment.write_text(_pretty(export.trial.assignment.as_dict()), encoding="utf-8")
+    files = tuple(_described(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST)
+    manifest = folder / MANIFEST
+    manifest.write_text(_pretty(_manifest(export, files)), encoding="utf-8")
+    return (assignment, manifest)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an export. Raises `StudyError` if there is none, or it is not ours."""
+    path = folder / MANIFEST
+    try:
+        return from_json(path.read_text(encoding="utf-8"), Manifest)
+    except FileNotFoundError as error:
+        raise StudyError(f"{folder}: holds no export; `autoprec export` writes one") from error
+    except (UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise StudyError(
+            f"{path}: is not a manifest of autoprec ({error}); export to another folder"
+        ) from error
+
+
+def _manifest(export: Export, files: tuple[ExportedFile, ...]) -> Manifest:
+    trial = export.trial
+    measured = trial.measurement
+    assert measured is not None
+    ratio = measured.latency.ratio_interval
+    command = f"autoprec export --study {shlex.quote(trial.study)} --trial {trial.number}"
+    return Manifest(
+        study=trial.study,
+        number=trial.number,
+        label=trial.label,
+        latency_ms=measured.latency_ms,
+        speedup=1 / measured.latency.ratio,
+        speedup_interval=Interval(low=1 / ratio.high, high=1 / ratio.low, level=ratio.level),
+        loss=measured.quality.loss,
+        loss_interval=measured.quality.loss_interval,
+        model_digest=export.model_digest,
+        decoder_digest=export.decoder_digest,
+        input_shapes=export.input_shapes,
+        files=files,
+        reproduce=command,
+        versions={name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        identity=export.identity,
+        reference=export.reference,
+        trial=trial,
+    )
+
+
+def _described(path: Path) -> ExportedFile:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return ExportedFile(name=path.name, sha256=digest, bytes=path.stat().st_size)
+
+
+def _pretty(value: object) -> str:
+    return msgspec.json.format(to_json(value), indent=2) + "\n"

@@ -1,0 +1,1 @@
+"""Scripts that exports carry: they read `manifest.json` beside them and need nothing of autoprec."""

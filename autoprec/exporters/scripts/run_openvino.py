@@ -1,0 +1,82 @@
+"""Runs and times model.onnx on the CPU with OpenVINO. Needs: pip install openvino numpy
+
+    python run_openvino.py [--threads N] [--seconds S]
+
+Latencies compare only on the machine that the manifest names; the ratio to another export on the same
+machine compares anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from timeit import default_timer
+from typing import Any
+
+import numpy as np
+import openvino as ov
+
+FOLDER = Path(__file__).resolve().parent
+CONFIG = {
+    "INFERENCE_PRECISION_HINT": "f32",  # anything else overrides the model's own types
+    "PERFORMANCE_HINT": "LATENCY",
+    "NUM_STREAMS": "1",
+}
+
+
+def compile_model(shapes: list[tuple[str, list[int]]], threads: int) -> Any:
+    """The compiled model, its inputs at the measured shapes."""
+    core = ov.Core()
+    model = core.read_model(FOLDER / "model.onnx")
+    model.reshape({name: ov.PartialShape(sizes) for name, sizes in shapes})
+    limit = {"INFERENCE_NUM_THREADS": str(threads)} if threads else {}
+    return core.compile_model(model, "CPU", CONFIG | limit)
+
+
+def place_inputs(compiled: Any, request: Any) -> None:
+    """Noise for float inputs, zeros for the rest: no kernel's time depends on them."""
+    generator = np.random.default_rng(0)
+    for port in compiled.inputs:
+        array = np.zeros(tuple(port.shape), port.element_type.to_dtype())
+        if array.dtype.kind == "f":
+            array[...] = generator.standard_normal(array.shape)
+        request.set_tensor(port, ov.Tensor(array))
+
+
+def time_model(request: Any, seconds: float) -> np.ndarray:
+    """Milliseconds of single inferences, after a warm-up."""
+    for _ in range(5):
+        request.infer()
+    times: list[float] = []
+    end = default_timer() + seconds
+    while len(times) < 10 or default_timer() < end:
+        start = default_timer()
+        request.infer()
+        times.append(1e3 * (default_timer() - start))
+    return np.array(times)
+
+
+def main() -> None:
+    """Print latency, output shapes, and what the manifest says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to OpenVINO")
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long to measure")
+    arguments = parser.parse_args()
+    manifest = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
+    compiled = compile_model(manifest["input_shapes"], arguments.threads)
+    request = compiled.create_infer_request()
+    place_inputs(compiled, request)
+    low, median, high = np.percentile(time_model(request, arguments.seconds), (10, 50, 90))
+    engine = manifest["identity"]["fingerprint"]
+    measured = f"{engine['backend']} {engine['version']} on {engine['device']}"
+    print(f"measured here: {median:.3f} ms (p10 {low:.3f}, p90 {high:.3f}), OpenVINO {ov.__version__}")
+    print(f"the manifest:  {manifest['latency_ms']:.3f} ms, {measured}")
+    for port in compiled.outputs:
+        print(f"output {port.any_name!r}: {port.element_type.get_type_name()} {list(port.shape)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""A shell script that builds and times the engine with `trtexec`, of TensorRT 10 or 11."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import onnx
+
+from autoprec.exporters.onnx import MODEL
+from autoprec.records import Export
+
+SCRIPT = "trtexec.sh"
+FLAGS = (
+    f"--onnx={MODEL}",
+    "--saveEngine=model.engine",
+    "--timingCacheFile=timing.cache",
+    "--profilingVerbosity=detailed",
+    "--exportLayerInfo=layers.json",
+    "--useCudaGraph",
+    "--noDataTransfers",
+    "--useSpinWait",
+    "--warmUp=1000",
+    "--duration=10",
+)
+"""Timing as the study does it: kernels alone, without copies, on a warm GPU."""
+
+TEMPLATE = """\
+#!/bin/sh
+# Builds model.engine and times it. Study {study}, trial {number}.
+# Every precision is in the model: no --fp16, --int8 or --best here, they would change it or fail.
+set -eu
+cd -- "$(dirname -- "$0")"
+
+if trtexec --help 2>&1 | grep -q -e --stronglyTyped; then
+    # TensorRT 10 keeps to the model's types only if told to.
+    trtexec --stronglyTyped \\
+        {flags}
+else
+    # TensorRT 11 always does.
+    trtexec \\
+        {flags}
+fi
+"""
+
+
+def write(export: Export, folder: Path) -> tuple[Path, ...]:
+    """Write `trtexec.sh`, executable."""
+    flags = (*FLAGS, *_shapes(export))
+    path = folder / SCRIPT
+    text = TEMPLATE.format(
+        study=ascii(export.trial.study),
+        number=export.trial.number,
+        flags=" \\\n        ".join(shlex.quote(flag) for flag in flags),
+    )
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+    return (path,)
+
+
+def _shapes(export: Export) -> tuple[str, ...]:
+    """`--shapes` for the dynamic inputs; trtexec refuses the flag for a model without any."""
+    inputs = onnx.load(export.model_path, load_external_data=False).graph.input
+    dynamic = {
+        value.name
+        for value in inputs
+        if not all(d.HasField("dim_value") for d in value.type.tensor_type.shape.dim)
+    }
+    given = [
+        f"{_named(name)}:{'x'.join(map(str, sizes))}"
+        for name, sizes in export.input_shapes
+        if name in dynamic
+    ]
+    return (f"--shapes={','.join(given)}",) if given else ()
+
+
+def _named(name: str) -> str:
+    """trtexec takes a name with its own separators in it between single quotes."""
+    return name if re.fullmatch(r"[\w./-]+", name) else f"'{name}'"

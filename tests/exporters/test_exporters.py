@@ -1,0 +1,176 @@
+"""Every exporter keeps to its folder; what it writes works."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from trial_records import BLOCKS, IDENTITY, complete, failed
+
+from autoprec.errors import StudyError
+from autoprec.exporters import EXPORTERS, read_manifest, write_export
+from autoprec.records import Export, Reference, TrialRecord
+
+NASTY = "demo'; touch owned; $(touch owned) `touch owned`\n\"\"\" + print('owned') #"
+REFERENCE = Reference(
+    precision="fp16", model_digest="r", latency_ms=10, latency_noise=0.01, loss_noise=0, float_loss=0.001
+)
+
+
+def export_of(
+    folder: Path, *, batch: int | str = 1, image: str = "image", trial: TrialRecord | None = None
+) -> Export:
+    folder.mkdir(parents=True, exist_ok=True)
+    value = partial(helper.make_tensor_value_info, elem_type=onnx.TensorProto.FLOAT)
+    graph = helper.make_graph(
+        [helper.make_node("Relu", [image], ["y"])],
+        "g",
+        [value(image, shape=[batch, 3, 8, 8])],
+        [value("y", shape=[batch, 3, 8, 8])],
+    )
+    model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 19)])
+    onnx.save(model, folder / "typed.onnx")
+    onnx.save(model, folder / "tail.onnx")
+    return Export(
+        trial=trial or msgspec.structs.replace(complete(17, 5.0, 0.01), study=NASTY, label=NASTY),
+        reference=REFERENCE,
+        identity=IDENTITY,
+        blocks=BLOCKS,
+        model_path=str(folder / "typed.onnx"),
+        model_digest="typed",
+        input_shapes=((image, (1, 3, 8, 8)),),
+        decoder_path=str(folder / "tail.onnx"),
+        decoder_digest="tail",
+    )
+
+
+def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    where = {**os.environ, **environment}
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, env=where)
+
+
+@pytest.mark.parametrize("target", EXPORTERS)
+def test_an_exporter_writes_only_into_its_folder(target: str, tmp_path: Path) -> None:
+    export = export_of(tmp_path / "study")
+    before = set(tmp_path.rglob("*"))
+    written = write_export(export, tmp_path / "out", [target])
+    assert written
+    assert set(tmp_path.rglob("*")) - before == {tmp_path / "out", *written}
+    assert all(path.parent == tmp_path / "out" and path.stat().st_size for path in written)
+
+
+@pytest.mark.parametrize("target", EXPORTERS)
+def test_a_script_is_sound_whatever_the_names_are(target: str, tmp_path: Path) -> None:
+    for path in write_export(export_of(tmp_path / "study", image=NASTY), tmp_path / "out", [target]):
+        if path.suffix == ".sh":
+            checked = run("sh", "-n", path)
+            assert checked.returncode == 0, checked.stderr
+        if path.suffix == ".py":
+            ast.parse(path.read_text())
+
+
+def test_the_manifest_reads_back_and_its_digests_hold(tmp_path: Path) -> None:
+    export = export_of(tmp_path / "study")
+    written = write_export(export, tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
+    assert (manifest.trial, manifest.reference, manifest.identity) == (export.trial, REFERENCE, IDENTITY)
+    assert (manifest.speedup, manifest.latency_ms, manifest.loss) == (2.0, 5.0, 0.01)
+    assert {file.name for file in manifest.files} == {path.name for path in written} - {"manifest.json"}
+    for file in manifest.files:
+        data = (tmp_path / "out" / file.name).read_bytes()
+        assert (file.sha256, file.bytes) == (hashlib.sha256(data).hexdigest(), len(data))
+    assert "trial 17" in manifest.reproduce.replace("--trial", "trial")
+
+
+def test_models_are_copied_byte_for_byte(tmp_path: Path) -> None:
+    write_export(export_of(tmp_path / "study"), tmp_path / "out")
+    for source, target in (("typed.onnx", "model.onnx"), ("tail.onnx", "decoder.onnx")):
+        assert (tmp_path / "out" / target).read_bytes() == (tmp_path / "study" / source).read_bytes()
+
+
+def test_weights_outside_the_model_come_along(tmp_path: Path) -> None:
+    export = export_of(tmp_path / "study")
+    model = onnx.load(export.model_path)
+    weights = onnx.numpy_helper.from_array(np.arange(512, dtype=np.float32), "weights")
+    model.graph.initializer.append(weights)
+    onnx.save_model(model, export.model_path, save_as_external_data=True, location="somewhere.bin")
+    write_export(export, tmp_path / "out")
+    (tmp_path / "study" / "somewhere.bin").unlink()
+    copied = onnx.load(tmp_path / "out" / "model.onnx").graph.initializer[0]
+    assert onnx.numpy_helper.to_array(copied)[-1] == 511
+    assert "model.onnx.data" in {file.name for file in read_manifest(tmp_path / "out").files}
+
+
+@pytest.mark.parametrize(("help_text", "flags"), [("--stronglyTyped", ["--stronglyTyped"]), ("--onnx", [])])
+def test_trtexec_gets_exactly_the_flags_that_it_knows(
+    help_text: str, flags: list[str], tmp_path: Path
+) -> None:
+    write_export(export_of(tmp_path / "study", batch="N", image=NASTY), tmp_path / "out", ["trtexec"])
+    tool = tmp_path / "bin" / "trtexec"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\n[ "$1" = --help ] && echo "{help_text}" && exit\nprintf "%s\\0" "$@"\n')
+    tool.chmod(0o755)
+    ran = run("sh", tmp_path / "out" / "trtexec.sh", PATH=f"{tool.parent}:{os.environ['PATH']}")
+    asked = ran.stdout.split("\0")
+    assert [flag for flag in asked if "Typed" in flag] == flags
+    assert f"--shapes='{NASTY}':1x3x8x8" in asked
+    assert not list(tmp_path.rglob("owned"))
+
+
+def test_a_static_model_takes_no_shapes(tmp_path: Path) -> None:
+    write_export(export_of(tmp_path / "study"), tmp_path / "out", ["trtexec"])
+    assert "--shapes" not in (tmp_path / "out" / "trtexec.sh").read_text()
+
+
+@pytest.mark.parametrize("batch", [1, "N"])
+def test_the_openvino_script_runs_the_model(batch: int | str, tmp_path: Path) -> None:
+    write_export(export_of(tmp_path / "study", batch=batch), tmp_path / "out")
+    ran = run(sys.executable, tmp_path / "out" / "run_openvino.py", "--seconds", "0.05", "--threads", "1")
+    assert ran.returncode == 0, ran.stderr
+    assert "the manifest:  5.000 ms, openvino 2026.4.1 on EPYC" in ran.stdout
+    assert "output 'y': f32 [1, 3, 8, 8]" in ran.stdout
+
+
+def test_an_earlier_export_is_replaced(tmp_path: Path) -> None:
+    write_export(export_of(tmp_path / "study"), tmp_path / "out")
+    write_export(export_of(tmp_path / "study", trial=complete(18, 4.0, 0.02)), tmp_path / "out", ["trtexec"])
+    assert read_manifest(tmp_path / "out").number == 18
+    assert not (tmp_path / "out" / "run_openvino.py").exists()
+
+
+@pytest.mark.parametrize("name", ["model.engine", "manifest.json"])
+def test_a_folder_with_other_files_is_refused_and_kept(name: str, tmp_path: Path) -> None:
+    if name != "manifest.json":
+        write_export(export_of(tmp_path / "study"), tmp_path / "out")
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out" / name).write_text("built for an hour")
+    before = sorted(path.name for path in (tmp_path / "out").iterdir())
+    with pytest.raises(StudyError, match="another folder"):
+        write_export(export_of(tmp_path / "study"), tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == before
+
+
+def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    export = msgspec.structs.replace(export_of(tmp_path / "study"), decoder_path=str(tmp_path / "gone.onnx"))
+    with pytest.raises(StudyError, match=r"gone\.onnx: the export failed \(No such file"):
+        write_export(export, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["study"]
+
+
+def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="trial 3 of study 'demo' has no measurement"):
+        write_export(export_of(tmp_path / "study", trial=failed(3)), tmp_path / "out")
+    with pytest.raises(StudyError, match=r"unknown export target 'coreml'; known ones: onnx, trtexec"):
+        write_export(export_of(tmp_path / "study"), tmp_path / "out", ["coreml"])
+    with pytest.raises(StudyError, match="holds no export"):
+        read_manifest(tmp_path)
