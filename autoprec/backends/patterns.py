@@ -205,6 +205,7 @@ DECIDING_NODES = frozenset({"op", "op2"})
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operator types that an engine has quantised kernels for; around others Q/DQ only rounds."""
 
+_CARRIERS = frozenset({"Cast", "Identity", "Transpose", "QuantizeLinear", "DequantizeLinear"})
 _BY_OP_TYPE = {
     "ConvTranspose": "conv_transpose", "Gemm": "gemm", "Add": "add", "LayerNormalization": "layer_norm",
     "Softmax": "softmax", "HardSwish": "hard_swish", "Gelu": "gelu", "Resize": "resize",
@@ -224,16 +225,16 @@ def typed_model(pattern: str, precision: Precision, base: Precision) -> onnx.Mod
 
 
 def node_patterns(model: ir.Model) -> dict[str, str]:
-    """Which pattern each node of a float model is, by node name; other nodes are left out."""
+    """Which pattern each node is, by node name; other nodes are left out."""
     found = ((node.name or "", _pattern_of(node)) for node in model.graph)
     return {name: pattern for name, pattern in found if pattern}
 
 
 def _pattern_of(node: ir.Node) -> str:
     if node.op_type == "MatMul":
-        return "matmul_weight" if any(v is not None and v.is_initializer() for v in node.inputs) else "matmul"
+        return "matmul_weight" if any(map(_stored, node.inputs)) else "matmul"
     if node.op_type == "Conv":
-        weight = node.inputs[1]
+        weight = _stored(node.inputs[1])
         if weight is None or weight.shape is None:
             return "conv"
         group = node.attributes.get_int("group", 1)
@@ -243,6 +244,16 @@ def _pattern_of(node: ir.Node) -> str:
             return "conv_stem" if inputs < 16 else f"conv{narrow}"
         return "conv_depthwise" if inputs == 1 and outputs >= group else f"conv_grouped{narrow}"
     return _BY_OP_TYPE.get(node.op_type, "")
+
+
+def _stored(value: ir.Value | None) -> ir.Value | None:
+    """The constant that `value` comes from by casts, copies or Q/DQ; None if it is computed."""
+    if value is None or value.is_initializer():
+        return value
+    node = value.producer()
+    if node is None or node.op_type not in _CARRIERS:
+        return value if node is not None and node.op_type == "Constant" else None
+    return _stored(node.inputs[0])
 
 
 def block_patterns(

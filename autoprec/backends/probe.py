@@ -96,7 +96,7 @@ def probe(
     """Probe what is not known yet; verdicts of another fingerprint are dropped.
 
     Stops after a fault that leaves this process unable to run anything: call again from a fresh one with what
-    came back as `known`, as long as it lacks something. A pair takes about a tenth of a second on TensorRT-RTX.
+    came back as `known`, as long as it lacks something. A pair takes a tenth of a second on TensorRT-RTX.
     """
     fingerprint = backend.fingerprint().digest
     legality = (

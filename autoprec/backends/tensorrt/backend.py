@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from autoprec.backends._base import Engine
 from autoprec.backends.tensorrt import cuda
@@ -27,9 +28,9 @@ class TensorRTBackend:
     know a target that is asked for, or it needs a GPU to build and there is none.
     """
 
-    name = "tensorrt"
-    stopwatch = "cuda"
-    base_precision = "fp16"
+    name: str = "tensorrt"
+    stopwatch: Literal["host", "cuda", "known"] = "cuda"
+    base_precision: str = "fp16"
 
     def __init__(self, options: Mapping[str, str | int | float | bool]) -> None:
         self._options = parse_options(options)

@@ -19,12 +19,12 @@ _LINE = re.compile(
     r"StreamId: \d+, Metadata: ?(?P<metadata>.*)"
 )
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=\s*\x1e?\s*\[ONNX Layer: |\s*$)")
-_TYPE = re.compile(r"(BFloat16|BF16|Half|FP16|Float|FP32|FP8|Int8|Int4|FP4|Int32|Int64|Bool|UInt8)\b")
 _SHORT = {
     "BFloat16": "bf16", "BF16": "bf16", "Half": "f16", "FP16": "f16", "Float": "f32", "FP32": "f32",
-    "FP8": "f8", "FP4": "f4", "Int8": "i8", "UInt8": "u8", "Int4": "i4", "Int32": "i32", "Int64": "i64",
-    "Bool": "bool",
+    "FP8": "f8", "FP4E2M1": "f4", "FP4": "f4", "Int4": "i4", "Int8": "i8", "Int32": "i32", "Int64": "i64",
+    "UInt8": "u8", "Bool": "bool",
 }  # fmt: skip
+_TYPE = re.compile(rf"\b({'|'.join(_SHORT)})\b")
 _FLOATS = frozenset({"f32", "f16", "bf16"})
 _PRODUCT = re.compile(r"conv|correlation|gemm|matrix|mha|attention", re.IGNORECASE)
 _FUSED_PRODUCT = re.compile(r"__myl_\w*?(Fc|Corr|Gemm|Conv|Deco|Dot)")

@@ -23,6 +23,7 @@ _NOISE = re.compile(
     r"^I?\w+::\w+: (?=Error Code)|Error Code \d+: |"
     r"\[?\b\w+\.(cpp|h):\d+: \w+\]? ?|\bIn \w+ at /\S+?\d+(?=\W|$)|^\[?\w+\.(cpp|h)::\S+\] ?"
 )
+_CONDITION = re.compile(r"^Assertion failed: .*?: (?=[A-Z])")  # what follows says it in words
 _LONGEST = 240
 
 
@@ -102,6 +103,7 @@ class Log:
 def one_line(text: str) -> str:
     """A message of TensorRT without line breaks, error codes and places in its source, cut short."""
     text = _NOISE.sub("", " ".join(text.split())).strip()
+    text = _CONDITION.sub("", text)
     if text.startswith("Myelin (") and text.endswith(")"):
         text = text.removeprefix("Myelin (").removesuffix(")").strip()
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

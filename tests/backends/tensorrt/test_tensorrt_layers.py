@@ -1,0 +1,78 @@
+"""Layer lists are read without TensorRT: the texts below are what it wrote."""
+
+from __future__ import annotations
+
+import json
+
+from autoprec.backends.tensorrt.layers import kernels_of, layers_from_json, layers_from_message
+
+STUB = "__myelin_CASK_STUB"
+
+
+def line(name: str, kind: str, tactic: str, types: str, *nodes: str) -> str:
+    """One layer as TensorRT-RTX 1.7.1 lists it; `types` is `INPUTS | CONSTANTS | OUTPUTS`."""
+    lists = []
+    for key, part in zip(("Inputs", "Constants", "Outputs"), types.split("|"), strict=True):
+        tensors = (
+            f"{{ Name: t, Dimensions: [1,8,4], Strides: [32,4,1], StrideOrder: [2,1,0], Datatype: {dtype}, "
+            "Format: (Linear) Row major linear format }"
+            for dtype in part.split()
+        )
+        lists.append(f"{key}: [ {', '.join(tensors)}]")
+    metadata = "".join(f"[ONNX Layer: {node}]" for node in nodes)
+    ends = f"TacticName: {tactic}, StreamId: 0, Metadata: {metadata}"
+    return ", ".join((f"Name: {name}, LayerType: {kind}", *lists, ends))
+
+
+INT8_CONV = f"""Layers:
+{line("conv_myl0_1", "correlation", STUB, "Int8 | Int8 Float | Float", "/a/Conv", "/a/DQ")}
+{line("__myl_MulAdd_myl0_2", "kgen", "__myl_MulAdd_0xc0", "Float | Half | Half", "/a/Conv", "/a/Add")}
+
+I/O Tensors:
+ Name: x, IOMode: Input, DataType: Float
+"""
+
+
+def test_the_message_gives_each_layer_its_nodes_and_types() -> None:
+    conv, rescale = layers_from_message(INT8_CONV)
+    assert (conv.nodes, conv.inputs, conv.constants) == (("/a/Conv", "/a/DQ"), ("i8",), ("i8", "f32"))
+    assert (conv.is_product, rescale.is_product) == (True, False)
+
+
+def test_a_convolution_counts_for_its_product_and_not_for_the_rescaling_after_it() -> None:
+    conv, rescale = kernels_of(layers_from_message(INT8_CONV), {"conv_myl0_1": 0.25})
+    assert (conv.precision, conv.time_ms, conv.kernel) == ("i8", 0.25, "correlation")
+    assert (rescale.nodes, rescale.kernel) == (("/a/Add",), "kgen MulAdd")
+
+
+def test_int8_weights_beside_half_activations_are_seen_as_half() -> None:
+    text = line("__myl_CastMulFc_myl0_1", "runtime_fusion", "", "Half | Int8 Half | Half", "op")
+    (layer,) = layers_from_message(text)
+    assert (layer.is_product, layer.precision, layer.kernel) == (True, "f16", "runtime_fusion CastMulFc")
+
+
+def test_four_bit_weights_count_although_the_product_is_in_half() -> None:
+    text = line("__myl_CastMulFc_myl0_1", "runtime_fusion", "", "Half | Int4 Half | Half", "op")
+    assert layers_from_message(text)[0].precision == "i4"
+
+
+def test_node_names_with_brackets_and_commas_survive() -> None:
+    text = line("op", "gemm", STUB, "FP8 | FP8 | Half", "blocks[3].mlp, fc1", "x")
+    assert layers_from_message(text)[0].nodes == ("blocks[3].mlp, fc1", "x")
+
+
+def test_the_inspector_of_tensorrt_10_hides_the_type_in_the_format() -> None:
+    layer = {
+        "Name": "conv1 + relu1",
+        "LayerType": "CaskConvolution",
+        "Inputs": [{"Name": "x", "Format/Datatype": "Thirty-two wide channel row major Int8 format"}],
+        "Outputs": [{"Name": "y", "Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}],
+        "TacticName": "sm80_xmma_fprop",
+        "Metadata": "[ONNX Layer: conv1]\x1e[ONNX Layer: relu1]",
+    }
+    (found,) = layers_from_json(json.dumps({"Layers": [layer], "Bindings": ["x", "y"]}))
+    assert (found.nodes, found.precision, found.outputs) == (("conv1", "relu1"), "i8", ("f16",))
+
+
+def test_an_engine_without_details_lists_no_layers() -> None:
+    assert layers_from_json('{"Layers": ["conv1 + relu1"], "Bindings": []}') == ()

@@ -1,0 +1,75 @@
+"""Legality on real engines: TensorRT-RTX without a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import onnx_ir as ir
+import pytest
+
+from autoprec.backends.patterns import PATTERNS, block_patterns, node_patterns, typed_model
+from autoprec.backends.probe import Legality, Verdict, probe, try_pattern
+from autoprec.backends.tensorrt import TensorRTBackend
+from autoprec.precisions import PRECISIONS
+
+FLOAT_CONV = Verdict(pattern="conv", precision="int8", legal=False, ran="f16", reason="dequantised")
+INT8_GEMM = Verdict(pattern="gemm", precision="int8", legal=True, ran="i8")
+NO_NORM = Verdict(pattern="layer_norm", precision="int8", legal=False, fails=True, reason="build: no")
+
+
+@pytest.fixture
+def sm86() -> TensorRTBackend:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    return TensorRTBackend({"compute_capabilities": "8.6"})
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_pattern_is_recognised_in_its_own_graph(pattern: str, precision: str) -> None:
+    model = ir.from_proto(typed_model(pattern, PRECISIONS[precision], PRECISIONS["fp16"]))
+    found = node_patterns(model)
+    assert pattern in block_patterns(found, found, [node.op_type for node in model.graph])
+
+
+def test_a_block_is_refused_what_one_of_its_patterns_fails_in() -> None:
+    legality = Legality(fingerprint="x", verdicts=(INT8_GEMM, NO_NORM))
+    assert legality.refusals(["gemm", "layer_norm"], ["int8"]) == (("int8", "layer_norm: build: no"),)
+
+
+def test_a_block_is_refused_a_precision_only_if_all_of_it_is_dequantised() -> None:
+    legality = Legality(fingerprint="x", verdicts=(INT8_GEMM, FLOAT_CONV))
+    assert legality.refusals(["gemm", "conv"], ["int8"]) == ()
+    assert legality.refusals(["conv"], ["int8"]) == (("int8", "conv: dequantised"),)
+
+
+def test_a_table_survives_as_json() -> None:
+    legality = Legality(fingerprint="x", verdicts=(INT8_GEMM, NO_NORM))
+    assert msgspec.json.decode(msgspec.json.encode(legality), type=Legality) == legality
+
+
+def test_int8_is_probed_as_legal_for_a_product_and_as_dequantised_for_a_transposed_one(
+    sm86: TensorRTBackend,
+) -> None:
+    legality = probe(sm86, ["gemm", "conv_transpose"], ["int8"])
+    assert [(v.pattern, v.legal, v.ran) for v in legality.verdicts] == [
+        ("conv_transpose", False, "f16"), ("gemm", True, "i8"),
+    ]  # fmt: skip
+
+
+def test_fp8_fails_on_compute_capability_8_6_with_the_reason(sm86: TensorRTBackend, tmp_path: Path) -> None:
+    verdict = try_pattern(sm86, "attention", PRECISIONS["fp8"], tmp_path)
+    assert (verdict.legal, verdict.fails) == (False, True)
+    assert "fp8_e4m3" in verdict.reason
+
+
+def test_what_is_known_is_not_probed_again(sm86: TensorRTBackend) -> None:
+    known = Legality(fingerprint=sm86.fingerprint().digest, verdicts=(FLOAT_CONV,))
+    assert probe(sm86, ["conv"], ["int8"], known) == known
+
+
+def test_what_another_engine_took_is_forgotten(sm86: TensorRTBackend) -> None:
+    known = Legality(fingerprint="another", verdicts=(FLOAT_CONV,))
+    found = probe(sm86, ["conv"], ["int8"], known).find("conv", "int8")
+    assert found is not None
+    assert found.legal
