@@ -5,6 +5,7 @@ second description. Units live in names.
 """
 
 from autoprec.records._base import Interval, Record
+from autoprec.records._front import Point, pareto, pareto_numbers
 from autoprec.records._json import from_json, to_json
 from autoprec.records.blocks import Assignment, Block, Candidate
 from autoprec.records.measurements import (
@@ -43,6 +44,7 @@ __all__ = [
     "Latency",
     "Measurement",
     "Origin",
+    "Point",
     "Quality",
     "Record",
     "Reference",
@@ -51,5 +53,7 @@ __all__ = [
     "TrialRecord",
     "TrialState",
     "from_json",
+    "pareto",
+    "pareto_numbers",
     "to_json",
 ]

@@ -3,7 +3,7 @@
 Nothing outside this folder imports SQLAlchemy or writes SQL.
 """
 
-from autoprec.store._front import pareto
+from autoprec.records import pareto
 from autoprec.store._lock import exclusive
 from autoprec.store._store import Run, Store
 

@@ -13,9 +13,18 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from autoprec.errors import StudyError
-from autoprec.records import Block, Identity, Record, Reference, TrialRecord, from_json, to_json
+from autoprec.records import (
+    Block,
+    Identity,
+    Point,
+    Record,
+    Reference,
+    TrialRecord,
+    from_json,
+    pareto_numbers,
+    to_json,
+)
 from autoprec.store._database import Database
-from autoprec.store._front import Point, pareto_numbers
 from autoprec.store._identity import differences
 from autoprec.store._schema import CHOICES, FACTS, FRONT, RUNS, STUDIES, TRIALS
 

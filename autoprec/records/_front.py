@@ -1,4 +1,4 @@
-"""Which trials are on the Pareto front. Pure: the table in the file and anybody else decide alike."""
+"""Which trials are on the Pareto front: the store's table, plots and everybody else decide alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from autoprec.records import TrialRecord
+from autoprec.records.studies import TrialRecord
 
 
 class Point(NamedTuple):

@@ -1,0 +1,99 @@
+"""Figures as people read them; every text is plain, so nothing in the data can be taken for markup."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from autoprec.precisions import PRECISIONS
+from autoprec.records import Assignment, Interval, Latency, Reference, TrialRecord
+
+NOTHING = "-"
+
+
+def milliseconds(value: float) -> str:
+    """Four significant digits or so: `0.8123`, `7.310`, `27.31`, `123.4`."""
+    decimals = next((d for limit, d in ((1, 4), (10, 3), (100, 2)) if value < limit), 1)
+    return f"{value:.{decimals}f}"
+
+
+def loss(value: float) -> str:
+    """Four decimals; a loss that is not 0 never reads as 0."""
+    return "<0.0001" if 0 < value < 0.00005 else f"{value:.4f}"
+
+
+def between(low: str, high: str) -> str:
+    """An interval behind its figure."""
+    return f"({low} to {high})"
+
+
+def speedup(latency: Latency) -> float:
+    """How many times as fast as the reference."""
+    return 1 / latency.ratio
+
+
+def speedup_interval(latency: Latency) -> Interval:
+    """The interval of `speedup`."""
+    ratio = latency.ratio_interval
+    return Interval(low=1 / ratio.high, high=1 / ratio.low, level=ratio.level)
+
+
+def megabytes(size: int) -> str:
+    """Bytes as MB."""
+    return f"{size / 1e6:.1f}"
+
+
+def count(value: int) -> str:
+    """A large number with its unit prefix: `30.8 M`."""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.1f} {unit}"
+    return str(value)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def summary(assignment: Assignment) -> str:
+    """How many blocks have each precision: `bf16x14 int8x9 fp32x1`, most frequent first."""
+    order = list(PRECISIONS)
+    counts = Counter(precision for _, precision in assignment.choices)
+    known = sorted(
+        counts, key=lambda name: (-counts[name], order.index(name) if name in order else len(order))
+    )
+    return " ".join(f"{name}x{counts[name]}" for name in known)
+
+
+def named(record: TrialRecord) -> Text:
+    """An anchor's label before the summary of its assignment."""
+    text = Text(summary(record.assignment))
+    return Text.assemble((record.label, "bold"), " ", text) if record.label else text
+
+
+def is_slower(record: TrialRecord, reference: Reference | None) -> bool:
+    """Whether a trial is slower than the reference beyond its noise: never to be recommended."""
+    assert record.measurement is not None
+    noise = reference.latency_noise if reference else 0.0
+    return record.measurement.latency.ratio > 1 + noise
+
+
+def ties(trials: Sequence[TrialRecord], reference: Reference | None) -> tuple[tuple[bool, bool], ...]:
+    """For each of a front's trials: is its latency, its loss within the noise of the one before?"""
+    if reference is None:
+        return ((False, False),) * len(trials)
+    pairs = zip((None, *trials), trials, strict=False)
+    return tuple(
+        (
+            previous is not None
+            and abs(trial.latency_ms / previous.latency_ms - 1) <= reference.latency_noise,
+            previous is not None and abs(trial.loss - previous.loss) <= reference.loss_noise,
+        )
+        for previous, trial in pairs
+    )

@@ -1,0 +1,155 @@
+"""What a running search shows: a live view on a terminal, one line per finished trial elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from autoprec.records import Reference, TrialRecord
+from autoprec.report import _figures as figures
+from autoprec.report.plot import front_plot
+from autoprec.report.tables import front_table
+
+REFRESHES_PER_SECOND = 2
+"""No more: the view runs beside the timing of engines."""
+ROWS_BESIDE_PLOT = 18
+
+
+class LiveProgress:
+    """Listens to a run; use in a `with` block.
+
+    `starts` may come later than the first events, or not at all: what it tells is then not shown.
+    """
+
+    def __init__(self, console: Console, study: str) -> None:
+        self._console = console
+        self._study = study
+        self._live: Live | None = None
+        self._began = console.get_time()
+        self._trials: int | None = None
+        self._seconds: float | None = None
+        self._reference: Reference | None = None
+        self._known: dict[int, TrialRecord] = {}
+        self._front: Sequence[TrialRecord] = ()
+        self._failures: Counter[str] = Counter()
+        self._done = 0
+        self._current: TrialRecord | None = None
+        self._stage = Spinner("dots", Text("preparing"))
+        self._results: RenderableType = Text("")
+
+    def starts(
+        self,
+        *,
+        trials: int | None,
+        seconds: float | None,
+        reference: Reference | None,
+        earlier: Sequence[TrialRecord] = (),
+    ) -> None:
+        """What this run may spend (one of `trials` and `seconds`), and what is known already."""
+        self._began = self._console.get_time()
+        self._trials, self._seconds, self._reference = trials, seconds, reference
+        self._known |= {record.number: record for record in earlier}
+        self._refresh()
+
+    def say(self, message: str) -> None:
+        """A line that stays above the view."""
+        self._console.print(Text(message))
+
+    def begins(self, record: TrialRecord) -> None:
+        """A trial begins."""
+        self._current = record
+        self.stage("rewrite")
+
+    def stage(self, name: str) -> None:
+        """The trial in hand goes on to another step."""
+        self._stage.update(text=Text(name))
+
+    def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
+        """A trial is over; the front is what it is now."""
+        self._done += record.reused_from is None
+        self._known[record.number] = record
+        self._front = front
+        self._current = None
+        if record.failure is not None:
+            self._failures[record.failure.kind] += 1
+        if self._live is None or record.failure is not None:
+            self._console.print(self._line(record))
+        self._refresh()
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._view,
+                refresh_per_second=REFRESHES_PER_SECOND,
+                transient=True,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def _refresh(self) -> None:
+        """Draw the results anew: only when they change, for a plot costs more than a clock."""
+        if self._live is None or not self._known:
+            return
+        height = min(12, self._console.height - ROWS_BESIDE_PLOT)
+        shown = [front_table(self._front[:5], self._reference)]
+        if len(self._front) > 5:
+            shown.append(Text(f"and {len(self._front) - 5} more on the front", "dim"))
+        if height >= 5:
+            known = list(self._known.values())
+            shown.insert(0, front_plot(known, self._reference, self._console.width, height))
+        self._results = Group(*shown)
+
+    def _view(self) -> RenderableType:
+        head = Text.assemble((self._study, "bold"), "  ", self._budget())
+        if self._failures:
+            failed = ", ".join(f"{kind} {number}" for kind, number in self._failures.most_common())
+            head.append(f"  failed: {failed}", "red")
+        parts: list[RenderableType] = [head]
+        if self._current is not None:
+            parts.append(Text.assemble(f"trial {self._current.number}  ", figures.named(self._current)))
+        return Group(*parts, self._stage, self._results)
+
+    def _budget(self) -> str:
+        """How far the run is, and how long it will take."""
+        spent = self._console.get_time() - self._began
+        passed = figures.duration(spent)
+        if self._seconds is not None:
+            left = max(self._seconds - spent, 0.0)
+            return f"{self._done} trials in {passed}, {figures.duration(left)} left"
+        if self._trials is None:
+            return f"{self._done} trials in {passed}"
+        done = f"{self._done} of {self._trials} trials in {passed}"
+        if not self._done:
+            return done
+        return f"{done}, about {figures.duration(spent / self._done * (self._trials - self._done))} left"
+
+    def _line(self, record: TrialRecord) -> Text:
+        """One finished trial."""
+        text = Text.assemble(f"trial {record.number}: ", figures.named(record), ": ")
+        if record.failure is not None:
+            return text.append(f"failed ({record.failure.kind}): {record.failure.message}", "red")
+        found = record.measurement
+        assert found is not None
+        text.append(
+            f"{figures.milliseconds(found.latency_ms)} ms, {figures.speedup(found.latency):.2f}x, "
+            f"loss {figures.loss(found.quality.loss)}"
+        )
+        if record.reused_from is not None:
+            text.append(f", known from trial {record.reused_from}")
+        if any(record.number == other.number for other in self._front):
+            text.append(", on the front", "green")
+        return text

@@ -1,0 +1,137 @@
+"""Everything that is known of one trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from autoprec.records import Block, BlockAudit, Clocks, Latency, Measurement, Quality, TrialRecord
+from autoprec.report import _figures as figures
+from autoprec.report._columns import Column, Columns
+
+STATES = {"complete": "green", "failed": "red", "running": "yellow"}
+NOT_SEEN = BlockAudit(block="", asked="", ran="", matches=None, time_ms=0.0)
+VERDICTS = {True: Text("yes", "green"), False: Text("NO", "bold red"), None: Text("?", "dim")}
+
+
+def trial_view(record: TrialRecord, blocks: Sequence[Block]) -> RenderableType:
+    """One trial: what was asked, every figure with its interval, and block by block what ran."""
+    facts = [
+        ("trial", Text.assemble((str(record.number), "bold"), f" of {record.study}, {_origin(record)}")),
+        ("state", Text(record.state, STATES[record.state])),
+        ("precisions", figures.named(record)),
+        ("measured", Text(f"{record.start} to {record.end or 'now'}")),
+    ]
+    if record.failure is not None:
+        facts.append(("failure", Text(f"{record.failure.kind}: {record.failure.message}", "red")))
+    if record.measurement is not None:
+        facts += [(name, Text(value)) for name, value in _figures_of(record.measurement)]
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in facts:
+        grid.add_row(name, value)
+    return Group(grid, _blocks(record, blocks))
+
+
+def _origin(record: TrialRecord) -> str:
+    if record.reused_from is not None:
+        return f"answered from trial {record.reused_from}"
+    return record.origin
+
+
+def _figures_of(found: Measurement) -> list[tuple[str, str]]:
+    """(name, figure) lines of a measurement."""
+    quality, seconds = found.quality, found.seconds
+    lines = [
+        ("latency", _latency(found)),
+        ("speed-up", _speedup(found.latency)),
+        ("mask loss", _loss(quality)),
+        ("masks", f"mIoU {quality.miou:.4f}, boundary IoU {quality.boundary_iou:.4f}"),
+        ("worst 5%", f"loss {figures.loss(quality.worst_loss)}"),
+        ("logits", f"error {quality.logit_error:.4f} of their standard deviation"),
+    ]
+    if quality.truth_miou is not None:
+        lines.append(("ground truth", f"mIoU {quality.truth_miou:.4f}"))
+    if quality.worst:
+        worst = (f"{score.sample} mask {score.mask}: {score.iou:.3f}" for score in quality.worst[:3])
+        lines.append(("worst masks", ", ".join(worst)))
+    engine, memory = figures.megabytes(found.engine_bytes), figures.megabytes(found.peak_memory_bytes)
+    stages = (f"{stage} {spent:.2f}" for stage, spent in msgspec.structs.asdict(seconds).items())
+    lines += [("engine", f"{engine} MB, peak memory {memory} MB"), ("seconds", ", ".join(stages))]
+    if clocks := _clocks(found.latency.before, found.latency.after):
+        lines.append(("device", clocks))
+    return lines
+
+
+def _latency(found: Measurement) -> str:
+    ms, latency = figures.milliseconds, found.latency
+    spread = figures.between(ms(latency.p10_ms), ms(latency.p90_ms))
+    return f"{ms(found.latency_ms)} ms; {latency.rounds} rounds of {ms(latency.median_ms)} {spread}"
+
+
+def _speedup(latency: Latency) -> str:
+    fast = figures.speedup_interval(latency)
+    spread = figures.between(f"{fast.low:.3f}", f"{fast.high:.3f}")
+    reference = figures.milliseconds(latency.reference_median_ms)
+    return f"{figures.speedup(latency):.3f}x {spread}; the reference took {reference} ms in these rounds"
+
+
+def _loss(quality: Quality) -> str:
+    spread = quality.loss_interval
+    interval = figures.between(figures.loss(spread.low), figures.loss(spread.high))
+    return f"{figures.loss(quality.loss)} {interval}; {quality.masks} masks of {quality.samples} samples"
+
+
+def _clocks(before: Clocks, after: Clocks) -> str:
+    """Readings that the device gave, before and after the rounds."""
+    units = {
+        "sm_mhz": "SM MHz",
+        "memory_mhz": "memory MHz",
+        "power_watts": "W",
+        "temperature_celsius": "C",
+        "cpu_mhz": "CPU MHz",
+        "load_average": "load",
+    }
+    parts = [
+        f"{unit} {first:.4g} to {last:.4g}"
+        for field, unit in units.items()
+        if (first := getattr(before, field)) is not None and (last := getattr(after, field)) is not None
+    ]
+    reasons = sorted({*before.throttle_reasons, *after.throttle_reasons})
+    return ", ".join([*parts, *(f"throttled: {reason}" for reason in reasons)])
+
+
+def _blocks(record: TrialRecord, blocks: Sequence[Block]) -> Columns:
+    """What each block was asked to run in, what it ran in, and its time."""
+    macs = {block.name: block.macs for block in blocks}
+    rows = record.assignment.choices
+    columns = [
+        Column("block", [Text(block, "bold") for block, _ in rows], right=False),
+        Column("asked", [precision for _, precision in rows], right=False),
+        Column("MACs", [figures.count(macs.get(block, 0)) for block, _ in rows], 4),
+    ]
+    if record.measurement is not None:
+        audits = {audit.block: audit for audit in record.measurement.audit}
+        columns += _ran([audits.get(block, NOT_SEEN) for block, _ in rows])
+    return Columns(columns)
+
+
+def _ran(audits: Sequence[BlockAudit]) -> list[Column]:
+    """What the engine reports of each block."""
+    total = sum(audit.time_ms for audit in audits)
+    timed = [
+        (figures.milliseconds(a.time_ms), f"{100 * a.time_ms / total:.1f} %") if a.time_ms else None
+        for a in audits
+    ]
+    return [
+        Column("ran", [audit.ran or figures.NOTHING for audit in audits], right=False),
+        Column("as asked", [VERDICTS[audit.matches] for audit in audits], right=False),
+        Column("ms", [time[0] if time else figures.NOTHING for time in timed], 1),
+        Column("share", [time[1] if time else figures.NOTHING for time in timed], 2),
+        Column("kernels", [audit.detail for audit in audits], 5, right=False),
+    ]
