@@ -20,6 +20,8 @@ from autoprec.report.tables import front_table
 REFRESHES_PER_SECOND = 2
 """No more: the view runs beside the timing of engines."""
 ROWS_BESIDE_PLOT = 18
+USEFUL_LOSS = 0.05
+"""The best points shown are the fastest under it, where there are any: masks beyond are of little use."""
 
 
 class LiveProgress:
@@ -105,9 +107,8 @@ class LiveProgress:
         if self._live is None or not self._known:
             return
         height = min(12, self._console.height - ROWS_BESIDE_PLOT)
-        shown = [front_table(self._front[:5], self._reference)]
-        if len(self._front) > 5:
-            shown.append(Text(f"and {len(self._front) - 5} more on the front", "dim"))
+        best = [trial for trial in self._front if trial.loss <= USEFUL_LOSS] or self._front
+        shown: list[RenderableType] = [front_table(best[:5], self._reference)]
         if height >= 5:
             known = list(self._known.values())
             shown.insert(0, front_plot(known, self._reference, self._console.width, height))

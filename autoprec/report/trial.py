@@ -123,15 +123,11 @@ def _blocks(record: TrialRecord, blocks: Sequence[Block]) -> Columns:
 
 def _ran(audits: Sequence[BlockAudit]) -> list[Column]:
     """What the engine reports of each block."""
-    total = sum(audit.time_ms for audit in audits)
-    timed = [
-        (figures.milliseconds(a.time_ms), f"{100 * a.time_ms / total:.1f} %") if a.time_ms else None
-        for a in audits
-    ]
+    nothing, total = figures.NOTHING, sum(audit.time_ms for audit in audits)
     return [
-        Column("ran", [audit.ran or figures.NOTHING for audit in audits], right=False),
+        Column("ran", [audit.ran or nothing for audit in audits], right=False),
         Column("as asked", [VERDICTS[audit.matches] for audit in audits], right=False),
-        Column("ms", [time[0] if time else figures.NOTHING for time in timed], 1),
-        Column("share", [time[1] if time else figures.NOTHING for time in timed], 2),
+        Column("ms", [figures.milliseconds(a.time_ms) if a.time_ms else nothing for a in audits], 1),
+        Column("share", [f"{100 * a.time_ms / total:.1f} %" if total else nothing for a in audits], 2),
         Column("kernels", [audit.detail for audit in audits], 5, right=False),
     ]

@@ -141,6 +141,17 @@ def test_the_openvino_script_runs_the_model(batch: int | str, tmp_path: Path) ->
     assert "output 'y': f32 [1, 3, 8, 8]" in ran.stdout
 
 
+@pytest.mark.parametrize("batch", [1, "N"])
+def test_the_polygraphy_script_builds_an_engine(batch: int | str, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    pytest.importorskip("polygraphy")
+    write_export(export_of(tmp_path / "study", batch=batch), tmp_path / "out")
+    script = tmp_path / "out" / "build_polygraphy.py"
+    ran = run(sys.executable, script, "--compute-capability", "8.9", POLYGRAPHY_USE_TENSORRT_RTX="1")
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "out" / "model.engine").stat().st_size > 1000
+
+
 def test_an_earlier_export_is_replaced(tmp_path: Path) -> None:
     write_export(export_of(tmp_path / "study"), tmp_path / "out")
     write_export(export_of(tmp_path / "study", trial=complete(18, 4.0, 0.02)), tmp_path / "out", ["trtexec"])

@@ -1,0 +1,136 @@
+"""Tables, plot and JSON say what was measured, in any width, and take nothing in the data for markup."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+
+import msgspec
+import pytest
+from rich.console import Console, RenderableType
+from trial_records import BLOCKS, complete, failed, running
+
+from autoprec.records import Block, BlockAudit, Reference, TrialRecord
+from autoprec.report import as_json, blocks_table, front_plot, front_table, trial_view
+
+NASTY = "[bold red]x[/] [/] \\["
+REFERENCE = Reference(
+    precision="fp16", model_digest="r", latency_ms=10, latency_noise=0.02, loss_noise=0.001, float_loss=0.001
+)
+FRONT = (
+    complete(3, 5.0, 0.3, choices="int8 int8"),
+    complete(7, 8.0, 0.01, choices="int8 fp16"),
+    complete(8, 8.1, 0.0095, choices="fp16 int8"),
+    complete(9, 12.0, 0.0, choices="fp32 fp32"),
+)
+
+
+def shown(view: RenderableType, width: int = 160) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(view)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def line_of(text: str, start: str) -> str:
+    return next(line for line in text.splitlines() if line.strip().startswith(start))
+
+
+def audited(record: TrialRecord, *audits: BlockAudit) -> TrialRecord:
+    assert record.measurement is not None
+    return msgspec.structs.replace(
+        record, measurement=msgspec.structs.replace(record.measurement, audit=audits)
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_everything_fits_its_width(width: int) -> None:
+    views = (
+        blocks_table(BLOCKS),
+        front_table(FRONT, REFERENCE),
+        trial_view(FRONT[1], BLOCKS),
+        front_plot(FRONT, REFERENCE, width),
+    )
+    for view in views:
+        assert all(len(line) <= width for line in shown(view, width).splitlines())
+
+
+@pytest.mark.parametrize("width", [60, 160])
+def test_a_narrow_front_keeps_what_matters(width: int) -> None:
+    line = line_of(shown(front_table(FRONT, REFERENCE), width), "7 ")
+    assert all(figure in line for figure in ("8.000", "1.25x", "0.0100", "int8x1"))
+    assert ("0.990" in line) == (width == 160)
+
+
+def test_ties_within_the_noise_are_marked() -> None:
+    text = shown(front_table(FRONT, REFERENCE))
+    assert line_of(text, "8 ").count("≈") == 2
+    assert line_of(text, "7 ").count("≈") == line_of(text, "9 ").count("≈") == 0
+    assert "latency 2.0 %, loss 0.0010" in text
+    exact = msgspec.structs.replace(REFERENCE, latency_noise=0.0, loss_noise=0.0)
+    assert "≈" not in shown(front_table(FRONT, exact))
+
+
+def test_only_what_is_slower_than_the_reference_is_dimmed() -> None:
+    assert "dim: slower than the reference" in shown(front_table(FRONT, REFERENCE))
+    assert "dim" not in shown(front_table(FRONT[:3], REFERENCE))
+
+
+def test_a_refused_precision_is_listed_once_with_its_blocks() -> None:
+    refusal = (("int8", "no convolution in it"),)
+    blocks = [Block(name=name, nodes=("n",), macs=2_000_000, refused=refusal) for name in ("a", "b")]
+    text = shown(blocks_table(blocks))
+    assert "not int8: no convolution in it (a, b)" in text
+    assert "2 blocks, 0 weights, 4.0 M MACs" in text
+
+
+def test_a_trial_shows_what_ran_against_what_was_asked() -> None:
+    right = BlockAudit(block="stem", asked="int8", ran="i8 x3", matches=True, time_ms=0.3)
+    wrong = BlockAudit(block="neck", asked="fp16", ran="f32 x2", matches=False, time_ms=0.1)
+    text = shown(trial_view(audited(FRONT[1], right, wrong), BLOCKS))
+    assert all(word in line_of(text, "stem") for word in ("int8", "i8 x3", "yes", "0.3000", "75.0 %"))
+    assert all(word in line_of(text, "neck") for word in ("fp16", "f32 x2", "NO", "0.1000", "25.0 %"))
+
+
+def test_a_failed_trial_shows_its_reason_and_its_assignment() -> None:
+    text = shown(trial_view(failed(3), BLOCKS))
+    assert "build: no kernel for Conv" in text
+    assert "int8" in line_of(text, "stem")
+
+
+def test_nothing_in_the_data_is_markup() -> None:
+    block = Block(name=NASTY, nodes=(NASTY,), op_counts=((NASTY, 2),), refused=((NASTY, NASTY),))
+    trial = msgspec.structs.replace(FRONT[1], label=NASTY, study=NASTY)
+    for view in (blocks_table([block]), front_table([trial], REFERENCE), trial_view(trial, [block])):
+        assert NASTY in shown(view)
+    assert NASTY in shown(front_plot([trial], REFERENCE))
+
+
+def test_the_plot_places_points_by_latency_and_loss() -> None:
+    anchor = msgspec.structs.replace(FRONT[0], label="all-int8")
+    rows = front_plot((anchor, *FRONT[1:], complete(10, 12.0, 0.3)), REFERENCE, 60, 12).plain.splitlines()[
+        1:13
+    ]
+    top, bottom = rows[0], rows[-1]
+    assert top.index("A") < rows[6].index("┊")
+    assert top.rstrip().endswith("·")
+    assert bottom.rstrip().endswith("●")
+    assert "0.3" in top
+    assert bottom.lstrip().startswith("0 ")
+
+
+@pytest.mark.parametrize("trials", [(), (running(0), failed(1)), (complete(2, math.nan, 0.1),)])
+def test_without_a_complete_trial_the_plot_says_so(trials: tuple[TrialRecord, ...]) -> None:
+    assert "no trial is complete yet" in shown(front_plot(trials, REFERENCE))
+
+
+@pytest.mark.parametrize("loss", [0.0, 1.0])
+def test_a_single_point_can_be_plotted(loss: float) -> None:
+    assert "●" in front_plot([complete(0, 5.0, loss)], None, 40, 5).plain
+
+
+def test_json_is_strict_and_reads_back() -> None:
+    value = json.loads(as_json((complete(0, math.nan, 0.5), failed(1))), parse_constant=pytest.fail)
+    assert value[0]["measurement"]["latency_ms"] is None
+    assert value[1]["failure"]["kind"] == "build"
