@@ -18,7 +18,7 @@ from autoprec.records import (
 )
 
 BLOCKS = (Block(name="stem", nodes=("conv",)), Block(name="neck", nodes=("mul", "add")))
-ENGINE = Fingerprint(backend="openvino", version="2026.4.1", device="EPYC")
+ENGINE = Fingerprint(backend="openvino", version="2026.4.1", device="EPYC", options='{"threads": 3}')
 IDENTITY = Identity(model="m1", samples="s1", spec="d1", blocks="b1", fingerprint=ENGINE)
 
 

@@ -30,8 +30,7 @@ def compile_model(shapes: list[tuple[str, list[int]]], threads: int) -> Any:
     core = ov.Core()
     model = core.read_model(FOLDER / "model.onnx")
     model.reshape({name: ov.PartialShape(sizes) for name, sizes in shapes})
-    limit = {"INFERENCE_NUM_THREADS": str(threads)} if threads else {}
-    return core.compile_model(model, "CPU", CONFIG | limit)
+    return core.compile_model(model, "CPU", CONFIG | {"INFERENCE_NUM_THREADS": str(threads)})
 
 
 def place_inputs(compiled: Any, request: Any) -> None:
@@ -62,17 +61,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to OpenVINO")
+    parser.add_argument("--threads", type=int, help="CPU threads; by default as many as were measured with")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long to measure")
     arguments = parser.parse_args()
     manifest = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
-    compiled = compile_model(manifest["input_shapes"], arguments.threads)
+    engine = manifest["identity"]["fingerprint"]
+    threads = arguments.threads or json.loads(engine["options"] or "{}").get("threads", 1)
+    compiled = compile_model(manifest["input_shapes"], threads)
     request = compiled.create_infer_request()
     place_inputs(compiled, request)
     low, median, high = np.percentile(time_model(request, arguments.seconds), (10, 50, 90))
-    engine = manifest["identity"]["fingerprint"]
     measured = f"{engine['backend']} {engine['version']} on {engine['device']}"
-    print(f"measured here: {median:.3f} ms (p10 {low:.3f}, p90 {high:.3f}), OpenVINO {ov.__version__}")
+    here = f"OpenVINO {ov.__version__}, {threads} threads"
+    print(f"measured here: {median:.3f} ms (p10 {low:.3f}, p90 {high:.3f}), {here}")
     print(f"the manifest:  {manifest['latency_ms']:.3f} ms, {measured}")
     for port in compiled.outputs:
         print(f"output {port.any_name!r}: {port.element_type.get_type_name()} {list(port.shape)}")
