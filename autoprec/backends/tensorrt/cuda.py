@@ -128,6 +128,10 @@ class Stream:
         finally:
             call("cudaGraphDestroy", graph)
 
+    def record(self, event: Any) -> None:
+        """Put an event on the stream."""
+        call("cudaEventRecord", event, self._stream)
+
     def launch(self, graph: Any) -> None:
         """Put a recorded graph on the stream."""
         call("cudaGraphLaunch", graph, self._stream)
@@ -191,20 +195,21 @@ class EventTimer:
     """A pair of CUDA events around what is put on a stream between `start` and `stop`."""
 
     def __init__(self, stream: Stream) -> None:
-        self._stream = stream._stream
+        self._stream = stream
         self._begin, self._end = call("cudaEventCreate"), call("cudaEventCreate")
 
     def start(self) -> None:
         """Put the first event on the stream."""
-        call("cudaEventRecord", self._begin, self._stream)
+        self._stream.record(self._begin)
 
     def stop(self) -> float:
         """Put the second event on the stream, wait for it, and return the milliseconds between the two."""
-        call("cudaEventRecord", self._end, self._stream)
+        self._stream.record(self._end)
         call("cudaEventSynchronize", self._end)
         return float(call("cudaEventElapsedTime", self._begin, self._end))
 
     def close(self) -> None:
-        """Destroy the events."""
-        call("cudaEventDestroy", self._begin)
-        call("cudaEventDestroy", self._end)
+        """Destroy the events; a second call does nothing."""
+        for event in filter(None, (self._begin, self._end)):
+            call("cudaEventDestroy", event)
+        self._begin = self._end = None

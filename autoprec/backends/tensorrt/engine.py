@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from autoprec.backends._base import Arrays, as_float32
 from autoprec.backends.tensorrt.build import Plan, replace_file
-from autoprec.backends.tensorrt.cuda import Buffers, Device, Stream
+from autoprec.backends.tensorrt.cuda import Buffers, Device, EventTimer, Stream
 from autoprec.backends.tensorrt.layers import kernels_of, layers_from_json
 from autoprec.backends.tensorrt.library import Library
 from autoprec.backends.tensorrt.options import Options
@@ -53,6 +53,7 @@ class TensorRTEngine:
         self._turn = 0
         self._times_ms: dict[str, float] = {}
         self.stream = Stream()
+        self._timer = EventTimer(self.stream)
         try:
             self._load(plan.data)
         except TrialError:
@@ -115,6 +116,14 @@ class TensorRTEngine:
         """Wait for the stream. Raises `TrialError` for a fault of a kernel."""
         self.stream.synchronize()
 
+    def start_timer(self) -> None:
+        """Put a CUDA event on the stream; see `stop_timer`."""
+        self._timer.start()
+
+    def stop_timer(self) -> float:
+        """Milliseconds on the GPU since `start_timer`, once all of it is done."""
+        return self._timer.stop()
+
     def outputs(self) -> dict[str, NDArray[Any]]:
         """Copies of the outputs of the last `execute`; low-precision floats as float32."""
         buffers = self._sets[self._turn]
@@ -146,6 +155,7 @@ class TensorRTEngine:
         self._runtime = None
         while self._sets:
             self._sets.pop().close()
+        self._timer.close()
         self.stream.close()
 
     def __enter__(self) -> Self:
