@@ -1,1 +1,33 @@
-"""Engines: one file (or folder) per runtime, and the one stopwatch."""
+"""Engines: one file or folder per runtime, the table of them, and the one stopwatch.
+
+A new backend is one new file and one line in the table; its heavy package loads when it is named.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from autoprec.backends._base import Arrays, Backend, Engine, run
+from autoprec.errors import SpecError
+
+BACKENDS: Mapping[str, str] = MappingProxyType(
+    {
+        "openvino": "autoprec.backends.openvino:OpenVinoBackend",
+        "tensorrt": "autoprec.backends.tensorrt:TensorRTBackend",
+    }
+)
+
+
+def create_backend(name: str, options: Mapping[str, str | int | float | bool]) -> Backend:
+    """The backend of that name. Raises `SpecError` for an unknown name or option, `BackendError` if its
+    runtime is not installed or has no device."""
+    if name not in BACKENDS:
+        raise SpecError(f"unknown backend {name!r}; known ones: {', '.join(BACKENDS)}")
+    module, _, kind = BACKENDS[name].partition(":")
+    backend: Backend = getattr(importlib.import_module(module), kind)(options)
+    return backend
+
+
+__all__ = ["BACKENDS", "Arrays", "Backend", "Engine", "create_backend", "run"]
