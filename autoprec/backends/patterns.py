@@ -43,7 +43,7 @@ class TypedGraph:
         """A float32 input of the graph, cast to the float type."""
         name = f"x{len(self._inputs)}"
         self._inputs.append(_value(name, ir.DataType.FLOAT, shape))
-        return self.add("Cast", self._inputs[-1], to=int(self.float_type))
+        return self._cast(self._inputs[-1], self.float_type)
 
     def constant(self, array: Any, dtype: ir.DataType) -> ir.Value:
         """An initializer of the given type."""
@@ -89,13 +89,19 @@ class TypedGraph:
 
     def model(self, result: ir.Value) -> onnx.ModelProto:
         """The finished model, its output `y` cast to float32."""
-        result = self.add("Cast", result, to=int(ir.DataType.FLOAT))
+        result = self._cast(result, ir.DataType.FLOAT)
         result.name, result.type = "y", ir.TensorType(ir.DataType.FLOAT)
         graph = ir.Graph(
             self._inputs, [result], nodes=self._nodes, initializers=self._constants,
             opset_imports={"": OPSET}, name="probe",
         )  # fmt: skip
         return ir.to_proto(ir.Model(graph, ir_version=10))
+
+    def _cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+        """A border of the graph as `dtype`; nothing to do in a graph that is float32 throughout."""
+        if self.float_type == ir.DataType.FLOAT:
+            return value
+        return self.add("Cast", value, to=int(dtype))
 
 
 def _value(
