@@ -1,0 +1,50 @@
+"""What nodes cost: multiply-accumulates and weights, from inferred shapes."""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+
+COSTLY_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
+"""Ops that multiply and accumulate: their kernels decide what a block runs in."""
+
+
+def macs(node: ir.Node) -> int:
+    """Multiply-accumulates of one node in one inference; 0 for ops without, or where shapes are unknown."""
+    if node.op_type not in COSTLY_OPS:
+        return 0
+    output, first = _sizes(node.outputs[0]), _sizes(node.inputs[0])
+    weight = _sizes(node.inputs[1]) if len(node.inputs) > 1 else None
+    if output is None or first is None or weight is None:
+        return 0
+    if node.op_type == "Conv":
+        return math.prod(output) * math.prod(weight[1:])
+    if node.op_type == "ConvTranspose":
+        return math.prod(first) * math.prod(weight[1:])
+    if node.op_type == "Einsum":
+        # Exact for a plain contraction without batch: each index stands in two of the three.
+        return math.isqrt(math.prod(first) * math.prod(weight) * math.prod(output))
+    transposed = node.op_type == "Gemm" and node.attributes.get_int("transA", False)
+    return math.prod(output) * first[-2 if transposed else -1]
+
+
+def is_depthwise(node: ir.Node) -> bool:
+    """Whether a node is a convolution with as many groups as channels."""
+    if node.op_type != "Conv":
+        return False
+    groups, weight = node.attributes.get_int("group", 1), _sizes(node.inputs[1])
+    return groups > 1 and weight is not None and weight[1] == 1
+
+
+def constants(node: ir.Node) -> list[ir.Value]:
+    """Initializers that a node reads."""
+    return [value for value in node.inputs if value is not None and value.is_initializer()]
+
+
+def _sizes(value: ir.Value | None) -> tuple[int, ...] | None:
+    """A static shape, or None."""
+    shape = value.shape if value is not None else None
+    if shape is None or not all(isinstance(size, int) for size in shape):
+        return None
+    return tuple(int(str(size)) for size in shape)

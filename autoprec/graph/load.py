@@ -1,0 +1,145 @@
+"""Reading an ONNX model safely: whole, typed, with unique node names, and nothing from outside its folder."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+from onnx_ir.passes.common import ShapeInferencePass, TopologicalSortPass
+
+from autoprec.errors import ModelError
+
+
+def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) -> ir.Model:
+    """Load a model, fix its dynamic inputs, infer types and shapes.
+
+    Weights in external files stay on disk, memory-mapped. Every node gets a unique name that is the same on
+    every run; nodes that no output depends on are removed.
+
+    Args:
+        path: the ONNX file.
+        shapes: sizes for inputs that have dynamic ones.
+
+    Raises `ModelError` naming what is missing, corrupt, outside the model's folder, or without sizes.
+    """
+    try:
+        model = ir.load(path)
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such model; give the path of an ONNX file") from error
+    except (OSError, ValueError, DecodeError, TypeError) as error:
+        raise ModelError(f"{path}: cannot be read as ONNX ({_short(error)}); export it again") from error
+    if not list(model.graph) and not model.graph.outputs:
+        raise ModelError(f"{path}: holds no graph; export it again")
+    _check_external_data(model, path)
+    _fix_inputs(model, path, shapes or {})
+    _remove_unused(model.graph)
+    _name_nodes(model.graph)
+    try:
+        TopologicalSortPass()(model)
+        ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"{path}: is not a valid graph ({_short(error)}); run onnx.checker on it") from error
+    return model
+
+
+def model_digest(path: Path) -> str:
+    """16 hexadecimal digits of SHA-256 over the file and its external data."""
+    total = hashlib.sha256()
+    for file in (path, *_external_files(ir.load(path), path)):
+        with file.open("rb") as stream:
+            total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()[:16]
+
+
+def input_shapes(model: ir.Model) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """(name, shape) of each input of a loaded model."""
+    return tuple(
+        (str(value.name), tuple(int(str(size)) for size in value.shape or ())) for value in real_inputs(model)
+    )
+
+
+def real_inputs(model: ir.Model) -> list[ir.Value]:
+    """Inputs that have no initializer: what a caller feeds."""
+    return [value for value in model.graph.inputs if value.name not in model.graph.initializers]
+
+
+def _external_files(model: ir.Model, path: Path) -> list[Path]:
+    """External data files of a model, sorted."""
+    tensors = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
+    names = {str(tensor.location) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
+    return [path.parent / name for name in sorted(names)]
+
+
+def _check_external_data(model: ir.Model, path: Path) -> None:
+    folder = path.parent.resolve()
+    for file in _external_files(model, path):
+        if not file.resolve().is_relative_to(folder):
+            raise ModelError(
+                f"{path}: its weights point outside its folder ({file}); save it with its data beside it"
+            )
+        if not file.is_file():
+            raise ModelError(
+                f"{path}: its external data {file.name!r} is missing; put the file beside the model"
+            )
+
+
+def _fix_inputs(model: ir.Model, path: Path, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Give every input a static shape."""
+    inputs = {str(value.name): value for value in real_inputs(model)}
+    for name, shape in shapes.items():
+        if name not in inputs:
+            near = difflib.get_close_matches(name, inputs, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}?" if near else f"its inputs are: {', '.join(inputs)}"
+            raise ModelError(f"{path}: has no input {name!r}; {hint}")
+        declared = inputs[name].shape
+        if declared is not None and len(declared) != len(shape):
+            raise ModelError(
+                f"{path}: input {name!r} has {len(declared)} dimensions, but {list(shape)} was given"
+            )
+        for given, size in zip(shape, declared or shape, strict=True):
+            if isinstance(size, int) and size != given:
+                raise ModelError(
+                    f"{path}: input {name!r} is {list(declared or ())}, but {list(shape)} was given"
+                )
+        inputs[name].shape = ir.Shape(shape)
+    for name, value in inputs.items():
+        dynamic = (
+            None if value.shape is None else [str(size) for size in value.shape if not isinstance(size, int)]
+        )
+        if dynamic is None or dynamic:
+            what = "no shape" if dynamic is None else f"dynamic sizes ({', '.join(dynamic)})"
+            raise ModelError(
+                f"{path}: input {name!r} has {what}; fix them: [model.shapes] {name} = [1, 3, 512, 512]"
+            )
+
+
+def _remove_unused(graph: ir.Graph) -> None:
+    """Remove nodes that no output depends on."""
+    outputs = set(graph.outputs)
+    for node in reversed(graph):
+        if not any(value in outputs or value.uses() for value in node.outputs):
+            graph.remove(node, safe=True)
+
+
+def _name_nodes(graph: ir.Graph) -> None:
+    """Unique node names: the file's own where they are, else op type and output."""
+    seen: set[str] = set()
+    for node in graph:
+        name = node.name or f"{node.op_type}/{node.outputs[0].name}"
+        number = 1
+        while name in seen:
+            number += 1
+            name = f"{node.name or node.op_type}/{node.outputs[0].name}" + (
+                f"/{number}" if number > 2 else ""
+            )
+        node.name = name
+        seen.add(name)
+
+
+def _short(error: Exception) -> str:
+    """The first line of a message."""
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]

@@ -1,0 +1,59 @@
+"""Where Q/DQ goes: which inputs of which nodes.
+
+Source: TensorRT documentation, "Explicit Quantization", layer placement: both inputs of a weighted op, the
+skip operand of a residual Add, never bias, norms, Softmax or activations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+
+def quantized_inputs(node: ir.Node, ranges: Mapping[str, float]) -> tuple[int, ...]:
+    """Places of the inputs that get Q/DQ; none if one of them has no range: half a pair runs dequantised."""
+    if node.op_type in _WEIGHTED:
+        places: tuple[int, ...] = (0, 1)
+    elif node.op_type == "Add":
+        places = _skip_operand(node)
+    else:
+        return ()
+    for place in places:
+        value = node.inputs[place]
+        if value is None or value.dtype != ir.DataType.FLOAT:
+            return ()
+        if value.const_value is None and not ranges.get(str(value.name), 0.0) > 0:
+            return ()
+    return places
+
+
+def channel_axis(node: ir.Node, weight: ir.Value) -> int | None:
+    """The axis of a weight that has one scale for each output channel; None for one scale."""
+    rank = len(weight.shape or ())
+    if node.op_type == "Conv":
+        return 0
+    if node.op_type == "ConvTranspose":
+        return 1 if node.attributes.get_int("group", 1) == 1 else None
+    if node.op_type == "Gemm":
+        return 0 if node.attributes.get_int("transB", 0) else 1
+    return 1 if rank == 2 else None
+
+
+def _skip_operand(node: ir.Node) -> tuple[int, ...]:
+    """The identity operand of a residual Add: the branch ends in a weighted op, the skip does not."""
+    values = [node.inputs[0], node.inputs[1]]
+    if any(value is None or value.const_value is not None for value in values):
+        return ()
+    branches = [value is not None and _ends_in_weighted(value) for value in values]
+    if branches.count(True) != 1:
+        return ()
+    return (branches.index(False),)
+
+
+def _ends_in_weighted(value: ir.Value) -> bool:
+    """Whether a value is what only this Add takes from a weighted op."""
+    producer = value.producer()
+    return producer is not None and producer.op_type in _WEIGHTED and len(value.uses()) == 1

@@ -1,0 +1,98 @@
+"""From an assignment to a candidate: a strongly typed ONNX model that every engine takes.
+
+Precision lives in the ONNX alone: Casts where types meet, Q/DQ where integers compute, weights converted
+here. What is promised is checked each time: valid for the ONNX checker, sorted, types that match at every
+border, inputs and outputs as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import onnx_ir as ir
+from onnx_ir.passes.common import CheckerPass
+
+from autoprec.errors import ModelError, TrialError
+from autoprec.graph.writer import Cache, Writer
+from autoprec.precisions import PRECISIONS
+from autoprec.records import Assignment, Block, Candidate
+
+METADATA_KEY = "autoprec.assignment"
+_CACHED_BYTES = 1 << 28
+_PROTOBUF_BYTES = 2_000_000_000
+_OPSET = 22
+"""The first opset whose Conv takes BFLOAT16."""
+
+
+class Rewriter:
+    """Rewrites one model for any assignment; keeps converted weights between candidates if it is small.
+
+    Args:
+        model: loaded by `load_model`; untouched.
+        blocks: a partition of its nodes.
+        ranges: largest magnitude of each activation, by value name, from calibration.
+        base: name of the float precision that quantised blocks compute their float parts in.
+
+    Raises `ModelError` if the model's opset is too old.
+    """
+
+    def __init__(
+        self, model: ir.Model, blocks: Sequence[Block], ranges: Mapping[str, float], *, base: str
+    ) -> None:
+        if model.graph.opset_imports.get("", 0) < _OPSET:
+            raise ModelError(
+                f"opset {model.graph.opset_imports.get('')} is too old: load the model with load_model"
+            )
+        self._model = model
+        self._home = {node: block.name for block in blocks for node in block.nodes}
+        self._ranges = ranges
+        base_type = PRECISIONS[base].float_type
+        assert base_type is not None, f"{base} is no float precision"
+        self._base = base_type
+        self._bytes = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value)
+        self._cache: Cache | None = {} if self._bytes <= _CACHED_BYTES else None
+
+    def rewrite(self, assignment: Assignment) -> ir.Model:
+        """The typed model. Raises `TrialError("rewrite", ...)` if it breaks a promise."""
+        choices = assignment.as_dict()
+        writer = Writer(self._model, self._base, self._ranges, self._cache)
+        result = writer.write(lambda node: PRECISIONS[choices[self._home[str(node.name)]]])
+        result.metadata_props[METADATA_KEY] = msgspec.json.encode(assignment.choices).decode()
+        _ensure(self._model, result)
+        return result
+
+    def write(self, assignment: Assignment, path: Path) -> Candidate:
+        """Rewrite and save; weights of models near 2 GB go into a file beside it.
+
+        Raises `TrialError("rewrite", ...)`, or OSError if the disk is full.
+        """
+        result = self.rewrite(assignment)
+        external = f"{path.name}.data" if self._bytes > _PROTOBUF_BYTES // 2 else None
+        ir.save(result, path, external_data=external)
+        digest = hashlib.sha256()
+        for file in (path, path.with_name(external)) if external else (path,):
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return Candidate(assignment=assignment, model_path=str(path), model_digest=digest.hexdigest())
+
+
+def _ensure(source: ir.Model, result: ir.Model) -> None:
+    """The promises: checker, order, types at every border, the graph's own inputs and outputs."""
+    try:
+        CheckerPass(full_check=True)(result)
+    except Exception as error:
+        lines = str(error.__cause__ or error).strip().splitlines()
+        raise TrialError(
+            "rewrite", f"the rewritten model is not valid: {lines[0] if lines else error}"
+        ) from error
+    for before, after in zip(_borders(source), _borders(result), strict=True):
+        if before != after:
+            raise TrialError("rewrite", f"the rewriter changed {before} into {after}")
+
+
+def _borders(model: ir.Model) -> list[tuple[str | None, ir.DataType | None, str]]:
+    """Name, type and shape of the graph's inputs and outputs."""
+    return [(v.name, v.dtype, str(v.shape)) for v in (*model.graph.inputs, *model.graph.outputs)]

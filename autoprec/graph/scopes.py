@@ -1,0 +1,36 @@
+"""Module scopes of nodes, from the names and metadata that exporters leave.
+
+The legacy exporter of PyTorch names nodes `/stages.3/op_list.1/conv/Conv`; the dynamo exporter keeps the
+module path in the metadata `pkg.torch.onnx.name_scopes`. Both give one scope: stages, 3, op_list, 1, conv.
+"""
+
+from __future__ import annotations
+
+import re
+
+import onnx_ir as ir
+
+Scope = tuple[str, ...]
+
+_METADATA = "pkg.torch.onnx.name_scopes"
+_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+
+
+def scope_of(node: ir.Node) -> Scope:
+    """The module path of a node, outermost first; empty where there is none."""
+    listed = node.metadata_props.get(_METADATA)
+    if listed:
+        paths = [first or second for first, second in _QUOTED.findall(listed)]
+        # The last entry is the node itself, the one before it the module that called it.
+        return _tokens(paths[-2]) if len(paths) > 1 else ()
+    return _tokens(".".join((node.name or "").split("/")[:-1]))
+
+
+def has_scopes(nodes: list[ir.Node]) -> bool:
+    """Whether scopes tell nodes apart: most have one, and there are several."""
+    found = [scope for scope in map(scope_of, nodes) if scope]
+    return len(found) * 2 > len(nodes) and len(set(found)) > 1
+
+
+def _tokens(path: str) -> Scope:
+    return tuple(part for part in path.strip("./").split(".") if part)

@@ -1,0 +1,66 @@
+"""Which float types an op takes, read from ONNX's own schemas."""
+
+from __future__ import annotations
+
+import functools
+
+import onnx
+import onnx_ir as ir
+
+_NAMES = {
+    ir.DataType.FLOAT: "tensor(float)",
+    ir.DataType.FLOAT16: "tensor(float16)",
+    ir.DataType.BFLOAT16: "tensor(bfloat16)",
+}
+
+
+def supports(node: ir.Node, data_type: ir.DataType, opset: int) -> bool:
+    """Whether `node`'s float inputs and outputs may be of `data_type` at this opset.
+
+    Ops of other domains are taken to need FLOAT: nothing is known of them.
+    """
+    if data_type == ir.DataType.FLOAT:
+        return True
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    return all(data_type in float_types(node, index, opset) for index in float_inputs(node))
+
+
+def float_inputs(node: ir.Node) -> tuple[int, ...]:
+    """Places of the inputs that hold FLOAT tensors."""
+    return tuple(
+        index
+        for index, value in enumerate(node.inputs)
+        if value is not None and value.dtype == ir.DataType.FLOAT
+    )
+
+
+def float_types(node: ir.Node, index: int, opset: int) -> frozenset[ir.DataType]:
+    """The float types that input `index` may have. Resize's scales, for one, are FLOAT whatever the data."""
+    return _input_types(node.op_type, index, opset)
+
+
+@functools.cache
+def _input_types(op_type: str, index: int, opset: int) -> frozenset[ir.DataType]:
+    try:
+        schema = onnx.defs.get_schema(op_type, opset)
+    except onnx.defs.SchemaError:
+        return frozenset({ir.DataType.FLOAT})
+    formal = schema.inputs[min(index, len(schema.inputs) - 1)]
+    return frozenset(data_type for data_type, name in _NAMES.items() if name in formal.types)
+
+
+def output_types(node: ir.Node, opset: int, own: ir.DataType) -> tuple[ir.DataType | None, ...]:
+    """Types of the outputs of a node that runs in `own`: FLOAT ones follow the input that they share a type
+    variable with, all others stay as they are."""
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+    except onnx.defs.SchemaError:
+        return tuple(value.dtype for value in node.outputs)
+    shared = {formal.type_str for formal in schema.inputs}
+    found = []
+    for place, value in enumerate(node.outputs):
+        formal = schema.outputs[min(place, len(schema.outputs) - 1)]
+        follows = value.dtype == ir.DataType.FLOAT and formal.type_str in shared
+        found.append(own if follows else value.dtype)
+    return tuple(found)

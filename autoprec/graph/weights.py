@@ -1,0 +1,56 @@
+"""Weights in another type: converted floats, and symmetric integers with their scales."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+_SMALLEST_NORMAL_FP16 = np.float32(2.0**-14)
+_LARGEST_FP16 = np.float32(65504.0)
+_SMALLEST_SCALE = 2.0**-14
+"""Scales below this would be denormal or zero in FP16, and TensorRT refuses a scale of zero."""
+
+
+def converted(array: NDArray[Any], data_type: ir.DataType) -> NDArray[Any]:
+    """A float32 array in another float type, same shape.
+
+    In FP16 what overflows is clipped to 65504, and a scalar that would vanish (the 1e-15 that keeps a
+    division finite) becomes the smallest normal number instead of 0.
+    """
+    if data_type == ir.DataType.FLOAT16:
+        array = np.clip(array, -_LARGEST_FP16, _LARGEST_FP16)
+        if array.size == 1 and 0 < abs(float(array.reshape(-1)[0])) < _SMALLEST_NORMAL_FP16:
+            array = np.copysign(np.full_like(array, _SMALLEST_NORMAL_FP16), array)
+    return array.astype(data_type.numpy())
+
+
+def quantized(
+    array: NDArray[np.float32], axis: int | None, largest: float, data_type: ir.DataType, base: ir.DataType
+) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Symmetric quantisation: the array on the grid, and its scales float32 [channels], or [] for one scale.
+
+    Args:
+        array: weights.
+        axis: the channel axis; None for one scale.
+        largest: largest magnitude of the grid, as 127 for INT8.
+        data_type: INT8 or FLOAT8E4M3FN.
+        base: the type that the scales will be stored in; the grid fits the scales as rounded to it.
+    """
+    axes = tuple(i for i in range(array.ndim) if i != axis) if axis is not None else None
+    scales = np.asarray(np.abs(array).max(axis=axes), np.float32) / np.float32(largest)
+    smallest = np.float32(_SMALLEST_SCALE if base == ir.DataType.FLOAT16 else np.finfo(np.float32).tiny)
+    scales = np.where(scales > 0, np.maximum(scales, smallest), np.float32(1))
+    scales = converted(scales, base).astype(np.float32)
+    shape = [-1 if i == axis else 1 for i in range(array.ndim)] if axis is not None else []
+    grid = array / scales.reshape(shape)
+    if data_type.is_integer():
+        grid = np.rint(grid)
+    return np.clip(grid, -largest, largest).astype(data_type.numpy()), scales
+
+
+def activation_scale(largest_value: float, largest: float) -> float:
+    """Scale of an activation whose range is +-`largest_value`."""
+    return max(largest_value / largest, _SMALLEST_SCALE)

@@ -1,0 +1,245 @@
+"""Writing a typed copy of a graph, node by node: one Cast for each value and type, shared Q/DQ pairs.
+
+A Cast always starts from the value as it was made, so types never go back and forth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from autoprec.graph.placement import channel_axis, quantized_inputs
+from autoprec.graph.support import float_types, output_types, supports
+from autoprec.graph.weights import activation_scale, converted, quantized
+from autoprec.precisions import Precision
+
+FLOAT = ir.DataType.FLOAT
+Cache = dict[tuple[str, str], ir.TensorProtocol]
+
+
+class Writer:
+    """One typed copy of `source`.
+
+    Args:
+        source: the float model; untouched.
+        base: float type of quantised blocks.
+        ranges: largest magnitude of each activation, by value name.
+        cache: converted weights of earlier copies, by (name, type); None converts when the file is written.
+    """
+
+    def __init__(
+        self, source: ir.Model, base: ir.DataType, ranges: Mapping[str, float], cache: Cache | None
+    ) -> None:
+        self._source = source
+        self._base = base
+        self._ranges = ranges
+        self._cache = cache
+        self._opset = source.graph.opset_imports[""]
+        self._nodes: list[ir.Node] = []
+        self._initializers: dict[str, ir.Value] = {}
+        self._values: dict[tuple[ir.Value, str], ir.Value] = {}
+        self._made: dict[ir.Value, ir.Value] = {}
+        self._outputs = set(source.graph.outputs)
+
+    def write(self, precision_of: Callable[[ir.Node], Precision]) -> ir.Model:
+        """The copy: every node in its precision, inputs and outputs as they were."""
+        inputs = [self._new(value, value.dtype, str(value.name)) for value in self._source.graph.inputs]
+        for node in self._source.graph:
+            self._write_node(node, precision_of(node))
+        outputs = [self._output(value) for value in self._source.graph.outputs]
+        graph = ir.Graph(
+            inputs,
+            outputs,
+            nodes=self._nodes,
+            initializers=list(self._initializers.values()),
+            opset_imports=dict(self._source.graph.opset_imports),
+            name=self._source.graph.name or "autoprec",
+        )
+        return ir.Model(graph, ir_version=max(self._source.ir_version, 10), producer_name="autoprec")
+
+    def _write_node(self, node: ir.Node, precision: Precision) -> None:
+        wanted = precision.float_type or self._base
+        own = wanted if supports(node, wanted, self._opset) else FLOAT
+        places = quantized_inputs(node, self._ranges) if node.op_type in precision.quantized_ops else ()
+        inputs: list[ir.Value | None] = []
+        for place, value in enumerate(node.inputs):
+            if value is None or value.dtype != FLOAT:
+                inputs.append(None if value is None else self._plain(value))
+            elif place in places:
+                inputs.append(self._quantized(node, value, precision))
+            else:
+                allowed = float_types(node, place, self._opset)
+                inputs.append(self._typed(value, own if own in allowed else FLOAT))
+        reads_float = any(value is not None and value.dtype == FLOAT for value in node.inputs)
+        types = output_types(node, self._opset, own if reads_float else FLOAT)
+        outputs = [
+            self._result(value, data_type) for value, data_type in zip(node.outputs, types, strict=True)
+        ]
+        self._nodes.append(
+            ir.Node(
+                node.domain,
+                node.op_type,
+                inputs,
+                node.attributes,
+                outputs=outputs,
+                name=node.name,
+                metadata_props=dict(node.metadata_props),
+            )
+        )
+
+    def _result(self, value: ir.Value, data_type: ir.DataType | None) -> ir.Value:
+        """A new value for what a node makes. One that is an output of the graph in another type steps aside
+        for the Cast that will carry its name."""
+        name = str(value.name)
+        if value in self._outputs and data_type != value.dtype:
+            name = f"autoprec/made/{name}"
+        return self._new(value, data_type, name)
+
+    def _new(self, value: ir.Value, data_type: ir.DataType | None, name: str) -> ir.Value:
+        """The copy of a value as it is made."""
+        made = ir.Value(name=name, shape=value.shape, type=_typed_as(value, data_type))
+        self._made[value] = made
+        return made
+
+    def _output(self, value: ir.Value) -> ir.Value:
+        """An output of the graph, with its own name and type."""
+        made = self._made[value]
+        return made if made.dtype == value.dtype else self._cast(value, made, value.dtype, str(value.name))
+
+    def _plain(self, value: ir.Value) -> ir.Value:
+        """A value that holds no FLOAT tensor, as it is."""
+        if value not in self._made:
+            assert value.const_value is not None, f"{value.name} is read before it is made"
+            self._made[value] = self._constant(str(value.name), value.const_value)
+        return self._made[value]
+
+    def _typed(self, value: ir.Value, data_type: ir.DataType) -> ir.Value:
+        """A FLOAT value in another float type: itself, its converted weights, or its one Cast."""
+        key = (value, data_type.name)
+        if key in self._values:
+            return self._values[key]
+        if value.const_value is not None:
+            found = self._weights(value, data_type)
+        else:
+            made = self._made[value]
+            name = f"autoprec/cast/{value.name}/{data_type.name.lower()}"
+            found = made if made.dtype == data_type else self._cast(value, made, data_type, name)
+        self._values[key] = found
+        return found
+
+    def _cast(self, value: ir.Value, made: ir.Value, data_type: ir.DataType | None, name: str) -> ir.Value:
+        result = ir.Value(name=name, shape=value.shape, type=_typed_as(value, data_type))
+        assert data_type is not None
+        attributes = [ir.AttrInt64("to", data_type.value)]
+        cast = f"autoprec/cast/{value.name}/{data_type.name.lower()}"
+        self._nodes.append(ir.Node("", "Cast", [made], attributes, outputs=[result], name=cast))
+        return result
+
+    def _weights(self, value: ir.Value, data_type: ir.DataType) -> ir.Value:
+        """An initializer in another float type."""
+        assert value.const_value is not None
+        if data_type == FLOAT:
+            return self._constant(str(value.name), value.const_value)
+        name = f"{value.name}/{data_type.name.lower()}"
+        tensor = value.const_value
+        return self._constant(name, self._kept(name, data_type, lambda: converted(tensor.numpy(), data_type)))
+
+    def _kept(self, name: str, data_type: ir.DataType, make: Callable[[], NDArray[Any]]) -> ir.TensorProtocol:
+        """A converted tensor: from the cache of earlier copies, if there is one."""
+        key = (name, data_type.name)
+        if self._cache is None:
+            return ir.tensor(make(), dtype=data_type, name=name)
+        if key not in self._cache:
+            self._cache[key] = ir.tensor(make(), dtype=data_type, name=name)
+        return self._cache[key]
+
+    def _constant(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
+        """An initializer of the copy; one for each name."""
+        if name not in self._initializers:
+            shape, kind = ir.Shape(list(tensor.shape)), ir.TensorType(tensor.dtype)
+            self._initializers[name] = ir.Value(name=name, shape=shape, type=kind, const_value=tensor)
+        return self._initializers[name]
+
+    def _quantized(self, node: ir.Node, value: ir.Value, precision: Precision) -> ir.Value:
+        """An input of a quantised op behind Q/DQ; weights are stored on the grid, behind DQ alone."""
+        assert precision.quantized_type is not None
+        axis = channel_axis(node, value) if value.const_value is not None else None
+        label = f"{value.name}/{precision.quantized_type.name.lower()}" + (
+            "" if axis is None else f"/axis{axis}"
+        )
+        key = (value, label)
+        if key not in self._values:
+            self._values[key] = (
+                self._quantized_weight(value, precision, axis, label)
+                if value.const_value is not None
+                else self._quantized_activation(value, precision, label)
+            )
+        return self._values[key]
+
+    def _quantized_weight(
+        self, value: ir.Value, precision: Precision, axis: int | None, label: str
+    ) -> ir.Value:
+        kind = precision.quantized_type
+        assert kind is not None
+        assert value.const_value is not None
+        tensor = value.const_value
+        keys = (label, self._base.name), (f"{label}/scale", self._base.name)
+        if self._cache is None or keys[0] not in self._cache:
+            grid, scales = quantized(tensor.numpy(), axis, precision.largest, kind, self._base)
+            pair = ir.tensor(grid, dtype=kind, name=label), ir.tensor(scales, name=f"{label}/scale")
+        else:
+            pair = self._cache[keys[0]], self._cache[keys[1]]
+        if self._cache is not None:
+            self._cache.update(zip(keys, pair, strict=True))
+        stored = self._constant(label, pair[0])
+        attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
+        return self._dequantize(value, stored, label, pair[1].numpy(), kind, attributes)
+
+    def _quantized_activation(self, value: ir.Value, precision: Precision, label: str) -> ir.Value:
+        kind = precision.quantized_type
+        assert kind is not None
+        scale = np.float32(activation_scale(self._ranges[str(value.name)], precision.largest))
+        source = self._typed(value, self._base)
+        scales, zeros = self._grid(label, np.asarray(scale), kind)
+        result = ir.Value(name=f"{label}/q", shape=value.shape, type=ir.TensorType(kind))
+        self._nodes.append(
+            ir.Node(
+                "", "QuantizeLinear", [source, scales, zeros], outputs=[result], name=f"autoprec/q/{label}"
+            )
+        )
+        return self._dequantize(value, result, label, np.asarray(scale), kind, [])
+
+    def _dequantize(
+        self, value: ir.Value, stored: ir.Value, label: str, scale: NDArray[np.float32], kind: ir.DataType,
+        attributes: Sequence[ir.Attr],
+    ) -> ir.Value:  # fmt: skip
+        scales, zeros = self._grid(label, scale, kind)
+        result = ir.Value(name=f"{label}/dq", shape=value.shape, type=ir.TensorType(self._base))
+        self._nodes.append(
+            ir.Node(
+                "",
+                "DequantizeLinear",
+                [stored, scales, zeros],
+                attributes,
+                outputs=[result],
+                name=f"autoprec/dq/{label}",
+            )
+        )
+        return result
+
+    def _grid(self, label: str, scale: NDArray[np.float32], kind: ir.DataType) -> tuple[ir.Value, ir.Value]:
+        """Scale in the base type, and all-zero zero points: without them ONNX means UINT8."""
+        scales = ir.tensor(converted(scale, self._base), dtype=self._base, name=f"{label}/scale")
+        zeros = ir.tensor(np.zeros(scale.shape, kind.numpy()), dtype=kind, name=f"{label}/zero")
+        return self._constant(f"{label}/scale", scales), self._constant(f"{label}/zero", zeros)
+
+
+def _typed_as(value: ir.Value, data_type: ir.DataType | None) -> ir.TypeProtocol | None:
+    """The type of a copy: another element type, or whatever the value had (a sequence, unknown)."""
+    if data_type is None or not isinstance(value.type, ir.TensorType | None):
+        return value.type
+    return ir.TensorType(data_type)
