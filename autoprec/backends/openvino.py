@@ -100,7 +100,7 @@ class OpenVinoEngine:
         """Copy inputs (by ONNX name) into the request's own tensors."""
         try:
             for port in self._compiled.inputs:
-                array = inputs[port.any_name]
+                array = inputs[_onnx_name(port)]
                 tensor = self._request.get_tensor(port)
                 if tuple(tensor.shape) != array.shape:
                     tensor.shape = array.shape
@@ -121,7 +121,7 @@ class OpenVinoEngine:
     def outputs(self) -> dict[str, NDArray[Any]]:
         """Copies of the outputs of the last `execute`, by ONNX name."""
         ports = self._compiled.outputs
-        return {port.any_name: as_float32(np.array(self._request.get_tensor(port).data)) for port in ports}
+        return {_onnx_name(port): as_float32(np.array(self._request.get_tensor(port).data)) for port in ports}
 
     def kernels(self) -> tuple[KernelTime, ...]:
         """The nodes of the runtime model: which ONNX nodes are in each, its kernel, its time if profiled."""
@@ -158,6 +158,11 @@ class OpenVinoEngine:
 
     def _profile(self) -> list[Any]:
         return list(self._request.get_profiling_info()) if self._profiled else []
+
+
+def _onnx_name(port: Any) -> str:
+    """The name that ONNX has for an input or output: a tensor's other names are those of folded Casts."""
+    return str(port.get_node().get_friendly_name()).removesuffix("/sink_port_0")
 
 
 def _text(value: Any) -> str:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
-from onnx_ir.passes.common import ShapeInferencePass, TopologicalSortPass
+from onnx_ir.passes.common import LiftConstantsToInitializersPass, ShapeInferencePass, TopologicalSortPass
 
 from autoprec.errors import ModelError
+from autoprec.graph.opset import at_opset
 
 
 def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) -> ir.Model:
@@ -35,6 +36,9 @@ def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) ->
     if not list(model.graph) and not model.graph.outputs:
         raise ModelError(f"{path}: holds no graph; export it again")
     _check_external_data(model, path)
+    _refuse_control_flow(model, path)
+    model = at_opset(model)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _fix_inputs(model, path, shapes or {})
     _remove_unused(model.graph)
     _name_nodes(model.graph)
@@ -84,6 +88,15 @@ def _check_external_data(model: ir.Model, path: Path) -> None:
         if not file.is_file():
             raise ModelError(
                 f"{path}: its external data {file.name!r} is missing; put the file beside the model"
+            )
+
+
+def _refuse_control_flow(model: ir.Model, path: Path) -> None:
+    for node in model.graph:
+        if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
+            raise ModelError(
+                f"{path}: node {node.name or node.outputs[0].name!r} is control flow ({node.op_type}), which "
+                "has no fixed precision; export the model with fixed shapes, or run onnxsim on it"
             )
 
 

@@ -15,7 +15,7 @@ import msgspec
 import onnx_ir as ir
 from onnx_ir.passes.common import CheckerPass
 
-from autoprec.errors import ModelError, TrialError
+from autoprec.errors import TrialError
 from autoprec.graph.writer import Cache, Writer
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block, Candidate
@@ -23,8 +23,6 @@ from autoprec.records import Assignment, Block, Candidate
 METADATA_KEY = "autoprec.assignment"
 _CACHED_BYTES = 1 << 28
 _PROTOBUF_BYTES = 2_000_000_000
-_OPSET = 22
-"""The first opset whose Conv takes BFLOAT16."""
 
 
 class Rewriter:
@@ -35,17 +33,11 @@ class Rewriter:
         blocks: a partition of its nodes.
         ranges: largest magnitude of each activation, by value name, from calibration.
         base: name of the float precision that quantised blocks compute their float parts in.
-
-    Raises `ModelError` if the model's opset is too old.
     """
 
     def __init__(
         self, model: ir.Model, blocks: Sequence[Block], ranges: Mapping[str, float], *, base: str
     ) -> None:
-        if model.graph.opset_imports.get("", 0) < _OPSET:
-            raise ModelError(
-                f"opset {model.graph.opset_imports.get('')} is too old: load the model with load_model"
-            )
         self._model = model
         self._home = {node: block.name for block in blocks for node in block.nodes}
         self._ranges = ranges

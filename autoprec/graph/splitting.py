@@ -77,12 +77,13 @@ class _Splitter:
 
     def homes(self) -> dict[ir.Node, str]:
         """Home of each node. A node without cost that a split scope called itself stands alone for now."""
+        costly = self._costly_groups()
         found = {}
         for scope, members in self._groups.items():
             split = any(other[: len(scope)] == scope and other != scope for other in self._groups)
+            name = _short_name(scope, costly)
             for node in members:
-                alone = split and not self._cost[node]
-                found[node] = f"{'.'.join(scope)}:{node.name}" if alone else ".".join(scope) or "model"
+                found[node] = f"{name}:{node.name}" if split and not self._cost[node] else name
         return found
 
     def _parts(self, scope: Scope) -> Groups:
@@ -124,3 +125,11 @@ def _joins_outside(node: ir.Node, inside: set[ir.Node]) -> bool:
     values = [value for value in node.inputs if value is not None and value.const_value is None]
     ours = [value.producer() in inside for value in values]
     return any(ours) and not all(ours)
+
+
+def _short_name(scope: Scope, all_scopes: Sequence[Scope]) -> str:
+    """The shortest prefix that no other block shares: `stages.1.blocks.0` rather than its only child."""
+    for length in range(1, len(scope)):
+        if sum(other[:length] == scope[:length] for other in all_scopes) <= 1:
+            return ".".join(scope[:length])
+    return ".".join(scope) or "model"

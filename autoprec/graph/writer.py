@@ -160,7 +160,7 @@ class Writer:
     def _constant(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
         """An initializer of the copy; one for each name."""
         if name not in self._initializers:
-            shape, kind = ir.Shape(list(tensor.shape)), ir.TensorType(tensor.dtype)
+            shape, kind = ir.Shape(tensor.shape.numpy()), ir.TensorType(tensor.dtype)
             self._initializers[name] = ir.Value(name=name, shape=shape, type=kind, const_value=tensor)
         return self._initializers[name]
 

@@ -1,0 +1,65 @@
+"""Bringing a model up to the opset that typed candidates need, without copying its weights."""
+
+from __future__ import annotations
+
+import onnx
+import onnx_ir as ir
+
+from autoprec.errors import ModelError
+
+OPSET = 22
+"""The first opset whose Conv takes BFLOAT16."""
+_SMALL_BYTES = 1024
+"""Tensors up to this size stay in: the converter reads axes and shapes from them."""
+
+
+def at_opset(model: ir.Model) -> ir.Model:
+    """The model at `OPSET`, or as it is if it is there or beyond.
+
+    Raises `ModelError` where ONNX's version converter cannot do it.
+    """
+    have = model.graph.opset_imports.get("", 0)
+    if have >= OPSET:
+        return model
+    weights = _lift_weights(model.graph)
+    try:
+        proto = onnx.version_converter.convert_version(ir.to_proto(model), OPSET)
+    except (RuntimeError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), "")[:200]
+        raise ModelError(
+            f"opset {have} cannot be brought up to {OPSET} ({reason}); export with {OPSET}"
+        ) from error
+    converted: ir.Model = ir.from_proto(proto)
+    converted.ir_version = max(converted.ir_version, 10)
+    inputs = [value for value in converted.graph.inputs if value.name not in weights]
+    lifted = [value for value in converted.graph.inputs if value.name in weights]
+    converted.graph.inputs.clear()
+    converted.graph.inputs.extend(inputs)
+    for value in lifted:
+        value.const_value = weights[str(value.name)]
+        converted.graph.register_initializer(value)
+    _keep_node_names(model, converted)
+    return converted
+
+
+def _lift_weights(graph: ir.Graph) -> dict[str, ir.TensorProtocol]:
+    """Turn large initializers into inputs: the converter copies a model several times."""
+    weights = {}
+    for name, value in list(graph.initializers.items()):
+        tensor = value.const_value
+        if tensor is None or tensor.nbytes <= _SMALL_BYTES:
+            continue
+        weights[name] = tensor
+        value.shape, value.dtype = ir.Shape(tensor.shape.numpy()), tensor.dtype
+        value.const_value = None
+        graph.initializers.pop(name)
+        if value not in graph.inputs:
+            graph.inputs.append(value)
+    return weights
+
+
+def _keep_node_names(before: ir.Model, after: ir.Model) -> None:
+    """Give nodes that make the same value the name that they had; the converter may drop names."""
+    names = {value.name: node.name for node in before.graph for value in node.outputs}
+    for node in after.graph:
+        node.name = names.get(node.outputs[0].name) or node.name
