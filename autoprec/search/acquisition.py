@@ -25,7 +25,11 @@ LOG_WEIGHT = 2.0
 
 
 class Acquisition:
-    """The surrogates fitted to one history; call it with codes (n, blocks) for scores (n,)."""
+    """The surrogates fitted to one history; call it with codes (n, blocks) for scores (n,).
+
+    Attributes:
+        swept: (n, blocks) Lagrangian optima of the surrogates, with duplicates.
+    """
 
     def __init__(self, space: Space, priors: Priors, history: History, rng: np.random.Generator) -> None:
         self._space = space
@@ -39,6 +43,7 @@ class Acquisition:
         self._failures = Failures(space, history)
         self._normals = rng.standard_normal((2, DRAWS))
         self._picks = rng.permuted((np.arange(DRAWS) + 0.5) / DRAWS), (np.arange(DRAWS) + 0.5) / DRAWS
+        self.swept = self._sweeps()
         self._set_fronts(np.concatenate((history.measured, history.pending)))
 
     def __call__(self, codes: Codes) -> Floats:
@@ -51,9 +56,12 @@ class Acquisition:
         score += (
             LOG_WEIGHT * improvement(points, self._log_front, self._log_corner).mean(axis=0) / self._log_area
         )
-        return (score + 1e-9 * self._rng.random(len(codes))) * (1.0 - self._failures.probability(codes))
+        scores: Floats = (score + 1e-9 * self._rng.random(len(codes))) * (
+            1.0 - self._failures.probability(codes)
+        )
+        return scores
 
-    def sweeps(self) -> Codes:
+    def _sweeps(self) -> Codes:
         """Lagrangian optima of draws of the surrogates' additive parts."""
         space, rng = self._space, self._rng
         shape = space.legal.shape
@@ -70,6 +78,17 @@ class Acquisition:
             damages.append(np.exp(np.minimum(logs, 10.0)).reshape(shape))
         return sweep(space, np.array(times), np.array(borders), np.array(damages))
 
+    def _loss_of_fastest(self) -> float:
+        """What the fastest buildable assignment is expected to lose.
+
+        Without it, a failed INT8 anchor would leave only the losses measured so far in view.
+        """
+        likely = self.swept[self._failures.probability(self.swept) < 0.5]
+        if not len(likely):
+            return self._damages.scale
+        fastest = likely[[int(np.argmin(self._latencies.mean(likely)))]]
+        return max(self._damages.scale, float(self._damages.losses(self._damages.mixture.mean(fastest))[0]))
+
     def _set_fronts(self, codes: Codes) -> None:
         """Fronts, corners and areas of both scales, of what is expected of measured and pending trials.
 
@@ -78,12 +97,13 @@ class Acquisition:
         losses = self._damages.losses(self._damages.mixture.mean(codes))
         values = np.column_stack((self._latencies.mean(codes), losses))
         self._front = front_of(values)
-        self._corner = MARGIN * values.max(axis=0) + 1e-9
+        self._corner = MARGIN * np.maximum(values.max(axis=0), (0.0, self._loss_of_fastest()))
         self._area = hypervolume(values, self._corner)
         logs = np.log(self._damages.floor + np.maximum(values[:, 1], 0.0))
         values = np.column_stack((values[:, 0], logs))
         self._log_front = front_of(values)
-        self._log_corner = np.array([1.0, logs.max() + 0.1])
+        worst = np.log(self._damages.floor + self._corner[1])
+        self._log_corner = np.array([1.0, worst])
         fastest = values[:, 0].min()
         lowest = np.log(self._damages.floor)
         self._log_area = max(1.0 - fastest, 0.1) * (self._log_corner[1] - lowest)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -23,10 +23,10 @@ from autoprec.search.pool import any_unknown, mutants, unknown
 from autoprec.search.proposals import search_space
 from autoprec.search.space import Codes, Space
 
-CHILDREN = 90
 RANDOM = 30
-ROUNDS = 3
-PARENTS = 8
+"""Random rows in a pool: they keep the surrogates honest where nobody looks."""
+CHILDREN, PARENTS, ROUNDS = 90, 8, 3
+"""Local search on the acquisition: mutants of the best, round after round."""
 
 
 class AutoprecSampler(BaseSampler):
@@ -57,53 +57,46 @@ class AutoprecSampler(BaseSampler):
         return self._space.decode(self._next(history, rng))
 
     def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+        self,
+        study: Study,  # noqa: ARG002
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
     ) -> Any:
-        """A random value, for parameters that are not blocks."""
-        name = int.from_bytes(param_name.encode()[:8], "big")
-        rng = np.random.RandomState(
-            np.random.SeedSequence([self._seed, trial.number, name]).generate_state(1)
-        )
-        choices = getattr(param_distribution, "choices", None)
-        if choices is None:
-            raise ValueError(
-                f"{param_name!r} is not categorical; this sampler chooses precisions of blocks only"
-            )
-        return choices[rng.randint(len(choices))]
+        """A random choice for a categorical parameter that is no block. Raises `TypeError` for others."""
+        if not isinstance(param_distribution, CategoricalDistribution):
+            raise TypeError(f"{param_name!r} is not categorical; only precisions of blocks are chosen here")
+        rng = np.random.default_rng([self._seed, trial.number, *param_name.encode()])
+        return param_distribution.choices[rng.integers(len(param_distribution.choices))]
 
     def _next(self, history: History, rng: np.random.Generator) -> Codes:
-        """The unknown assignment of most expected use."""
+        """The unknown assignment (blocks,) of most expected use."""
+        space = self._space
         if not len(history.measured):
-            fresh = unknown(self._space.draw(rng, RANDOM), history.known)
-            return self._one(fresh, history, rng)
-        acquisition = Acquisition(self._space, self._priors, history, rng)
-        pool = np.concatenate(
-            (acquisition.sweeps(), self._space.draw(rng, RANDOM), self._around(history, rng))
-        )
-        best = unknown(pool, history.known)
+            return self._blind(unknown(space.draw(rng, RANDOM), history.known), history, rng)
+        acquisition = Acquisition(space, self._priors, history, rng)
+        front = history.measured[history.front]
+        pool = (acquisition.swept, space.draw(rng, RANDOM), mutants(space, front, rng, CHILDREN))
+        best = unknown(np.concatenate(pool), history.known)
         if not len(best):
-            return self._one(best, history, rng)
+            return self._blind(best, history, rng)
         scores = acquisition(best)
         for _ in range(ROUNDS):
             order = np.argsort(-scores, kind="stable")[:PARENTS]
             best, scores = best[order], scores[order]
-            children = unknown(
-                mutants(self._space, best, rng, CHILDREN), history.known | set(map(tuple, best.tolist()))
-            )
-            if not len(children):
-                break
+            known = history.known | set(map(tuple, best.tolist()))
+            children = unknown(mutants(space, best, rng, CHILDREN), known)
             best = np.concatenate((best, children))
             scores = np.concatenate((scores, acquisition(children)))
-        return best[int(np.argmax(scores))]
+        chosen: Codes = best[int(np.argmax(scores))]
+        return chosen
 
-    def _around(self, history: History, rng: np.random.Generator) -> Codes:
-        return mutants(self._space, history.measured[history.front], rng, CHILDREN)
-
-    def _one(self, fresh: Codes, history: History, rng: np.random.Generator) -> Codes:
-        """A row without the help of surrogates."""
+    def _blind(self, fresh: Codes, history: History, rng: np.random.Generator) -> Codes:
+        """A row without the help of surrogates: fresh if there is any left, else drawn."""
         if not len(fresh):
             fresh = any_unknown(self._space, history.known)
-        return fresh[0] if len(fresh) else self._space.draw(rng, 1)[0]
+        rows: Codes = fresh if len(fresh) else self._space.draw(rng, 1)
+        return np.asarray(rows[0])
 
 
 def create(seed: int, blocks: Sequence[Block], priors: Priors) -> BaseSampler:

@@ -40,7 +40,7 @@ class DamageModel:
 
     def fit(self, codes: Codes, losses: Floats) -> DamageFit:
         """Learn from measured losses (n,)."""
-        scale = max(float(losses.max(initial=0.0)), 1e-6)
+        scale = self.scale(losses)
         floor = FLOOR * scale
         data = Data.of(self.space, codes, np.log(floor + np.maximum(losses, 0.0)))
         members: list[Posterior] = []
@@ -57,7 +57,15 @@ class DamageModel:
                 for s in SPREADS
                 for n in NOISES
             ]
-        return DamageFit(Mixture.of(members), floor)
+        return DamageFit(Mixture.of(members), floor, scale)
+
+    def scale(self, losses: Floats) -> float:
+        """The largest loss that matters: measured, or a tenth of what a sensitivity warns of.
+
+        The latter counts where nothing ruinous is measured yet, as when the INT8 anchor failed to build.
+        """
+        warned = float(np.nanmax(self.sensitivity, initial=0.0, where=np.isfinite(self.sensitivity)))
+        return max(float(losses.max(initial=0.0)), 0.1 * warned, 1e-6)
 
     def _beliefs(self, trust: float | None, scale: float) -> tuple[Floats, Floats]:
         """Mean (p + 1,) and covariance of all log damages and, last, of the power c."""
@@ -131,6 +139,7 @@ class DamageFit:
 
     mixture: Mixture
     floor: float
+    scale: float
 
     def losses(self, logs: Floats) -> Floats:
         """Back from the logarithmic scale; never negative."""

@@ -1,13 +1,14 @@
-"""Which precisions of which blocks, or pairs of neighbours, make builds fail.
+"""Which precisions, of all blocks or of some, or of pairs of neighbours, make builds fail.
 
 A failure has a cause among the settings that no measured trial contains: anything that was once measured
 is cleared. Blame is shared among what is left, more to settings that several failures have in common,
-more to single blocks than to pairs.
+more to precisions and single blocks than to pairs.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoprec.search.history import History
 from autoprec.search.space import Codes, Floats, Space
@@ -24,8 +25,8 @@ class Failures:
         failed = self._settings(history.failed)
         cleared = self._settings(history.measured).any(axis=0)
         suspects = failed & ~cleared
-        singles = len(space.names) * len(space.precisions)
-        weight = np.where(np.arange(suspects.shape[1]) < singles, 1.0, PAIR_WEIGHT)
+        single = len(space.precisions) * (1 + len(space.names))
+        weight = np.where(np.arange(suspects.shape[1]) < single, 1.0, PAIR_WEIGHT)
         weight = suspects * weight * np.square(suspects.sum(axis=0))
         total = weight.sum(axis=1, keepdims=True)
         blame = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
@@ -34,12 +35,16 @@ class Failures:
     def probability(self, codes: Codes) -> Floats:
         """(n,) in 0..1; 0 where every setting has been measured before, or nothing has failed."""
         settings = self._settings(codes)
-        return 1.0 - np.exp(settings @ np.log1p(-np.minimum(self._blame, 0.999)))
+        spared: Floats = settings @ np.log1p(-np.minimum(self._blame, 0.999))
+        return -np.expm1(spared)
 
-    def _settings(self, codes: Codes) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-        """(n, blocks * precisions + edges * precisions^2) bool: what an assignment contains."""
+    def _settings(self, codes: Codes) -> NDArray[np.bool_]:
+        """(n, settings) bool: the precisions that an assignment uses, where, and next to which."""
         kinds = len(self._space.precisions)
         first, second = codes[:, self._space.edges[:, 0]], codes[:, self._space.edges[:, 1]]
         pairs = (first * kinds + second)[:, :, None] == np.arange(kinds**2)
         hot = self._space.one_hot(codes).astype(bool)
-        return np.concatenate((hot, pairs.reshape(len(codes), len(self._space.edges) * kinds**2)), axis=1)
+        used = hot.reshape(len(codes), len(self._space.names), kinds).any(axis=1)
+        return np.concatenate(
+            (used, hot, pairs.reshape(len(codes), len(self._space.edges) * kinds**2)), axis=1
+        )

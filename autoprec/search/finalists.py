@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoprec.records import Assignment, Interval, TrialRecord
-from autoprec.search.fronts import Floats, front_mask, hypervolume
+from autoprec.search.fronts import front_mask, hypervolume
+from autoprec.search.space import Floats
 
 
 def pooled(trials: Sequence[TrialRecord]) -> dict[Assignment, tuple[float, float, int]]:
@@ -35,17 +37,20 @@ def finalists(trials: Sequence[TrialRecord], count: int) -> tuple[Assignment, ..
     pool = pooled(trials)
     assignments = list(pool)
     values = np.array([pool[a][:2] for a in assignments], dtype=float).reshape(-1, 2)
-    times = np.array([pool[a][2] for a in assignments], dtype=int)
-    chosen: list[Assignment] = []
-    left = np.arange(len(assignments))
-    while len(chosen) < count and len(left):
+    times = np.array([pool[a][2] for a in assignments], dtype=np.intp)
+    return tuple(assignments[i] for i in ranked(values, times)[:count])
+
+
+def ranked(values: Floats, times: NDArray[np.intp]) -> list[int]:
+    """`finalists` on arrays: indices of `values` (n, 2), each measured `times` (n,), most urgent first."""
+    order: list[int] = []
+    left = np.arange(len(values))
+    while len(left):
         mask = front_mask(values[left])
         layer = left[mask]
-        gains = _exclusive(values[layer])
-        order = np.lexsort((-gains, times[layer]))
-        chosen += [assignments[i] for i in layer[order]]
+        order += layer[np.lexsort((-_exclusive(values[layer]), times[layer]))].tolist()
         left = left[~mask]
-    return tuple(chosen[:count])
+    return order
 
 
 def surely_dominated(

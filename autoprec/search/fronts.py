@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from autoprec.search.space import Floats
 
 
 def front_mask(values: Floats) -> NDArray[np.bool_]:
@@ -42,4 +42,5 @@ def improvement(points: Floats, front: Floats, corner: Floats) -> Floats:
     edges = np.concatenate(([-np.inf], inside[:, 0], [corner[0]]))
     heights = np.concatenate(([corner[1]], inside[:, 1]))
     widths = np.clip(edges[1:] - np.maximum(edges[:-1], points[..., :1]), 0.0, None)
-    return np.einsum("...k,...k->...", widths, np.clip(heights - points[..., 1:], 0.0, None))
+    areas: Floats = widths * np.clip(heights - points[..., 1:], 0.0, None)
+    return np.asarray(areas.sum(axis=-1))

@@ -36,8 +36,9 @@ class Residual:
 
     def __call__(self, first: Codes, second: Codes) -> Floats:
         """(n, m) with ones where rows are equal."""
-        same = self.space.one_hot(first) @ self.space.one_hot(second).T / first.shape[1]
-        return 0.5 * same + 0.5 * np.exp((same - 1.0) / REACH)
+        same: Floats = self.space.one_hot(first) @ self.space.one_hot(second).T / first.shape[1]
+        near: Floats = np.exp((same - 1.0) / REACH)
+        return 0.5 * same + 0.5 * near
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class Posterior:
     def weight_sd(self) -> Floats:
         """(p,) posterior standard deviations of w."""
         half = solve_triangular(self.factor, self.projected.T, lower=True, check_finite=False)
-        return np.sqrt(np.maximum(np.diag(self.covariance) - np.square(half).sum(axis=0), 0.0))
+        variance = np.diag(self.covariance) - np.square(half).sum(axis=0)
+        return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
     def predict(self, codes: Codes) -> tuple[Floats, Floats]:
         """Mean and standard deviation (n,), without the noise of a measurement."""

@@ -15,7 +15,7 @@ TRUST = (0.1, 0.4, None)
 """Standard deviation of a block's time over its profile; None is a hypothesis that ignores profiles."""
 SPREADS = (0.01, 0.05)
 NOISES = (0.004, 0.02)
-CAST = 0.5
+CAST = 0.3
 """Standard deviation of the cost of one type change, in mean block times."""
 
 

@@ -26,7 +26,7 @@ def sweep(space: Space, times: Floats, borders: Floats, damages: Floats) -> Code
     costs = times[:, None] + multipliers[:, :, None, None] * damages[:, None]
     costs = np.where(space.legal, costs, np.inf).reshape(-1, *space.legal.shape)
     owner = np.repeat(np.arange(draws), len(MULTIPLIERS))
-    codes = costs.argmin(axis=2)
+    codes: Codes = costs.argmin(axis=2)
     around = neighbours(space)
     for _ in range(SWEEPS):
         for block, links in enumerate(around):

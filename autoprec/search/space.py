@@ -32,7 +32,9 @@ class Space:
     def __init__(self, blocks: Sequence[Block]) -> None:
         self.names = tuple(block.name for block in blocks)
         self.precisions = tuple(dict.fromkeys(p for block in blocks for p in block.allowed))
-        self.legal = np.array([[p in block.allowed for p in self.precisions] for block in blocks])
+        self.legal: NDArray[np.bool_] = np.array(
+            [[p in block.allowed for p in self.precisions] for block in blocks]
+        )
         self.edges = _edges(blocks)
         macs = np.array([block.macs for block in blocks], dtype=float)
         even = np.full(len(blocks), 1 / len(blocks))
@@ -61,17 +63,18 @@ class Space:
     def draw(self, rng: np.random.Generator, count: int) -> Codes:
         """`count` uniform random legal rows."""
         keys = np.where(self.legal, rng.random((count, *self.legal.shape)), -1.0)
-        return np.argmax(keys, axis=2)
+        drawn: Codes = np.argmax(keys, axis=2)
+        return drawn
 
     def one_hot(self, codes: Codes) -> Floats:
         """(n, blocks * precisions)."""
-        hot = codes[:, :, None] == np.arange(len(self.precisions))
-        return hot.reshape(len(codes), self.legal.size).astype(float)
+        hot: NDArray[np.bool_] = codes[:, :, None] == np.arange(len(self.precisions))
+        return hot.reshape(len(codes), self.legal.size).astype(np.float64)
 
     def crossings(self, codes: Codes) -> NDArray[np.bool_]:
         """(n, edges): whether the type changes there."""
-        first, second = codes[:, self.edges[:, 0]], codes[:, self.edges[:, 1]]
-        return first != second
+        changed: NDArray[np.bool_] = codes[:, self.edges[:, 0]] != codes[:, self.edges[:, 1]]
+        return changed
 
 
 def _edges(blocks: Sequence[Block]) -> Codes:

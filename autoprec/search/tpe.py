@@ -13,6 +13,6 @@ from autoprec.search._base import Priors
 def create(seed: int, blocks: Sequence[Block], priors: Priors) -> BaseSampler:  # noqa: ARG001
     """TPE as Optuna 5 sets it up: 10 trials to start, one density per block, running trials penalised.
 
-    Its multivariate form is refused for several objectives by Optuna's default, so it stays off.
+    Its multivariate form is off for several objectives, as Optuna's default has it.
     """
     return TPESampler(seed=seed)

@@ -81,11 +81,12 @@ class Problem:
         damages = _damages(rng, count, kind, published)
         makers = {"summed": summed, "long_range": long_range, "cancelling": cancelling, "rescued": rescued}
         self.loss: Truth = (
-            network(rng, count, kind.precisions)
+            network(rng, count)
             if kind.loss == "network"
             else makers[kind.loss](rng, damages, sub_additive=bool(published))
         )
-        self.blocks = tuple(Block(name=f"block{n:02d}", nodes=(), allowed=self.precisions) for n in range(count))
+        names = [f"block{number:02d}" for number in range(count)]
+        self.blocks = tuple(Block(name=name, nodes=(), allowed=self.precisions) for name in names)
         self.anchors = np.repeat(np.arange(kind.precisions)[:, None], count, axis=1)
         self.priors = self._priors(rng)
 
@@ -127,8 +128,8 @@ class Problem:
         )
 
     def _table(self, figures: Floats, precisions: Sequence[str]) -> dict[str, dict[str, float]]:
-        rows = figures.tolist()
-        return {b.name: dict(zip(precisions, row, strict=True)) for b, row in zip(self.blocks, rows, strict=True)}
+        pairs = zip(self.blocks, figures.tolist(), strict=True)
+        return {block.name: dict(zip(precisions, row, strict=True)) for block, row in pairs}
 
 
 def _damages(rng: np.random.Generator, count: int, kind: Kind, published: Sequence[float]) -> Floats:

@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 from problems import Problem
 
-from autoprec.search import create_sampler, propose, search_space
-from autoprec.search.pool import sweep
+from autoprec.search import create_sampler, propose
 from autoprec.search.space import Space
 
 Row = tuple[int, ...]
@@ -37,7 +35,6 @@ def _optuna(strategy: str, problem: Problem, budget: int, seed: int, *, anchored
     else:
         sampler = create_sampler(strategy, seed=seed, blocks=problem.blocks, priors=problem.priors)
     study = optuna.create_study(directions=["minimize"] * 2, sampler=sampler)
-    assert list(search_space(problem.blocks)) == list(space.names)
     if anchored:
         for row in problem.anchors:
             study.enqueue_trial(space.decode(row))
@@ -101,11 +98,10 @@ def lagrangian(problem: Problem, known: dict[Row, tuple[float, float]]) -> Itera
     space = Space(problem.blocks)
     times = space.table(problem.priors.latency_ms)
     losses = np.nan_to_num(space.table(problem.priors.sensitivity))
-    borders = np.zeros((1, len(space.edges), len(space.precisions), len(space.precisions)))
     spread = np.ptp(times, axis=1).sum() / np.ptp(losses, axis=1).sum()
     multipliers = spread * np.logspace(-3, 3, 2049)
+    # Coarse steps first, then ever finer ones between them.
     order = sorted(range(2049), key=lambda n: (-(n & -n) if n else -4096, n))
-    del borders
     for index in order:
         yield tuple((times + multipliers[index] * losses).argmin(axis=1).tolist())
 
@@ -113,38 +109,3 @@ def lagrangian(problem: Problem, known: dict[Row, tuple[float, float]]) -> Itera
 ONE_SHOT: dict[str, Callable[..., Iterator[Row]]] = {"greedy": greedy, "lagrangian": lagrangian}
 STRATEGIES = ("autoprec anchored", "tpe anchored", "tpe", "nsga2 anchored", "random anchored", "gp anchored",
               *ONE_SHOT)  # fmt: skip
-
-
-def best_front(problem: Problem, seed: int = 0, limit: int = 300_000) -> NDArray[np.intp]:
-    """Rows of the best front that a long local search on the truth itself finds."""
-    from autoprec.search.fronts import front_mask
-    from autoprec.search.pool import mutants, unknown
-
-    rng = np.random.default_rng(seed)
-    space = Space(problem.blocks)
-    times = space.table(problem.priors.latency_ms)
-    start = sweep(space, times[None], np.zeros((1, len(space.edges), *(len(space.precisions),) * 2)),
-                  np.nan_to_num(space.table(problem.priors.sensitivity))[None])  # fmt: skip
-    pool = unknown(np.concatenate((problem.anchors, start, space.draw(rng, 3000))), frozenset())
-    values = problem.truth(pool)
-    spent, quiet = len(pool), 0
-    while spent < limit and quiet < 12:
-        keep = front_mask(values)
-        pool, values = pool[keep], values[keep]
-        flips = _flips(space, pool)
-        children = np.concatenate((flips, mutants(space, pool, rng, 4000)))
-        found = problem.truth(children)
-        spent += len(children)
-        both = np.concatenate((values, found))
-        quiet = quiet + 1 if front_mask(both)[: len(values)].all() and front_mask(both).sum() == len(values) else 0
-        pool, values = np.concatenate((pool, children)), both
-    return pool[front_mask(values)]
-
-
-def _flips(space: Space, pool: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Every single change of every row."""
-    count, kinds = space.legal.shape
-    children = np.repeat(pool, count * kinds, axis=0)
-    place = np.tile(np.repeat(np.arange(count), kinds), len(pool))
-    children[np.arange(len(children)), place] = np.tile(np.arange(kinds), count * len(pool))
-    return children

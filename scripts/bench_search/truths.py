@@ -38,6 +38,7 @@ class casts_and_cliffs:  # noqa: N801  it is called like the functions beside it
         self._limit = int(rng.integers(count // 3, count // 2 + 1))
 
     def __call__(self, codes: Codes) -> Floats:
+        """(n, blocks) to (n,), in units of the reference."""
         blocks = np.arange(codes.shape[1])
         parts = self.times[blocks, codes]
         casts = self._casts[blocks[:-1], codes[:, :-1], codes[:, 1:]].sum(axis=1)
@@ -118,11 +119,12 @@ def rescued(rng: np.random.Generator, damages: Floats, *, sub_additive: bool) ->
     return truth
 
 
-def network(rng: np.random.Generator, count: int, kinds: int) -> Truth:
+def network(rng: np.random.Generator, count: int) -> Truth:
     """A random residual network whose layers are really rounded; loss is 1 - IoU of its masks."""
     width, samples = 24, 192
     first = rng.standard_t(4, (count, width, width)) / np.sqrt(2 * width)
-    second = rng.standard_t(4, (count, width, width)) * rng.uniform(0.2, 1.2, (count, 1, 1)) / np.sqrt(2 * width)
+    gains = rng.uniform(0.2, 1.2, (count, 1, 1))
+    second = gains * rng.standard_t(4, (count, width, width)) / np.sqrt(2 * width)
     head = rng.standard_normal(width)
     images = rng.standard_normal((samples, width)) * np.exp(0.7 * rng.standard_normal(width))
     seen: dict[tuple[int, ...], float] = {}

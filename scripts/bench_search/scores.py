@@ -1,0 +1,85 @@
+"""What a trace is worth after so many evaluations.
+
+A strategy delivers the front of what it measured, and is judged by the truth of that front: a point that is
+there by a lucky timing costs. Hypervolume is relative to the best front known; gain is hypervolume with the
+anchors at 0 and the best front at 1; share is the part of the speed-up that is possible at a loss of
+0.01; `searched` is the hypervolume of everything tried, had the truth been known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from problems import Problem
+from strategies import Row, Trace
+from truths import Floats
+
+from autoprec.search.finalists import ranked
+from autoprec.search.fronts import front_mask, hypervolume
+
+CHECKPOINTS = (10, 15, 25, 50, 100, 200)
+LOSS_LIMIT = 0.01
+WORTH = 0.005
+"""Problems where less speed-up than this is possible at the limit have no share."""
+FINALISTS = 6
+"""With finalists, one evaluation in this many goes into measuring again."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best front known of a problem: its values (n, 2), and the anchors' hypervolume."""
+
+    problem: Problem
+    front: Floats
+
+    def score(self, delivered: Floats) -> tuple[float, float, float]:
+        """Hypervolume, gain and share (NaN where there is none) of true values (n, 2)."""
+        corner = self.problem.corner
+        whole = hypervolume(self.front, corner)
+        anchors = hypervolume(self.problem.truth(self.problem.anchors), corner)
+        reached = hypervolume(delivered, corner)
+        possible = _speed_up(self.front)
+        share = _speed_up(delivered) / possible if possible > WORTH else float("nan")
+        return reached / whole, (reached - anchors) / (whole - anchors), share
+
+
+def scored(best: Best, trace: Trace, seed: int, *, finalists: bool) -> dict[str, list[float]]:
+    """Figures at every checkpoint that the trace reaches; a strategy that ended early keeps what it had."""
+    rows, values, seconds = trace
+    truth = best.problem.truth(np.array(rows, dtype=np.intp))
+    table: dict[str, list[float]] = {
+        "evaluations": [],
+        "hypervolume": [],
+        "gain": [],
+        "share": [],
+        "searched": [],
+    }
+    for count in CHECKPOINTS:
+        searched = count - count // FINALISTS if finalists else count
+        measured = np.array(values[:searched])
+        if finalists:
+            measured = _again(best.problem, rows[:searched], measured, count // FINALISTS, seed)
+        figures = best.score(truth[:searched][front_mask(measured)])
+        everything = best.score(truth[:searched])[0]
+        for name, figure in zip(table, (count, *figures, everything), strict=True):
+            table[name].append(round(float(figure), 5))
+    return {**table, "seconds": [round(float(np.mean(seconds)), 5), round(max(seconds), 5)]}
+
+
+def _again(problem: Problem, rows: Sequence[Row], values: Floats, count: int, seed: int) -> Floats:
+    """Values (n, 2) with `count` more measurements averaged in, each where it is most urgent."""
+    means, times = values.copy(), np.ones(len(rows), dtype=np.intp)
+    for _ in range(count):
+        index = ranked(means, times)[0]
+        fresh = np.array(problem.measure(rows[index], seed + 1000 * int(times[index])))
+        means[index] += (fresh - means[index]) / (times[index] + 1)
+        times[index] += 1
+    return means
+
+
+def _speed_up(values: Floats) -> float:
+    """Largest speed-up over the reference within the loss limit; never negative."""
+    allowed = values[values[:, 1] <= LOSS_LIMIT, 0]
+    return max(0.0, 1.0 - float(allowed.min())) if len(allowed) else 0.0
