@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -24,14 +22,6 @@ def measure(assignment: Assignment) -> tuple[float, float]:
     latency = sum(LATENCY[precision] for _, precision in assignment.choices)
     loss = sum(0.01 * 3**n for n, (_, p) in enumerate(assignment.choices) if p == "int8")
     return latency, loss
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    yield
-    optuna.logging.set_verbosity(before)
 
 
 def new_study(strategy: str, seed: int = 0) -> optuna.Study:

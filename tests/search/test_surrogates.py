@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+
+from autoprec.records import Block
+from autoprec.search.damage import DamageModel
+from autoprec.search.latency import LatencyModel
+from autoprec.search.space import Space
+
+BLOCKS = tuple(Block(name=f"b{n}", nodes=(), allowed=("fp16", "int8")) for n in range(10))
+SPACE = Space(BLOCKS)
+UNKNOWN = np.full((10, 2), np.nan)
+TIMES = np.column_stack((np.full(10, 0.1), np.linspace(0.03, 0.09, 10)))
+
+
+def measured_times(codes: np.ndarray, cast: float) -> np.ndarray:
+    return np.asarray(TIMES[np.arange(10), codes].sum(axis=1) + cast * SPACE.crossings(codes).sum(axis=1))
+
+
+def measured_losses(codes: np.ndarray, damages: np.ndarray) -> np.ndarray:
+    return np.asarray(1.0 - np.exp(-(codes * damages).sum(axis=1)))
+
+
+def test_latency_starts_from_the_profiles() -> None:
+    reference = np.zeros((1, 10), dtype=int)
+    fit = LatencyModel(SPACE, TIMES).fit(reference, np.array([1.0]))
+    faster = np.array([[1, 0, 0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]])
+    assert fit.mean(faster)[0] < fit.mean(faster)[1] < 1.0
+
+
+def test_latency_learns_what_type_changes_cost() -> None:
+    codes = SPACE.draw(np.random.default_rng(0), 40)
+    fit = LatencyModel(SPACE, TIMES).fit(codes, measured_times(codes, cast=0.03))
+    checkered, halves = np.arange(10)[None] % 2, (np.arange(10)[None] > 4).astype(int)
+    truth = measured_times(np.vstack((checkered, halves)), cast=0.03)
+    assert np.allclose(fit.mean(np.vstack((checkered, halves))), truth, atol=0.02)
+
+
+def test_profiles_that_mislead_lose_their_weight() -> None:
+    codes = SPACE.draw(np.random.default_rng(1), 40)
+    times = measured_times(codes, cast=0.0)
+    upside_down = np.column_stack((TIMES[:, 0], TIMES[::-1, 1]))
+    unseen = SPACE.draw(np.random.default_rng(2), 20)
+    fit = LatencyModel(SPACE, upside_down).fit(codes, times)
+    assert np.abs(fit.mean(unseen) - measured_times(unseen, cast=0.0)).max() < 0.02
+
+
+def test_losses_are_learned_across_two_decades() -> None:
+    damages = np.logspace(-3, -0.5, 10)
+    codes = SPACE.draw(np.random.default_rng(3), 50)
+    fit = DamageModel(SPACE, UNKNOWN).fit(codes, measured_losses(codes, damages))
+    unseen = SPACE.draw(np.random.default_rng(4), 30)
+    truth = measured_losses(unseen, damages)
+    found = fit.losses(fit.mixture.mean(unseen))
+    assert np.corrcoef(np.log(found + 0.002), np.log(truth + 0.002))[0, 1] > 0.97
+
+
+def test_uncertainty_shrinks_where_something_was_measured() -> None:
+    codes = SPACE.draw(np.random.default_rng(5), 15)
+    fit = DamageModel(SPACE, UNKNOWN).fit(codes, measured_losses(codes, np.logspace(-3, -0.5, 10)))
+    far = 1 - codes[:1]
+    _, sd = fit.mixture.members[0].predict(np.vstack((codes[:1], far)))
+    assert sd[0] < 0.5 * sd[1]
+
+
+def test_a_loss_that_adds_nothing_up_is_still_interpolated() -> None:
+    codes = SPACE.draw(np.random.default_rng(6), 30)
+    losses = np.where(codes.sum(axis=1) % 2, 0.4, 0.01)
+    fit = DamageModel(SPACE, UNKNOWN).fit(codes, losses)
+    found = fit.losses(fit.mixture.mean(codes))
+    assert found[losses == 0.4].min() > found[losses == 0.01].max()
+
+
+def test_neighbours_are_the_blocks_that_share_a_value() -> None:
+    blocks = (
+        Block(name="a", nodes=(), outputs=("x",), allowed=("fp16",)),
+        Block(name="b", nodes=(), inputs=("x",), outputs=("y",), allowed=("fp16",)),
+        Block(name="c", nodes=(), inputs=("x", "y"), allowed=("fp16",)),
+    )
+    assert Space(blocks).edges.tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert SPACE.edges.tolist() == [[n, n + 1] for n in range(9)]
