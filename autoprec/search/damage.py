@@ -19,10 +19,13 @@ from autoprec.search.space import Codes, Floats, Space
 TRUST = (0.4, 1.2, None)
 """Standard deviation of a log damage around its sensitivity; None is a hypothesis that ignores them."""
 IGNORANT = 1.5
-SPREADS = (0.15, 0.5, 1.5)
-NOISES = (0.03, 0.15)
+"""That deviation where nothing is known of a block, around a figure common to all."""
+SPREADS, NOISES = (0.15, 0.5, 1.5), (0.03, 0.15)
+"""Standard deviations of the residual and of a measurement, in log loss; every pair is a hypothesis."""
 COMMON, OF_PRECISION, OF_BLOCK, POWER = 0.7, 0.5, 0.6, 0.25
 """Standard deviations: of a factor common to all damages, to a precision, to a block; of the power c."""
+IGNORANT_PRECISION = 2.5
+"""Standard deviation of a precision's factor where sensitivities are ignored: decades, up or down."""
 STEPS = 3
 LONGEST = 2.0
 """Largest change of a log damage in one step of the fit."""
@@ -72,7 +75,7 @@ class DamageModel:
         blocks, kinds = self.sensitivity.shape
         smallest = 0.3 * FLOOR * scale / blocks
         even = np.full((blocks, kinds), np.log(0.3 * scale / blocks))
-        of_precision = 2.5
+        of_precision = IGNORANT_PRECISION
         sds = np.full((blocks, kinds), IGNORANT)
         if trust is not None:
             known = np.isfinite(self.sensitivity)

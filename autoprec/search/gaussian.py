@@ -25,7 +25,7 @@ REACH = 0.25
 WORTH = 0.02
 """Hypotheses that weigh less than this are left out of predictions."""
 MOST = 4
-"""How many hypotheses a mixture keeps: more cost time and changed no result."""
+"""How many hypotheses a mixture keeps: each costs a triangular solve for every batch of candidates."""
 
 
 @dataclass(frozen=True, slots=True)

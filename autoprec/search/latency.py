@@ -13,8 +13,8 @@ from autoprec.search.space import Codes, Floats, Space
 
 TRUST = (0.1, 0.4, None)
 """Standard deviation of a block's time over its profile; None is a hypothesis that ignores profiles."""
-SPREADS = (0.01, 0.05)
-NOISES = (0.004, 0.02)
+SPREADS, NOISES = (0.01, 0.05), (0.004, 0.02)
+"""Standard deviations of the residual and of a timing; every pair is a hypothesis."""
 CAST = 0.3
 """Standard deviation of the cost of one type change, in mean block times."""
 
