@@ -19,6 +19,8 @@ from autoprec.precisions import PRECISIONS
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Strategy = Literal["autoprec", "tpe", "nsga2", "random"]
+SAFE_REFERENCE = "fp16-safe"
+"""The reference whose blocks are FP16 but for those that overflow it, which stay FP32."""
 RangeMethod = Literal["min-max", "percentile", "entropy", "mse"]
 
 
@@ -96,7 +98,7 @@ class SearchSection(Section, frozen=True, kw_only=True):
 
     precisions: tuple[str, ...] = ("fp32", "fp16", "bf16", "int8")
     reference: str = "fp16"
-    strategy: Strategy = "tpe"
+    strategy: Strategy = "autoprec"
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     budget: str = "50"
     finalists: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -200,12 +202,13 @@ def _check(spec: StudySpec, path: Path) -> None:
     if not search.precisions:
         raise SpecError(f"{path}: search.precisions is empty; name at least two of: {', '.join(PRECISIONS)}")
     base = (spec.backend.base,) if spec.backend.base else ()
-    for name in (*search.precisions, search.reference, *base, *spec.blocks.pin.values()):
+    reference = "fp16" if search.reference == SAFE_REFERENCE else search.reference
+    for name in (*search.precisions, reference, *base, *spec.blocks.pin.values()):
         if name not in PRECISIONS:
             raise SpecError(f"{path}: unknown precision {name!r}; known ones: {', '.join(PRECISIONS)}")
     if len(set(search.precisions)) != len(search.precisions):
         raise SpecError(f"{path}: search.precisions names a precision twice")
-    roles = {"search.reference": search.reference, "backend.base": spec.backend.base or search.reference}
+    roles = {"search.reference": reference, "backend.base": spec.backend.base or reference}
     for role, name in roles.items():
         if PRECISIONS[name].is_quantized:
             raise SpecError(f"{path}: {role} is {name!r}, but it must be a float precision such as 'fp16'")

@@ -13,10 +13,12 @@ ROWS = (
     ("errors",),
     ("precisions",),
     ("records",),
-    ("spec", "samples", "graph", "backends", "quality", "store", "report", "exporters", "isolation"),
+    ("spec",),
+    ("samples", "graph", "backends", "quality", "store", "report", "exporters", "isolation"),
     ("calibration", "sensitivity", "measurement", "search"),
     ("study",),
-    ("cli", "__init__", "__main__"),
+    ("cli", "__init__"),
+    ("__main__",),
 )
 ROW = {room: number for number, row in enumerate(ROWS) for room in row}
 MODULES = sorted(PACKAGE.rglob("*.py"))

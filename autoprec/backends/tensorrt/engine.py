@@ -51,6 +51,8 @@ class TensorRTEngine:
         self._sets: list[Buffers] = []
         self._graphs: list[Any] = []
         self._turn = 0
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._is_warm = False
         self._times_ms: dict[str, float] = {}
         self.stream = Stream()
         self._timer = EventTimer(self.stream)
@@ -69,7 +71,7 @@ class TensorRTEngine:
         self._profiler = self._attach_profiler() if profiled else None
 
     def prepare(self, inputs: Arrays) -> None:
-        """Place inputs on the device; bind outputs; record the CUDA graphs if the study wants them.
+        """Place inputs on the device and bind the outputs.
 
         Raises `TrialError("run", ...)` for an input that is missing or does not fit.
         """
@@ -78,7 +80,6 @@ class TensorRTEngine:
             raise TrialError(
                 "run", f"input {missing[0]!r} is missing; the inputs are {', '.join(self._inputs)}"
             )
-        self._forget_graphs()
         arrays = {name: self._fitting(name, inputs[name]) for name in self._inputs}
         for name, array in arrays.items():
             if not self._context.set_input_shape(name, array.shape):
@@ -97,20 +98,27 @@ class TensorRTEngine:
         self.stream.synchronize()
         self.device_memory_bytes = self._held_bytes()
         self._turn = 0
+        if shapes != self._shapes:
+            self._forget_graphs()
+            self._shapes = shapes
         self._bind(self._sets[0])
-        if self._options.cuda_graph:
-            self._record_graphs()
 
     def execute(self) -> None:
-        """Put one inference on the stream. Raises `TrialError("run", ...)`."""
+        """Put one inference on the stream; as a CUDA graph from the second of a shape on, if so wanted.
+
+        Raises `TrialError("run", ...)`.
+        """
         assert self._sets, "execute needs prepare"
         self._turn = (self._turn + 1) % len(self._sets)
+        if self._options.cuda_graph and self._is_warm and not self._graphs:
+            self._graphs = [self._recorded(buffers) for buffers in self._sets]
         if self._graphs:
             self.stream.launch(self._graphs[self._turn])
             return
         if len(self._sets) > 1:
             self._bind(self._sets[self._turn])
         self._enqueue()
+        self._is_warm = True
 
     def synchronize(self) -> None:
         """Wait for the stream. Raises `TrialError` for a fault of a kernel."""
@@ -257,15 +265,13 @@ class TensorRTEngine:
         if not self._context.execute_async_v3(self.stream.pointer):
             raise TrialError("run", f"the inference does not start: {self._why()}")
 
-    def _record_graphs(self) -> None:
-        """One CUDA graph for each set of buffers; the first inference compiles, so it is not recorded."""
-        for buffers in self._sets:
-            self._bind(buffers)
-            self._enqueue()
-            self.stream.synchronize()
-            self._graphs.append(self.stream.capture(self._enqueue))
+    def _recorded(self, buffers: Buffers) -> Any:
+        """A CUDA graph of one inference; not the first one of a shape, which compiles kernels."""
+        self._bind(buffers)
+        return self.stream.capture(self._enqueue)
 
     def _forget_graphs(self) -> None:
+        self._is_warm = False
         for graph in self._graphs:
             self.stream.forget(graph)
         self._graphs.clear()

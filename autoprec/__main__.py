@@ -1,0 +1,5 @@
+"""`python -m autoprec` is `autoprec`."""
+
+from autoprec.cli import main
+
+main()

@@ -1,0 +1,38 @@
+"""The worker process: `python -m autoprec.measurement FD` answers jobs on the pipe FD."""
+
+from __future__ import annotations
+
+import sys
+
+from autoprec.errors import TrialError, UserError
+from autoprec.isolation import Answers, requests
+from autoprec.measurement.messages import Answer, Done, Failed, Job, Refused, Stage, decode_job, encode
+from autoprec.measurement.workbench import Workbench
+
+
+def main(descriptor: int) -> None:
+    """Serve jobs until the search closes the pipe; a job with another setup makes a new workbench."""
+    answers = Answers(descriptor)
+    bench: Workbench | None = None
+
+    def say(answer: Answer) -> None:
+        answers.send(encode(answer))
+
+    def work(job: Job) -> Answer:
+        nonlocal bench
+        try:
+            if bench is None or bench.setup != job.setup:
+                say(Stage("reference"))
+                bench = Workbench(job.setup)
+            return Done(bench.measure(job, lambda name: say(Stage(name))))
+        except TrialError as error:
+            return Failed(error.kind, str(error))
+        except UserError as error:
+            return Refused(str(error))
+
+    for line in requests():
+        say(work(decode_job(line)))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,57 @@
+"""Comparing what each block was asked to run in with what its kernels ran in."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from autoprec.precisions import PRECISIONS
+from autoprec.records import Assignment, Block, BlockAudit, KernelTime
+
+SHORT_NAMES = {"FLOAT": "f32", "FLOAT16": "f16", "BFLOAT16": "bf16", "INT8": "i8", "FLOAT8E4M3FN": "f8"}
+"""Kernel precision names (see `records.KernelTime`) by ONNX type."""
+
+
+def audit(
+    blocks: Sequence[Block], assignment: Assignment, kernels: Sequence[KernelTime], heavy: Iterable[str]
+) -> tuple[BlockAudit, ...]:
+    """What each block ran in: the precision of most of its costly kernels.
+
+    Args:
+        blocks: all blocks of the model.
+        assignment: what was asked.
+        kernels: what the engine reports; a kernel that spans blocks gives each its share of the time.
+        heavy: names of the nodes whose kernels decide: in an INT8 block the convolutions, not the Softmax.
+    """
+    deciding = frozenset(heavy)
+    home = {node: block.name for block in blocks for node in block.nodes}
+    ran: dict[str, Counter[str]] = defaultdict(Counter)
+    names: dict[str, list[str]] = defaultdict(list)
+    times: dict[str, float] = defaultdict(float)
+    for kernel in kernels:
+        ours = [node for node in kernel.nodes if node in home]
+        for node in ours:
+            times[home[node]] += kernel.time_ms / len(ours)
+            if node in deciding and kernel.precision:
+                ran[home[node]][kernel.precision] += 1
+                names[home[node]].append(kernel.kernel)
+    return tuple(
+        _judge(name, asked, ran[name], names[name], times[name]) for name, asked in assignment.choices
+    )
+
+
+def _judge(name: str, asked: str, ran: Counter[str], kernels: list[str], time_ms: float) -> BlockAudit:
+    """One block's audit; `matches` is None where no costly kernel is reported."""
+    precision = PRECISIONS[asked]
+    wanted = precision.quantized_type or precision.float_type
+    assert wanted is not None
+    short = SHORT_NAMES.get(wanted.name, wanted.name.lower())
+    listed = ", ".join(f"{p} x{count}" for p, count in ran.most_common())
+    return BlockAudit(
+        block=name,
+        asked=asked,
+        ran=listed,
+        matches=ran[short] * 2 > ran.total() if ran else None,
+        time_ms=time_ms,
+        detail="; ".join(f"{kernel} x{count}" for kernel, count in Counter(kernels).most_common(3)),
+    )

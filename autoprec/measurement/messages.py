@@ -1,0 +1,70 @@
+"""What the search and its worker say to each other, as JSON lines."""
+
+from __future__ import annotations
+
+import msgspec
+
+from autoprec.errors import FailureKind
+from autoprec.records import Assignment, Block, Measurement
+from autoprec.spec import BackendSection, PipelineSection, QualitySection, SamplesSection, TimingSection
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What stays the same from candidate to candidate; the worker keeps what it made of it."""
+
+    backend: BackendSection
+    pipeline: PipelineSection
+    samples: SamplesSection
+    quality: QualitySection
+    timing: TimingSection
+    shapes: dict[str, tuple[int, ...]]
+    reference_path: str
+    reference_digest: str
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """Measure one candidate. `reference_latency_ms` is the study's; None takes this measurement's own.
+
+    `heavy` names the nodes whose kernels decide what a block ran in (convolutions and matrix products).
+    `profiled` builds a second engine for the times of the blocks.
+    """
+
+    setup: Setup
+    candidate_path: str
+    assignment: Assignment
+    blocks: tuple[Block, ...]
+    heavy: tuple[str, ...]
+    reference_latency_ms: float | None = None
+    profiled: bool = False
+
+
+class Stage(msgspec.Struct, frozen=True, tag="stage"):
+    """The worker begins a step."""
+
+    name: str
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """The candidate is measured."""
+
+    measurement: Measurement
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The candidate failed; the worker is fit for the next."""
+
+    kind: FailureKind
+    message: str
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """The user has to mend something before any candidate can be measured."""
+
+    message: str
+
+
+Answer = Stage | Done | Failed | Refused
+
+encode = msgspec.json.encode
+decode_job = msgspec.json.Decoder(Job).decode
+decode_answer = msgspec.json.Decoder(Answer).decode

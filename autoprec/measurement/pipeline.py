@@ -1,0 +1,74 @@
+"""From one sample to its mask logits: the searched engine, and a fixed decoder behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from autoprec.backends import Backend, Engine, run
+from autoprec.errors import ModelError
+from autoprec.samples import Sample
+from autoprec.spec import PipelineSection
+
+
+class Pipeline:
+    """Runs samples through a searched engine; owns the decoder.
+
+    Args:
+        backend: builds the decoder, in the precision that its file has.
+        section: the definition's `[pipeline]`.
+    """
+
+    def __init__(self, backend: Backend, section: PipelineSection) -> None:
+        self._output = section.output
+        self._decoder: Engine | None = None
+        if section.decoder:
+            self._inputs = _inputs(Path(section.decoder))
+            self._decoder = backend.build(Path(section.decoder))
+
+    def logits(self, engine: Engine, sample: Sample) -> NDArray[np.float32]:
+        """Mask logits of one sample: float32 [masks, height, width].
+
+        Raises `ModelError` if no output has the definition's name, `TrialError` if an engine fails.
+        """
+        values = run(engine, sample.inputs)
+        if self._decoder is not None:
+            values = run(self._decoder, self._decoder_feeds(values, sample))
+        if self._output not in values:
+            raise ModelError(
+                f"pipeline.output is {self._output!r}, but the model's outputs are: {', '.join(values)}"
+            )
+        array = values[self._output]
+        return array.reshape(-1, *array.shape[-2:]).astype(np.float32, copy=False)
+
+    def _decoder_feeds(self, values: Mapping[str, NDArray[Any]], sample: Sample) -> dict[str, NDArray[Any]]:
+        """The decoder's inputs: from the searched model by name, the rest from the sample's prompts."""
+        feeds: dict[str, NDArray[Any]] = {}
+        for name, data_type in self._inputs.items():
+            found = values[name] if name in values else sample.prompts.get(name)
+            if found is None:
+                raise ModelError(
+                    f"the decoder's input {name!r} is neither an output of the model ({', '.join(values)}) "
+                    f"nor a prompt of {sample.name} ({', '.join(sample.prompts) or 'none'})"
+                )
+            feeds[name] = found.astype(data_type, copy=False)
+        return feeds
+
+
+def _inputs(path: Path) -> dict[str, np.dtype[Any]]:
+    """Name and type of the inputs of a decoder, whose sizes may be dynamic."""
+    try:
+        graph = ir.load(path).graph
+    except (OSError, ValueError, DecodeError) as error:
+        raise ModelError(f"{path}: the decoder cannot be read as ONNX ({error})") from error
+    return {
+        str(value.name): np.dtype(value.dtype.numpy())
+        for value in graph.inputs
+        if value.name not in graph.initializers and value.dtype is not None
+    }

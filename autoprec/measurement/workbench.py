@@ -1,0 +1,123 @@
+"""The worker's side: builds, scores, times and audits candidates; keeps the reference between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from autoprec.backends import Engine, create_backend, run
+from autoprec.backends.timing import elapsed, pair
+from autoprec.errors import ModelError, TrialError
+from autoprec.measurement.audit import audit
+from autoprec.measurement.messages import Job, Setup
+from autoprec.measurement.pipeline import Pipeline
+from autoprec.quality import METRICS
+from autoprec.records import KernelTime, Latency, Measurement, Quality, StageSeconds
+from autoprec.samples import load_samples
+
+_PROFILE_RUNS = 5
+OnStage = Callable[[str], None]
+
+
+class Workbench:
+    """The reference's engine, its masks, the decoder and the samples of one `Setup`.
+
+    Raises `TrialError` or `UserError` where the reference itself cannot be built or run.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self._backend = create_backend(setup.backend.name, setup.backend.options)
+        self._samples = load_samples(setup.samples, "evaluation", setup.shapes)
+        self._pipeline = Pipeline(self._backend, setup.pipeline)
+        self._reference = self._backend.build(Path(setup.reference_path))
+        try:
+            self._masks = [self._pipeline.logits(self._reference, sample) for sample in self._samples]
+        except TrialError as error:
+            raise ModelError(f"the reference cannot be run: {error}") from error
+        self._refuse_nan()
+
+    def measure(self, job: Job, on_stage: OnStage) -> Measurement:
+        """Measure one candidate. Raises `TrialError` with the step that failed."""
+        _forget_peak_memory()
+        held = _peak_memory_bytes()
+        with elapsed() as total:
+            on_stage("build")
+            with elapsed() as build:
+                engine = self._backend.build(Path(job.candidate_path))
+            with engine:
+                on_stage("score")
+                with elapsed() as scoring:
+                    quality = self._score(engine)
+                on_stage("time")
+                with elapsed() as timing:
+                    latency = self._time(engine)
+                kernels = engine.kernels()
+                engine_bytes, device_bytes = engine.engine_bytes, engine.device_memory_bytes
+            peak = device_bytes or max(0, _peak_memory_bytes() - held)
+            if job.profiled:
+                on_stage("profile")
+                kernels = self._profile(Path(job.candidate_path))
+        reference_ms = job.reference_latency_ms or latency.reference_median_ms
+        return Measurement(
+            latency=latency,
+            quality=quality,
+            latency_ms=latency.ratio * reference_ms,
+            engine_bytes=engine_bytes,
+            peak_memory_bytes=peak,
+            audit=audit(job.blocks, job.assignment, kernels, job.heavy),
+            seconds=StageSeconds(
+                build=build.seconds, run=scoring.seconds, timing=timing.seconds, total=total.seconds
+            ),
+        )
+
+    def _score(self, engine: Engine) -> Quality:
+        """Masks against the reference's, over the whole evaluation set."""
+        metric = METRICS[self.setup.quality.metric](self.setup.quality.threshold)
+        for sample, reference in zip(self._samples, self._masks, strict=True):
+            metric.update(sample.name, reference, self._pipeline.logits(engine, sample), sample.truth)
+        return metric.result()
+
+    def _time(self, engine: Engine) -> Latency:
+        """Paired rounds against the reference, on the first sample."""
+        timing, inputs = self.setup.timing, self._samples[0].inputs
+        self._reference.prepare(inputs)
+        engine.prepare(inputs)
+        return pair(
+            self._reference,
+            engine,
+            self._backend,
+            interval=timing.interval,
+            seconds=timing.seconds,
+            minimum_rounds=timing.minimum_rounds,
+            warmup=timing.warmup,
+        )
+
+    def _profile(self, path: Path) -> tuple[KernelTime, ...]:
+        """Kernel times of a second, instrumented engine: the timed one must not pay for the profile."""
+        with self._backend.build(path, profiled=True) as engine:
+            for _ in range(_PROFILE_RUNS):
+                run(engine, self._samples[0].inputs)
+            return engine.kernels()
+
+    def _refuse_nan(self) -> None:
+        """A reference with NaN is none. FP16 engines of this family are known for it."""
+        for sample, logits in zip(self._samples, self._masks, strict=True):
+            if not np.isfinite(logits).all():
+                raise ModelError(
+                    f"the reference's masks of {sample.name} hold NaN or infinity: "
+                    'set search.reference = "fp16-safe", "bf16" or "fp32"'
+                )
+
+
+def _forget_peak_memory() -> None:
+    """Start the kernel's count of peak resident memory anew (proc(5), clear_refs)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_memory_bytes() -> int:
+    """Peak resident memory since it was last forgotten."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

@@ -1,0 +1,7 @@
+"""A study: the nightly loop, and the public class with the verbs of the command line."""
+
+from autoprec.study.definition import find_spec, write_definition
+from autoprec.study.events import Watcher
+from autoprec.study.study import Study
+
+__all__ = ["Study", "Watcher", "find_spec", "write_definition"]

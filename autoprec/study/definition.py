@@ -1,0 +1,99 @@
+"""Study definitions as files: which one is meant, and a first one for a new model."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from autoprec.errors import SpecError
+from autoprec.graph.load import input_shapes, load_model
+from autoprec.spec import StudySpec, load_spec
+
+FOLDER = Path("studies")
+
+
+def find_spec(where: str | None, folder: Path = FOLDER) -> StudySpec:
+    """The definition of that path or name; without one, the only one in `folder` or the one marked default.
+
+    Raises `SpecError` naming the definitions that there are.
+    """
+    if where is not None and (where.endswith(".toml") or Path(where).is_file()):
+        return load_spec(Path(where))
+    found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    if where is not None:
+        if where in found:
+            return load_spec(found[where])
+        near = difflib.get_close_matches(where, found, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(found) or 'none'}"
+        raise SpecError(f"no study {where!r} in {folder}/; {hint}")
+    if len(found) == 1:
+        return load_spec(next(iter(found.values())))
+    specs = [load_spec(path) for path in found.values()]
+    marked = [spec for spec in specs if spec.default]
+    if len(marked) == 1:
+        return marked[0]
+    if not found:
+        raise SpecError(f"no study definition in {folder}/; `autoprec init MODEL.onnx` writes one")
+    raise SpecError(
+        f"{folder}/ holds several: name one with --study ({', '.join(found)}), or mark one `default = true`"
+    )
+
+
+def write_definition(
+    model: Path,
+    *,
+    decoder: Path | None = None,
+    calibration: Path | None = None,
+    evaluation: Path | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    folder: Path = FOLDER,
+) -> Path:
+    """Write `FOLDER/MODEL.toml` with what the model says and sane defaults; returns its path.
+
+    Raises `ModelError` for a model that cannot be used, `SpecError` if the file is there already.
+    """
+    target = folder / f"{model.stem}.toml"
+    if target.exists():
+        raise SpecError(f"{target} is there already; edit it, or move it away")
+    graph = load_model(model, dict(shapes or {}))
+    inputs = dict(input_shapes(graph))
+    image = next((name for name, shape in inputs.items() if len(shape) == 4), next(iter(inputs), ""))
+    size = list(inputs[image][-2:]) if len(inputs.get(image, ())) == 4 else None
+    outputs = [str(value.name) for value in graph.graph.outputs]
+    listed = ", ".join(f"{name} {list(shape)}" for name, shape in inputs.items())
+    output = "masks" if decoder or "masks" in outputs else outputs[0]
+
+    def quoted(path: Path | None, fallback: str) -> str:
+        return json.dumps(os.path.relpath(path, folder) if path else fallback)
+
+    lines = [
+        "# What autoprec searches; every key is described in the README.",
+        "",
+        "[model]",
+        f"path = {quoted(model, '')}",
+        *(["", "[model.shapes]"] if shapes else []),
+        *(f"{json.dumps(name)} = {list(shape)}" for name, shape in (shapes or {}).items()),
+        "",
+        "[pipeline]",
+        f"{'' if decoder else '# '}decoder = {quoted(decoder, 'decoder.onnx')}  # a fixed model behind it",
+        f"output = {json.dumps(output)}  # mask logits; this model's outputs: {', '.join(outputs)}",
+        "",
+        "[samples]  # folders of images (with prompts.json and masks/) or .npz files; they must be disjoint",
+        f"calibration = {quoted(calibration, 'data/calibration')}",
+        f"evaluation = {quoted(evaluation, 'data/evaluation')}",
+        f"input = {json.dumps(image)}  # this model's inputs: {listed}",
+        *([f"size = {size}  # height, width"] if size else []),
+        "",
+        "[search]",
+        'precisions = ["fp32", "fp16", "bf16", "int8"]',
+        "",
+        "[backend]",
+        'name = "openvino"',
+        "",
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    target.write_text("\n".join(lines), encoding="utf-8")
+    return target

@@ -1,0 +1,60 @@
+"""What a run tells while it goes on. The terminal's live view is one listener, a log file another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from autoprec.records import Reference, TrialRecord
+
+
+class Watcher(Protocol):
+    """Is told of every step of a run."""
+
+    def say(self, message: str) -> None:
+        """Something worth a line."""
+
+    def starts(
+        self,
+        *,
+        trials: int | None,
+        seconds: float | None,
+        reference: Reference | None,
+        earlier: Sequence[TrialRecord] = (),
+    ) -> None:
+        """The reference is known; what this run may spend (one of `trials` and `seconds`)."""
+
+    def begins(self, record: TrialRecord) -> None:
+        """A trial begins."""
+
+    def stage(self, name: str) -> None:
+        """The trial in hand goes on to another step."""
+
+    def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
+        """A trial is over and stored; the front is what it is now."""
+
+
+class Quiet:
+    """A watcher that keeps silent."""
+
+    def say(self, message: str) -> None:
+        """Nothing."""
+
+    def starts(
+        self,
+        *,
+        trials: int | None,
+        seconds: float | None,
+        reference: Reference | None,
+        earlier: Sequence[TrialRecord] = (),
+    ) -> None:
+        """Nothing."""
+
+    def begins(self, record: TrialRecord) -> None:
+        """Nothing."""
+
+    def stage(self, name: str) -> None:
+        """Nothing."""
+
+    def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
+        """Nothing."""

@@ -1,0 +1,247 @@
+"""One run of a search: anchors, interrupted trials, then the strategy, until the budget is spent.
+
+The evidence of a trial is stored first and Optuna is told after it, so a kill between the two is mended
+from the evidence when the next run starts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import optuna
+from optuna.trial import Trial, TrialState
+
+from autoprec.backends.timing import Deadline, elapsed
+from autoprec.errors import StudyError, TrialError
+from autoprec.measurement import Bench, Job
+from autoprec.records import Assignment, Failure, Measurement, Origin, Reference, TrialRecord
+from autoprec.search import propose
+from autoprec.spec import Budget
+from autoprec.store import Store
+from autoprec.study.events import Watcher
+from autoprec.study.preparation import Prepared
+
+_REPEATS = 100
+"""So many proposals in a row that were measured before, and an unseen one is drawn at random."""
+_DRAWS = 10_000
+"""So many draws without an unseen assignment, and the search space counts as exhausted."""
+
+
+class Proposal(NamedTuple):
+    """What to measure next, and where it comes from."""
+
+    trial: Trial
+    assignment: Assignment
+    origin: Origin
+    label: str = ""
+
+
+class Night:
+    """One run; `stop` ends it after the trial in hand.
+
+    Args:
+        prepared: model, blocks, rewriter and identity.
+        store: the open store, bound to the study.
+        trials: the Optuna study in the same file.
+        bench: measures candidates in the worker.
+        watcher: is told of every step.
+    """
+
+    def __init__(
+        self, prepared: Prepared, store: Store, trials: optuna.Study, bench: Bench, watcher: Watcher
+    ) -> None:
+        self._prepared = prepared
+        self._store = store
+        self._trials = trials
+        self._bench = bench
+        self._watcher = watcher
+        self._name = prepared.spec.name
+        self._fingerprint = prepared.identity.fingerprint.digest
+        self._known: dict[str, Measurement] = {}
+        self._settled: dict[str, TrialRecord] = {}
+        self._interrupted: Counter[Assignment] = Counter()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End the run after the trial in hand."""
+        self._stopping = True
+
+    def run(self, budget: Budget) -> int:
+        """Run trials until the budget is spent; returns how many were finished.
+
+        Trials that were answered from the store do not count. Raises `UserError` where the reference is
+        unfit or something outside the candidates is broken; what is stored stays.
+        """
+        self._reconcile()
+        reference = self._store.reference(self._name) or self._establish()
+        earlier = self._store.trials(self._name)
+        self._watcher.starts(
+            trials=budget.trials, seconds=budget.seconds, reference=reference, earlier=earlier
+        )
+        deadline = Deadline(budget.seconds)
+        done = 0
+        while not self._stopping and not deadline.is_over and (budget.trials is None or done < budget.trials):
+            proposal = self._next()
+            if proposal is None:
+                self._watcher.say("every assignment has been measured: nothing is left to search")
+                break
+            self._serve(proposal, reference)
+            done += 1
+        return done
+
+    def _reconcile(self) -> None:
+        """Settle what a killed run left behind: mark its trial interrupted, tell Optuna what is stored."""
+        for record in self._store.running(self._name):
+            failure = Failure(kind="interrupted", message="the search was stopped in this trial")
+            self._store.finish(msgspec.structs.replace(record, state="failed", failure=failure, end=_now()))
+        records = {record.number: record for record in self._store.trials(self._name)}
+        for frozen in self._trials.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self._tell(frozen.number, records.get(frozen.number))
+        for record in records.values():
+            if record.failure is not None and record.failure.kind == "interrupted":
+                self._interrupted[record.assignment] += 1
+            else:
+                self._settled[record.assignment.digest] = record
+
+    def _tell(self, number: int, record: TrialRecord | None) -> None:
+        """Give Optuna the outcome of a trial; it forgets nothing that it was told before."""
+        if record is not None and record.state == "complete":
+            self._trials.tell(number, (record.latency_ms, record.loss))
+        else:
+            self._trials.tell(number, state=TrialState.FAIL)
+
+    def _establish(self) -> Reference:
+        """Measure the reference against a second build of itself, and FP32 against it; store the result.
+
+        Raises `StudyError` if the reference's masks are not those of FP32.
+        """
+        prepared = self._prepared
+        precision = prepared.spec.search.reference
+        again = self._measure(prepared.reference, None)
+        exact = self._measure(prepared.uniform("fp32"), again.latency.reference_median_ms)
+        limit = prepared.spec.quality.reference_limit
+        if exact.quality.loss > limit:
+            raise StudyError(
+                f"the {precision} reference loses {exact.quality.loss:.3f} against FP32, more than "
+                f"quality.reference_limit ({limit:g}): name another search.reference, as 'bf16' or 'fp32'"
+            )
+        latency = again.latency
+        spread = max(abs(latency.ratio - 1), latency.ratio_interval.high - latency.ratio)
+        reference = Reference(
+            precision=precision,
+            model_digest=prepared.reference_candidate.model_digest,
+            latency_ms=latency.reference_median_ms,
+            latency_noise=spread,
+            loss_noise=again.quality.loss,
+            float_loss=exact.quality.loss,
+        )
+        self._store.put_reference(self._name, reference)
+        # The anchors with these assignments need not be measured twice.
+        self._known = {prepared.reference.digest: again, prepared.uniform("fp32").digest: exact}
+        return reference
+
+    def _next(self) -> Proposal | None:
+        """The first anchor without an outcome, else an interrupted trial, else what the strategy proposes.
+
+        A trial that was interrupted is queued again once: it may be what stopped the machine.
+        """
+        for label, assignment in self._prepared.anchors:
+            if assignment.digest not in self._settled and self._interrupted[assignment] < 2:
+                return self._queued(assignment, "anchor", label)
+        for assignment, times in self._interrupted.items():
+            if times == 1 and assignment.digest not in self._settled:
+                return self._queued(assignment, "queued")
+        for _ in range(_REPEATS):
+            trial, assignment = propose(self._trials, self._prepared.blocks)
+            earlier = self._settled.get(assignment.digest)
+            if earlier is None:
+                return Proposal(trial, assignment, "search")
+            self._repeat(trial, earlier)
+        fresh = self._unseen()
+        return None if fresh is None else self._queued(fresh, "search")
+
+    def _unseen(self) -> Assignment | None:
+        """An assignment that was never measured, drawn at random; None if none is found."""
+        blocks, random = self._prepared.blocks, np.random.default_rng(len(self._settled))
+        for _ in range(_DRAWS):
+            choices = tuple((block.name, str(random.choice(block.allowed))) for block in blocks)
+            if Assignment(choices=choices).digest not in self._settled:
+                return Assignment(choices=choices)
+        return None
+
+    def _queued(self, assignment: Assignment, origin: Origin, label: str = "") -> Proposal:
+        """An Optuna trial with a given assignment."""
+        self._trials.enqueue_trial(assignment.as_dict())
+        trial, proposed = propose(self._trials, self._prepared.blocks)
+        return Proposal(trial, proposed, origin, label)
+
+    def _repeat(self, trial: Trial, earlier: TrialRecord) -> None:
+        """Answer a proposal that was measured before from the store."""
+        record = msgspec.structs.replace(
+            earlier,
+            number=trial.number,
+            origin="reused",
+            label="",
+            reused_from=earlier.number,
+            start=_now(),
+            end=_now(),
+        )
+        self._store.begin(record)
+        self._store.finish(record)
+        self._tell(trial.number, record)
+
+    def _serve(self, proposal: Proposal, reference: Reference) -> None:
+        """Measure one proposal and store its outcome, whatever it is."""
+        record = TrialRecord(
+            study=self._name,
+            number=proposal.trial.number,
+            state="running",
+            origin=proposal.origin,
+            label=proposal.label,
+            assignment=proposal.assignment,
+            fingerprint=self._fingerprint,
+            start=_now(),
+        )
+        self._store.begin(record)
+        self._watcher.begins(record)
+        try:
+            measurement = self._measure(record.assignment, reference.latency_ms)
+            record = msgspec.structs.replace(record, state="complete", measurement=measurement, end=_now())
+        except TrialError as error:
+            failure = Failure(kind=error.kind, message=str(error))
+            record = msgspec.structs.replace(record, state="failed", failure=failure, end=_now())
+        self._store.finish(record)
+        self._tell(record.number, record)
+        self._settled[record.assignment.digest] = record
+        self._watcher.ends(record, self._store.front(self._name))
+
+    def _measure(self, assignment: Assignment, reference_ms: float | None) -> Measurement:
+        """Rewrite, then measure in the worker. Raises `TrialError`, or `StudyError` for a full disk."""
+        known = self._known.pop(assignment.digest, None)
+        if known is not None:
+            return known
+        prepared = self._prepared
+        with elapsed() as total, prepared.scratch() as path:
+            self._watcher.stage("rewrite")
+            with elapsed() as rewriting:
+                candidate = prepared.rewrite(assignment, path)
+            job = Job(
+                setup=prepared.setup,
+                candidate_path=candidate.model_path,
+                assignment=assignment,
+                blocks=prepared.blocks,
+                heavy=prepared.heavy,
+                reference_latency_ms=reference_ms,
+            )
+            measurement = self._bench.measure(job, self._watcher.stage)
+        seconds = msgspec.structs.replace(measurement.seconds, rewrite=rewriting.seconds, total=total.seconds)
+        return msgspec.structs.replace(measurement, seconds=seconds)
+
+
+def _now() -> str:
+    """The time as ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,164 @@
+"""Everything that a night needs, made once from the definition: model, blocks, ranges, rewriter, identity."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import onnx_ir as ir
+
+from autoprec.backends import Backend, create_backend
+from autoprec.calibration import calibrate, overflowing
+from autoprec.errors import ModelError, StudyError, TrialError
+from autoprec.graph.costs import COSTLY_OPS
+from autoprec.graph.legality import judge
+from autoprec.graph.load import input_shapes, load_model, model_digest
+from autoprec.graph.partition import partition
+from autoprec.graph.ranges import Histograms
+from autoprec.graph.rewrite import Rewriter
+from autoprec.measurement import Setup
+from autoprec.records import Assignment, Block, Candidate, Fingerprint, Identity
+from autoprec.samples import Samples, load_samples
+from autoprec.search import anchors
+from autoprec.spec import SAFE_REFERENCE, StudySpec
+
+
+def load_blocks(
+    spec: StudySpec, refused: Mapping[tuple[str, str], str] | None = None
+) -> tuple[ir.Model, tuple[Block, ...]]:
+    """The model and its blocks, with the precisions that they may have.
+
+    Raises `ModelError` or `SpecError`.
+    """
+    model = load_model(Path(spec.model.path), spec.model.shapes)
+    section = spec.blocks
+    blocks = partition(model, minimum=section.minimum, maximum=section.maximum, depth=section.depth)
+    return model, judge(blocks, model, spec.search.precisions, pin=section.pin, refused=refused)
+
+
+class Prepared:
+    """What one run works with. Making it calibrates, unless an earlier night did.
+
+    Args:
+        spec: the study's definition.
+        say: is told what takes time.
+
+    Raises `UserError` children for what is wrong with the definition, the model or the samples.
+    """
+
+    def __init__(self, spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> None:
+        self.spec = spec
+        self.folder = Path(spec.folder)
+        backend = create_backend(spec.backend.name, spec.backend.options)
+        self.base = spec.backend.base or backend.base_precision
+        self.model, blocks = load_blocks(spec)
+        self.shapes = dict(input_shapes(self.model))
+        calibration = load_samples(spec.samples, "calibration", self.shapes)
+        evaluation = load_samples(spec.samples, "evaluation", self.shapes)
+        digests = model_digest(Path(spec.model.path)), calibration.digest, evaluation.digest
+        histograms = self._histograms(backend, calibration, "-".join(digests[:2]), say)
+        overflow = overflowing(histograms, blocks, self.model)
+        self._refuse_overflow(overflow)
+        refused = {(block, "fp16"): reason for block, reason in overflow.items()}
+        self.blocks = judge(blocks, self.model, spec.search.precisions, pin=spec.blocks.pin, refused=refused)
+        ranges = histograms.ranges(spec.calibration.method, spec.calibration.percentile)
+        self._rewriter = Rewriter(self.model, self.blocks, ranges, base=self.base)
+        self.heavy = tuple(str(n.name) for n in self.model.graph if n.op_type in COSTLY_OPS)
+        self.reference = self._reference(overflow)
+        self.anchors = self._anchors()
+        self.identity = self._identity(digests, backend.fingerprint())
+        self.reference_candidate = self.rewrite(self.reference, self.folder / "reference.onnx")
+        self.setup = self._setup()
+
+    def uniform(self, precision: str) -> Assignment:
+        """Every block in one precision, whether or not the study allows it."""
+        return Assignment(choices=tuple((block.name, precision) for block in self.blocks))
+
+    def rewrite(self, assignment: Assignment, path: Path) -> Candidate:
+        """Write the typed model of an assignment. Raises `TrialError`, or `StudyError` for a full disk."""
+        try:
+            return self._rewriter.write(assignment, path)
+        except OSError as error:
+            raise StudyError(
+                f"{path}: cannot be written ({error.strerror}); make room and search again"
+            ) from error
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A path for one candidate's model, which is removed again: it can be rewritten at any time."""
+        path = self.folder / "candidate.onnx"
+        try:
+            yield path
+        finally:
+            for file in (path, path.with_name(f"{path.name}.data")):
+                file.unlink(missing_ok=True)
+
+    def _histograms(
+        self, backend: Backend, samples: Samples, digest: str, say: Callable[[str], None]
+    ) -> Histograms:
+        """From an earlier night, or by running the calibration set once."""
+        path = self.folder / "calibration" / f"{digest}.npz"
+        found = Histograms.load(path)
+        if found is not None:
+            return found
+        say(f"calibrating on {len(samples)} samples (once)")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        feeds = (sample.inputs for sample in samples)
+        try:
+            found = calibrate(self.model, backend, feeds, self.folder / "calibration" / "instrumented.onnx")
+        except TrialError as error:
+            raise ModelError(f"{self.spec.model.path}: calibration failed in FP32: {error}") from error
+        found.save(path)
+        return found
+
+    def _refuse_overflow(self, overflow: Mapping[str, str]) -> None:
+        """A plain FP16 reference must be able to hold the model's values."""
+        if overflow and self.spec.search.reference == "fp16":
+            name, reason = next(iter(overflow.items()))
+            raise StudyError(
+                f"FP16 overflows in {len(overflow)} blocks ({name}: {reason}), so it is no reference: "
+                f'set search.reference = "{SAFE_REFERENCE}", which keeps those blocks in FP32'
+            )
+
+    def _reference(self, overflow: Mapping[str, str]) -> Assignment:
+        """The reference's assignment; FP16-safe leaves blocks that overflow in FP32."""
+        name = self.spec.search.reference
+        if name != SAFE_REFERENCE:
+            return self.uniform(name)
+        return Assignment(
+            choices=tuple((block.name, "fp32" if block.name in overflow else "fp16") for block in self.blocks)
+        )
+
+    def _anchors(self) -> tuple[tuple[str, Assignment], ...]:
+        """Uniform assignments, the reference's own precision first."""
+        reference = self.spec.search.reference.removesuffix("-safe")
+        names = sorted(self.spec.search.precisions, key=lambda name: name != reference)
+        return anchors(self.blocks, names, reference=reference, base=self.base)
+
+    def _identity(self, digests: Sequence[str], fingerprint: Fingerprint) -> Identity:
+        layout = msgspec.json.encode([(block.name, block.nodes) for block in self.blocks])
+        decoder = self.spec.pipeline.decoder
+        models = digests[0] + (f"+{model_digest(Path(decoder))}" if decoder else "")
+        return Identity(
+            model=models,
+            samples=f"{digests[1]}+{digests[2]}",
+            spec=f"{self.spec.digest}+{self.base}",
+            blocks=hashlib.sha256(layout).hexdigest()[:16],
+            fingerprint=fingerprint,
+        )
+
+    def _setup(self) -> Setup:
+        spec, reference = self.spec, self.reference_candidate
+        return Setup(
+            backend=spec.backend,
+            pipeline=spec.pipeline,
+            samples=spec.samples,
+            quality=spec.quality,
+            timing=spec.timing,
+            shapes=self.shapes,
+            reference_path=reference.model_path,
+            reference_digest=reference.model_digest,
+        )

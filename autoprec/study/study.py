@@ -1,0 +1,215 @@
+"""The public `Study`: what the command line does, as a class."""
+
+from __future__ import annotations
+
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import optuna
+
+from autoprec.errors import StudyError
+from autoprec.exporters import write_export
+from autoprec.graph.load import model_digest
+from autoprec.measurement import Bench
+from autoprec.records import Block, Export, Reference, TrialRecord
+from autoprec.search import create_sampler
+from autoprec.spec import StudySpec, load_spec, parse_budget
+from autoprec.store import Store, exclusive
+from autoprec.study.definition import find_spec
+from autoprec.study.events import Quiet, Watcher
+from autoprec.study.night import Night
+from autoprec.study.picks import choose
+from autoprec.study.preparation import Prepared, load_blocks
+
+
+class Study:
+    """One study: its definition, and the folder that holds its evidence.
+
+    Every method raises `UserError` children, one line each, for what the user can mend.
+    """
+
+    def __init__(self, spec: StudySpec) -> None:
+        self.spec = spec
+        self.folder = Path(spec.folder)
+        self.database = self.folder / "study.db"
+
+    @classmethod
+    def load(cls, path: Path | str) -> Study:
+        """The study that a TOML file defines."""
+        return cls(load_spec(Path(path)))
+
+    @classmethod
+    def find(cls, where: str | None = None) -> Study:
+        """A study by name or path; without one the only study of `studies/`, or its default."""
+        return cls(find_spec(where))
+
+    def blocks(self) -> tuple[Block, ...]:
+        """The model's blocks, and the precisions that each may have."""
+        return load_blocks(self.spec)[1]
+
+    def search(self, budget: str | None = None, watcher: Watcher | None = None) -> tuple[TrialRecord, ...]:
+        """Search on until the budget is spent; returns the front. The first Ctrl-C ends it after the trial
+        in hand, a second one at once.
+
+        Args:
+            budget: trials (`50`) or time (`90s`, `30m`, `8h`) of this run; None takes the definition's.
+            watcher: is told of every step.
+        """
+        allowed = parse_budget(budget or self.spec.search.budget)
+        watcher = watcher or Quiet()
+        _make_folder(self.folder)
+        with exclusive(self.folder), Store.open(self.database) as store:
+            prepared = Prepared(self.spec, watcher.say)
+            store.bind(self.spec.name, prepared.identity, prepared.blocks)
+            run = store.begin_run(self.spec.name, budget or self.spec.search.budget)
+            with Bench(self.folder / "worker.log") as bench:
+                night = Night(prepared, store, self._optuna(prepared), bench, watcher)
+                with _stopping(night, watcher):
+                    done = night.run(allowed)
+            store.end_run(run, done)
+            return store.front(self.spec.name)
+
+    def trials(self) -> tuple[TrialRecord, ...]:
+        """All trials, by number."""
+        with self._stored() as store:
+            return store.trials(self.spec.name)
+
+    def trial(self, number: int) -> TrialRecord:
+        """One trial."""
+        with self._stored() as store:
+            return store.trial(self.spec.name, number)
+
+    def front(self) -> tuple[TrialRecord, ...]:
+        """The Pareto front, fastest first."""
+        with self._stored() as store:
+            return store.front(self.spec.name)
+
+    def reference(self) -> Reference | None:
+        """The engine that all are compared with; None before it is measured."""
+        with self._stored() as store:
+            return store.reference(self.spec.name)
+
+    def stored_blocks(self) -> tuple[Block, ...]:
+        """The blocks that the study is bound to."""
+        with self._stored() as store:
+            return store.blocks(self.spec.name)
+
+    def mismatches(self) -> tuple[str, ...]:
+        """Front points with a block that did not run in what it was asked to, one line each."""
+        return tuple(
+            f"trial {record.number}, block {row.block}: asked {row.asked}, ran {row.ran}"
+            for record in self.front()
+            if record.measurement is not None
+            for row in record.measurement.audit
+            if row.matches is False
+        )
+
+    def export(
+        self,
+        folder: Path | None = None,
+        *,
+        pick: str = "knee",
+        max_loss: float | None = None,
+        trial: int | None = None,
+        targets: Sequence[str] | None = None,
+    ) -> tuple[Path, ...]:
+        """Write one point for build tools: the typed ONNX, the manifest, build scripts; returns the files.
+
+        Args:
+            folder: where to; by default `exports/trial-NUMBER` in the study's folder.
+            pick: "knee" or "fastest", within `max_loss`.
+            max_loss: the largest mask loss to accept.
+            trial: this trial instead of picking one.
+            targets: names of `exporters.EXPORTERS`; all by default.
+        """
+        with self._stored() as store:
+            name = self.spec.name
+            reference, identity = store.reference(name), store.identity(name)
+            if reference is None:
+                raise StudyError(f"study {name!r} has no reference yet: run `autoprec search` first")
+            record = (
+                choose(store.front(name), reference, pick=pick, max_loss=max_loss)
+                if trial is None
+                else store.trial(name, trial)
+            )
+        prepared = Prepared(self.spec)
+        with prepared.scratch() as path:
+            candidate = prepared.rewrite(record.assignment, path)
+            decoder = self.spec.pipeline.decoder or ""
+            export = Export(
+                trial=record,
+                reference=reference,
+                identity=identity,
+                blocks=prepared.blocks,
+                model_path=candidate.model_path,
+                model_digest=candidate.model_digest,
+                input_shapes=tuple(prepared.shapes.items()),
+                decoder_path=decoder,
+                decoder_digest=model_digest(Path(decoder)) if decoder else "",
+            )
+            return write_export(export, folder or self.folder / "exports" / f"trial-{record.number}", targets)
+
+    @contextmanager
+    def _stored(self) -> Iterator[Store]:
+        """The study's evidence, for reading."""
+        if not self.database.exists():
+            raise StudyError(
+                f"study {self.spec.name!r} has measured nothing yet ({self.database} is not there): "
+                f"run `autoprec search --study {self.spec.name}`"
+            )
+        with Store.open(self.database, read_only=True) as store:
+            yield store
+
+    def _optuna(self, prepared: Prepared) -> optuna.Study:
+        """The Optuna study in the same file."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{self.database}", engine_kwargs={"connect_args": {"timeout": 30}}
+        )
+        search = self.spec.search
+        study = optuna.create_study(
+            storage=storage,
+            study_name=self.spec.name,
+            directions=["minimize", "minimize"],
+            load_if_exists=True,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(["latency_ms", "mask_loss"])
+        study.sampler = create_sampler(
+            search.strategy,
+            seed=search.seed,
+            blocks=prepared.blocks,
+            trials=len(study.get_trials(deepcopy=False)),
+        )
+        return study
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the study's folder. Raises `StudyError` where that is not allowed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(
+            f"{folder}: cannot be made ({error.strerror}); give the study another `folder`"
+        ) from error
+
+
+@contextmanager
+def _stopping(night: Night, watcher: Watcher) -> Iterator[None]:
+    """Ctrl-C ends the night after the trial in hand; a second one is not held back."""
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+        night.stop()
+        watcher.say("stopping after the trial in hand; press Ctrl-C again to stop at once")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
