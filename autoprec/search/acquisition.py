@@ -61,7 +61,7 @@ class Acquisition:
         log_gain = improvement(points, self._log_front, self._log_corner).mean(axis=0) / self._log_area
         tie_break = 1e-9 * self._rng.random(len(codes))
         succeeds = 1.0 - self._failures.probability(codes)
-        return (gain + LOG_WEIGHT * log_gain + tie_break) * succeeds
+        return np.asarray((gain + LOG_WEIGHT * log_gain + tie_break) * succeeds)
 
     def _sweeps(self) -> Codes:
         """Lagrangian optima of draws of the surrogates' additive parts."""

@@ -20,6 +20,7 @@ GROUPS = {
     "foreign": "kinds whose structure they do not assume",
     "misled": "kinds with misleading priors",
 }
+OURS, RIVAL = "autoprec anchored", "tpe anchored"
 SHOWN = (10, 25, 50, 100, 200)
 
 
@@ -32,6 +33,7 @@ def markdown(runs: Sequence[Run], note: str) -> str:
         for figure in ("hypervolume", "gain", "share"):
             lines += [f"### {figure}: median (quartiles; worst) after so many evaluations", ""]
             lines += _table(chosen, figure)
+    lines += ["## Ours against TPE with anchors", "", *_duel(runs)]
     lines += ["## Median hypervolume of every kind after 50 evaluations", "", *_kinds(runs)]
     lines += ["## Seconds for a proposal", "", *_seconds(runs)]
     return "\n".join(lines)
@@ -103,6 +105,33 @@ def _kinds(runs: Sequence[Run]) -> list[str]:
         values = [_values(runs, strategy, "hypervolume", 50, kind=kind.name) for strategy in strategies]
         cells = [f"{np.median(v):.3f}" if len(v) else "" for v in values]
         lines.append(f"| {kind.name} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def _duel(runs: Sequence[Run]) -> list[str]:
+    """Problem by problem, and where ours first has what TPE has in the end."""
+    lines = [
+        "Share of the problems on which ours is no worse, and at which checkpoint it reaches what TPE has after "
+        f"{SHOWN[-1]} evaluations (of {', '.join(map(str, CHECKPOINTS))}).",
+        "",
+        "| group | " + " | ".join(map(str, SHOWN)) + " | reached: median | worst |",
+        "|---" * (len(SHOWN) + 3) + "|",
+    ]
+    for group in GROUPS:
+        found = {(r["kind"], r["seed"], r["strategy"]): r["hypervolume"] for r in runs if r["group"] == group}
+        pairs = [
+            (ours, found[kind, seed, RIVAL])
+            for (kind, seed, strategy), ours in found.items()
+            if strategy == OURS and (kind, seed, RIVAL) in found
+        ]
+        if not pairs:
+            continue
+        ours, theirs = np.array(pairs).transpose(1, 0, 2)
+        wins = (ours >= theirs).mean(axis=0)
+        best = np.maximum.accumulate(ours, axis=1)
+        reached = np.where(best >= theirs[:, -1:], CHECKPOINTS, np.inf).min(axis=1)
+        cells = [f"{wins[CHECKPOINTS.index(count)]:.2f}" for count in SHOWN]
+        lines.append(f"| {group} | " + " | ".join(cells) + f" | {np.median(reached):g} | {reached.max():g} |")
     return [*lines, ""]
 
 
