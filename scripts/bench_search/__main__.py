@@ -26,7 +26,7 @@ from summary import markdown, plot
 from autoprec.search.fronts import front_of
 
 BUDGET = 200
-GP_BUDGET, GP_BLOCKS = 50, 12
+GP_BUDGET, GP_BLOCKS = 50, 24
 ORACLE_LIMIT = 300_000
 NETWORK_LIMIT = 40_000
 OURS = "autoprec anchored"
@@ -97,7 +97,8 @@ def write(jobs: list[Job], out: Path) -> None:
     note = (
         f"{done} problems of {len(KINDS)} kinds; every seed is another instance and another noise. The front "
         "that was measured is judged by its true values against the best front known. Anchors count. "
-        "`+ finalists` spends every sixth evaluation on measuring the front again."
+        "`+ finalists` spends every sixth evaluation on measuring the front again. "
+        f"GP takes part on synthetic problems of up to {GP_BLOCKS} blocks, for {GP_BUDGET} evaluations."
     )
     out.mkdir(parents=True, exist_ok=True)
     (out / "search_bench.json").write_text(

@@ -21,8 +21,8 @@ from autoprec.search.fronts import front_mask, hypervolume
 
 CHECKPOINTS = (10, 15, 25, 50, 100, 200)
 LOSS_LIMIT = 0.01
-WORTH = 0.005
-"""Problems where less speed-up than this is possible at the limit have no share."""
+WORTH = 0.02
+"""Problems where less speed-up than this is possible at the limit have no share: it drowns in the noise."""
 FINALISTS = 6
 """With finalists, one evaluation in this many goes into measuring again."""
 
@@ -65,7 +65,7 @@ def scored(best: Best, trace: Trace, seed: int, *, finalists: bool) -> dict[str,
         everything = best.score(truth[:searched])[0]
         for name, figure in zip(table, (count, *figures, everything), strict=True):
             table[name].append(round(float(figure), 5))
-    return {**table, "seconds": [round(float(np.mean(seconds)), 5), round(max(seconds), 5)]}
+    return {**table, "seconds": np.round((np.mean(seconds), np.percentile(seconds, 99)), 5).tolist()}
 
 
 def _again(problem: Problem, rows: Sequence[Row], values: Floats, count: int, seed: int) -> Floats:
