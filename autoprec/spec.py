@@ -101,7 +101,7 @@ class SearchSection(Section, frozen=True, kw_only=True):
     strategy: Strategy = "autoprec"
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     budget: str = "50"
-    finalists: Annotated[int, msgspec.Meta(ge=0)] = 0
+    finalists: Annotated[int, msgspec.Meta(ge=0)] = 3
 
 
 class BackendSection(Section, frozen=True, kw_only=True):

@@ -5,6 +5,6 @@ engine, the decoder and the reference's masks between candidates.
 """
 
 from autoprec.measurement.bench import Bench
-from autoprec.measurement.messages import Job, Setup
+from autoprec.measurement.messages import Job, Score, Setup
 
-__all__ = ["Bench", "Job", "Setup"]
+__all__ = ["Bench", "Job", "Score", "Setup"]

@@ -6,7 +6,18 @@ import sys
 
 from autoprec.errors import TrialError, UserError
 from autoprec.isolation import Answers, requests
-from autoprec.measurement.messages import Answer, Done, Failed, Job, Refused, Stage, decode_job, encode
+from autoprec.measurement.messages import (
+    Answer,
+    Done,
+    Failed,
+    Job,
+    Refused,
+    Request,
+    Scored,
+    Stage,
+    decode_request,
+    encode,
+)
 from autoprec.measurement.workbench import Workbench
 
 
@@ -18,20 +29,22 @@ def main(descriptor: int) -> None:
     def say(answer: Answer) -> None:
         answers.send(encode(answer))
 
-    def work(job: Job) -> Answer:
+    def work(request: Request) -> Answer:
         nonlocal bench
         try:
-            if bench is None or bench.setup != job.setup:
+            if bench is None or bench.setup != request.setup:
                 say(Stage("reference"))
-                bench = Workbench(job.setup)
-            return Done(bench.measure(job, lambda name: say(Stage(name))))
+                bench = Workbench(request.setup)
+            if isinstance(request, Job):
+                return Done(bench.measure(request, lambda name: say(Stage(name))))
+            return Scored(bench.score(request))
         except TrialError as error:
             return Failed(error.kind, str(error))
         except UserError as error:
             return Refused(str(error))
 
     for line in requests():
-        say(work(decode_job(line)))
+        say(work(decode_request(line)))
 
 
 if __name__ == "__main__":

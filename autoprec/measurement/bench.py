@@ -9,8 +9,20 @@ from typing import Self
 
 from autoprec.errors import TrialError, UserError
 from autoprec.isolation import Worker
-from autoprec.measurement.messages import Done, Failed, Job, Refused, Stage, decode_answer, encode
-from autoprec.records import Measurement
+from autoprec.measurement.messages import (
+    Answer,
+    Done,
+    Failed,
+    Job,
+    Refused,
+    Request,
+    Score,
+    Scored,
+    Stage,
+    decode_answer,
+    encode,
+)
+from autoprec.records import Measurement, Quality
 
 
 class Bench:
@@ -28,23 +40,35 @@ class Bench:
 
         Raises `TrialError` if the candidate failed, `UserError` if nothing can be measured.
         """
-        limits = job.setup.backend
+        answer = self._ask(job, on_stage)
+        assert isinstance(answer, Done)
+        return answer.measurement
+
+    def score(self, score: Score) -> Quality:
+        """Score one candidate's masks without timing it. Raises as `measure` does."""
+        answer = self._ask(score, lambda _: None)
+        assert isinstance(answer, Scored)
+        return answer.quality
+
+    def _ask(self, request: Request, on_stage: Callable[[str], None]) -> Answer:
+        """The worker's last answer; failures are raised."""
+        limits = request.setup.backend
         memory = limits.memory_mb * 2**20 if limits.memory_mb else None
         for line in self._worker.ask(
-            encode(job),
+            encode(request),
             seconds=limits.trial_seconds,
             memory_bytes=memory,
             is_last=lambda line: not isinstance(decode_answer(line), Stage),
         ):
-            match decode_answer(line):
+            match answer := decode_answer(line):
                 case Stage(name):
                     on_stage(name)
-                case Done(measurement):
-                    return measurement
                 case Failed(kind, message):
                     raise TrialError(kind, message)
                 case Refused(message):
                     raise UserError(message)
+                case _:
+                    return answer
         raise AssertionError("the worker's last answer is never a stage")
 
     def __enter__(self) -> Self:

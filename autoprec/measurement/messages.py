@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from autoprec.errors import FailureKind
-from autoprec.records import Assignment, Block, Measurement
+from autoprec.records import Assignment, Block, Measurement, Quality
 from autoprec.spec import BackendSection, PipelineSection, QualitySection, SamplesSection, TimingSection
 
 
@@ -22,7 +24,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     reference_digest: str
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class Job(msgspec.Struct, frozen=True, kw_only=True, tag="job"):
     """Measure one candidate. `reference_latency_ms` is the study's; None takes this measurement's own.
 
     `heavy` names the nodes whose kernels decide what a block ran in (convolutions and matrix products).
@@ -38,6 +40,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     profiled: bool = False
 
 
+class Score(msgspec.Struct, frozen=True, kw_only=True, tag="score"):
+    """Score one candidate's masks over so many samples, without timing it."""
+
+    setup: Setup
+    candidate_path: str
+    samples: int
+
+
 class Stage(msgspec.Struct, frozen=True, tag="stage"):
     """The worker begins a step."""
 
@@ -48,6 +58,12 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     """The candidate is measured."""
 
     measurement: Measurement
+
+
+class Scored(msgspec.Struct, frozen=True, tag="scored"):
+    """The candidate's masks are scored."""
+
+    quality: Quality
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -63,8 +79,9 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     message: str
 
 
-Answer = Stage | Done | Failed | Refused
+Request = Job | Score
+Answer = Stage | Done | Scored | Failed | Refused
 
 encode = msgspec.json.encode
-decode_job = msgspec.json.Decoder(Job).decode
-decode_answer = msgspec.json.Decoder(Answer).decode
+decode_request: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode
+decode_answer: Callable[[bytes], Answer] = msgspec.json.Decoder(Answer).decode

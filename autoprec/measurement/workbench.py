@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from autoprec.backends import Engine, create_backend, run
 from autoprec.backends.timing import elapsed, pair
 from autoprec.errors import ModelError, TrialError
 from autoprec.measurement.audit import audit
-from autoprec.measurement.messages import Job, Setup
+from autoprec.measurement.messages import Job, Score, Setup
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.quality import METRICS
 from autoprec.records import KernelTime, Latency, Measurement, Quality, StageSeconds
@@ -73,10 +74,15 @@ class Workbench:
             ),
         )
 
-    def _score(self, engine: Engine) -> Quality:
-        """Masks against the reference's, over the whole evaluation set."""
+    def score(self, request: Score) -> Quality:
+        """Score one candidate without timing it. Raises `TrialError`."""
+        with self._backend.build(Path(request.candidate_path)) as engine:
+            return self._score(engine, request.samples)
+
+    def _score(self, engine: Engine, limit: int | None = None) -> Quality:
+        """Masks against the reference's, over the evaluation set or its first `limit` samples."""
         metric = METRICS[self.setup.quality.metric](self.setup.quality.threshold)
-        for sample, reference in zip(self._samples, self._masks, strict=True):
+        for sample, reference in islice(zip(self._samples, self._masks, strict=True), limit):
             metric.update(sample.name, reference, self._pipeline.logits(engine, sample), sample.truth)
         return metric.result()
 

@@ -19,11 +19,12 @@ from autoprec.backends.timing import Deadline, elapsed
 from autoprec.errors import StudyError, TrialError
 from autoprec.measurement import Bench, Job
 from autoprec.records import Assignment, Failure, Measurement, Origin, Reference, TrialRecord
-from autoprec.search import propose
+from autoprec.search import Priors, create_sampler, finalists, propose
 from autoprec.spec import Budget
 from autoprec.store import Store
 from autoprec.study.events import Watcher
 from autoprec.study.preparation import Prepared
+from autoprec.study.priors import load_priors, measure_sensitivity
 
 _REPEATS = 100
 """So many proposals in a row that were measured before, and an unseen one is drawn at random."""
@@ -64,6 +65,7 @@ class Night:
         self._known: dict[str, Measurement] = {}
         self._settled: dict[str, TrialRecord] = {}
         self._interrupted: Counter[Assignment] = Counter()
+        self._has_strategy = False
         self._stopping = False
 
     def stop(self) -> None:
@@ -83,15 +85,25 @@ class Night:
             trials=budget.trials, seconds=budget.seconds, reference=reference, earlier=earlier
         )
         deadline = Deadline(budget.seconds)
-        done = 0
-        while not self._stopping and not deadline.is_over and (budget.trials is None or done < budget.trials):
+        done, last = 0, self._finalists(budget)
+        searching = budget.trials - last if budget.trials else None
+        while not self._stopping and not deadline.is_over and (searching is None or done < searching):
             proposal = self._next()
             if proposal is None:
                 self._watcher.say("every assignment has been measured: nothing is left to search")
                 break
-            self._serve(proposal, reference)
-            done += 1
+            done += self._serve(proposal, reference)
+        for _ in range(last):
+            again = finalists(self._store.trials(self._name), 1)
+            if self._stopping or not again:
+                break
+            done += self._serve(self._queued(again[0], "finalist"), reference)
         return done
+
+    def _finalists(self, budget: Budget) -> int:
+        """How many front points are measured again before the run ends; none in a very short run."""
+        wanted = self._prepared.spec.search.finalists
+        return wanted if budget.trials is None or budget.trials >= 5 * wanted else 0
 
     def _reconcile(self) -> None:
         """Settle what a killed run left behind: mark its trial interrupted, tell Optuna what is stored."""
@@ -117,12 +129,18 @@ class Night:
     def _establish(self) -> Reference:
         """Measure the reference against a second build of itself, and FP32 against it; store the result.
 
-        Raises `StudyError` if the reference's masks are not those of FP32.
+        Raises `StudyError` if it cannot be measured, or if its masks are not those of FP32.
         """
         prepared = self._prepared
         precision = prepared.spec.search.reference
-        again = self._measure(prepared.reference, None)
-        exact = self._measure(prepared.uniform("fp32"), again.latency.reference_median_ms)
+        try:
+            again = self._measure(prepared.reference, None)
+            exact = self._measure(prepared.uniform("fp32"), again.latency.reference_median_ms)
+        except TrialError as error:
+            raise StudyError(
+                f"the {precision} reference cannot be measured ({error.kind}: {error}); name another "
+                "search.reference, as 'fp32'"
+            ) from error
         limit = prepared.spec.quality.reference_limit
         if exact.quality.loss > limit:
             raise StudyError(
@@ -155,6 +173,7 @@ class Night:
         for assignment, times in self._interrupted.items():
             if times == 1 and assignment.digest not in self._settled:
                 return self._queued(assignment, "queued")
+        self._use_strategy()
         for _ in range(_REPEATS):
             trial, assignment = propose(self._trials, self._prepared.blocks)
             earlier = self._settled.get(assignment.digest)
@@ -163,6 +182,20 @@ class Night:
             self._repeat(trial, earlier)
         fresh = self._unseen()
         return None if fresh is None else self._queued(fresh, "search")
+
+    def _use_strategy(self) -> None:
+        """Once the anchors are there: measure the priors, and give Optuna the definition's sampler."""
+        if self._has_strategy:
+            return
+        search, priors = self._prepared.spec.search, Priors()
+        if search.strategy == "autoprec":
+            measure_sensitivity(self._prepared, self._store, self._bench, self._watcher.say)
+            priors = load_priors(self._store, self._name)
+        earlier = len(self._trials.get_trials(deepcopy=False))
+        self._trials.sampler = create_sampler(
+            search.strategy, seed=search.seed, blocks=self._prepared.blocks, priors=priors, trials=earlier
+        )
+        self._has_strategy = True
 
     def _unseen(self) -> Assignment | None:
         """An assignment that was never measured, drawn at random; None if none is found."""
@@ -194,8 +227,8 @@ class Night:
         self._store.finish(record)
         self._tell(trial.number, record)
 
-    def _serve(self, proposal: Proposal, reference: Reference) -> None:
-        """Measure one proposal and store its outcome, whatever it is."""
+    def _serve(self, proposal: Proposal, reference: Reference) -> int:
+        """Measure one proposal and store its outcome, whatever it is; returns 1, for the count."""
         record = TrialRecord(
             study=self._name,
             number=proposal.trial.number,
@@ -209,7 +242,8 @@ class Night:
         self._store.begin(record)
         self._watcher.begins(record)
         try:
-            measurement = self._measure(record.assignment, reference.latency_ms)
+            profiled = record.origin == "anchor"
+            measurement = self._measure(record.assignment, reference.latency_ms, profiled=profiled)
             record = msgspec.structs.replace(record, state="complete", measurement=measurement, end=_now())
         except TrialError as error:
             failure = Failure(kind=error.kind, message=str(error))
@@ -218,8 +252,11 @@ class Night:
         self._tell(record.number, record)
         self._settled[record.assignment.digest] = record
         self._watcher.ends(record, self._store.front(self._name))
+        return 1
 
-    def _measure(self, assignment: Assignment, reference_ms: float | None) -> Measurement:
+    def _measure(
+        self, assignment: Assignment, reference_ms: float | None, *, profiled: bool = True
+    ) -> Measurement:
         """Rewrite, then measure in the worker. Raises `TrialError`, or `StudyError` for a full disk."""
         known = self._known.pop(assignment.digest, None)
         if known is not None:
@@ -236,6 +273,7 @@ class Night:
                 blocks=prepared.blocks,
                 heavy=prepared.heavy,
                 reference_latency_ms=reference_ms,
+                profiled=profiled,
             )
             measurement = self._bench.measure(job, self._watcher.stage)
         seconds = msgspec.structs.replace(measurement.seconds, rewrite=rewriting.seconds, total=total.seconds)

@@ -16,8 +16,7 @@ from autoprec.exporters import write_export
 from autoprec.graph.load import model_digest
 from autoprec.measurement import Bench
 from autoprec.records import Block, Export, Reference, TrialRecord
-from autoprec.search import create_sampler
-from autoprec.spec import StudySpec, load_spec, parse_budget
+from autoprec.spec import Budget, StudySpec, load_spec, parse_budget
 from autoprec.store import Store, exclusive
 from autoprec.study.definition import find_spec
 from autoprec.study.events import Quiet, Watcher
@@ -59,18 +58,21 @@ class Study:
             budget: trials (`50`) or time (`90s`, `30m`, `8h`) of this run; None takes the definition's.
             watcher: is told of every step.
         """
-        allowed = parse_budget(budget or self.spec.search.budget)
+        text = budget or self.spec.search.budget
+        allowed = parse_budget(text)
         watcher = watcher or Quiet()
         _make_folder(self.folder)
         with exclusive(self.folder), Store.open(self.database) as store:
             prepared = Prepared(self.spec, watcher.say)
             store.bind(self.spec.name, prepared.identity, prepared.blocks)
-            run = store.begin_run(self.spec.name, budget or self.spec.search.budget)
+            run, before = _open_run(store, self.spec.name, text, watcher)
+            if allowed.trials is not None:
+                allowed = Budget(trials=max(0, allowed.trials - before))
             with Bench(self.folder / "worker.log") as bench:
-                night = Night(prepared, store, self._optuna(prepared), bench, watcher)
+                night = Night(prepared, store, self._optuna(), bench, watcher)
                 with _stopping(night, watcher):
                     done = night.run(allowed)
-            store.end_run(run, done)
+            store.end_run(run, before + done)
             return store.front(self.spec.name)
 
     def trials(self) -> tuple[TrialRecord, ...]:
@@ -164,13 +166,12 @@ class Study:
         with Store.open(self.database, read_only=True) as store:
             yield store
 
-    def _optuna(self, prepared: Prepared) -> optuna.Study:
+    def _optuna(self) -> optuna.Study:
         """The Optuna study in the same file."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         storage = optuna.storages.RDBStorage(
             f"sqlite:///{self.database}", engine_kwargs={"connect_args": {"timeout": 30}}
         )
-        search = self.spec.search
         study = optuna.create_study(
             storage=storage,
             study_name=self.spec.name,
@@ -180,13 +181,24 @@ class Study:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(["latency_ms", "mask_loss"])
-        study.sampler = create_sampler(
-            search.strategy,
-            seed=search.seed,
-            blocks=prepared.blocks,
-            trials=len(study.get_trials(deepcopy=False)),
-        )
         return study
+
+
+def _open_run(store: Store, study: str, budget: str, watcher: Watcher) -> tuple[int, int]:
+    """The run to write to, and how many trials it has already.
+
+    A run that was killed is gone on with if the budget is the same; otherwise a new one begins.
+    """
+    runs = store.runs(study)
+    if runs and not runs[-1].end and runs[-1].budget == budget:
+        done = sum(
+            record.start >= runs[-1].start and record.state != "running" and record.origin != "reused"
+            for record in store.trials(study)
+            if record.failure is None or record.failure.kind != "interrupted"
+        )
+        watcher.say(f"going on with the run that was stopped after {done} trials")
+        return runs[-1].id, done
+    return store.begin_run(study, budget), 0
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,0 +1,98 @@
+"""What the search believes before it measures: each block's effect alone, and its time in the anchors.
+
+Sensitivity is a prior, not the truth: losses of single blocks do not add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from autoprec.backends.timing import Deadline
+from autoprec.errors import TrialError
+from autoprec.measurement import Bench, Score
+from autoprec.precisions import PRECISIONS
+from autoprec.records import Assignment, Block, TrialRecord
+from autoprec.search import Priors
+from autoprec.store import Store
+from autoprec.study.preparation import Prepared
+
+KIND = "sensitivity"
+SAMPLES = 8
+"""A prior may be rough: the order of the blocks shows on few samples."""
+_TRIALS = 5
+"""Measuring sensitivities may cost as much as so many trials."""
+
+
+def measure_sensitivity(prepared: Prepared, store: Store, bench: Bench, say: Callable[[str], None]) -> None:
+    """Measure what is missing: the loss with one block alone in each quantised precision.
+
+    Heaviest blocks first, until the cost of 5 trials is spent; each figure is stored when it is there, so
+    a killed run loses none. A candidate that fails counts as a loss of 1.
+    """
+    name = prepared.spec.name
+    known = store.facts(name, KIND, float)
+    missing = [(block, p) for block, p in _single_choices(prepared) if _key(block, p) not in known]
+    budget = _TRIALS * _mean_trial_seconds(store.trials(name))
+    if not missing or not budget:
+        return
+    say(f"sensitivity of {len(missing)} (block, precision) pairs alone; takes {budget:.0f} s at most")
+    deadline = Deadline(budget)
+    for block, precision in missing:
+        if deadline.is_over:
+            return
+        choices = prepared.reference.as_dict() | {block.name: precision}
+        assignment = Assignment.from_mapping(prepared.blocks, choices)
+        try:
+            with prepared.scratch() as path:
+                candidate = prepared.rewrite(assignment, path)
+                score = Score(setup=prepared.setup, candidate_path=candidate.model_path, samples=SAMPLES)
+                loss = bench.score(score).loss
+        except TrialError:
+            loss = 1.0
+        store.put_fact(name, KIND, _key(block, precision), loss)
+
+
+def sensitivities(store: Store, study: str) -> dict[str, dict[str, float]]:
+    """Block name, then precision name, to the loss with that block alone in that precision."""
+    table: dict[str, dict[str, float]] = {}
+    for key, loss in store.facts(study, KIND, float).items():
+        block, _, precision = key.rpartition("|")
+        table.setdefault(block, {})[precision] = loss
+    return table
+
+
+def load_priors(store: Store, study: str) -> Priors:
+    """Sensitivities, and the time of each block from the profiles of the anchors."""
+    reference = store.reference(study)
+    times: dict[str, dict[str, float]] = {}
+    for record in store.trials(study):
+        if record.origin != "anchor" or record.measurement is None:
+            continue
+        for row in record.measurement.audit:
+            if row.time_ms > 0:
+                times.setdefault(row.block, {})[row.asked] = row.time_ms
+    return Priors(
+        sensitivity=sensitivities(store, study),
+        latency_ms=times,
+        reference_latency_ms=reference.latency_ms if reference else None,
+    )
+
+
+def _single_choices(prepared: Prepared) -> Iterator[tuple[Block, str]]:
+    """Each block with each quantised precision that it may have, heaviest blocks first."""
+    for block in sorted(prepared.blocks, key=lambda block: -block.macs):
+        for precision in block.allowed:
+            if PRECISIONS[precision].is_quantized:
+                yield block, precision
+
+
+def _mean_trial_seconds(trials: tuple[TrialRecord, ...]) -> float:
+    """Mean wall time of the trials that were measured; 0 if there is none."""
+    seconds = [
+        t.measurement.seconds.total for t in trials if t.measurement is not None and t.origin != "reused"
+    ]
+    return sum(seconds) / len(seconds) if seconds else 0.0
+
+
+def _key(block: Block, precision: str) -> str:
+    return f"{block.name}|{precision}"
