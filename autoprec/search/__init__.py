@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-import numpy as np
 from optuna.samplers import BaseSampler
 
 from autoprec.errors import SpecError
@@ -35,14 +34,12 @@ def create_sampler(
 ) -> BaseSampler:
     """The sampler of a strategy for these blocks, given in graph order.
 
-    `trials` is how many the study already holds: Optuna's samplers begin their random numbers anew when
-    they are made, and a second night with the same seed would propose the first night's assignments.
+    `trials` is how many the study already holds, so that a second night does not replay the first.
     Raises `SpecError` for an unknown strategy.
     """
     if strategy not in STRATEGIES:
         raise SpecError(f"unknown search strategy {strategy!r}; known ones: {', '.join(STRATEGIES)}")
-    mixed = int(np.random.SeedSequence([seed, trials]).generate_state(1)[0]) if trials else seed
-    return STRATEGIES[strategy](mixed, blocks, priors or Priors())
+    return STRATEGIES[strategy](seed, trials, blocks, priors or Priors())
 
 
 __all__ = [

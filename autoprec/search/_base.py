@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 from msgspec import field
 from optuna.samplers import BaseSampler
 
@@ -31,5 +32,14 @@ class Priors(Record, frozen=True, kw_only=True):
     reference_latency_ms: float | None = None
 
 
-Factory = Callable[[int, Sequence[Block], Priors], BaseSampler]
-"""Seed, blocks in graph order, priors, to a sampler of (latency_ms, loss), both minimised."""
+Factory = Callable[[int, int, Sequence[Block], Priors], BaseSampler]
+"""Seed, trials that the study already holds, blocks in graph order, priors, to a sampler of
+(latency_ms, loss), both minimised."""
+
+
+def seed_of_night(seed: int, trials: int) -> int:
+    """A seed for samplers that begin their random numbers anew when they are made.
+
+    With the same one, a second night would propose the first night's assignments.
+    """
+    return int(np.random.SeedSequence([seed, trials]).generate_state(1)[0]) if trials else seed

@@ -99,6 +99,6 @@ class AutoprecSampler(BaseSampler):
         return np.asarray(rows[0])
 
 
-def create(seed: int, blocks: Sequence[Block], priors: Priors) -> BaseSampler:
-    """The sampler that knows more than a general one does."""
+def create(seed: int, trials: int, blocks: Sequence[Block], priors: Priors) -> BaseSampler:  # noqa: ARG001
+    """The sampler that knows more than a general one does. It draws anew for every trial's number."""
     return AutoprecSampler(blocks, seed=seed, priors=priors)

@@ -86,11 +86,11 @@ def test_running_trials_count_as_known() -> None:
     assert len({row.count("int8") for row in waiting}) > 2
 
 
-def test_a_proposal_depends_on_seed_and_history_alone() -> None:
+def test_a_resumed_study_goes_on_as_if_it_had_never_stopped() -> None:
     first, second = (new_study(AutoprecSampler(BLOCKS, seed=4)) for _ in range(2))
     search(first, 8)
     for _ in range(8):
-        second.sampler = AutoprecSampler(BLOCKS, seed=4)
+        second.sampler = create_sampler("autoprec", seed=4, blocks=BLOCKS, trials=len(second.trials))
         search(second, 1)
     assert tried(first) == tried(second)
 
