@@ -12,10 +12,10 @@ from types import MappingProxyType
 from autoprec.backends._base import Arrays, Backend, Engine, run
 from autoprec.errors import SpecError
 
-BACKENDS: Mapping[str, str] = MappingProxyType(
+BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "openvino": "autoprec.backends.openvino:OpenVinoBackend",
-        "tensorrt": "autoprec.backends.tensorrt:TensorRTBackend",
+        "openvino": ("autoprec.backends.openvino", "OpenVinoBackend"),
+        "tensorrt": ("autoprec.backends.tensorrt", "TensorRTBackend"),
     }
 )
 
@@ -25,7 +25,7 @@ def create_backend(name: str, options: Mapping[str, str | int | float | bool]) -
     runtime is not installed or has no device."""
     if name not in BACKENDS:
         raise SpecError(f"unknown backend {name!r}; known ones: {', '.join(BACKENDS)}")
-    module, _, kind = BACKENDS[name].partition(":")
+    module, kind = BACKENDS[name]
     backend: Backend = getattr(importlib.import_module(module), kind)(options)
     return backend
 

@@ -56,8 +56,8 @@ class Backend(Protocol):
     """Builds engines for one kind of runtime and device."""
 
     name: str
-    stopwatch: Literal["host", "cuda", "known"]
-    """Which stopwatch of `timing.py` times its engines; `known` is for simulated costs."""
+    stopwatch: Literal["host", "processor", "cuda", "known"]
+    """Which of `timing.STOPWATCHES` times its engines."""
     base_precision: str
     """The float precision that quantised blocks compute their float parts in: the fastest safe one."""
 

@@ -1,6 +1,7 @@
 """OpenVINO on the CPU: the embedded default engine; it honours explicit types node by node.
 
-`INFERENCE_PRECISION_HINT=f32` must be set: any other hint overrides the graph's own types.
+`INFERENCE_PRECISION_HINT=f32` must be set: any other hint overrides the graph's own types. Which ONNX nodes
+a kernel holds is worked out in `openvino_nodes.py`.
 """
 
 from __future__ import annotations
@@ -9,48 +10,48 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-import numpy as np
+import ml_dtypes
 import psutil
 from numpy.typing import NDArray
 
 from autoprec.backends._base import Arrays, as_float32
+from autoprec.backends.openvino_nodes import Graph, RuntimeNode, kernels_of, read_graph
 from autoprec.errors import BackendError, SpecError, TrialError
 from autoprec.records import Clocks, Fingerprint, KernelTime
-
-_SUFFIXES = {"f32": "f32", "bf16": "bf16", "f16": "f16", "i8": "i8", "u8": "i8"}
 
 
 class OpenVinoBackend:
     """Builds engines for this machine's CPU.
 
     Args:
-        options: `threads` (default 1).
+        options: `threads` (default 1); one is timed by processor time, which neighbours do not stretch.
 
     Raises `BackendError` without OpenVINO, `SpecError` for an unknown option.
     """
 
     name = "openvino"
-    stopwatch = "host"
+    stopwatch: Literal["host", "processor", "cuda", "known"]
     base_precision = "fp32"
-    # Measured 2026-11-23, OpenVINO 2026.4.1, Xeon with AVX512-BF16 but no AMX: INT8 convolutions with FP32
-    # around them 3.3x FP32, with BF16 around them 0.36x (gemm fallback), BF16 convolutions 0.54x.
+    # Not BF16: an INT8 convolution with a BF16 bias falls back to `jit_gemm_I8`, 7 to 50 times as slow as the
+    # `brgconv_avx512_I8` of an FP32 bias. OpenVINO 2026.4.1, Xeon with AVX512-BF16 and no AMX, 2026-11-23.
 
     def __init__(self, options: Mapping[str, str | int | float | bool]) -> None:
+        unknown = sorted(set(options) - {"threads"})
+        if unknown:
+            raise SpecError(f"backend.options: openvino has no option {unknown[0]!r}; it has: threads")
+        threads = options.get("threads", 1)
+        if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+            raise SpecError(f"backend.options.threads is {threads!r}; give a whole number from 1")
         try:
             import openvino
         except ImportError as error:
             raise BackendError("backend 'openvino' is not installed: `pip install openvino`") from error
-        unknown = set(options) - {"threads"}
-        if unknown:
-            raise SpecError(f"backend.options: openvino has no option {min(unknown)!r}; it has: threads")
-        threads = options.get("threads", 1)
-        if not isinstance(threads, int) or threads < 1:
-            raise SpecError(f"backend.options.threads is {threads!r}; give a whole number from 1")
         self._openvino = openvino
         self._core = openvino.Core()
         self._threads = threads
+        self.stopwatch = "processor" if threads == 1 else "host"
 
     def fingerprint(self) -> Fingerprint:
         """OpenVINO's version, the CPU's name, the number of threads."""
@@ -71,13 +72,15 @@ class OpenVinoBackend:
             "PERF_COUNT": profiled,
         }
         try:
-            model = self._core.read_model(str(model_path))
-            compiled = self._core.compile_model(model, "CPU", settings)
-        except RuntimeError as error:
+            graph = read_graph(model_path)
+            compiled = self._core.compile_model(self._core.read_model(str(model_path)), "CPU", settings)
+            return OpenVinoEngine(compiled, graph)
+        except MemoryError as error:
+            raise TrialError("memory", f"no memory left to build {model_path.name}") from error
+        except (RuntimeError, ValueError) as error:
             raise TrialError(
-                "build", f"OpenVINO cannot build {model_path.name}: {_first_line(error)}"
+                "build", f"OpenVINO cannot build {model_path.name}: {_telling_line(error)}"
             ) from error
-        return OpenVinoEngine(compiled, _weight_bytes(model_path), profiled=profiled)
 
     def clocks(self) -> Clocks:
         """The CPU's frequency and the machine's load."""
@@ -86,66 +89,72 @@ class OpenVinoBackend:
 
 
 class OpenVinoEngine:
-    """A compiled model and its one infer request."""
+    """A compiled model and its one infer request.
+
+    `engine_bytes` is the size of the weights as the rewritten model holds them: OpenVINO tells the size of
+    a compiled model only by exporting it.
+    """
 
     device_memory_bytes = 0
 
-    def __init__(self, compiled: Any, engine_bytes: int, *, profiled: bool) -> None:
-        self.engine_bytes = engine_bytes
+    def __init__(self, compiled: Any, graph: Graph) -> None:
+        self.engine_bytes = graph.weight_bytes
+        self._graph = graph
         self._compiled = compiled
         self._request = compiled.create_infer_request()
-        self._profiled = profiled
 
     def prepare(self, inputs: Arrays) -> None:
         """Copy inputs (by ONNX name) into the request's own tensors."""
+        missing = [name for name in self._graph.inputs if name not in inputs]
+        if missing:
+            raise TrialError("run", f"the input {missing[0]!r} is not fed; fed are: {', '.join(inputs)}")
         try:
-            for port in self._compiled.inputs:
-                array = inputs[_onnx_name(port)]
-                tensor = self._request.get_tensor(port)
+            for name in self._graph.inputs:
+                array, tensor = inputs[name], self._request.get_tensor(name)
                 if tuple(tensor.shape) != array.shape:
                     tensor.shape = array.shape
-                tensor.data[...] = array
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise TrialError("run", f"OpenVINO refuses the inputs: {_first_line(error)}") from error
+                _elements(tensor)[...] = array
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise TrialError("run", f"OpenVINO refuses the input {name!r}: {_telling_line(error)}") from error
 
     def execute(self) -> None:
         """One inference; back when it is done."""
         try:
             self._request.infer()
+        except MemoryError as error:
+            raise TrialError("memory", "no memory left in inference") from error
         except RuntimeError as error:
-            raise TrialError("run", f"OpenVINO failed in inference: {_first_line(error)}") from error
+            raise TrialError("run", f"OpenVINO failed in inference: {_telling_line(error)}") from error
 
     def synchronize(self) -> None:
         """Nothing: `execute` waits by itself."""
 
     def outputs(self) -> dict[str, NDArray[Any]]:
         """Copies of the outputs of the last `execute`, by ONNX name."""
-        ports = self._compiled.outputs
-        return {_onnx_name(port): as_float32(np.array(self._request.get_tensor(port).data)) for port in ports}
+        # By position: where a last Cast is optimised away, a port carries the names of both values.
+        tensors = (self._request.get_output_tensor(index) for index in range(len(self._graph.outputs)))
+        return {
+            name: as_float32(_elements(tensor).copy())
+            for name, tensor in zip(self._graph.outputs, tensors, strict=True)
+        }
 
     def kernels(self) -> tuple[KernelTime, ...]:
-        """The nodes of the runtime model: which ONNX nodes are in each, its kernel, its time if profiled."""
-        times = {info.node_name: info.real_time.total_seconds() * 1e3 for info in self._profile()}
-        found = []
+        """The executed nodes of the runtime model; times are means over all executions, if profiled."""
+        nodes = []
         for node in self._compiled.get_runtime_model().get_ordered_ops():
             facts = {key: _text(value) for key, value in node.get_rt_info().items()}
-            kernel = facts.get("primitiveType", "")
-            if facts.get("layerType") in ("Const", "Input", "Output") or kernel.startswith("unknown"):
-                continue
-            # A convolution's bias is a node of its own to OpenVINO, which renames the convolution for it.
-            names = (name.removesuffix("/WithoutBiases") for name in facts["originalLayersNames"].split(","))
-            origin = tuple(dict.fromkeys(name for name in names if name))
-            name = node.get_friendly_name()
-            precision = _SUFFIXES.get(kernel.rsplit("_", 1)[-1].lower(), "")
-            found.append(
-                KernelTime(
-                    nodes=origin or (name,), kernel=kernel, precision=precision, time_ms=times.get(name, 0.0)
+            nodes.append(
+                RuntimeNode(
+                    kind=facts["layerType"],
+                    kernel=facts["primitiveType"],
+                    origins=tuple(filter(None, facts["originalLayersNames"].split(","))),
+                    time_ms=float(facts["execTimeMcs"]) / 1e3 if facts["execTimeMcs"].isdigit() else 0.0,
                 )
             )
-        return tuple(found)
+        return kernels_of(self._graph, nodes)
 
     def close(self) -> None:
-        """Drop the request and the compiled model."""
+        """Drop the request and the compiled model; a second call does nothing."""
         self._request = self._compiled = None
 
     def __enter__(self) -> Self:
@@ -156,13 +165,11 @@ class OpenVinoEngine:
     ) -> None:
         self.close()
 
-    def _profile(self) -> list[Any]:
-        return list(self._request.get_profiling_info()) if self._profiled else []
 
-
-def _onnx_name(port: Any) -> str:
-    """The name that ONNX has for an input or output: a tensor's other names are those of folded Casts."""
-    return str(port.get_node().get_friendly_name()).removesuffix("/sink_port_0")
+def _elements(tensor: Any) -> NDArray[Any]:
+    """A tensor's memory as an array; OpenVINO shows BF16 as if its bits were FP16."""
+    data: NDArray[Any] = tensor.data
+    return data.view(ml_dtypes.bfloat16) if tensor.element_type.get_type_name() == "bf16" else data
 
 
 def _text(value: Any) -> str:
@@ -170,13 +177,8 @@ def _text(value: Any) -> str:
     return str(value.astype(str)) if hasattr(value, "astype") else str(value)
 
 
-def _first_line(error: Exception) -> str:
+def _telling_line(error: Exception) -> str:
     """The line of OpenVINO's message that says what is wrong: the ones before it name its source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
     return (telling or lines or [type(error).__name__])[0]
-
-
-def _weight_bytes(path: Path) -> int:
-    """Size of the model as rewritten: OpenVINO tells no size of a compiled model without exporting it."""
-    return path.stat().st_size
