@@ -15,6 +15,7 @@ from autoprec.errors import SpecError
 BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "openvino": ("autoprec.backends.openvino", "OpenVinoBackend"),
+        "simulated": ("autoprec.backends.simulated", "SimulatedBackend"),
         "tensorrt": ("autoprec.backends.tensorrt", "TensorRTBackend"),
     }
 )
