@@ -7,9 +7,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
-from onnx_ir.passes.common import LiftConstantsToInitializersPass, ShapeInferencePass, TopologicalSortPass
+from onnx_ir.passes.common import (
+    CheckerPass,
+    LiftConstantsToInitializersPass,
+    ShapeInferencePass,
+    TopologicalSortPass,
+)
 
 from autoprec.errors import ModelError
 from autoprec.graph.opset import at_opset
@@ -45,8 +51,14 @@ def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) ->
     try:
         TopologicalSortPass()(model)
         ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
-    except (ValueError, RuntimeError) as error:
-        raise ModelError(f"{path}: is not a valid graph ({_short(error)}); run onnx.checker on it") from error
+        CheckerPass(full_check=True)(model)
+    except (
+        ValueError,
+        RuntimeError,
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
+        raise ModelError(f"{path}: is not a valid graph ({_short(error)}); export it again") from error
     return model
 
 
@@ -154,5 +166,7 @@ def _name_nodes(graph: ir.Graph) -> None:
 
 
 def _short(error: Exception) -> str:
-    """The first line of a message."""
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+    """The first line of a message, or of the message of what caused it."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

@@ -223,7 +223,6 @@ class Night:
             start=_now(),
             end=_now(),
         )
-        self._store.begin(record)
         self._store.finish(record)
         self._tell(trial.number, record)
 

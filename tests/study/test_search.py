@@ -1,0 +1,148 @@
+"""A search is real: it measures, stores, survives being killed, and refuses what does not fit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import pytest
+from tiny_study import write_model, write_samples, write_study
+
+from autoprec import Study
+from autoprec.errors import StudyError, UserError
+from autoprec.store import Store, exclusive, pareto
+
+
+def load(path: Path) -> Study:
+    return Study.load(path)
+
+
+def search_process(path: Path, budget: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "autoprec", "search", "--study", str(path), "--budget", str(budget)]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+def test_a_search_measures_the_anchors_first_and_stores_the_front(tmp_path: Path) -> None:
+    study = load(write_study(tmp_path))
+    front = study.search("6")
+    trials = study.trials()
+    assert [trial.label for trial in trials[:4]] == ["all-fp16", "all-fp32", "all-bf16", "all-int8"]
+    measured = [trial for trial in trials if trial.origin != "reused"]
+    assert [trial.state for trial in measured] == ["complete"] * 6
+    assert front == pareto(trials) == study.front()
+    assert all(trial.measurement and trial.measurement.quality.samples == 4 for trial in trials)
+
+
+def test_a_second_night_goes_on_and_measures_no_assignment_twice(tmp_path: Path) -> None:
+    study = load(write_study(tmp_path))
+    study.search("5")
+    study.search("4")
+    measured = [trial.assignment.digest for trial in study.trials() if trial.origin != "reused"]
+    assert len(measured) == len(set(measured)) == 9
+
+
+def test_every_trial_is_in_optuna_as_it_is_in_the_store(tmp_path: Path) -> None:
+    study = load(write_study(tmp_path))
+    study.search("5")
+    with sqlite3.connect(study.database) as connection:
+        states = connection.execute("select number, state from trials order by number").fetchall()
+    assert states == [(trial.number, trial.state.upper()) for trial in study.trials()]
+
+
+@pytest.mark.parametrize("delay", [1.0, 3.0, 4.5])
+def test_a_killed_search_loses_nothing_and_reaches_its_total(tmp_path: Path, delay: float) -> None:
+    path = write_study(tmp_path)
+    process = search_process(path, 6)
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    study = load(path)
+    before = [t for t in study.trials() if t.state == "complete"] if study.database.exists() else []
+    study.search("6")
+    after = study.trials()
+    assert set(before) <= set(after)
+    done = [t for t in after if t.state == "complete" and t.origin != "reused"]
+    assert len(done) == 6
+    assert study.front() == pareto(after)
+    with sqlite3.connect(study.database) as connection:
+        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+def test_ctrl_c_ends_the_search_after_the_trial_in_hand(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    process = search_process(path, 500)
+    study = load(path)
+    while not (study.database.exists() and _measured(study.database)):
+        time.sleep(0.2)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors.decode()
+    assert all(trial.state == "complete" for trial in study.trials())
+
+
+def _measured(database: Path) -> int:
+    try:
+        with Store.open(database, read_only=True) as store:
+            return len(store.trials("tiny"))
+    except StudyError:
+        return 0
+
+
+@pytest.mark.parametrize("changed", ["model", "samples", "definition"])
+def test_going_on_with_other_inputs_is_refused_and_loses_nothing(tmp_path: Path, changed: str) -> None:
+    path = write_study(tmp_path)
+    load(path).search("2")
+    if changed == "model":
+        write_model(tmp_path / "tiny.onnx", seed=9)
+    elif changed == "samples":
+        write_samples(tmp_path / "evaluation", count=5, seed=3)
+    else:
+        path.write_text(path.read_text() + "[quality]\nthreshold = 0.5\n")
+    with pytest.raises(StudyError, match=changed):
+        load(path).search("2")
+    assert len(load(path).trials()) == 2
+
+
+def test_two_searches_of_one_study_at_a_time_are_refused(tmp_path: Path) -> None:
+    study = load(write_study(tmp_path))
+    study.folder.mkdir()
+    with exclusive(study.folder), pytest.raises(StudyError, match=str(os.getpid())):
+        study.search("1")
+
+
+def test_values_beyond_fp16_are_found_before_anything_is_searched(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    write_model(tmp_path / "tiny.onnx", scale=1e6)
+    with pytest.raises(StudyError, match="fp16-safe"):
+        load(path).search("2")
+    path.write_text(path.read_text().replace("[search]", '[search]\nreference = "fp16-safe"'))
+    load(path).search("1")
+    assert "fp16" not in load(path).stored_blocks()[0].allowed
+
+
+def test_an_export_is_the_model_that_was_measured(tmp_path: Path) -> None:
+    study = load(write_study(tmp_path))
+    study.search("4")
+    files = study.export(tmp_path / "out", trial=3)
+    session = onnxruntime.InferenceSession(
+        tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"]
+    )
+    assert [value.name for value in session.get_inputs()] == ["image"]
+    assert {path.name for path in files} >= {"model.onnx", "assignment.json", "manifest.json", "trtexec.sh"}
+    ops = {node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= ops
+
+
+def test_reading_a_study_that_was_never_searched_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="autoprec search --study tiny"):
+        load(write_study(tmp_path)).front()

@@ -1,0 +1,80 @@
+"""A study that is real and small: three convolutions, arrays as samples, OpenVINO."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+DEFINITION = """
+[model]
+path = "tiny.onnx"
+
+[pipeline]
+output = "masks"
+
+[samples]
+calibration = "calibration"
+evaluation = "evaluation"
+
+[blocks]
+minimum = 1
+
+[search]
+finalists = 0
+strategy = "random"
+
+[timing]
+seconds = 0.2
+minimum_rounds = 5
+warmup = 1
+"""
+
+
+def write_model(path: Path, *, scale: float = 1.0, seed: int = 0) -> Path:
+    """Three 3x3 convolutions in modules `a`, `b`, `c`; `scale` multiplies the first one's weights."""
+    random = np.random.default_rng(seed)
+    nodes, weights, value = [], [], "image"
+    for name, (inputs, outputs) in {"a": (3, 16), "b": (16, 16), "c": (16, 2)}.items():
+        spread = (scale if name == "a" else 1.0) / np.sqrt(9 * inputs)
+        array = (random.standard_normal((outputs, inputs, 3, 3)) * spread).astype(np.float32)
+        weights.append(numpy_helper.from_array(array, f"{name}.weight"))
+        result = "masks" if name == "c" else f"{name}.conv"
+        conv = helper.make_node(
+            "Conv", [value, f"{name}.weight"], [result], name=f"/{name}/conv/Conv", pads=[1] * 4
+        )
+        nodes.append(conv)
+        value = result
+        if name != "c":
+            nodes.append(helper.make_node("Relu", [value], [f"{name}.act"], name=f"/{name}/act/Relu"))
+            value = f"{name}.act"
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 32, 32])],
+        [helper.make_tensor_value_info("masks", TensorProto.FLOAT, [1, 2, 32, 32])],
+        weights,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=10), path)
+    return path
+
+
+def write_samples(folder: Path, count: int = 4, seed: int = 0) -> Path:
+    """`.npz` archives with one array `image` each."""
+    random = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        np.savez(folder / f"{number}.npz", image=random.standard_normal((1, 3, 32, 32)).astype(np.float32))
+    return folder
+
+
+def write_study(folder: Path, more: str = "") -> Path:
+    """A definition with its model and samples; returns the definition's path."""
+    write_model(folder / "tiny.onnx")
+    write_samples(folder / "calibration", seed=1)
+    write_samples(folder / "evaluation", seed=2)
+    path = folder / "tiny.toml"
+    path.write_text(DEFINITION + more)
+    return path
