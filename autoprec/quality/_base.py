@@ -1,19 +1,23 @@
-"""What a metric promises, and what all of them share: the NaN gate, intervals, the summary."""
+"""What a metric promises, and what all of them share: the NaN gate, rows, intervals, the summary."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from autoprec.errors import TrialError
+from autoprec.errors import SamplesError, TrialError
 from autoprec.records import Interval, Quality, SampleScore
 
 Logits = NDArray[np.float32]
 Masks = NDArray[np.bool_]
+Scores = NDArray[np.floating[Any]]
 
-_RESAMPLES = 1000
+_RESAMPLES = 2000
 _WORST_SHARE = 0.05
 _SHOWN = 10
 
@@ -24,15 +28,17 @@ class Metric(Protocol):
     def update(self, sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:
         """Score one sample: logits float32 [masks, h, w]; truth bool [masks, H, W] or None.
 
-        Raises `TrialError("nan", ...)` for NaN or infinity in the candidate's logits.
+        Raises `TrialError("nan", ...)` for NaN or infinite logits, `SamplesError` for a truth that has
+        another number of masks.
         """
 
     def result(self) -> Quality:
-        """The score of all samples so far."""
+        """The score of all samples so far. Raises `SamplesError` if there was no mask."""
 
 
 class Row(NamedTuple):
-    """One mask's scores; `logit_error` is its mean squared error, `logit_scale` the reference's variance."""
+    """One mask's scores, 1 is best; `logit_error` is a mean squared error, `logit_scale` the reference's
+    variance. `truth` is NaN where nothing is known."""
 
     sample: str
     mask: int
@@ -43,56 +49,99 @@ class Row(NamedTuple):
     logit_scale: float
 
 
-def refuse_nan(sample: str, candidate: Logits) -> None:
-    """The NaN gate of every trial."""
-    if not np.isfinite(candidate).all():
-        share = 1 - float(np.isfinite(candidate).mean())
-        raise TrialError("nan", f"{share:.1%} of the mask logits of {sample} are NaN or infinite")
+def check(sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:
+    """The gate of every metric; see `Metric.update`."""
+    for owner, logits in (("the reference's ", reference), ("", candidate)):
+        finite = np.isfinite(logits)
+        if not finite.all():
+            raise TrialError(
+                "nan", f"{1 - finite.mean():.1%} of {owner}mask logits of {sample} are NaN or infinite"
+            )
+    if truth is not None and len(truth) != len(candidate):
+        raise SamplesError(
+            f"{sample} has {len(truth)} true masks, but the model gives {len(candidate)}: "
+            "mend its prompts, or remove the true masks"
+        )
 
 
-def logit_errors(reference: Logits, candidate: Logits) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean squared error and variance of the reference, for each mask: float32 [masks]."""
-    difference = (candidate - reference).reshape(len(reference), -1)
-    error: NDArray[np.float32] = np.einsum("mp,mp->m", difference, difference) / difference.shape[1]
-    return error, reference.reshape(len(reference), -1).var(axis=1)
+def rows_of(
+    sample: str,
+    reference: Logits,
+    candidate: Logits,
+    scores: Scores,
+    boundaries: Scores,
+    truths: Scores | None,
+) -> Iterable[Row]:
+    """Rows of one sample; all arrays have one element or plane for each mask."""
+    count = len(reference)
+    difference = (candidate - reference).reshape(count, -1)
+    errors = np.einsum("mp,mp->m", difference, difference) / difference.shape[1]
+    scales = reference.reshape(count, -1).var(axis=1)
+    known = np.full(count, np.nan) if truths is None else truths
+    for mask, figures in enumerate(zip(scores, boundaries, known, errors, scales, strict=True)):
+        yield Row(sample, mask, *map(float, figures))
 
 
-def summary(rows: list[Row]) -> Quality:
-    """Means over masks; the interval is a bootstrap over samples (Efron and Tibshirani, 1993), seeded."""
-    scores = np.array([row.score for row in rows])
+def iou(first: Masks, second: Masks) -> NDArray[np.float64]:
+    """Intersection over union of bool [masks, h, w], float64 [masks]; 1 where both are empty."""
+    both = _counts(first & second)
+    return ratio(both, _counts(first) + _counts(second) - both)
+
+
+def ratio(both: NDArray[np.int64], union: NDArray[np.int64]) -> NDArray[np.float64]:
+    """IoU from pixel counts; 1 for an empty union."""
+    return np.where(union == 0, 1.0, both / np.maximum(union, 1))
+
+
+def resized(logits: Logits, size: tuple[int, ...]) -> Logits:
+    """Logits resized bilinearly to (height, width), pixel centres at one half."""
+    if logits.shape[-2:] == size:
+        return logits
+    planes = (
+        Image.fromarray(plane).resize((size[1], size[0]), Image.Resampling.BILINEAR) for plane in logits
+    )
+    return np.stack([np.asarray(plane) for plane in planes])
+
+
+def summary(rows: Iterable[Row]) -> Quality:
+    """Means over masks; the same whatever the order in which samples came."""
     ordered = sorted(rows, key=lambda row: (row.score, row.sample, row.mask))
-    worst = ordered[: max(1, round(len(rows) * _WORST_SHARE))]
-    names = sorted({row.sample for row in rows})
-    truths = np.array([row.truth for row in rows])
-    scale = float(np.mean([row.logit_scale for row in rows]))
-    error = float(np.mean([row.logit_error for row in rows]))
+    if not ordered:
+        raise SamplesError("there is no mask to score: give the evaluation images prompts")
+    worst = ordered[: math.ceil(len(ordered) * _WORST_SHARE)]
+    scores = np.array([row.score for row in ordered])
+    truths = np.array([row.truth for row in ordered if not math.isnan(row.truth)])
+    error = float(np.mean([row.logit_error for row in ordered]))
+    scale = float(np.mean([row.logit_scale for row in ordered]))
     return Quality(
         loss=1 - float(scores.mean()),
-        loss_interval=_bootstrap([[1 - row.score for row in rows if row.sample == name] for name in names]),
+        loss_interval=_bootstrap(ordered),
         miou=float(scores.mean()),
-        boundary_iou=float(np.mean([row.boundary for row in rows])),
+        boundary_iou=float(np.mean([row.boundary for row in ordered])),
         worst_loss=1 - float(np.mean([row.score for row in worst])),
-        logit_error=float(np.sqrt(error / scale)) if scale > 0 else float(np.sqrt(error)),
-        truth_miou=float(np.nanmean(truths)) if np.isfinite(truths).any() else None,
-        samples=len(names),
-        masks=len(rows),
+        logit_error=math.sqrt(error / scale) if scale > 0 else math.sqrt(error),
+        truth_miou=float(truths.mean()) if len(truths) else None,
+        samples=len({row.sample for row in ordered}),
+        masks=len(ordered),
         worst=tuple(SampleScore(sample=r.sample, mask=r.mask, iou=r.score) for r in ordered[:_SHOWN]),
     )
 
 
-def _bootstrap(losses: list[list[float]]) -> Interval:
-    """95 % interval of the mean loss: whole samples are drawn, since masks of one image go together."""
-    sums = np.array([sum(group) for group in losses])
-    counts = np.array([len(group) for group in losses])
-    drawn = np.random.default_rng(0).integers(len(sums), size=(_RESAMPLES, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
+def _bootstrap(rows: list[Row]) -> Interval:
+    """95 % percentile interval of the mean loss, seeded (Efron and Tibshirani, 1993, chapter 13).
+
+    Whole samples are drawn, since the masks of one image go together.
+    """
+    samples = {name: place for place, name in enumerate(sorted({row.sample for row in rows}))}
+    sums, counts = np.zeros(len(samples)), np.zeros(len(samples))
+    for row in rows:
+        sums[samples[row.sample]] += 1 - row.score
+        counts[samples[row.sample]] += 1
+    drawn = np.random.default_rng(0).integers(len(samples), size=(_RESAMPLES, len(samples)))
+    low, high = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), (2.5, 97.5))
     return Interval(low=float(low), high=float(high))
 
 
-def iou(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
-    """Intersection over union of bool [masks, h, w], float64 [masks]; 1 where both are empty."""
-    axes = tuple(range(1, first.ndim))
-    union = np.count_nonzero(first | second, axis=axes)
-    both = np.count_nonzero(first & second, axis=axes)
-    return np.where(union == 0, 1.0, both / np.maximum(union, 1))
+def _counts(masks: Masks) -> NDArray[np.int64]:
+    """Pixels in each mask; `count_nonzero` with an axis takes ten times as long."""
+    return np.array([np.count_nonzero(mask) for mask in masks], np.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from autoprec.quality._base import Logits, Masks, Row, logit_errors, refuse_nan, summary
+from autoprec.quality._base import Logits, Masks, Row, check, resized, rows_of, summary
 from autoprec.records import Quality
 
 
@@ -19,18 +19,13 @@ class AlphaError:
         self._rows: list[Row] = []
 
     def update(self, sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:
-        """Score one sample's mattes; logits [mattes, h, w], truth of the same size."""
-        refuse_nan(sample, candidate)
-        wanted, found = expit(reference), expit(candidate)
-        scores = 1 - np.abs(wanted - found).mean(axis=(1, 2))
-        errors, scales = logit_errors(reference, candidate)
-        truths = (
-            np.full(len(scores), np.nan) if truth is None else 1 - np.abs(found - truth).mean(axis=(1, 2))
-        )
-        self._rows += [
-            Row(sample, i, float(s), float(s), float(t), float(e), float(v))
-            for i, (s, t, e, v) in enumerate(zip(scores, truths, errors, scales, strict=True))
-        ]
+        """Score one sample's mattes; a true matte is 0 or 1."""
+        check(sample, reference, candidate, truth)
+        scores = 1 - np.abs(expit(reference) - expit(candidate)).mean(axis=(1, 2))
+        truths = None
+        if truth is not None:
+            truths = 1 - np.abs(expit(resized(candidate, truth.shape[-2:])) - truth).mean(axis=(1, 2))
+        self._rows += rows_of(sample, reference, candidate, scores, scores, truths)
 
     def result(self) -> Quality:
         """The score of all samples so far."""

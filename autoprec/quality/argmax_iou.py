@@ -1,15 +1,15 @@
-"""Semantic segmentation: each pixel's class is the largest logit; IoU for each class of the reference."""
+"""Semantic segmentation: each pixel's class is the largest logit; IoU for each class."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from autoprec.quality._base import Logits, Masks, Row, iou, logit_errors, refuse_nan, summary
+from autoprec.quality._base import Logits, Masks, Row, check, iou, ratio, resized, rows_of, summary
 from autoprec.records import Quality
 
 
 class ArgmaxIou:
-    """Mean over samples and over the classes that the reference or the candidate found.
+    """Mean over samples and over the classes that the reference or the candidate found in them.
 
     Boundary IoU is not defined for label maps and repeats the score. The threshold is not used.
     """
@@ -19,25 +19,18 @@ class ArgmaxIou:
 
     def update(self, sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:
         """Score one sample's classes; logits [classes, h, w], truth one bool plane for each class."""
-        refuse_nan(sample, candidate)
-        classes = np.arange(len(reference))[:, None, None]
-        wanted, found = reference.argmax(axis=0) == classes, candidate.argmax(axis=0) == classes
-        errors, scales = logit_errors(reference, candidate)
-        scores = iou(wanted, found)
-        truths = np.full(len(scores), np.nan) if truth is None else iou(found, truth)
-        present = (wanted | found).any(axis=(1, 2))
-        self._rows += [
-            Row(
-                sample,
-                int(c),
-                float(scores[c]),
-                float(scores[c]),
-                float(truths[c]),
-                float(errors[c]),
-                float(scales[c]),
-            )
-            for c in np.flatnonzero(present)
-        ]
+        check(sample, reference, candidate, truth)
+        classes = len(reference)
+        pairs = reference.argmax(axis=0) * classes + candidate.argmax(axis=0)
+        table = np.bincount(pairs.ravel(), minlength=classes**2).reshape(classes, classes)
+        both = table.diagonal()
+        union = table.sum(axis=0) + table.sum(axis=1) - both
+        scores, truths = ratio(both, union), None
+        if truth is not None:
+            found = resized(candidate, truth.shape[-2:]).argmax(axis=0)
+            truths = iou(found == np.arange(classes)[:, None, None], truth)
+        rows = rows_of(sample, reference, candidate, scores, scores, truths)
+        self._rows += [row for row in rows if union[row.mask]]
 
     def result(self) -> Quality:
         """The score of all samples so far."""

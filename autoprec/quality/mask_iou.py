@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-from PIL import Image
-from scipy import ndimage
+import math
 
-from autoprec.quality._base import Logits, Masks, Row, iou, logit_errors, refuse_nan, summary
+import numpy as np
+
+from autoprec.quality._base import Logits, Masks, Row, check, iou, resized, rows_of, summary
 from autoprec.records import Quality
 
 _DILATION_RATIO = 0.02
@@ -24,18 +24,14 @@ class MaskIou:
         self._rows: list[Row] = []
 
     def update(self, sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:
-        """Score one sample's masks; logits [masks, h, w]."""
-        refuse_nan(sample, candidate)
+        """Score one sample's masks; logits are resized to the truth's size before they are cut."""
+        check(sample, reference, candidate, truth)
         wanted, found = reference > self._threshold, candidate > self._threshold
-        scores, edges = iou(wanted, found), iou(_boundary(wanted), _boundary(found))
-        errors, scales = logit_errors(reference, candidate)
-        truths = np.full(len(scores), np.nan)
+        truths = None
         if truth is not None:
-            truths = iou(_resized(candidate, truth.shape[-2:]) > self._threshold, truth)
-        self._rows += [
-            Row(sample, mask, *map(float, figures))
-            for mask, figures in enumerate(zip(scores, edges, truths, errors, scales, strict=True))
-        ]
+            truths = iou(resized(candidate, truth.shape[-2:]) > self._threshold, truth)
+        edges = iou(_boundary(wanted), _boundary(found))
+        self._rows += rows_of(sample, reference, candidate, iou(wanted, found), edges, truths)
 
     def result(self) -> Quality:
         """The score of all samples so far."""
@@ -43,19 +39,20 @@ class MaskIou:
 
 
 def _boundary(masks: Masks) -> Masks:
-    """The pixels of each mask within 2 % of the image's diagonal of its edge."""
-    distance = max(1, round(_DILATION_RATIO * float(np.hypot(*masks.shape[-2:]))))
-    size = 2 * distance + 1
-    eroded = ndimage.minimum_filter(masks.view(np.uint8), size=(1, size, size), mode="constant", cval=0)
-    edge: Masks = masks & (eroded == 0)
+    """The pixels of each mask within 2 % of the image's diagonal of its edge; the frame is an edge too."""
+    reach = max(1, round(_DILATION_RATIO * math.hypot(*masks.shape[-2:])))
+    edge: Masks = masks & ~_eroded(masks, reach)
     return edge
 
 
-def _resized(logits: Logits, size: tuple[int, ...]) -> Logits:
-    """Logits resized bilinearly to (height, width)."""
-    if logits.shape[-2:] == size:
-        return logits
-    shape = (size[1], size[0])
-    return np.stack(
-        [np.asarray(Image.fromarray(plane).resize(shape, Image.Resampling.BILINEAR)) for plane in logits]
-    )
+def _eroded(masks: Masks, reach: int) -> Masks:
+    """Erosion by a square of side 2 `reach` + 1: along each axis an AND of shifts that double."""
+    inner = np.pad(masks, ((0, 0), (reach, reach), (reach, reach)))
+    for _ in range(2):
+        covered, side = 1, 2 * reach + 1
+        while covered < side:
+            step = min(covered, side - covered)
+            inner = inner[:, :-step] & inner[:, step:]
+            covered += step
+        inner = inner.swapaxes(1, 2)
+    return inner

@@ -1,0 +1,185 @@
+"""Every metric keeps the promises of `Metric`; mask IoU has the figures that its sources define."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from autoprec.errors import SamplesError, TrialError
+from autoprec.quality import METRICS, Metric
+from autoprec.quality._base import Logits, Masks
+
+SIZE = 48
+
+
+def discs(seed: int, count: int = 3) -> Logits:
+    """Logits of discs, positive inside."""
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    drawn = np.random.default_rng(seed).uniform(12, 36, (count, 2, 1, 1))
+    logits: Logits = (9 - np.hypot(rows - drawn[:, 0], columns - drawn[:, 1])).astype(np.float32)
+    return logits
+
+
+def noisy(logits: Logits, level: float) -> Logits:
+    noise = np.random.default_rng(9).standard_normal(logits.shape).astype(np.float32)
+    return logits + np.float32(level) * noise
+
+
+def block(top: int, left: int, height: int, width: int) -> Logits:
+    logits = np.full((1, SIZE, SIZE), -1, np.float32)
+    logits[0, top : top + height, left : left + width] = 1
+    return logits
+
+
+@pytest.fixture(params=METRICS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def metric(name: str) -> Metric:
+    return METRICS[name](0.0)
+
+
+def test_identical_masks_lose_nothing(metric: Metric) -> None:
+    for seed in range(4):
+        metric.update(f"{seed}", discs(seed), discs(seed), None)
+    found = metric.result()
+    assert (found.loss, found.worst_loss, found.logit_error) == (0, 0, 0)
+    assert (found.miou, found.boundary_iou, found.truth_miou) == (1, 1, None)
+    assert (found.loss_interval.low, found.loss_interval.high) == (0, 0)
+    assert found.samples == 4
+
+
+def test_more_noise_loses_more(name: str) -> None:
+    losses = []
+    for level in (0, 1, 4, 16):
+        metric = METRICS[name](0.0)
+        metric.update("a", discs(0), noisy(discs(0), level), None)
+        losses.append(metric.result().loss)
+    assert all(less < more for less, more in pairwise(losses))
+
+
+def test_the_order_of_samples_does_not_matter(name: str) -> None:
+    forward, backward = METRICS[name](0.0), METRICS[name](0.0)
+    for metric, seeds in ((forward, range(7)), (backward, reversed(range(7)))):
+        for seed in seeds:
+            metric.update(f"{seed}", discs(seed, 1 + seed % 3), noisy(discs(seed, 1 + seed % 3), seed), None)
+    assert forward.result() == backward.result()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_no_numbers_are_refused_by_name(metric: Metric, value: float) -> None:
+    broken = discs(0)
+    broken[1, 3, 5] = value
+    with pytest.raises(TrialError, match=r"mask logits of 007\.jpg") as caught:
+        metric.update("007.jpg", discs(0), broken, None)
+    assert caught.value.kind == "nan"
+
+
+def test_a_reference_without_numbers_is_blamed_itself(metric: Metric) -> None:
+    with pytest.raises(TrialError, match=r"100\.0% of the reference's mask logits"):
+        metric.update("a", np.full((1, 4, 4), np.nan, np.float32), np.zeros((1, 4, 4), np.float32), None)
+
+
+def test_ground_truth_is_scored_at_its_own_size(metric: Metric) -> None:
+    left = np.where(np.arange(SIZE) < SIZE // 2, 100, -100) * np.ones((SIZE, 1))
+    logits = np.stack([left, -left]).astype(np.float32)
+    truth = (logits > 0).repeat(2, axis=1).repeat(2, axis=2)
+    metric.update("a", logits, logits, truth)
+    assert metric.result().truth_miou == pytest.approx(1, abs=0.03)
+
+
+def test_a_truth_of_another_count_is_refused(metric: Metric) -> None:
+    with pytest.raises(SamplesError, match=r"a\.jpg has 2 true masks, but the model gives 3"):
+        metric.update("a.jpg", discs(0), discs(0), discs(0, 2) > 0)
+
+
+def test_no_mask_at_all_is_refused(metric: Metric) -> None:
+    with pytest.raises(SamplesError, match="no mask to score"):
+        metric.result()
+
+
+def test_the_interval_holds_the_loss_and_narrows_with_samples(name: str) -> None:
+    widths = []
+    for count in (8, 128):
+        metric = METRICS[name](0.0)
+        for seed in range(count):
+            metric.update(f"{seed}", discs(seed), noisy(discs(seed), 4 * (seed % 4)), None)
+        found = metric.result()
+        assert found.loss_interval.low <= found.loss <= found.loss_interval.high
+        widths.append(found.loss_interval.high - found.loss_interval.low)
+    assert widths[1] < widths[0] / 2
+
+
+def test_mask_iou_is_intersection_over_union() -> None:
+    metric = METRICS["mask_iou"](0.0)
+    metric.update("half", block(8, 8, 20, 20), block(8, 8, 10, 20), None)
+    metric.update("empty", block(0, 0, 0, 0), block(0, 0, 0, 0), None)
+    metric.update("missed", block(8, 8, 20, 20), block(30, 30, 9, 9), None)
+    found = metric.result()
+    assert found.miou == pytest.approx((0.5 + 1 + 0) / 3)
+    assert [(score.sample, score.iou) for score in found.worst] == [
+        ("missed", 0),
+        ("half", 0.5),
+        ("empty", 1),
+    ]
+    assert found.worst_loss == 1
+
+
+def test_boundary_iou_looks_at_the_rim_alone() -> None:
+    metric = METRICS["mask_iou"](0.0)
+    reach = round(0.02 * math.hypot(SIZE, SIZE))
+    hollow = block(8, 8, 30, 30)
+    hollow[0, 8 + reach : 38 - reach, 8 + reach : 38 - reach] = -1
+    metric.update("hollow", block(8, 8, 30, 30), hollow, None)
+    found = metric.result()
+    rim = 30**2 - (30 - 2 * reach) ** 2
+    assert found.boundary_iou == 1
+    assert found.miou == pytest.approx(rim / 900)
+
+
+def test_the_threshold_decides_what_is_mask() -> None:
+    metric = METRICS["mask_iou"](0.5)
+    metric.update("a", block(8, 8, 4, 4), block(8, 8, 4, 4) * np.float32(0.4), None)
+    assert metric.result().miou == 0
+
+
+def test_masks_of_one_sample_count_one_by_one() -> None:
+    metric = METRICS["mask_iou"](0.0)
+    both: Logits = np.concatenate([block(8, 8, 4, 4), block(9, 9, 4, 4)])
+    other: Logits = np.concatenate([block(8, 8, 4, 4), block(30, 30, 4, 4)])
+    metric.update("a", both, other, None)
+    metric.update("b", both[:1], both[:1], None)
+    found = metric.result()
+    assert (found.masks, found.samples) == (3, 2)
+    assert found.miou == pytest.approx(2 / 3)
+
+
+def test_argmax_iou_skips_classes_that_nobody_found() -> None:
+    logits = np.zeros((4, 2, 4), np.float32)
+    logits[0], logits[1, :, 2:] = 1, 2
+    other = logits.copy()
+    other[1, :, 3] = 0
+    metric = METRICS["argmax_iou"](0.0)
+    metric.update("a", logits, other, None)
+    found = metric.result()
+    assert found.masks == 2
+    assert found.miou == pytest.approx((4 / 6 + 2 / 4) / 2)
+
+
+def test_alpha_error_is_a_mean_difference_of_opacities() -> None:
+    metric = METRICS["alpha_mae"](0.0)
+    metric.update("a", np.zeros((1, 4, 4), np.float32), np.full((1, 4, 4), 50, np.float32), None)
+    assert metric.result().loss == pytest.approx(0.5)
+
+
+def test_truth_planes_are_compared_in_their_own_order() -> None:
+    truth: Masks = np.concatenate([block(8, 8, 20, 20), block(8, 8, 10, 20)]) > 0
+    logits: Logits = np.concatenate([block(8, 8, 20, 20), block(8, 8, 20, 20)])
+    metric = METRICS["mask_iou"](0.0)
+    metric.update("a", logits, logits, truth)
+    assert metric.result().truth_miou == pytest.approx(0.75)
