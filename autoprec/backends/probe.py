@@ -9,19 +9,27 @@ may die.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
 import onnx
+import onnx_ir as ir
 
 from autoprec.backends._base import Backend, run
-from autoprec.backends.patterns import DECIDING_NODES, PATTERNS, PRODUCTS, typed_model
+from autoprec.backends.patterns import (
+    DECIDING_NODES,
+    PATTERNS,
+    PRODUCTS,
+    block_patterns,
+    node_patterns,
+    typed_model,
+)
 from autoprec.errors import TrialError
 from autoprec.precisions import PRECISIONS, Precision
-from autoprec.records import KernelTime, Record
+from autoprec.records import Block, KernelTime, Record
 
 _SHORT_NAMES = {"INT8": "i8", "FLOAT8E4M3FN": "f8", "INT4": "i4", "FLOAT4E2M1": "f4"}
 
@@ -88,6 +96,23 @@ class Legality(Record, frozen=True, kw_only=True):
         if quantised and not any(v.legal for v in quantised):
             return f"{quantised[0].pattern}: {quantised[0].reason}"
         return ""
+
+
+def refused_precisions(
+    blocks: Iterable[Block], model: ir.Model, legality: Legality, precisions: Sequence[str]
+) -> dict[tuple[str, str], str]:
+    """(block, precision) to the reason why the engine does not take it, for all blocks of a model."""
+    patterns = node_patterns(model)
+    return {
+        (block.name, name): reason
+        for block in blocks
+        for name, reason in legality.refusals(patterns_of(block, patterns), precisions)
+    }
+
+
+def patterns_of(block: Block, patterns: Mapping[str, str]) -> frozenset[str]:
+    """The patterns in a block; `patterns` is that of its model's nodes, from `node_patterns`."""
+    return frozenset(block_patterns(block.nodes, patterns, (op for op, _ in block.op_counts)))
 
 
 def probe(

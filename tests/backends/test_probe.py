@@ -9,9 +9,10 @@ import onnx_ir as ir
 import pytest
 
 from autoprec.backends.patterns import PATTERNS, block_patterns, node_patterns, typed_model
-from autoprec.backends.probe import Legality, Verdict, probe, try_pattern
+from autoprec.backends.probe import Legality, Verdict, probe, refused_precisions, try_pattern
 from autoprec.backends.tensorrt import TensorRTBackend
 from autoprec.precisions import PRECISIONS
+from autoprec.records import Block
 
 FLOAT_CONV = Verdict(pattern="conv", precision="int8", legal=False, ran="f16", reason="dequantised")
 INT8_GEMM = Verdict(pattern="gemm", precision="int8", legal=True, ran="i8")
@@ -43,18 +44,21 @@ def test_a_block_is_refused_a_precision_only_if_all_of_it_is_dequantised() -> No
     assert legality.refusals(["conv"], ["int8"]) == (("int8", "conv: dequantised"),)
 
 
+def test_a_model_s_blocks_are_refused_by_what_is_in_them() -> None:
+    model = ir.from_proto(typed_model("conv", PRECISIONS["fp32"], PRECISIONS["fp16"]))
+    blocks = [Block(name="a", nodes=("op",), op_counts=(("Conv", 1),)), Block(name="b", nodes=())]
+    legality = Legality(fingerprint="x", verdicts=(FLOAT_CONV, NO_NORM))
+    assert refused_precisions(blocks, model, legality, ["int8"]) == {("a", "int8"): "conv: dequantised"}
+
+
 def test_a_table_survives_as_json() -> None:
     legality = Legality(fingerprint="x", verdicts=(INT8_GEMM, NO_NORM))
     assert msgspec.json.decode(msgspec.json.encode(legality), type=Legality) == legality
 
 
-def test_int8_is_probed_as_legal_for_a_product_and_as_dequantised_for_a_transposed_one(
-    sm86: TensorRTBackend,
-) -> None:
+def test_int8_is_legal_for_a_product_and_not_for_a_transposed_convolution(sm86: TensorRTBackend) -> None:
     legality = probe(sm86, ["gemm", "conv_transpose"], ["int8"])
-    assert [(v.pattern, v.legal, v.ran) for v in legality.verdicts] == [
-        ("conv_transpose", False, "f16"), ("gemm", True, "i8"),
-    ]  # fmt: skip
+    assert [(v.pattern, v.legal) for v in legality.verdicts] == [("conv_transpose", False), ("gemm", True)]
 
 
 def test_fp8_fails_on_compute_capability_8_6_with_the_reason(sm86: TensorRTBackend, tmp_path: Path) -> None:

@@ -28,12 +28,19 @@ class Plan(Record, frozen=True, kw_only=True):
     layers: tuple[Layer, ...]
 
 
-def build_plan(library: Library, options: Options, targets: tuple[Target, ...], model_path: Path) -> Plan:
+def build_plan(
+    library: Library,
+    options: Options,
+    targets: tuple[Target, ...],
+    model_path: Path,
+    cache: Path | None = None,
+) -> Plan:
     """Parse, configure and build.
 
     Args:
         targets: compute capabilities to build for; empty for the library's default, which leaves GPUs out
             without a word when the model holds a type that they lack. All must pass `check_targets`.
+        cache: file of kernel timings, for a library that times kernels when it builds.
 
     Raises `TrialError`: "build" naming the node or the builder's first error; "timeout" after
     `build_seconds`; "memory".
@@ -55,7 +62,7 @@ def build_plan(library: Library, options: Options, targets: tuple[Target, ...], 
         _name_targets(library, config, targets)
         _add_profile(builder, network, config, options)
         with (
-            _timing_cache(library, config, options.timing_cache),
+            _timing_cache(library, config, cache),
             _called_off(library, config, options) as late,
         ):
             data = builder.build_serialized_network(network, config)
@@ -140,12 +147,11 @@ def _add_profile(builder: Any, network: Any, config: Any, options: Options) -> N
 
 
 @contextlib.contextmanager
-def _timing_cache(library: Library, config: Any, path: str) -> Iterator[None]:
+def _timing_cache(library: Library, config: Any, file: Path | None) -> Iterator[None]:
     """Start from the kernel timings of earlier builds and add this one's. RTX times nothing at build."""
-    if not path or library.names_targets:
+    if file is None or library.names_targets:
         yield
         return
-    file = Path(path)
     cache = config.create_timing_cache(file.read_bytes() if file.exists() else b"")
     if not config.set_timing_cache(cache, ignore_mismatch=False):  # of another GPU or version
         config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)

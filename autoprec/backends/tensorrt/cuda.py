@@ -104,6 +104,12 @@ def _driver_version() -> str:
     return f"{version // 1000}.{version % 1000 // 10}" if version else ""
 
 
+def is_usable() -> bool:
+    """Whether this process's CUDA context still works; after a kernel's fault it does not."""
+    (status,) = runtime().cudaDeviceSynchronize()
+    return bool(status == runtime().cudaError_t.cudaSuccess)
+
+
 class Stream:
     """A CUDA stream of its own: the default one costs TensorRT extra synchronisation."""
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprec.backends._base import Arrays, as_float32
+from autoprec.backends.tensorrt import cuda
 from autoprec.backends.tensorrt.build import Plan, replace_file
 from autoprec.backends.tensorrt.cuda import Buffers, Device, EventTimer, Stream
 from autoprec.backends.tensorrt.layers import kernels_of, layers_from_json
@@ -25,6 +26,8 @@ _DTYPES: Mapping[str, Any] = {
     "INT8": np.int8, "UINT8": np.uint8, "INT32": np.int32, "INT64": np.int64, "BOOL": np.bool_,
 }  # fmt: skip
 _MOST_SETS = 64
+_LOST: list[TensorRTEngine] = []
+"""Engines of a CUDA context that died: destroying them ends the process before the fault is told."""
 
 
 class TensorRTEngine:
@@ -32,6 +35,7 @@ class TensorRTEngine:
 
     Args:
         device: the GPU, for the size of its L2 cache.
+        cache: file of compiled kernels, for a library that compiles them when it loads.
         profiled: measure every layer; slows `execute` down.
 
     Raises `TrialError("run", ...)` if the plan does not load or gets no execution context here.
@@ -43,9 +47,16 @@ class TensorRTEngine:
     _context: Any = None
 
     def __init__(
-        self, library: Library, options: Options, plan: Plan, device: Device, *, profiled: bool = False
+        self,
+        library: Library,
+        options: Options,
+        plan: Plan,
+        device: Device,
+        *,
+        cache: Path | None = None,
+        profiled: bool = False,
     ) -> None:
-        self._library, self._options, self._device = library, options, device
+        self._library, self._options, self._device, self._cache_file = library, options, device, cache
         self._layers = plan.layers
         self.engine_bytes = len(plan.data)
         self._sets: list[Buffers] = []
@@ -154,6 +165,11 @@ class TensorRTEngine:
 
     def close(self) -> None:
         """Free everything on the device, and keep what was compiled in the runtime cache."""
+        if self._runtime is None:
+            return
+        if not cuda.is_usable():
+            _LOST.append(self)
+            return
         self._forget_graphs()
         self._save_cache()
         # In this order: a context needs its engine, an engine its runtime.
@@ -209,19 +225,19 @@ class TensorRTEngine:
             self._library.trt.DynamicShapesKernelSpecializationStrategy.EAGER
         )
         cache = None
-        if self._options.runtime_cache:
+        if self._cache_file is not None:
             cache = config.create_runtime_cache()
-            file = Path(self._options.runtime_cache)
-            if file.exists():
-                cache.deserialize(file.read_bytes())  # one of another GPU or version is left unread
+            if self._cache_file.exists():
+                cache.deserialize(self._cache_file.read_bytes())  # a damaged one is left unread
             config.set_runtime_cache(cache)
         return cache, self._engine.create_execution_context(config)
 
     def _save_cache(self) -> None:
-        if self._cache is None:
+        file = self._cache_file
+        if self._cache is None or file is None:
             return
-        file, data = Path(self._options.runtime_cache), bytes(self._cache.serialize())
-        if not file.exists() or len(data) > file.stat().st_size:
+        data = bytes(self._cache.serialize())
+        if not file.exists() or len(data) != file.stat().st_size:
             replace_file(file, data)
 
     def _attach_profiler(self) -> Any:

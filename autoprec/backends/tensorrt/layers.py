@@ -18,7 +18,9 @@ _LINE = re.compile(
     r"Constants: \[(?P<constants>.*?)\], Outputs: \[(?P<outputs>.*?)\], TacticName: (?P<tactic>.*?), "
     r"StreamId: \d+, Metadata: ?(?P<metadata>.*)"
 )
-_NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f]?\[ONNX Layer: |\s*$)")
+# TensorRT-RTX adds what it made of a node: `[ONNX Layer: a]__gemm_from_conv1x1`; the inspector's JSON has a
+# separator between nodes.
+_NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=\w*[\x1e\x1f]?(?:\[ONNX Layer: |\s*$))")
 _SHORT = {
     "BFloat16": "bf16", "BF16": "bf16", "Half": "f16", "FP16": "f16", "Float": "f32", "FP32": "f32",
     "FP8": "f8", "FP4E2M1": "f4", "FP4": "f4", "Int4": "i4", "Int8": "i8", "Int32": "i32", "Int64": "i64",

@@ -61,6 +61,12 @@ def test_node_names_with_brackets_and_commas_survive() -> None:
     assert layers_from_message(text)[0].nodes == ("blocks[3].mlp, fc1", "x")
 
 
+def test_a_convolution_that_became_a_matrix_product_keeps_its_name() -> None:
+    text = line("__myl_FcAdd_myl0_14", "runtime_fusion", "", "Half | Half Half | Half", "/a/Conv", "/b/Add")
+    (layer,) = layers_from_message(f"{text}__gemm_from_conv1x1".replace("Conv]", "Conv]__gemm_from_conv1x1"))
+    assert layer.nodes == ("/a/Conv", "/b/Add")
+
+
 def test_the_inspector_of_tensorrt_10_hides_the_type_in_the_format() -> None:
     layer = {
         "Name": "conv1 + relu1",

@@ -35,8 +35,8 @@ def test_a_wrong_option_is_named(options: dict[str, str | int | float | bool], n
 
 
 def test_files_and_limits_do_not_change_what_is_measured() -> None:
-    plain, cached = parse_options({}), parse_options({"timing_cache": "/tmp/t", "build_seconds": 9})
-    assert plain.measured == cached.measured != parse_options({"cuda_graph": True}).measured
+    plain, cached = parse_options({}), parse_options({"cache_folder": "/tmp/t", "build_seconds": 9})
+    assert plain.measured == cached.measured != parse_options({"cuda_graph": False}).measured
 
 
 def test_throttling_is_told_by_name_and_an_idle_gpu_does_not_throttle() -> None:
