@@ -25,12 +25,21 @@ def load_samples(
     """
     path = Path(section.calibration if which == "calibration" else section.evaluation)
     limit = section.calibration_limit if which == "calibration" else section.evaluation_limit
-    if not path.exists():
-        raise SamplesError(f"samples.{which}: {path} is not there; name a folder of images or an .npz file")
-    archives = [path] if path.suffix == ".npz" else sorted(path.glob("*.npz"))
-    if archives:
-        return ArraySamples(archives[:limit], inputs)
-    return ImageSamples(path, section, inputs, limit)
+    try:
+        archives = sorted(path.glob("*.npz")) if path.is_dir() else [path]
+        if not path.exists():
+            raise SamplesError(
+                f"samples.{which}: {path} is not there; name a folder of images or an .npz file"
+            )
+        if archives and archives[0].suffix != ".npz":
+            raise SamplesError(
+                f"samples.{which}: {path} is neither a folder nor an .npz file; name one of them"
+            )
+        return (
+            ArraySamples(archives[:limit], inputs) if archives else ImageSamples(path, section, inputs, limit)
+        )
+    except OSError as error:
+        raise SamplesError(f"samples.{which}: {path} cannot be read: {error}") from error
 
 
 __all__ = ["Sample", "Samples", "load_samples"]

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoprec.errors import SamplesError
-from autoprec.samples._base import Sample, check_finite, digest_of
+from autoprec.samples._base import Sample, digest_of
 
 
 class ArraySamples:
-    """One archive, one sample. Arrays that are not model inputs go to the decoder; `truth` is masks."""
+    """One archive, one sample. Arrays that are not model inputs go to the decoder; `truth` is masks.
+
+    Every input has the model's shape, with its batch of one; floats come as float32.
+    """
 
     def __init__(self, archives: Sequence[Path], inputs: Mapping[str, Sequence[int]]) -> None:
         self._archives = list(archives)
-        self._inputs = inputs
+        self._inputs = {name: tuple(shape) for name, shape in inputs.items()}
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits over all archives."""
         return digest_of(self._archives, "npz")
@@ -32,22 +39,35 @@ class ArraySamples:
 
     def __getitem__(self, index: int) -> Sample:
         path = self._archives[index]
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise SamplesError(f"{path}: cannot be read as an .npz of plain arrays: {error}") from error
-        check_finite(str(path), arrays)
+        arrays = _read(path)
         truth = arrays.pop("truth", None)
-        inputs = {}
+        listed = ", ".join(f"{name} {list(shape)}" for name, shape in self._inputs.items())
         for name, shape in self._inputs.items():
             if name not in arrays:
+                raise SamplesError(f"{path}: has no array {name!r}; the model's inputs are: {listed}")
+            if arrays[name].shape != shape:
                 raise SamplesError(
-                    f"{path}: has no array {name!r}; the model's inputs are: {', '.join(self._inputs)}"
+                    f"{path}: {name!r} is {list(arrays[name].shape)}; the model's inputs are: {listed}"
                 )
-            inputs[name] = arrays.pop(name)
-            if inputs[name].shape != tuple(shape):
-                raise SamplesError(
-                    f"{path}: {name!r} is {inputs[name].shape}, but the model takes {tuple(shape)}"
-                )
+        inputs = {name: arrays.pop(name) for name in self._inputs}
         return Sample(path.name, inputs, arrays, None if truth is None else truth.astype(bool))
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an archive, numbers only, without NaN."""
+    try:
+        # A file of our own: NumPy leaves its open when the archive is broken.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise SamplesError(f"{path}: cannot be read as an .npz of plain arrays: {error}") from error
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub":
+            raise SamplesError(
+                f"{path}: {name!r} holds {array.dtype}, not numbers; store it without pickling"
+            )
+        if array.dtype.kind == "f":
+            if not np.isfinite(array).all():
+                raise SamplesError(f"{path}: {name!r} holds NaN or infinity; mend or remove the file")
+            arrays[name] = array.astype(np.float32, copy=False)
+    return arrays

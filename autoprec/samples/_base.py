@@ -10,8 +10,6 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.errors import SamplesError
-
 
 class Sample(NamedTuple):
     """One image and what is asked of it.
@@ -51,10 +49,3 @@ def digest_of(files: Sequence[Path], settings: str) -> str:
         with file.open("rb") as stream:
             total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()[:16]
-
-
-def check_finite(name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Raises `SamplesError` for NaN or infinity."""
-    for key, array in arrays.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise SamplesError(f"{name}: {key!r} holds NaN or infinity; mend or remove the file")

@@ -1,13 +1,14 @@
 """Samples from a folder of images, with `prompts.json` and `masks/` beside them if there are any.
 
-`prompts.json` maps an image's file name to its prompts, each an object of decoder inputs, in pixels of the
-image: `{"000.jpg": [{"point_coords": [[x, y], [x, y]], "point_labels": [1, -1], "object": 3}]}`.
-`masks/000.png` holds the label of every pixel; a prompt's truth is where the label is its `object`.
+Images are in `images/` or in the folder itself. `masks/000.png` holds the label of every pixel of
+`000.jpg`; a prompt's truth is where the label is its `object`.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from PIL import Image
 
 from autoprec.errors import SamplesError
 from autoprec.samples._base import Sample, digest_of
+from autoprec.samples._prompts import Prompts, objects_of, read_prompts, stacked
 from autoprec.spec import SamplesSection
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-_Prompts = dict[str, list[dict[str, Any]]]
+_UNREADABLE = (
+    OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
 
 
 class ImageSamples:
@@ -33,14 +37,16 @@ class ImageSamples:
         self._section = section
         self._input, self._size = _image_input(section, inputs)
         images = folder / "images" if (folder / "images").is_dir() else folder
-        self._images = sorted(path for path in images.iterdir() if path.suffix.lower() in _SUFFIXES)[:limit]
-        if not self._images:
+        found = sorted(path for path in images.iterdir() if path.suffix.lower() in _SUFFIXES)
+        if not found:
             raise SamplesError(f"{images}: holds no images (jpg, png, webp, bmp); put some there")
+        self._images = found[:limit]
         self._masks = folder / "masks"
         self._prompts_file = folder / "prompts.json"
-        self._prompts = self._read_prompts()
+        asked = [path.name for path in self._images]
+        self._prompts = read_prompts(self._prompts_file, asked, {path.name for path in found})
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits over images, prompts and masks, and how they are read."""
         masks = [mask for mask in map(self._mask_path, self._images) if mask.exists()]
@@ -63,73 +69,60 @@ class ImageSamples:
         mean, std = np.array(self._section.mean, np.float32), np.array(self._section.std, np.float32)
         array = ((array - mean) / std).astype(np.float32, copy=False)
         prompts = self._prompts.get(path.name, [])
-        scale = np.array((width / pixels.width, height / pixels.height), np.float32)
+        scale = (width / pixels.width, height / pixels.height)
         return Sample(
             name=path.name,
             inputs={self._input: np.ascontiguousarray(array.transpose(2, 0, 1)[None])},
-            prompts=_stacked(path.name, prompts, scale),
+            prompts=stacked(self._prompts_file, path.name, prompts, scale),
             truth=self._truth(path, prompts),
         )
 
     def _mask_path(self, image: Path) -> Path:
         return self._masks / f"{image.stem}.png"
 
-    def _truth(self, image: Path, prompts: Sequence[Mapping[str, Any]]) -> NDArray[np.bool_] | None:
+    def _truth(self, image: Path, prompts: Prompts) -> NDArray[np.bool_] | None:
         """bool [prompts, height, width], or None without labels for every prompt."""
-        objects = [prompt.get("object") for prompt in prompts]
-        if None in objects or not objects or not self._mask_path(image).exists():
+        objects, path = objects_of(prompts), self._mask_path(image)
+        if objects is None or not path.exists():
             return None
-        labels = np.asarray(_read(self._mask_path(image), "L"))
-        return np.stack([labels == number for number in objects])
-
-    def _read_prompts(self) -> _Prompts:
-        if not self._prompts_file.exists():
-            return {}
-        try:
-            found = msgspec.json.decode(self._prompts_file.read_bytes(), type=_Prompts)
-        except (OSError, msgspec.MsgspecError) as error:
+        labels: NDArray[Any] = np.asarray(_read(path))
+        if labels.ndim != 2:
+            raise SamplesError(f"{path}: has {labels.shape[-1]} channels; a mask image has one, of labels")
+        masks: NDArray[np.bool_] = labels == np.array(objects)[:, None, None]
+        lost = [number for number, mask in zip(objects, masks, strict=True) if not mask.any()]
+        if lost:
             raise SamplesError(
-                f"{self._prompts_file}: is not a table of prompts by image: {error}"
-            ) from error
-        missing = [path.name for path in self._images if not found.get(path.name)]
-        if missing:
-            raise SamplesError(
-                f"{self._prompts_file}: has no prompts for {missing[0]}; add some, or remove the image"
+                f"{path}: has no pixel of object {lost[0]}, which {self._prompts_file.name} asks for"
             )
-        return found
+        return masks
 
 
 def _image_input(section: SamplesSection, inputs: Mapping[str, Sequence[int]]) -> tuple[str, tuple[int, int]]:
     """Name of the image input, and (height, width)."""
     listed = ", ".join(f"{name} {list(shape)}" for name, shape in inputs.items())
-    name = section.input or next((name for name, shape in inputs.items() if len(shape) == 4), "")
+    name = section.input or next(iter(inputs), "")
     if name not in inputs:
         raise SamplesError(f"samples.input is {section.input!r}, but the model's inputs are: {listed}")
-    shape = inputs[name]
-    size = section.size or (tuple(shape[-2:]) if len(shape) == 4 else None)
-    if size is None or len(shape) != 4 or tuple(shape) != (1, len(section.mean), *size):
-        wanted = [1, len(section.mean), *(size or ("height", "width"))]
+    if len(inputs) > 1:
         raise SamplesError(
-            f"the input {name!r} is {list(shape)}, but samples gives {wanted}: mend samples.size or mean"
+            f"images feed one input, but the model's are: {listed}; store samples as .npz files"
         )
-    return name, (int(size[0]), int(size[1]))
+    shape = tuple(inputs[name])
+    height, width = section.size or (shape[-2:] if len(shape) == 4 else (0, 0))
+    wanted = (1, len(section.mean), height, width)
+    if shape != wanted:
+        raise SamplesError(
+            f"the input {name!r} is {list(shape)}, but samples give {list(wanted)}: mend samples.size or mean"
+        )
+    return name, (height, width)
 
 
-def _read(path: Path, mode: str) -> Image.Image:
+def _read(path: Path, mode: str | None = None) -> Image.Image:
+    """A whole image, converted to `mode`. One over Pillow's pixel limit is refused, not only warned of."""
     try:
-        with Image.open(path) as image:
-            return image.convert(mode)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return image.convert(mode) if mode else image.copy()
+    except _UNREADABLE as error:
         raise SamplesError(f"{path}: cannot be read as an image ({error}); mend or remove it") from error
-
-
-def _stacked(
-    name: str, prompts: Sequence[Mapping[str, Any]], scale: NDArray[np.float32]
-) -> dict[str, NDArray[np.float32]]:
-    """Decoder inputs of all prompts, stacked; coordinates scaled to the model's input size."""
-    keys = [key for key in (prompts[0] if prompts else {}) if key != "object"]
-    try:
-        arrays = {key: np.array([prompt[key] for prompt in prompts], np.float32) for key in keys}
-    except (KeyError, TypeError, ValueError) as error:
-        raise SamplesError(f"prompts.json: the prompts of {name} are not all alike ({error})") from error
-    return {key: array * scale if key.endswith("coords") else array for key, array in arrays.items()}
