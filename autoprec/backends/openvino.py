@@ -21,6 +21,14 @@ from autoprec.backends.openvino_nodes import Graph, RuntimeNode, kernels_of, rea
 from autoprec.errors import BackendError, SpecError, TrialError
 from autoprec.records import Clocks, Fingerprint, KernelTime
 
+_FORMALITIES = (
+    "Exception from",
+    "Check '",
+    "FrontEnd API failed",
+    "Model wasn't fully converted",
+    "Summary:",
+)
+
 
 class OpenVinoBackend:
     """Builds engines for this machine's CPU.
@@ -78,9 +86,7 @@ class OpenVinoBackend:
         except MemoryError as error:
             raise TrialError("memory", f"no memory left to build {model_path.name}") from error
         except (RuntimeError, ValueError) as error:
-            raise TrialError(
-                "build", f"OpenVINO cannot build {model_path.name}: {_telling_line(error)}"
-            ) from error
+            raise TrialError("build", f"OpenVINO cannot build {model_path.name}: {_reason(error)}") from error
 
     def clocks(self) -> Clocks:
         """The CPU's frequency and the machine's load."""
@@ -115,7 +121,7 @@ class OpenVinoEngine:
                     tensor.shape = array.shape
                 _elements(tensor)[...] = array
         except (RuntimeError, ValueError, TypeError) as error:
-            raise TrialError("run", f"OpenVINO refuses the input {name!r}: {_telling_line(error)}") from error
+            raise TrialError("run", f"OpenVINO refuses the input {name!r}: {_reason(error)}") from error
 
     def execute(self) -> None:
         """One inference; back when it is done."""
@@ -124,7 +130,7 @@ class OpenVinoEngine:
         except MemoryError as error:
             raise TrialError("memory", "no memory left in inference") from error
         except RuntimeError as error:
-            raise TrialError("run", f"OpenVINO failed in inference: {_telling_line(error)}") from error
+            raise TrialError("run", f"OpenVINO failed in inference: {_reason(error)}") from error
 
     def synchronize(self) -> None:
         """Nothing: `execute` waits by itself."""
@@ -177,8 +183,8 @@ def _text(value: Any) -> str:
     return str(value.astype(str)) if hasattr(value, "astype") else str(value)
 
 
-def _telling_line(error: Exception) -> str:
-    """The line of OpenVINO's message that says what is wrong: the ones before it name its source files."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
-    return (telling or lines or [type(error).__name__])[0]
+def _reason(error: Exception) -> str:
+    """What OpenVINO's message says is wrong, in one line, without the lines on its own source files."""
+    lines = [line.strip().removeprefix("-- ") for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(_FORMALITIES)]
+    return " ".join(telling or lines)[:500] or type(error).__name__

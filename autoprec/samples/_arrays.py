@@ -59,7 +59,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         # A file of our own: NumPy leaves its open when the archive is broken.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise SamplesError(f"{path}: cannot be read as an .npz of plain arrays: {error}") from error
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub":
