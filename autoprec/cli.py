@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,15 @@ from rich.console import Console
 
 from autoprec.errors import UserError
 from autoprec.exporters import EXPORTERS
-from autoprec.report import LiveProgress, as_json, blocks_table, front_plot, front_table, trial_view
+from autoprec.report import (
+    LiveProgress,
+    as_json,
+    blocks_table,
+    front_plot,
+    front_table,
+    sensitivity_table,
+    trial_view,
+)
 from autoprec.study import Study, write_definition
 
 EXIT_USER_ERROR = 2
@@ -134,6 +143,17 @@ def show(
 
 
 @app.command()
+def sensitivity(study: StudyOption = None, json: JsonOption = False) -> None:
+    """Show each block's mask loss alone in a quantised precision: the search's prior, not the truth.
+
+    Example: autoprec sensitivity --json
+    """
+    chosen = Study.find(study)
+    table = chosen.sensitivity()
+    _show(table, sensitivity_table(chosen.stored_blocks(), table), json)
+
+
+@app.command()
 def export(
     folder: Annotated[
         Path | None, typer.Argument(help="Where to; by default under the study's exports/.")
@@ -154,10 +174,13 @@ def export(
     typer.echo("\n".join(str(path) for path in files))
 
 
-def main() -> None:
-    """Entry point of `autoprec`: one line and exit code 2 for a mistake that the user can mend."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Entry point of `autoprec`: one line and exit code 2 for a mistake that the user can mend.
+
+    `words` stand in for the command line's. Ends in SystemExit.
+    """
     try:
-        app()
+        app(words)
     except UserError as error:
         typer.echo(f"autoprec: {error}", err=True)
         sys.exit(EXIT_USER_ERROR)

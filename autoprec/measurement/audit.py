@@ -8,7 +8,14 @@ from collections.abc import Iterable, Sequence
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block, BlockAudit, KernelTime
 
-SHORT_NAMES = {"FLOAT": "f32", "FLOAT16": "f16", "BFLOAT16": "bf16", "INT8": "i8", "FLOAT8E4M3FN": "f8"}
+SHORT_NAMES = {
+    "FLOAT": "f32",
+    "FLOAT16": "f16",
+    "BFLOAT16": "bf16",
+    "INT8": "i8",
+    "INT4": "i4",
+    "FLOAT8E4M3FN": "f8",
+}
 """Kernel precision names (see `records.KernelTime`) by ONNX type."""
 
 

@@ -3,7 +3,15 @@
 from autoprec.report.json_text import as_json
 from autoprec.report.plot import front_plot
 from autoprec.report.progress import LiveProgress
-from autoprec.report.tables import blocks_table, front_table
+from autoprec.report.tables import blocks_table, front_table, sensitivity_table
 from autoprec.report.trial import trial_view
 
-__all__ = ["LiveProgress", "as_json", "blocks_table", "front_plot", "front_table", "trial_view"]
+__all__ = [
+    "LiveProgress",
+    "as_json",
+    "blocks_table",
+    "front_plot",
+    "front_table",
+    "sensitivity_table",
+    "trial_view",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -40,6 +40,28 @@ def blocks_table(blocks: Sequence[Block]) -> RenderableType:
         for (precision, reason), names in refused.items()
     ]
     return Group(Columns(columns), Text(total), *reasons)
+
+
+def sensitivity_table(blocks: Sequence[Block], table: Mapping[str, Mapping[str, float]]) -> RenderableType:
+    """Mask loss of each block alone in each precision that was tried, in graph order."""
+    if not table:
+        return Text("no sensitivity is measured yet: `autoprec search` does it after the anchors")
+    names = sorted({name for row in table.values() for name in row})
+    losses = [
+        Column(f"loss, {name} alone", [_loss(table.get(block.name, {}).get(name)) for block in blocks])
+        for name in names
+    ]
+    return Columns(
+        (
+            Column("block", [Text(block.name, "bold") for block in blocks], right=False),
+            Column("MACs", [figures.count(block.macs) for block in blocks]),
+            *losses,
+        )
+    )
+
+
+def _loss(loss: float | None) -> str:
+    return figures.NOTHING if loss is None else figures.loss(loss)
 
 
 def front_table(trials: Sequence[TrialRecord], reference: Reference | None) -> RenderableType:

@@ -141,6 +141,8 @@ class Prepared:
     def _identity(self, digests: Sequence[str], fingerprint: Fingerprint) -> Identity:
         layout = msgspec.json.encode([(block.name, block.nodes) for block in self.blocks])
         decoder = self.spec.pipeline.decoder
+        if decoder and not Path(decoder).is_file():
+            raise ModelError(f"pipeline.decoder: {decoder} is not there; give the path of an ONNX file")
         models = digests[0] + (f"+{model_digest(Path(decoder))}" if decoder else "")
         return Identity(
             model=models,

@@ -23,6 +23,7 @@ from autoprec.study.events import Quiet, Watcher
 from autoprec.study.night import Night
 from autoprec.study.picks import choose
 from autoprec.study.preparation import Prepared, load_blocks
+from autoprec.study.priors import sensitivities
 
 
 class Study:
@@ -109,6 +110,11 @@ class Study:
             for row in record.measurement.audit
             if row.matches is False
         )
+
+    def sensitivity(self) -> dict[str, dict[str, float]]:
+        """Block name, then precision name, to the mask loss with that block alone in that precision."""
+        with self._stored() as store:
+            return sensitivities(store, self.spec.name)
 
     def export(
         self,

@@ -1,0 +1,145 @@
+"""The command line: every command is documented, and a user's mistake is one line and exit code 2."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import typer
+from tiny_study import write_model, write_samples, write_study
+
+from autoprec import Study
+from autoprec.cli import app, main
+
+README = Path(__file__).parent.parent / "README.md"
+COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+
+class Result(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def autoprec(*words: str, folder: Path) -> Result:
+    """Run the command line in this process, as its entry point does."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as end,
+    ):
+        main(words)
+    return Result(int(str(end.value.code or 0)), out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    Study.load(write_study(folder)).search("5")
+    return folder
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example_and_stands_in_the_readme(name: str) -> None:
+    text = typer.main.get_command(app).commands[name].help  # type: ignore[attr-defined]
+    assert text
+    assert f"Example: autoprec {name}" in text
+    assert f"autoprec {name}" in README.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("blocks --study nowhere", "no study 'nowhere'"),
+        ("blocks --study missing.toml", "no such study definition"),
+        ("init missing.onnx", "no such model"),
+        ("search --budget many", "budget 'many'"),
+        ("search --budget 0", "budget '0'"),
+        ("front --study fresh.toml", "autoprec search --study fresh"),
+        ("show 99", "no trial 99"),
+        ("export --pick best", "unknown pick 'best'"),
+        ("export --pick fastest --max-loss -1", "--max-loss"),
+        ("export --to floppy", "unknown export target 'floppy'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(searched: Path, words: str, says: str) -> None:
+    (searched / "fresh.toml").write_text((searched / "tiny.toml").read_text())
+    study = [] if "--study" in words or words.startswith("init") else ["--study", "tiny.toml"]
+    result = autoprec(*words.split(), *study, folder=searched)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("[search]", "[search]\nspeed = 3"), "speed"),
+        (("[search]", '[search]\nprecisions = ["fp32", "fp12"]'), "unknown precision 'fp12'"),
+        (("[search]", '[search]\nreference = "int8"'), "must be a float precision"),
+        (('strategy = "random"', 'strategy = "lucky"'), "lucky"),
+        (('"evaluation"', '"calibration"'), "disjoint"),
+        (('"evaluation"', '"elsewhere"'), "elsewhere"),
+        (("[model]", "[model]\nshapes = {imago = [1, 3, 32, 32]}"), "did you mean 'image'"),
+        (("[model]", "[model]\nshapes = {image = [1, 3, 64, 64]}"), "[1, 3, 32, 32]"),
+        (('path = "tiny.onnx"', 'path = "gone.onnx"'), "no such model"),
+        (('output = "masks"', 'output = "mask"'), "masks"),
+        (("[pipeline]", '[pipeline]\ndecoder = "gone.onnx"'), "gone.onnx"),
+        (("[timing]", '[backend]\nname = "abacus"\n[timing]'), "unknown backend 'abacus'"),
+        (("[timing]", "[backend]\noptions = {turbo = true}\n[timing]"), "turbo"),
+        (("[timing]", "[blocks.pin]\n'z*' = 'fp32'\n[timing]"), "matches no block"),
+        (("[model]", "[model"), "TOML"),
+    ],
+)
+def test_a_wrong_definition_is_one_line_naming_what_is_wrong(
+    tmp_path: Path, change: tuple[str, str], says: str
+) -> None:
+    path = write_study(tmp_path)
+    text = path.read_text()
+    assert change[0] in text
+    path.write_text(text.replace("[blocks]\nminimum = 1\n", "") if "blocks.pin" in change[1] else text)
+    path.write_text(path.read_text().replace(*change))
+    result = autoprec("search", "--study", "tiny.toml", "--budget", "1", folder=tmp_path)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", ["blocks", "front", "sensitivity", "show 0"])
+def test_json_is_json(searched: Path, words: str) -> None:
+    result = autoprec(*words.split(), "--json", "--study", "tiny.toml", folder=searched)
+    assert result.returncode == 0, result.stderr
+    json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("words", ["blocks", "front", "sensitivity", "show 3"])
+def test_listings_are_text_that_fits_a_terminal(searched: Path, words: str) -> None:
+    result = autoprec(*words.split(), "--study", "tiny.toml", folder=searched)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip()
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_init_writes_a_definition_that_can_be_searched(tmp_path: Path) -> None:
+    write_model(tmp_path / "mine.onnx")
+    write_samples(tmp_path / "a", seed=1)
+    write_samples(tmp_path / "b", seed=2)
+    words = ["init", "mine.onnx", "--calibration", "a", "--evaluation", "b"]
+    assert autoprec(*words, folder=tmp_path).returncode == 0
+    assert autoprec(*words, folder=tmp_path).returncode == 2, "it does not overwrite"
+    result = autoprec("search", "--budget", "1", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "all-fp16" in result.stdout
+
+
+def test_an_export_is_written_where_it_is_asked_for(searched: Path) -> None:
+    result = autoprec("export", "out", "--trial", "3", "--study", "tiny.toml", folder=searched)
+    assert result.returncode == 0, result.stderr
+    assert all((searched / line).is_file() for line in result.stdout.splitlines())
