@@ -1,0 +1,150 @@
+"""Rounds alternate, the interval covers what it says, and rounds end when it is narrow or time is up."""
+
+from __future__ import annotations
+
+import gc
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoprec.backends import Engine
+from autoprec.backends.openvino import OpenVinoBackend
+from autoprec.backends.simulated import ASSIGNMENT_KEY, SimulatedBackend
+from autoprec.backends.timing import STOPWATCHES, Deadline, elapsed, median_interval, pair
+from autoprec.records import Latency
+
+MODEL = '<ir_version: 10, opset_import: ["" : 21]> g (float[1,8] x) => (float[1,8] y) { [relu] y = Relu(x) }'
+
+
+def model(folder: Path, precision: str) -> Path:
+    made = onnx.parser.parse_model(MODEL)
+    onnx.helper.set_model_props(made, {ASSIGNMENT_KEY: json.dumps([["all", precision]])})
+    onnx.save(made, folder / f"{precision}.onnx")
+    return folder / f"{precision}.onnx"
+
+
+def simulated(
+    folder: Path, *, noise: float, interval: float = 0.01, seconds: float = 60, minimum_rounds: int = 20
+) -> Latency:
+    """A candidate that takes 6 ms against a reference that takes 10 ms."""
+    costs = {"base_ms": 1, "noise": noise, "blocks": {"all": {"fp16": {"ms": 9}, "int8": {"ms": 5}}}}
+    (folder / "costs.json").write_text(json.dumps(costs))
+    backend = SimulatedBackend({"costs": str(folder / "costs.json")})
+    reference, candidate = (backend.build(model(folder, name)) for name in ("fp16", "int8"))
+    return pair(
+        reference,
+        candidate,
+        backend,
+        interval=interval,
+        seconds=seconds,
+        minimum_rounds=minimum_rounds,
+        warmup=1,
+    )
+
+
+def test_the_ratio_is_candidate_over_reference(tmp_path: Path) -> None:
+    found = simulated(tmp_path, noise=0)
+    assert found.ratio == pytest.approx(0.6)
+    assert found.median_ms == pytest.approx(6)
+    assert found.reference_median_ms == pytest.approx(10)
+    assert found.ratio_interval.high - found.ratio_interval.low == pytest.approx(0)
+    assert found.rounds == 20
+
+
+def test_noise_asks_for_rounds_until_the_interval_is_narrow(tmp_path: Path) -> None:
+    found = simulated(tmp_path, noise=0.05)
+    width = found.ratio_interval.high - found.ratio_interval.low
+    assert found.rounds > 100
+    assert width <= 0.01 * found.ratio * 1.001
+    assert found.ratio == pytest.approx(0.6, rel=0.02)
+    assert found.p10_ms < found.median_ms < found.p90_ms
+
+
+def test_rounds_end_when_the_time_is_up(tmp_path: Path) -> None:
+    found = simulated(tmp_path, noise=0.5, seconds=0.8)
+    assert 20 < found.rounds < 100
+
+
+def test_there_are_never_fewer_rounds_than_the_minimum(tmp_path: Path) -> None:
+    assert simulated(tmp_path, noise=0.5, seconds=1e-9, minimum_rounds=33).rounds == 33
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=1, max_size=60))
+def test_the_interval_holds_the_median(values: list[float]) -> None:
+    found = median_interval(sorted(values))
+    assert found.low <= np.median(values) <= found.high
+
+
+@pytest.mark.parametrize(("count", "rank"), [(6, 1), (9, 2), (20, 6), (50, 18), (100, 40)])
+def test_the_interval_has_the_ranks_of_the_published_table(count: int, rank: int) -> None:
+    found = median_interval(range(1, count + 1))
+    assert (found.low, found.high, found.level) == (rank, count + 1 - rank, 0.95)
+
+
+def test_too_few_rounds_for_95_percent_say_what_they_reach() -> None:
+    assert median_interval([1, 2, 3]).level == 0.75
+
+
+def test_the_interval_covers_the_true_median_of_skewed_noise() -> None:
+    random = np.random.default_rng(0)
+    hits = 0
+    for _ in range(400):
+        found = median_interval(np.sort(random.lognormal(0, 1, 25)).tolist())
+        hits += found.low <= 1 <= found.high
+    assert hits / 400 >= 0.93
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_real_engine_is_timed_on_the_host(threads: int, tmp_path: Path) -> None:
+    backend = OpenVinoBackend({"threads": threads})
+    path, feeds = model(tmp_path, "fp32"), {"x": np.ones((1, 8), np.float32)}
+    with backend.build(path) as reference, backend.build(path) as candidate:
+        for engine in (reference, candidate):
+            engine.prepare(feeds)
+        found = pair(reference, candidate, backend, interval=0.5, seconds=5, minimum_rounds=7, warmup=2)
+    assert found.rounds >= 7
+    assert 0 < found.p10_ms <= found.median_ms <= found.p90_ms
+    assert found.ratio_interval.low <= found.ratio <= found.ratio_interval.high
+
+
+class Counting:
+    """An engine's part that a stopwatch touches."""
+
+    def __init__(self) -> None:
+        self.executed = 0
+
+    def execute(self) -> None:
+        self.executed += 1
+
+    def synchronize(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("name", ["host", "processor"])
+def test_a_reading_spans_all_its_repeats(name: str) -> None:
+    engine = Counting()
+    watched: Engine = engine  # type: ignore[assignment]
+    assert STOPWATCHES[name](watched, 5) >= 0
+    assert engine.executed == 5
+
+
+def test_elapsed_is_set_also_when_the_stage_fails() -> None:
+    with pytest.raises(ValueError, match="broken"), elapsed() as stage:
+        raise ValueError("broken")
+    assert stage.seconds > 0
+
+
+def test_a_deadline_passes_or_never_comes() -> None:
+    assert Deadline(0).is_over
+    assert not Deadline(1000).is_over
+    assert not Deadline(None).is_over
+
+
+def test_the_garbage_collector_is_on_again_after_timing(tmp_path: Path) -> None:
+    simulated(tmp_path, noise=0)
+    assert gc.isenabled()
