@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from autoprec.errors import SpecError
 from autoprec.graph.costs import COSTLY_OPS
+from autoprec.graph.placement import block_inputs
 from autoprec.graph.support import supports
 from autoprec.precisions import PRECISIONS, Precision
 from autoprec.records import Block
@@ -63,7 +64,10 @@ def _reason(nodes: Sequence[ir.Node], precision: Precision, opset: int) -> str:
     """Why a block of these nodes cannot have a precision; empty if it can."""
     if precision.is_quantized:
         ops = precision.quantized_ops & COSTLY_OPS
-        if not any(node.op_type in ops for node in nodes):
+        gains = [node for node in nodes if node.op_type in ops]
+        if precision.weights_only:
+            gains = [node for node in gains if block_inputs(node, precision.block_size)]
+        if not gains:
             return "has no op that gains by it"
         return ""
     assert precision.float_type is not None

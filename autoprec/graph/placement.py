@@ -30,6 +30,14 @@ def quantized_inputs(node: ir.Node, ranges: Mapping[str, float]) -> tuple[int, .
     return places
 
 
+def block_inputs(node: ir.Node, size: int) -> tuple[int, ...]:
+    """Places of the weights that can be stored in blocks of `size` along the reduced axis, behind DQ alone.
+
+    Several blocks, that is: TensorRT-RTX 1.7 dequantises a column of one block ahead of the product.
+    """
+    return tuple(place for place, value in enumerate(node.inputs[:2]) if _fits(node, value, size))
+
+
 def channel_axis(node: ir.Node, weight: ir.Value) -> int | None:
     """The axis of a weight that has one scale for each output channel; None for one scale."""
     rank = len(weight.shape or ())
@@ -40,6 +48,14 @@ def channel_axis(node: ir.Node, weight: ir.Value) -> int | None:
     if node.op_type == "Gemm":
         return 0 if node.attributes.get_int("transB", 0) else 1
     return 1 if rank == 2 else None
+
+
+def _fits(node: ir.Node, value: ir.Value | None, size: int) -> bool:
+    """Whether a value is a matrix of weights whose rows or columns divide into blocks."""
+    if value is None or value.const_value is None or value.dtype != ir.DataType.FLOAT:
+        return False
+    axis, shape = channel_axis(node, value), value.const_value.shape.numpy()
+    return axis is not None and len(shape) == 2 and shape[1 - axis] > size and shape[1 - axis] % size == 0
 
 
 def _skip_operand(node: ir.Node) -> tuple[int, ...]:

@@ -28,9 +28,17 @@ def converted(array: NDArray[Any], data_type: ir.DataType) -> NDArray[Any]:
 
 
 def quantized(
-    array: NDArray[np.float32], axis: int | None, largest: float, data_type: ir.DataType, base: ir.DataType
+    array: NDArray[np.float32],
+    axis: int | None,
+    largest: float,
+    data_type: ir.DataType,
+    base: ir.DataType,
+    block: int = 0,
 ) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """Symmetric quantisation: the array on the grid, and its scales float32 [channels], or [] for one scale.
+    """Symmetric quantisation: the array on the grid, and its scales.
+
+    Scales are float32 [channels], [] for one scale, or of a matrix's shape with the axis that is not `axis`
+    divided by `block`.
 
     Args:
         array: weights.
@@ -38,17 +46,28 @@ def quantized(
         largest: largest magnitude of the grid, as 127 for INT8.
         data_type: INT8 or FLOAT8E4M3FN.
         base: the type that the scales will be stored in; the grid fits the scales as rounded to it.
+        block: so many weights in a row share a scale; 0 is all of a channel.
     """
-    axes = tuple(i for i in range(array.ndim) if i != axis) if axis is not None else None
-    scales = np.asarray(np.abs(array).max(axis=axes), np.float32) / np.float32(largest)
+    scales = _largest(array, axis, block) / np.float32(largest)
     smallest = np.float32(_SMALLEST_SCALE if base == ir.DataType.FLOAT16 else np.finfo(np.float32).tiny)
     scales = np.where(scales > 0, np.maximum(scales, smallest), np.float32(1))
     scales = converted(scales, base).astype(np.float32)
     shape = [-1 if i == axis else 1 for i in range(array.ndim)] if axis is not None else []
-    grid = array / scales.reshape(shape)
+    grid = array / (np.repeat(scales, block, axis=1 - (axis or 0)) if block else scales.reshape(shape))
     if data_type.is_integer():
         grid = np.rint(grid)
     return np.clip(grid, -largest, largest).astype(data_type.numpy()), scales
+
+
+def _largest(array: NDArray[np.float32], axis: int | None, block: int) -> NDArray[np.float32]:
+    """Largest magnitude behind each scale."""
+    if block:
+        along = 1 - (axis or 0)
+        parts = list(array.shape)
+        parts[along : along + 1] = [array.shape[along] // block, block]
+        return np.asarray(np.abs(array).reshape(parts).max(axis=along + 1), np.float32)
+    axes = tuple(i for i in range(array.ndim) if i != axis) if axis is not None else None
+    return np.asarray(np.abs(array).max(axis=axes), np.float32)
 
 
 def activation_scale(largest_value: float, largest: float) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from autoprec.graph.placement import channel_axis, quantized_inputs
+from autoprec.graph.placement import block_inputs, channel_axis, quantized_inputs
 from autoprec.graph.support import float_types, output_types, supports
 from autoprec.graph.weights import activation_scale, converted, quantized
 from autoprec.precisions import Precision
@@ -64,7 +64,7 @@ class Writer:
     def _write_node(self, node: ir.Node, precision: Precision) -> None:
         wanted = precision.float_type or self._base
         own = wanted if supports(node, wanted, self._opset) else FLOAT
-        places = quantized_inputs(node, self._ranges) if node.op_type in precision.quantized_ops else ()
+        places = self._quantized_places(node, precision)
         inputs: list[ir.Value | None] = []
         for place, value in enumerate(node.inputs):
             if value is None or value.dtype != FLOAT:
@@ -90,6 +90,13 @@ class Writer:
                 metadata_props=dict(node.metadata_props),
             )
         )
+
+    def _quantized_places(self, node: ir.Node, precision: Precision) -> tuple[int, ...]:
+        if node.op_type not in precision.quantized_ops:
+            return ()
+        if precision.weights_only:
+            return block_inputs(node, precision.block_size)
+        return quantized_inputs(node, self._ranges)
 
     def _result(self, value: ir.Value, data_type: ir.DataType | None) -> ir.Value:
         """A new value for what a node makes. One that is an output of the graph in another type steps aside
@@ -187,9 +194,10 @@ class Writer:
         assert kind is not None
         assert value.const_value is not None
         tensor = value.const_value
+        block = precision.block_size
         keys = (label, self._base.name), (f"{label}/scale", self._base.name)
         if self._cache is None or keys[0] not in self._cache:
-            grid, scales = quantized(tensor.numpy(), axis, precision.largest, kind, self._base)
+            grid, scales = quantized(tensor.numpy(), axis, precision.largest, kind, self._base, block)
             pair = ir.tensor(grid, dtype=kind, name=label), ir.tensor(scales, name=f"{label}/scale")
         else:
             pair = self._cache[keys[0]], self._cache[keys[1]]
@@ -197,6 +205,8 @@ class Writer:
             self._cache.update(zip(keys, pair, strict=True))
         stored = self._constant(label, pair[0])
         attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
+        if axis is not None and block:
+            attributes = [ir.AttrInt64("axis", 1 - axis), ir.AttrInt64("block_size", block)]
         return self._dequantize(value, stored, label, pair[1].numpy(), kind, attributes)
 
     def _quantized_activation(self, value: ir.Value, precision: Precision, label: str) -> ir.Value:

@@ -10,6 +10,6 @@ PRECISION = Precision(
     float_type=None,
     largest=448.0,
     quantized_type=DataType.FLOAT8E4M3FN,
-    # TensorRT-RTX 1.7 computes a transposed convolution and an addition between Q/DQ in FP16: only the rounding is left.
+    # TensorRT-RTX 1.7 computes a transposed convolution or an addition between Q/DQ in FP16.
     quantized_ops=frozenset({"Conv", "Gemm", "MatMul"}),
 )

@@ -23,7 +23,7 @@ pytest.importorskip(
 
 ENCODER = """
 <ir_version: 10, opset_import: ["": 20]>
-encoder (float[1,16,16,16] image) => (float[1,256,16] embedding) {
+encoder (float[1,64,16,16] image) => (float[1,256,64] embedding) {
     [conv_expand] e = Conv(image, w_expand)
     [conv_act] a = Gelu(e)
     [conv_depthwise] d = Conv<group = 64, pads = [1,1,1,1]>(a, w_depthwise)
@@ -39,13 +39,13 @@ encoder (float[1,16,16,16] image) => (float[1,256,16] embedding) {
 }
 """
 WEIGHTS = {
-    "w_expand": (64, 16, 1, 1),
+    "w_expand": (64, 64, 1, 1),
     "w_depthwise": (64, 1, 3, 3),
-    "w_project": (16, 64, 1, 1),
-    "scale": (16,),
-    "bias": (16,),
-    "w_fc1": (16, 64),
-    "w_fc2": (64, 16),
+    "w_project": (64, 64, 1, 1),
+    "scale": (64,),
+    "bias": (64,),
+    "w_fc1": (64, 128),
+    "w_fc2": (128, 64),
 }
 
 
@@ -55,7 +55,7 @@ def audited(folder: Path, target: str, choices: dict[str, str]) -> dict[str, Blo
     for name, shape in WEIGHTS.items():
         array = random.standard_normal(shape).astype(np.float32)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 16, 256]), "flat"))
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 64, 256]), "flat"))
     onnx.save(proto, folder / "encoder.onnx")
     model = at_opset(load_model(folder / "encoder.onnx"))
     nodes = [str(node.name) for node in model.graph]
@@ -85,6 +85,10 @@ def test_neighbours_run_in_their_own_precisions(tmp_path: Path, target: str, con
 def test_fp8_stands_beside_int8(tmp_path: Path, target: str) -> None:
     found = audited(tmp_path, target, {"conv": "int8", "mlp": "fp8"})
     assert (found["conv"].ran, found["mlp"].ran) == ("i8 x3", "f8 x2")
+
+
+def test_int4_weights_are_read_inside_the_product(tmp_path: Path) -> None:
+    assert audited(tmp_path, "8.9", {"conv": "fp16", "mlp": "int4"})["mlp"].matches
 
 
 def test_fp8_for_a_gpu_without_it_is_a_failed_build(tmp_path: Path) -> None:
