@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from autoprec.errors import FailureKind
-from autoprec.records import Assignment, Block, Measurement, Quality
+from autoprec.records import Assignment, Block, Interval, Measurement, Quality
 from autoprec.spec import BackendSection, PipelineSection, QualitySection, SamplesSection, TimingSection
 
 
@@ -28,7 +28,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag="job"):
     """Measure one candidate. `reference_latency_ms` is the study's; None takes this measurement's own.
 
     `heavy` names the nodes whose kernels decide what a block ran in (convolutions and matrix products).
-    `profiled` builds a second engine for the times of the blocks.
+    `profiled` builds a second engine for the times of the blocks. A candidate that a point of `front`
+    (latency in ms, loss) surely dominates after a share of the samples is not scored on the rest.
     """
 
     setup: Setup
@@ -38,6 +39,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag="job"):
     heavy: tuple[str, ...]
     reference_latency_ms: float | None = None
     profiled: bool = False
+    front: tuple[tuple[Interval, Interval], ...] = ()
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True, tag="score"):

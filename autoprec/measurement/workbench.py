@@ -15,11 +15,15 @@ from autoprec.measurement.audit import audit
 from autoprec.measurement.messages import Job, Score, Setup
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.quality import METRICS
-from autoprec.records import KernelTime, Latency, Measurement, Quality, StageSeconds
+from autoprec.records import KernelTime, Latency, Measurement, Quality, StageSeconds, surely_dominated
 from autoprec.samples import load_samples
 
 _PROFILE_RUNS = 5
 OnStage = Callable[[str], None]
+
+
+_RACE_SHARE = 4
+"""A candidate is scored on this part of the samples before it is decided whether the rest is worth it."""
 
 
 class Workbench:
@@ -31,11 +35,11 @@ class Workbench:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self._backend = create_backend(setup.backend.name, setup.backend.options)
-        self._samples = load_samples(setup.samples, "evaluation", setup.shapes)
-        self._pipeline = Pipeline(self._backend, setup.pipeline)
+        self.samples = load_samples(setup.samples, "evaluation", setup.shapes)
+        self.pipeline = Pipeline(self._backend, setup.pipeline)
         self._reference = self._backend.build(Path(setup.reference_path))
         try:
-            self._masks = [self._pipeline.logits(self._reference, sample) for sample in self._samples]
+            self.masks = [self.pipeline.logits(self._reference, sample) for sample in self.samples]
         except TrialError as error:
             raise ModelError(f"the reference cannot be run: {error}") from error
         self._refuse_nan()
@@ -50,11 +54,19 @@ class Workbench:
                 engine = self._backend.build(Path(job.candidate_path))
             with engine:
                 on_stage("score")
-                with elapsed() as scoring:
-                    quality = self._score(engine)
+                scores = _Scores(self, engine)
+                with elapsed() as first:
+                    quality = scores.of_first(len(self.samples) // _RACE_SHARE if job.front else None)
                 on_stage("time")
                 with elapsed() as timing:
                     latency = self._time(engine)
+                reference_ms = job.reference_latency_ms or latency.reference_median_ms
+                with elapsed() as rest:
+                    if not surely_dominated(
+                        latency.interval_ms(reference_ms), quality.loss_interval, job.front
+                    ):
+                        on_stage("score")
+                        quality = scores.of_first(None)
                 kernels = engine.kernels()
                 engine_bytes, device_bytes = engine.engine_bytes, engine.device_memory_bytes
             peak = device_bytes or max(0, _peak_memory_bytes() - held)
@@ -62,7 +74,6 @@ class Workbench:
                 if job.profiled:
                     on_stage("profile")
                     kernels = self._profile(Path(job.candidate_path))
-        reference_ms = job.reference_latency_ms or latency.reference_median_ms
         return Measurement(
             latency=latency,
             quality=quality,
@@ -72,7 +83,7 @@ class Workbench:
             audit=audit(job.blocks, job.assignment, kernels, job.heavy),
             seconds=StageSeconds(
                 build=build.seconds,
-                run=scoring.seconds + profiling.seconds,
+                run=first.seconds + rest.seconds + profiling.seconds,
                 timing=timing.seconds,
                 total=total.seconds,
             ),
@@ -81,18 +92,11 @@ class Workbench:
     def score(self, request: Score) -> Quality:
         """Score one candidate without timing it. Raises `TrialError`."""
         with self._backend.build(Path(request.candidate_path)) as engine:
-            return self._score(engine, request.samples)
-
-    def _score(self, engine: Engine, limit: int | None = None) -> Quality:
-        """Masks against the reference's, over the evaluation set or its first `limit` samples."""
-        metric = METRICS[self.setup.quality.metric](self.setup.quality.threshold)
-        for sample, reference in islice(zip(self._samples, self._masks, strict=True), limit):
-            metric.update(sample.name, reference, self._pipeline.logits(engine, sample), sample.truth)
-        return metric.result()
+            return _Scores(self, engine).of_first(request.samples)
 
     def _time(self, engine: Engine) -> Latency:
         """Paired rounds against the reference, on the first sample."""
-        timing, inputs = self.setup.timing, self._samples[0].inputs
+        timing, inputs = self.setup.timing, self.samples[0].inputs
         self._reference.prepare(inputs)
         engine.prepare(inputs)
         return pair(
@@ -109,17 +113,37 @@ class Workbench:
         """Kernel times of a second, instrumented engine: the timed one must not pay for the profile."""
         with self._backend.build(path, profiled=True) as engine:
             for _ in range(_PROFILE_RUNS):
-                run(engine, self._samples[0].inputs)
+                run(engine, self.samples[0].inputs)
             return engine.kernels()
 
     def _refuse_nan(self) -> None:
         """A reference with NaN is none. FP16 engines of this family are known for it."""
-        for sample, logits in zip(self._samples, self._masks, strict=True):
+        for sample, logits in zip(self.samples, self.masks, strict=True):
             if not np.isfinite(logits).all():
                 raise ModelError(
                     f"the reference's masks of {sample.name} hold NaN or infinity: "
                     'set search.reference = "fp16-safe", "bf16" or "fp32"'
                 )
+
+
+class _Scores:
+    """Masks of one engine against the reference's, sample by sample."""
+
+    def __init__(self, bench: Workbench, engine: Engine) -> None:
+        self._engine = engine
+        self._pipeline = bench.pipeline
+        self._metric = METRICS[bench.setup.quality.metric](bench.setup.quality.threshold)
+        self._left = zip(bench.samples, bench.masks, strict=True)
+        self._done = 0
+
+    def of_first(self, count: int | None) -> Quality:
+        """The score of the first `count` samples, of all for None; at least one."""
+        more = None if count is None else max(1, count - self._done)
+        for sample, reference in islice(self._left, more):
+            found = self._pipeline.logits(self._engine, sample)
+            self._metric.update(sample.name, reference, found, sample.truth)
+            self._done += 1
+        return self._metric.result()
 
 
 def _forget_peak_memory() -> None:

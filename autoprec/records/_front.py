@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from autoprec.records._base import Interval
 from autoprec.records.studies import TrialRecord
 
 
@@ -45,3 +46,13 @@ def pareto(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
     measured = {t.number: t for t in trials if t.state == "complete" and t.reused_from is None}
     points = (Point(t.number, t.assignment.digest, t.latency_ms, t.loss) for t in measured.values())
     return tuple(measured[number] for number in pareto_numbers(points))
+
+
+def surely_dominated(
+    latency_ms: Interval, loss: Interval, front: Sequence[tuple[Interval, Interval]]
+) -> bool:
+    """Whether some point of `front` (latency_ms, loss) is better in both, even at worst against best."""
+    return any(
+        other_latency.high < latency_ms.low and other_loss.high < loss.low
+        for other_latency, other_loss in front
+    )

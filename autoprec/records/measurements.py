@@ -40,6 +40,11 @@ class Latency(Record, frozen=True, kw_only=True):
     before: Clocks = Clocks()
     after: Clocks = Clocks()
 
+    def interval_ms(self, reference_ms: float) -> Interval:
+        """Interval of the paired latency, for a reference of so many ms."""
+        ratio = self.ratio_interval
+        return Interval(low=ratio.low * reference_ms, high=ratio.high * reference_ms, level=ratio.level)
+
 
 class SampleScore(Record, frozen=True, kw_only=True):
     """Mask IoU of one mask of one sample against the reference's mask."""

@@ -16,7 +16,7 @@ from autoprec.records import Block
 from autoprec.search import autoprec, nsga2, random, tpe
 from autoprec.search._base import Factory, Priors
 from autoprec.search.autoprec import AutoprecSampler
-from autoprec.search.finalists import finalists, pooled, surely_dominated
+from autoprec.search.finalists import finalists, pooled
 from autoprec.search.proposals import anchors, assignment_of, propose, search_space
 
 STRATEGIES: Mapping[str, Factory] = MappingProxyType(
@@ -53,5 +53,4 @@ __all__ = [
     "pooled",
     "propose",
     "search_space",
-    "surely_dominated",
 ]

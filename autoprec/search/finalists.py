@@ -1,4 +1,4 @@
-"""What to measure again before a front is delivered, and what needs no further measuring.
+"""What to measure again before a front is delivered.
 
 The best of many noisy timings is partly luck; the points that seem to gain most are the ones to check.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.records import Assignment, Interval, TrialRecord
+from autoprec.records import Assignment, TrialRecord
 from autoprec.search.fronts import front_mask, hypervolume
 from autoprec.search.space import Floats
 
@@ -51,16 +51,6 @@ def ranked(values: Floats, times: NDArray[np.intp]) -> list[int]:
         order += layer[np.lexsort((-_exclusive(values[layer]), times[layer]))].tolist()
         left = left[~mask]
     return order
-
-
-def surely_dominated(
-    latency_ms: Interval, loss: Interval, front: Sequence[tuple[Interval, Interval]]
-) -> bool:
-    """Whether some point of `front` (latency_ms, loss) is better in both, even at worst against best."""
-    return any(
-        other_latency.high < latency_ms.low and other_loss.high < loss.low
-        for other_latency, other_loss in front
-    )
 
 
 def _exclusive(front: Floats) -> Floats:

@@ -18,7 +18,7 @@ from optuna.trial import Trial, TrialState
 from autoprec.backends.timing import Deadline, elapsed
 from autoprec.errors import StudyError, TrialError
 from autoprec.measurement import Bench, Job
-from autoprec.records import Assignment, Failure, Measurement, Origin, Reference, TrialRecord
+from autoprec.records import Assignment, Failure, Interval, Measurement, Origin, Reference, TrialRecord
 from autoprec.search import Priors, create_sampler, finalists, propose
 from autoprec.spec import Budget
 from autoprec.store import Store
@@ -253,6 +253,17 @@ class Night:
         self._watcher.ends(record, self._store.front(self._name))
         return 1
 
+    def _front(self) -> tuple[tuple[Interval, Interval], ...]:
+        """Intervals of the front's points, in ms and in loss: what a candidate is raced against."""
+        reference, points = self._store.reference(self._name), self._store.front(self._name)
+        if reference is None:
+            return ()
+        return tuple(
+            (found.latency.interval_ms(reference.latency_ms), found.quality.loss_interval)
+            for point in points
+            if (found := point.measurement) is not None
+        )
+
     def _measure(
         self, assignment: Assignment, reference_ms: float | None, *, profiled: bool = True
     ) -> Measurement:
@@ -273,6 +284,7 @@ class Night:
                 heavy=prepared.heavy,
                 reference_latency_ms=reference_ms,
                 profiled=profiled,
+                front=() if profiled else self._front(),
             )
             measurement = self._bench.measure(job, self._watcher.stage)
         seconds = msgspec.structs.replace(measurement.seconds, rewrite=rewriting.seconds, total=total.seconds)

@@ -9,8 +9,9 @@ from autoprec.records import (
     Quality,
     StageSeconds,
     TrialRecord,
+    surely_dominated,
 )
-from autoprec.search import finalists, surely_dominated
+from autoprec.search import finalists
 
 
 def trial(name: str, latency_ms: float, loss: float, origin: Origin = "search") -> TrialRecord:

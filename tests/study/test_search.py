@@ -13,11 +13,12 @@ from pathlib import Path
 import onnx
 import onnxruntime
 import pytest
-from tiny_study import write_model, write_samples, write_study
 
 from autoprec import Study
 from autoprec.errors import StudyError, UserError
+from autoprec.records import TrialRecord
 from autoprec.store import Store, exclusive, pareto
+from tiny_study import write_model, write_samples, write_study
 
 
 def load(path: Path) -> Study:
@@ -66,7 +67,7 @@ def test_a_killed_search_loses_nothing_and_reaches_its_total(tmp_path: Path, del
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     study = load(path)
-    before = [t for t in study.trials() if t.state == "complete"] if study.database.exists() else []
+    before = [t for t in _stored(study.database) if t.state == "complete"]
     study.search("6")
     after = study.trials()
     assert set(before) <= set(after)
@@ -81,7 +82,7 @@ def test_ctrl_c_ends_the_search_after_the_trial_in_hand(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     process = search_process(path, 500)
     study = load(path)
-    while not (study.database.exists() and _measured(study.database)):
+    while not _stored(study.database):
         time.sleep(0.2)
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
@@ -90,12 +91,12 @@ def test_ctrl_c_ends_the_search_after_the_trial_in_hand(tmp_path: Path) -> None:
     assert all(trial.state == "complete" for trial in study.trials())
 
 
-def _measured(database: Path) -> int:
+def _stored(database: Path) -> tuple[TrialRecord, ...]:
     try:
         with Store.open(database, read_only=True) as store:
-            return len(store.trials("tiny"))
+            return store.trials("tiny")
     except StudyError:
-        return 0
+        return ()
 
 
 @pytest.mark.parametrize("changed", ["model", "samples", "definition"])
