@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import pytest
 import typer
-from tiny_study import write_model, write_samples, write_study
 
 from autoprec import Study
 from autoprec.cli import app, main
+from tiny_study import write_model, write_samples, write_study
 
 README = Path(__file__).parent.parent / "README.md"
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]

@@ -16,11 +16,11 @@ import onnx
 import openvino
 import pytest
 from onnx import helper
-from trial_records import BLOCKS, IDENTITY, complete, failed
 
 from autoprec.errors import StudyError
 from autoprec.exporters import EXPORTERS, read_manifest, write_export
 from autoprec.records import Export, Reference, TrialRecord
+from trial_records import BLOCKS, IDENTITY, complete, failed
 
 NASTY = "demo'; touch owned; $(touch owned) `touch owned`\n\"\"\" + print('owned') #"
 REFERENCE = Reference(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 
 from rich.console import Console
-from trial_records import complete, failed, running
 
 from autoprec.records import Reference, pareto
 from autoprec.report import LiveProgress
+from trial_records import complete, failed, running
 
 REFERENCE = Reference(
     precision="fp16", model_digest="r", latency_ms=10, latency_noise=0.02, loss_noise=0.001, float_loss=0.001

@@ -9,10 +9,10 @@ import math
 import msgspec
 import pytest
 from rich.console import Console, RenderableType
-from trial_records import BLOCKS, complete, failed, running
 
 from autoprec.records import Block, BlockAudit, Reference, TrialRecord
 from autoprec.report import as_json, blocks_table, front_plot, front_table, trial_view
+from trial_records import BLOCKS, complete, failed, running
 
 NASTY = "[bold red]x[/] [/] \\["
 REFERENCE = Reference(

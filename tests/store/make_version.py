@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trial_records import BLOCKS, IDENTITY, complete, failed, running
-
 from autoprec.records import Reference
 from autoprec.store import Store
 from autoprec.store._schema import VERSION
+from trial_records import BLOCKS, IDENTITY, complete, failed, running
 
 REFERENCE = Reference(
     precision="fp16", model_digest="r", latency_ms=10, latency_noise=0.01, loss_noise=0, float_loss=0.001

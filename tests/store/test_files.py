@@ -13,11 +13,11 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy as sa
-from trial_records import BLOCKS, IDENTITY, complete
 
 from autoprec.errors import StudyError
 from autoprec.store import Store, _database, exclusive
 from autoprec.store._schema import CHOICES, FACTS, FRONT, RUNS, STUDIES, TRIALS, VERSION
+from trial_records import BLOCKS, IDENTITY, complete
 
 HERE = Path(__file__).parent
 

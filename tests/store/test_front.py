@@ -8,10 +8,10 @@ from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trial_records import BLOCKS, IDENTITY, complete, failed, running
 
 from autoprec.records import TrialRecord
 from autoprec.store import Store, pareto
+from trial_records import BLOCKS, IDENTITY, complete, failed, running
 
 VALUE = st.one_of(st.sampled_from([1.0, 2.0, 3.0, 4.0]), st.floats(min_value=0))
 MADE = st.tuples(

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from trial_records import BLOCKS, ENGINE, IDENTITY, complete, failed, running
 
 from autoprec.errors import StudyError
 from autoprec.records import Reference
 from autoprec.store import Store
+from trial_records import BLOCKS, ENGINE, IDENTITY, complete, failed, running
 
 
 @pytest.fixture
