@@ -29,7 +29,7 @@ IGNORANT_PRECISION = 2.5
 STEPS = 3
 LONGEST = 2.0
 """Largest change of a log damage in one step of the fit."""
-FLOOR = 0.005
+FLOOR = 0.02
 """The smallest loss that matters, as a part of the largest one measured."""
 
 
