@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -74,6 +76,28 @@ def test_a_killed_search_loses_nothing_and_reaches_its_total(tmp_path: Path, del
     done = [t for t in after if t.state == "complete" and t.origin != "reused"]
     assert len(done) == 6
     assert study.front() == pareto(after)
+    with sqlite3.connect(study.database) as connection:
+        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.slow
+def test_a_search_killed_at_twenty_random_moments_loses_nothing(tmp_path: Path) -> None:
+    path, moments = write_study(tmp_path), random.Random(0)
+    study, before = load(path), set[TrialRecord]()
+    for _ in range(20):
+        process = search_process(path, 60)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moments.uniform(0.5, 6.0))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        after = {trial for trial in _stored(study.database) if trial.state == "complete"}
+        assert before <= after
+        before = after
+    study.search("60")
+    trials = study.trials()
+    assert before <= set(trials)
+    assert sum(t.state == "complete" and t.origin != "reused" for t in trials) == 60
+    assert study.front() == pareto(trials)
     with sqlite3.connect(study.database) as connection:
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
 
