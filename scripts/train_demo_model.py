@@ -11,6 +11,7 @@ Needs PyTorch, onnx, onnxruntime and pillow; speed needs openvino.
 from __future__ import annotations
 
 import argparse
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ import torch
 from demo_model.data import write_data
 from demo_model.encoder import Widths
 from demo_model.export import export_decoder, export_encoder
+from demo_model.measure import measure_masks, measure_speed, measure_widths, read_images
 from demo_model.training import train
 
 STUDIES = Path(__file__).resolve().parent.parent / "studies"
@@ -44,10 +46,21 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Run what was asked for."""
     options = _arguments()
-    models = options.out / "models"
-    if options.data:
-        write_data(options.out / "data" / "demo")
-        return
+    models, data = options.out / "models", options.out / "data" / "demo"
+    if options.measure_widths:
+        measure_widths(Widths())
+    elif options.measure:
+        measure_masks(models, data)
+        measure_speed(models / "demo_encoder.onnx", list(islice(read_images(data / "evaluation"), 3)))
+    elif options.data:
+        write_data(data)
+    else:
+        train_and_export(options, models)
+        write_data(data)
+
+
+def train_and_export(options: argparse.Namespace, models: Path) -> None:
+    """Train, and write both networks as ONNX."""
     models.mkdir(parents=True, exist_ok=True)
     widths = Widths()
     encoder, decoder = train(
@@ -58,12 +71,10 @@ def main() -> None:
         batch=options.batch,
         spread=options.spread,
     )
-    torch.save({"encoder": encoder.state_dict(), "decoder": decoder.state_dict()}, models / "demo.pt")
-    print("encoder differs from PyTorch by", export_encoder(encoder, models / "demo_encoder.onnx"))
-    print(
-        "decoder differs from PyTorch by",
-        export_decoder(decoder, widths.embedding, models / "demo_decoder.onnx"),
-    )
+    difference = export_encoder(encoder, models / "demo_encoder.onnx")
+    print("encoder differs from PyTorch by", difference)
+    difference = export_decoder(decoder, widths.embedding, models / "demo_decoder.onnx")
+    print("decoder differs from PyTorch by", difference)
 
 
 if __name__ == "__main__":
