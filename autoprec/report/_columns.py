@@ -13,12 +13,14 @@ from rich.text import Text
 
 
 class Column(NamedTuple):
-    """One column; `rank` 0 always stays, the highest goes first. `cells` are plain text or styled."""
+    """One column; `rank` 0 always stays, the highest goes first. `cells` are plain text or styled; those
+    longer than `widest` characters go on in another line."""
 
     title: str
     cells: Sequence[str | Text]
     rank: int = 0
     right: bool = True
+    widest: int | None = None
 
 
 class Columns:
@@ -47,6 +49,7 @@ class Columns:
                 justify="right" if column.right else "left",
                 no_wrap=column.right,
                 overflow="fold",
+                max_width=column.widest,
             )
         for number, cells in enumerate(zip(*(column.cells for column in columns), strict=True)):
             texts = (cell if isinstance(cell, Text) else Text(cell) for cell in cells)

@@ -23,7 +23,7 @@ def blocks_table(blocks: Sequence[Block]) -> RenderableType:
             refused[refusal].append(block.name)
     columns = (
         Column("block", [Text(block.name, "bold") for block in blocks], right=False),
-        Column("ops", [_operators(block) for block in blocks], 1, right=False),
+        Column("ops", [_operators(block) for block in blocks], 1, right=False, widest=40),
         Column("nodes", [str(len(block.nodes)) for block in blocks], 3),
         Column("weights", [figures.count(block.parameters) for block in blocks], 2),
         Column("MACs", [figures.count(block.macs) for block in blocks]),
