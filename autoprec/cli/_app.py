@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any
 
 import typer
@@ -21,12 +20,7 @@ app = typer.Typer(
     help="Finds, overnight, the precision of every block of an ONNX mask model: as fast as it can be, "
     "with masks that stay those of the FP16 engine.",
 )
-PIPE_WIDTH = 160
-"""Columns where no terminal says how many it has; lines for a file or another program need not be short."""
-
 console = Console()
-if not console.is_terminal and "COLUMNS" not in os.environ:
-    console.width = PIPE_WIDTH
 
 StudyOption = Annotated[
     str | None,
