@@ -133,6 +133,7 @@ def pair(
     seconds: float,
     minimum_rounds: int,
     warmup: int,
+    settled: Callable[[Interval], bool] = lambda _: False,
 ) -> Latency:
     """Paired latency of two prepared engines.
 
@@ -143,6 +144,7 @@ def pair(
         seconds: or once so much time is over;
         minimum_rounds: but there are never fewer.
         warmup: unmeasured executions of each engine before the first round.
+        settled: told the ratio's interval, says that it is narrow enough for what it is to decide.
     """
     watch = STOPWATCHES[backend.stopwatch]
     for _ in range(warmup):
@@ -155,7 +157,10 @@ def pair(
     before, deadline = backend.clocks(), Deadline(seconds)
     with _no_garbage_collection():
         while rounds.count < minimum_rounds or not (
-            deadline.is_over or rounds.spent_ms > seconds * 1e3 or rounds.width <= interval
+            deadline.is_over
+            or rounds.spent_ms > seconds * 1e3
+            or rounds.width <= interval
+            or settled(rounds.interval)
         ):
             rounds.add(reference, candidate, lambda engine: _turn(engine, watch, repeats))
     return rounds.latency(before=before, after=backend.clocks())
@@ -188,8 +193,13 @@ class _Rounds:
     @property
     def width(self) -> float:
         """Full width of the ratio's interval, relative to the ratio."""
-        found = median_interval(self._ratios)
+        found = self.interval
         return (found.high - found.low) / self._ratios[self.count // 2]
+
+    @property
+    def interval(self) -> Interval:
+        """Interval of the median ratio."""
+        return median_interval(self._ratios)
 
     def add(self, reference: Engine, candidate: Engine, read: Callable[[Engine], float]) -> None:
         """One round; its order changes from round to round."""

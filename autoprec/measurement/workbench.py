@@ -15,15 +15,25 @@ from autoprec.measurement.audit import audit
 from autoprec.measurement.messages import Job, Score, Setup
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.quality import METRICS
-from autoprec.records import KernelTime, Latency, Measurement, Quality, StageSeconds, surely_dominated
+from autoprec.records import (
+    Interval,
+    KernelTime,
+    Latency,
+    Measurement,
+    Quality,
+    StageSeconds,
+    surely_dominated,
+)
 from autoprec.samples import load_samples
 
 _PROFILE_RUNS = 5
 OnStage = Callable[[str], None]
 
 
-_RACE_SHARE = 4
-"""A candidate is scored on this part of the samples before it is decided whether the rest is worth it."""
+_RACE = (4, 2, 1)
+"""A candidate is scored on one in so many samples, step by step, while it may still be worth it."""
+_FEWEST = 8
+"""Samples below which an interval of the loss says little."""
 
 
 class Workbench:
@@ -53,20 +63,19 @@ class Workbench:
             with elapsed() as build:
                 engine = self._backend.build(Path(job.candidate_path))
             with engine:
+                scores, subsets = _Scores(self, engine), iter(_RACE if job.front else _RACE[-1:])
                 on_stage("score")
-                scores = _Scores(self, engine)
                 with elapsed() as first:
-                    quality = scores.of_first(len(self.samples) // _RACE_SHARE if job.front else None)
+                    quality = scores.of_first(max(_FEWEST, len(self.samples) // next(subsets)))
                 on_stage("time")
                 with elapsed() as timing:
-                    latency = self._time(engine)
-                reference_ms = job.reference_latency_ms or latency.reference_median_ms
+                    latency = self._time(engine, lambda ratio: _is_lost(job, ratio, quality))
+                on_stage("score")
                 with elapsed() as rest:
-                    if not surely_dominated(
-                        latency.interval_ms(reference_ms), quality.loss_interval, job.front
-                    ):
-                        on_stage("score")
-                        quality = scores.of_first(None)
+                    for part in subsets:
+                        if _is_lost(job, latency.ratio_interval, quality):
+                            break
+                        quality = scores.of_first(max(_FEWEST, len(self.samples) // part))
                 kernels = engine.kernels()
                 engine_bytes, device_bytes = engine.engine_bytes, engine.device_memory_bytes
             peak = device_bytes or max(0, _peak_memory_bytes() - held)
@@ -77,7 +86,7 @@ class Workbench:
         return Measurement(
             latency=latency,
             quality=quality,
-            latency_ms=latency.ratio * reference_ms,
+            latency_ms=latency.ratio * (job.reference_latency_ms or latency.reference_median_ms),
             engine_bytes=engine_bytes,
             peak_memory_bytes=peak,
             audit=audit(job.blocks, job.assignment, kernels, job.heavy),
@@ -94,8 +103,8 @@ class Workbench:
         with self._backend.build(Path(request.candidate_path)) as engine:
             return _Scores(self, engine).of_first(request.samples)
 
-    def _time(self, engine: Engine) -> Latency:
-        """Paired rounds against the reference, on the first sample."""
+    def _time(self, engine: Engine, settled: Callable[[Interval], bool]) -> Latency:
+        """Paired rounds against the reference, on the first sample, until `settled` by the ratio."""
         timing, inputs = self.setup.timing, self.samples[0].inputs
         self._reference.prepare(inputs)
         engine.prepare(inputs)
@@ -107,6 +116,7 @@ class Workbench:
             seconds=timing.seconds,
             minimum_rounds=timing.minimum_rounds,
             warmup=timing.warmup,
+            settled=settled,
         )
 
     def _profile(self, path: Path) -> tuple[KernelTime, ...]:
@@ -126,6 +136,14 @@ class Workbench:
                 )
 
 
+def _is_lost(job: Job, ratio: Interval, quality: Quality) -> bool:
+    """Whether a point of the job's front surely dominates a candidate of that ratio and quality."""
+    reference_ms = job.reference_latency_ms
+    if reference_ms is None:
+        return False
+    return surely_dominated(ratio.scaled(reference_ms), quality.loss_interval, job.front)
+
+
 class _Scores:
     """Masks of one engine against the reference's, sample by sample."""
 
@@ -137,8 +155,8 @@ class _Scores:
         self._done = 0
 
     def of_first(self, count: int | None) -> Quality:
-        """The score of the first `count` samples, of all for None; at least one."""
-        more = None if count is None else max(1, count - self._done)
+        """The score of the first `count` samples, of all for None; at least one. It must not sink."""
+        more = None if count is None else max(1, count) - self._done
         for sample, reference in islice(self._left, more):
             found = self._pipeline.logits(self._engine, sample)
             self._metric.update(sample.name, reference, found, sample.truth)

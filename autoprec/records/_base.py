@@ -15,3 +15,7 @@ class Interval(Record, frozen=True, kw_only=True):
     low: float
     high: float
     level: float = 0.95
+
+    def scaled(self, factor: float) -> Interval:
+        """Both ends times a positive factor."""
+        return Interval(low=self.low * factor, high=self.high * factor, level=self.level)

@@ -42,8 +42,7 @@ class Latency(Record, frozen=True, kw_only=True):
 
     def interval_ms(self, reference_ms: float) -> Interval:
         """Interval of the paired latency, for a reference of so many ms."""
-        ratio = self.ratio_interval
-        return Interval(low=ratio.low * reference_ms, high=ratio.high * reference_ms, level=ratio.level)
+        return self.ratio_interval.scaled(reference_ms)
 
 
 class SampleScore(Record, frozen=True, kw_only=True):
