@@ -167,9 +167,9 @@ class Night:
 
         A trial that was interrupted is queued again once: it may be what stopped the machine.
         """
-        for label, assignment in self._prepared.anchors:
+        for _, assignment in self._prepared.anchors:
             if assignment.digest not in self._settled and self._interrupted[assignment] < 2:
-                return self._queued(assignment, "anchor", label)
+                return self._queued(assignment, "anchor")
         for assignment, times in self._interrupted.items():
             if times == 1 and assignment.digest not in self._settled:
                 return self._queued(assignment, "queued")
@@ -206,11 +206,12 @@ class Night:
                 return Assignment(choices=choices)
         return None
 
-    def _queued(self, assignment: Assignment, origin: Origin, label: str = "") -> Proposal:
-        """An Optuna trial with a given assignment."""
+    def _queued(self, assignment: Assignment, origin: Origin) -> Proposal:
+        """An Optuna trial with a given assignment; an anchor's keeps its label."""
+        labels = {anchor: label for label, anchor in self._prepared.anchors}
         self._trials.enqueue_trial(assignment.as_dict())
         trial, proposed = propose(self._trials, self._prepared.blocks)
-        return Proposal(trial, proposed, origin, label)
+        return Proposal(trial, proposed, origin, labels.get(assignment, ""))
 
     def _repeat(self, trial: Trial, earlier: TrialRecord) -> None:
         """Answer a proposal that was measured before from the store."""
