@@ -114,8 +114,7 @@ class Writer:
 
     def _output(self, value: ir.Value) -> ir.Value:
         """An output of the graph, with its own name and type."""
-        made = self._made[value]
-        return made if made.dtype == value.dtype else self._cast(value, made, value.dtype, str(value.name))
+        return self._typed(value, FLOAT) if value.dtype == FLOAT else self._plain(value)
 
     def _plain(self, value: ir.Value) -> ir.Value:
         """A value that holds no FLOAT tensor, as it is."""
@@ -133,16 +132,16 @@ class Writer:
             found = self._weights(value, data_type)
         else:
             made = self._made[value]
-            name = f"autoprec/cast/{value.name}/{data_type.name.lower()}"
-            found = made if made.dtype == data_type else self._cast(value, made, data_type, name)
+            found = made if made.dtype == data_type else self._cast(value, made, data_type)
         self._values[key] = found
         return found
 
-    def _cast(self, value: ir.Value, made: ir.Value, data_type: ir.DataType | None, name: str) -> ir.Value:
-        result = ir.Value(name=name, shape=value.shape, type=_typed_as(value, data_type))
-        assert data_type is not None
-        attributes = [ir.AttrInt64("to", data_type.value)]
+    def _cast(self, value: ir.Value, made: ir.Value, data_type: ir.DataType) -> ir.Value:
+        """The Cast of a value; it takes over the name of a graph's output."""
         cast = f"autoprec/cast/{value.name}/{data_type.name.lower()}"
+        name = value.name if value in self._outputs and data_type == value.dtype else cast
+        result = ir.Value(name=name, shape=value.shape, type=_typed_as(value, data_type))
+        attributes = [ir.AttrInt64("to", data_type.value)]
         self._nodes.append(ir.Node("", "Cast", [made], attributes, outputs=[result], name=cast))
         return result
 
