@@ -2,8 +2,7 @@
 
 Builds one small graph for each pattern and precision, runs it where there is a device, and reads back what
 it ran in: a graph that builds, but is dequantised or gives NaN, is not legal. What a whole block may then be
-follows from its patterns. The caller keeps the table, by the engine's fingerprint, and runs `probe` where it
-may die.
+follows from its patterns. The caller keeps the table, and runs `try_pattern` where it may die.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import msgspec
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -28,7 +26,7 @@ from autoprec.backends.patterns import (
     typed_model,
 )
 from autoprec.errors import TrialError
-from autoprec.precisions import PRECISIONS, Precision
+from autoprec.precisions import Precision
 from autoprec.records import Block, KernelTime, Record
 
 _SHORT_NAMES = {"INT8": "i8", "FLOAT8E4M3FN": "f8", "INT4": "i4", "FLOAT4E2M1": "f4"}
@@ -63,9 +61,8 @@ class Verdict(Record, frozen=True, kw_only=True):
 
 
 class Legality(Record, frozen=True, kw_only=True):
-    """The verdicts of one engine; `fingerprint` is the digest of the backend's fingerprint."""
+    """The verdicts of one engine."""
 
-    fingerprint: str
     verdicts: tuple[Verdict, ...] = ()
 
     def find(self, pattern: str, precision: str) -> Verdict | None:
@@ -73,18 +70,20 @@ class Legality(Record, frozen=True, kw_only=True):
         return next((v for v in self.verdicts if (v.pattern, v.precision) == (pattern, precision)), None)
 
     def lacks(self, patterns: Iterable[str], precisions: Iterable[str]) -> list[tuple[str, str]]:
-        """The pairs that are not probed yet, in a stable order."""
+        """The pairs with plain precisions that are not probed yet, in a stable order."""
         done = {(v.pattern, v.precision) for v in self.verdicts}
-        return [(p, n) for p in sorted(set(patterns)) for n in precisions if (p, n) not in done]
+        plain = dict.fromkeys(map(_plain, precisions))
+        return [(p, n) for p in sorted(set(patterns)) for n in plain if (p, n) not in done]
 
     def refusals(self, patterns: Iterable[str], precisions: Sequence[str]) -> tuple[tuple[str, str], ...]:
         """(precision, reason) for the precisions that a block made of these patterns cannot have.
 
-        A precision is refused if one of the patterns fails in it, or if every pattern that it quantises is
-        dequantised: then it only loses accuracy.
+        A variant is judged as the plain precision: an engine sees no difference. A precision is refused if
+        one of the patterns fails in it, or if every pattern that it quantises is dequantised: then it only
+        loses accuracy.
         """
         present = sorted(set(patterns))
-        reasons = ((name, self._reason(present, name)) for name in precisions)
+        reasons = ((name, self._reason(present, _plain(name))) for name in precisions)
         return tuple((name, reason) for name, reason in reasons if reason)
 
     def _reason(self, patterns: Sequence[str], precision: str) -> str:
@@ -110,46 +109,32 @@ def refused_precisions(
     }
 
 
+def _plain(precision: str) -> str:
+    """`int8` of `int8+smooth`."""
+    return precision.partition("+")[0]
+
+
 def patterns_of(block: Block, patterns: Mapping[str, str]) -> frozenset[str]:
     """The patterns in a block; `patterns` is that of its model's nodes, from `node_patterns`."""
     return frozenset(block_patterns(block.nodes, patterns, (op for op, _ in block.op_counts)))
 
 
-def probe(
-    backend: Backend, patterns: Iterable[str], precisions: Iterable[str], known: Legality | None = None
-) -> Legality:
-    """Probe what is not known yet; verdicts of another fingerprint are dropped.
+def try_pattern(backend: Backend, pattern: str, precision: Precision, base: Precision) -> Verdict:
+    """Build one pattern in one precision, run it, and compare what ran with what was asked.
 
-    Stops after a fault that leaves this process unable to run anything: call again from a fresh one with what
-    came back as `known`, as long as it lacks something. A pair takes a tenth of a second on TensorRT-RTX.
+    `base` types the float parts of a quantised pattern. Raises `TrialError` "memory" and "timeout", which say
+    nothing about the pattern, and "crash", after which this process can run nothing more; any other failure
+    is a verdict.
     """
-    fingerprint = backend.fingerprint().digest
-    legality = (
-        known if known is not None and known.fingerprint == fingerprint else Legality(fingerprint=fingerprint)
-    )
-    fresh: list[Verdict] = []
     with tempfile.TemporaryDirectory() as folder:
-        for pattern, name in legality.lacks(patterns, precisions):
-            fresh.append(try_pattern(backend, pattern, PRECISIONS[name], Path(folder)))
-            if fresh[-1].reason.startswith("crash:"):
-                break
-    return msgspec.structs.replace(legality, verdicts=(*legality.verdicts, *fresh))
-
-
-def try_pattern(backend: Backend, pattern: str, precision: Precision, folder: Path) -> Verdict:
-    """Build one pattern in one precision, run it, and compare what ran with what was asked."""
-    path = folder / f"{pattern}_{precision.name}.onnx"
-    onnx.save(typed_model(pattern, precision, PRECISIONS[backend.base_precision]), path)
-    try:
-        kernels = _kernels(backend, path)
-    except TrialError as error:
-        return Verdict(
-            pattern=pattern,
-            precision=precision.name,
-            legal=False,
-            fails=True,
-            reason=f"{error.kind}: {error}",
-        )
+        path = Path(folder) / "pattern.onnx"
+        onnx.save(typed_model(pattern, precision, base), path)
+        try:
+            kernels = _kernels(backend, path)
+        except TrialError as error:
+            if error.kind in ("crash", "memory", "timeout"):
+                raise
+            return failed(pattern, precision.name, error)
     asked = _asked(pattern, precision)
     ran = {k.precision for k in kernels if asked and k.precision and DECIDING_NODES & set(k.nodes)}
     others = sorted(ran - {asked})
@@ -160,6 +145,12 @@ def try_pattern(backend: Backend, pattern: str, precision: Precision, folder: Pa
         ran=",".join(sorted(ran)),
         reason=f"dequantised: asked for {asked}, ran {', '.join(others)}" if others else "",
     )
+
+
+def failed(pattern: str, precision: str, error: TrialError) -> Verdict:
+    """The verdict on a pattern whose build or run failed."""
+    reason = f"{error.kind}: {error}"
+    return Verdict(pattern=pattern, precision=precision, legal=False, fails=True, reason=reason)
 
 
 def _asked(pattern: str, precision: Precision) -> str:

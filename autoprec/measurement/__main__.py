@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from autoprec.backends import create_backend
+from autoprec.backends.probe import Verdict, try_pattern
 from autoprec.errors import TrialError, UserError
 from autoprec.isolation import Answers, requests
 from autoprec.measurement.messages import (
@@ -11,6 +13,8 @@ from autoprec.measurement.messages import (
     Done,
     Failed,
     Job,
+    Probe,
+    Probed,
     Refused,
     Request,
     Scored,
@@ -19,6 +23,7 @@ from autoprec.measurement.messages import (
     encode,
 )
 from autoprec.measurement.workbench import Workbench
+from autoprec.precisions import PRECISIONS
 
 
 def main(descriptor: int) -> None:
@@ -32,6 +37,8 @@ def main(descriptor: int) -> None:
     def work(request: Request) -> Answer:
         nonlocal bench
         try:
+            if isinstance(request, Probe):
+                return Probed(_verdict(request))
             if bench is None or bench.setup != request.setup:
                 say(Stage("reference"))
                 bench = Workbench(request.setup)
@@ -45,6 +52,11 @@ def main(descriptor: int) -> None:
 
     for line in requests():
         say(work(decode_request(line)))
+
+
+def _verdict(probe: Probe) -> Verdict:
+    backend = create_backend(probe.backend.name, probe.backend.options)
+    return try_pattern(backend, probe.pattern, PRECISIONS[probe.precision], PRECISIONS[probe.base])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from autoprec.backends.probe import Verdict, failed
 from autoprec.errors import TrialError, UserError
 from autoprec.isolation import Worker
 from autoprec.measurement.messages import (
@@ -14,6 +15,8 @@ from autoprec.measurement.messages import (
     Done,
     Failed,
     Job,
+    Probe,
+    Probed,
     Refused,
     Request,
     Score,
@@ -23,6 +26,7 @@ from autoprec.measurement.messages import (
     encode,
 )
 from autoprec.records import Measurement, Quality
+from autoprec.spec import BackendSection
 
 
 class Bench:
@@ -40,19 +44,34 @@ class Bench:
 
         Raises `TrialError` if the candidate failed, `UserError` if nothing can be measured.
         """
-        answer = self._ask(job, on_stage)
+        answer = self._ask(job, job.setup.backend, on_stage)
         assert isinstance(answer, Done)
         return answer.measurement
 
     def score(self, score: Score) -> Quality:
         """Score one candidate's masks without timing it. Raises as `measure` does."""
-        answer = self._ask(score, lambda _: None)
+        answer = self._ask(score, score.setup.backend)
         assert isinstance(answer, Scored)
         return answer.quality
 
-    def _ask(self, request: Request, on_stage: Callable[[str], None]) -> Answer:
+    def probe(self, probe: Probe) -> Verdict:
+        """Try one pattern in one precision.
+
+        Raises `UserError` if the engine is not there, `TrialError` for want of time or memory.
+        """
+        try:
+            answer = self._ask(probe, probe.backend)
+        except TrialError as error:
+            if error.kind in ("timeout", "memory"):
+                raise
+            return failed(probe.pattern, probe.precision, error)
+        assert isinstance(answer, Probed)
+        return answer.verdict
+
+    def _ask(
+        self, request: Request, limits: BackendSection, on_stage: Callable[[str], None] = lambda _: None
+    ) -> Answer:
         """The worker's last answer; failures are raised."""
-        limits = request.setup.backend
         memory = limits.memory_mb * 2**20 if limits.memory_mb else None
         for line in self._worker.ask(
             encode(request),
@@ -64,6 +83,8 @@ class Bench:
                 case Stage(name):
                     on_stage(name)
                 case Failed(kind, message):
+                    if kind == "crash":  # a GPU's fault: whatever this process runs next fails too
+                        self._worker.close()
                     raise TrialError(kind, message)
                 case Refused(message):
                     raise UserError(message)

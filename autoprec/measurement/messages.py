@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from autoprec.backends.probe import Verdict
 from autoprec.errors import FailureKind
 from autoprec.records import Assignment, Block, Interval, Measurement, Quality
 from autoprec.spec import BackendSection, PipelineSection, QualitySection, SamplesSection, TimingSection
@@ -50,6 +51,15 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, tag="score"):
     samples: int
 
 
+class Probe(msgspec.Struct, frozen=True, kw_only=True, tag="probe"):
+    """Find out whether the engine takes a pattern in a precision; `base` types its float parts."""
+
+    backend: BackendSection
+    base: str
+    pattern: str
+    precision: str
+
+
 class Stage(msgspec.Struct, frozen=True, tag="stage"):
     """The worker begins a step."""
 
@@ -68,8 +78,14 @@ class Scored(msgspec.Struct, frozen=True, tag="scored"):
     quality: Quality
 
 
+class Probed(msgspec.Struct, frozen=True, tag="probed"):
+    """The pattern is tried."""
+
+    verdict: Verdict
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """The candidate failed; the worker is fit for the next."""
+    """The candidate failed. After a "crash" the worker is fit for nothing more."""
 
     kind: FailureKind
     message: str
@@ -81,8 +97,8 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     message: str
 
 
-Request = Job | Score
-Answer = Stage | Done | Scored | Failed | Refused
+Request = Job | Score | Probe
+Answer = Stage | Done | Scored | Probed | Failed | Refused
 
 encode = msgspec.json.encode
 decode_request: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode

@@ -39,17 +39,24 @@ def load_blocks(
     return model, judge(blocks, model, spec.search.precisions, pin=section.pin, refused=refused)
 
 
+Refuse = Callable[[Backend, str, ir.Model, Sequence[Block]], Mapping[tuple[str, str], str]]
+"""From engine, base precision, model and blocks to the (block, precision) that the engine does not take."""
+
+
 class Prepared:
     """What one run works with. Making it calibrates, unless an earlier night did.
 
     Args:
         spec: the study's definition.
         say: is told what takes time.
+        refuse: asks the engine what it takes; None leaves that open, where nothing will be searched.
 
     Raises `UserError` children for what is wrong with the definition, the model or the samples.
     """
 
-    def __init__(self, spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, spec: StudySpec, say: Callable[[str], None] = lambda _: None, refuse: Refuse | None = None
+    ) -> None:
         self.spec = spec
         self.folder = Path(spec.folder)
         backend = create_backend(spec.backend.name, spec.backend.options)
@@ -62,7 +69,8 @@ class Prepared:
         histograms = self._histograms(backend, calibration, "-".join(digests[:2]), say)
         overflow = overflowing(histograms, blocks, self.model)
         self._refuse_overflow(overflow)
-        refused = {(block, "fp16"): reason for block, reason in overflow.items()}
+        refused = dict(refuse(backend, self.base, self.model, blocks)) if refuse else {}
+        refused |= {(block, "fp16"): reason for block, reason in overflow.items()}
         self.blocks = judge(blocks, self.model, spec.search.precisions, pin=spec.blocks.pin, refused=refused)
         ranges = histograms.ranges(spec.calibration.method, spec.calibration.percentile)
         self._rewriter = Rewriter(self.model, self.blocks, ranges, base=self.base)

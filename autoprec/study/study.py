@@ -24,6 +24,7 @@ from autoprec.study.night import Night
 from autoprec.study.picks import choose
 from autoprec.study.preparation import Prepared, load_blocks
 from autoprec.study.priors import sensitivities
+from autoprec.study.probing import Prober
 
 
 class Study:
@@ -63,16 +64,20 @@ class Study:
         allowed = parse_budget(text)
         watcher = watcher or Quiet()
         _make_folder(self.folder)
-        with exclusive(self.folder), Store.open(self.database) as store:
-            prepared = Prepared(self.spec, watcher.say)
+        with (
+            exclusive(self.folder),
+            Store.open(self.database) as store,
+            Bench(self.folder / "worker.log") as bench,
+        ):
+            prober = Prober(self.spec, bench, store, watcher.say)
+            prepared = Prepared(self.spec, watcher.say, prober.refused)
             store.bind(self.spec.name, prepared.identity, prepared.blocks)
             run, before = _open_run(store, self.spec.name, text, watcher)
             if allowed.trials is not None:
                 allowed = Budget(trials=max(0, allowed.trials - before))
-            with Bench(self.folder / "worker.log") as bench:
-                night = Night(prepared, store, self._optuna(), bench, watcher)
-                with _stopping(night, watcher):
-                    done = night.run(allowed)
+            night = Night(prepared, store, self._optuna(), bench, watcher)
+            with _stopping(night, watcher):
+                done = night.run(allowed)
             store.end_run(run, before + done)
             return store.front(self.spec.name)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 import onnx_ir as ir
 import pytest
 
 from autoprec.backends.patterns import PATTERNS, block_patterns, node_patterns, typed_model
-from autoprec.backends.probe import Legality, Verdict, probe, refused_precisions, try_pattern
+from autoprec.backends.probe import Legality, Verdict, refused_precisions, try_pattern
 from autoprec.backends.tensorrt import TensorRTBackend
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Block
@@ -34,12 +32,12 @@ def test_a_pattern_is_recognised_in_its_own_graph(pattern: str, precision: str) 
 
 
 def test_a_block_is_refused_what_one_of_its_patterns_fails_in() -> None:
-    legality = Legality(fingerprint="x", verdicts=(INT8_GEMM, NO_NORM))
+    legality = Legality(verdicts=(INT8_GEMM, NO_NORM))
     assert legality.refusals(["gemm", "layer_norm"], ["int8"]) == (("int8", "layer_norm: build: no"),)
 
 
 def test_a_block_is_refused_a_precision_only_if_all_of_it_is_dequantised() -> None:
-    legality = Legality(fingerprint="x", verdicts=(INT8_GEMM, FLOAT_CONV))
+    legality = Legality(verdicts=(INT8_GEMM, FLOAT_CONV))
     assert legality.refusals(["gemm", "conv"], ["int8"]) == ()
     assert legality.refusals(["conv"], ["int8"]) == (("int8", "conv: dequantised"),)
 
@@ -47,33 +45,31 @@ def test_a_block_is_refused_a_precision_only_if_all_of_it_is_dequantised() -> No
 def test_a_model_s_blocks_are_refused_by_what_is_in_them() -> None:
     model = ir.from_proto(typed_model("conv", PRECISIONS["fp32"], PRECISIONS["fp16"]))
     blocks = [Block(name="a", nodes=("op",), op_counts=(("Conv", 1),)), Block(name="b", nodes=())]
-    legality = Legality(fingerprint="x", verdicts=(FLOAT_CONV, NO_NORM))
+    legality = Legality(verdicts=(FLOAT_CONV, NO_NORM))
     assert refused_precisions(blocks, model, legality, ["int8"]) == {("a", "int8"): "conv: dequantised"}
 
 
 def test_a_table_survives_as_json() -> None:
-    legality = Legality(fingerprint="x", verdicts=(INT8_GEMM, NO_NORM))
+    legality = Legality(verdicts=(INT8_GEMM, NO_NORM))
     assert msgspec.json.decode(msgspec.json.encode(legality), type=Legality) == legality
 
 
+def test_a_variant_is_judged_as_the_plain_precision() -> None:
+    legality = Legality(verdicts=(FLOAT_CONV,))
+    assert legality.refusals(["conv"], ["int8+smooth"]) == (("int8+smooth", "conv: dequantised"),)
+    assert legality.lacks(["conv", "gemm"], ["int8", "int8+smooth"]) == [("gemm", "int8")]
+
+
+def tried(backend: TensorRTBackend, pattern: str, precision: str) -> Verdict:
+    return try_pattern(backend, pattern, PRECISIONS[precision], PRECISIONS["fp16"])
+
+
 def test_int8_is_legal_for_a_product_and_not_for_a_transposed_convolution(sm86: TensorRTBackend) -> None:
-    legality = probe(sm86, ["gemm", "conv_transpose"], ["int8"])
-    assert [(v.pattern, v.legal) for v in legality.verdicts] == [("conv_transpose", False), ("gemm", True)]
+    assert tried(sm86, "gemm", "int8").legal
+    assert tried(sm86, "conv_transpose", "int8").reason == "dequantised: asked for i8, ran f16"
 
 
-def test_fp8_fails_on_compute_capability_8_6_with_the_reason(sm86: TensorRTBackend, tmp_path: Path) -> None:
-    verdict = try_pattern(sm86, "attention", PRECISIONS["fp8"], tmp_path)
+def test_fp8_fails_on_compute_capability_8_6_with_the_reason(sm86: TensorRTBackend) -> None:
+    verdict = tried(sm86, "attention", "fp8")
     assert (verdict.legal, verdict.fails) == (False, True)
     assert "fp8_e4m3" in verdict.reason
-
-
-def test_what_is_known_is_not_probed_again(sm86: TensorRTBackend) -> None:
-    known = Legality(fingerprint=sm86.fingerprint().digest, verdicts=(FLOAT_CONV,))
-    assert probe(sm86, ["conv"], ["int8"], known) == known
-
-
-def test_what_another_engine_took_is_forgotten(sm86: TensorRTBackend) -> None:
-    known = Legality(fingerprint="another", verdicts=(FLOAT_CONV,))
-    found = probe(sm86, ["conv"], ["int8"], known).find("conv", "int8")
-    assert found is not None
-    assert found.legal

@@ -11,7 +11,7 @@ import pytest
 
 from autoprec.backends import run
 from autoprec.backends.patterns import PATTERNS, typed_model
-from autoprec.backends.probe import probe, try_pattern
+from autoprec.backends.probe import try_pattern
 from autoprec.backends.tensorrt import TensorRTBackend, cuda
 from autoprec.backends.timing import device_milliseconds, pair
 from autoprec.errors import TrialError
@@ -64,7 +64,7 @@ def test_outputs_are_those_of_onnxruntime(
     tmp_path: Path, backend: TensorRTBackend, pattern: str, precision: str
 ) -> None:
     ort = pytest.importorskip("onnxruntime")
-    verdict = try_pattern(backend, pattern, PRECISIONS[precision], tmp_path)
+    verdict = try_pattern(backend, pattern, PRECISIONS[precision], PRECISIONS["fp16"])
     if verdict.fails:
         pytest.skip(verdict.reason)
     path = saved(tmp_path, pattern, precision)
@@ -213,5 +213,5 @@ def test_every_failed_engine_leaves_the_next_one_whole(tmp_path: Path, backend: 
 
 
 def test_the_probe_finds_fp16_legal_everywhere(backend: TensorRTBackend) -> None:
-    legality = probe(backend, PATTERNS, ["fp16"])
-    assert [v.pattern for v in legality.verdicts if not v.legal] == []
+    fp16 = PRECISIONS["fp16"]
+    assert [name for name in PATTERNS if not try_pattern(backend, name, fp16, fp16).legal] == []
