@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from autoprec.backends import Arrays, Backend, run
 from autoprec.errors import SamplesError
+from autoprec.graph.matrices import activation_axis, is_weighted
 from autoprec.graph.placement import quantized_inputs
 from autoprec.graph.ranges import Histograms
 from autoprec.precisions import PRECISIONS
@@ -35,7 +38,7 @@ def calibrate(
 
     Raises `SamplesError` without samples or for values that are not finite, `TrialError` if the engine fails.
     """
-    observed = quantizable(model)
+    observed, channels = quantizable(model), channel_axes(model)
     instrumented = _instrumented(model, observed)
     histograms, count = Histograms(), 0
     try:
@@ -46,9 +49,9 @@ def calibrate(
                     if name.startswith(_LARGEST):
                         histograms.observe_largest(name.removeprefix(_LARGEST), float(array))
                     elif name in observed:
-                        histograms.observe(name, array)
+                        _observe(histograms, name, array, channels)
                 for name in observed & feed.keys():
-                    histograms.observe(name, feed[name])
+                    _observe(histograms, name, feed[name], channels)
                 progress(count)
     finally:
         scratch.unlink(missing_ok=True)
@@ -66,6 +69,21 @@ def quantizable(model: ir.Model) -> frozenset[str]:
         for place in quantized_inputs(node, ranges)
         if (value := node.inputs[place]) is not None and value.const_value is None
     )
+
+
+def channel_axes(model: ir.Model) -> dict[str, int]:
+    """The axis that holds channels of each activation that constant weights multiply."""
+    return {
+        str(node.inputs[0].name): activation_axis(node)
+        for node in model.graph
+        if is_weighted(node) and node.inputs[0] is not None
+    }
+
+
+def _observe(histograms: Histograms, name: str, array: NDArray[Any], channels: Mapping[str, int]) -> None:
+    histograms.observe(name, array)
+    if name in channels:
+        histograms.observe_channels(name, array, channels[name])
 
 
 def overflowing(histograms: Histograms, blocks: Sequence[Block], model: ir.Model) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from autoprec.errors import SpecError
-from autoprec.precisions import PRECISIONS
+from autoprec.precisions import PRECISIONS, listed
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -200,12 +200,12 @@ def _check(spec: StudySpec, path: Path) -> None:
     """Combinations that no type can rule out."""
     search = spec.search
     if not search.precisions:
-        raise SpecError(f"{path}: search.precisions is empty; name at least two of: {', '.join(PRECISIONS)}")
+        raise SpecError(f"{path}: search.precisions is empty; name at least two of: {listed()}")
     base = (spec.backend.base,) if spec.backend.base else ()
     reference = "fp16" if search.reference == SAFE_REFERENCE else search.reference
     for name in (*search.precisions, reference, *base, *spec.blocks.pin.values()):
         if name not in PRECISIONS:
-            raise SpecError(f"{path}: unknown precision {name!r}; known ones: {', '.join(PRECISIONS)}")
+            raise SpecError(f"{path}: unknown precision {name!r}; known ones: {listed()}")
     if len(set(search.precisions)) != len(search.precisions):
         raise SpecError(f"{path}: search.precisions names a precision twice")
     roles = {"search.reference": reference, "backend.base": spec.backend.base or reference}

@@ -11,7 +11,8 @@ import onnx_ir as ir
 
 from autoprec.errors import SpecError
 from autoprec.graph.costs import COSTLY_OPS
-from autoprec.graph.placement import block_inputs
+from autoprec.graph.matrices import is_weighted
+from autoprec.graph.placement import block_inputs, may_be_quantized
 from autoprec.graph.support import supports
 from autoprec.precisions import PRECISIONS, Precision
 from autoprec.records import Block
@@ -69,11 +70,23 @@ def _reason(nodes: Sequence[ir.Node], precision: Precision, opset: int) -> str:
             gains = [node for node in gains if block_inputs(node, precision.block_size)]
         if not gains:
             return "has no op that gains by it"
-        return ""
+        return _idle_part(nodes, precision)
     assert precision.float_type is not None
     for node in nodes:
         if node.op_type in COSTLY_OPS and not supports(node, precision.float_type, opset):
             return f"{node.op_type} does not take {precision.float_type.name}"
+    return ""
+
+
+def _idle_part(nodes: Sequence[ir.Node], precision: Precision) -> str:
+    """Why a variant is the same as a simpler one in a block of these nodes; empty if it is not."""
+    weighted = any(map(is_weighted, nodes))
+    changes = precision.smooths or precision.learns_rounding or precision.corrects_bias
+    if changes and not weighted:
+        return "has no op with constant weights"
+    dropped = PRECISIONS[precision.plain].quantized_ops - precision.quantized_ops
+    if dropped and not any(node.op_type in dropped and may_be_quantized(node) for node in nodes):
+        return f"has no {', '.join(sorted(dropped))} to leave in floats"
     return ""
 
 

@@ -30,6 +30,11 @@ def quantized_inputs(node: ir.Node, ranges: Mapping[str, float]) -> tuple[int, .
     return places
 
 
+def may_be_quantized(node: ir.Node) -> bool:
+    """Whether a node gets Q/DQ once its activations have ranges."""
+    return bool(quantized_inputs(node, {str(v.name): 1.0 for v in node.inputs if v is not None}))
+
+
 def block_inputs(node: ir.Node, size: int) -> tuple[int, ...]:
     """Places of the weights that can be stored in blocks of `size` along the reduced axis, behind DQ alone.
 

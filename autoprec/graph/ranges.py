@@ -1,7 +1,4 @@
-"""Ranges of activations: histograms that grow with the data, and the methods that choose from them.
-
-One pass over the data serves every method. Histograms are of magnitudes, since the grids are symmetric.
-"""
+"""Ranges of activations: what one pass over the data leaves, and the methods that choose from it."""
 
 from __future__ import annotations
 
@@ -15,50 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprec.errors import SamplesError
+from autoprec.graph.channels import ChannelCounts, from_arrays, to_arrays
+from autoprec.graph.histogram import BINS, Histogram
 
-BINS = 8192
-Counts = NDArray[np.int64]
-
-
-class Histogram:
-    """Counts of |x| in `BINS` bins from 0 to a power of two that doubles when a value exceeds it."""
-
-    def __init__(self, counts: Counts | None = None, top: float = 0.0, largest: float = 0.0) -> None:
-        self.counts = np.zeros(BINS, np.int64) if counts is None else counts
-        self.top = top
-        self.largest = largest
-
-    def observe(self, name: str, array: NDArray[Any]) -> None:
-        """Count a tensor's values. Raises `SamplesError` for NaN or infinity, naming the value."""
-        magnitudes = np.abs(array, dtype=np.float32).reshape(-1)
-        largest = float(magnitudes.max(initial=0.0))
-        if not np.isfinite(largest):
-            raise SamplesError(
-                f"calibration: {name!r} becomes NaN or infinite in FP32; mend the data or the model"
-            )
-        self.largest = max(self.largest, largest)
-        if largest == 0.0:
-            self.counts[0] += magnitudes.size
-            return
-        self._grow(largest)
-        bins = (magnitudes * np.float32(BINS / self.top)).astype(np.int32)
-        self.counts += np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
-
-    def _grow(self, largest: float) -> None:
-        """Double the range until `largest` fits; bins are added up pair by pair, so no count is lost."""
-        if self.top == 0.0:
-            self.top = float(2.0 ** np.ceil(np.log2(largest)))
-        while largest > self.top:
-            pairs = self.counts.reshape(-1, 2).sum(axis=1)
-            self.counts = np.concatenate([pairs, np.zeros(BINS // 2, np.int64)])
-            self.top *= 2
+__all__ = ["BINS", "RANGE_METHODS", "Histogram", "Histograms", "range_of"]
 
 
 class Histograms:
-    """The histogram of each observed value, and the largest magnitude of every float value."""
+    """The histogram of each observed value, its channels, and the largest magnitude of every float value."""
 
     def __init__(self) -> None:
         self.by_value: dict[str, Histogram] = {}
+        self.channels: dict[str, ChannelCounts] = {}
         self.largest: dict[str, float] = {}
 
     def observe(self, name: str, array: NDArray[Any]) -> None:
@@ -66,6 +31,12 @@ class Histograms:
         histogram = self.by_value.setdefault(name, Histogram())
         histogram.observe(name, array)
         self.observe_largest(name, histogram.largest)
+
+    def observe_channels(self, name: str, array: NDArray[Any], axis: int) -> None:
+        """Count a tensor's values by channel."""
+        if name not in self.channels:
+            self.channels[name] = ChannelCounts.like(array, axis)
+        self.channels[name].observe(array, axis)
 
     def observe_largest(self, name: str, largest: float) -> None:
         """Keep the largest magnitude of a value. Raises `SamplesError` for NaN or infinity."""
@@ -83,9 +54,8 @@ class Histograms:
             percentile: for that method, in percent.
             levels: positive steps of the grid.
         """
-        choose = RANGE_METHODS[method]
         return {
-            name: min(choose(found, percentile, levels), found.largest) if found.largest else 0.0
+            name: range_of(found, method=method, percentile=percentile, levels=levels)
             for name, found in self.by_value.items()
         }
 
@@ -93,14 +63,15 @@ class Histograms:
         """Write as `.npz` of plain arrays; a half-written file never takes the name."""
         names, found = list(self.by_value), list(self.by_value.values())
         temporary = path.with_suffix(".part.npz")
-        np.savez_compressed(
-            temporary,
+        arrays: dict[str, Any] = dict(
             names=np.array(names, dtype=str),
             counts=np.stack([h.counts for h in found]) if found else np.zeros((0, BINS), np.int64),
             tops=np.array([h.top for h in found]),
             largest_names=np.array(list(self.largest), dtype=str),
             largest=np.array(list(self.largest.values())),
+            **to_arrays(self.channels),
         )
+        np.savez_compressed(temporary, **arrays)
         temporary.replace(path)
 
     @classmethod
@@ -116,9 +87,17 @@ class Histograms:
                     file["names"].tolist(), file["counts"], file["tops"], strict=True
                 ):
                     result.by_value[name] = Histogram(counts, float(top), result.largest[name])
+                result.channels = from_arrays(file)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
         return result
+
+
+def range_of(histogram: Histogram, *, method: str, percentile: float, levels: int = 127) -> float:
+    """Largest magnitude to represent of one histogram; see `Histograms.ranges`."""
+    if not histogram.largest:
+        return 0.0
+    return min(RANGE_METHODS[method](histogram, percentile, levels), histogram.largest)
 
 
 def _min_max(histogram: Histogram, percentile: float, levels: int) -> float:  # noqa: ARG001

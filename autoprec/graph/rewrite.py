@@ -16,8 +16,10 @@ import onnx_ir as ir
 from onnx_ir.passes.common import CheckerPass
 
 from autoprec.errors import TrialError
+from autoprec.graph.edits import Edits, edited
+from autoprec.graph.toolbox import Toolbox
 from autoprec.graph.writer import Cache, Writer
-from autoprec.precisions import PRECISIONS
+from autoprec.precisions import PRECISIONS, Precision
 from autoprec.records import Assignment, Block, Candidate
 
 METADATA_KEY = "autoprec.assignment"
@@ -31,12 +33,17 @@ class Rewriter:
     Args:
         model: loaded by `load_model`; untouched.
         blocks: a partition of its nodes.
-        ranges: largest magnitude of each activation, by value name, from calibration.
+        ranges: largest magnitude to represent of each activation, by value name; variants need a tool-box.
         base: name of the float precision that quantised blocks compute their float parts in.
     """
 
     def __init__(
-        self, model: ir.Model, blocks: Sequence[Block], ranges: Mapping[str, float], *, base: str
+        self,
+        model: ir.Model,
+        blocks: Sequence[Block],
+        ranges: Mapping[str, float] | Toolbox,
+        *,
+        base: str,
     ) -> None:
         self._model = model
         self._home = {node: block.name for block in blocks for node in block.nodes}
@@ -50,8 +57,16 @@ class Rewriter:
     def rewrite(self, assignment: Assignment) -> ir.Model:
         """The typed model. Raises `TrialError("rewrite", ...)` if it breaks a promise."""
         choices = assignment.as_dict()
-        writer = Writer(self._model, self._base, self._ranges, self._cache)
-        result = writer.write(lambda node: PRECISIONS[choices[self._home[str(node.name)]]])
+        edits = self._edits(choices)
+        source, added = edited(self._model, edits) if edits else (self._model, {})
+        home = self._home | added
+        changed = {name: limit for found in edits.values() for name, limit in found.ranges.items()}
+
+        def ranges_in(precision: Precision) -> Mapping[str, float]:
+            return {**self._ranges_in(precision), **changed}
+
+        writer = Writer(source, self._base, ranges_in, self._cache)
+        result = writer.write(lambda node: PRECISIONS[choices[home[str(node.name)]]])
         result.metadata_props[METADATA_KEY] = msgspec.json.encode(assignment.choices).decode()
         _ensure(self._model, result)
         return result
@@ -69,6 +84,16 @@ class Rewriter:
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         return Candidate(assignment=assignment, model_path=str(path), model_digest=digest.hexdigest())
+
+    def _edits(self, choices: Mapping[str, str]) -> dict[str, Edits]:
+        """What variants change, by block name."""
+        if not isinstance(self._ranges, Toolbox):
+            return {}
+        found = {block: self._ranges.edits(block, PRECISIONS[name]) for block, name in choices.items()}
+        return {block: edits for block, edits in found.items() if edits is not None}
+
+    def _ranges_in(self, precision: Precision) -> Mapping[str, float]:
+        return self._ranges.ranges(precision) if isinstance(self._ranges, Toolbox) else self._ranges
 
 
 def _ensure(source: ir.Model, result: ir.Model) -> None:

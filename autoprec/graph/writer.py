@@ -27,12 +27,16 @@ class Writer:
     Args:
         source: the float model; untouched.
         base: float type of quantised blocks.
-        ranges: largest magnitude of each activation, by value name.
+        ranges: largest magnitude to represent of each activation, by value name, in a given precision.
         cache: converted weights of earlier copies, by (name, type); None converts when the file is written.
     """
 
     def __init__(
-        self, source: ir.Model, base: ir.DataType, ranges: Mapping[str, float], cache: Cache | None
+        self,
+        source: ir.Model,
+        base: ir.DataType,
+        ranges: Callable[[Precision], Mapping[str, float]],
+        cache: Cache | None,
     ) -> None:
         self._source = source
         self._base = base
@@ -96,7 +100,7 @@ class Writer:
             return ()
         if precision.weights_only:
             return block_inputs(node, precision.block_size)
-        return quantized_inputs(node, self._ranges)
+        return quantized_inputs(node, self._ranges(precision))
 
     def _result(self, value: ir.Value, data_type: ir.DataType | None) -> ir.Value:
         """A new value for what a node makes. One that is an output of the graph in another type steps aside
@@ -177,6 +181,8 @@ class Writer:
         label = f"{value.name}/{precision.quantized_type.name.lower()}" + (
             "" if axis is None else f"/axis{axis}"
         )
+        if value.const_value is None and precision.range_method:
+            label += f"/{precision.range_method}{precision.percentile or ''}"
         key = (value, label)
         if key not in self._values:
             self._values[key] = (
@@ -211,7 +217,8 @@ class Writer:
     def _quantized_activation(self, value: ir.Value, precision: Precision, label: str) -> ir.Value:
         kind = precision.quantized_type
         assert kind is not None
-        scale = np.float32(activation_scale(self._ranges[str(value.name)], precision.largest))
+        limit = self._ranges(precision)[str(value.name)]
+        scale = np.float32(activation_scale(limit, precision.largest))
         source = self._typed(value, self._base)
         scales, zeros = self._grid(label, np.asarray(scale), kind)
         result = ir.Value(name=f"{label}/q", shape=value.shape, type=ir.TensorType(kind))

@@ -1,6 +1,6 @@
 """The precisions that a block may run in: one file of data each, and the table below.
 
-A new precision is one new file and one line here.
+A new precision is one new file and one line here. 8-bit ones come with their variants.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from types import MappingProxyType
 
 from autoprec.precisions import bf16, fp8, fp16, fp32, int4, int8
 from autoprec.precisions._base import Precision
+from autoprec.precisions.variants import CURES, RANGES, variants
 
-PRECISIONS: Mapping[str, Precision] = MappingProxyType(
+PLAIN: Mapping[str, Precision] = MappingProxyType(
     {
         "fp32": fp32.PRECISION,
         "fp16": fp16.PRECISION,
@@ -21,5 +22,20 @@ PRECISIONS: Mapping[str, Precision] = MappingProxyType(
         "int4": int4.PRECISION,
     }
 )
+"""Precisions as engines know them."""
 
-__all__ = ["PRECISIONS", "Precision"]
+PRECISIONS: Mapping[str, Precision] = MappingProxyType(
+    dict(PLAIN)
+    | {variant.name: variant for variant in variants(int8.PRECISION, grid=True)}
+    | {variant.name: variant for variant in variants(fp8.PRECISION, grid=False)}
+)
+"""All precisions and variants, by name."""
+
+
+def listed() -> str:
+    """The names for a message: over a hundred variants are told by their parts."""
+    parts = ", ".join(f"+{name}" for name in (*RANGES, *CURES))
+    return f"{', '.join(PLAIN)}; int8 and fp8 may be followed by {parts}"
+
+
+__all__ = ["PLAIN", "PRECISIONS", "Precision", "listed"]

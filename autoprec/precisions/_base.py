@@ -19,6 +19,11 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
         largest: largest finite magnitude of `float_type` or of the quantised grid (127 for INT8).
         weights_only: activations keep the float type; only constant weights are stored quantised.
         block_size: a scale for so many weights in a row along the reduced axis; 0 is one per output channel.
+        range_method: how ranges of activations are chosen; empty takes the study's.
+        percentile: for that method, in percent.
+        smooths: channels of activations are scaled to like ranges, and weights the other way.
+        learns_rounding: weights are rounded for the least error of the op's output on calibration data.
+        corrects_bias: biases take back the mean error that quantised weights make.
     """
 
     name: str
@@ -29,8 +34,18 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
     quantized_ops: frozenset[str] = frozenset()
     weights_only: bool = False
     block_size: int = 0
+    range_method: str = ""
+    percentile: float = 0.0
+    smooths: bool = False
+    learns_rounding: bool = False
+    corrects_bias: bool = False
 
     @property
     def is_quantized(self) -> bool:
         """Whether blocks of this precision hold Q/DQ pairs."""
         return self.quantized_type is not None
+
+    @property
+    def plain(self) -> str:
+        """Name of the precision that this is a variant of: what an engine sees."""
+        return self.name.partition("+")[0]

@@ -19,6 +19,7 @@ from autoprec.graph.load import input_shapes, load_model, model_digest
 from autoprec.graph.partition import partition
 from autoprec.graph.ranges import Histograms
 from autoprec.graph.rewrite import Rewriter
+from autoprec.graph.toolbox import Toolbox
 from autoprec.measurement import Setup
 from autoprec.records import Assignment, Block, Candidate, Fingerprint, Identity
 from autoprec.samples import Samples, load_samples
@@ -72,8 +73,9 @@ class Prepared:
         refused = dict(refuse(backend, self.base, self.model, blocks)) if refuse else {}
         refused |= {(block, "fp16"): reason for block, reason in overflow.items()}
         self.blocks = judge(blocks, self.model, spec.search.precisions, pin=spec.blocks.pin, refused=refused)
-        ranges = histograms.ranges(spec.calibration.method, spec.calibration.percentile)
-        self._rewriter = Rewriter(self.model, self.blocks, ranges, base=self.base)
+        how = spec.calibration
+        toolbox = Toolbox(self.model, self.blocks, histograms, method=how.method, percentile=how.percentile)
+        self._rewriter = Rewriter(self.model, self.blocks, toolbox, base=self.base)
         self.heavy = tuple(str(n.name) for n in self.model.graph if n.op_type in COSTLY_OPS)
         self.reference = self._reference(overflow)
         self.anchors = self._anchors()

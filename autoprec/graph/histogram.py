@@ -1,0 +1,47 @@
+"""Counts of magnitudes, bounded whatever the data: the grids are symmetric, signs do not count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoprec.errors import SamplesError
+
+BINS = 8192
+Counts = NDArray[np.int64]
+
+
+class Histogram:
+    """Counts of |x| in `BINS` bins from 0 to a power of two that doubles when a value exceeds it."""
+
+    def __init__(self, counts: Counts | None = None, top: float = 0.0, largest: float = 0.0) -> None:
+        self.counts = np.zeros(BINS, np.int64) if counts is None else counts
+        self.top = top
+        self.largest = largest
+
+    def observe(self, name: str, array: NDArray[Any]) -> None:
+        """Count a tensor's values. Raises `SamplesError` for NaN or infinity, naming the value."""
+        magnitudes = np.abs(array, dtype=np.float32).reshape(-1)
+        largest = float(magnitudes.max(initial=0.0))
+        if not np.isfinite(largest):
+            raise SamplesError(
+                f"calibration: {name!r} becomes NaN or infinite in FP32; mend the data or the model"
+            )
+        self.largest = max(self.largest, largest)
+        if largest == 0.0:
+            self.counts[0] += magnitudes.size
+            return
+        self._grow(largest)
+        bins = (magnitudes * np.float32(BINS / self.top)).astype(np.int32)
+        self.counts += np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
+
+    def _grow(self, largest: float) -> None:
+        """Double the range until `largest` fits; bins are added up pair by pair, so no count is lost."""
+        if self.top == 0.0:
+            self.top = float(2.0 ** np.ceil(np.log2(largest)))
+        while largest > self.top:
+            pairs = self.counts.reshape(-1, 2).sum(axis=1)
+            self.counts = np.concatenate([pairs, np.zeros(BINS // 2, np.int64)])
+            self.top *= 2

@@ -1,0 +1,73 @@
+"""The tool-box: what calibration knows, turned into the ranges and the edits of each variant.
+
+A variant's edits of a block depend on that block alone, so they are made once and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import onnx_ir as ir
+
+from autoprec.graph.edits import Edits
+from autoprec.graph.ranges import Histogram, Histograms, range_of
+from autoprec.graph.smoothing import smooth
+from autoprec.precisions import Precision
+from autoprec.records import Block
+
+
+class Toolbox:
+    """Ranges and edits of one model's variants.
+
+    Args:
+        model: loaded; untouched.
+        blocks: a partition of its nodes.
+        histograms: from calibration, channels included.
+        method: the study's range method, for precisions that name none.
+        percentile: for that method, in percent.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        blocks: Sequence[Block],
+        histograms: Histograms,
+        *,
+        method: str,
+        percentile: float,
+    ) -> None:
+        nodes = {str(node.name): node for node in model.graph}
+        self._nodes = {block.name: [nodes[name] for name in block.nodes] for block in blocks}
+        self._histograms = histograms
+        self._method, self._percentile = method, percentile
+        self._ranges: dict[tuple[str, float], Mapping[str, float]] = {}
+        self._edits: dict[tuple[str, str], Edits] = {}
+
+    def ranges(self, precision: Precision) -> Mapping[str, float]:
+        """Largest magnitude to represent of every activation, by value name."""
+        key = self._how(precision)
+        if key not in self._ranges:
+            self._ranges[key] = self._histograms.ranges(*key)
+        return self._ranges[key]
+
+    def edits(self, block: str, precision: Precision) -> Edits | None:
+        """What a variant changes in a block; None for a precision without cures."""
+        if not precision.smooths:
+            return None
+        key = (block, precision.name)
+        if key not in self._edits:
+            self._edits[key] = self._made(block, precision)
+        return self._edits[key]
+
+    def _made(self, block: str, precision: Precision) -> Edits:
+        method, percentile = self._how(precision)
+        choose: Callable[[Histogram], float] = partial(range_of, method=method, percentile=percentile)
+        channels = self._histograms.channels
+        return smooth(block, self._nodes[block], channels, choose, precision.largest, precision.name)
+
+    def _how(self, precision: Precision) -> tuple[str, float]:
+        """Range method and percentile."""
+        if precision.range_method:
+            return precision.range_method, precision.percentile
+        return self._method, self._percentile

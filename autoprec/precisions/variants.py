@@ -1,0 +1,59 @@
+"""Variants of the 8-bit precisions: how ranges are chosen, and what is done to weights before rounding.
+
+`int8+p99.9+smooth+float-add+adaround+bias` is INT8 with all of it. Parts come in that order; each may be left
+out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from autoprec.precisions._base import Precision
+
+RANGES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "minmax": {"range_method": "min-max"},
+        "p99.9": {"range_method": "percentile", "percentile": 99.9},
+        "p99.99": {"range_method": "percentile", "percentile": 99.99},
+        "entropy": {"range_method": "entropy"},
+        "mse": {"range_method": "mse"},
+    }
+)
+"""How the ranges of activations are chosen; without one of these, as the study's `[calibration]` says."""
+
+CURES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "smooth": {"smooths": True},
+        "float-add": {},
+        "adaround": {"learns_rounding": True},
+        "bias": {"corrects_bias": True},
+    }
+)
+"""What is done to activations, residual additions, weights and biases, in this order."""
+
+
+def variants(plain: Precision, *, grid: bool) -> Iterator[Precision]:
+    """`plain`, then all its variants, by name.
+
+    `grid` says that its values are evenly spaced: entropy, MSE and learned rounding are about that.
+    `float-add` leaves the skip operand of a residual Add in the float type.
+    """
+    has_add = "Add" in plain.quantized_ops
+    ranges = [name for name in RANGES if grid or RANGES[name]["range_method"] in ("min-max", "percentile")]
+    lacking = {name for name, has in (("adaround", grid), ("float-add", has_add)) if not has}
+    cures = [name for name in CURES if name not in lacking]
+    for method in (None, *ranges):
+        for chosen in itertools.product((False, True), repeat=len(cures)):
+            parts = [*([method] if method else []), *itertools.compress(cures, chosen)]
+            data: dict[str, Any] = {}
+            for part in parts:
+                data |= RANGES[part] if part in RANGES else CURES[part]
+            if "float-add" in parts:
+                data["quantized_ops"] = plain.quantized_ops - {"Add"}
+            summary = f"{plain.name} with {', '.join(parts)}" if parts else plain.summary
+            yield msgspec.structs.replace(plain, name="+".join((plain.name, *parts)), summary=summary, **data)

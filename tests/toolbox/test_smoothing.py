@@ -1,0 +1,132 @@
+"""Smoothing changes nothing in floats and much in integers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from mbconv import calibrated, error, images, outputs, toolbox, uniform, write_mbconv
+from onnx import numpy_helper
+
+from autoprec.graph.channels import ChannelCounts
+from autoprec.graph.edits import edited
+from autoprec.graph.load import load_model
+from autoprec.graph.ranges import Histogram, Histograms, range_of
+from autoprec.graph.rewrite import Rewriter
+from autoprec.graph.smoothing import smooth
+from autoprec.precisions import PRECISIONS
+
+HEAD = """<ir_version: 10, opset_import: ["" : 22]>
+g (float[1,8,12,12] image) => (float[1,8,12,12] masks) {"""
+CHAINS = {
+    "conv-relu-conv": """
+        a = Conv (image, w1, b1)
+        b = Relu (a)
+        masks = Conv (b, w2)""",
+    "grouped": """
+        a = Conv <group = 2> (image, w1g, b1)
+        masks = Conv <group = 4> (a, w2g)""",
+    "transposed": """
+        a = ConvTranspose (image, w1t, b1)
+        masks = ConvTranspose (a, w2t)""",
+    "norm-matmul": """
+        t = Transpose <perm = [0, 2, 3, 1]> (image)
+        n = LayerNormalization <axis = -1> (t, b8, b8)
+        h = MatMul (n, m1)
+        masks = Transpose <perm = [0, 3, 1, 2]> (h)""",
+    "two readers": """
+        a = Conv (image, w1, b1)
+        b = Conv (a, w2)
+        c = Conv (a, w2)
+        masks = Mul (b, c)""",
+}
+SHAPES = {
+    "w1": (16, 8, 1, 1), "b1": (16,), "w2": (8, 16, 1, 1), "w1g": (16, 4, 1, 1), "w2g": (8, 4, 1, 1),
+    "w1t": (8, 16, 1, 1), "w2t": (16, 8, 1, 1), "b8": (8,), "m1": (8, 8),
+}  # fmt: skip
+
+
+def chain(text: str, folder: Path) -> ir.Model:
+    random = np.random.default_rng(3)
+    model = onnx.parser.parse_model(HEAD + text + "}")
+    read = {name for node in model.graph.node for name in node.input}
+    for name in sorted(read & SHAPES.keys()):
+        shape = SHAPES[name]
+        gains = np.exp(random.standard_normal((shape[0], *[1] * (len(shape) - 1))))
+        array = (random.standard_normal(shape) * gains).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    onnx.save(model, folder / "chain.onnx")
+    return load_model(folder / "chain.onnx")
+
+
+def smoothed(model: ir.Model, folder: Path) -> ir.Model:
+    histograms = calibrated(model, images(4), folder)
+    choose = lambda histogram: range_of(histogram, method="min-max", percentile=100)  # noqa: E731
+    edits = smooth("all", list(model.graph), histograms.channels, choose, 127.0, "int8+smooth")
+    return edited(model, {"all": edits})[0]
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_smoothed_model_computes_the_same_in_floats(tmp_path: Path, name: str) -> None:
+    model = chain(CHAINS[name], tmp_path)
+    after = smoothed(model, tmp_path)
+    assert error(outputs(after, images(2, seed=7)), outputs(model, images(2, seed=7))) < 1e-5
+    before = {v.name for node in model.graph for v in node.inputs if v is not None}
+    assert {v.name for node in after.graph for v in node.inputs if v is not None} != before
+
+
+@pytest.mark.parametrize("name", ["conv-relu-conv", "grouped", "transposed", "norm-matmul", "two readers"])
+def test_factors_behind_a_linear_op_cost_no_node(tmp_path: Path, name: str) -> None:
+    model = chain(CHAINS[name], tmp_path)
+    made = [node.inputs[0].name for node in smoothed(model, tmp_path).graph if "smooth" in str(node.name)]  # type: ignore[union-attr]
+    assert made == ([] if name == "norm-matmul" else ["image"])
+
+
+def test_an_mbconv_computes_the_same_smoothed_and_keeps_a_mul_behind_hard_swish(tmp_path: Path) -> None:
+    model, blocks, box = toolbox(write_mbconv(tmp_path / "model.onnx"))
+    edits = box.edits(blocks[0].name, PRECISIONS["int8+smooth"])
+    assert edits is not None
+    after = edited(model, {blocks[0].name: edits})[0]
+    assert error(outputs(after, images(2)), outputs(model, images(2))) < 1e-5
+    assert {scaling.value for scaling in edits.scalings} == {"image", "b"}
+
+
+def test_smoothing_mends_channels_that_differ_by_decades(tmp_path: Path) -> None:
+    model, blocks, box = toolbox(write_mbconv(tmp_path / "model.onnx"))
+    rewriter, feeds = Rewriter(model, blocks, box, base="fp32"), images(4, seed=9)
+    wanted = outputs(model, feeds)
+    plain, cured = (
+        error(outputs(rewriter.rewrite(uniform(blocks, name)), feeds), wanted)
+        for name in ("int8+float-add", "int8+smooth+float-add")
+    )
+    assert cured < 0.3 * plain
+
+
+def test_counts_by_channel_give_the_percentile_of_the_scaled_tensor() -> None:
+    random = np.random.default_rng(0)
+    gains = np.exp(random.normal(0, 2, (1, 6, 1, 1)))
+    array = (random.standard_normal((1, 6, 40, 40)) * gains).astype(np.float32)
+    factors = np.exp(random.normal(0, 1, 6)).astype(np.float32)
+    counts, exact = ChannelCounts.like(array, 1), Histogram()
+    counts.observe(array, 1)
+    exact.observe("x", array * factors[None, :, None, None])
+    for percentile in (90.0, 99.0, 100.0):
+        found = range_of(counts.scaled(factors), method="percentile", percentile=percentile)
+        assert found == pytest.approx(range_of(exact, method="percentile", percentile=percentile), rel=0.03)
+
+
+def test_statistics_of_channels_survive_the_disk(tmp_path: Path) -> None:
+    histograms = Histograms()
+    for name, channels in (("a", 3), ("b", 5)):
+        array = np.random.default_rng(channels).standard_normal((1, channels, 4)).astype(np.float32)
+        histograms.observe_channels(name, array, 1)
+    histograms.save(tmp_path / "h.npz")
+    found = Histograms.load(tmp_path / "h.npz")
+    assert found is not None
+    for name, counts in histograms.channels.items():
+        np.testing.assert_array_equal(found.channels[name].counts, counts.counts)
+        np.testing.assert_array_equal(found.channels[name].largest, counts.largest)
+        assert found.channels[name].top == counts.top

@@ -1,0 +1,68 @@
+"""Variants of precisions are choices like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mbconv import error, images, outputs, toolbox, uniform, write_mbconv
+
+from autoprec import Study
+from autoprec.errors import SpecError
+from autoprec.graph.legality import judge
+from autoprec.graph.load import load_model
+from autoprec.graph.partition import partition
+from autoprec.graph.rewrite import Rewriter
+from autoprec.precisions import PRECISIONS
+from tiny_study import write_model, write_study
+
+
+def test_names_say_what_a_variant_does() -> None:
+    for name, precision in PRECISIONS.items():
+        assert precision.name == name
+        assert precision.plain in PRECISIONS
+        parts = set(name.split("+")[1:])
+        assert ("smooth" in parts, "adaround" in parts, "bias" in parts) == (
+            precision.smooths, precision.learns_rounding, precision.corrects_bias,
+        )  # fmt: skip
+        assert ("Add" in precision.quantized_ops) == (precision.plain == "int8" and "float-add" not in parts)
+
+
+def test_every_variant_of_int8_gives_a_valid_model_near_the_float_one(tmp_path: Path) -> None:
+    model, blocks, box = toolbox(write_mbconv(tmp_path / "model.onnx"))
+    rewriter, feeds = Rewriter(model, blocks, box, base="fp32"), images(1)
+    wanted = outputs(model, feeds)
+    for name, precision in PRECISIONS.items():
+        if precision.plain == "int8":
+            found = error(outputs(rewriter.rewrite(uniform(blocks, name)), feeds), wanted)
+            assert found < (0.2 if precision.smooths else 0.6), name
+
+
+def test_an_unknown_variant_is_refused_with_the_parts_that_there_are(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    path.write_text(path.read_text().replace("[search]", '[search]\nprecisions = ["fp32", "int8+smoth"]'))
+    with pytest.raises(SpecError, match=r"int8\+smoth.*\+smooth"):
+        Study.load(path)
+
+
+def test_a_variant_that_would_change_nothing_in_a_block_is_refused_there(tmp_path: Path) -> None:
+    model = load_model(write_model(tmp_path / "tiny.onnx"))
+    names = ("fp32", "int8", "int8+smooth", "int8+float-add")
+    for block in judge(partition(model, minimum=1), model, names):
+        assert "int8+smooth" in block.allowed
+        assert dict(block.refused) == {"int8+float-add": "has no Add to leave in floats"}
+
+
+def test_a_search_takes_variants_everywhere(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    path.write_text(
+        path.read_text().replace("[search]", '[search]\nprecisions = ["fp32", "fp16", "int8+p99.9+smooth"]')
+    )
+    study = Study.load(path)
+    study.search("4")
+    labels = [trial.label for trial in study.trials()]
+    assert "all-int8+p99.9+smooth" in labels
+    trial = study.trials()[labels.index("all-int8+p99.9+smooth")]
+    assert trial.measurement is not None
+    assert all(row.matches for row in trial.measurement.audit)
+    assert study.export(tmp_path / "out", trial=trial.number)
