@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
@@ -18,7 +19,7 @@ from onnx_ir.passes.common import (
 )
 
 from autoprec.errors import ModelError
-from autoprec.graph.opset import at_opset
+from autoprec.graph.opset import SMALL_BYTES, at_opset
 
 
 def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) -> ir.Model:
@@ -43,6 +44,7 @@ def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) ->
         raise ModelError(f"{path}: holds no graph; export it again")
     _check_external_data(model, path)
     _refuse_control_flow(model, path)
+    _read_small_weights(model)
     model = at_opset(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _fix_inputs(model, path, shapes or {})
@@ -101,6 +103,14 @@ def _check_external_data(model: ir.Model, path: Path) -> None:
             raise ModelError(
                 f"{path}: its external data {file.name!r} is missing; put the file beside the model"
             )
+
+
+def _read_small_weights(model: ir.Model) -> None:
+    """Take small tensors out of external files: ONNX's checker sees them, and does not know the folder."""
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes <= SMALL_BYTES:
+            value.const_value = ir.tensor(np.array(tensor.numpy()), dtype=tensor.dtype, name=tensor.name)
 
 
 def _refuse_control_flow(model: ir.Model, path: Path) -> None:

@@ -9,7 +9,7 @@ from autoprec.errors import ModelError
 
 OPSET = 22
 """The first opset whose Conv takes BFLOAT16."""
-_SMALL_BYTES = 1024
+SMALL_BYTES = 1024
 """Tensors up to this size stay in: the converter reads axes and shapes from them."""
 
 
@@ -38,7 +38,7 @@ def at_opset(model: ir.Model) -> ir.Model:
     for value in lifted:
         value.const_value = weights[str(value.name)]
         converted.graph.register_initializer(value)
-    _keep_node_names(model, converted)
+    _keep_names(model, converted)
     return converted
 
 
@@ -47,7 +47,7 @@ def _lift_weights(graph: ir.Graph) -> dict[str, ir.TensorProtocol]:
     weights = {}
     for name, value in list(graph.initializers.items()):
         tensor = value.const_value
-        if tensor is None or tensor.nbytes <= _SMALL_BYTES:
+        if tensor is None or tensor.nbytes <= SMALL_BYTES:
             continue
         weights[name] = tensor
         value.shape, value.dtype = ir.Shape(tensor.shape.numpy()), tensor.dtype
@@ -58,8 +58,11 @@ def _lift_weights(graph: ir.Graph) -> dict[str, ir.TensorProtocol]:
     return weights
 
 
-def _keep_node_names(before: ir.Model, after: ir.Model) -> None:
-    """Give nodes that make the same value the name that they had; the converter may drop names."""
-    names = {value.name: node.name for node in before.graph for value in node.outputs}
+def _keep_names(before: ir.Model, after: ir.Model) -> None:
+    """Give nodes that make the same value the name and metadata that they had; the converter drops them."""
+    makers = {value.name: node for node in before.graph for value in node.outputs}
     for node in after.graph:
-        node.name = names.get(node.outputs[0].name) or node.name
+        maker = makers.get(node.outputs[0].name)
+        if maker is not None:
+            node.name = maker.name or node.name
+            node.metadata_props.update(maker.metadata_props)

@@ -62,8 +62,8 @@ class Graph:
         match self.choose(15):
             case 0:
                 bias = [self.weight(CHANNELS)] * self.choose(2)
-                kernel = (CHANNELS, CHANNELS, 3, 3)
-                self.add("Conv", [image, self.weight(*kernel), *bias], IMAGE, pads=[1] * 4)
+                weight = self.weight(CHANNELS, CHANNELS, 3, 3)
+                self.add("Conv", [image, weight, *bias], IMAGE, pads=[1] * 4)
             case 1:
                 self.add("Conv", [image, self.weight(CHANNELS, 1, 1, 1)], IMAGE, group=CHANNELS)
             case 2:
@@ -102,7 +102,7 @@ class Graph:
                 best = self.add("ArgMax", [rows], (0,), axis=1, keepdims=0)
                 self.add("Gather", [rows, best], (0,), axis=1)
             case 13:
-                self.add("Div", [image, self.constant(np.float32([3.0]))], IMAGE)
+                self.add("Div", [image, self.constant(np.array([3.0], np.float32))], IMAGE)
             case _:
                 kernel = self.weight(CHANNELS, CHANNELS, 2, 2)
                 large = self.add("ConvTranspose", [image, kernel], (1, CHANNELS, 12, 12), strides=[2, 2])

@@ -1,0 +1,125 @@
+"""A model is read whole and safely, or refused in words that name it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from autoprec.errors import ModelError
+from autoprec.graph.load import input_shapes, load_model, model_digest
+
+HEAD = '<ir_version: 10, opset_import: ["": 20]>'
+RELU = HEAD + " g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }"
+FREE = HEAD + " g (float[N,4] x) => (float[N,4] y) { y = Relu(x) }"
+BRANCH = (
+    HEAD
+    + """ g (bool c, float[2] x) => (float[2] y) {
+    y = If (c) <then_branch = t () => (float[2] a) { a = Relu(x) },
+                else_branch = e () => (float[2] b) { b = Abs(x) }> }"""
+)
+
+
+def saved(folder: Path, text: str) -> Path:
+    onnx.save(onnx.parser.parse_model(text), folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+def with_data(folder: Path, location: str, size: int = 4) -> Path:
+    """A model of one Add whose weight claims to lie in `location`."""
+    weight = numpy_helper.from_array(np.ones(size, np.float32), "w")
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value=location)
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [size]) for name in "xy"]
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "w"], ["y"])], "g", value[:1], value[1:], [weight]
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(made.SerializeToString())
+    return folder / "model.onnx"
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x0a\x12\xff\xff"])
+def test_what_is_no_model_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(content)
+    with pytest.raises(ModelError, match=r"bad\.onnx"):
+        load_model(tmp_path / "bad.onnx")
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model"):
+        load_model(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize("location", ["../w.bin", "{absolute}", "link.bin", "link/w.bin"])
+def test_weights_outside_the_folder_are_refused(location: str, tmp_path: Path) -> None:
+    (tmp_path / "w.bin").write_bytes(np.ones(4, np.float32).tobytes())
+    path = with_data(tmp_path / "in", location.format(absolute=tmp_path / "w.bin"))
+    (tmp_path / "in/link.bin").symlink_to(tmp_path / "w.bin")
+    (tmp_path / "in/link").symlink_to(tmp_path)
+    with pytest.raises(ModelError):
+        load_model(path)
+
+
+@pytest.mark.parametrize("size", [4, 4096])
+def test_weights_beside_the_model_are_read(size: int, tmp_path: Path) -> None:
+    path = with_data(tmp_path, "w.bin", size)
+    np.arange(size, dtype=np.float32).tofile(tmp_path / "w.bin")
+    weight = load_model(path).graph.initializers["w"].const_value
+    assert weight is not None
+    assert weight.numpy()[-1] == size - 1
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"w\.bin"):
+        load_model(with_data(tmp_path, "w.bin"))
+
+
+def test_weights_in_a_file_beside_the_model_are_part_of_its_digest(tmp_path: Path) -> None:
+    path = with_data(tmp_path, "w.bin")
+    (tmp_path / "w.bin").write_bytes(np.ones(4, np.float32).tobytes())
+    before = model_digest(path)
+    load_model(path)
+    (tmp_path / "w.bin").write_bytes(np.zeros(4, np.float32).tobytes())
+    assert model_digest(path) != before
+
+
+def test_dynamic_sizes_have_to_be_fixed(tmp_path: Path) -> None:
+    path = saved(tmp_path, FREE)
+    with pytest.raises(ModelError, match=r"'x' has dynamic sizes \(N\).*shapes"):
+        load_model(path)
+    assert input_shapes(load_model(path, {"x": (3, 4)})) == (("x", (3, 4)),)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("xx", (3, 4)), ("x", (3, 5)), ("x", (3, 4, 1))])
+def test_sizes_that_do_not_fit_the_input_are_refused(
+    name: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="'x"):
+        load_model(saved(tmp_path, FREE), {name: shape})
+
+
+def test_control_flow_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"control flow \(If\)"):
+        load_model(saved(tmp_path, BRANCH))
+
+
+def test_every_node_has_a_name_of_its_own_and_dead_ones_are_gone(tmp_path: Path) -> None:
+    text = (
+        HEAD
+        + """ g (float[1,4] x) => (float[1,4] y)
+    { [same] a = Relu(x)  [same] b = Relu(a)  [dead] c = Abs(x)  y = Abs(b) }"""
+    )
+    names = [node.name for node in load_model(saved(tmp_path, text)).graph]
+    assert len(names) == len(set(names)) == 3
+    assert "dead" not in names
+
+
+def test_an_old_opset_is_brought_up_to_one_with_bf16(tmp_path: Path) -> None:
+    model = load_model(saved(tmp_path, RELU.replace("20", "17")))
+    assert model.graph.opset_imports[""] >= 22

@@ -1,0 +1,127 @@
+"""Blocks cover each node once, follow scopes where there are any, and keep together what is fused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from onnx import TensorProto, helper, numpy_helper
+from random_graphs import models
+
+from autoprec.graph.load import load_model
+from autoprec.graph.partition import partition
+from autoprec.records import Block
+
+DEMO = Path(__file__).parents[2] / "studies/models/demo_encoder.onnx"
+
+
+def loaded(proto: onnx.ModelProto, folder: Path) -> tuple[Block, ...]:
+    onnx.save(proto, folder / "model.onnx")
+    return partition(load_model(folder / "model.onnx"))
+
+
+def renamed(names: bool, metadata: bool) -> onnx.ModelProto:
+    """The demo with scopes in metadata, as the dynamo exporter leaves them, or without any."""
+    model = onnx.load(DEMO)
+    for number, node in enumerate(model.graph.node):
+        parts = node.name.strip("/").split("/")
+        if metadata:
+            scopes = ["", *(".".join(parts[: end + 1]) for end in range(len(parts) - 1)), f"node_{number}"]
+            node.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=str(scopes))
+        if not names:
+            node.name = f"node_{number}"
+    return model
+
+
+def residuals(count: int) -> onnx.ModelProto:
+    """A chain of residual convolutions without any name."""
+    nodes, weights, value = [], [], "x"
+    for number in range(count):
+        array = np.zeros((4, 4, 3, 3), np.float32)
+        weights.append(numpy_helper.from_array(array, f"w{number}"))
+        nodes.append(helper.make_node("Conv", [value, f"w{number}"], [f"c{number}"], pads=[1] * 4))
+        nodes.append(helper.make_node("Relu", [f"c{number}"], [f"r{number}"]))
+        nodes.append(helper.make_node("Add", [f"r{number}", value], [f"a{number}"]))
+        value = f"a{number}"
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4, 8, 8]) for name in ("x", value)]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def home(blocks: tuple[Block, ...]) -> dict[str, str]:
+    return {node: block.name for block in blocks for node in block.nodes}
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(models(most=30))
+def test_every_node_is_in_exactly_one_block(proto: onnx.ModelProto) -> None:
+    proto.graph.doc_string = ""
+    path = Path("/dev/shm/autoprec_partition.onnx")
+    onnx.save(proto, path)
+    model = load_model(path)
+    path.unlink()
+    listed = [node for block in partition(model) for node in block.nodes]
+    assert sorted(listed) == sorted(str(node.name) for node in model.graph)
+
+
+@pytest.mark.parametrize(
+    "proto", [renamed(True, False), renamed(False, True), renamed(False, False), residuals(60)],
+    ids=["scopes in names", "scopes in metadata", "no scopes", "a long chain"],
+)  # fmt: skip
+def test_a_model_lands_between_8_and_40_blocks(proto: onnx.ModelProto, tmp_path: Path) -> None:
+    assert 8 <= len(loaded(proto, tmp_path)) <= 40
+
+
+def test_scopes_give_the_same_blocks_from_names_and_from_metadata(tmp_path: Path) -> None:
+    named, scoped = (loaded(renamed(names, True), tmp_path) for names in (True, False))
+    assert [block.name for block in named] == [block.name for block in scoped]
+
+
+def test_attention_with_its_division_is_one_block() -> None:
+    model = load_model(DEMO)
+    owner = home(partition(model))
+    pairs = [
+        (maker, node)
+        for node in model.graph
+        if node.op_type == "Div"
+        for value in node.inputs
+        if value and (maker := value.producer()) and maker.op_type == "MatMul"
+    ]
+    assert len(pairs) == 3
+    assert all(owner[str(maker.name)] == owner[str(node.name)] for maker, node in pairs)
+
+
+@pytest.mark.parametrize("scopes", [True, False])
+def test_a_residual_branch_keeps_its_add(scopes: bool, tmp_path: Path) -> None:
+    onnx.save(renamed(scopes, False), tmp_path / "model.onnx")
+    model = load_model(tmp_path / "model.onnx")
+    owner = home(partition(model))
+    ends = [(node, node.inputs[1]) for node in model.graph if node.op_type == "Add"]
+    branches = [
+        (add, made) for add, end in ends if end and "main" in str(end.name) and (made := end.producer())
+    ]
+    assert len(branches) >= 5
+    assert all(owner[str(add.name)] == owner[str(branch.name)] for add, branch in branches)
+
+
+def test_names_are_the_same_on_every_run_and_in_any_valid_order(tmp_path: Path) -> None:
+    proto = renamed(True, False)
+    first = loaded(proto, tmp_path)
+    again = loaded(proto, tmp_path)
+    assert first == again
+
+
+def test_depth_and_limits_are_the_users_to_choose() -> None:
+    model = load_model(DEMO)
+    assert len(partition(model, minimum=1, maximum=5)) <= 5
+    assert len(partition(model, depth=1)) < len(partition(model))
+
+
+def test_costs_of_the_demo_are_those_of_its_layers() -> None:
+    blocks = {block.name: block for block in partition(load_model(DEMO))}
+    stem = blocks["stem.blocks.0"]  # 3x3 convolution, 3 to 32 channels, stride 2, with a bias
+    assert stem.parameters == 32 * 3 * 9 + 32
+    assert stem.macs == 32 * 3 * 9 * 128 * 128
