@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from autoprec.backends import create_backend
 from autoprec.backends.probe import Verdict, try_pattern
 from autoprec.errors import TrialError, UserError
 from autoprec.isolation import Answers, requests
+from autoprec.measurement.inspection import inspect, write_examples
 from autoprec.measurement.messages import (
     Answer,
     Done,
+    Examples,
     Failed,
+    Inspect,
+    Inspected,
     Job,
     Probe,
     Probed,
     Refused,
     Request,
+    Score,
     Scored,
     Stage,
     decode_request,
@@ -24,6 +30,8 @@ from autoprec.measurement.messages import (
 )
 from autoprec.measurement.workbench import Workbench
 from autoprec.precisions import PRECISIONS
+
+Say = Callable[[Answer], None]
 
 
 def main(descriptor: int) -> None:
@@ -42,9 +50,7 @@ def main(descriptor: int) -> None:
             if bench is None or bench.setup != request.setup:
                 say(Stage("reference"))
                 bench = Workbench(request.setup)
-            if isinstance(request, Job):
-                return Done(bench.measure(request, lambda name: say(Stage(name))))
-            return Scored(bench.score(request))
+            return _answer(bench, request, say)
         except TrialError as error:
             return Failed(error.kind, str(error))
         except UserError as error:
@@ -52,6 +58,18 @@ def main(descriptor: int) -> None:
 
     for line in requests():
         say(work(decode_request(line)))
+
+
+def _answer(bench: Workbench, request: Job | Score | Inspect | Examples, say: Say) -> Answer:
+    match request:
+        case Job():
+            return Done(bench.measure(request, lambda name: say(Stage(name))))
+        case Score():
+            return Scored(bench.score(request))
+        case Inspect():
+            return Inspected(inspect(bench, request))
+        case Examples():
+            return Scored(write_examples(bench, request))
 
 
 def _verdict(probe: Probe) -> Verdict:

@@ -13,7 +13,10 @@ from autoprec.isolation import Worker
 from autoprec.measurement.messages import (
     Answer,
     Done,
+    Examples,
     Failed,
+    Inspect,
+    Inspected,
     Job,
     Probe,
     Probed,
@@ -25,7 +28,7 @@ from autoprec.measurement.messages import (
     decode_answer,
     encode,
 )
-from autoprec.records import Measurement, Quality
+from autoprec.records import Inspection, Measurement, Quality
 from autoprec.spec import BackendSection
 
 
@@ -51,6 +54,18 @@ class Bench:
     def score(self, score: Score) -> Quality:
         """Score one candidate's masks without timing it. Raises as `measure` does."""
         answer = self._ask(score, score.setup.backend)
+        assert isinstance(answer, Scored)
+        return answer.quality
+
+    def inspect(self, request: Inspect) -> Inspection:
+        """Profile one candidate and draw its masks. Raises as `measure` does."""
+        answer = self._ask(request, request.setup.backend)
+        assert isinstance(answer, Inspected)
+        return answer.inspection
+
+    def write_examples(self, request: Examples) -> Quality:
+        """Write samples with both engines' logits; returns their score. Raises as `measure` does."""
+        answer = self._ask(request, request.setup.backend)
         assert isinstance(answer, Scored)
         return answer.quality
 

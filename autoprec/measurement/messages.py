@@ -8,7 +8,7 @@ import msgspec
 
 from autoprec.backends.probe import Verdict
 from autoprec.errors import FailureKind
-from autoprec.records import Assignment, Block, Interval, Measurement, Quality
+from autoprec.records import Assignment, Block, Inspection, Interval, Measurement, Quality, SampleScore
 from autoprec.spec import BackendSection, PipelineSection, QualitySection, SamplesSection, TimingSection
 
 
@@ -60,6 +60,25 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, tag="probe"):
     precision: str
 
 
+class Inspect(msgspec.Struct, frozen=True, kw_only=True, tag="inspect"):
+    """Profile one candidate's kernels, and draw the masks of these scores into `folder`."""
+
+    setup: Setup
+    candidate_path: str
+    worst: tuple[SampleScore, ...]
+    typical: tuple[SampleScore, ...]
+    folder: str
+
+
+class Examples(msgspec.Struct, frozen=True, kw_only=True, tag="examples"):
+    """Write so many samples with the logits of both engines into a new folder."""
+
+    setup: Setup
+    candidate_path: str
+    count: int
+    folder: str
+
+
 class Stage(msgspec.Struct, frozen=True, tag="stage"):
     """The worker begins a step."""
 
@@ -84,6 +103,12 @@ class Probed(msgspec.Struct, frozen=True, tag="probed"):
     verdict: Verdict
 
 
+class Inspected(msgspec.Struct, frozen=True, tag="inspected"):
+    """The candidate was looked into."""
+
+    inspection: Inspection
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """The candidate failed. After a "crash" the worker is fit for nothing more."""
 
@@ -97,8 +122,8 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     message: str
 
 
-Request = Job | Score | Probe
-Answer = Stage | Done | Scored | Probed | Failed | Refused
+Request = Job | Score | Probe | Inspect | Examples
+Answer = Stage | Done | Scored | Probed | Inspected | Failed | Refused
 
 encode = msgspec.json.encode
 decode_request: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode

@@ -14,7 +14,7 @@ from autoprec.errors import ModelError, TrialError
 from autoprec.measurement.audit import audit
 from autoprec.measurement.messages import Job, Score, Setup
 from autoprec.measurement.pipeline import Pipeline
-from autoprec.quality import METRICS
+from autoprec.quality import create_metric
 from autoprec.records import (
     Interval,
     KernelTime,
@@ -98,6 +98,10 @@ class Workbench:
             ),
         )
 
+    def build(self, path: Path, *, profiled: bool = False) -> Engine:
+        """An engine of the study's backend. Raises `TrialError`."""
+        return self._backend.build(path, profiled=profiled)
+
     def score(self, request: Score) -> Quality:
         """Score one candidate without timing it. Raises `TrialError`."""
         with self._backend.build(Path(request.candidate_path)) as engine:
@@ -150,7 +154,7 @@ class _Scores:
     def __init__(self, bench: Workbench, engine: Engine) -> None:
         self._engine = engine
         self._pipeline = bench.pipeline
-        self._metric = METRICS[bench.setup.quality.metric](bench.setup.quality.threshold)
+        self._metric = create_metric(bench.setup.quality)
         self._left = zip(bench.samples, bench.masks, strict=True)
         self._done = 0
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from autoprec.errors import SpecError
 from autoprec.quality._base import Metric
 from autoprec.quality.alpha_mae import AlphaError
 from autoprec.quality.argmax_iou import ArgmaxIou
 from autoprec.quality.mask_iou import MaskIou
+from autoprec.spec import QualitySection
 
 METRICS: Mapping[str, Callable[[float], Metric]] = MappingProxyType(
     {
@@ -21,4 +23,12 @@ METRICS: Mapping[str, Callable[[float], Metric]] = MappingProxyType(
     }
 )
 
-__all__ = ["METRICS", "Metric"]
+
+def create_metric(section: QualitySection) -> Metric:
+    """A fresh metric of the definition's name and threshold. Raises `SpecError` for an unknown name."""
+    if section.metric not in METRICS:
+        raise SpecError(f"unknown quality.metric {section.metric!r}; known ones: {', '.join(METRICS)}")
+    return METRICS[section.metric](section.threshold)
+
+
+__all__ = ["METRICS", "Metric", "create_metric"]

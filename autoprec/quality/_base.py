@@ -20,6 +20,7 @@ Scores = NDArray[np.floating[Any]]
 _RESAMPLES = 2000
 _WORST_SHARE = 0.05
 _SHOWN = 10
+_TYPICAL = 3
 
 
 class Metric(Protocol):
@@ -34,6 +35,9 @@ class Metric(Protocol):
 
     def result(self) -> Quality:
         """The score of all samples so far. Raises `SamplesError` if there was no mask."""
+
+    def opacity(self, logits: Logits) -> NDArray[np.float32]:
+        """What people see of logits [masks, h, w]: float32 0..1 of the same shape."""
 
 
 class Row(NamedTuple):
@@ -109,6 +113,7 @@ def summary(rows: Iterable[Row]) -> Quality:
     if not ordered:
         raise SamplesError("there is no mask to score: give the evaluation images prompts")
     worst = ordered[: math.ceil(len(ordered) * _WORST_SHARE)]
+    middle = max(0, (len(ordered) - _TYPICAL) // 2)
     scores = np.array([row.score for row in ordered])
     truths = np.array([row.truth for row in ordered if not math.isnan(row.truth)])
     error = float(np.mean([row.logit_error for row in ordered]))
@@ -123,8 +128,13 @@ def summary(rows: Iterable[Row]) -> Quality:
         truth_miou=float(truths.mean()) if len(truths) else None,
         samples=len({row.sample for row in ordered}),
         masks=len(ordered),
-        worst=tuple(SampleScore(sample=r.sample, mask=r.mask, iou=r.score) for r in ordered[:_SHOWN]),
+        worst=_shown(ordered[:_SHOWN]),
+        typical=_shown(ordered[middle : middle + _TYPICAL]),
     )
+
+
+def _shown(rows: Iterable[Row]) -> tuple[SampleScore, ...]:
+    return tuple(SampleScore(sample=row.sample, mask=row.mask, iou=row.score) for row in rows)
 
 
 def _bootstrap(rows: list[Row]) -> Interval:

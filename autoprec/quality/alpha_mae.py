@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit
 
 from autoprec.quality._base import Logits, Masks, Row, check, resized, rows_of, summary
@@ -30,3 +31,8 @@ class AlphaError:
     def result(self) -> Quality:
         """The score of all samples so far."""
         return summary(self._rows)
+
+    def opacity(self, logits: Logits) -> NDArray[np.float32]:
+        """The matte."""
+        matte: NDArray[np.float32] = expit(logits).astype(np.float32)
+        return matte

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoprec.quality._base import Logits, Masks, Row, check, iou, ratio, resized, rows_of, summary
 from autoprec.records import Quality
@@ -35,3 +36,8 @@ class ArgmaxIou:
     def result(self) -> Quality:
         """The score of all samples so far."""
         return summary(self._rows)
+
+    def opacity(self, logits: Logits) -> NDArray[np.float32]:
+        """1 where a class is the pixel's largest, 0 elsewhere."""
+        classes = np.arange(len(logits))[:, None, None]
+        return (logits.argmax(axis=0) == classes).astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoprec.quality._base import Logits, Masks, Row, check, iou, resized, rows_of, summary
 from autoprec.records import Quality
@@ -36,6 +37,10 @@ class MaskIou:
     def result(self) -> Quality:
         """The score of all samples so far."""
         return summary(self._rows)
+
+    def opacity(self, logits: Logits) -> NDArray[np.float32]:
+        """1 above the threshold, 0 elsewhere."""
+        return (logits > self._threshold).astype(np.float32)
 
 
 def _boundary(masks: Masks) -> Masks:

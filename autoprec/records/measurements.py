@@ -64,7 +64,7 @@ class Quality(Record, frozen=True, kw_only=True):
         logit_error: root mean square error of the raw logits over the reference's standard deviation.
         truth_miou: mean IoU against ground truth, where the user has it.
         samples: number of samples scored (racing may stop early); masks: number of masks.
-        worst: the lowest scores, worst first.
+        worst: the lowest scores, worst first; `typical`: those around the median.
     """
 
     loss: float
@@ -77,6 +77,7 @@ class Quality(Record, frozen=True, kw_only=True):
     samples: int = 0
     masks: int = 0
     worst: tuple[SampleScore, ...] = ()
+    typical: tuple[SampleScore, ...] = ()
 
 
 class KernelTime(Record, frozen=True, kw_only=True):

@@ -1,0 +1,109 @@
+"""Pictures of masks: the image, the reference's mask, the candidate's, and where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from autoprec.records import Picture, SampleScore
+from autoprec.samples import Sample
+from autoprec.spec import SamplesSection
+
+LONGEST_SIDE = 256
+"""Pixels: enough to judge a mask by, small enough for dozens in one file."""
+MISSED, EXTRA = (230, 159, 0), (86, 180, 233)
+"""Colours of what only the reference has, and of what only the candidate has (Okabe and Ito)."""
+_BOTH = 70
+"""Grey of what both have, under the colours."""
+
+Opacity = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+
+def draw(
+    folder: Path,
+    score: SampleScore,
+    *,
+    kind: str,
+    sample: Sample,
+    section: SamplesSection,
+    reference: Opacity,
+    candidate: Opacity,
+) -> Picture:
+    """Write four files for one mask into `folder`; `reference` and `candidate` are opacities [h, w], 0..1.
+
+    The longest side is 256 pixels. A model that takes no image gives an empty path for it.
+    """
+    pixels = image_of(sample.inputs, section)
+    size = _shown_size(reference.shape if pixels is None else pixels.shape[:2])
+    known, found = _resized(reference, size), _resized(candidate, size)
+    stem = f"{score.mask}-{Path(score.sample).name}"
+    layers = {
+        "image": None if pixels is None else Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR),
+        "reference": Image.fromarray(_bytes(known)),
+        "candidate": Image.fromarray(_bytes(found)),
+        "difference": Image.fromarray(_difference(known, found)),
+    }
+    paths = {}
+    for name, layer in layers.items():
+        paths[name] = "" if layer is None else str(folder / f"{stem}-{name}.webp")
+        if layer is not None:
+            layer.save(paths[name], quality=80, lossless=name != "image")
+    return Picture(
+        sample=score.sample,
+        mask=score.mask,
+        iou=score.iou,
+        kind="worst" if kind == "worst" else "typical",
+        **paths,
+    )
+
+
+def image_of(inputs: Mapping[str, NDArray[Any]], section: SamplesSection) -> Pixels | None:
+    """The first input that is an image, as uint8 [h, w, 3]; None if there is none.
+
+    Pixels are brought back to 0..1 by the definition's mean and deviation; arrays that were not made with
+    those are stretched between their ends.
+    """
+    images = (array[0] for array in inputs.values() if array.ndim == 4 and array.shape[1] in (1, 3))
+    planes = next(images, None)
+    if planes is None:
+        return None
+    pixels = planes.astype(np.float32)
+    if len(section.mean) == len(planes):
+        mean, std = (np.array(figures, np.float32)[:, None, None] for figures in (section.mean, section.std))
+        pixels = pixels * std + mean
+    if pixels.min() < -0.1 or pixels.max() > 1.1:
+        pixels = (planes - planes.min()) / max(float(np.ptp(planes)), 1e-9)
+    grey_or_colour = np.repeat(pixels, 3 // len(pixels), axis=0).transpose(1, 2, 0)
+    return _bytes(grey_or_colour)
+
+
+def _shown_size(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(width, height) for [h, w], the longest side at most `LONGEST_SIDE`."""
+    scale = min(1.0, LONGEST_SIDE / max(shape))
+    return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
+
+
+def _resized(opacity: Opacity, size: tuple[int, int]) -> Opacity:
+    """Averages of pixels where it shrinks, hard edges where it grows."""
+    shrinks = size[0] < opacity.shape[1]
+    how = Image.Resampling.BOX if shrinks else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(opacity).resize(size, how))
+
+
+def _bytes(opacity: NDArray[np.floating[Any]]) -> Pixels:
+    pixels: Pixels = np.round(np.clip(opacity, 0, 1) * 255).astype(np.uint8)
+    return pixels
+
+
+def _difference(reference: Opacity, candidate: Opacity) -> Pixels:
+    """Grey where both agree on mask, coloured where one has more, black elsewhere."""
+    both = np.minimum(reference, candidate)[..., None] * _BOTH
+    missed = np.clip(reference - candidate, 0, 1)[..., None] * np.array(MISSED)
+    extra = np.clip(candidate - reference, 0, 1)[..., None] * np.array(EXTRA)
+    return _bytes((both + missed + extra) / 255)

@@ -1,0 +1,163 @@
+"""What people see of a finished night: nights, pictures, block-by-block reasons."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from autoprec.records._base import Interval, Record
+from autoprec.records.blocks import Block
+from autoprec.records.measurements import KernelTime
+from autoprec.records.studies import Identity, Reference, TrialRecord
+
+Sureness = Literal["measured", "indicated", "prior", "unknown"]
+"""`measured`: a trial that differs in this block alone; `indicated`: one that differs in a few;
+`prior`: the block's effect alone, far from this assignment."""
+
+
+class Night(Record, frozen=True, kw_only=True):
+    """One run of the search: when it ran and what it was allowed. `end` is empty if it was killed.
+
+    `volume` is the area behind the front after it, see `Evidence.volumes`.
+    """
+
+    start: str
+    end: str
+    budget: str
+    trials: int
+    volume: float = 0.0
+
+
+class Picture(Record, frozen=True, kw_only=True):
+    """One mask of one sample, as files (paths): the image, both masks, and where they differ.
+
+    `kind` says why this one is shown; `iou` is its stored score.
+    """
+
+    sample: str
+    mask: int
+    iou: float
+    kind: Literal["worst", "typical"]
+    image: str
+    reference: str
+    candidate: str
+    difference: str
+
+
+class Inspection(Record, frozen=True, kw_only=True):
+    """What running one assignment again showed: its kernels with their times, and pictures of its masks."""
+
+    kernels: tuple[KernelTime, ...]
+    pictures: tuple[Picture, ...] = ()
+
+
+class Border(Record, frozen=True, kw_only=True):
+    """A border between two blocks where the type changes: tensors cross it and are converted.
+
+    `tensors` is how many; `here` and `there` are precision names on this block's side and the other's.
+    """
+
+    other: str
+    enters: bool
+    tensors: int
+    here: str
+    there: str
+
+
+class Neighbour(Record, frozen=True, kw_only=True):
+    """A trial that differs from the explained one in a few blocks.
+
+    Attributes:
+        choices: (block, precision there) of the blocks that differ.
+        latency_ms, loss: that trial's minus the explained one's.
+        latency_is_sure, loss_is_sure: whether that is beyond the intervals and the study's noise.
+    """
+
+    number: int
+    choices: tuple[tuple[str, str], ...]
+    latency_ms: float
+    latency_is_sure: bool
+    loss: float
+    loss_is_sure: bool
+
+
+class BlockReasons(Record, frozen=True, kw_only=True):
+    """One block of a trial: what its precision gained and cost, and how that is known.
+
+    Attributes:
+        precision, usual: what the block runs in here, and in the reference.
+        time_ms, usual_ms: profiled time here and in the reference; None where neither was profiled.
+        kernels, usual_kernels: how many kernels its nodes run in: more than usual are lost fusions.
+        alone: mask loss with this block alone in this precision; None if not measured.
+        borders: where the type changes beside it.
+        neighbours: trials that differ in this block and few others, nearest first.
+        tried: (other precision, complete trials that have it here).
+    """
+
+    block: str
+    precision: str
+    usual: str
+    time_ms: float | None = None
+    usual_ms: float | None = None
+    kernels: int = 0
+    usual_kernels: int = 0
+    alone: float | None = None
+    borders: tuple[Border, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
+    tried: tuple[tuple[str, int], ...] = ()
+    sureness: Sureness = "unknown"
+
+
+class Explanation(Record, frozen=True, kw_only=True):
+    """Why a trial is as fast and as good as it is.
+
+    Attributes:
+        speedup, loss: with their intervals.
+        conversion_ms, usual_conversion_ms: profiled time outside every block (casts, layout changes), here
+            and in the reference.
+        blocks: in graph order.
+    """
+
+    number: int
+    speedup: float
+    speedup_interval: Interval
+    loss: float
+    loss_interval: Interval
+    blocks: tuple[BlockReasons, ...]
+    conversion_ms: float | None = None
+    usual_conversion_ms: float | None = None
+
+
+class Evidence(Record, frozen=True, kw_only=True):
+    """Everything that a report shows.
+
+    Attributes:
+        made: ISO 8601 date.
+        definition: the study's definition as text.
+        trials, front: as stored.
+        picked: number of the front's point that `export` takes by default; None if there is none.
+        volumes: after each complete trial, the area behind the front as a part of the rectangle between the
+            origin and `corner` (latency in ms, loss).
+        sensitivity: block, then precision, to the loss with that block alone in that precision.
+        explanations, inspections: by trial number; of those front points that were looked into.
+        usual: the reference's own inspection.
+        missing: what the report leaves out, and why, one line each.
+    """
+
+    study: str
+    made: str
+    versions: tuple[tuple[str, str], ...]
+    definition: str
+    blocks: tuple[Block, ...]
+    identity: Identity
+    reference: Reference | None
+    trials: tuple[TrialRecord, ...]
+    front: tuple[TrialRecord, ...]
+    picked: int | None
+    nights: tuple[Night, ...]
+    corner: tuple[float, float]
+    volumes: tuple[tuple[int, float], ...]
+    sensitivity: dict[str, dict[str, float]]
+    explanations: dict[int, Explanation]
+    inspections: dict[int, Inspection]
+    usual: Inspection | None = None
+    missing: tuple[str, ...] = ()
