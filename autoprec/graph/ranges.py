@@ -79,7 +79,7 @@ class Histograms:
         """What `save` wrote; None if it is not there or damaged."""
         result = cls()
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 result.largest = dict(
                     zip(file["largest_names"].tolist(), file["largest"].tolist(), strict=True)
                 )
@@ -88,7 +88,7 @@ class Histograms:
                 ):
                     result.by_value[name] = Histogram(counts, float(top), result.largest[name])
                 result.channels = from_arrays(file)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             return None
         return result
 
@@ -129,7 +129,8 @@ def _mse(histogram: Histogram, percentile: float, levels: int) -> float:  # noqa
 def _entropy(histogram: Histogram, percentile: float, levels: int) -> float:  # noqa: ARG001
     """Least Kullback-Leibler divergence of the quantised distribution (Migacz, "8-bit Inference with
     TensorRT", GTC 2017), over histograms of 2048 bins up to the largest magnitude."""
-    used = max(levels + 1, int(np.ceil(histogram.largest / histogram.top * BINS)))
+    # The bin of the largest magnitude is part of it, also where the magnitude is the bin's lower edge.
+    used = min(BINS, max(levels + 1, int(histogram.largest / histogram.top * BINS) + 1))
     edges = np.linspace(0, used, 2049)
     counts = np.diff(
         np.interp(edges, np.arange(BINS + 1), np.concatenate([[0], np.cumsum(histogram.counts)]))

@@ -1,0 +1,78 @@
+"""All range methods read the same histograms; overflow of FP16 is seen in the largest value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autoprec.graph.ranges import RANGE_METHODS, Histograms
+
+
+def observed(*arrays: np.ndarray) -> Histograms:
+    found = Histograms()
+    for array in arrays:
+        found.observe("x", array.astype(np.float32))
+    return found
+
+
+def heavy_tailed() -> np.ndarray:
+    values = np.random.default_rng(0).standard_normal(200_000)
+    values[0] = 60.0
+    return values
+
+
+def test_min_max_is_the_largest_magnitude_of_all_batches() -> None:
+    found = observed(np.array([0.5, -3.0]), np.array([2.0]), np.array([-7.25]))
+    assert found.ranges("min-max", 99.99)["x"] == pytest.approx(7.25, rel=1e-3)
+
+
+def test_a_percentile_leaves_an_outlier_out() -> None:
+    limit = observed(heavy_tailed()).ranges("percentile", 99.9)["x"]
+    assert limit == pytest.approx(float(np.quantile(np.abs(heavy_tailed()), 0.999)), rel=0.02)
+
+
+def test_mse_is_near_the_range_of_least_squared_error() -> None:
+    values = heavy_tailed()
+
+    def error(limit: float) -> float:
+        grid = np.clip(np.rint(values / limit * 127), -127, 127) * limit / 127
+        return float(np.square(values - grid).mean())
+
+    best = min(np.geomspace(2, 60, 60), key=error)
+    assert error(observed(values).ranges("mse", 99.99)["x"]) <= 1.05 * error(best)
+
+
+@pytest.mark.parametrize("method", RANGE_METHODS)
+def test_no_method_goes_beyond_what_was_seen_or_down_to_nothing(method: str) -> None:
+    limit = observed(heavy_tailed(), heavy_tailed() / 3).ranges(method, 99.99)["x"]
+    assert 1.0 < limit <= 60.0 * 1.001
+
+
+@pytest.mark.parametrize("method", RANGE_METHODS)
+@pytest.mark.parametrize("array", [np.zeros(16), np.full(16, 5.0), np.array([1e-30, 3e-30])], ids=str)
+def test_constants_and_zeros_have_a_finite_range(method: str, array: np.ndarray) -> None:
+    limit = observed(array).ranges(method, 99.99).get("x", 0.0)
+    assert 0.0 <= limit <= np.abs(array).max() * 1.001
+
+
+def test_batches_in_another_order_give_the_same_range() -> None:
+    random = np.random.default_rng(1)
+    batches = [random.standard_normal(1000) * scale for scale in (0.01, 1.0, 30.0)]
+    forth, back = (observed(*b).ranges("percentile", 99.9)["x"] for b in (batches, batches[::-1]))
+    assert forth == pytest.approx(back, rel=0.01)
+
+
+def test_histograms_come_back_from_their_file_as_they_were(tmp_path: Path) -> None:
+    before = observed(heavy_tailed())
+    before.save(tmp_path / "histograms.npz")
+    after = Histograms.load(tmp_path / "histograms.npz")
+    assert after is not None
+    assert after.ranges("entropy", 99.99) == before.ranges("entropy", 99.99)
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", b"PK\x03\x04"])
+def test_a_broken_file_of_histograms_is_made_anew(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "histograms.npz").write_bytes(content)
+    assert Histograms.load(tmp_path / "histograms.npz") is None
