@@ -25,22 +25,26 @@ from efficientsam.models.efficientvit import sam
 from torch import Tensor, nn
 
 SIZES = {"l0": 512, "l1": 512, "l2": 512, "xl0": 1024, "xl1": 1024}
-FRAME = 1024  # the side of the frame that the prompt encoder knows
 OPSET = 20  # the first with Gelu as one node
 PROMPTS = (3, 1, 5)  # the first is traced, the others are tried on the same file
 TOLERANCE = 1e-3  # of the largest value
 
 
 class Decoder(nn.Module):
-    """The prompt encoder and the mask decoder, without control flow; gives the mask of token 0."""
+    """SAM's prompt encoder and mask decoder, without control flow; gives the mask of token 0.
+
+    `size` is the side of the image; the prompt encoder knows the side of its own frame, and of embeddings.
+    """
 
     def __init__(self, model: Any, size: int) -> None:
         super().__init__()
-        self.prompts, self.masks, self.scale = model.prompt_encoder, model.mask_decoder, FRAME / size
+        self.prompts, self.masks = model.prompt_encoder, model.mask_decoder
+        self.frame, self.side = self.prompts.input_image_size[0], self.prompts.image_embedding_size[0]
+        self.scale = self.frame / size
         self.register_buffer("position", model.prompt_encoder.get_dense_pe())
 
     def forward(self, image_embeddings: Tensor, point_coords: Tensor, point_labels: Tensor) -> Tensor:
-        """Logits [P, 1, 256, 256]."""
+        """Logits [P, 1, 4 x side, 4 x side]."""
         decoder, count = self.masks, point_coords.shape[0]
         tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight], dim=0)
         tokens = tokens.unsqueeze(0).expand(count, -1, -1)
@@ -48,14 +52,14 @@ class Decoder(nn.Module):
         image = image_embeddings + self.prompts.no_mask_embed.weight.reshape(1, -1, 1, 1)
         image = image.expand(count, -1, -1, -1)
         found, image = decoder.transformer(image, self.position.expand(count, -1, -1, -1), tokens)
-        fine = decoder.output_upscaling(image.transpose(1, 2).reshape(count, 256, 64, 64))
+        fine = decoder.output_upscaling(image.transpose(1, 2).reshape(count, 256, self.side, self.side))
         kernel = decoder.output_hypernetworks_mlps[0](found[:, 1:2, :])
-        return (kernel @ fine.flatten(2)).reshape(count, 1, 256, 256)
+        return (kernel @ fine.flatten(2)).reshape(count, 1, 4 * self.side, 4 * self.side)
 
     def _embedded(self, coords: Tensor, labels: Tensor) -> Tensor:
         """As `PromptEncoder._embed_points`, by sums instead of assignments to selected rows."""
         prompts = self.prompts
-        points = prompts.pe_layer._pe_encoding((coords * self.scale + 0.5) / FRAME)
+        points = prompts.pe_layer._pe_encoding((coords * self.scale + 0.5) / self.frame)
         is_label = [(labels == label).unsqueeze(-1).to(points.dtype) for label in range(-1, 4)]
         rows = [prompts.not_a_point_embed.weight, *(e.weight for e in prompts.point_embeddings)]
         return points * (1 - is_label[0]) + sum(m * row for m, row in zip(is_label, rows, strict=True))
@@ -78,16 +82,25 @@ def load_model(name: str, size: int, checkpoint: Path | None, seed: int) -> Any:
 
 @torch.no_grad()
 def _with_sane_statistics(model: Any, size: int) -> Any:
-    """Let every BatchNorm measure its input, so that activations neither vanish nor explode."""
-    for module in model.image_encoder.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # a plain average over the passes
-            module.reset_running_stats()
-    model.train()
-    for _ in range(2):
-        coarse = torch.randn(2, 3, size // 16, size // 16)
-        model.image_encoder(nn.functional.interpolate(coarse, size=(size, size), mode="bicubic"))
-    return model.eval()
+    """Let every BatchNorm measure its input, one after the other, on clouds of colour with edges.
+
+    Then activations neither vanish nor explode, on other images too; measured all at once, each on what the
+    others normalise by the batch, they reach 1e12 in the last attention.
+    """
+    images = sum(
+        nn.functional.interpolate(torch.randn(4, 3, cells, cells), size=(size, size), mode="bicubic")
+        for cells in (1, 4, 16, 64)
+    )
+
+    def measure(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        norm.running_var, norm.running_mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
+
+    norms = [module for module in model.image_encoder.modules() if isinstance(module, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
+    model.eval().image_encoder(torch.where(images > 0, images.round(), images))
+    for hook in hooks:
+        hook.remove()
+    return model
 
 
 def export(module: nn.Module, inputs: dict[str, Tensor], output: str, path: Path, *, dynamo: bool) -> None:
@@ -119,13 +132,17 @@ def compare(path: Path, inputs: dict[str, Tensor], expected: Tensor) -> float:
     return error
 
 
-@torch.no_grad()
 def export_both(
     name: str, size: int, checkpoint: Path | None, folder: Path, seed: int, *, dynamo: bool
 ) -> None:
     """Write `encoder.onnx` and `decoder.onnx`, and print how far they are from PyTorch."""
+    write_both(load_model(name, size, checkpoint, seed), size, folder, dynamo=dynamo)
+
+
+@torch.no_grad()
+def write_both(model: Any, size: int, folder: Path, *, dynamo: bool) -> None:
+    """Write `encoder.onnx` and `decoder.onnx` of a SAM, and print how far they are from PyTorch."""
     folder.mkdir(parents=True, exist_ok=True)
-    model = load_model(name, size, checkpoint, seed)
     image = {"image": torch.randn(1, 3, size, size)}
     embeddings = model.image_encoder(image["image"])
     export(model.image_encoder, image, "image_embeddings", folder / "encoder.onnx", dynamo=dynamo)
@@ -136,16 +153,16 @@ def export_both(
         coords = torch.rand(count, 2, 2) * size
         inputs = {"image_embeddings": embeddings, "point_coords": coords, "point_labels": labels}
         if count == PROMPTS[0]:
-            _check_prompts(model, decoder, inputs, size)
+            _check_prompts(model, decoder, inputs)
             export(decoder, inputs, "masks", folder / "decoder.onnx", dynamo=dynamo)
         error = compare(folder / "decoder.onnx", inputs, decoder(**inputs))
         print(f"{folder / 'decoder.onnx'}: {count} prompts, error {error:.1e}")
 
 
-def _check_prompts(model: Any, decoder: Decoder, inputs: dict[str, Tensor], size: int) -> None:
+def _check_prompts(model: Any, decoder: Decoder, inputs: dict[str, Tensor]) -> None:
     """Our decoder against the package's own, on a box and on a point."""
     ours = decoder(**inputs)
-    point, box = inputs["point_coords"][:2] * FRAME / size
+    point, box = inputs["point_coords"][:2] * decoder.scale
     as_point = {"points": (point[None, :1], torch.ones(1, 1)), "boxes": None, "masks": None}
     as_box = {"points": None, "boxes": box.reshape(1, 4), "masks": None}
     for row, prompts in enumerate((as_point, as_box)):
