@@ -19,6 +19,7 @@ from onnx_ir.passes.common import (
 )
 
 from autoprec.errors import ModelError
+from autoprec.graph.files import read_model
 from autoprec.graph.opset import SMALL_BYTES, at_opset
 
 
@@ -35,11 +36,12 @@ def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) ->
     Raises `ModelError` naming what is missing, corrupt, outside the model's folder, or without sizes.
     """
     try:
-        model = ir.load(path)
+        model = ir.from_proto(read_model(path))
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such model; give the path of an ONNX file") from error
     except (OSError, ValueError, DecodeError, TypeError) as error:
         raise ModelError(f"{path}: cannot be read as ONNX ({_short(error)}); export it again") from error
+    ir.external_data.set_base_dir(model.graph, path.parent)
     if not list(model.graph) and not model.graph.outputs:
         raise ModelError(f"{path}: holds no graph; export it again")
     _check_external_data(model, path)
@@ -67,7 +69,7 @@ def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) ->
 def model_digest(path: Path) -> str:
     """16 hexadecimal digits of SHA-256 over the file and its external data."""
     total = hashlib.sha256()
-    for file in (path, *_external_files(ir.load(path), path)):
+    for file in (path, *_external_files(ir.from_proto(read_model(path, weights=False)), path)):
         with file.open("rb") as stream:
             total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()[:16]

@@ -17,18 +17,18 @@ from onnx_ir.passes.common import CheckerPass
 
 from autoprec.errors import TrialError
 from autoprec.graph.edits import Edits, edited
+from autoprec.graph.files import write_model
 from autoprec.graph.toolbox import Toolbox
-from autoprec.graph.writer import Cache, Writer
+from autoprec.graph.writer import Writer
 from autoprec.precisions import PRECISIONS, Precision
 from autoprec.records import Assignment, Block, Candidate
 
 METADATA_KEY = "autoprec.assignment"
-_CACHED_BYTES = 1 << 28
 _PROTOBUF_BYTES = 2_000_000_000
 
 
 class Rewriter:
-    """Rewrites one model for any assignment; keeps converted weights between candidates if it is small.
+    """Rewrites one model for any assignment. Converted weights are made as they are written, and let go.
 
     Args:
         model: loaded by `load_model`; untouched.
@@ -52,7 +52,6 @@ class Rewriter:
         assert base_type is not None, f"{base} is no float precision"
         self._base = base_type
         self._bytes = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value)
-        self._cache: Cache | None = {} if self._bytes <= _CACHED_BYTES else None
 
     def rewrite(self, assignment: Assignment) -> ir.Model:
         """The typed model. Raises `TrialError("rewrite", ...)` if it breaks a promise."""
@@ -65,7 +64,7 @@ class Rewriter:
         def ranges_in(precision: Precision) -> Mapping[str, float]:
             return {**self._ranges_in(precision), **changed}
 
-        writer = Writer(source, self._base, ranges_in, self._cache)
+        writer = Writer(source, self._base, ranges_in)
         result = writer.write(lambda node: PRECISIONS[choices[home[str(node.name)]]])
         result.metadata_props[METADATA_KEY] = msgspec.json.encode(assignment.choices).decode()
         _ensure(self._model, result)
@@ -78,7 +77,10 @@ class Rewriter:
         """
         result = self.rewrite(assignment)
         external = f"{path.name}.data" if self._bytes > _PROTOBUF_BYTES // 2 else None
-        ir.save(result, path, external_data=external)
+        if external:
+            ir.save(result, path, external_data=external)
+        else:
+            write_model(result, path)
         digest = hashlib.sha256()
         for file in (path, path.with_name(external)) if external else (path,):
             with file.open("rb") as stream:

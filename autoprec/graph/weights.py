@@ -27,36 +27,42 @@ def converted(array: NDArray[Any], data_type: ir.DataType) -> NDArray[Any]:
     return array.astype(data_type.numpy())
 
 
-def quantized(
-    array: NDArray[np.float32],
-    axis: int | None,
-    largest: float,
-    data_type: ir.DataType,
-    base: ir.DataType,
-    block: int = 0,
-) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """Symmetric quantisation: the array on the grid, and its scales.
+def weight_scales(
+    array: NDArray[np.float32], axis: int | None, largest: float, base: ir.DataType, block: int = 0
+) -> NDArray[np.float32]:
+    """Scales of symmetric quantisation, as rounded to the type that they will be stored in.
 
-    Scales are float32 [channels], [] for one scale, or of a matrix's shape with the axis that is not `axis`
-    divided by `block`.
+    Float32 [channels], [] for one scale, or of a matrix's shape with the axis that is not `axis` divided by
+    `block`.
 
     Args:
         array: weights.
         axis: the channel axis; None for one scale.
         largest: largest magnitude of the grid, as 127 for INT8.
-        data_type: INT8 or FLOAT8E4M3FN.
-        base: the type that the scales will be stored in; the grid fits the scales as rounded to it.
+        base: the type that the scales will be stored in.
         block: so many weights in a row share a scale; 0 is all of a channel.
     """
     scales = _largest(array, axis, block) / np.float32(largest)
     smallest = np.float32(_SMALLEST_SCALE if base == ir.DataType.FLOAT16 else np.finfo(np.float32).tiny)
     scales = np.where(scales > 0, np.maximum(scales, smallest), np.float32(1))
-    scales = converted(scales, base).astype(np.float32)
+    return converted(scales, base).astype(np.float32)
+
+
+def on_grid(
+    array: NDArray[np.float32],
+    scales: NDArray[np.float32],
+    axis: int | None,
+    largest: float,
+    data_type: ir.DataType,
+    block: int = 0,
+) -> NDArray[Any]:
+    """Weights on the grid of their `weight_scales`, as INT8, INT4 or FLOAT8E4M3FN."""
     shape = [-1 if i == axis else 1 for i in range(array.ndim)] if axis is not None else []
     grid = array / (np.repeat(scales, block, axis=1 - (axis or 0)) if block else scales.reshape(shape))
     if data_type.is_integer():
         grid = np.rint(grid)
-    return np.clip(grid, -largest, largest).astype(data_type.numpy()), scales
+    stored: NDArray[Any] = np.clip(grid, -largest, largest).astype(data_type.numpy())
+    return stored
 
 
 def _largest(array: NDArray[np.float32], axis: int | None, block: int) -> NDArray[np.float32]:

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from autoprec.graph.placement import block_inputs, channel_axis, quantized_inputs
 from autoprec.graph.support import float_types, output_types, supports
-from autoprec.graph.weights import activation_scale, converted, quantized
+from autoprec.graph.weights import activation_scale, converted, on_grid, weight_scales
 from autoprec.precisions import Precision
 
 FLOAT = ir.DataType.FLOAT
-Cache = dict[tuple[str, str], ir.TensorProtocol]
 
 
 class Writer:
@@ -28,7 +27,6 @@ class Writer:
         source: the float model; untouched.
         base: float type of quantised blocks.
         ranges: largest magnitude to represent of each activation, by value name, in a given precision.
-        cache: converted weights of earlier copies, by (name, type); None converts when the file is written.
     """
 
     def __init__(
@@ -36,12 +34,10 @@ class Writer:
         source: ir.Model,
         base: ir.DataType,
         ranges: Callable[[Precision], Mapping[str, float]],
-        cache: Cache | None,
     ) -> None:
         self._source = source
         self._base = base
         self._ranges = ranges
-        self._cache = cache
         self._opset = source.graph.opset_imports[""]
         self._nodes: list[ir.Node] = []
         self._initializers: dict[str, ir.Value] = {}
@@ -156,16 +152,7 @@ class Writer:
             return self._constant(str(value.name), value.const_value)
         name = f"{value.name}/{data_type.name.lower()}"
         tensor = value.const_value
-        return self._constant(name, self._kept(name, data_type, lambda: converted(tensor.numpy(), data_type)))
-
-    def _kept(self, name: str, data_type: ir.DataType, make: Callable[[], NDArray[Any]]) -> ir.TensorProtocol:
-        """A converted tensor: from the cache of earlier copies, if there is one."""
-        key = (name, data_type.name)
-        if self._cache is None:
-            return ir.tensor(make(), dtype=data_type, name=name)
-        if key not in self._cache:
-            self._cache[key] = ir.tensor(make(), dtype=data_type, name=name)
-        return self._cache[key]
+        return self._constant(name, _lazy(tensor, name, data_type, lambda a: converted(a, data_type)))
 
     def _constant(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
         """An initializer of the copy; one for each name."""
@@ -198,21 +185,14 @@ class Writer:
         kind = precision.quantized_type
         assert kind is not None
         assert value.const_value is not None
-        tensor = value.const_value
-        block = precision.block_size
-        keys = (label, self._base.name), (f"{label}/scale", self._base.name)
-        if self._cache is None or keys[0] not in self._cache:
-            grid, scales = quantized(tensor.numpy(), axis, precision.largest, kind, self._base, block)
-            pair = ir.tensor(grid, dtype=kind, name=label), ir.tensor(scales, name=f"{label}/scale")
-        else:
-            pair = self._cache[keys[0]], self._cache[keys[1]]
-        if self._cache is not None:
-            self._cache.update(zip(keys, pair, strict=True))
-        stored = self._constant(label, pair[0])
+        tensor, largest, block = value.const_value, precision.largest, precision.block_size
+        scales = weight_scales(tensor.numpy(), axis, largest, self._base, block)
+        grid = _lazy(tensor, label, kind, lambda a: on_grid(a, scales, axis, largest, kind, block))
+        stored = self._constant(label, grid)
         attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
         if axis is not None and block:
             attributes = [ir.AttrInt64("axis", 1 - axis), ir.AttrInt64("block_size", block)]
-        return self._dequantize(value, stored, label, pair[1].numpy(), kind, attributes)
+        return self._dequantize(value, stored, label, scales, kind, attributes)
 
     def _quantized_activation(self, value: ir.Value, precision: Precision, label: str) -> ir.Value:
         kind = precision.quantized_type
@@ -249,8 +229,8 @@ class Writer:
 
     def _grid(self, label: str, scale: NDArray[np.float32], kind: ir.DataType) -> tuple[ir.Value, ir.Value]:
         """Scale in the base type, and all-zero zero points: without them ONNX means UINT8."""
-        scales = ir.tensor(converted(scale, self._base), dtype=self._base, name=f"{label}/scale")
-        zeros = ir.tensor(np.zeros(scale.shape, kind.numpy()), dtype=kind, name=f"{label}/zero")
+        scales = ir.Tensor(converted(scale, self._base), dtype=self._base, name=f"{label}/scale")
+        zeros = ir.Tensor(np.zeros(scale.shape, kind.numpy()), dtype=kind, name=f"{label}/zero")
         return self._constant(f"{label}/scale", scales), self._constant(f"{label}/zero", zeros)
 
 
@@ -259,3 +239,13 @@ def _typed_as(value: ir.Value, data_type: ir.DataType | None) -> ir.TypeProtocol
     if data_type is None or not isinstance(value.type, ir.TensorType | None):
         return value.type
     return ir.TensorType(data_type)
+
+
+def _lazy(
+    tensor: ir.TensorProtocol, name: str, data_type: ir.DataType, make: Callable[[NDArray[Any]], NDArray[Any]]
+) -> ir.LazyTensor:
+    """Weights that are made from others when they are written, and let go again."""
+    shape = ir.Shape(tensor.shape.numpy())
+    return ir.LazyTensor(
+        lambda: ir.Tensor(make(tensor.numpy()), dtype=data_type, name=name), data_type, shape, name=name
+    )

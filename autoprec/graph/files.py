@@ -1,0 +1,145 @@
+"""ONNX files, read and written weight by weight: memory holds a model once, not two or three times.
+
+A file is a protobuf message, and protobuf wants a message whole. But a field of a message is a message of its
+own with that field alone, and merging those one after the other gives the whole: only fields are held twice.
+Source: "Encoding", Protocol Buffers documentation.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+
+_BYTES = 2  # the wire type of strings, bytes and messages
+_GRAPH = onnx.ModelProto.GRAPH_FIELD_NUMBER << 3 | _BYTES
+_INITIALIZER = onnx.GraphProto.INITIALIZER_FIELD_NUMBER << 3 | _BYTES
+_RAW_DATA = onnx.TensorProto.RAW_DATA_FIELD_NUMBER << 3 | _BYTES
+_SMALL_BYTES = 1024
+"""Weights up to this size are written with the graph."""
+_LONGEST_REFERENCE = 1 << 16
+"""An initializer of more bytes than this holds its data: one that refers to a file is short."""
+
+
+def read_model(path: Path, *, weights: bool = True) -> onnx.ModelProto:
+    """The message in a file; external data stays where it is.
+
+    Args:
+        path: the file.
+        weights: False leaves out the initializers that hold much data.
+
+    Raises OSError, or `DecodeError` for what is no ONNX model.
+    """
+    model = onnx.ModelProto()
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        for key, start, end in _fields(file, size):
+            if key != _GRAPH:
+                model.MergeFromString(_piece(file, start, end))
+                continue
+            for inner, first, last in _fields(file, end):
+                if weights or inner != _INITIALIZER or last - first <= _LONGEST_REFERENCE:
+                    model.graph.MergeFromString(_piece(file, first, last))
+    return model
+
+
+def write_model(model: ir.Model, path: Path) -> None:
+    """Write a model with all weights inside; one that is computed on demand is computed here, and let go.
+
+    Raises OSError if the disk is full.
+    """
+    large = {
+        name: value
+        for name, value in model.graph.initializers.items()
+        if (tensor := value.const_value) is not None
+        and tensor.nbytes > _SMALL_BYTES
+        and tensor.dtype != ir.DataType.STRING
+    }
+    for name in large:
+        model.graph.initializers.pop(name)
+    try:
+        proto = ir.to_proto(model)
+    finally:
+        for value in large.values():
+            model.graph.register_initializer(value)
+    graph = proto.graph.SerializeToString(deterministic=True)
+    proto.ClearField("graph")
+    tensors = [value.const_value for value in large.values() if value.const_value is not None]
+    heads = [_head(tensor) for tensor in tensors]
+    sizes = [len(head) + tensor.nbytes for head, tensor in zip(heads, tensors, strict=True)]
+    total = len(graph) + sum(len(_field(_INITIALIZER, size)) + size for size in sizes)
+    with path.open("wb") as file:
+        file.write(proto.SerializeToString(deterministic=True))
+        file.write(_field(_GRAPH, total) + graph)
+        for tensor, head, size in zip(tensors, heads, sizes, strict=True):
+            file.write(_field(_INITIALIZER, size) + head)
+            file.write(tensor.tobytes())
+
+
+def _head(tensor: ir.TensorProtocol) -> bytes:
+    """A TensorProto up to its raw data."""
+    proto = onnx.TensorProto(
+        name=tensor.name, data_type=tensor.dtype.value, dims=[int(size) for size in tensor.shape.numpy()]
+    )
+    head: bytes = proto.SerializeToString(deterministic=True)
+    return head + _field(_RAW_DATA, tensor.nbytes)
+
+
+def _field(key: int, size: int) -> bytes:
+    """Key and length of a field of bytes."""
+    return _varint(key) + _varint(size)
+
+
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*found, number])
+
+
+def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int, int]]:
+    """(key, start, end) of each field up to a place in the file; the file stands behind the field's head."""
+    start = file.tell()
+    while start < end:
+        key = _read_varint(file)
+        match key & 7:
+            case 0:
+                _read_varint(file)
+                last = file.tell()
+            case 1:
+                last = file.tell() + 8
+            case 2:
+                length = _read_varint(file)
+                last = file.tell() + length
+            case 5:
+                last = file.tell() + 4
+            case kind:
+                raise DecodeError(f"byte {start} begins no field: wire type {kind}")
+        if last > end:
+            raise DecodeError(f"the file is cut short: the field at byte {start} ends behind it")
+        yield key, start, last
+        file.seek(last)
+        start = last
+
+
+def _piece(file: BinaryIO, start: int, end: int) -> bytes:
+    file.seek(start)
+    return file.read(end - start)
+
+
+def _read_varint(file: BinaryIO) -> int:
+    number = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            raise DecodeError("the file is cut short")
+        number |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return number
+    raise DecodeError("a number is longer than 64 bits")
