@@ -1,0 +1,76 @@
+"""A model file is read and written in pieces, and means the same to every other reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, helper, numpy_helper
+
+from autoprec.graph.files import read_model, write_model
+
+DEMO = Path(__file__).parents[2] / "studies/models/demo_encoder.onnx"
+
+
+def with_weights(**arrays: np.ndarray) -> onnx.ModelProto:
+    """A model that does nothing, but has weights and every kind of field around them."""
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy"]
+    weights = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])], "g", value[:1], value[1:], weights, "a graph"
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    made.metadata_props.add(key="names", value="cat, dog")
+    return made
+
+
+def test_reading_gives_what_onnx_reads() -> None:
+    assert read_model(DEMO) == onnx.load(DEMO)
+
+
+def test_writing_gives_what_onnx_reads_back(tmp_path: Path) -> None:
+    arrays = {
+        "large": np.arange(1000, dtype=np.float32).reshape(10, 100),
+        "small": np.arange(4, dtype=np.float32),
+        "halves": np.ones((600, 2), np.float16),
+        "bf16": np.ones(700, ml_dtypes.bfloat16),
+        "int4": np.arange(4001, dtype=np.int8).clip(-7, 7).astype(ml_dtypes.int4),
+        "words": np.array(["a" * 2000, "b"], dtype=object),
+        "none": np.zeros((0, 3), np.float32),
+    }
+    write_model(ir.from_proto(with_weights(**arrays)), tmp_path / "model.onnx")
+    found = onnx.load(tmp_path / "model.onnx")
+    onnx.checker.check_model(found)
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in found.graph.initializer}
+    assert weights.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert weights[name].dtype == array.dtype
+        assert weights[name].tolist() == array.tolist()
+    assert found.metadata_props[0].value == "cat, dog"
+
+
+def test_writing_leaves_the_model_as_it_was(tmp_path: Path) -> None:
+    model = ir.from_proto(with_weights(a=np.ones(999, np.float32), b=np.ones(9, np.float32)))
+    write_model(model, tmp_path / "first.onnx")
+    write_model(model, tmp_path / "second.onnx")
+    assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
+
+
+def test_without_weights_only_references_and_small_ones_are_read(tmp_path: Path) -> None:
+    model = with_weights(large=np.ones(99999, np.float32), small=np.ones(3, np.float32))
+    onnx.save(model, tmp_path / "model.onnx")
+    found = read_model(tmp_path / "model.onnx", weights=False)
+    assert [tensor.name for tensor in found.graph.initializer] == ["small"]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_a_file_that_is_cut_short_is_refused(share: float, tmp_path: Path) -> None:
+    content = DEMO.read_bytes()
+    (tmp_path / "model.onnx").write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(DecodeError):
+        read_model(tmp_path / "model.onnx")
