@@ -53,6 +53,7 @@ def main() -> None:
         for n in names
         if takes_part(k, n)
     ]
+    jobs.sort(key=lambda job: job[2].startswith("gp"))  # minutes each, and no problem waits for them
     deadline = time.monotonic() + 60 * options.minutes
     with multiprocessing.Pool(options.workers) as pool:
         pool.starmap(trace, [(job, deadline) for job in jobs], chunksize=1)
@@ -91,7 +92,7 @@ def write(jobs: list[Job], out: Path) -> None:
     done = 0
     for (kind, seed), group in problems.items():
         traces = {job[2]: trace(job, -1.0) for job in group}
-        if all(traces.values()):
+        if all(found for name, found in traces.items() if not name.startswith("gp")):
             done += 1
             runs += _scores(kind, seed, {name: found for name, found in traces.items() if found})
     note = (
