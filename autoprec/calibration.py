@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ from numpy.typing import NDArray
 from autoprec.backends import Arrays, Backend, run
 from autoprec.errors import SamplesError
 from autoprec.graph.matrices import activation_axis, is_weighted
+from autoprec.graph.moments import Moments, MomentSums
 from autoprec.graph.placement import quantized_inputs
 from autoprec.graph.ranges import Histograms
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Block
 
 _LARGEST = "autoprec/largest/"
+MOMENT_SAMPLES = 32
+"""So many samples serve learned rounding and corrected biases."""
 
 
 def calibrate(
@@ -58,6 +62,28 @@ def calibrate(
     if not count:
         raise SamplesError("samples.calibration is empty; put some images there")
     return histograms
+
+
+def measure_moments(
+    model: ir.Model, backend: Backend, feeds: Iterable[Arrays], scratch: Path
+) -> dict[str, Moments]:
+    """Second moments of what each weighted op multiplies, by node name; arguments as in `calibrate`.
+
+    A few dozen samples do: each gives hundreds of rows.
+    """
+    sums = MomentSums(model.graph)
+    copy = model.clone()
+    values = [v for node in copy.graph for v in node.outputs if v.name in sums.inputs]
+    copy.graph.outputs.clear()
+    copy.graph.outputs.extend(values)
+    try:
+        ir.save(copy, scratch)
+        with backend.build(scratch) as engine:
+            for feed in islice(feeds, MOMENT_SAMPLES):
+                sums.observe({**feed, **run(engine, feed)})
+    finally:
+        scratch.unlink(missing_ok=True)
+    return sums.result()
 
 
 def quantizable(model: ir.Model) -> frozenset[str]:

@@ -6,7 +6,7 @@ the same but for rounding; learned rounding and corrected biases are small chang
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,11 +40,13 @@ class Edits(NamedTuple):
             input adds one.
         scalings: multiplications that are put in.
         ranges: largest magnitude to represent of values that are new or changed, by name.
+        factors: what the channels of a node's first input are multiplied by, by node name.
     """
 
     constants: Mapping[tuple[str, int], ir.TensorProtocol]
     scalings: tuple[Scaling, ...] = ()
     ranges: Mapping[str, float] = {}
+    factors: Mapping[str, NDArray[np.float32]] = {}
 
 
 def edited(model: ir.Model, edits: Mapping[str, Edits]) -> tuple[ir.Model, dict[str, str]]:
@@ -65,11 +67,6 @@ def edited(model: ir.Model, edits: Mapping[str, Edits]) -> tuple[ir.Model, dict[
             _scale(result.graph, values[scaling.value], scaling, [nodes[name] for name in scaling.nodes])
             homes[scaling.name] = block
     return result, homes
-
-
-def constants_of(edits: Iterable[Edits]) -> frozenset[str]:
-    """Names of all constants that edits bring in."""
-    return frozenset(str(tensor.name) for changes in edits for tensor in changes.constants.values())
 
 
 def _read_constant(graph: ir.Graph, node: ir.Node, place: int, tensor: ir.TensorProtocol) -> None:

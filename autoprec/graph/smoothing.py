@@ -78,6 +78,7 @@ def smooth(
     slots: Slots = {}
     scalings: list[Scaling] = []
     ranges: dict[str, float] = {}
+    by_node: dict[str, NDArray[np.float32]] = {}
     for value, readers in smoothable(nodes):
         counts = channels.get(str(value.name))
         if counts is None or len(counts.largest) != _channels(readers[0]) or not counts.largest.any():
@@ -87,6 +88,7 @@ def smooth(
         for node, weight in zip(readers, weights, strict=True):
             shape = _constant(slots, node, 1).shape
             slots[str(node.name), 1] = restored(node, weight / by_input(weight, factors), shape)
+            by_node[str(node.name)] = factors
         limit = choose(counts.scaled(factors))
         if _fold(slots, value, readers, set(nodes), factors):
             ranges[str(value.name)] = limit
@@ -101,7 +103,7 @@ def smooth(
     tensors = {
         key: ir.tensor(array, name=f"autoprec/{label}/{key[0]}/{key[1]}") for key, array in slots.items()
     }
-    return Edits(tensors, tuple(scalings), ranges)
+    return Edits(tensors, tuple(scalings), ranges, by_node)
 
 
 def _factors(counts: ChannelCounts, weights: Sequence[Floats], levels: float) -> NDArray[np.float32]:

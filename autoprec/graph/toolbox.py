@@ -11,7 +11,9 @@ from functools import partial
 import onnx_ir as ir
 
 from autoprec.graph.edits import Edits
+from autoprec.graph.moments import Moments
 from autoprec.graph.ranges import Histogram, Histograms, range_of
+from autoprec.graph.rounding import refine
 from autoprec.graph.smoothing import smooth
 from autoprec.precisions import Precision
 from autoprec.records import Block
@@ -26,6 +28,7 @@ class Toolbox:
         histograms: from calibration, channels included.
         method: the study's range method, for precisions that name none.
         percentile: for that method, in percent.
+        moments: by node name, for variants that learn from data.
     """
 
     def __init__(
@@ -36,10 +39,12 @@ class Toolbox:
         *,
         method: str,
         percentile: float,
+        moments: Mapping[str, Moments] | None = None,
     ) -> None:
         nodes = {str(node.name): node for node in model.graph}
         self._nodes = {block.name: [nodes[name] for name in block.nodes] for block in blocks}
         self._histograms = histograms
+        self._moments = moments or {}
         self._method, self._percentile = method, percentile
         self._ranges: dict[tuple[str, float], Mapping[str, float]] = {}
         self._edits: dict[tuple[str, str], Edits] = {}
@@ -53,7 +58,7 @@ class Toolbox:
 
     def edits(self, block: str, precision: Precision) -> Edits | None:
         """What a variant changes in a block; None for a precision without cures."""
-        if not precision.smooths:
+        if not (precision.smooths or learns(precision)):
             return None
         key = (block, precision.name)
         if key not in self._edits:
@@ -63,11 +68,33 @@ class Toolbox:
     def _made(self, block: str, precision: Precision) -> Edits:
         method, percentile = self._how(precision)
         choose: Callable[[Histogram], float] = partial(range_of, method=method, percentile=percentile)
-        channels = self._histograms.channels
-        return smooth(block, self._nodes[block], channels, choose, precision.largest, precision.name)
+        nodes, edits = self._nodes[block], Edits({})
+        if precision.smooths:
+            channels = self._histograms.channels
+            edits = smooth(block, nodes, channels, choose, precision.largest, precision.name)
+        if learns(precision):
+            limits = self._limits(nodes, edits, self.ranges(precision))
+            steps = {name: limit / precision.largest for name, limit in limits.items()}
+            edits = refine(edits, nodes, self._moments, steps, precision)
+        return edits
+
+    def _limits(
+        self, nodes: Sequence[ir.Node], edits: Edits, ranges: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Largest magnitude to represent of each node's first input, by node name."""
+        scaled = {name: scaling.name for scaling in edits.scalings for name in scaling.nodes}
+        everything = {**ranges, **edits.ranges}
+        read = {str(n.name): str(n.inputs[0].name) for n in nodes if n.inputs and n.inputs[0] is not None}
+        names = {name: scaled.get(name, value) for name, value in read.items()}
+        return {name: everything[value] for name, value in names.items() if value in everything}
 
     def _how(self, precision: Precision) -> tuple[str, float]:
         """Range method and percentile."""
         if precision.range_method:
             return precision.range_method, precision.percentile
         return self._method, self._percentile
+
+
+def learns(precision: Precision) -> bool:
+    """Whether a precision needs second moments of the data."""
+    return precision.learns_rounding or precision.corrects_bias

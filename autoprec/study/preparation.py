@@ -11,20 +11,20 @@ import msgspec
 import onnx_ir as ir
 
 from autoprec.backends import Backend, create_backend
-from autoprec.calibration import calibrate, overflowing
-from autoprec.errors import ModelError, StudyError, TrialError
+from autoprec.calibration import overflowing
+from autoprec.errors import ModelError, StudyError
 from autoprec.graph.costs import COSTLY_OPS
 from autoprec.graph.legality import judge
 from autoprec.graph.load import input_shapes, load_model, model_digest
 from autoprec.graph.partition import partition
-from autoprec.graph.ranges import Histograms
 from autoprec.graph.rewrite import Rewriter
 from autoprec.graph.toolbox import Toolbox
 from autoprec.measurement import Setup
 from autoprec.records import Assignment, Block, Candidate, Fingerprint, Identity
-from autoprec.samples import Samples, load_samples
+from autoprec.samples import load_samples
 from autoprec.search import anchors
 from autoprec.spec import SAFE_REFERENCE, StudySpec
+from autoprec.study.evidence import Evidence
 
 
 def load_blocks(
@@ -67,14 +67,24 @@ class Prepared:
         calibration = load_samples(spec.samples, "calibration", self.shapes)
         evaluation = load_samples(spec.samples, "evaluation", self.shapes)
         digests = model_digest(Path(spec.model.path)), calibration.digest, evaluation.digest
-        histograms = self._histograms(backend, calibration, "-".join(digests[:2]), say)
+        evidence = Evidence(
+            self.model, backend, calibration, self.folder / "calibration", "-".join(digests[:2]), say
+        )
+        histograms = evidence.histograms()
         overflow = overflowing(histograms, blocks, self.model)
         self._refuse_overflow(overflow)
         refused = dict(refuse(backend, self.base, self.model, blocks)) if refuse else {}
         refused |= {(block, "fp16"): reason for block, reason in overflow.items()}
         self.blocks = judge(blocks, self.model, spec.search.precisions, pin=spec.blocks.pin, refused=refused)
         how = spec.calibration
-        toolbox = Toolbox(self.model, self.blocks, histograms, method=how.method, percentile=how.percentile)
+        toolbox = Toolbox(
+            self.model,
+            self.blocks,
+            histograms,
+            method=how.method,
+            percentile=how.percentile,
+            moments=evidence.moments((*spec.search.precisions, *spec.blocks.pin.values())),
+        )
         self._rewriter = Rewriter(self.model, self.blocks, toolbox, base=self.base)
         self.heavy = tuple(str(n.name) for n in self.model.graph if n.op_type in COSTLY_OPS)
         self.reference = self._reference(overflow)
@@ -105,24 +115,6 @@ class Prepared:
         finally:
             for file in (path, path.with_name(f"{path.name}.data")):
                 file.unlink(missing_ok=True)
-
-    def _histograms(
-        self, backend: Backend, samples: Samples, digest: str, say: Callable[[str], None]
-    ) -> Histograms:
-        """From an earlier night, or by running the calibration set once."""
-        path = self.folder / "calibration" / f"{digest}.npz"
-        found = Histograms.load(path)
-        if found is not None:
-            return found
-        say(f"calibrating on {len(samples)} samples (once)")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        feeds = (sample.inputs for sample in samples)
-        try:
-            found = calibrate(self.model, backend, feeds, self.folder / "calibration" / "instrumented.onnx")
-        except TrialError as error:
-            raise ModelError(f"{self.spec.model.path}: calibration failed in FP32: {error}") from error
-        found.save(path)
-        return found
 
     def _refuse_overflow(self, overflow: Mapping[str, str]) -> None:
         """A plain FP16 reference must be able to hold the model's values."""

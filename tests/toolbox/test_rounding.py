@@ -1,0 +1,140 @@
+"""Learned rounding and corrected biases make a quantised op's output more like the float one's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from mbconv import images, outputs
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from autoprec.backends import create_backend
+from autoprec.calibration import measure_moments
+from autoprec.graph.edits import Edits, edited
+from autoprec.graph.load import load_model
+from autoprec.graph.moments import Moments, load_moments, save_moments
+from autoprec.graph.rounding import bias_shift, learned, refine
+from autoprec.graph.weights import on_grid, weight_scales
+from autoprec.precisions import PRECISIONS
+
+OPS = {
+    "strided": "masks = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (image, w3, b)",
+    "dilated": "masks = Conv <dilations = [2, 2], pads = [0, 1, 2, 3]> (image, w3, b)",
+    "grouped": "masks = Conv <group = 2> (image, wg, b)",
+    "product": "t = Transpose <perm = [0, 2, 3, 1]> (image)\n h = MatMul (t, m)\n masks = Add (h, b)",
+    "no bias": "masks = Conv <pads = [1, 1, 1, 1]> (image, w3)",
+}
+SHAPES = {"w3": (16, 8, 3, 3), "wg": (16, 4, 1, 1), "m": (8, 16), "b": (16,)}
+
+
+def op_model(name: str, folder: Path) -> ir.Model:
+    random = np.random.default_rng(5)
+    head = '<ir_version: 10, opset_import: ["" : 22]> g (float[1,8,12,12] image) => (float masks)'
+    model = onnx.parser.parse_model(f"{head} {{{OPS[name]}}}")
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    read = {value for node in model.graph.node for value in node.input}
+    for weight in sorted(read & SHAPES.keys()):
+        array = random.standard_normal(SHAPES[weight]).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(array, weight))
+    onnx.save(model, folder / "op.onnx")
+    return load_model(folder / "op.onnx")
+
+
+def correlated(count: int) -> list[dict[str, NDArray[np.float32]]]:
+    """Images whose channels are mixtures of three, with a mean, as real activations are."""
+    random = np.random.default_rng(8)
+    mix = random.standard_normal((8, 3))
+    parts = [random.standard_normal((3, 144)) + 1 for _ in range(count)]
+    return [{"image": (mix @ part).reshape(1, 8, 12, 12).astype(np.float32)} for part in parts]
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_moments_are_those_of_the_rows_that_the_op_multiplies(tmp_path: Path, name: str) -> None:
+    """The mean output of an op without bias is its weights times the mean row."""
+    model = op_model(name, tmp_path)
+    feeds = images(3)
+    (found,) = measure_moments(model, create_backend("openvino", {}), feeds, tmp_path / "i.onnx").values()
+    node = next(node for node in model.graph if node.op_type in ("Conv", "MatMul"))
+    changed = {(str(node.name), 2): ir.tensor(np.zeros(16, np.float32), name="zero")}
+    bare = edited(model, {"all": Edits(changed if node.op_type == "Conv" else {})})[0]
+    total = outputs(bare, feeds)
+    wanted = total.mean(axis=(0, 1, 3, 4)) if node.op_type == "Conv" else total.mean(axis=(0, 1, 2, 3))
+    if node.op_type == "MatMul":
+        wanted = wanted - model.graph.initializers["b"].const_value.numpy()  # type: ignore[union-attr]
+    weight = node.inputs[1].const_value.numpy()  # type: ignore[union-attr]
+    rows = (
+        weight.reshape(len(found.mean), 16 // len(found.mean), -1)
+        if node.op_type == "Conv"
+        else weight.T[None]
+    )
+    np.testing.assert_allclose(np.einsum("gok,gk->go", rows, found.mean).reshape(-1), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_learned_rounding_and_biases_bring_the_output_nearer(tmp_path: Path, name: str) -> None:
+    model, feeds = op_model(name, tmp_path), correlated(8)
+    moments = measure_moments(model, create_backend("openvino", {}), feeds, tmp_path / "i.onnx")
+    wanted = outputs(model, feeds)
+    node = next(node for node in model.graph if str(node.name) in moments)
+    errors = {}
+    for variant in ("int8+bias", "int8+adaround", "int8+adaround+bias"):
+        precision = PRECISIONS[variant]
+        edits = refine(Edits({}), [node], moments, {str(node.name): 1e-4}, precision)
+        changed = dict(edits.constants)
+        if not precision.learns_rounding:
+            changed[str(node.name), 1] = _nearest(node)
+        found = outputs(edited(model, {"all": Edits(changed)})[0], feeds)
+        errors[variant] = float(np.square(found - wanted).mean())
+    nearest = edited(model, {"all": Edits({(str(node.name), 1): _nearest(node)})})[0]
+    errors["int8"] = float(np.square(outputs(nearest, feeds) - wanted).mean())
+    assert errors["int8+adaround"] < 0.8 * errors["int8"]
+    assert errors["int8+bias"] < errors["int8"]
+    assert errors["int8+adaround+bias"] < errors["int8+adaround"] * 1.001
+
+
+def _nearest(node: ir.Node) -> ir.TensorProtocol:
+    array = node.inputs[1].const_value.numpy()  # type: ignore[union-attr]
+    axis = 0 if node.op_type == "Conv" else 1
+    scales = weight_scales(array, axis, 127.0, ir.DataType.FLOAT)
+    grid = on_grid(array, scales, axis, 127.0, ir.DataType.INT8)
+    shape = [-1 if i == axis else 1 for i in range(array.ndim)]
+    return ir.tensor(grid.astype(np.float32) * scales.reshape(shape), name="nearest")
+
+
+def test_learned_weights_are_on_the_grid_that_quantisation_uses() -> None:
+    random = np.random.default_rng(0)
+    weights = random.standard_normal((1, 6, 10, 1)).astype(np.float32)
+    rows = random.standard_normal((50, 10)).astype(np.float32)
+    moments = Moments((rows.T @ rows / np.float32(50))[None], rows.mean(axis=0)[None])
+    found = learned(weights, moments, None, 0.0, 127)
+    scales = weight_scales(found[0, :, :, 0], 0, 127.0, ir.DataType.FLOAT)
+    grid = on_grid(found[0, :, :, 0], scales, 0, 127.0, ir.DataType.INT8)
+    np.testing.assert_allclose(grid * scales[:, None], found[0, :, :, 0], rtol=1e-5, atol=1e-7)
+    steps = np.abs(weights).max(axis=2, keepdims=True) / 127
+    assert (np.abs(found - weights) < steps * 1.001).all()
+
+
+def test_a_corrected_bias_keeps_the_mean_of_the_output() -> None:
+    random = np.random.default_rng(0)
+    weights, rows = random.standard_normal((1, 4, 5, 1)), random.standard_normal((100, 5)) + 2
+    rounded = np.rint(weights * 4) / 4
+    moments = Moments(
+        (rows.T @ rows / 100)[None].astype(np.float32), rows.mean(axis=0)[None].astype(np.float32)
+    )
+    shift = bias_shift(weights, rounded, moments, None)
+    before, after = rows @ weights[0, :, :, 0].T, rows @ rounded[0, :, :, 0].T + shift
+    np.testing.assert_allclose(before.mean(axis=0), after.mean(axis=0), atol=1e-5)
+
+
+def test_moments_survive_the_disk_and_damage_is_noticed(tmp_path: Path) -> None:
+    moments = {"a/b": Moments(np.eye(3, dtype=np.float32)[None], np.ones((1, 3), np.float32))}
+    save_moments(moments, tmp_path / "m.npz")
+    found = load_moments(tmp_path / "m.npz")
+    assert found is not None
+    np.testing.assert_array_equal(found["a/b"].second, moments["a/b"].second)
+    (tmp_path / "m.npz").write_bytes(b"PK")
+    assert load_moments(tmp_path / "m.npz") is None
