@@ -89,6 +89,7 @@ def write_definition(
         "",
         "[search]",
         'precisions = ["fp32", "fp16", "bf16", "int8"]',
+        'reference = "fp16"  # "fp16-safe" keeps blocks that overflow FP16 in FP32',
         "",
         "[backend]",
         'name = "openvino"',
