@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from autoprec.backends import Arrays, Backend, run
 from autoprec.errors import SamplesError
+from autoprec.graph.files import write_model
+from autoprec.graph.incoming import given
 from autoprec.graph.matrices import activation_axis, is_weighted
 from autoprec.graph.moments import Moments, MomentSums
 from autoprec.graph.placement import quantized_inputs
@@ -46,7 +48,7 @@ def calibrate(
     instrumented = _instrumented(model, observed)
     histograms, count = Histograms(), 0
     try:
-        ir.save(instrumented, scratch)
+        write_model(instrumented, scratch)
         with backend.build(scratch) as engine:
             for count, feed in enumerate(feeds, 1):
                 for name, array in run(engine, feed).items():
@@ -77,7 +79,7 @@ def measure_moments(
     copy.graph.outputs.clear()
     copy.graph.outputs.extend(values)
     try:
-        ir.save(copy, scratch)
+        write_model(copy, scratch)
         with backend.build(scratch) as engine:
             for feed in islice(feeds, MOMENT_SAMPLES):
                 sums.observe({**feed, **run(engine, feed)})
@@ -87,11 +89,12 @@ def measure_moments(
 
 
 def quantizable(model: ir.Model) -> frozenset[str]:
-    """Names of the activations that some quantised precision would put behind Q/DQ."""
+    """Names of the activations that some quantised precision would put behind Q/DQ of our own."""
     ranges = {str(value.name): 1.0 for node in model.graph for value in node.inputs if value is not None}
     return frozenset(
         str(value.name)
         for node in model.graph
+        if not given(node)
         for place in quantized_inputs(node, ranges)
         if (value := node.inputs[place]) is not None and value.const_value is None
     )

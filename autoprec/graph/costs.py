@@ -23,10 +23,25 @@ def macs(node: ir.Node) -> int:
     if node.op_type == "ConvTranspose":
         return math.prod(first) * math.prod(weight[1:])
     if node.op_type == "Einsum":
-        # Exact for a plain contraction without batch: each index stands in two of the three.
-        return math.isqrt(math.prod(first) * math.prod(weight) * math.prod(output))
+        return _of_einsum(node, first, weight, output)
     transposed = node.op_type == "Gemm" and node.attributes.get_int("transA", False)
     return math.prod(output) * first[-2 if transposed else -1]
+
+
+def _of_einsum(
+    node: ir.Node, first: tuple[int, ...], second: tuple[int, ...], output: tuple[int, ...]
+) -> int:
+    """The product of all indices; an ellipsis stands for what is left of a shape."""
+    equation = node.attributes["equation"].as_string().replace(" ", "")
+    sizes: dict[str, int] = {}
+    for term, shape in zip(equation.replace("->", ",").split(","), (first, second, output), strict=False):
+        before, dots, after = term.partition("...")
+        sizes |= dict(zip(before, shape, strict=False))
+        if dots:
+            inner = shape[len(before) : len(shape) - len(after)]
+            sizes["..."] = max(sizes.get("...", 1), math.prod(inner))
+            sizes |= dict(zip(after, shape[len(shape) - len(after) :], strict=True))
+    return math.prod(sizes.values())
 
 
 def is_depthwise(node: ir.Node) -> bool:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from autoprec.errors import SpecError
 from autoprec.graph.costs import COSTLY_OPS
+from autoprec.graph.incoming import given_precisions
 from autoprec.graph.matrices import is_weighted
 from autoprec.graph.placement import block_inputs, may_be_quantized
 from autoprec.graph.support import supports
@@ -63,6 +64,14 @@ def judge(
 
 def _reason(nodes: Sequence[ir.Node], precision: Precision, opset: int) -> str:
     """Why a block of these nodes cannot have a precision; empty if it can."""
+    if precision.is_quantized and (came := given_precisions(nodes)):
+        if precision.plain not in came:
+            return f"comes quantised in {', '.join(sorted(came))}"
+        return (
+            ""
+            if precision.name == precision.plain
+            else f"comes quantised, with scales that {precision.plain} keeps"
+        )
     if precision.is_quantized:
         ops = precision.quantized_ops & COSTLY_OPS
         gains = [node for node in nodes if node.op_type in ops]

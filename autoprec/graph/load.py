@@ -13,6 +13,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx_ir.passes.common import (
     CheckerPass,
+    InlinePass,
     LiftConstantsToInitializersPass,
     ShapeInferencePass,
     TopologicalSortPass,
@@ -20,6 +21,7 @@ from onnx_ir.passes.common import (
 
 from autoprec.errors import ModelError
 from autoprec.graph.files import read_model
+from autoprec.graph.incoming import attach
 from autoprec.graph.opset import SMALL_BYTES, at_opset
 
 
@@ -27,7 +29,7 @@ def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) ->
     """Load a model, fix its dynamic inputs, infer types and shapes.
 
     Weights in external files stay on disk, memory-mapped. Every node gets a unique name that is the same on
-    every run; nodes that no output depends on are removed.
+    every run; nodes that no output depends on are removed. Q/DQ pairs are lifted off: see `incoming`.
 
     Args:
         path: the ONNX file.
@@ -47,11 +49,18 @@ def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) ->
     _check_external_data(model, path)
     _refuse_control_flow(model, path)
     _read_small_weights(model)
-    model = at_opset(model)
+    InlinePass()(model)
+    try:
+        model = at_opset(model)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _fix_inputs(model, path, shapes or {})
+    _pass_identities(model.graph)
     _remove_unused(model.graph)
     _name_nodes(model.graph)
+    if lifted is not None:
+        attach(model, lifted)
     try:
         TopologicalSortPass()(model)
         ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
@@ -63,6 +72,7 @@ def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) ->
         onnx.shape_inference.InferenceError,
     ) as error:
         raise ModelError(f"{path}: is not a valid graph ({_short(error)}); export it again") from error
+    _refuse_untyped(model, path)
     return model
 
 
@@ -124,9 +134,25 @@ def _refuse_control_flow(model: ir.Model, path: Path) -> None:
             )
 
 
+def _refuse_untyped(model: ir.Model, path: Path) -> None:
+    """Where a type is not known, no Cast can be placed; where nothing is FP32, nothing can be lowered."""
+    made = [(node, value) for node in model.graph for value in node.outputs if value.name]
+    for node, value in made:
+        if value.type is None:
+            raise ModelError(
+                f"{path}: nobody knows the type of {value.name!r}, which {node.op_type} of domain "
+                f"{node.domain!r} makes; export the model with operators of ONNX, or with value_info"
+            )
+    types = {value.dtype for _, value in made if value.dtype is not None}
+    if made and ir.DataType.FLOAT not in types:
+        names = ", ".join(sorted(data_type.name for data_type in types))
+        raise ModelError(f"{path}: computes in {names}, nothing in FP32; export it in FP32 to search from")
+
+
 def _fix_inputs(model: ir.Model, path: Path, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Give every input a static shape."""
+    """Give every input a static shape; initializers that are listed as inputs too are none."""
     inputs = {str(value.name): value for value in real_inputs(model)}
+    model.graph.inputs[:] = list(inputs.values())
     for name, shape in shapes.items():
         if name not in inputs:
             near = difflib.get_close_matches(name, inputs, n=1, cutoff=0.4)
@@ -152,6 +178,14 @@ def _fix_inputs(model: ir.Model, path: Path, shapes: Mapping[str, Sequence[int]]
             raise ModelError(
                 f"{path}: input {name!r} has {what}; fix them: [model.shapes] {name} = [1, 3, 512, 512]"
             )
+
+
+def _pass_identities(graph: ir.Graph) -> None:
+    """Read what an Identity reads: exporters put one between a shared weight and each op that has it."""
+    for node in graph:
+        source = node.inputs[0] if node.op_type == "Identity" and node.domain == "" else None
+        if source is not None and not node.outputs[0].is_graph_output():
+            node.outputs[0].replace_all_uses_with(source)
 
 
 def _remove_unused(graph: ir.Graph) -> None:

@@ -24,12 +24,13 @@ def at_opset(model: ir.Model) -> ir.Model:
     weights = _lift_weights(model.graph)
     try:
         proto = onnx.version_converter.convert_version(ir.to_proto(model), OPSET)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, onnx.version_converter.ConvertError) as error:
         reason = next(iter(str(error).splitlines()), "")[:200]
         raise ModelError(
-            f"opset {have} cannot be brought up to {OPSET} ({reason}); export with {OPSET}"
+            f"opset {have} cannot be brought up to {OPSET} ({reason}); export it again, with opset {OPSET}"
         ) from error
     converted: ir.Model = ir.from_proto(proto)
+    converted.metadata_props.update(model.metadata_props)
     converted.ir_version = max(converted.ir_version, 10)
     inputs = [value for value in converted.graph.inputs if value.name not in weights]
     lifted = [value for value in converted.graph.inputs if value.name in weights]

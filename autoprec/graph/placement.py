@@ -50,9 +50,11 @@ def channel_axis(node: ir.Node, weight: ir.Value) -> int | None:
         return 0
     if node.op_type == "ConvTranspose":
         return 1 if node.attributes.get_int("group", 1) == 1 else None
-    if node.op_type == "Gemm":
-        return 0 if node.attributes.get_int("transB", 0) else 1
-    return 1 if rank == 2 else None
+    if rank != 2:
+        return None
+    left = weight is node.inputs[0]
+    transposed = bool(node.attributes.get_int("transA" if left else "transB", 0))
+    return int(left == transposed)
 
 
 def _fits(node: ir.Node, value: ir.Value | None, size: int) -> bool:

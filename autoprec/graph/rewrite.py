@@ -18,6 +18,7 @@ from onnx_ir.passes.common import CheckerPass
 from autoprec.errors import TrialError
 from autoprec.graph.edits import Edits, edited
 from autoprec.graph.files import write_model
+from autoprec.graph.incoming import given, given_precisions
 from autoprec.graph.toolbox import Toolbox
 from autoprec.graph.writer import Writer
 from autoprec.precisions import PRECISIONS, Precision
@@ -47,6 +48,10 @@ class Rewriter:
     ) -> None:
         self._model = model
         self._home = {node: block.name for block in blocks for node in block.nodes}
+        nodes = {str(node.name): node for node in model.graph}
+        self._quantised = frozenset(
+            block.name for block in blocks if given_precisions(nodes[name] for name in block.nodes)
+        )
         self._ranges = ranges
         base_type = PRECISIONS[base].float_type
         assert base_type is not None, f"{base} is no float precision"
@@ -65,10 +70,18 @@ class Rewriter:
             return {**self._ranges_in(precision), **changed}
 
         writer = Writer(source, self._base, ranges_in)
-        result = writer.write(lambda node: PRECISIONS[choices[home[str(node.name)]]])
+        result = writer.write(lambda node: self._precision(node, choices, home))
         result.metadata_props[METADATA_KEY] = msgspec.json.encode(assignment.choices).decode()
         _ensure(self._model, result)
         return result
+
+    def _precision(self, node: ir.Node, choices: Mapping[str, str], home: Mapping[str, str]) -> Precision:
+        """Of a node. In a block that came quantised, what came in floats stays so."""
+        block = home[str(node.name)]
+        precision = PRECISIONS[choices[block]]
+        if block in self._quantised and not given(node):
+            return msgspec.structs.replace(precision, quantized_ops=frozenset())
+        return precision
 
     def write(self, assignment: Assignment, path: Path) -> Candidate:
         """Rewrite and save; weights of models near 2 GB go into a file beside it.

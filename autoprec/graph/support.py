@@ -14,6 +14,10 @@ _NAMES = {
 }
 
 
+_FREE = frozenset({"RandomNormalLike", "RandomUniformLike", "Bernoulli", "EyeLike"})
+"""Ops whose output has the type of their input, although the schema does not tie one to the other."""
+
+
 def supports(node: ir.Node, data_type: ir.DataType, opset: int) -> bool:
     """Whether `node`'s float inputs and outputs may be of `data_type` at this opset.
 
@@ -21,7 +25,7 @@ def supports(node: ir.Node, data_type: ir.DataType, opset: int) -> bool:
     """
     if data_type == ir.DataType.FLOAT:
         return True
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain not in ("", "ai.onnx") or node.op_type in _FREE:
         return False
     return all(data_type in float_types(node, index, opset) for index in float_inputs(node))
 

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from autoprec.graph.incoming import Given, given, given_output
 from autoprec.graph.placement import block_inputs, channel_axis, quantized_inputs
 from autoprec.graph.support import float_types, output_types, supports
 from autoprec.graph.weights import activation_scale, converted, on_grid, weight_scales
@@ -44,6 +45,8 @@ class Writer:
         self._values: dict[tuple[ir.Value, str], ir.Value] = {}
         self._made: dict[ir.Value, ir.Value] = {}
         self._outputs = set(source.graph.outputs)
+        self._behind_pairs: set[ir.Value] = set()
+        self._taken = _prefixes(source.graph)
 
     def write(self, precision_of: Callable[[ir.Node], Precision]) -> ir.Model:
         """The copy: every node in its precision, inputs and outputs as they were."""
@@ -59,7 +62,12 @@ class Writer:
             opset_imports=dict(self._source.graph.opset_imports),
             name=self._source.graph.name or "autoprec",
         )
-        return ir.Model(graph, ir_version=max(self._source.ir_version, 10), producer_name="autoprec")
+        return ir.Model(
+            graph,
+            ir_version=max(self._source.ir_version, 10),
+            producer_name="autoprec",
+            metadata_props=dict(self._source.metadata_props),
+        )
 
     def _write_node(self, node: ir.Node, precision: Precision) -> None:
         wanted = precision.float_type or self._base
@@ -70,12 +78,16 @@ class Writer:
             if value is None or value.dtype != FLOAT:
                 inputs.append(None if value is None else self._plain(value))
             elif place in places:
-                inputs.append(self._quantized(node, value, precision))
+                pair = given(node).get(place)
+                found = self._given(value, pair) if pair else self._quantized(node, value, precision)
+                inputs.append(found)
             else:
                 allowed = float_types(node, place, self._opset)
                 inputs.append(self._typed(value, own if own in allowed else FLOAT))
         reads_float = any(value is not None and value.dtype == FLOAT for value in node.inputs)
         types = output_types(node, self._opset, own if reads_float else FLOAT)
+        if precision.is_quantized:
+            self._behind_pairs |= {value for value in node.outputs if given_output(value) is not None}
         outputs = [
             self._result(value, data_type) for value, data_type in zip(node.outputs, types, strict=True)
         ]
@@ -92,6 +104,8 @@ class Writer:
         )
 
     def _quantized_places(self, node: ir.Node, precision: Precision) -> tuple[int, ...]:
+        if precision.is_quantized and given(node):
+            return tuple(given(node))
         if node.op_type not in precision.quantized_ops:
             return ()
         if precision.weights_only:
@@ -103,7 +117,7 @@ class Writer:
         for the Cast that will carry its name."""
         name = str(value.name)
         if value in self._outputs and data_type != value.dtype:
-            name = f"autoprec/made/{name}"
+            name = self._free(f"autoprec/made/{name}")
         return self._new(value, data_type, name)
 
     def _new(self, value: ir.Value, data_type: ir.DataType | None, name: str) -> ir.Value:
@@ -112,8 +126,21 @@ class Writer:
         self._made[value] = made
         return made
 
+    def _free(self, name: str) -> str:
+        """A name that neither is in the source nor begins one there: candidates may be rewritten again."""
+        while name in self._taken:
+            name += "_"
+        return name
+
     def _output(self, value: ir.Value) -> ir.Value:
         """An output of the graph, with its own name and type."""
+        pair = given_output(value)
+        if pair is not None and value in self._behind_pairs:
+            found = self._given(value, pair)
+            if found.dtype == FLOAT:
+                found.name = str(value.name)
+                return found
+            return self._cast(value, found, FLOAT, str(value.name))
         return self._typed(value, FLOAT) if value.dtype == FLOAT else self._plain(value)
 
     def _plain(self, value: ir.Value) -> ir.Value:
@@ -138,7 +165,7 @@ class Writer:
 
     def _cast(self, value: ir.Value, made: ir.Value, data_type: ir.DataType) -> ir.Value:
         """The Cast of a value; it takes over the name of a graph's output."""
-        cast = f"autoprec/cast/{value.name}/{data_type.name.lower()}"
+        cast = self._free(f"autoprec/cast/{value.name}/{data_type.name.lower()}")
         name = value.name if value in self._outputs and data_type == value.dtype else cast
         result = ir.Value(name=name, shape=value.shape, type=_typed_as(value, data_type))
         attributes = [ir.AttrInt64("to", data_type.value)]
@@ -150,7 +177,7 @@ class Writer:
         assert value.const_value is not None
         if data_type == FLOAT:
             return self._constant(str(value.name), value.const_value)
-        name = f"{value.name}/{data_type.name.lower()}"
+        name = self._free(f"{value.name}/{data_type.name.lower()}")
         tensor = value.const_value
         return self._constant(name, _lazy(tensor, name, data_type, lambda a: converted(a, data_type)))
 
@@ -170,6 +197,7 @@ class Writer:
         )
         if value.const_value is None and precision.range_method:
             label += f"/{precision.range_method}{precision.percentile or ''}"
+        label = self._free(label)
         key = (value, label)
         if key not in self._values:
             self._values[key] = (
@@ -178,6 +206,30 @@ class Writer:
                 else self._quantized_activation(value, precision, label)
             )
         return self._values[key]
+
+    def _given(self, value: ir.Value, pair: Given) -> ir.Value:
+        """A value behind the pair that the model brought."""
+        label = f"{pair.name}/given"
+        if (value, label) in self._values:
+            return self._values[value, label]
+        if pair.stored is not None:
+            stored = self._constant(label, ir.Tensor(pair.stored, dtype=pair.kind, name=label))
+        else:
+            scales, zeros = self._grid(label, pair.scale, pair.kind, pair.zero)
+            source = self._typed(value, self._base)
+            stored = ir.Value(name=f"{label}/q", shape=value.shape, type=ir.TensorType(pair.kind))
+            attributes = [] if pair.axis is None else [ir.AttrInt64("axis", pair.axis)]
+            inputs = [source, scales, zeros]
+            self._nodes.append(
+                ir.Node(
+                    "", "QuantizeLinear", inputs, attributes, outputs=[stored], name=f"autoprec/q/{label}"
+                )
+            )
+        numbers = {"axis": pair.axis, "block_size": pair.block or None}
+        attributes = [ir.AttrInt64(name, number) for name, number in numbers.items() if number is not None]
+        found = self._dequantize(value, stored, label, pair.scale, pair.kind, attributes, pair.zero)
+        self._values[value, label] = found
+        return found
 
     def _quantized_weight(
         self, value: ir.Value, precision: Precision, axis: int | None, label: str
@@ -211,9 +263,9 @@ class Writer:
 
     def _dequantize(
         self, value: ir.Value, stored: ir.Value, label: str, scale: NDArray[np.float32], kind: ir.DataType,
-        attributes: Sequence[ir.Attr],
+        attributes: Sequence[ir.Attr], zero: NDArray[Any] | None = None,
     ) -> ir.Value:  # fmt: skip
-        scales, zeros = self._grid(label, scale, kind)
+        scales, zeros = self._grid(label, scale, kind, zero)
         result = ir.Value(name=f"{label}/dq", shape=value.shape, type=ir.TensorType(self._base))
         self._nodes.append(
             ir.Node(
@@ -227,11 +279,23 @@ class Writer:
         )
         return result
 
-    def _grid(self, label: str, scale: NDArray[np.float32], kind: ir.DataType) -> tuple[ir.Value, ir.Value]:
-        """Scale in the base type, and all-zero zero points: without them ONNX means UINT8."""
+    def _grid(
+        self, label: str, scale: NDArray[np.float32], kind: ir.DataType, zero: NDArray[Any] | None = None
+    ) -> tuple[ir.Value, ir.Value]:
+        """Scale in the base type, and zero points, all zero for None: without them ONNX means UINT8."""
         scales = ir.Tensor(converted(scale, self._base), dtype=self._base, name=f"{label}/scale")
-        zeros = ir.Tensor(np.zeros(scale.shape, kind.numpy()), dtype=kind, name=f"{label}/zero")
+        points = np.zeros(scale.shape, kind.numpy()) if zero is None else zero
+        zeros = ir.Tensor(points, dtype=kind, name=f"{label}/zero")
         return self._constant(f"{label}/scale", scales), self._constant(f"{label}/zero", zeros)
+
+
+def _prefixes(graph: ir.Graph) -> frozenset[str]:
+    """All names in a graph, and what stands before each of their slashes."""
+    names = [*graph.initializers, *(value.name or "" for value in graph.inputs)]
+    for node in graph:
+        names += [node.name or "", *(value.name or "" for value in node.outputs)]
+    parts = (name.split("/") for name in names)
+    return frozenset("/".join(found[:end]) for found in parts for end in range(1, len(found) + 1))
 
 
 def _typed_as(value: ir.Value, data_type: ir.DataType | None) -> ir.TypeProtocol | None:

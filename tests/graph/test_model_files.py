@@ -34,7 +34,7 @@ def test_reading_gives_what_onnx_reads() -> None:
 
 
 def test_writing_gives_what_onnx_reads_back(tmp_path: Path) -> None:
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "large": np.arange(1000, dtype=np.float32).reshape(10, 100),
         "small": np.arange(4, dtype=np.float32),
         "halves": np.ones((600, 2), np.float16),

@@ -1,0 +1,244 @@
+"""Models that come quantised: their Q/DQ pairs are lifted off the float graph and kept beside it.
+
+The float graph is what every pass sees; weights in it are those that the file's integers stand for. Where a
+block is then given the precision that it came in, the pairs are put back as they were, scales and zero points
+included. Producers: quantisation-aware training, ModelOpt, PyTorch, ONNX Runtime (its QDQ format).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from autoprec.errors import ModelError
+
+Array = NDArray[Any]
+
+PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_KEY = "autoprec.given"
+_INTEGER_OPS = frozenset(
+    {
+        "QLinearConv",
+        "QLinearMatMul",
+        "MatMulInteger",
+        "ConvInteger",
+        "DynamicQuantizeLinear",
+        "QGemm",
+        "QLinearAdd",
+    }
+)
+QUANTIZED_OPS = PAIR | _INTEGER_OPS
+"""Ops of models that come quantised."""
+_PRECISIONS = {
+    ir.DataType.INT8: "int8",
+    ir.DataType.UINT8: "int8",
+    ir.DataType.FLOAT8E4M3FN: "fp8",
+    ir.DataType.INT4: "int4",
+    ir.DataType.UINT4: "int4",
+}
+
+
+class Given(NamedTuple):
+    """One Q/DQ pair, or one DQ of stored weights, as the model brought it.
+
+    Attributes:
+        name: of the value that the pair made: pairs of one name are one pair.
+        scale: float32, [] or [channels] or one for each block.
+        zero: of the quantised type, the shape of `scale`.
+        kind: the quantised type.
+        axis: of the scales; None for one scale.
+        block: so many values in a row share a scale; 0 is all of a channel.
+        stored: weights on the grid; None for an activation.
+    """
+
+    name: str
+    scale: NDArray[np.float32]
+    zero: Array
+    kind: ir.DataType
+    axis: int | None
+    block: int
+    stored: Array | None = None
+
+    @property
+    def precision(self) -> str:
+        """Name of the precision that this pair is of; empty if there is none."""
+        return _PRECISIONS.get(self.kind, "")
+
+
+class Lifted(NamedTuple):
+    """Pairs of a model: by first output and input place of their reader, and by graph output."""
+
+    inputs: Mapping[tuple[str, int], Given]
+    outputs: Mapping[str, Given]
+
+
+def given(node: ir.Node) -> Mapping[int, Given]:
+    """The pairs that a node's inputs came behind, by place."""
+    found: Mapping[int, Given] = node.meta.get(_KEY, {})
+    return found
+
+
+def given_output(value: ir.Value) -> Given | None:
+    """The pair that an output of the graph came behind."""
+    found: Given | None = value.meta.get(_KEY)
+    return found
+
+
+def given_precisions(nodes: Iterable[ir.Node]) -> frozenset[str]:
+    """Names of the precisions that some of these nodes came in; empty if none came quantised."""
+    return frozenset(pair.precision for node in nodes for pair in given(node).values() if pair.precision)
+
+
+def lift(model: ir.Model) -> Lifted:
+    """Take all Q/DQ pairs off a model, in place.
+
+    Raises `ModelError` naming a node of another form of quantisation.
+    """
+    graph, inputs, outputs = model.graph, {}, {}
+    for node in graph:
+        if node.op_type in _INTEGER_OPS:
+            raise ModelError(
+                f"node {node.name!r} ({node.op_type}) computes in integers by itself: quantise the model into "
+                "the QDQ format (Q/DQ pairs around float ops), or give the float model"
+            )
+    for node in [node for node in graph if node.op_type == "DequantizeLinear"]:
+        value, pair = _source(graph, node)
+        made = node.outputs[0]
+        for use in made.uses():
+            if pair is not None:
+                inputs[use.node, use.idx] = pair
+            use.node.replace_input_with(use.idx, value)
+        if made.is_graph_output():
+            value = _as_output(graph, value, made)
+            if pair is not None:
+                outputs[str(made.name)] = pair
+        graph.remove(node, safe=True)
+    for node in [node for node in reversed(graph) if node.op_type == "QuantizeLinear"]:
+        if node.outputs[0].uses() or node.outputs[0].is_graph_output():
+            raise ModelError(
+                f"node {node.name!r}: what it quantises does not go straight into a DequantizeLinear; export "
+                "the model with Q/DQ pairs around float ops"
+            )
+        graph.remove(node, safe=True)
+    readers = {
+        (str(n.outputs[0].name), place): pair for (n, place), pair in inputs.items() if n.op_type not in PAIR
+    }
+    return Lifted(readers, outputs)
+
+
+def attach(model: ir.Model, lifted: Lifted) -> None:
+    """Note the pairs on the nodes and outputs that they were lifted from, found again by name."""
+    for node in model.graph:
+        first = str(node.outputs[0].name)
+        pairs = {i: lifted.inputs[first, i] for i in range(len(node.inputs)) if (first, i) in lifted.inputs}
+        if pairs:
+            node.meta[_KEY] = pairs
+    for value in model.graph.outputs:
+        if value.name in lifted.outputs:
+            value.meta[_KEY] = lifted.outputs[value.name]
+
+
+def _source(graph: ir.Graph, node: ir.Node) -> tuple[ir.Value, Given | None]:
+    """The float value behind a DQ, and the pair; None for a bias in 32 bits, which is kept in floats."""
+    read, name = node.inputs[0], str(node.outputs[0].name)
+    assert read is not None
+    maker = read.producer()
+    if read.const_value is not None:
+        pair = _pair(node, name, read.const_value.dtype)._replace(stored=read.const_value.numpy())
+        return _constant(graph, pair), None if pair.kind == ir.DataType.INT32 else pair
+    if maker is None or maker.op_type != "QuantizeLinear":
+        raise ModelError(
+            f"node {node.name!r} dequantises what no QuantizeLinear makes ({read.name!r}); export the model "
+            "with Q/DQ pairs around float ops"
+        )
+    value = maker.inputs[0]
+    assert value is not None
+    pair = _pair(node, name, _kind(maker))
+    if value.const_value is not None:
+        pair = pair._replace(stored=_on_grid(value.const_value.numpy(), pair))
+        return _constant(graph, pair), pair
+    return value, pair
+
+
+def _pair(node: ir.Node, name: str, kind: ir.DataType) -> Given:
+    """Scale and zero point of a Q or DQ node."""
+    scale = _array(node, 1)
+    if scale is None:
+        raise ModelError(
+            f"node {node.name!r}: its scale is not a constant; export the model in inference mode"
+        )
+    zero = _array(node, 2)
+    axis, block = node.attributes.get_int("axis", 1), node.attributes.get_int("block_size", False)
+    if scale.size == 1:
+        scale, axis = scale.reshape(()), None
+    zeros = np.zeros(scale.shape, kind.numpy()) if zero is None else zero.reshape(scale.shape)
+    return Given(name, scale.astype(np.float32), zeros, kind, axis, int(block))
+
+
+def _kind(node: ir.Node) -> ir.DataType:
+    """What a QuantizeLinear makes: ONNX means UINT8 where nothing says otherwise."""
+    zero = node.inputs[2] if len(node.inputs) > 2 else None
+    if zero is not None and zero.const_value is not None:
+        return zero.const_value.dtype
+    return ir.DataType(node.attributes.get_int("output_dtype", False) or ir.DataType.UINT8)
+
+
+def _array(node: ir.Node, place: int) -> Array | None:
+    value = node.inputs[place] if place < len(node.inputs) else None
+    if value is None or value.const_value is None:
+        return None
+    found: Array = value.const_value.numpy()
+    return found
+
+
+def _spread(pair: Given, array: Array, shape: tuple[int, ...]) -> Array:
+    """Scales or zero points of a pair, broadcastable to a tensor of `shape`."""
+    if pair.axis is None:
+        return array
+    if pair.block:
+        return np.repeat(array, pair.block, axis=pair.axis)
+    return array.reshape([-1 if i == pair.axis % len(shape) else 1 for i in range(len(shape))])
+
+
+def _on_grid(array: Array, pair: Given) -> Array:
+    """A float tensor on the grid of a pair."""
+    scaled = array / _spread(pair, pair.scale, array.shape)
+    if not pair.kind.is_integer():
+        return scaled.astype(pair.kind.numpy())
+    limits = ir.DataType.INT8, ir.DataType.UINT8
+    low, high = (-128, 127) if pair.kind == limits[0] else (0, 255) if pair.kind == limits[1] else (-8, 7)
+    moved = np.rint(scaled) + _spread(pair, pair.zero, array.shape).astype(np.float32)
+    return np.clip(moved, low, high).astype(pair.kind.numpy())
+
+
+def _constant(graph: ir.Graph, pair: Given) -> ir.Value:
+    """An initializer with the floats that stored integers stand for."""
+    if pair.name in graph.initializers:
+        return graph.initializers[pair.name]
+    assert pair.stored is not None
+    shape = pair.stored.shape
+    moved = pair.stored.astype(np.float32) - _spread(pair, pair.zero, shape).astype(np.float32)
+    array = (moved * _spread(pair, pair.scale, shape)).astype(np.float32)
+    tensor = ir.tensor(array, name=pair.name)
+    value = ir.Value(
+        name=pair.name, shape=ir.Shape(shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+    )
+    graph.register_initializer(value)
+    return value
+
+
+def _as_output(graph: ir.Graph, value: ir.Value, made: ir.Value) -> ir.Value:
+    """Put a value in the place and under the name of an output of the graph that a DQ made."""
+    name, place = str(made.name), list(graph.outputs).index(made)
+    if value.producer() is None or value.is_graph_output():
+        identity = ir.Node("", "Identity", [value], name=f"{name}/Identity")
+        graph.append(identity)
+        value = identity.outputs[0]
+    made.name = f"{name}/dequantized"
+    value.name, value.shape, value.type = name, made.shape, made.type
+    graph.outputs[place] = value
+    return value

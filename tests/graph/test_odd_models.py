@@ -1,0 +1,153 @@
+"""What exporters and people really leave in ONNX files does no harm, or is refused in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from autoprec.errors import ModelError
+from autoprec.graph.legality import judge
+from autoprec.graph.load import load_model
+from autoprec.graph.partition import partition
+from autoprec.graph.rewrite import Rewriter
+from autoprec.precisions import PLAIN
+from autoprec.records import Assignment
+
+HEAD = '<ir_version: 10, opset_import: ["": 20, "mine": 1]>'
+PRODUCT = " g (float[4,4] x) => (float[4,4] z) <float[4,4] w> { [product] z = MatMul(x, w) }"
+
+
+def saved(folder: Path, text: str, **weights: np.ndarray) -> Path:
+    """A model from ONNX text; `w` is its weight unless others are given."""
+    made = onnx.parser.parse_model(HEAD + text)
+    del made.graph.initializer[:]
+    random = np.random.default_rng(0)
+    for name, array in (weights or {"w": random.standard_normal((4, 4)).astype(np.float32)}).items():
+        made.graph.initializer.append(numpy_helper.from_array(array, name))
+    onnx.save(made, folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+def rewritten(path: Path, precision: str, base: str = "fp16") -> onnx.ModelProto:
+    model = load_model(path)
+    blocks = judge(partition(model, minimum=1, maximum=1), model, tuple(PLAIN))
+    ranges = {str(v.name): 4.0 for node in model.graph for v in (*node.inputs, *node.outputs) if v}
+    chosen = Assignment.uniform(blocks, precision, "fp32")
+    return onnx.load(
+        Rewriter(model, blocks, ranges, base=base).write(chosen, path.with_name("out.onnx")).model_path
+    )
+
+
+def computed(model: onnx.ModelProto, **feeds: np.ndarray) -> np.ndarray:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found: np.ndarray = session.run(None, feeds)[0]
+    return found
+
+
+def test_weights_that_are_listed_as_inputs_are_constants(tmp_path: Path) -> None:
+    path = saved(tmp_path, PRODUCT.replace("float[4,4] x)", "float[4,4] x, float[4,4] w)"))
+    for precision in PLAIN:
+        assert [value.name for value in rewritten(path, precision).graph.input] == ["x"]
+
+
+def test_functions_of_the_model_are_written_out(tmp_path: Path) -> None:
+    path = saved(tmp_path, PRODUCT.replace("MatMul(x, w)", "mine.Twice(x, w)"))
+    made = onnx.load(path)
+    body = [helper.make_node("MatMul", ["a", "b"], ["t"]), helper.make_node("MatMul", ["t", "b"], ["c"])]
+    made.functions.append(
+        helper.make_function("mine", "Twice", ["a", "b"], ["c"], body, [helper.make_opsetid("", 20)])
+    )
+    onnx.save(made, path)
+    assert {node.op_type for node in rewritten(path, "fp16").graph.node} == {"MatMul", "Cast"}
+
+
+def test_an_operator_that_nobody_knows_is_named(tmp_path: Path) -> None:
+    text = PRODUCT.replace("z = MatMul(x, w)", "y = mine.Strange(x) [product] z = MatMul(y, w)")
+    with pytest.raises(ModelError, match=r"'y'.*Strange.*'mine'"):
+        load_model(saved(tmp_path, text))
+
+
+def test_a_model_without_fp32_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, PRODUCT.replace("float[", "float16["), w=np.ones((4, 4), np.float16))
+    with pytest.raises(ModelError, match="computes in FLOAT16"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("opset", ["20", "22"])
+def test_a_value_that_is_never_made_is_refused(opset: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, PRODUCT.replace("MatMul(x, w)", "Add(x, nothing)"))
+    path.write_bytes(path.read_bytes().replace(b"\x10\x14", bytes([0x10, int(opset)])))
+    with pytest.raises(ModelError, match=r"model\.onnx.*nothing"):
+        load_model(path)
+
+
+def test_a_cycle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cycle"):
+        load_model(saved(tmp_path, PRODUCT.replace("z = MatMul(x, w)", "a = Add(x, z) z = Relu(a)")))
+
+
+def test_an_identity_in_front_of_a_weight_hides_it_not(tmp_path: Path) -> None:
+    text = PRODUCT.replace("z = MatMul(x, w)", "u = Identity(w) [product] z = MatMul(x, u)")
+    stored = {tensor.data_type for tensor in rewritten(saved(tmp_path, text), "int8").graph.initializer}
+    assert TensorProto.FLOAT not in stored
+
+
+@pytest.mark.parametrize("precision", PLAIN)
+def test_a_candidate_can_be_searched_again(precision: str, tmp_path: Path) -> None:
+    first = rewritten(saved(tmp_path, PRODUCT), "fp16", base="fp16")
+    onnx.save(first, tmp_path / "model.onnx")
+    again = rewritten(tmp_path / "model.onnx", precision, base="fp32")
+    onnx.checker.check_model(again, full_check=True)
+
+
+def test_weights_named_like_converted_ones_keep_their_numbers(tmp_path: Path) -> None:
+    text = """ g (float[4,4] x) => (float[4,4] z) <float[4,4] w, float[4,4] "w/float16">
+        { y = MatMul(x, w)  z = Add(y, "w/float16") }"""
+    names = ("w", "w/float16")
+    weights = {name: np.full((4, 4), place, np.float32) for place, name in enumerate(names, 1)}
+    path = saved(tmp_path, text, **weights)
+    x = np.ones((4, 4), np.float32)
+    np.testing.assert_array_equal(computed(rewritten(path, "fp16"), x=x), 6)
+
+
+@pytest.mark.parametrize(
+    ("text", "axis"),
+    [
+        ("MatMul(x, w)", 1),
+        ("MatMul(w, x)", 0),
+        ("Gemm<transB = 1>(x, w)", 0),
+        ("Gemm(w, x)", 0),
+        ("Gemm<transA = 1>(w, x)", 1),
+    ],
+)
+def test_scales_go_along_the_outputs_of_a_product(text: str, axis: int, tmp_path: Path) -> None:
+    model = rewritten(saved(tmp_path, PRODUCT.replace("MatMul(x, w)", text)), "int8")
+    [axes] = [[a.i for a in n.attribute] for n in model.graph.node if n.name.startswith("autoprec/dq/w")]
+    assert axes == [axis]
+
+
+@pytest.mark.parametrize("opset", [13, 20, 22])
+def test_metadata_of_the_model_is_kept(opset: int, tmp_path: Path) -> None:
+    path = saved(tmp_path, PRODUCT)
+    made = onnx.load(path)
+    made.opset_import[0].version = opset
+    made.metadata_props.add(key="names", value="cat, dog")
+    onnx.save(made, path)
+    assert "cat, dog" in {prop.value for prop in rewritten(path, "fp16").metadata_props}
+
+
+def test_weights_in_a_file_beside_the_model_are_in_the_candidate(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    made = onnx.load(saved(tmp_path, PRODUCT.replace("4,4", "64,64"), w=np.eye(64, dtype=np.float32)))
+    onnx.save(made, tmp_path / "in/model.onnx", save_as_external_data=True, location="w.data")
+    model = load_model(tmp_path / "in/model.onnx")
+    blocks = partition(model)
+    chosen = Assignment.uniform(blocks, "fp32", "fp32")
+    found = Rewriter(model, blocks, {}, base="fp32").write(chosen, tmp_path / "candidate.onnx")
+    x = np.ones((64, 64), np.float32)
+    np.testing.assert_array_equal(computed(onnx.load(found.model_path), x=x), x)
