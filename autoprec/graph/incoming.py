@@ -8,15 +8,13 @@ included. Producers: quantisation-aware training, ModelOpt, PyTorch, ONNX Runtim
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from autoprec.errors import ModelError
-
-Array = NDArray[Any]
+from autoprec.graph.pairs import Array, Pair, lazy_tensor
 
 PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _KEY = "autoprec.given"
@@ -42,55 +40,29 @@ _PRECISIONS = {
 }
 
 
-class Given(NamedTuple):
-    """One Q/DQ pair, or one DQ of stored weights, as the model brought it.
-
-    Attributes:
-        name: of the value that the pair made: pairs of one name are one pair.
-        scale: float32, [] or [channels] or one for each block.
-        zero: of the quantised type, the shape of `scale`.
-        kind: the quantised type.
-        axis: of the scales; None for one scale.
-        block: so many values in a row share a scale; 0 is all of a channel.
-        stored: weights on the grid; None for an activation.
-    """
-
-    name: str
-    scale: NDArray[np.float32]
-    zero: Array
-    kind: ir.DataType
-    axis: int | None
-    block: int
-    stored: Array | None = None
-
-    @property
-    def precision(self) -> str:
-        """Name of the precision that this pair is of; empty if there is none."""
-        return _PRECISIONS.get(self.kind, "")
-
-
 class Lifted(NamedTuple):
     """Pairs of a model: by first output and input place of their reader, and by graph output."""
 
-    inputs: Mapping[tuple[str, int], Given]
-    outputs: Mapping[str, Given]
+    inputs: Mapping[tuple[str, int], Pair]
+    outputs: Mapping[str, Pair]
 
 
-def given(node: ir.Node) -> Mapping[int, Given]:
+def given(node: ir.Node) -> Mapping[int, Pair]:
     """The pairs that a node's inputs came behind, by place."""
-    found: Mapping[int, Given] = node.meta.get(_KEY, {})
+    found: Mapping[int, Pair] = node.meta.get(_KEY, {})
     return found
 
 
-def given_output(value: ir.Value) -> Given | None:
+def given_output(value: ir.Value) -> Pair | None:
     """The pair that an output of the graph came behind."""
-    found: Given | None = value.meta.get(_KEY)
+    found: Pair | None = value.meta.get(_KEY)
     return found
 
 
 def given_precisions(nodes: Iterable[ir.Node]) -> frozenset[str]:
     """Names of the precisions that some of these nodes came in; empty if none came quantised."""
-    return frozenset(pair.precision for node in nodes for pair in given(node).values() if pair.precision)
+    kinds = {pair.kind for node in nodes for pair in given(node).values()}
+    return frozenset(_PRECISIONS[kind] for kind in kinds if kind in _PRECISIONS)
 
 
 def lift(model: ir.Model) -> Lifted:
@@ -102,8 +74,8 @@ def lift(model: ir.Model) -> Lifted:
     for node in graph:
         if node.op_type in _INTEGER_OPS:
             raise ModelError(
-                f"node {node.name!r} ({node.op_type}) computes in integers by itself: quantise the model into "
-                "the QDQ format (Q/DQ pairs around float ops), or give the float model"
+                f"node {node.name!r} ({node.op_type}) computes in integers by itself: quantise into the "
+                "QDQ format (Q/DQ pairs around float ops), or give the float model"
             )
     for node in [node for node in graph if node.op_type == "DequantizeLinear"]:
         value, pair = _source(graph, node)
@@ -138,17 +110,17 @@ def attach(model: ir.Model, lifted: Lifted) -> None:
         if pairs:
             node.meta[_KEY] = pairs
     for value in model.graph.outputs:
-        if value.name in lifted.outputs:
-            value.meta[_KEY] = lifted.outputs[value.name]
+        if str(value.name) in lifted.outputs:
+            value.meta[_KEY] = lifted.outputs[str(value.name)]
 
 
-def _source(graph: ir.Graph, node: ir.Node) -> tuple[ir.Value, Given | None]:
+def _source(graph: ir.Graph, node: ir.Node) -> tuple[ir.Value, Pair | None]:
     """The float value behind a DQ, and the pair; None for a bias in 32 bits, which is kept in floats."""
     read, name = node.inputs[0], str(node.outputs[0].name)
     assert read is not None
     maker = read.producer()
     if read.const_value is not None:
-        pair = _pair(node, name, read.const_value.dtype)._replace(stored=read.const_value.numpy())
+        pair = _pair(node, name, read.const_value.dtype)._replace(stored=read.const_value)
         return _constant(graph, pair), None if pair.kind == ir.DataType.INT32 else pair
     if maker is None or maker.op_type != "QuantizeLinear":
         raise ModelError(
@@ -159,24 +131,24 @@ def _source(graph: ir.Graph, node: ir.Node) -> tuple[ir.Value, Given | None]:
     assert value is not None
     pair = _pair(node, name, _kind(maker))
     if value.const_value is not None:
-        pair = pair._replace(stored=_on_grid(value.const_value.numpy(), pair))
+        grid = ir.Tensor(_on_grid(value.const_value.numpy(), pair), dtype=pair.kind, name=pair.name)
+        pair = pair._replace(stored=grid)
         return _constant(graph, pair), pair
     return value, pair
 
 
-def _pair(node: ir.Node, name: str, kind: ir.DataType) -> Given:
+def _pair(node: ir.Node, name: str, kind: ir.DataType) -> Pair:
     """Scale and zero point of a Q or DQ node."""
     scale = _array(node, 1)
     if scale is None:
-        raise ModelError(
-            f"node {node.name!r}: its scale is not a constant; export the model in inference mode"
-        )
+        raise ModelError(f"node {node.name!r}: its scale is no constant; export the model in inference mode")
     zero = _array(node, 2)
-    axis, block = node.attributes.get_int("axis", 1), node.attributes.get_int("block_size", False)
+    axis: int | None = node.attributes.get_int("axis", 1)
+    block = int(node.attributes.get_int("block_size", False))
     if scale.size == 1:
         scale, axis = scale.reshape(()), None
-    zeros = np.zeros(scale.shape, kind.numpy()) if zero is None else zero.reshape(scale.shape)
-    return Given(name, scale.astype(np.float32), zeros, kind, axis, int(block))
+    zeros = None if zero is None else zero.reshape(scale.shape)
+    return Pair(f"{name}/given", scale.astype(np.float32), kind, zeros, axis, block)
 
 
 def _kind(node: ir.Node) -> ir.DataType:
@@ -195,8 +167,9 @@ def _array(node: ir.Node, place: int) -> Array | None:
     return found
 
 
-def _spread(pair: Given, array: Array, shape: tuple[int, ...]) -> Array:
-    """Scales or zero points of a pair, broadcastable to a tensor of `shape`."""
+def _spread(pair: Pair, array: Array, shape: tuple[int, ...]) -> Array:
+    """Scales or zero points of a pair, as float32, broadcastable to a tensor of `shape`."""
+    array = array.astype(np.float32)
     if pair.axis is None:
         return array
     if pair.block:
@@ -204,29 +177,31 @@ def _spread(pair: Given, array: Array, shape: tuple[int, ...]) -> Array:
     return array.reshape([-1 if i == pair.axis % len(shape) else 1 for i in range(len(shape))])
 
 
-def _on_grid(array: Array, pair: Given) -> Array:
+def _on_grid(array: Array, pair: Pair) -> Array:
     """A float tensor on the grid of a pair."""
     scaled = array / _spread(pair, pair.scale, array.shape)
     if not pair.kind.is_integer():
         return scaled.astype(pair.kind.numpy())
-    limits = ir.DataType.INT8, ir.DataType.UINT8
-    low, high = (-128, 127) if pair.kind == limits[0] else (0, 255) if pair.kind == limits[1] else (-8, 7)
-    moved = np.rint(scaled) + _spread(pair, pair.zero, array.shape).astype(np.float32)
-    return np.clip(moved, low, high).astype(pair.kind.numpy())
+    moved = np.rint(scaled) + _spread(pair, pair.zeros(), array.shape)
+    found: Array = np.clip(moved, pair.kind.min, pair.kind.max).astype(pair.kind.numpy())
+    return found
 
 
-def _constant(graph: ir.Graph, pair: Given) -> ir.Value:
+def _constant(graph: ir.Graph, pair: Pair) -> ir.Value:
     """An initializer with the floats that stored integers stand for."""
-    if pair.name in graph.initializers:
-        return graph.initializers[pair.name]
-    assert pair.stored is not None
-    shape = pair.stored.shape
-    moved = pair.stored.astype(np.float32) - _spread(pair, pair.zero, shape).astype(np.float32)
-    array = (moved * _spread(pair, pair.scale, shape)).astype(np.float32)
-    tensor = ir.tensor(array, name=pair.name)
-    value = ir.Value(
-        name=pair.name, shape=ir.Shape(shape), type=ir.TensorType(tensor.dtype), const_value=tensor
-    )
+    name = pair.name.removesuffix("/given")
+    if name in graph.initializers:
+        return graph.initializers[name]
+    stored = pair.stored
+    assert stored is not None
+
+    def make() -> Array:
+        shape = tuple(stored.shape.numpy())
+        moved = stored.numpy().astype(np.float32) - _spread(pair, pair.zeros(), shape)
+        return np.asarray(moved * _spread(pair, pair.scale, shape), np.float32)
+
+    tensor = lazy_tensor(name, ir.DataType.FLOAT, stored.shape, make)
+    value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.register_initializer(value)
     return value
 

@@ -21,7 +21,7 @@ from onnx_ir.passes.common import (
 
 from autoprec.errors import ModelError
 from autoprec.graph.files import read_model
-from autoprec.graph.incoming import attach
+from autoprec.graph.incoming import QUANTIZED_OPS, attach, lift
 from autoprec.graph.opset import SMALL_BYTES, at_opset
 
 
@@ -50,6 +50,10 @@ def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) ->
     _refuse_control_flow(model, path)
     _read_small_weights(model)
     InlinePass()(model)
+    lifted = None
+    if any(node.op_type in QUANTIZED_OPS for node in model.graph):
+        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        lifted = lift(model)
     try:
         model = at_opset(model)
     except ModelError as error:

@@ -6,16 +6,17 @@ A Cast always starts from the value as it was made, so types never go back and f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from autoprec.graph.incoming import Given, given, given_output
+from autoprec.graph.incoming import given, given_output
+from autoprec.graph.pairs import Pair, activation_pair, lazy_tensor, weight_pair
 from autoprec.graph.placement import block_inputs, channel_axis, quantized_inputs
 from autoprec.graph.support import float_types, output_types, supports
-from autoprec.graph.weights import activation_scale, converted, on_grid, weight_scales
+from autoprec.graph.weights import converted
 from autoprec.precisions import Precision
 
 FLOAT = ir.DataType.FLOAT
@@ -45,6 +46,7 @@ class Writer:
         self._values: dict[tuple[ir.Value, str], ir.Value] = {}
         self._made: dict[ir.Value, ir.Value] = {}
         self._outputs = set(source.graph.outputs)
+        self._pairs: dict[tuple[ir.Value, str], Pair] = {}
         self._behind_pairs: set[ir.Value] = set()
         self._taken = _prefixes(source.graph)
 
@@ -78,9 +80,7 @@ class Writer:
             if value is None or value.dtype != FLOAT:
                 inputs.append(None if value is None else self._plain(value))
             elif place in places:
-                pair = given(node).get(place)
-                found = self._given(value, pair) if pair else self._quantized(node, value, precision)
-                inputs.append(found)
+                inputs.append(self._behind(value, self._pair(node, place, value, precision)))
             else:
                 allowed = float_types(node, place, self._opset)
                 inputs.append(self._typed(value, own if own in allowed else FLOAT))
@@ -136,11 +136,11 @@ class Writer:
         """An output of the graph, with its own name and type."""
         pair = given_output(value)
         if pair is not None and value in self._behind_pairs:
-            found = self._given(value, pair)
-            if found.dtype == FLOAT:
-                found.name = str(value.name)
-                return found
-            return self._cast(value, found, FLOAT, str(value.name))
+            found = self._behind(value, pair)
+            if found.dtype != FLOAT:
+                return self._cast(value, found, FLOAT)
+            found.name = value.name
+            return found
         return self._typed(value, FLOAT) if value.dtype == FLOAT else self._plain(value)
 
     def _plain(self, value: ir.Value) -> ir.Value:
@@ -179,7 +179,8 @@ class Writer:
             return self._constant(str(value.name), value.const_value)
         name = self._free(f"{value.name}/{data_type.name.lower()}")
         tensor = value.const_value
-        return self._constant(name, _lazy(tensor, name, data_type, lambda a: converted(a, data_type)))
+        make = partial(_converted, tensor, data_type)
+        return self._constant(name, lazy_tensor(name, data_type, tensor.shape, make))
 
     def _constant(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
         """An initializer of the copy; one for each name."""
@@ -188,105 +189,57 @@ class Writer:
             self._initializers[name] = ir.Value(name=name, shape=shape, type=kind, const_value=tensor)
         return self._initializers[name]
 
-    def _quantized(self, node: ir.Node, value: ir.Value, precision: Precision) -> ir.Value:
-        """An input of a quantised op behind Q/DQ; weights are stored on the grid, behind DQ alone."""
+    def _pair(self, node: ir.Node, place: int, value: ir.Value, precision: Precision) -> Pair:
+        """The pair of an input of a quantised op: the one that it came behind, or our own."""
+        if place in given(node):
+            return given(node)[place]
         assert precision.quantized_type is not None
-        axis = channel_axis(node, value) if value.const_value is not None else None
-        label = f"{value.name}/{precision.quantized_type.name.lower()}" + (
-            "" if axis is None else f"/axis{axis}"
-        )
-        if value.const_value is None and precision.range_method:
-            label += f"/{precision.range_method}{precision.percentile or ''}"
-        label = self._free(label)
-        key = (value, label)
-        if key not in self._values:
-            self._values[key] = (
-                self._quantized_weight(value, precision, axis, label)
-                if value.const_value is not None
-                else self._quantized_activation(value, precision, label)
-            )
-        return self._values[key]
+        label = f"{value.name}/{precision.quantized_type.name.lower()}"
+        if value.const_value is None:
+            if precision.range_method:
+                label += f"/{precision.range_method}{precision.percentile or ''}"
+            limit = self._ranges(precision)[str(value.name)]
+            return activation_pair(self._free(label), limit, precision)
+        axis = channel_axis(node, value)
+        label = self._free(label if axis is None else f"{label}/axis{axis}")
+        if (value, label) in self._pairs:
+            return self._pairs[value, label]
+        return weight_pair(label, value.const_value, precision, axis, self._base)
 
-    def _given(self, value: ir.Value, pair: Given) -> ir.Value:
-        """A value behind the pair that the model brought."""
-        label = f"{pair.name}/given"
+    def _behind(self, value: ir.Value, pair: Pair) -> ir.Value:
+        """A value behind Q/DQ; weights are stored on the grid, behind DQ alone."""
+        label, kind = pair.name, pair.kind
         if (value, label) in self._values:
             return self._values[value, label]
+        scales = ir.Tensor(converted(pair.scale, self._base), dtype=self._base, name=f"{label}/scale")
+        zeros = ir.Tensor(pair.zeros(), dtype=kind, name=f"{label}/zero")
+        grid = [self._constant(f"{label}/scale", scales), self._constant(f"{label}/zero", zeros)]
         if pair.stored is not None:
-            stored = self._constant(label, ir.Tensor(pair.stored, dtype=pair.kind, name=label))
+            stored = self._constant(label, pair.stored)
         else:
-            scales, zeros = self._grid(label, pair.scale, pair.kind, pair.zero)
-            source = self._typed(value, self._base)
-            stored = ir.Value(name=f"{label}/q", shape=value.shape, type=ir.TensorType(pair.kind))
-            attributes = [] if pair.axis is None else [ir.AttrInt64("axis", pair.axis)]
-            inputs = [source, scales, zeros]
-            self._nodes.append(
-                ir.Node(
-                    "", "QuantizeLinear", inputs, attributes, outputs=[stored], name=f"autoprec/q/{label}"
-                )
-            )
-        numbers = {"axis": pair.axis, "block_size": pair.block or None}
-        attributes = [ir.AttrInt64(name, number) for name, number in numbers.items() if number is not None]
-        found = self._dequantize(value, stored, label, pair.scale, pair.kind, attributes, pair.zero)
-        self._values[value, label] = found
-        return found
-
-    def _quantized_weight(
-        self, value: ir.Value, precision: Precision, axis: int | None, label: str
-    ) -> ir.Value:
-        kind = precision.quantized_type
-        assert kind is not None
-        assert value.const_value is not None
-        tensor, largest, block = value.const_value, precision.largest, precision.block_size
-        scales = weight_scales(tensor.numpy(), axis, largest, self._base, block)
-        grid = _lazy(tensor, label, kind, lambda a: on_grid(a, scales, axis, largest, kind, block))
-        stored = self._constant(label, grid)
-        attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
-        if axis is not None and block:
-            attributes = [ir.AttrInt64("axis", 1 - axis), ir.AttrInt64("block_size", block)]
-        return self._dequantize(value, stored, label, scales, kind, attributes)
-
-    def _quantized_activation(self, value: ir.Value, precision: Precision, label: str) -> ir.Value:
-        kind = precision.quantized_type
-        assert kind is not None
-        limit = self._ranges(precision)[str(value.name)]
-        scale = np.float32(activation_scale(limit, precision.largest))
-        source = self._typed(value, self._base)
-        scales, zeros = self._grid(label, np.asarray(scale), kind)
-        result = ir.Value(name=f"{label}/q", shape=value.shape, type=ir.TensorType(kind))
-        self._nodes.append(
-            ir.Node(
-                "", "QuantizeLinear", [source, scales, zeros], outputs=[result], name=f"autoprec/q/{label}"
-            )
-        )
-        return self._dequantize(value, result, label, np.asarray(scale), kind, [])
-
-    def _dequantize(
-        self, value: ir.Value, stored: ir.Value, label: str, scale: NDArray[np.float32], kind: ir.DataType,
-        attributes: Sequence[ir.Attr], zero: NDArray[Any] | None = None,
-    ) -> ir.Value:  # fmt: skip
-        scales, zeros = self._grid(label, scale, kind, zero)
+            stored = ir.Value(name=f"{label}/q", shape=value.shape, type=ir.TensorType(kind))
+            inputs = [self._typed(value, self._base), *grid]
+            self._add("QuantizeLinear", inputs, stored, f"autoprec/q/{label}", pair.attributes())
         result = ir.Value(name=f"{label}/dq", shape=value.shape, type=ir.TensorType(self._base))
-        self._nodes.append(
-            ir.Node(
-                "",
-                "DequantizeLinear",
-                [stored, scales, zeros],
-                attributes,
-                outputs=[result],
-                name=f"autoprec/dq/{label}",
-            )
-        )
+        self._add("DequantizeLinear", [stored, *grid], result, f"autoprec/dq/{label}", pair.attributes())
+        self._values[value, label] = result
+        self._pairs[value, label] = pair
         return result
 
-    def _grid(
-        self, label: str, scale: NDArray[np.float32], kind: ir.DataType, zero: NDArray[Any] | None = None
-    ) -> tuple[ir.Value, ir.Value]:
-        """Scale in the base type, and zero points, all zero for None: without them ONNX means UINT8."""
-        scales = ir.Tensor(converted(scale, self._base), dtype=self._base, name=f"{label}/scale")
-        points = np.zeros(scale.shape, kind.numpy()) if zero is None else zero
-        zeros = ir.Tensor(points, dtype=kind, name=f"{label}/zero")
-        return self._constant(f"{label}/scale", scales), self._constant(f"{label}/zero", zeros)
+    def _add(
+        self,
+        op: str,
+        inputs: Sequence[ir.Value],
+        output: ir.Value,
+        name: str,
+        attributes: Sequence[ir.Attr],
+    ) -> None:
+        """A node of our own."""
+        self._nodes.append(ir.Node("", op, inputs, attributes, outputs=[output], name=name))
+
+
+def _converted(tensor: ir.TensorProtocol, data_type: ir.DataType) -> NDArray[Any]:
+    return converted(tensor.numpy(), data_type)
 
 
 def _prefixes(graph: ir.Graph) -> frozenset[str]:
@@ -303,13 +256,3 @@ def _typed_as(value: ir.Value, data_type: ir.DataType | None) -> ir.TypeProtocol
     if data_type is None or not isinstance(value.type, ir.TensorType | None):
         return value.type
     return ir.TensorType(data_type)
-
-
-def _lazy(
-    tensor: ir.TensorProtocol, name: str, data_type: ir.DataType, make: Callable[[NDArray[Any]], NDArray[Any]]
-) -> ir.LazyTensor:
-    """Weights that are made from others when they are written, and let go again."""
-    shape = ir.Shape(tensor.shape.numpy())
-    return ir.LazyTensor(
-        lambda: ir.Tensor(make(tensor.numpy()), dtype=data_type, name=name), data_type, shape, name=name
-    )
