@@ -31,6 +31,8 @@ _INTEGER_OPS = frozenset(
 )
 QUANTIZED_OPS = PAIR | _INTEGER_OPS
 """Ops of models that come quantised."""
+_SIGNED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "BatchNormalization"})
+"""Ops whose results may be negative."""
 _PRECISIONS = {
     ir.DataType.INT8: "int8",
     ir.DataType.UINT8: "int8",
@@ -79,15 +81,17 @@ def lift(model: ir.Model) -> Lifted:
             )
     for node in [node for node in graph if node.op_type == "DequantizeLinear"]:
         value, pair = _source(graph, node)
+        if pair is not None and pair.stored is None and _hides_relu(value, pair):
+            value = _relu(graph, value)
         made = node.outputs[0]
         for use in made.uses():
             if pair is not None:
                 inputs[use.node, use.idx] = pair
             use.node.replace_input_with(use.idx, value)
         if made.is_graph_output():
-            value = _as_output(graph, value, made)
             if pair is not None:
                 outputs[str(made.name)] = pair
+            _as_output(graph, value, made)
         graph.remove(node, safe=True)
     for node in [node for node in reversed(graph) if node.op_type == "QuantizeLinear"]:
         if node.outputs[0].uses() or node.outputs[0].is_graph_output():
@@ -120,7 +124,9 @@ def _source(graph: ir.Graph, node: ir.Node) -> tuple[ir.Value, Pair | None]:
     assert read is not None
     maker = read.producer()
     if read.const_value is not None:
-        pair = _pair(node, name, read.const_value.dtype)._replace(stored=read.const_value)
+        tensor = read.const_value
+        stored = lazy_tensor(f"{name}/given", tensor.dtype, tensor.shape, tensor.numpy)
+        pair = _pair(node, name, tensor.dtype)._replace(stored=stored)
         return _constant(graph, pair), None if pair.kind == ir.DataType.INT32 else pair
     if maker is None or maker.op_type != "QuantizeLinear":
         raise ModelError(
@@ -135,6 +141,30 @@ def _source(graph: ir.Graph, node: ir.Node) -> tuple[ir.Value, Pair | None]:
         pair = pair._replace(stored=grid)
         return _constant(graph, pair), pair
     return value, pair
+
+
+def _hides_relu(value: ir.Value, pair: Pair) -> bool:
+    """Whether a pair is what is left of a ReLU: its grid begins at 0, and quantisers drop such a ReLU."""
+    maker = value.producer()
+    return (
+        maker is not None
+        and maker.op_type in _SIGNED
+        and pair.zero is not None
+        and bool((pair.zero == pair.kind.min).all())
+    )
+
+
+def _relu(graph: ir.Graph, value: ir.Value) -> ir.Value:
+    """The ReLU of a value, put in behind its producer; one for each value."""
+    for use in value.uses():
+        if use.node.op_type == "Relu":
+            return use.node.outputs[0]
+    node, maker = ir.Node("", "Relu", [value], name=f"{value.name}/relu"), value.producer()
+    assert maker is not None
+    result = node.outputs[0]
+    result.name, result.shape, result.type = f"{value.name}/relu", value.shape, value.type
+    graph.insert_after(maker, node)
+    return result
 
 
 def _pair(node: ir.Node, name: str, kind: ir.DataType) -> Pair:
@@ -206,7 +236,7 @@ def _constant(graph: ir.Graph, pair: Pair) -> ir.Value:
     return value
 
 
-def _as_output(graph: ir.Graph, value: ir.Value, made: ir.Value) -> ir.Value:
+def _as_output(graph: ir.Graph, value: ir.Value, made: ir.Value) -> None:
     """Put a value in the place and under the name of an output of the graph that a DQ made."""
     name, place = str(made.name), list(graph.outputs).index(made)
     if value.producer() is None or value.is_graph_output():
@@ -216,4 +246,3 @@ def _as_output(graph: ir.Graph, value: ir.Value, made: ir.Value) -> ir.Value:
     made.name = f"{name}/dequantized"
     value.name, value.shape, value.type = name, made.shape, made.type
     graph.outputs[place] = value
-    return value

@@ -70,7 +70,7 @@ def _reason(nodes: Sequence[ir.Node], precision: Precision, opset: int) -> str:
         return (
             ""
             if precision.name == precision.plain
-            else f"comes quantised, with scales that {precision.plain} keeps"
+            else f"comes quantised; {precision.plain} keeps its scales"
         )
     if precision.is_quantized:
         ops = precision.quantized_ops & COSTLY_OPS

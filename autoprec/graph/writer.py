@@ -113,10 +113,10 @@ class Writer:
         return quantized_inputs(node, self._ranges(precision))
 
     def _result(self, value: ir.Value, data_type: ir.DataType | None) -> ir.Value:
-        """A new value for what a node makes. One that is an output of the graph in another type steps aside
-        for the Cast that will carry its name."""
+        """A new value for what a node makes. One that is an output of the graph in another type, or behind a
+        pair, steps aside for what will carry its name."""
         name = str(value.name)
-        if value in self._outputs and data_type != value.dtype:
+        if value in self._outputs and (data_type != value.dtype or value in self._behind_pairs):
             name = self._free(f"autoprec/made/{name}")
         return self._new(value, data_type, name)
 
