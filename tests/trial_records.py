@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from autoprec.records import (
     Assignment,
     Block,
+    Explanation,
     Failure,
+    Findings,
     Fingerprint,
     Identity,
+    Inspection,
     Interval,
     Latency,
     Measurement,
+    Night,
     Origin,
     Quality,
+    Reference,
     StageSeconds,
     TrialRecord,
+    pareto,
 )
 
 BLOCKS = (Block(name="stem", nodes=("conv",)), Block(name="neck", nodes=("mul", "add")))
 ENGINE = Fingerprint(backend="openvino", version="2026.4.1", device="EPYC", options='{"threads": 3}')
+REFERENCE = Reference(
+    precision="fp16", model_digest="r", latency_ms=10, latency_noise=0.01, loss_noise=0, float_loss=0.001
+)
 IDENTITY = Identity(model="m1", samples="s1", spec="d1", blocks="b1", fingerprint=ENGINE)
 
 
@@ -89,4 +100,36 @@ def failed(number: int, *, choices: str = "int8 fp16") -> TrialRecord:
         state="failed",
         end="2026-01-01T00:00:09+00:00",
         failure=Failure(kind="build", message="no kernel for Conv"),
+    )
+
+
+def findings(
+    trials: Sequence[TrialRecord],
+    *,
+    study: str = "demo",
+    blocks: Sequence[Block] = BLOCKS,
+    sensitivity: Mapping[str, Mapping[str, float]] | None = None,
+    explanations: Mapping[int, Explanation] | None = None,
+    inspections: Mapping[int, Inspection] | None = None,
+) -> Findings:
+    """What a report shows of these trials, all of one night."""
+    front = pareto(trials)
+    night = Night(start="2026-01-01T00:00:00+00:00", end="", budget="50", trials=len(trials), volume=0.5)
+    return Findings(
+        study=study,
+        made="2026-01-02T07:30:00+00:00",
+        versions=(("autoprec", "0.1.0"),),
+        definition="{}",
+        blocks=tuple(blocks),
+        identity=IDENTITY,
+        reference=REFERENCE,
+        trials=tuple(trials),
+        front=front,
+        picked=front[0].number if front else None,
+        nights=(night,),
+        corner=(10.0, 0.05),
+        volumes=tuple((t.number, 0.5) for t in trials if t.measurement is not None),
+        sensitivity={block: dict(row) for block, row in (sensitivity or {}).items()},
+        explanations=dict(explanations or {}),
+        inspections=dict(inspections or {}),
     )

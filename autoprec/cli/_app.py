@@ -29,6 +29,11 @@ StudyOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def progress(message: str) -> None:
+    """Tell what takes time, beside the output."""
+    typer.echo(message, err=True)
+
+
 def show_or_dump(value: Any, view: Any, as_text: bool) -> None:
     """Print records as JSON, or what people read."""
     if as_text:

@@ -40,4 +40,5 @@ class ArgmaxIou:
     def opacity(self, logits: Logits) -> NDArray[np.float32]:
         """1 where a class is the pixel's largest, 0 elsewhere."""
         classes = np.arange(len(logits))[:, None, None]
-        return (logits.argmax(axis=0) == classes).astype(np.float32)
+        found: NDArray[np.float32] = (logits.argmax(axis=0) == classes).astype(np.float32)
+        return found

@@ -17,7 +17,7 @@ Sureness = Literal["measured", "indicated", "prior", "unknown"]
 class Night(Record, frozen=True, kw_only=True):
     """One run of the search: when it ran and what it was allowed. `end` is empty if it was killed.
 
-    `volume` is the area behind the front after it, see `Evidence.volumes`.
+    `volume` is the area behind the front after it, see `Findings.volumes`.
     """
 
     start: str
@@ -85,7 +85,8 @@ class BlockReasons(Record, frozen=True, kw_only=True):
 
     Attributes:
         precision, usual: what the block runs in here, and in the reference.
-        time_ms, usual_ms: profiled time here and in the reference; None where neither was profiled.
+        time_ms, usual_ms: its profiled share of the measured latency, here and in the reference; None where
+            that was not profiled.
         kernels, usual_kernels: how many kernels its nodes run in: more than usual are lost fusions.
         alone: mask loss with this block alone in this precision; None if not measured.
         borders: where the type changes beside it.
@@ -112,8 +113,8 @@ class Explanation(Record, frozen=True, kw_only=True):
 
     Attributes:
         speedup, loss: with their intervals.
-        conversion_ms, usual_conversion_ms: profiled time outside every block (casts, layout changes), here
-            and in the reference.
+        conversion_ms, usual_conversion_ms: the same share of what runs outside every block (casts, changes
+            of layout), here and in the reference.
         blocks: in graph order.
     """
 
@@ -127,7 +128,7 @@ class Explanation(Record, frozen=True, kw_only=True):
     usual_conversion_ms: float | None = None
 
 
-class Evidence(Record, frozen=True, kw_only=True):
+class Findings(Record, frozen=True, kw_only=True):
     """Everything that a report shows.
 
     Attributes:

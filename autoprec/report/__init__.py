@@ -1,8 +1,11 @@
 """What people see: tables, a text plot, live progress; and JSON for scripts."""
 
+from autoprec.report.files import write_file
 from autoprec.report.json_text import as_json
+from autoprec.report.page import front_png, page
 from autoprec.report.plot import front_plot
 from autoprec.report.progress import LiveProgress
+from autoprec.report.story import explanation_view
 from autoprec.report.tables import blocks_table, front_table, sensitivity_table
 from autoprec.report.trial import trial_view
 
@@ -10,8 +13,12 @@ __all__ = [
     "LiveProgress",
     "as_json",
     "blocks_table",
+    "explanation_view",
     "front_plot",
+    "front_png",
     "front_table",
+    "page",
     "sensitivity_table",
     "trial_view",
+    "write_file",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -12,19 +12,18 @@ from types import FrameType
 import optuna
 
 from autoprec.errors import StudyError
-from autoprec.exporters import write_export
-from autoprec.graph.load import model_digest
 from autoprec.measurement import Bench
-from autoprec.records import Block, Export, Reference, TrialRecord
+from autoprec.records import Block, Explanation, Findings, Reference, TrialRecord
 from autoprec.spec import Budget, StudySpec, load_spec, parse_budget
 from autoprec.store import Store, exclusive
 from autoprec.study.definition import find_spec
 from autoprec.study.events import Quiet, Watcher
 from autoprec.study.night import Night
-from autoprec.study.picks import choose
 from autoprec.study.preparation import Prepared, load_blocks
 from autoprec.study.priors import sensitivities
 from autoprec.study.probing import Prober
+from autoprec.study.reporting import explain_trial, gather
+from autoprec.study.shipping import export_point
 
 
 class Study:
@@ -140,31 +139,27 @@ class Study:
             targets: names of `exporters.EXPORTERS`; all by default.
         """
         with self._stored() as store:
-            name = self.spec.name
-            reference, identity = store.reference(name), store.identity(name)
-            if reference is None:
-                raise StudyError(f"study {name!r} has no reference yet: run `autoprec search` first")
-            record = (
-                choose(store.front(name), reference, pick=pick, max_loss=max_loss)
-                if trial is None
-                else store.trial(name, trial)
+            return export_point(
+                self.spec, store, folder, pick=pick, max_loss=max_loss, trial=trial, targets=targets
             )
-        prepared = Prepared(self.spec)
-        with prepared.scratch() as path:
-            candidate = prepared.rewrite(record.assignment, path)
-            decoder = self.spec.pipeline.decoder or ""
-            export = Export(
-                trial=record,
-                reference=reference,
-                identity=identity,
-                blocks=prepared.blocks,
-                model_path=candidate.model_path,
-                model_digest=candidate.model_digest,
-                input_shapes=tuple(prepared.shapes.items()),
-                decoder_path=decoder,
-                decoder_digest=model_digest(Path(decoder)) if decoder else "",
-            )
-            return write_export(export, folder or self.folder / "exports" / f"trial-{record.number}", targets)
+
+    def findings(self, *, runs: bool = True, say: Callable[[str], None] = lambda _: None) -> Findings:
+        """Everything that a report shows; `autoprec.report.page` makes one HTML document of it.
+
+        Args:
+            runs: run the best points once more, to profile them and to draw their masks; what was run for
+                an earlier report is not run again.
+            say: is told what takes time.
+        """
+        with self._stored() as store:
+            return gather(self.spec, store, runs=runs, say=say)
+
+    def explain(
+        self, number: int, *, runs: bool = True, say: Callable[[str], None] = lambda _: None
+    ) -> Explanation:
+        """Why a trial is as fast and as good as it is, block by block; `runs` and `say` as in `findings`."""
+        with self._stored() as store:
+            return explain_trial(self.spec, store, number, runs=runs, say=say)
 
     @contextmanager
     def _stored(self) -> Iterator[Store]:

@@ -1,0 +1,18 @@
+"""Writing what a report makes: whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from autoprec.errors import StudyError
+
+
+def write_file(path: Path, content: str | bytes) -> Path:
+    """Write `path`, with its folder; returns it. Raises `StudyError` where that is not possible."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        return part.replace(path)
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be written ({error.strerror}); name another file") from error

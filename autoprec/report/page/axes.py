@@ -1,0 +1,98 @@
+"""What the report's charts share: colours, axes, and how an assignment reads beside a point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from autoprec.precisions import PLAIN, PRECISIONS
+from autoprec.records import Assignment
+
+Spec = dict[str, Any]
+Row = dict[str, Any]
+
+COLOURS = {
+    "fp32": "#8f8f8a",
+    "fp16": "#56b4e9",
+    "bf16": "#0072b2",
+    "int8": "#e69f00",
+    "fp8": "#cc79a7",
+    "int4": "#d55e00",
+}
+"""Of precisions (Okabe and Ito, told apart by colour-blind eyes; floats cold, quantised warm)."""
+ACCENT, ANCHOR, QUIET = "#3a9168", "#b8621b", "#8f8f8a"
+"""Readable on white and on black: of the front, of anchors, of everything else."""
+BLOCK_HEIGHT = 18
+"""Pixels of one block in a chart."""
+LOSS_LINEAR_BELOW = 0.002
+"""The loss axis is linear below and logarithmic above: 0 has no logarithm."""
+LOSS_TICKS = (0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1)
+
+
+def chart(parts: Spec) -> Spec:
+    """A specification as wide as its place in the page."""
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "width": "container",
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        **parts,
+    }
+
+
+def loss_axis(losses: Sequence[float], title: str) -> Spec:
+    """An axis for the field `loss`, up to the largest of `losses`."""
+    top = max(losses, default=0.0)
+    ticks = [tick for tick in LOSS_TICKS if tick <= max(top * 1.5, LOSS_LINEAR_BELOW)]
+    return {
+        "field": "loss",
+        "type": "quantitative",
+        "title": title,
+        "scale": {"type": "symlog", "constant": LOSS_LINEAR_BELOW, "domainMin": 0},
+        "axis": {"values": ticks, "format": "~g"},
+    }
+
+
+def block_axis(names: Sequence[str], *, grid: bool = False) -> Spec:
+    """The field `block` in graph order; on a phone the ends of long names."""
+    short = "width < 420 && length(datum.label) > 17 ? '\u2026' + slice(datum.label, -16) : datum.label"
+    axis = {"labelExpr": short, "labelLimit": 280, "ticks": False, "domain": False, "grid": grid}
+    return {"field": "block", "type": "nominal", "sort": list(names), "title": None, "axis": axis}
+
+
+def precision_colour(used: Iterable[str]) -> Spec:
+    """Colours for the field `plain`."""
+    there = {*used}
+    names = [name for name in COLOURS if name in there]
+    names += sorted(there - {*names})
+    colours = [COLOURS.get(name, QUIET) for name in names]
+    return {
+        "field": "plain",
+        "type": "nominal",
+        "title": None,
+        "scale": {"domain": names, "range": colours},
+        "legend": {"columns": {"expr": "width < 420 ? 3 : 6"}},
+    }
+
+
+def plain(precision: str) -> str:
+    """The precision that engines know; one that this autoprec does not know stands for itself."""
+    return PRECISIONS[precision].plain if precision in PRECISIONS else precision
+
+
+def by_precision(assignment: Assignment) -> dict[str, str]:
+    """Plain precision to the blocks that have it; `variants` tells the blocks that have a variant of it."""
+    names: dict[str, list[str]] = {}
+    for block, precision in assignment.choices:
+        names.setdefault(plain(precision), []).append(block)
+    rows = {precision: ", ".join(names[precision]) for precision in PLAIN if precision in names}
+    rows |= {precision: ", ".join(blocks) for precision, blocks in names.items()}
+    variants = [
+        f"{block} {precision}" for block, precision in assignment.choices if plain(precision) != precision
+    ]
+    return rows | ({"variants": ", ".join(variants)} if variants else {})
+
+
+def tips(*fields: str, **titled: str) -> list[dict[str, str]]:
+    """What is shown of a mark that is pointed at: fields of text, and fields under another title."""
+    plain_fields = [{"field": name, "type": "nominal"} for name in fields]
+    return plain_fields + [{"field": f, "type": "nominal", "title": t} for f, t in titled.items()]

@@ -1,0 +1,143 @@
+"""The report's charts of blocks, as Vega-Lite specifications: precisions, time, sensitivity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autoprec.records import Findings, TrialRecord
+from autoprec.report import _figures as figures
+from autoprec.report.page.axes import (
+    ACCENT,
+    BLOCK_HEIGHT,
+    Spec,
+    block_axis,
+    chart,
+    loss_axis,
+    plain,
+    precision_colour,
+    tips,
+)
+from autoprec.report.story import gain
+
+CROSS = "\u00d7"
+
+
+def heat_map(found: Findings) -> Spec:
+    """Blocks against front points, fastest first, coloured by precision; a cross did not run as asked."""
+    names = [block.name for block in found.blocks]
+    rows = [
+        {
+            "trial": f"#{record.number}",
+            "block": name,
+            "precision": precision,
+            "plain": plain(precision),
+            "latency": f"{figures.milliseconds(record.latency_ms)} ms",
+            "loss": figures.loss(record.loss),
+            "ran": ran or figures.NOTHING,
+            "mark": CROSS if wrong else ("+" if plain(precision) != precision else ""),
+        }
+        for record in found.front
+        for name, precision, ran, wrong in _choices(record)
+    ]
+    x = {
+        "field": "trial",
+        "type": "nominal",
+        "sort": None,
+        "title": "front points, fastest first",
+        "axis": {"orient": "top", "labelAngle": -60, "labelOverlap": True},
+    }
+    y = block_axis(names)
+    colour = precision_colour(row["plain"] for row in rows)
+    shown = tips("block", "precision", "ran", "trial", "latency", "loss")
+    layers: list[Spec] = [
+        {"mark": {"type": "rect"}, "encoding": {"x": x, "y": y, "color": colour, "tooltip": shown}},
+        {
+            "mark": {"type": "text", "fontSize": 11, "color": "#111"},
+            "transform": [{"filter": "datum.mark !== ''"}],
+            "encoding": {"x": x, "y": y, "text": {"field": "mark"}, "tooltip": shown},
+        },
+    ]
+    return chart({"data": {"values": rows}, "layer": layers, "height": BLOCK_HEIGHT * len(names)})
+
+
+def time_chart(found: Findings) -> Spec | None:
+    """Each block's share of the latency, in the reference and in a point to choose; None without profiles."""
+    known = {n: e for n, e in found.explanations.items() if any(b.time_ms is not None for b in e.blocks)}
+    if not known:
+        return None
+    rows = [
+        {
+            "block": block.block,
+            "ms": ms,
+            "time": f"{figures.milliseconds(ms)} ms",
+            "engine": engine,
+            "number": number,
+            "precision": precision,
+            "gain": f"{gain(block)} ms",
+        }
+        for number, explanation in known.items()
+        for block in explanation.blocks
+        for engine, precision, ms in (
+            ("reference", block.usual, block.usual_ms),
+            ("choice", block.precision, block.time_ms),
+        )
+        if ms is not None
+    ]
+    engines = ["reference", "choice"]
+    colours = {"domain": engines, "range": ["#b4b4ae", ACCENT]}
+    labels = [_label(record, found) for record in found.front if record.number in known]
+    bind = {"input": "select", "options": list(known), "labels": labels, "name": "choice "}
+    first = found.picked if found.picked in known else next(iter(known))
+    encoding = {
+        "y": block_axis([block.name for block in found.blocks]),
+        "yOffset": {"field": "engine", "type": "nominal", "sort": engines},
+        "x": {"field": "ms", "type": "quantitative", "title": "ms of the latency"},
+        "color": {"field": "engine", "type": "nominal", "title": None, "scale": colours},
+        "tooltip": tips("block", "engine", "precision", "time", "gain"),
+    }
+    parts = {
+        "params": [{"name": "point", "value": first, "bind": bind}],
+        "data": {"values": rows},
+        "transform": [{"filter": "datum.number === point"}],
+        "mark": {"type": "bar"},
+        "height": BLOCK_HEIGHT * len(found.blocks),
+        "encoding": encoding,
+    }
+    return chart(parts)
+
+
+def sensitivity_chart(found: Findings) -> Spec | None:
+    """Mask loss with one block alone in a quantised precision; None where nothing was measured."""
+    rows = [
+        {"block": block, "precision": name, "plain": plain(name), "loss": loss, "shown": figures.loss(loss)}
+        for block, row in found.sensitivity.items()
+        for name, loss in row.items()
+    ]
+    if not rows:
+        return None
+    names = [block.name for block in found.blocks]
+    losses = [loss for row in found.sensitivity.values() for loss in row.values()]
+    encoding = {
+        "x": loss_axis(losses, "mask loss with this block alone"),
+        "y": block_axis(names, grid=True),
+        "color": precision_colour(str(row["plain"]) for row in rows),
+        "tooltip": tips("block", "precision", shown="loss"),
+    }
+    mark = {"type": "point", "filled": True, "size": 60, "opacity": 0.9}
+    return chart(
+        {"data": {"values": rows}, "mark": mark, "height": BLOCK_HEIGHT * len(names), "encoding": encoding}
+    )
+
+
+def _choices(record: TrialRecord) -> Iterator[tuple[str, str, str, bool]]:
+    """(block, precision, what ran, whether that is wrong)."""
+    audits = {row.block: row for row in record.measurement.audit} if record.measurement else {}
+    for block, precision in record.assignment.choices:
+        audit = audits.get(block)
+        yield block, precision, audit.ran if audit else "", audit is not None and audit.matches is False
+
+
+def _label(record: TrialRecord, found: Findings) -> str:
+    knee = ", knee" if record.number == found.picked else ""
+    ms, loss = figures.milliseconds(record.latency_ms), figures.loss(record.loss)
+    return f"#{record.number}: {ms} ms, loss {loss}{knee}"

@@ -1,0 +1,200 @@
+"""The report's charts of all trials, as Vega-Lite specifications: the front, and the search's progress.
+
+https://vega.github.io/vega-lite/docs/spec.html. Names that come from the model are data, never fields or
+expressions, so nothing in them is evaluated; Vega's tooltip escapes them. Axes and text take the page's
+colours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import vl_convert
+
+from autoprec.precisions import PLAIN
+from autoprec.records import Findings, Measurement, Reference, TrialRecord
+from autoprec.report import _figures as figures
+from autoprec.report.page.axes import ACCENT, ANCHOR, QUIET, Row, Spec, by_precision, chart, loss_axis, tips
+
+_NEAR = 0.12
+"""Anchors' labels closer than this part of the latency axis are put above one another."""
+_LEVELS = 4
+
+
+def front_chart(found: Findings) -> Spec:
+    """Latency against mask loss: all trials, the front with its intervals, anchors, the reference."""
+    rows = _levelled(list(_points(found)))
+    x = {"field": "ms", "type": "quantitative", "title": "latency, ms", "scale": {"zero": False}}
+    y = loss_axis([row["loss"] for row in rows], "mask loss")
+    shown = tips("trial", "latency", "speed-up", "mask loss", "mIoU", *_assigned(found))
+    at: Spec = {"x": x, "y": y}
+    hair: Spec = {"type": "rule", "strokeWidth": 1.5, "color": ACCENT, "opacity": 0.6}
+    dot: Spec = {"type": "circle", "opacity": 1}
+    layers = [
+        *_reference(found.reference),
+        _layer("datum.kind === 'trial'", dot | {"size": 22, "opacity": 0.45, "color": QUIET}, at, shown),
+        _layer(
+            "datum.kind === 'front'",
+            {"type": "line", "interpolate": "step-after", "strokeWidth": 1.5, "color": ACCENT},
+            at | {"order": {"field": "ms"}},
+        ),
+        _layer(
+            "datum.kind === 'front'", hair, {"x": x | {"field": "low_ms"}, "x2": {"field": "high_ms"}, "y": y}
+        ),
+        _layer(
+            "datum.kind === 'front'",
+            hair,
+            {"x": x, "y": y | {"field": "low_loss"}, "y2": {"field": "high_loss"}},
+        ),
+        _layer("datum.kind === 'front'", dot | {"size": 70, "color": ACCENT}, at, shown),
+        _layer(
+            "datum.anchor !== ''",
+            {"type": "point", "shape": "diamond", "size": 130, "filled": True, "opacity": 1, "color": ANCHOR},
+            at,
+            shown,
+        ),
+        *(
+            _layer(
+                f"datum.anchor !== '' && datum.level === {level}",
+                {"type": "text", "dy": -12 - 13 * level, "fontSize": 11},
+                at | {"text": {"field": "anchor"}},
+            )
+            for level in sorted({row["level"] for row in rows if row["anchor"]})
+        ),
+        _layer(
+            "datum.picked && datum.anchor === ''",
+            {"type": "text", "dy": -12, "dx": 18, "fontSize": 11, "fontWeight": "bold"},
+            at | {"text": {"value": "knee"}},
+        ),
+    ]
+    return chart({"data": {"values": rows}, "layer": layers, "height": 340})
+
+
+def progress_chart(found: Findings) -> Spec:
+    """The area behind the front after each trial; later nights begin at the dashed lines."""
+    rows = [{"trial": number, "area": 100 * area} for number, area in found.volumes]
+    starts = [
+        {"trial": first, "night": f"night {night}"} for night, first in _night_starts(found) if night > 1
+    ]
+    x = {"field": "trial", "type": "quantitative", "title": "trial", "axis": {"tickMinStep": 1}}
+    y = {"field": "area", "type": "quantitative", "title": "area behind the front, %"}
+    line = {
+        "type": "line",
+        "interpolate": "step-after",
+        "color": ACCENT,
+        "point": {"size": 18, "color": ACCENT},
+    }
+    shown = [{"field": "trial"}, {"field": "area", "format": ".1f"}]
+    layers: list[Spec] = [
+        {"data": {"values": rows}, "mark": line, "encoding": {"x": x, "y": y, "tooltip": shown}}
+    ]
+    if starts:
+        rule = {"type": "rule", "strokeDash": [4, 3], "color": QUIET}
+        text = {"type": "text", "align": "left", "dx": 4, "baseline": "top", "y": 2}
+        layers += [
+            {"data": {"values": starts}, "mark": rule, "encoding": {"x": x}},
+            {"data": {"values": starts}, "mark": text, "encoding": {"x": x, "text": {"field": "night"}}},
+        ]
+    return chart({"layer": layers, "height": 220})
+
+
+def front_png(found: Findings, *, scale: float = 2.0) -> bytes:
+    """The front alone as a PNG, 720 pixels wide times `scale`, on white."""
+    spec = front_chart(found) | {"width": 720, "title": f"{found.study}: latency and mask loss"}
+    spec["config"] = {"background": "white", "font": "sans-serif", "view": {"stroke": None}}
+    return bytes(vl_convert.vegalite_to_png(spec, scale=scale))
+
+
+def _layer(where: str, mark: Spec, encoding: Spec, shown: Sequence[object] = ()) -> Spec:
+    """Marks of the rows that the filter lets through."""
+    pointed = {"tooltip": list(shown)} if shown else {}
+    return {"transform": [{"filter": where}], "mark": mark, "encoding": encoding | pointed}
+
+
+def _reference(reference: Reference | None) -> list[Spec]:
+    """A line at the reference's latency, and the band of its noise."""
+    if reference is None:
+        return []
+    ms, noise = reference.latency_ms, reference.latency_noise
+    name = f"reference {reference.precision}"
+    row = {"ms": ms, "low": ms * (1 - noise), "high": ms * (1 + noise), "name": name}
+    x = {"field": "ms", "type": "quantitative"}
+    rule = {"type": "rule", "strokeDash": [4, 3], "color": QUIET}
+    band = {"type": "rect", "opacity": 0.12, "color": QUIET}
+    text = {"type": "text", "angle": 270, "align": "right", "dy": -6, "y": 4, "fontSize": 11}
+    layers: list[Spec] = [
+        {"mark": band, "encoding": {"x": x | {"field": "low"}, "x2": {"field": "high"}}},
+        {"mark": rule, "encoding": {"x": x}},
+        {"mark": text, "encoding": {"x": x, "text": {"field": "name"}}},
+    ]
+    return [{"data": {"values": [row]}, "layer": layers}]
+
+
+def _points(found: Findings) -> Iterator[Row]:
+    """Every measured trial, with what is shown when it is pointed at."""
+    on_front = {record.number for record in found.front}
+    labels: set[str] = set()
+    blank = dict.fromkeys(_assigned(found), figures.NOTHING)
+    for record in found.trials:
+        measured = record.measurement
+        if measured is None or record.reused_from is not None or not math.isfinite(record.loss):
+            continue
+        anchor = record.label if record.label not in labels else ""
+        labels.add(record.label)
+        yield (
+            blank
+            | _point(record, measured, found)
+            | {
+                "kind": "front" if record.number in on_front else "trial",
+                "anchor": anchor,
+                "picked": record.number == found.picked,
+            }
+        )
+
+
+def _point(record: TrialRecord, measured: Measurement, found: Findings) -> Row:
+    ms, loss, between = figures.milliseconds, figures.loss, figures.between
+    latency, quality = measured.latency, measured.quality
+    usual = found.reference.latency_ms if found.reference else latency.reference_median_ms
+    time, fast, spread = latency.interval_ms(usual), figures.speedup_interval(latency), quality.loss_interval
+    return {
+        "trial": f"#{record.number} {record.label}".strip(),
+        "ms": record.latency_ms,
+        "low_ms": time.low,
+        "high_ms": time.high,
+        "loss": record.loss,
+        "low_loss": max(spread.low, 0.0),
+        "high_loss": spread.high,
+        "latency": f"{ms(record.latency_ms)} ms {between(ms(time.low), ms(time.high))}",
+        "speed-up": f"{figures.speedup(latency):.2f}x {between(f'{fast.low:.2f}', f'{fast.high:.2f}')}",
+        "mask loss": f"{loss(record.loss)} {between(loss(spread.low), loss(spread.high))}",
+        "mIoU": f"{quality.miou:.4f}",
+        **by_precision(record.assignment),
+    }
+
+
+def _levelled(rows: list[Row]) -> list[Row]:
+    """Gives anchors that are close to one another labels of different heights."""
+    times = [row["ms"] for row in rows]
+    near = _NEAR * (max(times, default=0.0) - min(times, default=0.0))
+    placed: list[Row] = []
+    for row in sorted((row for row in rows if row["anchor"]), key=lambda row: float(row["ms"])):
+        taken = {other["level"] for other in placed if row["ms"] - other["ms"] < near}
+        row["level"] = min(set(range(_LEVELS)) - taken, default=0)
+        placed.append(row)
+    return rows
+
+
+def _assigned(found: Findings) -> list[str]:
+    """Plain precisions that some trial has, in the table's order; `variants` if one has any."""
+    used = {name for record in found.trials for name in by_precision(record.assignment)}
+    return [name for name in (*PLAIN, "variants") if name in used]
+
+
+def _night_starts(found: Findings) -> Iterator[tuple[int, int]]:
+    """(night, its first trial), counted from 1."""
+    for number, night in enumerate(found.nights, 1):
+        later = [record.number for record in found.trials if record.start >= night.start]
+        if later:
+            yield number, min(later)

@@ -1,0 +1,169 @@
+"""The report's document: what goes where. Words and figures only; looks are in `template/`.
+
+Jinja escapes every value; chart data go in as JSON with `<` spelled as an escape, and the document's own
+policy (Content-Security-Policy) lets nothing be fetched.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import msgspec
+import vl_convert
+from markupsafe import Markup
+
+from autoprec.records import Findings, Picture, TrialRecord
+from autoprec.report import _figures as figures
+from autoprec.report import story
+from autoprec.report.page.axes import by_precision
+from autoprec.report.page.block_charts import heat_map, sensitivity_chart, time_chart
+from autoprec.report.page.charts import front_chart, progress_chart
+
+_TEMPLATES = Path(__file__).parent / "template"
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(_TEMPLATES),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def page(found: Findings) -> str:
+    """The whole report as one HTML document, pictures and scripts inside."""
+    shown = {
+        "front": front_chart(found) if found.volumes else None,
+        "progress": progress_chart(found) if found.volumes else None,
+        "heat": heat_map(found) if found.front else None,
+        "time": time_chart(found),
+        "sensitivity": sensitivity_chart(found),
+    }
+    specs = {name: spec for name, spec in shown.items() if spec is not None}
+    return _ENVIRONMENT.get_template("page.html").render(
+        found=found,
+        reference=found.reference,
+        figures=figures,
+        charts=specs,
+        specs=_inert(specs),
+        library=_library(),
+        style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704
+        script=Markup((_TEMPLATES / "page.js").read_text(encoding="utf-8")),  # noqa: S704
+        summary=_summary(found),
+        points=list(_points(found)),
+        ties=figures.ties(found.front, found.reference),
+        failures=_failures(found.trials),
+        wrong=_mismatches(found.front),
+        unsaid=sum(row.matches is None for record in found.front for row in _audit(record)),
+        commands=_commands(found),
+        date=_date,
+        story=story,
+    )
+
+
+@functools.cache
+def _library() -> Markup:
+    """Vega, Vega-Lite and Vega-Embed as one script; putting it together takes a second."""
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return Markup(script.replace("</script", "<\\/script"))  # noqa: S704 - their own code
+
+
+def _inert(value: Any) -> Markup:
+    """JSON that no HTML parser can take for markup."""
+    text = msgspec.json.encode(value).decode()
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028"))  # noqa: S704
+
+
+def _summary(found: Findings) -> list[tuple[str, str]]:
+    """The report's head: (figure, what it is)."""
+    measured = [t for t in found.trials if t.measurement is not None and t.reused_from is None]
+    tiles = []
+    for title, limit in (("within a loss of 0.01", 0.01), ("within a loss of 0.05", 0.05)):
+        fit = [t for t in measured if t.loss <= limit and not figures.is_slower(t, found.reference)]
+        if fit and (best := min(fit, key=lambda t: t.latency_ms)).measurement is not None:
+            speedup = figures.speedup(best.measurement.latency)
+            tiles.append((f"{speedup:.2f}x", f"fastest {title} (trial {best.number})"))
+    nights = "1 night" if len(found.nights) == 1 else f"{len(found.nights)} nights"
+    tiles.append((str(len(measured)), f"trials measured in {nights}"))
+    tiles.append((str(len(found.front)), "points on the front"))
+    if found.reference is not None:
+        tiles.append(
+            (f"{100 * found.reference.latency_noise:.1f} %", "noise of the latency: closer is a tie")
+        )
+    return tiles
+
+
+def _points(found: Findings) -> Iterator[dict[str, Any]]:
+    """The front's points that are shown in full."""
+    for record in found.front:
+        explanation = found.explanations.get(record.number)
+        if explanation is None or record.measurement is None or found.reference is None:
+            continue
+        inspection = found.inspections.get(record.number)
+        yield {
+            "record": record,
+            "measured": record.measurement,
+            "is_picked": record.number == found.picked,
+            "headline": list(story.headline(explanation, found.reference)),
+            "explanation": explanation,
+            "assignment": by_precision(record.assignment),
+            "pictures": [_embedded(picture) for picture in inspection.pictures] if inspection else [],
+        }
+
+
+def _embedded(picture: Picture) -> dict[str, Any]:
+    """A picture with its layers as data addresses; a file that is gone is left out."""
+    layers = {
+        name: f"data:image/webp;base64,{base64.b64encode(Path(path).read_bytes()).decode()}"
+        for name in ("image", "reference", "candidate", "difference")
+        if (path := getattr(picture, name)) and Path(path).is_file()
+    }
+    return {"picture": picture, "layers": layers}
+
+
+def _failures(trials: Sequence[TrialRecord]) -> list[tuple[str, int, str]]:
+    """(kind, how many, the last one's message), most frequent first."""
+    failures = [record.failure for record in trials if record.failure is not None]
+    last = {failure.kind: failure.message for failure in failures}
+    return [
+        (kind, count, last[kind])
+        for kind, count in Counter(failure.kind for failure in failures).most_common()
+    ]
+
+
+def _audit(record: TrialRecord) -> Sequence[Any]:
+    return record.measurement.audit if record.measurement else ()
+
+
+def _mismatches(front: Sequence[TrialRecord]) -> list[tuple[str, str, str, str]]:
+    """(asked, ran, block, trials) of what did not run as asked, one row for each block and kind."""
+    trials: dict[tuple[str, str, str], list[int]] = {}
+    for record in front:
+        for row in _audit(record):
+            if row.matches is False:
+                trials.setdefault((row.asked, row.ran, row.block), []).append(record.number)
+    return [(*key, ", ".join(map(str, numbers))) for key, numbers in sorted(trials.items())]
+
+
+def _date(text: str) -> str:
+    """An ISO 8601 date of ours, to the minute: `2026-01-01 00:00 UTC`."""
+    return f"{text[:10]} {text[11:16]} UTC" if text else "not ended"
+
+
+def _commands(found: Findings) -> list[str]:
+    """How to go on, and how to get the same again."""
+    study = shlex.quote(found.study)
+    commands = [f"autoprec search --study {study} --budget 8h", f"autoprec report --study {study}"]
+    if found.picked is not None:
+        commands += [
+            f"autoprec explain {found.picked} --study {study}",
+            f"autoprec export --study {study} --trial {found.picked}",
+            f"autoprec verify {study}/exports/trial-{found.picked}",
+        ]
+    return commands

@@ -1,0 +1,215 @@
+"""Why a trial is as fast and as good as it is, block by block, from what other trials and profiles show.
+
+Pure functions of records; what has to run first is in `inspections.py`. Nothing is added up: losses of
+blocks do not add, so each block is compared with whole trials that differ in it and in little else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from autoprec.errors import StudyError
+from autoprec.precisions import PRECISIONS
+from autoprec.records import (
+    Block,
+    BlockReasons,
+    Border,
+    Explanation,
+    Inspection,
+    Interval,
+    Measurement,
+    Neighbour,
+    Reference,
+    Sureness,
+    TrialRecord,
+)
+
+NEAREST = 3
+"""A trial that differs in more blocks says little about one of them; so many are shown for each block."""
+VISIBLE_LOSS = 1e-4
+"""A smaller difference of mask loss is not worth a word, whatever the noise."""
+
+
+class Known:
+    """What all explanations of one study draw on.
+
+    Args:
+        blocks: in graph order.
+        trials: all trials.
+        reference: the engine that they are compared with.
+        base: float precision behind quantised blocks.
+        sensitivity: block, then precision, to the loss with that block alone in that precision.
+        usual: the reference's own inspection, if it was looked into.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[Block],
+        trials: Sequence[TrialRecord],
+        reference: Reference,
+        *,
+        base: str,
+        sensitivity: Mapping[str, Mapping[str, float]],
+        usual: Inspection | None = None,
+    ) -> None:
+        self._blocks, self._reference, self._base = blocks, reference, base
+        self._sensitivity = sensitivity
+        self._measured = [t for t in trials if t.measurement is not None and t.reused_from is None]
+        self._choices = [t.assignment.as_dict() for t in self._measured]
+        name = reference.precision.removesuffix("-safe")
+        anchor = next((t for t in self._measured if t.label == f"all-{name}"), None)
+        self._usual = anchor.assignment.as_dict() if anchor else {b.name: name for b in blocks}
+        self._usual_times = _times(blocks, usual, anchor, reference.latency_ms)
+        self._usual_kernels = _kernel_counts(blocks, usual)
+        self._usual_conversions = _outside(blocks, usual, reference.latency_ms)
+
+    def explain(self, record: TrialRecord, inspection: Inspection | None = None) -> Explanation:
+        """One trial's explanation. Raises `StudyError` for a trial without a measurement."""
+        if record.measurement is None:
+            raise StudyError(
+                f"trial {record.number} of study {record.study!r} has no measurement ({record.state}); "
+                "`autoprec front` lists trials that can be explained"
+            )
+        latency, quality = record.measurement.latency, record.measurement.quality
+        times = _times(self._blocks, inspection, record, record.latency_ms)
+        kernels = _kernel_counts(self._blocks, inspection)
+        neighbours = self._neighbours(record, record.measurement)
+        ratio = latency.ratio_interval
+        return Explanation(
+            number=record.number,
+            speedup=1 / latency.ratio,
+            speedup_interval=Interval(low=1 / ratio.high, high=1 / ratio.low, level=ratio.level),
+            loss=quality.loss,
+            loss_interval=quality.loss_interval,
+            blocks=tuple(self._block(record, b, times, kernels, neighbours) for b in self._blocks),
+            conversion_ms=_outside(self._blocks, inspection, record.latency_ms),
+            usual_conversion_ms=self._usual_conversions,
+        )
+
+    def _block(
+        self,
+        record: TrialRecord,
+        block: Block,
+        times: Mapping[str, float],
+        kernels: Mapping[str, int],
+        neighbours: Sequence[Neighbour],
+    ) -> BlockReasons:
+        choices = record.assignment.as_dict()
+        name, precision = block.name, choices[block.name]
+        others = Counter(theirs.get(name, "") for theirs in self._choices)
+        known = self._sensitivity.get(name, {})
+        alone = known.get(precision, known.get(PRECISIONS[precision].plain))
+        near = tuple(n for n in neighbours if name in dict(n.choices))[:NEAREST]
+        return BlockReasons(
+            block=name,
+            precision=precision,
+            usual=self._usual[name],
+            time_ms=times.get(name),
+            usual_ms=self._usual_times.get(name),
+            kernels=kernels.get(name, 0),
+            usual_kernels=self._usual_kernels.get(name, 0),
+            alone=alone,
+            borders=tuple(self._borders(block, choices)),
+            neighbours=near,
+            tried=tuple((p, count) for p, count in others.most_common() if p not in ("", precision)),
+            sureness=_sureness(near, alone),
+        )
+
+    def _neighbours(self, record: TrialRecord, found: Measurement) -> list[Neighbour]:
+        """Trials that differ in 1 to `NEAREST` blocks, nearest first."""
+        mine, near = record.assignment.as_dict(), []
+        for other, theirs in zip(self._measured, self._choices, strict=True):
+            differing = tuple((b, p) for b, p in theirs.items() if mine.get(b) != p)
+            if other.measurement is not None and 0 < len(differing) <= NEAREST:
+                near.append(self._compared(found, other.number, other.measurement, differing))
+        return sorted(near, key=lambda neighbour: (len(neighbour.choices), neighbour.number))
+
+    def _compared(
+        self, mine: Measurement, number: int, theirs: Measurement, choices: tuple[tuple[str, str], ...]
+    ) -> Neighbour:
+        reference = self._reference
+        latency, loss = theirs.latency_ms - mine.latency_ms, theirs.quality.loss - mine.quality.loss
+        first, second = mine.latency.ratio_interval, theirs.latency.ratio_interval
+        apart = first.high < second.low or second.high < first.low
+        return Neighbour(
+            number=number,
+            choices=choices,
+            latency_ms=latency,
+            latency_is_sure=apart and abs(latency) > reference.latency_noise * reference.latency_ms,
+            loss=loss,
+            # Both were scored on the same samples, so only the noise of a build counts between them.
+            loss_is_sure=abs(loss) > max(reference.loss_noise, VISIBLE_LOSS),
+        )
+
+    def _borders(self, block: Block, choices: Mapping[str, str]) -> Iterator[Border]:
+        """Neighbouring blocks whose float type differs, with the number of tensors that cross."""
+        here = choices[block.name]
+        for other in self._blocks:
+            there = choices[other.name]
+            if other.name == block.name or self._float_type(here) == self._float_type(there):
+                continue
+            for enters, ends in (
+                (True, (block.inputs, other.outputs)),
+                (False, (block.outputs, other.inputs)),
+            ):
+                if tensors := len({*ends[0]} & {*ends[1]}):
+                    yield Border(other=other.name, enters=enters, tensors=tensors, here=here, there=there)
+
+    def _float_type(self, precision: str) -> str:
+        """Name of the float type that tensors of a block have at its borders."""
+        found = PRECISIONS[precision].float_type or PRECISIONS[self._base].float_type
+        return found.name if found else ""
+
+
+def _sureness(neighbours: Sequence[Neighbour], alone: float | None) -> Sureness:
+    if any(len(neighbour.choices) == 1 for neighbour in neighbours):
+        return "measured"
+    if neighbours:
+        return "indicated"
+    return "unknown" if alone is None else "prior"
+
+
+def _times(
+    blocks: Sequence[Block], inspection: Inspection | None, record: TrialRecord | None, latency_ms: float
+) -> dict[str, float]:
+    """Milliseconds of each block: from the inspection, else from the trial's own profile if it has one.
+
+    Profiling slows an engine, so what counts is each block's share of the latency that was measured.
+    """
+    if inspection is None:
+        found = record.measurement if record else None
+        times = {row.block: row.time_ms for row in found.audit if row.time_ms > 0} if found else {}
+        total = sum(times.values())
+    else:
+        home = _home(blocks)
+        times = dict.fromkeys((block.name for block in blocks), 0.0)
+        for kernel in inspection.kernels:
+            ours = [home[node] for node in kernel.nodes if node in home]
+            for name in ours:
+                times[name] += kernel.time_ms / len(ours)
+        total = sum(kernel.time_ms for kernel in inspection.kernels)
+    return {name: time / total * latency_ms for name, time in times.items()} if total else {}
+
+
+def _kernel_counts(blocks: Sequence[Block], inspection: Inspection | None) -> dict[str, int]:
+    """In how many kernels each block's nodes run; one that spans blocks counts for each."""
+    if inspection is None:
+        return {}
+    home = _home(blocks)
+    return Counter(name for k in inspection.kernels for name in {home[n] for n in k.nodes if n in home})
+
+
+def _outside(blocks: Sequence[Block], inspection: Inspection | None, latency_ms: float) -> float | None:
+    """Milliseconds of kernels that hold no node of any block: casts and changes of layout."""
+    total = sum(kernel.time_ms for kernel in inspection.kernels) if inspection else 0.0
+    if inspection is None or not total:
+        return None
+    home = _home(blocks)
+    outside = sum(k.time_ms for k in inspection.kernels if not any(node in home for node in k.nodes))
+    return outside / total * latency_ms
+
+
+def _home(blocks: Sequence[Block]) -> dict[str, str]:
+    """Node name to block name."""
+    return {node: block.name for block in blocks for node in block.nodes}

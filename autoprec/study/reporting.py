@@ -1,0 +1,158 @@
+"""Gathering what a report shows: the stored evidence, and what running the best points again adds."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import msgspec
+import numpy as np
+
+from autoprec.errors import StudyError
+from autoprec.records import Explanation, Findings, Night, Reference, TrialRecord
+from autoprec.search.fronts import hypervolume
+from autoprec.spec import StudySpec
+from autoprec.store import Store
+from autoprec.study.explanation import Known
+from autoprec.study.inspections import Inspections
+from autoprec.study.picks import choose
+from autoprec.study.priors import sensitivities
+
+SHOWN = 12
+"""So many front points are run again and shown in full; the rest only in the plots."""
+USEFUL_LOSS = 0.05
+"""The area behind the front counts up to this mask loss: beyond it masks are of little use."""
+PACKAGES = ("autoprec", "numpy", "onnx", "optuna", "openvino")
+
+
+def gather(
+    spec: StudySpec, store: Store, *, runs: bool, say: Callable[[str], None] = lambda _: None
+) -> Findings:
+    """Everything that a report shows. Without `runs`, no engine runs, and there are no pictures."""
+    name = spec.name
+    trials, front, reference = store.trials(name), store.front(name), store.reference(name)
+    identity, blocks = store.identity(name), store.blocks(name)
+    picked = _pick(front, reference)
+    shown = _shown(front, picked)
+    inspections = Inspections(spec, identity.fingerprint.digest, say)
+    seen, usual = inspections.made(shown) if runs else inspections.known(shown)
+    if not runs:
+        seen = {number: msgspec.structs.replace(found, pictures=()) for number, found in seen.items()}
+    explanations = {}
+    if reference is not None:
+        base, sensitivity = _base(identity.spec), sensitivities(store, name)
+        known = Known(blocks, trials, reference, base=base, sensitivity=sensitivity, usual=usual)
+        explanations = {t.number: known.explain(t, seen.get(t.number)) for t in shown}
+    corner = _corner(trials, reference)
+    volumes = _volumes(trials, corner)
+    return Findings(
+        study=name,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=(*((p, version(p)) for p in PACKAGES), ("python", platform.python_version())),
+        definition=msgspec.json.format(msgspec.json.encode(spec), indent=2).decode(),
+        blocks=blocks,
+        identity=identity,
+        reference=reference,
+        trials=trials,
+        front=front,
+        picked=picked,
+        nights=_nights(store, name, trials, volumes),
+        corner=corner,
+        volumes=volumes,
+        sensitivity=sensitivities(store, name),
+        explanations=explanations,
+        inspections=seen,
+        usual=usual,
+        missing=tuple(inspections.missing),
+    )
+
+
+def explain_trial(
+    spec: StudySpec,
+    store: Store,
+    number: int,
+    *,
+    runs: bool,
+    say: Callable[[str], None] = lambda _: None,
+) -> Explanation:
+    """One trial's explanation; `say` is told what could not be looked into, too.
+
+    Raises `StudyError` for a trial that is not there, or was not measured.
+    """
+    name = spec.name
+    record, reference, identity = store.trial(name, number), store.reference(name), store.identity(name)
+    if reference is None:
+        raise StudyError(f"study {name!r} has no reference yet: run `autoprec search` first")
+    inspections = Inspections(spec, identity.fingerprint.digest, say)
+    wanted = [record] if record.measurement is not None else []
+    seen, usual = inspections.made(wanted) if runs else inspections.known(wanted)
+    known = Known(
+        store.blocks(name),
+        store.trials(name),
+        reference,
+        base=_base(identity.spec),
+        sensitivity=sensitivities(store, name),
+        usual=usual,
+    )
+    for line in inspections.missing:
+        say(line)
+    return known.explain(record, seen.get(number))
+
+
+def _base(spec: str) -> str:
+    """The float precision behind quantised blocks, from the definition's part of an identity."""
+    return spec.rpartition("+")[2]
+
+
+def _pick(front: Sequence[TrialRecord], reference: Reference | None) -> int | None:
+    """The point that `export` takes by default."""
+    try:
+        return choose(front, reference).number if reference else None
+    except StudyError:
+        return None
+
+
+def _shown(front: Sequence[TrialRecord], picked: int | None) -> tuple[TrialRecord, ...]:
+    """At most `SHOWN` points, spread evenly over the front; its ends and the picked one among them."""
+    places = {round(place) for place in np.linspace(0, len(front) - 1, min(SHOWN, len(front)))}
+    numbers = {front[place].number for place in places} | {picked}
+    return tuple(record for record in front if record.number in numbers)
+
+
+def _corner(trials: Sequence[TrialRecord], reference: Reference | None) -> tuple[float, float]:
+    """The worst values that count: the reference's latency, and a mask loss."""
+    slowest = max((t.latency_ms for t in trials if t.measurement is not None), default=1.0)
+    return (reference.latency_ms if reference else slowest), USEFUL_LOSS
+
+
+def _volumes(trials: Sequence[TrialRecord], corner: tuple[float, float]) -> tuple[tuple[int, float], ...]:
+    """The area behind the front after each complete trial, as a part of the corner's rectangle."""
+    values: list[tuple[float, float]] = []
+    found = []
+    for trial in trials:
+        if trial.measurement is not None and trial.reused_from is None:
+            values.append((trial.latency_ms, trial.loss))
+            area = hypervolume(np.array(values), np.array(corner))
+            found.append((trial.number, area / (corner[0] * corner[1])))
+    return tuple(found)
+
+
+def _nights(
+    store: Store, name: str, trials: Sequence[TrialRecord], volumes: Sequence[tuple[int, float]]
+) -> tuple[Night, ...]:
+    """The runs of a study; each with the area behind the front when it was over."""
+    runs = store.runs(name)
+    ends = [run.start for run in runs[1:]] + ["9"]
+    starts = {trial.number: trial.start for trial in trials}
+    return tuple(
+        Night(
+            start=run.start,
+            end=run.end,
+            budget=run.budget,
+            trials=sum(run.start <= t.start < end and t.reused_from is None for t in trials),
+            volume=max((volume for number, volume in volumes if starts[number] < end), default=0.0),
+        )
+        for run, end in zip(runs, ends, strict=True)
+    )

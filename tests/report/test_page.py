@@ -1,0 +1,160 @@
+"""The report is one file that needs nothing else, and takes nothing in the data for markup."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from autoprec.records import (
+    Assignment,
+    Block,
+    Findings,
+    Inspection,
+    KernelTime,
+    Picture,
+    TrialRecord,
+)
+from autoprec.report import front_png, page
+from autoprec.study.explanation import Known
+from trial_records import REFERENCE, complete, failed, findings
+
+NASTY = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class Elements(HTMLParser):
+    """All elements with their attributes, as a browser's parser would find them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def trial(number: int, names: list[str], random: np.random.Generator) -> TrialRecord:
+    """A measured trial of random choices: more INT8 is faster, and loses more."""
+    choices = tuple((name, str(random.choice(["fp32", "fp16", "int8", "int8+smooth"]))) for name in names)
+    share = sum(precision.startswith("int8") for _, precision in choices) / len(choices)
+    latency = 10 - 6 * share + random.random()
+    record = complete(number, latency, 0.2 * share**3 * (0.5 + random.random()))
+    return msgspec.structs.replace(record, assignment=Assignment(choices=choices))
+
+
+def study(trials: int, blocks: int, folder: Path, *, name: str = "block") -> Findings:
+    """A study of random trials whose front is explained and, at its end, drawn."""
+    random = np.random.default_rng(0)
+    names = [f"{name}{number}" for number in range(blocks)]
+    records = [trial(number, names, random) for number in range(trials)]
+    records[0] = msgspec.structs.replace(records[0], label="all-fp16")
+    listed = tuple(Block(name=block, nodes=(f"node{block}",)) for block in names)
+    usual = Inspection(
+        kernels=tuple(
+            KernelTime(nodes=b.nodes, kernel="k", precision="f16", time_ms=float(random.random()))
+            for b in listed
+        )
+    )
+    known = Known(listed, records, REFERENCE, base="fp32", sensitivity={}, usual=usual)
+    found = findings(
+        [*records, failed(trials)],
+        study=name,
+        blocks=listed,
+        sensitivity={block: {"int8": float(random.random())} for block in names},
+    )
+    explanations = {record.number: known.explain(record, usual) for record in found.front}
+    inspections = {
+        found.front[-1].number: Inspection(kernels=usual.kernels, pictures=(picture(folder, name),))
+    }
+    return msgspec.structs.replace(found, explanations=explanations, inspections=inspections)
+
+
+def picture(folder: Path, name: str) -> Picture:
+    paths = {kind: folder / f"{kind}.webp" for kind in ("image", "reference", "candidate", "difference")}
+    for path in paths.values():
+        Image.new("RGB", (16, 16), "teal").save(path)
+    layers = {kind: str(path) for kind, path in paths.items()}
+    return Picture(sample=f"{name}.jpg", mask=1, iou=0.25, kind="worst", **layers)
+
+
+@pytest.fixture(scope="module")
+def nasty(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return page(study(20, 5, tmp_path_factory.mktemp("nasty"), name=NASTY))
+
+
+def test_nothing_is_fetched(nasty: str) -> None:
+    elements = Elements(nasty).found
+    policies = [a["content"] for tag, a in elements if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policies
+    assert "default-src 'none'" in str(policies[0])
+    addresses = [str(a[key]) for _, a in elements for key in ("src", "href") if key in a]
+    assert addresses
+    assert all(address.startswith(("#", "data:image/webp;base64,")) for address in addresses)
+    assert not [tag for tag, _ in elements if tag in ("link", "iframe", "object", "base")]
+
+
+def test_a_name_that_is_a_script_is_shown_and_not_run(nasty: str) -> None:
+    elements = Elements(nasty).found
+    assert [tag for tag, _ in elements].count("script") == 3, "the data, the library and ours"
+    assert not [a for _, a in elements if "onerror" in a]
+    assert "&lt;/script&gt;" in nasty
+
+
+def test_a_long_night_fits_five_megabytes(tmp_path: Path) -> None:
+    found = study(500, 40, tmp_path)
+    text = page(found)
+    assert len(text.encode()) < 5e6
+    assert text.count("<details id=") == len(found.front)
+
+
+@pytest.mark.parametrize("trials", [[], [failed(0)], [complete(0, 5.0, 0.0)]], ids=["none", "failed", "one"])
+def test_a_night_that_found_little_has_a_report_too(trials: list[TrialRecord]) -> None:
+    text = page(findings(trials))
+    assert ("No trial is complete yet" in text) == (not any(t.measurement for t in trials))
+    assert ("no kernel for Conv" in text) == any(t.failure for t in trials)
+
+
+def test_a_picture_that_is_gone_is_left_out(tmp_path: Path) -> None:
+    found = study(10, 3, tmp_path)
+    assert page(found).count("data:image/webp") == 4
+    (tmp_path / "difference.webp").unlink()
+    assert page(found).count("data:image/webp") == 3
+
+
+def test_the_front_alone_is_a_picture() -> None:
+    data = front_png(findings([complete(0, 5.0, 0.0), complete(1, 4.0, 0.1)]))
+    assert data.startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+@pytest.mark.parametrize("width", [500, 1440])
+def test_a_browser_draws_every_chart_and_runs_nothing_else(nasty: str, width: int, tmp_path: Path) -> None:
+    assert CHROMIUM is not None
+    told = """<script>setInterval(() => { const page = document.documentElement;
+        page.dataset.widths = `${innerWidth} ${page.scrollWidth}`; }, 100)</script>"""
+    file = tmp_path / "report.html"
+    file.write_text(nasty + told)
+    command = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ]
+    command += [f"--window-size={width},800", "--virtual-time-budget=20000", "--dump-dom", file.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100).stdout
+    head = dom[:2000]
+    assert 'data-drawn="5"' in head
+    inner, whole = map(int, re.findall(r'data-widths="(\d+) (\d+)"', head)[0])
+    assert whole <= inner == width, "the page must not scroll sideways"
+    assert "<title>owned" not in dom
+    assert dom.count('class="marks"') == 5
