@@ -2,9 +2,11 @@
 
     python scripts/export_sam_vit.py b --checkpoint sam_vit_b_01ec64.pth --size 1024
 
-Needs `pip install efficientsam onnxruntime onnx`. Inputs and outputs are those of
+Needs `pip install efficientsam onnxruntime onnx onnxscript`. Inputs and outputs are those of
 `export_efficientvit_sam.py`: the encoder gives `image_embeddings` [1, 256, S/16, S/16], the decoder `masks`
 [P, 1, S/4, S/4]. Without a checkpoint the weights are random, at any size; `--depth` then makes it smaller.
+The legacy exporter records how windows are cut as arithmetic on shapes, which leaves sizes open; dynamo, the
+default here, does not.
 """
 
 from __future__ import annotations
@@ -12,13 +14,18 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from efficientsam.segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
-from efficientsam.segment_anything.modeling.image_encoder import ImageEncoderViT
-from torch import nn
+from efficientsam.segment_anything.modeling import (
+    MaskDecoder,
+    PromptEncoder,
+    TwoWayTransformer,
+    image_encoder,
+)
+from torch import Tensor, nn
 
 from export_efficientvit_sam import write_both
 
@@ -48,7 +55,7 @@ class Sam(nn.Module):
     def __init__(self, network: Network, depth: int, size: int) -> None:
         super().__init__()
         side = size // PATCH
-        self.image_encoder = ImageEncoderViT(
+        self.image_encoder = image_encoder.ImageEncoderViT(
             img_size=size, patch_size=PATCH, embed_dim=network.width, depth=depth, num_heads=network.heads,
             norm_layer=functools.partial(nn.LayerNorm, eps=1e-6), use_rel_pos=True, window_size=WINDOW,
             global_attn_indexes=network.attends,
@@ -58,9 +65,32 @@ class Sam(nn.Module):
         self.mask_decoder = MaskDecoder(transformer_dim=256, transformer=transformer)
 
 
+def add_relative_positions(
+    attention: Tensor,
+    queries: Tensor,
+    rel_pos_h: Tensor,
+    rel_pos_w: Tensor,
+    q_size: tuple[int, int],
+    k_size: tuple[int, int],
+) -> Tensor:
+    """As the package's `add_decomposed_rel_pos`, by MatMul: ONNX's Einsum does not take BF16."""
+    (rows, columns), (key_rows, key_columns) = q_size, k_size
+    along_h = image_encoder.get_rel_pos(rows, key_rows, rel_pos_h).transpose(1, 2)
+    along_w = image_encoder.get_rel_pos(columns, key_columns, rel_pos_w).transpose(1, 2)
+    grid = queries.reshape(-1, rows, columns, queries.shape[-1])
+    by_row = grid @ along_h
+    by_column = (grid.transpose(1, 2) @ along_w).transpose(1, 2)
+    shape = (-1, rows, columns, key_rows, key_columns)
+    found = attention.reshape(shape) + by_row[..., None] + by_column[:, :, :, None, :]
+    return found.reshape(attention.shape)
+
+
 def load_model(name: str, depth: int | None, size: int, checkpoint: Path | None, seed: int) -> Any:
     """The network in evaluation mode, from a checkpoint or with random weights."""
     torch.manual_seed(seed)
+    theirs, ours = image_encoder.add_decomposed_rel_pos, add_relative_positions
+    _check_positions(theirs, ours)
+    image_encoder.add_decomposed_rel_pos = ours
     model = Sam(NETWORKS[name], depth or NETWORKS[name].depth, size)
     if checkpoint is not None:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -77,6 +107,16 @@ def load_model(name: str, depth: int | None, size: int, checkpoint: Path | None,
     return model.eval()
 
 
+def _check_positions(theirs: Callable[..., Tensor], ours: Callable[..., Tensor]) -> None:
+    """Our relative positions against the package's own, in a window that is not square."""
+    heads, width, size = 3, 8, (5, 7)
+    attention, queries = torch.randn(heads, 35, 35), torch.randn(heads, 35, width)
+    positions = torch.randn(2 * size[0] - 1, width), torch.randn(2 * size[1] - 1, width)
+    torch.testing.assert_close(
+        ours(attention, queries, *positions, size, size), theirs(attention, queries, *positions, size, size)
+    )
+
+
 def main() -> None:
     """Parse and export."""
     parser = argparse.ArgumentParser(description="Export SAM's ViT as encoder.onnx and decoder.onnx.")
@@ -85,7 +125,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder (default: studies/sam_vit_NAME/models)")
     parser.add_argument("--size", type=int, default=1024, help="side of the image")
     parser.add_argument("--depth", type=int, help="number of blocks, for random weights")
-    parser.add_argument("--exporter", choices=("legacy", "dynamo"), default="legacy")
+    parser.add_argument("--exporter", choices=("legacy", "dynamo"), default="dynamo")
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")
     given = parser.parse_args()
     folder = given.out or Path(__file__).parent.parent / "studies" / f"sam_vit_{given.name}" / "models"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import platform
 import shlex
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from autoprec.records import Export, Identity, Interval, Record, Reference, Tria
 
 MANIFEST = "manifest.json"
 ASSIGNMENT = "assignment.json"
-PACKAGES = ("autoprec", "onnx", "onnx-ir", "openvino", "numpy")
+PACKAGES = ("autoprec", "onnx", "onnx-ir", "numpy", "openvino", "tensorrt-rtx", "tensorrt")
 
 
 class ExportedFile(Record, frozen=True, kw_only=True):
@@ -102,11 +103,20 @@ def _manifest(export: Export, files: tuple[ExportedFile, ...]) -> Manifest:
         input_shapes=export.input_shapes,
         files=files,
         reproduce=command,
-        versions={name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        versions=_versions(),
         identity=export.identity,
         reference=export.reference,
         trial=trial,
     )
+
+
+def _versions() -> dict[str, str]:
+    """Of Python and of what is installed of `PACKAGES`."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _described(path: Path) -> ExportedFile:

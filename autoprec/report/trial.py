@@ -103,7 +103,9 @@ def _clocks(before: Clocks, after: Clocks) -> str:
         if (first := getattr(before, field)) is not None and (last := getattr(after, field)) is not None
     ]
     reasons = sorted({*before.throttle_reasons, *after.throttle_reasons})
-    return ", ".join([*parts, *(f"throttled: {reason}" for reason in reasons)])
+    parts += [f"throttled: {reason}" for reason in reasons]
+    others = max(before.other_processes or 0, after.other_processes or 0)
+    return ", ".join([*parts, f"{others} other processes on the GPU"] if others else parts)
 
 
 def _blocks(record: TrialRecord, blocks: Sequence[Block]) -> Columns:

@@ -35,6 +35,7 @@ class TensorRTBackend:
         self._options = parse_options(options)
         self._library = load_library(self._options.library)
         self._device = cuda.find_device(self._options.device)
+        self._holds_context = False
         if self._device is None and not self._library.names_targets:
             raise BackendError(
                 f"{self._library.name} {self._library.version} builds only with an NVIDIA GPU "
@@ -80,6 +81,8 @@ class TensorRTBackend:
                 "no NVIDIA GPU with a driver is found: engines can be built here, but not run; "
                 "check `nvidia-smi`, or search with backend.name = 'openvino'"
             )
+        cuda.make_current(self._options.device)
+        self._holds_context = True
         plan = self.build_plan(model_path)
         return TensorRTEngine(
             self._library, self._options, plan, self._device, cache=self._cache, profiled=profiled
@@ -91,7 +94,9 @@ class TensorRTBackend:
 
     def clocks(self) -> Clocks:
         """The GPU's clocks, power, throttling and neighbours now."""
-        return Clocks() if self._device is None else read_clocks(self._device.bus_id, holds_context=True)
+        if self._device is None:
+            return Clocks()
+        return read_clocks(self._device.bus_id, holds_context=self._holds_context)
 
     def _base_precision(self) -> str:
         """BF16 on TensorRT-RTX, which writes INT8 and FP8 matrix products in the float type before it applies

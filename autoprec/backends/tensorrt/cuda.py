@@ -71,7 +71,7 @@ def _room(name: str) -> str:
 
 
 def find_device(ordinal: int) -> Device | None:
-    """The GPU of that CUDA ordinal, made current; None on a machine without one or without a driver.
+    """The GPU of that CUDA ordinal; None on a machine without one or without a driver. Takes no memory on it.
 
     Raises `BackendError` if there are GPUs, but not that one, or the driver is too old.
     """
@@ -86,8 +86,6 @@ def find_device(ordinal: int) -> Device | None:
         raise BackendError(
             f"backend.options.device is {ordinal}, but CUDA sees {count} GPU(s), counted from 0"
         )
-    call("cudaSetDevice", ordinal)
-    call("cudaFree", 0)  # makes the context now: runtime caches are checked against it
     facts = call("cudaGetDeviceProperties", ordinal)
     return Device(
         name=facts.name.split(b"\0")[0].decode(),
@@ -96,6 +94,12 @@ def find_device(ordinal: int) -> Device | None:
         l2_bytes=facts.l2CacheSize,
         driver=_driver_version(),
     )
+
+
+def make_current(ordinal: int) -> None:
+    """Take the GPU for this process: its context needs some hundred MiB there. Raises `TrialError`."""
+    call("cudaSetDevice", ordinal)
+    call("cudaFree", 0)  # makes the context now: runtime caches are checked against it
 
 
 def _driver_version() -> str:

@@ -65,6 +65,7 @@ def throttle_reasons(bits: int) -> tuple[str, ...]:
 
 
 def _others(pids: list[int], holds_context: bool) -> int:
+    """How many are neither this process nor the search that started it, which may have calibrated."""
     if os.getpid() in pids:
-        return len(pids) - 1
+        return len(set(pids) - {os.getpid(), os.getppid()})
     return len(pids) - (1 if holds_context and pids else 0)
