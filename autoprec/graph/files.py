@@ -70,7 +70,7 @@ def write_model(model: ir.Model, path: Path) -> None:
     graph = proto.graph.SerializeToString(deterministic=True)
     proto.ClearField("graph")
     tensors = [value.const_value for value in large.values() if value.const_value is not None]
-    heads = [_head(tensor) for tensor in tensors]
+    heads = [_head(name, tensor) for name, tensor in zip(large, tensors, strict=True)]
     sizes = [len(head) + tensor.nbytes for head, tensor in zip(heads, tensors, strict=True)]
     total = len(graph) + sum(len(_field(_INITIALIZER, size)) + size for size in sizes)
     with path.open("wb") as file:
@@ -81,11 +81,9 @@ def write_model(model: ir.Model, path: Path) -> None:
             file.write(tensor.tobytes())
 
 
-def _head(tensor: ir.TensorProtocol) -> bytes:
-    """A TensorProto up to its raw data."""
-    proto = onnx.TensorProto(
-        name=tensor.name, data_type=tensor.dtype.value, dims=[int(size) for size in tensor.shape.numpy()]
-    )
+def _head(name: str, tensor: ir.TensorProtocol) -> bytes:
+    """A TensorProto up to its raw data; a tensor's own name may be another than its initializer's."""
+    proto = onnx.TensorProto(name=name, data_type=tensor.dtype.value, dims=list(tensor.shape.numpy()))
     head: bytes = proto.SerializeToString(deterministic=True)
     return head + _field(_RAW_DATA, tensor.nbytes)
 

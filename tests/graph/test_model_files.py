@@ -61,6 +61,13 @@ def test_writing_leaves_the_model_as_it_was(tmp_path: Path) -> None:
     assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
 
 
+def test_a_weight_is_written_under_the_name_that_nodes_read(tmp_path: Path) -> None:
+    model = ir.from_proto(with_weights(large=np.ones(999, np.float32)))
+    model.graph.initializers["large"].const_value = ir.tensor(np.zeros(999, np.float32), name="other")
+    write_model(model, tmp_path / "model.onnx")
+    assert [tensor.name for tensor in onnx.load(tmp_path / "model.onnx").graph.initializer] == ["large"]
+
+
 def test_without_weights_only_references_and_small_ones_are_read(tmp_path: Path) -> None:
     model = with_weights(large=np.ones(99999, np.float32), small=np.ones(3, np.float32))
     onnx.save(model, tmp_path / "model.onnx")

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from onnx import TensorProto, helper, numpy_helper
-from random_graphs import models
+from random_ops import models
 
 from autoprec.graph.load import load_model
 from autoprec.graph.partition import partition

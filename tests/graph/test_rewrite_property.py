@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +14,52 @@ import onnx_ir as ir
 import onnxruntime as ort
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_graphs import IMAGE, models
+from random_graphs import IMAGE
+from random_ops import models
 
+from autoprec.calibration import channel_axes, quantizable
 from autoprec.graph.legality import judge
 from autoprec.graph.load import load_model
+from autoprec.graph.moments import MomentSums
 from autoprec.graph.partition import partition
+from autoprec.graph.ranges import RANGE_METHODS, Histograms
 from autoprec.graph.rewrite import Rewriter
-from autoprec.precisions import PRECISIONS
+from autoprec.graph.toolbox import Toolbox
+from autoprec.precisions import PLAIN, PRECISIONS
 from autoprec.records import Assignment, Block
 
 often = settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+    max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
 )
+MADE = {"Cast", "QuantizeLinear", "DequantizeLinear"}
 
 
-def loaded(proto: onnx.ModelProto, folder: Path) -> tuple[ir.Model, tuple[Block, ...]]:
-    onnx.save(proto, folder / "model.onnx")
-    model = load_model(folder / "model.onnx")
-    return model, judge(partition(model, minimum=1, maximum=6), model, tuple(PRECISIONS))
+@contextmanager
+def loaded(proto: onnx.ModelProto) -> Iterator[tuple[ir.Model, tuple[Block, ...], Path]]:
+    """The model, its blocks, and a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        onnx.save(proto, folder / "model.onnx")
+        model = load_model(folder / "model.onnx")
+        yield model, judge(partition(model, minimum=1, maximum=6), model, tuple(PRECISIONS)), folder
+
+
+def toolbox(model: ir.Model, blocks: tuple[Block, ...], random: np.random.Generator) -> Toolbox:
+    """What calibration could find: most activations vary, some channels or whole tensors are always zero."""
+    histograms, axes, sums = Histograms(), channel_axes(model), MomentSums(model.graph)
+    values = {v.name: v for node in model.graph for v in (*node.inputs, *node.outputs) if v is not None}
+    seen = {}
+    for name in sorted(quantizable(model) | sums.inputs):
+        array = random.standard_normal([int(str(size)) for size in values[name].shape or ()])
+        array = (array * random.choice([0, 1e-30, 1, 1, 1, 300])).astype(np.float32)
+        array[..., ::3] *= random.choice([0, 1, 50])
+        histograms.observe(name, array)
+        if name in axes:
+            histograms.observe_channels(name, array, axes[name])
+        seen[name] = array
+    sums.observe(seen)
+    method = random.choice(list(RANGE_METHODS))
+    return Toolbox(model, blocks, histograms, method=method, percentile=99.9, moments=sums.result())
 
 
 def borders(model: onnx.ModelProto) -> list[str]:
@@ -46,38 +77,57 @@ def outputs(model: onnx.ModelProto) -> list[np.ndarray]:
     return list(session.run(None, {"image": image}))
 
 
+def assert_tidy(candidate: onnx.ModelProto) -> None:
+    """Names are unique, a value is cast once to a type and never twice in a row, nothing is made in vain."""
+    nodes = candidate.graph.node
+    assert max(Counter(node.name for node in nodes).values()) == 1
+    casts = [node for node in nodes if node.name.startswith("autoprec/cast")]
+    assert max(Counter((n.input[0], n.attribute[0].i) for n in casts).values(), default=1) == 1
+    assert not {n.output[0] for n in casts} & {n.input[0] for n in casts}
+    read = {name for node in nodes for name in node.input} | {v.name for v in candidate.graph.output}
+    assert {n.output[0] for n in nodes if n.name.startswith("autoprec/")} <= read
+    assert {tensor.name for tensor in candidate.graph.initializer} <= read
+
+
+def assert_symmetric(candidate: onnx.ModelProto) -> None:
+    """Zero points are there and zero, scales are positive, finite, and of the type that they multiply."""
+    weights = {tensor.name: tensor for tensor in candidate.graph.initializer}
+    for node in candidate.graph.node:
+        if node.op_type in MADE - {"Cast"}:
+            scale, zero = (onnx.numpy_helper.to_array(weights[name]) for name in node.input[1:])
+            assert scale.shape == zero.shape
+            assert not zero.astype(np.float32).any()
+            assert (scale > 0).all()
+            assert np.isfinite(scale.astype(np.float32)).all()
+
+
 @often
 @given(models(), st.data())
 def test_any_assignment_is_valid_and_keeps_inputs_and_outputs(
     proto: onnx.ModelProto, data: st.DataObject
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        model, blocks = loaded(proto, Path(folder))
-        ranges = {
-            str(value.name): 4.0 for node in model.graph for value in (*node.inputs, *node.outputs) if value
-        }
+    with loaded(proto) as (model, blocks, folder):
+        ranges = toolbox(model, blocks, np.random.default_rng(data.draw(st.integers(0, 99))))
         base = data.draw(st.sampled_from(("fp32", "fp16", "bf16")))
-        choices = tuple((block.name, data.draw(st.sampled_from(block.allowed))) for block in blocks)
+        names = st.one_of(st.sampled_from(tuple(PLAIN)), st.sampled_from(tuple(PRECISIONS)))
+        wanted = {block.name: data.draw(names) for block in blocks}
+        choices = tuple((b.name, wanted[b.name] if wanted[b.name] in b.allowed else "fp32") for b in blocks)
         found = Rewriter(model, blocks, ranges, base=base).write(
-            Assignment(choices=choices), Path(folder) / "candidate.onnx"
+            Assignment(choices=choices), folder / "candidate.onnx"
         )
         candidate = onnx.load(found.model_path)
     onnx.checker.check_model(candidate, full_check=True)
-    assert borders(candidate) == borders(onnx.shape_inference.infer_shapes(proto))
-    casts = [(node.input[0], node.attribute[0].i) for node in candidate.graph.node if node.op_type == "Cast"]
-    assert len(set(casts)) == len(casts)
-    assert not {node.output[0] for node in candidate.graph.node if node.op_type == "Cast"} & {
-        c[0] for c in casts
-    }
+    assert borders(candidate) == borders(proto)
+    assert_tidy(candidate)
+    assert_symmetric(candidate)
 
 
 @often
 @given(models())
 def test_all_fp32_computes_the_same_bits(proto: onnx.ModelProto) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        model, blocks = loaded(proto, Path(folder))
-        uniform = Assignment(choices=tuple((block.name, "fp32") for block in blocks))
-        found = Rewriter(model, blocks, {}, base="fp32").write(uniform, Path(folder) / "candidate.onnx")
+    with loaded(proto) as (model, blocks, folder):
+        uniform = Assignment.uniform(blocks, "fp32", "fp32")
+        found = Rewriter(model, blocks, {}, base="fp32").write(uniform, folder / "candidate.onnx")
         candidate = onnx.load(found.model_path)
     for before, after in zip(outputs(proto), outputs(candidate), strict=True):
         np.testing.assert_array_equal(before, after)
