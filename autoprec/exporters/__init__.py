@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from autoprec.errors import StudyError
-from autoprec.exporters import manifest, onnx, trtexec
+from autoprec.exporters import implicit, manifest, onnx, trtexec
 from autoprec.exporters._folder import replacing
 from autoprec.exporters._script import script
 from autoprec.exporters.manifest import Manifest, read_manifest
@@ -21,6 +21,7 @@ EXPORTERS: Mapping[str, Callable[[Export, Path], tuple[Path, ...]]] = MappingPro
     {
         "onnx": onnx.write,
         "trtexec": trtexec.write,
+        "implicit": implicit.write,
         "polygraphy": script("build_polygraphy.py"),
         "openvino": script("run_openvino.py"),
         "json": manifest.write,

@@ -93,6 +93,15 @@ def lift(model: ir.Model) -> Lifted:
                 outputs[str(made.name)] = pair
             _as_output(graph, value, made)
         graph.remove(node, safe=True)
+    _drop_quantizers(graph)
+    readers = {
+        (str(n.outputs[0].name), place): pair for (n, place), pair in inputs.items() if n.op_type not in PAIR
+    }
+    return Lifted(readers, outputs)
+
+
+def _drop_quantizers(graph: ir.Graph) -> None:
+    """Remove what only dequantisers read. Raises `ModelError` for a quantised value that is used as it is."""
     for node in [node for node in reversed(graph) if node.op_type == "QuantizeLinear"]:
         if node.outputs[0].uses() or node.outputs[0].is_graph_output():
             raise ModelError(
@@ -100,10 +109,6 @@ def lift(model: ir.Model) -> Lifted:
                 "the model with Q/DQ pairs around float ops"
             )
         graph.remove(node, safe=True)
-    readers = {
-        (str(n.outputs[0].name), place): pair for (n, place), pair in inputs.items() if n.op_type not in PAIR
-    }
-    return Lifted(readers, outputs)
 
 
 def attach(model: ir.Model, lifted: Lifted) -> None:

@@ -18,11 +18,12 @@ from onnx_ir.passes.common import CheckerPass
 from autoprec.errors import TrialError
 from autoprec.graph.edits import Edits, edited
 from autoprec.graph.files import write_model
+from autoprec.graph.implicit import implicit
 from autoprec.graph.incoming import given, given_precisions
 from autoprec.graph.toolbox import Toolbox
 from autoprec.graph.writer import Writer
 from autoprec.precisions import PRECISIONS, Precision
-from autoprec.records import Assignment, Block, Candidate
+from autoprec.records import Assignment, Block, Candidate, Implicit
 
 METADATA_KEY = "autoprec.assignment"
 _PROTOBUF_BYTES = 2_000_000_000
@@ -61,10 +62,7 @@ class Rewriter:
     def rewrite(self, assignment: Assignment) -> ir.Model:
         """The typed model. Raises `TrialError("rewrite", ...)` if it breaks a promise."""
         choices = assignment.as_dict()
-        edits = self._edits(choices)
-        source, added = edited(self._model, edits) if edits else (self._model, {})
-        home = self._home | added
-        changed = {name: limit for found in edits.values() for name, limit in found.ranges.items()}
+        source, home, changed = self._source(choices)
 
         def ranges_in(precision: Precision) -> Mapping[str, float]:
             return {**self._ranges_in(precision), **changed}
@@ -74,6 +72,20 @@ class Rewriter:
         result.metadata_props[METADATA_KEY] = msgspec.json.encode(assignment.choices).decode()
         _ensure(self._model, result)
         return result
+
+    def implicit(self, assignment: Assignment, path: Path) -> Implicit:
+        """The same for builders that take precisions by flags; saves the float model. Raises as `write`."""
+        source, home, changed = self._source(assignment.as_dict())
+        self._save(source, path)
+        known = self._ranges.largest if isinstance(self._ranges, Toolbox) else self._ranges
+        return implicit(source, self.rewrite(assignment), home, assignment, {**known, **changed}, str(path))
+
+    def _source(self, choices: Mapping[str, str]) -> tuple[ir.Model, dict[str, str], dict[str, float]]:
+        """The float model with all edits of variants, the block of each node, and ranges that they change."""
+        edits = self._edits(choices)
+        changed = {name: limit for found in edits.values() for name, limit in found.ranges.items()}
+        source, added = edited(self._model, edits) if edits else (self._model, {})
+        return source, self._home | added, changed
 
     def _precision(self, node: ir.Node, choices: Mapping[str, str], home: Mapping[str, str]) -> Precision:
         """Of a node. In a block that came quantised, what came in floats stays so."""
@@ -89,16 +101,21 @@ class Rewriter:
         Raises `TrialError("rewrite", ...)`, or OSError if the disk is full.
         """
         result = self.rewrite(assignment)
-        external = f"{path.name}.data" if self._bytes > _PROTOBUF_BYTES // 2 else None
-        if external:
-            ir.save(result, path, external_data=external)
-        else:
-            write_model(result, path)
+        external = self._save(result, path)
         digest = hashlib.sha256()
         for file in (path, path.with_name(external)) if external else (path,):
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         return Candidate(assignment=assignment, model_path=str(path), model_digest=digest.hexdigest())
+
+    def _save(self, result: ir.Model, path: Path) -> str | None:
+        """Save a model; returns the name of the file that holds its weights, if there is one."""
+        external = f"{path.name}.data" if self._bytes > _PROTOBUF_BYTES // 2 else None
+        if external:
+            ir.save(result, path, external_data=external)
+        else:
+            write_model(result, path)
+        return external
 
     def _edits(self, choices: Mapping[str, str]) -> dict[str, Edits]:
         """What variants change, by block name."""

@@ -49,6 +49,11 @@ class Toolbox:
         self._ranges: dict[tuple[str, float], Mapping[str, float]] = {}
         self._edits: dict[tuple[str, str], Edits] = {}
 
+    @property
+    def largest(self) -> Mapping[str, float]:
+        """Largest magnitude of every float value, by name."""
+        return self._histograms.largest
+
     def ranges(self, precision: Precision) -> Mapping[str, float]:
         """Largest magnitude to represent of every activation, by value name."""
         key = self._how(precision)

@@ -97,10 +97,27 @@ class Reference(Record, frozen=True, kw_only=True):
     float_loss: float
 
 
+class Implicit(Record, frozen=True, kw_only=True):
+    """The same point for builders that take precisions by flags and ranges from a calibration cache.
+
+    Attributes:
+        model_path: the float model.
+        scales: (value name, step of its INT8 grid).
+        layers: (node name, `fp32`, `fp16` or `int8`), for nodes that make floats.
+        limits: what flags cannot say, one line each.
+    """
+
+    model_path: str
+    scales: tuple[tuple[str, float], ...]
+    layers: tuple[tuple[str, str], ...]
+    limits: tuple[str, ...]
+
+
 class Export(Record, frozen=True, kw_only=True):
     """What an exporter writes from: the chosen trial, the typed ONNX file, and the study's facts.
 
-    Paths are absolute. `decoder_path` is empty for a model that is not a pipeline.
+    Paths are absolute. `decoder_path` is empty for a model that is not a pipeline; `implicit` is None for a
+    study whose rewriter was not asked.
     """
 
     trial: TrialRecord
@@ -112,3 +129,4 @@ class Export(Record, frozen=True, kw_only=True):
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...]
     decoder_path: str = ""
     decoder_digest: str = ""
+    implicit: Implicit | None = None

@@ -20,7 +20,7 @@ from autoprec.graph.partition import partition
 from autoprec.graph.rewrite import Rewriter
 from autoprec.graph.toolbox import Toolbox
 from autoprec.measurement import Setup
-from autoprec.records import Assignment, Block, Candidate, Fingerprint, Identity
+from autoprec.records import Assignment, Block, Candidate, Fingerprint, Identity, Implicit
 from autoprec.samples import load_samples
 from autoprec.search import anchors
 from autoprec.spec import SAFE_REFERENCE, StudySpec
@@ -99,17 +99,19 @@ class Prepared:
 
     def rewrite(self, assignment: Assignment, path: Path) -> Candidate:
         """Write the typed model of an assignment. Raises `TrialError`, or `StudyError` for a full disk."""
-        try:
+        with _writing(path):
             return self._rewriter.write(assignment, path)
-        except OSError as error:
-            raise StudyError(
-                f"{path}: cannot be written ({error.strerror}); make room and search again"
-            ) from error
+
+    def implicit(self, assignment: Assignment, path: Path) -> Implicit:
+        """Write the float model of an assignment, for builders that take precisions by flags. Raises as
+        `rewrite`."""
+        with _writing(path):
+            return self._rewriter.implicit(assignment, path)
 
     @contextmanager
-    def scratch(self) -> Iterator[Path]:
+    def scratch(self, name: str = "candidate.onnx") -> Iterator[Path]:
         """A path for one candidate's model, which is removed again: it can be rewritten at any time."""
-        path = self.folder / "candidate.onnx"
+        path = self.folder / name
         try:
             yield path
         finally:
@@ -166,3 +168,13 @@ class Prepared:
             reference_path=reference.model_path,
             reference_digest=reference.model_digest,
         )
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StudyError(
+            f"{path}: cannot be written ({error.strerror}); make room and search again"
+        ) from error

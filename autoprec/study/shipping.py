@@ -36,7 +36,7 @@ def export_point(
         else store.trial(name, trial)
     )
     prepared = Prepared(spec)
-    with prepared.scratch() as path:
+    with prepared.scratch() as path, prepared.scratch("implicit.onnx") as plain:
         candidate = prepared.rewrite(record.assignment, path)
         decoder = spec.pipeline.decoder or ""
         export = Export(
@@ -49,6 +49,7 @@ def export_point(
             input_shapes=tuple(prepared.shapes.items()),
             decoder_path=decoder,
             decoder_digest=model_digest(Path(decoder)) if decoder else "",
+            implicit=prepared.implicit(record.assignment, plain),
         )
         target = folder or Path(spec.folder) / "exports" / f"trial-{record.number}"
         return write_export(export, target, targets)

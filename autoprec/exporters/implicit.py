@@ -1,0 +1,92 @@
+"""For TensorRT 8.6 to 10 with implicit quantisation: a float model, a calibration cache, flags by layer.
+
+The cache's format is that of TensorRT's own calibrators: a header, then `name: scale`, the scale being the
+four bytes of a big-endian float32 in hexadecimal. It is undocumented, and stable from TensorRT 5 to 10.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import struct
+from pathlib import Path
+
+from autoprec.records import Export, Implicit
+
+MODEL = "implicit.onnx"
+CACHE = "implicit.cache"
+SCRIPT = "implicit_trtexec.sh"
+HEADER = "TRT-8601-EntropyCalibration2"
+_PLAIN = re.compile(r"[^\s:,*'\"]+")
+"""Names that trtexec's flags can hold: `:` and `,` separate there, `*` is a wildcard."""
+
+TEMPLATE = """\
+#!/bin/sh
+# Builds an engine with implicit quantisation: TensorRT 8.6, 9, or 10. TensorRT 11 has none of these flags:
+# take trtexec.sh there. Study {study}, trial {number}.
+#
+# Limits:
+{limits}
+set -eu
+cd -- "$(dirname -- "$0")"
+trtexec \\
+    {flags}
+"""
+
+
+def write(export: Export, folder: Path) -> tuple[Path, ...]:
+    """Write the float model, the cache and the script; nothing for an export without them."""
+    found = export.implicit
+    if found is None:
+        return ()
+    files = [folder / MODEL, folder / CACHE, folder / SCRIPT]
+    shutil.copyfile(found.model_path, files[0])
+    outside = Path(f"{found.model_path}.data")
+    if outside.exists():  # the model names this file
+        files.insert(1, Path(shutil.copyfile(outside, folder / outside.name)))
+    (folder / CACHE).write_text(cache(found), encoding="utf-8")
+    (folder / SCRIPT).write_text(_script(export, found), encoding="utf-8")
+    (folder / SCRIPT).chmod(0o755)
+    return tuple(files)
+
+
+def cache(found: Implicit) -> str:
+    """The calibration cache of all scales. A name with a line break or `: ` in it cannot be written."""
+    lines = [
+        f"{name}: {struct.pack('>f', scale).hex()}"
+        for name, scale in found.scales
+        if "\n" not in name and ": " not in name
+    ]
+    return "\n".join((HEADER, *lines, ""))
+
+
+def _script(export: Export, found: Implicit) -> str:
+    told = [(name, word) for name, word in found.layers if _PLAIN.fullmatch(name)]
+    untold = len(found.layers) - len(told)
+    limits = list(found.limits)
+    if untold:
+        limits.append(f"{untold} layers have names that flags cannot hold; the builder chooses for them.")
+    precisions = ",".join(f"{name}:{word}" for name, word in told)
+    flags = (
+        f"--onnx={MODEL}",
+        "--saveEngine=implicit.engine",
+        "--fp16",
+        "--int8",
+        f"--calib={CACHE}",
+        "--precisionConstraints=obey",
+        f"--layerPrecisions={precisions}",
+        "--profilingVerbosity=detailed",
+        "--exportLayerInfo=implicit_layers.json",
+        "--useCudaGraph",
+        "--noDataTransfers",
+        "--useSpinWait",
+        "--warmUp=1000",
+        "--duration=10",
+    )
+    return TEMPLATE.format(
+        study=ascii(export.trial.study),
+        number=export.trial.number,
+        limits="\n".join(f"# - {ascii(line)[1:-1]}" for line in limits),
+        flags=" \\\n    ".join(shlex.quote(flag) for flag in flags),
+    )

@@ -1,0 +1,77 @@
+"""The export for builders with implicit quantisation says the same as the typed model, and what it cannot."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import struct
+import subprocess
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from autoprec import Study
+from autoprec.exporters.implicit import CACHE, HEADER, MODEL, SCRIPT, cache
+from autoprec.records import Implicit
+from tiny_study import write_study
+
+
+def exported(folder: Path, precision: str = "int8") -> Path:
+    path = write_study(folder)
+    names = f'["fp32", "fp16", "{precision}"]'
+    path.write_text(path.read_text().replace("[search]", f"[search]\nprecisions = {names}"))
+    study = Study.load(path)
+    study.search("3")
+    trial = next(trial for trial in study.trials() if trial.label == f"all-{precision}")
+    study.export(folder / "out", trial=trial.number)
+    return folder / "out"
+
+
+def scales_of(text: str) -> dict[str, float]:
+    lines = text.splitlines()
+    assert lines[0] == HEADER
+    pairs = (line.rsplit(": ", 1) for line in lines[1:])
+    return {name: struct.unpack(">f", bytes.fromhex(value))[0] for name, value in pairs}
+
+
+def test_a_known_scale_is_written_as_tensorrt_does() -> None:
+    found = Implicit(model_path="", scales=(("images", 1 / 127), ("bad\nname", 1.0)), layers=(), limits=())
+    assert cache(found) == f"{HEADER}\nimages: 3c010204\n"
+
+
+def test_the_cache_holds_the_scales_of_the_typed_model(tmp_path: Path) -> None:
+    out = exported(tmp_path)
+    scales = scales_of((out / CACHE).read_text())
+    typed = onnx.load(out / "model.onnx").graph
+    stored = {t.name: float(numpy_helper.to_array(t).max()) for t in typed.initializer if "/scale" in t.name}
+    pairs = {node.input[0]: stored[node.input[1]] for node in typed.node if node.op_type == "QuantizeLinear"}
+    assert pairs
+    assert {name: scales[name] for name in pairs} == pytest.approx(pairs)
+    # Of what the layers make too: without it TensorRT 8 falls back to floats.
+    assert {"a.conv", "b.conv", "masks"} <= scales.keys()
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8+smooth"])
+def test_the_flags_name_layers_and_tensors_of_the_model_beside_them(tmp_path: Path, precision: str) -> None:
+    out = exported(tmp_path, precision)
+    model = onnx.load(out / MODEL)
+    onnx.checker.check_model(model, full_check=True)
+    words = shlex.split(re.sub(r"\\\n", " ", (out / SCRIPT).read_text().split("trtexec \\", 1)[1]))
+    (flag,) = (word for word in words if word.startswith("--layerPrecisions="))
+    layers = dict(part.rsplit(":", 1) for part in flag.partition("=")[2].split(","))
+    assert layers.keys() == {node.name for node in model.graph.node}
+    assert {layers[f"/{block}/conv/Conv"] for block in "abc"} == {"int8"}
+    assert {"--int8", "--fp16", "--precisionConstraints=obey", f"--calib={CACHE}"} <= set(words)
+    values = {value for node in model.graph.node for value in (*node.input, *node.output)}
+    assert scales_of((out / CACHE).read_text()).keys() <= values
+    assert not {node.op_type for node in model.graph.node} & {"QuantizeLinear", "Cast"}
+
+
+def test_the_limits_stand_in_the_script_and_the_shell_reads_it(tmp_path: Path) -> None:
+    out = exported(tmp_path)
+    text = (out / SCRIPT).read_text()
+    assert "measured on the typed model" in text
+    assert "One tensor has one range" in text
+    assert subprocess.run(["sh", "-n", out / SCRIPT], check=False).returncode == 0
