@@ -83,7 +83,9 @@ def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) ->
 def model_digest(path: Path) -> str:
     """16 hexadecimal digits of SHA-256 over the file and its external data."""
     total = hashlib.sha256()
-    for file in (path, *_external_files(ir.from_proto(read_model(path, weights=False)), path)):
+    tensors = read_model(path, weights=False).graph.initializer
+    names = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
+    for file in (path, *(path.parent / name for name in sorted(names))):
         with file.open("rb") as stream:
             total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()[:16]
