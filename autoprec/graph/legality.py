@@ -45,6 +45,7 @@ def judge(
     found = []
     for block in blocks:
         reasons: dict[str, str] = {}
+        effects: dict[str, str] = {}
         members = [nodes[name] for name in block.nodes]
         for name in precisions:
             reason = (refused or {}).get((block.name, name)) or _reason(members, PRECISIONS[name], opset)
@@ -52,6 +53,8 @@ def judge(
                 reasons[name] = reason
             elif pins.get(block.name, name) != name:
                 reasons[name] = f"pinned to {pins[block.name]}"
+            elif (same := effects.setdefault(_effective(members, PRECISIONS[name]), name)) != name:
+                reasons[name] = f"is the same as {same} here"
         allowed = tuple(name for name in precisions if name not in reasons)
         if not allowed:
             why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
@@ -79,7 +82,7 @@ def _reason(nodes: Sequence[ir.Node], precision: Precision, opset: int) -> str:
             gains = [node for node in gains if block_inputs(node, precision.block_size)]
         if not gains:
             return "has no op that gains by it"
-        return _idle_part(nodes, precision)
+        return ""
     assert precision.float_type is not None
     for node in nodes:
         if node.op_type in COSTLY_OPS and not supports(node, precision.float_type, opset):
@@ -87,16 +90,14 @@ def _reason(nodes: Sequence[ir.Node], precision: Precision, opset: int) -> str:
     return ""
 
 
-def _idle_part(nodes: Sequence[ir.Node], precision: Precision) -> str:
-    """Why a variant is the same as a simpler one in a block of these nodes; empty if it is not."""
-    weighted = any(map(is_weighted, nodes))
-    changes = precision.smooths or precision.learns_rounding or precision.corrects_bias
-    if changes and not weighted:
-        return "has no op with constant weights"
-    dropped = PRECISIONS[precision.plain].quantized_ops - precision.quantized_ops
-    if dropped and not any(node.op_type in dropped and may_be_quantized(node) for node in nodes):
-        return f"has no {', '.join(sorted(dropped))} to leave in floats"
-    return ""
+def _effective(nodes: Sequence[ir.Node], precision: Precision) -> str:
+    """The name of a variant without the parts that change nothing in a block of these nodes."""
+    idle: set[str] = set()
+    if not any(map(is_weighted, nodes)):
+        idle |= {"smooth", "adaround", "bias"}
+    if not any(node.op_type == "Add" and may_be_quantized(node) for node in nodes):
+        idle.add("float-add")
+    return "+".join(part for part in precision.name.split("+") if part not in idle)
 
 
 def _pins(blocks: Sequence[Block], patterns: Mapping[str, str]) -> dict[str, str]:
