@@ -14,7 +14,7 @@ import onnx_ir as ir
 from autoprec.errors import ModelError
 from autoprec.graph.costs import constants, macs
 from autoprec.graph.scopes import has_scopes
-from autoprec.graph.segments import by_structure
+from autoprec.graph.segments import by_outputs, by_structure
 from autoprec.graph.splitting import by_scope
 from autoprec.records import Block
 
@@ -36,7 +36,7 @@ def partition(
 
     Raises `ModelError` for a model without nodes.
     """
-    nodes = list(model.graph)
+    nodes = by_outputs(model.graph)
     if not nodes:
         raise ModelError("the model has no nodes: there is nothing to choose a precision for")
     cost = {node: macs(node) for node in nodes}
@@ -47,7 +47,7 @@ def partition(
         homes = by_structure(nodes, cost)
     homes = _joined(nodes, cost, homes)
     homes = _merged(nodes, cost, homes, maximum)
-    return _blocks(model, nodes, cost, homes)
+    return _blocks(model, list(model.graph), cost, homes)
 
 
 def _joined(

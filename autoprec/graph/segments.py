@@ -13,6 +13,23 @@ _LONG = 0.25
 _TARGET = 24
 
 
+def by_outputs(graph: ir.Graph) -> list[ir.Node]:
+    """Nodes in the order that the graph's outputs need them: the same for every sorted order of the file."""
+    found: dict[ir.Node, None] = {}
+    for output in graph.outputs:
+        stack = [(output.producer(), False)]
+        while stack:
+            node, ready = stack.pop()
+            if node is None or node in found:
+                continue
+            if ready:
+                found[node] = None
+                continue
+            stack.append((node, True))
+            stack += [(value.producer(), False) for value in reversed(node.inputs) if value is not None]
+    return list(found)
+
+
 def by_structure(nodes: Sequence[ir.Node], cost: Mapping[ir.Node, int]) -> dict[ir.Node, str]:
     """Home of each node: runs of nodes between the places where one value is alive.
 

@@ -1,0 +1,73 @@
+"""Multiply-accumulates and parameters are those that one counts by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from autoprec.graph.load import load_model
+from autoprec.graph.partition import partition
+
+DEMO = Path(__file__).parents[2] / "studies/models/demo_encoder.onnx"
+
+
+def cost(folder: Path, op: str, inputs: dict[str, tuple[int, ...]], **attributes: object) -> tuple[int, int]:
+    """(MACs, parameters) of one op; inputs named w... are weights."""
+    weights = [numpy_helper.from_array(np.zeros(s, np.float32), n) for n, s in inputs.items() if n[0] == "w"]
+    values = [helper.make_tensor_value_info(n, 1, s) for n, s in inputs.items() if n[0] != "w"]
+    nodes = [helper.make_node(op, list(inputs), ["y"], **attributes)]
+    output = [helper.make_empty_tensor_value_info("y")]
+    graph = helper.make_graph(nodes, "g", values, output, weights)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
+    onnx.save(onnx.shape_inference.infer_shapes(made), folder / "model.onnx")
+    [block] = partition(load_model(folder / "model.onnx"))
+    return block.macs, block.parameters
+
+
+IMAGE = (1, 8, 10, 10)
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attributes", "macs", "parameters"),
+    [
+        ("Conv", {"x": IMAGE, "w": (16, 8, 3, 3), "wb": (16,)}, {}, 8 * 8 * 16 * 8 * 9, 16 * 8 * 9 + 16),
+        ("Conv", {"x": IMAGE, "w": (8, 1, 3, 3)}, {"group": 8}, 8 * 8 * 8 * 9, 72),
+        ("Conv", {"x": IMAGE, "w": (4, 8, 1, 1)}, {"strides": [2, 2]}, 25 * 4 * 8, 32),
+        ("ConvTranspose", {"x": IMAGE, "w": (8, 4, 2, 2)}, {"strides": [2, 2]}, 100 * 8 * 4 * 4, 128),
+        ("MatMul", {"x": (2, 5, 6), "w": (6, 7)}, {}, 2 * 5 * 6 * 7, 42),
+        ("MatMul", {"x": (2, 3, 5, 6), "y1": (2, 3, 6, 4)}, {}, 2 * 3 * 5 * 6 * 4, 0),
+        ("Gemm", {"x": (5, 6), "w": (7, 6), "wb": (7,)}, {"transB": 1}, 5 * 6 * 7, 49),
+        ("Gemm", {"x": (6, 5), "w": (6, 7)}, {"transA": 1}, 5 * 6 * 7, 42),
+        ("Einsum", {"x": (2, 5, 6), "w": (6, 7)}, {"equation": "bij,jk->bik"}, 2 * 5 * 6 * 7, 42),
+        ("Einsum", {"x": (2, 3, 5, 6), "y1": (2, 3, 4, 6)}, {"equation": "...id,...jd->...ij"}, 720, 0),
+        ("Relu", {"x": IMAGE}, {}, 0, 0),
+    ],
+)
+def test_an_op_costs_what_its_sum_says(
+    op: str,
+    inputs: dict[str, tuple[int, ...]],
+    attributes: dict[str, object],
+    macs: int,
+    parameters: int,
+    tmp_path: Path,
+) -> None:
+    assert cost(tmp_path, op, inputs, **attributes) == (macs, parameters)
+
+
+def test_the_stem_of_the_demo_costs_what_its_layer_does() -> None:
+    blocks = {block.name: block for block in partition(load_model(DEMO))}
+    stem = blocks["stem.blocks.0"]  # 3x3 convolution, 3 to 32 channels, stride 2, with a bias
+    assert stem.parameters == 32 * 3 * 9 + 32
+    assert stem.macs == 32 * 3 * 9 * 128 * 128
+
+
+def test_blocks_of_the_demo_hold_all_its_weights_once() -> None:
+    held = [t for t in onnx.load(DEMO).graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
+    blocks = partition(load_model(DEMO))
+    floats = sum(math.prod(tensor.dims) for tensor in held)
+    assert floats <= sum(block.parameters for block in blocks) < floats * 1.001

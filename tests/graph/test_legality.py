@@ -1,0 +1,99 @@
+"""What a block may be, and the reason where it may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from autoprec.errors import SpecError
+from autoprec.graph.legality import judge
+from autoprec.graph.load import load_model
+from autoprec.graph.partition import partition
+from autoprec.records import Block
+
+HEAD = '<ir_version: 10, opset_import: ["": 22]> net (float[4,64] x) => (float[4,64] y) '
+GELU = HEAD + "{ y = Gelu(x) }"
+ATTENTION = HEAD + "{ t = Transpose(x)  s = MatMul(x, t)  p = Softmax(s)  y = MatMul(p, x) }"
+PRODUCT = HEAD + "<float[64,64] w> { y = MatMul(x, w) }"
+SHORT = '<ir_version: 10, opset_import: ["": 22]> net (float[4,8] x) => (float[4,8] y) <float[8,8] w> '
+SHORT += "{ y = MatMul(x, w) }"
+EINSUM = HEAD + '<float[64,64] w> { y = Einsum<equation = "ij,jk->ik">(x, w) }'
+
+
+def judged(folder: Path, text: str, *precisions: str, **more: Any) -> Block:
+    made = onnx.parser.parse_model(text)
+    for value in made.graph.value_info:
+        sizes = [size.dim_value for size in value.type.tensor_type.shape.dim]
+        made.graph.initializer.append(numpy_helper.from_array(np.ones(sizes, np.float32), value.name))
+    onnx.save(made, folder / "model.onnx")
+    model = load_model(folder / "model.onnx")
+    [block] = judge(partition(model, minimum=1, maximum=1), model, ("fp32", *precisions), **more)
+    return block
+
+
+@pytest.mark.parametrize(
+    ("text", "precision", "reason"),
+    [
+        (GELU, "int8", "no op that gains"),
+        (GELU, "fp8", "no op that gains"),
+        (ATTENTION, "int4", "no op that gains"),
+        (SHORT, "int4", "no op that gains"),
+        (EINSUM, "bf16", "Einsum does not take BFLOAT16"),
+        (ATTENTION, "int8+smooth", "constant weights"),
+        (ATTENTION, "int8+adaround", "constant weights"),
+        (PRODUCT, "int8+float-add", "no Add"),
+    ],
+)
+def test_a_precision_that_gives_nothing_is_refused_with_the_reason(
+    text: str, precision: str, reason: str, tmp_path: Path
+) -> None:
+    block = judged(tmp_path, text, precision)
+    assert block.allowed == ("fp32",)
+    assert reason in dict(block.refused)[precision]
+
+
+@pytest.mark.parametrize(
+    ("text", "precision"),
+    [
+        (GELU, "fp16"),
+        (GELU, "bf16"),
+        (ATTENTION, "int8"),
+        (PRODUCT, "int4"),
+        (PRODUCT, "int8+smooth"),
+        (EINSUM, "fp16"),
+    ],
+)
+def test_a_precision_that_fits_is_allowed_in_the_order_of_the_list(
+    text: str, precision: str, tmp_path: Path
+) -> None:
+    assert judged(tmp_path, text, precision).allowed == ("fp32", precision)
+
+
+def test_a_pin_leaves_one_precision(tmp_path: Path) -> None:
+    name = judged(tmp_path, PRODUCT).name
+    block = judged(tmp_path, PRODUCT, "fp16", "int8", pin={name[:5] + "*": "int8"})
+    assert block.allowed == ("int8",)
+    assert dict(block.refused)["fp16"] == "pinned to int8"
+
+
+def test_reasons_from_the_engine_are_kept(tmp_path: Path) -> None:
+    name = judged(tmp_path, PRODUCT).name
+    block = judged(tmp_path, PRODUCT, "int8", refused={(name, "int8"): "the engine ran float"})
+    assert dict(block.refused)["int8"] == "the engine ran float"
+
+
+def test_a_pin_that_matches_nothing_is_named_with_near_names(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"'block_00_matmul_9'.*block_00_matmul_64"):
+        judged(tmp_path, PRODUCT, pin={"block_00_matmul_9": "fp32"})
+
+
+def test_a_block_that_may_have_nothing_is_an_error_with_all_reasons(tmp_path: Path) -> None:
+    name = judged(tmp_path, PRODUCT).name
+    refused = {(name, "fp32"): "too slow", (name, "int8"): "too coarse"}
+    with pytest.raises(SpecError, match=r"fp32: too slow; int8: too coarse"):
+        judged(tmp_path, PRODUCT, "int8", refused=refused)
