@@ -44,9 +44,6 @@ def judged(folder: Path, text: str, *precisions: str, **more: Any) -> Block:
         (ATTENTION, "int4", "no op that gains"),
         (SHORT, "int4", "no op that gains"),
         (EINSUM, "bf16", "Einsum does not take BFLOAT16"),
-        (ATTENTION, "int8+smooth", "constant weights"),
-        (ATTENTION, "int8+adaround", "constant weights"),
-        (PRODUCT, "int8+float-add", "no Add"),
     ],
 )
 def test_a_precision_that_gives_nothing_is_refused_with_the_reason(
