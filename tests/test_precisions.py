@@ -1,0 +1,144 @@
+"""Contract of the precisions table: each entry is consistent, and rewrites a model that is valid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from autoprec.calibration import channel_axes, quantizable
+from autoprec.graph.legality import judge
+from autoprec.graph.load import load_model
+from autoprec.graph.moments import MomentSums
+from autoprec.graph.partition import partition
+from autoprec.graph.ranges import RANGE_METHODS, Histograms
+from autoprec.graph.rewrite import Rewriter
+from autoprec.graph.toolbox import Toolbox
+from autoprec.precisions import PLAIN, PRECISIONS, Precision, listed
+from autoprec.precisions.variants import CURES, RANGES
+from autoprec.records import Assignment
+
+each = pytest.mark.parametrize("precision", PRECISIONS.values(), ids=PRECISIONS)
+GRIDS = {ir.DataType.INT8: 127, ir.DataType.INT4: 7}
+
+
+@each
+def test_a_precision_has_its_name_in_the_table_and_one_line_about_it(precision: Precision) -> None:
+    assert PRECISIONS[precision.name] is precision
+    assert precision.plain in PLAIN
+    assert precision.summary
+    assert "\n" not in precision.summary
+
+
+@each
+def test_its_largest_value_is_that_of_its_type(precision: Precision) -> None:
+    kind = precision.quantized_type or precision.float_type
+    assert kind is not None
+    largest = GRIDS.get(kind) or float(ir.Tensor(np.zeros(1, kind.numpy()), dtype=kind).dtype.max)
+    assert precision.largest == pytest.approx(largest)
+
+
+@each
+def test_quantised_and_float_precisions_do_not_mix(precision: Precision) -> None:
+    quantised = precision.quantized_type is not None
+    assert quantised == bool(precision.quantized_ops) == (precision.float_type is None)
+    assert quantised == precision.is_quantized
+    assert precision.weights_only == bool(precision.block_size)
+    cures = (precision.smooths, precision.learns_rounding, precision.corrects_bias)
+    assert quantised or not any(cures)
+
+
+@each
+def test_its_range_method_is_known_and_a_percentile_goes_with_it_alone(precision: Precision) -> None:
+    assert precision.range_method in {"", *RANGE_METHODS}
+    assert (precision.range_method == "percentile") == (90 < precision.percentile < 100)
+
+
+@each
+def test_its_name_lists_its_parts_in_order(precision: Precision) -> None:
+    parts = precision.name.split("+")[1:]
+    order = [*RANGES, *CURES]
+    assert parts == sorted(parts, key=order.index)
+    assert sum(part in RANGES for part in parts) <= 1
+
+
+def test_no_two_precisions_are_the_same_but_for_their_names() -> None:
+    bare = {msgspec.json.encode(msgspec.structs.replace(p, name="", summary="")) for p in PRECISIONS.values()}
+    assert len(bare) == len(PRECISIONS)
+
+
+def test_the_listing_names_every_precision_and_every_part() -> None:
+    assert all(name in listed() for name in (*PLAIN, *RANGES, *CURES))
+
+
+def small_model() -> onnx.ModelProto:
+    """A residual convolution, a transposed one, a product: every quantised op has its place."""
+    random, shapes = np.random.default_rng(0), {"wc": (64, 64, 1, 1), "bc": (64,), "wt": (64, 64, 1, 1)}
+    shapes |= {"wm": (64, 64), "bm": (64,)}
+    weights = [
+        numpy_helper.from_array(random.standard_normal(s).astype(np.float32), n) for n, s in shapes.items()
+    ]
+    nodes = [
+        helper.make_node("Conv", ["image", "wc", "bc"], ["c"], "conv"),
+        helper.make_node("Add", ["c", "image"], ["r"], "residual"),
+        helper.make_node("ConvTranspose", ["r", "wt"], ["t"], "up"),
+        helper.make_node("Transpose", ["t"], ["n"], "turn", perm=[0, 2, 3, 1]),
+        helper.make_node("MatMul", ["n", "wm"], ["m"], "product"),
+        helper.make_node("Add", ["m", "bm"], ["masks"], "bias"),
+    ]
+    ends = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, s)
+        for n, s in {"image": (1, 64, 4, 4), "masks": (1, 4, 4, 64)}.items()
+    ]
+    graph = helper.make_graph(nodes, "small", ends[:1], ends[1:], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+@pytest.fixture(scope="module")
+def rewriter(tmp_path_factory: pytest.TempPathFactory) -> tuple[Rewriter, str, Path]:
+    """A rewriter with calibrated ranges for one block, the block's name, and where to write."""
+    folder = tmp_path_factory.mktemp("small")
+    onnx.save(small_model(), folder / "model.onnx")
+    model = load_model(folder / "model.onnx")
+    [block] = judge(partition(model, minimum=1, maximum=1), model, tuple(PRECISIONS))
+    assert block.allowed == tuple(PRECISIONS)
+    histograms, sums, axes = Histograms(), MomentSums(model.graph), channel_axes(model)
+    values = {v.name: v for node in model.graph for v in (*node.inputs, *node.outputs) if v is not None}
+    random, seen = np.random.default_rng(1), {}
+    for name in sorted(quantizable(model) | sums.inputs):
+        shape = [int(str(size)) for size in values[name].shape or ()]
+        seen[name] = (random.standard_normal(shape) * np.geomspace(1, 30, shape[-1])).astype(np.float32)
+        histograms.observe(name, seen[name])
+        if name in axes:
+            histograms.observe_channels(name, seen[name], axes[name])
+    sums.observe(seen)
+    box = Toolbox(model, (block,), histograms, method="percentile", percentile=99.9, moments=sums.result())
+    return Rewriter(model, (block,), box, base="fp16"), block.name, folder
+
+
+@each
+def test_it_rewrites_a_model_that_is_valid_and_holds_what_it_promises(
+    precision: Precision, rewriter: tuple[Rewriter, str, Path]
+) -> None:
+    writer, block, folder = rewriter
+    found = writer.write(Assignment(choices=((block, precision.name),)), folder / "candidate.onnx")
+    model = onnx.load(found.model_path)
+    onnx.checker.check_model(model, full_check=True)
+    behind = {node.output[0]: node for node in model.graph.node}
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    own = precision.float_type or ir.DataType.FLOAT16
+    for node in model.graph.node:
+        if node.name not in {"conv", "up", "product"}:
+            continue
+        maker = behind.get(node.input[1])
+        stored = weights[maker.input[0] if maker else node.input[1]]
+        quantised = node.op_type in precision.quantized_ops
+        assert stored.data_type == (precision.quantized_type if quantised else own)
+        activation = behind.get(node.input[0])
+        pair = activation is not None and activation.op_type == "DequantizeLinear"
+        assert pair == (quantised and not precision.weights_only)

@@ -1,0 +1,76 @@
+"""The public names: documented, typed, and quick to import, without any engine."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import typing
+
+import pytest
+
+import autoprec
+from autoprec import errors
+
+ENGINES = {"openvino", "tensorrt", "tensorrt_rtx", "torch", "onnxruntime", "polygraphy", "cuda", "pynvml"}
+HEAVY = {"numpy", "onnx", "optuna", "sqlalchemy", "scipy"}
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has after some code."""
+    code += "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    command = [sys.executable, "-c", code]
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert not loaded_by("import autoprec") & (HEAVY | ENGINES)
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["from autoprec import Study", "import autoprec.cli", "import autoprec.backends, autoprec.exporters"],
+)
+def test_no_engine_loads_before_it_is_named(code: str) -> None:
+    assert not loaded_by(code) & ENGINES
+
+
+def public() -> list[tuple[str, typing.Any]]:
+    """Public names, and the public methods of the classes among them."""
+    found = [(name, getattr(autoprec, name)) for name in autoprec.__all__]
+    for name, thing in tuple(found):
+        if inspect.isclass(thing):
+            found += [
+                (f"{name}.{attribute}", getattr(member, "fget", None) or getattr(member, "__func__", member))
+                for attribute, member in vars(thing).items()
+                if not attribute.startswith("_") and (callable(member) or hasattr(member, "__get__"))
+            ]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "thing"), public(), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_a_public_name_has_a_docstring_and_types(name: str, thing: typing.Any) -> None:
+    assert (thing.__doc__ or "").strip(), f"{name} has no docstring"
+    if inspect.isfunction(thing):
+        hints = inspect.signature(thing).parameters.values()
+        assert all(p.annotation is not p.empty for p in hints if p.name not in {"self", "cls"})
+        assert "return" in thing.__annotations__
+
+
+def test_the_verbs_of_the_command_line_are_methods_of_a_study() -> None:
+    verbs = {"blocks", "search", "front", "trial", "sensitivity", "export"}
+    assert verbs <= set(dir(autoprec.Study))
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Studdy'"):
+        autoprec.Studdy  # noqa: B018
+    assert set(dir(autoprec)) == set(autoprec.__all__)
+
+
+def test_every_error_says_what_it_is_for() -> None:
+    kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, Exception)]
+    assert len(kinds) >= 8
+    assert all(kind.__doc__ and issubclass(kind, errors.AutoprecError) for kind in kinds)
