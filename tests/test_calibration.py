@@ -1,0 +1,181 @@
+"""Calibration: one pass, one sample in memory at a time, kept by digest, honest about broken data."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import numpy_helper
+
+from autoprec.backends import Arrays, create_backend
+from autoprec.calibration import calibrate, overflowing, quantizable
+from autoprec.errors import SamplesError
+from autoprec.graph.load import load_model
+from autoprec.graph.partition import partition
+from autoprec.graph.ranges import Histograms
+from autoprec.graph.rewrite import Rewriter
+from autoprec.records import Assignment
+from autoprec.spec import CalibrationSection, load_spec
+from autoprec.study.preparation import Prepared
+from tiny_study import write_samples, write_study
+
+MODEL = """
+<ir_version: 10, opset_import: ["": 20]>
+net (float[2,8] x) => (float[2,8] y) <float[8,8] w1, float[8,8] w2, float[8,8] w3> {
+    [one] a = MatMul(x, w1)
+    [turn] n = Neg(a)
+    [keep] r = Relu(a)
+    [none] z = Mul(r, zero)
+    [two] b = MatMul(r, w2)
+    [three] c = MatMul(z, w3)
+    [sum] y = Add(b, c)
+}
+"""
+
+
+def saved(folder: Path, scale: float = 1.0, *, outside: bool = False) -> Path:
+    """Three products; what the third one reads is always zero."""
+    made, random = onnx.parser.parse_model(MODEL), np.random.default_rng(0)
+    for name in ("w1", "w2", "w3"):
+        array = random.standard_normal((8, 8)).astype(np.float32) * (scale if name == "w1" else 1)
+        made.graph.initializer.append(numpy_helper.from_array(array, name))
+    made.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), "zero"))
+    folder.mkdir(exist_ok=True)
+    path = folder / "model.onnx"
+    onnx.save(made, path, save_as_external_data=outside, size_threshold=0, location="model.data")
+    return path
+
+
+def samples(count: int, **changed: float) -> list[Arrays]:
+    random = np.random.default_rng(1)
+    return [
+        {"x": random.standard_normal((2, 8)).astype(np.float32) * changed.get("by", 1)} for _ in range(count)
+    ]
+
+
+def calibrated(path: Path, feeds: object, folder: Path) -> tuple[ir.Model, Histograms]:
+    model = load_model(path)
+    return model, calibrate(model, create_backend("openvino", {}), feeds, folder / "scratch.onnx")  # type: ignore[arg-type]
+
+
+def test_ranges_are_those_of_the_activations(tmp_path: Path) -> None:
+    path, feeds = saved(tmp_path), samples(5)
+    _, found = calibrated(path, feeds, tmp_path)
+    weight = numpy_helper.to_array(onnx.load(path).graph.initializer[0])
+    limits = found.ranges("min-max", 100)
+    assert limits["x"] == pytest.approx(max(np.abs(feed["x"]).max() for feed in feeds), rel=1e-6)
+    assert limits["r"] == pytest.approx(max((feed["x"] @ weight).max() for feed in feeds), rel=1e-4)
+    assert not (tmp_path / "scratch.onnx").exists()
+
+
+def test_only_one_sample_is_held_at_a_time(tmp_path: Path) -> None:
+    held: list[weakref.ref[np.ndarray]] = []
+
+    def feeds() -> Iterator[Arrays]:
+        for feed in samples(20):
+            array = feed["x"].copy()
+            held.append(weakref.ref(array))
+            yield {"x": array}
+            del array
+            assert sum(reference() is not None for reference in held) <= 1
+
+    calibrated(saved(tmp_path), feeds(), tmp_path)
+    assert len(held) == 20
+
+
+def test_what_is_kept_does_not_grow_with_the_samples(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    for count in (2, 40):
+        _, found = calibrated(path, samples(count), tmp_path)
+        found.save(tmp_path / f"{count}.npz")
+    few, many = (dict(np.load(tmp_path / f"{count}.npz")) for count in (2, 40))
+    assert {name: array.shape for name, array in few.items()} == {n: a.shape for n, a in many.items()}
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_named(broken: float, tmp_path: Path) -> None:
+    feeds = samples(3)
+    feeds[2]["x"][0, 0] = broken
+    with pytest.raises(SamplesError, match=r"'\w+' becomes NaN or infinite"):
+        calibrated(saved(tmp_path), feeds, tmp_path)
+    assert not (tmp_path / "scratch.onnx").exists()
+
+
+def test_a_value_that_overflows_inside_the_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SamplesError, match=r"'[ar]' becomes NaN or infinite"):
+        calibrated(saved(tmp_path, scale=1e20), samples(1, by=1e20), tmp_path)
+
+
+def test_no_samples_are_an_error_that_says_where_they_go(tmp_path: Path) -> None:
+    with pytest.raises(SamplesError, match=r"samples\.calibration is empty"):
+        calibrated(saved(tmp_path), [], tmp_path)
+
+
+def test_an_activation_that_is_always_zero_leaves_its_op_in_floats(tmp_path: Path) -> None:
+    model, found = calibrated(saved(tmp_path), samples(4), tmp_path)
+    blocks = partition(model, minimum=1, maximum=1)
+    limits = found.ranges("percentile", 99.99)
+    assert limits["z"] == 0.0
+    chosen = Assignment.uniform(blocks, "int8", "int8")
+    names = {
+        str(node.name): node for node in Rewriter(model, blocks, limits, base="fp32").rewrite(chosen).graph
+    }
+    makers = {op: [v and v.producer() for v in names[op].inputs] for op in ("two", "three")}
+    assert all(maker and maker.op_type == "DequantizeLinear" for maker in makers["two"])
+    assert not any(maker and maker.op_type == "DequantizeLinear" for maker in makers["three"])
+
+
+@pytest.mark.parametrize(("scale", "overflows"), [(1e4, False), (1e5, True)])
+def test_a_block_beyond_fp16_is_told_with_its_largest_value(
+    scale: float, overflows: bool, tmp_path: Path
+) -> None:
+    model, found = calibrated(saved(tmp_path, scale), [{"x": np.eye(2, 8, dtype=np.float32)}], tmp_path)
+    [block] = partition(model, minimum=1, maximum=1)
+    told = overflowing(found, [block], model)
+    assert bool(told) == overflows
+    assert all("above FP16's 65504" in reason for reason in told.values())
+
+
+def test_a_value_that_nothing_quantises_counts_for_overflow_too(tmp_path: Path) -> None:
+    model, found = calibrated(saved(tmp_path), samples(2), tmp_path)
+    assert "y" not in quantizable(model)
+    assert found.largest["y"] > 0
+
+
+def test_weights_in_a_file_beside_the_model_come_along(tmp_path: Path) -> None:
+    inside = calibrated(saved(tmp_path / "one"), samples(3), tmp_path)[1]
+    outside = calibrated(saved(tmp_path / "two", outside=True), samples(3), tmp_path)[1]
+    assert inside.ranges("mse", 0) == outside.ranges("mse", 0)
+
+
+def test_percentile_is_what_a_study_takes_unless_it_says_otherwise() -> None:
+    assert CalibrationSection().method == "percentile"
+
+
+def test_a_study_calibrates_once_for_each_model_and_set_of_samples(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    said: list[str] = []
+
+    def calibrations() -> int:
+        said.clear()
+        Prepared(load_spec(path), said.append)
+        return sum("calibrating on" in line for line in said)
+
+    assert [calibrations(), calibrations()] == [1, 0]
+    write_samples(tmp_path / "calibration", seed=9)
+    assert [calibrations(), calibrations()] == [1, 0]
+
+
+def test_a_damaged_store_of_histograms_is_made_anew(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    Prepared(load_spec(path))
+    [kept] = (tmp_path / "tiny/calibration").glob("*.npz")
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[: len(whole) // 2])
+    Prepared(load_spec(path))
+    assert Histograms.load(kept) is not None
