@@ -5,8 +5,7 @@
 Needs `pip install efficientsam onnxruntime onnx onnxscript`. Inputs and outputs are those of
 `export_efficientvit_sam.py`: the encoder gives `image_embeddings` [1, 256, S/16, S/16], the decoder `masks`
 [P, 1, S/4, S/4]. Without a checkpoint the weights are random, at any size; `--depth` then makes it smaller.
-The legacy exporter records how windows are cut as arithmetic on shapes, which leaves sizes open; dynamo, the
-default here, does not.
+The legacy exporter records how windows are cut as arithmetic on shapes, which ONNX Runtime then folds.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import onnxruntime
 import torch
 from efficientsam.segment_anything.modeling import (
     MaskDecoder,
@@ -107,6 +107,14 @@ def load_model(name: str, depth: int | None, size: int, checkpoint: Path | None,
     return model.eval()
 
 
+def fold(path: Path) -> None:
+    """Replace what is computed from constants and fixed shapes by its result, in place."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path)
+    onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+
+
 def _check_positions(theirs: Callable[..., Tensor], ours: Callable[..., Tensor]) -> None:
     """Our relative positions against the package's own, in a window that is not square."""
     heads, width, size = 3, 8, (5, 7)
@@ -131,6 +139,8 @@ def main() -> None:
     folder = given.out or Path(__file__).parent.parent / "studies" / f"sam_vit_{given.name}" / "models"
     model = load_model(given.name, given.depth, given.size, given.checkpoint, given.seed)
     write_both(model, given.size, folder, dynamo=given.exporter == "dynamo")
+    if given.exporter == "legacy":
+        fold(folder / "encoder.onnx")
 
 
 if __name__ == "__main__":

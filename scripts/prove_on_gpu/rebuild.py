@@ -1,0 +1,114 @@
+"""In a fresh process: build an exported model, time it against the reference, and by a loop of our own.
+
+    python rebuild.py EXPORT_FOLDER REFERENCE.onnx BACKEND
+
+Prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from autoprec.backends import create_backend
+from autoprec.backends.timing import STOPWATCHES, elapsed, pair
+from autoprec.exporters import read_manifest
+
+ROUNDS, REPEATS, WARMUP = 40, 20, 30
+LOOPS = {"cuda": "cuda_loop", "processor": "host_loop"}
+"""Modules beside this one, by the stopwatch that they stand against."""
+
+
+def inputs_of(path: Path) -> dict[str, np.ndarray]:
+    """Noise for every input."""
+    random = np.random.default_rng(0)
+    values = onnx.load(path, load_external_data=False).graph.input
+    shapes = {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim] for value in values}
+    return {name: random.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+
+
+def rebuilt(folder: Path, reference_path: Path, name: str) -> dict[str, Any]:
+    """Latency of the export, built here, beside what its manifest says."""
+    manifest = read_manifest(folder)
+    options = json.loads(manifest.identity.fingerprint.options or "{}")
+    backend = create_backend(name, {key: value for key, value in options.items() if value is not None})
+    path = folder / "model.onnx"
+    inputs = inputs_of(path)
+    with elapsed() as build:
+        engine = backend.build(path)
+    with engine, backend.build(reference_path) as reference:
+        engine.prepare(inputs)
+        reference.prepare(inputs)
+        latency = pair(
+            reference, engine, backend, interval=0.002, seconds=4, minimum_rounds=60, warmup=WARMUP
+        )
+        found = {
+            "trial": manifest.number,
+            "label": manifest.label,
+            "manifest_ms": manifest.latency_ms,
+            "manifest_own_ms": manifest.trial.measurement.latency.median_ms,
+            "manifest_speedup": manifest.speedup,
+            "rebuilt_ms": latency.ratio * manifest.reference.latency_ms,
+            "rebuilt_own_ms": latency.median_ms,
+            "rebuilt_speedup": 1 / latency.ratio,
+            "study_reference_ms": manifest.reference.latency_ms,
+            "rebuilt_reference_ms": latency.reference_median_ms,
+            "reference_noise": manifest.reference.latency_noise,
+            "build_seconds": build.seconds,
+            "fingerprint_is_the_same": backend.fingerprint() == manifest.identity.fingerprint,
+        }
+        found["deviation"] = found["rebuilt_ms"] / found["manifest_ms"] - 1
+        found["own_deviation"] = found["rebuilt_own_ms"] / found["manifest_own_ms"] - 1
+        try:
+            found["timers"] = timers(backend, engine, path, inputs)
+        except Exception as error:  # noqa: BLE001 - the rest of what was found counts without it
+            found["timers"] = {"error": f"{type(error).__name__}: {error}"}
+    if name == "tensorrt":
+        found["first_build_seconds"] = cold_build(path)
+    return found
+
+
+def timers(backend: Any, engine: Any, path: Path, inputs: dict[str, np.ndarray]) -> dict[str, float]:
+    """autoprec's stopwatch and a loop of our own in turn; medians in ms, and the median of their ratio."""
+    watch = STOPWATCHES[backend.stopwatch]
+    loop = importlib.import_module(LOOPS[backend.stopwatch]).Loop(backend, path, inputs)
+    for _ in range(WARMUP):
+        engine.execute()
+        loop.milliseconds(1)
+    engine.synchronize()
+    ours, theirs = [], []
+    for number in range(ROUNDS):
+        repeats = REPEATS if backend.stopwatch == "cuda" else 1
+        if number % 2:
+            ours.append(watch(engine, repeats))
+            theirs.append(loop.milliseconds(repeats))
+        else:
+            theirs.append(loop.milliseconds(repeats))
+            ours.append(watch(engine, repeats))
+    ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+    return {
+        "ours_ms": statistics.median(ours),
+        "loop_ms": statistics.median(theirs),
+        "deviation": ratio - 1,
+    }
+
+
+def cold_build(path: Path) -> float:
+    """Seconds of a build with nothing in the cache of compiled kernels."""
+    with tempfile.TemporaryDirectory() as folder:
+        backend = create_backend("tensorrt", {"cache_folder": folder})
+        with elapsed() as build, backend.build(path):
+            pass
+    return build.seconds
+
+
+if __name__ == "__main__":
+    print(json.dumps(rebuilt(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])))

@@ -1,0 +1,142 @@
+"""The facts of a proof as Markdown; whatever is not known yet is left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+STAGES = ("build", "run", "timing", "rewrite", "rest", "between")
+
+
+def markdown(known: Mapping[str, Any]) -> str:
+    """The report."""
+    size = known["size"]
+    lines = [f"# {known['model']} at {size}x{size}, {known['date'][:10]}", ""]
+    lines += ["Random weights of a fixed seed: latencies are real, masks mean nothing. Written by", ""]
+    lines += [f"    python scripts/prove_on_gpu {known['model']} --size {size}", ""]
+    if facts := known.get("facts"):
+        lines += [*_about(facts), *_front(facts), *_where_time_goes(facts), *_legality(facts)]
+        lines += _what_failed(facts)
+    if found := known.get("search"):
+        lines += _interruption(found)
+    if found := known.get("rebuild"):
+        lines += _rebuilt(found)
+    lines += ["## Steps", "", *(f"- {name}: {seconds} s" for name, seconds in known["seconds"].items())]
+    lines += [f"- **failed**: {error}" for error in known["errors"]]
+    return "\n".join(lines) + "\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    return ["| " + " | ".join(map(str, row)) + " |" for row in (head, ["---"] * len(head), *rows)] + [""]
+
+
+def _about(facts: Mapping[str, Any]) -> list[str]:
+    engine, macs = facts["fingerprint"], facts["macs"] / 1e9
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    size = f"{facts['blocks']} blocks, {facts['parameters'] / 1e6:.1f} M parameters, {macs:.1f} G MACs."
+    lines = [f"{engine['version']} on {engine['device']}; {versions}.", "", size, ""]
+    if found := facts["reference"]:
+        noise = f"differ by {100 * found['latency_noise']:.2f} % and lose {found['loss_noise']:.4f}"
+        first = f"Reference {found['precision']}: {found['latency_ms']:.4f} ms; two builds of it {noise}"
+        lines += [f"{first}; it loses {found['float_loss']:.4f} against FP32.", ""]
+    return lines
+
+
+def _front(facts: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for trial in facts["trials"]:
+        is_best = trial["number"] in facts["front"]
+        if "latency_ms" not in trial or not (is_best or trial["origin"] == "anchor"):
+            continue
+        fast, loss = trial["speedup"], trial["loss"]
+        row = (
+            trial["number"],
+            "front" if is_best else "",
+            trial["label"],
+            ", ".join(f"{name} {count}" for name, count in trial["precisions"].items()),
+            f"{trial['latency_ms']:.4f}",
+            f"{fast[0]:.3f} ({fast[1]:.3f} to {fast[2]:.3f})",
+            f"{loss[0]:.4f} ({loss[1]:.4f} to {loss[2]:.4f})",
+        )
+        rows.append((trial["latency_ms"], row))
+    head = ("trial", "", "anchor", "blocks by precision", "ms", "speed-up over the reference", "mask loss")
+    return ["## Front and anchors", "", *_table(head, [row for _, row in sorted(rows)])]
+
+
+def _where_time_goes(facts: Mapping[str, Any]) -> list[str]:
+    seconds = facts["seconds"]
+    if not seconds:
+        return []
+    total = seconds["total"] + seconds["between"]
+    rows = [(name, f"{seconds[name]:.2f}", f"{100 * seconds[name] / total:.1f} %") for name in STAGES]
+    title = "## Where a trial's time goes"
+    return [title, "", f"{total:.2f} s on average.", "", *_table(("stage", "mean seconds", "share"), rows)]
+
+
+def _legality(facts: Mapping[str, Any]) -> list[str]:
+    """What the engine takes, by pattern and precision."""
+    verdicts = {(v["pattern"], v["precision"]): v for v in facts["legality"]}
+    patterns = sorted({pattern for pattern, _ in verdicts})
+    precisions = list(dict.fromkeys(precision for _, precision in verdicts))
+
+    def cell(pattern: str, precision: str) -> str:
+        found = verdicts.get((pattern, precision))
+        if found is None:
+            return ""
+        return "yes" if found["legal"] else "fails" if found["fails"] else f"ran {found['ran']}"
+
+    rows = [(pattern, *(cell(pattern, name) for name in precisions)) for pattern in patterns]
+    return ["## What the engine takes", "", *_table(("pattern", *precisions), rows)]
+
+
+def _what_failed(facts: Mapping[str, Any]) -> list[str]:
+    failures, refused = facts["failures"].items(), facts["refused"].items()
+    ran = "; ".join(f"{name} x{count}" for name, count in facts["audit"].items())
+    return [
+        "## What did not work",
+        "",
+        *(f"- {kind}: {found['trials']} trials, as: {found['last']}" for kind, found in failures),
+        *(f"- refused before the first trial, {count} blocks: {reason}" for reason, count in refused),
+        "",
+        f"Asked, and ran (blocks over all trials): {ran}.",
+        "",
+        f"Clocks: {json.dumps(facts['clocks'])}.",
+        "",
+    ]
+
+
+def _interruption(found: Mapping[str, Any]) -> list[str]:
+    when, lost = found["finished_when_killed"], found["lost"] or "none"
+    end = "" if found["reached_its_budget"] else ", when the time was up"
+    return [
+        "## Killed and resumed",
+        "",
+        f"Killed (SIGKILL) after {when} trials, in trial {found['in_flight_when_killed']}; lost: {lost}.",
+        f"{found['finished']} of {found['budget']} trials in {found['wall_seconds']} s{end}.",
+        "",
+    ]
+
+
+def _rebuilt(found: Mapping[str, Any]) -> list[str]:
+    figures = {
+        "paired latency, ms": ("manifest_ms", "rebuilt_ms"),
+        "its own latency, ms": ("manifest_own_ms", "rebuilt_own_ms"),
+        "speed-up": ("manifest_speedup", "rebuilt_speedup"),
+        "reference, ms": ("study_reference_ms", "rebuilt_reference_ms"),
+    }
+    rows = [
+        (what, f"{found[was]:.4f}", f"{found[now]:.4f}", f"{100 * (found[now] / found[was] - 1):+.2f} %")
+        for what, (was, now) in figures.items()
+    ]
+    lines = ["## Rebuilt from the export, in a fresh process", ""]
+    lines += [f"Trial {found['trial']} {found['label']}, built in {found['build_seconds']:.1f} s.", ""]
+    if "first_build_seconds" in found:
+        lines += [f"Without compiled kernels in the cache: {found['first_build_seconds']:.1f} s.", ""]
+    lines += _table(("", "manifest", "rebuilt", "difference"), rows)
+    timers = found["timers"]
+    if "error" in timers:
+        return [*lines, f"Independent loop: failed, {timers['error']}.", ""]
+    ours, loop = f"{timers['ours_ms']:.4f} ms", f"{timers['loop_ms']:.4f} ms"
+    off = f"{100 * timers['deviation']:+.2f} %"
+    return [*lines, f"autoprec's stopwatch reads {ours}, an independent loop {loop}: {off}.", ""]
