@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from autoprec.backends import Arrays, Backend, run
+from autoprec.backends import Arrays, Backend, Engine, run
 from autoprec.errors import SamplesError
 from autoprec.graph.files import write_model
 from autoprec.graph.incoming import given
+from autoprec.graph.instruments import LARGEST, PLACES, STEP, observing, sampling
 from autoprec.graph.matrices import activation_axis, is_weighted
 from autoprec.graph.moments import Moments, MomentSums
 from autoprec.graph.placement import quantized_inputs
@@ -21,7 +23,8 @@ from autoprec.graph.ranges import Histograms
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Block
 
-_LARGEST = "autoprec/largest/"
+WHOLE_SAMPLES = 128
+"""So many samples are observed whole; of later ones a few places, which cost next to nothing."""
 MOMENT_SAMPLES = 32
 """So many samples serve learned rounding and corrected biases."""
 
@@ -31,7 +34,8 @@ def calibrate(
     backend: Backend,
     feeds: Iterable[Arrays],
     scratch: Path,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Callable[[Histograms], None] = lambda _: None,
+    earlier: Histograms | None = None,
 ) -> Histograms:
     """Histograms of every activation that may be quantised, and the largest magnitude of every float value.
 
@@ -40,28 +44,35 @@ def calibrate(
         backend: runs it in FP32.
         feeds: model inputs by name, one sample at a time; memory does not grow with their number.
         scratch: where the instrumented model is written, and removed.
-        progress: called with the number of samples so far.
+        progress: called after each sample with what there is so far.
+        earlier: what an interrupted calibration left; `feeds` go on behind its samples.
 
     Raises `SamplesError` without samples or for values that are not finite, `TrialError` if the engine fails.
     """
     observed, channels = quantizable(model), channel_axes(model)
-    instrumented = _instrumented(model, observed)
-    histograms, count = Histograms(), 0
-    try:
-        write_model(instrumented, scratch)
-        with backend.build(scratch) as engine:
-            for count, feed in enumerate(feeds, 1):
+    histograms, left = earlier or Histograms(), iter(feeds)
+    whole = islice(left, max(0, WHOLE_SAMPLES - histograms.samples))
+    with _engine(backend, observing(model, observed), scratch) as engine:
+        for feed in whole:
+            for name, array in run(engine, feed).items():
+                if name.startswith(LARGEST):
+                    histograms.observe_largest(name.removeprefix(LARGEST), float(array))
+                elif name in observed:
+                    _observe(histograms, name, array, channels)
+            for name in observed & feed.keys():
+                _observe(histograms, name, feed[name], channels)
+            histograms.samples += 1
+            progress(histograms)
+    if histograms.samples >= WHOLE_SAMPLES:
+        few = sampling(model, {name: channels.get(name, 1) for name in observed})
+        with _engine(backend, few, scratch) as engine:
+            for feed in left:
                 for name, array in run(engine, feed).items():
-                    if name.startswith(_LARGEST):
-                        histograms.observe_largest(name.removeprefix(_LARGEST), float(array))
-                    elif name in observed:
-                        _observe(histograms, name, array, channels)
-                for name in observed & feed.keys():
-                    _observe(histograms, name, feed[name], channels)
-                progress(count)
-    finally:
-        scratch.unlink(missing_ok=True)
-    if not count:
+                    weight = STEP ** max(0, array.ndim - 2)
+                    _observe(histograms, name.removeprefix(PLACES), array, channels, weight)
+                histograms.samples += 1
+                progress(histograms)
+    if not histograms.samples:
         raise SamplesError("samples.calibration is empty; put some images there")
     return histograms
 
@@ -78,13 +89,9 @@ def measure_moments(
     values = [v for node in copy.graph for v in node.outputs if v.name in sums.inputs]
     copy.graph.outputs.clear()
     copy.graph.outputs.extend(values)
-    try:
-        write_model(copy, scratch)
-        with backend.build(scratch) as engine:
-            for feed in islice(feeds, MOMENT_SAMPLES):
-                sums.observe({**feed, **run(engine, feed)})
-    finally:
-        scratch.unlink(missing_ok=True)
+    with _engine(backend, copy, scratch) as engine:
+        for feed in islice(feeds, MOMENT_SAMPLES):
+            sums.observe({**feed, **run(engine, feed)})
     return sums.result()
 
 
@@ -109,8 +116,22 @@ def channel_axes(model: ir.Model) -> dict[str, int]:
     }
 
 
-def _observe(histograms: Histograms, name: str, array: NDArray[Any], channels: Mapping[str, int]) -> None:
-    histograms.observe(name, array)
+@contextmanager
+def _engine(backend: Backend, model: ir.Model, scratch: Path) -> Iterator[Engine]:
+    """An engine of a model that is written for it alone."""
+    try:
+        write_model(model, scratch)
+        with backend.build(scratch) as engine:
+            scratch.unlink()
+            yield engine
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _observe(
+    histograms: Histograms, name: str, array: NDArray[Any], channels: Mapping[str, int], weight: int = 1
+) -> None:
+    histograms.observe(name, array, weight)
     if name in channels:
         histograms.observe_channels(name, array, channels[name])
 
@@ -126,24 +147,3 @@ def overflowing(histograms: Histograms, blocks: Sequence[Block], model: ir.Model
         if largest > limit:
             found[block.name] = f"its values reach {largest:.3g}, above FP16's {limit:.0f}"
     return found
-
-
-def _instrumented(model: ir.Model, observed: frozenset[str]) -> ir.Model:
-    """A copy whose outputs are the observed activations and, for all others, the largest magnitude alone."""
-    copy = model.clone()
-    graph = copy.graph
-    made = [v for node in list(graph) for v in node.outputs if v.dtype == ir.DataType.FLOAT]
-    outputs = [value for value in made if value.name in observed]
-    for value in made:
-        if value.name in observed:
-            continue
-        name = f"{_LARGEST}{value.name}"
-        magnitude = ir.Value(name=f"{name}/abs", type=ir.TensorType(ir.DataType.FLOAT), shape=value.shape)
-        largest = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([]))
-        graph.append(ir.Node("", "Abs", [value], outputs=[magnitude], name=f"{name}/Abs"))
-        keep = [ir.AttrInt64("keepdims", 0)]
-        graph.append(ir.Node("", "ReduceMax", [magnitude], keep, outputs=[largest], name=f"{name}/ReduceMax"))
-        outputs.append(largest)
-    graph.outputs.clear()
-    graph.outputs.extend(outputs)
-    return copy

@@ -54,6 +54,29 @@ class Deadline:
         return time.perf_counter() >= self._end
 
 
+class Pace:
+    """How far a long task is: a line now and then, with the time that is left.
+
+    Args:
+        total: how many items there are.
+        start: how many of them were done before.
+        seconds: between two lines.
+    """
+
+    def __init__(self, total: int, start: int = 0, seconds: float = 10.0) -> None:
+        self._total, self._start, self._seconds = total, start, seconds
+        self._begin = self._last = time.perf_counter()
+
+    def line(self, done: int) -> str:
+        """`1200 of 10000, 3 min left`; empty while the last line is recent."""
+        now = time.perf_counter()
+        if now - self._last < self._seconds or done <= self._start:
+            return ""
+        self._last = now
+        left = (now - self._begin) / (done - self._start) * (self._total - done)
+        return f"{done} of {self._total}, {f'{left:.0f} s' if left < 90 else f'{left / 60:.0f} min'} left"
+
+
 Stopwatch = Callable[[Engine, int], float]
 """Milliseconds of one execution of a prepared engine: the mean of so many within one reading."""
 

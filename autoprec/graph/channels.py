@@ -45,7 +45,7 @@ class ChannelCounts:
         return cls(np.zeros((channels, OCTAVES * STEPS), np.uint32), np.zeros(channels, np.float32), top)
 
     def observe(self, array: NDArray[Any], axis: int) -> None:
-        """Count a tensor's values, at evenly spread positions."""
+        """Count a tensor's values, at evenly spread positions; every sample counts alike."""
         rows = np.abs(np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1), dtype=np.float32)
         np.maximum(self.largest, rows.max(axis=1, initial=0.0), out=self.largest)
         rows = np.ascontiguousarray(rows[:, :: max(1, rows.shape[1] // _POSITIONS)])
@@ -54,7 +54,8 @@ class ChannelCounts:
         bins = np.clip((rows.view(np.int32) >> shift) - lowest, 0, OCTAVES * STEPS - 1)
         bins += np.arange(len(rows), dtype=np.int32)[:, None] * (OCTAVES * STEPS)
         found = np.bincount(bins.reshape(-1), minlength=self.counts.size)
-        self.counts += found.reshape(self.counts.shape).astype(np.uint32)
+        weight = max(1, _POSITIONS // max(1, rows.shape[1]))
+        self.counts += (weight * found.reshape(self.counts.shape)).astype(np.uint32)
 
     def mean_squares(self) -> Floats:
         """Mean of x^2 by channel, [channels]."""

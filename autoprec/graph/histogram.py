@@ -21,8 +21,11 @@ class Histogram:
         self.top = top
         self.largest = largest
 
-    def observe(self, name: str, array: NDArray[Any]) -> None:
-        """Count a tensor's values. Raises `SamplesError` for NaN or infinity, naming the value."""
+    def observe(self, name: str, array: NDArray[Any], weight: int = 1) -> None:
+        """Count a tensor's values, each `weight` times.
+
+        Raises `SamplesError` for NaN or infinity, naming the value.
+        """
         magnitudes = np.abs(array, dtype=np.float32).reshape(-1)
         largest = float(magnitudes.max(initial=0.0))
         if not np.isfinite(largest):
@@ -31,11 +34,11 @@ class Histogram:
             )
         self.largest = max(self.largest, largest)
         if largest == 0.0:
-            self.counts[0] += magnitudes.size
+            self.counts[0] += weight * magnitudes.size
             return
         self._grow(largest)
         bins = (magnitudes * np.float32(BINS / self.top)).astype(np.int32)
-        self.counts += np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
+        self.counts += weight * np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
 
     def _grow(self, largest: float) -> None:
         """Double the range until `largest` fits; bins are added up pair by pair, so no count is lost."""

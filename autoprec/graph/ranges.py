@@ -25,11 +25,12 @@ class Histograms:
         self.by_value: dict[str, Histogram] = {}
         self.channels: dict[str, ChannelCounts] = {}
         self.largest: dict[str, float] = {}
+        self.samples = 0
 
-    def observe(self, name: str, array: NDArray[Any]) -> None:
-        """Count a tensor's values."""
+    def observe(self, name: str, array: NDArray[Any], weight: int = 1) -> None:
+        """Count a tensor's values, each as so many."""
         histogram = self.by_value.setdefault(name, Histogram())
-        histogram.observe(name, array)
+        histogram.observe(name, array, weight)
         self.observe_largest(name, histogram.largest)
 
     def observe_channels(self, name: str, array: NDArray[Any], axis: int) -> None:
@@ -69,6 +70,7 @@ class Histograms:
             tops=np.array([h.top for h in found]),
             largest_names=np.array(list(self.largest), dtype=str),
             largest=np.array(list(self.largest.values())),
+            samples=np.array(self.samples),
             **to_arrays(self.channels),
         )
         np.savez_compressed(temporary, **arrays)
@@ -88,6 +90,7 @@ class Histograms:
                 ):
                     result.by_value[name] = Histogram(counts, float(top), result.largest[name])
                 result.channels = from_arrays(file)
+                result.samples = int(file["samples"])
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             return None
         return result

@@ -49,7 +49,7 @@ def main(descriptor: int) -> None:
                 return Probed(_verdict(request))
             if bench is None or bench.setup != request.setup:
                 say(Stage("reference"))
-                bench = Workbench(request.setup)
+                bench = Workbench(request.setup, lambda name: say(Stage(name)))
             return _answer(bench, request, say)
         except TrialError as error:
             return Failed(error.kind, str(error))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from autoprec.backends import Engine, create_backend, run
-from autoprec.backends.timing import elapsed, pair
+from autoprec.backends.timing import Pace, elapsed, pair
 from autoprec.errors import ModelError, TrialError
 from autoprec.measurement.audit import audit
+from autoprec.measurement.masks import ReferenceMasks
 from autoprec.measurement.messages import Job, Score, Setup
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.quality import create_metric
@@ -24,7 +26,7 @@ from autoprec.records import (
     StageSeconds,
     surely_dominated,
 )
-from autoprec.samples import load_samples
+from autoprec.samples import ahead, load_samples
 
 _PROFILE_RUNS = 5
 OnStage = Callable[[str], None]
@@ -42,17 +44,17 @@ class Workbench:
     Raises `TrialError` or `UserError` where the reference itself cannot be built or run.
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, on_stage: OnStage = lambda _: None) -> None:
         self.setup = setup
         self._backend = create_backend(setup.backend.name, setup.backend.options)
         self.samples = load_samples(setup.samples, "evaluation", setup.shapes)
         self.pipeline = Pipeline(self._backend, setup.pipeline)
         self._reference = self._backend.build(Path(setup.reference_path))
+        self.masks = ReferenceMasks(Path(setup.reference_path).parent)
         try:
-            self.masks = [self.pipeline.logits(self._reference, sample) for sample in self.samples]
+            self._run_reference(on_stage)
         except TrialError as error:
             raise ModelError(f"the reference cannot be run: {error}") from error
-        self._refuse_nan()
 
     def measure(self, job: Job, on_stage: OnStage) -> Measurement:
         """Measure one candidate. Raises `TrialError` with the step that failed."""
@@ -63,7 +65,7 @@ class Workbench:
             with elapsed() as build:
                 engine = self._backend.build(Path(job.candidate_path))
             with engine:
-                scores, subsets = _Scores(self, engine), iter(_RACE if job.front else _RACE[-1:])
+                scores, subsets = _Scores(self, engine, on_stage), iter(_RACE if job.front else _RACE[-1:])
                 on_stage("score")
                 with elapsed() as first:
                     quality = scores.of_first(max(_FEWEST, len(self.samples) // next(subsets)))
@@ -130,14 +132,19 @@ class Workbench:
                 run(engine, self.samples[0].inputs)
             return engine.kernels()
 
-    def _refuse_nan(self) -> None:
-        """A reference with NaN is none. FP16 engines of this family are known for it."""
-        for sample, logits in zip(self.samples, self.masks, strict=True):
+    def _run_reference(self, on_stage: OnStage) -> None:
+        """Keep the reference's masks. One with NaN is none; FP16 engines of this family are known for it."""
+        pace = Pace(len(self.samples))
+        for sample in ahead(self.samples):
+            logits = self.pipeline.logits(self._reference, sample)
             if not np.isfinite(logits).all():
                 raise ModelError(
                     f"the reference's masks of {sample.name} hold NaN or infinity: "
                     'set search.reference = "fp16-safe", "bf16" or "fp32"'
                 )
+            self.masks.append(logits)
+            if line := pace.line(len(self.masks)):
+                on_stage(f"reference, {line}")
 
 
 def _is_lost(job: Job, ratio: Interval, quality: Quality) -> bool:
@@ -149,22 +156,35 @@ def _is_lost(job: Job, ratio: Interval, quality: Quality) -> bool:
 
 
 class _Scores:
-    """Masks of one engine against the reference's, sample by sample."""
+    """Masks of one engine against the reference's, sample by sample.
 
-    def __init__(self, bench: Workbench, engine: Engine) -> None:
+    The next sample is read and the last one scored while the engine computes.
+    """
+
+    def __init__(self, bench: Workbench, engine: Engine, on_stage: OnStage = lambda _: None) -> None:
         self._engine = engine
         self._pipeline = bench.pipeline
         self._metric = create_metric(bench.setup.quality)
-        self._left = zip(bench.samples, bench.masks, strict=True)
+        self._left = zip(ahead(bench.samples), bench.masks, strict=True)
         self._done = 0
+        self._on_stage = on_stage
+        self._pace = Pace(len(bench.samples))
 
     def of_first(self, count: int | None) -> Quality:
         """The score of the first `count` samples, of all for None; at least one. It must not sink."""
         more = None if count is None else max(1, count) - self._done
-        for sample, reference in islice(self._left, more):
-            found = self._pipeline.logits(self._engine, sample)
-            self._metric.update(sample.name, reference, found, sample.truth)
-            self._done += 1
+        with ThreadPoolExecutor(1, "scores") as pool:
+            last: Future[None] | None = None
+            for sample, reference in islice(self._left, more):
+                found = self._pipeline.logits(self._engine, sample)
+                if last is not None:
+                    last.result()
+                last = pool.submit(self._metric.update, sample.name, reference, found, sample.truth)
+                self._done += 1
+                if line := self._pace.line(self._done):
+                    self._on_stage(f"score, {line}")
+            if last is not None:
+                last.result()
         return self._metric.result()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from autoprec.errors import SamplesError
+from autoprec.samples._ahead import ahead
 from autoprec.samples._arrays import ArraySamples
 from autoprec.samples._base import Sample, Samples
 from autoprec.samples._images import ImageSamples
@@ -42,4 +43,4 @@ def load_samples(
         raise SamplesError(f"samples.{which}: {path} cannot be read: {error}") from error
 
 
-__all__ = ["Sample", "Samples", "load_samples"]
+__all__ = ["Sample", "Samples", "ahead", "load_samples"]

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import onnx_ir as ir
 
 from autoprec.backends import Backend
+from autoprec.backends.timing import Deadline, Pace
 from autoprec.calibration import calibrate, measure_moments
 from autoprec.errors import ModelError, TrialError
 from autoprec.graph.moments import Moments, load_moments, save_moments
 from autoprec.graph.ranges import Histograms
 from autoprec.graph.toolbox import learns
 from autoprec.precisions import PRECISIONS
-from autoprec.samples import Samples
+from autoprec.samples import Samples, ahead
 
 T = TypeVar("T")
+_SAVE_SECONDS = 60.0
+"""What a killed calibration may lose."""
 
 
 class Evidence:
@@ -42,13 +46,27 @@ class Evidence:
         self._folder, self._digest, self._say = folder, digest, say
 
     def histograms(self) -> Histograms:
-        """Of every activation that may be quantised."""
-        path = self._folder / f"{self._digest}.npz"
+        """Of every activation that may be quantised. An interrupted calibration is gone on with."""
+        path, part = self._folder / f"{self._digest}.npz", self._folder / f"{self._digest}-part.npz"
         found = Histograms.load(path)
-        if found is None:
-            self._say(f"calibrating on {len(self._samples)} samples (once)")
-            found = self._run(calibrate)
-            found.save(path)
+        if found is not None:
+            return found
+        total, earlier = len(self._samples), Histograms.load(part)
+        done = earlier.samples if earlier else 0
+        self._say(f"calibrating on {total} samples (once)" + (f", {done} are done" if done else ""))
+        pace, saved = Pace(total, done), Deadline(_SAVE_SECONDS)
+
+        def progress(so_far: Histograms) -> None:
+            nonlocal saved
+            if line := pace.line(so_far.samples):
+                self._say(f"calibrating: {line}")
+            if saved.is_over:
+                so_far.save(part)
+                saved = Deadline(_SAVE_SECONDS)
+
+        found = self._run(partial(calibrate, progress=progress, earlier=earlier), done)
+        found.save(path)
+        part.unlink(missing_ok=True)
         return found
 
     def moments(self, precisions: Iterable[str]) -> dict[str, Moments]:
@@ -63,9 +81,9 @@ class Evidence:
             save_moments(found, path)
         return found
 
-    def _run(self, measure: Callable[..., T]) -> T:
+    def _run(self, measure: Callable[..., T], start: int = 0) -> T:
         self._folder.mkdir(parents=True, exist_ok=True)
-        feeds = (sample.inputs for sample in self._samples)
+        feeds = (sample.inputs for sample in ahead(self._samples, start))
         try:
             return measure(self._model, self._backend, feeds, self._folder / "instrumented.onnx")
         except TrialError as error:
