@@ -93,7 +93,8 @@ class QualitySection(Section, frozen=True, kw_only=True):
 class SearchSection(Section, frozen=True, kw_only=True):
     """`[search]`: precisions that take part, reference, strategy, seed, default budget, finalists.
 
-    `finalists` is how many points of the front are measured again before a run ends.
+    `finalists` is how many points of the front are measured again before a run ends; speed within
+    `accepted_loss` is what the search looks hardest for.
     """
 
     precisions: tuple[str, ...] = ("fp32", "fp16", "bf16", "int8")
@@ -102,6 +103,7 @@ class SearchSection(Section, frozen=True, kw_only=True):
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     budget: str = "50"
     finalists: Annotated[int, msgspec.Meta(ge=0)] = 3
+    accepted_loss: Positive = 0.01
 
 
 class BackendSection(Section, frozen=True, kw_only=True):

@@ -25,11 +25,13 @@ class Priors(Record, frozen=True, kw_only=True):
             others in the reference's; the reference's own precision may be left out or 0.
         latency_ms: time of that block in that precision, from the profiles of the anchors.
         reference_latency_ms: the reference's latency, the scale of the first objective; None if unknown.
+        accepted_loss: the loss up to which users mean to go; the search looks hardest for speed within it.
     """
 
     sensitivity: Table = field(default_factory=dict)
     latency_ms: Table = field(default_factory=dict)
     reference_latency_ms: float | None = None
+    accepted_loss: float = 0.01
 
 
 Factory = Callable[[int, int, Sequence[Block], Priors], BaseSampler]

@@ -2,7 +2,8 @@
 
 Expected hypervolume improvement by Monte Carlo, with the same draws for every candidate. The area is
 taken twice: over the loss itself, and over its logarithm, where near-perfect masks weigh as much as ruined
-ones; what is slower than the reference earns nothing there.
+ones; what is slower than the reference earns nothing there. To both comes the expected gain in speed within
+the loss that users accept.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ MARGIN = 1.1
 """The corner of the area is this far beyond the worst values."""
 LOG_WEIGHT = 2.0
 """Worth of the logarithmic area: with 0.5 the speed-up at a loss of 0.01 came later on tabular problems."""
+SPEED_WEIGHT = 1.0
+"""Worth of speed within the accepted loss: on tabular problems it took the share of the possible speed-up at
+50 evaluations from 0.90 to 0.98, and 0.001 off the hypervolume; 4.0 took more."""
 LIKELY_TO_FAIL = 0.5
 
 
@@ -39,6 +43,7 @@ class Acquisition:
     def __init__(self, space: Space, priors: Priors, history: History, rng: np.random.Generator) -> None:
         self._space = space
         self._rng = rng
+        self._accepted_loss = priors.accepted_loss
         reference = priors.reference_latency_ms or float(np.median(history.values[:, 0]))
         ratios, losses = history.values[:, 0] / reference, history.values[:, 1]
         profile, sensitivity = space.table(priors.latency_ms) / reference, space.table(priors.sensitivity)
@@ -55,13 +60,16 @@ class Acquisition:
         """(n,) expected improvement, as a part of what the front has, if the build does not fail."""
         times = self._latencies.quantiles(codes, self._normals[0], self._picks[0])
         logs = self._damages.mixture.quantiles(codes, self._normals[1], self._picks[1])
-        points = np.stack((times, self._damages.losses(logs)), axis=2)
+        losses = self._damages.losses(logs)
+        points = np.stack((times, losses), axis=2)
         gain = improvement(points, self._front, self._corner).mean(axis=0) / self._area
         points[:, :, 1] = np.maximum(logs, np.log(self._damages.floor))
         log_gain = improvement(points, self._log_front, self._log_corner).mean(axis=0) / self._log_area
+        accepted = losses <= self._accepted_loss
+        speed_gain = (np.maximum(self._fastest - times, 0.0) * accepted).mean(axis=0) / self._time_span
         tie_break = 1e-9 * self._rng.random(len(codes))
         succeeds = 1.0 - self._failures.probability(codes)
-        return np.asarray((gain + LOG_WEIGHT * log_gain + tie_break) * succeeds)
+        return np.asarray((gain + LOG_WEIGHT * log_gain + SPEED_WEIGHT * speed_gain + tie_break) * succeeds)
 
     def _sweeps(self) -> Codes:
         """Lagrangian optima of draws of the surrogates' additive parts."""
@@ -106,4 +114,7 @@ class Acquisition:
         self._log_front = front_of(values)
         lowest, worst = np.log(self._damages.floor), np.log(self._damages.floor + self._corner[1])
         self._log_corner = np.array([1.0, worst])
-        self._log_area = max(1.0 - values[:, 0].min(), 0.1) * (worst - lowest)
+        self._time_span = max(1.0 - values[:, 0].min(), 0.1)
+        self._log_area = self._time_span * (worst - lowest)
+        within = self._front[self._front[:, 1] <= self._accepted_loss, 0]
+        self._fastest = min(1.0, within.min(initial=1.0))

@@ -190,7 +190,7 @@ class Night:
         search, priors = self._prepared.spec.search, Priors()
         if search.strategy == "autoprec":
             measure_sensitivity(self._prepared, self._store, self._bench, self._watcher.say)
-            priors = load_priors(self._store, self._name)
+            priors = load_priors(self._store, self._name, search.accepted_loss)
         earlier = len(self._trials.get_trials(deepcopy=False))
         self._trials.sampler = create_sampler(
             search.strategy, seed=search.seed, blocks=self._prepared.blocks, priors=priors, trials=earlier

@@ -61,7 +61,7 @@ def sensitivities(store: Store, study: str) -> dict[str, dict[str, float]]:
     return table
 
 
-def load_priors(store: Store, study: str) -> Priors:
+def load_priors(store: Store, study: str, accepted_loss: float) -> Priors:
     """Sensitivities, and the time of each block from the profiles of the anchors."""
     reference = store.reference(study)
     times: dict[str, dict[str, float]] = {}
@@ -75,6 +75,7 @@ def load_priors(store: Store, study: str) -> Priors:
         sensitivity=sensitivities(store, study),
         latency_ms=times,
         reference_latency_ms=reference.latency_ms if reference else None,
+        accepted_loss=accepted_loss,
     )
 
 
