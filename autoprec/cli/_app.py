@@ -11,6 +11,7 @@ from autoprec.report import as_json
 
 EXIT_USER_ERROR = 2
 EXIT_AUDIT_FAILED = 3
+EXIT_DIFFERENT = 4
 
 app = typer.Typer(
     name="autoprec",

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from autoprec.errors import StudyError
-from autoprec.exporters import implicit, manifest, onnx, trtexec
+from autoprec.exporters import examples, implicit, manifest, modelopt, onnx, readme, trtexec
 from autoprec.exporters._folder import replacing
 from autoprec.exporters._script import script
 from autoprec.exporters.manifest import Manifest, read_manifest
@@ -20,22 +20,29 @@ from autoprec.records import Export
 EXPORTERS: Mapping[str, Callable[[Export, Path], tuple[Path, ...]]] = MappingProxyType(
     {
         "onnx": onnx.write,
+        "examples": examples.write,
+        "verify": script("verify.py"),
+        "python": script("predict.py"),
         "trtexec": trtexec.write,
         "implicit": implicit.write,
+        "modelopt": modelopt.write,
         "polygraphy": script("build_polygraphy.py"),
         "openvino": script("run_openvino.py"),
+        "readme": readme.write,
         "json": manifest.write,
     }
 )
 """By target, in the order of writing: the manifest comes last, it lists the files of the others."""
 
-ALWAYS = frozenset({"onnx", "json"})
+ALWAYS = frozenset({"onnx", "examples", "verify", "readme", "json"})
 
 __all__ = ["EXPORTERS", "Manifest", "read_manifest", "write_export"]
 
 
 def write_export(export: Export, folder: Path, targets: Sequence[str] | None = None) -> tuple[Path, ...]:
-    """Write `targets` (all by default) into `folder`, whole or not at all; model and manifest always come.
+    """Write `targets` (all by default) into `folder`, whole or not at all.
+
+    The models, the examples, the manifest and what verifies them always come.
 
     An earlier export is replaced. Raises `StudyError` for an unknown target, a trial without a
     measurement, a folder that holds anything else, or a disk that does not take it.
@@ -55,4 +62,4 @@ def write_export(export: Export, folder: Path, targets: Sequence[str] | None = N
             if name in wanted | ALWAYS
             for path in write(export, fresh)
         ]
-    return tuple(folder / path.name for path in written)
+    return tuple(folder / path.relative_to(fresh) for path in written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +27,8 @@ def replacing(folder: Path) -> Iterator[Path]:
             fresh.mkdir()
             yield fresh
             if folder.exists():
-                for file in folder.iterdir():
-                    file.unlink()
-            fresh.rename(folder)  # takes the place of an empty folder
+                shutil.rmtree(folder)
+            fresh.rename(folder)
     except OSError as error:
         raise StudyError(
             f"{error.filename or folder}: the export failed ({error.strerror}); free some space, or name a "
@@ -39,7 +39,7 @@ def replacing(folder: Path) -> Iterator[Path]:
 def _refuse_foreign(folder: Path) -> None:
     """An earlier export may go; an engine that was built beside it may not, it took time."""
     if folder.is_dir():
-        there = {path.name for path in folder.iterdir()}
+        there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
         ours = (
             {file.name for file in read_manifest(folder).files} | {MANIFEST} if MANIFEST in there else set()
         )

@@ -12,15 +12,27 @@ from pathlib import Path
 import msgspec
 
 from autoprec.errors import StudyError
-from autoprec.records import Export, Identity, Interval, Record, Reference, TrialRecord, from_json, to_json
+from autoprec.records import (
+    Examples,
+    Export,
+    Identity,
+    Interval,
+    Recipe,
+    Record,
+    Reference,
+    TrialRecord,
+    from_json,
+    to_json,
+)
 
 MANIFEST = "manifest.json"
 ASSIGNMENT = "assignment.json"
+EXAMPLES = "examples"
 PACKAGES = ("autoprec", "onnx", "onnx-ir", "numpy", "openvino", "tensorrt-rtx", "tensorrt")
 
 
 class ExportedFile(Record, frozen=True, kw_only=True):
-    """One file beside the manifest; `sha256` in hexadecimal."""
+    """One file beside the manifest or below it; `sha256` in hexadecimal."""
 
     name: str
     sha256: str
@@ -38,9 +50,10 @@ class Manifest(Record, frozen=True, kw_only=True):
         trial: everything that was measured; `reference` and `identity`: what it is to be compared with.
         versions: software that exported; the engine that measured is in `identity.fingerprint`.
         reproduce: the command that exports the same again.
+        recipe, examples: how and on what to measure it elsewhere; `examples.folder` is beside the manifest.
     """
 
-    format: int = 1
+    format: int = 2
     study: str
     number: int
     label: str
@@ -58,13 +71,16 @@ class Manifest(Record, frozen=True, kw_only=True):
     identity: Identity
     reference: Reference
     trial: TrialRecord
+    recipe: Recipe | None = None
+    examples: Examples | None = None
 
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
     """Write both files; the manifest covers every file that is in `folder` by then."""
     assignment = folder / ASSIGNMENT
     assignment.write_text(_pretty(export.trial.assignment.as_dict()), encoding="utf-8")
-    files = tuple(_described(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST)
+    there = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = tuple(described(path, folder) for path in there)
     manifest = folder / MANIFEST
     manifest.write_text(_pretty(_manifest(export, files)), encoding="utf-8")
     return (assignment, manifest)
@@ -107,6 +123,8 @@ def _manifest(export: Export, files: tuple[ExportedFile, ...]) -> Manifest:
         identity=export.identity,
         reference=export.reference,
         trial=trial,
+        recipe=export.recipe,
+        examples=export.examples and msgspec.structs.replace(export.examples, folder=EXAMPLES),
     )
 
 
@@ -119,10 +137,11 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _described(path: Path) -> ExportedFile:
+def described(path: Path, folder: Path) -> ExportedFile:
+    """Name within `folder`, size and digest of a file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return ExportedFile(name=path.name, sha256=digest, bytes=path.stat().st_size)
+    return ExportedFile(name=path.relative_to(folder).as_posix(), sha256=digest, bytes=path.stat().st_size)
 
 
 def _pretty(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The strongly typed model, and the fixed decoder behind it if there is one."""
+"""The strongly typed model, the reference that it was compared with, and the fixed decoder behind both."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ from autoprec.records import Export
 
 MODEL = "model.onnx"
 DECODER = "decoder.onnx"
+REFERENCE = "reference.onnx"
 
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
-    """Write `model.onnx` and `decoder.onnx`, each with a `.data` file where its weights are outside it."""
-    written = _copy(Path(export.model_path), folder / MODEL)
-    if export.decoder_path:
-        written += _copy(Path(export.decoder_path), folder / DECODER)
+    """Write `model.onnx`, and `reference.onnx` and `decoder.onnx` if there are such.
+
+    Each has a `.data` file beside it where its weights are outside.
+    """
+    written = copy(Path(export.model_path), folder / MODEL)
+    for path, name in ((export.reference_path, REFERENCE), (export.decoder_path, DECODER)):
+        if path:
+            written += copy(Path(path), folder / name)
     return written
 
 
-def _copy(source: Path, target: Path) -> tuple[Path, ...]:
+def copy(source: Path, target: Path) -> tuple[Path, ...]:
     """Copy a model byte for byte; one with weights in other files is written anew with a single one."""
     graph = onnx.load(source, load_external_data=False).graph
     if not any(uses_external_data(tensor) for tensor in graph.initializer):

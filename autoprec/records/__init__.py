@@ -8,6 +8,7 @@ from autoprec.records._base import Interval, Record
 from autoprec.records._front import Point, pareto, pareto_numbers, surely_dominated
 from autoprec.records._json import from_json, to_json
 from autoprec.records.blocks import Assignment, Block, Candidate
+from autoprec.records.exports import Examples, Recipe
 from autoprec.records.measurements import (
     BlockAudit,
     Clocks,
@@ -40,6 +41,7 @@ from autoprec.records.studies import (
     TrialRecord,
     TrialState,
 )
+from autoprec.records.verdicts import Check, Verification
 
 __all__ = [
     "Assignment",
@@ -48,7 +50,9 @@ __all__ = [
     "BlockReasons",
     "Border",
     "Candidate",
+    "Check",
     "Clocks",
+    "Examples",
     "Explanation",
     "Export",
     "Failure",
@@ -67,6 +71,7 @@ __all__ = [
     "Picture",
     "Point",
     "Quality",
+    "Recipe",
     "Record",
     "Reference",
     "SampleScore",
@@ -74,6 +79,7 @@ __all__ = [
     "Sureness",
     "TrialRecord",
     "TrialState",
+    "Verification",
     "from_json",
     "pareto",
     "pareto_numbers",

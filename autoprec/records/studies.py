@@ -10,6 +10,7 @@ import msgspec
 from autoprec.errors import FailureKind
 from autoprec.records._base import Record
 from autoprec.records.blocks import Assignment, Block
+from autoprec.records.exports import Examples, Recipe
 from autoprec.records.measurements import Measurement
 
 TrialState = Literal["complete", "failed", "running"]
@@ -117,7 +118,8 @@ class Export(Record, frozen=True, kw_only=True):
     """What an exporter writes from: the chosen trial, the typed ONNX file, and the study's facts.
 
     Paths are absolute. `decoder_path` is empty for a model that is not a pipeline; `implicit` is None for a
-    study whose rewriter was not asked.
+    study whose rewriter was not asked. `recipe` and `examples` say how and on what to measure it again;
+    `engine_path` is the built engine, where the backend can write it down.
     """
 
     trial: TrialRecord
@@ -130,3 +132,7 @@ class Export(Record, frozen=True, kw_only=True):
     decoder_path: str = ""
     decoder_digest: str = ""
     implicit: Implicit | None = None
+    reference_path: str = ""
+    recipe: Recipe | None = None
+    examples: Examples | None = None
+    engine_path: str = ""

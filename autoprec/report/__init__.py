@@ -8,6 +8,7 @@ from autoprec.report.progress import LiveProgress
 from autoprec.report.story import explanation_view
 from autoprec.report.tables import blocks_table, front_table, sensitivity_table
 from autoprec.report.trial import trial_view
+from autoprec.report.verdict import verification_view
 
 __all__ = [
     "LiveProgress",
@@ -20,5 +21,6 @@ __all__ = [
     "page",
     "sensitivity_table",
     "trial_view",
+    "verification_view",
     "write_file",
 ]

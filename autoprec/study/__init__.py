@@ -3,5 +3,6 @@
 from autoprec.study.definition import find_spec, write_definition
 from autoprec.study.events import Watcher
 from autoprec.study.study import Study
+from autoprec.study.verification import verify as verify_export
 
-__all__ = ["Study", "Watcher", "find_spec", "write_definition"]
+__all__ = ["Study", "Watcher", "find_spec", "verify_export", "write_definition"]

@@ -1,16 +1,19 @@
-"""Exporting one point: choose it, rewrite its model, hand both to the exporters."""
+"""Exporting one point: choose it, rewrite its model, write examples, hand all to the exporters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from autoprec.errors import StudyError
 from autoprec.exporters import write_export
 from autoprec.graph.load import model_digest
-from autoprec.records import Export
+from autoprec.measurement import Bench, Examples
+from autoprec.records import Examples as WrittenExamples
+from autoprec.records import Export, Recipe
 from autoprec.spec import StudySpec
-from autoprec.store import Store
+from autoprec.store import Store, exclusive
 from autoprec.study.picks import choose
 from autoprec.study.preparation import Prepared
 
@@ -24,6 +27,7 @@ def export_point(
     max_loss: float | None,
     trial: int | None,
     targets: Sequence[str] | None,
+    examples: int,
 ) -> tuple[Path, ...]:
     """Write one point for build tools; returns the files. See `Study.export`."""
     name = spec.name
@@ -35,9 +39,11 @@ def export_point(
         if trial is None
         else store.trial(name, trial)
     )
-    prepared = Prepared(spec)
-    with prepared.scratch() as path, prepared.scratch("implicit.onnx") as plain:
-        candidate = prepared.rewrite(record.assignment, path)
+    study_folder = Path(spec.folder)
+    target = folder or study_folder / "exports" / f"trial-{record.number}"
+    with exclusive(study_folder), TemporaryDirectory(dir=study_folder, prefix=".export-") as scratch:
+        prepared, made = Prepared(spec), Path(scratch)
+        candidate = prepared.rewrite(record.assignment, made / "candidate.onnx")
         decoder = spec.pipeline.decoder or ""
         export = Export(
             trial=record,
@@ -49,7 +55,40 @@ def export_point(
             input_shapes=tuple(prepared.shapes.items()),
             decoder_path=decoder,
             decoder_digest=model_digest(Path(decoder)) if decoder else "",
-            implicit=prepared.implicit(record.assignment, plain),
+            implicit=prepared.implicit(record.assignment, made / "implicit.onnx"),
+            reference_path=prepared.reference_candidate.model_path,
+            recipe=_recipe(spec),
+            examples=_examples(prepared, candidate.model_path, made / "examples", examples),
         )
-        target = folder or Path(spec.folder) / "exports" / f"trial-{record.number}"
         return write_export(export, target, targets)
+
+
+def _examples(prepared: Prepared, candidate: str, folder: Path, count: int) -> WrittenExamples | None:
+    """Samples with both engines' logits, and the mask loss on them; None for no samples.
+
+    Raises `StudyError` if the candidate cannot be run, or the disk is full.
+    """
+    if not count:
+        return None
+    request = Examples(setup=prepared.setup, candidate_path=candidate, count=count, folder=str(folder))
+    with Bench(prepared.folder / "worker.log") as bench:
+        quality = bench.write_examples(request)
+    return WrittenExamples(
+        folder=str(folder), count=quality.samples, loss=quality.loss, loss_interval=quality.loss_interval
+    )
+
+
+def _recipe(spec: StudySpec) -> Recipe:
+    timing = spec.timing
+    return Recipe(
+        backend=spec.backend.name,
+        options=dict(spec.backend.options),
+        output=spec.pipeline.output,
+        metric=spec.quality.metric,
+        threshold=spec.quality.threshold,
+        interval=timing.interval,
+        seconds=timing.seconds,
+        minimum_rounds=timing.minimum_rounds,
+        warmup=timing.warmup,
+        trial_seconds=spec.backend.trial_seconds,
+    )

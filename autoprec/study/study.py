@@ -128,6 +128,7 @@ class Study:
         max_loss: float | None = None,
         trial: int | None = None,
         targets: Sequence[str] | None = None,
+        examples: int = 4,
     ) -> tuple[Path, ...]:
         """Write one point for build tools: the typed ONNX, the manifest, build scripts; returns the files.
 
@@ -137,10 +138,18 @@ class Study:
             max_loss: the largest mask loss to accept.
             trial: this trial instead of picking one.
             targets: names of `exporters.EXPORTERS`; all by default.
+            examples: so many samples travel with it, to verify it by; 0 runs no engine.
         """
         with self._stored() as store:
             return export_point(
-                self.spec, store, folder, pick=pick, max_loss=max_loss, trial=trial, targets=targets
+                self.spec,
+                store,
+                folder,
+                pick=pick,
+                max_loss=max_loss,
+                trial=trial,
+                targets=targets,
+                examples=examples,
             )
 
     def findings(self, *, runs: bool = True, say: Callable[[str], None] = lambda _: None) -> Findings:

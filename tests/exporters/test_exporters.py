@@ -7,7 +7,6 @@ import hashlib
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -15,44 +14,11 @@ import numpy as np
 import onnx
 import openvino
 import pytest
-from onnx import helper
 
 from autoprec.errors import StudyError
 from autoprec.exporters import EXPORTERS, read_manifest, write_export
-from autoprec.records import Export, Reference, TrialRecord
-from trial_records import BLOCKS, IDENTITY, complete, failed
-
-NASTY = "demo'; touch owned; $(touch owned) `touch owned`\n\"\"\" + print('owned') #"
-REFERENCE = Reference(
-    precision="fp16", model_digest="r", latency_ms=10, latency_noise=0.01, loss_noise=0, float_loss=0.001
-)
-
-
-def export_of(
-    folder: Path, *, batch: int | str = 1, image: str = "image", trial: TrialRecord | None = None
-) -> Export:
-    folder.mkdir(parents=True, exist_ok=True)
-    value = partial(helper.make_tensor_value_info, elem_type=onnx.TensorProto.FLOAT)
-    graph = helper.make_graph(
-        [helper.make_node("Relu", [image], ["y"])],
-        "g",
-        [value(image, shape=[batch, 3, 8, 8])],
-        [value("y", shape=[batch, 3, 8, 8])],
-    )
-    model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 19)])
-    onnx.save(model, folder / "typed.onnx")
-    onnx.save(model, folder / "tail.onnx")
-    return Export(
-        trial=trial or msgspec.structs.replace(complete(17, 5.0, 0.01), study=NASTY, label=NASTY),
-        reference=REFERENCE,
-        identity=IDENTITY,
-        blocks=BLOCKS,
-        model_path=str(folder / "typed.onnx"),
-        model_digest="typed",
-        input_shapes=((image, (1, 3, 8, 8)),),
-        decoder_path=str(folder / "tail.onnx"),
-        decoder_digest="tail",
-    )
+from tiny_export import NASTY, REFERENCE, export_of
+from trial_records import IDENTITY, complete, failed
 
 
 def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -66,8 +32,9 @@ def test_an_exporter_writes_only_into_its_folder(target: str, tmp_path: Path) ->
     before = set(tmp_path.rglob("*"))
     written = write_export(export, tmp_path / "out", [target])
     assert written
-    assert set(tmp_path.rglob("*")) - before == {tmp_path / "out", *written}
-    assert all(path.parent == tmp_path / "out" and path.stat().st_size for path in written)
+    new = {path for path in set(tmp_path.rglob("*")) - before if path.is_file()}
+    assert new == set(written)
+    assert all(path.is_relative_to(tmp_path / "out") and path.stat().st_size for path in written)
 
 
 @pytest.mark.parametrize("target", EXPORTERS)
@@ -86,7 +53,8 @@ def test_the_manifest_reads_back_and_its_digests_hold(tmp_path: Path) -> None:
     manifest = read_manifest(tmp_path / "out")
     assert (manifest.trial, manifest.reference, manifest.identity) == (export.trial, REFERENCE, IDENTITY)
     assert (manifest.speedup, manifest.latency_ms, manifest.loss) == (2.0, 5.0, 0.01)
-    assert {file.name for file in manifest.files} == {path.name for path in written} - {"manifest.json"}
+    names = {path.relative_to(tmp_path / "out").as_posix() for path in written}
+    assert {file.name for file in manifest.files} == names - {"manifest.json"}
     for file in manifest.files:
         data = (tmp_path / "out" / file.name).read_bytes()
         assert (file.sha256, file.bytes) == (hashlib.sha256(data).hexdigest(), len(data))
@@ -159,6 +127,7 @@ def test_an_earlier_export_is_replaced(tmp_path: Path) -> None:
     write_export(export_of(tmp_path / "study", trial=complete(18, 4.0, 0.02)), tmp_path / "out", ["trtexec"])
     assert read_manifest(tmp_path / "out").number == 18
     assert not (tmp_path / "out" / "run_openvino.py").exists()
+    assert len(list((tmp_path / "out" / "examples").glob("*.npz"))) == 1
 
 
 @pytest.mark.parametrize("name", ["model.engine", "manifest.json"])
@@ -183,7 +152,9 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
 def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="trial 3 of study 'demo' has no measurement"):
         write_export(export_of(tmp_path / "study", trial=failed(3)), tmp_path / "out")
-    with pytest.raises(StudyError, match=r"unknown export target 'coreml'; known ones: onnx, trtexec"):
+    with pytest.raises(
+        StudyError, match=r"unknown export target 'coreml'; known ones: onnx, examples, verify"
+    ):
         write_export(export_of(tmp_path / "study"), tmp_path / "out", ["coreml"])
     with pytest.raises(StudyError, match="holds no export"):
         read_manifest(tmp_path)

@@ -1,0 +1,59 @@
+"""Commands that ship a point: export, verify."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoprec.cli._app import EXIT_DIFFERENT, JsonOption, StudyOption, app, progress, show_or_dump
+from autoprec.exporters import EXPORTERS
+from autoprec.report import verification_view
+from autoprec.study import Study, verify_export
+
+
+@app.command()
+def export(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to; by default under the study's exports/.")
+    ] = None,
+    study: StudyOption = None,
+    pick: Annotated[str, typer.Option(help="knee, or fastest (within --max-loss).")] = "knee",
+    max_loss: Annotated[float | None, typer.Option(help="The largest mask loss to accept.")] = None,
+    trial: Annotated[int | None, typer.Option(help="Export this trial instead of picking one.")] = None,
+    to: Annotated[
+        list[str], typer.Option(help=f"Targets: {', '.join(EXPORTERS)}; may be repeated.", show_default="all")
+    ] = [],  # noqa: B006 - typer copies it
+    examples: Annotated[
+        int, typer.Option(min=0, help="So many samples travel with it, to verify it by; 0 runs no engine.")
+    ] = 4,
+    archive: Annotated[bool, typer.Option("--zip", help="Pack the folder into FOLDER.zip, too.")] = False,
+) -> None:
+    """Write the typed ONNX, assignment, manifest, examples and build scripts of one point of the front.
+
+    Example: autoprec export --pick fastest --max-loss 0.01
+    """
+    chosen = Study.find(study)
+    files = chosen.export(
+        folder, pick=pick, max_loss=max_loss, trial=trial, targets=to or None, examples=examples
+    )
+    typer.echo("\n".join(str(path) for path in files))
+    if archive:
+        written = files[-1].parent
+        typer.echo(shutil.make_archive(str(written), "zip", written.parent, written.name))
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="What `autoprec export` wrote.")], json: JsonOption = False
+) -> None:
+    """Build an export here, measure it, and compare with its manifest. Exits with 4 if it differs.
+
+    Example: autoprec verify studies/demo/exports/trial-17
+    """
+    found = verify_export(folder, progress)
+    show_or_dump(found, verification_view(found), json)
+    if not found.is_same:
+        raise typer.Exit(EXIT_DIFFERENT)

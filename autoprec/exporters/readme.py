@@ -1,0 +1,61 @@
+"""What the files of an export are, for whoever gets the folder: `README.md`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from autoprec.records import Export
+
+README = "README.md"
+WORDS = {
+    "model.onnx": "the model, strongly typed: every precision is in it, so build it without precision flags",
+    "reference.onnx": "the {reference} model that latency and masks are compared with",
+    "decoder.onnx": "the fixed model behind it: takes its outputs, and prompts",
+    "examples": "samples (`00.npz`: inputs and prompts); `outputs/` holds the logits of both engines",
+    "verify.py": "builds both models here, measures, compares with `manifest.json`; exit code 0: the same",
+    "predict.py": "runs the model, and the decoder, on an `.npz`",
+    "run_openvino.py": "runs and times the model with OpenVINO",
+    "trtexec.sh": "builds and times the engine with `trtexec`, of TensorRT 10 or 11",
+    "implicit_trtexec.sh": "builds with implicit quantisation, for TensorRT 8.6 to 10; see its limits",
+    "implicit.onnx": "the float model with the search's edits, for builders that take precisions by flags",
+    "build_polygraphy.py": "builds the engine with Polygraphy, for TensorRT or TensorRT-RTX",
+    "modelopt_quantize.py": "quantises the same blocks of `implicit.onnx` with NVIDIA ModelOpt",
+    "assignment.json": "the precision of each block",
+    "manifest.json": "what was measured, on what, and the SHA-256 of every file",
+}
+
+
+def write(export: Export, folder: Path) -> tuple[Path, ...]:
+    """Write `README.md`; it tells of the files that are in `folder` by then."""
+    measured = export.trial.measurement
+    assert measured is not None
+    quality, engine = measured.quality, export.identity.fingerprint
+    there = {path.name for path in folder.iterdir()} | {"assignment.json", "manifest.json"}
+    low, high = quality.loss_interval.low, quality.loss_interval.high
+    told = (
+        f"{1 / measured.latency.ratio:.2f}x as fast as the {export.reference.precision} model, with a mask "
+        f"loss of {quality.loss:.4f} ({low:.4f} to {high:.4f}) against it; measured with "
+        f"{_plain(engine.backend)} {_plain(engine.version)} on {_plain(engine.device)}."
+    )
+    lines = [
+        f"# Trial {export.trial.number}",
+        "",
+        told,
+        "",
+        *(
+            f"- `{name}`: {words.format(reference=export.reference.precision)}"
+            for name, words in WORDS.items()
+            if name in there
+        ),
+        "",
+        "Start with `python verify.py`.",
+        "",
+    ]
+    path = folder / README
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return (path,)
+
+
+def _plain(text: str) -> str:
+    """A name without anything that Markdown could take for markup."""
+    return "".join(character for character in text if character.isalnum() or character in " .,-+/()@")

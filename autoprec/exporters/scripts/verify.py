@@ -1,0 +1,248 @@
+"""Builds this export here, measures it, and compares with manifest.json. Needs: pip install openvino numpy
+
+    python verify.py [--seconds S] [--json]
+
+Compared are: the files with their SHA-256; the latency of model.onnx as a ratio to reference.onnx, both timed
+in turn, with the recorded interval widened by the recorded noise; the mask loss on the examples, with the
+recorded interval widened by the recorded noise. Faster, or closer to the reference, is as good.
+
+Exit code 0: as recorded. 4: not as recorded. 2: it cannot be measured, and why.
+
+This script measures with OpenVINO. For an export that was measured with another engine, or with a metric of
+the user's: `pip install autoprec` with the engine's extra, then `autoprec verify FOLDER`, which is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+try:
+    import openvino as ov
+except ImportError:
+    ov = None
+
+FOLDER = Path(__file__).resolve().parent
+SAME, CANNOT, DIFFERENT = 0, 2, 4
+SMALLEST_LOSS = 0.001
+"""Losses closer than this are the same, whatever was recorded."""
+Check = dict[str, Any]
+
+
+def main() -> int:
+    """Check everything; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long to time at most")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    manifest = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
+    checks = [files(manifest)]
+    if checks[0]["ok"]:
+        checks += measured(manifest, arguments.seconds)
+    if arguments.json:
+        print(json.dumps(checks, indent=2))
+    else:
+        for check in checks:
+            print(f"{'ok  ' if check['ok'] else 'FAIL'} {check['name']}: {check['words']}")
+    return SAME if all(check["ok"] for check in checks) else DIFFERENT
+
+
+def files(manifest: dict[str, Any]) -> Check:
+    """Whether every file is there, as it was written."""
+    wrong = [file["name"] for file in manifest["files"] if digest(FOLDER / file["name"]) != file["sha256"]]
+    words = f"changed or gone: {', '.join(wrong)}" if wrong else f"{len(manifest['files'])} intact"
+    return {"name": "files", "ok": not wrong, "words": words}
+
+
+def measured(manifest: dict[str, Any], seconds: float) -> list[Check]:
+    """Latency and mask loss, measured here."""
+    recipe, engine = manifest["recipe"], manifest["identity"]["fingerprint"]
+    examples = manifest["examples"]
+    if recipe is None or examples is None:
+        cannot("there are no examples to measure on: export again, with `--examples 4` or more")
+    if recipe["backend"] != "openvino":
+        cannot(f"it was measured with {engine['backend']}: use `autoprec verify`")
+    if recipe["metric"] not in METRICS:
+        cannot(f"its metric is {recipe['metric']!r}: use `autoprec verify`")
+    model, reference = Engine("model.onnx", manifest), Engine("reference.onnx", manifest)
+    if engine["version"] != model.version or engine["device"] != model.device:
+        print(
+            f"measured with {engine['version']} on {engine['device']}, here with {model.version} on "
+            f"{model.device}: the ratio may well be another",
+            file=sys.stderr,
+        )
+    first = arrays_of(sorted((FOLDER / examples["folder"]).glob("*.npz"))[0])
+    for built in (model, reference):
+        built.prepare(first)
+    return [latency(manifest, model, reference, seconds), loss(manifest, model, reference)]
+
+
+def latency(manifest: dict[str, Any], model: Engine, reference: Engine, seconds: float) -> Check:
+    """The paired ratio against the recorded one."""
+    recipe, noise = manifest["recipe"], manifest["reference"]["latency_noise"]
+    recorded = manifest["trial"]["measurement"]["latency"]
+    limit = recorded["ratio_interval"]["high"] * (1 + noise)
+    ratio, low, high = pair(model, reference, recipe, seconds)
+    words = (
+        f"{1 / ratio:.3f}x the reference ({1 / high:.3f} to {1 / low:.3f}), recorded "
+        f"{1 / recorded['ratio']:.3f}x with a noise of {100 * noise:.1f} %"
+    )
+    return {"name": "latency", "ok": low <= limit, "words": words, "ratio": ratio, "low": low, "high": high}
+
+
+def loss(manifest: dict[str, Any], model: Engine, reference: Engine) -> Check:
+    """The mask loss on the examples against the recorded one."""
+    examples, recipe = manifest["examples"], manifest["recipe"]
+    score = METRICS[recipe["metric"]]
+    scores: list[float] = []
+    for path in sorted((FOLDER / examples["folder"]).glob("*.npz")):
+        arrays = arrays_of(path)
+        scores += score(reference.masks(arrays), model.masks(arrays), recipe["threshold"])
+    found = 1 - float(np.mean(scores))
+    widened = max(manifest["reference"]["loss_noise"], SMALLEST_LOSS)
+    words = f"{found:.4f} on {examples['count']} examples, recorded {examples['loss']:.4f} there"
+    limit = examples["loss_interval"]["high"] + widened
+    return {"name": "mask loss", "ok": found <= limit, "words": words, "loss": found}
+
+
+class Engine:
+    """A model of the export as the study built it, and the decoder behind it."""
+
+    def __init__(self, name: str, manifest: dict[str, Any]) -> None:
+        if ov is None:
+            cannot("OpenVINO is not installed: pip install openvino")
+        core = ov.Core()
+        self.version, self.device = str(ov.__version__), str(core.get_property("CPU", "FULL_DEVICE_NAME"))
+        self.threads = int(manifest["recipe"]["options"].get("threads", 1))
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",  # anything else overrides the model's own types
+            "INFERENCE_NUM_THREADS": str(self.threads),
+            "NUM_STREAMS": "1",
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        graph = core.read_model(FOLDER / name)
+        graph.reshape({given: ov.PartialShape(sizes) for given, sizes in manifest["input_shapes"]})
+        self._compiled = core.compile_model(graph, "CPU", settings)
+        self._request = self._compiled.create_infer_request()
+        self._output = manifest["recipe"]["output"]
+        self._decoder = None
+        if (FOLDER / "decoder.onnx").is_file():
+            self._decoder = core.compile_model(core.read_model(FOLDER / "decoder.onnx"), "CPU", settings)
+
+    def masks(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
+        """Mask logits, float32 [masks, h, w], of one sample's inputs and prompts."""
+        values = dict(arrays)
+        for compiled in filter(None, (self._compiled, self._decoder)):
+            results = compiled([values[known(port, values)] for port in compiled.inputs])
+            for port in compiled.outputs:
+                values |= dict.fromkeys(port.names, results[port])
+        found = values[self._output]
+        return found.reshape(-1, *found.shape[-2:]).astype(np.float32)
+
+    def prepare(self, arrays: dict[str, np.ndarray]) -> None:
+        """Place inputs for `milliseconds`: what stands in fresh memory may be slow to compute with."""
+        for port in self._compiled.inputs:
+            self._request.get_tensor(port).data[...] = arrays[known(port, arrays)]
+
+    def milliseconds(self, repeats: int) -> float:
+        """One inference, the mean of so many: processor time for one thread, it leaves out neighbours."""
+        clock = time.process_time_ns if self.threads == 1 else time.perf_counter_ns
+        self._request.infer()
+        start = clock()
+        for _ in range(repeats):
+            self._request.infer()
+        return (clock() - start) / (1e6 * repeats)
+
+
+def pair(
+    model: Engine, reference: Engine, recipe: dict[str, Any], seconds: float
+) -> tuple[float, float, float]:
+    """Median of the ratios of both, timed in turn, and its 95 % interval from the order of the ratios."""
+    first = min(model.milliseconds(3), reference.milliseconds(3))
+    repeats = max(1, round(1 / max(first, 1e-6)))
+    ratios: list[float] = []
+    end = time.monotonic() + seconds
+    low, high = 0.0, float("inf")
+    while len(ratios) < recipe["minimum_rounds"] or (
+        time.monotonic() < end and (high - low) > recipe["interval"] * float(np.median(ratios))
+    ):
+        if len(ratios) % 2:
+            theirs, ours = reference.milliseconds(repeats), model.milliseconds(repeats)
+        else:
+            ours, theirs = model.milliseconds(repeats), reference.milliseconds(repeats)
+        ratios.append(ours / theirs)
+        ordered, reach = sorted(ratios), 0.98 * len(ratios) ** 0.5
+        middle = len(ordered) / 2
+        low, high = ordered[max(0, int(middle - reach))], ordered[min(len(ordered) - 1, int(middle + reach))]
+    return float(np.median(ratios)), low, high
+
+
+def known(port: Any, values: dict[str, np.ndarray]) -> str:
+    """The name under which a port's array is there: where a Cast is first, a port has two."""
+    return str(next(name for name in port.names if name in values))
+
+
+def iou(first: np.ndarray, second: np.ndarray) -> list[float]:
+    """Intersection over union of each pair of bool planes; 1 where both are empty."""
+    both, union = (first & second).sum(axis=(1, 2)), (first | second).sum(axis=(1, 2))
+    return [1.0 if not u else float(b / u) for b, u in zip(both, union, strict=True)]
+
+
+def mask_iou(reference: np.ndarray, found: np.ndarray, threshold: float) -> list[float]:
+    """Of thresholded masks."""
+    return iou(reference > threshold, found > threshold)
+
+
+def argmax_iou(reference: np.ndarray, found: np.ndarray, _threshold: float) -> list[float]:
+    """Of the classes that either has."""
+    classes = np.arange(len(reference))[:, None, None]
+    first, second = reference.argmax(axis=0) == classes, found.argmax(axis=0) == classes
+    there = (first | second).any(axis=(1, 2))
+    return iou(first[there], second[there])
+
+
+def alpha_mae(reference: np.ndarray, found: np.ndarray, _threshold: float) -> list[float]:
+    """1 - mean absolute difference of opacities."""
+    first, second = (1 / (1 + np.exp(-np.clip(logits, -60, 60))) for logits in (reference, found))
+    return [1 - float(error) for error in np.abs(first - second).mean(axis=(1, 2))]
+
+
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray, float], list[float]]] = {
+    "mask_iou": mask_iou,
+    "argmax_iou": argmax_iou,
+    "alpha_mae": alpha_mae,
+}
+
+
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an archive, by name."""
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal; empty if it is not there."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cannot(words: str) -> None:
+    """End: nothing can be measured."""
+    print(f"verify.py: {words}", file=sys.stderr)
+    raise SystemExit(CANNOT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

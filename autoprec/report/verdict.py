@@ -1,0 +1,20 @@
+"""What came of measuring an export again."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from autoprec.records import Verification
+
+
+def verification_view(found: Verification) -> RenderableType:
+    """One line for each figure, and the verdict."""
+    lines = [
+        Text.assemble(
+            ("same  ", "green") if check.is_same else ("DIFFERS  ", "bold red"), check.name, ": ", check.words
+        )
+        for check in found.checks
+    ]
+    verdict = Text("as recorded", "green") if found.is_same else Text("not as recorded", "bold red")
+    return Group(*lines, verdict)

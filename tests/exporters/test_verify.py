@@ -1,0 +1,115 @@
+"""`verify.py` and `predict.py` run as a stranger would run them: what changed is found."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from autoprec.exporters import write_export
+from autoprec.records import Interval, TrialRecord
+from tiny_export import export_of
+from trial_records import complete
+
+SAME, CANNOT, DIFFERENT = 0, 2, 4
+
+
+def trial(ratio: float) -> TrialRecord:
+    """A trial that was measured at so much of the reference's latency."""
+    record = complete(17, 10 * ratio, 0.0)
+    assert record.measurement is not None
+    interval = Interval(low=ratio * 0.9, high=ratio * 1.1)
+    latency = msgspec.structs.replace(record.measurement.latency, ratio_interval=interval)
+    return msgspec.structs.replace(
+        record, measurement=msgspec.structs.replace(record.measurement, latency=latency)
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An export of a model that is its own reference."""
+    write_export(export_of(tmp_path / "study", trial=trial(10.0)), tmp_path / "out")
+    return tmp_path / "out"
+
+
+def change(folder: Path, **changes: Any) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def run(folder: Path, script: str, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(folder / script), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+
+
+def test_an_export_that_is_as_recorded_passes(folder: Path) -> None:
+    ran = run(folder, "verify.py", "--json", "--seconds", "0.2")
+    assert ran.returncode == SAME, ran.stdout + ran.stderr
+    assert [check["name"] for check in json.loads(ran.stdout)] == ["files", "latency", "mask loss"]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "examples/00.npz", "verify.py"])
+def test_a_changed_file_is_named(folder: Path, name: str) -> None:
+    with (folder / name).open("ab") as file:
+        file.write(b"\n")
+    ran = run(folder, "verify.py")
+    assert ran.returncode == DIFFERENT
+    assert f"FAIL files: changed or gone: {name}" in ran.stdout
+
+
+def test_an_export_that_is_slower_than_recorded_fails(folder: Path) -> None:
+    trial = json.loads((folder / "manifest.json").read_text())["trial"]
+    trial["measurement"]["latency"]["ratio_interval"] = {"low": 0.01, "high": 0.02, "level": 0.95}
+    change(folder, trial=trial)
+    ran = run(folder, "verify.py", "--seconds", "0.2")
+    assert ran.returncode == DIFFERENT
+    assert "FAIL latency" in ran.stdout
+    assert "ok   mask loss" in ran.stdout
+
+
+def test_masks_that_are_worse_than_recorded_fail(folder: Path) -> None:
+    examples = json.loads((folder / "manifest.json").read_text())["examples"]
+    change(
+        folder,
+        examples=examples | {"loss": -0.5, "loss_interval": {"low": -0.6, "high": -0.4, "level": 0.95}},
+    )
+    ran = run(folder, "verify.py", "--seconds", "0.2")
+    assert ran.returncode == DIFFERENT
+    assert "FAIL mask loss: 0.0000 on 1 examples, recorded -0.5000 there" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"backend": "tensorrt"}, "use `autoprec verify`"),
+        ({"metric": "mine:score"}, "its metric is 'mine:score'"),
+    ],
+)
+def test_what_the_script_cannot_measure_it_says(folder: Path, changed: dict[str, str], says: str) -> None:
+    recipe = json.loads((folder / "manifest.json").read_text())["recipe"]
+    change(folder, recipe=recipe | changed)
+    ran = run(folder, "verify.py")
+    assert ran.returncode == CANNOT
+    assert says in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("metric", ["mask_iou", "argmax_iou", "alpha_mae"])
+def test_every_metric_of_ours_is_known_to_the_script(folder: Path, metric: str) -> None:
+    recipe = json.loads((folder / "manifest.json").read_text())["recipe"]
+    change(folder, recipe=recipe | {"metric": metric})
+    assert run(folder, "verify.py", "--seconds", "0.1").returncode == SAME
+
+
+def test_a_prediction_is_what_was_stored(folder: Path, tmp_path: Path) -> None:
+    ran = run(folder, "predict.py", "examples/00.npz", "--output", str(tmp_path / "masks.npz"))
+    assert ran.returncode == 0, ran.stderr
+    assert "largest difference from the stored logits: 0\n" in ran.stdout
+    with np.load(tmp_path / "masks.npz") as archive:
+        assert archive["masks"].shape == (3, 8, 8)

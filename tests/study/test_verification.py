@@ -1,0 +1,68 @@
+"""An export of a real study is measured again, anywhere."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from autoprec import Study
+from autoprec.errors import StudyError
+from autoprec.exporters import read_manifest
+from autoprec.records import to_json
+from autoprec.study import verify_export
+from tiny_study import write_study
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All-INT8, moved away from its study."""
+    folder = tmp_path_factory.mktemp("verification")
+    study = Study.load(write_study(folder))
+    study.search("4")
+    study.export(folder / "out", trial=3, examples=2)
+    moved = tmp_path_factory.mktemp("elsewhere") / "export"
+    shutil.move(folder / "out", moved)
+    shutil.rmtree(folder)
+    return moved
+
+
+def test_the_manifest_records_the_loss_on_the_examples(exported: Path) -> None:
+    examples = read_manifest(exported).examples
+    assert examples is not None
+    assert (examples.folder, examples.count) == ("examples", 2)
+    found = {check.name: check for check in verify_export(exported).checks}
+    assert found["files"].is_same
+    assert found["mask loss"].is_same
+    assert f"{examples.loss:.4f} on 2 examples, recorded {examples.loss:.4f}" in found["mask loss"].words
+    assert examples.loss > 0
+
+
+def test_figures_that_were_better_are_told_apart(exported: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    shutil.copytree(exported, folder)
+    manifest = read_manifest(folder)
+    assert manifest.examples is not None
+    better = msgspec.structs.replace(
+        manifest.examples, loss=-1.0, loss_interval=manifest.examples.loss_interval.scaled(0.0)
+    )
+    (folder / "manifest.json").write_text(to_json(msgspec.structs.replace(manifest, examples=better)))
+    found = verify_export(folder)
+    assert not {check.name: check.is_same for check in found.checks}["mask loss"]
+    assert not found.is_same
+
+
+def test_a_changed_file_ends_it(exported: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    shutil.copytree(exported, folder)
+    (folder / "model.onnx").write_bytes(b"")
+    (check,) = verify_export(folder).checks
+    assert not check.is_same
+    assert check.words == "changed or gone: model.onnx"
+
+
+def test_a_folder_without_an_export_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="holds no export"):
+        verify_export(tmp_path)
