@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,19 @@ from autoprec.graph.files import read_model
 from autoprec.graph.incoming import QUANTIZED_OPS, attach, lift
 from autoprec.graph.opset import SMALL_BYTES, at_opset
 
+_BROKEN = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    RuntimeError,
+    DecodeError,
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+    onnx.version_converter.ConvertError,
+)
+"""What parsers and passes raise for files that are no models."""
+
 
 def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) -> ir.Model:
     """Load a model, fix its dynamic inputs, infer types and shapes.
@@ -38,52 +51,18 @@ def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) ->
     Raises `ModelError` naming what is missing, corrupt, outside the model's folder, or without sizes.
     """
     try:
-        model = ir.from_proto(read_model(path))
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such model; give the path of an ONNX file") from error
-    except (OSError, ValueError, DecodeError, TypeError) as error:
-        raise ModelError(f"{path}: cannot be read as ONNX ({_short(error)}); export it again") from error
-    ir.external_data.set_base_dir(model.graph, path.parent)
-    if not list(model.graph) and not model.graph.outputs:
-        raise ModelError(f"{path}: holds no graph; export it again")
-    _check_external_data(model, path)
-    _refuse_control_flow(model, path)
-    _read_small_weights(model)
-    InlinePass()(model)
-    lifted = None
-    if any(node.op_type in QUANTIZED_OPS for node in model.graph):
-        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-        lifted = lift(model)
-    try:
-        model = at_opset(model)
+        return _loaded(path, shapes or {})
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    _fix_inputs(model, path, shapes or {})
-    _pass_identities(model.graph)
-    _remove_unused(model.graph)
-    _name_nodes(model.graph)
-    if lifted is not None:
-        attach(model, lifted)
-    try:
-        TopologicalSortPass()(model)
-        ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
-        CheckerPass(full_check=True)(model)
-    except (
-        ValueError,
-        RuntimeError,
-        onnx.checker.ValidationError,
-        onnx.shape_inference.InferenceError,
-    ) as error:
-        raise ModelError(f"{path}: is not a valid graph ({_short(error)}); export it again") from error
-    _refuse_untyped(model, path)
-    return model
+    except _BROKEN as error:
+        raise ModelError(f"{path}: is no valid ONNX model ({_short(error)}); export it again") from error
 
 
 def model_digest(path: Path) -> str:
     """16 hexadecimal digits of SHA-256 over the file and its external data."""
     total = hashlib.sha256()
-    tensors = read_model(path, weights=False).graph.initializer
+    graph = read_model(path, weights=False).graph
+    tensors = [*graph.initializer, *(attribute.t for node in graph.node for attribute in node.attribute)]
     names = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
     for file in (path, *(path.parent / name for name in sorted(names))):
         with file.open("rb") as stream:
@@ -103,24 +82,60 @@ def real_inputs(model: ir.Model) -> list[ir.Value]:
     return [value for value in model.graph.inputs if value.name not in model.graph.initializers]
 
 
-def _external_files(model: ir.Model, path: Path) -> list[Path]:
-    """External data files of a model, sorted."""
-    tensors = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
-    names = {str(tensor.location) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
-    return [path.parent / name for name in sorted(names)]
+def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
+    """`load_model` without the words around what goes wrong."""
+    try:
+        model = ir.from_proto(read_model(path))
+    except FileNotFoundError as error:
+        raise ModelError("no such model; give the path of an ONNX file") from error
+    ir.external_data.set_base_dir(model.graph, path.parent)
+    if not list(model.graph) and not model.graph.outputs:
+        raise ModelError("holds no graph; export it again")
+    _check_external_data(model, path.parent)
+    _refuse_control_flow(model)
+    _read_small_weights(model)
+    InlinePass()(model)
+    lifted = None
+    if any(node.op_type in QUANTIZED_OPS for node in model.graph):
+        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        lifted = lift(model)
+    model = at_opset(model)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    _fix_inputs(model, shapes)
+    _pass_identities(model.graph)
+    _remove_unused(model.graph)
+    _name_nodes(model.graph)
+    if lifted is not None:
+        attach(model, lifted)
+    TopologicalSortPass()(model)
+    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    CheckerPass(full_check=True)(model)
+    _refuse_untyped(model)
+    return model
 
 
-def _check_external_data(model: ir.Model, path: Path) -> None:
-    folder = path.parent.resolve()
-    for file in _external_files(model, path):
-        if not file.resolve().is_relative_to(folder):
+def _check_external_data(model: ir.Model, folder: Path) -> None:
+    """Nothing is read from outside a model's folder, and all that is to be read is there."""
+    for tensor in _external_tensors(model):
+        file = folder / str(tensor.location)
+        if not file.resolve().is_relative_to(folder.resolve()):
             raise ModelError(
-                f"{path}: its weights point outside its folder ({file}); save it with its data beside it"
+                f"its weights point outside its folder ({file}); save it with its data beside it"
             )
         if not file.is_file():
-            raise ModelError(
-                f"{path}: its external data {file.name!r} is missing; put the file beside the model"
-            )
+            raise ModelError(f"its external data {file.name!r} is missing; put the file beside the model")
+        end = (tensor.offset or 0) + max(tensor.length or 0, tensor.nbytes)
+        if file.stat().st_size < end:
+            raise ModelError(f"its external data {file.name!r} is cut short; copy or export it again")
+
+
+def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
+    """Of initializers and of Constant nodes."""
+    for graph in model.graphs():
+        held = [value.const_value for value in graph.initializers.values()]
+        attributes = (attribute for node in graph for attribute in node.attributes.values())
+        held += [found.as_tensor() for found in attributes if found.type == ir.AttributeType.TENSOR]
+        yield from (tensor for tensor in held if isinstance(tensor, ir.ExternalTensor))
 
 
 def _read_small_weights(model: ir.Model) -> None:
@@ -131,31 +146,31 @@ def _read_small_weights(model: ir.Model) -> None:
             value.const_value = ir.tensor(np.array(tensor.numpy()), dtype=tensor.dtype, name=tensor.name)
 
 
-def _refuse_control_flow(model: ir.Model, path: Path) -> None:
+def _refuse_control_flow(model: ir.Model) -> None:
     for node in model.graph:
         if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
             raise ModelError(
-                f"{path}: node {node.name or node.outputs[0].name!r} is control flow ({node.op_type}), which "
+                f"node {node.name or node.outputs[0].name!r} is control flow ({node.op_type}), which "
                 "has no fixed precision; export the model with fixed shapes, or run onnxsim on it"
             )
 
 
-def _refuse_untyped(model: ir.Model, path: Path) -> None:
+def _refuse_untyped(model: ir.Model) -> None:
     """Where a type is not known, no Cast can be placed; where nothing is FP32, nothing can be lowered."""
     made = [(node, value) for node in model.graph for value in node.outputs if value.name]
     for node, value in made:
         if value.type is None:
             raise ModelError(
-                f"{path}: nobody knows the type of {value.name!r}, which {node.op_type} of domain "
+                f"nobody knows the type of {value.name!r}, which {node.op_type} of domain "
                 f"{node.domain!r} makes; export the model with operators of ONNX, or with value_info"
             )
     types = {value.dtype for _, value in made if value.dtype is not None}
     if made and ir.DataType.FLOAT not in types:
         names = ", ".join(sorted(data_type.name for data_type in types))
-        raise ModelError(f"{path}: computes in {names}, nothing in FP32; export it in FP32 to search from")
+        raise ModelError(f"computes in {names}, nothing in FP32; export it in FP32 to search from")
 
 
-def _fix_inputs(model: ir.Model, path: Path, shapes: Mapping[str, Sequence[int]]) -> None:
+def _fix_inputs(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
     """Give every input a static shape; initializers that are listed as inputs too are none."""
     inputs = {str(value.name): value for value in real_inputs(model)}
     model.graph.inputs[:] = list(inputs.values())
@@ -163,17 +178,13 @@ def _fix_inputs(model: ir.Model, path: Path, shapes: Mapping[str, Sequence[int]]
         if name not in inputs:
             near = difflib.get_close_matches(name, inputs, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}?" if near else f"its inputs are: {', '.join(inputs)}"
-            raise ModelError(f"{path}: has no input {name!r}; {hint}")
+            raise ModelError(f"has no input {name!r}; {hint}")
         declared = inputs[name].shape
         if declared is not None and len(declared) != len(shape):
-            raise ModelError(
-                f"{path}: input {name!r} has {len(declared)} dimensions, but {list(shape)} was given"
-            )
+            raise ModelError(f"input {name!r} has {len(declared)} dimensions, but {list(shape)} was given")
         for given, size in zip(shape, declared or shape, strict=True):
             if isinstance(size, int) and size != given:
-                raise ModelError(
-                    f"{path}: input {name!r} is {list(declared or ())}, but {list(shape)} was given"
-                )
+                raise ModelError(f"input {name!r} is {list(declared or ())}, but {list(shape)} was given")
         inputs[name].shape = ir.Shape(shape)
     for name, value in inputs.items():
         dynamic = (
@@ -181,9 +192,7 @@ def _fix_inputs(model: ir.Model, path: Path, shapes: Mapping[str, Sequence[int]]
         )
         if dynamic is None or dynamic:
             what = "no shape" if dynamic is None else f"dynamic sizes ({', '.join(dynamic)})"
-            raise ModelError(
-                f"{path}: input {name!r} has {what}; fix them: [model.shapes] {name} = [1, 3, 512, 512]"
-            )
+            raise ModelError(f"input {name!r} has {what}; fix them: [model.shapes] {name} = [1, 3, 512, 512]")
 
 
 def _pass_identities(graph: ir.Graph) -> None:

@@ -24,7 +24,12 @@ def at_opset(model: ir.Model) -> ir.Model:
     weights = _lift_weights(model.graph)
     try:
         proto = onnx.version_converter.convert_version(ir.to_proto(model), OPSET)
-    except (RuntimeError, ValueError, onnx.version_converter.ConvertError) as error:
+    except (
+        RuntimeError,
+        ValueError,
+        onnx.version_converter.ConvertError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
         reason = next(iter(str(error).splitlines()), "")[:200]
         raise ModelError(
             f"opset {have} cannot be brought up to {OPSET} ({reason}); export it again, with opset {OPSET}"

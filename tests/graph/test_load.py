@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from random_ops import models
 
 from autoprec.errors import ModelError
 from autoprec.graph.load import input_shapes, load_model, model_digest
@@ -78,6 +83,38 @@ def test_weights_beside_the_model_are_read(size: int, tmp_path: Path) -> None:
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"w\.bin"):
         load_model(with_data(tmp_path, "w.bin"))
+
+
+@pytest.mark.parametrize("size", [4, 4096])
+def test_a_file_of_weights_that_is_cut_short_is_named(size: int, tmp_path: Path) -> None:
+    path = with_data(tmp_path, "w.bin", size)
+    np.ones(size - 1, np.float32).tofile(tmp_path / "w.bin")
+    with pytest.raises(ModelError, match=r"'w\.bin' is cut short"):
+        load_model(path)
+
+
+def test_constants_read_nothing_from_outside_the_folder_either(tmp_path: Path) -> None:
+    (tmp_path / "w.bin").write_bytes(np.ones(4, np.float32).tobytes())
+    made = onnx.load(with_data(tmp_path / "in", "../w.bin"), load_external_data=False)
+    node = helper.make_node("Constant", [], ["w"])
+    node.attribute.append(helper.make_attribute("value", made.graph.initializer.pop()))
+    made.graph.node.insert(0, node)
+    (tmp_path / "in/model.onnx").write_bytes(made.SerializeToString())
+    with pytest.raises(ModelError, match="outside its folder"):
+        load_model(tmp_path / "in/model.onnx")
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(models(most=5), st.integers(0, 2**32), st.sampled_from(("change", "cut", "put")))
+def test_damaged_files_are_refused_or_still_models(proto: onnx.ModelProto, seed: int, how: str) -> None:
+    random, content = np.random.default_rng(seed), bytearray(proto.SerializeToString())
+    place = int(random.integers(len(content)))
+    noise = random.bytes(int(random.integers(1, 9)))
+    content[place : place + (0 if how == "put" else len(noise))] = b"" if how == "cut" else noise
+    with tempfile.TemporaryDirectory() as folder, suppress(ModelError):
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(content)
+        assert list(load_model(path).graph)
 
 
 def test_weights_in_a_file_beside_the_model_are_part_of_its_digest(tmp_path: Path) -> None:

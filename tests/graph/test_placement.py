@@ -115,6 +115,14 @@ def test_the_skip_of_a_residual_add_is_quantised_and_the_branch_is_not(path: Pat
     assert found.behind("join", 1) == []
 
 
+def test_a_value_that_several_ops_read_is_quantised_once(path: Path) -> None:
+    model = rewritten(path, "int8")
+    read = {node.input[0] for node in model.graph.node if node.name in {"branch", "join"}}
+    assert len(read) == 1  # the skip and the branch read one pair
+    sources = [node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    assert len(sources) == len(set(sources))
+
+
 def test_norms_stay_in_the_float_type_of_the_base(path: Path) -> None:
     found = Reading(rewritten(path, "int8"))
     assert found.behind("norm", 0) == []
@@ -154,3 +162,23 @@ def test_a_broken_promise_is_a_failed_trial(path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("autoprec.graph.writer.Writer._output", lambda self, value: self._made[value])
     with pytest.raises(TrialError):
         rewritten(path, "fp16")
+
+
+def test_weights_of_a_huge_candidate_go_into_a_file_beside_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = rewritten(path, "int8")
+    monkeypatch.setattr("autoprec.graph.rewrite._PROTOBUF_BYTES", 0)
+    split = rewritten(path, "int8")
+    assert path.with_name("candidate.onnx.data").is_file()
+    ends = [sorted(tensor.name for tensor in model.graph.initializer) for model in (whole, split)]
+    assert ends[0] == ends[1]
+
+
+def test_a_full_disk_is_an_error_of_the_disk(path: Path) -> None:
+    model = load_model(path)
+    blocks = partition(model, minimum=1, maximum=1)
+    with pytest.raises(OSError, match="No space left"):
+        Rewriter(model, blocks, {}, base="fp32").write(
+            Assignment.uniform(blocks, "fp32", "fp32"), Path("/dev/full")
+        )
