@@ -60,6 +60,8 @@ class Backend(Protocol):
     """Which of `timing.STOPWATCHES` times its engines."""
     base_precision: str
     """The float precision that quantised blocks compute their float parts in: the fastest safe one."""
+    widened: frozenset[tuple[str, str]]
+    """(op type, float precision) that the engine refuses: such nodes compute in FP32 between Casts."""
 
     def fingerprint(self) -> Fingerprint:
         """Version, device and options: measurements are comparable only where this is equal."""

@@ -8,7 +8,7 @@ operator, weights stored quantised.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -29,10 +29,12 @@ class TypedGraph:
     Args:
         precision: what the pattern is typed in.
         base: float type around a quantised operator.
+        widened: op types that compute in FLOAT between Casts.
     """
 
-    def __init__(self, precision: Precision, base: ir.DataType) -> None:
+    def __init__(self, precision: Precision, base: ir.DataType, widened: Container[str] = ()) -> None:
         self.precision = precision
+        self._widened = widened
         self.float_type = precision.float_type or base
         self._inputs: list[ir.Value] = []
         self._constants: list[ir.Value] = []
@@ -81,6 +83,14 @@ class TypedGraph:
 
     def add(self, op: str, *inputs: ir.Value | None, name: str = "", **attributes: Any) -> ir.Value:
         """One node, and its only output."""
+        if op in self._widened and self.float_type != ir.DataType.FLOAT:
+            inputs = tuple(None if v is None else self._cast(v, ir.DataType.FLOAT) for v in inputs)
+            return self._cast(self._node(op, inputs, name, attributes), self.float_type)
+        return self._node(op, inputs, name, attributes)
+
+    def _node(
+        self, op: str, inputs: Sequence[ir.Value | None], name: str, attributes: Mapping[str, Any]
+    ) -> ir.Value:
         number = len(self._nodes)
         self._nodes.append(ir.node(op, inputs, attributes, name=name or f"{op}_{number}"))
         output = self._nodes[-1].outputs[0]
@@ -218,15 +228,20 @@ _BY_OP_TYPE = {
 }  # fmt: skip
 
 
-def typed_model(pattern: str, precision: Precision, base: Precision) -> onnx.ModelProto:
+def typed_model(
+    pattern: str, precision: Precision, base: Precision, widened: Iterable[tuple[str, str]] = ()
+) -> onnx.ModelProto:
     """The pattern's graph, float32 at its borders.
 
-    `base` types what `precision` leaves open, and all of a pattern that `precision` does not quantise.
+    `base` types what `precision` leaves open, and all of a pattern that `precision` does not quantise;
+    `widened` are (op type, float precision) that compute in FP32 between Casts.
     """
     assert base.float_type is not None
     chosen = PATTERNS[pattern]
     quantises = chosen.op_type in precision.quantized_ops
-    graph = TypedGraph(precision if quantises or not precision.is_quantized else base, base.float_type)
+    own = precision if quantises or not precision.is_quantized else base
+    floats = base.name if own.float_type is None else own.name
+    graph = TypedGraph(own, base.float_type, [op for op, name in widened if name == floats])
     return graph.model(chosen.make(graph))
 
 

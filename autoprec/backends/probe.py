@@ -26,7 +26,7 @@ from autoprec.backends.patterns import (
     typed_model,
 )
 from autoprec.errors import TrialError
-from autoprec.precisions import Precision
+from autoprec.precisions import PRECISIONS, Precision
 from autoprec.records import Block, KernelTime, Record
 
 _SHORT_NAMES = {"INT8": "i8", "FLOAT8E4M3FN": "f8", "INT4": "i4", "FLOAT4E2M1": "f4"}
@@ -61,29 +61,35 @@ class Verdict(Record, frozen=True, kw_only=True):
 
 
 class Legality(Record, frozen=True, kw_only=True):
-    """The verdicts of one engine."""
+    """The verdicts of one engine; `base` is the float precision of the float parts of quantised blocks.
 
+    A variant is judged as the plain precision: an engine sees no difference. A pattern that a precision does
+    not quantise is judged in `base`.
+    """
+
+    base: str
     verdicts: tuple[Verdict, ...] = ()
 
     def find(self, pattern: str, precision: str) -> Verdict | None:
         """The verdict on a pattern in a precision, if it was probed."""
-        return next((v for v in self.verdicts if (v.pattern, v.precision) == (pattern, precision)), None)
+        wanted = (pattern, self._judged_as(pattern, precision))
+        return next((v for v in self.verdicts if (v.pattern, v.precision) == wanted), None)
 
     def lacks(self, patterns: Iterable[str], precisions: Iterable[str]) -> list[tuple[str, str]]:
-        """The pairs with plain precisions that are not probed yet, in a stable order."""
+        """The pairs that are not probed yet, in a stable order."""
         done = {(v.pattern, v.precision) for v in self.verdicts}
-        plain = dict.fromkeys(map(_plain, precisions))
-        return [(p, n) for p in sorted(set(patterns)) for n in plain if (p, n) not in done]
+        names = list(precisions)
+        wanted = ((p, self._judged_as(p, name)) for p in sorted(set(patterns)) for name in names)
+        return [pair for pair in dict.fromkeys(wanted) if pair not in done]
 
     def refusals(self, patterns: Iterable[str], precisions: Sequence[str]) -> tuple[tuple[str, str], ...]:
         """(precision, reason) for the precisions that a block made of these patterns cannot have.
 
-        A variant is judged as the plain precision: an engine sees no difference. A precision is refused if
-        one of the patterns fails in it, or if every pattern that it quantises is dequantised: then it only
-        loses accuracy.
+        A precision is refused if one of the patterns fails in it, or if every pattern that it quantises is
+        dequantised: then it only loses accuracy.
         """
         present = sorted(set(patterns))
-        reasons = ((name, self._reason(present, _plain(name))) for name in precisions)
+        reasons = ((name, self._reason(present, name)) for name in precisions)
         return tuple((name, reason) for name, reason in reasons if reason)
 
     def _reason(self, patterns: Sequence[str], precision: str) -> str:
@@ -96,6 +102,11 @@ class Legality(Record, frozen=True, kw_only=True):
             return f"{quantised[0].pattern}: {quantised[0].reason}"
         return ""
 
+    def _judged_as(self, pattern: str, precision: str) -> str:
+        plain = PRECISIONS[precision.partition("+")[0]]
+        leaves = plain.is_quantized and PATTERNS[pattern].op_type not in plain.quantized_ops
+        return self.base if leaves else plain.name
+
 
 def refused_precisions(
     blocks: Iterable[Block], model: ir.Model, legality: Legality, precisions: Sequence[str]
@@ -107,11 +118,6 @@ def refused_precisions(
         for block in blocks
         for name, reason in legality.refusals(patterns_of(block, patterns), precisions)
     }
-
-
-def _plain(precision: str) -> str:
-    """`int8` of `int8+smooth`."""
-    return precision.partition("+")[0]
 
 
 def patterns_of(block: Block, patterns: Mapping[str, str]) -> frozenset[str]:
@@ -128,7 +134,7 @@ def try_pattern(backend: Backend, pattern: str, precision: Precision, base: Prec
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pattern.onnx"
-        onnx.save(typed_model(pattern, precision, base), path)
+        onnx.save(typed_model(pattern, precision, base, backend.widened), path)
         try:
             kernels = _kernels(backend, path)
         except TrialError as error:

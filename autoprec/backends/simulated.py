@@ -69,6 +69,7 @@ class SimulatedBackend:
     name = "simulated"
     stopwatch: Literal["host", "processor", "cuda", "known"] = "known"
     base_precision = "fp16"
+    widened: frozenset[tuple[str, str]] = frozenset()
 
     def __init__(self, options: Mapping[str, str | int | float | bool]) -> None:
         unknown = sorted(set(options) - {"costs"})

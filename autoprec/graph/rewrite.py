@@ -8,7 +8,7 @@ border, inputs and outputs as they were.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -37,6 +37,7 @@ class Rewriter:
         blocks: a partition of its nodes.
         ranges: largest magnitude to represent of each activation, by value name; variants need a tool-box.
         base: name of the float precision that quantised blocks compute their float parts in.
+        widened: (op type, float precision) that compute in FP32 between Casts: see `Backend.widened`.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Rewriter:
         ranges: Mapping[str, float] | Toolbox,
         *,
         base: str,
+        widened: Iterable[tuple[str, str]] = (),
     ) -> None:
         self._model = model
         self._home = {node: block.name for block in blocks for node in block.nodes}
@@ -57,6 +59,8 @@ class Rewriter:
         base_type = PRECISIONS[base].float_type
         assert base_type is not None, f"{base} is no float precision"
         self._base = base_type
+        types = ((op, PRECISIONS[name].float_type) for op, name in widened)
+        self._widened = frozenset((op, float_type) for op, float_type in types if float_type is not None)
         self._bytes = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value)
 
     def rewrite(self, assignment: Assignment) -> ir.Model:
@@ -67,7 +71,7 @@ class Rewriter:
         def ranges_in(precision: Precision) -> Mapping[str, float]:
             return {**self._ranges_in(precision), **changed}
 
-        writer = Writer(source, self._base, ranges_in)
+        writer = Writer(source, self._base, ranges_in, self._widened)
         result = writer.write(lambda node: self._precision(node, choices, home))
         result.metadata_props[METADATA_KEY] = msgspec.json.encode(assignment.choices).decode()
         _ensure(self._model, result)

@@ -29,6 +29,7 @@ class Writer:
         source: the float model; untouched.
         base: float type of quantised blocks.
         ranges: largest magnitude to represent of each activation, by value name, in a given precision.
+        widened: (op type, float type) that compute in FLOAT, as ops do that ONNX does not give the type.
     """
 
     def __init__(
@@ -36,10 +37,12 @@ class Writer:
         source: ir.Model,
         base: ir.DataType,
         ranges: Callable[[Precision], Mapping[str, float]],
+        widened: frozenset[tuple[str, ir.DataType]] = frozenset(),
     ) -> None:
         self._source = source
         self._base = base
         self._ranges = ranges
+        self._widened = widened
         self._opset = source.graph.opset_imports[""]
         self._nodes: list[ir.Node] = []
         self._initializers: dict[str, ir.Value] = {}
@@ -73,8 +76,10 @@ class Writer:
 
     def _write_node(self, node: ir.Node, precision: Precision) -> None:
         wanted = precision.float_type or self._base
-        own = wanted if supports(node, wanted, self._opset) else FLOAT
         places = self._quantized_places(node, precision)
+        # Between Q/DQ pairs, which give the base type, no float kernel runs that could be refused.
+        is_refused = not places and (node.op_type, wanted) in self._widened
+        own = wanted if supports(node, wanted, self._opset) and not is_refused else FLOAT
         inputs: list[ir.Value | None] = []
         for place, value in enumerate(node.inputs):
             if value is None or value.dtype != FLOAT:

@@ -85,7 +85,7 @@ class Prepared:
             percentile=how.percentile,
             moments=evidence.moments((*spec.search.precisions, *spec.blocks.pin.values())),
         )
-        self._rewriter = Rewriter(self.model, self.blocks, toolbox, base=self.base)
+        self._rewriter = Rewriter(self.model, self.blocks, toolbox, base=self.base, widened=backend.widened)
         self.heavy = tuple(str(n.name) for n in self.model.graph if n.op_type in COSTLY_OPS)
         self.reference = self._reference(overflow)
         self.anchors = self._anchors()

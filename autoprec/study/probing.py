@@ -48,7 +48,7 @@ class Prober:
         patterns = {pattern for block in blocks for pattern in patterns_of(block, nodes)}
         kind = f"legality {backend.fingerprint().digest} {base}"
         verdicts = self._store.facts(self._spec.name, kind, Verdict)
-        missing = Legality(verdicts=tuple(verdicts.values())).lacks(patterns, names)
+        missing = Legality(base=base, verdicts=tuple(verdicts.values())).lacks(patterns, names)
         if missing:
             self._say(f"trying {len(missing)} operator patterns and precisions on the engine (once)")
         for pattern, precision in missing:
@@ -59,4 +59,5 @@ class Prober:
                 continue  # for want of time or memory: it says nothing about the engine
             verdicts[f"{pattern}|{precision}"] = verdict
             self._store.put_fact(self._spec.name, kind, f"{pattern}|{precision}", verdict)
-        return refused_precisions(blocks, model, Legality(verdicts=tuple(verdicts.values())), names)
+        legality = Legality(base=base, verdicts=tuple(verdicts.values()))
+        return refused_precisions(blocks, model, legality, names)

@@ -14,7 +14,7 @@ from autoprec.records import Block
 
 FLOAT_CONV = Verdict(pattern="conv", precision="int8", legal=False, ran="f16", reason="dequantised")
 INT8_GEMM = Verdict(pattern="gemm", precision="int8", legal=True, ran="i8")
-NO_NORM = Verdict(pattern="layer_norm", precision="int8", legal=False, fails=True, reason="build: no")
+NO_NORM = Verdict(pattern="layer_norm", precision="fp16", legal=False, fails=True, reason="build: no")
 
 
 @pytest.fixture
@@ -32,12 +32,12 @@ def test_a_pattern_is_recognised_in_its_own_graph(pattern: str, precision: str) 
 
 
 def test_a_block_is_refused_what_one_of_its_patterns_fails_in() -> None:
-    legality = Legality(verdicts=(INT8_GEMM, NO_NORM))
+    legality = Legality(base="fp16", verdicts=(INT8_GEMM, NO_NORM))
     assert legality.refusals(["gemm", "layer_norm"], ["int8"]) == (("int8", "layer_norm: build: no"),)
 
 
 def test_a_block_is_refused_a_precision_only_if_all_of_it_is_dequantised() -> None:
-    legality = Legality(verdicts=(INT8_GEMM, FLOAT_CONV))
+    legality = Legality(base="fp16", verdicts=(INT8_GEMM, FLOAT_CONV))
     assert legality.refusals(["gemm", "conv"], ["int8"]) == ()
     assert legality.refusals(["conv"], ["int8"]) == (("int8", "conv: dequantised"),)
 
@@ -45,19 +45,30 @@ def test_a_block_is_refused_a_precision_only_if_all_of_it_is_dequantised() -> No
 def test_a_model_s_blocks_are_refused_by_what_is_in_them() -> None:
     model = ir.from_proto(typed_model("conv", PRECISIONS["fp32"], PRECISIONS["fp16"]))
     blocks = [Block(name="a", nodes=("op",), op_counts=(("Conv", 1),)), Block(name="b", nodes=())]
-    legality = Legality(verdicts=(FLOAT_CONV, NO_NORM))
+    legality = Legality(base="fp16", verdicts=(FLOAT_CONV, NO_NORM))
     assert refused_precisions(blocks, model, legality, ["int8"]) == {("a", "int8"): "conv: dequantised"}
 
 
 def test_a_table_survives_as_json() -> None:
-    legality = Legality(verdicts=(INT8_GEMM, NO_NORM))
+    legality = Legality(base="fp16", verdicts=(INT8_GEMM, NO_NORM))
     assert msgspec.json.decode(msgspec.json.encode(legality), type=Legality) == legality
 
 
 def test_a_variant_is_judged_as_the_plain_precision() -> None:
-    legality = Legality(verdicts=(FLOAT_CONV,))
+    legality = Legality(base="fp16", verdicts=(FLOAT_CONV,))
     assert legality.refusals(["conv"], ["int8+smooth"]) == (("int8+smooth", "conv: dequantised"),)
     assert legality.lacks(["conv", "gemm"], ["int8", "int8+smooth"]) == [("gemm", "int8")]
+
+
+def test_a_pattern_that_a_precision_leaves_in_floats_is_judged_in_the_base() -> None:
+    legality = Legality(base="fp16", verdicts=(NO_NORM,))
+    assert legality.find("layer_norm", "int8") == legality.find("layer_norm", "fp16") == NO_NORM
+    assert legality.lacks(["softmax"], ["fp16", "int8", "fp8"]) == [("softmax", "fp16")]
+
+
+def test_an_operator_without_bf16_is_widened_instead_of_refusing_its_block(sm86: TensorRTBackend) -> None:
+    bf16 = PRECISIONS["bf16"]
+    assert try_pattern(sm86, "hard_swish", bf16, bf16).legal
 
 
 def tried(backend: TensorRTBackend, pattern: str, precision: str) -> Verdict:

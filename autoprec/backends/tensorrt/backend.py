@@ -30,6 +30,10 @@ class TensorRTBackend:
 
     name: str = "tensorrt"
     stopwatch: Literal["host", "processor", "cuda", "known"] = "cuda"
+    # The parser refuses these pointwise operators; with Casts they fuse as any other (RTX 1.4 to 1.7).
+    widened: frozenset[tuple[str, str]] = frozenset(
+        (op, "bf16") for op in ("HardSwish", "LpNormalization", "Mish", "Shrink")
+    )
 
     def __init__(self, options: Mapping[str, str | int | float | bool]) -> None:
         self._options = parse_options(options)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from autoprec.records import Clocks
+from autoprec.records import Clocks, Record
 
 _REASONS = {
     0x0000000000000002: "applications clocks",
@@ -24,36 +24,94 @@ _REASONS = {
 """Bits of nvmlClocksEventReasons (nvml.h); bit 1, an idle GPU, is no throttling."""
 
 
+class Gpu(Record, frozen=True, kw_only=True):
+    """A GPU of this machine, as NVML counts and knows them."""
+
+    index: int
+    name: str
+    capability: str
+    free_mib: int
+    total_mib: int
+    other_processes: int
+    throttle_reasons: tuple[str, ...]
+
+
+def driver_version() -> str:
+    """The NVIDIA driver's version; empty without a driver, or without NVML's Python package."""
+    nvml = _started()
+    return str(nvml.nvmlSystemGetDriverVersion()) if nvml else ""
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """All GPUs; none without a driver, or without NVML's Python package."""
+    nvml = _started()
+    if nvml is None:
+        return ()
+    handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+    return tuple(_gpu(nvml, index, handle) for index, handle in enumerate(handles))
+
+
+def _gpu(nvml: Any, index: int, handle: Any) -> Gpu:
+    memory, (major, minor) = (
+        nvml.nvmlDeviceGetMemoryInfo(handle),
+        nvml.nvmlDeviceGetCudaComputeCapability(handle),
+    )
+    clocks = _clocks(nvml, handle, holds_context=False)
+    return Gpu(
+        index=index,
+        name=str(nvml.nvmlDeviceGetName(handle)),
+        capability=f"{major}.{minor}",
+        free_mib=memory.free >> 20,
+        total_mib=memory.total >> 20,
+        other_processes=clocks.other_processes or 0,
+        throttle_reasons=clocks.throttle_reasons,
+    )
+
+
 def read_clocks(bus_id: str, *, holds_context: bool) -> Clocks:
     """The GPU at that PCI address now; an empty reading where NVML is missing.
 
     `holds_context`: this process has a CUDA context on it, so one of the GPU's processes is this one, even if
     a container shows it under another number.
     """
+    nvml = _started()
+    if nvml is None:
+        return Clocks(load_average=os.getloadavg()[0])
+    try:
+        handle = nvml.nvmlDeviceGetHandleByPciBusId(bus_id)
+    except nvml.NVMLError:
+        return Clocks(load_average=os.getloadavg()[0])
+    return _clocks(nvml, handle, holds_context=holds_context)
+
+
+def _started() -> Any | None:
+    """NVML's Python module, ready; None where it is not installed or finds no driver."""
     try:
         import pynvml
     except ImportError:
-        return Clocks(load_average=os.getloadavg()[0])
+        return None
     try:
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByPciBusId(bus_id)
     except pynvml.NVMLError:
-        return Clocks(load_average=os.getloadavg()[0])
+        return None
+    return pynvml
 
+
+def _clocks(nvml: Any, handle: Any, *, holds_context: bool) -> Clocks:
     def ask(question: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return question(handle, *arguments)
-        except pynvml.NVMLError:
+        except nvml.NVMLError:
             return None
 
-    power = ask(pynvml.nvmlDeviceGetPowerUsage)
-    processes = ask(pynvml.nvmlDeviceGetComputeRunningProcesses)
+    power = ask(nvml.nvmlDeviceGetPowerUsage)
+    processes = ask(nvml.nvmlDeviceGetComputeRunningProcesses)
     return Clocks(
-        sm_mhz=ask(pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_SM),
-        memory_mhz=ask(pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_MEM),
+        sm_mhz=ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM),
+        memory_mhz=ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_MEM),
         power_watts=None if power is None else power / 1000,
-        temperature_celsius=ask(pynvml.nvmlDeviceGetTemperature, pynvml.NVML_TEMPERATURE_GPU),
-        throttle_reasons=throttle_reasons(ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons) or 0),
+        temperature_celsius=ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
+        throttle_reasons=throttle_reasons(ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons) or 0),
         other_processes=None if processes is None else _others([p.pid for p in processes], holds_context),
         load_average=os.getloadavg()[0],
     )

@@ -25,7 +25,7 @@ ENCODER = """
 <ir_version: 10, opset_import: ["": 20]>
 encoder (float[1,64,16,16] image) => (float[1,256,64] embedding) {
     [conv_expand] e = Conv(image, w_expand)
-    [conv_act] a = Gelu(e)
+    [conv_act] a = HardSwish(e)
     [conv_depthwise] d = Conv<group = 64, pads = [1,1,1,1]>(a, w_depthwise)
     [conv_project] p = Conv(d, w_project)
     [conv_skip] s = Add(image, p)
@@ -66,7 +66,7 @@ def audited(folder: Path, target: str, choices: dict[str, str]) -> dict[str, Blo
     ranges = {str(value.name): 4.0 for node in model.graph for value in node.outputs} | {"image": 4.0}
     backend = TensorRTBackend({"compute_capabilities": target})
     assignment = Assignment.from_mapping(blocks, choices)
-    rewriter = Rewriter(model, blocks, ranges, base=backend.base_precision)
+    rewriter = Rewriter(model, blocks, ranges, base=backend.base_precision, widened=backend.widened)
     candidate = rewriter.write(assignment, folder / "candidate.onnx")
     kernels = backend.plan_kernels(Path(candidate.model_path))
     heavy = [str(node.name) for node in model.graph if node.op_type in COSTLY_OPS]

@@ -1,0 +1,92 @@
+"""The command that looks at the machine: doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from autoprec.backends.patterns import PATTERNS
+from autoprec.backends.probe import Legality
+from autoprec.cli._app import JsonOption, StudyOption, app, show_or_dump
+from autoprec.precisions import PLAIN
+from autoprec.spec import BackendSection
+from autoprec.study import Study
+from autoprec.study.diagnosis import Diagnosis, diagnose
+
+
+@app.command()
+def doctor(
+    study: StudyOption = None,
+    backend: Annotated[str | None, typer.Option(help="Engine to try; by default the study's.")] = None,
+    compute_capability: Annotated[
+        str, typer.Option(metavar="8.6,8.9", help="GPUs to build for, where the engine can name them.")
+    ] = "",
+    json: JsonOption = False,
+) -> None:
+    """Show device, driver, versions, what to fix, and which precisions the engine takes for which operators.
+
+    Works without a GPU and without TensorRT. Without --study or --backend it tries TensorRT where that is
+    installed, else OpenVINO.
+
+    Example: autoprec doctor --backend tensorrt --compute-capability 8.9
+    """
+    section = Study.find(study).spec.backend if study else None
+    if backend is not None:
+        section = BackendSection(name=backend)
+        if compute_capability:
+            section = BackendSection(name=backend, options={"compute_capabilities": compute_capability})
+    found = diagnose(section, say=lambda text: typer.echo(text, err=True))
+    show_or_dump(found, _view(found), json)
+
+
+def _view(found: Diagnosis) -> RenderableType:
+    parts = Table.grid(padding=(0, 2))
+    parts.add_column(style="bold", no_wrap=True)
+    parts.add_column(overflow="fold")
+    for check in found.checks:
+        parts.add_row(check.name, Text(check.found, "yellow" if check.remedy else ""))
+        if check.remedy:
+            parts.add_row("", Text(f"-> {check.remedy}", "dim"))
+    if found.engine is not None:
+        parts.add_row("engine", Text(f"{found.engine.version} on {found.engine.device}"))
+    if found.legality is None:
+        return parts
+    return Group(parts, Text(), _table(found.legality), *_reasons(found.legality))
+
+
+def _table(legality: Legality) -> Table:
+    """Patterns by precision: what each runs in."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("operator", no_wrap=True)
+    for name in PLAIN:
+        table.add_column(name, no_wrap=True)
+    for pattern in PATTERNS:
+        table.add_row(pattern, *(_cell(legality, pattern, name) for name in PLAIN))
+    return table
+
+
+def _cell(legality: Legality, pattern: str, precision: str) -> Text:
+    verdict = legality.find(pattern, precision)
+    if verdict is None:
+        return Text("?", "dim")
+    if verdict.fails:
+        return Text("fails", "red")
+    if not verdict.legal:
+        return Text(f"ran {verdict.ran}", "yellow")
+    if verdict.precision != precision:
+        return Text(verdict.precision, "dim")  # left in the base type: the precision does not quantise it
+    return Text("yes", "green")
+
+
+def _reasons(legality: Legality) -> Sequence[Text]:
+    """Each reason once, with the pairs that it holds for."""
+    pairs: dict[str, list[str]] = {}
+    for verdict in legality.verdicts:
+        if verdict.fails:
+            pairs.setdefault(verdict.reason, []).append(f"{verdict.pattern} {verdict.precision}")
+    return [Text(f"\n{', '.join(names)}:\n  {reason}", "dim") for reason, names in pairs.items()]

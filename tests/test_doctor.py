@@ -1,0 +1,52 @@
+"""`autoprec doctor` on whatever machine the tests run on."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+
+from autoprec.backends.checks import machine_checks
+from autoprec.spec import BackendSection
+from autoprec.study.diagnosis import diagnose
+
+
+def test_every_part_is_told_and_what_is_missing_has_a_remedy() -> None:
+    checks = {check.name: check for check in machine_checks()}
+    assert {"python", "openvino", "tensorrt-rtx", "tensorrt", "NVIDIA driver"} <= set(checks)
+    for name in ("tensorrt-rtx", "tensorrt"):
+        if not importlib.util.find_spec(name.replace("-", "_")):
+            assert f"autoprec[{name}]" in checks[name].remedy
+
+
+def test_openvino_takes_int8_and_not_fp8() -> None:
+    legality = diagnose(BackendSection(name="openvino"), ["int8", "fp8"]).legality
+    assert legality is not None
+    conv = {name: legality.find("conv", name) for name in ("int8", "fp8")}
+    assert {name: verdict.legal for name, verdict in conv.items() if verdict} == {"int8": True, "fp8": False}
+
+
+def test_an_engine_that_is_not_there_is_a_check_with_a_remedy() -> None:
+    if importlib.util.find_spec("tensorrt"):
+        pytest.skip("TensorRT is installed")
+    found = diagnose(BackendSection(name="tensorrt", options={"library": "tensorrt"}))
+    assert found.engine is None
+    assert "autoprec[tensorrt]" in found.checks[-1].remedy
+
+
+def test_fp8_is_off_the_table_of_a_gpu_without_it() -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    section = BackendSection(name="tensorrt", options={"compute_capabilities": "8.6"})
+    legality = diagnose(section, ["fp8"]).legality
+    assert legality is not None
+    assert dict(legality.refusals(["gemm"], ["fp8"]))["fp8"].startswith("gemm: build: ")
+
+
+def test_doctor_prints_json() -> None:
+    command = [sys.executable, "-m", "autoprec", "doctor", "--backend", "openvino", "--json"]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert found["engine"]["backend"] == "openvino"
+    assert {"pattern", "precision", "legal"} <= set(found["legality"]["verdicts"][0])
