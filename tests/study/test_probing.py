@@ -1,0 +1,66 @@
+"""What the engine takes is asked before the first trial, once, and off the table after it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from autoprec.backends import create_backend
+from autoprec.measurement import Bench
+from autoprec.spec import BackendSection, load_spec
+from autoprec.store import Store
+from autoprec.study.preparation import load_blocks
+from autoprec.study.probing import Prober
+from tiny_study import write_study
+
+
+def refusals(
+    path: Path, section: BackendSection, precisions: tuple[str, ...]
+) -> tuple[dict[tuple[str, str], str], list[str]]:
+    """What the engine of `section` refuses the tiny study, and what was said."""
+    spec = load_spec(path)
+    spec = msgspec.structs.replace(
+        spec, backend=section, search=msgspec.structs.replace(spec.search, precisions=precisions)
+    )
+    said: list[str] = []
+    backend = create_backend(section.name, section.options)
+    model, blocks = load_blocks(spec)
+    folder = path.parent
+    with Bench(folder / "worker.log") as bench, Store.open(folder / "facts.db") as store:
+        prober = Prober(spec, bench, store, said.append)
+        return dict(prober.refused(backend, backend.base_precision, model, blocks)), said
+
+
+def test_openvino_is_asked_once_and_refuses_fp8_alone(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    first, said = refusals(path, BackendSection(), ("fp32", "int8", "fp8", "fp8+smooth"))
+    again, silence = refusals(path, BackendSection(), ("fp32", "int8", "fp8", "fp8+smooth"))
+    assert {precision for _, precision in first} == {"fp8", "fp8+smooth"}
+    assert again == first
+    assert (len(said), silence) == (1, [])
+
+
+def test_a_gpu_without_fp8_has_it_off_the_table(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    path = write_study(tmp_path)
+    for target, refused in {"8.6": {"fp8"}, "8.9": set()}.items():
+        section = BackendSection(name="tensorrt", options={"compute_capabilities": target})
+        found, _ = refusals(path, section, ("fp16", "int8", "fp8"))
+        assert {precision for _, precision in found} == refused
+
+
+def test_a_search_without_a_gpu_ends_in_one_line_with_the_way_out(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    if getattr(create_backend("tensorrt", {}), "has_device", False):
+        pytest.skip("there is a GPU")
+    path = write_study(tmp_path)
+    path.write_text(path.read_text() + '\n[backend]\nname = "tensorrt"\n')
+    command = [sys.executable, "-m", "autoprec", "search", "--study", str(path), "--budget", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("autoprec: no NVIDIA GPU with a driver is found")
+    assert done.stderr.count("\n") == 1
