@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from autoprec.cli import doctor, evening, morning, reading, shipping
+from autoprec.cli import doctor, evening, live, morning, reading, shipping
 from autoprec.cli._app import EXIT_USER_ERROR, app
 from autoprec.errors import UserError
 
@@ -29,4 +29,4 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(0)
 
 
-__all__ = ["app", "doctor", "evening", "main", "morning", "reading", "shipping"]
+__all__ = ["app", "doctor", "evening", "live", "main", "morning", "reading", "shipping"]

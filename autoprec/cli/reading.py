@@ -1,4 +1,4 @@
-"""Commands that tell what a night found out: report, explain."""
+"""Commands that tell what a night found out: report, explain, compare."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from autoprec.cli._app import JsonOption, StudyOption, app, progress, show_or_dump
-from autoprec.report import explanation_view, front_png, page, write_file
-from autoprec.study import Study
+from autoprec.report import comparison_view, explanation_view, front_png, page, write_file
+from autoprec.study import Study, compare_studies
 
 
 @app.command()
@@ -49,3 +49,17 @@ def explain(
     reference = chosen.reference()
     assert reference is not None
     show_or_dump(found, explanation_view(found, reference), json)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="STUDY[@NIGHT]", help="A study, or one after a night.")],
+    second: Annotated[str, typer.Argument(metavar="STUDY[@NIGHT]", help="What it is compared with.")],
+    json: JsonOption = False,
+) -> None:
+    """Compare two studies, or two nights of one: what moved, and what is noise.
+
+    Example: autoprec compare demo@1 demo@2
+    """
+    found = compare_studies(first, second)
+    show_or_dump(found, comparison_view(found), json)

@@ -8,6 +8,7 @@ from autoprec.records._base import Interval, Record
 from autoprec.records._front import Point, pareto, pareto_numbers, surely_dominated
 from autoprec.records._json import from_json, to_json
 from autoprec.records.blocks import Assignment, Block, Candidate
+from autoprec.records.comparisons import Comparison, Match, Side, Verdict
 from autoprec.records.exports import Examples, Recipe
 from autoprec.records.measurements import (
     BlockAudit,
@@ -52,6 +53,7 @@ __all__ = [
     "Candidate",
     "Check",
     "Clocks",
+    "Comparison",
     "Examples",
     "Explanation",
     "Export",
@@ -64,6 +66,7 @@ __all__ = [
     "Interval",
     "KernelTime",
     "Latency",
+    "Match",
     "Measurement",
     "Neighbour",
     "Night",
@@ -75,10 +78,12 @@ __all__ = [
     "Record",
     "Reference",
     "SampleScore",
+    "Side",
     "StageSeconds",
     "Sureness",
     "TrialRecord",
     "TrialState",
+    "Verdict",
     "Verification",
     "from_json",
     "pareto",

@@ -1,5 +1,6 @@
 """What people see: tables, a text plot, live progress; and JSON for scripts."""
 
+from autoprec.report.comparison import comparison_view
 from autoprec.report.files import write_file
 from autoprec.report.json_text import as_json
 from autoprec.report.page import front_png, page
@@ -14,6 +15,7 @@ __all__ = [
     "LiveProgress",
     "as_json",
     "blocks_table",
+    "comparison_view",
     "explanation_view",
     "front_plot",
     "front_png",

@@ -4,7 +4,7 @@ Nothing outside this folder imports SQLAlchemy or writes SQL.
 """
 
 from autoprec.records import pareto
-from autoprec.store._lock import exclusive
+from autoprec.store._lock import exclusive, searching
 from autoprec.store._store import Run, Store
 
-__all__ = ["Run", "Store", "exclusive", "pareto"]
+__all__ = ["Run", "Store", "exclusive", "pareto", "searching"]

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from autoprec.errors import StudyError
 from autoprec.store._database import make_folder
 
@@ -42,3 +44,12 @@ def exclusive(folder: Path) -> Iterator[None]:
         file.flush()
         yield
         file.truncate(0)  # the file stays: removing a lock file lets two processes hold one each
+
+
+def searching(folder: Path) -> int | None:
+    """The process that holds `folder` for a search; None if there is none. Takes no lock itself."""
+    try:
+        text = (folder / "search.lock").read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    return int(text) if text.isdecimal() and psutil.pid_exists(int(text)) else None

@@ -18,6 +18,7 @@ from autoprec.spec import Budget, StudySpec, load_spec, parse_budget
 from autoprec.store import Store, exclusive
 from autoprec.study.definition import find_spec
 from autoprec.study.events import Quiet, Watcher
+from autoprec.study.following import follow
 from autoprec.study.night import Night
 from autoprec.study.preparation import Prepared, load_blocks
 from autoprec.study.priors import sensitivities
@@ -79,6 +80,10 @@ class Study:
                 done = night.run(allowed)
             store.end_run(run, before + done)
             return store.front(self.spec.name)
+
+    def follow(self, watcher: Watcher) -> tuple[TrialRecord, ...]:
+        """Watch a search of this study that runs elsewhere until it is over; returns the front."""
+        return follow(self.spec, watcher)
 
     def trials(self) -> tuple[TrialRecord, ...]:
         """All trials, by number."""

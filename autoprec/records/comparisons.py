@@ -1,0 +1,55 @@
+"""Two studies, or two nights of one, side by side."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from autoprec.records._base import Interval, Record
+from autoprec.records.studies import Fingerprint
+
+Verdict = Literal["same", "better", "worse"]
+"""Of the second against the first; `same` is within intervals and noise."""
+
+
+class Side(Record, frozen=True, kw_only=True):
+    """One of the two: what was measured up to some night.
+
+    `area` is that behind the front within the reference's latency and the comparison's loss, as a part of the
+    rectangle.
+    """
+
+    name: str
+    engine: Fingerprint
+    reference: str
+    reference_ms: float
+    latency_noise: float
+    loss_noise: float
+    trials: int
+    area: float
+
+
+class Match(Record, frozen=True, kw_only=True):
+    """Two measurements that may be compared, each as (trial, speed-up, its interval, mask loss)."""
+
+    what: str
+    first: tuple[int, float, Interval, float]
+    second: tuple[int, float, Interval, float]
+    speed: Verdict
+    masks: Verdict
+
+
+class Comparison(Record, frozen=True, kw_only=True):
+    """What moved from the first to the second, and what is noise.
+
+    Attributes:
+        differs: what is not the same in both (engine, model, samples), one phrase each.
+        fastest: the fastest points within each of some losses; `what` tells the loss.
+        repeated: assignments that both measured, each measurement counted once.
+    """
+
+    first: Side
+    second: Side
+    differs: tuple[str, ...]
+    loss_limit: float
+    fastest: tuple[Match, ...]
+    repeated: tuple[Match, ...]

@@ -1,0 +1,89 @@
+"""Two studies side by side, in tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from autoprec.records import Comparison, Interval, Match, Side, Verdict
+from autoprec.report import _figures as figures
+from autoprec.report._columns import Column, Columns
+
+STYLES: dict[Verdict, Text] = {
+    "same": Text("same", "dim"),
+    "better": Text("better", "green"),
+    "worse": Text("worse", "red"),
+}
+_SHOWN = 12
+
+
+def comparison_view(found: Comparison) -> RenderableType:
+    """Both sides, then what is fastest within a loss, then what was measured twice."""
+    parts: list[RenderableType] = [_sides(found.first, found.second, found.loss_limit)]
+    if found.differs:
+        parts.append(Text(f"not the same in both: {'; '.join(found.differs)}"))
+    if found.fastest:
+        parts.append(_matches("fastest within", [match.what for match in found.fastest], found.fastest))
+    else:
+        parts.append(Text("no loss limit has a point on both sides"))
+    if found.repeated:
+        shown = found.repeated[:_SHOWN]
+        parts.append(_matches("measured in both", [match.what for match in shown], shown))
+        parts.append(Text(_moved(found.repeated)))
+    else:
+        parts.append(Text("no assignment was measured in both"))
+    return Group(*parts)
+
+
+def _sides(first: Side, second: Side, limit: float) -> Columns:
+    both = (first, second)
+    return Columns(
+        (
+            Column("study", [Text(side.name, "bold") for side in both], right=False),
+            Column("trials", [str(side.trials) for side in both]),
+            Column(
+                "reference ms",
+                [f"{side.reference} {figures.milliseconds(side.reference_ms)}" for side in both],
+            ),
+            Column("noise", [f"{100 * side.latency_noise:.1f} %" for side in both], 1),
+            Column(f"area to {limit:g}", [f"{100 * side.area:.1f} %" for side in both]),
+            Column(
+                "engine", [f"{side.engine.backend} {side.engine.version}" for side in both], 2, right=False
+            ),
+            Column("device", [side.engine.device for side in both], 3, right=False),
+        )
+    )
+
+
+def _matches(title: str, names: Sequence[str], matches: Sequence[Match]) -> Columns:
+    return Columns(
+        (
+            Column(title, list(names), right=False),
+            Column("trials", [f"{match.first[0]}, {match.second[0]}" for match in matches]),
+            Column("speed-up", [f"{match.first[1]:.2f}x" for match in matches]),
+            Column("interval", [_between(match.first[2]) for match in matches], 3),
+            Column("then", [f"{match.second[1]:.2f}x" for match in matches]),
+            Column("interval", [_between(match.second[2]) for match in matches], 4),
+            Column("speed", [STYLES[match.speed] for match in matches], right=False),
+            Column("loss", [figures.loss(match.first[3]) for match in matches]),
+            Column("then", [figures.loss(match.second[3]) for match in matches]),
+            Column("masks", [STYLES[match.masks] for match in matches], right=False),
+        )
+    )
+
+
+def _moved(matches: Sequence[Match]) -> str:
+    """How many of the repeated assignments moved at all."""
+    speed, masks = (Counter(getattr(match, name) for match in matches) for name in ("speed", "masks"))
+    return (
+        f"of {len(matches)} assignments measured in both: speed {speed['better']} better, "
+        f"{speed['worse']} worse, {speed['same']} within noise; masks {masks['better']} better, "
+        f"{masks['worse']} worse, {masks['same']} within noise"
+    )
+
+
+def _between(interval: Interval) -> str:
+    return figures.between(f"{interval.low:.2f}", f"{interval.high:.2f}")

@@ -1,0 +1,176 @@
+"""Comparing two studies, or two nights of one: what moved, and what is noise.
+
+Speed-ups are compared, not milliseconds: each is a paired ratio to its own study's reference, so another GPU
+or a slower night does not count as a change of the assignment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from autoprec.errors import StudyError
+from autoprec.records import (
+    Comparison,
+    Identity,
+    Interval,
+    Match,
+    Measurement,
+    Reference,
+    Side,
+    TrialRecord,
+    Verdict,
+)
+from autoprec.search.fronts import hypervolume
+from autoprec.store import Store
+from autoprec.study.definition import find_spec
+from autoprec.study.explanation import VISIBLE_LOSS
+from autoprec.study.reporting import USEFUL_LOSS
+
+LOSSES = (0.001, 0.003, 0.01, 0.03, 0.05)
+"""The fastest points are compared within each of these."""
+
+
+class Evidence(NamedTuple):
+    """What one side of a comparison has measured, the latest measurement of an assignment last."""
+
+    name: str
+    identity: Identity
+    reference: Reference
+    trials: tuple[TrialRecord, ...]
+
+
+def compare(first: str, second: str) -> Comparison:
+    """Compare two studies by name or path; `NAME@2` is a study as it was after its second night.
+
+    Raises `StudyError` for a study without a reference, or a night that is not there.
+    """
+    return compared(_load(first), _load(second))
+
+
+def compared(ours: Evidence, theirs: Evidence) -> Comparison:
+    """Compare what two studies, or two nights, have measured."""
+    return Comparison(
+        first=_side(ours),
+        second=_side(theirs),
+        differs=tuple(_differences(ours.identity, theirs.identity)),
+        loss_limit=USEFUL_LOSS,
+        fastest=tuple(_fastest(ours, theirs)),
+        repeated=tuple(_repeated(ours, theirs)),
+    )
+
+
+def _load(where: str) -> Evidence:
+    """The evidence of `NAME` or `NAME@NIGHT`."""
+    name, _, night = where.partition("@")
+    if night and not night.isdecimal():
+        raise StudyError(f"{where!r}: {night!r} is no night; give a number, as in {name}@1")
+    spec = find_spec(name or None)
+    with Store.open(Path(spec.folder) / "study.db", read_only=True) as store:
+        reference, trials = store.reference(spec.name), store.trials(spec.name)
+        starts = [run.start for run in store.runs(spec.name)]
+        identity = store.identity(spec.name)
+    if reference is None:
+        raise StudyError(f"study {spec.name!r} has no reference yet: run `autoprec search` first")
+    if night and not 1 <= int(night) <= len(starts):
+        raise StudyError(f"study {spec.name!r} has no night {night}; it has had {len(starts)}")
+    if night and int(night) < len(starts):
+        trials = tuple(trial for trial in trials if trial.start < starts[int(night)])
+    measured = tuple(t for t in trials if t.measurement is not None and t.reused_from is None)
+    return Evidence(where, identity, reference, measured)
+
+
+def _side(side: Evidence) -> Side:
+    points = np.array([(t.measurement.latency.ratio, t.loss) for t in side.trials if t.measurement])
+    area = hypervolume(points.reshape(-1, 2), np.array((1.0, USEFUL_LOSS))) / USEFUL_LOSS
+    return Side(
+        name=side.name,
+        engine=side.identity.fingerprint,
+        reference=side.reference.precision,
+        reference_ms=side.reference.latency_ms,
+        latency_noise=side.reference.latency_noise,
+        loss_noise=side.reference.loss_noise,
+        trials=len(side.trials),
+        area=area,
+    )
+
+
+def _differences(ours: Identity, theirs: Identity) -> Sequence[str]:
+    """What is not the same in both, so that a move may come from it."""
+    first, second = ours.fingerprint, theirs.fingerprint
+    fields = ("backend", "version", "device", "options")
+    found = [
+        f"{field}: {getattr(first, field) or 'none'}, then {getattr(second, field) or 'none'}"
+        for field in fields
+        if getattr(first, field) != getattr(second, field)
+    ]
+    named = {"model": "the model", "samples": "the samples", "spec": "the definition", "blocks": "the blocks"}
+    return found + [words for field, words in named.items() if getattr(ours, field) != getattr(theirs, field)]
+
+
+def _fastest(ours: Evidence, theirs: Evidence) -> Sequence[Match]:
+    """The fastest trial of each within each loss, where both have one."""
+    found = []
+    for limit in LOSSES:
+        fit = [[t for t in side.trials if t.loss <= limit] for side in (ours, theirs)]
+        if all(fit):
+            first, second = (min(trials, key=lambda t: t.latency_ms) for trials in fit)
+            found.append(_match(f"loss {limit:g}", first, second, ours, theirs))
+    return found
+
+
+def _repeated(ours: Evidence, theirs: Evidence) -> Sequence[Match]:
+    """Assignments that both measured, fastest first; a measurement that is in both is none of them."""
+    latest = {trial.assignment: trial for trial in theirs.trials}
+    pairs = [
+        (trial, latest[assignment])
+        for assignment, trial in {trial.assignment: trial for trial in ours.trials}.items()
+        if assignment in latest
+        and (trial.number, trial.start) != (latest[assignment].number, latest[assignment].start)
+    ]
+    pairs.sort(key=lambda pair: pair[0].latency_ms)
+    return [_match(first.label, first, second, ours, theirs) for first, second in pairs]
+
+
+def _match(what: str, first: TrialRecord, second: TrialRecord, ours: Evidence, theirs: Evidence) -> Match:
+    assert first.measurement is not None
+    assert second.measurement is not None
+    noise = max(ours.reference.latency_noise, theirs.reference.latency_noise)
+    tolerance = max(ours.reference.loss_noise, theirs.reference.loss_noise, VISIBLE_LOSS)
+    before, after = _speed(first.measurement), _speed(second.measurement)
+    same_samples = ours.identity.samples == theirs.identity.samples
+    return Match(
+        what=what,
+        first=(first.number, *before, first.loss),
+        second=(second.number, *after, second.loss),
+        speed=_verdict(before[1], after[1], noise),
+        masks=_masks(first.measurement, second.measurement, tolerance, same_samples=same_samples),
+    )
+
+
+def _speed(found: Measurement) -> tuple[float, Interval]:
+    """Speed-up over the reference and its interval."""
+    ratio = found.latency.ratio_interval
+    return 1 / found.latency.ratio, Interval(low=1 / ratio.high, high=1 / ratio.low, level=ratio.level)
+
+
+def _verdict(before: Interval, after: Interval, noise: float) -> Verdict:
+    """Of a figure that is to be large: moved only where the intervals are apart by more than the noise."""
+    if after.low > before.high * (1 + noise):
+        return "better"
+    return "worse" if after.high * (1 + noise) < before.low else "same"
+
+
+def _masks(before: Measurement, after: Measurement, tolerance: float, *, same_samples: bool) -> Verdict:
+    """Of mask losses: on the same samples only the noise of a build counts, else the intervals do."""
+    first, second = before.quality, after.quality
+    if abs(second.loss - first.loss) <= tolerance:
+        return "same"
+    if same_samples:
+        return "better" if second.loss < first.loss else "worse"
+    if second.loss_interval.high < first.loss_interval.low:
+        return "better"
+    return "worse" if second.loss_interval.low > first.loss_interval.high else "same"

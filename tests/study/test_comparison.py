@@ -1,0 +1,86 @@
+"""Comparing tells what moved from what is only noise."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from autoprec import Study
+from autoprec.errors import StudyError
+from autoprec.records import Fingerprint, Interval, TrialRecord
+from autoprec.report import comparison_view
+from autoprec.study import compare_studies
+from autoprec.study.comparison import Evidence, compared
+from tiny_study import write_study
+from trial_records import ENGINE, IDENTITY, REFERENCE, complete
+
+
+def trial(number: int, ratio: float, loss: float, choices: str, spread: float = 0.01) -> TrialRecord:
+    record = complete(number, 10 * ratio, loss, choices=choices)
+    assert record.measurement is not None
+    interval = Interval(low=ratio * (1 - spread), high=ratio * (1 + spread))
+    latency = msgspec.structs.replace(record.measurement.latency, ratio_interval=interval)
+    return msgspec.structs.replace(
+        record, measurement=msgspec.structs.replace(record.measurement, latency=latency)
+    )
+
+
+def side(name: str, *trials: TrialRecord, engine: Fingerprint = ENGINE) -> Evidence:
+    identity = msgspec.structs.replace(IDENTITY, fingerprint=engine)
+    return Evidence(name, identity, REFERENCE, trials)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "loss", "speed", "masks"),
+    [
+        (0.50, 0.02, "same", "same"),
+        (0.51, 0.02, "same", "same"),
+        (0.40, 0.02, "better", "same"),
+        (0.60, 0.01, "worse", "better"),
+        (0.50, 0.03, "same", "worse"),
+    ],
+)
+def test_a_figure_moved_only_beyond_intervals_and_noise(
+    ratio: float, loss: float, speed: str, masks: str
+) -> None:
+    found = compared(
+        side("a", trial(1, 0.5, 0.02, "int8 int8")), side("b", trial(9, ratio, loss, "int8 int8"))
+    )
+    (match,) = found.repeated
+    assert (match.first[0], match.second[0]) == (1, 9)
+    assert (match.speed, match.masks) == (speed, masks)
+
+
+def test_one_measurement_in_both_is_no_repetition() -> None:
+    shared = trial(1, 0.5, 0.02, "int8 int8")
+    found = compared(side("a", shared), side("b", shared, trial(2, 0.4, 0.01, "fp16 int8")))
+    assert not found.repeated
+    assert [match.speed for match in found.fastest] == ["better", "better"], "within 0.03 and 0.05"
+    assert found.second.area > found.first.area
+
+
+def test_what_differs_is_named() -> None:
+    other = msgspec.structs.replace(ENGINE, device="Xeon")
+    found = compared(side("a"), side("b", engine=other))
+    assert found.differs == ("device: EPYC, then Xeon",)
+
+
+def test_two_nights_of_one_study_are_compared(tmp_path: Path) -> None:
+    study = Study.load(write_study(tmp_path))
+    study.search("3")
+    study.search("2")
+    path = str(tmp_path / "tiny.toml")
+    found = compare_studies(f"{path}@1", path)
+    assert (found.first.trials, found.second.trials) == (3, 5)
+    assert found.first.area <= found.second.area
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        Console(width=80).print(comparison_view(found))
+    assert max(map(len, out.getvalue().splitlines())) <= 80
+    with pytest.raises(StudyError, match="has no night 7; it has had 2"):
+        compare_studies(f"{path}@7", path)
