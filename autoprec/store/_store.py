@@ -277,4 +277,4 @@ def _finite(value: float) -> float | None:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")  # as trials have it: they are compared
