@@ -95,6 +95,7 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     _refuse_control_flow(model)
     _read_small_weights(model)
     InlinePass()(model)
+    _pass_identities(model.graph)
     lifted = None
     if any(node.op_type in QUANTIZED_OPS for node in model.graph):
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
@@ -102,7 +103,6 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     model = at_opset(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _fix_inputs(model, shapes)
-    _pass_identities(model.graph)
     _remove_unused(model.graph)
     _name_nodes(model.graph)
     if lifted is not None:
@@ -199,8 +199,9 @@ def _pass_identities(graph: ir.Graph) -> None:
     """Read what an Identity reads: exporters put one between a shared weight and each op that has it."""
     for node in graph:
         source = node.inputs[0] if node.op_type == "Identity" and node.domain == "" else None
-        if source is not None and not node.outputs[0].is_graph_output():
-            node.outputs[0].replace_all_uses_with(source)
+        if source is not None:
+            for use in tuple(node.outputs[0].uses()):
+                use.node.replace_input_with(use.idx, source)
 
 
 def _remove_unused(graph: ir.Graph) -> None:

@@ -80,9 +80,16 @@ class Graph:
         self.nodes.append(helper.make_node(op, inputs, names, f"/m{number // 4}/{op}_{number}", **attributes))
         return names
 
+    def _is_constant(self, node: onnx.NodeProto) -> bool:
+        makers = {name: other for other in self.nodes for name in other.output}
+        return all(n in self.weights or (n in makers and self._is_constant(makers[n])) for n in node.input)
+
     def model(self) -> onnx.ModelProto:
         """The model: last value, now and then inner values, weights and the input as outputs too."""
-        makes = [name for node in self.nodes for name in node.output]
+        nodes = self.nodes
+        if any(node.op_type == "QuantizeLinear" for node in nodes):  # what is stored on a grid stays inside
+            nodes = [n for n in nodes if n.op_type != "QuantizeLinear" and not self._is_constant(n)]
+        makes = [name for node in nodes for name in node.output]
         kept = {self.nodes[-1].output[0], *(name for name in makes if not self.choose(5))}
         outputs = [helper.make_empty_tensor_value_info(name) for name in makes if name in kept]
         image = helper.make_tensor_value_info("image", TensorProto.FLOAT, IMAGE)

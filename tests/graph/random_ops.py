@@ -208,6 +208,23 @@ def shuffled(graph: Graph) -> None:
     graph.add("SpaceToDepth", [large], IMAGE, blocksize=2)
 
 
+def given_pair(graph: Graph) -> None:
+    kind = (np.int8, np.uint8)[graph.choose(2)]
+    grid = [graph.constant(np.float32(0.1)), graph.constant(kind(3 * graph.choose(2)))]
+    stored = graph.add("QuantizeLinear", [graph.image(), *grid], (0,))
+    graph.add("DequantizeLinear", [stored, *grid], IMAGE)
+
+
+def given_weights(graph: Graph) -> None:
+    stored = np.random.default_rng(0).integers(-127, 128, (C, C, 1, 1)).astype(np.int8)
+    scales = graph.constant(np.linspace(0.001, 0.01, C, dtype=np.float32))
+    pair = [graph.constant(stored), scales, graph.constant(np.zeros(C, np.int8))]
+    kernel = graph.add("DequantizeLinear", pair, (0,), axis=0)
+    given_pair(graph)
+    graph.add("Conv", [graph.values[-1][0], kernel, *[graph.weight(C)] * graph.choose(2)], IMAGE)
+
+
+QUANTIZED = (given_pair, given_weights)
 OPS: tuple[Callable[[Graph], None], ...] = (
     convolution, residual, upsampling, computed_kernel, turned_weight, product, product_from_the_left,
     long_product, attention, linear_attention, einsum, gemm, unary, binary, with_constant, divided, power,
@@ -217,9 +234,9 @@ OPS: tuple[Callable[[Graph], None], ...] = (
 
 
 @st.composite
-def models(draw: Draw, most: int = 14) -> onnx.ModelProto:
-    """A model of 2 to `most` random ops."""
-    graph = Graph(draw)
+def models(draw: Draw, most: int = 14, *, quantized: bool = False) -> onnx.ModelProto:
+    """A model of 2 to `most` random ops, with Q/DQ pairs of its own if that is asked for."""
+    graph, ops = Graph(draw), OPS + QUANTIZED * 5 if quantized else OPS
     for _ in range(draw(st.integers(2, most))):
-        OPS[graph.choose(len(OPS))](graph)
+        ops[graph.choose(len(ops))](graph)
     return graph.model()

@@ -31,6 +31,7 @@ from autoprec.records import Assignment, Block
 often = settings(
     max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
 )
+OFTEN = ("Conv", "ConvTranspose", "MatMul", "Gemm", "Add", "Relu", "Softmax")
 MADE = {"Cast", "QuantizeLinear", "DequantizeLinear"}
 
 
@@ -111,7 +112,7 @@ def assert_symmetric(candidate: onnx.ModelProto) -> None:
 
 
 @often
-@given(models(), st.data())
+@given(models() | models(quantized=True), st.data())
 def test_any_assignment_is_valid_and_keeps_inputs_and_outputs(
     proto: onnx.ModelProto, data: st.DataObject
 ) -> None:
@@ -121,9 +122,9 @@ def test_any_assignment_is_valid_and_keeps_inputs_and_outputs(
         names = st.one_of(st.sampled_from(tuple(PLAIN)), st.sampled_from(tuple(PRECISIONS)))
         wanted = {block.name: data.draw(names) for block in blocks}
         choices = tuple((b.name, wanted[b.name] if wanted[b.name] in b.allowed else "fp32") for b in blocks)
-        found = Rewriter(model, blocks, ranges, base=base).write(
-            Assignment(choices=choices), folder / "candidate.onnx"
-        )
+        widened = data.draw(st.sets(st.sampled_from(OFTEN)).map(lambda ops: [(op, base) for op in ops]))
+        rewriter = Rewriter(model, blocks, ranges, base=base, widened=widened)
+        found = rewriter.write(Assignment(choices=choices), folder / "candidate.onnx")
         candidate = onnx.load(found.model_path)
     onnx.checker.check_model(candidate, full_check=True)
     assert_same_borders(candidate, proto)
