@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from autoprec.records import Reference, TrialRecord
+from autoprec.records import Reference, TrialRecord, pareto
 from autoprec.report import _figures as figures
 from autoprec.report.plot import front_plot
 from autoprec.report.tables import front_table
@@ -58,6 +58,7 @@ class LiveProgress:
         self._began = self._console.get_time()
         self._trials, self._seconds, self._reference = trials, seconds, reference
         self._known |= {record.number: record for record in earlier}
+        self._front = pareto(self._known.values())
         self._refresh()
 
     def say(self, message: str) -> None:

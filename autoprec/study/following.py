@@ -47,8 +47,9 @@ def follow(spec: StudySpec, watcher: Watcher) -> tuple[TrialRecord, ...]:
 
 
 def _has_begun(store: Store, name: str) -> bool:
-    """Whether the reference is measured, so that there is something to show."""
-    return bool(store.runs(name)) and store.reference(name) is not None
+    """Whether this run has come to its trials: before, the last run in the store is another night's."""
+    runs = store.runs(name)
+    return bool(runs) and not runs[-1].end and store.reference(name) is not None
 
 
 def _start(store: Store, spec: StudySpec, run: Run, watcher: Watcher) -> set[int]:

@@ -57,3 +57,13 @@ def test_a_budget_of_time_counts_down() -> None:
     console.print(progress._view())
     assert isinstance(console.file, io.StringIO)
     assert "0 trials in 0 s, 3 h 00 min left" in console.file.getvalue()
+
+
+def test_a_later_night_begins_with_the_front_of_the_earlier_ones() -> None:
+    console = Console(file=io.StringIO(), width=80, height=40, force_terminal=True)
+    with LiveProgress(console, "demo") as progress:
+        progress.starts(trials=5, seconds=None, reference=None, earlier=[complete(7, 5.0, 0.01)])
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "no trial is complete yet" not in text
+    assert "2.00x" in text
