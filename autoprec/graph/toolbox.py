@@ -1,6 +1,7 @@
 """The tool-box: what calibration knows, turned into the ranges and the edits of each variant.
 
-A variant's edits of a block depend on that block alone, so they are made once and kept.
+A variant's edits of a block depend on that block alone, so they are made once and kept, as long as there is
+room: they hold weights, and a night tries many variants.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from autoprec.graph.rounding import refine
 from autoprec.graph.smoothing import smooth
 from autoprec.precisions import Precision
 from autoprec.records import Block
+
+KEPT_BYTES = 1 << 29
+"""Weights of edits that are kept; beyond it, those used longest ago are made again when they are wanted."""
 
 
 class Toolbox:
@@ -66,9 +70,12 @@ class Toolbox:
         if not (precision.smooths or learns(precision)):
             return None
         key = (block, precision.name)
-        if key not in self._edits:
-            self._edits[key] = self._made(block, precision)
-        return self._edits[key]
+        found = self._edits.pop(key, None) or self._made(block, precision)
+        self._edits[key] = found
+        held = sum(map(_size, self._edits.values()))
+        while held > KEPT_BYTES and len(self._edits) > 1:
+            held -= _size(self._edits.pop(next(iter(self._edits))))
+        return found
 
     def _made(self, block: str, precision: Precision) -> Edits:
         method, percentile = self._how(precision)
@@ -98,6 +105,11 @@ class Toolbox:
         if precision.range_method:
             return precision.range_method, precision.percentile
         return self._method, self._percentile
+
+
+def _size(edits: Edits) -> int:
+    """Bytes of the constants."""
+    return sum(tensor.nbytes for tensor in edits.constants.values())
 
 
 def learns(precision: Precision) -> bool:
