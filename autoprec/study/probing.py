@@ -43,6 +43,8 @@ class Prober:
         """
         if backend.stopwatch == "known":
             return {}
+        if others := backend.clocks().other_processes:
+            self._say(f"{others} other processes use the GPU: they disturb timings, stop them if you can")
         names = self._spec.search.precisions
         nodes = node_patterns(model)
         patterns = {pattern for block in blocks for pattern in patterns_of(block, nodes)}

@@ -65,14 +65,23 @@ class Layer(Record, frozen=True, kw_only=True):
     def precision(self) -> str:
         """What it computes in; empty if its tensors do not tell.
 
-        A product computes in the type of its first operand (a fused residual comes after it): INT8 weights
-        beside FP16 activations are dequantised before the product, whereas 4-bit weights are made for that.
+        A product computes in a narrow type only where both operands have it: INT8 weights beside FP16
+        activations are dequantised first, as are INT8 activations beside weights that another layer has
+        dequantised. Only 4-bit weights are made for that.
         """
         if self.is_product:
-            narrow = [t for t in self.constants[:1] if t in ("i4", "f4")]
-            return next(iter([*narrow, *self.inputs, *self.constants]), "")
+            if self.constants[:1] in (("i4",), ("f4",)):
+                return self.constants[0]
+            operands = self._operands()
+            return next((t for t in operands if t in _FLOATS), next(iter(operands), ""))
         types = _FLOATS & {*self.inputs, *self.outputs}
         return next(iter(types)) if len(types) == 1 else ""
+
+    def _operands(self) -> tuple[str, ...]:
+        """Types of a product's two operands: weights, where there are any, are the first constant; biases,
+        scales and a fused residual come after."""
+        has_weights = len(self.inputs) < 2 or self.constants[:1] == self.inputs[:1]
+        return self.inputs[:1] + self.constants[:1] if has_weights else self.inputs[:2]
 
 
 def layers_from_message(message: str) -> tuple[Layer, ...]:

@@ -51,6 +51,16 @@ def test_int8_weights_beside_half_activations_are_seen_as_half() -> None:
     assert (layer.is_product, layer.precision, layer.kernel) == (True, "f16", "runtime_fusion CastMulFc")
 
 
+def test_int8_activations_beside_weights_that_were_dequantised_before_are_seen_as_bf16() -> None:
+    text = line("__myl_CastMulFc_myl0_2", "runtime_fusion", "", "Int8 BFloat16 |  | BFloat16", "qkv")
+    assert layers_from_message(text)[0].precision == "bf16"
+
+
+def test_a_product_of_two_int8_activations_is_int8_whatever_its_scales_are() -> None:
+    text = line("qk_myl0_2", "gemm", STUB, "Int8 Int8 | Float Float | Half", "qk")
+    assert layers_from_message(text)[0].precision == "i8"
+
+
 def test_four_bit_weights_count_although_the_product_is_in_half() -> None:
     text = line("__myl_CastMulFc_myl0_1", "runtime_fusion", "", "Half | Int4 Half | Half", "op")
     assert layers_from_message(text)[0].precision == "i4"
