@@ -59,8 +59,8 @@ def markdown(found: dict[str, dict[str, Any]], worst: float, max_loss: float) ->
         f"# The tool-box against plain INT8, {datetime.date.today()}",
         "",
         (
-            f"Area behind the front within the reference's latency and a loss of {worst:g}, as a part of that "
-            f"rectangle; speed-up over the reference at a loss of at most {max_loss:g}."
+            f"Area behind the front within the reference's latency and a loss of {worst:g}, as a part of "
+            f"that rectangle; speed-up over the reference at a loss of at most {max_loss:g}."
         ),
         "",
         "| search | trials | area | speed-up |",
