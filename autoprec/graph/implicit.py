@@ -45,7 +45,7 @@ def implicit(
         model_path: where `source` is.
     """
     choices = assignment.as_dict()
-    scales = _scales(typed)
+    scales = scales_of(typed)
     quantised = {str(node.name) for node in typed.graph if _reads_pairs(node)}
     layers: list[tuple[str, str]] = []
     for node in source.graph:
@@ -70,7 +70,7 @@ def implicit(
     )
 
 
-def _scales(typed: ir.Model) -> dict[str, float]:
+def scales_of(typed: ir.Model) -> dict[str, float]:
     """Scale of each quantised activation, by the name that it has in the float model."""
     found: dict[str, float] = {}
     for node in typed.graph:

@@ -20,6 +20,7 @@ from autoprec.graph.edits import Edits, edited
 from autoprec.graph.files import write_model
 from autoprec.graph.implicit import implicit
 from autoprec.graph.incoming import given, given_precisions
+from autoprec.graph.refined import load_refined
 from autoprec.graph.toolbox import Toolbox
 from autoprec.graph.writer import Writer
 from autoprec.precisions import PRECISIONS, Precision
@@ -37,6 +38,7 @@ class Rewriter:
         blocks: a partition of its nodes.
         ranges: largest magnitude to represent of each activation, by value name; variants need a tool-box.
         base: name of the float precision that quantised blocks compute their float parts in.
+        refined: folder of refined weights.
         widened: (op type, float precision) that compute in FP32 between Casts: see `Backend.widened`.
     """
 
@@ -48,6 +50,7 @@ class Rewriter:
         *,
         base: str,
         widened: Iterable[tuple[str, str]] = (),
+        refined: Path | None = None,
     ) -> None:
         self._model = model
         self._home = {node: block.name for block in blocks for node in block.nodes}
@@ -56,6 +59,7 @@ class Rewriter:
             block.name for block in blocks if given_precisions(nodes[name] for name in block.nodes)
         )
         self._ranges = ranges
+        self._refined = refined
         base_type = PRECISIONS[base].float_type
         assert base_type is not None, f"{base} is no float precision"
         self._base = base_type
@@ -66,7 +70,7 @@ class Rewriter:
     def rewrite(self, assignment: Assignment) -> ir.Model:
         """The typed model. Raises `TrialError("rewrite", ...)` if it breaks a promise."""
         choices = assignment.as_dict()
-        source, home, changed = self._source(choices)
+        source, home, changed = self.source(assignment)
 
         def ranges_in(precision: Precision) -> Mapping[str, float]:
             return {**self._ranges_in(precision), **changed}
@@ -79,16 +83,21 @@ class Rewriter:
 
     def implicit(self, assignment: Assignment, path: Path) -> Implicit:
         """The same for builders that take precisions by flags; saves the float model. Raises as `write`."""
-        source, home, changed = self._source(assignment.as_dict())
+        source, home, changed = self.source(assignment)
         self._save(source, path)
         known = self._ranges.largest if isinstance(self._ranges, Toolbox) else self._ranges
         return implicit(source, self.rewrite(assignment), home, assignment, {**known, **changed}, str(path))
 
-    def _source(self, choices: Mapping[str, str]) -> tuple[ir.Model, dict[str, str], dict[str, float]]:
-        """The float model with all edits of variants, the block of each node, and ranges that they change."""
-        edits = self._edits(choices)
+    def source(self, assignment: Assignment) -> tuple[ir.Model, dict[str, str], dict[str, float]]:
+        """The float model with the edits of variants and refined weights, the block of each node, and the
+        ranges that they change. Raises `TrialError("rewrite", ...)` if refined weights are gone."""
+        edits = self._edits(assignment.as_dict())
         changed = {name: limit for found in edits.values() for name, limit in found.ranges.items()}
         source, added = edited(self._model, edits) if edits else (self._model, {})
+        if assignment.weights:
+            assert self._refined is not None
+            learned = load_refined(self._refined, assignment.weights)
+            source, changed = edited(source, {"": learned})[0], {**changed, **learned.ranges}
         return source, self._home | added, changed
 
     def _precision(self, node: ir.Node, choices: Mapping[str, str], home: Mapping[str, str]) -> Precision:

@@ -38,9 +38,10 @@ class Block(Record, frozen=True, kw_only=True):
 
 
 class Assignment(Record, frozen=True, kw_only=True):
-    """One precision name for every block, in graph order."""
+    """One precision name for every block, in graph order; `weights` is the digest of refined ones, if any."""
 
     choices: tuple[tuple[str, str], ...]
+    weights: str = ""
 
     @classmethod
     def uniform(cls, blocks: Iterable[Block], precision: str, fallback: str) -> Assignment:
@@ -54,8 +55,9 @@ class Assignment(Record, frozen=True, kw_only=True):
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits of SHA-256 over the choices."""
-        return hashlib.sha256(msgspec.json.encode(self.choices)).hexdigest()[:16]
+        """16 hexadecimal digits of SHA-256 over the choices, and over refined weights."""
+        chosen = (self.choices, self.weights) if self.weights else self.choices
+        return hashlib.sha256(msgspec.json.encode(chosen)).hexdigest()[:16]
 
     def as_dict(self) -> dict[str, str]:
         """Block name to precision name."""

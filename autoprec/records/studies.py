@@ -14,7 +14,7 @@ from autoprec.records.exports import Examples, Recipe
 from autoprec.records.measurements import Measurement
 
 TrialState = Literal["complete", "failed", "running"]
-Origin = Literal["anchor", "search", "reused", "finalist", "queued"]
+Origin = Literal["anchor", "search", "reused", "finalist", "queued", "refined"]
 
 
 class Failure(Record, frozen=True, kw_only=True):
