@@ -15,7 +15,7 @@ ROWS = (
     ("records",),
     ("spec",),
     ("samples", "graph", "backends", "quality", "store", "report", "exporters", "isolation"),
-    ("calibration", "sensitivity", "measurement", "search"),
+    ("calibration", "sensitivity", "measurement", "search", "refinement"),
     ("study",),
     ("cli", "__init__"),
     ("__main__",),

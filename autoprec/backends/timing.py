@@ -46,12 +46,18 @@ class Deadline:
     """A moment in the future; None never comes."""
 
     def __init__(self, seconds: float | None) -> None:
-        self._end = math.inf if seconds is None else time.perf_counter() + seconds
+        self._begin = time.perf_counter()
+        self._end = math.inf if seconds is None else self._begin + seconds
 
     @property
     def is_over(self) -> bool:
         """Whether the moment is past."""
         return time.perf_counter() >= self._end
+
+    @property
+    def share(self) -> float:
+        """How much of the time until the moment is over, 0 to 1."""
+        return min(1.0, (time.perf_counter() - self._begin) / max(1e-9, self._end - self._begin))
 
 
 class Pace:
