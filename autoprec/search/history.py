@@ -17,6 +17,8 @@ from autoprec.search.space import Codes, Floats, Space
 
 FIXED = "fixed_params"
 """Where Optuna keeps the parameters of a trial that `enqueue_trial` made."""
+REFINED = "refined"
+"""User attribute of a trial with refined weights: it says little of its assignment without them."""
 FAILURE_KIND = "failure_kind"
 """User attribute of a failed trial; `interrupted` says that the assignment is not to blame."""
 
@@ -53,7 +55,7 @@ class History:
         failed: list[tuple[int, ...]] = []
         for trial in trials:
             row = space.encode({**trial.system_attrs.get(FIXED, {}), **trial.params})
-            if row is None or trial.number == current:
+            if row is None or trial.number == current or trial.user_attrs.get(REFINED):
                 continue
             if trial.state == TrialState.COMPLETE and np.isfinite(trial.values).all():
                 measured.append(row)

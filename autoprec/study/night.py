@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,26 +18,18 @@ from autoprec.backends.timing import Deadline, elapsed
 from autoprec.errors import StudyError, TrialError
 from autoprec.measurement import Bench, Job
 from autoprec.records import Assignment, Failure, Interval, Measurement, Origin, Reference, TrialRecord
-from autoprec.search import Priors, create_sampler, finalists, propose
+from autoprec.search import REFINED, Priors, create_sampler, finalists, propose
 from autoprec.spec import Budget
 from autoprec.store import Store
 from autoprec.study.events import Watcher
 from autoprec.study.preparation import Prepared
 from autoprec.study.priors import load_priors, measure_sensitivity
+from autoprec.study.proposal import Proposal
 
 _REPEATS = 100
 """So many proposals in a row that were measured before, and an unseen one is drawn at random."""
 _DRAWS = 10_000
 """So many draws without an unseen assignment, and the search space counts as exhausted."""
-
-
-class Proposal(NamedTuple):
-    """What to measure next, and where it comes from."""
-
-    trial: Trial
-    assignment: Assignment
-    origin: Origin
-    label: str = ""
 
 
 class Night:
@@ -94,11 +85,19 @@ class Night:
                 break
             done += self._serve(proposal, reference)
         for _ in range(last):
-            again = finalists(self._store.trials(self._name), 1)
+            again = finalists([t for t in self._store.trials(self._name) if t.origin != "refined"], 1)
             if self._stopping or not again:
                 break
             done += self._serve(self._queued(again[0], "finalist"), reference)
         return done
+
+    def refine(self, assignment: Assignment, label: str, reference: Reference) -> int:
+        """Measure refined weights; returns the trial's number. Strategies do not learn from it."""
+        self._reconcile()
+        trial = self._queued(assignment, "refined").trial
+        trial.set_user_attr(REFINED, True)
+        self._serve(Proposal(trial, assignment, "refined", label), reference)
+        return int(trial.number)
 
     def _finalists(self, budget: Budget) -> int:
         """How many front points are measured again before the run ends; none in a very short run."""
@@ -115,7 +114,7 @@ class Night:
             self._tell(frozen.number, records.get(frozen.number))
         for record in records.values():
             if record.failure is not None and record.failure.kind == "interrupted":
-                self._interrupted[record.assignment] += 1
+                self._interrupted[record.assignment] += record.origin != "refined"
             else:
                 self._settled[record.assignment.digest] = record
 

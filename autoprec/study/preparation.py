@@ -14,9 +14,11 @@ from autoprec.backends import Backend, create_backend
 from autoprec.calibration import overflowing
 from autoprec.errors import ModelError, StudyError
 from autoprec.graph.costs import COSTLY_OPS
+from autoprec.graph.edits import Edits
 from autoprec.graph.legality import judge
 from autoprec.graph.load import input_shapes, load_model, model_digest
 from autoprec.graph.partition import partition
+from autoprec.graph.refined import save_refined
 from autoprec.graph.rewrite import Rewriter
 from autoprec.graph.toolbox import Toolbox
 from autoprec.measurement import Setup
@@ -85,7 +87,15 @@ class Prepared:
             percentile=how.percentile,
             moments=evidence.moments((*spec.search.precisions, *spec.blocks.pin.values())),
         )
-        self._rewriter = Rewriter(self.model, self.blocks, toolbox, base=self.base, widened=backend.widened)
+        self._refined = self.folder / "refined"
+        self._rewriter = Rewriter(
+            self.model,
+            self.blocks,
+            toolbox,
+            base=self.base,
+            widened=backend.widened,
+            refined=self._refined,
+        )
         self.heavy = tuple(str(n.name) for n in self.model.graph if n.op_type in COSTLY_OPS)
         self.reference = self._reference(overflow)
         self.anchors = self._anchors()
@@ -107,6 +117,15 @@ class Prepared:
         `rewrite`."""
         with _writing(path):
             return self._rewriter.implicit(assignment, path)
+
+    def student(self, assignment: Assignment) -> tuple[ir.Model, ir.Model]:
+        """The float model of an assignment, with the edits of its variants, and the typed one."""
+        return self._rewriter.source(assignment)[0], self._rewriter.rewrite(assignment)
+
+    def keep(self, edits: Edits) -> str:
+        """Store refined weights; returns their digest. Raises `StudyError` for a full disk."""
+        with _writing(self._refined):
+            return save_refined(edits, self._refined)
 
     @contextmanager
     def scratch(self, name: str = "candidate.onnx") -> Iterator[Path]:

@@ -23,6 +23,7 @@ from autoprec.study.night import Night
 from autoprec.study.preparation import Prepared, load_blocks
 from autoprec.study.priors import sensitivities
 from autoprec.study.probing import Prober
+from autoprec.study.refining import refined, serve_refined
 from autoprec.study.reporting import explain_trial, gather
 from autoprec.study.shipping import export_point
 
@@ -80,6 +81,26 @@ class Study:
                 done = night.run(allowed)
             store.end_run(run, before + done)
             return store.front(self.spec.name)
+
+    def refine(self, number: int, seconds: float = 3600.0, watcher: Watcher | None = None) -> TrialRecord:
+        """Fine-tune a trial's weights and ranges for so long, by distillation from the float model on the
+        calibration samples, and measure the result as a new trial, which is returned. Needs PyTorch.
+
+        A trial's operators must be known to training; otherwise train with Q/DQ in your own code, and search
+        the ONNX that comes out: its scales are kept.
+        """
+        watcher = watcher or Quiet()
+        with (
+            exclusive(self.folder),
+            Store.open(self.database) as store,
+            Bench(self.folder / "worker.log") as bench,
+        ):
+            record = store.trial(self.spec.name, number)
+            prepared = Prepared(self.spec, watcher.say, Prober(self.spec, bench, store, watcher.say).refused)
+            store.bind(self.spec.name, prepared.identity, prepared.blocks)
+            assignment = refined(prepared, record, seconds, watcher)
+            night = Night(prepared, store, self._optuna(), bench, watcher)
+            return serve_refined(night, store, self.spec.name, number, assignment)
 
     def follow(self, watcher: Watcher) -> tuple[TrialRecord, ...]:
         """Watch a search of this study that runs elsewhere until it is over; returns the front."""

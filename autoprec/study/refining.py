@@ -1,0 +1,59 @@
+"""Refining one point of a study: training, then a trial like any other, marked as refined."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+import msgspec
+
+from autoprec.errors import BackendError, StudyError
+from autoprec.graph.incoming import given_precisions
+from autoprec.precisions import PRECISIONS
+from autoprec.records import Assignment, TrialRecord
+from autoprec.samples import load_samples
+from autoprec.store import Store
+from autoprec.study.events import Watcher
+from autoprec.study.night import Night
+from autoprec.study.preparation import Prepared
+
+
+def refined(prepared: Prepared, record: TrialRecord, seconds: float, watcher: Watcher) -> Assignment:
+    """Train a trial's candidate for so long; returns its assignment with the weights that were learned.
+
+    Raises `StudyError` for a trial that cannot be refined, `BackendError` without PyTorch, `ModelError` for
+    an operator that training does not know.
+    """
+    where = f"trial {record.number}"
+    if record.assignment.weights:
+        raise StudyError(f"{where} is refined already; refine the trial that it came from, for longer")
+    if not any(PRECISIONS[name].is_quantized for _, name in record.assignment.choices):
+        raise StudyError(f"{where} has no quantised block: there is nothing to refine")
+    if given_precisions(prepared.model.graph):
+        raise StudyError("the model came quantised: refine it where it was trained, and search the new ONNX")
+    distil = _training().distil
+    samples = load_samples(prepared.spec.samples, "calibration", prepared.shapes)
+    source, typed = prepared.student(record.assignment)
+    watcher.say(f"refining {where} on {len(samples)} calibration samples for {seconds / 60:.0f} min")
+    edits = distil(prepared.model, source, typed, samples, seconds, watcher.say)
+    return msgspec.structs.replace(record.assignment, weights=prepared.keep(edits))
+
+
+def serve_refined(night: Night, store: Store, study: str, number: int, assignment: Assignment) -> TrialRecord:
+    """Measure a refined assignment as a trial of its own; returns its record."""
+    reference = store.reference(study)
+    assert reference is not None
+    return store.trial(study, night.refine(assignment, f"refined-{number}", reference))
+
+
+def _training() -> Any:
+    """The training package, and PyTorch with it."""
+    # Threads that wait in a loop make a step take 40 times as long beside other busy processes.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        return importlib.import_module("autoprec.refinement")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise BackendError("refining needs PyTorch: pip install 'autoprec[qat]'") from error
