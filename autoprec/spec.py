@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from autoprec.entry import is_entry
 from autoprec.errors import SpecError
 from autoprec.precisions import PRECISIONS, listed
 
@@ -47,7 +48,8 @@ class PipelineSection(Section, frozen=True, kw_only=True):
 
 
 class SamplesSection(Section, frozen=True, kw_only=True):
-    """`[samples]`: folders of images (with `prompts.json`, `masks/`) or `.npz` files, and how to feed them.
+    """`[samples]`: folders of images (with `prompts.json`, `masks/`) or `.npz` files, and how to feed them;
+    or `module:function`, which returns an iterable of arrays by name.
 
     `input` is the model's image input ("" takes the only one); `size` is (height, width).
     Pixels are scaled to 0..1, then `mean` is taken away and the rest divided by `std`.
@@ -180,7 +182,7 @@ def _located(spec: StudySpec, path: Path) -> StudySpec:
     """The definition with absolute paths, a name and a folder."""
 
     def absolute(name: str) -> str:
-        return str((path.parent / name).absolute())
+        return name if is_entry(name) else str((path.parent / name).absolute())
 
     replace = msgspec.structs.replace
     decoder = spec.pipeline.decoder

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autoprec.errors import SamplesError
+from autoprec.errors import SamplesError, SpecError
 from autoprec.samples import Samples, load_samples
 from autoprec.spec import SamplesSection
 
@@ -212,3 +212,55 @@ def test_images_that_do_not_fit_the_model_are_refused(
     picture(tmp_path / "a.png")
     with pytest.raises(SamplesError, match=message):
         load(tmp_path, inputs, **settings)
+
+
+def written(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> str:
+    """A module of the user's on Python's path; returns its name."""
+    (folder / f"{name}.py").write_text(f"import numpy as np\n{text}\n")
+    monkeypatch.syspath_prepend(str(folder))
+    return name
+
+
+SHAPE = {"x": (1, 2)}
+ARRAY = "{'x': np.full((1, 2), i, np.float32), 'truth': np.ones((1, 3, 3))}"
+
+
+@pytest.mark.parametrize(
+    "body", [f"return [{ARRAY} for i in range(4)]", f"for i in range(4):\n        yield {ARRAY}"]
+)
+def test_any_iterable_of_the_users_gives_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    module = written(tmp_path, monkeypatch, f"data{len(body)}", f"def scenes():\n    {body}")
+    section = SamplesSection(calibration=f"{module}:scenes", evaluation="", calibration_limit=3)
+    samples = load_samples(section, "calibration", SHAPE)
+    assert [float(sample.inputs["x"][0, 0]) for sample in samples] == [0, 1, 2]
+    assert [float(samples[i].inputs["x"][0, 0]) for i in (2, 0, 1, 1)] == [2, 0, 1, 1]
+    assert len(samples) == 3
+    assert samples[0].truth is not None
+    assert samples.digest == load_samples(section, "calibration", SHAPE).digest
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("return 1 / 0", "ZeroDivisionError"),
+        ("return [3]", "gave int"),
+        ("return [{'y': np.ones(2)}]", "has no array 'x'"),
+        ("return [{'x': np.full((1, 2), np.nan)}]", "NaN"),
+    ],
+)
+def test_what_a_users_function_gives_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, words: str
+) -> None:
+    module = written(tmp_path, monkeypatch, f"odd{abs(hash(body))}", f"def scenes():\n    {body}")
+    section = SamplesSection(calibration="", evaluation=f"{module}:scenes")
+    with pytest.raises(SamplesError, match=words):
+        load_samples(section, "evaluation", SHAPE)[0]
+
+
+@pytest.mark.parametrize("entry", ["there_is_no_such_module:f", "json:no_such_function"])
+def test_a_function_that_is_not_there_is_named(entry: str) -> None:
+    section = SamplesSection(calibration="", evaluation=entry)
+    with pytest.raises(SpecError, match=entry.partition(":")[0]):
+        load_samples(section, "evaluation", SHAPE)

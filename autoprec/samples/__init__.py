@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from autoprec.entry import is_entry
 from autoprec.errors import SamplesError
 from autoprec.samples._ahead import ahead
 from autoprec.samples._arrays import ArraySamples
 from autoprec.samples._base import Sample, Samples
+from autoprec.samples._entry import EntrySamples
 from autoprec.samples._images import ImageSamples
 from autoprec.spec import SamplesSection
 
@@ -22,10 +24,14 @@ def load_samples(
     """The samples of one set, for a model with these inputs (name to shape).
 
     A path to an `.npz` file or a folder of them gives arrays named like the inputs; any other folder gives
-    images. Raises `SamplesError` naming the file and the way out.
+    images; `module:function` gives what that function returns. Raises `SamplesError` naming the file and the
+    way out.
     """
-    path = Path(section.calibration if which == "calibration" else section.evaluation)
+    named = section.calibration if which == "calibration" else section.evaluation
+    path = Path(named)
     limit = section.calibration_limit if which == "calibration" else section.evaluation_limit
+    if is_entry(named):
+        return EntrySamples(f"samples.{which}", named, inputs, limit)
     try:
         archives = sorted(path.glob("*.npz")) if path.is_dir() else [path]
         if not path.exists():

@@ -39,35 +39,46 @@ class ArraySamples:
 
     def __getitem__(self, index: int) -> Sample:
         path = self._archives[index]
-        arrays = _read(path)
-        truth = arrays.pop("truth", None)
-        listed = ", ".join(f"{name} {list(shape)}" for name, shape in self._inputs.items())
-        for name, shape in self._inputs.items():
-            if name not in arrays:
-                raise SamplesError(f"{path}: has no array {name!r}; the model's inputs are: {listed}")
-            if arrays[name].shape != shape:
-                raise SamplesError(
-                    f"{path}: {name!r} is {list(arrays[name].shape)}; the model's inputs are: {listed}"
-                )
-        inputs = {name: arrays.pop(name) for name in self._inputs}
-        return Sample(path.name, inputs, arrays, None if truth is None else truth.astype(bool))
+        return sample_of(str(path), path.name, _read(path), self._inputs)
+
+
+def sample_of(
+    where: str, name: str, found: Mapping[str, NDArray[Any]], inputs: Mapping[str, tuple[int, ...]]
+) -> Sample:
+    """A sample of arrays by name; `where` they are from begins every message.
+
+    Raises `SamplesError` for a missing input, another shape, what is no number, NaN.
+    """
+    arrays = {key: _numbers(where, key, array) for key, array in found.items()}
+    truth = arrays.pop("truth", None)
+    listed = ", ".join(f"{key} {list(shape)}" for key, shape in inputs.items())
+    for key, shape in inputs.items():
+        if key not in arrays:
+            raise SamplesError(f"{where}: has no array {key!r}; the model's inputs are: {listed}")
+        if arrays[key].shape != shape:
+            raise SamplesError(
+                f"{where}: {key!r} is {list(arrays[key].shape)}; the model's inputs are: {listed}"
+            )
+    fed = {key: arrays.pop(key) for key in inputs}
+    return Sample(name, fed, arrays, None if truth is None else truth.astype(bool))
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
-    """All arrays of an archive, numbers only, without NaN."""
+    """All arrays of an archive."""
     try:
         # A file of our own: NumPy leaves its open when the archive is broken.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise SamplesError(f"{path}: cannot be read as an .npz of plain arrays: {error}") from error
-    for name, array in arrays.items():
-        if array.dtype.kind not in "fiub":
-            raise SamplesError(
-                f"{path}: {name!r} holds {array.dtype}, not numbers; store it without pickling"
-            )
-        if array.dtype.kind == "f":
-            if not np.isfinite(array).all():
-                raise SamplesError(f"{path}: {name!r} holds NaN or infinity; mend or remove the file")
-            arrays[name] = array.astype(np.float32, copy=False)
-    return arrays
+
+
+def _numbers(where: str, name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """The array if it holds finite numbers; floats come as float32."""
+    if array.dtype.kind not in "fiub":
+        raise SamplesError(f"{where}: {name!r} holds {array.dtype}, not numbers; store it without pickling")
+    if array.dtype.kind != "f":
+        return array
+    if not np.isfinite(array).all():
+        raise SamplesError(f"{where}: {name!r} holds NaN or infinity; mend or remove it")
+    return array.astype(np.float32, copy=False)

@@ -7,10 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from autoprec.errors import SamplesError, TrialError
-from autoprec.quality import METRICS, Metric
+from autoprec.errors import SamplesError, SpecError, TrialError
+from autoprec.quality import METRICS, Metric, create_metric
 from autoprec.quality._base import Logits, Masks
+from autoprec.spec import QualitySection
 
 SIZE = 48
 
@@ -183,3 +185,32 @@ def test_truth_planes_are_compared_in_their_own_order() -> None:
     metric = METRICS["mask_iou"](0.0)
     metric.update("a", logits, logits, truth)
     assert metric.result().truth_miou == pytest.approx(0.75)
+
+
+def own(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> NDArray[np.float64]:
+    """A score such as a user writes; the first mask does not count."""
+    alike: NDArray[np.float64] = ((reference > 0) == (candidate > 0)).mean(axis=(1, 2))
+    alike[0] = np.nan
+    return alike
+
+
+def wrong(reference: NDArray[np.float32], _candidate: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Forgets to take the mean."""
+    return reference
+
+
+def test_a_score_of_the_users_own_is_a_metric() -> None:
+    metric = create_metric(QualitySection(metric=f"{__name__}:own"))
+    reference = np.ones((3, 4, 4), np.float32)
+    candidate = reference.copy()
+    candidate[1, :2] = -1  # half of the second
+    metric.update("a", reference, candidate, None)
+    found = metric.result()
+    assert found.loss == pytest.approx(0.25)
+    assert found.masks == 2
+
+
+def test_a_score_of_another_shape_is_refused() -> None:
+    metric = create_metric(QualitySection(metric=f"{__name__}:wrong"))
+    with pytest.raises(SpecError, match="one score for each of the 2 masks"):
+        metric.update("a", np.ones((2, 4, 4), np.float32), np.ones((2, 4, 4), np.float32), None)

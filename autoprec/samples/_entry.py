@@ -1,0 +1,95 @@
+"""Samples of the user's own: any iterable that a function `module:function` returns."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from autoprec.entry import load_entry
+from autoprec.errors import SamplesError
+from autoprec.samples._arrays import sample_of
+from autoprec.samples._base import Sample
+
+
+class EntrySamples:
+    """Each item maps names to arrays, as an `.npz` archive does: model inputs, decoder inputs, `truth`.
+
+    The function is called again for another pass, and should give the same samples in the same order. What
+    has `len` and `[]` is read in any order at no cost; of any other iterable, a step back begins anew.
+    """
+
+    def __init__(self, key: str, entry: str, inputs: Mapping[str, Sequence[int]], limit: int | None) -> None:
+        self._where, self._limit = f"{key}: {entry}", limit
+        self._make = load_entry(key, entry)
+        self._inputs = {name: tuple(shape) for name, shape in inputs.items()}
+        self._items: Iterator[Any] | None = None
+        self._next = 0
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits over the names and the content of all arrays."""
+        total = hashlib.sha256(b"entry")
+        for sample in self:
+            for name, array in sorted({**sample.inputs, **sample.prompts}.items()):
+                total.update(f"{name}{array.dtype}{array.shape}".encode())
+                total.update(np.ascontiguousarray(array).data)
+        return total.hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Sample]:
+        for index, item in enumerate(islice(self._all(), self._limit)):
+            yield self._sample(index, item)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        if hasattr(self._made, "__getitem__"):
+            with self._telling():
+                item = self._made[index]
+            return self._sample(index, item)
+        if self._items is None or index < self._next:
+            self._items, self._next = self._all(), 0
+        item = next(islice(self._items, index - self._next, None), None)
+        self._next = index + 1
+        return self._sample(index, item)
+
+    @cached_property
+    def _made(self) -> Any:
+        """What the function returned at first."""
+        with self._telling():
+            return self._make()
+
+    @cached_property
+    def _count(self) -> int:
+        known = hasattr(self._made, "__len__")
+        count = len(self._made) if known else sum(1 for _ in self._all())
+        return count if self._limit is None else min(count, self._limit)
+
+    def _all(self) -> Iterator[Any]:
+        """Every item, from the first on."""
+        with self._telling():
+            yield from self._make()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Names the function where it raises."""
+        try:
+            yield
+        except Exception as error:  # a function of the user's may raise anything
+            raise SamplesError(f"{self._where} raised {type(error).__name__}: {error}") from error
+
+    def _sample(self, index: int, item: Any) -> Sample:
+        if not isinstance(item, Mapping):
+            raise SamplesError(
+                f"{self._where} gave {type(item).__name__} as sample {index}; give a dict of arrays by name"
+            )
+        arrays = {str(name): np.asarray(array) for name, array in item.items()}
+        return sample_of(f"{self._where}, sample {index}", f"{index:06d}", arrays, self._inputs)
