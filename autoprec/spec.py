@@ -96,7 +96,8 @@ class SearchSection(Section, frozen=True, kw_only=True):
     """`[search]`: precisions that take part, reference, strategy, seed, default budget, finalists.
 
     `finalists` is how many points of the front are measured again before a run ends; speed within
-    `accepted_loss` is what the search looks hardest for.
+    `accepted_loss` is what the search looks hardest for. A candidate whose peak memory (weights,
+    activations, workspace) is over `max_memory_mb` (10**6 bytes) is kept, but is on no front.
     """
 
     precisions: tuple[str, ...] = ("fp32", "fp16", "bf16", "int8")
@@ -106,6 +107,7 @@ class SearchSection(Section, frozen=True, kw_only=True):
     budget: str = "50"
     finalists: Annotated[int, msgspec.Meta(ge=0)] = 3
     accepted_loss: Positive = 0.01
+    max_memory_mb: Count | None = None
 
 
 class BackendSection(Section, frozen=True, kw_only=True):
@@ -152,7 +154,7 @@ class StudySpec(Section, frozen=True, kw_only=True):
         """
         measured = (self.pipeline.output, self.samples, self.blocks, self.calibration, self.quality,
                     self.backend.name, self.backend.base, sorted(self.backend.options.items()),
-                    self.search.reference, self.model.shapes)  # fmt: skip
+                    self.search.reference, self.search.max_memory_mb, self.model.shapes)  # fmt: skip
         return hashlib.sha256(msgspec.json.encode(measured, order="sorted")).hexdigest()[:16]
 
 

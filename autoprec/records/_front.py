@@ -41,9 +41,12 @@ def pareto_numbers(points: Iterable[Point]) -> tuple[int, ...]:
 def pareto(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
     """The Pareto front of `trials` by (latency_ms, loss), fastest first; see `pareto_numbers`.
 
-    Failed, running and NaN trials never count, nor do reused ones: the trial that was measured does.
+    Failed, running and NaN trials never count, nor those over a limit, nor reused ones: the trial that was
+    measured does.
     """
-    measured = {t.number: t for t in trials if t.state == "complete" and t.reused_from is None}
+    measured = {
+        t.number: t for t in trials if t.state == "complete" and t.reused_from is None and t.excess_mb <= 0
+    }
     points = (Point(t.number, t.assignment.digest, t.latency_ms, t.loss) for t in measured.values())
     return tuple(measured[number] for number in pareto_numbers(points))
 

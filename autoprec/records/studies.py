@@ -42,6 +42,7 @@ class TrialRecord(Record, frozen=True, kw_only=True):
     """One trial of a study, as stored. `measurement` is None for a failed or running trial.
 
     `label` names an anchor (`all-int8`) or is empty. `reused_from` is the trial whose measurement serves.
+    `excess_mb` is by how much its peak memory is over `search.max_memory_mb`; such a trial is on no front.
     Dates are ISO 8601 in UTC.
     """
 
@@ -57,6 +58,7 @@ class TrialRecord(Record, frozen=True, kw_only=True):
     measurement: Measurement | None = None
     failure: Failure | None = None
     reused_from: int | None = None
+    excess_mb: float = 0.0
 
     @property
     def latency_ms(self) -> float:

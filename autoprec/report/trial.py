@@ -30,6 +30,8 @@ def trial_view(record: TrialRecord, blocks: Sequence[Block]) -> RenderableType:
         facts.append(("failure", Text(f"{record.failure.kind}: {record.failure.message}", "red")))
     if record.measurement is not None:
         facts += [(name, Text(value)) for name, value in _figures_of(record.measurement)]
+        if record.excess_mb > 0:
+            facts.append(("over limit", Text(f"by {record.excess_mb:.1f} MB of memory: on no front", "red")))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")

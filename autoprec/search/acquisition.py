@@ -16,6 +16,7 @@ from autoprec.search.failures import Failures
 from autoprec.search.fronts import front_of, hypervolume, improvement
 from autoprec.search.history import History
 from autoprec.search.latency import LatencyModel
+from autoprec.search.limits import Limits
 from autoprec.search.pool import sweep
 from autoprec.search.space import Codes, Floats, Space
 
@@ -31,6 +32,8 @@ SPEED_WEIGHT = 1.0
 """Worth of speed within the accepted loss: on tabular problems it took the share of the possible speed-up at
 50 evaluations from 0.90 to 0.98, and 0.001 off the hypervolume; 4.0 took more."""
 LIKELY_TO_FAIL = 0.5
+CAUTION = 4
+"""Power of the probability that limits hold: beyond them the front has nothing, so all looks good."""
 
 
 class Acquisition:
@@ -50,14 +53,15 @@ class Acquisition:
         self._latency = LatencyModel(space, profile)
         self._latencies = self._latency.fit(history.measured, ratios)
         self._damages = DamageModel(space, sensitivity).fit(history.measured, losses)
-        self._failures = Failures(space, history)
+        self._failures, self._limits = Failures(space, history), Limits(space, history)
         self._normals = rng.standard_normal((2, DRAWS))
         self._picks = rng.permuted((np.arange(DRAWS) + 0.5) / DRAWS), (np.arange(DRAWS) + 0.5) / DRAWS
         self.swept = self._sweeps()
-        self._set_fronts(np.concatenate((history.measured, history.pending)))
+        within = history.measured[history.feasible] if history.feasible.any() else history.measured
+        self._set_fronts(np.concatenate((within, history.pending)))
 
     def __call__(self, codes: Codes) -> Floats:
-        """(n,) expected improvement, as a part of what the front has, if the build does not fail."""
+        """(n,) expected improvement, as a part of what the front has, if it builds within all limits."""
         times = self._latencies.quantiles(codes, self._normals[0], self._picks[0])
         logs = self._damages.mixture.quantiles(codes, self._normals[1], self._picks[1])
         losses = self._damages.losses(logs)
@@ -68,7 +72,8 @@ class Acquisition:
         accepted = losses <= self._accepted_loss
         speed_gain = (np.maximum(self._fastest - times, 0.0) * accepted).mean(axis=0) / self._time_span
         tie_break = 1e-9 * self._rng.random(len(codes))
-        succeeds = 1.0 - self._failures.probability(codes)
+        fits = (1.0 - self._limits.probability(codes)) ** CAUTION
+        succeeds = (1.0 - self._failures.probability(codes)) * fits
         return np.asarray((gain + LOG_WEIGHT * log_gain + SPEED_WEIGHT * speed_gain + tie_break) * succeeds)
 
     def _sweeps(self) -> Codes:

@@ -75,7 +75,7 @@ class AutoprecSampler(BaseSampler):
         if not len(history.measured):
             return self._blind(unknown(space.draw(rng, RANDOM), history.known), history, rng)
         acquisition = Acquisition(space, self._priors, history, rng)
-        front = history.measured[history.front]
+        front = history.measured[history.front if history.front.any() else slice(None)]
         pool = (acquisition.swept, space.draw(rng, RANDOM), mutants(space, front, rng, CHILDREN))
         best = unknown(np.concatenate(pool), history.known)
         if not len(best):

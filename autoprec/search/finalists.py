@@ -18,11 +18,12 @@ from autoprec.search.space import Floats
 def pooled(trials: Sequence[TrialRecord]) -> dict[Assignment, tuple[float, float, int]]:
     """Mean latency_ms, mean loss and number of measurements of every assignment measured.
 
-    Failed and running trials do not count, nor does a measurement that another trial reuses.
+    Failed, running and refined trials do not count, nor those over a limit, nor a measurement that another
+    trial reuses.
     """
     found: dict[Assignment, list[tuple[float, float]]] = {}
     for trial in trials:
-        if trial.state == "complete" and trial.origin != "reused":
+        if trial.state == "complete" and trial.origin not in ("reused", "refined") and trial.excess_mb <= 0:
             found.setdefault(trial.assignment, []).append((trial.latency_ms, trial.loss))
     means = {assignment: np.mean(values, axis=0) for assignment, values in found.items()}
     return {a: (float(m[0]), float(m[1]), len(found[a])) for a, m in means.items()}

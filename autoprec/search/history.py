@@ -30,6 +30,8 @@ class History:
     Attributes:
         measured: (n, blocks) codes of complete trials.
         values: (n, 2) their latency_ms and loss.
+        excess: (n,) by how much they broke the limit that they broke most (Optuna's constraints); 0 or less
+            is within it.
         pending: codes of running and queued trials.
         failed: codes of failed trials that are to blame and have never been measured.
         known: every row that has been or is being tried.
@@ -37,20 +39,29 @@ class History:
 
     measured: Codes
     values: Floats
+    excess: Floats
     pending: Codes
     failed: Codes
     known: frozenset[tuple[int, ...]]
 
     @property
     def front(self) -> NDArray[np.bool_]:
-        """(n,) which of the measured are on the front."""
-        return front_mask(self.values)
+        """(n,) which of the measured are on the front: those within all limits count."""
+        mask = self.feasible
+        mask[mask] = front_mask(self.values[mask])
+        return mask
+
+    @property
+    def feasible(self) -> NDArray[np.bool_]:
+        """(n,) which of the measured are within all limits."""
+        return np.asarray(self.excess <= 0)
 
     @classmethod
     def of(cls, space: Space, trials: Sequence[FrozenTrial], current: int) -> History:
         """Everything but the trial numbered `current`, which is the one being proposed."""
         measured: list[tuple[int, ...]] = []
         values: list[Sequence[float]] = []
+        excess: list[float] = []
         pending: list[tuple[int, ...]] = []
         failed: list[tuple[int, ...]] = []
         for trial in trials:
@@ -60,6 +71,7 @@ class History:
             if trial.state == TrialState.COMPLETE and np.isfinite(trial.values).all():
                 measured.append(row)
                 values.append(trial.values)
+                excess.append(max(trial.constraints.values(), default=0.0))
             elif trial.state in (TrialState.RUNNING, TrialState.WAITING):
                 pending.append(row)
             elif trial.user_attrs.get(FAILURE_KIND) != "interrupted":
@@ -71,6 +83,7 @@ class History:
         return cls(
             measured=np.array(measured, dtype=np.intp).reshape(-1, blocks),
             values=np.array(values, dtype=float).reshape(-1, 2),
+            excess=np.array(excess, dtype=float),
             pending=np.array(pending, dtype=np.intp).reshape(-1, blocks),
             failed=np.array(failed, dtype=np.intp).reshape(-1, blocks),
             known=known,

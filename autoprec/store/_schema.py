@@ -66,6 +66,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (study, kind, key)
         )""",
     ),
+    ("ALTER TABLE autoprec_trials ADD COLUMN excess_mb REAL NOT NULL DEFAULT 0",),
 )
 VERSION = len(MIGRATIONS)
 
@@ -79,7 +80,7 @@ TRIALS = sa.table(
     *(sa.column(name, sa.String) for name in ("study", "state", "origin", "label", "assignment", "model")),
     *(sa.column(name, sa.String) for name in ("fingerprint", "start", "end", "record")),
     *(sa.column(name, sa.Integer) for name in ("number", "reused_from")),
-    *(sa.column(name, sa.Float) for name in ("latency_ms", "loss")),
+    *(sa.column(name, sa.Float) for name in ("latency_ms", "loss", "excess_mb")),
 )
 CHOICES = sa.table(
     "autoprec_choices",

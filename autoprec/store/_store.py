@@ -235,6 +235,7 @@ class Store:
             "model": model_digest,
             "latency_ms": _finite(record.latency_ms),
             "loss": _finite(record.loss),
+            "excess_mb": record.excess_mb,
             "record": to_json(record),
         }
         upsert = _replacing(TRIALS, row, "study", "number", where=TRIALS.c.state == "running")
@@ -253,8 +254,8 @@ class Store:
         """Write only what changes; a night's worth of points is judged in a millisecond."""
         columns = (TRIALS.c.number, TRIALS.c.assignment, TRIALS.c.latency_ms, TRIALS.c.loss)
         counting = (TRIALS.c.study == study, TRIALS.c.state == "complete", TRIALS.c.reused_from.is_(None))
-        both = (TRIALS.c.latency_ms.is_not(None), TRIALS.c.loss.is_not(None))
-        points = [Point(*row) for row in connection.execute(sa.select(*columns).where(*counting, *both))]
+        fit = (TRIALS.c.latency_ms.is_not(None), TRIALS.c.loss.is_not(None), TRIALS.c.excess_mb <= 0)
+        points = [Point(*row) for row in connection.execute(sa.select(*columns).where(*counting, *fit))]
         now = set(pareto_numbers(points))
         was = set(connection.scalars(sa.select(FRONT.c.number).where(FRONT.c.study == study)))
         if gone := was - now:

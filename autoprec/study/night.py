@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from autoprec.backends.timing import Deadline, elapsed
-from autoprec.errors import StudyError, TrialError
+from autoprec.errors import TrialError
 from autoprec.measurement import Bench, Job
 from autoprec.records import Assignment, Failure, Interval, Measurement, Origin, Reference, TrialRecord
 from autoprec.search import REFINED, Priors, create_sampler, finalists, propose
@@ -25,6 +25,7 @@ from autoprec.study.events import Watcher
 from autoprec.study.preparation import Prepared
 from autoprec.study.priors import load_priors, measure_sensitivity
 from autoprec.study.proposal import Proposal
+from autoprec.study.reference import establish
 
 _REPEATS = 100
 """So many proposals in a row that were measured before, and an unseen one is drawn at random."""
@@ -85,7 +86,7 @@ class Night:
                 break
             done += self._serve(proposal, reference)
         for _ in range(last):
-            again = finalists([t for t in self._store.trials(self._name) if t.origin != "refined"], 1)
+            again = finalists(self._store.trials(self._name), 1)
             if self._stopping or not again:
                 break
             done += self._serve(self._queued(again[0], "finalist"), reference)
@@ -126,39 +127,10 @@ class Night:
             self._trials.tell(number, state=TrialState.FAIL)
 
     def _establish(self) -> Reference:
-        """Measure the reference against a second build of itself, and FP32 against it; store the result.
-
-        Raises `StudyError` if it cannot be measured, or if its masks are not those of FP32.
-        """
-        prepared = self._prepared
-        precision = prepared.spec.search.reference
-        try:
-            again = self._measure(prepared.reference, None)
-            exact = self._measure(prepared.uniform("fp32"), again.latency.reference_median_ms)
-        except TrialError as error:
-            raise StudyError(
-                f"the {precision} reference cannot be measured ({error.kind}: {error}); name another "
-                "search.reference, as 'fp32'"
-            ) from error
-        limit = prepared.spec.quality.reference_limit
-        if exact.quality.loss > limit:
-            raise StudyError(
-                f"the {precision} reference loses {exact.quality.loss:.3f} against FP32, more than "
-                f"quality.reference_limit ({limit:g}): name another search.reference, as 'bf16' or 'fp32'"
-            )
-        latency = again.latency
-        spread = max(abs(latency.ratio - 1), latency.ratio_interval.high - latency.ratio)
-        reference = Reference(
-            precision=precision,
-            model_digest=prepared.reference_candidate.model_digest,
-            latency_ms=latency.reference_median_ms,
-            latency_noise=spread,
-            loss_noise=again.quality.loss,
-            float_loss=exact.quality.loss,
-        )
+        """Measure the reference and store it. Raises `StudyError` if it is unfit."""
+        # The anchors with the assignments that this takes need not be measured twice.
+        reference, self._known = establish(self._prepared, self._measure)
         self._store.put_reference(self._name, reference)
-        # The anchors with these assignments need not be measured twice.
-        self._known = {prepared.reference.digest: again, prepared.uniform("fp32").digest: exact}
         return reference
 
     def _next(self) -> Proposal | None:
@@ -212,6 +184,16 @@ class Night:
         trial, proposed = propose(self._trials, self._prepared.blocks)
         return Proposal(trial, proposed, origin, labels.get(assignment, ""))
 
+    def _excess_mb(self, measurement: Measurement) -> float:
+        """By how much a candidate is over the limit of memory; below 0 is within it."""
+        limit = self._prepared.spec.search.max_memory_mb
+        return 0.0 if limit is None else measurement.peak_memory_bytes / 1e6 - limit
+
+    def _constrain(self, trial: Trial, record: TrialRecord) -> None:
+        """Tell Optuna by how much a trial is over its limit, if it has one."""
+        if self._prepared.spec.search.max_memory_mb is not None and record.state == "complete":
+            trial.set_constraint("max_memory_mb", record.excess_mb)
+
     def _repeat(self, trial: Trial, earlier: TrialRecord) -> None:
         """Answer a proposal that was measured before from the store."""
         record = msgspec.structs.replace(
@@ -223,6 +205,7 @@ class Night:
             start=_now(),
             end=_now(),
         )
+        self._constrain(trial, record)
         self._store.finish(record)
         self._tell(trial.number, record)
 
@@ -243,10 +226,17 @@ class Night:
         try:
             profiled = record.origin == "anchor"
             measurement = self._measure(record.assignment, reference.latency_ms, profiled=profiled)
-            record = msgspec.structs.replace(record, state="complete", measurement=measurement, end=_now())
+            record = msgspec.structs.replace(
+                record,
+                state="complete",
+                measurement=measurement,
+                excess_mb=self._excess_mb(measurement),
+                end=_now(),
+            )
         except TrialError as error:
             failure = Failure(kind=error.kind, message=str(error))
             record = msgspec.structs.replace(record, state="failed", failure=failure, end=_now())
+        self._constrain(proposal.trial, record)  # before it is finished: a kill in between loses nothing
         self._store.finish(record)
         self._tell(record.number, record)
         self._settled[record.assignment.digest] = record

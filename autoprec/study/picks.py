@@ -27,6 +27,10 @@ def choose(
     """
     if pick not in PICKS:
         raise StudyError(f"unknown pick {pick!r}; known ones: {', '.join(PICKS)}")
+    if not front:
+        raise StudyError(
+            "the front is empty: every trial failed, or took more memory than search.max_memory_mb"
+        )
     slowest = reference.latency_ms * (1 + reference.latency_noise)
     fit = [point for point in front if point.latency_ms <= slowest]
     fit = [point for point in fit if max_loss is None or point.loss <= max_loss]

@@ -103,6 +103,19 @@ def test_a_setting_that_makes_builds_fail_is_soon_left_alone() -> None:
     assert sum(failures[15:]) <= 2
 
 
+def test_what_breaks_a_limit_is_soon_left_alone() -> None:
+    study = new_study(AutoprecSampler(BLOCKS, seed=5, priors=priors(np.arange(COUNT))))
+    for _ in range(40):
+        trial, assignment = propose(study, BLOCKS)
+        wide = sum(2 * (name == "fp32") + (name != "int8") for _, name in assignment.choices)
+        trial.set_constraint("memory", wide - COUNT / 2)  # at least half of the blocks must be INT8
+        study.tell(trial, measure(assignment))
+    late = study.trials[20:]
+    assert sum(trial.constraints["memory"] > 0 for trial in late) <= 5
+    assert study.best_trials
+    assert all(trial.constraints["memory"] <= 0 for trial in study.best_trials)
+
+
 def test_an_exhausted_space_ends_in_repeats_and_not_in_an_error() -> None:
     blocks = BLOCKS[:2]
     study = optuna.create_study(directions=["minimize"] * 2, sampler=AutoprecSampler(blocks, seed=6))

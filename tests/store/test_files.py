@@ -69,9 +69,9 @@ def test_a_step_that_fails_leaves_neither_table_nor_mark(
 ) -> None:
     path = stored(tmp_path / "study.db")
     broken = (("CREATE TABLE autoprec_new (x)", "CREATE TABLE autoprec_new (x)"),)
-    monkeypatch.setattr("autoprec.store._schema.MIGRATIONS", ((), *broken))
-    monkeypatch.setattr("autoprec.store._schema.VERSION", 2)
-    monkeypatch.setattr("autoprec.store._database.VERSION", 2)
+    monkeypatch.setattr("autoprec.store._schema.MIGRATIONS", ((),) * VERSION + broken)
+    monkeypatch.setattr("autoprec.store._schema.VERSION", VERSION + 1)
+    monkeypatch.setattr("autoprec.store._database.VERSION", VERSION + 1)
     with pytest.raises(sa.exc.OperationalError, match="already exists"):
         Store.open(path)
     monkeypatch.undo()

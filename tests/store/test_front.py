@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from random import Random
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,3 +85,12 @@ def test_the_latest_measurement_of_an_assignment_counts() -> None:
 
 def test_a_reused_measurement_leaves_the_trial_that_measured_on_the_front() -> None:
     assert numbers(pareto((complete(0, 5, 0.1), complete(1, 5, 0.1, reused_from=0)))) == [0]
+
+
+def test_a_trial_over_a_limit_is_on_no_front(tmp_path: Path) -> None:
+    over = msgspec.structs.replace(complete(1, 1.0, 0.0, choices="int8 int8"), excess_mb=0.5)
+    with Store.open(tmp_path / "study.db") as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        for trial in (complete(0, 2.0, 0.1), over):
+            store.finish(trial)
+        assert numbers(store.front("demo")) == numbers(pareto(store.trials("demo"))) == [0]

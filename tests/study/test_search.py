@@ -14,6 +14,7 @@ from pathlib import Path
 
 import onnx
 import onnxruntime
+import optuna
 import pytest
 
 from autoprec import Study
@@ -171,3 +172,16 @@ def test_an_export_is_the_model_that_was_measured(tmp_path: Path) -> None:
 def test_reading_a_study_that_was_never_searched_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="autoprec search --study tiny"):
         load(write_study(tmp_path)).front()
+
+
+def test_what_takes_more_memory_than_allowed_is_kept_but_on_no_front(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    path.write_text(path.read_text().replace("[search]", "[search]\nmax_memory_mb = 1"))
+    study = load(path)
+    study.search("4")
+    over = {t.number: t.excess_mb for t in study.trials()}
+    assert max(over.values()) > 0
+    for trial in optuna.load_study(study_name=study.spec.name, storage=f"sqlite:///{study.database}").trials:
+        assert trial.constraints == {"max_memory_mb": pytest.approx(over[trial.number])}
+    assert {t.number for t in study.front()} == {t.number for t in pareto(study.trials())}
+    assert all(t.excess_mb <= 0 for t in study.front())

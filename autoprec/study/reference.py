@@ -1,0 +1,44 @@
+"""The reference: measured against a second build of itself, which gives the noise, and FP32 against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from autoprec.errors import StudyError, TrialError
+from autoprec.records import Assignment, Measurement, Reference
+from autoprec.study.preparation import Prepared
+
+Measure = Callable[[Assignment, float | None], Measurement]
+"""Measures an assignment; the reference's latency in ms is what its ratio is multiplied by."""
+
+
+def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str, Measurement]]:
+    """The reference's facts, and what was measured for them, by digest of the assignment.
+
+    Raises `StudyError` if it cannot be measured, or if its masks are not those of FP32.
+    """
+    precision = prepared.spec.search.reference
+    try:
+        again = measure(prepared.reference, None)
+        exact = measure(prepared.uniform("fp32"), again.latency.reference_median_ms)
+    except TrialError as error:
+        raise StudyError(
+            f"the {precision} reference cannot be measured ({error.kind}: {error}); name another "
+            "search.reference, as 'fp32'"
+        ) from error
+    limit = prepared.spec.quality.reference_limit
+    if exact.quality.loss > limit:
+        raise StudyError(
+            f"the {precision} reference loses {exact.quality.loss:.3f} against FP32, more than "
+            f"quality.reference_limit ({limit:g}): name another search.reference, as 'bf16' or 'fp32'"
+        )
+    latency = again.latency
+    reference = Reference(
+        precision=precision,
+        model_digest=prepared.reference_candidate.model_digest,
+        latency_ms=latency.reference_median_ms,
+        latency_noise=max(abs(latency.ratio - 1), latency.ratio_interval.high - latency.ratio),
+        loss_noise=again.quality.loss,
+        float_loss=exact.quality.loss,
+    )
+    return reference, {prepared.reference.digest: again, prepared.uniform("fp32").digest: exact}
