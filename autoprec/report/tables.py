@@ -67,7 +67,7 @@ def _loss(loss: float | None) -> str:
 def front_table(trials: Sequence[TrialRecord], reference: Reference | None) -> RenderableType:
     """The front's trials, fastest first, as `Store.front` gives them; marks say what is only noise."""
     if not trials:
-        return Text("no trial is complete yet, within search.max_memory_mb: `autoprec search` measures some")
+        return Text("no trial is on the front yet: `autoprec search` measures some")
     measured = [(trial, trial.measurement) for trial in trials if trial.measurement is not None]
     quality = [found.quality for _, found in measured]
     tied = figures.ties([trial for trial, _ in measured], reference)
