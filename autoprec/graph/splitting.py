@@ -64,8 +64,10 @@ class _Splitter:
                     return scope, parts
                 continue
             share = self._weight(self._groups[scope]) / self._whole
-            wanted = share > _LIGHT or len(self._costly_groups()) < minimum
-            fits = len(self._costly_groups()) + len(costly) - 1 <= room
+            too_few = len(self._costly_groups()) < minimum
+            wanted = share > _LIGHT or too_few
+            # Parts that do not fit are merged later: 48 layers are better in 40 blocks than in one.
+            fits = len(self._costly_groups()) + len(costly) - 1 <= room or too_few or share > _HEAVY
             if wanted and fits and (share > _HEAVY or not self._is_unit(scope)):
                 return scope, parts
         return None

@@ -76,6 +76,15 @@ def test_a_model_lands_between_8_and_40_blocks(proto: onnx.ModelProto, tmp_path:
     assert 8 <= len(loaded(proto, tmp_path)) <= 40
 
 
+def test_a_stack_of_more_layers_than_blocks_is_cut_into_runs_of_them(tmp_path: Path) -> None:
+    proto = residuals(100)
+    for number, node in enumerate(proto.graph.node):
+        node.name = f"/layers.{number // 3}/{node.op_type}"
+    found = loaded(proto, tmp_path)
+    assert 20 <= len(found) <= 40
+    assert max(len(block.nodes) for block in found) <= 12
+
+
 def test_scopes_give_the_same_blocks_from_names_and_from_metadata(tmp_path: Path) -> None:
     named, scoped = (loaded(renamed(names, True), tmp_path) for names in (True, False))
     assert [block.name for block in named] == [block.name for block in scoped]
