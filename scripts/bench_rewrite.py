@@ -1,4 +1,5 @@
-"""Time and memory of rewriting candidates: the demo, and a generated model of 35 M parameters, 850 nodes.
+"""Time and memory of rewriting candidates: the demo, a generated model of 35 M parameters and 850 nodes, and,
+with `--huge`, one of 3.2 GB with external data (it takes 7 GB of disk).
 
 Each model is measured in a process of its own: processor seconds of every uniform assignment and of random
 ones (what a candidate takes where nobody else computes), and the peak of resident memory above what Python
@@ -32,9 +33,9 @@ from autoprec.precisions import PLAIN
 from autoprec.records import Assignment
 
 ROOT = Path(__file__).resolve().parent.parent
-SECONDS = {"demo": 0.3, "large": 2.0}
+SECONDS = {"demo": 0.3, "large": 2.0, "huge": float("inf")}
 """What one candidate may take."""
-MODELS = {"large": 2.0}
+MODELS = {"large": 2.0, "huge": 1.3}
 """How many models' worth of memory may be in use. Beside the demo Python's own objects would weigh more."""
 
 
@@ -70,9 +71,33 @@ def large_model(path: Path, blocks: int = 121, width: int = 267) -> Path:
     return path
 
 
+def huge_model(path: Path, layers: int = 48, width: int = 4096) -> Path:
+    """MatMul after MatMul, 64 MiB of weights each, in a file beside the model."""
+    random, nodes, weights, value = np.random.default_rng(0), [], [], "tokens"
+    data = path.with_suffix(".data")
+    with data.open("wb") as file:
+        for number in range(layers):
+            name = f"/layers.{number}/MatMul"
+            array = random.standard_normal((width, width), np.float32) * np.float32(0.02)
+            tensor = onnx.TensorProto(name=f"{name}.weight", data_type=TensorProto.FLOAT, dims=array.shape)
+            place = {"location": data.name, "offset": str(file.tell()), "length": str(array.nbytes)}
+            for key, text in place.items():
+                tensor.external_data.add(key=key, value=text)
+            tensor.data_location = TensorProto.EXTERNAL
+            file.write(array.tobytes())
+            weights.append(tensor)
+            nodes.append(helper.make_node("MatMul", [value, tensor.name], [f"{name}_0"], name))
+            value = f"{name}_0"
+    ends = [helper.make_tensor_value_info(v, TensorProto.FLOAT, (1, 16, width)) for v in ("tokens", value)]
+    graph = helper.make_graph(nodes, "huge", ends[:1], ends[1:], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path
+
+
 def measure(path: Path, repeats: int) -> dict[str, Any]:
     """Seconds and memory of this process, which has done nothing before."""
-    size, resident = path.stat().st_size, psutil.Process().memory_info().rss
+    size = sum(file.stat().st_size for file in (path, path.with_suffix(".data")) if file.exists())
+    resident = psutil.Process().memory_info().rss
     start = time.process_time()
     model = load_model(path)
     blocks = judge(partition(model), model, tuple(PLAIN))
@@ -96,6 +121,8 @@ def measure(path: Path, repeats: int) -> dict[str, Any]:
             start = time.process_time()
             rewriter.write(assignment, Path(folder) / "candidate.onnx")
             seconds.setdefault(name, []).append(time.process_time() - start)
+            for file in Path(folder).iterdir():
+                file.unlink()
     found["seconds"] = {name: float(np.median(values)) for name, values in seconds.items()}
     found["slowest"] = max(max(values) for values in seconds.values())
     found["peak"] = (_peak_bytes() - resident) / size
@@ -138,12 +165,13 @@ def table(found: dict[str, dict[str, Any]], date: str) -> str:
 
 
 def main() -> int:
-    """Measure both models, each in its own process; write and judge."""
+    """Measure the models, each in its own process; write and judge."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=12, help="random assignments")
     parser.add_argument("--results", type=Path, default=ROOT / "studies/results")
+    parser.add_argument("--huge", action="store_true", help="measure the model of 3.2 GB, too")
     parser.add_argument("--one", type=Path, help="measure this model and print JSON")
     options = parser.parse_args()
     if options.one:
@@ -152,6 +180,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         large = large_model(Path(folder) / "large.onnx")
         paths = {"demo": ROOT / "studies/models/demo_encoder.onnx", "large": large}
+        if options.huge:
+            paths["huge"] = huge_model(Path(folder) / "huge.onnx")
         found = {name: _apart(path, options.repeats) for name, path in paths.items()}
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     options.results.mkdir(parents=True, exist_ok=True)
