@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from autoprec.backends import Arrays, Backend, Engine, run
 from autoprec.errors import SamplesError
-from autoprec.graph.files import write_model
+from autoprec.graph.files import remove_model, write_model
 from autoprec.graph.incoming import given
 from autoprec.graph.instruments import LARGEST, PLACES, STEP, observing, sampling
 from autoprec.graph.matrices import activation_axis, is_weighted
@@ -122,10 +122,10 @@ def _engine(backend: Backend, model: ir.Model, scratch: Path) -> Iterator[Engine
     try:
         write_model(model, scratch)
         with backend.build(scratch) as engine:
-            scratch.unlink()
+            remove_model(scratch)
             yield engine
     finally:
-        scratch.unlink(missing_ok=True)
+        remove_model(scratch)
 
 
 def _observe(

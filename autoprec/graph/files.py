@@ -22,6 +22,8 @@ _INITIALIZER = onnx.GraphProto.INITIALIZER_FIELD_NUMBER << 3 | _BYTES
 _RAW_DATA = onnx.TensorProto.RAW_DATA_FIELD_NUMBER << 3 | _BYTES
 _SMALL_BYTES = 1024
 """Weights up to this size are written with the graph."""
+LARGEST_FILE = 1_000_000_000
+"""Bytes of weights above which they go into a file beside the model: protobuf's end is at 2 GB."""
 _LONGEST_REFERENCE = 1 << 16
 """An initializer of more bytes than this holds its data: one that refers to a file is short."""
 
@@ -48,11 +50,33 @@ def read_model(path: Path, *, weights: bool = True) -> onnx.ModelProto:
     return model
 
 
-def write_model(model: ir.Model, path: Path) -> None:
-    """Write a model with all weights inside; one that is computed on demand is computed here, and let go.
+def data_path(path: Path) -> Path:
+    """Where the weights of a large model are."""
+    return path.with_name(f"{path.name}.data")
 
+
+def remove_model(path: Path) -> None:
+    """Remove a model and its weights, if they are there."""
+    for file in (path, data_path(path)):
+        file.unlink(missing_ok=True)
+
+
+def write_model(model: ir.Model, path: Path, *, largest: int = LARGEST_FILE) -> tuple[Path, ...]:
+    """Write a model; a weight that is computed on demand is computed here, and let go.
+
+    Weights are inside up to `largest` bytes, and in `data_path(path)` beyond. Returns the files written.
     Raises OSError if the disk is full.
     """
+    values = model.graph.initializers.values()
+    if sum(value.const_value.nbytes for value in values if value.const_value is not None) > largest:
+        ir.save(model, path, external_data=data_path(path).name)
+        return path, data_path(path)
+    _write_whole(model, path)
+    return (path,)
+
+
+def _write_whole(model: ir.Model, path: Path) -> None:
+    """One file with everything in it."""
     large = {
         name: value
         for name, value in model.graph.initializers.items()

@@ -184,15 +184,26 @@ def _fix_inputs(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
             raise ModelError(f"input {name!r} has {len(declared)} dimensions, but {list(shape)} was given")
         for given, size in zip(shape, declared or shape, strict=True):
             if isinstance(size, int) and size != given:
-                raise ModelError(f"input {name!r} is {list(declared or ())}, but {list(shape)} was given")
+                sizes = ", ".join(str(size) for size in declared or ())
+                raise ModelError(f"input {name!r} is [{sizes}], but {list(shape)} was given")
         inputs[name].shape = ir.Shape(shape)
     for name, value in inputs.items():
-        dynamic = (
-            None if value.shape is None else [str(size) for size in value.shape if not isinstance(size, int)]
-        )
-        if dynamic is None or dynamic:
-            what = "no shape" if dynamic is None else f"dynamic sizes ({', '.join(dynamic)})"
-            raise ModelError(f"input {name!r} has {what}; fix them: [model.shapes] {name} = [1, 3, 512, 512]")
+        sizes = None if value.shape is None else list(value.shape)
+        dynamic = [str(size) for size in sizes or () if not isinstance(size, int)]
+        if sizes is None or dynamic:
+            what = "no shape" if sizes is None else f"dynamic sizes ({', '.join(dynamic)})"
+            raise ModelError(
+                f"input {name!r} has {what}; fix them, as in: [model.shapes] {name} = {_example(sizes)}, "
+                f"or init --shape {name}={','.join(map(str, _example(sizes)))}"
+            )
+
+
+def _example(sizes: Sequence[int | ir.SymbolicDim] | None) -> list[int]:
+    """A shape to show: what the file fixes, a batch of one, a usual picture."""
+    usual = [1, 3, 512, 512] if sizes is None or len(sizes) == 4 else [1] * len(sizes)
+    return [
+        size if isinstance(size, int) else other for size, other in zip(sizes or usual, usual, strict=True)
+    ]
 
 
 def _pass_identities(graph: ir.Graph) -> None:

@@ -27,7 +27,6 @@ from autoprec.precisions import PRECISIONS, Precision
 from autoprec.records import Assignment, Block, Candidate, Implicit
 
 METADATA_KEY = "autoprec.assignment"
-_PROTOBUF_BYTES = 2_000_000_000
 
 
 class Rewriter:
@@ -65,7 +64,6 @@ class Rewriter:
         self._base = base_type
         types = ((op, PRECISIONS[name].float_type) for op, name in widened)
         self._widened = frozenset((op, float_type) for op, float_type in types if float_type is not None)
-        self._bytes = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value)
 
     def rewrite(self, assignment: Assignment) -> ir.Model:
         """The typed model. Raises `TrialError("rewrite", ...)` if it breaks a promise."""
@@ -84,7 +82,7 @@ class Rewriter:
     def implicit(self, assignment: Assignment, path: Path) -> Implicit:
         """The same for builders that take precisions by flags; saves the float model. Raises as `write`."""
         source, home, changed = self.source(assignment)
-        self._save(source, path)
+        write_model(source, path)
         known = self._ranges.largest if isinstance(self._ranges, Toolbox) else self._ranges
         return implicit(source, self.rewrite(assignment), home, assignment, {**known, **changed}, str(path))
 
@@ -114,21 +112,11 @@ class Rewriter:
         Raises `TrialError("rewrite", ...)`, or OSError if the disk is full.
         """
         result = self.rewrite(assignment)
-        external = self._save(result, path)
         digest = hashlib.sha256()
-        for file in (path, path.with_name(external)) if external else (path,):
+        for file in write_model(result, path):
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         return Candidate(assignment=assignment, model_path=str(path), model_digest=digest.hexdigest())
-
-    def _save(self, result: ir.Model, path: Path) -> str | None:
-        """Save a model; returns the name of the file that holds its weights, if there is one."""
-        external = f"{path.name}.data" if self._bytes > _PROTOBUF_BYTES // 2 else None
-        if external:
-            ir.save(result, path, external_data=external)
-        else:
-            write_model(result, path)
-        return external
 
     def _edits(self, choices: Mapping[str, str]) -> dict[str, Edits]:
         """What variants change, by block name."""

@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
-from autoprec.graph.files import read_model, write_model
+from autoprec.graph.files import data_path, read_model, remove_model, write_model
 
 DEMO = Path(__file__).parents[2] / "studies/models/demo_encoder.onnx"
 
@@ -52,6 +52,17 @@ def test_writing_gives_what_onnx_reads_back(tmp_path: Path) -> None:
         assert weights[name].dtype == array.dtype
         assert weights[name].tolist() == array.tolist()
     assert found.metadata_props[0].value == "cat, dog"
+
+
+def test_weights_beyond_the_limit_go_into_a_file_beside_the_model(tmp_path: Path) -> None:
+    array = np.arange(1000, dtype=np.float32)
+    path = tmp_path / "model.onnx"
+    assert write_model(ir.from_proto(with_weights(a=array)), path, largest=3999) == (path, data_path(path))
+    assert path.stat().st_size < 1000
+    found = {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    np.testing.assert_array_equal(found["a"], array)
+    remove_model(path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_writing_leaves_the_model_as_it_was(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from autoprec.errors import TrialError
+from autoprec.graph.files import write_model
 from autoprec.graph.legality import judge
 from autoprec.graph.load import load_model
 from autoprec.graph.partition import partition
@@ -168,7 +170,7 @@ def test_weights_of_a_huge_candidate_go_into_a_file_beside_it(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = rewritten(path, "int8")
-    monkeypatch.setattr("autoprec.graph.rewrite._PROTOBUF_BYTES", 0)
+    monkeypatch.setattr("autoprec.graph.rewrite.write_model", partial(write_model, largest=0))
     split = rewritten(path, "int8")
     assert path.with_name("candidate.onnx.data").is_file()
     ends = [sorted(tensor.name for tensor in model.graph.initializer) for model in (whole, split)]
