@@ -61,12 +61,23 @@ class Pipeline:
         return feeds
 
 
-def _inputs(path: Path) -> dict[str, np.dtype[Any]]:
-    """Name and type of the inputs of a decoder, whose sizes may be dynamic."""
+def decoder_outputs(path: Path) -> list[str]:
+    """Names of a decoder's outputs. Raises `ModelError` for a file that is not there or no ONNX."""
+    return [str(value.name) for value in _graph(path).outputs]
+
+
+def _graph(path: Path) -> ir.Graph:
+    if not path.is_file():
+        raise ModelError(f"pipeline.decoder: {path} is not there; give the path of an ONNX file")
     try:
-        graph = ir.load(path).graph
+        return ir.load(path).graph
     except (OSError, ValueError, DecodeError) as error:
         raise ModelError(f"{path}: the decoder cannot be read as ONNX ({error})") from error
+
+
+def _inputs(path: Path) -> dict[str, np.dtype[Any]]:
+    """Name and type of the inputs of a decoder, whose sizes may be dynamic."""
+    graph = _graph(path)
     return {
         str(value.name): np.dtype(value.dtype.numpy())
         for value in graph.inputs

@@ -15,6 +15,7 @@ from autoprec.calibration import overflowing
 from autoprec.errors import ModelError, StudyError
 from autoprec.graph.costs import COSTLY_OPS
 from autoprec.graph.edits import Edits
+from autoprec.graph.files import remove_model
 from autoprec.graph.legality import judge
 from autoprec.graph.load import input_shapes, load_model, model_digest
 from autoprec.graph.partition import partition
@@ -22,6 +23,8 @@ from autoprec.graph.refined import save_refined
 from autoprec.graph.rewrite import Rewriter
 from autoprec.graph.toolbox import Toolbox
 from autoprec.measurement import Setup
+from autoprec.measurement.pipeline import decoder_outputs
+from autoprec.quality import create_metric
 from autoprec.records import Assignment, Block, Candidate, Fingerprint, Identity, Implicit
 from autoprec.samples import load_samples
 from autoprec.search import anchors
@@ -66,6 +69,8 @@ class Prepared:
         self.base = spec.backend.base or backend.base_precision
         self.model, blocks = load_blocks(spec)
         self.shapes = dict(input_shapes(self.model))
+        if refuse is not None:
+            self._check_scoring()
         calibration = load_samples(spec.samples, "calibration", self.shapes)
         evaluation = load_samples(spec.samples, "evaluation", self.shapes)
         digests = model_digest(Path(spec.model.path)), calibration.digest, evaluation.digest
@@ -134,8 +139,20 @@ class Prepared:
         try:
             yield path
         finally:
-            for file in (path, path.with_name(f"{path.name}.data")):
-                file.unlink(missing_ok=True)
+            remove_model(path)
+
+    def _check_scoring(self) -> None:
+        """Metric, decoder and output, which are used only after the long calibration."""
+        create_metric(self.spec.quality)
+        wanted, decoder = self.spec.pipeline.output, self.spec.pipeline.decoder
+        outputs = (
+            decoder_outputs(Path(decoder)) if decoder else [str(v.name) for v in self.model.graph.outputs]
+        )
+        if wanted not in outputs:
+            whose = "decoder" if decoder else "model"
+            raise ModelError(
+                f"pipeline.output is {wanted!r}, but the {whose}'s outputs are: {', '.join(outputs)}"
+            )
 
     def _refuse_overflow(self, overflow: Mapping[str, str]) -> None:
         """A plain FP16 reference must be able to hold the model's values."""
