@@ -10,6 +10,7 @@ import typer
 
 from autoprec.cli._app import EXIT_DIFFERENT, JsonOption, StudyOption, app, progress, show_or_dump
 from autoprec.exporters import EXPORTERS
+from autoprec.exporters.manifest import read_manifest
 from autoprec.report import verification_view
 from autoprec.study import Study, verify_export
 
@@ -21,7 +22,13 @@ def export(
     ] = None,
     study: StudyOption = None,
     pick: Annotated[str, typer.Option(help="knee, or fastest (within --max-loss).")] = "knee",
-    max_loss: Annotated[float | None, typer.Option(help="The largest mask loss to accept.")] = None,
+    max_loss: Annotated[
+        float | None,
+        typer.Option(
+            help="The largest mask loss to accept.",
+            show_default="search.accepted_loss for fastest; none for knee",
+        ),
+    ] = None,
     trial: Annotated[int | None, typer.Option(help="Export this trial instead of picking one.")] = None,
     to: Annotated[
         list[str], typer.Option(help=f"Targets: {', '.join(EXPORTERS)}; may be repeated.", show_default="all")
@@ -35,13 +42,19 @@ def export(
 
     Example: autoprec export --pick fastest --max-loss 0.01
     """
+    if trial is not None and max_loss is not None:
+        raise typer.BadParameter(
+            "a trial is exported as it is: give one of both", param_hint="--trial, --max-loss"
+        )
     chosen = Study.find(study)
     files = chosen.export(
         folder, pick=pick, max_loss=max_loss, trial=trial, targets=to or None, examples=examples
     )
     typer.echo("\n".join(str(path) for path in files))
+    written = files[-1].parent
+    shipped = read_manifest(written)
+    progress(f"trial {shipped.number}: {shipped.speedup:.2f}x the reference, mask loss {shipped.loss:.4f}")
     if archive:
-        written = files[-1].parent
         typer.echo(shutil.make_archive(str(written), "zip", written.parent, written.name))
 
 

@@ -34,8 +34,9 @@ def export_point(
     reference, identity = store.reference(name), store.identity(name)
     if reference is None:
         raise StudyError(f"study {name!r} has no reference yet: run `autoprec search` first")
+    limit = spec.search.accepted_loss if pick == "fastest" and max_loss is None else max_loss
     record = (
-        choose(store.front(name), reference, pick=pick, max_loss=max_loss)
+        choose(store.front(name), reference, pick=pick, max_loss=limit)
         if trial is None
         else store.trial(name, trial)
     )

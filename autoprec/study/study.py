@@ -61,7 +61,7 @@ class Study:
             budget: trials (`50`) or time (`90s`, `30m`, `8h`) of this run; None takes the definition's.
             watcher: is told of every step.
         """
-        text = budget or self.spec.search.budget
+        text = self.spec.search.budget if budget is None else budget
         allowed = parse_budget(text)
         watcher = watcher or Quiet()
         _make_folder(self.folder)
@@ -161,7 +161,8 @@ class Study:
         Args:
             folder: where to; by default `exports/trial-NUMBER` in the study's folder.
             pick: "knee" or "fastest", within `max_loss`.
-            max_loss: the largest mask loss to accept.
+            max_loss: the largest mask loss to accept; for "fastest" by default the definition's
+                `accepted_loss`, for the knee any.
             trial: this trial instead of picking one.
             targets: names of `exporters.EXPORTERS`; all by default.
             examples: so many samples travel with it, to verify it by; 0 runs no engine.
