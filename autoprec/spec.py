@@ -6,10 +6,11 @@ come out absolute.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -172,12 +173,36 @@ def load_spec(path: Path) -> StudySpec:
     try:
         spec = msgspec.convert(table, StudySpec)
     except msgspec.ValidationError as error:
-        raise SpecError(
-            f"{path}: {error}".replace(" - at `$.", "; mend the key `").replace("`$`", "`")
-        ) from error
+        raise SpecError(f"{path}: {_told(str(error))}") from error
     spec = _located(spec, path.absolute())
     _check(spec, path)
+    try:
+        parse_budget(spec.search.budget)
+    except SpecError as error:
+        raise SpecError(f"{path}: search.{error}") from error
     return spec
+
+
+def _told(words: str) -> str:
+    """msgspec's words, with the way out: `Invalid enum value 'x' - at `$.search.strategy``."""
+    what, _, where = words.partition(" - at `$")
+    keys = where.strip("`.").split(".") if where else []
+    section: Any = StudySpec
+    try:
+        for key in keys:
+            section = {field.encode_name: field.type for field in msgspec.structs.fields(section)}[key]
+    except (KeyError, TypeError):
+        section = None
+    name = ".".join(keys)
+    if "unknown field" in what and section is not None:
+        unknown = what.split("`")[1]
+        known = [field.encode_name for field in msgspec.structs.fields(section)]
+        near = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"known ones: {', '.join(known)}"
+        return f"unknown key `{'.'.join([*keys, unknown])}`; {hint}"
+    if choices := get_args(section) if get_origin(section) is Literal else ():
+        return f"{what}; the key `{name}` takes one of: {', '.join(choices)}"
+    return f"{what}; mend the key `{name}`" if name else what
 
 
 def _located(spec: StudySpec, path: Path) -> StudySpec:
@@ -227,7 +252,6 @@ def _check(spec: StudySpec, path: Path) -> None:
         )
     if len(spec.samples.mean) != len(spec.samples.std):
         raise SpecError(f"{path}: samples.mean and samples.std must have one number for each channel")
-    parse_budget(search.budget)
 
 
 class Budget(Section, frozen=True, kw_only=True):

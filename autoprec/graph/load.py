@@ -184,8 +184,8 @@ def _fix_inputs(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
             raise ModelError(f"input {name!r} has {len(declared)} dimensions, but {list(shape)} was given")
         for given, size in zip(shape, declared or shape, strict=True):
             if isinstance(size, int) and size != given:
-                sizes = ", ".join(str(size) for size in declared or ())
-                raise ModelError(f"input {name!r} is [{sizes}], but {list(shape)} was given")
+                listed = ", ".join(map(str, declared or ()))
+                raise ModelError(f"input {name!r} is [{listed}], but {list(shape)} was given")
         inputs[name].shape = ir.Shape(shape)
     for name, value in inputs.items():
         sizes = None if value.shape is None else list(value.shape)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autoprec.errors import SpecError
 from autoprec.graph.load import input_shapes, load_model
-from autoprec.spec import StudySpec, load_spec
+from autoprec.spec import SamplesSection, StudySpec, load_spec
 
 FOLDER = Path("studies")
 
@@ -42,6 +42,16 @@ def find_spec(where: str | None, folder: Path = FOLDER) -> StudySpec:
     )
 
 
+def _image_keys(shape: Sequence[int]) -> list[str]:
+    """How pixels become an input of this shape, [1, channels, height, width]."""
+    usual = SamplesSection(calibration="", evaluation="")
+    return [
+        f"size = {list(shape[-2:])}  # height, width",
+        f"mean = {list(usual.mean[: shape[1]])}  # of pixels in 0..1, as in the model's training",
+        f"std = {list(usual.std[: shape[1]])}",
+    ]
+
+
 def write_definition(
     model: Path,
     *,
@@ -53,7 +63,8 @@ def write_definition(
 ) -> Path:
     """Write `FOLDER/MODEL.toml` with what the model says and sane defaults; returns its path.
 
-    Raises `ModelError` for a model that cannot be used, `SpecError` if the file is there already.
+    Raises `ModelError` for a model that cannot be used, `SpecError` if the file is there already, or cannot
+    be written.
     """
     target = folder / f"{model.stem}.toml"
     if target.exists():
@@ -61,7 +72,6 @@ def write_definition(
     graph = load_model(model, dict(shapes or {}))
     inputs = dict(input_shapes(graph))
     image = next((name for name, shape in inputs.items() if len(shape) == 4), next(iter(inputs), ""))
-    size = list(inputs[image][-2:]) if len(inputs.get(image, ())) == 4 else None
     outputs = [str(value.name) for value in graph.graph.outputs]
     listed = ", ".join(f"{name} {list(shape)}" for name, shape in inputs.items())
     output = "masks" if decoder or "masks" in outputs else outputs[0]
@@ -85,7 +95,10 @@ def write_definition(
         f"calibration = {quoted(calibration, 'data/calibration')}",
         f"evaluation = {quoted(evaluation, 'data/evaluation')}",
         f"input = {json.dumps(image)}  # this model's inputs: {listed}",
-        *([f"size = {size}  # height, width"] if size else []),
+        *(_image_keys(inputs[image]) if len(inputs.get(image, ())) == 4 else []),
+        "",
+        "[quality]",
+        'metric = "mask_iou"  # argmax_iou (classes), alpha_mae (matting), "module:function"',
         "",
         "[search]",
         'precisions = ["fp32", "fp16", "bf16", "int8"]',
@@ -95,6 +108,15 @@ def write_definition(
         'name = "openvino"',
         "",
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    target.write_text("\n".join(lines), encoding="utf-8")
+    _write(target, lines)
     return target
+
+
+def _write(target: Path, lines: Sequence[str]) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text("\n".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise SpecError(
+            f"{target}: cannot be written ({error.strerror}); go to a folder that may be written to"
+        ) from error
