@@ -91,8 +91,9 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         return from_json(path.read_text(encoding="utf-8"), Manifest)
-    except FileNotFoundError as error:
-        raise StudyError(f"{folder}: holds no export; `autoprec export` writes one") from error
+    except OSError as error:
+        why = "" if isinstance(error, FileNotFoundError) else f" ({error.strerror})"
+        raise StudyError(f"{folder}: holds no export{why}; `autoprec export` writes one") from error
     except (UnicodeDecodeError, msgspec.DecodeError) as error:
         raise StudyError(
             f"{path}: is not a manifest of autoprec ({error}); export to another folder"

@@ -65,6 +65,8 @@ def sample_of(
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of an archive."""
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise SamplesError(f"{path}: cannot be read as an .npz of plain arrays; write it with numpy.savez")
     try:
         # A file of our own: NumPy leaves its open when the archive is broken.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:

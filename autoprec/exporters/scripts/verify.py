@@ -45,8 +45,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="how long to time at most")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
-    manifest = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
-    checks = [files(manifest)]
+    try:
+        manifest = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
+        checks = [files(manifest)]
+    except (OSError, ValueError, KeyError) as error:
+        cannot(f"manifest.json is not there, or not as it was written ({error}): export again")
     if checks[0]["ok"]:
         checks += measured(manifest, arguments.seconds)
     if arguments.json:
