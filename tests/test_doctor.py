@@ -44,3 +44,11 @@ def test_doctor_prints_as_json_that_openvino_takes_int8_and_not_fp8() -> None:
     conv = {v["precision"]: v["legal"] for v in found["legality"]["verdicts"] if v["pattern"] == "conv"}
     assert found["engine"]["backend"] == "openvino"
     assert (conv["int8"], conv["fp8"]) == (True, False)
+
+
+def test_what_a_float_precision_really_runs_in_is_told() -> None:
+    legality = diagnose(BackendSection(name="openvino"), ["fp32"]).legality
+    assert legality is not None
+    conv = legality.find("conv", "fp32")
+    assert conv is not None
+    assert (conv.legal, conv.ran) == (True, "f32")

@@ -48,7 +48,8 @@ class Verdict(Record, frozen=True, kw_only=True):
     Attributes:
         legal: it builds, runs (where there is a device) and is not dequantised.
         fails: it ends the build or the run of any model that holds it.
-        ran: what its deciding kernels ran in, as in `KernelTime.precision`; empty if the engine hides it.
+        ran: what its deciding kernels ran in, as in `KernelTime.precision`; empty if the engine hides it,
+            and where other nodes decide.
         reason: why it is not legal; empty if it is.
     """
 
@@ -142,8 +143,9 @@ def try_pattern(backend: Backend, pattern: str, precision: Precision, base: Prec
                 raise
             return failed(pattern, precision.name, error)
     asked = _asked(pattern, precision)
-    ran = {k.precision for k in kernels if asked and k.precision and DECIDING_NODES & set(k.nodes)}
-    others = sorted(ran - {asked})
+    decides = asked or not precision.is_quantized
+    ran = {k.precision for k in kernels if decides and k.precision and DECIDING_NODES & set(k.nodes)}
+    others = sorted(ran - {asked}) if asked else []
     return Verdict(
         pattern=pattern,
         precision=precision.name,

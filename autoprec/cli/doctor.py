@@ -18,6 +18,9 @@ from autoprec.spec import BackendSection
 from autoprec.study import Study
 from autoprec.study.diagnosis import Diagnosis, diagnose
 
+_FLOATS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+"""Kernel precision names (see `records.KernelTime`) of the float precisions."""
+
 
 @app.command()
 def doctor(
@@ -38,8 +41,13 @@ def doctor(
     section = Study.find(study).spec.backend if study else None
     if backend is not None:
         section = BackendSection(name=backend)
-        if compute_capability:
-            section = BackendSection(name=backend, options={"compute_capabilities": compute_capability})
+    if compute_capability:
+        if section is None:
+            raise typer.BadParameter(
+                "say which engine builds for them, as --backend tensorrt", param_hint="--compute-capability"
+            )
+        options = section.options | {"compute_capabilities": compute_capability}
+        section = BackendSection(name=section.name, base=section.base, options=options)
     found = diagnose(section, say=lambda text: typer.echo(text, err=True))
     show_or_dump(found, _view(found), json)
 
@@ -80,6 +88,8 @@ def _cell(legality: Legality, pattern: str, precision: str) -> Text:
         return Text(f"ran {verdict.ran}", "yellow")
     if verdict.precision != precision:
         return Text(verdict.precision, "dim")  # left in the base type: the precision does not quantise it
+    if precision in _FLOATS and verdict.ran and _FLOATS[precision] not in verdict.ran.split(","):
+        return Text(f"as {verdict.ran}", "yellow")  # taken, but no faster than what it runs as
     return Text("yes", "green")
 
 
