@@ -13,6 +13,7 @@ import typer
 
 from autoprec import Study
 from autoprec.cli import app, main
+from autoprec.errors import SpecError
 from tiny_study import write_model, write_samples, write_study
 
 README = Path(__file__).parent.parent / "README.md"
@@ -61,6 +62,7 @@ def test_every_command_has_help_with_an_example_and_stands_in_the_readme(name: s
         ("init missing.onnx", "no such model"),
         ("search --budget many", "budget 'many'"),
         ("search --budget 0", "budget '0'"),
+        ("search --budget=", "budget ''"),
         ("front --study fresh.toml", "autoprec search --study fresh"),
         ("show 99", "no trial 99"),
         ("export --pick best", "unknown pick 'best'"),
@@ -81,16 +83,19 @@ def test_a_mistake_is_one_line_and_exit_code_2(searched: Path, words: str, says:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (("[search]", "[search]\nspeed = 3"), "speed"),
+        (("[search]", "[search]\nverbose = 3"), "unknown key `search.verbose`; known ones: precisions"),
+        (("[search]", "[serch]\nseed = 3\n[search]"), "did you mean `search`?"),
+        (("[search]", '[search]\nbudget = "8 hours"'), "tiny.toml: search.budget '8 hours'"),
         (("[search]", '[search]\nprecisions = ["fp32", "fp12"]'), "unknown precision 'fp12'"),
         (("[search]", '[search]\nreference = "int8"'), "must be a float precision"),
-        (('strategy = "random"', 'strategy = "lucky"'), "lucky"),
+        (('strategy = "random"', 'strategy = "lucky"'), "takes one of: autoprec, tpe"),
         (('"evaluation"', '"calibration"'), "disjoint"),
         (('"evaluation"', '"elsewhere"'), "elsewhere"),
         (("[model]", "[model]\nshapes = {imago = [1, 3, 32, 32]}"), "did you mean 'image'"),
         (("[model]", "[model]\nshapes = {image = [1, 3, 64, 64]}"), "[1, 3, 32, 32]"),
         (('path = "tiny.onnx"', 'path = "gone.onnx"'), "no such model"),
         (('output = "masks"', 'output = "mask"'), "masks"),
+        (("[search]", '[quality]\nmetric = "nowhere:score"\n[search]'), "the module 'nowhere'"),
         (("[pipeline]", '[pipeline]\ndecoder = "gone.onnx"'), "gone.onnx"),
         (("[timing]", '[backend]\nname = "abacus"\n[timing]'), "unknown backend 'abacus'"),
         (("[timing]", "[backend]\noptions = {turbo = true}\n[timing]"), "turbo"),
@@ -139,7 +144,54 @@ def test_init_writes_a_definition_that_can_be_searched(tmp_path: Path) -> None:
     assert "all-fp16" in result.stdout
 
 
+def test_init_says_where_it_cannot_write(tmp_path: Path) -> None:
+    write_model(tmp_path / "mine.onnx")
+    (tmp_path / "studies").write_text("in the way")
+    result = autoprec("init", "mine.onnx", folder=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("autoprec: studies/mine.toml: cannot be written")
+
+
+def test_what_scores_masks_is_checked_before_the_calibration(tmp_path: Path) -> None:
+    path = write_study(tmp_path, '[quality]\nmetric = "masc_iou"\n')
+    with pytest.raises(SpecError, match="known ones: mask_iou"):
+        Study.load(path).search("1")
+    assert not (tmp_path / "tiny" / "calibration").exists()
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    assert autoprec("--version", folder=tmp_path).stdout.startswith("autoprec ")
+
+
 def test_an_export_is_written_where_it_is_asked_for(searched: Path) -> None:
     result = autoprec("export", "out", "--trial", "3", "--study", "tiny.toml", folder=searched)
     assert result.returncode == 0, result.stderr
     assert all((searched / line).is_file() for line in result.stdout.splitlines())
+    assert "trial 3: " in result.stderr
+
+
+def test_the_fastest_point_is_held_to_the_accepted_loss(searched: Path) -> None:
+    text = (searched / "tiny.toml").read_text()
+    (searched / "strict.toml").write_text(
+        text.replace("[model]", 'name = "tiny"\nfolder = "tiny"\n[model]', 1).replace(
+            "[search]", "[search]\naccepted_loss = 1e-12"
+        )
+    )
+    words = ("export", "--pick", "fastest", "--examples", "0", "--study", "strict.toml")
+    picked, limited, free = (
+        autoprec(*words, *more, folder=searched).stderr
+        for more in ((), ("--max-loss", "1e-12"), ("--max-loss", "1"))
+    )
+    assert picked == limited
+    assert picked != free
+
+
+def test_a_file_is_no_export(tmp_path: Path) -> None:
+    result = autoprec("verify", str(write_model(tmp_path / "tiny.onnx")), folder=tmp_path)
+    assert result.returncode == 2
+    assert "holds no export" in result.stderr
+
+
+def test_a_trial_is_exported_without_a_limit_of_loss(searched: Path) -> None:
+    words = ("export", "--trial", "3", "--max-loss", "0.1", "--study", "tiny.toml")
+    assert autoprec(*words, folder=searched).returncode == 2

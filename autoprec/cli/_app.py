@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,22 @@ app = typer.Typer(
     "with masks that stay those of the FP16 engine.",
 )
 console = Console()
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"autoprec {version('autoprec')}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What comes before every command."""
+
 
 StudyOption = Annotated[
     str | None,

@@ -164,6 +164,6 @@ def _commands(found: Findings) -> list[str]:
         commands += [
             f"autoprec explain {found.picked} --study {study}",
             f"autoprec export --study {study} --trial {found.picked}",
-            f"autoprec verify {study}/exports/trial-{found.picked}",
+            f"autoprec verify studies/{study}/exports/trial-{found.picked}",
         ]
     return commands
