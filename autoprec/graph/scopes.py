@@ -7,6 +7,7 @@ module path in the metadata `pkg.torch.onnx.name_scopes`. Both give one scope: s
 from __future__ import annotations
 
 import re
+from itertools import compress, pairwise
 
 import onnx_ir as ir
 
@@ -23,7 +24,10 @@ def scope_of(node: ir.Node) -> Scope:
         paths = [first or second for first, second in _QUOTED.findall(listed)]
         # The last entry is the node itself, the one before it the module that called it.
         return _tokens(paths[-2]) if len(paths) > 1 else ()
-    return _tokens(".".join((node.name or "").split("/")[:-1]))
+    modules = (node.name or "").split("/")[:-1]
+    # A child of a Sequential comes with its parent's name before its own: /enc/enc.0/conv/Conv.
+    repeated = [after.startswith(f"{name}.") for name, after in pairwise(modules)]
+    return _tokens(".".join(compress(modules, [not again for again in repeated] + [True])))
 
 
 def has_scopes(nodes: list[ir.Node]) -> bool:

@@ -16,6 +16,7 @@ from random_ops import models
 from autoprec.graph.costs import is_depthwise, macs
 from autoprec.graph.load import load_model
 from autoprec.graph.partition import partition
+from autoprec.graph.scopes import scope_of
 from autoprec.records import Block
 
 DEMO = Path(__file__).parents[2] / "studies/models/demo_encoder.onnx"
@@ -180,3 +181,11 @@ def test_depth_and_limits_are_the_users_to_choose() -> None:
     model = load_model(DEMO)
     assert len(partition(model, minimum=1, maximum=5)) <= 5
     assert len(partition(model, depth=1)) < len(partition(model))
+
+
+@pytest.mark.parametrize(
+    ("name", "scope"),
+    [("/enc/enc.0/conv/Conv", "enc 0 conv"), ("/stages.3/stages.30/Conv", "stages 3 stages 30")],
+)
+def test_a_sequential_is_named_once_in_a_scope(name: str, scope: str) -> None:
+    assert scope_of(ir.Node("", "Conv", [], name=name)) == tuple(scope.split())
