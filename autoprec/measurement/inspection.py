@@ -17,7 +17,7 @@ from autoprec.measurement.workbench import Workbench
 from autoprec.quality import create_metric
 from autoprec.records import Inspection, Picture, Quality
 
-_RUNS = 20
+_RUNS = 10
 """Kernel times are means over so many executions."""
 
 
@@ -68,7 +68,7 @@ def _pictures(bench: Workbench, engine: Engine, request: Inspect) -> tuple[Pictu
     """Masks of the samples that are asked for; those that the set no longer has are left out."""
     opacity = create_metric(bench.setup.quality).opacity
     wanted = {score.sample for score in (*request.worst, *request.typical)}
-    places = {sample.name: index for index, sample in enumerate(bench.samples) if sample.name in wanted}
+    places = {name: bench.places[name] for name in wanted if name in bench.places}
     masks = {}
     for name, index in places.items():
         found = bench.pipeline.logits(engine, bench.samples[index])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -55,6 +56,11 @@ class Workbench:
             self._run_reference(on_stage)
         except TrialError as error:
             raise ModelError(f"the reference cannot be run: {error}") from error
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each sample is, by name."""
+        return {sample.name: index for index, sample in enumerate(self.samples)}
 
     def measure(self, job: Job, on_stage: OnStage) -> Measurement:
         """Measure one candidate. Raises `TrialError` with the step that failed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -54,19 +54,29 @@ class Inspections:
         if absent or self._load(USUAL) is None:
             try:
                 with exclusive(self._study_folder), Bench(self._study_folder / "worker.log") as bench:
-                    self._look(Prepared(self._spec), bench, absent)
+                    self.look(Prepared(self._spec), bench, absent.values())
             except UserError as error:
                 self.missing.append(f"some points were not run again: {error}")
         return self.known(records)
 
-    def _look(self, prepared: Prepared, bench: Bench, records: Mapping[str, TrialRecord]) -> None:
+    def look(
+        self,
+        prepared: Prepared,
+        bench: Bench,
+        records: Iterable[TrialRecord],
+        going: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Look into the reference and into what is missing of `records`, while `going`."""
         if self._load(USUAL) is None:
             self._inspect(prepared, bench, prepared.reference, USUAL, None)
-        for number, (digest, record) in enumerate(records.items(), 1):
-            self._say(f"running trial {record.number} again ({number} of {len(records)})")
+        missing = [record for record in records if self._load(record.assignment.digest) is None]
+        for number, record in enumerate(missing, 1):
+            if not going():
+                break
+            self._say(f"running trial {record.number} again for the report ({number} of {len(missing)})")
             quality = record.measurement.quality if record.measurement else None
             try:
-                self._inspect(prepared, bench, record.assignment, digest, quality)
+                self._inspect(prepared, bench, record.assignment, record.assignment.digest, quality)
             except TrialError as error:
                 self.missing.append(f"trial {record.number} could not be run again ({error.kind}: {error})")
 

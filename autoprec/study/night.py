@@ -60,6 +60,11 @@ class Night:
         self._has_strategy = False
         self._stopping = False
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the run is to end."""
+        return self._stopping
+
     def stop(self) -> None:
         """End the run after the trial in hand."""
         self._stopping = True

@@ -10,7 +10,8 @@ from importlib.metadata import version
 import msgspec
 import numpy as np
 
-from autoprec.errors import StudyError
+from autoprec.errors import StudyError, TrialError, UserError
+from autoprec.measurement import Bench
 from autoprec.records import Explanation, Findings, Night, Reference, TrialRecord
 from autoprec.search.fronts import hypervolume
 from autoprec.spec import StudySpec
@@ -18,6 +19,7 @@ from autoprec.store import Store
 from autoprec.study.explanation import Known
 from autoprec.study.inspections import Inspections
 from autoprec.study.picks import choose
+from autoprec.study.preparation import Prepared
 from autoprec.study.priors import sensitivities
 
 SHOWN = 12
@@ -112,6 +114,22 @@ def _pick(front: Sequence[TrialRecord], reference: Reference | None) -> int | No
         return choose(front, reference).number if reference else None
     except StudyError:
         return None
+
+
+def look_ahead(
+    prepared: Prepared, store: Store, bench: Bench, say: Callable[[str], None], going: Callable[[], bool]
+) -> None:
+    """At the end of a night, look into what the report will show, while `going`."""
+    name = prepared.spec.name
+    front = store.front(name)
+    inspections = Inspections(prepared.spec, store.identity(name).fingerprint.digest, say)
+    try:
+        records = _shown(front, _pick(front, store.reference(name)))
+        inspections.look(prepared, bench, records, going)
+    except (UserError, TrialError) as error:
+        inspections.missing.append(f"the report will have to run the front's points: {error}")
+    for line in inspections.missing:
+        say(line)
 
 
 def _shown(front: Sequence[TrialRecord], picked: int | None) -> tuple[TrialRecord, ...]:

@@ -24,7 +24,7 @@ from autoprec.study.preparation import Prepared, load_blocks
 from autoprec.study.priors import sensitivities
 from autoprec.study.probing import Prober
 from autoprec.study.refining import refined, serve_refined
-from autoprec.study.reporting import explain_trial, gather
+from autoprec.study.reporting import explain_trial, gather, look_ahead
 from autoprec.study.shipping import export_point
 
 
@@ -79,6 +79,7 @@ class Study:
             night = Night(prepared, store, self._optuna(), bench, watcher)
             with _stopping(night, watcher):
                 done = night.run(allowed)
+                look_ahead(prepared, store, bench, watcher.say, lambda: not night.is_stopping)
             store.end_run(run, before + done)
             return store.front(self.spec.name)
 

@@ -185,3 +185,13 @@ def test_what_takes_more_memory_than_allowed_is_kept_but_on_no_front(tmp_path: P
         assert trial.constraints == {"max_memory_mb": pytest.approx(over[trial.number])}
     assert {t.number for t in study.front()} == {t.number for t in pareto(study.trials())}
     assert all(t.excess_mb <= 0 for t in study.front())
+
+
+def test_a_finished_night_leaves_nothing_to_run_for_the_report(tmp_path: Path) -> None:
+    study = load(write_study(tmp_path))
+    study.search("3")
+    said: list[str] = []
+    findings = study.findings(say=said.append)
+    assert findings.inspections.keys() == {trial.number for trial in study.front()}
+    assert findings.usual is not None
+    assert not said
