@@ -6,7 +6,7 @@ Optuna's constraints say by how much each trial broke a limit; blocks are taken 
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from autoprec.search.history import History
 from autoprec.search.space import Codes, Floats, Space
@@ -40,7 +40,7 @@ class Limits:
             return np.zeros(len(codes))
         features = self._features(codes)
         variance = NOISE**2 + np.einsum("nf,fg,ng->n", features, self._covariance, features)
-        broken: Floats = norm.cdf(features @ self._weights / np.sqrt(variance))
+        broken: Floats = ndtr(features @ self._weights / np.sqrt(variance))
         return broken
 
     def _features(self, codes: Codes) -> Floats:
