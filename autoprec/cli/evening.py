@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from autoprec.cli._app import EXIT_AUDIT_FAILED, JsonOption, StudyOption, app, console, show_or_dump
+from autoprec.cli._app import (
+    EXIT_AUDIT_FAILED,
+    EXIT_USER_ERROR,
+    JsonOption,
+    StudyOption,
+    app,
+    console,
+    show_or_dump,
+)
 from autoprec.report import LiveProgress, blocks_table, front_plot, front_table
 from autoprec.study import Study, write_definition
 
@@ -85,6 +93,11 @@ def refine(
     with LiveProgress(console, chosen.spec.name) as progress:
         record = chosen.refine(trial, 60 * minutes, progress)
     before = chosen.trial(trial)
+    if record.failure is not None:
+        typer.echo(
+            f"trial {record.number}: failed: {record.failure.kind}: {record.failure.message}", err=True
+        )
+        raise typer.Exit(EXIT_USER_ERROR)
     typer.echo(f"trial {record.number}: loss {record.loss:.4f}, before {before.loss:.4f} (trial {trial})")
 
 

@@ -26,6 +26,8 @@ def refined(prepared: Prepared, record: TrialRecord, seconds: float, watcher: Wa
     an operator that training does not know.
     """
     where = f"trial {record.number}"
+    if record.measurement is None:
+        raise StudyError(f"{where} has no measurement ({record.state}); refine a complete one")
     if record.assignment.weights:
         raise StudyError(f"{where} is refined already; refine the trial that it came from, for longer")
     if not any(PRECISIONS[name].is_quantized for _, name in record.assignment.choices):
