@@ -159,6 +159,18 @@ def test_what_scores_masks_is_checked_before_the_calibration(tmp_path: Path) -> 
     assert not (tmp_path / "tiny" / "calibration").exists()
 
 
+def test_what_a_metric_raises_in_two_lines_is_told_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_scores.py").write_text("def broken(a, b): raise ValueError('bad\\nscore')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    write_study(tmp_path, '[quality]\nmetric = "my_scores:broken"\n')
+    result = autoprec("search", "--study", "tiny.toml", "--budget", "1", folder=tmp_path)
+    assert result.returncode == 2
+    assert "raised ValueError on 0.npz: bad score" in result.stderr.splitlines()[-1]
+
+
 def test_the_version_is_told(tmp_path: Path) -> None:
     assert autoprec("--version", folder=tmp_path).stdout.startswith("autoprec ")
 

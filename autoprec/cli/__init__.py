@@ -23,7 +23,8 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         app(words)
     except UserError as error:
-        typer.echo(f"autoprec: {error}", err=True)
+        # A message may quote what a module of the user's raised.
+        typer.echo(f"autoprec: {' '.join(line.strip() for line in str(error).splitlines())}", err=True)
         sys.exit(EXIT_USER_ERROR)
     except BrokenPipeError:
         sys.exit(0)
