@@ -204,6 +204,14 @@ def test_a_file_is_no_export(tmp_path: Path) -> None:
     assert "holds no export" in result.stderr
 
 
+def test_a_trial_of_another_model_is_not_exported(tmp_path: Path) -> None:
+    Study.load(write_study(tmp_path)).search("1")
+    write_model(tmp_path / "tiny.onnx", seed=7)
+    result = autoprec("export", "--trial", "0", "--study", "tiny.toml", folder=tmp_path)
+    assert result.returncode == 2
+    assert "was measured with something else: the model" in result.stderr
+
+
 def test_a_trial_is_exported_without_a_limit_of_loss(searched: Path) -> None:
     words = ("export", "--trial", "3", "--max-loss", "0.1", "--study", "tiny.toml")
     assert autoprec(*words, folder=searched).returncode == 2

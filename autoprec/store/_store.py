@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import Insert, insert
 
@@ -83,6 +84,19 @@ class Store:
                         "search that with `--study NAME`"
                     )
             connection.execute(_replacing(STUDIES, row, "study"))
+
+    def check(self, study: str, identity: Identity, blocks: Sequence[Block]) -> None:
+        """Refuse to rebuild trials of `study` from other inputs; another engine is no hindrance.
+
+        Raises `StudyError` that names every difference.
+        """
+        old = self.identity(study)
+        same_engine = msgspec.structs.replace(identity, fingerprint=old.fingerprint)
+        if found := differences(old, same_engine, self.blocks(study), blocks):
+            raise StudyError(
+                f"{self.path}: study {study!r} was measured with something else: {'; '.join(found)}; "
+                "restore it: its trials cannot be rebuilt from another"
+            )
 
     def identity(self, study: str) -> Identity:
         """What `study` is bound to. Raises `StudyError` for an unknown study."""

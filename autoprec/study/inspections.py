@@ -12,7 +12,7 @@ from autoprec.errors import TrialError, UserError
 from autoprec.measurement import Bench, Inspect
 from autoprec.records import Assignment, Inspection, Quality, TrialRecord, from_json, to_json
 from autoprec.spec import StudySpec
-from autoprec.store import exclusive
+from autoprec.store import Store, exclusive
 from autoprec.study.preparation import Prepared
 
 USUAL = "reference"
@@ -54,7 +54,10 @@ class Inspections:
         if absent or self._load(USUAL) is None:
             try:
                 with exclusive(self._study_folder), Bench(self._study_folder / "worker.log") as bench:
-                    self.look(Prepared(self._spec), bench, absent.values())
+                    prepared = Prepared(self._spec)
+                    with Store.open(self._study_folder / "study.db", read_only=True) as store:
+                        store.check(self._spec.name, prepared.identity, prepared.blocks)
+                    self.look(prepared, bench, absent.values())
             except UserError as error:
                 self.missing.append(f"some points were not run again: {error}")
         return self.known(records)

@@ -44,6 +44,7 @@ def export_point(
     target = folder or study_folder / "exports" / f"trial-{record.number}"
     with exclusive(study_folder), TemporaryDirectory(dir=study_folder, prefix=".export-") as scratch:
         prepared, made = Prepared(spec), Path(scratch)
+        store.check(name, prepared.identity, prepared.blocks)
         candidate = prepared.rewrite(record.assignment, made / "candidate.onnx")
         decoder = spec.pipeline.decoder or ""
         export = Export(
