@@ -19,6 +19,8 @@ _HEAVY = 0.4
 """A scope with more than this share is split although it looks like one unit."""
 _UNITS = frozenset({"MatMul", "Softmax", "Div", "ReduceMean", "ReduceSum", "Resize", "LayerNormalization"})
 """Ops that, called directly by a module, make it one unit: attention, a norm, an up-sampler."""
+_BRANCHED = 6
+"""A module that adds branches of its one input is a residual block, up to so many costly nodes."""
 _JOINS = frozenset({"Add", "Mul", "Sub", "Concat"})
 
 
@@ -99,7 +101,8 @@ class _Splitter:
         """Whether a scope is one unit that fusion or arithmetic holds together.
 
         That is: few costly nodes; an MBConv; a module that itself calls attention's products, a norm's or
-        an up-sampler's ops; or one that joins its own result with a value from outside, as a residual does.
+        an up-sampler's ops; or one that joins its own result with a value from outside, as a residual does,
+        or that adds two branches of its one input, as a residual with a projection does.
         """
         members = self._groups[scope]
         costly = [node for node in members if self._cost[node]]
@@ -112,6 +115,8 @@ class _Splitter:
             if node.op_type in _UNITS:
                 return True
             if node.op_type in _JOINS and _joins_outside(node, inside):
+                return True
+            if node.op_type == "Add" and len(costly) <= _BRANCHED and len(_outside(members, inside)) == 1:
                 return True
         return False
 
@@ -127,6 +132,12 @@ def _joins_outside(node: ir.Node, inside: set[ir.Node]) -> bool:
     values = [value for value in node.inputs if value is not None and value.const_value is None]
     ours = [value.producer() in inside for value in values]
     return any(ours) and not all(ours)
+
+
+def _outside(members: Sequence[ir.Node], inside: set[ir.Node]) -> set[ir.Value]:
+    """Values, no constants, that a group reads and does not make."""
+    values = {value for node in members for value in node.inputs if value is not None}
+    return {value for value in values if value.const_value is None and value.producer() not in inside}
 
 
 def _short_name(scope: Scope, all_scopes: Sequence[Scope]) -> str:

@@ -118,6 +118,20 @@ def test_a_residual_branch_keeps_its_add(scopes: bool, tmp_path: Path) -> None:
     assert all(owner[str(add.name)] == owner[str(branch.name)] for add, branch in branches)
 
 
+def test_a_residual_block_with_a_projection_is_one_block(tmp_path: Path) -> None:
+    nodes, value = [], "x"
+    for layer in (f"/layers.{number}" for number in range(10)):
+        for name, source in (("conv1", value), ("conv2", f"{layer}/conv1"), ("down", value)):
+            nodes.append(helper.make_node("Conv", [source, "w"], [f"{layer}/{name}"], f"{layer}/{name}/Conv"))
+        value = f"{layer}/sum"
+        nodes.append(helper.make_node("Add", [f"{layer}/conv2", f"{layer}/down"], [value], f"{layer}/Add"))
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4, 8, 8]) for name in ("x", value)]
+    weights = [numpy_helper.from_array(np.zeros((4, 4, 1, 1), np.float32), "w")]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    assert [block.name for block in loaded(proto, tmp_path)] == [f"layers.{number}" for number in range(10)]
+
+
 def shuffled(proto: onnx.ModelProto, seed: int) -> onnx.ModelProto:
     """The same graph with its nodes in another sorted order."""
     random, nodes, made = np.random.default_rng(seed), list(proto.graph.node), {proto.graph.input[0].name, ""}
