@@ -153,9 +153,13 @@ class StudySpec(Section, frozen=True, kw_only=True):
 
         Strategy, seed, budget and limits may change from night to night; the rest may not.
         """
-        measured = (self.pipeline.output, self.samples, self.blocks, self.calibration, self.quality,
-                    self.backend.name, self.backend.base, sorted(self.backend.options.items()),
-                    self.search.reference, self.search.max_memory_mb, self.model.shapes)  # fmt: skip
+        measured: tuple[object, ...] = (
+            self.pipeline.output, self.samples, self.blocks, self.calibration, self.quality,
+            self.backend.name, self.backend.base, sorted(self.backend.options.items()),
+            self.search.reference, self.model.shapes,
+        )  # fmt: skip
+        if self.search.max_memory_mb is not None:  # studies from before it was there keep their digest
+            measured = (*measured, self.search.max_memory_mb)
         return hashlib.sha256(msgspec.json.encode(measured, order="sorted")).hexdigest()[:16]
 
 
