@@ -2,7 +2,7 @@
 
 Both get the same number of trials, the same strategy and the same reference. Compared are the area behind the
 front (of speed against loss, up to a loss of `--worst`) and the largest speed-up at a loss of at most
-`--max-loss`. A search that was stopped goes on. Writes `toolbox_DATE.{json,md}`.
+`--max-loss`. A search that was stopped goes on. Writes `toolbox_STUDY_DATE.{json,md}`.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def main() -> None:
         found[name] = facts(study, study.trials(), options.worst, options.max_loss)
         print(name, json.dumps(found[name]), flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
-    target = options.out / f"toolbox_{datetime.date.today()}"
+    target = options.out / f"toolbox_{spec.name}_{datetime.date.today()}"
     machine = {"machine": platform.processor() or platform.machine(), "study": options.study.name}
     target.with_suffix(".json").write_text(json.dumps(machine | found, indent=1) + "\n")
     target.with_suffix(".md").write_text(markdown(found, options.worst, options.max_loss))
