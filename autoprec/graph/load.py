@@ -23,6 +23,7 @@ from autoprec.errors import ModelError
 from autoprec.graph.files import read_model
 from autoprec.graph.incoming import QUANTIZED_OPS, attach, lift
 from autoprec.graph.opset import SMALL_BYTES, at_opset
+from autoprec.graph.taming import tame
 
 _BROKEN = (
     OSError,
@@ -103,6 +104,7 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     model = at_opset(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _fix_inputs(model, shapes)
+    tame(model.graph)
     _remove_unused(model.graph)
     _name_nodes(model.graph)
     if lifted is not None:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from random_ops import models
 
 from autoprec.errors import ModelError
@@ -160,3 +162,30 @@ def test_every_node_has_a_name_of_its_own_and_dead_ones_are_gone(tmp_path: Path)
 def test_an_old_opset_is_brought_up_to_one_with_bf16(tmp_path: Path) -> None:
     model = load_model(saved(tmp_path, RELU.replace("20", "17")))
     assert model.graph.opset_imports[""] >= 22
+
+
+def test_a_norm_whose_variance_fp16_cannot_hold_is_scaled_down(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    arrays = {
+        "w": 1e4 * random.standard_normal((6, 4, 3, 3)),
+        "b": 1e4 * random.standard_normal(6),
+        "gain": random.standard_normal(6),
+        "shift": random.standard_normal(6),
+        "mean": 1e3 * random.standard_normal(6),
+        "variance": random.uniform(1e8, 9e8, 6),
+    }
+    text = """<ir_version: 10, opset_import: ["" : 22]> g (float[1,4,8,8] x) => (float[1,6,6,6] y) {
+        c = Conv (x, w, b)
+        y = BatchNormalization (c, gain, shift, mean, variance)
+    }"""
+    proto = onnx.parser.parse_model(text)
+    proto.graph.initializer.extend(
+        numpy_helper.from_array(a.astype(np.float32), n) for n, a in arrays.items()
+    )
+    onnx.save(proto, tmp_path / "model.onnx")
+    model = load_model(tmp_path / "model.onnx")
+    held = [value.const_value.numpy() for value in model.graph.initializers.values() if value.const_value]
+    assert max(np.abs(array).max() for array in held) < 65504
+    feed = {"x": random.standard_normal((1, 4, 8, 8)).astype(np.float32)}
+    before, after = (ReferenceEvaluator(one).run(None, feed)[0] for one in (proto, ir.to_proto(model)))
+    np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
