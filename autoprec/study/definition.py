@@ -13,6 +13,8 @@ from autoprec.graph.load import input_shapes, load_model
 from autoprec.spec import SamplesSection, StudySpec, load_spec
 
 FOLDER = Path("studies")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8+smooth+float-add+adaround+bias")
+"""What a first definition lets take part: worth it on the demo and on a trained text detector."""
 
 
 def find_spec(where: str | None, folder: Path = FOLDER) -> StudySpec:
@@ -101,7 +103,7 @@ def write_definition(
         'metric = "mask_iou"  # argmax_iou (classes), alpha_mae (matting), "module:function"',
         "",
         "[search]",
-        'precisions = ["fp32", "fp16", "bf16", "int8"]',
+        f"precisions = {json.dumps(PRECISIONS)}",
         'reference = "fp16"  # "fp16-safe" keeps blocks that overflow FP16 in FP32',
         "",
         "[backend]",
