@@ -104,7 +104,7 @@ def measure(folder: Path, count: int, width: int) -> dict[str, float]:
     images = write_images(folder / f"images{count}", count)
     section = SamplesSection(calibration=str(images), evaluation=str(images))
     model, backend = load_model(path), create_backend("openvino", {})
-    shapes = {"image": (1, 3, SIZE, SIZE)}
+    shapes: dict[str, tuple[int, ...]] = {"image": (1, 3, SIZE, SIZE)}
     samples = load_samples(section, "calibration", shapes)
     engine = backend.build(path)
     before = alone(engine, dict(samples[0].inputs))

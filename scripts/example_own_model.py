@@ -120,7 +120,10 @@ def write_model(path: Path, task: str) -> None:
     """Random convolutions, and a head by ridge regression on their features."""
     random, classes = np.random.default_rng(0), CLASSES if task == "segmentation" else 1
     model = onnx.parser.parse_model(NETWORK.replace("CLASSES", str(classes)))
-    arrays = {"two": np.array([1, 1, 2, 2], np.float32), "four": np.array([1, 1, 4, 4], np.float32)}
+    arrays: dict[str, NDArray[Any]] = {
+        "two": np.array([1, 1, 2, 2], np.float32),
+        "four": np.array([1, 1, 4, 4], np.float32),
+    }
     for name, (before, after) in WIDTHS.items():
         arrays[f"w_{name}"] = random.standard_normal((after, before, 3, 3)) * np.sqrt(2 / (9 * before))
         arrays[f"b_{name}"] = 0.1 * random.standard_normal(after)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -40,7 +41,7 @@ def write_data(folder: Path, count: int = IMAGES) -> None:
         (root / "images").mkdir(parents=True, exist_ok=True)
         if name == "evaluation":
             (root / "masks").mkdir(exist_ok=True)
-        dice, listed = Dice(seed, "cpu"), {}
+        dice, listed = Dice(seed, "cpu"), dict[str, Any]()
         while len(listed) < count:
             image, label = draw_scenes(1, dice)
             prompts = draw_prompts(label, dice)

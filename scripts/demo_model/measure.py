@@ -30,7 +30,8 @@ def read_images(folder: Path) -> Iterator[Array]:
     """Normalised images [1, 3, 256, 256] in order of name."""
     for path in sorted((folder / "images").glob("*.jpg")):
         pixels = np.asarray(Image.open(path), np.float32) / 255.0
-        yield ((pixels - np.array(MEAN, np.float32)) / np.array(STD, np.float32)).transpose(2, 0, 1)[None]
+        array = (pixels - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
+        yield array.transpose(2, 0, 1)[None].astype(np.float32)
 
 
 class Masks:

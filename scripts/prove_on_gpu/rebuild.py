@@ -38,6 +38,8 @@ def inputs_of(path: Path) -> dict[str, np.ndarray]:
 def rebuilt(folder: Path, reference_path: Path, name: str) -> dict[str, Any]:
     """Latency of the export, built here, beside what its manifest says."""
     manifest = read_manifest(folder)
+    measured = manifest.trial.measurement
+    assert measured is not None, "an export has a measurement"
     options = json.loads(manifest.identity.fingerprint.options or "{}")
     backend = create_backend(name, {key: value for key, value in options.items() if value is not None})
     path = folder / "model.onnx"
@@ -50,11 +52,11 @@ def rebuilt(folder: Path, reference_path: Path, name: str) -> dict[str, Any]:
         latency = pair(
             reference, engine, backend, interval=0.002, seconds=4, minimum_rounds=60, warmup=WARMUP
         )
-        found = {
+        found: dict[str, Any] = {
             "trial": manifest.number,
             "label": manifest.label,
             "manifest_ms": manifest.latency_ms,
-            "manifest_own_ms": manifest.trial.measurement.latency.median_ms,
+            "manifest_own_ms": measured.latency.median_ms,
             "manifest_speedup": manifest.speedup,
             "rebuilt_ms": latency.ratio * manifest.reference.latency_ms,
             "rebuilt_own_ms": latency.median_ms,
