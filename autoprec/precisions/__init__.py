@@ -38,4 +38,4 @@ def listed() -> str:
     return f"{', '.join(PLAIN)}; int8 and fp8 may be followed by {parts}"
 
 
-__all__ = ["PLAIN", "PRECISIONS", "Precision", "listed"]
+__all__ = ["CURES", "PLAIN", "PRECISIONS", "Precision", "listed"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
-from autoprec.precisions import PRECISIONS
+from autoprec.precisions import CURES, PRECISIONS
 from autoprec.records import Assignment, Interval, Latency, Reference, TrialRecord
 
 NOTHING = "-"
@@ -62,19 +62,36 @@ def duration(seconds: float) -> str:
 
 
 def summary(assignment: Assignment) -> str:
-    """How many blocks have each precision: `bf16x14 int8x9 fp32x1`, most frequent first."""
+    """How many blocks have each precision: `bf16×14 int8×9 fp32×1`, most frequent first."""
     order = list(PRECISIONS)
     counts = Counter(precision for _, precision in assignment.choices)
     known = sorted(
         counts, key=lambda name: (-counts[name], order.index(name) if name in order else len(order))
     )
-    return " ".join(f"{name}x{counts[name]}" for name in known)
+    return " ".join(f"{short(name)}×{counts[name]}" for name in known)
+
+
+def short(precision: str) -> str:
+    """A precision with its cures by first letters: `int8+p99.9+sfab`."""
+    plain, *parts = precision.split("+")
+    letters = "".join(part[0] for part in parts if part in CURES)
+    return "+".join((plain, *(part for part in parts if part not in CURES), *([letters] if letters else [])))
+
+
+def legend(precisions: Iterable[str]) -> list[str]:
+    """What shortened names stand for, a line each."""
+    return [f"{short(name)}: {name}" for name in dict.fromkeys(precisions) if short(name) != name]
 
 
 def named(record: TrialRecord) -> Text:
-    """An anchor's label before the summary of its assignment."""
+    """An anchor's label before the summary of its assignment, where it says more."""
     text = Text(summary(record.assignment))
-    return Text.assemble((record.label, "bold"), " ", text) if record.label else text
+    if not record.label:
+        return text
+    plain, found, precision = record.label.partition("all-")
+    label = f"{plain}{found}{short(precision)}"
+    uniform = {name for _, name in record.assignment.choices} == {precision}
+    return Text(label, "bold") if uniform else Text.assemble((label, "bold"), " ", text)
 
 
 def is_slower(record: TrialRecord, reference: Reference | None) -> bool:

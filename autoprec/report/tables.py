@@ -27,7 +27,11 @@ def blocks_table(blocks: Sequence[Block]) -> RenderableType:
         Column("nodes", [str(len(block.nodes)) for block in blocks], 3),
         Column("weights", [figures.count(block.parameters) for block in blocks], 2),
         Column("MACs", [figures.count(block.macs) for block in blocks]),
-        Column("allowed", [" ".join(block.allowed) or figures.NOTHING for block in blocks], right=False),
+        Column(
+            "allowed",
+            [" ".join(map(figures.short, block.allowed)) or figures.NOTHING for block in blocks],
+            right=False,
+        ),
     )
     total = (
         f"{len(blocks)} blocks, {figures.count(sum(b.parameters for b in blocks))} weights, "
@@ -39,7 +43,8 @@ def blocks_table(blocks: Sequence[Block]) -> RenderableType:
         )
         for (precision, reason), names in refused.items()
     ]
-    return Group(Columns(columns), Text(total), *reasons)
+    known = (name for block in blocks for name in block.allowed)
+    return Group(Columns(columns), Text(total), *map(Text, figures.legend(known)), *reasons)
 
 
 def sensitivity_table(blocks: Sequence[Block], table: Mapping[str, Mapping[str, float]]) -> RenderableType:
@@ -102,7 +107,10 @@ def front_table(trials: Sequence[TrialRecord], reference: Reference | None) -> R
         Column("precisions", [figures.named(trial) for trial, _ in measured], right=False),
     )
     table = Columns(columns, ["dim" if slow else "" for slow in slower])
-    return Group(table, *_notes(reference, any(map(any, tied)), any(slower)))
+    used = (name for trial, _ in measured for _, name in trial.assignment.choices)
+    return Group(
+        table, *_notes(reference, any(map(any, tied)), any(slower)), *map(Text, figures.legend(used))
+    )
 
 
 def _notes(reference: Reference | None, has_ties: bool, has_slower: bool) -> list[Text]:

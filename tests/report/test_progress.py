@@ -36,9 +36,9 @@ def test_without_a_terminal_each_trial_is_one_line() -> None:
     lines = drive(Console(file=io.StringIO(), width=100, force_terminal=False)).splitlines()
     assert lines[:4] == [
         "the reference is [sound]",
-        "trial 0: fp16x1 int8x1: 5.000 ms, 2.00x, loss 0.0100, on the front",
-        "trial 1: fp16x1 int8x1: 5.000 ms, 2.00x, loss 0.0100, known from trial 0",
-        "trial 2: fp16x1 int8x1: failed (build): no kernel for Conv",
+        "trial 0: fp16×1 int8×1: 5.000 ms, 2.00x, loss 0.0100, on the front",
+        "trial 1: fp16×1 int8×1: 5.000 ms, 2.00x, loss 0.0100, known from trial 0",
+        "trial 2: fp16×1 int8×1: failed (build): no kernel for Conv",
     ]
 
 

@@ -59,7 +59,7 @@ def test_everything_fits_its_width(width: int) -> None:
 @pytest.mark.parametrize("width", [60, 160])
 def test_a_narrow_front_keeps_what_matters(width: int) -> None:
     line = line_of(shown(front_table(FRONT, REFERENCE), width), "7 ")
-    assert all(figure in line for figure in ("8.000", "1.25x", "0.0100", "int8x1"))
+    assert all(figure in line for figure in ("8.000", "1.25x", "0.0100", "int8×1"))
     assert ("0.990" in line) == (width == 160)
 
 
@@ -134,3 +134,10 @@ def test_json_is_strict_and_reads_back() -> None:
     value = json.loads(as_json((complete(0, math.nan, 0.5), failed(1))), parse_constant=pytest.fail)
     assert value[0]["measurement"]["latency_ms"] is None
     assert value[1]["failure"]["kind"] == "build"
+
+
+def test_cures_are_written_by_first_letters_and_told_below() -> None:
+    long = "int8+p99.9+smooth+adaround"
+    text = shown(front_table([complete(0, 5.0, 0.01, choices=f"{long} fp16")], REFERENCE))
+    assert "int8+p99.9+sa×1" in text
+    assert f"int8+p99.9+sa: {long}" in text
