@@ -153,8 +153,10 @@ class StudySpec(Section, frozen=True, kw_only=True):
 
         Strategy, seed, budget and limits may change from night to night; the rest may not.
         """
+        # Where samples are does not matter: their content has a digest of its own, and folders are moved.
+        samples = msgspec.structs.replace(self.samples, calibration="", evaluation="")
         measured: tuple[object, ...] = (
-            self.pipeline.output, self.samples, self.blocks, self.calibration, self.quality,
+            self.pipeline.output, samples, self.blocks, self.calibration, self.quality,
             self.backend.name, self.backend.base, sorted(self.backend.options.items()),
             self.search.reference, self.model.shapes,
         )  # fmt: skip

@@ -197,3 +197,12 @@ def test_a_finished_night_leaves_nothing_to_run_for_the_report(tmp_path: Path) -
     assert findings.inspections.keys() == {trial.number for trial in study.front()}
     assert findings.usual is not None
     assert not said
+
+
+def test_a_study_may_be_moved_with_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    load(write_study(tmp_path / "here")).search("3")
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = load(tmp_path / "there" / "tiny.toml")
+    moved.search("2")
+    assert len(moved.trials()) == 5
