@@ -72,7 +72,7 @@ def summary(assignment: Assignment) -> str:
 
 
 def short(precision: str) -> str:
-    """A precision with its cures by first letters: `int8+p99.9+sfab`."""
+    """A precision, or an anchor's label, with its cures by first letters: `int8+p99.9+sfab`."""
     plain, *parts = precision.split("+")
     letters = "".join(part[0] for part in parts if part in CURES)
     return "+".join((plain, *(part for part in parts if part not in CURES), *([letters] if letters else [])))
@@ -88,9 +88,8 @@ def named(record: TrialRecord) -> Text:
     text = Text(summary(record.assignment))
     if not record.label:
         return text
-    plain, found, precision = record.label.partition("all-")
-    label = f"{plain}{found}{short(precision)}"
-    uniform = {name for _, name in record.assignment.choices} == {precision}
+    label = short(record.label)
+    uniform = {name for _, name in record.assignment.choices} == {record.label.removeprefix("all-")}
     return Text(label, "bold") if uniform else Text.assemble((label, "bold"), " ", text)
 
 

@@ -140,7 +140,7 @@ def _points(found: Findings) -> Iterator[Row]:
         measured = record.measurement
         if measured is None or record.reused_from is not None or not math.isfinite(record.loss):
             continue
-        anchor = record.label if record.label not in labels else ""
+        anchor = figures.short(record.label) if record.label not in labels else ""
         labels.add(record.label)
         yield (
             blank
