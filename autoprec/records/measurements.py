@@ -25,8 +25,8 @@ class Latency(Record, frozen=True, kw_only=True):
         median_ms, p10_ms, p90_ms: the candidate's own rounds.
         rounds: number of paired rounds.
         reference_median_ms: the reference's median over the same rounds.
-        ratio: median over rounds of candidate / reference; below 1 is faster than the reference.
-        ratio_interval: confidence interval of that median.
+        ratio: trimmed mean over rounds of candidate / reference; below 1 is faster than the reference.
+        ratio_interval: its confidence interval.
         before, after: clock readings around the rounds.
     """
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from autoprec.backends import Engine
 from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.backends.simulated import ASSIGNMENT_KEY, SimulatedBackend
-from autoprec.backends.timing import STOPWATCHES, Deadline, elapsed, median_interval, pair
-from autoprec.records import Latency
+from autoprec.backends.timing import STOPWATCHES, Deadline, elapsed, pair, typical_ratio
+from autoprec.records import Interval, Latency
 
 MODEL = '<ir_version: 10, opset_import: ["" : 21]> g (float[1,8] x) => (float[1,8] y) { [relu] y = Relu(x) }'
 
@@ -75,28 +75,38 @@ def test_there_are_never_fewer_rounds_than_the_minimum(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.floats(0.1, 10), min_size=1, max_size=60))
-def test_the_interval_holds_the_median(values: list[float]) -> None:
-    found = median_interval(sorted(values))
-    assert found.low <= np.median(values) <= found.high
+def test_the_interval_holds_the_ratio_and_the_ratio_is_one_of_the_middle(values: list[float]) -> None:
+    ratio, interval = typical_ratio(sorted(values))
+    assert interval.low <= ratio <= interval.high
+    assert min(values) * (1 - 1e-12) <= ratio <= max(values) * (1 + 1e-12)
 
 
-@pytest.mark.parametrize(("count", "rank"), [(6, 1), (9, 2), (20, 6), (50, 18), (100, 40)])
-def test_the_interval_has_the_ranks_of_the_published_table(count: int, rank: int) -> None:
-    found = median_interval(range(1, count + 1))
-    assert (found.low, found.high, found.level) == (rank, count + 1 - rank, 0.95)
+def test_swapping_candidate_and_reference_inverts_ratio_and_interval() -> None:
+    ratios = np.sort(np.random.default_rng(0).lognormal(0, 0.1, 25))
+    there, around = typical_ratio(ratios.tolist())
+    back, inverse = typical_ratio((1 / ratios)[::-1].tolist())
+    assert there * back == pytest.approx(1)
+    assert around.low * inverse.high == pytest.approx(1)
 
 
-def test_too_few_rounds_for_95_percent_say_what_they_reach() -> None:
-    assert median_interval([1, 2, 3]).level == 0.75
+def test_a_fifth_of_outliers_hardly_moves_the_ratio() -> None:
+    ratios = [0.99, 1.0, 1.01] * 8 + [9.0] * 6
+    assert typical_ratio(ratios)[0] == pytest.approx(1, abs=0.01)
 
 
-def test_the_interval_covers_the_true_median_of_skewed_noise() -> None:
+def test_a_single_round_has_no_interval() -> None:
+    ratio, interval = typical_ratio([0.5])
+    assert ratio == pytest.approx(0.5)
+    assert interval == Interval(low=ratio, high=ratio, level=0.0)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     random = np.random.default_rng(0)
     hits = 0
-    for _ in range(400):
-        found = median_interval(np.sort(random.lognormal(0, 1, 25)).tolist())
+    for _ in range(1000):
+        _, found = typical_ratio(np.sort(np.exp(0.02 * random.standard_t(3, 25))).tolist())
         hits += found.low <= 1 <= found.high
-    assert hits / 400 >= 0.93
+    assert 0.93 <= hits / 1000 <= 0.97
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from autoprec.backends.timing import median_interval
 from autoprec.measurement.messages import Job
 from autoprec.measurement.workbench import Workbench
 from autoprec.records import Interval, Measurement
@@ -45,7 +44,6 @@ def test_a_surely_dominated_candidate_is_measured_no_further(prepared: Prepared,
     found = measured(prepared, tmp_path, NOBODY_BEATS)
     assert found.quality.samples == FEWEST
     assert found.latency.rounds == MINIMUM_ROUNDS
-    assert found.latency.ratio_interval.level < median_interval(range(100)).level
 
 
 @pytest.mark.parametrize("front", [None, ANYBODY_BEATS], ids=["alone", "in the lead"])
