@@ -267,8 +267,10 @@ def typical_ratio(ordered: Sequence[float]) -> tuple[float, Interval]:
 
     The mean of logarithms without the fifth at either end: outliers do not move it, and for noise near the
     normal it varies less than the median. Rounds are taken as independent; beside busy neighbours they are
-    not, and the interval is too narrow (`scripts/bench_timing.py`). Source: Tukey and McLaughlin, Sankhya A 25, 1963; Wilcox, Introduction to Robust
-    Estimation and Hypothesis Testing, 4.3.
+    not, and the interval is too narrow (`scripts/bench_timing.py`).
+
+    Source: Tukey and McLaughlin, Sankhya A 25, 1963; Wilcox, Introduction to Robust Estimation and
+    Hypothesis Testing, 4.3.
     """
     logs = np.log(ordered)
     cut = int(_TRIMMED * len(logs))
