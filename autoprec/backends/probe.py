@@ -65,7 +65,7 @@ class Legality(Record, frozen=True, kw_only=True):
     """The verdicts of one engine; `base` is the float precision of the float parts of quantised blocks.
 
     A variant is judged as the plain precision: an engine sees no difference. A pattern that a precision does
-    not quantise is judged in `base`.
+    not quantise is judged in `base`, a 1x1 convolution that it writes as a product as that.
     """
 
     base: str
@@ -73,14 +73,14 @@ class Legality(Record, frozen=True, kw_only=True):
 
     def find(self, pattern: str, precision: str) -> Verdict | None:
         """The verdict on a pattern in a precision, if it was probed."""
-        wanted = (pattern, self._judged_as(pattern, precision))
+        wanted = self._judged_as(pattern, precision)
         return next((v for v in self.verdicts if (v.pattern, v.precision) == wanted), None)
 
     def lacks(self, patterns: Iterable[str], precisions: Iterable[str]) -> list[tuple[str, str]]:
         """The pairs that are not probed yet, in a stable order."""
         done = {(v.pattern, v.precision) for v in self.verdicts}
         names = list(precisions)
-        wanted = ((p, self._judged_as(p, name)) for p in sorted(set(patterns)) for name in names)
+        wanted = (self._judged_as(p, name) for p in sorted(set(patterns)) for name in names)
         return [pair for pair in dict.fromkeys(wanted) if pair not in done]
 
     def refusals(self, patterns: Iterable[str], precisions: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -103,10 +103,13 @@ class Legality(Record, frozen=True, kw_only=True):
             return f"{quantised[0].pattern}: {quantised[0].reason}"
         return ""
 
-    def _judged_as(self, pattern: str, precision: str) -> str:
-        plain = PRECISIONS[precision.partition("+")[0]]
-        leaves = plain.is_quantized and PATTERNS[pattern].op_type not in plain.quantized_ops
-        return self.base if leaves else plain.name
+    def _judged_as(self, pattern: str, precision: str) -> tuple[str, str]:
+        """Pattern and precision that an engine sees."""
+        chosen = PRECISIONS[precision]
+        if chosen.only_products and pattern == "conv_1x1":
+            return "matmul_weight", chosen.plain
+        leaves = chosen.is_quantized and PATTERNS[pattern].op_type not in chosen.quantized_ops
+        return pattern, self.base if leaves else chosen.plain
 
 
 def refused_precisions(

@@ -14,6 +14,7 @@ from autoprec.graph.costs import COSTLY_OPS
 from autoprec.graph.incoming import given_precisions
 from autoprec.graph.matrices import is_weighted
 from autoprec.graph.placement import block_inputs, may_be_quantized
+from autoprec.graph.products import op_type_in
 from autoprec.graph.support import supports
 from autoprec.precisions import PRECISIONS, Precision
 from autoprec.records import Block
@@ -77,7 +78,7 @@ def _reason(nodes: Sequence[ir.Node], precision: Precision, opset: int) -> str:
         )
     if precision.is_quantized:
         ops = precision.quantized_ops & COSTLY_OPS
-        gains = [node for node in nodes if node.op_type in ops]
+        gains = [node for node in nodes if op_type_in(node, precision) in ops]
         if precision.weights_only:
             gains = [node for node in gains if block_inputs(node, precision.block_size)]
         if not gains:
@@ -97,6 +98,8 @@ def _effective(nodes: Sequence[ir.Node], precision: Precision) -> str:
         idle |= {"smooth", "adaround", "bias"}
     if not any(node.op_type == "Add" and may_be_quantized(node) for node in nodes):
         idle.add("float-add")
+    if "float-add" in idle and not any(node.op_type in ("Conv", "ConvTranspose") for node in nodes):
+        idle.add("gemm")
     return "+".join(part for part in precision.name.split("+") if part not in idle)
 
 

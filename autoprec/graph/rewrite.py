@@ -20,6 +20,7 @@ from autoprec.graph.edits import Edits, edited
 from autoprec.graph.files import write_model
 from autoprec.graph.implicit import implicit
 from autoprec.graph.incoming import given, given_precisions
+from autoprec.graph.products import write_products
 from autoprec.graph.refined import load_refined
 from autoprec.graph.toolbox import Toolbox
 from autoprec.graph.writer import Writer
@@ -89,9 +90,16 @@ class Rewriter:
     def source(self, assignment: Assignment) -> tuple[ir.Model, dict[str, str], dict[str, float]]:
         """The float model with the edits of variants and refined weights, the block of each node, and the
         ranges that they change. Raises `TrialError("rewrite", ...)` if refined weights are gone."""
-        edits = self._edits(assignment.as_dict())
+        choices = assignment.as_dict()
+        edits, products = self._edits(choices), self._products(choices)
         changed = {name: limit for found in edits.values() for name, limit in found.ranges.items()}
-        source, added = edited(self._model, edits) if edits else (self._model, {})
+        source, added = edited(self._model, edits) if edits or products else (self._model, {})
+        if products:
+            written = write_products(source, products)
+            added |= {node: self._home[convolution] for node, convolution in written.nodes.items()}
+            for name, (convolution, value) in written.values.items():
+                ranges = {**self._ranges_in(products[convolution]), **changed}
+                changed |= {name: ranges[value]} if value in ranges else {}
         if assignment.weights:
             assert self._refined is not None
             learned = load_refined(self._refined, assignment.weights)
@@ -124,6 +132,11 @@ class Rewriter:
             return {}
         found = {block: self._ranges.edits(block, PRECISIONS[name]) for block, name in choices.items()}
         return {block: edits for block, edits in found.items() if edits is not None}
+
+    def _products(self, choices: Mapping[str, str]) -> dict[str, Precision]:
+        """Nodes that may be written as products of matrices, to their precision."""
+        found = {str(node.name): self._precision(node, choices, self._home) for node in self._model.graph}
+        return {n: p for n, p in found.items() if p.only_products and p.quantized_ops}
 
     def _ranges_in(self, precision: Precision) -> Mapping[str, float]:
         return self._ranges.ranges(precision) if isinstance(self._ranges, Toolbox) else self._ranges

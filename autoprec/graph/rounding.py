@@ -20,6 +20,7 @@ from autoprec.graph.edits import Edits
 from autoprec.graph.matrices import matrices, restored
 from autoprec.graph.moments import Moments
 from autoprec.graph.placement import channel_axis
+from autoprec.graph.products import is_about
 from autoprec.graph.weights import on_grid, weight_scales
 from autoprec.precisions import Precision
 
@@ -50,7 +51,9 @@ def refine(
     constants = dict(edits.constants)
     for node in nodes:
         name = str(node.name)
-        if name not in moments or name not in steps or node.op_type not in precision.quantized_ops:
+        if name not in moments or name not in steps:
+            continue
+        if not is_about(precision, node):
             continue
         array = _read(constants, node, 1)
         assert array is not None

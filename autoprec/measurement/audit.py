@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+import onnx_ir as ir
+
+from autoprec.graph.costs import COSTLY_OPS
+from autoprec.graph.products import is_about
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block, BlockAudit, KernelTime
 
@@ -19,6 +23,17 @@ SHORT_NAMES = {
 """Kernel precision names (see `records.KernelTime`) by ONNX type."""
 
 
+def deciding_nodes(model: ir.Model, blocks: Sequence[Block], assignment: Assignment) -> tuple[str, ...]:
+    """Names of the nodes whose kernels tell what a block ran in: the costly ones that its precision types."""
+    choices = assignment.as_dict()
+    asked = {node: PRECISIONS[choices[block.name]] for block in blocks for node in block.nodes}
+    return tuple(
+        str(node.name)
+        for node in model.graph
+        if node.op_type in COSTLY_OPS and is_about(asked[str(node.name)], node)
+    )
+
+
 def audit(
     blocks: Sequence[Block], assignment: Assignment, kernels: Sequence[KernelTime], heavy: Iterable[str]
 ) -> tuple[BlockAudit, ...]:
@@ -28,7 +43,7 @@ def audit(
         blocks: all blocks of the model.
         assignment: what was asked.
         kernels: what the engine reports; a kernel that spans blocks gives each its share of the time.
-        heavy: names of the nodes whose kernels decide: in an INT8 block the convolutions, not the Softmax.
+        heavy: names of the nodes whose kernels decide, as from `deciding_nodes`: not an INT8 block's Softmax.
     """
     deciding = frozenset(heavy)
     home = {node: block.name for block in blocks for node in block.nodes}

@@ -19,6 +19,7 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
         largest: largest finite magnitude of `float_type` or of the quantised grid (127 for INT8).
         weights_only: activations keep the float type; only constant weights are stored quantised.
         block_size: a scale for so many weights in a row along the reduced axis; 0 is one per output channel.
+        only_products: of convolutions only the dense 1x1 ones are quantised, written as products of matrices.
         range_method: how ranges of activations are chosen; empty takes the study's.
         percentile: for that method, in percent.
         smooths: channels of activations are scaled to like ranges, and weights the other way.
@@ -34,6 +35,7 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
     quantized_ops: frozenset[str] = frozenset()
     weights_only: bool = False
     block_size: int = 0
+    only_products: bool = False
     range_method: str = ""
     percentile: float = 0.0
     smooths: bool = False

@@ -28,20 +28,25 @@ RANGES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 CURES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
+        "gemm": {"only_products": True},
         "smooth": {"smooths": True},
         "float-add": {},
         "adaround": {"learns_rounding": True},
         "bias": {"corrects_bias": True},
     }
 )
-"""What is done to activations, residual additions, weights and biases, in this order."""
+"""What is quantised at all, and what is done to activations, residual additions, weights and biases, in this
+order."""
+
+_PRODUCTS = frozenset({"Gemm", "MatMul"})
 
 
 def variants(plain: Precision, *, grid: bool) -> Iterator[Precision]:
     """`plain`, then all its variants, by name.
 
     `grid` says that its values are evenly spaced: entropy, MSE and learned rounding are about that.
-    `float-add` leaves the skip operand of a residual Add in the float type.
+    `float-add` leaves the skip operand of a residual Add in the float type; `gemm` that and every convolution
+    but dense 1x1 ones, which it writes as products of matrices.
     """
     has_add = "Add" in plain.quantized_ops
     ranges = [name for name in RANGES if grid or RANGES[name]["range_method"] in ("min-max", "percentile")]
@@ -50,10 +55,14 @@ def variants(plain: Precision, *, grid: bool) -> Iterator[Precision]:
     for method in (None, *ranges):
         for chosen in itertools.product((False, True), repeat=len(cures)):
             parts = [*([method] if method else []), *itertools.compress(cures, chosen)]
+            if {"gemm", "float-add"} <= set(parts):
+                continue
             data: dict[str, Any] = {}
             for part in parts:
                 data |= RANGES[part] if part in RANGES else CURES[part]
             if "float-add" in parts:
                 data["quantized_ops"] = plain.quantized_ops - {"Add"}
             summary = f"{plain.name} with {', '.join(parts)}" if parts else plain.summary
+            if "gemm" in parts:
+                data["quantized_ops"] = _PRODUCTS
             yield msgspec.structs.replace(plain, name="+".join((plain.name, *parts)), summary=summary, **data)

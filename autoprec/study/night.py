@@ -276,7 +276,7 @@ class Night:
                 candidate_path=candidate.model_path,
                 assignment=assignment,
                 blocks=prepared.blocks,
-                heavy=prepared.heavy,
+                heavy=prepared.deciding(assignment),
                 reference_latency_ms=reference_ms,
                 profiled=profiled,
                 front=() if profiled else self._front(),

@@ -13,7 +13,6 @@ import onnx_ir as ir
 from autoprec.backends import Backend, create_backend
 from autoprec.calibration import overflowing
 from autoprec.errors import ModelError, StudyError
-from autoprec.graph.costs import COSTLY_OPS
 from autoprec.graph.edits import Edits
 from autoprec.graph.files import remove_model
 from autoprec.graph.legality import judge
@@ -23,6 +22,7 @@ from autoprec.graph.refined import save_refined
 from autoprec.graph.rewrite import Rewriter
 from autoprec.graph.toolbox import Toolbox
 from autoprec.measurement import Setup
+from autoprec.measurement.audit import deciding_nodes
 from autoprec.measurement.pipeline import decoder_outputs
 from autoprec.quality import create_metric
 from autoprec.records import Assignment, Block, Candidate, Fingerprint, Identity, Implicit
@@ -101,7 +101,6 @@ class Prepared:
             widened=backend.widened,
             refined=self._refined,
         )
-        self.heavy = tuple(str(n.name) for n in self.model.graph if n.op_type in COSTLY_OPS)
         self.reference = self._reference(overflow)
         self.anchors = self._anchors()
         self.identity = self._identity(digests, backend.fingerprint())
@@ -111,6 +110,10 @@ class Prepared:
     def uniform(self, precision: str) -> Assignment:
         """Every block in one precision, whether or not the study allows it."""
         return Assignment(choices=tuple((block.name, precision) for block in self.blocks))
+
+    def deciding(self, assignment: Assignment) -> tuple[str, ...]:
+        """Names of the nodes whose kernels tell what each block ran in."""
+        return deciding_nodes(self.model, self.blocks, assignment)
 
     def rewrite(self, assignment: Assignment, path: Path) -> Candidate:
         """Write the typed model of an assignment. Raises `TrialError`, or `StudyError` for a full disk."""

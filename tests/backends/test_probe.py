@@ -60,6 +60,18 @@ def test_a_variant_is_judged_as_the_plain_precision() -> None:
     assert legality.lacks(["conv", "gemm"], ["int8", "int8+smooth"]) == [("gemm", "int8")]
 
 
+def test_a_1x1_convolution_that_is_written_as_a_product_is_judged_as_one() -> None:
+    no = [
+        Verdict(pattern=p, precision="int8", legal=False, fails=True, reason="no")
+        for p in ("conv", "conv_1x1")
+    ]
+    product = Verdict(pattern="matmul_weight", precision="int8", legal=True, ran="i8")
+    legality = Legality(base="bf16", verdicts=(conv, pointwise, product))
+    patterns, names = ["conv", "conv_1x1"], ["int8", "int8+gemm"]
+    assert legality.refusals(patterns, names) == (("int8", "conv: no"),)
+    assert legality.lacks(patterns, names) == [("conv", "bf16")]
+
+
 def test_a_pattern_that_a_precision_leaves_in_floats_is_judged_in_the_base() -> None:
     legality = Legality(base="fp16", verdicts=(NO_NORM,))
     assert legality.find("layer_norm", "int8") == legality.find("layer_norm", "fp16") == NO_NORM

@@ -33,7 +33,7 @@ def measured(prepared: Prepared, folder: Path, front: tuple[Interval, Interval] 
         candidate_path=candidate.model_path,
         assignment=candidate.assignment,
         blocks=prepared.blocks,
-        heavy=prepared.heavy,
+        heavy=prepared.deciding(candidate.assignment),
         reference_latency_ms=1.0,
         front=(front,) if front else (),
     )

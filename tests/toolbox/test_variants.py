@@ -25,7 +25,9 @@ def test_names_say_what_a_variant_does() -> None:
         assert ("smooth" in parts, "adaround" in parts, "bias" in parts) == (
             precision.smooths, precision.learns_rounding, precision.corrects_bias,
         )  # fmt: skip
-        assert ("Add" in precision.quantized_ops) == (precision.plain == "int8" and "float-add" not in parts)
+        products, adds = "gemm" in parts, precision.plain == "int8" and not {"float-add", "gemm"} & parts
+        assert ("Conv" in precision.quantized_ops) == (precision.plain in ("int8", "fp8") and not products)
+        assert ("Add" in precision.quantized_ops) == adds
 
 
 def test_every_variant_of_int8_gives_a_valid_model_near_the_float_one(tmp_path: Path) -> None:

@@ -10,11 +10,10 @@ import pytest
 
 from autoprec.backends.tensorrt import TensorRTBackend
 from autoprec.errors import TrialError
-from autoprec.graph.costs import COSTLY_OPS
 from autoprec.graph.load import load_model
 from autoprec.graph.partition import partition
 from autoprec.graph.rewrite import Rewriter
-from autoprec.measurement.audit import audit
+from autoprec.measurement.audit import audit, deciding_nodes
 from autoprec.records import Assignment, Block, BlockAudit
 
 pytest.importorskip(
@@ -38,9 +37,10 @@ def built(folder: Path, target: str, *cycle: str) -> dict[str, BlockAudit]:
     rewriter = Rewriter(model, blocks, ranges, base=backend.base_precision, widened=backend.widened)
     chosen = Assignment(choices=tuple((block.name, cycle[n % len(cycle)]) for n, block in enumerate(blocks)))
     candidate = rewriter.write(chosen, folder / "candidate.onnx")
-    heavy = [str(node.name) for node in model.graph if node.op_type in COSTLY_OPS]
     kernels = backend.plan_kernels(Path(candidate.model_path))
-    return {found.block: found for found in audit(blocks, chosen, kernels, heavy)}
+    return {
+        found.block: found for found in audit(blocks, chosen, kernels, deciding_nodes(model, blocks, chosen))
+    }
 
 
 @pytest.mark.parametrize("target", ["8.6", "8.9", "12.0"])
@@ -56,6 +56,19 @@ def test_every_block_of_the_demo_runs_in_what_it_is_asked(
 def test_every_block_of_the_demo_runs_in_fp8_where_the_gpu_has_it(tmp_path: Path, target: str) -> None:
     found = built(tmp_path, target, "fp8")
     assert [f"{b.block} ran {b.ran}" for b in found.values() if b.matches is not True] == []
+
+
+@pytest.mark.parametrize(
+    ("target", "precision"),
+    [("8.6", "int8+gemm"), ("8.9", "int8+gemm"), ("8.9", "fp8+gemm"), ("12.0", "fp8+gemm")],
+)
+def test_products_of_a_block_run_quantised_while_its_convolutions_stay_floats(
+    tmp_path: Path, target: str, precision: str
+) -> None:
+    found = built(tmp_path, target, precision)
+    ran = {audited.ran for audited in found.values() if audited.ran}
+    wanted = "i8" if precision.startswith("int8") else "f8"
+    assert {one.partition(" ")[0] for one in ran} == {wanted}
 
 
 def test_one_fp8_block_on_a_gpu_without_it_is_a_failed_build(tmp_path: Path) -> None:
