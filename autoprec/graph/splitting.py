@@ -56,7 +56,7 @@ class _Splitter:
         """The heaviest scope that may be split, with its parts; None when no more should be."""
         for scope in sorted(self._groups, key=lambda scope: (-self._weight(self._groups[scope]), scope)):
             parts = self._parts(scope)
-            costly = [part for part, members in parts.items() if self._weight(members)]
+            costly = self._costly_parts(scope)
             if parts.keys() <= {scope} or not costly:
                 continue
             if len(costly) == 1:  # a wrapper: going inside makes no further block
@@ -69,10 +69,16 @@ class _Splitter:
             too_few = len(self._costly_groups()) < minimum
             wanted = share > _LIGHT or too_few
             # Parts that do not fit are merged later: 48 layers are better in 40 blocks than in one.
-            fits = len(self._costly_groups()) + len(costly) - 1 <= room or too_few or share > _HEAVY
+            fits = self._size_with(scope) <= room or too_few or share > _HEAVY
             if wanted and fits and (share > _HEAVY or not self._is_unit(scope)):
                 return scope, parts
         return None
+
+    def _size_with(self, scope: Scope) -> int:
+        """Number of blocks once a scope is split; of layers all are split or none."""
+        now = self._costly_groups()
+        split = [other for other in now if self._is_layer(other)] if self._is_layer(scope) else [scope]
+        return len(now) + sum(len(self._costly_parts(other)) - 1 for other in split)
 
     def apply(self, scope: Scope, parts: Groups) -> None:
         """Put the parts in the scope's place."""
@@ -97,17 +103,23 @@ class _Splitter:
             parts.setdefault(self._scopes[node][: len(scope) + 1], []).append(node)
         return parts
 
+    def _costly_parts(self, scope: Scope) -> list[Scope]:
+        return [part for part, members in self._parts(scope).items() if self._weight(members)]
+
     def _is_unit(self, scope: Scope) -> bool:
         """Whether a scope is one unit that fusion or arithmetic holds together.
 
         That is: few costly nodes; an MBConv; a module that itself calls attention's products, a norm's or
         an up-sampler's ops; or one that joins its own result with a value from outside, as a residual does,
-        or that adds two branches of its one input, as a residual with a projection does.
+        or that adds two branches of its one input, as a residual with a projection does. A transformer's
+        layer, which adds two branches one after the other, is two such units.
         """
         members = self._groups[scope]
         costly = [node for node in members if self._cost[node]]
         if len(costly) <= 2 or (len(costly) <= 4 and any(map(is_depthwise, costly))):
             return True
+        if self._is_layer(scope):
+            return False
         inside = set(members)
         for node in members:
             if self._scopes[node] != scope:
@@ -120,11 +132,21 @@ class _Splitter:
                 return True
         return False
 
+    def _is_layer(self, scope: Scope) -> bool:
+        """Whether a module itself adds computed values several times, and does none of a unit's other ops."""
+        own = [node for node in self._groups[scope] if self._scopes[node] == scope]
+        joins = [node for node in own if node.op_type == "Add" and not _reads_constant(node)]
+        return len(joins) > 1 and not any(node.op_type in _UNITS for node in own)
+
     def _costly_groups(self) -> list[Scope]:
         return [scope for scope, members in self._groups.items() if self._weight(members)]
 
     def _weight(self, members: Sequence[ir.Node]) -> int:
         return sum(self._cost[node] for node in members)
+
+
+def _reads_constant(node: ir.Node) -> bool:
+    return any(value is None or value.const_value is not None for value in node.inputs)
 
 
 def _joins_outside(node: ir.Node, inside: set[ir.Node]) -> bool:

@@ -132,6 +132,39 @@ def test_a_residual_block_with_a_projection_is_one_block(tmp_path: Path) -> None
     assert [block.name for block in loaded(proto, tmp_path)] == [f"layers.{number}" for number in range(10)]
 
 
+def transformer(layers: int) -> onnx.ModelProto:
+    """Layers that add attention's branch, then the perceptron's, named as the legacy exporter does."""
+    nodes, value = [], "x"
+    for layer in (f"/layers.{number}" for number in range(layers)):
+        q, k, v = (f"{layer}/attn/{name}" for name in "qkv")
+        nodes += [helper.make_node("MatMul", [value, "w"], [name], f"{name}/MatMul") for name in (q, k, v)]
+        s, p, o, h, m = (f"{layer}/{name}" for name in ("attn/s", "attn/p", "attn/o", "mlp/h", "mlp/m"))
+        nodes.append(helper.make_node("MatMul", [q, k], [s], f"{layer}/attn/MatMul"))
+        nodes.append(helper.make_node("Softmax", [s], [p], f"{layer}/attn/Softmax"))
+        nodes.append(helper.make_node("MatMul", [p, v], [o], f"{layer}/attn/MatMul_1"))
+        nodes.append(helper.make_node("Add", [value, o], [f"{layer}/1"], f"{layer}/Add"))
+        nodes.append(helper.make_node("MatMul", [f"{layer}/1", "w"], [h], f"{layer}/mlp/lin1/MatMul"))
+        nodes.append(helper.make_node("MatMul", [h, "w"], [m], f"{layer}/mlp/lin2/MatMul"))
+        nodes.append(helper.make_node("Add", [f"{layer}/1", m], [f"{layer}/2"], f"{layer}/Add_1"))
+        value = f"{layer}/2"
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [8, 8]) for name in ("x", value)]
+    weights = [numpy_helper.from_array(np.zeros((8, 8), np.float32), "w")]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def test_a_transformer_s_layer_is_attention_and_a_perceptron(tmp_path: Path) -> None:
+    blocks = loaded(transformer(12), tmp_path)
+    wanted = [f"layers.{number}.{part}" for number in range(12) for part in ("attn", "mlp")]
+    assert [block.name for block in blocks] == wanted
+    assert all(dict(block.op_counts)["Add"] == 1 for block in blocks)
+
+
+def test_layers_that_would_be_too_many_in_halves_stay_whole(tmp_path: Path) -> None:
+    blocks = loaded(transformer(20), tmp_path)
+    assert [block.name for block in blocks] == [f"layers.{number}" for number in range(20)]
+
+
 def shuffled(proto: onnx.ModelProto, seed: int) -> onnx.ModelProto:
     """The same graph with its nodes in another sorted order."""
     random, nodes, made = np.random.default_rng(seed), list(proto.graph.node), {proto.graph.input[0].name, ""}
