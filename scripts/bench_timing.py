@@ -1,9 +1,10 @@
 """How well does a ratio of latencies repeat? `scripts/bench_timing.py` times a model against itself.
 
 Two separately compiled engines of one model have the ratio 1, so every deviation is an error of the
-method. Each repeat compiles both anew and measures them in four ways, for the same number of seconds each:
-in turn or block after block, by processor time or by wall time. All of it is done twice: with the machine as
-it is, and beside as many busy processes as there are cores. Writes JSON and a table to `studies/results/`.
+method. Each repeat compiles all anew and measures in five ways with the product's settings, for the same
+number of seconds each: in turn with several builds (what a search does) or with one, or block after block; by
+processor time or by wall time. All of it is done twice: with the machine as it is, and beside as many busy
+processes as there are cores. Writes JSON and a table to `studies/results/`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 from autoprec.backends import Engine
 from autoprec.backends.openvino import OpenVinoBackend
-from autoprec.backends.timing import STOPWATCHES, Deadline, pair
+from autoprec.backends.timing import STOPWATCHES, Deadline, elapsed, pair
+from autoprec.spec import TimingSection
 
 ROOT = Path(__file__).parent.parent
+TIMING = TimingSection()
 METHODS = {
-    "in turn, processor time": ("processor", True),
-    "in turn, wall time": ("host", True),
-    "block after block, processor time": ("processor", False),
-    "block after block, wall time": ("host", False),
+    f"in turn, {TIMING.builds} builds, processor time": ("processor", TIMING.builds),
+    "in turn, 1 build, processor time": ("processor", 1),
+    f"in turn, {TIMING.builds} builds, wall time": ("host", TIMING.builds),
+    "block after block, processor time": ("processor", 0),
+    "block after block, wall time": ("host", 0),
 }
+"""A stopwatch, and how many builds take turns; 0 for one engine after the other."""
 BUSY = "import numpy; a = numpy.ones((400, 400))\nwhile True: a @ a"
 
 
@@ -64,11 +69,19 @@ def feeds(model: Path) -> dict[str, np.ndarray[Any, Any]]:
     return {name: random.standard_normal(shape, np.float32) for name, shape in sizes.items()}
 
 
-def in_turn(reference: Engine, candidate: Engine, stopwatch: str, seconds: float) -> dict[str, float]:
+def in_turn(builds: Sequence[tuple[Engine, Engine]], stopwatch: str, seconds: float) -> dict[str, float]:
     """What the product does."""
     backend = OpenVinoBackend({})
     backend.stopwatch = stopwatch  # type: ignore[assignment]
-    found = pair(reference, candidate, backend, interval=0.01, seconds=seconds, minimum_rounds=20, warmup=5)
+    found = pair(
+        *builds[0],
+        backend,
+        others=builds[1:],
+        interval=TIMING.interval,
+        seconds=seconds,
+        minimum_rounds=TIMING.minimum_rounds,
+        warmup=TIMING.warmup,
+    )
     low, high = found.ratio_interval.low, found.ratio_interval.high
     return {"ratio": found.ratio, "rounds": found.rounds, "low": low, "high": high}
 
@@ -108,12 +121,19 @@ def measure(model: Path, repeats: int, seconds: float) -> dict[str, list[dict[st
     backend, arrays = OpenVinoBackend({}), feeds(model)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in METHODS}
     for _ in range(repeats):
-        with backend.build(model) as reference, backend.build(model) as candidate:
-            reference.prepare(arrays)
-            candidate.prepare(arrays)
-            for name, (stopwatch, alternate) in METHODS.items():
-                method = in_turn if alternate else block_after_block
-                found[name].append(method(reference, candidate, stopwatch, seconds))
+        with ExitStack() as stack:
+            engines = [stack.enter_context(backend.build(model)) for _ in range(2 * TIMING.builds)]
+            for engine in engines:
+                engine.prepare(arrays)
+            builds = list(zip(engines[::2], engines[1::2], strict=True))
+            for name, (stopwatch, count) in METHODS.items():
+                with elapsed() as spent:
+                    result = (
+                        in_turn(builds[:count], stopwatch, seconds)
+                        if count
+                        else block_after_block(*builds[0], stopwatch, seconds)
+                    )
+                found[name].append({**result, "seconds": spent.seconds})
     return found
 
 
@@ -128,9 +148,11 @@ def row(scene: str, method: str, results: list[dict[str, float]]) -> dict[str, A
         "p95_error": float(np.percentile(errors, 95)),
         "largest_error": float(errors.max()),
         "median_rounds": float(np.median([result["rounds"] for result in results])),
+        "median_seconds": float(np.median([result["seconds"] for result in results])),
     }
     if "low" in results[0]:
         line["covered"] = float(np.mean([result["low"] <= 1 <= result["high"] for result in results]))
+        line["median_width"] = float(np.median([result["high"] - result["low"] for result in results]))
     return line
 
 
@@ -144,7 +166,9 @@ def table(facts: dict[str, Any], lines: list[dict[str, Any]]) -> str:
         "95th percentile",
         "largest",
         "rounds",
+        "seconds",
         "holds 1",
+        "width",
     )
     rows = [
         (
@@ -155,17 +179,19 @@ def table(facts: dict[str, Any], lines: list[dict[str, Any]]) -> str:
             f"{line['p95_error']:.2%}",
             f"{line['largest_error']:.2%}",
             f"{line['median_rounds']:.0f}",
+            f"{line['median_seconds']:.1f}",
             f"{line['covered']:.0%}" if "covered" in line else "",
+            f"{line['median_width']:.2%}" if "covered" in line else "",
         )
         for line in lines
     ]
     title = (
         f"# A model timed against itself\n\n{facts['date']}, {facts['cpu']} ({facts['cores']} cores), "
         f"OpenVINO {facts['openvino']}, 1 thread, model {facts['model']} ({facts['reference_ms']:.1f} ms); "
-        f"{facts['repeats']} repeats of {facts['seconds']:g} s each (in turn, sooner if the interval is 1 % "
-        "wide and later if 20 rounds take longer); load average before: "
-        f"{facts['load_average']:.1f}. The true ratio is 1; the last column is how often the 95 % interval "
-        "holds it. Made by `scripts/bench_timing.py`.\n"
+        f"{facts['repeats']} repeats of {facts['seconds']:g} s each (in turn, sooner if the interval without "
+        f"the builds' share is {TIMING.interval:.0%} wide, and later if {TIMING.minimum_rounds} rounds take "
+        f"longer); load average before: {facts['load_average']:.1f}. The true ratio is 1; `holds 1` is how "
+        "often the 95 % interval holds it, `width` how wide that is. Made by `scripts/bench_timing.py`.\n"
     )
     grid = "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows))
     return f"{title}\n{grid}\n"
@@ -177,7 +203,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=TIMING.seconds, help="of each measurement")
     parser.add_argument("--model", type=Path, default=ROOT / "studies/models/demo_encoder.onnx")
     parser.add_argument("--results", type=Path, default=ROOT / "studies/results")
     arguments = parser.parse_args()

@@ -1,8 +1,9 @@
 """The one stopwatch: paired latency, and the seconds of a trial's stages. Nothing else holds a clock.
 
 Candidate and reference are timed in turn, in rounds; each round gives one ratio. The trimmed mean of the
-ratios is not moved by outliers, and a slow minute of the machine slows both sides of a round alike.
-`scripts/bench_timing.py` shows what this is worth.
+ratios is not moved by outliers, and a slow minute of the machine slows both sides of a round alike. What no
+number of rounds averages out is luck of a build: rounds take several builds in turn, and the interval allows
+for the rest. `scripts/bench_timing.py` shows what this is worth.
 """
 
 from __future__ import annotations
@@ -17,17 +18,26 @@ from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from scipy.special import stdtrit
 
 from autoprec.backends._base import Backend, Engine
+from autoprec.backends.ratios import typical_ratio
 from autoprec.records import Clocks, Interval, Latency
 
 _GRAIN_MS = 1.0
 """Executions shorter than this are repeated within a round, so that the clock's grain does not matter."""
 
+_FIRST_LOOK, _BETWEEN_LOOKS = 20, 1.25
+"""After so many rounds, then so many times as many: a look after each would stop at the lucky ones."""
 
-_TRIMMED = 0.2
-"""Share of the ratios that is left out at either end."""
+BUILD_SPREAD: Mapping[str, float] = MappingProxyType({"host": 0.004, "processor": 0.004})
+"""Standard deviation of the ratio between pairs of builds of the same models, by stopwatch; else 0.
+
+Where a build lies in memory stays, and decides how its caches conflict: 0.42 % over 38 pairs of builds of one
+model, each over 80 to 100 rounds (OpenVINO, 1 thread, Xeon with 2 MiB L2, 2026-11-23). On GPUs not measured.
+
+Source: Mytkowicz and others, Producing wrong data without doing anything obviously wrong, ASPLOS 2009; two
+levels of repetition as in Kalibera and Jones, Rigorous benchmarking in reasonable time, ISMM 2013.
+"""
 
 
 class Elapsed:
@@ -166,6 +176,7 @@ def pair(
     seconds: float,
     minimum_rounds: int,
     warmup: int,
+    others: Sequence[tuple[Engine, Engine]] = (),
     settled: Callable[[Interval], bool] = lambda _: False,
 ) -> Latency:
     """Paired latency of two prepared engines.
@@ -173,30 +184,42 @@ def pair(
     Args:
         reference, candidate: `prepare`d by the caller, so that copies stay out of the number.
         backend: names the stopwatch, and reads the clocks before and after.
-        interval: rounds end once the 95 % interval of the ratio is so wide, relative to the ratio;
+        interval: rounds end once the 95 % interval of the ratio is so wide, relative to the ratio, without
+            what only more builds would narrow;
         seconds: or once so much time is over;
-        minimum_rounds: but there are never fewer.
+        minimum_rounds: but there are never fewer, or 20 where that is `settled`.
         warmup: unmeasured executions of each engine before the first round.
+        others: prepared builds of the same two models; rounds take all builds in turn.
         settled: told the ratio's interval, says that it is narrow enough for what it is to decide.
     """
-    watch = STOPWATCHES[backend.stopwatch]
-    for _ in range(warmup):
-        reference.execute()
-        candidate.execute()
-    candidate.synchronize()
+    watch, builds = STOPWATCHES[backend.stopwatch], [(reference, candidate), *others]
+    for pairs in builds:
+        for engine in pairs:
+            for _ in range(warmup):
+                engine.execute()
+            engine.synchronize()
     grain = min(watch(reference, 3), watch(candidate, 3))
     repeats = max(1, math.ceil(_GRAIN_MS / max(grain, 1e-6)))
-    rounds = _Rounds()
-    before, deadline = backend.clocks(), Deadline(seconds)
+    rounds = _Rounds(BUILD_SPREAD.get(backend.stopwatch, 0.0) / math.sqrt(len(builds)))
+    looks = _looks(minimum_rounds)
+    before, deadline, look = backend.clocks(), Deadline(seconds), next(looks)
     with _no_garbage_collection():
-        while rounds.count < minimum_rounds or not (
-            deadline.is_over
-            or rounds.spent_ms > seconds * 1e3
-            or rounds.width <= interval
-            or settled(rounds.interval)
-        ):
-            rounds.add(reference, candidate, lambda engine: _turn(engine, watch, repeats))
+        while rounds.count < minimum_rounds or not (deadline.is_over or rounds.spent_ms > seconds * 1e3):
+            if rounds.count >= look:
+                if settled(rounds.interval) or (rounds.count >= minimum_rounds and rounds.width <= interval):
+                    break
+                look = next(looks)
+            rounds.add(builds, lambda engine: _turn(engine, watch, repeats))
     return rounds.latency(before=before, after=backend.clocks())
+
+
+def _looks(minimum_rounds: int) -> Iterator[int]:
+    """Numbers of rounds at which to ask whether they are enough."""
+    yield min(_FIRST_LOOK, minimum_rounds)
+    look = minimum_rounds
+    while True:
+        yield look
+        look = math.ceil(look * _BETWEEN_LOOKS)
 
 
 def _turn(engine: Engine, watch: Stopwatch, repeats: int) -> float:
@@ -210,9 +233,10 @@ def _turn(engine: Engine, watch: Stopwatch, repeats: int) -> float:
 
 
 class _Rounds:
-    """The readings so far, in ms."""
+    """The readings so far, in ms; `build_spread` is what the builds leave unknown, whatever the rounds."""
 
-    def __init__(self) -> None:
+    def __init__(self, build_spread: float) -> None:
+        self._build_spread = build_spread
         self._reference: list[float] = []
         self._candidate: list[float] = []
         self._ratios: list[float] = []  # kept sorted, for the interval
@@ -225,18 +249,20 @@ class _Rounds:
 
     @property
     def width(self) -> float:
-        """Full width of the ratio's interval, relative to the ratio."""
-        found = self.interval
-        return (found.high - found.low) / self._ratios[self.count // 2]
+        """Full width of the ratio's interval for these builds, relative to the ratio."""
+        ratio, found = typical_ratio(self._ratios)
+        return (found.high - found.low) / ratio
 
     @property
     def interval(self) -> Interval:
         """Interval of the ratio."""
-        return typical_ratio(self._ratios)[1]
+        return typical_ratio(self._ratios, self._build_spread)[1]
 
-    def add(self, reference: Engine, candidate: Engine, read: Callable[[Engine], float]) -> None:
-        """One round; its order changes from round to round."""
-        if self.count % 2:
+    def add(self, builds: Sequence[tuple[Engine, Engine]], read: Callable[[Engine], float]) -> None:
+        """One round, of the next build; its order changes when all had their turn."""
+        cycle, build = divmod(self.count, len(builds))
+        reference, candidate = builds[build]
+        if cycle % 2:
             theirs, ours = read(reference), read(candidate)
         else:
             ours, theirs = read(candidate), read(reference)
@@ -248,7 +274,7 @@ class _Rounds:
     def latency(self, *, before: Clocks, after: Clocks) -> Latency:
         """The record of all rounds."""
         p10, median, p90 = np.percentile(self._candidate, (10, 50, 90))
-        ratio, interval = typical_ratio(self._ratios)
+        ratio, interval = typical_ratio(self._ratios, self._build_spread)
         return Latency(
             median_ms=float(median),
             p10_ms=float(p10),
@@ -260,27 +286,6 @@ class _Rounds:
             before=before,
             after=after,
         )
-
-
-def typical_ratio(ordered: Sequence[float]) -> tuple[float, Interval]:
-    """The middle of sorted ratios, and its 95 % interval (of level 0 for a single one).
-
-    The mean of logarithms without the fifth at either end: outliers do not move it, and for noise near the
-    normal it varies less than the median. Rounds are taken as independent; beside busy neighbours they are
-    not, and the interval is too narrow (`scripts/bench_timing.py`).
-
-    Source: Tukey and McLaughlin, Sankhya A 25, 1963; Wilcox, Introduction to Robust Estimation and
-    Hypothesis Testing, 4.3.
-    """
-    logs = np.log(ordered)
-    cut = int(_TRIMMED * len(logs))
-    kept = logs[cut : len(logs) - cut]
-    ratio = float(np.exp(kept.mean()))
-    if len(logs) == 1:
-        return ratio, Interval(low=ratio, high=ratio, level=0.0)
-    spread = np.clip(logs, kept[0], kept[-1]).std(ddof=1) * math.sqrt(len(logs)) / len(kept)
-    reach = math.exp(float(stdtrit(len(kept) - 1, 0.975)) * spread)
-    return ratio, Interval(low=ratio / reach, high=ratio * reach)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from autoprec.backends import Engine, create_backend, run
-from autoprec.backends.timing import Pace, elapsed, pair
+from autoprec.backends.timing import BUILD_SPREAD, Pace, elapsed, pair
 from autoprec.errors import ModelError, TrialError
 from autoprec.measurement.audit import audit
 from autoprec.measurement.masks import ReferenceMasks
@@ -51,6 +52,8 @@ class Workbench:
         self.samples = load_samples(setup.samples, "evaluation", setup.shapes)
         self.pipeline = Pipeline(self._backend, setup.pipeline)
         self._reference = self._backend.build(Path(setup.reference_path))
+        more = setup.timing.builds - 1 if self._backend.stopwatch in BUILD_SPREAD else 0
+        self._more_references = [self._backend.build(Path(setup.reference_path)) for _ in range(more)]
         self.masks = ReferenceMasks(Path(setup.reference_path).parent)
         try:
             self._run_reference(on_stage)
@@ -75,9 +78,11 @@ class Workbench:
                 on_stage("score")
                 with elapsed() as first:
                     quality = scores.of_first(max(_FEWEST, len(self.samples) // next(subsets)))
+                scored_peak = _peak_memory_bytes()  # before there are more builds of it
                 on_stage("time")
                 with elapsed() as timing:
-                    latency = self._time(engine, lambda ratio: _is_lost(job, ratio, quality))
+                    path = Path(job.candidate_path)
+                    latency = self._time(path, engine, lambda ratio: _is_lost(job, ratio, quality))
                 on_stage("score")
                 with elapsed() as rest:
                     for part in subsets:
@@ -86,7 +91,7 @@ class Workbench:
                         quality = scores.of_first(max(_FEWEST, len(self.samples) // part))
                 kernels = engine.kernels()
                 engine_bytes, device_bytes = engine.engine_bytes, engine.device_memory_bytes
-            peak = device_bytes or max(0, _peak_memory_bytes() - held)
+            peak = device_bytes or max(0, scored_peak - held)
             with elapsed() as profiling:
                 if job.profiled:
                     on_stage("profile")
@@ -115,21 +120,24 @@ class Workbench:
         with self._backend.build(Path(request.candidate_path)) as engine:
             return _Scores(self, engine).of_first(request.samples)
 
-    def _time(self, engine: Engine, settled: Callable[[Interval], bool]) -> Latency:
+    def _time(self, path: Path, engine: Engine, settled: Callable[[Interval], bool]) -> Latency:
         """Paired rounds against the reference, on the first sample, until `settled` by the ratio."""
         timing, inputs = self.setup.timing, self.samples[0].inputs
-        self._reference.prepare(inputs)
-        engine.prepare(inputs)
-        return pair(
-            self._reference,
-            engine,
-            self._backend,
-            interval=timing.interval,
-            seconds=timing.seconds,
-            minimum_rounds=timing.minimum_rounds,
-            warmup=timing.warmup,
-            settled=settled,
-        )
+        with ExitStack() as stack:
+            more = [stack.enter_context(self._backend.build(path)) for _ in self._more_references]
+            for each in (self._reference, engine, *self._more_references, *more):
+                each.prepare(inputs)
+            return pair(
+                self._reference,
+                engine,
+                self._backend,
+                interval=timing.interval,
+                seconds=timing.seconds,
+                minimum_rounds=timing.minimum_rounds,
+                warmup=timing.warmup,
+                others=list(zip(self._more_references, more, strict=True)),
+                settled=settled,
+            )
 
     def _profile(self, path: Path) -> tuple[KernelTime, ...]:
         """Kernel times of a second, instrumented engine: the timed one must not pay for the profile."""

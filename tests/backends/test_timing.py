@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,9 @@ from hypothesis import strategies as st
 
 from autoprec.backends import Engine
 from autoprec.backends.openvino import OpenVinoBackend
+from autoprec.backends.ratios import typical_ratio
 from autoprec.backends.simulated import ASSIGNMENT_KEY, SimulatedBackend
-from autoprec.backends.timing import STOPWATCHES, Deadline, elapsed, pair, typical_ratio
+from autoprec.backends.timing import BUILD_SPREAD, STOPWATCHES, Deadline, elapsed, pair
 from autoprec.records import Interval, Latency
 
 MODEL = '<ir_version: 10, opset_import: ["" : 21]> g (float[1,8] x) => (float[1,8] y) { [relu] y = Relu(x) }'
@@ -29,7 +32,14 @@ def model(folder: Path, precision: str) -> Path:
 
 
 def simulated(
-    folder: Path, *, noise: float, interval: float = 0.01, seconds: float = 60, minimum_rounds: int = 20
+    folder: Path,
+    *,
+    noise: float,
+    interval: float = 0.01,
+    seconds: float = 60,
+    minimum_rounds: int = 20,
+    others: Sequence[tuple[str, str]] = (),
+    settled: Callable[[Interval], bool] = lambda _: False,
 ) -> Latency:
     """A candidate that takes 6 ms against a reference that takes 10 ms."""
     costs = {"base_ms": 1, "noise": noise, "blocks": {"all": {"fp16": {"ms": 9}, "int8": {"ms": 5}}}}
@@ -44,6 +54,8 @@ def simulated(
         seconds=seconds,
         minimum_rounds=minimum_rounds,
         warmup=1,
+        others=[(backend.build(model(folder, a)), backend.build(model(folder, b))) for a, b in others],
+        settled=settled,
     )
 
 
@@ -107,6 +119,49 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
         _, found = typical_ratio(np.sort(np.exp(0.02 * random.standard_t(3, 25))).tolist())
         hits += found.low <= 1 <= found.high
     assert 0.93 <= hits / 1000 <= 0.97
+
+
+def test_a_spread_of_builds_widens_the_interval_to_what_it_allows_for() -> None:
+    random, hits = np.random.default_rng(0), 0
+    for _ in range(1000):
+        luck = 0.005 * random.standard_normal()
+        _, found = typical_ratio(np.sort(np.exp(luck + 0.02 * random.standard_t(3, 50))).tolist(), 0.005)
+        hits += found.low <= 1 <= found.high
+    assert 0.93 <= hits / 1000 <= 0.98
+
+
+@pytest.mark.parametrize(("minimum_rounds", "rounds"), [(5, 5), (50, 20)])
+def test_a_settled_ratio_ends_sooner(minimum_rounds: int, rounds: int, tmp_path: Path) -> None:
+    found = simulated(tmp_path, noise=0.05, minimum_rounds=minimum_rounds, settled=lambda _: True)
+    assert found.rounds == rounds
+
+
+def test_rounds_are_looked_at_seldom_so_that_lucky_ones_do_not_end_them(tmp_path: Path) -> None:
+    widths: list[float] = []
+
+    def look(interval: Interval) -> bool:
+        widths.append(interval.high - interval.low)
+        return False
+
+    found = simulated(tmp_path, noise=0.05, settled=look)
+    assert 2 < len(widths) < found.rounds / 10
+
+
+def test_all_builds_take_turns(tmp_path: Path) -> None:
+    found = simulated(tmp_path, noise=0, others=[("fp16", "fp16")])
+    assert found.ratio == pytest.approx(0.6**0.5)  # half of the rounds give 0.6, the others 1
+
+
+def test_the_interval_allows_for_the_luck_of_real_builds(tmp_path: Path) -> None:
+    backend = OpenVinoBackend({})
+    path, feeds = model(tmp_path, "fp32"), {"x": np.ones((1, 8), np.float32)}
+    with ExitStack() as stack:
+        one, two, *more = [stack.enter_context(backend.build(path)) for _ in range(6)]
+        for engine in (one, two, *more):
+            engine.prepare(feeds)
+        others = list(zip(more[::2], more[1::2], strict=True))
+        found = pair(one, two, backend, others=others, interval=0.5, seconds=5, minimum_rounds=6, warmup=1)
+    assert np.log(found.ratio_interval.high / found.ratio) >= 1.95 * BUILD_SPREAD["processor"] / np.sqrt(3)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
