@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
+from threadpoolctl import ThreadpoolController
 
 from autoprec.records import Block
 from autoprec.search._base import Priors
@@ -54,7 +55,9 @@ class AutoprecSampler(BaseSampler):
             return {}
         history = History.of(self._space, study.get_trials(deepcopy=False), trial.number)
         rng = np.random.default_rng([self._seed, trial.number])
-        return self._space.decode(self._next(history, rng))
+        with ThreadpoolController().limit(limits=1, user_api="blas"):
+            # Beside other processes, threads wait 30 times as long for one another as such matrices take.
+            return self._space.decode(self._next(history, rng))
 
     def sample_independent(
         self,
