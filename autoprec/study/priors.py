@@ -5,7 +5,7 @@ Sensitivity is a prior, not the truth: losses of single blocks do not add up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from autoprec.backends.timing import Deadline
 from autoprec.errors import TrialError
@@ -27,11 +27,18 @@ def measure_sensitivity(prepared: Prepared, store: Store, bench: Bench, say: Cal
     """Measure what is missing: the loss with one block alone in each quantised precision.
 
     Heaviest blocks first, until the cost of 5 trials is spent; each figure is stored when it is there, so
-    a killed run loses none. A candidate that fails counts as a loss of 1.
+    a killed run loses none. A candidate that fails counts as a loss of 1. What the profiles of the anchors
+    show to be slower than the reference is left out: alone in a float model it would be slower still.
     """
     name = prepared.spec.name
-    known = store.facts(name, KIND, float)
-    missing = [(block, p) for block, p in _single_choices(prepared) if _key(block, p) not in known]
+    known, times = store.facts(name, KIND, float), _profiles(store, name)
+    usual = prepared.reference.as_dict()
+    missing = [
+        (block, precision)
+        for block, precision in _single_choices(prepared)
+        if _key(block, precision) not in known
+        and not _is_slower(times.get(block.name, {}), precision, usual[block.name])
+    ]
     budget = _TRIALS * _mean_trial_seconds(store.trials(name))
     if not missing or not budget:
         return
@@ -64,6 +71,16 @@ def sensitivities(store: Store, study: str) -> dict[str, dict[str, float]]:
 def load_priors(store: Store, study: str, accepted_loss: float) -> Priors:
     """Sensitivities, and the time of each block from the profiles of the anchors."""
     reference = store.reference(study)
+    return Priors(
+        sensitivity=sensitivities(store, study),
+        latency_ms=_profiles(store, study),
+        reference_latency_ms=reference.latency_ms if reference else None,
+        accepted_loss=accepted_loss,
+    )
+
+
+def _profiles(store: Store, study: str) -> dict[str, dict[str, float]]:
+    """Block name, then precision name, to its milliseconds in the anchor of that precision."""
     times: dict[str, dict[str, float]] = {}
     for record in store.trials(study):
         if record.origin != "anchor" or record.measurement is None:
@@ -71,12 +88,12 @@ def load_priors(store: Store, study: str, accepted_loss: float) -> Priors:
         for row in record.measurement.audit:
             if row.time_ms > 0:
                 times.setdefault(row.block, {})[row.asked] = row.time_ms
-    return Priors(
-        sensitivity=sensitivities(store, study),
-        latency_ms=times,
-        reference_latency_ms=reference.latency_ms if reference else None,
-        accepted_loss=accepted_loss,
-    )
+    return times
+
+
+def _is_slower(times: Mapping[str, float], precision: str, usual: str) -> bool:
+    """Whether both were profiled in a block, and the precision took longer than the usual one."""
+    return precision in times and usual in times and times[precision] > times[usual]
 
 
 def _single_choices(prepared: Prepared) -> Iterator[tuple[Block, str]]:
