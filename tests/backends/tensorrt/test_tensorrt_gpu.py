@@ -100,9 +100,9 @@ def test_times_agree_with_an_independent_loop(slow_path: Path, cuda_graph: bool)
         engine.prepare({"v0": np.zeros((2048, 2048), np.float16)})
         for _ in range(20):
             engine.execute()
-        ours = float(np.median([device_milliseconds(engine, 5) for _ in range(30)]))
-        theirs = float(np.median([_by_hand(engine) for _ in range(30)]))
-    assert abs(ours / theirs - 1) < 0.02
+        # In turn: a GPU that works hard lowers its clocks meanwhile.
+        ratios = [device_milliseconds(engine, 5) / _by_hand(engine) for _ in range(30)]
+    assert abs(float(np.median(ratios)) - 1) < 0.02
 
 
 def _by_hand(engine: Any) -> float:
