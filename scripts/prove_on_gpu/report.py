@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+ACCEPTED = 0.01
 STAGES = ("build", "run", "timing", "rewrite", "rest", "between")
 
 
@@ -60,8 +61,12 @@ def _front(facts: Mapping[str, Any]) -> list[str]:
             f"{loss[0]:.4f} ({loss[1]:.4f} to {loss[2]:.4f})",
         )
         rows.append((trial["latency_ms"], row))
+    best = [t for t in facts["trials"] if "loss" in t and t["loss"][0] <= ACCEPTED]
+    fastest = max(best, key=lambda trial: trial["speedup"][0])
+    line = f"Of {len(facts['trials'])} trials, the fastest with a loss of at most {ACCEPTED} is "
+    line += f"{fastest['number']}: {fastest['speedup'][0]:.3f} times as fast as the reference."
     head = ("trial", "", "anchor", "blocks by precision", "ms", "speed-up over the reference", "mask loss")
-    return ["## Front and anchors", "", *_table(head, [row for _, row in sorted(rows)])]
+    return ["## Front and anchors", "", line, "", *_table(head, [row for _, row in sorted(rows)])]
 
 
 def _where_time_goes(facts: Mapping[str, Any]) -> list[str]:
@@ -106,16 +111,15 @@ def _what_failed(facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _interruption(found: Mapping[str, Any]) -> list[str]:
-    when, lost = found["finished_when_killed"], found["lost"] or "none"
-    end = "" if found["reached_its_budget"] else ", when the time was up"
-    return [
-        "## Killed and resumed",
-        "",
-        f"Killed (SIGKILL) after {when} trials, in trial {found['in_flight_when_killed']}; lost: {lost}.",
-        f"{found['finished']} of {found['budget']} trials in {found['wall_seconds']} s{end}.",
-        "",
-    ]
+def _interruption(nights: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = ["## Killed and resumed", ""]
+    for found in nights:
+        when, lost = found["finished_when_killed"], found["lost"] or "none"
+        end = "" if found["reached_its_budget"] else ", when the time was up"
+        running = found["in_flight_when_killed"]
+        lines.append(f"- Killed (SIGKILL) with {when} trials finished and {running} running; lost: {lost}.")
+        lines.append(f"  Resumed up to {found['finished']} trials, {found['wall_seconds']} s in all{end}.")
+    return [*lines, ""]
 
 
 def _rebuilt(found: Mapping[str, Any]) -> list[str]:
