@@ -124,14 +124,15 @@ class BackendSection(Section, frozen=True, kw_only=True):
 class TimingSection(Section, frozen=True, kw_only=True):
     """`[timing]`: rounds go on until the ratio's interval is `interval` wide or `seconds` are over.
 
-    `builds` of both engines take turns where luck of a build counts, on a CPU.
+    More `builds` of both engines take turns where luck of a build counts, on a CPU: a narrower interval, for
+    that many times the memory and the time to build.
     """
 
     interval: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.01
     seconds: Positive = 6.0
     minimum_rounds: Annotated[int, msgspec.Meta(ge=5)] = 40
     warmup: Annotated[int, msgspec.Meta(ge=0)] = 5
-    builds: Annotated[int, msgspec.Meta(ge=1)] = 3
+    builds: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 
 class StudySpec(Section, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 Two separately compiled engines of one model have the ratio 1, so every deviation is an error of the
 method. Each repeat compiles all anew and measures in five ways with the product's settings, for the same
-number of seconds each: in turn with several builds (what a search does) or with one, or block after block; by
+number of seconds each: in turn with one build (what a search does) or with three, or block after block; by
 processor time or by wall time. All of it is done twice: with the machine as it is, and beside as many busy
 processes as there are cores. Writes JSON and a table to `studies/results/`.
 """
@@ -32,11 +32,11 @@ from autoprec.backends.timing import STOPWATCHES, Deadline, elapsed, pair
 from autoprec.spec import TimingSection
 
 ROOT = Path(__file__).parent.parent
-TIMING = TimingSection()
+TIMING, BUILDS = TimingSection(), 3
 METHODS = {
-    f"in turn, {TIMING.builds} builds, processor time": ("processor", TIMING.builds),
+    f"in turn, {BUILDS} builds, processor time": ("processor", BUILDS),
     "in turn, 1 build, processor time": ("processor", 1),
-    f"in turn, {TIMING.builds} builds, wall time": ("host", TIMING.builds),
+    f"in turn, {BUILDS} builds, wall time": ("host", BUILDS),
     "block after block, processor time": ("processor", 0),
     "block after block, wall time": ("host", 0),
 }
@@ -122,7 +122,7 @@ def measure(model: Path, repeats: int, seconds: float) -> dict[str, list[dict[st
     found: dict[str, list[dict[str, float]]] = {name: [] for name in METHODS}
     for _ in range(repeats):
         with ExitStack() as stack:
-            engines = [stack.enter_context(backend.build(model)) for _ in range(2 * TIMING.builds)]
+            engines = [stack.enter_context(backend.build(model)) for _ in range(2 * BUILDS)]
             for engine in engines:
                 engine.prepare(arrays)
             builds = list(zip(engines[::2], engines[1::2], strict=True))

@@ -2,8 +2,8 @@
 
 Candidate and reference are timed in turn, in rounds; each round gives one ratio. The trimmed mean of the
 ratios is not moved by outliers, and a slow minute of the machine slows both sides of a round alike. What no
-number of rounds averages out is luck of a build: rounds take several builds in turn, and the interval allows
-for the rest. `scripts/bench_timing.py` shows what this is worth.
+number of rounds averages out is luck of a build: the interval allows for it, and rounds can take several
+builds in turn. `scripts/bench_timing.py` shows what this is worth.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _FIRST_LOOK, _BETWEEN_LOOKS = 20, 1.25
 BUILD_SPREAD: Mapping[str, float] = MappingProxyType({"host": 0.004, "processor": 0.004})
 """Standard deviation of the ratio between pairs of builds of the same models, by stopwatch; else 0.
 
-Where a build lies in memory stays, and decides how its caches conflict: 0.42 % over 38 pairs of builds of one
-model, each over 80 to 100 rounds (OpenVINO, 1 thread, Xeon with 2 MiB L2, 2026-11-23). On GPUs not measured.
+It stays while they live; where they lie in memory is the likely cause. 0.42 % over 38 pairs of builds of one
+model, 80 to 100 rounds each (OpenVINO, 1 thread, Xeon with 2 MiB L2, 2026-11-23). On GPUs not measured.
 
 Source: Mytkowicz and others, Producing wrong data without doing anything obviously wrong, ASPLOS 2009; two
 levels of repetition as in Kalibera and Jones, Rigorous benchmarking in reasonable time, ISMM 2013.
