@@ -22,6 +22,7 @@ from autoprec.graph.placement import quantized_inputs
 from autoprec.graph.ranges import Histograms
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Block
+from autoprec.samples import behind
 
 WHOLE_SAMPLES = 128
 """So many samples are observed whole; of later ones a few places, which cost next to nothing."""
@@ -44,33 +45,33 @@ def calibrate(
         backend: runs it in FP32.
         feeds: model inputs by name, one sample at a time; memory does not grow with their number.
         scratch: where the instrumented model is written, and removed.
-        progress: called after each sample with what there is so far.
+        progress: called after each sample with what there is so far, while nothing is added to it.
         earlier: what an interrupted calibration left; `feeds` go on behind its samples.
 
     Raises `SamplesError` without samples or for values that are not finite, `TrialError` if the engine fails.
     """
     observed, channels = quantizable(model), channel_axes(model)
     histograms, left = earlier or Histograms(), iter(feeds)
-    whole = islice(left, max(0, WHOLE_SAMPLES - histograms.samples))
+
+    def observe(values: Arrays) -> None:
+        for name, array in values.items():
+            if name.startswith(LARGEST):
+                histograms.observe_largest(name.removeprefix(LARGEST), float(array))
+            elif name.startswith(PLACES):
+                weight = STEP ** max(0, array.ndim - 2)
+                _observe(histograms, name.removeprefix(PLACES), array, channels, weight)
+            elif name in observed:
+                _observe(histograms, name, array, channels)
+        histograms.samples += 1
+
     with _engine(backend, observing(model, observed), scratch) as engine:
-        for feed in whole:
-            for name, array in run(engine, feed).items():
-                if name.startswith(LARGEST):
-                    histograms.observe_largest(name.removeprefix(LARGEST), float(array))
-                elif name in observed:
-                    _observe(histograms, name, array, channels)
-            for name in observed & feed.keys():
-                _observe(histograms, name, feed[name], channels)
-            histograms.samples += 1
+        whole = islice(left, max(0, WHOLE_SAMPLES - histograms.samples))
+        for _ in behind(({**feed, **run(engine, feed)} for feed in whole), observe):
             progress(histograms)
     if histograms.samples >= WHOLE_SAMPLES:
         few = sampling(model, {name: channels.get(name, 1) for name in observed})
         with _engine(backend, few, scratch) as engine:
-            for feed in left:
-                for name, array in run(engine, feed).items():
-                    weight = STEP ** max(0, array.ndim - 2)
-                    _observe(histograms, name.removeprefix(PLACES), array, channels, weight)
-                histograms.samples += 1
+            for _ in behind((run(engine, feed) for feed in left), observe):
                 progress(histograms)
     if not histograms.samples:
         raise SamplesError("samples.calibration is empty; put some images there")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from autoprec.backends import Engine, create_backend, run
 from autoprec.backends.timing import BUILD_SPREAD, Pace, elapsed, pair
 from autoprec.errors import ModelError, TrialError
 from autoprec.measurement.audit import audit
-from autoprec.measurement.masks import ReferenceMasks
+from autoprec.measurement.masks import Logits, ReferenceMasks
 from autoprec.measurement.messages import Job, Score, Setup
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.quality import create_metric
@@ -28,7 +26,7 @@ from autoprec.records import (
     StageSeconds,
     surely_dominated,
 )
-from autoprec.samples import ahead, load_samples
+from autoprec.samples import Sample, ahead, behind, load_samples
 
 _PROFILE_RUNS = 5
 OnStage = Callable[[str], None]
@@ -55,15 +53,12 @@ class Workbench:
         more = setup.timing.builds - 1 if self._backend.stopwatch in BUILD_SPREAD else 0
         self._more_references = [self._backend.build(Path(setup.reference_path)) for _ in range(more)]
         self.masks = ReferenceMasks(Path(setup.reference_path).parent)
+        self.places: dict[str, int] = {}
+        """Where each sample is, by name."""
         try:
             self._run_reference(on_stage)
         except TrialError as error:
             raise ModelError(f"the reference cannot be run: {error}") from error
-
-    @cached_property
-    def places(self) -> dict[str, int]:
-        """Where each sample is, by name."""
-        return {sample.name: index for index, sample in enumerate(self.samples)}
 
     def measure(self, job: Job, on_stage: OnStage) -> Measurement:
         """Measure one candidate. Raises `TrialError` with the step that failed."""
@@ -149,16 +144,21 @@ class Workbench:
     def _run_reference(self, on_stage: OnStage) -> None:
         """Keep the reference's masks. One with NaN is none; FP16 engines of this family are known for it."""
         pace = Pace(len(self.samples))
-        for sample in ahead(self.samples):
-            logits = self.pipeline.logits(self._reference, sample)
-            if not np.isfinite(logits).all():
-                raise ModelError(
-                    f"the reference's masks of {sample.name} hold NaN or infinity: "
-                    'set search.reference = "fp16-safe", "bf16" or "fp32"'
-                )
-            self.masks.append(logits)
+        found = ((s.name, self.pipeline.logits(self._reference, s)) for s in ahead(self.samples))
+        for _ in behind(found, self._keep):
             if line := pace.line(len(self.masks)):
                 on_stage(f"reference, {line}")
+
+    def _keep(self, found: tuple[str, Logits]) -> None:
+        """One sample's reference."""
+        name, logits = found
+        if not np.isfinite(logits).all():
+            raise ModelError(
+                f"the reference's masks of {name} hold NaN or infinity: "
+                'set search.reference = "fp16-safe", "bf16" or "fp32"'
+            )
+        self.places[name] = len(self.masks)
+        self.masks.append(logits)
 
 
 def _is_lost(job: Job, ratio: Interval, quality: Quality) -> bool:
@@ -176,10 +176,9 @@ class _Scores:
     """
 
     def __init__(self, bench: Workbench, engine: Engine, on_stage: OnStage = lambda _: None) -> None:
-        self._engine = engine
-        self._pipeline = bench.pipeline
         self._metric = create_metric(bench.setup.quality)
-        self._left = zip(ahead(bench.samples), bench.masks, strict=True)
+        self._found = ((s, bench.pipeline.logits(engine, s)) for s in ahead(bench.samples))
+        self._references = iter(bench.masks)
         self._done = 0
         self._on_stage = on_stage
         self._pace = Pace(len(bench.samples))
@@ -187,19 +186,15 @@ class _Scores:
     def of_first(self, count: int | None) -> Quality:
         """The score of the first `count` samples, of all for None; at least one. It must not sink."""
         more = None if count is None else max(1, count) - self._done
-        with ThreadPoolExecutor(1, "scores") as pool:
-            last: Future[None] | None = None
-            for sample, reference in islice(self._left, more):
-                found = self._pipeline.logits(self._engine, sample)
-                if last is not None:
-                    last.result()
-                last = pool.submit(self._metric.update, sample.name, reference, found, sample.truth)
-                self._done += 1
-                if line := self._pace.line(self._done):
-                    self._on_stage(f"score, {line}")
-            if last is not None:
-                last.result()
+        for _ in behind(islice(self._found, more), self._compare):
+            self._done += 1
+            if line := self._pace.line(self._done):
+                self._on_stage(f"score, {line}")
         return self._metric.result()
+
+    def _compare(self, found: tuple[Sample, Logits]) -> None:
+        sample, logits = found
+        self._metric.update(sample.name, next(self._references), logits, sample.truth)
 
 
 def _forget_peak_memory() -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from autoprec.entry import is_entry
 from autoprec.errors import SamplesError
-from autoprec.samples._ahead import ahead
+from autoprec.samples._ahead import ahead, behind
 from autoprec.samples._arrays import ArraySamples
 from autoprec.samples._base import Sample, Samples
 from autoprec.samples._entry import EntrySamples
@@ -49,4 +49,4 @@ def load_samples(
         raise SamplesError(f"samples.{which}: {path} cannot be read: {error}") from error
 
 
-__all__ = ["Sample", "Samples", "ahead", "load_samples"]
+__all__ = ["Sample", "Samples", "ahead", "behind", "load_samples"]

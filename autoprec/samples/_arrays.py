@@ -22,6 +22,8 @@ class ArraySamples:
     Every input has the model's shape, with its batch of one; floats come as float32.
     """
 
+    shareable = True
+
     def __init__(self, archives: Sequence[Path], inputs: Mapping[str, Sequence[int]]) -> None:
         self._archives = list(archives)
         self._inputs = {name: tuple(shape) for name, shape in inputs.items()}

@@ -30,6 +30,9 @@ class Sample(NamedTuple):
 class Samples(Protocol):
     """A set of samples; each is read when it is asked for."""
 
+    shareable: bool
+    """Whether several threads may read samples at the same time."""
+
     @property
     def digest(self) -> str:
         """16 hexadecimal digits of SHA-256 over all files, by name and content."""

@@ -6,7 +6,7 @@ Images are in `images/` or in the folder itself. `masks/000.png` holds the label
 
 from __future__ import annotations
 
-import warnings
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,8 @@ _UNREADABLE = (
 
 class ImageSamples:
     """Images resized to the model's input, scaled to 0..1, normalised; float32 [1, channels, h, w]."""
+
+    shareable = True
 
     def __init__(
         self, folder: Path, section: SamplesSection, inputs: Mapping[str, Sequence[int]], limit: int | None
@@ -65,14 +67,11 @@ class ImageSamples:
         pixels = _read(path, "RGB" if len(self._section.mean) == 3 else "L")
         height, width = self._size
         resized = pixels.resize((width, height), Image.Resampling.BILINEAR)
-        array = np.asarray(resized, np.float32).reshape(height, width, -1) / np.float32(255)
-        mean, std = np.array(self._section.mean, np.float32), np.array(self._section.std, np.float32)
-        array = ((array - mean) / std).astype(np.float32, copy=False)
         prompts = self._prompts.get(path.name, [])
         scale = (width / pixels.width, height / pixels.height)
         return Sample(
             name=path.name,
-            inputs={self._input: np.ascontiguousarray(array.transpose(2, 0, 1)[None])},
+            inputs={self._input: _normalised(resized, self._section)},
             prompts=stacked(self._prompts_file, path.name, prompts, scale),
             truth=self._truth(path, prompts),
         )
@@ -117,12 +116,33 @@ def _image_input(section: SamplesSection, inputs: Mapping[str, Sequence[int]]) -
     return name, (height, width)
 
 
+def _normalised(image: Image.Image, section: SamplesSection) -> NDArray[np.float32]:
+    """float32 [1, channels, h, w]: pixels over 255, less the mean, over the deviation.
+
+    Plane by plane in place: a plane stays in the cache, and new arrays between the steps would each be memory
+    that the system hands out anew, which takes longer than the arithmetic.
+    """
+    planes = image.split()
+    result = np.empty((1, len(planes), image.height, image.width), np.float32)
+    mean, std = np.array(section.mean, np.float32), np.array(section.std, np.float32)
+    for number, plane in enumerate(planes):
+        target = result[0, number]
+        np.divide(np.asarray(plane), np.float32(255), out=target)
+        target -= mean[number]
+        target /= std[number]
+    return result
+
+
 def _read(path: Path, mode: str | None = None) -> Image.Image:
     """A whole image, converted to `mode`. One over Pillow's pixel limit is refused, not only warned of."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return image.convert(mode) if mode else image.copy()
+        with Image.open(path) as image:
+            # Turning Pillow's warning into an error would change filters that all threads share.
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise Image.DecompressionBombError(
+                    f"{image.width} x {image.height} pixels could be a decompression bomb"
+                )
+            image.load()
+            return image if mode in (None, image.mode) else image.convert(mode)
     except _UNREADABLE as error:
         raise SamplesError(f"{path}: cannot be read as an image ({error}); mend or remove it") from error
