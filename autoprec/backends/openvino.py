@@ -7,7 +7,7 @@ a kernel holds is worked out in `openvino_nodes.py`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -83,7 +83,7 @@ class OpenVinoBackend:
         try:
             graph = read_graph(model_path)
             compiled = self._core.compile_model(self._core.read_model(str(model_path)), "CPU", settings)
-            return OpenVinoEngine(compiled, graph)
+            return OpenVinoEngine(compiled, graph, self._openvino.Tensor)
         except MemoryError as error:
             raise TrialError("memory", f"no memory left to build {model_path.name}") from error
         except (RuntimeError, ValueError) as error:
@@ -104,25 +104,36 @@ class OpenVinoEngine:
 
     device_memory_bytes = 0
 
-    def __init__(self, compiled: Any, graph: Graph) -> None:
+    def __init__(self, compiled: Any, graph: Graph, tensor: Callable[..., Any]) -> None:
+        self._tensor = tensor
         self.engine_bytes = graph.weight_bytes
         self._graph = graph
         self._compiled = compiled
         self._request = compiled.create_infer_request()
 
     def prepare(self, inputs: Arrays) -> None:
-        """Copy inputs (by ONNX name) into the request's own tensors."""
+        """Let the request read inputs (by ONNX name) where they are; what is not as it wants it is copied.
+
+        A copy of 3 MB would take a tenth of the time of a quick engine.
+        """
         missing = [name for name in self._graph.inputs if name not in inputs]
         if missing:
             raise TrialError("run", f"the input {missing[0]!r} is not fed; fed are: {', '.join(inputs)}")
         try:
             for name in self._graph.inputs:
-                array, tensor = inputs[name], self._request.get_tensor(name)
-                if tuple(tensor.shape) != array.shape:
-                    tensor.shape = array.shape
-                _elements(tensor)[...] = array
+                self._request.set_tensor(name, self._placed(inputs[name], self._compiled.input(name)))
         except (RuntimeError, ValueError, TypeError) as error:
             raise TrialError("run", f"OpenVINO refuses the input {name!r}: {_reason(error)}") from error
+
+    def _placed(self, array: NDArray[Any], port: Any) -> Any:
+        """A tensor of the port's type: over the array's own memory if it can be."""
+        kind = port.get_element_type()
+        fits = array.dtype == kind.to_dtype() and kind.get_type_name() != "bf16"
+        if fits and array.flags.c_contiguous and array.flags.writeable:
+            return self._tensor(array, shared_memory=True)
+        tensor = self._tensor(kind, array.shape)
+        _elements(tensor)[...] = array
+        return tensor
 
     def execute(self) -> None:
         """One inference; back when it is done."""
