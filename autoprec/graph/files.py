@@ -7,8 +7,12 @@ Source: "Encoding", Protocol Buffers documentation.
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
@@ -61,22 +65,26 @@ def remove_model(path: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def write_model(model: ir.Model, path: Path, *, largest: int = LARGEST_FILE) -> tuple[Path, ...]:
+def write_model(model: ir.Model, path: Path, *, largest: int = LARGEST_FILE) -> str:
     """Write a model; a weight that is computed on demand is computed here, and let go.
 
-    Weights are inside up to `largest` bytes, and in `data_path(path)` beyond. Returns the files written.
-    Raises OSError if the disk is full.
+    Weights are inside up to `largest` bytes, and in `data_path(path)` beyond. Returns the SHA-256 of what was
+    written. Raises OSError if the disk is full.
     """
+    digest = hashlib.sha256()
     values = model.graph.initializers.values()
-    if sum(value.const_value.nbytes for value in values if value.const_value is not None) > largest:
-        ir.save(model, path, external_data=data_path(path).name)
-        return path, data_path(path)
-    _write_whole(model, path)
-    return (path,)
+    if sum(value.const_value.nbytes for value in values if value.const_value is not None) <= largest:
+        _write_whole(model, path, digest.update)
+        return digest.hexdigest()
+    ir.save(model, path, external_data=data_path(path).name)
+    for written in (path, data_path(path)):
+        with written.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
-def _write_whole(model: ir.Model, path: Path) -> None:
-    """One file with everything in it."""
+def _write_whole(model: ir.Model, path: Path, seen: Callable[[bytes], None]) -> None:
+    """One file with everything in it; `seen` is given all bytes in order."""
     large = {
         name: value
         for name, value in model.graph.initializers.items()
@@ -97,12 +105,29 @@ def _write_whole(model: ir.Model, path: Path) -> None:
     heads = [_head(name, tensor) for name, tensor in zip(large, tensors, strict=True)]
     sizes = [len(head) + tensor.nbytes for head, tensor in zip(heads, tensors, strict=True)]
     total = len(graph) + sum(len(_field(_INITIALIZER, size)) + size for size in sizes)
-    with path.open("wb") as file:
-        file.write(proto.SerializeToString(deterministic=True))
-        file.write(_field(_GRAPH, total) + graph)
-        for tensor, head, size in zip(tensors, heads, sizes, strict=True):
-            file.write(_field(_INITIALIZER, size) + head)
-            file.write(tensor.tobytes())
+    with path.open("wb") as file, closing(_computed(tensors)) as arrays:
+
+        def write(data: bytes) -> None:
+            file.write(data)
+            seen(data)
+
+        write(proto.SerializeToString(deterministic=True))
+        write(_field(_GRAPH, total) + graph)
+        for data, head, size in zip(arrays, heads, sizes, strict=True):
+            write(_field(_INITIALIZER, size) + head)
+            write(data)
+
+
+def _computed(tensors: Sequence[ir.TensorProtocol]) -> Generator[bytes]:
+    """The bytes of tensors, in order; the next one is computed while the last one is written and hashed."""
+    with ThreadPoolExecutor(1, "weights") as pool:
+        waiting: deque[Future[bytes]] = deque()
+        for tensor in tensors:
+            waiting.append(pool.submit(tensor.tobytes))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _head(name: str, tensor: ir.TensorProtocol) -> bytes:

@@ -7,7 +7,6 @@ border, inputs and outputs as they were.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -119,12 +118,8 @@ class Rewriter:
 
         Raises `TrialError("rewrite", ...)`, or OSError if the disk is full.
         """
-        result = self.rewrite(assignment)
-        digest = hashlib.sha256()
-        for file in write_model(result, path):
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-        return Candidate(assignment=assignment, model_path=str(path), model_digest=digest.hexdigest())
+        digest = write_model(self.rewrite(assignment), path)
+        return Candidate(assignment=assignment, model_path=str(path), model_digest=digest)
 
     def _edits(self, choices: Mapping[str, str]) -> dict[str, Edits]:
         """What variants change, by block name."""
