@@ -58,6 +58,8 @@ def main(descriptor: int) -> None:
 
     for line in requests():
         say(work(decode_request(line)))
+        if bench is not None:
+            bench.clear()  # while the search thinks
 
 
 def _answer(bench: Workbench, request: Job | Score | Inspect | Examples, say: Say) -> Answer:

@@ -53,6 +53,7 @@ class Workbench:
         more = setup.timing.builds - 1 if self._backend.stopwatch in BUILD_SPREAD else 0
         self._more_references = [self._backend.build(Path(setup.reference_path)) for _ in range(more)]
         self.masks = ReferenceMasks(Path(setup.reference_path).parent)
+        self._spent = ExitStack()
         self.places: dict[str, int] = {}
         """Where each sample is, by name."""
         try:
@@ -61,36 +62,42 @@ class Workbench:
             raise ModelError(f"the reference cannot be run: {error}") from error
 
     def measure(self, job: Job, on_stage: OnStage) -> Measurement:
-        """Measure one candidate. Raises `TrialError` with the step that failed."""
+        """Measure one candidate; its engine is kept until `clear`.
+
+        Raises `TrialError` with the step that failed. A GPU's engine takes long to let go: the search
+        can use that time to prepare the next candidate.
+        """
+        self.clear()
         _forget_peak_memory()
         held = _peak_memory_bytes()
-        with elapsed() as total:
+        with elapsed() as total, ExitStack() as stack:
             on_stage("build")
             with elapsed() as build:
-                engine = self._backend.build(Path(job.candidate_path))
-            with engine:
-                scores, subsets = _Scores(self, engine, on_stage), iter(_RACE if job.front else _RACE[-1:])
-                on_stage("score")
-                with elapsed() as first:
-                    quality = scores.of_first(max(_FEWEST, len(self.samples) // next(subsets)))
-                scored_peak = _peak_memory_bytes()  # before there are more builds of it
-                on_stage("time")
-                with elapsed() as timing:
-                    path = Path(job.candidate_path)
-                    latency = self._time(path, engine, lambda ratio: _is_lost(job, ratio, quality))
-                on_stage("score")
-                with elapsed() as rest:
-                    for part in subsets:
-                        if _is_lost(job, latency.ratio_interval, quality):
-                            break
-                        quality = scores.of_first(max(_FEWEST, len(self.samples) // part))
-                kernels = engine.kernels()
-                engine_bytes, device_bytes = engine.engine_bytes, engine.device_memory_bytes
+                engine = stack.enter_context(self._backend.build(Path(job.candidate_path)))
+            scores, subsets = _Scores(self, engine, on_stage), iter(_RACE if job.front else _RACE[-1:])
+            on_stage("score")
+            with elapsed() as first:
+                quality = scores.of_first(max(_FEWEST, len(self.samples) // next(subsets)))
+            scored_peak = _peak_memory_bytes()  # before there are more builds of it
+            on_stage("time")
+            with elapsed() as timing:
+                path = Path(job.candidate_path)
+                latency = self._time(path, engine, lambda ratio: _is_lost(job, ratio, quality))
+            on_stage("score")
+            with elapsed() as rest:
+                for part in subsets:
+                    if _is_lost(job, latency.ratio_interval, quality):
+                        break
+                    quality = scores.of_first(max(_FEWEST, len(self.samples) // part))
+            kernels = engine.kernels()
+            engine_bytes, device_bytes = engine.engine_bytes, engine.device_memory_bytes
             peak = device_bytes or max(0, scored_peak - held)
             with elapsed() as profiling:
                 if job.profiled:
+                    stack.close()  # two engines of a candidate may not fit
                     on_stage("profile")
                     kernels = self._profile(Path(job.candidate_path))
+            self._spent = stack.pop_all()
         return Measurement(
             latency=latency,
             quality=quality,
@@ -105,6 +112,10 @@ class Workbench:
                 total=total.seconds,
             ),
         )
+
+    def clear(self) -> None:
+        """Let go of the last candidate's engine."""
+        self._spent.close()
 
     def build(self, path: Path, *, profiled: bool = False) -> Engine:
         """An engine of the study's backend. Raises `TrialError`."""
