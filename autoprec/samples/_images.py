@@ -66,7 +66,9 @@ class ImageSamples:
         path = self._images[index]
         pixels = _read(path, "RGB" if len(self._section.mean) == 3 else "L")
         height, width = self._size
-        resized = pixels.resize((width, height), Image.Resampling.BILINEAR)
+        resized = pixels
+        if pixels.size != (width, height):
+            resized = pixels.resize((width, height), Image.Resampling.BILINEAR)
         prompts = self._prompts.get(path.name, [])
         scale = (width / pixels.width, height / pixels.height)
         return Sample(

@@ -8,10 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion
 
 from autoprec.errors import SamplesError, SpecError, TrialError
 from autoprec.quality import METRICS, Metric, create_metric
 from autoprec.quality._base import Logits, Masks
+from autoprec.quality.mask_iou import _boundary
 from autoprec.spec import QualitySection
 
 SIZE = 48
@@ -130,6 +132,15 @@ def test_mask_iou_is_intersection_over_union() -> None:
         ("empty", 1),
     ]
     assert found.worst_loss == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 7, 50), (2, 90, 60)])
+def test_a_boundary_is_what_erosion_by_a_square_takes_away(shape: tuple[int, int, int]) -> None:
+    masks = np.random.default_rng(2).random(shape) < 0.999
+    masks[0] = True  # only the frame is its edge; the planes beside it must not fill it up
+    reach = max(1, round(0.02 * math.hypot(*shape[1:])))
+    square = np.ones((1, 2 * reach + 1, 2 * reach + 1))
+    np.testing.assert_array_equal(_boundary(masks), masks & ~binary_erosion(masks, square))
 
 
 def test_boundary_iou_looks_at_the_rim_alone() -> None:
