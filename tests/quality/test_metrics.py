@@ -139,7 +139,7 @@ def test_a_boundary_is_what_erosion_by_a_square_takes_away(shape: tuple[int, int
     masks = np.random.default_rng(2).random(shape) < 0.999
     masks[0] = True  # only the frame is its edge; the planes beside it must not fill it up
     reach = max(1, round(0.02 * math.hypot(*shape[1:])))
-    square = np.ones((1, 2 * reach + 1, 2 * reach + 1))
+    square = np.ones((1, 2 * reach + 1, 2 * reach + 1), bool)
     np.testing.assert_array_equal(_boundary(masks), masks & ~binary_erosion(masks, square))
 
 
