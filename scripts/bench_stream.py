@@ -216,11 +216,13 @@ def measure(case: Case, count: int, folder: Path) -> Figures:
         shapes=case.shapes,
         reference_path=str(paths["fp32"]),
         reference_digest="",
+        masks_path=str(folder / "kept" / "reference.masks"),
     )
     behind = decoder(case, backend, engine, first)
     stage = Stage("reference", (engine, *behind))
     limited = msgspec.structs.replace(case.samples, evaluation_limit=1)
-    _, once = timed(lambda: Workbench(msgspec.structs.replace(setup, samples=limited)))
+    alike = msgspec.structs.replace(setup, samples=limited, masks_path="")
+    _, once = timed(lambda: Workbench(alike))
     bench, seconds = timed(lambda: Workbench(setup))
     result |= stage.figures(count - 1, seconds - once, once)
     candidate = backend.build(paths["int8"])

@@ -68,7 +68,7 @@ def _pictures(bench: Workbench, engine: Engine, request: Inspect) -> tuple[Pictu
     """Masks of the samples that are asked for; those that the set no longer has are left out."""
     opacity = create_metric(bench.setup.quality).opacity
     wanted = {score.sample for score in (*request.worst, *request.typical)}
-    places = {name: bench.places[name] for name in wanted if name in bench.places}
+    places = {name: index for name, index in bench.places.items() if name in wanted}
     masks = {}
     for name, index in places.items():
         found = bench.pipeline.logits(engine, bench.samples[index])

@@ -23,6 +23,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     shapes: dict[str, tuple[int, ...]]
     reference_path: str
     reference_digest: str
+    masks_path: str = ""
+    """A file, named by all that the reference's masks depend on, that keeps them; "" keeps them nowhere."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, tag="job"):

@@ -11,7 +11,7 @@ import numpy as np
 
 from autoprec.backends import Engine, create_backend, run
 from autoprec.backends.timing import BUILD_SPREAD, Pace, elapsed, pair
-from autoprec.errors import ModelError, TrialError
+from autoprec.errors import ModelError, StudyError, TrialError
 from autoprec.measurement.audit import audit
 from autoprec.measurement.masks import Logits, ReferenceMasks
 from autoprec.measurement.messages import Job, Score, Setup
@@ -52,14 +52,18 @@ class Workbench:
         self._reference = self._backend.build(Path(setup.reference_path))
         more = setup.timing.builds - 1 if self._backend.stopwatch in BUILD_SPREAD else 0
         self._more_references = [self._backend.build(Path(setup.reference_path)) for _ in range(more)]
-        self.masks = ReferenceMasks(Path(setup.reference_path).parent)
+        kept = Path(setup.masks_path) if setup.masks_path else None
+        self.masks = ReferenceMasks(Path(setup.reference_path).parent, kept)
         self._spent = ExitStack()
-        self.places: dict[str, int] = {}
-        """Where each sample is, by name."""
         try:
             self._run_reference(on_stage)
         except TrialError as error:
             raise ModelError(f"the reference cannot be run: {error}") from error
+
+    @property
+    def places(self) -> dict[str, int]:
+        """Where each sample is, by name."""
+        return {name: index for index, name in enumerate(self.masks.names)}
 
     def measure(self, job: Job, on_stage: OnStage) -> Measurement:
         """Measure one candidate; its engine is kept until `clear`.
@@ -153,9 +157,11 @@ class Workbench:
             return engine.kernels()
 
     def _run_reference(self, on_stage: OnStage) -> None:
-        """Keep the reference's masks. One with NaN is none; FP16 engines of this family are known for it."""
-        pace = Pace(len(self.samples))
-        found = ((s.name, self.pipeline.logits(self._reference, s)) for s in ahead(self.samples))
+        """Keep the masks that are not kept yet. A reference with NaN is none; FP16 engines of this family are
+        known for it."""
+        pace = Pace(len(self.samples), len(self.masks))
+        left = ahead(self.samples, len(self.masks))
+        found = ((sample.name, self.pipeline.logits(self._reference, sample)) for sample in left)
         for _ in behind(found, self._keep):
             if line := pace.line(len(self.masks)):
                 on_stage(f"reference, {line}")
@@ -168,8 +174,10 @@ class Workbench:
                 f"the reference's masks of {name} hold NaN or infinity: "
                 'set search.reference = "fp16-safe", "bf16" or "fp32"'
             )
-        self.places[name] = len(self.masks)
-        self.masks.append(logits)
+        try:
+            self.masks.append(name, logits)
+        except OSError as error:
+            raise StudyError(f"the reference's masks cannot be kept: {error}") from error
 
 
 def _is_lost(job: Job, ratio: Interval, quality: Quality) -> bool:

@@ -196,7 +196,9 @@ class Prepared:
         )
 
     def _setup(self) -> Setup:
-        spec, reference = self.spec, self.reference_candidate
+        spec, reference, identity = self.spec, self.reference_candidate, self.identity
+        told = identity.model, identity.samples, identity.fingerprint, reference.model_digest
+        masks = hashlib.sha256(msgspec.json.encode((told, spec.pipeline.output))).hexdigest()[:16]
         return Setup(
             backend=spec.backend,
             pipeline=spec.pipeline,
@@ -206,6 +208,7 @@ class Prepared:
             shapes=self.shapes,
             reference_path=reference.model_path,
             reference_digest=reference.model_digest,
+            masks_path=str((self.folder / "reference" / f"{masks}.masks").absolute()),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,49 @@ def test_masks_beyond_the_limit_come_back_from_disk_with_their_signs(tmp_path: P
     random = np.random.default_rng(0)
     arrays = [random.standard_normal((n % 3 + 1, 8, 8)).astype(np.float32) for n in range(9)]
     masks = ReferenceMasks(tmp_path, memory_bytes=3 * arrays[2].nbytes)
-    for array in arrays:
-        masks.append(array)
+    for number, array in enumerate(arrays):
+        masks.append(f"{number}.jpg", array)
     assert len(masks) == 9
     np.testing.assert_array_equal(masks[0], arrays[0])
     for found, wanted in zip(masks, arrays, strict=True):
         np.testing.assert_array_equal(found > 0, wanted > 0)
         np.testing.assert_allclose(found, wanted, rtol=1e-3)
     assert not list(tmp_path.iterdir())  # the file has no name that could be left behind
+
+
+@pytest.mark.parametrize("lost", [0, 1, 700, 1200])
+def test_masks_that_are_kept_by_name_go_on_behind_the_last_whole_one(lost: int, tmp_path: Path) -> None:
+    arrays = [
+        np.random.default_rng(n).standard_normal((1 + n % 2, 8, 8)).astype(np.float32) for n in range(6)
+    ]
+    path = tmp_path / "kept" / "one.masks"
+    limit = arrays[0].nbytes + arrays[1].nbytes
+    first = ReferenceMasks(tmp_path, path, limit)
+    for number, array in enumerate(arrays):
+        first.append(f"{number}.jpg", array)
+    kept = list(first)
+    del first
+    os.truncate(path, path.stat().st_size - lost)
+    again = ReferenceMasks(tmp_path, path, limit)
+    assert len(again) == len(again.names) == {0: 6, 1: 5, 700: 3, 1200: 1}[lost]
+    for number in range(len(again), 6):
+        again.append(f"{number}.jpg", arrays[number])
+    assert again.names == [f"{number}.jpg" for number in range(6)]
+    for found, wanted in zip(again, kept, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_masks_that_another_has_open_are_left_to_it_and_old_ones_are_removed(tmp_path: Path) -> None:
+    array = np.ones((1, 2, 2), np.float32)
+    old = ReferenceMasks(tmp_path, tmp_path / "kept" / "old.masks")
+    mine = ReferenceMasks(tmp_path, tmp_path / "kept" / "new.masks")
+    mine.append("a", array)
+    other = ReferenceMasks(tmp_path, tmp_path / "kept" / "new.masks")
+    assert (len(mine), len(other)) == (1, 0)
+    other.append("a", array)
+    old.append("a", array)  # it has no name any longer, and works on
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["new.masks"]
+    np.testing.assert_array_equal(old[0], other[0])
 
 
 def test_samples_read_ahead_come_in_order_and_from_any_place(tmp_path: Path) -> None:

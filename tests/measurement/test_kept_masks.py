@@ -1,0 +1,59 @@
+"""The reference's masks are made once for a model, samples and engine: a pass that was cut short goes on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from autoprec.errors import SamplesError
+from autoprec.measurement.messages import Score, Setup
+from autoprec.measurement.workbench import Workbench
+from autoprec.spec import load_spec
+from autoprec.study.preparation import Prepared
+from tiny_study import write_samples, write_study
+
+COUNT = 6
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepared:
+    path = write_study(tmp_path)
+    write_samples(tmp_path / "evaluation", count=COUNT, seed=2)
+    return Prepared(load_spec(path))
+
+
+def loss(setup: Setup, candidate: str) -> float:
+    return Workbench(setup).score(Score(setup=setup, candidate_path=candidate, samples=COUNT)).loss
+
+
+def test_scores_are_the_same_with_masks_that_were_kept(prepared: Prepared) -> None:
+    candidate = prepared.rewrite(prepared.uniform("int8"), prepared.folder / "candidate.onnx").model_path
+    nowhere = msgspec.structs.replace(prepared.setup, masks_path="")
+    assert loss(nowhere, candidate) == loss(prepared.setup, candidate) == loss(prepared.setup, candidate)
+    assert loss(nowhere, candidate) > 0
+
+
+def test_a_pass_that_was_cut_short_goes_on_behind_what_it_kept(prepared: Prepared, tmp_path: Path) -> None:
+    Workbench(prepared.setup)
+    os.truncate(prepared.setup.masks_path, Path(prepared.setup.masks_path).stat().st_size - 1)
+    first = sorted((tmp_path / "evaluation").iterdir())[0]
+    first.rename(tmp_path / "away.npz")
+    first.write_bytes(b"broken")  # read again, it would end the pass
+    bench = Workbench(prepared.setup)
+    assert list(bench.places.values()) == list(range(COUNT))
+    with pytest.raises(SamplesError, match=first.name):
+        Workbench(msgspec.structs.replace(prepared.setup, masks_path=""))
+
+
+def test_other_samples_or_another_engine_make_other_masks(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    paths = {Prepared(load_spec(path)).setup.masks_path, Prepared(load_spec(path)).setup.masks_path}
+    assert len(paths) == 1
+    write_samples(tmp_path / "evaluation", count=3, seed=7)
+    paths.add(Prepared(load_spec(path)).setup.masks_path)
+    path.write_text(path.read_text() + "\n[backend.options]\nthreads = 2\n")
+    paths.add(Prepared(load_spec(path)).setup.masks_path)
+    assert len(paths) == 3
