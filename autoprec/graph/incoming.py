@@ -89,9 +89,9 @@ def lift(model: ir.Model) -> Lifted:
                 inputs[use.node, use.idx] = pair
             use.node.replace_input_with(use.idx, value)
         if made.is_graph_output():
-            if pair is not None:
-                outputs[str(made.name)] = pair
-            _as_output(graph, value, made)
+            name, copied = str(made.name), _as_output(graph, value, made)
+            if pair is not None:  # of a copy it is another pair: names of pairs are those of their values
+                outputs[name] = pair._replace(name=f"{name}/output/given") if copied else pair
         graph.remove(node, safe=True)
     _drop_quantizers(graph)
     readers = {
@@ -241,13 +241,16 @@ def _constant(graph: ir.Graph, pair: Pair) -> ir.Value:
     return value
 
 
-def _as_output(graph: ir.Graph, value: ir.Value, made: ir.Value) -> None:
-    """Put a value in the place and under the name of an output of the graph that a DQ made."""
+def _as_output(graph: ir.Graph, value: ir.Value, made: ir.Value) -> bool:
+    """Put a value in the place and under the name of an output of the graph that a DQ made; a copy of it, if
+    it has a name to keep. Returns whether it is a copy."""
     name, place = str(made.name), list(graph.outputs).index(made)
-    if value.producer() is None or value.is_graph_output():
+    copied = value.producer() is None or value.is_graph_output()
+    if copied:
         identity = ir.Node("", "Identity", [value], name=f"{name}/Identity")
         graph.append(identity)
         value = identity.outputs[0]
     made.name = f"{name}/dequantized"
     value.name, value.shape, value.type = name, made.shape, made.type
     graph.outputs[place] = value
+    return copied

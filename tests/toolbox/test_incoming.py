@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from mbconv import Array, error, images, outputs, uniform, write_mbconv
+from onnxruntime import InferenceSession
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from autoprec import Study
@@ -113,6 +114,37 @@ def test_a_block_that_came_in_floats_stays_free(tmp_path: Path) -> None:
     came = {b.name for b in blocks if given_precisions(nodes[name] for name in b.nodes)}
     assert came == {"a"}
     assert "b.act" in quantizable(model)
+
+
+OUTPUTS = """
+<ir_version: 10, opset_import: ["" : 22]>
+g (float[1,8,12,12] image) => (float[1,8,12,12] masks, float[1,8,12,12] rough, float[1,8,12,12] last) {
+  masks = Conv (image, w)
+  grid = QuantizeLinear (masks, scale, zero)
+  rough = DequantizeLinear (grid, scale, zero)
+  last = Conv (rough, w)
+}
+"""
+
+
+def test_a_pair_that_is_read_may_be_an_output_beside_its_float_value(tmp_path: Path) -> None:
+    proto = onnx.parser.parse_model(OUTPUTS)
+    weights = np.eye(8, dtype=np.float32).reshape(8, 8, 1, 1)
+    arrays = {"w": weights, "scale": np.array(0.25, np.float32), "zero": np.array(0, np.int8)}
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(a, name) for name, a in arrays.items())
+    onnx.save(proto, tmp_path / "model.onnx")
+    model = load_model(tmp_path / "model.onnx")
+    blocks = partition(model, minimum=1, maximum=1)
+    rewriter = Rewriter(model, blocks, {"image": 1.0}, base="fp32")
+    rewriter.write(uniform(blocks, "int8"), tmp_path / "candidate.onnx")
+    before, after = (
+        InferenceSession(tmp_path / f"{name}.onnx", providers=["CPUExecutionProvider"]).run(
+            None, images(1)[0]
+        )
+        for name in ("model", "candidate")
+    )
+    for wanted, found in zip(before, after, strict=True):
+        np.testing.assert_array_equal(found, wanted)
 
 
 def test_other_forms_of_quantisation_are_refused_by_name(tmp_path: Path) -> None:
