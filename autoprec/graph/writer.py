@@ -143,7 +143,7 @@ class Writer:
         if pair is not None and value in self._behind_pairs:
             found = self._behind(value, pair)
             if found.dtype != FLOAT:
-                return self._cast(value, found, FLOAT)
+                found = self._cast(value, found, FLOAT, f"autoprec/output/{value.name}")
             found.name = value.name
             return found
         return self._typed(value, FLOAT) if value.dtype == FLOAT else self._plain(value)
@@ -168,10 +168,11 @@ class Writer:
         self._values[key] = found
         return found
 
-    def _cast(self, value: ir.Value, made: ir.Value, data_type: ir.DataType) -> ir.Value:
-        """The Cast of a value; it takes over the name of a graph's output."""
-        cast = self._free(f"autoprec/cast/{value.name}/{data_type.name.lower()}")
-        name = value.name if value in self._outputs and data_type == value.dtype else cast
+    def _cast(self, value: ir.Value, made: ir.Value, data_type: ir.DataType, label: str = "") -> ir.Value:
+        """The Cast of a value; it takes over the name of a graph's output, but for one behind a pair."""
+        cast = self._free(label or f"autoprec/cast/{value.name}/{data_type.name.lower()}")
+        is_output = value in self._outputs and data_type == value.dtype and value not in self._behind_pairs
+        name = value.name if is_output else cast
         result = ir.Value(name=name, shape=value.shape, type=_typed_as(value, data_type))
         attributes = [ir.AttrInt64("to", data_type.value)]
         self._nodes.append(ir.Node("", "Cast", [made], attributes, outputs=[result], name=cast))

@@ -21,7 +21,7 @@ from autoprec.graph.legality import judge
 from autoprec.graph.load import load_model
 from autoprec.graph.partition import partition
 from autoprec.graph.rewrite import Rewriter
-from autoprec.records import Block
+from autoprec.records import Assignment, Block
 from tiny_study import write_model, write_study
 
 FORMS = {
@@ -127,11 +127,16 @@ g (float[1,8,12,12] image) => (float[1,8,12,12] masks, float[1,8,12,12] rough, f
 """
 
 
-def test_a_pair_that_is_read_may_be_an_output_beside_its_float_value(tmp_path: Path) -> None:
-    proto = onnx.parser.parse_model(OUTPUTS)
+def with_weights(proto: onnx.ModelProto) -> None:
+    """Give a graph like the one above its constants."""
     weights = np.eye(8, dtype=np.float32).reshape(8, 8, 1, 1)
     arrays = {"w": weights, "scale": np.array(0.25, np.float32), "zero": np.array(0, np.int8)}
     proto.graph.initializer.extend(onnx.numpy_helper.from_array(a, name) for name, a in arrays.items())
+
+
+def test_a_pair_that_is_read_may_be_an_output_beside_its_float_value(tmp_path: Path) -> None:
+    proto = onnx.parser.parse_model(OUTPUTS)
+    with_weights(proto)
     onnx.save(proto, tmp_path / "model.onnx")
     model = load_model(tmp_path / "model.onnx")
     blocks = partition(model, minimum=1, maximum=1)
@@ -145,6 +150,17 @@ def test_a_pair_that_is_read_may_be_an_output_beside_its_float_value(tmp_path: P
     )
     for wanted, found in zip(before, after, strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_an_output_behind_a_pair_may_be_read_in_floats(tmp_path: Path) -> None:
+    proto = onnx.parser.parse_model(OUTPUTS.replace("float[1,8,12,12] masks, ", ""))
+    with_weights(proto)
+    onnx.save(proto, tmp_path / "model.onnx")
+    model = load_model(tmp_path / "model.onnx")
+    first, second = partition(model, minimum=2)
+    rewriter = Rewriter(model, (first, second), {"image": 1.0}, base="bf16")
+    candidate = rewriter.rewrite(Assignment(choices=((first.name, "int8"), (second.name, "fp32"))))
+    assert [value.name for value in candidate.graph.outputs] == ["rough", "last"]
 
 
 def test_other_forms_of_quantisation_are_refused_by_name(tmp_path: Path) -> None:
