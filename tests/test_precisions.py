@@ -48,7 +48,7 @@ def test_quantised_and_float_precisions_do_not_mix(precision: Precision) -> None
     quantised = precision.quantized_type is not None
     assert quantised == bool(precision.quantized_ops) == (precision.float_type is None)
     assert quantised == precision.is_quantized
-    assert precision.weights_only == bool(precision.block_size)
+    assert precision.weights_only or not precision.block_size
     cures = (precision.smooths, precision.learns_rounding, precision.corrects_bias)
     assert quantised or not any(cures)
 

@@ -29,8 +29,6 @@ from autoprec.errors import TrialError
 from autoprec.precisions import PRECISIONS, Precision
 from autoprec.records import Block, KernelTime, Record
 
-_SHORT_NAMES = {"INT8": "i8", "FLOAT8E4M3FN": "f8", "INT4": "i4", "FLOAT4E2M1": "f4"}
-
 
 @runtime_checkable
 class Planner(Protocol):
@@ -169,7 +167,7 @@ def _asked(pattern: str, precision: Precision) -> str:
     op_type = PATTERNS[pattern].op_type
     if precision.quantized_type is None or op_type not in PRODUCTS & precision.quantized_ops:
         return ""
-    return _SHORT_NAMES[precision.quantized_type.name]
+    return precision.runs_as
 
 
 def _kernels(backend: Backend, path: Path) -> tuple[KernelTime, ...]:

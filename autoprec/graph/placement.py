@@ -36,9 +36,10 @@ def may_be_quantized(node: ir.Node) -> bool:
 
 
 def block_inputs(node: ir.Node, size: int) -> tuple[int, ...]:
-    """Places of the weights that can be stored in blocks of `size` along the reduced axis, behind DQ alone.
+    """Places of the weights that can be stored in blocks of `size` along the reduced axis, behind DQ alone; 0
+    is one block for all of it.
 
-    Several blocks, that is: TensorRT-RTX 1.7 dequantises a column of one block ahead of the product.
+    Otherwise several, that is: TensorRT-RTX 1.7 dequantises a column of one block ahead of the product.
     """
     return tuple(place for place, value in enumerate(node.inputs[:2]) if _fits(node, value, size))
 
@@ -62,7 +63,9 @@ def _fits(node: ir.Node, value: ir.Value | None, size: int) -> bool:
     if value is None or value.const_value is None or value.dtype != ir.DataType.FLOAT:
         return False
     axis, shape = channel_axis(node, value), value.const_value.shape.numpy()
-    return axis is not None and len(shape) == 2 and shape[1 - axis] > size and shape[1 - axis] % size == 0
+    if axis is None or len(shape) != 2:
+        return False
+    return not size or (shape[1 - axis] > size and shape[1 - axis] % size == 0)
 
 
 def _skip_operand(node: ir.Node) -> tuple[int, ...]:

@@ -12,16 +12,6 @@ from autoprec.graph.products import is_about
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block, BlockAudit, KernelTime
 
-SHORT_NAMES = {
-    "FLOAT": "f32",
-    "FLOAT16": "f16",
-    "BFLOAT16": "bf16",
-    "INT8": "i8",
-    "INT4": "i4",
-    "FLOAT8E4M3FN": "f8",
-}
-"""Kernel precision names (see `records.KernelTime`) by ONNX type."""
-
 
 def deciding_nodes(model: ir.Model, blocks: Sequence[Block], assignment: Assignment) -> tuple[str, ...]:
     """Names of the nodes whose kernels tell what a block ran in: the costly ones that its precision types."""
@@ -64,10 +54,7 @@ def audit(
 
 def _judge(name: str, asked: str, ran: Counter[str], kernels: list[str], time_ms: float) -> BlockAudit:
     """One block's audit; `matches` is None where no costly kernel is reported."""
-    precision = PRECISIONS[asked]
-    wanted = precision.quantized_type or precision.float_type
-    assert wanted is not None
-    short = SHORT_NAMES.get(wanted.name, wanted.name.lower())
+    short = PRECISIONS[asked].runs_as
     listed = ", ".join(f"{p} x{count}" for p, count in ran.most_common())
     return BlockAudit(
         block=name,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from autoprec.precisions import bf16, fp8, fp16, fp32, int4, int8
+from autoprec.precisions import bf16, fp8, fp16, fp32, int4, int8, int8_weights
 from autoprec.precisions._base import Precision
 from autoprec.precisions.variants import CURES, RANGES, variants
 
@@ -19,6 +19,7 @@ PLAIN: Mapping[str, Precision] = MappingProxyType(
         "bf16": bf16.PRECISION,
         "int8": int8.PRECISION,
         "fp8": fp8.PRECISION,
+        "int8-weights": int8_weights.PRECISION,
         "int4": int4.PRECISION,
     }
 )

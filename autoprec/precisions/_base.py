@@ -5,6 +5,15 @@ from __future__ import annotations
 import msgspec
 from onnx_ir import DataType
 
+_SHORT = {
+    DataType.FLOAT: "f32",
+    DataType.FLOAT16: "f16",
+    DataType.BFLOAT16: "bf16",
+    DataType.INT8: "i8",
+    DataType.INT4: "i4",
+    DataType.FLOAT8E4M3FN: "f8",
+}
+
 
 class Precision(msgspec.Struct, frozen=True, kw_only=True):
     """One choice for a block.
@@ -46,6 +55,14 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
     def is_quantized(self) -> bool:
         """Whether blocks of this precision hold Q/DQ pairs."""
         return self.quantized_type is not None
+
+    @property
+    def runs_as(self) -> str:
+        """What its kernels are reported in, as in `KernelTime.precision`: `f16`, `i8`; `i8w` is INT8 weights
+        beside floats."""
+        kind = self.quantized_type or self.float_type
+        assert kind is not None, f"{self.name} is neither quantised nor a float"
+        return _SHORT[kind] + ("w" if self.weights_only and kind == DataType.INT8 else "")
 
     @property
     def plain(self) -> str:

@@ -43,6 +43,7 @@ def judged(folder: Path, text: str, *precisions: str, **more: Any) -> Block:
         (GELU, "fp8", "no op that gains"),
         (ATTENTION, "int4", "no op that gains"),
         (SHORT, "int4", "no op that gains"),
+        (ATTENTION, "int8-weights", "no op that gains"),
         (EINSUM, "bf16", "Einsum does not take BFLOAT16"),
     ],
 )
@@ -61,6 +62,7 @@ def test_a_precision_that_gives_nothing_is_refused_with_the_reason(
         (GELU, "bf16"),
         (ATTENTION, "int8"),
         (PRODUCT, "int4"),
+        (SHORT, "int8-weights"),
         (PRODUCT, "int8+smooth"),
         (EINSUM, "fp16"),
     ],

@@ -65,13 +65,15 @@ class Layer(Record, frozen=True, kw_only=True):
     def precision(self) -> str:
         """What it computes in; empty if its tensors do not tell.
 
-        A product computes in a narrow type only where both operands have it: INT8 weights beside FP16
-        activations are dequantised first, as are INT8 activations beside weights that another layer has
-        dequantised. Only 4-bit weights are made for that.
+        A product computes in a narrow type only where both operands have it: INT8 activations beside weights
+        that another layer has dequantised are dequantised first. INT8 weights beside float activations are
+        `i8w`, read as they are and multiplied in floats; 4-bit weights are made for that alone.
         """
         if self.is_product:
             if self.constants[:1] in (("i4",), ("f4",)):
                 return self.constants[0]
+            if "i8" in self.constants and _FLOATS.issuperset(self.inputs):
+                return "i8w"
             operands = self._operands()
             return next((t for t in operands if t in _FLOATS), next(iter(operands), ""))
         types = _FLOATS & {*self.inputs, *self.outputs}

@@ -87,8 +87,9 @@ def test_fp8_stands_beside_int8(tmp_path: Path, target: str) -> None:
     assert (found["conv"].ran, found["mlp"].ran) == ("i8 x3", "f8 x2")
 
 
-def test_int4_weights_are_read_inside_the_product(tmp_path: Path) -> None:
-    assert audited(tmp_path, "8.9", {"conv": "fp16", "mlp": "int4"})["mlp"].matches
+@pytest.mark.parametrize(("precision", "ran"), [("int4", "i4 x2"), ("int8-weights", "i8w x2")])
+def test_weights_alone_are_read_inside_the_product(tmp_path: Path, precision: str, ran: str) -> None:
+    assert audited(tmp_path, "8.9", {"conv": "fp16", "mlp": precision})["mlp"].ran == ran
 
 
 def test_fp8_for_a_gpu_without_it_is_a_failed_build(tmp_path: Path) -> None:

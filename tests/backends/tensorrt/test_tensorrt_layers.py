@@ -45,10 +45,10 @@ def test_a_convolution_counts_for_its_product_and_not_for_the_rescaling_after_it
     assert (rescale.nodes, rescale.kernel) == (("/a/Add",), "kgen MulAdd")
 
 
-def test_int8_weights_beside_half_activations_are_seen_as_half() -> None:
+def test_int8_weights_beside_half_activations_are_told_apart_from_int8() -> None:
     text = line("__myl_CastMulFc_myl0_1", "runtime_fusion", "", "Half | Int8 Half | Half", "op")
     (layer,) = layers_from_message(text)
-    assert (layer.is_product, layer.precision, layer.kernel) == (True, "f16", "runtime_fusion CastMulFc")
+    assert (layer.is_product, layer.precision, layer.kernel) == (True, "i8w", "runtime_fusion CastMulFc")
 
 
 def test_int8_activations_beside_weights_that_were_dequantised_before_are_seen_as_bf16() -> None:
