@@ -108,7 +108,7 @@ def measured(prepared: Prepared, bench: Workbench, row: Codes) -> tuple[Values, 
             candidate_path=candidate.model_path,
             assignment=assignment,
             blocks=prepared.blocks,
-            heavy=prepared.heavy,
+            heavy=prepared.deciding(assignment),
             profiled=len(set(row)) == 1,
         )
         found = bench.measure(job, lambda _: None)
