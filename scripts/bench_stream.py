@@ -327,8 +327,22 @@ def text(rows: dict[str, list[Figures]]) -> str:
             "|---|---|",
             *(f"| {step} | {value} |" for step, value in figures[-1]["steps_ms"].items()),
             "",
+            bound(figures[-1]),
+            "",
         ]
     return "\n".join(lines)
+
+
+def bound(row: Figures) -> str:
+    """What the cores allow for scoring, whose engine is the quickest."""
+    took, cores = row["steps_ms"], os.cpu_count() or 1
+    engine, alone_ms = took["INT8 engine to masks"], sum(row["scoring alone_ms"]) / 2
+    beside = took["decode, resize, normalise, truth"] + took["compare"]
+    best = alone_ms / max(engine, (engine + beside) / cores)
+    return (
+        f"Scoring with INT8: {engine:.2f} ms on the engine's core, {beside:.2f} ms beside it to read and to "
+        f"compare, so {cores} cores that lose no time allow a rate of {min(1.0, best):.2f} at most."
+    )
 
 
 def _cell(value: object) -> str:
