@@ -353,7 +353,7 @@ def _cell(value: object) -> str:
 
 def grown_mb(rows: dict[str, list[Figures]]) -> int:
     """The most that memory grows with the number of images, of any model."""
-    return max(figures[-1]["peak_mb"] - figures[0]["peak_mb"] for figures in rows.values())
+    return max(int(figures[-1]["peak_mb"] - figures[0]["peak_mb"]) for figures in rows.values())
 
 
 def main() -> None:
