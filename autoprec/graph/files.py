@@ -28,6 +28,8 @@ _SMALL_BYTES = 1024
 """Weights up to this size are written with the graph."""
 LARGEST_FILE = 1_000_000_000
 """Bytes of weights above which they go into a file beside the model: protobuf's end is at 2 GB."""
+_AHEAD = 3
+"""Weights that are computed at a time; all of them are in memory."""
 _LONGEST_REFERENCE = 1 << 16
 """An initializer of more bytes than this holds its data: one that refers to a file is short."""
 
@@ -119,12 +121,12 @@ def _write_whole(model: ir.Model, path: Path, seen: Callable[[bytes], None]) -> 
 
 
 def _computed(tensors: Sequence[ir.TensorProtocol]) -> Generator[bytes]:
-    """The bytes of tensors, in order; the next one is computed while the last one is written and hashed."""
-    with ThreadPoolExecutor(1, "weights") as pool:
+    """The bytes of tensors, in order; the next ones are computed while the last one is written and hashed."""
+    with ThreadPoolExecutor(_AHEAD, "weights") as pool:
         waiting: deque[Future[bytes]] = deque()
         for tensor in tensors:
             waiting.append(pool.submit(tensor.tobytes))
-            if len(waiting) > 1:
+            if len(waiting) > _AHEAD:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

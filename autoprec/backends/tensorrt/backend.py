@@ -10,6 +10,7 @@ from autoprec.backends._base import Engine
 from autoprec.backends.tensorrt import cuda
 from autoprec.backends.tensorrt.build import Plan, Target, build_plan, check_targets
 from autoprec.backends.tensorrt.engine import TensorRTEngine
+from autoprec.backends.tensorrt.kernel_cache import kernel_cache
 from autoprec.backends.tensorrt.layers import kernels_of
 from autoprec.backends.tensorrt.library import load_library
 from autoprec.backends.tensorrt.nvml import read_clocks
@@ -87,9 +88,9 @@ class TensorRTBackend:
             )
         cuda.make_current(self._options.device)
         self._holds_context = True
-        plan = self.build_plan(model_path)
+        plan, cache = self.build_plan(model_path), kernel_cache(self._cache)
         return TensorRTEngine(
-            self._library, self._options, plan, self._device, cache=self._cache, profiled=profiled
+            self._library, self._options, plan, self._device, cache=cache, profiled=profiled
         )
 
     def plan_kernels(self, model_path: Path) -> tuple[KernelTime, ...]:

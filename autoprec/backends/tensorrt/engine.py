@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 
 from autoprec.backends._base import Arrays, as_float32
 from autoprec.backends.tensorrt import cuda
-from autoprec.backends.tensorrt.build import Plan, replace_file
+from autoprec.backends.tensorrt.build import Plan
 from autoprec.backends.tensorrt.cuda import Buffers, Device, EventTimer, Stream
+from autoprec.backends.tensorrt.kernel_cache import KernelCache
 from autoprec.backends.tensorrt.layers import kernels_of, layers_from_json
 from autoprec.backends.tensorrt.library import Library
 from autoprec.backends.tensorrt.options import Options
@@ -35,7 +35,7 @@ class TensorRTEngine:
 
     Args:
         device: the GPU, for the size of its L2 cache.
-        cache: file of compiled kernels, for a library that compiles them when it loads.
+        cache: compiled kernels, for a library that compiles them when it loads.
         profiled: measure every layer; slows `execute` down.
 
     Raises `TrialError("run", ...)` if the plan does not load or gets no execution context here.
@@ -43,7 +43,6 @@ class TensorRTEngine:
 
     _runtime: Any = None
     _engine: Any = None
-    _cache: Any = None
     _context: Any = None
 
     def __init__(
@@ -53,10 +52,10 @@ class TensorRTEngine:
         plan: Plan,
         device: Device,
         *,
-        cache: Path | None = None,
+        cache: KernelCache | None = None,
         profiled: bool = False,
     ) -> None:
-        self._library, self._options, self._device, self._cache_file = library, options, device, cache
+        self._library, self._options, self._device, self._cache = library, options, device, cache
         self._layers = plan.layers
         self.engine_bytes = len(plan.data)
         self._sets: list[Buffers] = []
@@ -171,10 +170,10 @@ class TensorRTEngine:
             _LOST.append(self)
             return
         self._forget_graphs()
-        self._save_cache()
+        if self._cache is not None:
+            self._cache.engine_closed()
         # In this order: a context needs its engine, an engine its runtime.
         self._context = None
-        self._cache = None
         self._engine = None
         self._runtime = None
         while self._sets:
@@ -196,7 +195,7 @@ class TensorRTEngine:
             self._engine = self._runtime.deserialize_cuda_engine(data)
             if self._engine is None:
                 raise TrialError("run", f"the engine does not load on {self._device.name}: {self._why()}")
-            self._cache, self._context = self._create_context()
+            self._context = self._create_context()
             if self._context is None:
                 raise TrialError(
                     "run", f"the engine builds, but does not run on {self._device.name}: {self._why()}"
@@ -215,30 +214,18 @@ class TensorRTEngine:
     def _why(self) -> str:
         return self._library.log.first_error("the library gives no reason")
 
-    def _create_context(self) -> tuple[Any, Any]:
-        """(runtime cache or None, execution context or None)."""
+    def _create_context(self) -> Any:
+        """An execution context; None where there is none on this GPU."""
         if not self._library.caches_kernels:
-            return None, self._engine.create_execution_context()
+            return self._engine.create_execution_context()
         config = self._engine.create_runtime_config()
         # LAZY would compile in the background while the engine is timed.
         config.dynamic_shapes_kernel_specialization_strategy = (
             self._library.trt.DynamicShapesKernelSpecializationStrategy.EAGER
         )
-        cache = None
-        if self._cache_file is not None:
-            cache = config.create_runtime_cache()
-            if self._cache_file.exists():
-                cache.deserialize(self._cache_file.read_bytes())  # a damaged one is left unread
-            config.set_runtime_cache(cache)
-        return cache, self._engine.create_execution_context(config)
-
-    def _save_cache(self) -> None:
-        file = self._cache_file
-        if self._cache is None or file is None:
-            return
-        data = bytes(self._cache.serialize())
-        if not file.exists() or len(data) != file.stat().st_size:
-            replace_file(file, data)
+        if self._cache is not None:
+            self._cache.attach(config)
+        return self._engine.create_execution_context(config)
 
     def _attach_profiler(self) -> Any:
         times = self._times_ms
