@@ -7,10 +7,9 @@ Source: "Encoding", Protocol Buffers documentation.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -67,26 +66,21 @@ def remove_model(path: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def write_model(model: ir.Model, path: Path, *, largest: int = LARGEST_FILE) -> str:
+def write_model(model: ir.Model, path: Path, *, largest: int = LARGEST_FILE) -> None:
     """Write a model; a weight that is computed on demand is computed here, and let go.
 
-    Weights are inside up to `largest` bytes, and in `data_path(path)` beyond. Returns the SHA-256 of what was
-    written. Raises OSError if the disk is full.
+    Weights are inside up to `largest` bytes, and in `data_path(path)` beyond. Raises OSError if the disk is
+    full.
     """
-    digest = hashlib.sha256()
     values = model.graph.initializers.values()
     if sum(value.const_value.nbytes for value in values if value.const_value is not None) <= largest:
-        _write_whole(model, path, digest.update)
-        return digest.hexdigest()
-    ir.save(model, path, external_data=data_path(path).name)
-    for written in (path, data_path(path)):
-        with written.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+        _write_whole(model, path)
+    else:
+        ir.save(model, path, external_data=data_path(path).name)
 
 
-def _write_whole(model: ir.Model, path: Path, seen: Callable[[bytes], None]) -> None:
-    """One file with everything in it; `seen` is given all bytes in order."""
+def _write_whole(model: ir.Model, path: Path) -> None:
+    """One file with everything in it."""
     large = {
         name: value
         for name, value in model.graph.initializers.items()
@@ -108,20 +102,15 @@ def _write_whole(model: ir.Model, path: Path, seen: Callable[[bytes], None]) -> 
     sizes = [len(head) + tensor.nbytes for head, tensor in zip(heads, tensors, strict=True)]
     total = len(graph) + sum(len(_field(_INITIALIZER, size)) + size for size in sizes)
     with path.open("wb") as file, closing(_computed(tensors)) as arrays:
-
-        def write(data: bytes) -> None:
-            file.write(data)
-            seen(data)
-
-        write(proto.SerializeToString(deterministic=True))
-        write(_field(_GRAPH, total) + graph)
+        file.write(proto.SerializeToString(deterministic=True))
+        file.write(_field(_GRAPH, total) + graph)
         for data, head, size in zip(arrays, heads, sizes, strict=True):
-            write(_field(_INITIALIZER, size) + head)
-            write(data)
+            file.write(_field(_INITIALIZER, size) + head)
+            file.write(data)
 
 
 def _computed(tensors: Sequence[ir.TensorProtocol]) -> Generator[bytes]:
-    """The bytes of tensors, in order; the next ones are computed while the last one is written and hashed."""
+    """The bytes of tensors, in order; the next ones are computed while the last one is written."""
     with ThreadPoolExecutor(_AHEAD, "weights") as pool:
         waiting: deque[Future[bytes]] = deque()
         for tensor in tensors:

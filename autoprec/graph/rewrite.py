@@ -118,8 +118,8 @@ class Rewriter:
 
         Raises `TrialError("rewrite", ...)`, or OSError if the disk is full.
         """
-        digest = write_model(self.rewrite(assignment), path)
-        return Candidate(assignment=assignment, model_path=str(path), model_digest=digest)
+        write_model(self.rewrite(assignment), path)
+        return Candidate(assignment=assignment, model_path=str(path))
 
     def _edits(self, choices: Mapping[str, str]) -> dict[str, Edits]:
         """What variants change, by block name."""

@@ -69,4 +69,3 @@ class Candidate(Record, frozen=True, kw_only=True):
 
     assignment: Assignment
     model_path: str
-    model_digest: str

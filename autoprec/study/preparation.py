@@ -105,6 +105,7 @@ class Prepared:
         self.anchors = self._anchors()
         self.identity = self._identity(digests, backend.fingerprint())
         self.reference_candidate = self.rewrite(self.reference, self.folder / "reference.onnx")
+        self.reference_digest = model_digest(Path(self.reference_candidate.model_path))
         self.setup = self._setup()
 
     def uniform(self, precision: str) -> Assignment:
@@ -196,8 +197,8 @@ class Prepared:
         )
 
     def _setup(self) -> Setup:
-        spec, reference, identity = self.spec, self.reference_candidate, self.identity
-        told = identity.model, identity.samples, identity.fingerprint, reference.model_digest
+        spec, identity = self.spec, self.identity
+        told = identity.model, identity.samples, identity.fingerprint, self.reference_digest
         masks = hashlib.sha256(msgspec.json.encode((told, spec.pipeline.output))).hexdigest()[:16]
         return Setup(
             backend=spec.backend,
@@ -206,8 +207,8 @@ class Prepared:
             quality=spec.quality,
             timing=spec.timing,
             shapes=self.shapes,
-            reference_path=reference.model_path,
-            reference_digest=reference.model_digest,
+            reference_path=self.reference_candidate.model_path,
+            reference_digest=self.reference_digest,
             masks_path=str((self.folder / "reference" / f"{masks}.masks").absolute()),
         )
 

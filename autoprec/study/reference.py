@@ -35,7 +35,7 @@ def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str
     latency = again.latency
     reference = Reference(
         precision=precision,
-        model_digest=prepared.reference_candidate.model_digest,
+        model_digest=prepared.reference_digest,
         latency_ms=latency.reference_median_ms,
         latency_noise=max(abs(latency.ratio - 1), latency.ratio_interval.high - latency.ratio),
         loss_noise=again.quality.loss,

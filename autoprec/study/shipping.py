@@ -53,7 +53,7 @@ def export_point(
             identity=identity,
             blocks=prepared.blocks,
             model_path=candidate.model_path,
-            model_digest=candidate.model_digest,
+            model_digest=model_digest(Path(candidate.model_path)),
             input_shapes=tuple(prepared.shapes.items()),
             decoder_path=decoder,
             decoder_digest=model_digest(Path(decoder)) if decoder else "",

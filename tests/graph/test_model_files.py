@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import ml_dtypes
@@ -58,15 +57,13 @@ def test_writing_gives_what_onnx_reads_back(tmp_path: Path) -> None:
 def test_weights_beyond_the_limit_go_into_a_file_beside_the_model(tmp_path: Path) -> None:
     array = np.arange(1000, dtype=np.float32)
     path = tmp_path / "model.onnx"
-    digest = write_model(ir.from_proto(with_weights(a=array)), path, largest=3999)
+    write_model(ir.from_proto(with_weights(a=array)), path, largest=3999)
     assert data_path(path).stat().st_size >= 4000
     assert path.stat().st_size < 1000
     found = {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
     np.testing.assert_array_equal(found["a"], array)
     remove_model(path)
     assert not list(tmp_path.iterdir())
-    array[7] = -1
-    assert write_model(ir.from_proto(with_weights(a=array)), path, largest=3999) != digest
 
 
 def test_writing_leaves_the_model_as_it_was(tmp_path: Path) -> None:
@@ -74,12 +71,6 @@ def test_writing_leaves_the_model_as_it_was(tmp_path: Path) -> None:
     write_model(model, tmp_path / "first.onnx")
     write_model(model, tmp_path / "second.onnx")
     assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
-
-
-def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
-    model = ir.from_proto(with_weights(a=np.ones(999, np.float32), b=np.ones(9, np.float32)))
-    digest = write_model(model, tmp_path / "model.onnx")
-    assert digest == hashlib.sha256((tmp_path / "model.onnx").read_bytes()).hexdigest()
 
 
 def test_a_weight_is_written_under_the_name_that_nodes_read(tmp_path: Path) -> None:
