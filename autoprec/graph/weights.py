@@ -21,7 +21,8 @@ def converted(array: NDArray[Any], data_type: ir.DataType) -> NDArray[Any]:
     division finite) becomes the smallest normal number instead of 0.
     """
     if data_type == ir.DataType.FLOAT16:
-        array = np.clip(array, -_LARGEST_FP16, _LARGEST_FP16)
+        if array.size and not -_LARGEST_FP16 <= array.min() <= array.max() <= _LARGEST_FP16:
+            array = np.clip(array, -_LARGEST_FP16, _LARGEST_FP16)  # rarely: it copies
         if array.size == 1 and 0 < abs(float(array.reshape(-1)[0])) < _SMALLEST_NORMAL_FP16:
             array = np.copysign(np.full_like(array, _SMALLEST_NORMAL_FP16), array)
     return array.astype(data_type.numpy())
