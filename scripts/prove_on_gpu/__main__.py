@@ -42,6 +42,8 @@ PRECISIONS = {
     ("openvino", "efficientvit_sam_l0"): ("fp32", "bf16", "int8"),
     ("openvino", "sam_vit_b"): ("fp32", "bf16", "int8"),
 }
+REPEATS = 12
+"""So many times the export is timed against itself."""
 DEFINITION = """\
 [model]
 path = "models/encoder.onnx"
@@ -160,10 +162,18 @@ class Proof:
         command = [sys.executable, "-m", "autoprec", "export", str(target), "--study", str(self.definition)]
         subprocess.run(command, check=True, timeout=max(self.left, 5), cwd=ROOT)
         reference = self.folder / self.given.model / "reference.onnx"
-        command = [sys.executable, str(HERE / "rebuild.py"), str(target), str(reference), self.given.backend]
+        return self._told("rebuild.py", str(target), str(reference), self.given.backend)
+
+    def repeats(self) -> dict[str, Any]:
+        """Time the export against itself."""
+        return self._told("repeats.py", str(self.folder / "export"), self.given.backend, str(REPEATS))
+
+    def _told(self, script: str, *arguments: str) -> dict[str, Any]:
+        """What a script beside this one prints last, as JSON."""
         done = subprocess.run(
-            command, check=True, timeout=max(self.left, 5), cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
+            [sys.executable, str(HERE / script), *arguments],
+            check=True, timeout=max(self.left, 5), cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found
 
@@ -173,7 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("model", choices=MODELS)
     parser.add_argument("--seconds", type=float, default=1800, help="all steps together")
-    parser.add_argument("--reserve", type=float, default=75, help="of these, for what follows the search")
+    parser.add_argument("--reserve", type=float, default=100, help="of these, for what follows the search")
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--kill-after", type=int, default=8, help="kill the search after so many trials")
     parser.add_argument("--size", type=int, default=512, help="side of the images")
@@ -191,6 +201,7 @@ def main() -> None:
         "search": proof.search,
         "facts": lambda: facts_of(proof.definition),
         "rebuild": proof.rebuild,
+        "repeats": proof.repeats,
     }
     failed = [name for name, work in steps.items() if not proof.step(name, work)]
     print(markdown(proof.known))

@@ -67,9 +67,10 @@ def _trial(trial: TrialRecord) -> dict[str, Any]:
 
 
 def _seconds(done: Sequence[TrialRecord]) -> dict[str, float]:
-    """Mean seconds of a trial by stage; anchors are left out, they are profiled too.
+    """Median seconds of a trial by stage; anchors are left out, they are profiled too.
 
-    `between` is the median time from one trial's end to the next one's start: proposing and storing.
+    Medians, since the first trial of a night waits for the worker and its reference. `between` is the time
+    from one trial's end to the next one's start: proposing and storing.
     """
     plain = [t.measurement.seconds for t in done if t.measurement and t.origin != "anchor"]
     stages = {
@@ -78,8 +79,8 @@ def _seconds(done: Sequence[TrialRecord]) -> dict[str, float]:
     stages["rest"] = [s.total - s.rewrite - s.build - s.run - s.timing for s in plain]
     dates = [(datetime.fromisoformat(t.start), datetime.fromisoformat(t.end)) for t in done]
     gaps = [(later[0] - first[1]).total_seconds() for first, later in itertools.pairwise(dates)]
-    found = {name: statistics.fmean(values) for name, values in stages.items() if values}
-    return found | {"between": statistics.median(gaps)} if found and gaps else {}
+    found = {name: statistics.median(values) for name, values in stages.items() if values}
+    return found | {"between": statistics.median(gaps), "trials": len(plain)} if found and gaps else {}
 
 
 def _failures(trials: Sequence[TrialRecord]) -> dict[str, Any]:

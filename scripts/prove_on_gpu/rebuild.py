@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from autoprec.backends import create_backend
+from autoprec.backends import Backend, create_backend
 from autoprec.backends.timing import STOPWATCHES, elapsed, pair
 from autoprec.exporters import read_manifest
 
@@ -35,13 +35,18 @@ def inputs_of(path: Path) -> dict[str, np.ndarray]:
     return {name: random.standard_normal(shape, np.float32) for name, shape in shapes.items()}
 
 
+def backend_of(folder: Path, name: str) -> Backend:
+    """The backend with the options of the study that an export comes from."""
+    options = json.loads(read_manifest(folder).identity.fingerprint.options or "{}")
+    return create_backend(name, {key: value for key, value in options.items() if value is not None})
+
+
 def rebuilt(folder: Path, reference_path: Path, name: str) -> dict[str, Any]:
     """Latency of the export, built here, beside what its manifest says."""
     manifest = read_manifest(folder)
     measured = manifest.trial.measurement
     assert measured is not None, "an export has a measurement"
-    options = json.loads(manifest.identity.fingerprint.options or "{}")
-    backend = create_backend(name, {key: value for key, value in options.items() if value is not None})
+    backend = backend_of(folder, name)
     path = folder / "model.onnx"
     inputs = inputs_of(path)
     with elapsed() as build:

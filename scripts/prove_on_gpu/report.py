@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ def markdown(known: Mapping[str, Any]) -> str:
         lines += _interruption(found)
     if found := known.get("rebuild"):
         lines += _rebuilt(found)
+    if found := known.get("repeats"):
+        lines += _repeated(found)
     lines += ["## Steps", "", *(f"- {name}: {seconds} s" for name, seconds in known["seconds"].items())]
     lines += [f"- **failed**: {error}" for error in known["errors"]]
     return "\n".join(lines) + "\n"
@@ -73,10 +76,11 @@ def _where_time_goes(facts: Mapping[str, Any]) -> list[str]:
     seconds = facts["seconds"]
     if not seconds:
         return []
-    total = seconds["total"] + seconds["between"]
+    total = sum(seconds[name] for name in STAGES)
     rows = [(name, f"{seconds[name]:.2f}", f"{100 * seconds[name] / total:.1f} %") for name in STAGES]
     title = "## Where a trial's time goes"
-    return [title, "", f"{total:.2f} s on average.", "", *_table(("stage", "mean seconds", "share"), rows)]
+    line = f"{total:.2f} s, medians of {seconds['trials']} trials that are no anchors."
+    return [title, "", line, "", *_table(("stage", "seconds", "share"), rows)]
 
 
 def _legality(facts: Mapping[str, Any]) -> list[str]:
@@ -120,6 +124,17 @@ def _interruption(nights: Sequence[Mapping[str, Any]]) -> list[str]:
         lines.append(f"- Killed (SIGKILL) with {when} trials finished and {running} running; lost: {lost}.")
         lines.append(f"  Resumed up to {found['finished']} trials, {found['wall_seconds']} s in all{end}.")
     return [*lines, ""]
+
+
+def _repeated(found: Mapping[str, Any]) -> list[str]:
+    ratios, rounds = found["ratios"], found["rounds"]
+    off = [100 * abs(ratio - 1) for ratio in ratios]
+    line = (
+        f"{len(off)} times two new builds of it, {min(rounds)} to {max(rounds)} rounds: the ratio is off by "
+        f"{statistics.median(off):.2f} % in the median, {max(off):.2f} % at most; standard deviation "
+        f"{100 * statistics.pstdev(ratios, 1.0):.2f} %. {found['held']} of the 95 % intervals hold 1."
+    )
+    return ["## The export against itself", "", line, ""]
 
 
 def _rebuilt(found: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,49 @@
+"""In a fresh process: time an exported model against itself, each time by two new builds of it.
+
+    python repeats.py EXPORT_FOLDER BACKEND COUNT
+
+The true ratio is 1: what is off is the error of the method, and what remains with many rounds is luck of a
+build. Prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rebuild import backend_of, inputs_of
+
+from autoprec.backends.timing import pair
+from autoprec.spec import TimingSection
+
+TIMING = TimingSection(seconds=2)
+"""As in the proof's study."""
+
+
+def repeated(folder: Path, name: str, count: int) -> dict[str, Any]:
+    """The ratios, and how many of their 95 % intervals hold 1."""
+    backend, path = backend_of(folder, name), folder / "model.onnx"
+    inputs, ratios, held, rounds = inputs_of(path), [], 0, []
+    for _ in range(count):
+        with backend.build(path) as first, backend.build(path) as second:
+            first.prepare(inputs)
+            second.prepare(inputs)
+            found = pair(
+                first,
+                second,
+                backend,
+                interval=TIMING.interval,
+                seconds=TIMING.seconds,
+                minimum_rounds=TIMING.minimum_rounds,
+                warmup=TIMING.warmup,
+            )
+        ratios.append(found.ratio)
+        rounds.append(found.rounds)
+        held += found.ratio_interval.low <= 1 <= found.ratio_interval.high
+    return {"ratios": ratios, "held": held, "rounds": rounds}
+
+
+if __name__ == "__main__":
+    print(json.dumps(repeated(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))))
