@@ -48,7 +48,8 @@ def test_quantised_and_float_precisions_do_not_mix(precision: Precision) -> None
     quantised = precision.quantized_type is not None
     assert quantised == bool(precision.quantized_ops) == (precision.float_type is None)
     assert quantised == precision.is_quantized
-    assert precision.weights_only or not precision.block_size
+    two_levels = precision.scale_type is not None
+    assert precision.weights_only or bool(precision.block_size) == two_levels
     cures = (precision.smooths, precision.learns_rounding, precision.corrects_bias)
     assert quantised or not any(cures)
 

@@ -32,6 +32,9 @@ def refined(prepared: Prepared, record: TrialRecord, seconds: float, watcher: Wa
         raise StudyError(f"{where} is refined already; refine the trial that it came from, for longer")
     if not any(PRECISIONS[name].is_quantized for _, name in record.assignment.choices):
         raise StudyError(f"{where} has no quantised block: there is nothing to refine")
+    for block, name in record.assignment.choices:
+        if PRECISIONS[name].scale_type is not None:
+            raise StudyError(f"{where} has {block!r} in {name}, which training does not know; refine another")
     if given_precisions(prepared.model.graph):
         raise StudyError("the model came quantised: refine it where it was trained, and search the new ONNX")
     distil = _training().distil
