@@ -14,6 +14,7 @@ from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
+from autoprec.graph.incoming import given_precisions
 from autoprec.graph.levels import DOMAIN, QUANTIZER
 from autoprec.graph.load import load_model
 from autoprec.graph.rewrite import Rewriter
@@ -115,9 +116,8 @@ def test_weights_are_those_of_the_reference_to_the_bit(path: Path, name: str, ax
     grid, fine = in_blocks(rows, whole)
     label = f"{name}/float4e2m1/axis{1 - axis}"
     assert stored[f"{label}/whole"] == pytest.approx(whole)
-    back = (lambda array: array.T) if axis == 0 else (lambda array: array)
-    np.testing.assert_array_equal(stored[f"{label}/scale"].astype(np.float32), back(fine))
-    np.testing.assert_array_equal(stored[label].astype(np.float32), back(grid))
+    for found, wanted in ((stored[f"{label}/scale"], fine), (stored[label], grid)):
+        np.testing.assert_array_equal(found.astype(np.float32), wanted.T if axis == 0 else wanted)
 
 
 def test_dequantised_weights_are_as_near_as_the_format_has_it(path: Path) -> None:
@@ -178,6 +178,30 @@ def test_a_weight_takes_four_and_a_half_bits(path: Path) -> None:
     sizes = {tensor.name: len(tensor.raw_data) for tensor in rewritten(path).graph.initializer}
     label = "w_images/float4e2m1/axis1"
     assert (sizes[label] + sizes[f"{label}/scale"]) * 8 == 4.5 * 32 * 64
+
+
+def test_a_model_that_comes_in_nvfp4_keeps_its_scales_or_gives_them_up(path: Path) -> None:
+    came = rewritten(path, base="fp32")
+    onnx.save(came, path)
+    model = load_model(path)
+    assert QUANTIZER not in {node.op_type for node in model.graph}
+    assert given_precisions(model.graph) == {"nvfp4"}
+    kept, floats = rewritten(path, base="fp32"), rewritten(path, "fp32")
+    np.testing.assert_array_equal(computed(kept), computed(came))
+    assert {node.op_type for node in floats.graph.node}.isdisjoint({QUANTIZER, "DequantizeLinear"})
+    error = np.linalg.norm(computed(floats) - computed(came)) / np.linalg.norm(computed(came))
+    assert 0.01 < error < 0.25
+
+
+def test_what_flags_cannot_say_of_it_is_a_limit(path: Path) -> None:
+    model = load_model(path)
+    block = Block(name="all", nodes=tuple(str(node.name) for node in model.graph))
+    ranges = {str(v.name): LIMIT for node in model.graph for v in (*node.inputs, *node.outputs) if v}
+    found = Rewriter(model, (block,), ranges, base="bf16").implicit(
+        Assignment(choices=(("all", "nvfp4"),)), path.with_name("implicit.onnx")
+    )
+    assert "Flags cannot ask for nvfp4: those blocks are set to FP16 here." in found.limits
+    assert {word for _, word in found.layers} == {"fp16"}
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-36, 1e30])
