@@ -9,6 +9,7 @@ from autoprec.errors import ModelError
 from autoprec.graph.levels import QUANTIZER, Levels
 from autoprec.graph.pairs import Array, lazy_tensor
 
+_KINDS = (ir.DataType.FLOAT4E2M1, ir.DataType.FLOAT8E4M3FN)
 Readers = dict[tuple[ir.Node, int], Levels]
 
 
@@ -42,7 +43,11 @@ def _source(graph: ir.Graph, node: ir.Node, scales: ir.Node) -> tuple[ir.Value, 
     assert stored is not None
     assert fine is not None
     block = int(node.attributes.get_int("block_size", False))
-    if whole is None or whole.size != 1 or not block or stored.dtype is None or fine.dtype is None:
+    kinds = (
+        stored.dtype or _KINDS[0],
+        fine.dtype or _KINDS[1],
+    )  # shape inference does not know the quantiser
+    if whole is None or whole.size != 1 or not block or kinds != _KINDS:
         raise ModelError(
             f"node {node.name!r}: its scales are dequantised, but not for blocks and by one constant; export "
             "the model with Q/DQ pairs, or in NVFP4 as ModelOpt does"
@@ -50,7 +55,7 @@ def _source(graph: ir.Graph, node: ir.Node, scales: ir.Node) -> tuple[ir.Value, 
     name = str(node.outputs[0].name)
     axis = int(node.attributes.get_int("axis", 1))
     total = np.float32(whole.numpy().reshape(()))
-    levels = Levels(f"{name}/given", stored.dtype, fine.dtype, total, axis, block)
+    levels = Levels(f"{name}/given", *kinds, total, axis, block)
     if stored.const_value is not None and fine.const_value is not None:
         levels = levels._replace(stored=stored.const_value, scales=fine.const_value)
         return _floats(graph, name, levels), levels

@@ -182,7 +182,11 @@ def test_a_weight_takes_four_and_a_half_bits(path: Path) -> None:
 
 def test_a_model_that_comes_in_nvfp4_keeps_its_scales_or_gives_them_up(path: Path) -> None:
     came = rewritten(path, base="fp32")
-    onnx.save(came, path)
+    bare = onnx.ModelProto.FromString(came.SerializeToString())
+    bare.graph.ClearField(
+        "value_info"
+    )  # ModelOpt writes none, and ONNX does not know what its quantiser makes
+    onnx.save(bare, path)
     model = load_model(path)
     assert QUANTIZER not in {node.op_type for node in model.graph}
     assert given_precisions(model.graph) == {"nvfp4"}
