@@ -59,6 +59,15 @@ def test_modelopt_names_the_blocks_that_it_leaves_in_floats(tmp_path: Path) -> N
     assert (settings["quantize_mode"], settings["left_out"]) == ("int8", {"neck": "nvfp4"})
 
 
+@pytest.mark.parametrize("precision", ["fp16", "nvfp4"])
+def test_the_script_says_what_nvfp4_needs_where_it_is_used(precision: str, tmp_path: Path) -> None:
+    trial = complete(17, 5.0, 0.01, choices=f"int8 {precision}")
+    write_export(export_of(tmp_path / "study", trial=trial), tmp_path / "out", ["trtexec"])
+    script = tmp_path / "out" / "trtexec.sh"
+    assert ("compute capability 10.0" in script.read_text()) == (precision == "nvfp4")
+    assert run("sh", "-n", script).returncode == 0
+
+
 def test_the_manifest_reads_back_and_its_digests_hold(tmp_path: Path) -> None:
     export = export_of(tmp_path / "study")
     written = write_export(export, tmp_path / "out")
