@@ -14,8 +14,8 @@ from autoprec.records import Export
 
 SCRIPT = "trtexec.sh"
 NVFP4 = (
-    "# Some blocks are in NVFP4, which needs compute capability 10.0 or later. TensorRT has its operator from\n"
-    "# 10.8 on; ModelOpt asks for 11.0.\n"
+    "# Some blocks are in NVFP4, which needs compute capability 10.0 or later, and TensorRT 10.8 or later;\n"
+    "# ModelOpt asks for 11.0.\n"
 )
 FLAGS = (
     f"--onnx={MODEL}",

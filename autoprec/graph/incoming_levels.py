@@ -62,6 +62,11 @@ def _source(graph: ir.Graph, node: ir.Node, scales: ir.Node) -> tuple[ir.Value, 
     maker = stored.producer()
     if maker is None or maker.op_type != QUANTIZER or maker.inputs[0] is None:
         raise ModelError(f"node {node.name!r} dequantises blocks that no {QUANTIZER} makes ({stored.name!r})")
+    shape = maker.inputs[0].shape
+    if axis != -1 and shape is not None and axis != len(shape) - 1:
+        raise ModelError(
+            f"node {node.name!r}: blocks of activations must lie along the last axis, not {axis}"
+        )
     return maker.inputs[0], levels
 
 

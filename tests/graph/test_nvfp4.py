@@ -14,6 +14,7 @@ from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
+from autoprec.errors import ModelError
 from autoprec.graph.incoming import given_precisions
 from autoprec.graph.levels import DOMAIN, QUANTIZER
 from autoprec.graph.load import load_model
@@ -195,6 +196,20 @@ def test_a_model_that_comes_in_nvfp4_keeps_its_scales_or_gives_them_up(path: Pat
     assert {node.op_type for node in floats.graph.node}.isdisjoint({QUANTIZER, "DequantizeLinear"})
     error = np.linalg.norm(computed(floats) - computed(came)) / np.linalg.norm(computed(came))
     assert 0.01 < error < 0.25
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [({"axis": 0}, "along the last axis, not 0"), ({"block_size": 0}, "not for blocks")]
+)
+def test_other_forms_of_blocks_are_refused_by_name(path: Path, change: dict[str, int], reason: str) -> None:
+    came = rewritten(path, base="fp32")
+    quantised = {node.output[0] for node in came.graph.node if node.op_type == QUANTIZER}
+    node = next(node for node in came.graph.node if node.input[0] in quantised)
+    for attribute in node.attribute:
+        attribute.i = change.get(attribute.name, attribute.i)
+    onnx.save(came, path)
+    with pytest.raises(ModelError, match=reason):
+        load_model(path)
 
 
 def test_what_flags_cannot_say_of_it_is_a_limit(path: Path) -> None:
