@@ -28,6 +28,7 @@ _FORMALITIES = (
     "Model wasn't fully converted",
     "Summary:",
 )
+_UNKNOWN = "No conversion rule found for operations"
 
 
 class OpenVinoBackend:
@@ -198,5 +199,6 @@ def _text(value: Any) -> str:
 def _reason(error: Exception) -> str:
     """What OpenVINO's message says is wrong, in one line, without the lines on its own source files."""
     lines = [line.strip().removeprefix("-- ") for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(_FORMALITIES)]
+    unknown = next((line for line in lines if line.startswith(_UNKNOWN)), "")
+    telling = [unknown] if unknown else [line for line in lines if not line.startswith(_FORMALITIES)]
     return " ".join(telling or lines)[:500] or type(error).__name__

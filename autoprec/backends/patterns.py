@@ -1,123 +1,24 @@
 """The ways in which operators are used that decide whether an engine takes a precision.
 
 Owns the table of patterns, a small graph for each (`probe.py` builds them), and the rule that says which
-pattern a model's node is. The graphs are typed as candidates are: Casts at the borders, Q/DQ in front of the
-operator, weights stored quantised.
+pattern a model's node is.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import msgspec
 import numpy as np
 import onnx
 import onnx_ir as ir
 
+from autoprec.backends.typed_graph import TypedGraph
 from autoprec.precisions import Precision
 
 CHANNELS, SIZE, TOKENS, HEADS = 64, 16, 64, 2
-OPSET = 22  # as the rewriter's: types that the parser refuses depend on what ONNX allows
-
-
-class TypedGraph:
-    """A graph under construction, whose tensors have the types of one precision.
-
-    Args:
-        precision: what the pattern is typed in.
-        base: float type around a quantised operator.
-        widened: op types that compute in FLOAT between Casts.
-    """
-
-    def __init__(self, precision: Precision, base: ir.DataType, widened: Container[str] = ()) -> None:
-        self.precision = precision
-        self._widened = widened
-        self.float_type = precision.float_type or base
-        self._inputs: list[ir.Value] = []
-        self._constants: list[ir.Value] = []
-        self._nodes: list[ir.Node] = []
-        self._random = np.random.default_rng(0)
-
-    def input(self, *shape: int) -> ir.Value:
-        """A float32 input of the graph, cast to the float type."""
-        name = f"x{len(self._inputs)}"
-        self._inputs.append(_value(name, ir.DataType.FLOAT, shape))
-        return self._cast(self._inputs[-1], self.float_type)
-
-    def constant(self, array: Any, dtype: ir.DataType) -> ir.Value:
-        """An initializer of the given type."""
-        name = f"c{len(self._constants)}"
-        tensor = ir.tensor(np.asarray(array).astype(dtype.numpy()), dtype=dtype, name=name)
-        self._constants.append(_value(name, dtype, tuple(tensor.shape), tensor))
-        return self._constants[-1]
-
-    def parameter(self, *shape: int) -> ir.Value:
-        """Random parameters of the float type."""
-        return self.constant(0.1 * self._random.standard_normal(shape), self.float_type)
-
-    def weight(self, *shape: int, axis: int) -> ir.Value:
-        """Random weights; quantised per channel along `axis`, or in blocks along a matrix's other axis."""
-        precision = self.precision
-        if precision.quantized_type is None:
-            return self.parameter(*shape)
-        grid = np.rint(self._random.uniform(-precision.largest, precision.largest, shape))
-        size = precision.block_size
-        scales = tuple(n if i == axis else n // size for i, n in enumerate(shape)) if size else (shape[axis],)
-        where: dict[str, Any] = {"axis": 1 - axis, "block_size": size} if size else {"axis": axis}
-        stored = self.constant(grid, precision.quantized_type)
-        scale = self.constant(np.full(scales, 0.2 / precision.largest), self.float_type)
-        zero = self.constant(np.zeros(scales), precision.quantized_type)
-        return self.add("DequantizeLinear", stored, scale, zero, **where)
-
-    def activation(self, value: ir.Value) -> ir.Value:
-        """`value` through a Q/DQ pair with one scale, where the precision quantises activations."""
-        precision = self.precision
-        if precision.quantized_type is None or precision.weights_only:
-            return value
-        scale = self.constant(4 / precision.largest, self.float_type)
-        zero = self.constant(0, precision.quantized_type)
-        return self.add("DequantizeLinear", self.add("QuantizeLinear", value, scale, zero), scale, zero)
-
-    def add(self, op: str, *inputs: ir.Value | None, name: str = "", **attributes: Any) -> ir.Value:
-        """One node, and its only output."""
-        if op in self._widened and self.float_type != ir.DataType.FLOAT:
-            inputs = tuple(None if v is None else self._cast(v, ir.DataType.FLOAT) for v in inputs)
-            return self._cast(self._node(op, inputs, name, attributes), self.float_type)
-        return self._node(op, inputs, name, attributes)
-
-    def _node(
-        self, op: str, inputs: Sequence[ir.Value | None], name: str, attributes: Mapping[str, Any]
-    ) -> ir.Value:
-        number = len(self._nodes)
-        self._nodes.append(ir.node(op, inputs, attributes, name=name or f"{op}_{number}"))
-        output = self._nodes[-1].outputs[0]
-        output.name = f"v{number}"
-        return output
-
-    def model(self, result: ir.Value) -> onnx.ModelProto:
-        """The finished model, its output `y` cast to float32."""
-        result = self._cast(result, ir.DataType.FLOAT)
-        result.name, result.type = "y", ir.TensorType(ir.DataType.FLOAT)
-        graph = ir.Graph(
-            self._inputs, [result], nodes=self._nodes, initializers=self._constants,
-            opset_imports={"": OPSET}, name="probe",
-        )  # fmt: skip
-        return ir.to_proto(ir.Model(graph, ir_version=10))
-
-    def _cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
-        """A border of the graph as `dtype`; nothing to do in a graph that is float32 throughout."""
-        if self.float_type == ir.DataType.FLOAT:
-            return value
-        return self.add("Cast", value, to=int(dtype))
-
-
-def _value(
-    name: str, dtype: ir.DataType, shape: tuple[Any, ...], const: ir.TensorProtocol | None = None
-) -> ir.Value:
-    return ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape), const_value=const)
 
 
 def _conv(graph: TypedGraph, channels: int = CHANNELS, kernel: int = 3, group: int = 1) -> ir.Value:
@@ -217,6 +118,8 @@ PATTERNS: Mapping[str, Pattern] = MappingProxyType(
         "resize": Pattern("Resize", _resize),
     }
 )
+ACTIVATIONS = frozenset({"matmul", "attention", "relu_linear_attention"})
+"""Patterns whose products have no weights."""
 DECIDING_NODES = frozenset({"op", "op2"})
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operator types that an engine has quantised kernels for; around others Q/DQ only rounds."""
@@ -226,6 +129,13 @@ _BY_OP_TYPE = {
     "ConvTranspose": "conv_transpose", "Gemm": "gemm", "Add": "add", "LayerNormalization": "layer_norm",
     "Softmax": "softmax", "HardSwish": "hard_swish", "Gelu": "gelu", "Resize": "resize",
 }  # fmt: skip
+
+
+def quantises(precision: Precision, pattern: str) -> bool:
+    """Whether a precision quantises a pattern, or leaves it in floats."""
+    if PATTERNS[pattern].op_type not in precision.quantized_ops:
+        return False
+    return not (precision.needs_weights and pattern in ACTIVATIONS)
 
 
 def typed_model(
@@ -238,8 +148,7 @@ def typed_model(
     """
     assert base.float_type is not None
     chosen = PATTERNS[pattern]
-    quantises = chosen.op_type in precision.quantized_ops
-    own = precision if quantises or not precision.is_quantized else base
+    own = precision if quantises(precision, pattern) or not precision.is_quantized else base
     floats = base.name if own.float_type is None else own.name
     graph = TypedGraph(own, base.float_type, [op for op, name in widened if name == floats])
     return graph.model(chosen.make(graph))

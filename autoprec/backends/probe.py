@@ -23,6 +23,7 @@ from autoprec.backends.patterns import (
     PRODUCTS,
     block_patterns,
     node_patterns,
+    quantises,
     typed_model,
 )
 from autoprec.errors import TrialError
@@ -96,7 +97,7 @@ class Legality(Record, frozen=True, kw_only=True):
         for verdict in found:
             if verdict.fails:
                 return f"{verdict.pattern}: {verdict.reason}"
-        quantised = [v for v in found if v.ran]
+        quantised = [v for v in found if v.ran and v.precision == PRECISIONS[precision].plain]
         if quantised and not any(v.legal for v in quantised):
             return f"{quantised[0].pattern}: {quantised[0].reason}"
         return ""
@@ -106,7 +107,7 @@ class Legality(Record, frozen=True, kw_only=True):
         chosen = PRECISIONS[precision]
         if chosen.only_products and pattern == "conv_1x1":
             return "matmul_weight", chosen.plain
-        leaves = chosen.is_quantized and PATTERNS[pattern].op_type not in chosen.quantized_ops
+        leaves = chosen.is_quantized and not quantises(chosen, pattern)
         return pattern, self.base if leaves else chosen.plain
 
 
@@ -165,7 +166,7 @@ def failed(pattern: str, precision: str, error: TrialError) -> Verdict:
 def _asked(pattern: str, precision: Precision) -> str:
     """The kernel precision that a quantised product must run in; empty where any float will do."""
     op_type = PATTERNS[pattern].op_type
-    if precision.quantized_type is None or op_type not in PRODUCTS & precision.quantized_ops:
+    if op_type not in PRODUCTS or not quantises(precision, pattern):
         return ""
     return precision.runs_as
 

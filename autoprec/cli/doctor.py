@@ -69,7 +69,7 @@ def _view(found: Diagnosis) -> RenderableType:
 
 def _table(legality: Legality) -> Table:
     """Patterns by precision: what each runs in."""
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("operator", no_wrap=True)
     for name in PLAIN:
         table.add_column(name, no_wrap=True)

@@ -38,7 +38,11 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
         "nodes_to_quantize": [
             node for block in export.blocks if plain[block.name] == mode for node in block.nodes
         ],
-        "left_out": {name: precision for name, precision in plain.items() if precision in {*MODES} - {mode}},
+        "left_out": {
+            name: precision
+            for name, precision in plain.items()
+            if PRECISIONS[precision].is_quantized and precision != mode
+        },
     }
     nodes = folder / NODES
     nodes.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

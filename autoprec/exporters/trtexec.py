@@ -9,9 +9,14 @@ from pathlib import Path
 import onnx
 
 from autoprec.exporters.onnx import MODEL
+from autoprec.precisions import PRECISIONS
 from autoprec.records import Export
 
 SCRIPT = "trtexec.sh"
+NVFP4 = (
+    "# Some blocks are in NVFP4, which needs compute capability 10.0 or later, and TensorRT 10.8 or later;\n"
+    "# ModelOpt asks for 11.0.\n"
+)
 FLAGS = (
     f"--onnx={MODEL}",
     "--saveEngine=model.engine",
@@ -30,7 +35,7 @@ TEMPLATE = """\
 #!/bin/sh
 # Builds model.engine and times it. Study {study}, trial {number}.
 # Every precision is in the model: no --fp16, --int8 or --best here, they would change it or fail.
-set -eu
+{notes}set -eu
 cd -- "$(dirname -- "$0")"
 
 if trtexec --help 2>&1 | grep -q -e --stronglyTyped; then
@@ -49,7 +54,9 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
     """Write `trtexec.sh`, executable."""
     flags = (*FLAGS, *_shapes(export))
     path = folder / SCRIPT
+    chosen = (PRECISIONS[precision] for _, precision in export.trial.assignment.choices)
     text = TEMPLATE.format(
+        notes=NVFP4 if any(precision.plain == "nvfp4" for precision in chosen) else "",
         study=ascii(export.trial.study),
         number=export.trial.number,
         flags=" \\\n        ".join(shlex.quote(flag) for flag in flags),

@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from autoprec.graph.costs import COSTLY_OPS
 from autoprec.graph.incoming import given
+from autoprec.graph.pairs import Pair
 from autoprec.precisions import PRECISIONS, Precision
 from autoprec.records import Assignment, Implicit
 
@@ -99,8 +100,9 @@ def _limits(used: Sequence[Precision], source: ir.Model) -> list[str]:
     names = {precision.plain for precision in used}
     if "bf16" in names:
         found.append("BF16 needs TensorRT 9 and compute capability 8.0: those blocks are set to FP32 here.")
-    if others := sorted(names & {"fp8", "int4"}):
+    if others := sorted({p.plain for p in used if p.is_quantized} - {"int8"}):
         found.append(f"Flags cannot ask for {' and '.join(others)}: those blocks are set to FP16 here.")
-    if any(pair.zero is not None and pair.zero.any() for n in source.graph for pair in given(n).values()):
+    pairs = [pair for node in source.graph for pair in given(node).values() if isinstance(pair, Pair)]
+    if any(pair.zero is not None and pair.zero.any() for pair in pairs):
         found.append("The model came with zero points, which a calibration cache cannot hold: they are lost.")
     return found

@@ -14,6 +14,8 @@ import numpy as np
 import onnx_ir as ir
 
 from autoprec.errors import ModelError
+from autoprec.graph.incoming_levels import lift_levels
+from autoprec.graph.levels import Levels
 from autoprec.graph.pairs import Array, Pair, lazy_tensor
 
 PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -39,19 +41,20 @@ _PRECISIONS = {
     ir.DataType.FLOAT8E4M3FN: "fp8",
     ir.DataType.INT4: "int4",
     ir.DataType.UINT4: "int4",
+    ir.DataType.FLOAT4E2M1: "nvfp4",
 }
 
 
 class Lifted(NamedTuple):
     """Pairs of a model: by first output and input place of their reader, and by graph output."""
 
-    inputs: Mapping[tuple[str, int], Pair]
+    inputs: Mapping[tuple[str, int], Pair | Levels]
     outputs: Mapping[str, Pair]
 
 
-def given(node: ir.Node) -> Mapping[int, Pair]:
+def given(node: ir.Node) -> Mapping[int, Pair | Levels]:
     """The pairs that a node's inputs came behind, by place."""
-    found: Mapping[int, Pair] = node.meta.get(_KEY, {})
+    found: Mapping[int, Pair | Levels] = node.meta.get(_KEY, {})
     return found
 
 
@@ -72,13 +75,15 @@ def lift(model: ir.Model) -> Lifted:
 
     Raises `ModelError` naming a node of another form of quantisation.
     """
-    graph, inputs, outputs = model.graph, {}, {}
+    graph, outputs = model.graph, {}
+    inputs: dict[tuple[ir.Node, int], Pair | Levels] = {}
     for node in graph:
         if node.op_type in _INTEGER_OPS:
             raise ModelError(
                 f"node {node.name!r} ({node.op_type}) computes in integers by itself: quantise into the "
                 "QDQ format (Q/DQ pairs around float ops), or give the float model"
             )
+    inputs |= lift_levels(graph)
     for node in [node for node in graph if node.op_type == "DequantizeLinear"]:
         value, pair = _source(graph, node)
         if pair is not None and pair.stored is None and _hides_relu(value, pair):

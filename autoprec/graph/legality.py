@@ -13,8 +13,8 @@ from autoprec.errors import SpecError
 from autoprec.graph.costs import COSTLY_OPS
 from autoprec.graph.incoming import given_precisions
 from autoprec.graph.matrices import is_weighted
-from autoprec.graph.placement import block_inputs, may_be_quantized
-from autoprec.graph.products import op_type_in
+from autoprec.graph.placement import may_be_quantized
+from autoprec.graph.products import is_about, is_pointwise
 from autoprec.graph.support import supports
 from autoprec.precisions import PRECISIONS, Precision
 from autoprec.records import Block
@@ -77,18 +77,23 @@ def _reason(nodes: Sequence[ir.Node], precision: Precision, opset: int) -> str:
             else f"comes quantised; {precision.plain} keeps its scales"
         )
     if precision.is_quantized:
-        ops = precision.quantized_ops & COSTLY_OPS
-        gains = [node for node in nodes if op_type_in(node, precision) in ops]
-        if precision.weights_only:
-            gains = [node for node in gains if block_inputs(node, precision.block_size)]
-        if not gains:
-            return "has no op that gains by it"
-        return ""
+        if any(node.op_type in COSTLY_OPS and is_about(precision, node) for node in nodes):
+            return ""
+        if any(_is_matrix(node, precision) for node in nodes) and precision.block_size:
+            return f"none of its products' inner lengths divides into blocks of {precision.block_size}"
+        return "has no op that gains by it"
     assert precision.float_type is not None
     for node in nodes:
         if node.op_type in COSTLY_OPS and not supports(node, precision.float_type, opset):
             return f"{node.op_type} does not take {precision.float_type.name}"
     return ""
+
+
+def _is_matrix(node: ir.Node, precision: Precision) -> bool:
+    """Whether a node multiplies by a matrix of weights in a precision."""
+    return is_weighted(node) and (
+        node.op_type in precision.quantized_ops or (precision.only_products and is_pointwise(node))
+    )
 
 
 def _effective(nodes: Sequence[ir.Node], precision: Precision) -> str:

@@ -10,7 +10,21 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from autoprec.graph.matrices import is_weighted
+from autoprec.precisions import Precision
+
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+
+def places(node: ir.Node, precision: Precision, ranges: Mapping[str, float]) -> tuple[int, ...]:
+    """Places of the inputs that get Q/DQ in a precision, or of the weights that are stored behind DQ."""
+    if node.op_type not in precision.quantized_ops:
+        return ()
+    if precision.weights_only:
+        return block_inputs(node, precision.block_size)
+    if precision.block_size and not is_in_blocks(node, precision.block_size):
+        return ()
+    return quantized_inputs(node, ranges)
 
 
 def quantized_inputs(node: ir.Node, ranges: Mapping[str, float]) -> tuple[int, ...]:
@@ -44,6 +58,19 @@ def block_inputs(node: ir.Node, size: int) -> tuple[int, ...]:
     return tuple(place for place, value in enumerate(node.inputs[:2]) if _fits(node, value, size))
 
 
+def is_in_blocks(node: ir.Node, size: int) -> bool:
+    """Whether a node multiplies an activation by a matrix of weights that divides into blocks of `size`."""
+    value = node.inputs[0] if node.inputs else None
+    if not is_weighted(node) or value is None or value.shape is None or len(value.shape) < 2:
+        return False
+    return may_be_flattened(value.shape) and block_inputs(node, size) == (1,)
+
+
+def may_be_flattened(shape: ir.Shape) -> bool:
+    """Whether an activation can be put into two axes and back: more than one unknown length is lost there."""
+    return sum(not isinstance(length, int) for length in shape) <= 1
+
+
 def channel_axis(node: ir.Node, weight: ir.Value) -> int | None:
     """The axis of a weight that has one scale for each output channel; None for one scale."""
     rank = len(weight.shape or ())
@@ -65,7 +92,12 @@ def _fits(node: ir.Node, value: ir.Value | None, size: int) -> bool:
     axis, shape = channel_axis(node, value), value.const_value.shape.numpy()
     if axis is None or len(shape) != 2:
         return False
-    return not size or (shape[1 - axis] > size and shape[1 - axis] % size == 0)
+    return not size or divides(shape[1 - axis], size)
+
+
+def divides(length: int, size: int) -> bool:
+    """Whether an axis divides into several blocks."""
+    return length > size and length % size == 0
 
 
 def _skip_operand(node: ir.Node) -> tuple[int, ...]:

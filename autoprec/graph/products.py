@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from autoprec.graph.incoming import given
 from autoprec.graph.pairs import Array, lazy_tensor
+from autoprec.graph.placement import block_inputs, divides, is_in_blocks, may_be_flattened
 from autoprec.precisions import Precision
 
 FLOAT = ir.DataType.FLOAT
@@ -49,14 +50,27 @@ def is_pointwise(node: ir.Node) -> bool:
     return still and set(weight.const_value.shape.numpy()[2:]) == {1}
 
 
-def op_type_in(node: ir.Node, precision: Precision) -> str:
-    """The op type that a node is written as in a precision."""
-    return "MatMul" if precision.only_products and is_pointwise(node) else str(node.op_type)
+def becomes_product(node: ir.Node, precision: Precision) -> bool:
+    """Whether a node is a convolution that a precision writes, and quantises, as a product of matrices."""
+    if not (precision.only_products and precision.quantized_ops and is_pointwise(node)):
+        return False
+    value, weight = node.inputs[0], node.inputs[1]
+    assert value is not None and value.shape is not None  # noqa: PT018 - what `is_pointwise` found
+    assert weight is not None and weight.const_value is not None  # noqa: PT018
+    inner, size = weight.const_value.shape.numpy()[1], precision.block_size
+    return not size or (divides(inner, size) and may_be_flattened(value.shape))
 
 
 def is_about(precision: Precision, node: ir.Node) -> bool:
     """Whether a precision types a node: a quantised one types only the ops that it quantises."""
-    return not precision.is_quantized or op_type_in(node, precision) in precision.quantized_ops
+    if not precision.is_quantized or becomes_product(node, precision):
+        return True
+    if node.op_type not in precision.quantized_ops:
+        return False
+    if given(node) or not precision.needs_weights:
+        return True
+    size = precision.block_size
+    return bool(block_inputs(node, size)) if precision.weights_only else is_in_blocks(node, size)
 
 
 def write_products(model: ir.Model, names: Collection[str]) -> Products:

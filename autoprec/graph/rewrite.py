@@ -19,7 +19,7 @@ from autoprec.graph.edits import Edits, edited
 from autoprec.graph.files import write_model
 from autoprec.graph.implicit import implicit
 from autoprec.graph.incoming import given, given_precisions
-from autoprec.graph.products import write_products
+from autoprec.graph.products import becomes_product, write_products
 from autoprec.graph.refined import load_refined
 from autoprec.graph.toolbox import Toolbox
 from autoprec.graph.writer import Writer
@@ -130,8 +130,8 @@ class Rewriter:
 
     def _products(self, choices: Mapping[str, str]) -> dict[str, Precision]:
         """Nodes that may be written as products of matrices, to their precision."""
-        found = {str(node.name): self._precision(node, choices, self._home) for node in self._model.graph}
-        return {n: p for n, p in found.items() if p.only_products and p.quantized_ops}
+        found = ((node, self._precision(node, choices, self._home)) for node in self._model.graph)
+        return {str(node.name): p for node, p in found if becomes_product(node, p)}
 
     def _ranges_in(self, precision: Precision) -> Mapping[str, float]:
         return self._ranges.ranges(precision) if isinstance(self._ranges, Toolbox) else self._ranges

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -49,6 +50,25 @@ def weight_scales(
     return converted(scales, base).astype(np.float32)
 
 
+def level_scales(
+    array: NDArray[np.float32], axis: int, largest: float, kind: ir.DataType, block: int
+) -> tuple[np.float32, NDArray[Any]]:
+    """Scales on two levels: one for the matrix, and those of blocks, multiples of it of the type `kind`.
+
+    Args:
+        array: a matrix of weights.
+        axis: the channel axis; blocks are along the other.
+        largest: largest magnitude of the grid.
+        kind: a float type; the largest block has its largest value.
+        block: so many weights in a row share a scale.
+    """
+    limits, type_ = _largest(array, axis, block), ml_dtypes.finfo(kind.numpy())  # type: ignore[no-untyped-call]
+    whole = limits.max() / np.float32(largest * float(type_.max)) or np.float32(1)
+    whole = np.maximum(whole, np.finfo(np.float32).tiny)
+    fine = np.maximum(limits / np.float32(largest) / whole, np.float32(type_.smallest_subnormal))
+    return whole, np.minimum(fine, np.float32(type_.max)).astype(kind.numpy())
+
+
 def on_grid(
     array: NDArray[np.float32],
     scales: NDArray[np.float32],
@@ -57,7 +77,7 @@ def on_grid(
     data_type: ir.DataType,
     block: int = 0,
 ) -> NDArray[Any]:
-    """Weights on the grid of their `weight_scales`, as INT8, INT4 or FLOAT8E4M3FN."""
+    """Weights on the grid of their `weight_scales`, as INT8, INT4, FLOAT8E4M3FN or FLOAT4E2M1."""
     shape = [-1 if i == axis else 1 for i in range(array.ndim)] if axis is not None else []
     grid = array / (np.repeat(scales, block, axis=1 - (axis or 0)) if block else scales.reshape(shape))
     if data_type.is_integer():

@@ -13,8 +13,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from autoprec.graph.incoming import given, given_output
+from autoprec.graph.levels import Levels, activation_levels, levelled, weight_levels, with_levels
 from autoprec.graph.pairs import Pair, activation_pair, lazy_tensor, weight_pair
-from autoprec.graph.placement import block_inputs, channel_axis, quantized_inputs
+from autoprec.graph.placement import channel_axis, places
 from autoprec.graph.support import float_types, output_types, supports
 from autoprec.graph.weights import converted
 from autoprec.precisions import Precision
@@ -49,7 +50,7 @@ class Writer:
         self._values: dict[tuple[ir.Value, str], ir.Value] = {}
         self._made: dict[ir.Value, ir.Value] = {}
         self._outputs = set(source.graph.outputs)
-        self._pairs: dict[tuple[ir.Value, str], Pair] = {}
+        self._pairs: dict[tuple[ir.Value, str], Pair | Levels] = {}
         self._behind_pairs: set[ir.Value] = set()
         self._taken = _prefixes(source.graph)
 
@@ -67,12 +68,13 @@ class Writer:
             opset_imports=dict(self._source.graph.opset_imports),
             name=self._source.graph.name or "autoprec",
         )
-        return ir.Model(
+        model = ir.Model(
             graph,
             ir_version=max(self._source.ir_version, 10),
             producer_name="autoprec",
             metadata_props=dict(self._source.metadata_props),
         )
+        return with_levels(model) if any(isinstance(pair, Levels) for pair in self._pairs.values()) else model
 
     def _write_node(self, node: ir.Node, precision: Precision) -> None:
         wanted = precision.float_type or self._base
@@ -111,11 +113,7 @@ class Writer:
     def _quantized_places(self, node: ir.Node, precision: Precision) -> tuple[int, ...]:
         if precision.is_quantized and given(node):
             return tuple(given(node))
-        if node.op_type not in precision.quantized_ops:
-            return ()
-        if precision.weights_only:
-            return block_inputs(node, precision.block_size)
-        return quantized_inputs(node, self._ranges(precision))
+        return places(node, precision, self._ranges(precision) if precision.is_quantized else {})
 
     def _result(self, value: ir.Value, data_type: ir.DataType | None) -> ir.Value:
         """A new value for what a node makes. One that is an output of the graph in another type, or behind a
@@ -195,7 +193,7 @@ class Writer:
             self._initializers[name] = ir.Value(name=name, shape=shape, type=kind, const_value=tensor)
         return self._initializers[name]
 
-    def _pair(self, node: ir.Node, place: int, value: ir.Value, precision: Precision) -> Pair:
+    def _pair(self, node: ir.Node, place: int, value: ir.Value, precision: Precision) -> Pair | Levels:
         """The pair of an input of a quantised op: the one that it came behind, or our own."""
         if place in given(node):
             return given(node)[place]
@@ -205,18 +203,34 @@ class Writer:
             if precision.range_method:
                 label += f"/{precision.range_method}{precision.percentile or ''}"
             limit = self._ranges(precision)[str(value.name)]
-            return activation_pair(self._free(label), limit, precision)
+            make = activation_levels if precision.scale_type else activation_pair
+            return make(self._free(label), limit, precision)
         axis = channel_axis(node, value)
         label = self._free(label if axis is None else f"{label}/axis{axis}")
         if (value, label) in self._pairs:
             return self._pairs[value, label]
+        if precision.scale_type and axis is not None:
+            return weight_levels(label, value.const_value, precision, axis)
         return weight_pair(label, value.const_value, precision, axis, self._base)
 
-    def _behind(self, value: ir.Value, pair: Pair) -> ir.Value:
+    def _behind(self, value: ir.Value, pair: Pair | Levels) -> ir.Value:
         """A value behind Q/DQ; weights are stored on the grid, behind DQ alone."""
+        key = (value, pair.name)
+        if key not in self._values:
+            if isinstance(pair, Levels):
+                self._values[key] = self._behind_levels(value, pair)
+            else:
+                self._values[key] = self._behind_pair(value, pair)
+            self._pairs[key] = pair
+        return self._values[key]
+
+    def _behind_levels(self, value: ir.Value, levels: Levels) -> ir.Value:
+        read = value if levels.stored is not None else self._typed(value, self._base)
+        self._nodes += levelled(levels, read, self._base, self._constant, self._free)
+        return self._nodes[-1].outputs[0]
+
+    def _behind_pair(self, value: ir.Value, pair: Pair) -> ir.Value:
         label, kind = pair.name, pair.kind
-        if (value, label) in self._values:
-            return self._values[value, label]
         scales = ir.Tensor(converted(pair.scale, self._base), dtype=self._base, name=f"{label}/scale")
         zeros = ir.Tensor(pair.zeros(), dtype=kind, name=f"{label}/zero")
         grid = [self._constant(f"{label}/scale", scales), self._constant(f"{label}/zero", zeros)]
@@ -228,8 +242,6 @@ class Writer:
             self._add("QuantizeLinear", inputs, stored, f"autoprec/q/{label}", pair.attributes())
         result = ir.Value(name=f"{label}/dq", shape=value.shape, type=ir.TensorType(self._base))
         self._add("DequantizeLinear", [stored, *grid], result, f"autoprec/dq/{label}", pair.attributes())
-        self._values[value, label] = result
-        self._pairs[value, label] = pair
         return result
 
     def _add(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from autoprec.precisions import bf16, fp8, fp16, fp32, int4, int8, int8_weights
+from autoprec.precisions import bf16, fp8, fp16, fp32, int4, int8, int8_weights, nvfp4
 from autoprec.precisions._base import Precision
 from autoprec.precisions.variants import CURES, RANGES, variants
 
@@ -21,6 +21,7 @@ PLAIN: Mapping[str, Precision] = MappingProxyType(
         "fp8": fp8.PRECISION,
         "int8-weights": int8_weights.PRECISION,
         "int4": int4.PRECISION,
+        "nvfp4": nvfp4.PRECISION,
     }
 )
 """Precisions as engines know them."""

@@ -12,6 +12,7 @@ _SHORT = {
     DataType.INT8: "i8",
     DataType.INT4: "i4",
     DataType.FLOAT8E4M3FN: "f8",
+    DataType.FLOAT4E2M1: "f4",
 }
 
 
@@ -27,7 +28,9 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
         quantized_ops: op types whose inputs get Q/DQ. Empty for a float block.
         largest: largest finite magnitude of `float_type` or of the quantised grid (127 for INT8).
         weights_only: activations keep the float type; only constant weights are stored quantised.
-        block_size: a scale for so many weights in a row along the reduced axis; 0 is one per output channel.
+        block_size: a scale for so many values in a row along the reduced axis; 0 is one per output channel.
+        scale_type: type of the scales of blocks, multiples of one float32 scale for the tensor. Activations
+            then have blocks too, whose scales are found as they run. None: scales have the float type.
         only_products: of convolutions only the dense 1x1 ones are quantised, written as products of matrices.
         range_method: how ranges of activations are chosen; empty takes the study's.
         percentile: for that method, in percent.
@@ -44,6 +47,7 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
     quantized_ops: frozenset[str] = frozenset()
     weights_only: bool = False
     block_size: int = 0
+    scale_type: DataType | None = None
     only_products: bool = False
     range_method: str = ""
     percentile: float = 0.0
@@ -55,6 +59,11 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
     def is_quantized(self) -> bool:
         """Whether blocks of this precision hold Q/DQ pairs."""
         return self.quantized_type is not None
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether only ops with constant weights are quantised: of attention, the projections alone."""
+        return self.weights_only or self.block_size > 0
 
     @property
     def runs_as(self) -> str:

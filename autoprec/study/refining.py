@@ -25,6 +25,21 @@ def refined(prepared: Prepared, record: TrialRecord, seconds: float, watcher: Wa
     Raises `StudyError` for a trial that cannot be refined, `BackendError` without PyTorch, `ModelError` for
     an operator that training does not know.
     """
+    ensure_trainable(record)
+    if given_precisions(prepared.model.graph):
+        raise StudyError("the model came quantised: refine it where it was trained, and search the new ONNX")
+    distil = _training().distil
+    samples = load_samples(prepared.spec.samples, "calibration", prepared.shapes)
+    source, typed = prepared.student(record.assignment)
+    watcher.say(
+        f"refining trial {record.number} on {len(samples)} calibration samples for {seconds / 60:.0f} min"
+    )
+    edits = distil(prepared.model, source, typed, samples, seconds, watcher.say)
+    return msgspec.structs.replace(record.assignment, weights=prepared.keep(edits))
+
+
+def ensure_trainable(record: TrialRecord) -> None:
+    """Raises `StudyError` for a trial that cannot be refined, with the reason."""
     where = f"trial {record.number}"
     if record.measurement is None:
         raise StudyError(f"{where} has no measurement ({record.state}); refine a complete one")
@@ -32,14 +47,9 @@ def refined(prepared: Prepared, record: TrialRecord, seconds: float, watcher: Wa
         raise StudyError(f"{where} is refined already; refine the trial that it came from, for longer")
     if not any(PRECISIONS[name].is_quantized for _, name in record.assignment.choices):
         raise StudyError(f"{where} has no quantised block: there is nothing to refine")
-    if given_precisions(prepared.model.graph):
-        raise StudyError("the model came quantised: refine it where it was trained, and search the new ONNX")
-    distil = _training().distil
-    samples = load_samples(prepared.spec.samples, "calibration", prepared.shapes)
-    source, typed = prepared.student(record.assignment)
-    watcher.say(f"refining {where} on {len(samples)} calibration samples for {seconds / 60:.0f} min")
-    edits = distil(prepared.model, source, typed, samples, seconds, watcher.say)
-    return msgspec.structs.replace(record.assignment, weights=prepared.keep(edits))
+    for block, name in record.assignment.choices:
+        if PRECISIONS[name].scale_type is not None:
+            raise StudyError(f"{where} has {block!r} in {name}, which training does not know; refine another")
 
 
 def serve_refined(night: Night, store: Store, study: str, number: int, assignment: Assignment) -> TrialRecord:

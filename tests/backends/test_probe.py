@@ -6,6 +6,7 @@ import msgspec
 import onnx_ir as ir
 import pytest
 
+from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.backends.patterns import PATTERNS, block_patterns, node_patterns, typed_model
 from autoprec.backends.probe import Legality, Verdict, refused_precisions, try_pattern
 from autoprec.backends.tensorrt import TensorRTBackend
@@ -88,6 +89,36 @@ def tried(backend: TensorRTBackend, pattern: str, precision: str) -> Verdict:
 def test_int8_is_legal_for_a_product_and_not_for_a_transposed_convolution(sm86: TensorRTBackend) -> None:
     assert tried(sm86, "gemm", "int8").legal
     assert tried(sm86, "conv_transpose", "int8").reason == "dequantised: asked for i8, ran f16"
+
+
+@pytest.mark.parametrize("pattern", ["gemm", "matmul_weight"])
+def test_nvfp4_is_legal_on_blackwell_alone(pattern: str, sm86: TensorRTBackend) -> None:
+    blackwell = TensorRTBackend({"compute_capabilities": "12.0"})
+    assert (tried(blackwell, pattern, "nvfp4").legal, tried(blackwell, pattern, "nvfp4").ran) == (True, "f4")
+    assert "fp4_e2m1" in tried(sm86, pattern, "nvfp4").reason
+
+
+def test_openvino_has_no_nvfp4_and_says_why_in_one_line() -> None:
+    verdict = try_pattern(OpenVinoBackend({}), "gemm", PRECISIONS["nvfp4"], PRECISIONS["fp32"])
+    assert verdict.fails
+    assert "No conversion rule found for operations: trt.TRT_FP4DynamicQuantize" in verdict.reason
+    assert "\n" not in verdict.reason
+
+
+def test_products_of_activations_are_judged_in_the_base_where_weights_alone_have_blocks() -> None:
+    legality = Legality(base="bf16")
+    for precision in ("int4", "nvfp4"):
+        assert legality.lacks(["attention", "matmul"], [precision]) == [
+            ("attention", "bf16"),
+            ("matmul", "bf16"),
+        ]
+
+
+def test_a_product_in_floats_does_not_excuse_that_all_quantised_ones_are_dequantised() -> None:
+    gemm = Verdict(pattern="gemm", precision="nvfp4", legal=False, ran="bf16", reason="dequantised")
+    attention = Verdict(pattern="attention", precision="bf16", legal=True, ran="bf16")
+    legality = Legality(base="bf16", verdicts=(gemm, attention))
+    assert legality.refusals(["gemm", "attention"], ["nvfp4"]) == (("nvfp4", "gemm: dequantised"),)
 
 
 def test_fp8_fails_on_compute_capability_8_6_with_the_reason(sm86: TensorRTBackend) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 from autoprec.errors import StudyError
 from autoprec.exporters import EXPORTERS, read_manifest, write_export
+from autoprec.records import Implicit
 from tiny_export import NASTY, REFERENCE, export_of
 from trial_records import IDENTITY, complete, failed
 
@@ -45,6 +47,25 @@ def test_a_script_is_sound_whatever_the_names_are(target: str, tmp_path: Path) -
             assert checked.returncode == 0, checked.stderr
         if path.suffix == ".py":
             ast.parse(path.read_text())
+
+
+def test_modelopt_names_the_blocks_that_it_leaves_in_floats(tmp_path: Path) -> None:
+    trial = complete(17, 5.0, 0.01, choices="int8 nvfp4")
+    export = export_of(tmp_path / "study", trial=trial)
+    floats = Implicit(model_path=export.model_path, scales=(), layers=(), limits=())
+    export = msgspec.structs.replace(export, implicit=floats)
+    write_export(export, tmp_path / "out", ["modelopt"])
+    settings = json.loads((tmp_path / "out" / "modelopt.json").read_text())
+    assert (settings["quantize_mode"], settings["left_out"]) == ("int8", {"neck": "nvfp4"})
+
+
+@pytest.mark.parametrize("precision", ["fp16", "nvfp4"])
+def test_the_script_says_what_nvfp4_needs_where_it_is_used(precision: str, tmp_path: Path) -> None:
+    trial = complete(17, 5.0, 0.01, choices=f"int8 {precision}")
+    write_export(export_of(tmp_path / "study", trial=trial), tmp_path / "out", ["trtexec"])
+    script = tmp_path / "out" / "trtexec.sh"
+    assert ("compute capability 10.0" in script.read_text()) == (precision == "nvfp4")
+    assert run("sh", "-n", script).returncode == 0
 
 
 def test_the_manifest_reads_back_and_its_digests_hold(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ ATTENTION = HEAD + "{ t = Transpose(x)  s = MatMul(x, t)  p = Softmax(s)  y = Ma
 PRODUCT = HEAD + "<float[64,64] w> { y = MatMul(x, w) }"
 SHORT = '<ir_version: 10, opset_import: ["": 22]> net (float[4,8] x) => (float[4,8] y) <float[8,8] w> '
 SHORT += "{ y = MatMul(x, w) }"
+POINTWISE = '<ir_version: 10, opset_import: ["": 22]> net (float[1,64,4,4] x) => (float[1,8,4,4] y) '
+POINTWISE += "<float[8,64,1,1] w> { y = Conv(x, w) }"
 EINSUM = HEAD + '<float[64,64] w> { y = Einsum<equation = "ij,jk->ik">(x, w) }'
 
 
@@ -42,7 +44,9 @@ def judged(folder: Path, text: str, *precisions: str, **more: Any) -> Block:
         (GELU, "int8", "no op that gains"),
         (GELU, "fp8", "no op that gains"),
         (ATTENTION, "int4", "no op that gains"),
-        (SHORT, "int4", "no op that gains"),
+        (SHORT, "int4", "divides into blocks of 32"),
+        (SHORT, "nvfp4", "divides into blocks of 16"),
+        (ATTENTION, "nvfp4", "no op that gains"),
         (ATTENTION, "int8-weights", "no op that gains"),
         (EINSUM, "bf16", "Einsum does not take BFLOAT16"),
     ],
@@ -62,6 +66,8 @@ def test_a_precision_that_gives_nothing_is_refused_with_the_reason(
         (GELU, "bf16"),
         (ATTENTION, "int8"),
         (PRODUCT, "int4"),
+        (PRODUCT, "nvfp4"),
+        (POINTWISE, "nvfp4"),
         (SHORT, "int8-weights"),
         (PRODUCT, "int8+smooth"),
         (EINSUM, "fp16"),

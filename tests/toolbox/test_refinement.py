@@ -22,7 +22,9 @@ from autoprec.graph.load import load_model
 from autoprec.graph.rewrite import Rewriter
 from autoprec.samples import load_samples
 from autoprec.spec import SamplesSection
+from autoprec.study.refining import ensure_trainable
 from tiny_study import write_study
+from trial_records import complete
 
 torch = pytest.importorskip("torch")
 
@@ -176,6 +178,11 @@ def test_what_cannot_be_refined_is_told(tmp_path: Path) -> None:
     study.search("2")
     with pytest.raises(StudyError, match="nothing to refine"):
         study.refine(0, 1.0)
+
+
+def test_a_trial_with_blocks_that_training_cannot_fake_is_refused_naming_one() -> None:
+    with pytest.raises(StudyError, match="trial 3 has 'neck' in nvfp4, which training does not know"):
+        ensure_trainable(complete(3, 5.0, 0.1, choices="int8 nvfp4"))
 
 
 def test_without_pytorch_the_way_out_is_told(tmp_path: Path) -> None:

@@ -67,11 +67,11 @@ class Layer(Record, frozen=True, kw_only=True):
 
         A product computes in a narrow type only where both operands have it: INT8 activations beside weights
         that another layer has dequantised are dequantised first. INT8 weights beside float activations are
-        `i8w`, read as they are and multiplied in floats; 4-bit weights are made for that alone.
+        `i8w`, read as they are and multiplied in floats; 4-bit integers are made for that alone.
         """
         if self.is_product:
-            if self.constants[:1] in (("i4",), ("f4",)):
-                return self.constants[0]
+            if self.constants[:1] == ("i4",):
+                return "i4"
             if "i8" in self.constants and _FLOATS.issuperset(self.inputs):
                 return "i8w"
             operands = self._operands()

@@ -18,6 +18,7 @@ COLOURS = {
     "int8": "#e69f00",
     "fp8": "#cc79a7",
     "int4": "#d55e00",
+    "nvfp4": "#7f3b08",
 }
 """Of precisions (Okabe and Ito, told apart by colour-blind eyes; floats cold, quantised warm)."""
 ACCENT, ANCHOR, QUIET = "#3a9168", "#b8621b", "#8f8f8a"

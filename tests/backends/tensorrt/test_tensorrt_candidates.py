@@ -92,6 +92,24 @@ def test_weights_alone_are_read_inside_the_product(tmp_path: Path, precision: st
     assert audited(tmp_path, "8.9", {"conv": "fp16", "mlp": precision})["mlp"].ran == ran
 
 
+@pytest.mark.parametrize("neighbour", ["fp16", "int8", "fp8"])
+def test_nvfp4_multiplies_four_bit_floats_beside_others(tmp_path: Path, neighbour: str) -> None:
+    found = audited(tmp_path, "12.0", {"conv": neighbour, "mlp": "nvfp4"})
+    assert (found["mlp"].ran, found["mlp"].matches, found["conv"].matches) == ("f4 x2", True, True)
+
+
+def test_pointwise_convolutions_run_as_nvfp4_products_and_a_depthwise_one_in_floats(tmp_path: Path) -> None:
+    found = audited(tmp_path, "12.0", {"conv": "nvfp4", "mlp": "fp16"})
+    assert (found["conv"].ran, found["conv"].matches) == ("f4 x2, bf16 x1", True)
+
+
+@pytest.mark.parametrize("target", ["8.6", "8.9"])
+def test_nvfp4_for_a_gpu_without_it_is_a_failed_build(tmp_path: Path, target: str) -> None:
+    with pytest.raises(TrialError, match="fp4_e2m1") as caught:
+        audited(tmp_path, target, {"conv": "fp16", "mlp": "nvfp4"})
+    assert caught.value.kind == "build"
+
+
 def test_fp8_for_a_gpu_without_it_is_a_failed_build(tmp_path: Path) -> None:
     with pytest.raises(TrialError, match="fp8_e4m3") as caught:
         audited(tmp_path, "8.6", {"conv": "fp16", "mlp": "fp8"})

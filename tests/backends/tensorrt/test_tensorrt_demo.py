@@ -14,6 +14,7 @@ from autoprec.graph.load import load_model
 from autoprec.graph.partition import partition
 from autoprec.graph.rewrite import Rewriter
 from autoprec.measurement.audit import audit, deciding_nodes
+from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block, BlockAudit
 
 pytest.importorskip(
@@ -60,15 +61,20 @@ def test_every_block_of_the_demo_runs_in_fp8_where_the_gpu_has_it(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("target", "precision"),
-    [("8.6", "int8+gemm"), ("8.9", "int8+gemm"), ("8.9", "fp8+gemm"), ("12.0", "fp8+gemm")],
+    [
+        ("8.6", "int8+gemm"),
+        ("8.9", "int8+gemm"),
+        ("8.9", "fp8+gemm"),
+        ("12.0", "fp8+gemm"),
+        ("12.0", "nvfp4"),
+    ],
 )
 def test_products_of_a_block_run_quantised_while_its_convolutions_stay_floats(
     tmp_path: Path, target: str, precision: str
 ) -> None:
     found = built(tmp_path, target, precision)
     ran = {audited.ran for audited in found.values() if audited.ran}
-    wanted = "i8" if precision.startswith("int8") else "f8"
-    assert {one.partition(" ")[0] for one in ran} == {wanted}
+    assert {one.partition(" ")[0] for one in ran} == {PRECISIONS[precision].runs_as}
 
 
 def test_one_fp8_block_on_a_gpu_without_it_is_a_failed_build(tmp_path: Path) -> None:

@@ -66,6 +66,16 @@ def test_four_bit_weights_count_although_the_product_is_in_half() -> None:
     assert layers_from_message(text)[0].precision == "i4"
 
 
+def test_nvfp4_is_read_where_both_operands_are_four_bit_floats() -> None:
+    text = line("op_myl0_3", "gemm", STUB, "FP4E2M1 FP8 | FP4E2M1 Float Float FP8 | Half", "op")
+    assert layers_from_message(text)[0].precision == "f4"
+
+
+def test_four_bit_floats_that_a_product_dequantises_are_seen_as_half() -> None:
+    text = line("__myl_CastMulFc_myl0_1", "runtime_fusion", "", "Half | FP4E2M1 Half | Half", "op")
+    assert layers_from_message(text)[0].precision == "f16"
+
+
 def test_node_names_with_brackets_and_commas_survive() -> None:
     text = line("op", "gemm", STUB, "FP8 | FP8 | Half", "blocks[3].mlp, fc1", "x")
     assert layers_from_message(text)[0].nodes == ("blocks[3].mlp, fc1", "x")
