@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
@@ -12,6 +13,18 @@ from autoprec.records import Interval
 
 _TRIMMED = 0.2
 """Share of the ratios that is left out at either end."""
+
+BUILD_SPREAD: Mapping[str, float] = MappingProxyType({"host": 0.004, "processor": 0.004, "cuda": 0.001})
+"""Standard deviation of the ratio between pairs of builds of the same models, by stopwatch; else 0.
+
+It stays while they live; where they lie in memory is the likely cause. 0.42 % over 38 pairs of builds of one
+model, 80 to 100 rounds each (OpenVINO, 1 thread, Xeon with 2 MiB L2, 2026-11-23). On a GPU 0.11 % over 12
+pairs of one model and 0.05 % over 6 of another, 40 rounds each (TensorRT-RTX 1.6.1, H200, 2026-11-23); of the
+0.11 % most is that the engine that was built second was slower.
+
+Source: Mytkowicz and others, Producing wrong data without doing anything obviously wrong, ASPLOS 2009; two
+levels of repetition as in Kalibera and Jones, Rigorous benchmarking in reasonable time, ISMM 2013.
+"""
 
 
 def typical_ratio(ordered: Sequence[float], build_spread: float = 0.0) -> tuple[float, Interval]:

@@ -20,7 +20,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from autoprec.backends._base import Backend, Engine
-from autoprec.backends.ratios import typical_ratio
+from autoprec.backends.ratios import BUILD_SPREAD, typical_ratio
 from autoprec.records import Clocks, Interval, Latency
 
 _GRAIN_MS = 1.0
@@ -28,16 +28,6 @@ _GRAIN_MS = 1.0
 
 _FIRST_LOOK, _BETWEEN_LOOKS = 20, 1.25
 """After so many rounds, then so many times as many: a look after each would stop at the lucky ones."""
-
-BUILD_SPREAD: Mapping[str, float] = MappingProxyType({"host": 0.004, "processor": 0.004})
-"""Standard deviation of the ratio between pairs of builds of the same models, by stopwatch; else 0.
-
-It stays while they live; where they lie in memory is the likely cause. 0.42 % over 38 pairs of builds of one
-model, 80 to 100 rounds each (OpenVINO, 1 thread, Xeon with 2 MiB L2, 2026-11-23). On GPUs not measured.
-
-Source: Mytkowicz and others, Producing wrong data without doing anything obviously wrong, ASPLOS 2009; two
-levels of repetition as in Kalibera and Jones, Rigorous benchmarking in reasonable time, ISMM 2013.
-"""
 
 
 class Elapsed:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from autoprec.backends import Engine, create_backend, run
-from autoprec.backends.timing import BUILD_SPREAD, Pace, elapsed, pair
+from autoprec.backends.ratios import BUILD_SPREAD
+from autoprec.backends.timing import Pace, elapsed, pair
 from autoprec.errors import ModelError, StudyError, TrialError
 from autoprec.measurement.audit import audit
 from autoprec.measurement.masks import Logits, ReferenceMasks

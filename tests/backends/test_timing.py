@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from autoprec.backends import Engine
 from autoprec.backends.openvino import OpenVinoBackend
-from autoprec.backends.ratios import typical_ratio
+from autoprec.backends.ratios import BUILD_SPREAD, typical_ratio
 from autoprec.backends.simulated import ASSIGNMENT_KEY, SimulatedBackend
-from autoprec.backends.timing import BUILD_SPREAD, STOPWATCHES, Deadline, elapsed, pair
+from autoprec.backends.timing import STOPWATCHES, Deadline, elapsed, pair
 from autoprec.records import Interval, Latency
 
 MODEL = '<ir_version: 10, opset_import: ["" : 21]> g (float[1,8] x) => (float[1,8] y) { [relu] y = Relu(x) }'
