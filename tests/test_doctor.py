@@ -30,6 +30,14 @@ def test_an_engine_that_is_not_there_is_a_check_with_a_remedy() -> None:
     assert "autoprec[tensorrt]" in found.checks[-1].remedy
 
 
+def test_doctor_ends_with_2_where_the_engine_cannot_serve() -> None:
+    if importlib.util.find_spec("tensorrt_rtx") or importlib.util.find_spec("tensorrt"):
+        pytest.skip("TensorRT is installed")
+    command = [sys.executable, "-m", "autoprec", "doctor", "--backend", "tensorrt"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (found.returncode, "cannot serve" in found.stdout) == (2, True)
+
+
 def test_fp8_is_off_the_table_of_a_gpu_without_it() -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
     section = BackendSection(name="tensorrt", options={"compute_capabilities": "8.6"})

@@ -34,7 +34,7 @@ def doctor(
     """Show device, driver, versions, what to fix, and which precisions the engine takes for which operators.
 
     Works without a GPU and without TensorRT. Without --study or --backend it tries TensorRT where that is
-    installed, else OpenVINO.
+    installed, else OpenVINO. The exit code is 2 if the engine cannot serve.
 
     Example: autoprec doctor --backend tensorrt --compute-capability 8.9
     """
@@ -50,6 +50,8 @@ def doctor(
         section = BackendSection(name=section.name, base=section.base, options=options)
     found = diagnose(section, say=lambda text: typer.echo(text, err=True))
     show_or_dump(found, _view(found), json)
+    if found.engine is None:
+        raise typer.Exit(2)
 
 
 def _view(found: Diagnosis) -> RenderableType:

@@ -70,6 +70,13 @@ class TrialRecord(Record, frozen=True, kw_only=True):
         """The second objective. NaN unless complete."""
         return self.measurement.quality.loss if self.measurement else float("nan")
 
+    def settled(self) -> TrialRecord:
+        """The trial, once nobody works on it: what was running is interrupted."""
+        if self.state != "running":
+            return self
+        failure = Failure(kind="interrupted", message="the search was stopped in this trial")
+        return msgspec.structs.replace(self, state="failed", failure=failure)
+
 
 class Identity(Record, frozen=True, kw_only=True):
     """What a study is bound to: resuming with another one is refused, naming what differs."""

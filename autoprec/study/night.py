@@ -113,8 +113,7 @@ class Night:
     def _reconcile(self) -> None:
         """Settle what a killed run left behind: mark its trial interrupted, tell Optuna what is stored."""
         for record in self._store.running(self._name):
-            failure = Failure(kind="interrupted", message="the search was stopped in this trial")
-            self._store.finish(msgspec.structs.replace(record, state="failed", failure=failure, end=_now()))
+            self._store.finish(msgspec.structs.replace(record.settled(), end=_now()))
         records = {record.number: record for record in self._store.trials(self._name)}
         for frozen in self._trials.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self._tell(frozen.number, records.get(frozen.number))

@@ -15,7 +15,7 @@ from autoprec.errors import StudyError
 from autoprec.measurement import Bench
 from autoprec.records import Block, Explanation, Findings, Reference, TrialRecord
 from autoprec.spec import Budget, StudySpec, load_spec, parse_budget
-from autoprec.store import Store, exclusive
+from autoprec.store import Store, exclusive, searching
 from autoprec.study.definition import find_spec
 from autoprec.study.events import Quiet, Watcher
 from autoprec.study.following import follow
@@ -110,12 +110,12 @@ class Study:
     def trials(self) -> tuple[TrialRecord, ...]:
         """All trials, by number."""
         with self._stored() as store:
-            return store.trials(self.spec.name)
+            return tuple(map(self._as_it_stands, store.trials(self.spec.name)))
 
     def trial(self, number: int) -> TrialRecord:
         """One trial."""
         with self._stored() as store:
-            return store.trial(self.spec.name, number)
+            return self._as_it_stands(store.trial(self.spec.name, number))
 
     def front(self) -> tuple[TrialRecord, ...]:
         """The Pareto front, fastest first."""
@@ -197,6 +197,10 @@ class Study:
         """Why a trial is as fast and as good as it is, block by block; `runs` and `say` as in `findings`."""
         with self._stored() as store:
             return explain_trial(self.spec, store, number, runs=runs, say=say)
+
+    def _as_it_stands(self, record: TrialRecord) -> TrialRecord:
+        """A trial that was running when its search was killed runs no more."""
+        return record if searching(Path(self.spec.folder)) else record.settled()
 
     @contextmanager
     def _stored(self) -> Iterator[Store]:

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import onnx
 import onnxruntime
 import optuna
@@ -81,6 +82,18 @@ def test_a_killed_search_loses_nothing_and_reaches_its_total(tmp_path: Path, cou
     assert study.front() == pareto(after)
     with sqlite3.connect(study.database) as connection:
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+def test_a_trial_runs_as_long_as_its_search_does(tmp_path: Path) -> None:
+    study = load(write_study(tmp_path))
+    first = study.search("1")[0]
+    with Store.open(study.database) as store:
+        store.begin(msgspec.structs.replace(first, number=99, state="running", measurement=None, end=""))
+    with exclusive(study.database.parent):
+        assert study.trial(99).state == "running"
+    found = study.trial(99)
+    assert found.failure is not None
+    assert (found.state, found.failure.kind) == ("failed", "interrupted")
 
 
 @pytest.mark.slow
