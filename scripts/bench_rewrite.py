@@ -190,7 +190,7 @@ def main() -> int:
     path.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(table(found, date))
     slow = any(one["seconds"]["mixed"] > SECONDS[name] for name, one in found.items())
-    return int(slow or any(found[name]["peak"] > limit for name, limit in MODELS.items()))
+    return int(slow or any(found[name]["peak"] > MODELS[name] for name in found.keys() & MODELS.keys()))
 
 
 if __name__ == "__main__":
