@@ -13,6 +13,7 @@ from autoprec.backends import run
 from autoprec.backends.patterns import PATTERNS, typed_model
 from autoprec.backends.probe import try_pattern
 from autoprec.backends.tensorrt import TensorRTBackend, cuda
+from autoprec.backends.tensorrt.kernel_cache import kernel_cache
 from autoprec.backends.timing import device_milliseconds, pair
 from autoprec.errors import TrialError
 from autoprec.precisions import PRECISIONS
@@ -147,6 +148,7 @@ def test_a_runtime_cache_is_written_and_read(tmp_path: Path) -> None:
     (cache,) = (tmp_path / "kernels").iterdir()
     assert cache.stat().st_size > 1000
     cache.write_bytes(b"not a cache")
+    kernel_cache.cache_clear()  # as a new process begins
     with backend.build(path) as engine:
         assert np.isfinite(run(engine, inputs_of(path))["y"]).all()
 
