@@ -46,6 +46,20 @@ def product(graph: Graph) -> None:
     graph.add("MatMul", [graph.rows(), weight], ROWS)
 
 
+def fused_projection(graph: Graph) -> None:
+    wide = graph.add("MatMul", [graph.rows(), graph.weight(C, 3 * C)], (1, PLACES, 3 * C))
+    if graph.choose(2):
+        wide = graph.add("Add", [wide, graph.weight(3 * C)], (1, PLACES, 3 * C))
+    if graph.choose(2):
+        graph.add("Split", [wide], ROWS, outputs=3, axis=2, num_outputs=3)
+        return
+    heads = graph.add("Reshape", [wide, graph.constant([1, PLACES, 3, 2, C // 2])], (0,))
+    moved = graph.add("Transpose", [heads], (0,), perm=[2, 0, 3, 1, 4])
+    for index in range(2):
+        part = graph.add("Gather", [moved, graph.constant(np.int64(index - 1))], (0,), axis=0)
+        graph.add("Reshape", [part, graph.constant(ROWS)], ROWS)
+
+
 def product_from_the_left(graph: Graph) -> None:
     graph.add("MatMul", [graph.weight(PLACES, PLACES), graph.rows()], ROWS)
 
@@ -227,7 +241,8 @@ def given_weights(graph: Graph) -> None:
 QUANTIZED = (given_pair, given_weights)
 OPS: tuple[Callable[[Graph], None], ...] = (
     convolution, residual, upsampling, computed_kernel, turned_weight, product, product_from_the_left,
-    long_product, attention, linear_attention, einsum, gemm, unary, binary, with_constant, divided, power,
+    long_product, fused_projection, attention, linear_attention, einsum, gemm, unary, binary, with_constant,
+    divided, power,
     clip, layer_norm, batch_norm, instance_norm, concat_and_split, resize, excitation, turned, padded,
     reduced, best_rows, largest, chosen, to_integers_and_back, through_double, by_shape, sampled, shuffled,
 )  # fmt: skip

@@ -60,6 +60,8 @@ WHOLE = {
     " v = Relu(n)",
     "a residual": "wide = MatMul(n, w) same = MatMul(n, w) qkv = Add(wide, same)"
     " q, k, v = Split<axis = 2, num_outputs = 3>(qkv)",
+    "given pairs": "s8 = QuantizeLinear(n, scale, zero) s = DequantizeLinear(s8, scale, zero)"
+    " qkv = MatMul(s, w) q, k, v = Split<axis = 2, num_outputs = 3>(qkv)",
     "one part": f"{PRODUCT} q = Slice(qkv, z, p16, two) k = Relu(n) v = Relu(n)",
 }
 SIZES = {
@@ -84,6 +86,7 @@ def write(path: Path, body: str) -> ir.Model:
     }
     constants = {name: array.astype(np.float32) for name, array in arrays.items()}
     constants |= {name: np.array(sizes, np.int64) for name, sizes in SIZES.items()}
+    constants |= {"scale": np.float32(0.1), "zero": np.int8(0)}
     read = {name for node in proto.graph.node for name in node.input}
     proto.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in constants.items() if n in read)
     onnx.save(proto, path)
