@@ -241,17 +241,18 @@ def given_weights(graph: Graph) -> None:
 QUANTIZED = (given_pair, given_weights)
 OPS: tuple[Callable[[Graph], None], ...] = (
     convolution, residual, upsampling, computed_kernel, turned_weight, product, product_from_the_left,
-    long_product, fused_projection, attention, linear_attention, einsum, gemm, unary, binary, with_constant,
-    divided, power,
+    long_product, attention, linear_attention, einsum, gemm, unary, binary, with_constant, divided, power,
     clip, layer_norm, batch_norm, instance_norm, concat_and_split, resize, excitation, turned, padded,
     reduced, best_rows, largest, chosen, to_integers_and_back, through_double, by_shape, sampled, shuffled,
 )  # fmt: skip
 
 
 @st.composite
-def models(draw: Draw, most: int = 14, *, quantized: bool = False) -> onnx.ModelProto:
-    """A model of 2 to `most` random ops, with Q/DQ pairs of its own if that is asked for."""
-    graph, ops = Graph(draw), OPS + QUANTIZED * 5 if quantized else OPS
+def models(
+    draw: Draw, most: int = 14, *, quantized: bool = False, projecting: bool = False
+) -> onnx.ModelProto:
+    """A model of 2 to `most` random ops, with Q/DQ pairs of its own or fused projections if that is asked."""
+    graph, ops = Graph(draw), OPS + QUANTIZED * 5 * quantized + (fused_projection,) * 20 * projecting
     for _ in range(draw(st.integers(2, most))):
         ops[graph.choose(len(ops))](graph)
     return graph.model()

@@ -100,11 +100,11 @@ def assert_tidy(candidate: onnx.ModelProto) -> None:
 
 
 def assert_symmetric(candidate: onnx.ModelProto) -> None:
-    """Zero points are there, but for 4-bit floats, and zero, but for those that came; scales are positive,
-    finite, and of the type that they multiply."""
+    """Zero points are there and, but for those that came, zero; scales are positive, finite, and of the type
+    that they multiply."""
     weights = {tensor.name: tensor for tensor in candidate.graph.initializer}
     for node in candidate.graph.node:
-        if node.op_type in MADE - {"Cast"} and len(node.input) == 3:
+        if node.op_type in MADE - {"Cast"}:
             scale, zero = (onnx.numpy_helper.to_array(weights[name]) for name in node.input[1:])
             assert scale.shape == zero.shape
             assert "/given" in node.name or not zero.astype(np.float32).any()
@@ -124,9 +124,27 @@ def test_any_assignment_is_valid_and_keeps_inputs_and_outputs(
         wanted = {block.name: data.draw(names) for block in blocks}
         choices = tuple((b.name, wanted[b.name] if wanted[b.name] in b.allowed else "fp32") for b in blocks)
         widened = data.draw(st.sets(st.sampled_from(OFTEN)).map(lambda ops: [(op, base) for op in ops]))
-        splits = data.draw(st.booleans())
-        rewriter = Rewriter(model, blocks, ranges, base=base, widened=widened, splits_projections=splits)
+        rewriter = Rewriter(model, blocks, ranges, base=base, widened=widened)
         found = rewriter.write(Assignment(choices=choices), folder / "candidate.onnx")
+        candidate = onnx.load(found.model_path)
+    onnx.checker.check_model(candidate, full_check=True)
+    assert_same_borders(candidate, proto)
+    assert_tidy(candidate)
+    assert_symmetric(candidate)
+
+
+@often
+@given(
+    models(most=4, projecting=True), st.sampled_from(("int8", "fp8", "int8+smooth+bias")), st.integers(0, 99)
+)
+def test_projections_apart_are_valid_beside_anything(
+    proto: onnx.ModelProto, precision: str, seed: int
+) -> None:
+    with loaded(proto) as (model, blocks, folder):
+        ranges = toolbox(model, blocks, np.random.default_rng(seed))
+        chosen = tuple((b.name, precision if precision in b.allowed else "fp32") for b in blocks)
+        rewriter = Rewriter(model, blocks, ranges, base="bf16", splits_projections=True)
+        found = rewriter.write(Assignment(choices=chosen), folder / "candidate.onnx")
         candidate = onnx.load(found.model_path)
     onnx.checker.check_model(candidate, full_check=True)
     assert_same_borders(candidate, proto)
