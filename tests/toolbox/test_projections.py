@@ -84,9 +84,9 @@ def write(path: Path, body: str) -> ir.Model:
     arrays = {
         name: random.standard_normal(shape) for name, shape in (("w", (8, 48)), ("b", 48), ("wt", (48, 8)))
     }
-    constants = {name: array.astype(np.float32) for name, array in arrays.items()}
+    constants: dict[str, np.ndarray] = {name: array.astype(np.float32) for name, array in arrays.items()}
     constants |= {name: np.array(sizes, np.int64) for name, sizes in SIZES.items()}
-    constants |= {"scale": np.float32(0.1), "zero": np.int8(0)}
+    constants |= {"scale": np.array(0.1, np.float32), "zero": np.array(0, np.int8)}
     read = {name for node in proto.graph.node for name in node.input}
     proto.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in constants.items() if n in read)
     onnx.save(proto, path)
