@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from autoprec.backends import create_backend
+from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.calibration import measure_moments
 from autoprec.graph.fused import projection
 from autoprec.graph.load import load_model
@@ -22,6 +23,9 @@ from autoprec.graph.rewrite import Rewriter
 from autoprec.graph.toolbox import Toolbox
 from autoprec.measurement.audit import audit, deciding_nodes
 from autoprec.records import Block, KernelTime
+from autoprec.spec import load_spec
+from autoprec.study.preparation import Prepared
+from tiny_study import write_study
 
 PRODUCT = "qkv = MatMul(n, w)"
 BIASED = "wide = MatMul(n, w) qkv = Add(b, wide)"
@@ -166,6 +170,21 @@ def test_kernels_of_parts_count_for_the_block_of_the_whole(tmp_path: Path) -> No
     ]
     (found,) = audit(blocks, assignment, kernels, deciding_nodes(model, blocks, assignment))
     assert (found.ran, found.matches, found.time_ms) == ("i8 x3", True, 6.0)
+
+
+@pytest.mark.parametrize(("dequantises", "products"), [(False, 1), (True, 3)])
+def test_a_study_asks_its_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dequantises: bool, products: int
+) -> None:
+    definition = write_study(tmp_path)
+    write(tmp_path / "tiny.onnx", FORMS["split"])
+    for file in tmp_path.glob("*/*.npz"):
+        np.savez(file, image=images(1)[0]["image"])
+    monkeypatch.setattr(OpenVinoBackend, "splits_projections", dequantises)
+    prepared = Prepared(load_spec(definition))
+    candidate = prepared.rewrite(prepared.uniform("int8"), tmp_path / "candidate.onnx")
+    written = onnx.load(candidate.model_path)
+    assert sum(node.op_type == "MatMul" for node in written.graph.node) == products
 
 
 def test_names_stay_unique(tmp_path: Path) -> None:
