@@ -62,6 +62,9 @@ class Backend(Protocol):
     """The float precision that quantised blocks compute their float parts in: the fastest safe one."""
     widened: frozenset[tuple[str, str]]
     """(op type, float precision) that the engine refuses: such nodes compute in FP32 between Casts."""
+    splits_projections: bool
+    """Whether a quantised product whose columns are taken in parts is written as one product for each part,
+    because the engine dequantises it."""
 
     def fingerprint(self) -> Fingerprint:
         """Version, device and options: measurements are comparable only where this is equal."""

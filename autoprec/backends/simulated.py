@@ -70,6 +70,7 @@ class SimulatedBackend:
     stopwatch: Literal["host", "processor", "cuda", "known"] = "known"
     base_precision = "fp16"
     widened: frozenset[tuple[str, str]] = frozenset()
+    splits_projections: bool = False
 
     def __init__(self, options: Mapping[str, str | int | float | bool]) -> None:
         unknown = sorted(set(options) - {"costs"})

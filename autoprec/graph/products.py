@@ -101,11 +101,11 @@ def _write_product(graph: ir.Graph, node: ir.Node, found: Products) -> None:
     graph.insert_after(node, made)
     found.nodes.update((str(new.name), name) for new in made)
     found.values[str(moved.outputs[0].name)] = name, str(value.name)
-    _take_over(output, made[-1].outputs[0])
+    take_over(output, made[-1].outputs[0])
     graph.remove(node, safe=True)
 
 
-def _take_over(old: ir.Value, new: ir.Value) -> None:
+def take_over(old: ir.Value, new: ir.Value) -> None:
     """Put a value in another's place, under its name."""
     new.name, old.name = old.name, None
     new.type = old.type

@@ -7,7 +7,7 @@ border, inputs and outputs as they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,9 +17,12 @@ from onnx_ir.passes.common import CheckerPass
 from autoprec.errors import TrialError
 from autoprec.graph.edits import Edits, edited
 from autoprec.graph.files import write_model
+from autoprec.graph.fused import projection
 from autoprec.graph.implicit import implicit
 from autoprec.graph.incoming import given, given_precisions
+from autoprec.graph.placement import places
 from autoprec.graph.products import becomes_product, write_products
+from autoprec.graph.projections import split_projections
 from autoprec.graph.refined import load_refined
 from autoprec.graph.toolbox import Toolbox
 from autoprec.graph.writer import Writer
@@ -39,6 +42,7 @@ class Rewriter:
         base: name of the float precision that quantised blocks compute their float parts in.
         refined: folder of refined weights.
         widened: (op type, float precision) that compute in FP32 between Casts: see `Backend.widened`.
+        splits_projections: see `Backend.splits_projections`.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Rewriter:
         *,
         base: str,
         widened: Iterable[tuple[str, str]] = (),
+        splits_projections: bool = False,
         refined: Path | None = None,
     ) -> None:
         self._model = model
@@ -59,6 +64,7 @@ class Rewriter:
         )
         self._ranges = ranges
         self._refined = refined
+        self._splits_projections = splits_projections
         base_type = PRECISIONS[base].float_type
         assert base_type is not None, f"{base} is no float precision"
         self._base = base_type
@@ -73,11 +79,32 @@ class Rewriter:
         def ranges_in(precision: Precision) -> Mapping[str, float]:
             return {**self._ranges_in(precision), **changed}
 
+        if self._splits_projections:
+            source, parts = self._split(source, lambda node: self._precision(node, choices, home), ranges_in)
+            home |= {part: home[whole] for part, whole in parts.items()}
         writer = Writer(source, self._base, ranges_in, self._widened)
         result = writer.write(lambda node: self._precision(node, choices, home))
         result.metadata_props[METADATA_KEY] = msgspec.json.encode(assignment.choices).decode()
         _ensure(self._model, result)
         return result
+
+    def _split(
+        self,
+        source: ir.Model,
+        precision_of: Callable[[ir.Node], Precision],
+        ranges_in: Callable[[Precision], Mapping[str, float]],
+    ) -> tuple[ir.Model, dict[str, str]]:
+        """The float model with a product for each part of fused projections whose activations are quantised,
+        and the origin of each node that is new."""
+        found = set()
+        for node in source.graph:
+            precision = precision_of(node)
+            if precision.is_quantized and not precision.weights_only and projection(node) is not None:
+                found |= {str(node.name)} if places(node, precision, ranges_in(precision)) else set()
+        if not found:
+            return source, {}
+        copy = source.clone()
+        return copy, split_projections(copy, found)
 
     def implicit(self, assignment: Assignment, path: Path) -> Implicit:
         """The same for builders that take precisions by flags; saves the float model. Raises as `write`."""

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from autoprec.graph.costs import COSTLY_OPS
 from autoprec.graph.products import is_about
+from autoprec.graph.projections import origin
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block, BlockAudit, KernelTime
 
@@ -41,7 +42,7 @@ def audit(
     names: dict[str, list[str]] = defaultdict(list)
     times: dict[str, float] = defaultdict(float)
     for kernel in kernels:
-        ours = [node for node in kernel.nodes if node in home]
+        ours = [node for node in (origin(node, home) for node in kernel.nodes) if node in home]
         for node in ours:
             times[home[node]] += kernel.time_ms / len(ours)
             if node in deciding and kernel.precision:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from autoprec.errors import StudyError
+from autoprec.graph.projections import origin
 from autoprec.precisions import PRECISIONS
 from autoprec.records import (
     Block,
@@ -18,6 +19,7 @@ from autoprec.records import (
     Explanation,
     Inspection,
     Interval,
+    KernelTime,
     Measurement,
     Neighbour,
     Reference,
@@ -185,7 +187,7 @@ def _times(
         home = _home(blocks)
         times = dict.fromkeys((block.name for block in blocks), 0.0)
         for kernel in inspection.kernels:
-            ours = [home[node] for node in kernel.nodes if node in home]
+            ours = _blocks_of(kernel, home)
             for name in ours:
                 times[name] += kernel.time_ms / len(ours)
         total = sum(kernel.time_ms for kernel in inspection.kernels)
@@ -197,7 +199,7 @@ def _kernel_counts(blocks: Sequence[Block], inspection: Inspection | None) -> di
     if inspection is None:
         return {}
     home = _home(blocks)
-    return Counter(name for k in inspection.kernels for name in {home[n] for n in k.nodes if n in home})
+    return Counter(name for kernel in inspection.kernels for name in {*_blocks_of(kernel, home)})
 
 
 def _outside(blocks: Sequence[Block], inspection: Inspection | None, latency_ms: float) -> float | None:
@@ -206,8 +208,13 @@ def _outside(blocks: Sequence[Block], inspection: Inspection | None, latency_ms:
     if inspection is None or not total:
         return None
     home = _home(blocks)
-    outside = sum(k.time_ms for k in inspection.kernels if not any(node in home for node in k.nodes))
+    outside = sum(kernel.time_ms for kernel in inspection.kernels if not _blocks_of(kernel, home))
     return outside / total * latency_ms
+
+
+def _blocks_of(kernel: KernelTime, home: Mapping[str, str]) -> list[str]:
+    """The block of each node in a kernel, but for nodes that are in none."""
+    return [home[node] for node in (origin(node, home) for node in kernel.nodes) if node in home]
 
 
 def _home(blocks: Sequence[Block]) -> dict[str, str]:

@@ -99,6 +99,7 @@ class Prepared:
             toolbox,
             base=self.base,
             widened=backend.widened,
+            splits_projections=backend.splits_projections,
             refined=self._refined,
         )
         self.reference = self._reference(overflow)

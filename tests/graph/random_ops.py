@@ -46,6 +46,20 @@ def product(graph: Graph) -> None:
     graph.add("MatMul", [graph.rows(), weight], ROWS)
 
 
+def fused_projection(graph: Graph) -> None:
+    wide = graph.add("MatMul", [graph.rows(), graph.weight(C, 3 * C)], (1, PLACES, 3 * C))
+    if graph.choose(2):
+        wide = graph.add("Add", [wide, graph.weight(3 * C)], (1, PLACES, 3 * C))
+    if graph.choose(2):
+        graph.add("Split", [wide], ROWS, outputs=3, axis=2, num_outputs=3)
+        return
+    heads = graph.add("Reshape", [wide, graph.constant([1, PLACES, 3, 2, C // 2])], (0,))
+    moved = graph.add("Transpose", [heads], (0,), perm=[2, 0, 3, 1, 4])
+    for index in range(2):
+        part = graph.add("Gather", [moved, graph.constant(np.int64(index - 1))], (0,), axis=0)
+        graph.add("Reshape", [part, graph.constant(ROWS)], ROWS)
+
+
 def product_from_the_left(graph: Graph) -> None:
     graph.add("MatMul", [graph.weight(PLACES, PLACES), graph.rows()], ROWS)
 
@@ -234,9 +248,11 @@ OPS: tuple[Callable[[Graph], None], ...] = (
 
 
 @st.composite
-def models(draw: Draw, most: int = 14, *, quantized: bool = False) -> onnx.ModelProto:
-    """A model of 2 to `most` random ops, with Q/DQ pairs of its own if that is asked for."""
-    graph, ops = Graph(draw), OPS + QUANTIZED * 5 if quantized else OPS
+def models(
+    draw: Draw, most: int = 14, *, quantized: bool = False, projecting: bool = False
+) -> onnx.ModelProto:
+    """A model of 2 to `most` random ops, with Q/DQ pairs of its own or fused projections if that is asked."""
+    graph, ops = Graph(draw), OPS + QUANTIZED * 5 * quantized + (fused_projection,) * 20 * projecting
     for _ in range(draw(st.integers(2, most))):
         ops[graph.choose(len(ops))](graph)
     return graph.model()

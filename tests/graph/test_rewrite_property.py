@@ -134,6 +134,25 @@ def test_any_assignment_is_valid_and_keeps_inputs_and_outputs(
 
 
 @often
+@given(
+    models(most=4, projecting=True), st.sampled_from(("int8", "fp8", "int8+smooth+bias")), st.integers(0, 99)
+)
+def test_projections_apart_are_valid_beside_anything(
+    proto: onnx.ModelProto, precision: str, seed: int
+) -> None:
+    with loaded(proto) as (model, blocks, folder):
+        ranges = toolbox(model, blocks, np.random.default_rng(seed))
+        chosen = tuple((b.name, precision if precision in b.allowed else "fp32") for b in blocks)
+        rewriter = Rewriter(model, blocks, ranges, base="bf16", splits_projections=True)
+        found = rewriter.write(Assignment(choices=chosen), folder / "candidate.onnx")
+        candidate = onnx.load(found.model_path)
+    onnx.checker.check_model(candidate, full_check=True)
+    assert_same_borders(candidate, proto)
+    assert_tidy(candidate)
+    assert_symmetric(candidate)
+
+
+@often
 @given(models())
 def test_all_fp32_computes_the_same_bits(proto: onnx.ModelProto) -> None:
     with loaded(proto) as (model, blocks, folder):

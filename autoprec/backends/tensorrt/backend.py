@@ -49,6 +49,7 @@ class TensorRTBackend:
         self._targets = self._options.targets() or self._own_target()
         check_targets(self._library, self._targets)
         self.base_precision: str = self._base_precision()
+        self.splits_projections: bool = self._library.is_rtx
 
     @property
     def has_device(self) -> bool:

@@ -9,64 +9,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from vit import built, transformer
 
-from autoprec.backends.tensorrt import TensorRTBackend
 from autoprec.errors import TrialError
-from autoprec.graph.legality import judge
-from autoprec.graph.load import load_model
-from autoprec.graph.partition import partition
-from autoprec.graph.rewrite import Rewriter
-from autoprec.measurement.audit import audit, deciding_nodes
-from autoprec.records import Assignment, BlockAudit
 
 pytest.importorskip(
     "tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'autoprec[tensorrt-rtx]'"
 )
-
-TRANSFORMER = """
-<ir_version: 10, opset_import: ["": 20]>
-vit (float[1,8,8,64] windows) => (float[1,64,64] tokens) {
-    patches = MatMul(windows, w_patch)
-    x = Reshape(patches, flat)
-    n = LayerNormalization(x, scale, bias)
-    PROJECTIONS
-    q4 = Reshape(q, heads)
-    k4 = Reshape(k, heads)
-    v4 = Reshape(v, heads)
-    qt = Transpose<perm = [0,2,1,3]>(q4)
-    kt = Transpose<perm = [0,2,3,1]>(k4)
-    vt = Transpose<perm = [0,2,1,3]>(v4)
-    scores = MatMul(qt, kt)
-    weights = Softmax(scores)
-    mixed = MatMul(weights, vt)
-    rows = Transpose<perm = [0,2,1,3]>(mixed)
-    joined = Reshape(rows, flat)
-    projected = MatMul(joined, w_out)
-    y = Add(x, projected)
-    m = LayerNormalization(y, scale, bias)
-    h = MatMul(m, w_fc1)
-    g = Gelu(h)
-    o = MatMul(g, w_fc2)
-    tokens = Add(y, o)
-}
-"""
-APART = "q = MatMul(n, w_q) k = MatMul(n, w_k) v = MatMul(n, w_v)"
-FUSED = "qkv = MatMul(n, w_qkv) q, k, v = Split<axis = 2, num_outputs = 3>(qkv)"
-WEIGHTS = {
-    "w_patch": (64, 64), "scale": (64,), "bias": (64,), "w_q": (64, 64), "w_k": (64, 64), "w_v": (64, 64),
-    "w_qkv": (64, 192), "w_out": (64, 64), "w_fc1": (64, 256), "w_fc2": (256, 64),
-}  # fmt: skip
-SIZES = {"flat": [1, 64, 64], "heads": [1, 64, 4, 16]}
-
-
-def transformer(path: Path, projections: str = APART) -> Path:
-    proto = onnx.parser.parse_model(TRANSFORMER.replace("PROJECTIONS", projections))
-    random, read = np.random.default_rng(0), {name for node in proto.graph.node for name in node.input}
-    arrays = {name: random.standard_normal(shape).astype(np.float32) for name, shape in WEIGHTS.items()}
-    constants = {**arrays, **{name: np.array(lengths) for name, lengths in SIZES.items()}}
-    proto.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in constants.items() if n in read)
-    onnx.save(proto, path)
-    return path
 
 
 def modelopt(path: Path) -> Path:
@@ -98,28 +47,12 @@ def modelopt(path: Path) -> Path:
     return path
 
 
-def built(path: Path, target: str, precision: str = "nvfp4") -> BlockAudit:
-    """What a model of one block ran in."""
-    backend, model = TensorRTBackend({"compute_capabilities": target}), load_model(path)
-    blocks = judge(partition(model, minimum=1, maximum=1), model, ("fp16", precision))
-    ranges = {str(v.name): 4.0 for node in model.graph for v in (*node.inputs, *node.outputs) if v}
-    assignment = Assignment(choices=tuple((block.name, precision) for block in blocks))
-    candidate = Rewriter(model, blocks, ranges, base=backend.base_precision).write(assignment, path)
-    kernels = backend.plan_kernels(Path(candidate.model_path))
-    (found,) = audit(blocks, assignment, kernels, deciding_nodes(model, blocks, assignment))
-    return found
-
-
 @pytest.mark.parametrize("target", ["12.0", "12.1"])
 def test_every_product_of_a_transformer_with_weights_multiplies_four_bit_floats(
     tmp_path: Path, target: str
 ) -> None:
     found = built(transformer(tmp_path / "vit.onnx"), target)
     assert (found.ran, found.matches, found.detail) == ("f4 x7", True, "gemm x7")
-
-
-def test_a_fused_projection_that_the_builder_dequantises_is_seen(tmp_path: Path) -> None:
-    assert built(transformer(tmp_path / "vit.onnx", FUSED), "12.0").ran == "f4 x4, bf16 x1"
 
 
 @pytest.mark.parametrize("target", ["8.0", "8.6", "8.9"])
