@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from vit import built, transformer
 
 from autoprec.errors import TrialError
+from vit import built, transformer
 
 pytest.importorskip(
     "tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'autoprec[tensorrt-rtx]'"
