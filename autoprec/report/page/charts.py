@@ -62,9 +62,10 @@ def front_chart(found: Findings) -> Spec:
             )
             for level in sorted({row["level"] for row in rows if row["anchor"]})
         ),
+        # Below and left of a point of the front nothing is measured: no anchor's name is there.
         _layer(
             "datum.picked && datum.anchor === ''",
-            {"type": "text", "dy": -12, "dx": 18, "fontSize": 11, "fontWeight": "bold"},
+            {"type": "text", "dy": 11, "dx": -7, "align": "right", "fontSize": 11, "fontWeight": "bold"},
             at | {"text": {"value": "knee"}},
         ),
     ]
