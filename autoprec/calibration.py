@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from autoprec.backends import Arrays, Backend, Engine, run
 from autoprec.errors import SamplesError
-from autoprec.graph.files import remove_model, write_model
-from autoprec.graph.incoming import given
-from autoprec.graph.instruments import LARGEST, PLACES, STEP, observing, sampling
-from autoprec.graph.matrices import activation_axis, is_weighted
-from autoprec.graph.moments import Moments, MomentSums
-from autoprec.graph.placement import quantized_inputs
-from autoprec.graph.ranges import Histograms
-from autoprec.precisions import PRECISIONS
-from autoprec.records import Block
+from autoprec.graph.grids.given import given
+from autoprec.graph.model.files import remove_model, write_model
+from autoprec.graph.ops.matrices import activation_axis, is_weighted
+from autoprec.graph.ops.placement import quantized_inputs
+from autoprec.graph.statistics.instruments import LARGEST, PLACES, STEP, observing, sampling
+from autoprec.graph.statistics.moments import Moments, MomentSums
+from autoprec.graph.statistics.ranges import Histograms
 from autoprec.samples import behind
 
 WHOLE_SAMPLES = 128
@@ -135,16 +133,3 @@ def _observe(
     histograms.observe(name, array, weight)
     if name in channels:
         histograms.observe_channels(name, array, channels[name])
-
-
-def overflowing(histograms: Histograms, blocks: Sequence[Block], model: ir.Model) -> dict[str, str]:
-    """Block name to the reason, for blocks that make values above FP16's largest."""
-    limit = PRECISIONS["fp16"].largest
-    values = {str(node.name): [str(v.name) for v in node.outputs] for node in model.graph}
-    found = {}
-    for block in blocks:
-        made = (name for node in block.nodes for name in values[node])
-        largest = max((histograms.largest.get(name, 0.0) for name in made), default=0.0)
-        if largest > limit:
-            found[block.name] = f"its values reach {largest:.3g}, above FP16's {limit:.0f}"
-    return found

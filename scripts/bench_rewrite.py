@@ -25,10 +25,10 @@ import onnx
 import psutil
 from onnx import TensorProto, helper, numpy_helper
 
-from autoprec.graph.legality import judge
-from autoprec.graph.load import load_model
-from autoprec.graph.partition import partition
-from autoprec.graph.rewrite import Rewriter
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.load import load_model
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.legality.judge import judge
 from autoprec.precisions import PLAIN
 from autoprec.records import Assignment
 

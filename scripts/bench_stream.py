@@ -34,12 +34,12 @@ from PIL import Image
 
 from autoprec.backends import Backend, Engine, create_backend, run
 from autoprec.calibration import WHOLE_SAMPLES, calibrate, channel_axes, quantizable
-from autoprec.graph.files import write_model
-from autoprec.graph.instruments import sampling
-from autoprec.graph.load import load_model
-from autoprec.graph.partition import partition
-from autoprec.graph.ranges import Histograms
-from autoprec.graph.rewrite import Rewriter
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.files import write_model
+from autoprec.graph.model.load import load_model
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.graph.statistics.instruments import sampling
+from autoprec.graph.statistics.ranges import Histograms
 from autoprec.measurement import Score, Setup
 from autoprec.measurement.workbench import Workbench
 from autoprec.quality import create_metric

@@ -13,12 +13,13 @@ import pytest
 from onnx import numpy_helper
 
 from autoprec.backends import Arrays, create_backend
-from autoprec.calibration import calibrate, overflowing, quantizable
+from autoprec.calibration import calibrate, quantizable
 from autoprec.errors import SamplesError
-from autoprec.graph.load import load_model
-from autoprec.graph.partition import partition
-from autoprec.graph.ranges import Histograms
-from autoprec.graph.rewrite import Rewriter
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.load import load_model
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.graph.statistics.ranges import Histograms
+from autoprec.legality.overflow import overflowing
 from autoprec.records import Assignment
 from autoprec.spec import CalibrationSection, load_spec
 from autoprec.study.preparation import Prepared

@@ -15,12 +15,16 @@ ROWS = (
     ("records",),
     ("spec",),
     ("samples", "graph", "backends", "quality", "store", "report", "exporters", "isolation"),
-    ("calibration", "sensitivity", "measurement", "search", "refinement"),
+    ("calibration", "legality"),
+    ("sensitivity", "measurement", "search", "refinement"),
     ("study",),
     ("cli", "__init__"),
     ("__main__",),
 )
 ROW = {room: number for number, row in enumerate(ROWS) for room in row}
+FLOORS = (("grids",), ("ops",), ("model", "statistics", "blocks"), ("variants",), ("rewrite",))
+"""The rooms of `graph/`, by the same rule."""
+FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -45,6 +49,16 @@ def test_a_module_imports_only_from_rows_above_its_own(path: Path) -> None:
     room = room_of(path)
     for other in set(imported_rooms(ast.parse(path.read_text()))) - {room}:
         assert ROW[other] < ROW[room], f"{room} (row {ROW[room]}) imports {other} (row {ROW[other]})"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "graph").glob("*/*.py")), ids=lambda p: f"{p.parent.name}/{p.name}"
+)
+def test_a_room_of_the_graph_imports_only_from_floors_below_its_own(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("autoprec.graph."):
+            other = str(node.module).split(".")[2]
+            assert other == path.parent.name or FLOOR[other] < FLOOR[path.parent.name], node.module
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -12,13 +12,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from autoprec.calibration import channel_axes, quantizable
-from autoprec.graph.legality import judge
-from autoprec.graph.load import load_model
-from autoprec.graph.moments import MomentSums
-from autoprec.graph.partition import partition
-from autoprec.graph.ranges import RANGE_METHODS, Histograms
-from autoprec.graph.rewrite import Rewriter
-from autoprec.graph.toolbox import Toolbox
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.load import load_model
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.graph.statistics.moments import MomentSums
+from autoprec.graph.statistics.ranges import RANGE_METHODS, Histograms
+from autoprec.graph.variants.toolbox import Toolbox
+from autoprec.legality.judge import judge
 from autoprec.precisions import PLAIN, PRECISIONS, Precision, listed
 from autoprec.precisions.variants import CURES, RANGES
 from autoprec.records import Assignment

@@ -9,10 +9,10 @@ import onnx
 from onnx import numpy_helper
 
 from autoprec.backends.tensorrt import TensorRTBackend
-from autoprec.graph.legality import judge
-from autoprec.graph.load import load_model
-from autoprec.graph.partition import partition
-from autoprec.graph.rewrite import Rewriter
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.load import load_model
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.legality.judge import judge
 from autoprec.measurement.audit import audit, deciding_nodes
 from autoprec.records import Assignment, BlockAudit
 

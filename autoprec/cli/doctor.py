@@ -10,9 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autoprec.backends.patterns import PATTERNS
-from autoprec.backends.probe import Legality
 from autoprec.cli._app import JsonOption, StudyOption, app, show_or_dump
+from autoprec.legality.patterns import PATTERNS
+from autoprec.legality.probe import Legality
 from autoprec.precisions import PLAIN
 from autoprec.spec import BackendSection
 from autoprec.study import Study

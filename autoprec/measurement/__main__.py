@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable
 
 from autoprec.backends import create_backend
-from autoprec.backends.probe import Verdict, try_pattern
 from autoprec.errors import TrialError, UserError
 from autoprec.isolation import Answers, requests
+from autoprec.legality.probe import Verdict, try_pattern
 from autoprec.measurement.inspection import inspect, write_examples
 from autoprec.measurement.messages import (
     Answer,

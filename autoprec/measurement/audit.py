@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import onnx_ir as ir
 
-from autoprec.graph.costs import COSTLY_OPS
-from autoprec.graph.products import is_about
-from autoprec.graph.projections import origin
+from autoprec.graph.ops.costs import COSTLY_OPS
+from autoprec.graph.ops.pointwise import is_about
+from autoprec.graph.rewrite.projections import origin
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block, BlockAudit, KernelTime
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from autoprec.backends.probe import Verdict, failed
 from autoprec.errors import TrialError, UserError
 from autoprec.isolation import Worker
+from autoprec.legality.probe import Verdict, failed
 from autoprec.measurement.messages import (
     Answer,
     Done,

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from autoprec.backends.probe import Verdict
 from autoprec.errors import FailureKind
+from autoprec.legality.probe import Verdict
 from autoprec.records import Assignment, Block, Inspection, Interval, Measurement, Quality, SampleScore
 from autoprec.spec import BackendSection, PipelineSection, QualitySection, SamplesSection, TimingSection
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from autoprec.backends.timing import Deadline
-from autoprec.graph.edits import Edits
-from autoprec.graph.implicit import scales_of
+from autoprec.graph.rewrite.implicit import scales_of
+from autoprec.graph.variants.edits import Edits
 from autoprec.refinement.network import Network, tensors
 from autoprec.samples import Samples
 

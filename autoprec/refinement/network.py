@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autoprec.errors import ModelError
-from autoprec.graph.placement import channel_axis
+from autoprec.graph.ops.placement import channel_axis
 from autoprec.refinement.fake import fake_activation, fake_weight
 from autoprec.refinement.operators import OPERATORS
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autoprec.errors import SpecError
-from autoprec.graph.load import input_shapes, load_model
+from autoprec.graph.model.load import input_shapes, load_model
 from autoprec.spec import SamplesSection, StudySpec, load_spec
 
 FOLDER = Path("studies")

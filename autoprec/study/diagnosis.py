@@ -8,9 +8,9 @@ from pathlib import Path
 
 from autoprec.backends import create_backend
 from autoprec.backends.checks import Check, machine_checks
-from autoprec.backends.patterns import PATTERNS
-from autoprec.backends.probe import Legality, Verdict
 from autoprec.errors import BackendError, TrialError
+from autoprec.legality.patterns import PATTERNS
+from autoprec.legality.probe import Legality, Verdict
 from autoprec.measurement import Bench, Probe
 from autoprec.precisions import PLAIN
 from autoprec.records import Fingerprint, Record

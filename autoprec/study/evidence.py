@@ -13,9 +13,9 @@ from autoprec.backends import Backend
 from autoprec.backends.timing import Deadline, Pace
 from autoprec.calibration import calibrate, measure_moments
 from autoprec.errors import ModelError, TrialError
-from autoprec.graph.moments import Moments, load_moments, save_moments
-from autoprec.graph.ranges import Histograms
-from autoprec.graph.toolbox import learns
+from autoprec.graph.statistics.moments import Moments, load_moments, save_moments
+from autoprec.graph.statistics.ranges import Histograms
+from autoprec.graph.variants.toolbox import learns
 from autoprec.precisions import PRECISIONS
 from autoprec.samples import Samples, ahead
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from autoprec.errors import StudyError
-from autoprec.graph.projections import origin
+from autoprec.graph.rewrite.projections import origin
 from autoprec.precisions import PRECISIONS
 from autoprec.records import (
     Block,

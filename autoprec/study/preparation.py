@@ -11,16 +11,16 @@ import msgspec
 import onnx_ir as ir
 
 from autoprec.backends import Backend, create_backend
-from autoprec.calibration import overflowing
 from autoprec.errors import ModelError, StudyError
-from autoprec.graph.edits import Edits
-from autoprec.graph.files import remove_model
-from autoprec.graph.legality import judge
-from autoprec.graph.load import input_shapes, load_model, model_digest
-from autoprec.graph.partition import partition
-from autoprec.graph.refined import save_refined
-from autoprec.graph.rewrite import Rewriter
-from autoprec.graph.toolbox import Toolbox
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.files import remove_model
+from autoprec.graph.model.load import input_shapes, load_model, model_digest
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.graph.variants.edits import Edits
+from autoprec.graph.variants.refined import save_refined
+from autoprec.graph.variants.toolbox import Toolbox
+from autoprec.legality.judge import judge
+from autoprec.legality.overflow import overflowing
 from autoprec.measurement import Setup
 from autoprec.measurement.audit import deciding_nodes
 from autoprec.measurement.pipeline import decoder_outputs

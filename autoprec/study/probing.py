@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from autoprec.backends import Backend
-from autoprec.backends.patterns import node_patterns
-from autoprec.backends.probe import Legality, Verdict, patterns_of, refused_precisions
 from autoprec.errors import TrialError
+from autoprec.legality.patterns import node_patterns
+from autoprec.legality.probe import Legality, Verdict, patterns_of, refused_precisions
 from autoprec.measurement import Bench, Probe
 from autoprec.records import Block
 from autoprec.spec import StudySpec

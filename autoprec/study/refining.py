@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from autoprec.errors import BackendError, StudyError
-from autoprec.graph.incoming import given_precisions
+from autoprec.graph.grids.given import given_precisions
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, TrialRecord
 from autoprec.samples import load_samples

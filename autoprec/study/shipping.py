@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from autoprec.errors import StudyError
 from autoprec.exporters import write_export
-from autoprec.graph.load import model_digest
+from autoprec.graph.model.load import model_digest
 from autoprec.measurement import Bench, Examples
 from autoprec.records import Examples as WrittenExamples
 from autoprec.records import Export, Recipe

@@ -7,9 +7,9 @@ import onnx_ir as ir
 import pytest
 
 from autoprec.backends.openvino import OpenVinoBackend
-from autoprec.backends.patterns import PATTERNS, block_patterns, node_patterns, typed_model
-from autoprec.backends.probe import Legality, Verdict, refused_precisions, try_pattern
 from autoprec.backends.tensorrt import TensorRTBackend
+from autoprec.legality.patterns import PATTERNS, block_patterns, node_patterns, typed_model
+from autoprec.legality.probe import Legality, Verdict, refused_precisions, try_pattern
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Block
 

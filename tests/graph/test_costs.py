@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from autoprec.graph.load import load_model
-from autoprec.graph.partition import partition
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.load import load_model
 
 DEMO = Path(__file__).parents[2] / "studies/models/demo_encoder.onnx"
 

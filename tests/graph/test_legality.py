@@ -11,9 +11,9 @@ import pytest
 from onnx import numpy_helper
 
 from autoprec.errors import SpecError
-from autoprec.graph.legality import judge
-from autoprec.graph.load import load_model
-from autoprec.graph.partition import partition
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.load import load_model
+from autoprec.legality.judge import judge
 from autoprec.records import Block
 
 HEAD = '<ir_version: 10, opset_import: ["": 22]> net (float[4,64] x) => (float[4,64] y) '

@@ -17,7 +17,7 @@ from onnx.reference import ReferenceEvaluator
 from random_ops import models
 
 from autoprec.errors import ModelError
-from autoprec.graph.load import input_shapes, load_model, model_digest
+from autoprec.graph.model.load import input_shapes, load_model, model_digest
 
 HEAD = '<ir_version: 10, opset_import: ["": 20]>'
 RELU = HEAD + " g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }"

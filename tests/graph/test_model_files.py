@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
-from autoprec.graph.files import data_path, read_model, remove_model, write_model
+from autoprec.graph.model.files import data_path, read_model, remove_model, write_model
 
 DEMO = Path(__file__).parents[2] / "studies/models/demo_encoder.onnx"
 

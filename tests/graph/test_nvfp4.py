@@ -15,10 +15,10 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from autoprec.errors import ModelError
-from autoprec.graph.incoming import given_precisions
-from autoprec.graph.levels import DOMAIN, QUANTIZER
-from autoprec.graph.load import load_model
-from autoprec.graph.rewrite import Rewriter
+from autoprec.graph.grids.given import given_precisions
+from autoprec.graph.grids.levels import DOMAIN, QUANTIZER
+from autoprec.graph.model.load import load_model
+from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.records import Assignment, Block
 
 Floats = NDArray[np.float32]

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from onnx import TensorProto, helper, numpy_helper
 from random_ops import models
 
-from autoprec.graph.costs import is_depthwise, macs
-from autoprec.graph.load import load_model
-from autoprec.graph.partition import partition
-from autoprec.graph.scopes import scope_of
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.blocks.scopes import scope_of
+from autoprec.graph.model.load import load_model
+from autoprec.graph.ops.costs import is_depthwise, macs
 from autoprec.records import Block
 
 DEMO = Path(__file__).parents[2] / "studies/models/demo_encoder.onnx"

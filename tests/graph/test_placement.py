@@ -11,11 +11,11 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from autoprec.errors import TrialError
-from autoprec.graph.files import write_model
-from autoprec.graph.legality import judge
-from autoprec.graph.load import load_model
-from autoprec.graph.partition import partition
-from autoprec.graph.rewrite import Rewriter
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.files import write_model
+from autoprec.graph.model.load import load_model
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.legality.judge import judge
 from autoprec.records import Assignment
 
 MODEL = """
@@ -161,7 +161,7 @@ def test_the_rewriter_leaves_its_source_alone(path: Path) -> None:
 
 
 def test_a_broken_promise_is_a_failed_trial(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autoprec.graph.writer.Writer._output", lambda self, value: self._made[value])
+    monkeypatch.setattr("autoprec.graph.rewrite.writer.Writer._output", lambda self, value: self._made[value])
     with pytest.raises(TrialError):
         rewritten(path, "fp16")
 
@@ -170,7 +170,7 @@ def test_weights_of_a_huge_candidate_go_into_a_file_beside_it(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = rewritten(path, "int8")
-    monkeypatch.setattr("autoprec.graph.rewrite.write_model", partial(write_model, largest=0))
+    monkeypatch.setattr("autoprec.graph.rewrite.rewrite.write_model", partial(write_model, largest=0))
     split = rewritten(path, "int8")
     assert path.with_name("candidate.onnx.data").is_file()
     ends = [sorted(tensor.name for tensor in model.graph.initializer) for model in (whole, split)]

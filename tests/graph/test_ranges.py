@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoprec.graph.ranges import RANGE_METHODS, Histograms
+from autoprec.graph.statistics.ranges import RANGE_METHODS, Histograms
 
 
 def observed(*arrays: np.ndarray) -> Histograms:

@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from autoprec.graph.load import load_model
-from autoprec.graph.partition import partition
-from autoprec.graph.ranges import Histograms
-from autoprec.graph.toolbox import Toolbox
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.load import load_model
+from autoprec.graph.statistics.ranges import Histograms
+from autoprec.graph.variants.toolbox import Toolbox
 from autoprec.precisions import PRECISIONS
 
 
@@ -40,7 +40,7 @@ def toolbox(folder: Path) -> tuple[Toolbox, str]:
 def test_the_variants_used_last_are_kept(
     room: int, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autoprec.graph.toolbox.KEPT_BYTES", room)
+    monkeypatch.setattr("autoprec.graph.variants.toolbox.KEPT_BYTES", room)
     box, block = toolbox(tmp_path)
     held = []
     for name in ("int8+smooth", "int8+minmax+smooth", "int8+entropy+smooth"):
@@ -52,7 +52,7 @@ def test_the_variants_used_last_are_kept(
 
 
 def test_a_variant_that_is_made_again_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autoprec.graph.toolbox.KEPT_BYTES", 0)
+    monkeypatch.setattr("autoprec.graph.variants.toolbox.KEPT_BYTES", 0)
     box, block = toolbox(tmp_path)
     first = box.edits(block, PRECISIONS["int8+smooth"])
     box.edits(block, PRECISIONS["int8+mse+smooth"])

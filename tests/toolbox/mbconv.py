@@ -13,10 +13,10 @@ from onnx import numpy_helper
 
 from autoprec.backends import create_backend
 from autoprec.calibration import calibrate
-from autoprec.graph.load import load_model
-from autoprec.graph.partition import partition
-from autoprec.graph.ranges import Histograms
-from autoprec.graph.toolbox import Toolbox
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.load import load_model
+from autoprec.graph.statistics.ranges import Histograms
+from autoprec.graph.variants.toolbox import Toolbox
 from autoprec.records import Assignment, Block
 
 Array = NDArray[np.float32]

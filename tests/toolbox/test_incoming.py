@@ -16,11 +16,11 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from autoprec import Study
 from autoprec.calibration import quantizable
 from autoprec.errors import ModelError
-from autoprec.graph.incoming import given_precisions
-from autoprec.graph.legality import judge
-from autoprec.graph.load import load_model
-from autoprec.graph.partition import partition
-from autoprec.graph.rewrite import Rewriter
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.grids.given import given_precisions
+from autoprec.graph.model.load import load_model
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.legality.judge import judge
 from autoprec.records import Assignment, Block
 from tiny_study import write_model, write_study
 

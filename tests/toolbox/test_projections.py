@@ -15,12 +15,12 @@ from onnx.reference import ReferenceEvaluator
 from autoprec.backends import create_backend
 from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.calibration import measure_moments
-from autoprec.graph.fused import projection
-from autoprec.graph.load import load_model
-from autoprec.graph.partition import partition
-from autoprec.graph.projections import origin, split_projections
-from autoprec.graph.rewrite import Rewriter
-from autoprec.graph.toolbox import Toolbox
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.load import load_model
+from autoprec.graph.rewrite.fused import projection
+from autoprec.graph.rewrite.projections import origin, split_projections
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.graph.variants.toolbox import Toolbox
 from autoprec.measurement.audit import audit, deciding_nodes
 from autoprec.records import Block, KernelTime
 from autoprec.spec import load_spec

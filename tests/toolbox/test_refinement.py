@@ -16,10 +16,10 @@ from onnx.reference import ReferenceEvaluator
 
 from autoprec import Study
 from autoprec.errors import ModelError, StudyError
-from autoprec.graph.edits import edited
-from autoprec.graph.implicit import scales_of
-from autoprec.graph.load import load_model
-from autoprec.graph.rewrite import Rewriter
+from autoprec.graph.model.load import load_model
+from autoprec.graph.rewrite.implicit import scales_of
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.graph.variants.edits import edited
 from autoprec.samples import load_samples
 from autoprec.spec import SamplesSection
 from autoprec.study.refining import ensure_trainable

@@ -14,11 +14,11 @@ from onnx import numpy_helper
 
 from autoprec.backends import create_backend
 from autoprec.calibration import measure_moments
-from autoprec.graph.edits import Edits, edited
-from autoprec.graph.load import load_model
-from autoprec.graph.moments import Moments, load_moments, save_moments
-from autoprec.graph.rounding import bias_shift, learned, refine
-from autoprec.graph.weights import on_grid, weight_scales
+from autoprec.graph.grids.weights import on_grid, weight_scales
+from autoprec.graph.model.load import load_model
+from autoprec.graph.statistics.moments import Moments, load_moments, save_moments
+from autoprec.graph.variants.edits import Edits, edited
+from autoprec.graph.variants.rounding import bias_shift, learned, refine
 from autoprec.precisions import PRECISIONS
 
 OPS = {

@@ -11,12 +11,12 @@ import pytest
 from mbconv import calibrated, error, images, outputs, toolbox, uniform, write_mbconv
 from onnx import numpy_helper
 
-from autoprec.graph.channels import ChannelCounts
-from autoprec.graph.edits import edited
-from autoprec.graph.load import load_model
-from autoprec.graph.ranges import Histogram, Histograms, range_of
-from autoprec.graph.rewrite import Rewriter
-from autoprec.graph.smoothing import smooth
+from autoprec.graph.model.load import load_model
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.graph.statistics.channels import ChannelCounts
+from autoprec.graph.statistics.ranges import Histogram, Histograms, range_of
+from autoprec.graph.variants.edits import edited
+from autoprec.graph.variants.smoothing import smooth
 from autoprec.precisions import PRECISIONS
 
 HEAD = """<ir_version: 10, opset_import: ["" : 22]>

@@ -13,8 +13,8 @@ from autoprec.backends import create_backend
 from autoprec.backends.timing import Pace
 from autoprec.calibration import WHOLE_SAMPLES, calibrate
 from autoprec.errors import SamplesError
-from autoprec.graph.load import load_model
-from autoprec.graph.ranges import Histograms
+from autoprec.graph.model.load import load_model
+from autoprec.graph.statistics.ranges import Histograms
 from autoprec.measurement.masks import ReferenceMasks
 from autoprec.samples import ahead, load_samples
 from autoprec.spec import SamplesSection

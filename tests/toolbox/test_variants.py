@@ -9,10 +9,10 @@ from mbconv import error, images, outputs, toolbox, uniform, write_mbconv
 
 from autoprec import Study
 from autoprec.errors import SpecError
-from autoprec.graph.legality import judge
-from autoprec.graph.load import load_model
-from autoprec.graph.partition import partition
-from autoprec.graph.rewrite import Rewriter
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.load import load_model
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.legality.judge import judge
 from autoprec.precisions import PRECISIONS
 from tiny_study import write_model, write_study
 

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from autoprec.backends.patterns import typed_model
 from autoprec.backends.tensorrt import TensorRTBackend
 from autoprec.errors import BackendError, TrialError
+from autoprec.legality.patterns import typed_model
 from autoprec.precisions import PRECISIONS
 
 pytest.importorskip(

@@ -10,10 +10,10 @@ import pytest
 
 from autoprec.backends.tensorrt import TensorRTBackend
 from autoprec.errors import TrialError
-from autoprec.graph.costs import COSTLY_OPS
-from autoprec.graph.load import load_model
-from autoprec.graph.opset import at_opset
-from autoprec.graph.rewrite import Rewriter
+from autoprec.graph.model.load import load_model
+from autoprec.graph.model.opset import at_opset
+from autoprec.graph.ops.costs import COSTLY_OPS
+from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.measurement.audit import audit
 from autoprec.records import Assignment, Block, BlockAudit
 

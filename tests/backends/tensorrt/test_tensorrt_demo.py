@@ -10,9 +10,9 @@ import pytest
 
 from autoprec.backends.tensorrt import TensorRTBackend
 from autoprec.errors import TrialError
-from autoprec.graph.load import load_model
-from autoprec.graph.partition import partition
-from autoprec.graph.rewrite import Rewriter
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.load import load_model
+from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.measurement.audit import audit, deciding_nodes
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block, BlockAudit

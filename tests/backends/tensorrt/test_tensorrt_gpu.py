@@ -10,12 +10,12 @@ import onnx
 import pytest
 
 from autoprec.backends import run
-from autoprec.backends.patterns import PATTERNS, typed_model
-from autoprec.backends.probe import try_pattern
 from autoprec.backends.tensorrt import TensorRTBackend, cuda
 from autoprec.backends.tensorrt.kernel_cache import kernel_cache
 from autoprec.backends.timing import device_milliseconds, pair
 from autoprec.errors import TrialError
+from autoprec.legality.patterns import PATTERNS, typed_model
+from autoprec.legality.probe import try_pattern
 from autoprec.precisions import PRECISIONS
 
 pytestmark = pytest.mark.gpu

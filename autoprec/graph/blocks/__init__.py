@@ -1,0 +1,1 @@
+"""Grouping nodes into blocks, by scope or by structure."""

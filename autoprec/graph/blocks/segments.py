@@ -1,0 +1,105 @@
+"""Blocks by structure, for models whose nodes have no useful names: cut where a single value passes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx_ir as ir
+
+from autoprec.graph.ops.costs import constants, is_depthwise
+
+_LONG = 0.25
+"""A value that lives over more than this share of the nodes is a long skip (a U-Net's): cuts may cross it."""
+_TARGET = 24
+
+
+def by_outputs(graph: ir.Graph) -> list[ir.Node]:
+    """Nodes in the order that the graph's outputs need them: the same for every sorted order of the file."""
+    found: dict[ir.Node, None] = {}
+    for output in graph.outputs:
+        stack = [(output.producer(), False)]
+        while stack:
+            node, ready = stack.pop()
+            if node is None or node in found:
+                continue
+            if ready:
+                found[node] = None
+                continue
+            stack.append((node, True))
+            stack += [(value.producer(), False) for value in reversed(node.inputs) if value is not None]
+    return list(found)
+
+
+def by_structure(nodes: Sequence[ir.Node], cost: Mapping[ir.Node, int]) -> dict[ir.Node, str]:
+    """Home of each node: runs of nodes between the places where one value is alive.
+
+    Residual branches, attention and norms have two values alive inside, so they stay whole. A depthwise
+    convolution stays with the 1x1 convolutions around it.
+    """
+    segments = _with_cost(_cut(nodes), cost)
+    segments = _whole_mbconvs(segments, cost)
+    while len(segments) > _TARGET:
+        weights = [sum(cost[node] for node in segment) for segment in segments]
+        at = min(range(len(segments) - 1), key=lambda i: weights[i] + weights[i + 1])
+        segments[at : at + 2] = [segments[at] + segments[at + 1]]
+    return {node: _name(i, segment, cost) for i, segment in enumerate(segments) for node in segment}
+
+
+def _cut(nodes: Sequence[ir.Node]) -> list[list[ir.Node]]:
+    """Nodes in runs; a new one begins where one short-lived value passes."""
+    place = {node: i for i, node in enumerate(nodes)}
+    ends: list[int] = [0] * (len(nodes) + 1)
+    alive = 0
+    segments: list[list[ir.Node]] = [[]]
+    for i, node in enumerate(nodes):
+        segments[-1].append(node)
+        alive -= ends[i]
+        for value in node.outputs:
+            last = max((place[user] for user in value.consumers() if user in place), default=i)
+            if i < last and last - i <= max(8, _LONG * len(nodes)) and not _is_constant(node):
+                alive += 1
+                ends[last] += 1
+        if alive <= 1 and i + 1 < len(nodes):
+            segments.append([])
+    return segments
+
+
+def _is_constant(node: ir.Node) -> bool:
+    """Whether a node's outputs do not depend on the model's inputs (one level deep)."""
+    return all(value is None or value.const_value is not None for value in node.inputs)
+
+
+def _with_cost(segments: list[list[ir.Node]], cost: Mapping[ir.Node, int]) -> list[list[ir.Node]]:
+    """Runs without a costly node join the one before them; at the start, the one after."""
+    found: list[list[ir.Node]] = []
+    for segment in segments:
+        if found and (not any(cost[n] for n in segment) or not any(cost[n] for n in found[-1])):
+            found[-1] = found[-1] + segment
+        else:
+            found.append(segment)
+    return found
+
+
+def _whole_mbconvs(segments: list[list[ir.Node]], cost: Mapping[ir.Node, int]) -> list[list[ir.Node]]:
+    """Put a lone depthwise convolution together with the runs before and after it."""
+    found: list[list[ir.Node]] = []
+    follows = False
+    for segment in segments:
+        costly = [node for node in segment if cost[node]]
+        lone = bool(costly) and all(map(is_depthwise, costly))
+        if found and (lone or (follows and len(costly) == 1)):
+            found[-1] = found[-1] + segment
+        else:
+            found.append(segment)
+        follows = lone
+    return found
+
+
+def _name(number: int, segment: Sequence[ir.Node], cost: Mapping[ir.Node, int]) -> str:
+    """`block_07_conv3x3_256`: place, heaviest op, its width. Names of values play no part."""
+    heaviest = max(segment, key=lambda node: cost[node])
+    weights = constants(heaviest)
+    shape = [int(str(size)) for size in weights[0].shape or ()] if weights else []
+    kind = heaviest.op_type.lower() + "x".join(str(size) for size in shape[2:])
+    width = f"_{shape[0] if heaviest.op_type == 'Conv' else shape[-1]}" if shape else ""
+    return f"block_{number:02d}_{kind}{width}"

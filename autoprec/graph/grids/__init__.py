@@ -1,0 +1,1 @@
+"""Numbers on grids as data: scales, zero points, integers and small floats."""

@@ -1,0 +1,81 @@
+"""Q/DQ pairs as data: a scale, a zero point and a grid; for weights, what is stored on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from autoprec.graph.grids.weights import activation_scale, on_grid, weight_scales
+from autoprec.precisions import Precision
+
+Array = NDArray[Any]
+
+
+class Pair(NamedTuple):
+    """One Q/DQ pair, or one DQ of stored weights.
+
+    Attributes:
+        name: pairs of one value and one name are one pair.
+        scale: float32, [] or [channels] or one for each block.
+        kind: the quantised type.
+        zero: of the quantised type, the shape of `scale`; None for zeros.
+        axis: of the scales; None for one scale.
+        block: so many values in a row along the axis share a scale; 0 where the axis holds channels.
+        stored: weights on the grid; None for an activation.
+    """
+
+    name: str
+    scale: NDArray[np.float32]
+    kind: ir.DataType
+    zero: Array | None = None
+    axis: int | None = None
+    block: int = 0
+    stored: ir.TensorProtocol | None = None
+
+    def attributes(self) -> list[ir.Attr]:
+        """Of the DequantizeLinear, and of the QuantizeLinear."""
+        found = [] if self.axis is None else [ir.AttrInt64("axis", self.axis)]
+        return [*found, ir.AttrInt64("block_size", self.block)] if self.block else found
+
+    def zeros(self) -> Array:
+        """Zero points: without any, ONNX means UINT8."""
+        return np.zeros(self.scale.shape, self.kind.numpy()) if self.zero is None else self.zero
+
+
+def activation_pair(name: str, limit: float, precision: Precision) -> Pair:
+    """The pair of an activation whose range is +-`limit`."""
+    assert precision.quantized_type is not None
+    scale = np.asarray(activation_scale(limit, precision.largest), np.float32)
+    return Pair(name, scale, precision.quantized_type)
+
+
+def weight_pair(
+    name: str, tensor: ir.TensorProtocol, precision: Precision, axis: int | None, base: ir.DataType
+) -> Pair:
+    """The pair of weights with a scale for each channel along `axis`; what is stored is made when written.
+
+    Scales are as rounded to `base`.
+    """
+    kind, largest, block = precision.quantized_type, precision.largest, precision.block_size
+    assert kind is not None
+    scales = weight_scales(tensor.numpy(), axis, largest, base, block)
+
+    def make() -> Array:
+        return on_grid(tensor.numpy(), scales, axis, largest, kind, block)
+
+    grid = lazy_tensor(name, kind, tensor.shape, make)
+    if block and axis is not None:
+        return Pair(name, scales, kind, axis=1 - axis, block=block, stored=grid)
+    return Pair(name, scales, kind, axis=axis, stored=grid)
+
+
+def lazy_tensor(
+    name: str, data_type: ir.DataType, shape: ir.ShapeProtocol, make: Callable[[], Array]
+) -> ir.LazyTensor:
+    """Weights that are made when they are written, and let go again."""
+    sizes = ir.Shape(shape.numpy())
+    return ir.LazyTensor(lambda: ir.Tensor(make(), dtype=data_type, name=name), data_type, sizes, name=name)

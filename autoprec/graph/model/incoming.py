@@ -1,0 +1,235 @@
+"""Models that come quantised: their Q/DQ pairs are lifted off the float graph and kept beside it.
+
+The float graph is what every pass sees; weights in it are those that the file's integers stand for. Where a
+block is then given the precision that it came in, the pairs are put back as they were, scales and zero points
+included. Producers: quantisation-aware training, ModelOpt, PyTorch, ONNX Runtime (its QDQ format).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+
+from autoprec.errors import ModelError
+from autoprec.graph.grids.given import GIVEN
+from autoprec.graph.grids.levels import Levels
+from autoprec.graph.grids.pairs import Array, Pair, lazy_tensor
+from autoprec.graph.model.incoming_levels import lift_levels
+
+PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_INTEGER_OPS = frozenset(
+    {
+        "QLinearConv",
+        "QLinearMatMul",
+        "MatMulInteger",
+        "ConvInteger",
+        "DynamicQuantizeLinear",
+        "QGemm",
+        "QLinearAdd",
+    }
+)
+QUANTIZED_OPS = PAIR | _INTEGER_OPS
+"""Ops of models that come quantised."""
+_SIGNED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "BatchNormalization"})
+"""Ops whose results may be negative."""
+
+
+class Lifted(NamedTuple):
+    """Pairs of a model: by first output and input place of their reader, and by graph output."""
+
+    inputs: Mapping[tuple[str, int], Pair | Levels]
+    outputs: Mapping[str, Pair]
+
+
+def lift(model: ir.Model) -> Lifted:
+    """Take all Q/DQ pairs off a model, in place.
+
+    Raises `ModelError` naming a node of another form of quantisation.
+    """
+    graph, outputs = model.graph, {}
+    inputs: dict[tuple[ir.Node, int], Pair | Levels] = {}
+    for node in graph:
+        if node.op_type in _INTEGER_OPS:
+            raise ModelError(
+                f"node {node.name!r} ({node.op_type}) computes in integers by itself: quantise into the "
+                "QDQ format (Q/DQ pairs around float ops), or give the float model"
+            )
+    inputs |= lift_levels(graph)
+    for node in [node for node in graph if node.op_type == "DequantizeLinear"]:
+        value, pair = _source(graph, node)
+        if pair is not None and pair.stored is None and _hides_relu(value, pair):
+            value = _relu(graph, value)
+        made = node.outputs[0]
+        for use in made.uses():
+            if pair is not None:
+                inputs[use.node, use.idx] = pair
+            use.node.replace_input_with(use.idx, value)
+        if made.is_graph_output():
+            name, copied = str(made.name), _as_output(graph, value, made)
+            if pair is not None:  # of a copy it is another pair: names of pairs are those of their values
+                outputs[name] = pair._replace(name=f"{name}/output/given") if copied else pair
+        graph.remove(node, safe=True)
+    _drop_quantizers(graph)
+    readers = {
+        (str(n.outputs[0].name), place): pair for (n, place), pair in inputs.items() if n.op_type not in PAIR
+    }
+    return Lifted(readers, outputs)
+
+
+def _drop_quantizers(graph: ir.Graph) -> None:
+    """Remove what only dequantisers read. Raises `ModelError` for a quantised value that is used as it is."""
+    for node in [node for node in reversed(graph) if node.op_type == "QuantizeLinear"]:
+        if node.outputs[0].uses() or node.outputs[0].is_graph_output():
+            raise ModelError(
+                f"node {node.name!r}: what it quantises does not go straight into a DequantizeLinear; export "
+                "the model with Q/DQ pairs around float ops"
+            )
+        graph.remove(node, safe=True)
+
+
+def attach(model: ir.Model, lifted: Lifted) -> None:
+    """Note the pairs on the nodes and outputs that they were lifted from, found again by name."""
+    for node in model.graph:
+        first = str(node.outputs[0].name)
+        pairs = {i: lifted.inputs[first, i] for i in range(len(node.inputs)) if (first, i) in lifted.inputs}
+        if pairs:
+            node.meta[GIVEN] = pairs
+    for value in model.graph.outputs:
+        if str(value.name) in lifted.outputs:
+            value.meta[GIVEN] = lifted.outputs[str(value.name)]
+
+
+def _source(graph: ir.Graph, node: ir.Node) -> tuple[ir.Value, Pair | None]:
+    """The float value behind a DQ, and the pair; None for a bias in 32 bits, which is kept in floats."""
+    read, name = node.inputs[0], str(node.outputs[0].name)
+    assert read is not None
+    maker = read.producer()
+    if read.const_value is not None:
+        tensor = read.const_value
+        stored = lazy_tensor(f"{name}/given", tensor.dtype, tensor.shape, tensor.numpy)
+        pair = _pair(node, name, tensor.dtype)._replace(stored=stored)
+        return _constant(graph, pair), None if pair.kind == ir.DataType.INT32 else pair
+    if maker is None or maker.op_type != "QuantizeLinear":
+        raise ModelError(
+            f"node {node.name!r} dequantises what no QuantizeLinear makes ({read.name!r}); export the model "
+            "with Q/DQ pairs around float ops"
+        )
+    value = maker.inputs[0]
+    assert value is not None
+    pair = _pair(node, name, _kind(maker))
+    if value.const_value is not None:
+        grid = ir.Tensor(_on_grid(value.const_value.numpy(), pair), dtype=pair.kind, name=pair.name)
+        pair = pair._replace(stored=grid)
+        return _constant(graph, pair), pair
+    return value, pair
+
+
+def _hides_relu(value: ir.Value, pair: Pair) -> bool:
+    """Whether a pair is what is left of a ReLU: its grid begins at 0, and quantisers drop such a ReLU."""
+    maker = value.producer()
+    return (
+        maker is not None
+        and maker.op_type in _SIGNED
+        and pair.zero is not None
+        and bool((pair.zero == pair.kind.min).all())
+    )
+
+
+def _relu(graph: ir.Graph, value: ir.Value) -> ir.Value:
+    """The ReLU of a value, put in behind its producer; one for each value."""
+    for use in value.uses():
+        if use.node.op_type == "Relu":
+            return use.node.outputs[0]
+    node, maker = ir.Node("", "Relu", [value], name=f"{value.name}/relu"), value.producer()
+    assert maker is not None
+    result = node.outputs[0]
+    result.name, result.shape, result.type = f"{value.name}/relu", value.shape, value.type
+    graph.insert_after(maker, node)
+    return result
+
+
+def _pair(node: ir.Node, name: str, kind: ir.DataType) -> Pair:
+    """Scale and zero point of a Q or DQ node."""
+    scale = _array(node, 1)
+    if scale is None:
+        raise ModelError(f"node {node.name!r}: its scale is no constant; export the model in inference mode")
+    zero = _array(node, 2)
+    axis: int | None = node.attributes.get_int("axis", 1)
+    block = int(node.attributes.get_int("block_size", False))
+    if scale.size == 1:
+        scale, axis = scale.reshape(()), None
+    zeros = None if zero is None else zero.reshape(scale.shape)
+    return Pair(f"{name}/given", scale.astype(np.float32), kind, zeros, axis, block)
+
+
+def _kind(node: ir.Node) -> ir.DataType:
+    """What a QuantizeLinear makes: ONNX means UINT8 where nothing says otherwise."""
+    zero = node.inputs[2] if len(node.inputs) > 2 else None
+    if zero is not None and zero.const_value is not None:
+        return zero.const_value.dtype
+    return ir.DataType(node.attributes.get_int("output_dtype", False) or ir.DataType.UINT8)
+
+
+def _array(node: ir.Node, place: int) -> Array | None:
+    value = node.inputs[place] if place < len(node.inputs) else None
+    if value is None or value.const_value is None:
+        return None
+    found: Array = value.const_value.numpy()
+    return found
+
+
+def _spread(pair: Pair, array: Array, shape: tuple[int, ...]) -> Array:
+    """Scales or zero points of a pair, as float32, broadcastable to a tensor of `shape`."""
+    array = array.astype(np.float32)
+    if pair.axis is None:
+        return array
+    if pair.block:
+        return np.repeat(array, pair.block, axis=pair.axis)
+    return array.reshape([-1 if i == pair.axis % len(shape) else 1 for i in range(len(shape))])
+
+
+def _on_grid(array: Array, pair: Pair) -> Array:
+    """A float tensor on the grid of a pair."""
+    scaled = array / _spread(pair, pair.scale, array.shape)
+    if not pair.kind.is_integer():
+        return scaled.astype(pair.kind.numpy())
+    moved = np.rint(scaled) + _spread(pair, pair.zeros(), array.shape)
+    found: Array = np.clip(moved, pair.kind.min, pair.kind.max).astype(pair.kind.numpy())
+    return found
+
+
+def _constant(graph: ir.Graph, pair: Pair) -> ir.Value:
+    """An initializer with the floats that stored integers stand for."""
+    name = pair.name.removesuffix("/given")
+    if name in graph.initializers:
+        return graph.initializers[name]
+    stored = pair.stored
+    assert stored is not None
+
+    def make() -> Array:
+        shape = tuple(stored.shape.numpy())
+        moved = stored.numpy().astype(np.float32) - _spread(pair, pair.zeros(), shape)
+        return np.asarray(moved * _spread(pair, pair.scale, shape), np.float32)
+
+    tensor = lazy_tensor(name, ir.DataType.FLOAT, stored.shape, make)
+    value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def _as_output(graph: ir.Graph, value: ir.Value, made: ir.Value) -> bool:
+    """Put a value in the place and under the name of an output of the graph that a DQ made; a copy of it, if
+    it has a name to keep. Returns whether it is a copy."""
+    name, place = str(made.name), list(graph.outputs).index(made)
+    copied = value.producer() is None or value.is_graph_output()
+    if copied:
+        identity = ir.Node("", "Identity", [value], name=f"{name}/Identity")
+        graph.append(identity)
+        value = identity.outputs[0]
+    made.name = f"{name}/dequantized"
+    value.name, value.shape, value.type = name, made.shape, made.type
+    graph.outputs[place] = value
+    return copied

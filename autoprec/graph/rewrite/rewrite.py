@@ -1,0 +1,184 @@
+"""From an assignment to a candidate: a strongly typed ONNX model that every engine takes.
+
+Precision lives in the ONNX alone: Casts where types meet, Q/DQ where integers compute, weights converted
+here. What is promised is checked each time: valid for the ONNX checker, sorted, types that match at every
+border, inputs and outputs as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import onnx_ir as ir
+from onnx_ir.passes.common import CheckerPass
+
+from autoprec.errors import TrialError
+from autoprec.graph.grids.given import given, given_precisions
+from autoprec.graph.model.files import write_model
+from autoprec.graph.ops.placement import places
+from autoprec.graph.ops.pointwise import becomes_product
+from autoprec.graph.rewrite.fused import projection
+from autoprec.graph.rewrite.implicit import implicit
+from autoprec.graph.rewrite.products import write_products
+from autoprec.graph.rewrite.projections import split_projections
+from autoprec.graph.rewrite.writer import Writer
+from autoprec.graph.variants.edits import Edits, edited
+from autoprec.graph.variants.refined import load_refined
+from autoprec.graph.variants.toolbox import Toolbox
+from autoprec.precisions import PRECISIONS, Precision
+from autoprec.records import Assignment, Block, Candidate, Implicit
+
+METADATA_KEY = "autoprec.assignment"
+
+
+class Rewriter:
+    """Rewrites one model for any assignment. Converted weights are made as they are written, and let go.
+
+    Args:
+        model: loaded by `load_model`; untouched.
+        blocks: a partition of its nodes.
+        ranges: largest magnitude to represent of each activation, by value name; variants need a tool-box.
+        base: name of the float precision that quantised blocks compute their float parts in.
+        refined: folder of refined weights.
+        widened: (op type, float precision) that compute in FP32 between Casts: see `Backend.widened`.
+        splits_projections: see `Backend.splits_projections`.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        blocks: Sequence[Block],
+        ranges: Mapping[str, float] | Toolbox,
+        *,
+        base: str,
+        widened: Iterable[tuple[str, str]] = (),
+        splits_projections: bool = False,
+        refined: Path | None = None,
+    ) -> None:
+        self._model = model
+        self._home = {node: block.name for block in blocks for node in block.nodes}
+        nodes = {str(node.name): node for node in model.graph}
+        self._quantised = frozenset(
+            block.name for block in blocks if given_precisions(nodes[name] for name in block.nodes)
+        )
+        self._ranges = ranges
+        self._refined = refined
+        self._splits_projections = splits_projections
+        base_type = PRECISIONS[base].float_type
+        assert base_type is not None, f"{base} is no float precision"
+        self._base = base_type
+        types = ((op, PRECISIONS[name].float_type) for op, name in widened)
+        self._widened = frozenset((op, float_type) for op, float_type in types if float_type is not None)
+
+    def rewrite(self, assignment: Assignment) -> ir.Model:
+        """The typed model. Raises `TrialError("rewrite", ...)` if it breaks a promise."""
+        choices = assignment.as_dict()
+        source, home, changed = self.source(assignment)
+
+        def ranges_in(precision: Precision) -> Mapping[str, float]:
+            return {**self._ranges_in(precision), **changed}
+
+        if self._splits_projections:
+            source, parts = self._split(source, lambda node: self._precision(node, choices, home), ranges_in)
+            home |= {part: home[whole] for part, whole in parts.items()}
+        writer = Writer(source, self._base, ranges_in, self._widened)
+        result = writer.write(lambda node: self._precision(node, choices, home))
+        result.metadata_props[METADATA_KEY] = msgspec.json.encode(assignment.choices).decode()
+        _ensure(self._model, result)
+        return result
+
+    def _split(
+        self,
+        source: ir.Model,
+        precision_of: Callable[[ir.Node], Precision],
+        ranges_in: Callable[[Precision], Mapping[str, float]],
+    ) -> tuple[ir.Model, dict[str, str]]:
+        """The float model with a product for each part of fused projections whose activations are quantised,
+        and the origin of each node that is new."""
+        found = set()
+        for node in source.graph:
+            precision = precision_of(node)
+            if precision.is_quantized and not precision.weights_only and projection(node) is not None:
+                found |= {str(node.name)} if places(node, precision, ranges_in(precision)) else set()
+        if not found:
+            return source, {}
+        copy = source.clone()
+        return copy, split_projections(copy, found)
+
+    def implicit(self, assignment: Assignment, path: Path) -> Implicit:
+        """The same for builders that take precisions by flags; saves the float model. Raises as `write`."""
+        source, home, changed = self.source(assignment)
+        write_model(source, path)
+        known = self._ranges.largest if isinstance(self._ranges, Toolbox) else self._ranges
+        return implicit(source, self.rewrite(assignment), home, assignment, {**known, **changed}, str(path))
+
+    def source(self, assignment: Assignment) -> tuple[ir.Model, dict[str, str], dict[str, float]]:
+        """The float model with the edits of variants and refined weights, the block of each node, and the
+        ranges that they change. Raises `TrialError("rewrite", ...)` if refined weights are gone."""
+        choices = assignment.as_dict()
+        edits, products = self._edits(choices), self._products(choices)
+        changed = {name: limit for found in edits.values() for name, limit in found.ranges.items()}
+        source, added = edited(self._model, edits) if edits or products else (self._model, {})
+        if products:
+            written = write_products(source, products)
+            added |= {node: self._home[convolution] for node, convolution in written.nodes.items()}
+            for name, (convolution, value) in written.values.items():
+                ranges = {**self._ranges_in(products[convolution]), **changed}
+                changed |= {name: ranges[value]} if value in ranges else {}
+        if assignment.weights:
+            assert self._refined is not None
+            learned = load_refined(self._refined, assignment.weights)
+            source, changed = edited(source, {"": learned})[0], {**changed, **learned.ranges}
+        return source, self._home | added, changed
+
+    def _precision(self, node: ir.Node, choices: Mapping[str, str], home: Mapping[str, str]) -> Precision:
+        """Of a node. In a block that came quantised, what came in floats stays so."""
+        block = home[str(node.name)]
+        precision = PRECISIONS[choices[block]]
+        if block in self._quantised and not given(node):
+            return msgspec.structs.replace(precision, quantized_ops=frozenset())
+        return precision
+
+    def write(self, assignment: Assignment, path: Path) -> Candidate:
+        """Rewrite and save; weights of models near 2 GB go into a file beside it.
+
+        Raises `TrialError("rewrite", ...)`, or OSError if the disk is full.
+        """
+        write_model(self.rewrite(assignment), path)
+        return Candidate(assignment=assignment, model_path=str(path))
+
+    def _edits(self, choices: Mapping[str, str]) -> dict[str, Edits]:
+        """What variants change, by block name."""
+        if not isinstance(self._ranges, Toolbox):
+            return {}
+        found = {block: self._ranges.edits(block, PRECISIONS[name]) for block, name in choices.items()}
+        return {block: edits for block, edits in found.items() if edits is not None}
+
+    def _products(self, choices: Mapping[str, str]) -> dict[str, Precision]:
+        """Nodes that may be written as products of matrices, to their precision."""
+        found = ((node, self._precision(node, choices, self._home)) for node in self._model.graph)
+        return {str(node.name): p for node, p in found if becomes_product(node, p)}
+
+    def _ranges_in(self, precision: Precision) -> Mapping[str, float]:
+        return self._ranges.ranges(precision) if isinstance(self._ranges, Toolbox) else self._ranges
+
+
+def _ensure(source: ir.Model, result: ir.Model) -> None:
+    """The promises: checker, order, types at every border, the graph's own inputs and outputs."""
+    try:
+        CheckerPass(full_check=True)(result)
+    except Exception as error:
+        lines = str(error.__cause__ or error).strip().splitlines()
+        raise TrialError(
+            "rewrite", f"the rewritten model is not valid: {lines[0] if lines else error}"
+        ) from error
+    for before, after in zip(_borders(source), _borders(result), strict=True):
+        if before != after:
+            raise TrialError("rewrite", f"the rewriter changed {before} into {after}")
+
+
+def _borders(model: ir.Model) -> list[tuple[str | None, ir.DataType | None, str]]:
+    """Name, type and shape of the graph's inputs and outputs."""
+    return [(v.name, v.dtype, str(v.shape)) for v in (*model.graph.inputs, *model.graph.outputs)]

@@ -1,0 +1,1 @@
+"""What calibration leaves: histograms, ranges and second moments of activations."""

@@ -1,0 +1,170 @@
+"""Rounding of weights learned on calibration data, and biases that take back the mean error.
+
+Source of the objective: Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization", ICML
+2020 (arXiv:2004.10568), equation 20: each weight goes up or down, so that the op's output changes least. It
+is solved by coordinate descent on the exact quadratic form, one weight at a time as in Frantar et al.,
+"Optimal Brain Compression", 2022 (arXiv:2208.11580): it starts at rounding to nearest and never gets worse.
+Bias correction: Nagel et al., "Data-Free Quantization", ICCV 2019 (arXiv:1906.04721), with measured means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from autoprec.graph.grids.weights import on_grid, weight_scales
+from autoprec.graph.ops.matrices import matrices, restored
+from autoprec.graph.ops.placement import channel_axis
+from autoprec.graph.ops.pointwise import is_about
+from autoprec.graph.statistics.moments import Moments
+from autoprec.graph.variants.edits import Edits
+from autoprec.precisions import Precision
+
+Floats = NDArray[Any]
+
+SWEEPS = 4
+"""Rounds over all weights; few change in the fourth."""
+_DAMPING = 1e-4
+"""Added to the diagonal, as a part of its mean: directions that the data never shows are not free."""
+
+
+def refine(
+    edits: Edits,
+    nodes: Sequence[ir.Node],
+    moments: Mapping[str, Moments],
+    steps: Mapping[str, float],
+    precision: Precision,
+) -> Edits:
+    """Edits with weights rounded and biases corrected on top of what is there, as the precision asks.
+
+    Args:
+        edits: what the variant changes already.
+        nodes: of the block.
+        moments: by node name; a node without is left as it is.
+        steps: width of a step of each node's first input, by node name.
+        precision: the variant.
+    """
+    constants = dict(edits.constants)
+    for node in nodes:
+        name = str(node.name)
+        if name not in moments or name not in steps:
+            continue
+        if not is_about(precision, node):
+            continue
+        array = _read(constants, node, 1)
+        assert array is not None
+        weights, factors = matrices(node, array), edits.factors.get(name)
+        if precision.learns_rounding:
+            noise, levels = steps[name] ** 2 / 12, int(precision.largest)
+            rounded = learned(weights, moments[name], factors, noise, levels)
+            constants[name, 1] = _tensor(restored(node, rounded, array.shape), name, 1, precision)
+        else:
+            rounded = matrices(node, _nearest(node, array, precision))
+        if precision.corrects_bias:
+            shift = bias_shift(weights, rounded, moments[name], factors)
+            for reader, place in _biases(node, len(shift)):
+                bias = _read(constants, reader, place)
+                total = shift if bias is None else (bias.reshape(-1) + shift).reshape(bias.shape)
+                constants[str(reader.name), place] = _tensor(total, str(reader.name), place, precision)
+    return edits._replace(constants=constants)
+
+
+def learned(weights: Floats, moments: Moments, factors: Floats | None, noise: float, levels: int) -> Floats:
+    """Weights on the grid that plain rounding would use, each rounded up or down.
+
+    Args:
+        weights: float [groups, outputs, inputs, taps].
+        moments: of the op's input, before `factors`.
+        factors: what each input channel is multiplied by, [channels]; None for 1.
+        noise: variance of the input's own rounding error: step^2 / 12.
+        levels: largest step of the grid.
+    """
+    groups, outputs, inputs, taps = weights.shape
+    rows = weights.reshape(groups, outputs, inputs * taps).astype(np.float32)
+    second = _scaled(moments, factors, taps).second
+    diagonal = np.einsum("gkk->gk", second)
+    second = second + np.eye(inputs * taps, dtype=np.float32) * (
+        noise + _DAMPING * diagonal.mean(axis=1)[:, None, None] + 1e-30
+    )
+    steps = np.abs(rows).max(axis=2, keepdims=True) / np.float32(levels)
+    steps = np.where(steps > 0, steps, 1).astype(np.float32)
+    grid = rows / steps
+    lower = np.clip(np.floor(grid), -levels, levels - 1)
+    fixed = np.abs(grid) > levels - 0.001  # the largest weight, which the scale is made from
+    whole = np.clip(np.rint(grid), -levels, levels)
+    error = whole - grid
+    gradient = np.matmul(error, second)
+    for _ in range(SWEEPS):
+        for k in range(rows.shape[2]):
+            wanted = whole[:, :, k] - gradient[:, :, k] / second[:, None, k, k]
+            up = wanted - lower[:, :, k] > 0.5
+            change = np.where(fixed[:, :, k], 0, lower[:, :, k] + up - whole[:, :, k])
+            if change.any():
+                whole[:, :, k] += change
+                gradient += change[:, :, None] * second[:, None, k, :]
+    found: Floats = (whole * steps).reshape(weights.shape)
+    return found
+
+
+def bias_shift(
+    weights: Floats, rounded: Floats, moments: Moments, factors: Floats | None
+) -> NDArray[np.float32]:
+    """What the bias must gain for outputs to keep their means, [channels]."""
+    groups, outputs, inputs, taps = weights.shape
+    means = _scaled(moments, factors, taps).mean
+    lost = (weights - rounded).reshape(groups, outputs, inputs * taps)
+    found: NDArray[np.float32] = np.matmul(lost, means[:, :, None]).reshape(-1).astype(np.float32)
+    return found
+
+
+def _scaled(moments: Moments, factors: Floats | None, taps: int) -> Moments:
+    """Moments after each input channel is multiplied by its factor."""
+    if factors is None:
+        return moments
+    spread = np.repeat(factors.reshape(len(moments.mean), -1), taps, axis=1).astype(np.float32)
+    return Moments(moments.second * spread[:, :, None] * spread[:, None, :], moments.mean * spread)
+
+
+def _nearest(node: ir.Node, array: Floats, precision: Precision) -> Floats:
+    """Weights as plain quantisation rounds them."""
+    kind = precision.quantized_type
+    assert kind is not None
+    assert node.inputs[1] is not None
+    axis = channel_axis(node, node.inputs[1])
+    scales = weight_scales(array, axis, precision.largest, ir.DataType.FLOAT)
+    grid = on_grid(array, scales, axis, precision.largest, kind)
+    shape = [-1 if i == axis else 1 for i in range(array.ndim)] if axis is not None else []
+    found: Floats = grid.astype(np.float32) * scales.reshape(shape)
+    return found
+
+
+def _biases(node: ir.Node, channels: int) -> list[tuple[ir.Node, int]]:
+    """Where a node's bias is read: its third input, or the Add behind a product; empty if nowhere."""
+    if node.op_type == "MatMul":
+        uses = list(node.outputs[0].uses())
+        if len(uses) != 1 or uses[0].node.op_type != "Add":
+            return []
+        other = uses[0].node.inputs[1 - uses[0].idx]
+        constant = other is not None and other.const_value is not None and other.const_value.size == channels
+        return [(uses[0].node, 1 - uses[0].idx)] if constant else []
+    if node.op_type == "Gemm" and len(node.inputs) > 2 and node.inputs[2] is not None:
+        tensor = node.inputs[2].const_value
+        if tensor is None or tensor.size != channels or node.attributes.get_float("beta", 1.0) != 1:
+            return []
+    return [(node, 2)]
+
+
+def _read(constants: Mapping[tuple[str, int], ir.TensorProtocol], node: ir.Node, place: int) -> Floats | None:
+    """What a node reads there: as edited so far, else as it came; None without an input there."""
+    if (str(node.name), place) in constants:
+        return constants[str(node.name), place].numpy()
+    value = node.inputs[place] if place < len(node.inputs) else None
+    return None if value is None or value.const_value is None else value.const_value.numpy()
+
+
+def _tensor(array: Floats, node: str, place: int, precision: Precision) -> ir.TensorProtocol:
+    return ir.tensor(array.astype(np.float32), name=f"autoprec/{precision.name}/{node}/{place}")

@@ -1,0 +1,211 @@
+"""SmoothQuant: the scale of an activation's channels moves into the weights that read them.
+
+Source: Xiao et al., "SmoothQuant", ICML 2023 (arXiv:2211.10438); folding as in Nagel et al., "Data-Free
+Quantization", ICCV 2019 (arXiv:1906.04721). Where the value is made by an op that is linear in its channels
+(a convolution, a product, a norm; ReLU between them), the factors go into that op's constants and cost
+nothing. Behind any other (hard-swish, a residual Add) they are a Mul of their own, which an engine may fuse
+with the quantisation that follows: the search measures what it costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from autoprec.graph.ops.matrices import activation_axis, by_input, by_output, is_weighted, matrices, restored
+from autoprec.graph.statistics.channels import ChannelCounts
+from autoprec.graph.statistics.histogram import Histogram
+from autoprec.graph.statistics.ranges import range_of
+from autoprec.graph.variants.edits import Edits, Scaling
+
+Floats = NDArray[Any]
+Slots = dict[tuple[str, int], NDArray[np.float32]]
+
+ALPHAS = (0.5, 0.65, 0.8, 0.9, 1.0)
+"""How much of the activation's differences the weights take; each value gets the best of these."""
+_PERCENTILE = 99.99
+"""Alphas are compared by ranges of this percentile: quick, and which method is used hardly matters there."""
+_LARGEST_FACTOR = 2.0**10
+_HOMOGENEOUS = frozenset({"Relu", "LeakyRelu"})
+"""f(cx) = c f(x) for c > 0."""
+_CONSTANTS = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (1, 2), "MatMul": (1,),
+              "LayerNormalization": (1, 2), "BatchNormalization": (1, 2)}  # fmt: skip
+"""Ops that are linear in each output channel, and the inputs that scale with it."""
+
+
+class Group(NamedTuple):
+    """Nodes of a block that read the same activation, and so share its factors."""
+
+    value: ir.Value
+    readers: tuple[ir.Node, ...]
+
+
+def smoothable(nodes: Sequence[ir.Node]) -> list[Group]:
+    """What can be smoothed among the nodes of a block."""
+    found: dict[ir.Value, list[ir.Node]] = {}
+    for node in nodes:
+        if is_weighted(node) and node.inputs[0] is not None:
+            found.setdefault(node.inputs[0], []).append(node)
+    return [
+        Group(value, tuple(readers))
+        for value, readers in found.items()
+        if len({(activation_axis(node), _channels(node)) for node in readers}) == 1
+    ]
+
+
+def smooth(
+    block: str,
+    nodes: Sequence[ir.Node],
+    channels: Mapping[str, ChannelCounts],
+    choose: Callable[[Histogram], float],
+    levels: float,
+    label: str,
+) -> Edits:
+    """The edits that smooth every quantised activation of a block.
+
+    Args:
+        block: its name.
+        nodes: its nodes.
+        channels: statistics of activations by value name; one without stays as it is.
+        choose: largest magnitude to represent of a histogram.
+        levels: largest value of the grid, 127 for INT8.
+        label: of the variant; tells its constants from those of others.
+    """
+    slots: Slots = {}
+    scalings: list[Scaling] = []
+    ranges: dict[str, float] = {}
+    by_node: dict[str, NDArray[np.float32]] = {}
+    for value, readers in smoothable(nodes):
+        counts = channels.get(str(value.name))
+        if counts is None or len(counts.largest) != _channels(readers[0]) or not counts.largest.any():
+            continue
+        weights = [matrices(node, _constant(slots, node, 1)) for node in readers]
+        factors = _factors(counts, weights, levels)
+        for node, weight in zip(readers, weights, strict=True):
+            shape = _constant(slots, node, 1).shape
+            slots[str(node.name), 1] = restored(node, weight / by_input(weight, factors), shape)
+            by_node[str(node.name)] = factors
+        limit = choose(counts.scaled(factors))
+        if _fold(slots, value, readers, set(nodes), factors):
+            ranges[str(value.name)] = limit
+        else:
+            name = f"autoprec/smooth/{value.name}/{block}"
+            ranges[name] = limit
+            axis = activation_axis(readers[0])
+            rank = len(value.shape or ())
+            shape = tuple(-1 if i == axis % rank else 1 for i in range(rank))
+            names = tuple(str(node.name) for node in readers)
+            scalings.append(Scaling(str(value.name), name, factors.reshape(shape), names))
+    tensors = {
+        key: ir.tensor(array, name=f"autoprec/{label}/{key[0]}/{key[1]}") for key, array in slots.items()
+    }
+    return Edits(tensors, tuple(scalings), ranges, by_node)
+
+
+def _factors(counts: ChannelCounts, weights: Sequence[Floats], levels: float) -> NDArray[np.float32]:
+    """What each channel is multiplied by, [channels]: of the best alpha, scaled to a geometric mean of 1."""
+    largest = np.maximum(counts.largest, counts.largest.max() * 1e-6).astype(np.float64)
+    reach = np.max([np.abs(weight).max(axis=(1, 3)).reshape(-1) for weight in weights], axis=0)
+    reach = np.maximum(reach, reach.max() * 1e-6 + 1e-30).astype(np.float64)
+    if all(weight.shape[2] == 1 for weight in weights):
+        # One input for each output: the weight's own scale takes all of the factor, whatever it is.
+        reach = np.ones_like(reach)
+    squares = counts.mean_squares()
+    best, error = np.ones_like(largest), np.inf
+    for alpha in ALPHAS:
+        factors = reach ** (1 - alpha) / largest**alpha
+        factors /= np.exp(np.log(factors).mean())
+        factors = np.clip(factors, 1 / _LARGEST_FACTOR, _LARGEST_FACTOR)
+        scaled = counts.scaled(factors)
+        step = range_of(scaled, method="percentile", percentile=_PERCENTILE) / levels
+        expected = sum(_error(weight, factors, squares, step, levels) for weight in weights)
+        if expected < error:
+            best, error = factors, expected
+    found: NDArray[np.float32] = best.astype(np.float32)
+    return found
+
+
+def _error(weight: Floats, factors: Floats, squares: Floats, step: float, levels: float) -> float:
+    """Expected squared error over the signal, summed over outputs: noise of a step's width on all operands.
+
+    Relative, since outputs of a model whose channels differ by decades are read by weights that do so too.
+    """
+    scaled = weight / by_input(weight, factors)
+    steps = np.abs(scaled).max(axis=(2, 3)) / levels
+    inputs = np.square(by_input(weight, factors)) * by_input(weight, squares)
+    of_activations = step**2 * np.square(scaled).sum(axis=(2, 3))
+    of_weights = np.square(steps) * inputs.sum(axis=(2, 3)) * weight.shape[3]
+    signal = (np.square(weight) * by_input(weight, squares)).sum(axis=(2, 3))
+    return float(((of_activations + of_weights) / np.maximum(signal, 1e-30)).sum())
+
+
+def _fold(
+    slots: Slots, value: ir.Value, readers: Sequence[ir.Node], inside: set[ir.Node], factors: Floats
+) -> bool:
+    """Put the factors into the constants of what makes `value`; False where that is not linear.
+
+    Everything between must be read by nobody else, and be of this block: other blocks have their own variant.
+    """
+    wanted, made = set(readers), value
+    while True:
+        maker = made.producer()
+        if maker is None or maker not in inside or made.is_graph_output():
+            return False
+        if any(use.node not in wanted or use.idx != 0 for use in made.uses()):
+            return False
+        if maker.op_type not in _HOMOGENEOUS:
+            break
+        wanted = {maker}
+        assert maker.inputs[0] is not None
+        made = maker.inputs[0]
+    return _fold_into(slots, maker, readers[0], factors)
+
+
+def _fold_into(slots: Slots, maker: ir.Node, reader: ir.Node, factors: Floats) -> bool:
+    """Scale the constants of a maker by output channel; False if it is not linear in them."""
+    inputs = dict(enumerate(maker.inputs))
+    places = [p for p in _CONSTANTS.get(maker.op_type, ()) if inputs.get(p) is not None]
+    if not places or any(value.const_value is None for p in places if (value := inputs[p]) is not None):
+        return False
+    norm = maker.op_type in ("LayerNormalization", "BatchNormalization")
+    axis = {"LayerNormalization": -1, "BatchNormalization": 1}.get(maker.op_type, activation_axis(maker))
+    if axis != activation_axis(reader) or not (norm or is_weighted(maker)):
+        return False
+    if maker.op_type == "LayerNormalization" and maker.attributes.get_int("axis", -1) != -1:
+        return False
+    arrays = {place: _constant(slots, maker, place) for place in places}
+    vectors = [array for place, array in arrays.items() if norm or place == 2]
+    if any(array.shape != factors.shape for array in vectors):
+        return False
+    for place, array in arrays.items():
+        if norm or place == 2:
+            slots[str(maker.name), place] = array * factors
+        else:
+            matrix = matrices(maker, array)
+            slots[str(maker.name), place] = restored(maker, matrix * by_output(matrix, factors), array.shape)
+    return True
+
+
+def _constant(slots: Slots, node: ir.Node, place: int) -> NDArray[np.float32]:
+    """What a node reads there: as edited so far, else as it came."""
+    key = (str(node.name), place)
+    if key in slots:
+        return slots[key]
+    value = node.inputs[place]
+    assert value is not None
+    assert value.const_value is not None
+    array: NDArray[np.float32] = value.const_value.numpy()
+    return array
+
+
+def _channels(node: ir.Node) -> int:
+    """How many channels a weighted op reads."""
+    weight = node.inputs[1]
+    assert weight is not None
+    assert weight.const_value is not None
+    form = matrices(node, weight.const_value.numpy())
+    return int(form.shape[0] * form.shape[2])
