@@ -1,6 +1,6 @@
 """The command line: parse, call one public function, print. Exit code 2 for a user's mistake.
 
-One module for each part of a user's day; each adds its commands to the one application.
+One module for each thing that commands are about; each adds its commands to the one application.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from autoprec.cli import doctor, evening, live, morning, reading, shipping
+from autoprec.cli import init, doctor, blocks, search, front, trial, report, export  # isort: skip  # the help's order
 from autoprec.cli._app import EXIT_USER_ERROR, app
 from autoprec.errors import UserError
 
@@ -30,4 +30,4 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(0)
 
 
-__all__ = ["app", "doctor", "evening", "live", "main", "morning", "reading", "shipping"]
+__all__ = ["app", "blocks", "doctor", "export", "front", "init", "main", "report", "search", "trial"]

@@ -1,8 +1,7 @@
-"""Commands before and during a night: init, blocks, search."""
+"""Spending a night: search, refine, watch."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,46 +9,16 @@ import typer
 from autoprec.cli._app import (
     EXIT_AUDIT_FAILED,
     EXIT_USER_ERROR,
-    JsonOption,
     StudyOption,
     app,
     console,
-    show_or_dump,
 )
-from autoprec.report import LiveProgress, blocks_table, front_plot, front_table
-from autoprec.study import Study, write_definition
-
-
-@app.command()
-def init(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The model to search.")],
-    decoder: Annotated[
-        Path | None, typer.Option(help="A fixed ONNX model behind it, as SAM's decoder.")
-    ] = None,
-    calibration: Annotated[Path | None, typer.Option(help="Folder of images to calibrate on.")] = None,
-    evaluation: Annotated[Path | None, typer.Option(help="Folder of images to score masks on.")] = None,
-    shape: Annotated[
-        list[str], typer.Option(metavar="NAME=1,3,512,512", help="Sizes of a dynamic input; may be repeated.")
-    ] = [],  # noqa: B006 - typer copies it
-) -> None:
-    """Write a study definition for a model.
-
-    Example: autoprec init encoder.onnx --decoder decoder.onnx --calibration images/a --evaluation images/b
-    """
-    path = write_definition(
-        model, decoder=decoder, calibration=calibration, evaluation=evaluation, shapes=_shapes(shape)
-    )
-    typer.echo(f"wrote {path}; look through it, then: autoprec search --study {path.stem}")
-
-
-@app.command()
-def blocks(study: StudyOption = None, json: JsonOption = False) -> None:
-    """List the model's blocks: ops, parameters, MACs, allowed precisions and why others are not.
-
-    Example: autoprec blocks --study demo
-    """
-    found = Study.find(study).blocks()
-    show_or_dump(found, blocks_table(found), json)
+from autoprec.report import (
+    LiveProgress,
+    front_plot,
+    front_table,
+)
+from autoprec.study import Study
 
 
 @app.command()
@@ -101,10 +70,16 @@ def refine(
     typer.echo(f"trial {record.number}: loss {record.loss:.4f}, before {before.loss:.4f} (trial {trial})")
 
 
-def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
-    """`image=1,3,512,512` to a name and a shape."""
+@app.command()
+def watch(study: StudyOption = None) -> None:
+    """Show the live view of a search that runs in another terminal, until it is over. Ctrl-C leaves it alone.
+
+    Example: autoprec watch --study demo
+    """
+    chosen = Study.find(study)
     try:
-        pairs = (text.split("=", 1) for text in texts)
-        return {name: tuple(int(size) for size in sizes.split(",")) for name, sizes in pairs}
-    except ValueError:
-        raise typer.BadParameter("give a shape as NAME=1,3,512,512", param_hint="--shape") from None
+        with LiveProgress(console, chosen.spec.name) as progress:
+            front = chosen.follow(progress)
+    except KeyboardInterrupt:
+        raise typer.Exit from None
+    console.print(front_table(front, chosen.reference()))

@@ -1,4 +1,4 @@
-"""Commands beside a running search: watch, dashboard."""
+"""The whole study to look at: report, dashboard."""
 
 from __future__ import annotations
 
@@ -10,25 +10,39 @@ from typing import Annotated
 
 import typer
 
-from autoprec.cli._app import StudyOption, app, console
+from autoprec.cli._app import (
+    StudyOption,
+    app,
+    progress,
+)
 from autoprec.errors import BackendError
-from autoprec.report import LiveProgress, front_table
+from autoprec.report import (
+    front_png,
+    page,
+    write_file,
+)
 from autoprec.study import Study
 
 
 @app.command()
-def watch(study: StudyOption = None) -> None:
-    """Show the live view of a search that runs in another terminal, until it is over. Ctrl-C leaves it alone.
+def report(
+    file: Annotated[
+        Path | None, typer.Argument(help="Where to; by default report.html in the study's folder.")
+    ] = None,
+    study: StudyOption = None,
+    pictures: Annotated[
+        bool, typer.Option(help="Run the best points again, to draw their masks and profile their blocks.")
+    ] = True,
+    png: Annotated[bool, typer.Option("--png", help="Write the front alone, as a picture.")] = False,
+) -> None:
+    """Write the whole night as one HTML file: front, pictures, reasons, audit. Needs no network to read.
 
-    Example: autoprec watch --study demo
+    Example: autoprec report --no-pictures
     """
     chosen = Study.find(study)
-    try:
-        with LiveProgress(console, chosen.spec.name) as progress:
-            front = chosen.follow(progress)
-    except KeyboardInterrupt:
-        raise typer.Exit from None
-    console.print(front_table(front, chosen.reference()))
+    findings = chosen.findings(runs=pictures and not png, say=progress)
+    target = file or chosen.folder / ("front.png" if png else "report.html")
+    typer.echo(str(write_file(target, front_png(findings) if png else page(findings))))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Commands that ship a point: export, verify."""
+"""Shipping a point: export, verify."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ from typing import Annotated
 
 import typer
 
-from autoprec.cli._app import EXIT_DIFFERENT, JsonOption, StudyOption, app, progress, show_or_dump
+from autoprec.cli._app import (
+    EXIT_DIFFERENT,
+    JsonOption,
+    StudyOption,
+    app,
+    progress,
+    show_or_dump,
+)
 from autoprec.exporters import EXPORTERS
 from autoprec.exporters.manifest import read_manifest
-from autoprec.report import verification_view
+from autoprec.report import (
+    verification_view,
+)
 from autoprec.study import Study, verify_export
 
 

@@ -1,0 +1,53 @@
+"""One trial: show, explain."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from autoprec.cli._app import (
+    JsonOption,
+    StudyOption,
+    app,
+    progress,
+    show_or_dump,
+)
+from autoprec.report import (
+    explanation_view,
+    trial_view,
+)
+from autoprec.study import Study
+
+
+@app.command()
+def show(
+    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    study: StudyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one trial: every figure, and block by block what was asked and what ran.
+
+    Example: autoprec show 17
+    """
+    chosen = Study.find(study)
+    record = chosen.trial(trial)
+    show_or_dump(record, trial_view(record, chosen.stored_blocks()), json)
+
+
+@app.command()
+def explain(
+    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    study: StudyOption = None,
+    run: Annotated[bool, typer.Option(help="Run the trial again, to profile its blocks.")] = True,
+    json: JsonOption = False,
+) -> None:
+    """Explain one trial block by block: what it gained in time, what it cost in masks, how sure that is.
+
+    Example: autoprec explain 17
+    """
+    chosen = Study.find(study)
+    found = chosen.explain(trial, runs=run, say=progress)
+    reference = chosen.reference()
+    assert reference is not None
+    show_or_dump(found, explanation_view(found, reference), json)
