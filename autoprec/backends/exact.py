@@ -1,0 +1,208 @@
+"""What a model computes by the standard alone: an implementation of ONNX that shares nothing with an engine.
+
+ONNX Runtime on the CPU with its optimisations off computes node by node, in FP32, and rounds where the types
+say so: integers behind Q/DQ come out exactly. Where it is missing or refuses an operator, ONNX's own
+reference evaluator serves. `deviation` is the one comparison of what an engine gives with what it should.
+Nothing here is ever timed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from autoprec.backends._base import Arrays, as_float32
+from autoprec.backends.bfloat16 import without_bfloat16
+from autoprec.errors import TrialError
+from autoprec.records import KernelTime
+
+WRONG = 0.02
+"""Beyond this deviation from exact arithmetic an engine computes something else, over one operator or a
+handful; many of them may amplify rounding. Right ones are at 1e-7, miscomputed INT8 convolutions behind a
+Concat at 0.17 (OpenVINO 2026.4.1, AMD EPYC with AVX512-VNNI, 2026-11-27)."""
+_SMALLEST_SCALE = 1e-5
+"""Values that spread less than this are as good as constant: rounding must not count as a deviation."""
+_Run = Callable[[Arrays], list[NDArray[Any]]]
+
+
+class Deviation(NamedTuple):
+    """How far an engine is from exact arithmetic, in its worst value.
+
+    `error` is the root mean square of the difference over the standard deviation of the exact value, or the
+    share of unequal elements for integers; infinite for another shape, or where only one side is finite.
+    """
+
+    value: str
+    error: float
+
+
+def deviation(found: Arrays, exact: Arrays) -> Deviation:
+    """The worst deviation among the values that both have, by name; ("", 0) if they share none.
+
+    Used wherever an engine is judged: operators that are probed, candidates, and the model as it was given.
+    """
+    errors = [Deviation(name, error(found[name], array)) for name, array in exact.items() if name in found]
+    return max(errors, key=lambda one: one.error, default=Deviation("", 0.0))
+
+
+def error(found: NDArray[Any], exact: NDArray[Any]) -> float:
+    """The deviation of one value; see `Deviation`."""
+    if found.shape != exact.shape:
+        return float("inf")
+    if not exact.size:
+        return 0.0
+    if exact.dtype.kind != "f" or found.dtype.kind != "f":
+        return float(np.mean(found != exact))
+    finite = np.isfinite(exact)
+    if not np.array_equal(found[~finite], exact[~finite], equal_nan=True):
+        return float("inf")
+    wanted, got = exact[finite].astype(np.float64), found[finite].astype(np.float64)
+    if not np.isfinite(got).all():
+        return float("inf")
+    if not wanted.size:
+        return 0.0
+    scale = max(float(wanted.std()), 1e-3 * _rms(wanted), _SMALLEST_SCALE)
+    return _rms(got - wanted) / scale
+
+
+class Exact:
+    """Builds runs of models as a backend builds engines.
+
+    Args:
+        threads: of ONNX Runtime; None takes every core that this process may use.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads or len(os.sched_getaffinity(0))
+
+    def build(self, model_path: Path, *, profiled: bool = False) -> ExactEngine:  # noqa: ARG002 - as backends
+        """A run of an ONNX file as it stands. Raises `TrialError("build", ...)` where nothing takes it."""
+        return ExactEngine(model_path, self._threads)
+
+
+class ExactEngine:
+    """One model, computed exactly; use in a `with` block. `implementation` says by what."""
+
+    engine_bytes = 0
+    device_memory_bytes = 0
+
+    def __init__(self, model_path: Path, threads: int) -> None:
+        self._path = model_path
+        self._results: dict[str, NDArray[Any]] = {}
+        self._feeds: dict[str, NDArray[Any]] = {}
+        graph = onnx.load(model_path, load_external_data=False).graph
+        held = {tensor.name for tensor in graph.initializer}
+        self._types = {
+            value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            for value in graph.input
+            if value.name not in held
+        }
+        self._outputs = [value.name for value in graph.output]
+        self._refusal = ""
+        try:
+            self._run, self.implementation = _runtime(model_path, threads)
+        except Exception as reason:  # noqa: BLE001 - ONNX Runtime has no root of its errors
+            self._refusal = _line(reason)
+            self._run, self.implementation = self._evaluator()
+
+    def prepare(self, inputs: Arrays) -> None:
+        """Take inputs by name, in whatever float type; the model's own is made of them."""
+        missing = [name for name in self._types if name not in inputs]
+        if missing:
+            raise TrialError("run", f"the input {missing[0]!r} is not fed; fed are: {', '.join(inputs)}")
+        self._feeds = {name: inputs[name].astype(kind, copy=False) for name, kind in self._types.items()}
+
+    def execute(self) -> None:
+        """Compute. Raises `TrialError("run", ...)` where no implementation can."""
+        try:
+            found = self._run(self._feeds)
+        except Exception as reason:
+            if self._refusal:
+                raise TrialError("run", f"{self.implementation} fails: {_line(reason)}") from reason
+            self._refusal = _line(reason)
+            self._run, self.implementation = self._evaluator()
+            self.execute()
+            return
+        self._results = dict(zip(self._outputs, found, strict=True))
+
+    def synchronize(self) -> None:
+        """Nothing: `execute` waits by itself."""
+
+    def outputs(self) -> dict[str, NDArray[Any]]:
+        """The outputs of the last `execute`, by name; FP16 and BF16 as float32."""
+        return {name: as_float32(np.asarray(array)) for name, array in self._results.items()}
+
+    def kernels(self) -> tuple[KernelTime, ...]:
+        """None: this is no engine to be timed."""
+        return ()
+
+    def close(self) -> None:
+        """Let go of the model; a second call does nothing."""
+        self._run, self._results, self._feeds = _closed, {}, {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _evaluator(self) -> tuple[_Run, str]:
+        """ONNX's reference evaluator. Raises `TrialError("build", ...)` with both refusals."""
+        try:
+            from onnx.reference import ReferenceEvaluator
+
+            evaluator = ReferenceEvaluator(str(self._path))
+        except Exception as reason:
+            raise TrialError(
+                "build",
+                f"nothing independent runs {self._path.name}: ONNX Runtime: {self._refusal}; "
+                f"ONNX's reference evaluator: {_line(reason)}",
+            ) from reason
+
+        def run(feeds: Arrays) -> list[NDArray[Any]]:
+            return [np.asarray(array) for array in evaluator.run(None, dict(feeds))]
+
+        return run, f"ONNX reference evaluator {onnx.__version__}"
+
+
+def _runtime(path: Path, threads: int) -> tuple[_Run, str]:
+    """ONNX Runtime. Raises its errors, or ImportError where it is not installed."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    options.enable_cpu_mem_arena = False
+    with TemporaryDirectory(prefix="autoprec-exact-") as scratch:
+        file = without_bfloat16(path, Path(scratch) / "model.onnx")
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+    def run(feeds: Arrays) -> list[NDArray[Any]]:
+        found: list[NDArray[Any]] = session.run(None, dict(feeds))
+        return found
+
+    return run, f"ONNX Runtime {onnxruntime.__version__}"
+
+
+def _closed(feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    raise TrialError("run", f"it is closed and takes no {', '.join(feeds)}")
+
+
+def _rms(array: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(np.square(array))))
+
+
+def _line(error: Exception) -> str:
+    """The first line of a message."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
