@@ -5,6 +5,7 @@ Nothing outside this folder imports SQLAlchemy or writes SQL.
 
 from autoprec.records import pareto
 from autoprec.store._lock import exclusive, searching
-from autoprec.store._store import Run, Store
+from autoprec.store._runs import Run
+from autoprec.store._store import Store
 
 __all__ = ["Run", "Store", "exclusive", "pareto", "searching"]

@@ -23,13 +23,15 @@ BUSY_SECONDS = 10.0
 OPTUNA_TABLES = frozenset({"studies", "trials", "version_info"})
 REASONS = {
     sqlite3.SQLITE_NOTADB: "is not a SQLite database; move it away, or name another folder for the study",
-    sqlite3.SQLITE_CORRUPT: "is damaged; restore a copy, or save the rest with `sqlite3 FILE .recover`",
+    sqlite3.SQLITE_CORRUPT: "is damaged; `autoprec doctor --study NAME` says what can be saved",
     sqlite3.SQLITE_BUSY: "is locked by another process; close the program that writes to it, then try again",
     sqlite3.SQLITE_READONLY: "is read-only; make the file and its folder writable, or copy the study",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that its folder exists and may be written to",
     sqlite3.SQLITE_FULL: "cannot grow, the disk is full; free some space and go on: finished trials are kept",
     sqlite3.SQLITE_IOERR: "cannot be read or written (input/output error); check the disk, then run again",
 }
+_DAMAGE = ("no such table", "no such column", "duplicate column", "malformed", "Could not decode")
+"""What SQLite says of tables that are not as we made them, and of text that is no UTF-8."""
 
 
 class Database:
@@ -37,7 +39,8 @@ class Database:
 
     Args:
         path: the file, made with its folder if it is missing (unless `read_only`).
-        read_only: promise to write nothing; works on a read-only folder too.
+        read_only: write nothing, but bring a file of an older autoprec up to date; works on a read-only
+            folder too.
 
     Raises `StudyError` from every call: the file is not ours, newer, damaged, locked, read-only, or full.
     """
@@ -46,6 +49,8 @@ class Database:
         self.path = path
         if read_only and not path.is_file():
             raise StudyError(f"{path}: no study there; `autoprec search` makes one")
+        if path.exists() and not path.is_file():
+            raise StudyError(f"{path}: is no file; move it away, or name another folder for the study")
         if not read_only:
             make_folder(path.parent)
         self._reader = _engine(path, read_only)
@@ -78,8 +83,11 @@ class Database:
     def _admit(self, read_only: bool) -> None:
         """Refuse what is not ours or newer; bring the rest up to date."""
         with self.reading() as connection:
+            _refuse_damage(self.path, connection)
             tables = set(sa.inspect(connection).get_table_names())
             version = version_of(connection)
+        if not version and any(name.startswith("autoprec_") for name in tables):
+            raise StudyError(f"{self.path}: {REASONS[sqlite3.SQLITE_CORRUPT]}")
         if not version and tables and not tables >= OPTUNA_TABLES:
             raise StudyError(
                 f"{self.path}: is a database of something else (it holds {', '.join(sorted(tables)[:3])}); "
@@ -90,9 +98,10 @@ class Database:
                 f"{self.path}: was written by a newer autoprec (schema {version}, this one knows {VERSION}); "
                 "upgrade autoprec, or use another study folder"
             )
+        if read_only and not version:
+            raise StudyError(f"{self.path}: holds no study yet; `autoprec search` makes one")
         if read_only and version < VERSION:
-            known = f"is of an older autoprec (schema {version})" if version else "holds no study yet"
-            raise StudyError(f"{self.path}: {known}; `autoprec search` brings it up to date")
+            Database(self.path, read_only=False).close()
         if not read_only:
             self._use_write_ahead_log()
             if version < VERSION:
@@ -104,6 +113,16 @@ class Database:
         with _translated(self.path), self._reader.connect() as connection:
             driver = connection.connection
             driver.cursor().execute("PRAGMA journal_mode = WAL")
+
+
+def _refuse_damage(path: Path, connection: sa.Connection) -> None:
+    """SQLite's own look at the whole file: an index that lost a trial would hide it without a word.
+
+    Raises `StudyError`.
+    """
+    found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+    if found != "ok":
+        raise StudyError(f"{path}: {REASONS[sqlite3.SQLITE_CORRUPT]}")
 
 
 def make_folder(folder: Path) -> None:
@@ -148,6 +167,8 @@ def _translated(path: Path) -> Iterator[None]:
     except (sa.exc.DBAPIError, sqlite3.Error) as error:
         original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
         code = getattr(original, "sqlite_errorcode", 0) & 0xFF  # the upper bits only refine it
+        if any(words in str(original) for words in _DAMAGE):
+            code = sqlite3.SQLITE_CORRUPT
         if code not in REASONS:
             raise
         raise StudyError(f"{path}: {REASONS[code]}") from error

@@ -6,11 +6,33 @@ the newest version for queries. Optuna's tables in the same file are Optuna's al
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
+from autoprec.store._seals import DamagedRowError, seal_all
+
+Step = str | Callable[[sa.Connection], None]
+"""A statement, or what no statement can do."""
+
+
+def _first_trials(connection: sa.Connection) -> None:
+    """The first trial of each run; until now the clock told which trials were whose."""
+    for run in connection.execute(sa.select(RUNS.c.id, RUNS.c.study, RUNS.c.start)).all():
+        earlier = sa.select(sa.func.max(TRIALS.c.number)).where(
+            TRIALS.c.study == run.study, TRIALS.c.start < run.start
+        )
+        last = connection.scalar(earlier)
+        first = 0 if last is None else last + 1
+        connection.execute(sa.update(RUNS).where(RUNS.c.id == run.id).values(first=first))
+
+
+def _seal(connection: sa.Connection) -> None:
+    seal_all(connection, KEYS)
+
+
+MIGRATIONS: tuple[tuple[Step, ...], ...] = (
     (
         """CREATE TABLE autoprec_studies (
             study TEXT NOT NULL PRIMARY KEY,
@@ -67,18 +89,27 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
     ),
     ("ALTER TABLE autoprec_trials ADD COLUMN excess_mb REAL NOT NULL DEFAULT 0",),
+    (
+        "ALTER TABLE autoprec_runs ADD COLUMN first INTEGER NOT NULL DEFAULT 0",
+        _first_trials,
+        *(
+            f"ALTER TABLE autoprec_{name} ADD COLUMN checksum TEXT NOT NULL DEFAULT ''"
+            for name in ("studies", "trials", "runs", "facts")
+        ),
+        _seal,
+    ),
 )
 VERSION = len(MIGRATIONS)
 
 SCHEMA = sa.table("autoprec_schema", sa.column("version", sa.Integer), sa.column("applied", sa.String))
 STUDIES = sa.table(
     "autoprec_studies",
-    *(sa.column(name, sa.String) for name in ("study", "identity", "blocks", "reference")),
+    *(sa.column(name, sa.String) for name in ("study", "identity", "blocks", "reference", "checksum")),
 )
 TRIALS = sa.table(
     "autoprec_trials",
     *(sa.column(name, sa.String) for name in ("study", "state", "origin", "label", "assignment", "model")),
-    *(sa.column(name, sa.String) for name in ("fingerprint", "start", "end", "record")),
+    *(sa.column(name, sa.String) for name in ("fingerprint", "start", "end", "record", "checksum")),
     *(sa.column(name, sa.Integer) for name in ("number", "reused_from")),
     *(sa.column(name, sa.Float) for name in ("latency_ms", "loss", "excess_mb")),
 )
@@ -90,19 +121,29 @@ CHOICES = sa.table(
 FRONT = sa.table("autoprec_front", sa.column("study", sa.String), sa.column("number", sa.Integer))
 RUNS = sa.table(
     "autoprec_runs",
-    *(sa.column(name, sa.Integer) for name in ("id", "trials")),
-    *(sa.column(name, sa.String) for name in ("study", "start", "end", "budget")),
+    *(sa.column(name, sa.Integer) for name in ("id", "trials", "first")),
+    *(sa.column(name, sa.String) for name in ("study", "start", "end", "budget", "checksum")),
 )
 FACTS = sa.table(
-    "autoprec_facts", *(sa.column(name, sa.String) for name in ("study", "kind", "key", "value"))
+    "autoprec_facts", *(sa.column(name, sa.String) for name in ("study", "kind", "key", "value", "checksum"))
 )
+KEYS: dict[sa.TableClause, tuple[str, ...]] = {
+    STUDIES: ("study",),
+    TRIALS: ("study", "number"),
+    RUNS: ("id",),
+    FACTS: ("study", "kind", "key"),
+}
+"""The tables whose rows carry a checksum, with the columns that name a row."""
 
 
 def version_of(connection: sa.Connection) -> int:
-    """The newest step that the file has; 0 for a file without our tables."""
+    """The newest step that the file has; 0 for a file without our tables. Raises `DamagedRowError`."""
     if not sa.inspect(connection).has_table(SCHEMA.name):
         return 0
-    return int(connection.scalar(sa.select(sa.func.max(SCHEMA.c.version))) or 0)
+    version = connection.scalar(sa.select(sa.func.max(SCHEMA.c.version)))
+    if not isinstance(version, int | None):
+        raise DamagedRowError("the schema's version")
+    return version or 0
 
 
 def migrate(connection: sa.Connection) -> None:
@@ -112,6 +153,9 @@ def migrate(connection: sa.Connection) -> None:
     )
     for version in range(version_of(connection), VERSION):
         for statement in MIGRATIONS[version]:
-            connection.exec_driver_sql(statement)
+            if isinstance(statement, str):
+                connection.exec_driver_sql(statement)
+            else:
+                statement(connection)
         mark = {"version": version + 1, "applied": datetime.now(UTC).isoformat(timespec="seconds")}
         connection.execute(sa.insert(SCHEMA).values(mark))

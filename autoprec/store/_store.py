@@ -17,30 +17,18 @@ from autoprec.errors import StudyError
 from autoprec.records import (
     Block,
     Identity,
-    Point,
-    Record,
     Reference,
     TrialRecord,
-    from_json,
-    pareto_numbers,
     to_json,
 )
 from autoprec.store._database import Database
+from autoprec.store._front import front_numbers, kept_numbers, update_front
 from autoprec.store._identity import differences
-from autoprec.store._schema import CHOICES, FACTS, FRONT, RUNS, STUDIES, TRIALS
+from autoprec.store._runs import Run, run_of
+from autoprec.store._schema import CHOICES, FACTS, RUNS, STUDIES, TRIALS
+from autoprec.store._seals import DamagedRowError, check, read, sealed
 
 T = TypeVar("T")
-
-
-class Run(Record, frozen=True, kw_only=True):
-    """One night: when it ran, what it was allowed, how many trials it finished. `end` is empty if killed."""
-
-    id: int
-    study: str
-    start: str
-    end: str
-    budget: str
-    trials: int
 
 
 class Store:
@@ -72,18 +60,21 @@ class Store:
         What the identity leaves out of a block (its allowed precisions) is brought up to date.
         Raises `StudyError` that names every difference.
         """
-        row = {"study": study, "identity": to_json(identity), "blocks": to_json(blocks)}
+        row = {"study": study, "identity": to_json(identity), "blocks": to_json(blocks), "reference": None}
+        query = sa.select(STUDIES).where(STUDIES.c.study == study)
         with self._database.writing() as connection:
-            stored = connection.execute(sa.select(STUDIES).where(STUDIES.c.study == study)).one_or_none()
+            stored = connection.execute(query).mappings().one_or_none()
             if stored is not None:
-                old, was = from_json(stored.identity, Identity), from_json(stored.blocks, tuple[Block, ...])
+                old = read(STUDIES, stored, "identity", Identity)
+                was = read(STUDIES, stored, "blocks", tuple[Block, ...])
+                row["reference"] = stored["reference"]
                 if found := differences(old, identity, was, blocks):
                     raise StudyError(
                         f"{self.path}: study {study!r} was measured with something else: "
                         f"{'; '.join(found)}; restore it, or copy the definition under a new name and "
                         "search that with `--study NAME`"
                     )
-            connection.execute(_replacing(STUDIES, row, "study"))
+            connection.execute(_replacing(STUDIES, sealed(row), "study"))
 
     def check(self, study: str, identity: Identity, blocks: Sequence[Block]) -> None:
         """Refuse to rebuild trials of `study` from other inputs; another engine is no hindrance.
@@ -100,11 +91,11 @@ class Store:
 
     def identity(self, study: str) -> Identity:
         """What `study` is bound to. Raises `StudyError` for an unknown study."""
-        return from_json(self._study(study).identity, Identity)
+        return read(STUDIES, self._study(study), "identity", Identity)
 
     def blocks(self, study: str) -> tuple[Block, ...]:
         """The blocks of `study` in graph order. Raises `StudyError` for an unknown study."""
-        return from_json(self._study(study).blocks, tuple[Block, ...])
+        return read(STUDIES, self._study(study), "blocks", tuple[Block, ...])
 
     def studies(self) -> tuple[str, ...]:
         """Names of all bound studies."""
@@ -113,15 +104,12 @@ class Store:
 
     def put_reference(self, study: str, reference: Reference) -> None:
         """Keep the engine that all trials of a bound study are compared with."""
-        with self._database.writing() as connection:
-            connection.execute(
-                sa.update(STUDIES).where(STUDIES.c.study == study).values(reference=to_json(reference))
-            )
+        self._change(STUDIES, STUDIES.c.study == study, reference=to_json(reference))
 
     def reference(self, study: str) -> Reference | None:
         """What `put_reference` kept; None before. Raises `StudyError` for an unknown study."""
-        text = self._study(study).reference
-        return None if text is None else from_json(text, Reference)
+        row = self._study(study)
+        return None if row["reference"] is None else read(STUDIES, row, "reference", Reference)
 
     def begin(self, record: TrialRecord, *, model_digest: str = "") -> None:
         """Write a running trial, so that a killed night knows what it was at."""
@@ -136,21 +124,19 @@ class Store:
         """
         with self._database.writing() as connection:
             self._write(connection, record, model_digest)
-            self._update_front(connection, record.study)
+            update_front(connection, record.study)
 
     def trials(self, study: str) -> tuple[TrialRecord, ...]:
         """All trials by number."""
-        return self._records(sa.select(TRIALS.c.record).where(TRIALS.c.study == study))
+        return self._records(TRIALS.c.study == study)
 
     def running(self, study: str) -> tuple[TrialRecord, ...]:
         """Trials that began and did not finish: after a kill, the one that was in flight."""
-        where = (TRIALS.c.study == study, TRIALS.c.state == "running")
-        return self._records(sa.select(TRIALS.c.record).where(*where))
+        return self._records(TRIALS.c.study == study, TRIALS.c.state == "running")
 
     def trial(self, study: str, number: int) -> TrialRecord:
         """One trial. Raises `StudyError` if there is none of that number."""
-        where = (TRIALS.c.study == study, TRIALS.c.number == number)
-        if found := self._records(sa.select(TRIALS.c.record).where(*where)):
+        if found := self._records(TRIALS.c.study == study, TRIALS.c.number == number):
             return found[0]
         with self._database.reading() as connection:
             last = connection.scalar(sa.select(sa.func.max(TRIALS.c.number)).where(TRIALS.c.study == study))
@@ -159,9 +145,12 @@ class Store:
 
     def front(self, study: str) -> tuple[TrialRecord, ...]:
         """The trials of the Pareto front, fastest first."""
-        joined = sa.and_(FRONT.c.study == TRIALS.c.study, FRONT.c.number == TRIALS.c.number)
-        query = sa.select(TRIALS.c.record).join_from(TRIALS, FRONT, joined).where(TRIALS.c.study == study)
-        return tuple(sorted(self._records(query), key=lambda record: record.latency_ms))
+        with self._database.reading() as connection:
+            numbers = front_numbers(connection, study)
+            if numbers != kept_numbers(connection, study):
+                raise DamagedRowError(f"the front of study {study!r}")
+        records = self._records(TRIALS.c.study == study, TRIALS.c.number.in_(numbers))
+        return tuple(sorted(records, key=lambda record: record.latency_ms))
 
     def find(
         self, study: str, assignment: str, fingerprint: str, *, model_digest: str | None = None
@@ -171,7 +160,7 @@ class Store:
         With `model_digest` only one of the same rewritten model will do: a newer rewriter may make another
         one of the same assignment.
         """
-        where = [
+        where: list[sa.ColumnElement[bool]] = [
             TRIALS.c.study == study,
             TRIALS.c.assignment == assignment,
             TRIALS.c.fingerprint == fingerprint,
@@ -180,14 +169,14 @@ class Store:
         ]
         if model_digest is not None:
             where.append(TRIALS.c.model == model_digest)
-        found = self._records(sa.select(TRIALS.c.record).where(*where))
+        found = self._records(*where)
         return found[-1] if found else None
 
     def put_fact(self, study: str, kind: str, key: str, value: object) -> None:
         """Keep anything that msgspec writes (a verdict, a sensitivity), in place of an earlier one."""
         row = {"study": study, "kind": kind, "key": key, "value": to_json(value)}
         with self._database.writing() as connection:
-            connection.execute(_replacing(FACTS, row, "study", "kind", "key"))
+            connection.execute(_replacing(FACTS, sealed(row), "study", "kind", "key"))
 
     def fact(self, study: str, kind: str, key: str, form: type[T]) -> T | None:
         """What `put_fact` kept, as a `form`; None if there is nothing."""
@@ -195,26 +184,29 @@ class Store:
 
     def facts(self, study: str, kind: str, form: type[T]) -> dict[str, T]:
         """All facts of a kind, by key."""
-        query = sa.select(FACTS.c.key, FACTS.c.value).where(FACTS.c.study == study, FACTS.c.kind == kind)
+        query = sa.select(FACTS).where(FACTS.c.study == study, FACTS.c.kind == kind)
         with self._database.reading() as connection:
-            return {row.key: from_json(row.value, form) for row in connection.execute(query)}
+            rows = connection.execute(query).mappings()
+            return {row["key"]: read(FACTS, row, "value", form) for row in rows}
 
     def begin_run(self, study: str, budget: str) -> int:
         """Note that a night begins; returns its id."""
-        row = {"study": study, "start": _now(), "budget": budget}
+        last = sa.select(sa.func.max(TRIALS.c.number)).where(TRIALS.c.study == study)
+        row = {"study": study, "start": _now(), "end": "", "budget": budget, "trials": 0}
         with self._database.writing() as connection:
-            return int(connection.scalar(sa.insert(RUNS).values(row).returning(RUNS.c.id)) or 0)
+            number = connection.scalar(last)
+            row["first"] = 0 if number is None else number + 1
+            return int(connection.scalar(sa.insert(RUNS).values(sealed(row)).returning(RUNS.c.id)) or 0)
 
     def end_run(self, run: int, trials: int) -> None:
         """Note that a night ended, and how many trials it finished."""
-        with self._database.writing() as connection:
-            connection.execute(sa.update(RUNS).where(RUNS.c.id == run).values(end=_now(), trials=trials))
+        self._change(RUNS, RUNS.c.id == run, end=_now(), trials=trials)
 
     def runs(self, study: str) -> tuple[Run, ...]:
         """All nights of a study, in order."""
         query = sa.select(RUNS).where(RUNS.c.study == study).order_by(RUNS.c.id)
         with self._database.reading() as connection:
-            return tuple(Run(**row) for row in connection.execute(query).mappings())
+            return tuple(run_of(row) for row in connection.execute(query).mappings())
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -228,18 +220,28 @@ class Store:
     ) -> None:
         self.close()
 
-    def _study(self, study: str) -> sa.Row[Any]:
+    def _study(self, study: str) -> sa.RowMapping:
+        query = sa.select(STUDIES).where(STUDIES.c.study == study)
         with self._database.reading() as connection:
-            row = connection.execute(sa.select(STUDIES).where(STUDIES.c.study == study)).one_or_none()
+            row = connection.execute(query).mappings().one_or_none()
         if row is None:
             known = ", ".join(self.studies()) or "none yet"
             raise StudyError(f"{self.path}: has no study {study!r}; it holds: {known}")
+        check(STUDIES, row)
         return row
 
-    def _records(self, query: sa.Select[Any]) -> tuple[TrialRecord, ...]:
+    def _records(self, *where: sa.ColumnElement[bool]) -> tuple[TrialRecord, ...]:
         with self._database.reading() as connection:
-            rows = connection.scalars(query.order_by(TRIALS.c.number))
-            return tuple(from_json(text, TrialRecord) for text in rows)
+            rows = connection.execute(sa.select(TRIALS).where(*where).order_by(TRIALS.c.number)).mappings()
+            return tuple(read(TRIALS, row, "record", TrialRecord) for row in rows)
+
+    def _change(self, table: sa.TableClause, where: sa.ColumnElement[bool], **values: Any) -> None:
+        """Change one row, if it is there; its checksum goes with it."""
+        with self._database.writing() as connection:
+            row = connection.execute(sa.select(table).where(where)).mappings().one_or_none()
+            if row is not None:
+                check(table, row)
+                connection.execute(sa.update(table).where(where).values(sealed({**row, **values})))
 
     def _write(self, connection: sa.Connection, record: TrialRecord, model_digest: str) -> None:
         row = {
@@ -252,7 +254,7 @@ class Store:
             "excess_mb": record.excess_mb,
             "record": to_json(record),
         }
-        upsert = _replacing(TRIALS, row, "study", "number", where=TRIALS.c.state == "running")
+        upsert = _replacing(TRIALS, sealed(row), "study", "number", where=TRIALS.c.state == "running")
         if connection.execute(upsert).rowcount != 1:
             raise StudyError(
                 f"{self.path}: trial {record.number} of {record.study!r} is finished already; "
@@ -263,19 +265,6 @@ class Store:
         rows = [{**key, "block": block, "precision": chosen} for block, chosen in record.assignment.choices]
         if rows:
             connection.execute(sa.insert(CHOICES), rows)
-
-    def _update_front(self, connection: sa.Connection, study: str) -> None:
-        """Write only what changes; a night's worth of points is judged in a millisecond."""
-        columns = (TRIALS.c.number, TRIALS.c.assignment, TRIALS.c.latency_ms, TRIALS.c.loss)
-        counting = (TRIALS.c.study == study, TRIALS.c.state == "complete", TRIALS.c.reused_from.is_(None))
-        fit = (TRIALS.c.latency_ms.is_not(None), TRIALS.c.loss.is_not(None), TRIALS.c.excess_mb <= 0)
-        points = [Point(*row) for row in connection.execute(sa.select(*columns).where(*counting, *fit))]
-        now = set(pareto_numbers(points))
-        was = set(connection.scalars(sa.select(FRONT.c.number).where(FRONT.c.study == study)))
-        if gone := was - now:
-            connection.execute(sa.delete(FRONT).where(FRONT.c.study == study, FRONT.c.number.in_(gone)))
-        if new := now - was:
-            connection.execute(sa.insert(FRONT), [{"study": study, "number": number} for number in new])
 
 
 def _replacing(

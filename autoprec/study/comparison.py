@@ -71,14 +71,14 @@ def _load(where: str) -> Evidence:
     spec = find_spec(name or None)
     with Store.open(Path(spec.folder) / "study.db", read_only=True) as store:
         reference, trials = store.reference(spec.name), store.trials(spec.name)
-        starts = [run.start for run in store.runs(spec.name)]
+        firsts = [run.first for run in store.runs(spec.name)]
         identity = store.identity(spec.name)
     if reference is None:
         raise StudyError(f"study {spec.name!r} has no reference yet: run `autoprec search` first")
-    if night and not 1 <= int(night) <= len(starts):
-        raise StudyError(f"study {spec.name!r} has no night {night}; it has had {len(starts)}")
-    if night and int(night) < len(starts):
-        trials = tuple(trial for trial in trials if trial.start < starts[int(night)])
+    if night and not 1 <= int(night) <= len(firsts):
+        raise StudyError(f"study {spec.name!r} has no night {night}; it has had {len(firsts)}")
+    if night and int(night) < len(firsts):
+        trials = tuple(trial for trial in trials if trial.number < firsts[int(night)])
     measured = tuple(t for t in trials if t.measurement is not None and t.reused_from is None)
     return Evidence(where, identity, reference, measured)
 

@@ -55,7 +55,7 @@ def _has_begun(store: Store, name: str) -> bool:
 def _start(store: Store, spec: StudySpec, run: Run, watcher: Watcher) -> set[int]:
     """Tell what is known already and what is left of the budget; returns the trials that are told."""
     earlier = [trial for trial in store.trials(spec.name) if trial.state != "running"]
-    done = sum(trial.start >= run.start and trial.reused_from is None for trial in earlier)
+    done = sum(trial.number >= run.first and trial.reused_from is None for trial in earlier)
     budget = parse_budget(run.budget)
     left = Budget(trials=None if budget.trials is None else max(0, budget.trials - done))
     watcher.say(f"the run has finished {done} of its budget of {run.budget}; it began at {run.start}")

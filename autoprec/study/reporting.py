@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -162,15 +163,14 @@ def _nights(
 ) -> tuple[Night, ...]:
     """The runs of a study; each with the area behind the front when it was over."""
     runs = store.runs(name)
-    ends = [run.start for run in runs[1:]] + ["9"]
-    starts = {trial.number: trial.start for trial in trials}
+    ends = [run.first for run in runs[1:]] + [sys.maxsize]
     return tuple(
         Night(
             start=run.start,
             end=run.end,
             budget=run.budget,
-            trials=sum(run.start <= t.start < end and t.reused_from is None for t in trials),
-            volume=max((volume for number, volume in volumes if starts[number] < end), default=0.0),
+            trials=sum(run.first <= t.number < end and t.reused_from is None for t in trials),
+            volume=max((volume for number, volume in volumes if number < end), default=0.0),
         )
         for run, end in zip(runs, ends, strict=True)
     )

@@ -239,7 +239,7 @@ def _open_run(store: Store, study: str, budget: str, watcher: Watcher) -> tuple[
     runs = store.runs(study)
     if runs and not runs[-1].end and runs[-1].budget == budget:
         done = sum(
-            record.start >= runs[-1].start and record.state != "running" and record.origin != "reused"
+            record.number >= runs[-1].first and record.state != "running" and record.origin != "reused"
             for record in store.trials(study)
             if record.failure is None or record.failure.kind != "interrupted"
         )

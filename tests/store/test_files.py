@@ -171,3 +171,31 @@ def test_a_second_search_names_the_process_of_the_first(tmp_path: Path) -> None:
         pass
     with exclusive(tmp_path):
         assert (tmp_path / "search.lock").is_file()
+
+
+@pytest.mark.parametrize("version", range(1, VERSION + 1))
+def test_reading_brings_an_older_database_up_to_date(version: int, tmp_path: Path) -> None:
+    path = Path(shutil.copy(HERE / f"version_{version}.db", tmp_path))
+    with Store.open(path, read_only=True) as store:
+        assert [run.trials for run in store.runs("demo")] == [2]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE autoprec_trials",
+        "ALTER TABLE autoprec_runs DROP COLUMN budget",
+        "DROP TABLE autoprec_schema",
+    ],
+)
+def test_tables_that_are_not_as_they_were_are_told(statement: str, tmp_path: Path) -> None:
+    path = stored(tmp_path / "study.db")
+    run_sql(path, "PRAGMA foreign_keys = OFF", statement)
+
+    def read() -> None:
+        with Store.open(path) as store:
+            store.runs("demo")
+            store.trials("demo")
+
+    with pytest.raises(StudyError, match="damaged; `autoprec doctor"):
+        read()

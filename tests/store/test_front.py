@@ -14,7 +14,7 @@ from autoprec.records import TrialRecord
 from autoprec.store import Store, pareto
 from trial_records import BLOCKS, IDENTITY, complete, failed, running
 
-VALUE = st.one_of(st.sampled_from([1.0, 2.0, 3.0, 4.0]), st.floats(min_value=0))
+VALUE = st.one_of(st.sampled_from([1.0, 2.0, 3.0, 4.0]), st.floats(min_value=1e-6))
 MADE = st.tuples(
     st.sampled_from(["complete", "failed", "running", "reused"]), VALUE, VALUE, st.integers(0, 4)
 )

@@ -1,0 +1,31 @@
+"""The table of the Pareto front: it follows from the trials, and is checked against them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from autoprec.records import Point, pareto_numbers
+from autoprec.store._schema import FRONT, TRIALS
+
+
+def front_numbers(connection: sa.Connection, study: str) -> set[int]:
+    """Numbers of the trials that are the front, by their stored points."""
+    columns = (TRIALS.c.number, TRIALS.c.assignment, TRIALS.c.latency_ms, TRIALS.c.loss)
+    counting = (TRIALS.c.study == study, TRIALS.c.state == "complete", TRIALS.c.reused_from.is_(None))
+    fit = (TRIALS.c.latency_ms.is_not(None), TRIALS.c.loss.is_not(None), TRIALS.c.excess_mb <= 0)
+    points = [Point(*row) for row in connection.execute(sa.select(*columns).where(*counting, *fit))]
+    return set(pareto_numbers(points))
+
+
+def kept_numbers(connection: sa.Connection, study: str) -> set[int]:
+    """Numbers that the table has."""
+    return set(connection.scalars(sa.select(FRONT.c.number).where(FRONT.c.study == study)))
+
+
+def update_front(connection: sa.Connection, study: str) -> None:
+    """Write only what changes; a night's worth of points is judged in a millisecond."""
+    now, was = front_numbers(connection, study), kept_numbers(connection, study)
+    if gone := was - now:
+        connection.execute(sa.delete(FRONT).where(FRONT.c.study == study, FRONT.c.number.in_(gone)))
+    if new := now - was:
+        connection.execute(sa.insert(FRONT), [{"study": study, "number": number} for number in new])

@@ -1,0 +1,97 @@
+"""Checksums of rows: what changed on the disk is told, never believed.
+
+SQLite notices a damaged page, not a byte that flipped inside a value. Each row of evidence therefore carries
+a digest of all its other columns, checked whenever the row is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from autoprec.errors import StudyError
+from autoprec.records import Reference, TrialRecord, from_json
+
+T = TypeVar("T")
+Row = Mapping[Any, Any]
+"""Of column names to values; SQLAlchemy's rows do not promise that their keys are text."""
+CHECKSUM = "checksum"
+_OUTSIDE = frozenset({CHECKSUM, "id"})
+"""What the checksum leaves out: itself, and a number that the database gives."""
+
+
+class DamagedRowError(StudyError):
+    """A row that is not as it was written; `key` says which one."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key} is damaged; `autoprec doctor --study NAME` says what can be saved")
+        self.key = key
+
+
+def checksum(row: Row) -> str:
+    """16 hexadecimal digits of SHA-256 over a row."""
+    values = [(name, _plain(row[name])) for name in sorted(row) if name not in _OUTSIDE]
+    return hashlib.sha256(msgspec.json.encode(values)).hexdigest()[:16]
+
+
+def sealed(row: Row) -> dict[str, Any]:
+    """A whole row with its checksum."""
+    return {**row, CHECKSUM: checksum(row)}
+
+
+def check(table: sa.TableClause, row: Row) -> None:
+    """Raises `DamagedRowError` for a row that is not as it was written."""
+    if row[CHECKSUM] != checksum(row):
+        raise DamagedRowError(_key(table, row))
+
+
+def read(table: sa.TableClause, row: Row, column: str, form: type[T]) -> T:
+    """A column of a row that was just read, as what it holds.
+
+    Raises `DamagedRowError` also for what the checksum lets pass but nobody can have measured.
+    """
+    check(table, row)
+    try:
+        found = from_json(row[column], form)
+    except (msgspec.MsgspecError, TypeError, RecursionError) as error:
+        raise DamagedRowError(_key(table, row)) from error
+    if not _is_possible(found):
+        raise DamagedRowError(_key(table, row))
+    return found
+
+
+def seal_all(connection: sa.Connection, keys: Mapping[sa.TableClause, tuple[str, ...]]) -> None:
+    """Give every row of these tables its checksum: for a file from before there were any.
+
+    Rows are read with the columns that they have: a later step may add some, and has to seal again.
+    `keys` has the columns that name a row of each table.
+    """
+    for table, names in keys.items():
+        for row in connection.execute(sa.select(sa.text("*")).select_from(table)).mappings().all():
+            mine = sa.and_(*(table.c[name] == row[name] for name in names))
+            connection.execute(sa.update(table).where(mine).values({CHECKSUM: checksum(row)}))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers come back from a column of floats as floats, whatever they were."""
+    return float(value) if isinstance(value, int | float) else value
+
+
+def _key(table: sa.TableClause, row: Row) -> str:
+    names = ("study", "number", "id", "kind", "key")
+    what = table.name.removeprefix("autoprec_").removesuffix("s")
+    return f"{what} {', '.join(ascii(row[name])[:80] for name in names if name in row)}"
+
+
+def _is_possible(found: object) -> bool:
+    """Times and ratios are above 0; NaN is what some engines really give."""
+    if isinstance(found, Reference):
+        return 0 < found.latency_ms < float("inf")
+    if isinstance(found, TrialRecord) and found.measurement is not None:
+        latency = found.measurement.latency
+        return not (latency.ratio <= 0 or latency.median_ms <= 0 or found.latency_ms <= 0)
+    return True

@@ -1,0 +1,83 @@
+"""Bytes that changed on the disk are told, never believed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from autoprec.errors import StudyError
+from autoprec.store import Store
+from trial_records import BLOCKS, IDENTITY, REFERENCE, complete
+
+READS: dict[str, Callable[[Store], object]] = {
+    "studies": lambda store: store.reference("demo"),
+    "trials": lambda store: store.trials("demo"),
+    "runs": lambda store: store.runs("demo"),
+    "facts": lambda store: store.facts("demo", "sensitivity", float),
+    "front": lambda store: store.front("demo"),
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with Store.open(tmp_path / "study.db") as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        store.put_reference("demo", REFERENCE)
+        store.put_fact("demo", "sensitivity", "stem|int8", 0.25)
+        store.begin_run("demo", "50")
+        store.finish(complete(0, 5.0, 0.01))
+        store.finish(complete(1, 4.0, 0.02, choices="int8 int8"))
+    return tmp_path / "study.db"
+
+
+def change(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute(statement).rowcount
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    ("table", "change_to"),
+    [
+        ("studies", "reference = replace(reference, 'fp16', 'fp32')"),
+        ("studies", "reference = NULL"),
+        ("trials", "record = replace(record, '0.01', '0.00')"),
+        ("trials", "record = x'00ff'"),
+        ("trials", "loss = loss / 2"),
+        ("runs", "budget = '51'"),
+        ("facts", "value = '0.15'"),
+        ("front", "number = 2"),
+    ],
+)
+def test_what_changed_is_told_with_the_way_out(path: Path, table: str, change_to: str) -> None:
+    where = "number = 1" if table == "front" else "1"
+    change(path, f"UPDATE autoprec_{table} SET {change_to} WHERE {where}")
+    with Store.open(path) as store, pytest.raises(StudyError, match=r"damaged; `autoprec doctor --study"):
+        READS[table](store)
+
+
+def test_a_ratio_that_nobody_can_measure_is_damage(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "study.db") as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        store.finish(complete(0, 0.0, 0.01))
+        with pytest.raises(StudyError, match="trial 'demo', 0 is damaged"):
+            store.trials("demo")
+
+
+def test_a_row_keeps_its_checksum_through_every_change(path: Path) -> None:
+    with Store.open(path) as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        store.end_run(store.runs("demo")[0].id, 2)
+        assert store.reference("demo") == REFERENCE
+        assert [run.trials for run in store.runs("demo")] == [2]
+
+
+def test_runs_know_their_trials_whatever_the_clock_says(path: Path) -> None:
+    with Store.open(path) as store:
+        store.end_run(store.runs("demo")[0].id, 2)
+        store.begin_run("demo", "50")
+        assert [run.first for run in store.runs("demo")] == [0, 2]
