@@ -30,7 +30,7 @@ from autoprec.search import Priors, create_sampler, propose
 from autoprec.search.fronts import front_mask, front_of, hypervolume
 from autoprec.search.space import Space
 from autoprec.spec import TimingSection, load_spec
-from autoprec.study.preparation import Prepared
+from autoprec.study.preparation import Prepared, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -87,7 +87,7 @@ def measure(cache: Path) -> None:
     samples = msgspec.structs.replace(spec.samples, evaluation_limit=IMAGES)
     search = msgspec.structs.replace(spec.search, reference="fp32", precisions=PRECISIONS)
     spec = msgspec.structs.replace(spec, folder=str(cache), samples=samples, timing=TIMING, search=search)
-    prepared = Prepared(spec, print)
+    prepared = prepare(spec, print)
     bench = Workbench(prepared.setup)
     with path.open("a", encoding="utf-8") as file:
         for row in everything():

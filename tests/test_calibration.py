@@ -22,7 +22,7 @@ from autoprec.graph.statistics.ranges import Histograms
 from autoprec.legality.overflow import overflowing
 from autoprec.records import Assignment
 from autoprec.spec import CalibrationSection, load_spec
-from autoprec.study.preparation import Prepared
+from autoprec.study.preparation import prepare
 from tiny_study import write_samples, write_study
 
 MODEL = """
@@ -164,7 +164,7 @@ def test_a_study_calibrates_once_for_each_model_and_set_of_samples(tmp_path: Pat
 
     def calibrations() -> int:
         said.clear()
-        Prepared(load_spec(path), said.append)
+        prepare(load_spec(path), said.append)
         return sum("calibrating on" in line for line in said)
 
     assert [calibrations(), calibrations()] == [1, 0]
@@ -174,9 +174,9 @@ def test_a_study_calibrates_once_for_each_model_and_set_of_samples(tmp_path: Pat
 
 def test_a_damaged_store_of_histograms_is_made_anew(tmp_path: Path) -> None:
     path = write_study(tmp_path)
-    Prepared(load_spec(path))
+    prepare(load_spec(path))
     [kept] = (tmp_path / "tiny/calibration").glob("*.npz")
     whole = kept.read_bytes()
     kept.write_bytes(whole[: len(whole) // 2])
-    Prepared(load_spec(path))
+    prepare(load_spec(path))
     assert Histograms.load(kept) is not None

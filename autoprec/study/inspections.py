@@ -13,7 +13,7 @@ from autoprec.measurement import Bench, Inspect
 from autoprec.records import Assignment, Inspection, Quality, TrialRecord, from_json, to_json
 from autoprec.spec import StudySpec
 from autoprec.store import Store, exclusive
-from autoprec.study.preparation import Prepared
+from autoprec.study.preparation import Prepared, prepare
 
 USUAL = "reference"
 """Where the reference's own inspection is kept."""
@@ -54,7 +54,7 @@ class Inspections:
         if absent or self._load(USUAL) is None:
             try:
                 with exclusive(self._study_folder), Bench(self._study_folder / "worker.log") as bench:
-                    prepared = Prepared(self._spec)
+                    prepared = prepare(self._spec)
                     with Store.open(self._study_folder / "study.db", read_only=True) as store:
                         store.check(self._spec.name, prepared.identity, prepared.blocks)
                     self.look(prepared, bench, absent.values())

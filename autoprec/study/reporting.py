@@ -19,9 +19,9 @@ from autoprec.spec import StudySpec
 from autoprec.store import Store
 from autoprec.study.explanation import Known
 from autoprec.study.inspections import Inspections
+from autoprec.study.night.priors import sensitivities
 from autoprec.study.picks import choose
 from autoprec.study.preparation import Prepared
-from autoprec.study.priors import sensitivities
 
 SHOWN = 12
 """So many front points are run again and shown in full; the rest only in the plots."""

@@ -15,7 +15,7 @@ from autoprec.records import Export, Recipe
 from autoprec.spec import StudySpec
 from autoprec.store import Store, exclusive
 from autoprec.study.picks import choose
-from autoprec.study.preparation import Prepared
+from autoprec.study.preparation import Prepared, prepare
 
 
 def export_point(
@@ -43,7 +43,7 @@ def export_point(
     study_folder = Path(spec.folder)
     target = folder or study_folder / "exports" / f"trial-{record.number}"
     with exclusive(study_folder), TemporaryDirectory(dir=study_folder, prefix=".export-") as scratch:
-        prepared, made = Prepared(spec), Path(scratch)
+        prepared, made = prepare(spec), Path(scratch)
         store.check(name, prepared.identity, prepared.blocks)
         candidate = prepared.rewrite(record.assignment, made / "candidate.onnx")
         decoder = spec.pipeline.decoder or ""

@@ -20,9 +20,9 @@ from autoprec.study.definition import find_spec
 from autoprec.study.events import Quiet, Watcher
 from autoprec.study.following import follow
 from autoprec.study.night import Night
-from autoprec.study.preparation import Prepared, load_blocks
-from autoprec.study.priors import sensitivities
-from autoprec.study.probing import Prober
+from autoprec.study.night.priors import sensitivities
+from autoprec.study.preparation import load_blocks, prepare
+from autoprec.study.preparation.probing import Prober
 from autoprec.study.refining import refined, serve_refined
 from autoprec.study.reporting import explain_trial, gather, look_ahead
 from autoprec.study.shipping import export_point
@@ -71,7 +71,7 @@ class Study:
             Bench(self.folder / "worker.log") as bench,
         ):
             prober = Prober(self.spec, bench, store, watcher.say)
-            prepared = Prepared(self.spec, watcher.say, prober.refused)
+            prepared = prepare(self.spec, watcher.say, prober.refused)
             store.bind(self.spec.name, prepared.identity, prepared.blocks)
             run, before = _open_run(store, self.spec.name, text, watcher)
             if allowed.trials is not None:
@@ -97,7 +97,7 @@ class Study:
             Bench(self.folder / "worker.log") as bench,
         ):
             record = store.trial(self.spec.name, number)
-            prepared = Prepared(self.spec, watcher.say, Prober(self.spec, bench, store, watcher.say).refused)
+            prepared = prepare(self.spec, watcher.say, Prober(self.spec, bench, store, watcher.say).refused)
             store.bind(self.spec.name, prepared.identity, prepared.blocks)
             assignment = refined(prepared, record, seconds, watcher)
             night = Night(prepared, store, self._optuna(), bench, watcher)

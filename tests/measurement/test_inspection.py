@@ -13,13 +13,13 @@ from autoprec.measurement import Bench, Examples, Inspect
 from autoprec.records import Inspection, SampleScore
 from autoprec.samples import load_samples
 from autoprec.spec import SamplesSection, load_spec
-from autoprec.study.preparation import Prepared
+from autoprec.study.preparation import Prepared, prepare
 from tiny_study import write_study
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    return Prepared(load_spec(write_study(tmp_path_factory.mktemp("inspection"))))
+    return prepare(load_spec(write_study(tmp_path_factory.mktemp("inspection"))))
 
 
 @pytest.fixture(scope="module")

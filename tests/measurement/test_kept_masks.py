@@ -12,7 +12,7 @@ from autoprec.errors import SamplesError
 from autoprec.measurement.messages import Score, Setup
 from autoprec.measurement.workbench import Workbench
 from autoprec.spec import load_spec
-from autoprec.study.preparation import Prepared
+from autoprec.study.preparation import Prepared, prepare
 from tiny_study import write_samples, write_study
 
 COUNT = 6
@@ -22,7 +22,7 @@ COUNT = 6
 def prepared(tmp_path: Path) -> Prepared:
     path = write_study(tmp_path)
     write_samples(tmp_path / "evaluation", count=COUNT, seed=2)
-    return Prepared(load_spec(path))
+    return prepare(load_spec(path))
 
 
 def loss(setup: Setup, candidate: str) -> float:
@@ -50,10 +50,10 @@ def test_a_pass_that_was_cut_short_goes_on_behind_what_it_kept(prepared: Prepare
 
 def test_other_samples_or_another_engine_make_other_masks(tmp_path: Path) -> None:
     path = write_study(tmp_path)
-    paths = {Prepared(load_spec(path)).setup.masks_path, Prepared(load_spec(path)).setup.masks_path}
+    paths = {prepare(load_spec(path)).setup.masks_path, prepare(load_spec(path)).setup.masks_path}
     assert len(paths) == 1
     write_samples(tmp_path / "evaluation", count=3, seed=7)
-    paths.add(Prepared(load_spec(path)).setup.masks_path)
+    paths.add(prepare(load_spec(path)).setup.masks_path)
     path.write_text(path.read_text() + "\n[backend.options]\nthreads = 2\n")
-    paths.add(Prepared(load_spec(path)).setup.masks_path)
+    paths.add(prepare(load_spec(path)).setup.masks_path)
     assert len(paths) == 3

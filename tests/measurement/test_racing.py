@@ -10,7 +10,7 @@ from autoprec.measurement.messages import Job
 from autoprec.measurement.workbench import Workbench
 from autoprec.records import Interval, Measurement
 from autoprec.spec import load_spec
-from autoprec.study.preparation import Prepared
+from autoprec.study.preparation import Prepared, prepare
 from tiny_study import write_samples, write_study
 
 NOBODY_BEATS = Interval(low=0.0, high=1e-9), Interval(low=-1.0, high=-1e-9)
@@ -23,7 +23,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     folder = tmp_path_factory.mktemp("racing")
     path = write_study(folder)
     write_samples(folder / "evaluation", count=ALL, seed=2)
-    return Prepared(load_spec(path))
+    return prepare(load_spec(path))
 
 
 def measured(prepared: Prepared, folder: Path, front: tuple[Interval, Interval] | None) -> Measurement:

@@ -14,7 +14,7 @@ from autoprec.measurement import Bench
 from autoprec.spec import BackendSection, load_spec
 from autoprec.store import Store
 from autoprec.study.preparation import load_blocks
-from autoprec.study.probing import Prober
+from autoprec.study.preparation.probing import Prober
 from tiny_study import write_study
 
 

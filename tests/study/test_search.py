@@ -84,6 +84,17 @@ def test_a_killed_search_loses_nothing_and_reaches_its_total(tmp_path: Path, cou
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
 
 
+def test_a_run_that_was_killed_after_its_last_trial_measures_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = load(write_study(tmp_path))
+    with monkeypatch.context() as killed:
+        killed.setattr(Store, "end_run", lambda *_: None)
+        study.search("2")
+    study.search("2")
+    assert len(study.trials()) == 2
+
+
 def test_a_trial_runs_as_long_as_its_search_does(tmp_path: Path) -> None:
     study = load(write_study(tmp_path))
     first = study.search("1")[0]

@@ -24,7 +24,7 @@ from autoprec.graph.variants.toolbox import Toolbox
 from autoprec.measurement.audit import audit, deciding_nodes
 from autoprec.records import Block, KernelTime
 from autoprec.spec import load_spec
-from autoprec.study.preparation import Prepared
+from autoprec.study.preparation import prepare
 from tiny_study import write_study
 
 PRODUCT = "qkv = MatMul(n, w)"
@@ -181,7 +181,7 @@ def test_a_study_asks_its_engine(
     for file in tmp_path.glob("*/*.npz"):
         np.savez(file, image=images(1)[0]["image"])
     monkeypatch.setattr(OpenVinoBackend, "splits_projections", dequantises)
-    prepared = Prepared(load_spec(definition))
+    prepared = prepare(load_spec(definition))
     candidate = prepared.rewrite(prepared.uniform("int8"), tmp_path / "candidate.onnx")
     written = onnx.load(candidate.model_path)
     assert sum(node.op_type == "MatMul" for node in written.graph.node) == products

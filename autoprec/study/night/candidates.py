@@ -1,0 +1,54 @@
+"""From an assignment to its measurement: rewrite here, build and measure in the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from autoprec.backends.timing import elapsed
+from autoprec.measurement import Bench, Job
+from autoprec.records import Assignment, Interval, Measurement
+from autoprec.study.preparation import Prepared
+
+Front = Sequence[tuple[Interval, Interval]]
+
+
+def measure(
+    prepared: Prepared,
+    bench: Bench,
+    assignment: Assignment,
+    reference_ms: float | None,
+    *,
+    front: Front | None = None,
+    on_stage: Callable[[str], None] = lambda _: None,
+) -> Measurement:
+    """Rewrite an assignment, then measure it in the worker.
+
+    Args:
+        prepared: the rewriter and what the worker is told.
+        bench: the worker.
+        assignment: what to measure.
+        reference_ms: the study's reference latency; None takes this measurement's own.
+        front: (ms, loss) of the points that it is raced against; None measures it in full and profiles it.
+        on_stage: is told of every step.
+
+    Raises `TrialError`, or `StudyError` for a full disk.
+    """
+    with elapsed() as total, prepared.scratch() as path:
+        on_stage("rewrite")
+        with elapsed() as rewriting:
+            candidate = prepared.rewrite(assignment, path)
+        job = Job(
+            setup=prepared.setup,
+            candidate_path=candidate.model_path,
+            assignment=assignment,
+            blocks=prepared.blocks,
+            heavy=prepared.deciding(assignment),
+            reference_latency_ms=reference_ms,
+            profiled=front is None,
+            front=tuple(front or ()),
+        )
+        measurement = bench.measure(job, on_stage)
+    seconds = msgspec.structs.replace(measurement.seconds, rewrite=rewriting.seconds, total=total.seconds)
+    return msgspec.structs.replace(measurement, seconds=seconds)

@@ -1,0 +1,206 @@
+"""What a search works with: the rewriter, what the study is bound to, and what its workers are told."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import onnx_ir as ir
+
+from autoprec.errors import ModelError, StudyError
+from autoprec.graph.model.files import remove_model
+from autoprec.graph.model.load import model_digest
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.graph.variants.edits import Edits
+from autoprec.graph.variants.refined import save_refined
+from autoprec.graph.variants.toolbox import Toolbox
+from autoprec.measurement import Setup
+from autoprec.measurement.audit import deciding_nodes
+from autoprec.records import Assignment, Block, Candidate, Identity, Implicit
+from autoprec.spec import StudySpec
+from autoprec.study.preparation.stages import (
+    Calibrated,
+    Judged,
+    Loaded,
+    Refuse,
+    calibrate,
+    judge,
+    load,
+    uniform,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What one run works with; `prepare` makes it.
+
+    Attributes:
+        blocks: with the precisions that each may have.
+        reference: the assignment that all are compared with; `reference_candidate` is its typed model.
+        anchors: (label, assignment) that every study measures first.
+        identity: what the study is bound to.
+        setup: what the measuring process keeps from candidate to candidate.
+    """
+
+    spec: StudySpec
+    folder: Path
+    model: ir.Model
+    shapes: dict[str, tuple[int, ...]]
+    blocks: tuple[Block, ...]
+    reference: Assignment
+    anchors: tuple[tuple[str, Assignment], ...]
+    identity: Identity
+    reference_candidate: Candidate
+    reference_digest: str
+    setup: Setup
+    rewriter: Rewriter
+
+    def uniform(self, precision: str) -> Assignment:
+        """Every block in one precision, whether or not the study allows it."""
+        return uniform(self.blocks, precision)
+
+    def deciding(self, assignment: Assignment) -> tuple[str, ...]:
+        """Names of the nodes whose kernels tell what each block ran in."""
+        return deciding_nodes(self.model, self.blocks, assignment)
+
+    def rewrite(self, assignment: Assignment, path: Path) -> Candidate:
+        """Write the typed model of an assignment. Raises `TrialError`, or `StudyError` for a full disk."""
+        with _writing(path):
+            return self.rewriter.write(assignment, path)
+
+    def implicit(self, assignment: Assignment, path: Path) -> Implicit:
+        """Write the float model of an assignment, for builders that take precisions by flags. Raises as
+        `rewrite`."""
+        with _writing(path):
+            return self.rewriter.implicit(assignment, path)
+
+    def student(self, assignment: Assignment) -> tuple[ir.Model, ir.Model]:
+        """The float model of an assignment, with the edits of its variants, and the typed one."""
+        return self.rewriter.source(assignment)[0], self.rewriter.rewrite(assignment)
+
+    def keep(self, edits: Edits) -> str:
+        """Store refined weights; returns their digest. Raises `StudyError` for a full disk."""
+        folder = self.folder / "refined"
+        with _writing(folder):
+            return save_refined(edits, folder)
+
+    @contextmanager
+    def scratch(self, name: str = "candidate.onnx") -> Iterator[Path]:
+        """A path for one candidate's model, which is removed again: it can be rewritten at any time."""
+        path = self.folder / name
+        try:
+            yield path
+        finally:
+            remove_model(path)
+
+
+def prepare(
+    spec: StudySpec, say: Callable[[str], None] = lambda _: None, refuse: Refuse | None = None
+) -> Prepared:
+    """Load, calibrate (unless an earlier night did), judge and bind.
+
+    Args:
+        spec: the study's definition.
+        say: is told what takes time.
+        refuse: asks the engine what it takes; None leaves that open, where nothing will be searched.
+
+    Raises `UserError` children for what is wrong with the definition, the model or the samples.
+    """
+    loaded = load(spec, scores=refuse is not None)
+    calibrated = calibrate(loaded, say)
+    return bind(loaded, calibrated, judge(loaded, calibrated, refuse))
+
+
+def bind(loaded: Loaded, calibrated: Calibrated, judged: Judged) -> Prepared:
+    """Make the rewriter, write the reference's model, and say what the study is bound to.
+
+    Raises `ModelError` for a missing decoder, `StudyError` for a full disk.
+    """
+    spec, folder = loaded.spec, Path(loaded.spec.folder)
+    rewriter = _rewriter(loaded, calibrated, judged.blocks, folder / "refined")
+    identity = _identity(loaded, judged.blocks)
+    with _writing(folder / "reference.onnx"):
+        reference = rewriter.write(judged.reference, folder / "reference.onnx")
+    digest = model_digest(Path(reference.model_path))
+    return Prepared(
+        spec=spec,
+        folder=folder,
+        model=loaded.model,
+        shapes=loaded.shapes,
+        blocks=judged.blocks,
+        reference=judged.reference,
+        anchors=judged.anchors,
+        identity=identity,
+        reference_candidate=reference,
+        reference_digest=digest,
+        setup=_setup(loaded, identity, reference, digest),
+        rewriter=rewriter,
+    )
+
+
+def _rewriter(loaded: Loaded, calibrated: Calibrated, blocks: tuple[Block, ...], refined: Path) -> Rewriter:
+    how, backend = loaded.spec.calibration, loaded.backend
+    toolbox = Toolbox(
+        loaded.model,
+        blocks,
+        calibrated.histograms,
+        method=how.method,
+        percentile=how.percentile,
+        moments=calibrated.moments,
+    )
+    return Rewriter(
+        loaded.model,
+        blocks,
+        toolbox,
+        base=loaded.base,
+        widened=backend.widened,
+        splits_projections=backend.splits_projections,
+        refined=refined,
+    )
+
+
+def _identity(loaded: Loaded, blocks: tuple[Block, ...]) -> Identity:
+    layout = msgspec.json.encode([(block.name, block.nodes) for block in blocks])
+    model, calibration, evaluation = loaded.digests
+    decoder = loaded.spec.pipeline.decoder
+    if decoder and not Path(decoder).is_file():
+        raise ModelError(f"pipeline.decoder: {decoder} is not there; give the path of an ONNX file")
+    return Identity(
+        model=model + (f"+{model_digest(Path(decoder))}" if decoder else ""),
+        samples=f"{calibration}+{evaluation}",
+        spec=f"{loaded.spec.digest}+{loaded.base}",
+        blocks=hashlib.sha256(layout).hexdigest()[:16],
+        fingerprint=loaded.backend.fingerprint(),
+    )
+
+
+def _setup(loaded: Loaded, identity: Identity, reference: Candidate, digest: str) -> Setup:
+    """`masks_path` is named by all that the reference's masks depend on."""
+    spec = loaded.spec
+    told = identity.model, identity.samples, identity.fingerprint, digest
+    masks = hashlib.sha256(msgspec.json.encode((told, spec.pipeline.output))).hexdigest()[:16]
+    return Setup(
+        backend=spec.backend,
+        pipeline=spec.pipeline,
+        samples=spec.samples,
+        quality=spec.quality,
+        timing=spec.timing,
+        shapes=loaded.shapes,
+        reference_path=reference.model_path,
+        reference_digest=digest,
+        masks_path=str((Path(spec.folder) / "reference" / f"{masks}.masks").absolute()),
+    )
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StudyError(
+            f"{path}: cannot be written ({error.strerror}); make room and search again"
+        ) from error

@@ -1,0 +1,180 @@
+"""The steps from a definition to what may be searched, each with a frozen result: load, calibrate, judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from autoprec.backends import Backend, create_backend
+from autoprec.errors import ModelError, StudyError
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.load import input_shapes, load_model, model_digest
+from autoprec.graph.statistics.moments import Moments
+from autoprec.graph.statistics.ranges import Histograms
+from autoprec.legality.judge import judge as judge_blocks
+from autoprec.legality.overflow import overflowing
+from autoprec.measurement.pipeline import decoder_outputs
+from autoprec.quality import create_metric
+from autoprec.records import Assignment, Block
+from autoprec.samples import Samples, load_samples
+from autoprec.search import anchors
+from autoprec.spec import SAFE_REFERENCE, StudySpec
+from autoprec.study.preparation.evidence import Evidence
+
+Say = Callable[[str], None]
+Refuse = Callable[[Backend, str, ir.Model, Sequence[Block]], Mapping[tuple[str, str], str]]
+"""From engine, base precision, model and blocks to the (block, precision) that the engine does not take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the definition names.
+
+    Attributes:
+        base: the float precision behind quantised blocks.
+        blocks: with the precisions that the operators alone would take.
+        shapes: of the model's inputs.
+        digests: of the model, the calibration and the evaluation samples.
+    """
+
+    spec: StudySpec
+    backend: Backend
+    base: str
+    model: ir.Model
+    blocks: tuple[Block, ...]
+    shapes: dict[str, tuple[int, ...]]
+    calibration: Samples
+    evaluation: Samples
+    digests: tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What one pass over the calibration set left; `overflow` is why a block overflows FP16, by its name."""
+
+    histograms: Histograms
+    moments: dict[str, Moments]
+    overflow: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The blocks with what each may have on this engine, the reference, and the anchors with their labels."""
+
+    blocks: tuple[Block, ...]
+    reference: Assignment
+    anchors: tuple[tuple[str, Assignment], ...]
+
+
+def load_blocks(
+    spec: StudySpec, refused: Mapping[tuple[str, str], str] | None = None
+) -> tuple[ir.Model, tuple[Block, ...]]:
+    """The model and its blocks, with the precisions that they may have.
+
+    Raises `ModelError` or `SpecError`.
+    """
+    model = load_model(Path(spec.model.path), spec.model.shapes)
+    section = spec.blocks
+    blocks = partition(model, minimum=section.minimum, maximum=section.maximum, depth=section.depth)
+    return model, judge_blocks(blocks, model, spec.search.precisions, pin=section.pin, refused=refused)
+
+
+def load(spec: StudySpec, *, scores: bool) -> Loaded:
+    """Open what the definition names; with `scores` also check what is used only after the long calibration.
+
+    Raises `UserError` children for what is wrong with the definition, the model or the samples.
+    """
+    backend = create_backend(spec.backend.name, spec.backend.options)
+    model, blocks = load_blocks(spec)
+    shapes = dict(input_shapes(model))
+    if scores:
+        _check_scoring(spec, model)
+    calibration = load_samples(spec.samples, "calibration", shapes)
+    evaluation = load_samples(spec.samples, "evaluation", shapes)
+    return Loaded(
+        spec=spec,
+        backend=backend,
+        base=spec.backend.base or backend.base_precision,
+        model=model,
+        blocks=blocks,
+        shapes=shapes,
+        calibration=calibration,
+        evaluation=evaluation,
+        digests=(model_digest(Path(spec.model.path)), calibration.digest, evaluation.digest),
+    )
+
+
+def calibrate(loaded: Loaded, say: Say) -> Calibrated:
+    """Run the calibration set through the model, unless an earlier night did; `say` is told what takes time.
+
+    Raises `ModelError` if the model cannot be run, `StudyError` where a plain FP16 reference overflows.
+    """
+    spec, digest = loaded.spec, "-".join(loaded.digests[:2])
+    folder = Path(spec.folder) / "calibration"
+    evidence = Evidence(loaded.model, loaded.backend, loaded.calibration, folder, digest, say)
+    histograms = evidence.histograms()
+    overflow = overflowing(histograms, loaded.blocks, loaded.model)
+    _refuse_overflow(spec, overflow)
+    moments = evidence.moments((*spec.search.precisions, *spec.blocks.pin.values()))
+    return Calibrated(histograms, moments, overflow)
+
+
+def judge(loaded: Loaded, calibrated: Calibrated, refuse: Refuse | None) -> Judged:
+    """Say what blocks may have. `refuse` asks the engine; None leaves that open, for nothing is searched.
+
+    Raises `BackendError` if the engine is not there.
+    """
+    spec, overflow = loaded.spec, calibrated.overflow
+    refused = dict(refuse(loaded.backend, loaded.base, loaded.model, loaded.blocks)) if refuse else {}
+    refused |= {(block, "fp16"): reason for block, reason in overflow.items()}
+    blocks = judge_blocks(
+        loaded.blocks, loaded.model, spec.search.precisions, pin=spec.blocks.pin, refused=refused
+    )
+    return Judged(blocks, _reference(spec, blocks, overflow), _anchors(spec, blocks, loaded.base))
+
+
+def _check_scoring(spec: StudySpec, model: ir.Model) -> None:
+    """Metric, decoder and output."""
+    create_metric(spec.quality)
+    wanted, decoder = spec.pipeline.output, spec.pipeline.decoder
+    outputs = decoder_outputs(Path(decoder)) if decoder else [str(v.name) for v in model.graph.outputs]
+    if wanted not in outputs:
+        whose = "decoder" if decoder else "model"
+        raise ModelError(
+            f"pipeline.output is {wanted!r}, but the {whose}'s outputs are: {', '.join(outputs)}"
+        )
+
+
+def _refuse_overflow(spec: StudySpec, overflow: Mapping[str, str]) -> None:
+    """A plain FP16 reference must be able to hold the model's values."""
+    if overflow and spec.search.reference == "fp16":
+        name, reason = next(iter(overflow.items()))
+        raise StudyError(
+            f"FP16 overflows in {len(overflow)} blocks ({name}: {reason}), so it is no reference: "
+            f'set search.reference = "{SAFE_REFERENCE}", which keeps those blocks in FP32'
+        )
+
+
+def _reference(spec: StudySpec, blocks: Sequence[Block], overflow: Mapping[str, str]) -> Assignment:
+    """The reference's assignment; FP16-safe leaves blocks that overflow in FP32."""
+    name = spec.search.reference
+    if name != SAFE_REFERENCE:
+        return uniform(blocks, name)
+    return Assignment(
+        choices=tuple((block.name, "fp32" if block.name in overflow else "fp16") for block in blocks)
+    )
+
+
+def _anchors(spec: StudySpec, blocks: Sequence[Block], base: str) -> tuple[tuple[str, Assignment], ...]:
+    """Uniform assignments, the reference's own precision first."""
+    reference = spec.search.reference.removesuffix("-safe")
+    names = sorted(spec.search.precisions, key=lambda name: name != reference)
+    return anchors(blocks, names, reference=reference, base=base)
+
+
+def uniform(blocks: Sequence[Block], precision: str) -> Assignment:
+    """Every block in one precision, whether or not the study allows it."""
+    return Assignment(choices=tuple((block.name, precision) for block in blocks))
