@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from autoprec.backends.tensorrt.layers import Layer, layers_from_message
-from autoprec.backends.tensorrt.library import Library, one_line
+from autoprec.backends.tensorrt.library import Library
+from autoprec.backends.tensorrt.log import Log, one_line
 from autoprec.backends.tensorrt.options import Options
+from autoprec.backends.tensorrt.timing_cache import timing_cache
 from autoprec.errors import BackendError, TrialError
 from autoprec.records import Record
 
@@ -22,7 +24,7 @@ Target = tuple[int, int]
 
 
 class Plan(Record, frozen=True, kw_only=True):
-    """An engine's bytes, and its layers as the builder lists them (empty where it lists none)."""
+    """An engine's bytes, and its layers as the builder lists them (empty where it does not list all)."""
 
     data: bytes
     layers: tuple[Layer, ...]
@@ -43,32 +45,30 @@ def build_plan(
         cache: file of kernel timings, for a library that times kernels when it builds.
 
     Raises `TrialError`: "build" naming the node or the builder's first error; "timeout" after
-    `build_seconds`; "memory".
+    `build_seconds`; "memory". Raises `BackendError` where no builder starts.
     """
     trt = library.trt
-    with library.log.fresh() as log:
-        builder = trt.Builder(log.sink)
-        if builder is None:
-            raise BackendError(
-                f"{library.name} {library.version} does not start: {log.first_error('no reason given')}"
-            )
-        network = builder.create_network(_network_flags(library))
-        parser = trt.OnnxParser(network, log.sink)
+    with library.asking("build", "the build fails"):
+        log, builder = library.log, library.start("Builder")
+        network = library.given(
+            builder.create_network(_network_flags(library)), "build", "no network is made"
+        )
+        parser = library.given(trt.OnnxParser(network, log.sink), "build", "the ONNX parser does not start")
         if not parser.parse_from_file(str(model_path)):
             raise TrialError("build", _parser_error(parser, log.first_error("the parser gives no reason")))
         _refuse_uint8(log.warnings)
-        config = builder.create_builder_config()
+        config = library.given(builder.create_builder_config(), "build", "no configuration is made")
         _configure(library, config, options)
         _name_targets(library, config, targets)
-        _add_profile(builder, network, config, options)
+        _add_profile(library, builder, network, config, options)
         with (
-            _timing_cache(library, config, cache),
+            timing_cache(library, config, cache),
             _called_off(library, config, options) as late,
         ):
             data = builder.build_serialized_network(network, config)
         if data is None:
-            raise _build_error(log.first_error("the builder gives no reason"), log.errors, late.is_set())
-        return Plan(data=bytes(data), layers=layers_from_message(log.layers))
+            raise _build_error(log, is_late=late.is_set())
+        return Plan(data=bytes(data), layers=layers_from_message(log.layers) if library.lists_layers else ())
 
 
 def _network_flags(library: Library) -> int:
@@ -128,43 +128,32 @@ def _name_targets(library: Library, config: Any, targets: tuple[Target, ...]) ->
         config.set_compute_capability(library.member("ComputeCapability", f"SM{major}{minor}"), number)
 
 
-def _add_profile(builder: Any, network: Any, config: Any, options: Options) -> None:
-    """One optimisation profile, if an input is dynamic. Raises `TrialError` for one without a shape."""
+def _add_profile(library: Library, builder: Any, network: Any, config: Any, options: Options) -> None:
+    """One optimisation profile, if an input is dynamic.
+
+    Raises `TrialError` for one without a shape, or with one that the library refuses.
+    """
     given = options.profile()
     tensors = [network.get_input(number) for number in range(network.num_inputs)]
     dynamic = [tensor.name for tensor in tensors if -1 in tuple(tensor.shape)]
     if not dynamic:
         return
-    profile = builder.create_optimization_profile()
+    profile = library.given(builder.create_optimization_profile(), "build", "no profile is made")
     for name in dynamic:
         if name not in given:
             raise TrialError(
                 "build",
                 f"input {name!r} has a dynamic shape; fix it in model.shapes or backend.options.shapes",
             )
-        profile.set_shape(name, *given[name])
-    config.add_optimization_profile(profile)
-
-
-@contextlib.contextmanager
-def _timing_cache(library: Library, config: Any, file: Path | None) -> Iterator[None]:
-    """Start from the kernel timings of earlier builds and add this one's. RTX times nothing at build."""
-    if file is None or library.names_targets:
-        yield
-        return
-    cache = config.create_timing_cache(file.read_bytes() if file.exists() else b"")
-    if not config.set_timing_cache(cache, ignore_mismatch=False):  # of another GPU or version
-        config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
-    yield
-    replace_file(file, bytes(config.get_timing_cache().serialize()))
-
-
-def replace_file(file: Path, data: bytes) -> None:
-    """Write so that a reader, or a kill in between, never sees half a file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_name(f"{file.name}.new")
-    fresh.write_bytes(data)
-    fresh.replace(file)
+        try:
+            profile.set_shape(name, *given[name])
+        except RuntimeError as error:
+            what = f"input {name!r} does not take the shapes {given[name]} of backend.options.shapes"
+            raise library.failure("build", what, one_line(str(error))) from error
+    if config.add_optimization_profile(profile) < 0:
+        raise library.failure(
+            "build", "the shapes of backend.options.shapes are refused", "no reason is given"
+        )
 
 
 @contextlib.contextmanager
@@ -179,13 +168,13 @@ def _called_off(library: Library, config: Any, options: Options) -> Iterator[thr
         def __init__(self) -> None:
             library.trt.IProgressMonitor.__init__(self)
 
-        def phase_start(self, *phase: object) -> None:
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             """Nothing to do."""
 
-        def phase_finish(self, *phase: object) -> None:
+        def phase_finish(self, phase_name: str) -> None:
             """Nothing to do."""
 
-        def step_complete(self, *_step: object) -> bool:
+        def step_complete(self, phase_name: str, step: int) -> bool:  # noqa: ARG002
             return not late.is_set()
 
     monitor = Monitor()  # the configuration keeps no reference of its own
@@ -200,9 +189,8 @@ def _called_off(library: Library, config: Any, options: Options) -> Iterator[thr
         config.progress_monitor = None
 
 
-def _build_error(first: str, errors: list[str], is_late: bool) -> TrialError:
+def _build_error(log: Log, *, is_late: bool) -> TrialError:
     if is_late:
         return TrialError("timeout", "the build was called off after backend.options.build_seconds")
-    if any("OutOfMemory" in text or "out of memory" in text for text in errors):
-        return TrialError("memory", f"the build ran out of memory: {first}")
-    return TrialError("build", first)
+    kind, first = log.kind("build"), log.first_error("the builder gives no reason")
+    return TrialError(kind, f"the build ran out of memory: {first}" if kind == "memory" else first)

@@ -34,9 +34,7 @@ def runtime() -> Any:
     try:
         import cuda.bindings.runtime as module
     except ImportError as error:
-        raise BackendError(
-            "cuda-bindings is not installed; `pip install 'autoprec[tensorrt-rtx]'` brings it"
-        ) from error
+        raise BackendError("cuda-bindings is not installed; `pip install cuda-bindings` brings it") from error
     return module
 
 
@@ -131,8 +129,10 @@ class Stream:
         call("cudaStreamBeginCapture", self._stream, mode)
         try:
             work()
-        finally:
-            graph = call("cudaStreamEndCapture", self._stream)
+        except Exception:
+            runtime().cudaStreamEndCapture(self._stream)  # fails as well, and says less
+            raise
+        graph = call("cudaStreamEndCapture", self._stream)
         try:
             return call("cudaGraphInstantiate", graph, 0)
         finally:

@@ -15,10 +15,11 @@ from autoprec.backends.tensorrt import cuda
 from autoprec.backends.tensorrt.build import Plan
 from autoprec.backends.tensorrt.cuda import Buffers, Device, EventTimer, Stream
 from autoprec.backends.tensorrt.kernel_cache import KernelCache
-from autoprec.backends.tensorrt.layers import kernels_of, layers_from_json
+from autoprec.backends.tensorrt.layers import inspected_layers, kernels_of
 from autoprec.backends.tensorrt.library import Library
 from autoprec.backends.tensorrt.options import Options
-from autoprec.errors import TrialError
+from autoprec.backends.tensorrt.profile import Profile
+from autoprec.errors import AutoprecError, TrialError
 from autoprec.records import KernelTime
 
 _DTYPES: Mapping[str, Any] = {
@@ -41,6 +42,7 @@ class TensorRTEngine:
     Raises `TrialError("run", ...)` if the plan does not load or gets no execution context here.
     """
 
+    _is_open = True
     _runtime: Any = None
     _engine: Any = None
     _context: Any = None
@@ -63,22 +65,20 @@ class TensorRTEngine:
         self._turn = 0
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._is_warm = False
-        self._times_ms: dict[str, float] = {}
+        self._wants_graphs = options.cuda_graph and not profiled
+        self._profile: Profile | None = None
         self.stream = Stream()
         self._timer = EventTimer(self.stream)
         try:
-            self._load(plan.data)
-        except TrialError:
+            with library.asking("run", f"the engine does not load on {device.name}"):
+                self._load(plan.data)
+                self._name_tensors()
+                self.device_memory_bytes = self._held_bytes()
+                if profiled:
+                    self._profile = Profile(library, self._context)
+        except AutoprecError:
             self.close()
             raise
-        self.device_memory_bytes = self._held_bytes()
-        trt = library.trt
-        names = [self._engine.get_tensor_name(number) for number in range(self._engine.num_io_tensors)]
-        is_input = {n: self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT for n in names}
-        self._dtypes = {name: np.dtype(_DTYPES[self._engine.get_tensor_dtype(name).name]) for name in names}
-        self._inputs = [name for name in names if is_input[name]]
-        self._outputs = [name for name in names if not is_input[name]]
-        self._profiler = self._attach_profiler() if profiled else None
 
     def prepare(self, inputs: Arrays) -> None:
         """Place inputs on the device and bind the outputs.
@@ -90,11 +90,12 @@ class TensorRTEngine:
             raise TrialError(
                 "run", f"input {missing[0]!r} is missing; the inputs are {', '.join(self._inputs)}"
             )
-        arrays = {name: self._fitting(name, inputs[name]) for name in self._inputs}
-        for name, array in arrays.items():
-            if not self._context.set_input_shape(name, array.shape):
-                raise TrialError("run", f"input {name!r} does not take shape {array.shape}: {self._why()}")
-        shapes = {name: self._shape_of(name) for name in (*self._inputs, *self._outputs)}
+        with self._library.asking("run", "the engine does not take its inputs"):
+            arrays = {name: self._fitting(name, inputs[name]) for name in self._inputs}
+            for name, array in arrays.items():
+                taken = self._context.set_input_shape(name, array.shape)
+                self._given(taken, f"input {name!r} does not take shape {array.shape}")
+            shapes = {name: self._shape_of(name) for name in (*self._inputs, *self._outputs)}
         for name, shape in shapes.items():
             if min(shape, default=0) < 0:
                 raise TrialError("run", f"{name!r} has a shape that depends on data, {shape}; make it static")
@@ -116,12 +117,14 @@ class TensorRTEngine:
     def execute(self) -> None:
         """Put one inference on the stream; as a CUDA graph from the second of a shape on, if so wanted.
 
+        Not if profiled: a graph reports nothing.
+
         Raises `TrialError("run", ...)`.
         """
         assert self._sets, "execute needs prepare"
         self._turn = (self._turn + 1) % len(self._sets)
-        if self._options.cuda_graph and self._is_warm and not self._graphs:
-            self._graphs = [self._recorded(buffers) for buffers in self._sets]
+        if self._wants_graphs and self._is_warm and not self._graphs:
+            self._record_graphs()
         if self._graphs:
             self.stream.launch(self._graphs[self._turn])
             return
@@ -152,20 +155,21 @@ class TensorRTEngine:
         return {name: as_float32(array) for name, array in arrays.items()}
 
     def kernels(self) -> tuple[KernelTime, ...]:
-        """Every layer; times from the last `execute` if profiled."""
-        layers = self._layers
-        if not layers:
-            inspector = self._engine.create_engine_inspector()
-            inspector.execution_context = self._context
-            layers = layers_from_json(
-                inspector.get_engine_information(self._library.trt.LayerInformationFormat.JSON)
-            )
-        return kernels_of(layers, self._times_ms)
+        """Every layer; if profiled, with the means of inferences that are run for it, after a first one.
+
+        None where the library does not describe the engine: then it is not known what it ran in.
+        """
+        layers = self._layers or inspected_layers(self._library, self._engine, self._context)
+        times: Mapping[str, float] = {}
+        if self._profile is not None and self._is_warm:
+            times = self._profile.times_ms(self._enqueue, self.synchronize)
+        return kernels_of(layers, times)
 
     def close(self) -> None:
         """Free everything on the device, and keep what was compiled in the runtime cache."""
-        if self._runtime is None:
+        if not self._is_open:
             return
+        self._is_open = False
         if not cuda.is_usable():
             _LOST.append(self)
             return
@@ -190,16 +194,31 @@ class TensorRTEngine:
         self.close()
 
     def _load(self, data: bytes) -> None:
-        with self._library.log.fresh() as log:
-            self._runtime = self._library.trt.Runtime(log.sink)
-            self._engine = self._runtime.deserialize_cuda_engine(data)
-            if self._engine is None:
-                raise TrialError("run", f"the engine does not load on {self._device.name}: {self._why()}")
-            self._context = self._create_context()
-            if self._context is None:
+        self._runtime = self._library.start("Runtime")
+        engine = self._runtime.deserialize_cuda_engine(data)
+        self._engine = self._given(engine, f"the engine does not load on {self._device.name}")
+        context = self._create_context()
+        self._context = self._given(context, f"the engine builds, but does not run on {self._device.name}")
+
+    def _name_tensors(self) -> None:
+        engine, trt = self._engine, self._library.trt
+        names = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
+        is_input = {name: engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names}
+        self._inputs = [name for name in names if is_input[name]]
+        self._outputs = [name for name in names if not is_input[name]]
+        self._dtypes = {name: self._dtype_of(name) for name in names}
+        for name in names:
+            if engine.get_tensor_location(name) == trt.TensorLocation.HOST:
                 raise TrialError(
-                    "run", f"the engine builds, but does not run on {self._device.name}: {self._why()}"
+                    "run", f"{name!r} is a shape that TensorRT reads on the CPU: make it constant"
                 )
+
+    def _dtype_of(self, name: str) -> np.dtype[Any]:
+        word = self._engine.get_tensor_dtype(name).name
+        if word not in _DTYPES:
+            raise TrialError("run", f"{name!r} is {word}, which NumPy has no type for: put a Cast before it")
+        found: np.dtype[Any] = np.dtype(_DTYPES[word])
+        return found
 
     def _held_bytes(self) -> int:
         """Weights, activations with workspace, and inputs and outputs on the device."""
@@ -211,8 +230,8 @@ class TensorRTEngine:
     def _shape_of(self, name: str) -> tuple[int, ...]:
         return tuple(self._context.get_tensor_shape(name))
 
-    def _why(self) -> str:
-        return self._library.log.first_error("the library gives no reason")
+    def _given(self, value: Any, what: str) -> Any:
+        return self._library.given(value, "run", what)
 
     def _create_context(self) -> Any:
         """An execution context; None where there is none on this GPU."""
@@ -224,23 +243,9 @@ class TensorRTEngine:
             self._library.trt.DynamicShapesKernelSpecializationStrategy.EAGER
         )
         if self._cache is not None:
-            self._cache.attach(config)
+            with self._library.log.aside():
+                self._cache.attach(config)
         return self._engine.create_execution_context(config)
-
-    def _attach_profiler(self) -> Any:
-        times = self._times_ms
-        base = self._library.trt.IProfiler
-
-        class Profiler(base):  # type: ignore[misc, valid-type]
-            def __init__(self) -> None:
-                base.__init__(self)
-
-            def report_layer_time(self, layer_name: str, ms: float) -> None:
-                times[layer_name] = ms
-
-        profiler = Profiler()  # the context keeps no reference of its own
-        self._context.profiler = profiler
-        return profiler
 
     def _fitting(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
         """The input as the engine's type, contiguous."""
@@ -261,17 +266,31 @@ class TensorRTEngine:
         self._sets.extend(Buffers() for _ in range(wanted - len(self._sets)))
 
     def _bind(self, buffers: Buffers) -> None:
-        for name in (*self._inputs, *self._outputs):
-            self._context.set_tensor_address(name, buffers[name])
+        with self._library.asking("run", "the engine does not take its buffers"):
+            for name in (*self._inputs, *self._outputs):
+                taken = self._context.set_tensor_address(name, buffers[name])
+                self._given(taken, f"{name!r} does not take its memory")
 
     def _enqueue(self) -> None:
-        if not self._context.execute_async_v3(self.stream.pointer):
-            raise TrialError("run", f"the inference does not start: {self._why()}")
+        with self._library.asking("run", "the inference does not start"):
+            started = self._context.execute_async_v3(self.stream.pointer)
+            self._given(started, "the inference does not start")
 
-    def _recorded(self, buffers: Buffers) -> Any:
-        """A CUDA graph of one inference; not the first one of a shape, which compiles kernels."""
-        self._bind(buffers)
-        return self.stream.capture(self._enqueue)
+    def _record_graphs(self) -> None:
+        """A CUDA graph of one inference for each set; not the first one of a shape, which compiles kernels.
+
+        An engine that no graph can hold, as one with a loop, runs without.
+        """
+        try:
+            for buffers in self._sets:
+                self._bind(buffers)
+                self._graphs.append(self.stream.capture(self._enqueue))
+        except TrialError as error:
+            if error.kind != "run":
+                raise
+            self._forget_graphs()
+            self._is_warm, self._wants_graphs = True, False
+            self._bind(self._sets[self._turn])
 
     def _forget_graphs(self) -> None:
         self._is_warm = False

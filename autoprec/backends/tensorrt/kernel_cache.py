@@ -11,7 +11,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from autoprec.backends.tensorrt.build import replace_file
+from autoprec.backends.tensorrt.timing_cache import replace_file
 
 _ENGINES_BETWEEN_SAVES = 8
 """What a kill loses is compiled again."""

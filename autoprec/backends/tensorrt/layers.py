@@ -1,34 +1,48 @@
 """What an engine's layers ran in: the builder's `Layers:` message and EngineInspector's JSON as kernels.
 
 The message needs no GPU; TensorRT-RTX 1.4 to 1.7 log it at VERBOSE when the profiling verbosity is DETAILED.
-Both name the ONNX nodes of a layer in `Metadata`, and the types of its tensors.
+Both name the ONNX nodes of a layer in `Metadata`, and the types of its tensors. What a layer ran in is left
+open rather than guessed: a wrong word would call a good candidate one that did not run as asked.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from autoprec.backends.tensorrt.library import REFUSALS, Library
+from autoprec.backends.tensorrt.log import LAYERS_HEADING
 from autoprec.records import KernelTime, Record
 
 _LINE = re.compile(
     r"Name: (?P<name>.*?), LayerType: (?P<kind>\w*), Inputs: \[(?P<inputs>.*?)\], "
     r"Constants: \[(?P<constants>.*?)\], Outputs: \[(?P<outputs>.*?)\], TacticName: (?P<tactic>.*?), "
-    r"StreamId: \d+, Metadata: ?(?P<metadata>.*)"
+    r"StreamId: \d+, (?:EventId: \d+, )?Metadata: ?(?P<metadata>.*)"
 )
 # TensorRT-RTX adds what it made of a node: `[ONNX Layer: a]__gemm_from_conv1x1`; the inspector's JSON has a
 # separator between nodes.
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=\w*[\x1e\x1f]?(?:\[ONNX Layer: |\s*$))")
 _SHORT = {
-    "BFloat16": "bf16", "BF16": "bf16", "Half": "f16", "FP16": "f16", "Float": "f32", "FP32": "f32",
-    "FP8": "f8", "FP4E2M1": "f4", "FP4": "f4", "Int4": "i4", "Int8": "i8", "Int32": "i32", "Int64": "i64",
-    "UInt8": "u8", "Bool": "bool",
+    "bfloat16": "bf16", "bf16": "bf16", "half": "f16", "fp16": "f16", "float16": "f16",
+    "float": "f32", "fp32": "f32", "float32": "f32", "tf32": "f32",
+    "fp8": "f8", "fp8e4m3": "f8", "fp8_e4m3": "f8", "float8": "f8", "fp4": "f4", "fp4e2m1": "f4",
+    "fp4_e2m1": "f4", "int4": "i4", "int8": "i8", "int32": "i32", "int64": "i64", "uint8": "u8",
+    "bool": "bool",
 }  # fmt: skip
-_TYPE = re.compile(rf"\b({'|'.join(_SHORT)})\b")
+"""By the words of all versions, in lower case: phrases and types spell them in many ways."""
+_TYPE = re.compile(rf"\b({'|'.join(sorted(_SHORT, key=len, reverse=True))})\b", re.IGNORECASE)
 _FLOATS = frozenset({"f32", "f16", "bf16"})
-_PRODUCT = re.compile(r"conv|correlation|gemm|matrix|mha|attention", re.IGNORECASE)
+_INDICES = frozenset({"i32", "i64", "bool"})
+_PRODUCT = re.compile(r"conv|correlation|gemm|matrix|mha|attention|fullyconnected", re.IGNORECASE)
+_MOVES = re.compile(r"reformat|noop|shuffle|copy|constant", re.IGNORECASE)
+"""Kinds of layers that bring values into another type or order: they compute nothing."""
+_OPAQUE = re.compile(r"ForeignNode\[|^Myelin$")
+"""Several nodes behind one name and the types at their border."""
+_QDQ = re.compile(r"(^|/)(autoprec/d?q/|(de)?quantize_?linear)", re.IGNORECASE)
+_WEIGHTS = re.compile(r"(\w+)?Weights")
 _FUSED_PRODUCT = re.compile(r"__myl_\w*?(Fc|Corr|Gemm|Conv|Deco|Dot)")
 _FUSED = re.compile(r"__myl_([A-Za-z]+)_")
 _HASH = re.compile(r"_0x[0-9a-f]+$")
@@ -45,12 +59,23 @@ class Layer(Record, frozen=True, kw_only=True):
     inputs: tuple[str, ...]
     constants: tuple[str, ...]
     outputs: tuple[str, ...]
+    weights: str = ""
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether it is a region of which only the border is told."""
+        return bool(_OPAQUE.search(self.kind) or _OPAQUE.search(self.name))
 
     @property
     def is_product(self) -> bool:
         """Whether it holds a convolution or a matrix product, and so decides what its nodes ran in."""
+        if _MOVES.search(self.kind) or self.is_opaque:
+            return False
         return bool(
-            _PRODUCT.search(self.kind) or _PRODUCT.search(self.tactic) or _FUSED_PRODUCT.match(self.name)
+            self.weights
+            or _PRODUCT.search(self.kind)
+            or _PRODUCT.search(self.tactic)
+            or _FUSED_PRODUCT.match(self.name)
         )
 
     @property
@@ -68,7 +93,15 @@ class Layer(Record, frozen=True, kw_only=True):
         A product computes in a narrow type only where both operands have it: INT8 activations beside weights
         that another layer has dequantised are dequantised first. INT8 weights beside float activations are
         `i8w`, read as they are and multiplied in floats; 4-bit integers are made for that alone.
+
+        Full TensorRT tells the type of a convolution's weights, and that is what it computes in: its inputs
+        may be a fused residual in another type, or floats that it quantises as it reads them. A region is
+        told by its border only where nothing in it is quantised.
         """
+        if _MOVES.search(self.kind):
+            return ""
+        if self.weights:
+            return self._by_weights()
         if self.is_product:
             if self.constants[:1] == ("i4",):
                 return "i4"
@@ -76,8 +109,19 @@ class Layer(Record, frozen=True, kw_only=True):
                 return "i8w"
             operands = self._operands()
             return next((t for t in operands if t in _FLOATS), next(iter(operands), ""))
-        types = _FLOATS & {*self.inputs, *self.outputs}
+        types = {*self.inputs, *self.outputs} - _INDICES
+        if self.is_opaque and (any(map(_QDQ.search, self.nodes)) or not types <= _FLOATS):
+            return ""
+        types &= _FLOATS
         return next(iter(types)) if len(types) == 1 else ""
+
+    def _by_weights(self) -> str:
+        """What a product with known weights computes in."""
+        is_float = bool(self.inputs) and _FLOATS.issuperset(self.inputs[:1])
+        is_matrix_product = re.search(r"matrix|(?<!conv)gemm(?!conv)", self.kind, re.IGNORECASE)
+        if self.weights == "i8" and is_float and is_matrix_product:
+            return "i8w"
+        return self.weights
 
     def _operands(self) -> tuple[str, ...]:
         """Types of a product's two operands: weights, where there are any, are the first constant; biases,
@@ -87,8 +131,18 @@ class Layer(Record, frozen=True, kw_only=True):
 
 
 def layers_from_message(message: str) -> tuple[Layer, ...]:
-    """The layers of the builder's `Layers:` message; lines that are not layers are skipped."""
-    matches = (_LINE.fullmatch(line) for line in message.splitlines())
+    """The layers of the builder's `Layers:` message.
+
+    None if it has a line of another form: some of an engine's layers are a wrong account of it, and the
+    inspector has them all.
+    """
+    told = message.removeprefix(f"{LAYERS_HEADING}\n").split(
+        "\n"
+    )  # not splitlines: names may hold separators
+    lines = list(itertools.takewhile(str.strip, told))
+    matches = [match for match in map(_LINE.fullmatch, lines) if match]
+    if len(matches) != len(lines):
+        return ()
     return tuple(
         Layer(
             name=match["name"],
@@ -100,25 +154,58 @@ def layers_from_message(message: str) -> tuple[Layer, ...]:
             outputs=_types(re.findall(r"Datatype: (\w+)", match["outputs"])),
         )
         for match in matches
-        if match
     )
+
+
+def inspected_layers(library: Library, engine: Any, context: Any) -> tuple[Layer, ...]:
+    """The layers that the inspector of a loaded engine tells; none where it tells nothing."""
+    try:
+        inspector = engine.create_engine_inspector()
+        inspector.execution_context = context
+        text = inspector.get_engine_information(library.trt.LayerInformationFormat.JSON)
+    except (*REFUSALS, AttributeError):  # an attribute of the None that is given for no inspector
+        return ()
+    return layers_from_json(text or "")
 
 
 def layers_from_json(text: str) -> tuple[Layer, ...]:
-    """The layers of EngineInspector's JSON; empty unless the engine was built with DETAILED verbosity."""
-    layers = [layer for layer in json.loads(text).get("Layers", ()) if isinstance(layer, dict)]
-    return tuple(
-        Layer(
-            name=layer.get("Name", ""),
-            kind=layer.get("LayerType", ""),
-            tactic=str(layer.get("TacticName", "")),
-            nodes=tuple(_NODE.findall(layer.get("Metadata", ""))),
-            inputs=_types(map(_described, layer.get("Inputs", ()))),
-            constants=_types(map(_described, layer.get("Constants", ()))),
-            outputs=_types(map(_described, layer.get("Outputs", ()))),
-        )
-        for layer in layers
+    """The layers of EngineInspector's JSON, of TensorRT 8 to 11.
+
+    Empty unless the engine was built with DETAILED verbosity, and if the text is no such JSON.
+    """
+    try:
+        told = json.loads(text, strict=False)  # some versions separate nodes by raw control characters
+    except ValueError:
+        return ()
+    layers = told.get("Layers", ()) if isinstance(told, dict) else ()
+    return tuple(_inspected(layer) for layer in layers if isinstance(layer, dict))
+
+
+def _inspected(told: Mapping[str, Any]) -> Layer:
+    name, kind = str(told.get("Name", "")), str(told.get("LayerType", ""))
+    return Layer(
+        name=name,
+        kind=kind,
+        tactic=str(told.get("TacticName", "")),
+        nodes=_nodes(name, kind, told.get("Metadata")),
+        inputs=_types(map(_described, told.get("Inputs") or ())),
+        constants=_types(map(_described, told.get("Constants") or ())),
+        outputs=_types(map(_described, told.get("Outputs") or ())),
+        weights=_weights(told),
     )
+
+
+def _nodes(name: str, kind: str, metadata: object) -> tuple[str, ...]:
+    """ONNX nodes of a layer: TensorRT before 10 tells them by the layer's name alone."""
+    if metadata is not None:
+        return tuple(_NODE.findall(str(metadata)))
+    return () if not name or _MOVES.search(kind) or _OPAQUE.search(name) else tuple(name.split(" + "))
+
+
+def _weights(told: Mapping[str, Any]) -> str:
+    """The type under `Weights`, or `ConvWeights` of a convolution with a pooling in it; empty if untold."""
+    described = (value for key, value in told.items() if _WEIGHTS.fullmatch(key) and isinstance(value, dict))
+    return next(iter(_types(str(value.get("Type", "")) for value in described)), "")
 
 
 def kernels_of(layers: Sequence[Layer], times_ms: Mapping[str, float]) -> tuple[KernelTime, ...]:
@@ -140,11 +227,13 @@ def kernels_of(layers: Sequence[Layer], times_ms: Mapping[str, float]) -> tuple[
 
 def _described(tensor: Any) -> str:
     """The text that holds a tensor's type: TensorRT 10 writes it into the format, 11 has it apart."""
+    if not isinstance(tensor, dict):
+        return ""
     return next(
-        (str(tensor[key]) for key in ("Datatype", "DataType", "Format/Datatype") if key in tensor), ""
+        (str(tensor[key]) for key in ("Datatype", "DataType", "Type", "Format/Datatype") if key in tensor), ""
     )
 
 
 def _types(texts: Iterable[str]) -> tuple[str, ...]:
     found = (_TYPE.search(text) for text in texts)
-    return tuple(_SHORT[match[1]] for match in found if match)
+    return tuple(_SHORT[match[1].lower()] for match in found if match)

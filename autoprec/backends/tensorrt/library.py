@@ -1,7 +1,7 @@
-"""Which TensorRT is installed, and what it says.
+"""Which TensorRT is installed, what it can do, and how it says no.
 
-Owns the choice of the Python module and the one logger of the process: TensorRT keeps the first logger that
-it is given and ignores later ones. What an installed version can do is probed by attribute, never by number.
+Owns the choice of the Python module, and the border at which what its bindings raise becomes an error of
+autoprec. What an installed version can do is probed by attribute, never by number.
 """
 
 from __future__ import annotations
@@ -11,20 +11,25 @@ import importlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import packages_distributions
+from importlib.metadata import version as version_of
 from typing import Any
 
-from autoprec.errors import BackendError
+from autoprec.backends.tensorrt.log import Log, one_line
+from autoprec.errors import BackendError, FailureKind, TrialError
 
-MODULES = {"tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"), "tensorrt": ("tensorrt",)}
-"""Import names by the name of the extra that installs them, in the order in which they are tried."""
+MODULES = {
+    "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
+    "tensorrt": ("tensorrt", "tensorrt_bindings"),
+}
+"""Import names by the name of the extra that installs them, in the order in which they are tried: without the
+metapackage only the bindings are there."""
 
-LAYERS_HEADING = "Layers:"
-_NOISE = re.compile(
-    r"^I?\w+::\w+: (?=Error Code)|Error Code \d+: |"
-    r"\[?\b\w+\.(cpp|h):\d+: \w+\]? ?|\bIn \w+ at /\S+?\d+(?=\W|$)|^\[?\w+\.(cpp|h)::\S+\] ?"
-)
-_CONDITION = re.compile(r"^Assertion failed: .*?: (?=[A-Z])")  # what follows says it in words
-_LONGEST = 240
+CHECKED = "10.13 to 11.4"
+"""The full TensorRTs whose API the adapter is checked against."""
+_MISSING_LIBRARY = re.compile(r"(lib\S+?\.so[.\d]*): cannot open shared object file")
+REFUSALS = (RuntimeError, TypeError, ValueError, IndexError, OverflowError)
+"""What pybind11 makes of a C++ exception, of a factory that gives nothing, and of a value of another type."""
 
 
 class Library:
@@ -33,14 +38,16 @@ class Library:
     Attributes:
         trt: the module; its classes have no type stubs.
         name, version: `TensorRT-RTX`, `1.7.1.116`.
-        log: what the library says, kept for the build in progress.
+        extra: what installs it, `tensorrt-rtx` or `tensorrt`.
+        log: what the library says, kept for the call in progress.
     """
 
     def __init__(self, trt: Any) -> None:
         self.trt = trt
         self.version: str = trt.__version__
-        self.is_rtx = trt.__name__.startswith("tensorrt_rtx")
+        self.is_rtx: bool = trt.__name__.startswith("tensorrt_rtx")
         self.name = "TensorRT-RTX" if self.is_rtx else "TensorRT"
+        self.extra = "tensorrt-rtx" if self.is_rtx else "tensorrt"
         self.log = Log(trt)
 
     @property
@@ -50,63 +57,69 @@ class Library:
 
     @property
     def caches_kernels(self) -> bool:
-        """Whether kernels are compiled when an engine is loaded, and can be kept in a runtime cache."""
-        return hasattr(self.trt.ICudaEngine, "create_runtime_config")
+        """Whether kernels are compiled when an engine is loaded, and can be kept in a runtime cache.
+
+        Full TensorRT has runtime configurations too, from 10.13 on, but they cache nothing.
+        """
+        return hasattr(getattr(self.trt, "IRuntimeConfig", None), "create_runtime_cache")
+
+    @property
+    def lists_layers(self) -> bool:
+        """Whether the builder's message tells all of a layer. That of full TensorRT leaves the weights of
+        convolutions out, where the inspector of the loaded engine has them."""
+        return bool(self.is_rtx)
 
     def member(self, enum: str, name: str) -> Any | None:
         """A member of an enum of the library; None where this version does not have it."""
         return getattr(self.trt, enum).__members__.get(name)
 
+    def start(self, factory: str) -> Any:
+        """A `Builder` or a `Runtime`.
 
-class Log:
-    """Keeps the first error, the warnings and the layer list of one build, and drops the chatter."""
+        Raises `BackendError` where there is none, since then nothing can be built or run here: a refusal is a
+        `TypeError` of pybind11, and the reason is in the log. Raises `TrialError` "memory" for want of it.
+        """
+        try:
+            made = getattr(self.trt, factory)(self.log.sink)
+        except (*REFUSALS, MemoryError):
+            made = None
+        if made is not None:
+            return made
+        reason = self.log.first_error("it gives no reason; `nvidia-smi` must list the GPU")
+        if self.log.kind("build") == "memory":
+            raise TrialError("memory", f"{self.name} does not start: {reason}")
+        raise BackendError(f"{self.name} {self.version} does not start: {reason}")
 
-    def __init__(self, trt: Any) -> None:
-        self.errors: list[str] = []
-        self.warnings: list[str] = []
-        self.layers = ""
-        severity = trt.ILogger.Severity
-        grave = (severity.INTERNAL_ERROR, severity.ERROR)
+    def given(self, value: Any, kind: FailureKind, what: str) -> Any:
+        """What a call gave. Raises `TrialError` with the logged reason if that is nothing, or `False`."""
+        if value is None or value is False:
+            raise self.failure(kind, what, "the library gives no reason")
+        return value
 
-        class Sink(trt.ILogger):  # type: ignore[misc]
-            def __init__(sink) -> None:  # noqa: N805
-                trt.ILogger.__init__(sink)
-
-            def log(sink, level: Any, text: str) -> None:  # noqa: N805
-                if level in grave:
-                    self.errors.append(text)
-                elif level == severity.WARNING:
-                    self.warnings.append(text)
-                elif text.startswith(LAYERS_HEADING):
-                    self.layers = text
-
-        self.sink = Sink()
+    def failure(self, kind: FailureKind, what: str, otherwise: str) -> TrialError:
+        """An error with the logged reason behind `what`; out of memory is a kind of its own."""
+        return TrialError(self.log.kind(kind), f"{what}: {self.log.first_error(otherwise)}")
 
     @contextmanager
-    def fresh(self) -> Iterator[Log]:
-        """Forget what earlier builds said."""
-        self.errors.clear()
-        self.warnings.clear()
-        self.layers = ""
-        yield self
+    def asking(self, kind: FailureKind, what: str) -> Iterator[None]:
+        """Calls of the library, whatever way they fail.
 
-    def first_error(self, otherwise: str) -> str:
-        """The first error as one line without source locations.
-
-        Without a GPU every failure of TensorRT-RTX 1.4 comes with an error of `catchCudaError` that has
-        nothing to do with it.
+        Raises `TrialError` of that kind for what its bindings raise, and `BackendError` for a name that this
+        version lacks.
         """
-        related = [text for text in self.errors if "catchCudaError" not in text]
-        return one_line(related[0]) if related else otherwise
-
-
-def one_line(text: str) -> str:
-    """A message of TensorRT without line breaks, error codes and places in its source, cut short."""
-    text = _NOISE.sub("", " ".join(text.split())).strip()
-    text = _CONDITION.sub("", text)
-    if text.startswith("Myelin (") and text.endswith(")"):
-        text = text.removeprefix("Myelin (").removesuffix(")").strip()
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+        self.log.forget()
+        try:
+            yield
+        except MemoryError as error:
+            raise TrialError("memory", f"{what}: out of memory") from error
+        except AttributeError as error:
+            if error.obj is None:
+                raise self.failure(kind, what, "the library gives no reason") from error
+            raise BackendError(
+                f"{self.name} {self.version} is not as expected ({error}): install TensorRT {CHECKED}"
+            ) from error
+        except REFUSALS as error:
+            raise self.failure(kind, what, one_line(str(error))) from error
 
 
 @functools.cache
@@ -115,13 +128,42 @@ def load_library(extra: str = "") -> Library:
 
     Raises `BackendError` where it is not installed. Cached, since the logger is for the whole process.
     """
-    for module in [name for key, names in MODULES.items() if extra in ("", key) for name in names]:
-        try:
-            return Library(importlib.import_module(module))
-        except ModuleNotFoundError as error:
-            if error.name != module:
-                raise BackendError(f"{module} is installed but does not load: {error}") from error
-        except (ImportError, OSError) as error:
-            raise BackendError(f"{module} is installed but does not load: {error}") from error
+    for key, names in MODULES.items():
+        for module in names if extra in ("", key) else ():
+            try:
+                return Library(importlib.import_module(module))
+            except ModuleNotFoundError as error:
+                if error.name != module:
+                    raise _broken(module, key, error) from error
+            except (ImportError, OSError) as error:
+                raise _broken(module, key, error) from error
     wanted = extra or "tensorrt-rtx"
     raise BackendError(f"{wanted} is not installed; `pip install 'autoprec[{wanted}]'` brings it")
+
+
+def _broken(module: str, extra: str, error: Exception) -> BackendError:
+    """Why a package that is there cannot be imported, and what to install."""
+    words = f"{module} is installed but does not load: {error}"
+    library = _MISSING_LIBRARY.search(str(error))
+    package = bindings(extra)
+    if library is None:
+        return BackendError(f"{words}; `pip install --force-reinstall {package}` brings all its parts")
+    if library[1].startswith(("libcuda.", "libnvidia")):
+        return BackendError(f"{words}; install the NVIDIA driver: `nvidia-smi` must list the GPU")
+    if library[1].startswith("libnv"):
+        return BackendError(
+            f"{words}; its libraries are not there: `pip install {package}` brings them, or put those of "
+            "that version on LD_LIBRARY_PATH"
+        )
+    return BackendError(
+        f"{words}; its libraries are made for another CUDA: `pip install --force-reinstall {package}` brings "
+        "those that its bindings are made for"
+    )
+
+
+def bindings(extra: str) -> str:
+    """What to install for the bindings that are there, as `tensorrt-cu13==11.4.0.106`."""
+    for name in packages_distributions().get(MODULES[extra][-1], ()):
+        package = name.lower().replace("_", "-").removesuffix("-bindings")
+        return f"{package}=={version_of(name)}"
+    return extra

@@ -102,3 +102,18 @@ def test_the_inspector_of_tensorrt_10_hides_the_type_in_the_format() -> None:
 
 def test_an_engine_without_details_lists_no_layers() -> None:
     assert layers_from_json('{"Layers": ["conv1 + relu1"], "Bindings": []}') == ()
+
+
+def test_a_message_with_a_line_of_another_form_is_not_half_read() -> None:
+    lines = INT8_CONV.replace("TacticName: __myl_MulAdd_0xc0", "Tactic: 0xc0")
+    assert layers_from_message(lines) == ()
+
+
+def test_a_message_with_events_between_streams_is_read() -> None:
+    signal = line("wait", "signal", "", " |  | ").replace("StreamId: 0", "StreamId: 0, EventId: 1")
+    assert [layer.kind for layer in layers_from_message(f"Layers:\n{signal}\n")] == ["signal"]
+
+
+def test_a_node_name_may_hold_what_python_takes_for_a_line_break() -> None:
+    text = line("op", "gemm", STUB, "FP8 | FP8 | Half", "a", "b").replace("][", "]\x1e[")
+    assert layers_from_message(text)[0].nodes == ("a", "b")

@@ -1,0 +1,99 @@
+"""What TensorRT says: its errors as one line each, and what to do about the ones of CUDA.
+
+Owns the one logger of the process: TensorRT keeps the first logger that it is given and ignores later ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from autoprec.errors import FailureKind
+
+LAYERS_HEADING = "Layers:"
+_NOISE = re.compile(
+    r"^I?\w+::\w+: (?=Error Code)|Error Code \d+: |"
+    r"\[?\b\w+\.(cpp|h):\d+: \w+\]? ?|\bIn \w+ at /\S+?\d+(?=\W|$)|^\[?\w+\.(cpp|h)::\S+\] ?"
+)
+_CONDITION = re.compile(r"^Assertion failed: .*?: (?=[A-Z])")  # what follows says it in words
+_LONGEST = 240
+_NO_CUDA = re.compile(r"CUDA initialization failure with error: (\d+)")
+_REMEDIES = {
+    "35": "the NVIDIA driver is older than the CUDA that this TensorRT is made for: update the driver, or "
+    "install the build for the driver's CUDA, as `pip install tensorrt-cu12`",
+    "100": "CUDA finds no GPU: `nvidia-smi` must list one, and CUDA_VISIBLE_DEVICES must not hide it",
+    "222": "the NVIDIA driver is older than the CUDA that this TensorRT is made for: update the driver",
+    "802": "the GPUs are not ready: on a machine with NVSwitch, `nvidia-fabricmanager` must run",
+    "803": "the NVIDIA driver's kernel module and library differ: restart the machine",
+    "804": "this GPU takes no forward-compatible CUDA: update the driver, or remove the cuda-compat package",
+}
+"""What to do by CUDA error (driver_types.h)."""
+
+
+class Log:
+    """Keeps the first error, the warnings and the layer list of one call, and drops the chatter."""
+
+    def __init__(self, trt: Any) -> None:
+        self.errors: list[str] = []
+        self.warnings: list[str] = []
+        self.layers = ""
+        severity = trt.ILogger.Severity
+        grave = (severity.INTERNAL_ERROR, severity.ERROR)
+
+        class Sink(trt.ILogger):  # type: ignore[misc]
+            def __init__(sink) -> None:  # noqa: N805
+                trt.ILogger.__init__(sink)
+
+            def log(sink, level: Any, text: str) -> None:  # noqa: N805
+                if level in grave:
+                    self.errors.append(text)
+                elif level == severity.WARNING:
+                    self.warnings.append(text)
+                elif text.startswith(LAYERS_HEADING):
+                    self.layers = text
+
+        self.sink = Sink()
+
+    def forget(self) -> None:
+        """Drop what earlier calls said: it is not the cause of what fails next."""
+        self.errors.clear()
+        self.warnings.clear()
+        self.layers = ""
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Drop the errors of what may fail without harm, such as reading a cache that is damaged."""
+        before = len(self.errors)
+        try:
+            yield
+        finally:
+            del self.errors[before:]
+
+    def first_error(self, otherwise: str) -> str:
+        """The first error as one line without source locations, with what to do where that is known.
+
+        Without a GPU every failure of TensorRT-RTX 1.4 comes with an error of `catchCudaError` that has
+        nothing to do with it.
+        """
+        related = [text for text in self.errors if "catchCudaError" not in text]
+        if not related:
+            return otherwise
+        found = _NO_CUDA.search(related[0])
+        remedy = _REMEDIES.get(found[1]) if found else None
+        return f"{one_line(related[0])}: {remedy}" if remedy else one_line(related[0])
+
+    def kind(self, otherwise: FailureKind) -> FailureKind:
+        """ "memory" if an error tells of it."""
+        words = ("OutOfMemory", "out of memory", "OUT_OF_MEMORY")
+        return "memory" if any(word in text for text in self.errors for word in words) else otherwise
+
+
+def one_line(text: str) -> str:
+    """A message of TensorRT without line breaks, error codes and places in its source, cut short."""
+    text = _NOISE.sub("", " ".join(text.split())).strip()
+    text = _CONDITION.sub("", text)
+    if text.startswith("Myelin (") and text.endswith(")"):
+        text = text.removeprefix("Myelin (").removesuffix(")").strip()
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

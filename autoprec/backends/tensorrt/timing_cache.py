@@ -1,0 +1,74 @@
+"""Kernel timings that builds of full TensorRT share: in a study, and from study to study.
+
+A build times every kernel that may serve, which takes minutes for a large model; the candidates of a study,
+and its reference, differ in few layers. TensorRT-RTX times nothing when it builds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from autoprec.backends.tensorrt.library import Library
+
+
+@contextlib.contextmanager
+def timing_cache(library: Library, config: Any, file: Path | None) -> Iterator[None]:
+    """Start from the timings of earlier builds and add this one's.
+
+    A file that is damaged, or of another GPU or version, is replaced; a cache that cannot be had, read or
+    written costs time and no build.
+    """
+    if file is None or library.names_targets:
+        yield
+        return
+    with library.log.aside():  # the configuration keeps no reference of its own
+        cache = _attached(config, _read(file)) or _attached(config, b"")
+    yield
+    if cache is not None:
+        with library.log.aside():
+            _save(config, file)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
+
+
+def _attached(config: Any, data: bytes) -> Any | None:
+    """A cache with these timings that the builder takes; None if it does not."""
+    try:
+        cache = config.create_timing_cache(data)
+        taken = cache is not None and config.set_timing_cache(cache, ignore_mismatch=False)
+    except (RuntimeError, TypeError, ValueError):  # pybind11's words for what the library refuses
+        return None
+    return cache if taken else None
+
+
+def _save(config: Any, file: Path) -> None:
+    """Write all timings, and those that another process has written meanwhile."""
+    try:
+        cache = config.get_timing_cache()
+        if cache is None:
+            return
+        other = config.create_timing_cache(_read(file))
+        if other is not None:
+            cache.combine(other, ignore_mismatch=False)
+        data = cache.serialize()
+        if data is not None:
+            replace_file(file, bytes(data))
+    except (OSError, RuntimeError, TypeError, ValueError):
+        return
+
+
+def replace_file(file: Path, data: bytes) -> None:
+    """Write so that a reader, another writer, or a kill in between, never makes half a file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(f"{file.name}.{os.getpid()}.new")
+    fresh.write_bytes(data)
+    fresh.replace(file)
