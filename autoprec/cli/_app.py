@@ -6,13 +6,14 @@ from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from autoprec.report import as_json
+from autoprec.report import HarmlessConsole, as_json, visible
 
 EXIT_USER_ERROR = 2
 EXIT_AUDIT_FAILED = 3
 EXIT_DIFFERENT = 4
+EXIT_INTERNAL = 70
+"""EX_SOFTWARE of sysexits(3)."""
 
 app = typer.Typer(
     name="autoprec",
@@ -22,7 +23,7 @@ app = typer.Typer(
     help="Finds, overnight, the precision of every block of an ONNX mask model: as fast as it can be, "
     "with masks that stay those of the FP16 engine.",
 )
-console = Console()
+console = HarmlessConsole()
 
 
 def _tell_version(wanted: bool) -> None:
@@ -47,9 +48,14 @@ StudyOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def progress(message: str) -> None:
-    """Tell what takes time, beside the output."""
-    typer.echo(message, err=True)
+def tell(message: str) -> None:
+    """One line beside the output: what takes time, what is wrong."""
+    typer.echo(visible(" ".join(line.strip() for line in message.splitlines())), err=True)
+
+
+def answer(message: object) -> None:
+    """One line of output."""
+    typer.echo(visible(str(message)))
 
 
 def show_or_dump(value: Any, view: Any, as_text: bool) -> None:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autoprec.cli._app import JsonOption, StudyOption, app, show_or_dump
+from autoprec.cli._app import JsonOption, StudyOption, app, show_or_dump, tell
 from autoprec.legality.patterns import PATTERNS
 from autoprec.legality.probe import Legality
 from autoprec.precisions import PLAIN
@@ -48,7 +48,7 @@ def doctor(
             )
         options = section.options | {"compute_capabilities": compute_capability}
         section = BackendSection(name=section.name, base=section.base, options=options)
-    found = diagnose(section, say=lambda text: typer.echo(text, err=True))
+    found = diagnose(section, say=tell)
     show_or_dump(found, _view(found), json)
     if found.engine is None:
         raise typer.Exit(2)

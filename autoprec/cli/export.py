@@ -12,9 +12,10 @@ from autoprec.cli._app import (
     EXIT_DIFFERENT,
     JsonOption,
     StudyOption,
+    answer,
     app,
-    progress,
     show_or_dump,
+    tell,
 )
 from autoprec.exporters import EXPORTERS
 from autoprec.exporters.manifest import read_manifest
@@ -59,23 +60,33 @@ def export(
     files = chosen.export(
         folder, pick=pick, max_loss=max_loss, trial=trial, targets=to or None, examples=examples
     )
-    typer.echo("\n".join(str(path) for path in files))
+    for path in files:
+        answer(path)
     written = files[-1].parent
     shipped = read_manifest(written)
-    progress(f"trial {shipped.number}: {shipped.speedup:.2f}x the reference, mask loss {shipped.loss:.4f}")
+    tell(f"trial {shipped.number}: {shipped.speedup:.2f}x the reference, mask loss {shipped.loss:.4f}")
     if archive:
-        typer.echo(shutil.make_archive(str(written), "zip", written.parent, written.name))
+        answer(shutil.make_archive(str(written), "zip", written.parent, written.name))
 
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(help="What `autoprec export` wrote.")], json: JsonOption = False
+    folder: Annotated[Path, typer.Argument(help="What `autoprec export` wrote.")],
+    trust_metric: Annotated[
+        str,
+        typer.Option(
+            metavar="MODULE:FUNCTION", help="Run this metric, if the export asks for it.", show_default="none"
+        ),
+    ] = "",
+    json: JsonOption = False,
 ) -> None:
     """Build an export here, measure it, and compare with its manifest. Exits with 4 if it differs.
 
+    Nothing that the export names is run, unless you name it with --trust-metric.
+
     Example: autoprec verify studies/demo/exports/trial-17
     """
-    found = verify_export(folder, progress)
+    found = verify_export(folder, tell, trusted_metric=trust_metric)
     show_or_dump(found, verification_view(found), json)
     if not found.is_same:
         raise typer.Exit(EXIT_DIFFERENT)

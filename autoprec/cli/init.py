@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autoprec.cli._app import (
-    app,
-)
+from autoprec.cli._app import answer, app
 from autoprec.study import write_definition
 
 
@@ -32,7 +30,7 @@ def init(
     path = write_definition(
         model, decoder=decoder, calibration=calibration, evaluation=evaluation, shapes=_shapes(shape)
     )
-    typer.echo(f"wrote {path}; look through it, then: autoprec search --study {path.stem}")
+    answer(f"wrote {path}; look through it, then: autoprec search --study {path.stem}")
 
 
 def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:

@@ -12,8 +12,9 @@ import typer
 
 from autoprec.cli._app import (
     StudyOption,
+    answer,
     app,
-    progress,
+    tell,
 )
 from autoprec.errors import BackendError
 from autoprec.report import (
@@ -40,9 +41,9 @@ def report(
     Example: autoprec report --no-pictures
     """
     chosen = Study.find(study)
-    findings = chosen.findings(runs=pictures and not png, say=progress)
+    findings = chosen.findings(runs=pictures and not png, say=tell)
     target = file or chosen.folder / ("front.png" if png else "report.html")
-    typer.echo(str(write_file(target, front_png(findings) if png else page(findings))))
+    answer(write_file(target, front_png(findings) if png else page(findings)))
 
 
 @app.command()

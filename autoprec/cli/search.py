@@ -10,8 +10,10 @@ from autoprec.cli._app import (
     EXIT_AUDIT_FAILED,
     EXIT_USER_ERROR,
     StudyOption,
+    answer,
     app,
     console,
+    tell,
 )
 from autoprec.report import (
     LiveProgress,
@@ -42,7 +44,7 @@ def search(
     console.print(front_plot(chosen.trials(), chosen.reference(), width=console.width), markup=False)
     console.print(front_table(chosen.front(), chosen.reference()))
     if strict and (wrong := chosen.mismatches()):
-        typer.echo(f"did not run as asked: {', '.join(wrong)}", err=True)
+        tell(f"did not run as asked: {', '.join(wrong)}")
         raise typer.Exit(EXIT_AUDIT_FAILED)
 
 
@@ -63,11 +65,9 @@ def refine(
         record = chosen.refine(trial, 60 * minutes, progress)
     before = chosen.trial(trial)
     if record.failure is not None:
-        typer.echo(
-            f"trial {record.number}: failed: {record.failure.kind}: {record.failure.message}", err=True
-        )
+        tell(f"trial {record.number}: failed: {record.failure.kind}: {record.failure.message}")
         raise typer.Exit(EXIT_USER_ERROR)
-    typer.echo(f"trial {record.number}: loss {record.loss:.4f}, before {before.loss:.4f} (trial {trial})")
+    answer(f"trial {record.number}: loss {record.loss:.4f}, before {before.loss:.4f} (trial {trial})")
 
 
 @app.command()

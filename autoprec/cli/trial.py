@@ -10,8 +10,8 @@ from autoprec.cli._app import (
     JsonOption,
     StudyOption,
     app,
-    progress,
     show_or_dump,
+    tell,
 )
 from autoprec.report import (
     explanation_view,
@@ -47,7 +47,7 @@ def explain(
     Example: autoprec explain 17
     """
     chosen = Study.find(study)
-    found = chosen.explain(trial, runs=run, say=progress)
+    found = chosen.explain(trial, runs=run, say=tell)
     reference = chosen.reference()
     assert reference is not None
     show_or_dump(found, explanation_view(found, reference), json)

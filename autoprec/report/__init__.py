@@ -10,8 +10,10 @@ from autoprec.report.story import explanation_view
 from autoprec.report.tables import blocks_table, front_table, sensitivity_table
 from autoprec.report.trial import trial_view
 from autoprec.report.verdict import verification_view
+from autoprec.report.visible import HarmlessConsole, visible
 
 __all__ = [
+    "HarmlessConsole",
     "LiveProgress",
     "as_json",
     "blocks_table",
@@ -24,5 +26,6 @@ __all__ = [
     "sensitivity_table",
     "trial_view",
     "verification_view",
+    "visible",
     "write_file",
 ]

@@ -11,6 +11,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from autoprec.report.visible import visible
+
 
 class Column(NamedTuple):
     """One column; `rank` 0 always stays, the highest goes first. `cells` are plain text or styled; those
@@ -52,6 +54,6 @@ class Columns:
                 max_width=column.widest,
             )
         for number, cells in enumerate(zip(*(column.cells for column in columns), strict=True)):
-            texts = (cell if isinstance(cell, Text) else Text(cell) for cell in cells)
+            texts = (cell if isinstance(cell, Text) else Text(visible(cell)) for cell in cells)
             table.add_row(*texts, style=self._styles[number] if self._styles else None)
         return table

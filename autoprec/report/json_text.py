@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
+
+_STEERING = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def as_json(value: object) -> str:
-    """Indented JSON of records or sequences of them; NaN becomes null."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    """Indented JSON of records or sequences of them; NaN becomes null.
+
+    JSON leaves some characters that steer terminals as they are; here they are escaped, which JSON allows.
+    """
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -6,13 +6,17 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from autoprec.records import Verification
+from autoprec.report.visible import visible
 
 
 def verification_view(found: Verification) -> RenderableType:
     """One line for each figure, and the verdict."""
     lines = [
         Text.assemble(
-            ("same  ", "green") if check.is_same else ("DIFFERS  ", "bold red"), check.name, ": ", check.words
+            ("same  ", "green") if check.is_same else ("DIFFERS  ", "bold red"),
+            check.name,
+            ": ",
+            visible(check.words),
         )
         for check in found.checks
     ]

@@ -1,0 +1,59 @@
+"""Where every error of a command ends: one line, an exit code, and never a bare traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from autoprec.cli._app import EXIT_INTERNAL, EXIT_USER_ERROR, tell
+from autoprec.errors import AutoprecError, machine_fault, place_of, traceback_of
+
+_PACKAGES = (
+    "autoprec",
+    "numpy",
+    "onnx",
+    "onnx-ir",
+    "openvino",
+    "optuna",
+    "sqlalchemy",
+    "tensorrt",
+    "tensorrt-rtx",
+)
+
+
+def exit_code(error: Exception) -> int:
+    """Tell of what ended a command, in one line; returns the command's exit code."""
+    if isinstance(error, BrokenPipeError):
+        # Nobody reads on: as when `| head` has seen enough. The interpreter must not try to flush again.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    words = str(error) if isinstance(error, AutoprecError) else machine_fault(error)
+    if words:
+        tell(f"autoprec: {words}")
+        return EXIT_USER_ERROR
+    tell(
+        f"autoprec: internal error: {type(error).__name__}: {error} ({place_of(error)}): this is a fault of "
+        f"autoprec, please report it; {_kept(error)}"
+    )
+    return EXIT_INTERNAL
+
+
+def _kept(error: Exception) -> str:
+    """Write versions and the traceback to a file, without anything of the user's; says where."""
+    lines = [f"python {platform.python_version()} on {platform.platform()}"]
+    for name in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            lines.append(f"{name} {version(name)}")
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="autoprec-error-", suffix=".txt")
+        os.close(descriptor)
+        Path(name).write_text("\n".join([*lines, "", traceback_of(error)]), encoding="utf-8")
+    except OSError as reason:
+        return f"its details could not be written ({reason.strerror})"
+    return f"details in {name}"

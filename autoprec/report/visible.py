@@ -1,0 +1,37 @@
+"""Names as they may be shown: what would steer a terminal, or reorder its text, is made visible."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_BREAKS = re.compile("[\t\n]")
+
+
+def visible(text: str) -> str:
+    """One line of `text`: control characters, line breaks and marks of direction as `\\x1b` or `\\u202e`."""
+    return _BREAKS.sub(_escaped, harmless(text))
+
+
+def harmless(text: str) -> str:
+    """`text` with its line breaks and tabs, and the rest as in `visible`."""
+    return _STEERING.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
+
+
+class HarmlessConsole(Console):
+    """A terminal that styles text itself, and lets no text style anything: names may be anybody's."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of what is shown; those that Rich makes to steer the terminal stay."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(harmless(segment.text), segment.style)
