@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "autoprec"
 ROWS = (
     ("errors",),
-    ("precisions", "entry"),
+    ("precisions", "entry", "files"),
     ("records",),
     ("spec",),
     ("samples", "graph", "backends", "quality", "store", "report", "exporters", "isolation"),

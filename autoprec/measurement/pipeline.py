@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from autoprec.backends import Backend, Engine, run
 from autoprec.errors import ModelError
+from autoprec.graph.model.load import open_model
 from autoprec.samples import Sample
 from autoprec.spec import PipelineSection
 
@@ -67,12 +67,11 @@ def decoder_outputs(path: Path) -> list[str]:
 
 
 def _graph(path: Path) -> ir.Graph:
-    if not path.is_file():
-        raise ModelError(f"pipeline.decoder: {path} is not there; give the path of an ONNX file")
+    """With the same checks as the searched model's."""
     try:
-        return ir.load(path).graph
-    except (OSError, ValueError, DecodeError) as error:
-        raise ModelError(f"{path}: the decoder cannot be read as ONNX ({error})") from error
+        return open_model(path).graph
+    except ModelError as error:
+        raise ModelError(f"pipeline.decoder: {error}") from error
 
 
 def _inputs(path: Path) -> dict[str, np.dtype[Any]]:

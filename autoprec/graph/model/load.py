@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from onnx_ir.passes.common import (
 )
 
 from autoprec.errors import ModelError
+from autoprec.files import ensure_regular
 from autoprec.graph.model.files import read_model
 from autoprec.graph.model.incoming import QUANTIZED_OPS, attach, lift
 from autoprec.graph.model.opset import SMALL_BYTES, at_opset
@@ -51,8 +53,21 @@ def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) ->
 
     Raises `ModelError` naming what is missing, corrupt, outside the model's folder, or without sizes.
     """
-    try:
+    with _telling(path):
         return _loaded(path, shapes or {})
+
+
+def open_model(path: Path) -> ir.Model:
+    """A model as it is in its file: for one that is run, but not searched. Raises as `load_model` does."""
+    with _telling(path):
+        return _opened(path)
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Whatever a file that is no model makes parsers raise, as `ModelError`."""
+    try:
+        yield
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     except _BROKEN as error:
@@ -60,14 +75,17 @@ def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) ->
 
 
 def model_digest(path: Path) -> str:
-    """16 hexadecimal digits of SHA-256 over the file and its external data."""
+    """16 hexadecimal digits of SHA-256 over the file and its external data. Raises as `load_model` does."""
     total = hashlib.sha256()
-    graph = read_model(path, weights=False).graph
+    with _telling(path):
+        ensure_regular(path)
+        graph = read_model(path, weights=False).graph
     tensors = [*graph.initializer, *(attribute.t for node in graph.node for attribute in node.attribute)]
     names = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
-    for file in (path, *(path.parent / name for name in sorted(names))):
-        with file.open("rb") as stream:
-            total.update(hashlib.file_digest(stream, "sha256").digest())
+    with _telling(path):
+        for file in (path, *(_data_file(path.parent, name) for name in sorted(names))):
+            with file.open("rb") as stream:
+                total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()[:16]
 
 
@@ -83,16 +101,23 @@ def real_inputs(model: ir.Model) -> list[ir.Value]:
     return [value for value in model.graph.inputs if value.name not in model.graph.initializers]
 
 
-def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
-    """`load_model` without the words around what goes wrong."""
+def _opened(path: Path) -> ir.Model:
+    """The model in a file as it stands; all of it is there, and nothing is elsewhere."""
     try:
-        model = ir.from_proto(read_model(path))
+        ensure_regular(path)
+        model: ir.Model = ir.from_proto(read_model(path))
     except FileNotFoundError as error:
         raise ModelError("no such model; give the path of an ONNX file") from error
     ir.external_data.set_base_dir(model.graph, path.parent)
     if not list(model.graph) and not model.graph.outputs:
         raise ModelError("holds no graph; export it again")
     _check_external_data(model, path.parent)
+    return model
+
+
+def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
+    """`load_model` without the words around what goes wrong."""
+    model = _opened(path)
     _refuse_control_flow(model)
     _read_small_weights(model)
     InlinePass()(model)
@@ -119,16 +144,20 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
 def _check_external_data(model: ir.Model, folder: Path) -> None:
     """Nothing is read from outside a model's folder, and all that is to be read is there."""
     for tensor in _external_tensors(model):
-        file = folder / str(tensor.location)
-        if not file.resolve().is_relative_to(folder.resolve()):
-            raise ModelError(
-                f"its weights point outside its folder ({file}); save it with its data beside it"
-            )
-        if not file.is_file():
-            raise ModelError(f"its external data {file.name!r} is missing; put the file beside the model")
+        file = _data_file(folder, str(tensor.location))
         end = (tensor.offset or 0) + max(tensor.length or 0, tensor.nbytes)
         if file.stat().st_size < end:
             raise ModelError(f"its external data {file.name!r} is cut short; copy or export it again")
+
+
+def _data_file(folder: Path, location: str) -> Path:
+    """A file of external data. Raises `ModelError` if it is not there, or not in the model's folder."""
+    file = folder / location
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ModelError(f"its weights point outside its folder ({file}); save it with its data beside it")
+    if not file.is_file():
+        raise ModelError(f"its external data {file.name!r} is missing; put the file beside the model")
+    return file
 
 
 def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:

@@ -1,0 +1,43 @@
+"""Files as they should be: regular where they are read, whole or not at all where they are written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def ensure_regular(path: Path) -> None:
+    """Raises OSError for what is no regular file: a pipe never ends, nor does `/dev/zero`."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.ENODEV, "is no regular file", str(path))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` that takes its name when the block ends without an error; its folder is made.
+
+    What is half-written goes. Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def is_inside(folder: Path, name: str) -> bool:
+    """Whether `name` is a file below `folder`, with no link on the way to it."""
+    relative = Path(name)
+    if not relative.parts or relative.is_absolute() or ".." in relative.parts or "\0" in name:
+        return False
+    steps = [folder.joinpath(*relative.parts[: count + 1]) for count in range(len(relative.parts))]
+    return not any(step.is_symlink() for step in steps) and steps[-1].is_file()
