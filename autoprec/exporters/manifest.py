@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import platform
 import shlex
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from autoprec.errors import StudyError
+from autoprec.files import ensure_regular
 from autoprec.records import (
     Examples,
     Export,
@@ -51,9 +53,11 @@ class Manifest(Record, frozen=True, kw_only=True):
         versions: software that exported; the engine that measured is in `identity.fingerprint`.
         reproduce: the command that exports the same again.
         recipe, examples: how and on what to measure it elsewhere; `examples.folder` is beside the manifest.
+        checksum: SHA-256 of the manifest's text with an empty one; empty up to format 2.
     """
 
-    format: int = 2
+    format: int = 3
+    checksum: str = ""
     study: str
     number: int
     label: str
@@ -82,22 +86,45 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
     there = sorted(path for path in folder.rglob("*") if path.is_file())
     files = tuple(described(path, folder) for path in there)
     manifest = folder / MANIFEST
-    manifest.write_text(_pretty(_manifest(export, files)), encoding="utf-8")
+    text = _pretty(_manifest(export, files))
+    manifest.write_text(text.replace(_sealed(""), _sealed(_digest(text)), 1), encoding="utf-8")
     return (assignment, manifest)
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of an export. Raises `StudyError` if there is none, or it is not ours."""
+    """The manifest of an export. Raises `StudyError` if there is none, or it is not as it was written."""
     path = folder / MANIFEST
     try:
-        return from_json(path.read_text(encoding="utf-8"), Manifest)
+        ensure_regular(path)
+        text = path.read_text(encoding="utf-8")
+        found = from_json(text, Manifest)
     except OSError as error:
         why = "" if isinstance(error, FileNotFoundError) else f" ({error.strerror})"
         raise StudyError(f"{folder}: holds no export{why}; `autoprec export` writes one") from error
-    except (UnicodeDecodeError, msgspec.DecodeError) as error:
+    except (UnicodeDecodeError, msgspec.MsgspecError, RecursionError) as error:
         raise StudyError(
             f"{path}: is not a manifest of autoprec ({error}); export to another folder"
         ) from error
+    _refuse_changed(path, text, found)
+    return found
+
+
+def _refuse_changed(path: Path, text: str, manifest: Manifest) -> None:
+    """Raises `StudyError` for a manifest that is not as it was written, or that nobody can have measured."""
+    measured = manifest.trial.measurement
+    blank = text.replace(_sealed(manifest.checksum), _sealed(""), 1)
+    if manifest.format > 2 and _digest(blank) != manifest.checksum:
+        raise StudyError(f"{path}: was changed after it was written; export it again")
+    if measured is None or not 0 < measured.latency.ratio < math.inf:
+        raise StudyError(f"{path}: holds no measurement; export a complete trial")
+
+
+def _sealed(checksum: str) -> str:
+    return f'"checksum": "{checksum}"'
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _manifest(export: Export, files: tuple[ExportedFile, ...]) -> Manifest:

@@ -9,21 +9,37 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
+
 from autoprec.backends import create_backend
 from autoprec.errors import StudyError, TrialError
 from autoprec.exporters import Manifest, read_manifest
-from autoprec.exporters.manifest import described
+from autoprec.exporters.manifest import EXAMPLES, described
 from autoprec.exporters.onnx import DECODER, MODEL, REFERENCE
+from autoprec.files import is_inside
+from autoprec.graph.model.load import open_model
 from autoprec.measurement import Bench, Job, Setup
+from autoprec.quality import METRICS
 from autoprec.records import Check, Examples, Measurement, Recipe, Verification
 from autoprec.spec import BackendSection, PipelineSection, QualitySection, SamplesSection, TimingSection
 
+_LONGEST_SECONDS, _LONGEST_TIMING, _MOST_ROUNDS = 3600.0, 60.0, 1000
+"""What a recipe may ask for at most: it may come from anybody."""
 SMALLEST_LOSS = 0.001
 """Losses closer than this are the same, whatever was recorded."""
 
 
-def verify(folder: Path, say: Callable[[str], None] = lambda _: None) -> Verification:
+def verify(
+    folder: Path, say: Callable[[str], None] = lambda _: None, *, trusted_metric: str = ""
+) -> Verification:
     """Check an export's files, build both models, time them in turn, and score the examples.
+
+    An export may come from anybody: nothing that it names is run, nothing outside its folder is read.
+
+    Args:
+        folder: the export.
+        say: is told what differs here.
+        trusted_metric: a metric `module:function` that may be run if the export asks for it.
 
     Raises `StudyError` if there is no export, or it cannot be measured; `BackendError` if its engine is not
     installed here.
@@ -36,30 +52,50 @@ def verify(folder: Path, say: Callable[[str], None] = lambda _: None) -> Verific
         raise StudyError(
             f"{folder}: holds no examples to measure on; export it again, with `--examples 4` or more"
         )
+    _refuse_strangers(manifest, manifest.recipe, trusted_metric, folder)
     note = _note(manifest, manifest.recipe)
     if note:
         say(note)
-    measured = _measure(manifest, manifest.recipe, manifest.examples, folder)
+    measured = _measure(manifest, manifest.recipe, folder)
     checks = (files, _latency(manifest, measured), _loss(manifest, manifest.examples, measured))
     return Verification(checks=checks, note=note)
 
 
 def _files(manifest: Manifest, folder: Path) -> Check:
-    """Whether every file is there, as it was written."""
+    """Whether every file is there, as it was written, and no link leads out of the folder."""
     wrong = [
         file.name
         for file in manifest.files
-        if not (folder / file.name).is_file() or described(folder / file.name, folder) != file
+        if not is_inside(folder, file.name) or described(folder / file.name, folder) != file
     ]
+    wrong += [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_symlink()]
     words = f"changed or gone: {', '.join(wrong)}" if wrong else f"{len(manifest.files)} intact"
     return Check(name="files", is_same=not wrong, words=words)
+
+
+def _refuse_strangers(manifest: Manifest, recipe: Recipe, trusted_metric: str, folder: Path) -> None:
+    """Raises `StudyError` for a metric that would run code, and for samples that the manifest does not list;
+    `ModelError` for models with data elsewhere."""
+    if recipe.metric not in METRICS and recipe.metric != trusted_metric:
+        raise StudyError(
+            f"{folder}: its metric {recipe.metric!r} is code of its own; if you trust it, "
+            "add `--trust-metric MODULE:FUNCTION` with that name"
+        )
+    listed = {file.name for file in manifest.files}
+    there = {path.relative_to(folder).as_posix() for path in (folder / EXAMPLES).glob("*.npz")}
+    if strange := sorted(there - listed):
+        raise StudyError(f"{folder}: {strange[0]} is not in its manifest; export it again")
+    for name in (MODEL, REFERENCE, *(name for name in (DECODER,) if (folder / name).exists())):
+        if name not in listed:
+            raise StudyError(f"{folder}: {name} is not in its manifest; export it again")
+        open_model(folder / name)
 
 
 def _note(manifest: Manifest, recipe: Recipe) -> str:
     """What is not as it was where the export was measured."""
     there, here = (
         manifest.identity.fingerprint,
-        create_backend(recipe.backend, recipe.options).fingerprint(),
+        create_backend(recipe.backend, _options(recipe)).fingerprint(),
     )
     if there == here:
         return ""
@@ -69,12 +105,14 @@ def _note(manifest: Manifest, recipe: Recipe) -> str:
     )
 
 
-def _measure(manifest: Manifest, recipe: Recipe, examples: Examples, folder: Path) -> Measurement:
+def _measure(manifest: Manifest, recipe: Recipe, folder: Path) -> Measurement:
     """The export's model against its reference, in a worker that can die. Raises `StudyError`."""
-    samples = str((folder / examples.folder).absolute())
+    samples = str((folder / EXAMPLES).absolute())
     setup = Setup(
         backend=BackendSection(
-            name=recipe.backend, options=recipe.options, trial_seconds=recipe.trial_seconds
+            name=recipe.backend,
+            options=_options(recipe),
+            trial_seconds=min(recipe.trial_seconds, _LONGEST_SECONDS),
         ),
         pipeline=PipelineSection(
             decoder=str((folder / DECODER).absolute()) if (folder / DECODER).is_file() else None,
@@ -82,12 +120,7 @@ def _measure(manifest: Manifest, recipe: Recipe, examples: Examples, folder: Pat
         ),
         samples=SamplesSection(calibration="", evaluation=samples),
         quality=QualitySection(metric=recipe.metric, threshold=recipe.threshold),
-        timing=TimingSection(
-            interval=recipe.interval,
-            seconds=recipe.seconds,
-            minimum_rounds=recipe.minimum_rounds,
-            warmup=recipe.warmup,
-        ),
+        timing=_timing(recipe, folder),
         shapes=dict(manifest.input_shapes),
         reference_path=str((folder / REFERENCE).absolute()),
         reference_digest=manifest.reference.model_digest,
@@ -107,6 +140,28 @@ def _measure(manifest: Manifest, recipe: Recipe, examples: Examples, folder: Pat
             return bench.measure(job)
         except TrialError as error:
             raise StudyError(f"{folder}: cannot be measured here ({error.kind}: {error})") from error
+
+
+def _options(recipe: Recipe) -> dict[str, str | int | float | bool]:
+    """The engine's options without folders: where caches are is this machine's own business."""
+    return {name: value for name, value in recipe.options.items() if "folder" not in name}
+
+
+def _timing(recipe: Recipe, folder: Path) -> TimingSection:
+    """How to pair, within what a definition allows and no longer than a night's trial takes.
+
+    Raises `StudyError`.
+    """
+    wanted = {
+        "interval": recipe.interval,
+        "seconds": min(recipe.seconds, _LONGEST_TIMING),
+        "minimum_rounds": min(recipe.minimum_rounds, _MOST_ROUNDS),
+        "warmup": min(recipe.warmup, _MOST_ROUNDS),
+    }
+    try:
+        return msgspec.convert(wanted, TimingSection)
+    except msgspec.ValidationError as error:
+        raise StudyError(f"{folder}: its recipe cannot be measured by ({error}); export it again") from error
 
 
 def _latency(manifest: Manifest, measured: Measurement) -> Check:

@@ -40,7 +40,8 @@ def folder(tmp_path: Path) -> Path:
 
 def change(folder: Path, **changes: Any) -> None:
     path = folder / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    unsealed = {"format": 2, "checksum": ""}
+    path.write_text(json.dumps(json.loads(path.read_text()) | unsealed | changes))
 
 
 def run(folder: Path, script: str, *words: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,10 @@ The same on the command line, for a model without dynamic inputs:
     polygraphy convert model.onnx --convert-to trt --strongly-typed --tf32 --output model.engine
 """
 
-from __future__ import annotations
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # this folder: a module that lies in it is no part of the export
 
 import argparse
 import json

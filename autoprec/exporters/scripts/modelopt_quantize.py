@@ -8,7 +8,10 @@ the examples beside this script are taken, which are few: give more for anything
 its own rules for placing Q/DQ pairs and its own ranges: the masks are not those of model.onnx, measure them.
 """
 
-from __future__ import annotations
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # this folder: a module that lies in it is no part of the export
 
 import argparse
 import json

@@ -6,7 +6,10 @@ The archive holds one array for each input of the model, and for each input of t
 of the model. Writes the mask logits, float32 [masks, h, w], under the name `masks`.
 """
 
-from __future__ import annotations
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # this folder: a module that lies in it is no part of the export
 
 import argparse
 import json

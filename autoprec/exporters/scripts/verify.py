@@ -12,12 +12,14 @@ This script measures with OpenVINO. For an export that was measured with another
 the user's: `pip install autoprec` with the engine's extra, then `autoprec verify FOLDER`, which is the same.
 """
 
-from __future__ import annotations
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # this folder: a module that lies in it is no part of the export
 
 import argparse
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,9 +33,12 @@ except ImportError:
     ov = None
 
 FOLDER = Path(__file__).resolve().parent
+EXAMPLES = "examples"
 SAME, CANNOT, DIFFERENT = 0, 2, 4
 SMALLEST_LOSS = 0.001
 """Losses closer than this are the same, whatever was recorded."""
+UNFIT = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What comes of a manifest, or of arrays, that are not as they were written."""
 Check = dict[str, Any]
 
 
@@ -46,23 +51,36 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     try:
-        manifest = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
+        text = (FOLDER / "manifest.json").read_text(encoding="utf-8")
+        manifest = json.loads(text)
+        refuse_changed(text, manifest)
         checks = [files(manifest)]
-    except (OSError, ValueError, KeyError) as error:
-        cannot(f"manifest.json is not there, or not as it was written ({error}): export again")
-    if checks[0]["ok"]:
-        checks += measured(manifest, arguments.seconds)
+    except (OSError, *UNFIT) as error:
+        cannot(f"manifest.json is not there, or not as it was written ({error!r}): export again")
+    try:
+        if checks[0]["ok"]:
+            checks += measured(manifest, arguments.seconds)
+    except (OSError, RuntimeError, StopIteration, *UNFIT) as error:
+        cannot(f"the export cannot be measured ({error!r}): export again")
     if arguments.json:
         print(json.dumps(checks, indent=2))
     else:
         for check in checks:
-            print(f"{'ok  ' if check['ok'] else 'FAIL'} {check['name']}: {check['words']}")
+            print(visible(f"{'ok  ' if check['ok'] else 'FAIL'} {check['name']}: {check['words']}"))
     return SAME if all(check["ok"] for check in checks) else DIFFERENT
 
 
+def refuse_changed(text: str, manifest: dict[str, Any]) -> None:
+    """End if the manifest is not as it was written: its checksum is of its text with an empty one."""
+    blank = text.replace(f'"checksum": "{manifest.get("checksum", "")}"', '"checksum": ""', 1)
+    if manifest["format"] > 2 and hashlib.sha256(blank.encode()).hexdigest() != manifest["checksum"]:
+        cannot("manifest.json was changed after it was written: export again")
+
+
 def files(manifest: dict[str, Any]) -> Check:
-    """Whether every file is there, as it was written."""
-    wrong = [file["name"] for file in manifest["files"] if digest(FOLDER / file["name"]) != file["sha256"]]
+    """Whether every file is there, as it was written, and no link leads out of the folder."""
+    wrong = [file["name"] for file in manifest["files"] if digest(file["name"]) != file["sha256"]]
+    wrong += [str(path.relative_to(FOLDER)) for path in sorted(FOLDER.rglob("*")) if path.is_symlink()]
     words = f"changed or gone: {', '.join(wrong)}" if wrong else f"{len(manifest['files'])} intact"
     return {"name": "files", "ok": not wrong, "words": words}
 
@@ -84,13 +102,13 @@ def measured(manifest: dict[str, Any], seconds: float) -> list[Check]:
             f"{model.device}: the ratio may well be another",
             file=sys.stderr,
         )
-    first = arrays_of(sorted((FOLDER / examples["folder"]).glob("*.npz"))[0])
+    first = arrays_of(sorted((FOLDER / EXAMPLES).glob("*.npz"))[0])
     for built in (model, reference):
         built.prepare(first)
     return [latency(manifest, model, reference, seconds), loss(manifest, model, reference)]
 
 
-def latency(manifest: dict[str, Any], model: Engine, reference: Engine, seconds: float) -> Check:
+def latency(manifest: dict[str, Any], model: "Engine", reference: "Engine", seconds: float) -> Check:
     """The paired ratio against the recorded one."""
     recipe, noise = manifest["recipe"], manifest["reference"]["latency_noise"]
     recorded = manifest["trial"]["measurement"]["latency"]
@@ -103,12 +121,12 @@ def latency(manifest: dict[str, Any], model: Engine, reference: Engine, seconds:
     return {"name": "latency", "ok": low <= limit, "words": words, "ratio": ratio, "low": low, "high": high}
 
 
-def loss(manifest: dict[str, Any], model: Engine, reference: Engine) -> Check:
+def loss(manifest: dict[str, Any], model: "Engine", reference: "Engine") -> Check:
     """The mask loss on the examples against the recorded one."""
     examples, recipe = manifest["examples"], manifest["recipe"]
     score = METRICS[recipe["metric"]]
     scores: list[float] = []
-    for path in sorted((FOLDER / examples["folder"]).glob("*.npz")):
+    for path in sorted((FOLDER / EXAMPLES).glob("*.npz")):
         arrays = arrays_of(path)
         scores += score(reference.masks(arrays), model.masks(arrays), recipe["threshold"])
     found = 1 - float(np.mean(scores))
@@ -233,17 +251,31 @@ def arrays_of(path: Path) -> dict[str, np.ndarray]:
         return {name: archive[name] for name in archive.files}
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal; empty if it is not there."""
-    if not path.is_file():
+def inside(name: str) -> bool:
+    """Whether a name is that of a file in this folder, with no link on the way to it."""
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or ".." in parts:
+        return False
+    steps = [FOLDER.joinpath(*parts[: count + 1]) for count in range(len(parts))]
+    return not any(step.is_symlink() for step in steps) and steps[-1].is_file()
+
+
+def digest(name: str) -> str:
+    """SHA-256 of a file of the export in hexadecimal; empty if it is not there."""
+    if not inside(name):
         return ""
-    with path.open("rb") as file:
+    with (FOLDER / name).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def visible(text: str) -> str:
+    """Without what would steer a terminal: names in an export may be anybody's."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def cannot(words: str) -> None:
     """End: nothing can be measured."""
-    print(f"verify.py: {words}", file=sys.stderr)
+    print(visible(f"verify.py: {words}"), file=sys.stderr)
     raise SystemExit(CANNOT)
 
 

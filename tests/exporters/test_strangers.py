@@ -1,0 +1,124 @@
+"""An export may come from anybody: nothing in it is run, nothing outside it is read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from autoprec.errors import UserError
+from autoprec.exporters import read_manifest, write_export
+from autoprec.exporters.manifest import described
+from autoprec.records import Interval, TrialRecord, to_json
+from autoprec.study import verify_export
+from tiny_export import export_of
+from trial_records import complete
+
+TRAP = "import pathlib; pathlib.Path(__file__).with_name('owned').touch(); raise ImportError('a trap')"
+MODULES = ("numpy", "psutil", "onnx", "msgspec", "argparse", "hashlib", "openvino", "typing_extensions")
+
+
+def slow() -> TrialRecord:
+    """A trial so slow that every machine is as fast."""
+    record = complete(17, 100.0, 0.0)
+    assert record.measurement is not None
+    interval = Interval(low=9.0, high=11.0)
+    latency = msgspec.structs.replace(record.measurement.latency, ratio_interval=interval)
+    return msgspec.structs.replace(
+        record, measurement=msgspec.structs.replace(record.measurement, latency=latency)
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    export = export_of(tmp_path / "study", trial=slow())
+    write_export(msgspec.structs.replace(export, decoder_path="", decoder_digest=""), tmp_path / "out")
+    return tmp_path / "out"
+
+
+def change(folder: Path, **recipe: Any) -> None:
+    """Write the manifest anew, with another recipe."""
+    manifest = read_manifest(folder)
+    assert manifest.recipe is not None
+    files = tuple(described(folder / file.name, folder) for file in manifest.files)
+    changed = msgspec.structs.replace(manifest.recipe, **recipe)
+    unsealed = msgspec.structs.replace(manifest, recipe=changed, files=files, format=2, checksum="")
+    (folder / "manifest.json").write_text(to_json(unsealed))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (str(Path(sys.executable).with_name("autoprec")), "verify", "."),
+        (sys.executable, "-m", "autoprec", "verify", "."),
+        (sys.executable, "verify.py", "--seconds", "0.1"),
+        (sys.executable, "predict.py"),
+    ],
+    ids=["verify", "module", "script", "predict"],
+)
+def test_modules_that_lie_in_an_export_are_not_imported(command: tuple[str, ...], folder: Path) -> None:
+    for name in MODULES:
+        (folder / f"{name}.py").write_text(TRAP)
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert not (folder / "owned").exists()
+
+
+def test_a_metric_that_the_export_names_is_not_run(folder: Path) -> None:
+    change(folder, metric="os:system")
+    with pytest.raises(UserError, match=r"'os:system' is code of its own; .*--trust-metric"):
+        verify_export(folder)
+
+
+def test_a_metric_that_the_user_names_is_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text("import numpy as np\ndef same(a, b): return np.ones(len(a))")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    change(folder, metric="mine:same")
+    assert verify_export(folder, trusted_metric="mine:same").is_same
+
+
+@pytest.mark.parametrize("outside", ["../secret", "/etc/hostname", "linked", "loop/model.onnx"])
+def test_files_outside_an_export_are_not_read(outside: str, folder: Path) -> None:
+    (folder.parent / "secret").write_text("secret")
+    (folder / "linked").symlink_to("/etc/hostname")
+    (folder / "loop").symlink_to(".")
+    path = folder / "manifest.json"
+    listed = json.loads(path.read_text())
+    listed["files"].append({"name": outside, "sha256": "0" * 64, "bytes": 1})
+    path.write_text(json.dumps(listed | {"format": 2, "checksum": ""}))
+    (found,) = verify_export(folder).checks
+    assert not found.is_same
+    assert f"changed or gone: {outside}" in found.words
+
+
+def test_a_model_that_is_a_link_is_told(folder: Path) -> None:
+    (folder / "model.onnx").rename(folder.parent / "model.onnx")
+    (folder / "model.onnx").symlink_to(folder.parent / "model.onnx")
+    (found,) = verify_export(folder).checks
+    assert "model.onnx" in found.words
+    ran = subprocess.run([sys.executable, folder / "verify.py"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 4
+
+
+def test_an_example_that_is_not_listed_is_refused(folder: Path) -> None:
+    (folder / "examples" / "01.npz").write_bytes((folder / "examples" / "00.npz").read_bytes())
+    with pytest.raises(UserError, match=r"examples/01\.npz is not in its manifest"):
+        verify_export(folder)
+
+
+def test_a_manifest_with_another_figure_is_refused(folder: Path) -> None:
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"loss": 0.0', '"loss": 0.5', 1))
+    with pytest.raises(UserError, match="was changed after it was written"):
+        verify_export(folder)
+    ran = subprocess.run([sys.executable, folder / "verify.py"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert "was changed after it was written" in ran.stderr
