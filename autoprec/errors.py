@@ -9,14 +9,33 @@
     │   └── BackendError       an engine that is not there or cannot serve
     └── TrialError             one candidate failed; becomes a failed trial with its kind
 
-A message names the thing, says what is wrong, and what to do next.
+A message names the thing, says what is wrong, and what to do next. Whatever else is raised is a fault of
+autoprec: `place_of` and `traceback_of` tell of it without a word of the user's data.
 """
 
 from __future__ import annotations
 
+import errno
+import sysconfig
+import traceback
+from pathlib import Path
 from typing import Literal
 
-FailureKind = Literal["rewrite", "build", "run", "nan", "timeout", "memory", "crash", "interrupted"]
+FailureKind = Literal[
+    "rewrite", "build", "run", "nan", "timeout", "memory", "crash", "interrupted", "killed", "internal"
+]
+BLAMELESS: frozenset[FailureKind] = frozenset({"interrupted", "killed", "internal"})
+"""Kinds that say nothing about the candidate: the search was stopped, something outside killed the worker,
+or autoprec is at fault. Nobody may learn from them."""
+_MACHINE = frozenset(
+    {
+        errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+        errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
+        errno.ENAMETOOLONG, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY, errno.ETXTBSY, errno.EBUSY,
+        errno.ENODEV, errno.ENXIO, errno.ESTALE,
+    }
+)  # fmt: skip
+"""What the system says of files and its own limits: nothing that code could be at fault for."""
 
 
 class AutoprecError(Exception):
@@ -57,3 +76,40 @@ class TrialError(AutoprecError):
     def __init__(self, kind: FailureKind, message: str) -> None:
         super().__init__(message)
         self.kind: FailureKind = kind
+
+
+def machine_fault(error: BaseException) -> str:
+    """What the user can do about an error of the system's, in one line; empty for any other error."""
+    if isinstance(error, MemoryError):
+        return "there is no memory left; close other programs, or take a smaller model or fewer samples"
+    if not isinstance(error, OSError) or error.errno not in _MACHINE:
+        return ""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}; mend that and run it again, what was finished is kept"
+
+
+def place_of(error: BaseException) -> str:
+    """The innermost place in autoprec that an error passed, as `autoprec/spec.py:120 in _check`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(__file__).parent in Path(frame.filename).parents] or frames
+    return f"{_shown(ours[-1].filename)}:{ours[-1].lineno} in {ours[-1].name}" if ours else "nowhere"
+
+
+def traceback_of(error: BaseException) -> str:
+    """The traceback with kinds of errors alone: their words, and paths, may be the user's."""
+    lines: list[str] = []
+    current: BaseException | None = error
+    while current is not None and len(lines) < 1000:
+        frames = traceback.extract_tb(current.__traceback__)
+        lines.append(f"{type(current).__module__}.{type(current).__qualname__}")
+        lines += [f"  {_shown(f.filename)}:{f.lineno} in {f.name}: {f.line}" for f in frames]
+        current = current.__cause__ or current.__context__
+    return "\n".join(lines) + "\n"
+
+
+def _shown(file: str) -> str:
+    """A source file within its package; the bare name of any other."""
+    for folder in (Path(__file__).parent.parent, *map(Path, sysconfig.get_paths().values())):
+        if folder in Path(file).parents:
+            return Path(file).relative_to(folder).as_posix()
+    return Path(file).name

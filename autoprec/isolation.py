@@ -22,14 +22,29 @@ from typing import Self
 
 import psutil
 
-from autoprec.errors import TrialError
+from autoprec.errors import StudyError, TrialError
 
 _POLL_SECONDS = 0.2
+_WORDS_BYTES = 4096
 _PR_SET_PDEATHSIG = 1
+_FROM_OUTSIDE = frozenset(
+    {
+        signal.SIGKILL,
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGPWR,
+        signal.SIGXCPU,
+    }
+)
+"""Signals that no fault of the process itself raises: the system or somebody sends them."""
 
 
 class Worker:
-    """One worker process, running `python -m MODULE FD` where FD is the pipe that it answers on.
+    """One worker process, running `python -P -m MODULE FD` where FD is the pipe that it answers on.
+
+    Without `-P` Python would take modules from the current folder first, which may be anybody's.
 
     Args:
         module: its `__main__` reads requests with `requests()` and answers with `Answers.send`.
@@ -48,8 +63,8 @@ class Worker:
     ) -> Iterator[bytes]:
         """Send one line and yield every answer up to and including the last one.
 
-        Raises `TrialError` of kind "timeout", "memory" or "crash"; the process is gone then, and the next
-        call starts a fresh one.
+        Raises `TrialError` of kind "timeout", "memory", "crash", or "killed" by something outside; the
+        process is gone then, and the next call starts a fresh one. Raises `StudyError` where none can start.
         """
         process = self._started()
         assert process.stdin is not None
@@ -108,18 +123,25 @@ class Worker:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self.close()
-        answers, child_end = os.pipe()
-        with self._log.open("ab") as log:
-            # A session of its own: Ctrl-C reaches the search alone, which lets the trial in hand finish.
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", self._module, str(child_end)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                pass_fds=(child_end,),
-                start_new_session=True,
-            )
-        os.close(child_end)
+        with contextlib.ExitStack() as opened:
+            try:
+                log = opened.enter_context(self._log.open("ab"))
+                answers, child_end = os.pipe()
+                opened.callback(os.close, child_end)
+                # A session of its own: Ctrl-C reaches the search alone, which lets the trial in hand finish.
+                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                    [sys.executable, "-P", "-m", self._module, str(child_end)],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(child_end,),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                where = error.filename or "the worker"
+                raise StudyError(
+                    f"{where}: no worker can start ({error.strerror}); mend that first"
+                ) from error
         os.set_blocking(answers, False)
         self._answers, self._buffer = answers, b""
         return self._process
@@ -141,11 +163,23 @@ class Worker:
         assert self._process is not None
         code = self._process.wait()
         self.close()
-        if code == -signal.SIGKILL:
-            return TrialError("memory", "the system killed the worker, most likely for want of memory")
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        lines = self._log.read_text(errors="replace").strip().splitlines()
-        return TrialError("crash", f"the worker died ({name}); last words: {lines[-1] if lines else 'none'}")
+        if -code in _FROM_OUTSIDE:
+            return TrialError(
+                "killed",
+                f"the worker was killed from outside ({name}): for want of memory, or by somebody",
+            )
+        return TrialError("crash", f"the worker died ({name}); last words: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        """The last line of the log, of which only the end is read: engines may print for hours."""
+        try:
+            with self._log.open("rb") as log:
+                log.seek(max(0, os.fstat(log.fileno()).st_size - _WORDS_BYTES))
+                lines = log.read().decode(errors="replace").strip().splitlines()
+        except OSError:
+            lines = []
+        return lines[-1] if lines else "none"
 
 
 class Answers:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from autoprec.backends import create_backend
-from autoprec.errors import TrialError, UserError
+from autoprec.errors import TrialError, UserError, machine_fault, place_of
 from autoprec.isolation import Answers, requests
 from autoprec.legality.probe import Verdict, try_pattern
 from autoprec.measurement.inspection import inspect, write_examples
@@ -55,6 +55,8 @@ def main(descriptor: int) -> None:
             return Failed(error.kind, str(error))
         except UserError as error:
             return Refused(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the search must hear of it
+            return _unforeseen(error)
 
     for line in requests():
         say(work(decode_request(line)))
@@ -72,6 +74,16 @@ def _answer(bench: Workbench, request: Job | Score | Inspect | Examples, say: Sa
             return Inspected(inspect(bench, request))
         case Examples():
             return Scored(write_examples(bench, request))
+
+
+def _unforeseen(error: Exception) -> Failed | Refused:
+    """What nobody raised on purpose: the machine's limits, or else a fault of autoprec."""
+    if isinstance(error, MemoryError):
+        return Failed("memory", machine_fault(error))
+    if fault := machine_fault(error):
+        return Refused(fault)
+    words = f"{type(error).__name__}: {error}, at {place_of(error)}"
+    return Failed("internal", f"{words}; this is a fault of autoprec, please report it")
 
 
 def _verdict(probe: Probe) -> Verdict:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from autoprec.errors import TrialError, UserError
+from autoprec.errors import BLAMELESS, TrialError, UserError
 from autoprec.isolation import Worker
 from autoprec.legality.probe import Verdict, failed
 from autoprec.measurement.messages import (
@@ -72,12 +72,12 @@ class Bench:
     def probe(self, probe: Probe) -> Verdict:
         """Try one pattern in one precision.
 
-        Raises `UserError` if the engine is not there, `TrialError` for want of time or memory.
+        Raises `UserError` if the engine is not there, `TrialError` for what says nothing about the pattern.
         """
         try:
             answer = self._ask(probe, probe.backend)
         except TrialError as error:
-            if error.kind in ("timeout", "memory"):
+            if error.kind in ("timeout", "memory") or error.kind in BLAMELESS:
                 raise
             return failed(probe.pattern, probe.precision, error)
         assert isinstance(answer, Probed)
@@ -86,7 +86,17 @@ class Bench:
     def _ask(
         self, request: Request, limits: BackendSection, on_stage: Callable[[str], None] = lambda _: None
     ) -> Answer:
-        """The worker's last answer; failures are raised."""
+        """The worker's last answer; failures are raised. A worker that something outside killed gets one more
+        try: its death says nothing about the request."""
+        try:
+            return self._asked(request, limits, on_stage)
+        except TrialError as error:
+            if error.kind != "killed":
+                raise
+            on_stage("again, the worker was killed from outside")
+        return self._asked(request, limits, on_stage)
+
+    def _asked(self, request: Request, limits: BackendSection, on_stage: Callable[[str], None]) -> Answer:
         memory = limits.memory_mb * 2**20 if limits.memory_mb else None
         for line in self._worker.ask(
             encode(request),
@@ -98,7 +108,7 @@ class Bench:
                 case Stage(name):
                     on_stage(name)
                 case Failed(kind, message):
-                    if kind == "crash":  # a GPU's fault: whatever this process runs next fails too
+                    if kind in ("crash", "internal"):  # whatever this process runs next may fail too
                         self._worker.close()
                     raise TrialError(kind, message)
                 case Refused(message):

@@ -17,7 +17,7 @@ from autoprec.search import autoprec, nsga2, random, tpe
 from autoprec.search._base import Factory, Priors
 from autoprec.search.autoprec import AutoprecSampler
 from autoprec.search.finalists import finalists, pooled
-from autoprec.search.history import REFINED
+from autoprec.search.history import FAILURE_KIND, REFINED
 from autoprec.search.proposals import anchors, assignment_of, propose, search_space
 
 STRATEGIES: Mapping[str, Factory] = MappingProxyType(
@@ -44,6 +44,7 @@ def create_sampler(
 
 
 __all__ = [
+    "FAILURE_KIND",
     "REFINED",
     "STRATEGIES",
     "AutoprecSampler",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
+from autoprec.errors import BLAMELESS
 from autoprec.search.fronts import front_mask
 from autoprec.search.space import Codes, Floats, Space
 
@@ -20,7 +21,7 @@ FIXED = "fixed_params"
 REFINED = "refined"
 """User attribute of a trial with refined weights: it says little of its assignment without them."""
 FAILURE_KIND = "failure_kind"
-"""User attribute of a failed trial; `interrupted` says that the assignment is not to blame."""
+"""User attribute of a failed trial; some kinds say that the assignment is not to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class History:
                 excess.append(max(trial.constraints.values(), default=0.0))
             elif trial.state in (TrialState.RUNNING, TrialState.WAITING):
                 pending.append(row)
-            elif trial.user_attrs.get(FAILURE_KIND) != "interrupted":
+            elif trial.user_attrs.get(FAILURE_KIND) not in BLAMELESS:
                 failed.append(row)
         known = frozenset((*measured, *pending, *failed))
         failed = sorted(set(failed) - set(measured))

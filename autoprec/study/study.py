@@ -11,7 +11,7 @@ from types import FrameType
 
 import optuna
 
-from autoprec.errors import StudyError
+from autoprec.errors import BLAMELESS, StudyError
 from autoprec.measurement import Bench
 from autoprec.records import Block, Explanation, Findings, Reference, TrialRecord
 from autoprec.spec import Budget, StudySpec, load_spec, parse_budget
@@ -241,7 +241,7 @@ def _open_run(store: Store, study: str, budget: str, watcher: Watcher) -> tuple[
         done = sum(
             record.number >= runs[-1].first and record.state != "running" and record.origin != "reused"
             for record in store.trials(study)
-            if record.failure is None or record.failure.kind != "interrupted"
+            if record.failure is None or record.failure.kind not in BLAMELESS
         )
         watcher.say(f"going on with the run that was stopped after {done} trials")
         return runs[-1].id, done

@@ -13,8 +13,9 @@ import msgspec
 import optuna
 from optuna.trial import Trial, TrialState
 
-from autoprec.errors import TrialError
+from autoprec.errors import BLAMELESS, TrialError
 from autoprec.records import Assignment, Failure, Interval, Measurement, TrialRecord
+from autoprec.search import FAILURE_KIND
 from autoprec.store import Store
 from autoprec.study.night.proposal import Proposal
 
@@ -39,9 +40,9 @@ class Ledger:
         self._fingerprint = fingerprint
         self._limit_mb = limit_mb
         self.settled: dict[str, TrialRecord] = {}
-        """The latest outcome of each assignment, by its digest; an interrupted trial is none."""
+        """The latest outcome of each assignment, by its digest; what it is not to blame for is none."""
         self.interrupted: Counter[Assignment] = Counter()
-        """How often the trial of an assignment was cut off."""
+        """How often the trial of an assignment was cut off, whatever did that."""
 
     def reconcile(self) -> None:
         """Settle what a killed run left behind: mark its trial interrupted, tell Optuna what is stored."""
@@ -51,10 +52,7 @@ class Ledger:
         for frozen in self._trials.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self._tell(frozen.number, records.get(frozen.number))
         for record in records.values():
-            if record.failure is not None and record.failure.kind == "interrupted":
-                self.interrupted[record.assignment] += record.origin != "refined"
-            else:
-                self.settled[record.assignment.digest] = record
+            self._learn(record)
 
     def begin(self, proposal: Proposal) -> TrialRecord:
         """Write down that a trial is being measured; returns its record."""
@@ -81,8 +79,10 @@ class Ledger:
             done = msgspec.structs.replace(
                 record, state="complete", measurement=outcome, excess_mb=excess, end=_now()
             )
+        if done.failure is not None:  # before it is finished, as in `_finish`
+            trial.set_user_attr(FAILURE_KIND, done.failure.kind)
         self._finish(trial, done)
-        self.settled[done.assignment.digest] = done
+        self._learn(done)
         return done
 
     def repeat(self, trial: Trial, earlier: TrialRecord) -> None:
@@ -109,6 +109,13 @@ class Ledger:
             for point in self._store.front(self._study)
             if (found := point.measurement) is not None
         )
+
+    def _learn(self, record: TrialRecord) -> None:
+        """Count a finished trial as what it is: an outcome, or one that says nothing of its assignment."""
+        if record.failure is not None and record.failure.kind in BLAMELESS:
+            self.interrupted[record.assignment] += record.origin != "refined"
+        else:
+            self.settled[record.assignment.digest] = record
 
     def _finish(self, trial: Trial, record: TrialRecord) -> None:
         if self._limit_mb is not None and record.state == "complete":

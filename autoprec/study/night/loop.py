@@ -14,6 +14,7 @@ from autoprec.records import Assignment, Measurement, Reference
 from autoprec.spec import Budget
 from autoprec.store import Store
 from autoprec.study.events import Watcher
+from autoprec.study.night.alike import Alike
 from autoprec.study.night.candidates import measure
 from autoprec.study.night.ledger import Ledger
 from autoprec.study.night.priors import measure_sensitivity
@@ -45,6 +46,7 @@ class Night:
         self._queue = Queue(prepared, store, trials, self._ledger, learn)
         self._measured: dict[str, Measurement] = {}
         """By digest, what establishing the reference measured: anchors that need not be measured again."""
+        self._alike = Alike()
         self.is_stopping = False
 
     def stop(self) -> None:
@@ -118,4 +120,5 @@ class Night:
             outcome = error
         done = self._ledger.settle(proposal.trial, record, outcome)
         self._watcher.ends(done, self._store.front(self._name))
+        self._alike.add(done)
         return done.number

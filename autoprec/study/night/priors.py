@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from autoprec.backends.timing import Deadline
-from autoprec.errors import TrialError
+from autoprec.errors import BLAMELESS, TrialError
 from autoprec.measurement import Bench, Score
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block, TrialRecord
@@ -27,8 +27,9 @@ def measure_sensitivity(prepared: Prepared, store: Store, bench: Bench, say: Cal
     """Measure what is missing: the loss with one block alone in each quantised precision.
 
     Heaviest blocks first, until the cost of 5 trials is spent; each figure is stored when it is there, so
-    a killed run loses none. A candidate that fails counts as a loss of 1. What the profiles of the anchors
-    show to be slower than the reference is left out: alone in a float model it would be slower still.
+    a killed run loses none. A candidate that fails counts as a loss of 1, unless it is not to blame. What the
+    profiles of the anchors show to be slower than the reference is left out: alone in a float model it would
+    be slower still.
     """
     name = prepared.spec.name
     known, times = store.facts(name, KIND, float), _profiles(store, name)
@@ -54,7 +55,10 @@ def measure_sensitivity(prepared: Prepared, store: Store, bench: Bench, say: Cal
                 candidate = prepared.rewrite(assignment, path)
                 score = Score(setup=prepared.setup, candidate_path=candidate.model_path, samples=SAMPLES)
                 loss = bench.score(score).loss
-        except TrialError:
+        except TrialError as error:
+            if error.kind in BLAMELESS:
+                say(f"{block.name} alone in {precision} could not be measured: {error}")
+                continue
             loss = 1.0
         store.put_fact(name, KIND, _key(block, precision), loss)
 

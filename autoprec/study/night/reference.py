@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from autoprec.errors import StudyError, TrialError
+from autoprec.errors import BLAMELESS, StudyError, TrialError
 from autoprec.records import Assignment, Measurement, Reference
 from autoprec.study.preparation import Prepared
 
@@ -22,6 +22,8 @@ def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str
         again = measure(prepared.reference, None)
         exact = measure(prepared.uniform("fp32"), again.latency.reference_median_ms)
     except TrialError as error:
+        if error.kind in BLAMELESS:
+            raise StudyError(f"the reference could not be measured: {error}; run it again") from error
         raise StudyError(
             f"the {precision} reference cannot be measured ({error.kind}: {error}); name another "
             "search.reference, as 'fp32'"

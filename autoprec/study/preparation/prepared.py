@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import onnx_ir as ir
 
-from autoprec.errors import ModelError, StudyError
+from autoprec.errors import StudyError
 from autoprec.graph.model.files import remove_model
 from autoprec.graph.model.load import model_digest
 from autoprec.graph.rewrite.rewrite import Rewriter
@@ -167,8 +167,6 @@ def _identity(loaded: Loaded, blocks: tuple[Block, ...]) -> Identity:
     layout = msgspec.json.encode([(block.name, block.nodes) for block in blocks])
     model, calibration, evaluation = loaded.digests
     decoder = loaded.spec.pipeline.decoder
-    if decoder and not Path(decoder).is_file():
-        raise ModelError(f"pipeline.decoder: {decoder} is not there; give the path of an ONNX file")
     return Identity(
         model=model + (f"+{model_digest(Path(decoder))}" if decoder else ""),
         samples=f"{calibration}+{evaluation}",

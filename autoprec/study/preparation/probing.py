@@ -57,8 +57,9 @@ class Prober:
             probe = Probe(backend=self._spec.backend, base=base, pattern=pattern, precision=precision)
             try:
                 verdict = self._bench.probe(probe)
-            except TrialError:
-                continue  # for want of time or memory: it says nothing about the engine
+            except TrialError as error:  # it says nothing about the engine
+                self._say(f"{pattern} in {precision} could not be tried ({error.kind}: {error})")
+                continue
             verdicts[f"{pattern}|{precision}"] = verdict
             self._store.put_fact(self._spec.name, kind, f"{pattern}|{precision}", verdict)
         legality = Legality(base=base, verdicts=tuple(verdicts.values()))

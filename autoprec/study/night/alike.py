@@ -1,0 +1,30 @@
+"""Trials that all end alike: what they share is at fault, and no night need be spent on finding that out."""
+
+from __future__ import annotations
+
+from autoprec.errors import BLAMELESS, StudyError
+from autoprec.records import Failure, TrialRecord
+
+LIMIT = 4
+"""So many trials in a row that end for the same reason, and the reason is not theirs."""
+_NOT_ITS_OWN = BLAMELESS | {"crash"}
+"""Kinds of failure that may come from outside the candidate; engines refuse candidates in other kinds."""
+
+
+class Alike:
+    """Counts trials in a row that failed for one reason."""
+
+    def __init__(self) -> None:
+        self._failure: Failure | None = None
+        self._times = 0
+
+    def add(self, record: TrialRecord) -> None:
+        """Count a finished trial. Raises `StudyError` at the `LIMIT`."""
+        failure = record.failure if record.failure and record.failure.kind in _NOT_ITS_OWN else None
+        self._times = self._times + 1 if failure is not None and failure == self._failure else 1
+        self._failure = failure
+        if failure is not None and self._times >= LIMIT:
+            raise StudyError(
+                f"{LIMIT} trials in a row ended alike ({failure.kind}: {failure.message}): what they share "
+                "is at fault; `autoprec doctor` and the study's worker.log may tell more, then search again"
+            )
