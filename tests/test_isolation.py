@@ -21,6 +21,7 @@ for line in requests():
     if line == b"hang": time.sleep(600)
     if line == b"eat": eaten = bytearray(600 << 20); time.sleep(600)
     if line == b"exit": sys.exit(7)
+    if line == b"killed": os.kill(os.getpid(), signal.SIGKILL)
     print("noise on stdout", flush=True)
     answers.send(b"stage"); answers.send(b"done " + line)
 """
@@ -48,7 +49,11 @@ def test_answers_come_in_order_and_the_process_stays(worker: Worker) -> None:
 
 @pytest.mark.parametrize(
     ("line", "kind", "words"),
-    [(b"crash", "crash", "SIGABRT.*about to fall"), (b"exit", "crash", "exit code 7")],
+    [
+        (b"crash", "crash", "SIGABRT.*about to fall"),
+        (b"exit", "crash", "exit code 7"),
+        (b"killed", "killed", r"killed from outside \(SIGKILL\): for want of memory, or by somebody"),
+    ],
 )
 def test_a_death_is_a_crash_and_the_next_request_is_served(
     worker: Worker, line: bytes, kind: str, words: str

@@ -1,0 +1,67 @@
+"""What the worker could not foresee: told as what it is, never as a candidate's fault."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from autoprec.errors import TrialError, UserError
+from autoprec.measurement import Bench, Probe
+from autoprec.spec import BackendSection
+
+SITE = """
+import os, signal, sys
+import autoprec.measurement.messages as messages
+from autoprec.errors import TrialError
+FLAG = {flag!r}
+def fault(*_):
+    {body}
+if "autoprec.measurement" in sys.orig_argv:
+    import autoprec.legality.probe as probe
+    probe.try_pattern = fault
+"""
+PROBE = Probe(backend=BackendSection(name="openvino"), base="fp16", pattern="matmul_weight", precision="int8")
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Bench]]:
+    """A bench whose worker runs some lines in place of a probe."""
+    opened = []
+
+    def make(body: str) -> Bench:
+        (tmp_path / "sitecustomize.py").write_text(SITE.format(flag=str(tmp_path / "flag"), body=body))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, sys.path)]))
+        opened.append(Bench(tmp_path / "worker.log"))
+        return opened[-1]
+
+    yield make
+    for bench in opened:
+        bench.__exit__(None, None, None)
+
+
+def test_an_exception_in_the_worker_is_an_internal_error_with_its_place(
+    faulty: Callable[[str], Bench],
+) -> None:
+    with pytest.raises(TrialError, match=r"KeyError: 'FLOAT8E5M2', at .*; .* please report it") as caught:
+        faulty("raise KeyError('FLOAT8E5M2')").probe(PROBE)
+    assert caught.value.kind == "internal"
+
+
+def test_a_full_disk_in_the_worker_is_the_users_to_mend(faulty: Callable[[str], Bench]) -> None:
+    with pytest.raises(UserError, match="No space left on device; mend that"):
+        faulty("raise OSError(28, os.strerror(28), 'here')").probe(PROBE)
+
+
+def test_a_worker_that_was_killed_gets_one_more_try(faulty: Callable[[str], Bench], tmp_path: Path) -> None:
+    once = "seen = os.path.exists(FLAG); open(FLAG, 'w').close(); "
+    killed = "os.kill(os.getpid(), signal.SIGKILL)"
+    with pytest.raises(TrialError) as second:
+        faulty(f"{once}\n    if not seen: {killed}\n    raise TrialError('timeout', 'slow')").probe(PROBE)
+    assert second.value.kind == "timeout"
+    with pytest.raises(TrialError, match="killed from outside") as caught:
+        faulty(killed).probe(PROBE)
+    assert caught.value.kind == "killed"

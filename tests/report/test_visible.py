@@ -1,0 +1,48 @@
+"""Names may be anybody's: what is shown steers no terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import msgspec
+import pytest
+from rich.text import Text
+
+from autoprec.report import HarmlessConsole, as_json, blocks_table, trial_view, visible
+from trial_records import BLOCKS, complete
+
+EVIL = "\x1b[2J\x9b1m\x07\u202e"
+
+
+def shown(view: object) -> str:
+    console = HarmlessConsole(file=io.StringIO(), width=200, force_terminal=True)
+    console.print(view)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_names_in_tables_and_lines_are_made_visible() -> None:
+    block = msgspec.structs.replace(BLOCKS[0], name=f"stem{EVIL}")
+    for view in (blocks_table((block,)), Text(EVIL), trial_view(complete(0, 5.0, 0.1), (block,))):
+        text = shown(view)
+        assert "\x1b[2J" not in text
+        assert not set("\x9b\x07\u202e") & set(text)
+
+
+def test_styles_stay() -> None:
+    assert "\x1b[" in shown(Text("same", "green"))
+
+
+def test_json_says_the_same_in_harmless_characters() -> None:
+    text = as_json({"name": EVIL})
+    assert text.isascii()
+    assert json.loads(text) == {"name": EVIL}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("a\nb", r"a\nb"), ("😀 ü 中", "😀 ü 中"), ("👩‍🚀", "👩‍🚀"), ("\udcff", r"\udcff"), ("\x7f", r"\x7f")],
+)
+def test_what_steers_is_spelled_and_the_rest_stays(name: str, says: str) -> None:
+    assert visible(name) == says

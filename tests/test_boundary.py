@@ -1,0 +1,64 @@
+"""Whatever escapes from a command ends as one line, with an exit code that says whose fault it is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from autoprec.cli import main
+from autoprec.study import Study
+
+
+def run(
+    capsys: pytest.CaptureFixture[str], error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> tuple[object, str]:
+    """Exit code and last words of a command in which `error` is raised."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Study, "find", fail)
+    with pytest.raises(SystemExit) as end:
+        main(["blocks"])
+    return end.value.code, capsys.readouterr().err
+
+
+def test_a_fault_of_autoprec_is_told_with_its_place_and_its_details_hold_nothing_of_the_users(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, words = run(capsys, KeyError("a secret name"), monkeypatch)
+    assert code == 70
+    assert words.count("\n") == 1
+    assert re.match(
+        r"autoprec: internal error: KeyError: 'a secret name' \(autoprec/cli/blocks.py:\d+ in", words
+    )
+    details = Path(words.split("details in ")[1].strip())
+    text = details.read_text()
+    details.unlink()
+    assert "builtins.KeyError" in text
+    assert re.search(r"^numpy \d", text, re.MULTILINE)
+    assert "secret" not in text
+    assert str(Path.home()) not in text
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EMFILE, errno.EFBIG, errno.EROFS])
+def test_what_the_machine_refuses_is_the_users_to_mend(
+    number: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, words = run(capsys, OSError(number, os.strerror(number), "/here"), monkeypatch)
+    assert code == 2
+    assert (
+        words
+        == f"autoprec: /here: {os.strerror(number)}; mend that and run it again, what was finished is kept\n"
+    )
+
+
+def test_a_name_in_a_message_steers_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, words = run(capsys, OSError(2, "gone", "\x1b]0;owned\x07\u202e\x9b2J😀"), monkeypatch)
+    assert words.startswith(r"autoprec: \x1b]0;owned\x07\u202e\x9b2J😀: gone")
