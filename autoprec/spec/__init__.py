@@ -1,0 +1,43 @@
+"""A study's definition: a TOML file parsed once, at the edge, into frozen records.
+
+`sections.py` has the schema and its defaults, `load.py` reads a file, `budget.py` says how far a run goes.
+"""
+
+from autoprec.spec.budget import Budget, parse_budget
+from autoprec.spec.load import load_spec
+from autoprec.spec.sections import (
+    SAFE_REFERENCE,
+    BackendSection,
+    BlocksSection,
+    CalibrationSection,
+    ModelSection,
+    PipelineSection,
+    QualitySection,
+    RangeMethod,
+    SamplesSection,
+    SearchSection,
+    Section,
+    Strategy,
+    StudySpec,
+    TimingSection,
+)
+
+__all__ = [
+    "SAFE_REFERENCE",
+    "BackendSection",
+    "BlocksSection",
+    "Budget",
+    "CalibrationSection",
+    "ModelSection",
+    "PipelineSection",
+    "QualitySection",
+    "RangeMethod",
+    "SamplesSection",
+    "SearchSection",
+    "Section",
+    "Strategy",
+    "StudySpec",
+    "TimingSection",
+    "load_spec",
+    "parse_budget",
+]

@@ -1,0 +1,111 @@
+"""A definition's file, parsed once: paths come out absolute, and every message says which key to mend."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+
+from autoprec.entry import is_entry
+from autoprec.errors import SpecError
+from autoprec.precisions import PRECISIONS, listed
+from autoprec.spec.budget import parse_budget
+from autoprec.spec.sections import SAFE_REFERENCE, StudySpec
+
+
+def load_spec(path: Path) -> StudySpec:
+    """Parse a definition and make its paths absolute.
+
+    Raises `SpecError` for a missing or malformed file, an unknown key, an impossible combination.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SpecError(f"{path}: no such study definition; `autoprec init MODEL.onnx` writes one") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read as TOML: {error}") from error
+    try:
+        spec = msgspec.convert(table, StudySpec)
+    except msgspec.ValidationError as error:
+        raise SpecError(f"{path}: {_told(str(error))}") from error
+    spec = _located(spec, path.absolute())
+    _check(spec, path)
+    try:
+        parse_budget(spec.search.budget)
+    except SpecError as error:
+        raise SpecError(f"{path}: search.{error}") from error
+    return spec
+
+
+def _told(words: str) -> str:
+    """msgspec's words, with the way out: `Invalid enum value 'x' - at `$.search.strategy``."""
+    what, _, where = words.partition(" - at `$")
+    keys = where.strip("`.").split(".") if where else []
+    section: Any = StudySpec
+    try:
+        for key in keys:
+            section = {field.encode_name: field.type for field in msgspec.structs.fields(section)}[key]
+    except (KeyError, TypeError):
+        section = None
+    name = ".".join(keys)
+    if "unknown field" in what and section is not None:
+        unknown = what.split("`")[1]
+        known = [field.encode_name for field in msgspec.structs.fields(section)]
+        near = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"known ones: {', '.join(known)}"
+        return f"unknown key `{'.'.join([*keys, unknown])}`; {hint}"
+    if choices := get_args(section) if get_origin(section) is Literal else ():
+        return f"{what}; the key `{name}` takes one of: {', '.join(choices)}"
+    return f"{what}; mend the key `{name}`" if name else what
+
+
+def _located(spec: StudySpec, path: Path) -> StudySpec:
+    """The definition with absolute paths, a name and a folder."""
+
+    def absolute(name: str) -> str:
+        return name if is_entry(name) else str((path.parent / name).absolute())
+
+    replace = msgspec.structs.replace
+    decoder = spec.pipeline.decoder
+    return replace(
+        spec,
+        name=spec.name or path.stem,
+        folder=absolute(spec.folder or path.stem),
+        model=replace(spec.model, path=absolute(spec.model.path)),
+        pipeline=replace(spec.pipeline, decoder=absolute(decoder) if decoder else None),
+        samples=replace(
+            spec.samples,
+            calibration=absolute(spec.samples.calibration),
+            evaluation=absolute(spec.samples.evaluation),
+        ),
+    )
+
+
+def _check(spec: StudySpec, path: Path) -> None:
+    """Combinations that no type can rule out."""
+    search = spec.search
+    if not search.precisions:
+        raise SpecError(f"{path}: search.precisions is empty; name at least two of: {listed()}")
+    base = (spec.backend.base,) if spec.backend.base else ()
+    reference = "fp16" if search.reference == SAFE_REFERENCE else search.reference
+    for name in (*search.precisions, reference, *base, *spec.blocks.pin.values()):
+        if name not in PRECISIONS:
+            raise SpecError(f"{path}: unknown precision {name!r}; known ones: {listed()}")
+    if len(set(search.precisions)) != len(search.precisions):
+        raise SpecError(f"{path}: search.precisions names a precision twice")
+    roles = {"search.reference": reference, "backend.base": spec.backend.base or reference}
+    for role, name in roles.items():
+        if PRECISIONS[name].is_quantized:
+            raise SpecError(f"{path}: {role} is {name!r}, but it must be a float precision such as 'fp16'")
+    if spec.blocks.minimum > spec.blocks.maximum:
+        raise SpecError(f"{path}: blocks.minimum is above blocks.maximum")
+    if spec.samples.calibration == spec.samples.evaluation:
+        raise SpecError(
+            f"{path}: samples.calibration and samples.evaluation are the same; calibrating on the images "
+            "that are scored hides the loss: name disjoint sets"
+        )
+    if len(spec.samples.mean) != len(spec.samples.std):
+        raise SpecError(f"{path}: samples.mean and samples.std must have one number for each channel")
