@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from autoprec.calibration import channel_axes, quantizable
 from autoprec.graph.blocks.partition import partition
+from autoprec.graph.grids.weights import on_grid
 from autoprec.graph.model.load import load_model
 from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.graph.statistics.moments import MomentSums
@@ -24,6 +26,7 @@ from autoprec.precisions.variants import CURES, RANGES
 from autoprec.records import Assignment
 
 each = pytest.mark.parametrize("precision", PRECISIONS.values(), ids=PRECISIONS)
+E5M2 = ir.DataType.FLOAT8E5M2
 GRIDS = {ir.DataType.INT8: 127, ir.DataType.INT4: 7}
 
 
@@ -66,6 +69,21 @@ def test_its_name_lists_its_parts_in_order(precision: Precision) -> None:
     order = [*RANGES, *CURES]
     assert parts == sorted(parts, key=order.index)
     assert sum(part in RANGES for part in parts) <= 1
+
+
+@each
+def test_its_kernels_have_a_name_as_engines_report_them(precision: Precision) -> None:
+    assert re.fullmatch(r"(bf16|f32|f16|[fi](8|4))w?", precision.runs_as)
+
+
+def test_a_precision_of_another_type_is_data_alone() -> None:
+    fp8 = PLAIN["fp8"]
+    made = msgspec.structs.replace(fp8, name="e5m2", quantized_type=E5M2, largest=57344.0)
+    assert (made.runs_as, made.plain, made.is_quantized) == ("f8", "e5m2", True)
+    test_its_largest_value_is_that_of_its_type(made)
+    weights, scales = np.array([[-3, 0.1], [7, 9e5]], np.float32), np.ones(2, np.float32)
+    stored = on_grid(weights, scales, 0, made.largest, E5M2)
+    assert stored.astype(np.float32).tolist() == [[-3, 0.09375], [7, 57344]]
 
 
 def test_no_two_precisions_are_the_same_but_for_their_names() -> None:

@@ -5,16 +5,6 @@ from __future__ import annotations
 import msgspec
 from onnx_ir import DataType
 
-_SHORT = {
-    DataType.FLOAT: "f32",
-    DataType.FLOAT16: "f16",
-    DataType.BFLOAT16: "bf16",
-    DataType.INT8: "i8",
-    DataType.INT4: "i4",
-    DataType.FLOAT8E4M3FN: "f8",
-    DataType.FLOAT4E2M1: "f4",
-}
-
 
 class Precision(msgspec.Struct, frozen=True, kw_only=True):
     """One choice for a block.
@@ -71,7 +61,10 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
         beside floats."""
         kind = self.quantized_type or self.float_type
         assert kind is not None, f"{self.name} is neither quantised nor a float"
-        return _SHORT[kind] + ("w" if self.weights_only and kind == DataType.INT8 else "")
+        if kind == DataType.BFLOAT16:
+            return "bf16"
+        short = f"{'i' if kind.is_integer() else 'f'}{kind.bitwidth}"
+        return short + ("w" if self.weights_only and short == "i8" else "")
 
     @property
     def plain(self) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from autoprec.exporters import write_export
+from autoprec.quality import METRICS
 from autoprec.records import Interval, TrialRecord
 from tiny_export import export_of
 from trial_records import complete
@@ -101,7 +102,7 @@ def test_what_the_script_cannot_measure_it_says(folder: Path, changed: dict[str,
     assert "Traceback" not in ran.stderr
 
 
-@pytest.mark.parametrize("metric", ["mask_iou", "argmax_iou", "alpha_mae"])
+@pytest.mark.parametrize("metric", METRICS)
 def test_every_metric_of_ours_is_known_to_the_script(folder: Path, metric: str) -> None:
     recipe = json.loads((folder / "manifest.json").read_text())["recipe"]
     change(folder, recipe=recipe | {"metric": metric})
