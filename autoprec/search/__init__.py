@@ -1,7 +1,7 @@
 """What to try next: the strategies, the anchors that come before them, and the front they leave.
 
 A new strategy is one new file and one line in the table. Objectives are (latency_ms, loss), both
-minimised; each block is one categorical parameter of the Optuna trial.
+minimised.
 """
 
 from __future__ import annotations
@@ -9,16 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from optuna.samplers import BaseSampler
-
 from autoprec.errors import SpecError
 from autoprec.records import Block
 from autoprec.search import autoprec, nsga2, random, tpe
-from autoprec.search._base import Factory, Priors
-from autoprec.search.autoprec import AutoprecSampler
+from autoprec.search._base import Factory, Priors, Strategy
 from autoprec.search.finalists import finalists, pooled
-from autoprec.search.history import FAILURE_KIND, REFINED
-from autoprec.search.proposals import anchors, assignment_of, propose, search_space
+from autoprec.search.proposals import anchors, search_space
 
 STRATEGIES: Mapping[str, Factory] = MappingProxyType(
     {
@@ -30,30 +26,25 @@ STRATEGIES: Mapping[str, Factory] = MappingProxyType(
 )
 
 
-def create_sampler(
-    strategy: str, *, seed: int, blocks: Sequence[Block], priors: Priors | None = None, trials: int = 0
-) -> BaseSampler:
-    """The sampler of a strategy for these blocks, given in graph order.
+def create_strategy(
+    name: str, *, seed: int, blocks: Sequence[Block], priors: Priors | None = None
+) -> Strategy:
+    """The strategy of that name for these blocks, which are in graph order; it has learnt nothing yet.
 
-    `trials` is how many the study already holds, so that a second night does not replay the first.
     Raises `SpecError` for an unknown strategy.
     """
-    if strategy not in STRATEGIES:
-        raise SpecError(f"unknown search strategy {strategy!r}; known ones: {', '.join(STRATEGIES)}")
-    return STRATEGIES[strategy](seed, trials, blocks, priors or Priors())
+    if name not in STRATEGIES:
+        raise SpecError(f"unknown search strategy {name!r}; known ones: {', '.join(STRATEGIES)}")
+    return STRATEGIES[name](seed, blocks, priors or Priors())
 
 
 __all__ = [
-    "FAILURE_KIND",
-    "REFINED",
     "STRATEGIES",
-    "AutoprecSampler",
     "Priors",
+    "Strategy",
     "anchors",
-    "assignment_of",
-    "create_sampler",
+    "create_strategy",
     "finalists",
     "pooled",
-    "propose",
     "search_space",
 ]

@@ -1,20 +1,38 @@
-"""What every strategy gets: the blocks in graph order, a seed, and priors.
+"""What every strategy gets and gives: blocks in graph order, a seed, priors; trials in, assignments out.
 
-Owns the `Priors` record; leaves computing priors to the study, and sampling to the strategies.
+Owns the `Strategy` protocol and the `Priors` record; leaves computing priors and numbering trials to the
+study, and choosing to the strategies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from msgspec import field
-from optuna.samplers import BaseSampler
 
-from autoprec.records import Block, Record
+from autoprec.records import Assignment, Block, Record, TrialRecord
 
 Table = Mapping[str, Mapping[str, float]]
 """Block name, then precision name, to a figure."""
+
+
+class Strategy(Protocol):
+    """Learns from stored trials, whoever measured them, and proposes what to measure next."""
+
+    def learn(self, records: Iterable[TrialRecord]) -> None:
+        """Take in trials that are new or have changed; the last record of a number counts.
+
+        A running trial counts as measured at what is expected of it until its outcome is learnt.
+        """
+
+    def propose(self, count: int = 1) -> tuple[Assignment, ...]:
+        """Up to `count` different assignments, most useful first, all without an outcome and not running.
+
+        Fewer, or none, where nothing else is left. Nothing is reserved: until what is proposed is learnt as
+        running, it may be proposed again.
+        """
 
 
 class Priors(Record, frozen=True, kw_only=True):
@@ -34,9 +52,8 @@ class Priors(Record, frozen=True, kw_only=True):
     accepted_loss: float = 0.01
 
 
-Factory = Callable[[int, int, Sequence[Block], Priors], BaseSampler]
-"""Seed, trials that the study already holds, blocks in graph order, priors, to a sampler of
-(latency_ms, loss), both minimised."""
+Factory = Callable[[int, Sequence[Block], Priors], Strategy]
+"""Seed, blocks in graph order, priors, to a strategy for (latency_ms, loss), both minimised."""
 
 
 def seed_of_night(seed: int, trials: int) -> int:

@@ -1,41 +1,82 @@
 """What a study's trials say so far, as arrays.
 
-Owns reading Optuna's trials; leaves learning from them to the surrogates and to `failures.py`.
+Owns reading stored trials for every strategy; leaves learning from them to the surrogates and to
+`failures.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.trial import FrozenTrial, TrialState
 
 from autoprec.errors import BLAMELESS
+from autoprec.records import TrialRecord
 from autoprec.search.fronts import front_mask
-from autoprec.search.space import Codes, Floats, Space
+from autoprec.search.space import Codes, Floats, Row, Space
 
-FIXED = "fixed_params"
-"""Where Optuna keeps the parameters of a trial that `enqueue_trial` made."""
-REFINED = "refined"
-"""User attribute of a trial with refined weights: it says little of its assignment without them."""
-FAILURE_KIND = "failure_kind"
-"""User attribute of a failed trial; some kinds say that the assignment is not to blame."""
+Standing = Literal["measured", "running", "failed", "blameless"]
+
+
+class Outcome(NamedTuple):
+    """One trial as strategies see it. Latency (ms) and loss are NaN unless it is measured.
+
+    `excess` is by how much it broke the limit that it broke most; 0 or less is within it.
+    """
+
+    row: Row
+    standing: Standing
+    latency_ms: float
+    loss: float
+    excess: float
+
+
+class Trials:
+    """The outcome of every trial that says something about its assignment, by number.
+
+    Left out: refined weights say little of an assignment without them, a reused measurement is no second
+    one, and precisions that are no longer legal cannot be proposed.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._outcomes: dict[int, Outcome] = {}
+        self.next_number = 0
+
+    def learn(self, records: Iterable[TrialRecord]) -> dict[int, Outcome]:
+        """Take in new or changed records; returns the outcomes that are new or changed."""
+        changed = {}
+        for record in records:
+            self.next_number = max(self.next_number, record.number + 1)
+            if record.origin in ("refined", "reused") or record.assignment.weights:
+                continue
+            row = self._space.encode(record.assignment.as_dict())
+            if row is None:
+                continue
+            outcome = Outcome(row, _standing(record), record.latency_ms, record.loss, record.excess_mb)
+            if self._outcomes.get(record.number) != outcome:
+                changed[record.number] = self._outcomes[record.number] = outcome
+        return changed
+
+    def history(self) -> History:
+        """Everything so far, as arrays."""
+        return History.of(self._space, self._outcomes.values())
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Trials of a study in its search space; trials outside it are left out.
+    """Outcomes in the search space, as arrays.
 
     Attributes:
         measured: (n, blocks) codes of complete trials.
         values: (n, 2) their latency_ms and loss.
-        excess: (n,) by how much they broke the limit that they broke most (Optuna's constraints); 0 or less
-            is within it.
-        pending: codes of running and queued trials.
+        excess: (n,) by how much they broke a limit; 0 or less is within it.
+        pending: codes of running trials.
         failed: codes of failed trials that are to blame and have never been measured.
-        known: every row that has been or is being tried.
+        known: every row that is not to be proposed: it was or is being tried.
     """
 
     measured: Codes
@@ -43,7 +84,7 @@ class History:
     excess: Floats
     pending: Codes
     failed: Codes
-    known: frozenset[tuple[int, ...]]
+    known: frozenset[Row]
 
     @property
     def front(self) -> NDArray[np.bool_]:
@@ -58,34 +99,35 @@ class History:
         return np.asarray(self.excess <= 0)
 
     @classmethod
-    def of(cls, space: Space, trials: Sequence[FrozenTrial], current: int) -> History:
-        """Everything but the trial numbered `current`, which is the one being proposed."""
-        measured: list[tuple[int, ...]] = []
-        values: list[Sequence[float]] = []
-        excess: list[float] = []
-        pending: list[tuple[int, ...]] = []
-        failed: list[tuple[int, ...]] = []
-        for trial in trials:
-            row = space.encode({**trial.system_attrs.get(FIXED, {}), **trial.params})
-            if row is None or trial.number == current or trial.user_attrs.get(REFINED):
-                continue
-            if trial.state == TrialState.COMPLETE and np.isfinite(trial.values).all():
-                measured.append(row)
-                values.append(trial.values)
-                excess.append(max(trial.constraints.values(), default=0.0))
-            elif trial.state in (TrialState.RUNNING, TrialState.WAITING):
-                pending.append(row)
-            elif trial.user_attrs.get(FAILURE_KIND) not in BLAMELESS:
-                failed.append(row)
-        known = frozenset((*measured, *pending, *failed))
-        failed = sorted(set(failed) - set(measured))
-        pending = sorted(set(pending) - set(measured))
-        blocks = len(space.names)
+    def of(cls, space: Space, outcomes: Iterable[Outcome]) -> History:
+        """A blameless failure says nothing of its assignment: trying it again is the study's choice."""
+        by_standing: dict[Standing, list[Outcome]] = {
+            "measured": [],
+            "running": [],
+            "failed": [],
+            "blameless": [],
+        }
+        for outcome in outcomes:
+            by_standing[outcome.standing].append(outcome)
+        measured = by_standing["measured"]
+        seen = {outcome.row for outcome in measured}
+        pending = {outcome.row for outcome in by_standing["running"]}
+        failed = {outcome.row for outcome in by_standing["failed"]}
+        stopped = {outcome.row for outcome in by_standing["blameless"]}
         return cls(
-            measured=np.array(measured, dtype=np.intp).reshape(-1, blocks),
-            values=np.array(values, dtype=float).reshape(-1, 2),
-            excess=np.array(excess, dtype=float),
-            pending=np.array(pending, dtype=np.intp).reshape(-1, blocks),
-            failed=np.array(failed, dtype=np.intp).reshape(-1, blocks),
-            known=known,
+            measured=space.codes([outcome.row for outcome in measured]),
+            values=np.array([(o.latency_ms, o.loss) for o in measured], dtype=float).reshape(-1, 2),
+            excess=np.array([outcome.excess for outcome in measured], dtype=float),
+            pending=space.codes(sorted(pending - seen)),
+            failed=space.codes(sorted(failed - seen)),
+            known=frozenset(seen | pending | failed | stopped),
         )
+
+
+def _standing(record: TrialRecord) -> Standing:
+    if record.state == "running":
+        return "running"
+    if record.failure is not None and record.failure.kind in BLAMELESS:
+        return "blameless"
+    finite = bool(np.isfinite((record.latency_ms, record.loss)).all())
+    return "measured" if record.state == "complete" and finite else "failed"

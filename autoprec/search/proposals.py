@@ -1,16 +1,13 @@
-"""Assignments out of blocks and out of Optuna trials: anchors, proposals, and back.
+"""Assignments out of blocks: the anchors, and the space that Optuna is told of.
 
-Leaves choosing to the samplers and measuring to the study.
+Leaves choosing to the strategies and measuring to the study.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.study import Study
-from optuna.trial import Trial
 
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block
@@ -19,20 +16,6 @@ from autoprec.records import Assignment, Block
 def search_space(blocks: Sequence[Block]) -> dict[str, BaseDistribution]:
     """One categorical parameter for each block, named after it, over its allowed precisions."""
     return {block.name: CategoricalDistribution(block.allowed) for block in blocks}
-
-
-def propose(study: Study, blocks: Sequence[Block]) -> tuple[Trial, Assignment]:
-    """Ask for the next trial: a queued one if there is any, else the sampler's.
-
-    The trial is RUNNING afterwards, visible to other workers; `study.tell` ends it.
-    """
-    trial = study.ask(search_space(blocks))
-    return trial, assignment_of(trial.params, blocks)
-
-
-def assignment_of(params: Mapping[str, Any], blocks: Sequence[Block]) -> Assignment:
-    """The assignment behind an Optuna trial's `params`. Raises KeyError where a block is missing."""
-    return Assignment.from_mapping(blocks, params)
 
 
 def anchors(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import RandomSampler
 
 from autoprec.records import Block
-from autoprec.search._base import Priors, seed_of_night
+from autoprec.search._base import Priors, Strategy
+from autoprec.search._optuna import OptunaStrategy
 
 
-def create(seed: int, trials: int, blocks: Sequence[Block], priors: Priors) -> BaseSampler:  # noqa: ARG001
+def create(seed: int, blocks: Sequence[Block], priors: Priors) -> Strategy:  # noqa: ARG001
     """Every allowed precision of every block equally likely."""
-    return RandomSampler(seed=seed_of_night(seed, trials))
+    return OptunaStrategy(blocks, lambda number: RandomSampler(seed=number), seed)

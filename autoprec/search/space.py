@@ -16,6 +16,8 @@ from autoprec.records import Block
 Codes = NDArray[np.intp]
 """(n, blocks): for each block the index of its precision in `Space.precisions`."""
 Floats = NDArray[np.float64]
+Row = tuple[int, ...]
+"""One assignment's codes, (blocks,), where they are a key."""
 
 
 class Space:
@@ -41,10 +43,10 @@ class Space:
         self.share = 0.5 * even + 0.5 * macs / macs.sum() if macs.any() else even
         self.size = float(np.prod(self.legal.sum(axis=1, dtype=float)))
 
-    def encode(self, params: Mapping[str, Any]) -> tuple[int, ...] | None:
-        """The row of an Optuna trial's parameters; None where a block is missing or no longer legal."""
+    def encode(self, choices: Mapping[str, Any]) -> Row | None:
+        """The row of block names to precisions; None where a block is missing or no longer legal."""
         try:
-            row = tuple(self.precisions.index(params[name]) for name in self.names)
+            row = tuple(self.precisions.index(choices[name]) for name in self.names)
         except (KeyError, ValueError):
             return None
         return row if self.legal[np.arange(len(row)), list(row)].all() else None
@@ -52,6 +54,10 @@ class Space:
     def decode(self, row: Sequence[int] | Codes) -> dict[str, str]:
         """Block name to precision name."""
         return {name: self.precisions[code] for name, code in zip(self.names, row, strict=True)}
+
+    def codes(self, rows: Sequence[Row]) -> Codes:
+        """(n, blocks), also of no rows at all."""
+        return np.array(rows, dtype=np.intp).reshape(-1, len(self.names))
 
     def table(self, figures: Mapping[str, Mapping[str, float]]) -> Floats:
         """(blocks, precisions) of a prior's table; NaN where it has no finite, non-negative figure."""

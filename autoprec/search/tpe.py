@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import TPESampler
 
 from autoprec.records import Block
-from autoprec.search._base import Priors, seed_of_night
+from autoprec.search._base import Priors, Strategy
+from autoprec.search._optuna import OptunaStrategy
 
 
-def create(seed: int, trials: int, blocks: Sequence[Block], priors: Priors) -> BaseSampler:  # noqa: ARG001
+def create(seed: int, blocks: Sequence[Block], priors: Priors) -> Strategy:  # noqa: ARG001
     """TPE as Optuna 5 sets it up: 10 trials to start, one density per block, running trials penalised.
 
     Its multivariate form is off for several objectives, as Optuna's default has it.
     """
-    return TPESampler(seed=seed_of_night(seed, trials))
+    return OptunaStrategy(blocks, lambda number: TPESampler(seed=number), seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from autoprec.study.definition import find_spec
 from autoprec.study.events import Quiet, Watcher
 from autoprec.study.following import follow
 from autoprec.study.night import Night
+from autoprec.study.night.mirror import Mirror
 from autoprec.study.night.priors import sensitivities
 from autoprec.study.preparation import load_blocks, prepare
 from autoprec.study.preparation.probing import Prober
@@ -76,7 +76,7 @@ class Study:
             run, before = _open_run(store, self.spec.name, text, watcher)
             if allowed.trials is not None:
                 allowed = Budget(trials=max(0, allowed.trials - before))
-            night = Night(prepared, store, self._optuna(), bench, watcher)
+            night = Night(prepared, store, self._mirror(prepared.blocks), bench, watcher)
             with _stopping(night, watcher):
                 done = night.run(allowed)
                 look_ahead(prepared, store, bench, watcher.say, lambda: not night.is_stopping)
@@ -100,7 +100,7 @@ class Study:
             prepared = prepare(self.spec, watcher.say, Prober(self.spec, bench, store, watcher.say).refused)
             store.bind(self.spec.name, prepared.identity, prepared.blocks)
             assignment = refined(prepared, record, seconds, watcher)
-            night = Night(prepared, store, self._optuna(), bench, watcher)
+            night = Night(prepared, store, self._mirror(prepared.blocks), bench, watcher)
             return serve_refined(night, store, self.spec.name, number, assignment)
 
     def follow(self, watcher: Watcher) -> tuple[TrialRecord, ...]:
@@ -213,22 +213,13 @@ class Study:
         with Store.open(self.database, read_only=True) as store:
             yield store
 
-    def _optuna(self) -> optuna.Study:
-        """The Optuna study in the same file."""
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+    def _mirror(self, blocks: Sequence[Block]) -> Mirror:
+        """The study in Optuna's tables, in the same file."""
         storage = optuna.storages.RDBStorage(
             f"sqlite:///{self.database}", engine_kwargs={"connect_args": {"timeout": 30}}
         )
-        study = optuna.create_study(
-            storage=storage,
-            study_name=self.spec.name,
-            directions=["minimize", "minimize"],
-            load_if_exists=True,
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(["latency_ms", "mask_loss"])
-        return study
+        limited = self.spec.search.max_memory_mb is not None
+        return Mirror(storage, self.spec.name, blocks, limited=limited)
 
 
 def _open_run(store: Store, study: str, budget: str, watcher: Watcher) -> tuple[int, int]:

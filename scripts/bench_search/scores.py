@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from problems import Problem
-from strategies import Row, Trace
+from strategies import Trace
 from truths import Floats
 
 from autoprec.search.finalists import ranked
 from autoprec.search.fronts import front_mask, hypervolume
+from autoprec.search.space import Row
 
 CHECKPOINTS = (10, 15, 25, 50, 100, 200)
 LOSS_LIMIT = 0.01

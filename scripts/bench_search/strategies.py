@@ -9,48 +9,68 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import optuna
 from problems import Problem
+from trials import complete, running
 
-from autoprec.search import create_sampler, propose
-from autoprec.search.space import Space
+from autoprec.records import Assignment
+from autoprec.search import Strategy, create_strategy
+from autoprec.search._optuna import OptunaStrategy
+from autoprec.search.space import Row, Space
 
-Row = tuple[int, ...]
 Trace = tuple[list[Row], list[tuple[float, float]], list[float]]
 """Rows in the order tried, what was measured, and seconds of every proposal."""
 
 
-def run(name: str, problem: Problem, budget: int, seed: int) -> Trace:
-    """Try `budget` rows; a strategy that has nothing left to say stops earlier."""
+def run(name: str, problem: Problem, budget: int, seed: int, at_once: int = 1) -> Trace:
+    """Try `budget` rows, `at_once` in flight; a strategy that has nothing left to say stops earlier."""
     if name in ONE_SHOT:
         return _one_shot(ONE_SHOT[name], problem, budget, seed)
     strategy, _, option = name.partition(" ")
-    return _optuna(strategy, problem, budget, seed, anchored=option == "anchored")
-
-
-def _optuna(strategy: str, problem: Problem, budget: int, seed: int, *, anchored: bool) -> Trace:
-    space = Space(problem.blocks)
     if strategy == "gp":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            sampler: optuna.samplers.BaseSampler = optuna.samplers.GPSampler(seed=seed)
+        made: Strategy = OptunaStrategy(problem.blocks, _gp, seed)
     else:
-        sampler = create_sampler(strategy, seed=seed, blocks=problem.blocks, priors=problem.priors)
-    study = optuna.create_study(directions=["minimize"] * 2, sampler=sampler)
-    if anchored:
-        for row in problem.anchors:
-            study.enqueue_trial(space.decode(row))
+        made = create_strategy(strategy, seed=seed, blocks=problem.blocks, priors=problem.priors)
+    return _searched(made, problem, budget, seed, anchored=option == "anchored", at_once=at_once)
+
+
+def _gp(seed: int) -> optuna.samplers.BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return optuna.samplers.GPSampler(seed=seed)
+
+
+def _searched(
+    strategy: Strategy, problem: Problem, budget: int, seed: int, *, anchored: bool, at_once: int
+) -> Trace:
+    """Trials end in the order in which they began; a new one begins whenever one ends."""
+    space = Space(problem.blocks)
     rows: list[Row] = []
     values: list[tuple[float, float]] = []
     seconds: list[float] = []
-    for _ in range(budget):
-        start = time.perf_counter()
-        trial, _ = propose(study, problem.blocks)
-        seconds.append(time.perf_counter() - start)
-        row = space.encode(trial.params)
-        assert row is not None
-        rows.append(row)
-        values.append(problem.measure(row, seed))
-        study.tell(trial, values[-1])
+    queue = [tuple(row) for row in problem.anchors.tolist()] if anchored else []
+    while len(values) < budget:
+        while len(rows) < min(budget, len(values) + at_once):
+            start = time.perf_counter()
+            if not queue:
+                queue = [
+                    _row(space, a) for a in strategy.propose(min(budget, len(values) + at_once) - len(rows))
+                ]
+            seconds.append(time.perf_counter() - start)
+            if not queue:
+                break
+            rows.append(queue.pop(0))
+            strategy.learn([running(len(rows) - 1, problem.blocks, space.decode(rows[-1]))])
+        if len(rows) == len(values):
+            break
+        values.append(problem.measure(rows[len(values)], seed))
+        number = len(values) - 1
+        strategy.learn([complete(number, problem.blocks, space.decode(rows[number]), values[number])])
     return rows, values, seconds
+
+
+def _row(space: Space, assignment: Assignment) -> Row:
+    row = space.encode(assignment.as_dict())
+    assert row is not None
+    return row
 
 
 def _one_shot(generator: Callable[..., Iterator[Row]], problem: Problem, budget: int, seed: int) -> Trace:

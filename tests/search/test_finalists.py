@@ -1,53 +1,12 @@
 from __future__ import annotations
 
-from autoprec.records import (
-    Assignment,
-    Interval,
-    Latency,
-    Measurement,
-    Origin,
-    Quality,
-    StageSeconds,
-    TrialRecord,
-    surely_dominated,
-)
+from autoprec.records import Assignment, Interval, Origin, TrialRecord, surely_dominated
 from autoprec.search import finalists
+from search_records import complete
 
 
 def trial(name: str, latency_ms: float, loss: float, origin: Origin = "search") -> TrialRecord:
-    interval = Interval(low=0.0, high=1.0)
-    latency = Latency(
-        median_ms=latency_ms,
-        p10_ms=latency_ms,
-        p90_ms=latency_ms,
-        rounds=20,
-        reference_median_ms=10.0,
-        ratio=latency_ms / 10.0,
-        ratio_interval=interval,
-    )
-    quality = Quality(
-        loss=loss, loss_interval=interval, miou=1 - loss, boundary_iou=1.0, worst_loss=loss, logit_error=0.0
-    )
-    measurement = Measurement(
-        latency=latency,
-        quality=quality,
-        latency_ms=latency_ms,
-        engine_bytes=0,
-        peak_memory_bytes=0,
-        audit=(),
-        seconds=StageSeconds(),
-    )
-    return TrialRecord(
-        study="s",
-        number=0,
-        state="complete",
-        origin=origin,
-        label="",
-        assignment=named(name),
-        fingerprint="",
-        start="",
-        measurement=measurement,
-    )
+    return complete(0, named(name), (latency_ms, loss), origin)
 
 
 def named(name: str) -> Assignment:

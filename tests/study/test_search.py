@@ -63,6 +63,21 @@ def test_every_trial_is_in_optuna_as_it_is_in_the_store(tmp_path: Path) -> None:
     assert states == [(trial.number, trial.state.upper()) for trial in study.trials()]
 
 
+def test_what_others_queued_in_optuna_takes_no_trial_of_ours(tmp_path: Path) -> None:
+    study = load(write_study(tmp_path))
+    study.search("1")
+    optuna.load_study(study_name="tiny", storage=f"sqlite:///{study.database}").enqueue_trial(
+        dict.fromkeys("abc", "int8")
+    )
+    study.search("2")
+    copies = {
+        t.number: t
+        for t in optuna.load_study(study_name="tiny", storage=f"sqlite:///{study.database}").trials
+    }
+    assert [t.label for t in study.trials()] == ["all-fp16", "all-fp32", "all-bf16"]
+    assert all(copies[t.number].params == t.assignment.as_dict() for t in study.trials())
+
+
 @pytest.mark.parametrize("count", [0, 3, 6])
 def test_a_killed_search_loses_nothing_and_reaches_its_total(tmp_path: Path, count: int) -> None:
     path = write_study(tmp_path)

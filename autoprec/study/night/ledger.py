@@ -1,7 +1,7 @@
 """What is known of a study's trials, and the one place that writes it down.
 
-The evidence of a trial is stored first and Optuna is told after it, so a kill between the two is mended
-from the evidence when the next run starts.
+The evidence of a trial is stored first; Optuna and the strategy are told after it, so a kill in between is
+mended from the evidence when the next run starts.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import msgspec
-import optuna
-from optuna.trial import Trial, TrialState
 
 from autoprec.errors import BLAMELESS, TrialError
 from autoprec.records import Assignment, Failure, Interval, Measurement, TrialRecord
-from autoprec.search import FAILURE_KIND
 from autoprec.store import Store
+from autoprec.study.night.mirror import Mirror
 from autoprec.study.night.proposal import Proposal
 
 
@@ -25,17 +23,17 @@ class Ledger:
 
     Args:
         store: the open store, bound to the study.
-        trials: the Optuna study in the same database; it is told every outcome.
+        mirror: the study in Optuna's tables; it is told every trial.
         study: the study's name.
         fingerprint: digest of the engine and device that measure now.
         limit_mb: peak memory that a candidate may take, in 10**6 bytes; None sets no limit.
     """
 
     def __init__(
-        self, store: Store, trials: optuna.Study, study: str, fingerprint: str, limit_mb: int | None
+        self, store: Store, mirror: Mirror, study: str, fingerprint: str, limit_mb: int | None
     ) -> None:
         self._store = store
-        self._trials = trials
+        self._mirror = mirror
         self._study = study
         self._fingerprint = fingerprint
         self._limit_mb = limit_mb
@@ -43,22 +41,22 @@ class Ledger:
         """The latest outcome of each assignment, by its digest; what it is not to blame for is none."""
         self.interrupted: Counter[Assignment] = Counter()
         """How often the trial of an assignment was cut off, whatever did that."""
+        self._news: list[TrialRecord] = []
 
     def reconcile(self) -> None:
-        """Settle what a killed run left behind: mark its trial interrupted, tell Optuna what is stored."""
+        """Settle what a killed run left: its trial is interrupted, and the mirror says what is stored."""
         for record in self._store.running(self._study):
             self._store.finish(msgspec.structs.replace(record.settled(), end=_now()))
-        records = {record.number: record for record in self._store.trials(self._study)}
-        for frozen in self._trials.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self._tell(frozen.number, records.get(frozen.number))
-        for record in records.values():
+        records = self._store.trials(self._study)
+        self._mirror.mend(records)
+        for record in records:
             self._learn(record)
 
     def begin(self, proposal: Proposal) -> TrialRecord:
-        """Write down that a trial is being measured; returns its record."""
+        """Give a trial its number and write down that it is being measured; returns its record."""
         record = TrialRecord(
             study=self._study,
-            number=proposal.trial.number,
+            number=self._mirror.open(proposal),
             state="running",
             origin=proposal.origin,
             label=proposal.label,
@@ -67,9 +65,10 @@ class Ledger:
             start=_now(),
         )
         self._store.begin(record)
+        self._news.append(record)
         return record
 
-    def settle(self, trial: Trial, record: TrialRecord, outcome: Measurement | TrialError) -> TrialRecord:
+    def settle(self, record: TrialRecord, outcome: Measurement | TrialError) -> TrialRecord:
         """Store the outcome of a running trial, whatever it is, and tell Optuna; returns the final record."""
         if isinstance(outcome, TrialError):
             failure = Failure(kind=outcome.kind, message=str(outcome))
@@ -79,25 +78,15 @@ class Ledger:
             done = msgspec.structs.replace(
                 record, state="complete", measurement=outcome, excess_mb=excess, end=_now()
             )
-        if done.failure is not None:  # before it is finished, as in `_finish`
-            trial.set_user_attr(FAILURE_KIND, done.failure.kind)
-        self._finish(trial, done)
+        self._store.finish(done)
+        self._mirror.close(done)
         self._learn(done)
         return done
 
-    def repeat(self, trial: Trial, earlier: TrialRecord) -> None:
-        """Answer a proposal that was measured before from the store."""
-        now = _now()
-        record = msgspec.structs.replace(
-            earlier,
-            number=trial.number,
-            origin="reused",
-            label="",
-            reused_from=earlier.number,
-            start=now,
-            end=now,
-        )
-        self._finish(trial, record)
+    def news(self) -> list[TrialRecord]:
+        """Records that are new or have changed since this was last asked, in order."""
+        news, self._news = self._news, []
+        return news
 
     def front(self) -> tuple[tuple[Interval, Interval], ...]:
         """Intervals of the front's points, in ms and in loss: what a candidate is raced against."""
@@ -112,28 +101,15 @@ class Ledger:
 
     def _learn(self, record: TrialRecord) -> None:
         """Count a finished trial as what it is: an outcome, or one that says nothing of its assignment."""
+        self._news.append(record)
         if record.failure is not None and record.failure.kind in BLAMELESS:
             self.interrupted[record.assignment] += record.origin != "refined"
         else:
             self.settled[record.assignment.digest] = record
 
-    def _finish(self, trial: Trial, record: TrialRecord) -> None:
-        if self._limit_mb is not None and record.state == "complete":
-            # Before it is finished: a kill in between loses nothing.
-            trial.set_constraint("max_memory_mb", record.excess_mb)
-        self._store.finish(record)
-        self._tell(record.number, record)
-
     def _excess_mb(self, measurement: Measurement) -> float:
         """By how much a candidate is over the limit of memory; below 0 is within it."""
         return 0.0 if self._limit_mb is None else measurement.peak_memory_bytes / 1e6 - self._limit_mb
-
-    def _tell(self, number: int, record: TrialRecord | None) -> None:
-        """Give Optuna the outcome of a trial; it forgets nothing that it was told before."""
-        if record is not None and record.state == "complete":
-            self._trials.tell(number, (record.latency_ms, record.loss))
-        else:
-            self._trials.tell(number, state=TrialState.FAIL)
 
 
 def _now() -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-import optuna
-
 from autoprec.backends.timing import Deadline
 from autoprec.errors import TrialError
 from autoprec.measurement import Bench
@@ -17,6 +15,7 @@ from autoprec.study.events import Watcher
 from autoprec.study.night.alike import Alike
 from autoprec.study.night.candidates import measure
 from autoprec.study.night.ledger import Ledger
+from autoprec.study.night.mirror import Mirror
 from autoprec.study.night.priors import measure_sensitivity
 from autoprec.study.night.proposal import Proposal
 from autoprec.study.night.queue import Queue
@@ -30,20 +29,20 @@ class Night:
     Args:
         prepared: model, blocks, rewriter and identity.
         store: the open store, bound to the study.
-        trials: the Optuna study in the same file.
+        mirror: the study in Optuna's tables.
         bench: measures candidates in the worker.
         watcher: is told of every step.
     """
 
     def __init__(
-        self, prepared: Prepared, store: Store, trials: optuna.Study, bench: Bench, watcher: Watcher
+        self, prepared: Prepared, store: Store, mirror: Mirror, bench: Bench, watcher: Watcher
     ) -> None:
         self._prepared, self._store, self._bench, self._watcher = prepared, store, bench, watcher
         self._name = prepared.spec.name
         limit = prepared.spec.search.max_memory_mb
-        self._ledger = Ledger(store, trials, self._name, prepared.identity.fingerprint.digest, limit)
-        learn = partial(measure_sensitivity, prepared, store, bench, watcher.say)
-        self._queue = Queue(prepared, store, trials, self._ledger, learn)
+        self._ledger = Ledger(store, mirror, self._name, prepared.identity.fingerprint.digest, limit)
+        measure_priors = partial(measure_sensitivity, prepared, store, bench, watcher.say)
+        self._queue = Queue(prepared, store, self._ledger, measure_priors)
         self._measured: dict[str, Measurement] = {}
         """By digest, what establishing the reference measured: anchors that need not be measured again."""
         self._alike = Alike()
@@ -56,8 +55,8 @@ class Night:
     def run(self, budget: Budget) -> int:
         """Run trials until the budget is spent; returns how many were finished.
 
-        Trials that were answered from the store do not count. Raises `UserError` where the reference is
-        unfit or something outside the candidates is broken; what is stored stays.
+        Raises `UserError` where the reference is unfit or something outside the candidates is broken; what is
+        stored stays.
         """
         self._ledger.reconcile()
         reference = self._store.reference(self._name) or self._establish()
@@ -74,7 +73,7 @@ class Night:
     def refine(self, assignment: Assignment, label: str, reference: Reference) -> int:
         """Measure refined weights; returns the trial's number. Strategies do not learn from it."""
         self._ledger.reconcile()
-        return self._serve(self._queue.refined(assignment, label), reference)
+        return self._serve(Proposal(assignment, "refined", label), reference)
 
     def _proposals(self, budget: Budget) -> Iterator[Proposal]:
         """What is next, within the budget; the last ones of a run measure points of the front again."""
@@ -118,7 +117,7 @@ class Night:
             )
         except TrialError as error:
             outcome = error
-        done = self._ledger.settle(proposal.trial, record, outcome)
+        done = self._ledger.settle(record, outcome)
         self._watcher.ends(done, self._store.front(self._name))
         self._alike.add(done)
         return done.number

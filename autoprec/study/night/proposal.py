@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from optuna.trial import Trial
-
 from autoprec.records import Assignment, Origin
 
 
 class Proposal(NamedTuple):
-    """What to measure next, and where it comes from."""
+    """What to measure next, and where it comes from; it gets a number when its trial begins."""
 
-    trial: Trial
     assignment: Assignment
     origin: Origin
     label: str = ""

@@ -1,7 +1,7 @@
 """Strategies judged on real measurements: every assignment of the demo's encoder, in 8 merged blocks.
 
-    python scripts/bench_demo_truth.py measure       # hours; goes on where it was
-    python scripts/bench_demo_truth.py judge
+    python scripts/bench_search/demo_truth.py measure       # hours; goes on where it was
+    python scripts/bench_search/demo_truth.py judge
 
 `measure` builds, scores and times all 3^8 = 6561 assignments of FP32, BF16 and INT8 with OpenVINO, those of
 7 blocks (2187, the two attention blocks alike) first, and keeps them in a cache folder. `judge` runs every
@@ -22,17 +22,18 @@ import msgspec
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from trials import complete
 
 from autoprec.measurement.messages import Job
 from autoprec.measurement.workbench import Workbench
 from autoprec.records import Assignment, Block, Measurement
-from autoprec.search import Priors, create_sampler, propose
+from autoprec.search import Priors, create_strategy
 from autoprec.search.fronts import front_mask, front_of, hypervolume
 from autoprec.search.space import Space
 from autoprec.spec import TimingSection, load_spec
 from autoprec.study.preparation import Prepared, prepare
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 PRECISIONS = ("fp32", "bf16", "int8")
 GROUPS = {
     "stem": ("stem.",),
@@ -181,20 +182,17 @@ class Truth:
 
 def run(truth: Truth, strategy: str, seed: int) -> list[Codes]:
     """The rows that a strategy tries, anchors first. Latencies are in ms of the profiled reference."""
-    sampler = create_sampler(strategy, seed=seed, blocks=truth.blocks, priors=truth.priors)
-    study = optuna.create_study(directions=["minimize"] * 2, sampler=sampler)
+    proposer = create_strategy(strategy, seed=seed, blocks=truth.blocks, priors=truth.priors)
     space, random = Space(truth.blocks), np.random.default_rng(seed)
-    for row in truth.anchors:
-        study.enqueue_trial(space.decode(row))
-    rows: list[Codes] = []
-    for _ in range(max(CHECKPOINTS)):
-        trial, _ = propose(study, truth.blocks)
-        row = space.encode(trial.params)
-        assert row is not None
-        rows.append(row)
-        ratio, loss = truth.values[row]
+    queue, rows = [tuple(row) for row in truth.anchors], list[Codes]()
+    for number in range(max(CHECKPOINTS)):
+        if not queue:
+            queue = [row for a in proposer.propose() if (row := space.encode(a.as_dict())) is not None]
+        rows.append(queue.pop(0))
+        ratio, loss = truth.values[rows[-1]]
         reference = truth.priors.reference_latency_ms or 1.0
-        study.tell(trial, (ratio * reference * float(np.exp(LATENCY_NOISE * random.normal())), loss))
+        latency = ratio * reference * float(np.exp(LATENCY_NOISE * random.normal()))
+        proposer.learn([complete(number, truth.blocks, space.decode(rows[-1]), (latency, loss))])
     return rows
 
 
@@ -229,7 +227,7 @@ def judge(cache: Path, seeds: int, results: Path) -> None:
     text = (
         f"{date}; {len(truth.blocks)} merged blocks, {', '.join(PRECISIONS)}, {IMAGES} images; medians of "
         f"{seeds} seeds of normalised hypervolume by evaluations, the uniform assignments counted. At 50, "
-        f"autoprec's is above TPE's in {wins} of {seeds} seeds. Made by `scripts/bench_demo_truth.py`.\n"
+        f"autoprec's is above TPE's in {wins} of {seeds} seeds. By `scripts/bench_search/demo_truth.py`.\n"
     )
     lines = [
         f"# The demo's exhaustive truth: {len(truth.values)} assignments\n",

@@ -1,0 +1,93 @@
+"""The copy of a study in Optuna's tables, for optuna-dashboard and every other tool that opens them.
+
+Owns writing it, and the numbers of trials, which Optuna counts. It is told and never asked: nothing that
+decides what is measured is read from here. What a kill left different from the evidence is mended from it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from autoprec.records import Block, TrialRecord
+from autoprec.search import search_space
+from autoprec.study.night.proposal import Proposal
+
+LIMIT = "max_memory_mb"
+"""Name of the constraint that says by how much a trial is over its limit of memory."""
+
+
+class Mirror:
+    """One study of an Optuna storage.
+
+    Args:
+        storage: any of Optuna's.
+        name: of the study; it is made where it is missing.
+        blocks: each becomes a categorical parameter.
+        limited: whether the definition limits memory.
+    """
+
+    def __init__(
+        self, storage: optuna.storages.BaseStorage, name: str, blocks: Sequence[Block], *, limited: bool
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._storage = storage
+        self._distributions = search_space(blocks)
+        self._limited = limited
+        self._study = optuna.create_study(
+            storage=storage,
+            study_name=name,
+            sampler=optuna.samplers.RandomSampler(),  # never asked; TPE would look at all trials when told
+            directions=["minimize", "minimize"],
+            load_if_exists=True,
+        )
+        self._id = storage.get_study_id_from_name(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.set_metric_names(["latency_ms", "mask_loss"])
+
+    def open(self, proposal: Proposal) -> int:
+        """Write down a running trial of just this assignment; returns its number.
+
+        Not by enqueueing and asking: whatever else is queued there would be handed out first.
+        """
+        running = create_trial(
+            state=TrialState.RUNNING,
+            params=proposal.assignment.as_dict(),
+            distributions=self._distributions,
+            user_attrs={"origin": proposal.origin, "label": proposal.label},
+        )
+        identifier = self._storage.create_new_trial(self._id, template_trial=running)
+        return int(self._storage.get_trial_number_from_id(identifier))
+
+    def close(self, record: TrialRecord) -> None:
+        """Write down the outcome of a running trial."""
+        if record.state != "complete":
+            self._study.tell(record.number, state=TrialState.FAIL)
+            return
+        identifier = self._storage.get_trial_id_from_study_id_trial_number(self._id, record.number)
+        if self._limited and not self._storage.get_trial(identifier).constraints:
+            # Before it is finished: a kill in between loses nothing, and a finished trial takes none.
+            optuna.Trial(self._study, identifier).set_constraint(LIMIT, record.excess_mb)
+        self._study.tell(record.number, (record.latency_ms, record.loss))
+
+    def mend(self, records: Iterable[TrialRecord]) -> None:
+        """Close what is still open there though nobody works on it; `records` are all of the study.
+
+        A trial without a record failed: its search was killed before it wrote one. So did one that waits
+        there, for it is nobody's: what is measured next is not read from here.
+        """
+        evidence = {record.number: record for record in records}
+        for frozen in self._left_open():
+            record = evidence.get(frozen.number)
+            if frozen.state == TrialState.RUNNING and record is not None:
+                self.close(record)
+            else:
+                identifier = self._storage.get_trial_id_from_study_id_trial_number(self._id, frozen.number)
+                self._storage.set_trial_state_values(identifier, TrialState.FAIL)
+
+    def _left_open(self) -> Sequence[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))

@@ -1,0 +1,67 @@
+"""Optuna's tables say what is measured, whatever else is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from autoprec.records import Block, TrialRecord
+from autoprec.study.night.mirror import Mirror
+from autoprec.study.night.proposal import Proposal
+from trial_records import complete, running
+
+BLOCKS = tuple(Block(name=name, nodes=(), allowed=("fp16", "int8")) for name in ("stem", "neck"))
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> optuna.storages.RDBStorage:
+    return optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+
+
+def mirror(storage: optuna.storages.RDBStorage, *, limited: bool = False) -> Mirror:
+    return Mirror(storage, "demo", BLOCKS, limited=limited)
+
+
+def opened(book: Mirror, record: TrialRecord) -> TrialRecord:
+    number = book.open(Proposal(record.assignment, record.origin, record.label))
+    return msgspec.structs.replace(record, number=number)
+
+
+def trials(storage: optuna.storages.RDBStorage) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name="demo", storage=storage).trials
+
+
+def test_what_waits_in_the_tables_is_not_what_is_opened(storage: optuna.storages.RDBStorage) -> None:
+    book = mirror(storage)
+    optuna.load_study(study_name="demo", storage=storage).enqueue_trial({"stem": "int8", "neck": "int8"})
+    record = opened(book, complete(0, 5.0, 0.1, choices="int8 fp16"))
+    book.close(record)
+    found = trials(storage)[record.number]
+    assert found.params == record.assignment.as_dict()
+    assert (found.state, found.values) == (TrialState.COMPLETE, [5.0, 0.1])
+
+
+def test_what_a_kill_left_open_is_closed_by_the_evidence(storage: optuna.storages.RDBStorage) -> None:
+    first = mirror(storage, limited=True)
+    stored = msgspec.structs.replace(opened(first, complete(0, 5.0, 0.1)), excess_mb=3.0)
+    lost = opened(first, running(0))
+    interrupted = opened(first, running(0)).settled()
+    optuna.load_study(study_name="demo", storage=storage).enqueue_trial({"stem": "int8", "neck": "int8"})
+    mirror(storage, limited=True).mend([stored, interrupted])
+    states = [trial.state for trial in trials(storage)]
+    assert states[stored.number] == TrialState.COMPLETE
+    assert trials(storage)[stored.number].constraints == {"max_memory_mb": 3.0}
+    assert {states[lost.number], states[interrupted.number], states[-1]} == {TrialState.FAIL}
+
+
+def test_a_kill_between_constraint_and_values_is_mended(storage: optuna.storages.RDBStorage) -> None:
+    book = mirror(storage, limited=True)
+    record = msgspec.structs.replace(opened(book, complete(0, 5.0, 0.1)), excess_mb=-1.0)
+    study = optuna.load_study(study_name="demo", storage=storage)
+    optuna.Trial(study, 1).set_constraint("max_memory_mb", -1.0)
+    book.mend([record])
+    assert trials(storage)[record.number].values == [5.0, 0.1]
