@@ -32,7 +32,7 @@ def show(
     """
     chosen = Study.find(study)
     record = chosen.trial(trial)
-    show_or_dump(record, trial_view(record, chosen.stored_blocks()), json)
+    show_or_dump(record, trial_view(record, chosen.stored_blocks(), chosen.reference()), json)
 
 
 @app.command()

@@ -106,6 +106,12 @@ class Reference(Record, frozen=True, kw_only=True):
     loss_noise: float
     float_loss: float
 
+    @property
+    def loss_floor(self) -> float:
+        """Losses closer than this are a tie: two builds of one model, or FP32 and the reference, are as far
+        apart."""
+        return max(self.loss_noise, self.float_loss)
+
 
 class Implicit(Record, frozen=True, kw_only=True):
     """The same point for builders that take precisions by flags and ranges from a calibration cache.

@@ -109,7 +109,7 @@ def ties(trials: Sequence[TrialRecord], reference: Reference | None) -> tuple[tu
         (
             previous is not None
             and abs(trial.latency_ms / previous.latency_ms - 1) <= reference.latency_noise,
-            previous is not None and abs(trial.loss - previous.loss) <= reference.loss_noise,
+            previous is not None and abs(trial.loss - previous.loss) <= reference.loss_floor,
         )
         for previous, trial in pairs
     )

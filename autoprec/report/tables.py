@@ -119,7 +119,8 @@ def _notes(reference: Reference | None, has_ties: bool, has_slower: bool) -> lis
         return []
     noise = (
         f"reference {reference.precision}: {figures.milliseconds(reference.latency_ms)} ms; "
-        f"noise: latency {100 * reference.latency_noise:.1f} %, loss {figures.loss(reference.loss_noise)}"
+        f"noise: latency {100 * reference.latency_noise:.1f} %, loss {figures.loss(reference.loss_noise)} "
+        f"between two builds, {figures.loss(reference.float_loss)} between FP32 and the reference"
     )
     notes = [noise]
     if has_ties:

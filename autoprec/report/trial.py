@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autoprec.records import Block, BlockAudit, Clocks, Latency, Measurement, Quality, TrialRecord
+from autoprec.records import Block, BlockAudit, Clocks, Latency, Measurement, Quality, Reference, TrialRecord
 from autoprec.report import _figures as figures
 from autoprec.report._columns import Column, Columns
 
@@ -18,7 +18,9 @@ NOT_SEEN = BlockAudit(block="", asked="", ran="", matches=None, time_ms=0.0)
 VERDICTS = {True: Text("yes", "green"), False: Text("NO", "bold red"), None: Text("?", "dim")}
 
 
-def trial_view(record: TrialRecord, blocks: Sequence[Block]) -> RenderableType:
+def trial_view(
+    record: TrialRecord, blocks: Sequence[Block], reference: Reference | None = None
+) -> RenderableType:
     """One trial: what was asked, every figure with its interval, and block by block what ran."""
     facts = [
         ("trial", Text.assemble((str(record.number), "bold"), f" of {record.study}, {_origin(record)}")),
@@ -29,7 +31,7 @@ def trial_view(record: TrialRecord, blocks: Sequence[Block]) -> RenderableType:
     if record.failure is not None:
         facts.append(("failure", Text(f"{record.failure.kind}: {record.failure.message}", "red")))
     if record.measurement is not None:
-        facts += [(name, Text(value)) for name, value in _figures_of(record.measurement)]
+        facts += [(name, Text(value)) for name, value in _figures_of(record.measurement, reference)]
         if record.excess_mb > 0:
             facts.append(("over limit", Text(f"by {record.excess_mb:.1f} MB of memory: on no front", "red")))
     grid = Table.grid(padding=(0, 2))
@@ -46,13 +48,13 @@ def _origin(record: TrialRecord) -> str:
     return record.origin
 
 
-def _figures_of(found: Measurement) -> list[tuple[str, str]]:
+def _figures_of(found: Measurement, reference: Reference | None) -> list[tuple[str, str]]:
     """(name, figure) lines of a measurement."""
     quality, seconds = found.quality, found.seconds
     lines = [
         ("latency", _latency(found)),
         ("speed-up", _speedup(found.latency)),
-        ("mask loss", _loss(quality)),
+        ("mask loss", _loss(quality, reference)),
         ("masks", f"mIoU {quality.miou:.4f}, boundary IoU {quality.boundary_iou:.4f}"),
         ("worst 5%", f"loss {figures.loss(quality.worst_loss)}"),
         ("logits", f"error {quality.logit_error:.4f} of their standard deviation"),
@@ -83,10 +85,16 @@ def _speedup(latency: Latency) -> str:
     return f"{figures.speedup(latency):.3f}x {spread}; the reference took {reference} ms in these rounds"
 
 
-def _loss(quality: Quality) -> str:
+def _loss(quality: Quality, reference: Reference | None) -> str:
+    """The loss, and beside it what is noise."""
     spread = quality.loss_interval
     interval = figures.between(figures.loss(spread.low), figures.loss(spread.high))
-    return f"{figures.loss(quality.loss)} {interval}; {quality.masks} masks of {quality.samples} samples"
+    noise = (
+        "" if reference is None else f"; {figures.loss(reference.loss_floor)} of it may be noise of floats"
+    )
+    return (
+        f"{figures.loss(quality.loss)} {interval}; {quality.masks} masks of {quality.samples} samples{noise}"
+    )
 
 
 def _clocks(before: Clocks, after: Clocks) -> str:

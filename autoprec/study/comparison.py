@@ -139,7 +139,7 @@ def _match(what: str, first: TrialRecord, second: TrialRecord, ours: Evidence, t
     assert first.measurement is not None
     assert second.measurement is not None
     noise = max(ours.reference.latency_noise, theirs.reference.latency_noise)
-    tolerance = max(ours.reference.loss_noise, theirs.reference.loss_noise, VISIBLE_LOSS)
+    tolerance = max(ours.reference.loss_floor, theirs.reference.loss_floor, VISIBLE_LOSS)
     before, after = _speed(first.measurement), _speed(second.measurement)
     same_samples = ours.identity.samples == theirs.identity.samples
     return Match(

@@ -140,8 +140,8 @@ class Known:
             latency_ms=latency,
             latency_is_sure=apart and abs(latency) > reference.latency_noise * reference.latency_ms,
             loss=loss,
-            # Both were scored on the same samples, so only the noise of a build counts between them.
-            loss_is_sure=abs(loss) > max(reference.loss_noise, VISIBLE_LOSS),
+            # Both were scored on the same samples: only the noise of floats and builds counts between them.
+            loss_is_sure=abs(loss) > max(reference.loss_floor, VISIBLE_LOSS),
         )
 
     def _borders(self, block: Block, choices: Mapping[str, str]) -> Iterator[Border]:

@@ -68,8 +68,16 @@ def test_ties_within_the_noise_are_marked() -> None:
     assert line_of(text, "8 ").count("≈") == 2
     assert line_of(text, "7 ").count("≈") == line_of(text, "9 ").count("≈") == 0
     assert "latency 2.0 %, loss 0.0010" in text
-    exact = msgspec.structs.replace(REFERENCE, latency_noise=0.0, loss_noise=0.0)
+    exact = msgspec.structs.replace(REFERENCE, latency_noise=0.0, loss_noise=0.0, float_loss=0.0)
     assert "≈" not in shown(front_table(FRONT, exact))
+
+
+def test_losses_within_what_fp32_and_the_reference_differ_are_ties() -> None:
+    floats = msgspec.structs.replace(REFERENCE, latency_noise=0.0, loss_noise=0.0, float_loss=0.02)
+    text = shown(front_table(FRONT, floats))
+    assert "≈" in line_of(text, "8 ")
+    assert "0.0200 between FP32 and the reference" in text
+    assert "0.0200 of it may be noise" in shown(trial_view(FRONT[0], (), floats))
 
 
 def test_only_what_is_slower_than_the_reference_is_dimmed() -> None:
