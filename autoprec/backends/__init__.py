@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from autoprec.backends._base import Arrays, Backend, Engine, run
+from autoprec.backends._base import Arrays, Backend, Builder, Engine, run
 from autoprec.errors import SpecError
 
 BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -31,4 +31,4 @@ def create_backend(name: str, options: Mapping[str, str | int | float | bool]) -
     return backend
 
 
-__all__ = ["BACKENDS", "Arrays", "Backend", "Engine", "create_backend", "run"]
+__all__ = ["BACKENDS", "Arrays", "Backend", "Builder", "Engine", "create_backend", "run"]

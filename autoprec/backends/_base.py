@@ -52,6 +52,13 @@ class Engine(Protocol):
     ) -> None: ...
 
 
+class Builder(Protocol):
+    """Turns an ONNX file into what runs it."""
+
+    def build(self, model_path: Path, *, profiled: bool = False) -> Engine:
+        """Build what runs an ONNX file. Raises `TrialError("build", ...)`."""
+
+
 class Backend(Protocol):
     """Builds engines for one kind of runtime and device."""
 

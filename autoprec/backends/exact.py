@@ -59,9 +59,9 @@ def error(found: NDArray[Any], exact: NDArray[Any]) -> float:
         return float("inf")
     if not exact.size:
         return 0.0
-    if exact.dtype.kind != "f" or found.dtype.kind != "f":
+    if not _is_number(exact) or not _is_number(found):
         return float(np.mean(found != exact))
-    finite = np.isfinite(exact)
+    finite = np.isfinite(exact.astype(np.float64, copy=False))
     if not np.array_equal(found[~finite], exact[~finite], equal_nan=True):
         return float("inf")
     wanted, got = exact[finite].astype(np.float64), found[finite].astype(np.float64)
@@ -197,6 +197,11 @@ def _runtime(path: Path, threads: int) -> tuple[_Run, str]:
 
 def _closed(feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
     raise TrialError("run", f"it is closed and takes no {', '.join(feeds)}")
+
+
+def _is_number(array: NDArray[Any]) -> bool:
+    """Floats, and levels of 8 bits; other integers are labels or indices."""
+    return array.dtype.kind == "f" or (array.dtype.kind in "iu" and array.dtype.itemsize == 1)
 
 
 def _rms(array: NDArray[np.float64]) -> float:

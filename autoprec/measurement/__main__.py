@@ -9,9 +9,12 @@ from autoprec.backends import create_backend
 from autoprec.errors import TrialError, UserError, machine_fault, place_of
 from autoprec.isolation import Answers, requests
 from autoprec.legality.probe import Verdict, try_pattern
+from autoprec.measurement.fidelity import Judge
 from autoprec.measurement.inspection import inspect, write_examples
 from autoprec.measurement.messages import (
     Answer,
+    Compare,
+    Compared,
     Done,
     Examples,
     Failed,
@@ -37,20 +40,24 @@ Say = Callable[[Answer], None]
 def main(descriptor: int) -> None:
     """Serve jobs until the search closes the pipe; a job with another setup makes a new workbench."""
     answers = Answers(descriptor)
-    bench: Workbench | None = None
+    desk = _Desk(lambda answer: answers.send(encode(answer)))
+    for line in requests():
+        answers.send(encode(desk.serve(decode_request(line))))
+        desk.clear()  # while the search thinks
 
-    def say(answer: Answer) -> None:
-        answers.send(encode(answer))
 
-    def work(request: Request) -> Answer:
-        nonlocal bench
+class _Desk:
+    """What stays from request to request."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._bench: Workbench | None = None
+        self._judge: Judge | None = None
+
+    def serve(self, request: Request) -> Answer:
+        """The last answer to one request."""
         try:
-            if isinstance(request, Probe):
-                return Probed(_verdict(request))
-            if bench is None or bench.setup != request.setup:
-                say(Stage("reference"))
-                bench = Workbench(request.setup, lambda name: say(Stage(name)))
-            return _answer(bench, request, say)
+            return self._served(request)
         except TrialError as error:
             return Failed(error.kind, str(error))
         except UserError as error:
@@ -58,10 +65,22 @@ def main(descriptor: int) -> None:
         except Exception as error:  # noqa: BLE001 - whatever it is, the search must hear of it
             return _unforeseen(error)
 
-    for line in requests():
-        say(work(decode_request(line)))
-        if bench is not None:
-            bench.clear()  # while the search thinks
+    def clear(self) -> None:
+        """Let go of what the last request needed."""
+        if self._bench is not None:
+            self._bench.clear()
+
+    def _served(self, request: Request) -> Answer:
+        if isinstance(request, Probe):
+            return Probed(_verdict(request))
+        if isinstance(request, Compare):
+            if self._judge is None or self._judge.original != request.original:
+                self._judge = Judge(request.original)
+            return Compared(self._judge.compare(request))
+        if self._bench is None or self._bench.setup != request.setup:
+            self._say(Stage("reference"))
+            self._bench = Workbench(request.setup, lambda name: self._say(Stage(name)))
+        return _answer(self._bench, request, self._say)
 
 
 def _answer(bench: Workbench, request: Job | Score | Inspect | Examples, say: Say) -> Answer:

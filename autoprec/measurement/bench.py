@@ -12,6 +12,8 @@ from autoprec.isolation import Worker
 from autoprec.legality.probe import Verdict, failed
 from autoprec.measurement.messages import (
     Answer,
+    Compare,
+    Compared,
     Done,
     Examples,
     Failed,
@@ -28,7 +30,7 @@ from autoprec.measurement.messages import (
     decode_answer,
     encode,
 )
-from autoprec.records import Inspection, Measurement, Quality
+from autoprec.records import Departure, Inspection, Measurement, Quality
 from autoprec.spec import BackendSection
 
 
@@ -68,6 +70,12 @@ class Bench:
         answer = self._ask(request, request.setup.backend)
         assert isinstance(answer, Scored)
         return answer.quality
+
+    def compare(self, request: Compare) -> Departure:
+        """Judge one step against the model as it was given. Raises as `measure` does."""
+        answer = self._ask(request, request.original.backend)
+        assert isinstance(answer, Compared)
+        return answer.departure
 
     def probe(self, probe: Probe) -> Verdict:
         """Try one pattern in one precision.

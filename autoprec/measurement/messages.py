@@ -8,7 +8,17 @@ import msgspec
 
 from autoprec.errors import FailureKind
 from autoprec.legality.probe import Verdict
-from autoprec.records import Assignment, Block, Inspection, Interval, Measurement, Quality, SampleScore
+from autoprec.records import (
+    Assignment,
+    Block,
+    Departure,
+    Inspection,
+    Interval,
+    Measurement,
+    Quality,
+    SampleScore,
+    Step,
+)
 from autoprec.spec import BackendSection, PipelineSection, QualitySection, SamplesSection, TimingSection
 
 
@@ -81,6 +91,31 @@ class Examples(msgspec.Struct, frozen=True, kw_only=True, tag="examples"):
     folder: str
 
 
+class Original(msgspec.Struct, frozen=True, kw_only=True):
+    """The model as the user gave it, so many evaluation samples, and what makes masks of its outputs.
+
+    `folder` takes what is written on the way; it may be cleared between two comparisons.
+    """
+
+    path: str
+    folder: str
+    backend: BackendSection
+    pipeline: PipelineSection
+    samples: SamplesSection
+    quality: QualitySection
+    shapes: dict[str, tuple[int, ...]]
+    count: int
+
+
+class Compare(msgspec.Struct, frozen=True, kw_only=True, tag="compare"):
+    """Find out how far the model of a step is from the original; `tolerance` is that of an error."""
+
+    original: Original
+    step: Step
+    path: str
+    tolerance: float
+
+
 class Stage(msgspec.Struct, frozen=True, tag="stage"):
     """The worker begins a step."""
 
@@ -111,6 +146,12 @@ class Inspected(msgspec.Struct, frozen=True, tag="inspected"):
     inspection: Inspection
 
 
+class Compared(msgspec.Struct, frozen=True, tag="compared"):
+    """The step is compared."""
+
+    departure: Departure
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """The candidate failed. After a "crash" the worker is fit for nothing more."""
 
@@ -124,8 +165,8 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     message: str
 
 
-Request = Job | Score | Probe | Inspect | Examples
-Answer = Stage | Done | Scored | Probed | Inspected | Failed | Refused
+Request = Job | Score | Probe | Inspect | Examples | Compare
+Answer = Stage | Done | Scored | Probed | Inspected | Compared | Failed | Refused
 
 encode = msgspec.json.encode
 decode_request: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode

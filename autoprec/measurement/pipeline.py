@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from autoprec.backends import Backend, Engine, run
+from autoprec.backends import Builder, Engine, run
 from autoprec.errors import ModelError
 from autoprec.graph.model.load import open_model
 from autoprec.samples import Sample
@@ -21,23 +21,26 @@ class Pipeline:
     """Runs samples through a searched engine; owns the decoder.
 
     Args:
-        backend: builds the decoder, in the precision that its file has.
+        builder: builds the decoder, in the precision that its file has.
         section: the definition's `[pipeline]`.
     """
 
-    def __init__(self, backend: Backend, section: PipelineSection) -> None:
+    def __init__(self, builder: Builder, section: PipelineSection) -> None:
         self._output = section.output
         self._decoder: Engine | None = None
         if section.decoder:
             self._inputs = _inputs(Path(section.decoder))
-            self._decoder = backend.build(Path(section.decoder))
+            self._decoder = builder.build(Path(section.decoder))
 
     def logits(self, engine: Engine, sample: Sample) -> NDArray[np.float32]:
         """Mask logits of one sample: float32 [masks, height, width].
 
         Raises `ModelError` if no output has the definition's name, `TrialError` if an engine fails.
         """
-        values = run(engine, sample.inputs)
+        return self.masks(run(engine, sample.inputs), sample)
+
+    def masks(self, values: Mapping[str, NDArray[Any]], sample: Sample) -> NDArray[np.float32]:
+        """Mask logits of the searched model's outputs on one sample. Raises as `logits` does."""
         if self._decoder is not None:
             values = run(self._decoder, self._decoder_feeds(values, sample))
         if self._output not in values:

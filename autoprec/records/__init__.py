@@ -10,6 +10,7 @@ from autoprec.records._json import from_json, to_json
 from autoprec.records.blocks import Assignment, Block, Candidate
 from autoprec.records.comparisons import Comparison, Match, Side, Verdict
 from autoprec.records.exports import Examples, Recipe
+from autoprec.records.fidelity import UNLIKE, Departure, Exactness, Step
 from autoprec.records.measurements import (
     BlockAudit,
     Clocks,
@@ -45,6 +46,7 @@ from autoprec.records.studies import (
 from autoprec.records.verdicts import Check, Verification
 
 __all__ = [
+    "UNLIKE",
     "Assignment",
     "Block",
     "BlockAudit",
@@ -54,6 +56,8 @@ __all__ = [
     "Check",
     "Clocks",
     "Comparison",
+    "Departure",
+    "Exactness",
     "Examples",
     "Explanation",
     "Export",
@@ -80,6 +84,7 @@ __all__ = [
     "SampleScore",
     "Side",
     "StageSeconds",
+    "Step",
     "Sureness",
     "TrialRecord",
     "TrialState",

@@ -20,10 +20,12 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class ModelSection(Section, frozen=True, kw_only=True):
-    """`[model]`: what is searched. `shapes` fixes dynamic inputs: `image = [1, 3, 512, 512]`."""
+    """`[model]`: what is searched. `shapes` fixes dynamic inputs: `image = [1, 3, 512, 512]`. A `departure`
+    of what is measured from what the file computes stops the study, or is told and searched on."""
 
     path: str
     shapes: dict[str, tuple[Count, ...]] = {}
+    departure: Literal["stop", "tell"] = "stop"
 
 
 class PipelineSection(Section, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from autoprec.study.night import Night
 from autoprec.study.night.mirror import Mirror
 from autoprec.study.night.priors import sensitivities
 from autoprec.study.preparation import load_blocks, prepare
+from autoprec.study.preparation.fidelity import Fidelity
 from autoprec.study.preparation.probing import Prober
 from autoprec.study.refining import refined, serve_refined
 from autoprec.study.reporting import explain_trial, gather, look_ahead
@@ -71,7 +72,9 @@ class Study:
             Bench(self.folder / "worker.log") as bench,
         ):
             prober = Prober(self.spec, bench, store, watcher.say)
-            prepared = prepare(self.spec, watcher.say, prober.refused)
+            fidelity = Fidelity(self.spec, bench, store, watcher.say)
+            prepared = prepare(self.spec, watcher.say, prober.refused, fidelity.check_loaded)
+            fidelity.check_reference(prepared)
             store.bind(self.spec.name, prepared.identity, prepared.blocks)
             run, before = _open_run(store, self.spec.name, text, watcher)
             if allowed.trials is not None:

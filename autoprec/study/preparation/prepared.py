@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +99,10 @@ class Prepared:
 
 
 def prepare(
-    spec: StudySpec, say: Callable[[str], None] = lambda _: None, refuse: Refuse | None = None
+    spec: StudySpec,
+    say: Callable[[str], None] = lambda _: None,
+    refuse: Refuse | None = None,
+    look: Callable[[Loaded], None] = lambda _: None,
 ) -> Prepared:
     """Load, calibrate (unless an earlier night did), judge and bind.
 
@@ -107,10 +110,12 @@ def prepare(
         spec: the study's definition.
         say: is told what takes time.
         refuse: asks the engine what it takes; None leaves that open, where nothing will be searched.
+        look: is shown what was loaded, before the long calibration.
 
     Raises `UserError` children for what is wrong with the definition, the model or the samples.
     """
     loaded = load(spec, scores=refuse is not None)
+    look(loaded)
     calibrated = calibrate(loaded, say)
     return bind(loaded, calibrated, judge(loaded, calibrated, refuse))
 
@@ -143,7 +148,7 @@ def bind(loaded: Loaded, calibrated: Calibrated, judged: Judged) -> Prepared:
 
 
 def _rewriter(loaded: Loaded, calibrated: Calibrated, blocks: tuple[Block, ...], refined: Path) -> Rewriter:
-    how, backend = loaded.spec.calibration, loaded.backend
+    how = loaded.spec.calibration
     toolbox = Toolbox(
         loaded.model,
         blocks,
@@ -152,13 +157,23 @@ def _rewriter(loaded: Loaded, calibrated: Calibrated, blocks: tuple[Block, ...],
         percentile=how.percentile,
         moments=calibrated.moments,
     )
+    return rewriter_in(loaded, blocks, toolbox, refined)
+
+
+def rewriter_in(
+    loaded: Loaded,
+    blocks: Sequence[Block],
+    ranges: Mapping[str, float] | Toolbox,
+    refined: Path | None = None,
+) -> Rewriter:
+    """The rewriter of a model for its engine; without ranges it serves floats alone."""
     return Rewriter(
         loaded.model,
         blocks,
-        toolbox,
+        ranges,
         base=loaded.base,
-        widened=backend.widened,
-        splits_projections=backend.splits_projections,
+        widened=loaded.backend.widened,
+        splits_projections=loaded.backend.splits_projections,
         refined=refined,
     )
 

@@ -1,0 +1,98 @@
+"""A quantised model without its rounding: each Q/DQ pair of an activation becomes the clipping that it does.
+
+That is what the float model behind it computes: a pair rounds, which costs accuracy, and clips, which may
+stand for a ReLU or a Clip that the quantiser dropped. Written apart from `incoming.py`, which it judges.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
+
+from autoprec.graph.model.files import write_model
+
+Array = NDArray[Any]
+_LARGEST = {
+    ir.DataType.FLOAT8E4M3FN: 448.0,
+    ir.DataType.FLOAT8E5M2: 57344.0,
+    ir.DataType.FLOAT4E2M1: 6.0,
+}
+
+
+def write_unrounded(path: Path, target: Path) -> bool:
+    """Write a model with the pairs of its activations as clipping; returns whether there are any.
+
+    Pairs of weights stay: their levels are the weights. Pairs whose scale is no constant stay too.
+    """
+    model = ir.load(path)
+    if not any(node.op_type == "DequantizeLinear" for node in model.graph):
+        return False
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    done = [_replace(model.graph, node) for node in list(model.graph) if node.op_type == "DequantizeLinear"]
+    if any(done):
+        RemoveUnusedNodesPass()(model)
+        write_model(model, target)
+    return any(done)
+
+
+def _replace(graph: ir.Graph, node: ir.Node) -> bool:
+    """Put Max and Min in the place of one pair. Returns whether it is one of an activation."""
+    levels, made = node.inputs[0], node.outputs[0]
+    quantizer = None if levels is None else levels.producer()
+    if quantizer is None or quantizer.op_type != "QuantizeLinear" or quantizer.inputs[0] is None:
+        return False
+    value, scale = quantizer.inputs[0], _constant(node, 1)
+    if value.const_value is not None or scale is None or node.attributes.get_int("block_size", False):
+        return False
+    form: tuple[int, ...] = ()
+    if scale.size > 1:
+        if value.shape is None:
+            return False
+        axis = int(node.attributes.get_int("axis", 1) or 0) % len(value.shape)
+        form = tuple(-1 if place == axis else 1 for place in range(len(value.shape)))
+    limits = [
+        _initializer(graph, f"{made.name}/{end}", limit.reshape(form), scale.dtype)
+        for end, limit in zip(("low", "high"), _limits(quantizer, scale.numpy()), strict=True)
+    ]
+    raised = ir.Node("", "Max", [value, limits[0]], name=f"{made.name}/Max")
+    clipped = ir.Node("", "Min", [raised.outputs[0], limits[1]], name=str(node.name or f"{made.name}/Min"))
+    raised.outputs[0].name, raised.outputs[0].type = f"{made.name}/raised", value.type
+    graph.insert_before(node, [raised, clipped])
+    made.replace_all_uses_with(clipped.outputs[0], replace_graph_outputs=True)
+    result = clipped.outputs[0]
+    result.name, result.shape, result.type = made.name, made.shape, value.type
+    made.name = f"{made.name}/rounded"
+    graph.remove(node, safe=True)
+    return True
+
+
+def _limits(quantizer: ir.Node, scale: Array) -> tuple[Array, Array]:
+    """The least and the largest value that a quantizer's levels stand for."""
+    zero = _constant(quantizer, 2)
+    named = quantizer.attributes.get_int("output_dtype", False)
+    kind = zero.dtype if zero is not None else ir.DataType(named or ir.DataType.UINT8)
+    largest = _LARGEST.get(kind)
+    scales = scale.astype(np.float64)
+    if largest is not None:
+        return -largest * scales, largest * scales
+    zeros = 0.0 if zero is None else zero.numpy().astype(np.float64)
+    return (float(kind.min) - zeros) * scales, (float(kind.max) - zeros) * scales
+
+
+def _constant(node: ir.Node, place: int) -> ir.TensorProtocol | None:
+    value = node.inputs[place] if place < len(node.inputs) else None
+    return None if value is None else value.const_value
+
+
+def _initializer(graph: ir.Graph, name: str, array: Array, data_type: ir.DataType) -> ir.Value:
+    tensor = ir.tensor(array.astype(data_type.numpy()), dtype=data_type, name=name)
+    value = ir.Value(
+        name=name, shape=ir.Shape(array.shape), type=ir.TensorType(data_type), const_value=tensor
+    )
+    graph.register_initializer(value)
+    return value

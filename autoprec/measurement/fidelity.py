@@ -1,0 +1,192 @@
+"""The worker's side of judging a step against the model as it was given.
+
+The given file runs exactly (see `backends/exact.py`) on a few samples, once; each step then runs on the same
+ones. What rounding alone explains is found by rounding: the given model on inputs that are off by as little
+as an engine's own arithmetic is, and the exact run of a file in low precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from autoprec.backends import Arrays, Builder, create_backend, run
+from autoprec.backends.exact import Deviation, Exact, deviation
+from autoprec.backends.timing import Deadline
+from autoprec.errors import SamplesError, TrialError
+from autoprec.graph.model.unrounded import write_unrounded
+from autoprec.measurement.departing import first_departing
+from autoprec.measurement.messages import Compare, Original
+from autoprec.measurement.pipeline import Pipeline
+from autoprec.quality import create_metric
+from autoprec.records import UNLIKE, Departure
+from autoprec.samples import Sample, load_samples
+
+_SECONDS = 10.0
+"""No further sample is begun after so long: one of a slow model says enough."""
+_PLAIN, _TF32 = 1e-6, 5e-4
+"""How far off the inputs are that show what rounding does: FP32 sums in another order, and TF32, which GPUs
+compute FP32 products in."""
+_AMPLIFIED = 10.0
+"""So many times what rounded inputs do is explained by rounding everywhere."""
+_EXACTLY = 3.0
+"""So many times what an exact run of the same low precision loses is explained by that precision."""
+_UNROUNDED = "unrounded.onnx"
+_CLIPPED = 0.05
+"""The error of a float model behind Q/DQ pairs that is no other function: half a step where pairs clip."""
+Logits = NDArray[np.float32]
+
+
+@dataclass
+class _Ran:
+    """The outputs of a model by sample, in its own order, and the mask logits; None where there are none."""
+
+    values: list[dict[str, NDArray[Any]]] = field(default_factory=list)
+    logits: list[Logits] = field(default_factory=list)
+    implementation: str = ""
+
+
+class Judge:
+    """The model as it was given, on a few samples; `compare` runs a step on the same ones.
+
+    Raises `TrialError` where nothing independent runs it, `UserError` for samples that cannot be read.
+    """
+
+    def __init__(self, original: Original) -> None:
+        self.original = original
+        every = load_samples(original.samples, "evaluation", original.shapes)
+        count = min(original.count, len(every))
+        self._samples = [every[number * len(every) // count] for number in range(count)]
+        self._folder = Path(original.folder)
+        self._is_rounded = write_unrounded(Path(original.path), self._folder / _UNROUNDED)
+        self._backend = create_backend(original.backend.name, original.backend.options)
+        self._given = self._run(Exact(), self._path, self._samples)
+        del self._samples[len(self._given.values) :]
+
+    def compare(self, request: Compare) -> Departure:
+        """How far a step is. Raises `TrialError` where it cannot be run."""
+        path = Path(request.path)
+        exactly = request.step == "loading"
+        ran = self._run(Exact() if exactly else self._backend, path, self._samples)
+        worst, tolerance = self._worst(ran), request.tolerance
+        if self._is_rounded:
+            tolerance = max(tolerance, _CLIPPED)
+        if worst.error > tolerance:
+            tolerance = max(tolerance, self._explained(request))
+        departure = Departure(
+            step=request.step,
+            error=min(worst.error, UNLIKE),
+            value=worst.value,
+            tolerance=tolerance,
+            loss=self._loss(ran),
+            samples=len(self._given.values),
+            implementation=self._given.implementation,
+        )
+        return self._blamed(departure, path) if departure.is_beyond else departure
+
+    @property
+    def _path(self) -> Path:
+        """The model as it was given, without its rounding; the folder may have been cleared in between."""
+        given, unrounded = Path(self.original.path), self._folder / _UNROUNDED
+        if not self._is_rounded:
+            return given
+        if not unrounded.is_file():
+            write_unrounded(given, unrounded)
+        return unrounded
+
+    def _run(self, builder: Builder, path: Path, samples: Sequence[Sample]) -> _Ran:
+        """Run a model, and the decoder behind it, on samples."""
+        ran, pipeline = _Ran(), Pipeline(builder, self.original.pipeline)
+        deadline = Deadline(_SECONDS)
+        with builder.build(path) as engine:
+            for sample in samples:
+                values = run(engine, sample.inputs)
+                ran.values.append(values)
+                ran.logits.append(pipeline.masks(values, sample))
+                if deadline.is_over:
+                    break
+            ran.implementation = getattr(engine, "implementation", "")
+        return ran
+
+    def _worst(self, ran: _Ran) -> Deviation:
+        """The worst of outputs and masks over the samples that were run."""
+        given = self._given
+        outputs = zip(ran.values, given.values, strict=False)
+        masks = zip(ran.logits, given.logits, strict=False)
+        found = [deviation(_renamed(ours, theirs), theirs) for ours, theirs in outputs]
+        found += [deviation({self._output: ours}, {self._output: theirs}) for ours, theirs in masks]
+        return max(found, key=lambda one: one.error)
+
+    @property
+    def _output(self) -> str:
+        return self.original.pipeline.output
+
+    def _loss(self, ran: _Ran) -> float | None:
+        """Mask loss against the given model's masks."""
+        metric = create_metric(self.original.quality)
+        try:
+            for sample, wanted, found in zip(self._samples, self._given.logits, ran.logits, strict=True):
+                metric.update(sample.name, wanted, found, None)
+            return metric.result().loss
+        except (SamplesError, TrialError):
+            return None
+
+    def _explained(self, request: Compare) -> float:
+        """The error that rounding explains, in a model that amplifies it or a step in low precision."""
+        explained = _AMPLIFIED * self._noise(_PLAIN if self._backend.stopwatch != "cuda" else _TF32)
+        if request.step != "reference":
+            return explained
+        try:
+            return max(explained, _EXACTLY * self._exact_error(Path(request.path)))
+        except TrialError:  # nothing independent runs it: the FP32 step has to do
+            return max(explained, UNLIKE)
+
+    def _exact_error(self, path: Path) -> float:
+        """How far an exact run of a step's own file is from the model as it was given."""
+        return self._worst(self._run(Exact(), path, self._samples)).error
+
+    def _noise(self, spread: float) -> float:
+        """How far outputs move for inputs that are off by `spread`, relative to each element."""
+        random = np.random.default_rng(0)
+        first = self._samples[0]
+        nudged = {name: _nudged(array, spread, random) for name, array in first.inputs.items()}
+        ran = self._run(Exact(), self._path, [first._replace(inputs=nudged)])
+        return self._worst(ran).error
+
+    def _blamed(self, departure: Departure, path: Path) -> Departure:
+        """Say what differs, and where it begins."""
+        inputs = self._samples[0].inputs
+        exact, theirs, culprit = Exact(), self._path, "autoprec's loading"
+        ours: Builder = exact
+        if departure.step != "loading":
+            if self._exact_error(path) > departure.tolerance:
+                culprit = f"autoprec's rewriting ({departure.step})"
+            else:
+                ours, theirs = self._backend, path
+                culprit = f"the engine ({self._backend.name}) in FP32"
+                if departure.step == "reference":
+                    culprit = f"the engine ({self._backend.name}) in the reference's precision"
+        node = first_departing(
+            ours, path, exact, theirs, inputs, tolerance=departure.tolerance, folder=self._folder
+        )
+        if not node and self.original.pipeline.decoder and departure.value == self._output:
+            culprit = f"the engine ({self._backend.name}) in the decoder"
+        return msgspec.structs.replace(departure, culprit=culprit, node=node)
+
+
+def _renamed(ours: Arrays, theirs: Arrays) -> Arrays:
+    """Outputs by the other model's names: loading keeps their order, and their names where it can."""
+    return ours if set(ours) >= set(theirs) else dict(zip(theirs, ours.values(), strict=False))
+
+
+def _nudged(array: NDArray[Any], spread: float, random: np.random.Generator) -> NDArray[Any]:
+    """Floats that are off by about `spread` of themselves; anything else as it is."""
+    if array.dtype.kind != "f":
+        return array
+    return (array * (1 + spread * random.standard_normal(array.shape))).astype(array.dtype)

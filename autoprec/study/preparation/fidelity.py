@@ -1,0 +1,148 @@
+"""Before anything is searched: each step is compared with the model as the user gave it, and one that
+computes another function stops the study.
+
+What was compared is kept by the digest of all that took part; the next night compares what has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from autoprec.errors import StudyError, TrialError
+from autoprec.graph.model.files import write_model
+from autoprec.graph.model.load import model_digest
+from autoprec.measurement import Bench, Compare, Original
+from autoprec.records import Departure, Step
+from autoprec.report.fidelity import departure_words
+from autoprec.spec import StudySpec
+from autoprec.store import Store
+from autoprec.study.preparation.prepared import Prepared, rewriter_in
+from autoprec.study.preparation.stages import Loaded, uniform
+
+KIND = "fidelity"
+"""Under which the store keeps departures, by step."""
+SAMPLES = 3
+"""So many evaluation samples are run, spread over the set."""
+TOLERANCES: dict[Step, float] = {"loading": 1e-3, "engine": 0.01, "reference": 0.02}
+"""Errors that are rounding in any model; one that amplifies it is given more, see `measurement.fidelity`."""
+
+
+class Fidelity:
+    """Compares the steps of one study.
+
+    Args:
+        spec: the definition.
+        bench: the worker.
+        store: keeps what was found.
+        say: is told what takes time, and what departs where the definition says to go on.
+    """
+
+    def __init__(self, spec: StudySpec, bench: Bench, store: Store, say: Callable[[str], None]) -> None:
+        self._spec, self._bench, self._store, self._say = spec, bench, store, say
+        self._folder = Path(spec.folder) / "fidelity"
+        self._loaded: Loaded | None = None
+
+    def check_loaded(self, loaded: Loaded) -> None:
+        """Compare the model as it is loaded, and all of it in FP32 on the engine.
+
+        Nothing is compared where costs are known and nothing is built. Raises `StudyError` for a step that
+        departs, unless `[model] departure` says to go on.
+        """
+        if loaded.backend.stopwatch == "known":
+            return
+        self._loaded = loaded
+        with self._scratch() as folder:
+            path = folder / "step.onnx"
+            write_model(loaded.model, path)
+            self._check("loading", path)
+            rewriter_in(loaded, loaded.blocks, {}).write(uniform(loaded.blocks, "fp32"), path)
+            self._check("engine", path)
+
+    def check_reference(self, prepared: Prepared) -> None:
+        """Compare the reference on the engine. Raises as `check_loaded`, which comes first."""
+        if self._loaded is not None:
+            with self._scratch():
+                self._check("reference", Path(prepared.reference_candidate.model_path))
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """A folder for the models that are compared, which is removed again."""
+        try:
+            self._folder.mkdir(exist_ok=True)
+            yield self._folder
+        except OSError as error:
+            raise StudyError(f"{self._folder}: cannot be written ({error.strerror}); make room") from error
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _check(self, step: Step, path: Path) -> None:
+        spec, loaded = self._spec, self._loaded
+        assert loaded is not None
+        original = Original(
+            path=spec.model.path,
+            folder=str(self._folder),
+            backend=spec.backend,
+            pipeline=spec.pipeline,
+            samples=spec.samples,
+            quality=spec.quality,
+            shapes=loaded.shapes,
+            count=SAMPLES,
+        )
+        request = Compare(original=original, step=step, path=str(path), tolerance=TOLERANCES[step])
+        digest = self._digest(request, loaded)
+        departure = self._store.fact(spec.name, KIND, step, Departure)
+        if departure is None or departure.digest != digest:
+            self._say(f"comparing with {Path(spec.model.path).name} as it was given: {step} (once)")
+            departure = self._compared(request)
+            if departure.missing:  # another night tries again
+                self._say(departure_words(departure))
+            else:
+                departure = msgspec.structs.replace(departure, digest=digest)
+            self._store.put_fact(spec.name, KIND, step, departure)
+        if departure.is_beyond:
+            self._stop(departure)
+
+    def _compared(self, request: Compare) -> Departure:
+        try:
+            return self._bench.compare(request)
+        except TrialError as error:
+            return Departure(step=request.step, missing=f"{error.kind}: {error}")
+
+    def _stop(self, departure: Departure) -> None:
+        words = departure_words(departure)
+        if self._spec.model.departure == "tell":
+            self._say(f"going on knowingly: {words}")
+            return
+        raise StudyError(
+            f"{self._spec.model.path}: {words}; nothing was searched. Export the model without that "
+            'operator, or go on knowingly with: [model] departure = "tell"'
+        )
+
+    def _digest(self, request: Compare, loaded: Loaded) -> str:
+        """Of what decides a comparison; where files lie does not."""
+        spec = self._spec
+        decoder = spec.pipeline.decoder
+        models = [Path(request.path), *([Path(decoder)] if decoder else [])]
+        told = (
+            (loaded.digests[0], *map(model_digest, models)),
+            loaded.digests[2],
+            msgspec.structs.replace(spec.pipeline, decoder=None),
+            loaded.shapes,
+            spec.quality,
+            request.tolerance,
+            request.original.count,
+            loaded.backend.fingerprint(),
+        )
+        return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
+
+
+def departures(store: Store, study: str) -> tuple[Departure, ...]:
+    """What was found of a study's steps, in their order; empty for one of an earlier autoprec."""
+    found = store.facts(study, KIND, Departure)
+    return tuple(found[step] for step in TOLERANCES if step in found)

@@ -1,0 +1,110 @@
+"""Each step's fault is found and named: against the file as it was given, run by another implementation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper, parser
+
+from autoprec.measurement.fidelity import Judge
+from autoprec.measurement.messages import Compare, Original
+from autoprec.records import Departure, Step
+from autoprec.spec import BackendSection, PipelineSection, QualitySection, SamplesSection
+
+RANDOM = np.random.default_rng(0)
+WEIGHTS = {
+    "w": RANDOM.standard_normal((8, 3, 3, 3)).astype(np.float32),
+    "v": RANDOM.standard_normal((2, 8, 3, 3)).astype(np.float32),
+}
+HEAD = "a = Conv <pads = [1,1,1,1]> (image, w)"
+TAIL = "masks = Conv <pads = [1,1,1,1]> (b, v)"
+PLAIN = f"{HEAD} b = Relu(a) {TAIL}"
+ANTIALIASED = f"""{HEAD} size = Constant <value_ints = [7, 7]> ()
+    b = Resize <mode = "linear", antialias = 1, axes = [2, 3]> (a, , , size) {TAIL}"""
+"""OpenVINO 2026.4.1 computes another function here, also in FP32."""
+QUANTISED = f"""{HEAD} s = Constant <value_float = 0.05> () z = Constant <value = uint8 {{0}}> ()
+    q = QuantizeLinear(a, s, z) b = DequantizeLinear(q, s, z) {TAIL}"""
+"""Its pair is what is left of a ReLU and of a Clip at 12.75."""
+
+
+def saved(path: Path, body: str, weights: dict[str, np.ndarray] = WEIGHTS) -> Path:
+    graph = f"g (float[1,3,16,16] image) => (float[1,2,H,W] masks) {{{body}}}"
+    model = parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {graph}')
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
+    onnx.save(model, path)
+    return path
+
+
+def judge(folder: Path, given: str) -> Judge:
+    (folder / "samples").mkdir()
+    for number in range(2):
+        image = np.random.default_rng(number).standard_normal((1, 3, 16, 16)).astype(np.float32)
+        np.savez(folder / "samples" / f"{number}.npz", image=image)
+    return Judge(
+        Original(
+            path=str(saved(folder / "given.onnx", given)),
+            folder=str(folder),
+            backend=BackendSection(),
+            pipeline=PipelineSection(),
+            samples=SamplesSection(calibration="", evaluation=str(folder / "samples")),
+            quality=QualitySection(),
+            shapes={"image": (1, 3, 16, 16)},
+            count=2,
+        )
+    )
+
+
+def compared(folder: Path, given: str, step: Step, body: str, **weights: np.ndarray) -> Departure:
+    path, right = saved(folder / "step.onnx", body, WEIGHTS | weights), judge(folder, given)
+    return right.compare(Compare(original=right.original, step=step, path=str(path), tolerance=1e-3))
+
+
+@pytest.mark.parametrize("step", ["loading", "engine", "reference"])
+def test_a_step_that_computes_the_same_is_within_rounding(tmp_path: Path, step: Step) -> None:
+    found = compared(tmp_path, PLAIN, step, PLAIN)
+    assert not found.is_beyond
+    assert (found.loss, found.samples, found.culprit, found.node) == (0, 2, "", "")
+    assert found.implementation.startswith("ONNX Runtime")
+
+
+def test_what_loading_changes_is_named_with_its_node(tmp_path: Path) -> None:
+    found = compared(tmp_path, PLAIN, "loading", PLAIN.replace("Relu", "Elu"))
+    assert found.is_beyond
+    assert found.culprit == "autoprec's loading"
+    assert "(Elu)" in found.node
+
+
+def test_what_rewriting_changes_is_not_blamed_on_the_engine(tmp_path: Path) -> None:
+    found = compared(tmp_path, PLAIN, "engine", PLAIN, v=1.1 * WEIGHTS["v"])
+    assert found.culprit == "autoprec's rewriting (engine)"
+    assert "masks" in found.node
+
+
+@pytest.mark.parametrize("step", ["engine", "reference"])
+def test_an_engine_that_departs_from_the_standard_is_named_with_its_node(tmp_path: Path, step: Step) -> None:
+    found = compared(tmp_path, ANTIALIASED, step, ANTIALIASED)
+    assert found.is_beyond
+    assert found.culprit.startswith("the engine (openvino)")
+    assert "(Resize)" in found.node
+
+
+def test_the_float_model_of_a_quantised_file_has_its_clipping_and_not_its_rounding(tmp_path: Path) -> None:
+    limits = "low = Constant <value_float = 0.0> () high = Constant <value_float = 12.75> ()"
+    clipped = f"{HEAD} {limits} b = Clip(a, low, high) {TAIL}"
+    assert compared(tmp_path, QUANTISED, "loading", clipped).error < 1e-6
+
+
+def test_a_relu_that_was_lost_with_its_pair_is_found(tmp_path: Path) -> None:
+    found = compared(tmp_path, QUANTISED, "loading", f"{HEAD} b = Identity(a) {TAIL}")
+    assert found.is_beyond
+    assert "(Identity)" in found.node
+
+
+def test_a_model_that_amplifies_rounding_is_not_blamed(tmp_path: Path) -> None:
+    chaotic = f"{HEAD} big = Constant <value_float = 1e7> () c = Mul(a, big) b = Sin(c) {TAIL}"
+    found = compared(tmp_path, chaotic, "engine", chaotic, w=WEIGHTS["w"] * np.float32(1 + 1e-6))
+    assert found.error > 0.1
+    assert not found.is_beyond

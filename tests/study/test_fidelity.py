@@ -1,0 +1,81 @@
+"""A study begins with the model as it was given, and goes no further where something else is computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from autoprec import Study
+from autoprec.errors import StudyError
+from autoprec.records import Departure
+from autoprec.store import Store
+from autoprec.study.events import Quiet
+from autoprec.study.preparation.fidelity import departures
+from tiny_study import write_study
+
+
+class Lines(Quiet):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def stored(study: Study) -> tuple[Departure, ...]:
+    with Store.open(study.database, read_only=True) as store:
+        return departures(store, study.spec.name)
+
+
+def shrink(path: Path) -> None:
+    """Put a Resize with antialias before the masks, which OpenVINO 2026.4.1 computes in another way."""
+    model = onnx.load(path)
+    graph = model.graph
+    graph.node[-1].output[0] = "large"
+    sizes = numpy_helper.from_array(np.array([1, 2, 15, 15]), "sizes")
+    graph.initializer.append(sizes)
+    graph.node.append(
+        helper.make_node(
+            "Resize", ["large", "", "", "sizes"], ["masks"], "shrink", mode="linear", antialias=1
+        )
+    )
+    for size in graph.output[0].type.tensor_type.shape.dim[2:]:
+        size.dim_value = 15
+    onnx.save(model, path)
+
+
+def test_every_step_is_compared_once_and_kept(tmp_path: Path) -> None:
+    study = Study.load(write_study(tmp_path))
+    study.search("1")
+    assert [(one.step, one.is_beyond, one.loss) for one in stored(study)] == [
+        ("loading", False, 0),
+        ("engine", False, 0),
+        ("reference", False, 0),
+    ]
+    again = Lines()
+    study.search("1", again)
+    assert not any("as it was given" in line for line in again.lines)
+
+
+def test_a_study_whose_engine_departs_stops_and_names_the_node(tmp_path: Path) -> None:
+    study = Study.load(write_study(tmp_path))
+    shrink(tmp_path / "tiny.onnx")
+    with pytest.raises(StudyError, match=r"the engine \(openvino\) in FP32 .*'shrink' \(Resize\)") as stop:
+        study.search("1")
+    assert "\n" not in str(stop.value)
+    with pytest.raises(StudyError, match="shrink"):  # from what is kept
+        study.search("1")
+
+
+def test_a_departure_may_be_accepted_knowingly(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    shrink(tmp_path / "tiny.onnx")
+    path.write_text(path.read_text().replace("[model]", '[model]\ndeparture = "tell"'))
+    study, said = Study.load(path), Lines()
+    study.search("1", said)
+    assert any(line.startswith("going on knowingly: the engine") for line in said.lines)
+    assert [one.step for one in stored(study) if one.is_beyond] == ["engine", "reference"]
