@@ -1,4 +1,4 @@
-"""The evidence of a study: one SQLite file, shared with Optuna, that survives being killed at any time.
+"""The evidence of a study: one database, shared with Optuna, that survives being killed at any time.
 
 Nothing outside this folder imports SQLAlchemy or writes SQL.
 """
@@ -7,5 +7,17 @@ from autoprec.records import pareto
 from autoprec.store._lock import exclusive, searching
 from autoprec.store._runs import Run
 from autoprec.store._store import Store
+from autoprec.store._workers import BEAT_SECONDS, Doing, Membership, Worker, host
 
-__all__ = ["Run", "Store", "exclusive", "pareto", "searching"]
+__all__ = [
+    "BEAT_SECONDS",
+    "Doing",
+    "Membership",
+    "Run",
+    "Store",
+    "Worker",
+    "exclusive",
+    "host",
+    "pareto",
+    "searching",
+]

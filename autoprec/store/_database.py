@@ -1,174 +1,211 @@
-"""One SQLite file: opening it, transactions on it, and what SQLite's errors mean to the user.
-
-Durability: WAL keeps readers (a second terminal, optuna-dashboard) out of the writer's way, and
-`synchronous=FULL` flushes each commit, so that not even a power cut loses a finished trial. A flush costs
-milliseconds once a trial, and a trial costs seconds.
-"""
+"""One database: opening it, transactions on it, and what its errors mean to the user."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
+from typing import TypeVar
 
+import optuna
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from autoprec.errors import StudyError
+from autoprec.store._dialect import Dialect
+from autoprec.store._postgresql import PostgresqlDialect
 from autoprec.store._schema import VERSION, migrate, version_of
+from autoprec.store._sqlite import REASONS, SqliteDialect
 
-BUSY_SECONDS = 10.0
+T = TypeVar("T")
 OPTUNA_TABLES = frozenset({"studies", "trials", "version_info"})
-REASONS = {
-    sqlite3.SQLITE_NOTADB: "is not a SQLite database; move it away, or name another folder for the study",
-    sqlite3.SQLITE_CORRUPT: "is damaged; `autoprec doctor --study NAME` says what can be saved",
-    sqlite3.SQLITE_BUSY: "is locked by another process; close the program that writes to it, then try again",
-    sqlite3.SQLITE_READONLY: "is read-only; make the file and its folder writable, or copy the study",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that its folder exists and may be written to",
-    sqlite3.SQLITE_FULL: "cannot grow, the disk is full; free some space and go on: finished trials are kept",
-    sqlite3.SQLITE_IOERR: "cannot be read or written (input/output error); check the disk, then run again",
-}
-_DAMAGE = ("no such table", "no such column", "duplicate column", "malformed", "Could not decode")
-"""What SQLite says of tables that are not as we made them, and of text that is no UTF-8."""
+TRIES, PAUSE_SECONDS = 240, 0.5
+"""A database that restarts is waited for through so many tries."""
+
+
+class OutOfReachError(StudyError):
+    """The database cannot be reached now; it may be in a moment."""
 
 
 class Database:
-    """Transactions on one SQLite file; `close` frees it.
+    """Transactions on one database; `close` frees it.
 
     Args:
-        path: the file, made with its folder if it is missing (unless `read_only`).
-        read_only: write nothing, but bring a file of an older autoprec up to date; works on a read-only
-            folder too.
+        where: a SQLite file, or an SQLAlchemy address.
+        read_only: write nothing, but bring a database of an older autoprec up to date; a SQLite file may
+            then be in a read-only folder.
 
-    Raises `StudyError` from every call: the file is not ours, newer, damaged, locked, read-only, or full.
+    Raises `StudyError` from every call: the database is not ours, newer, damaged, locked, read-only, full,
+    or out of reach for minutes.
     """
 
-    def __init__(self, path: Path, *, read_only: bool) -> None:
-        self.path = path
-        if read_only and not path.is_file():
-            raise StudyError(f"{path}: no study there; `autoprec search` makes one")
-        if path.exists() and not path.is_file():
-            raise StudyError(f"{path}: is no file; move it away, or name another folder for the study")
-        if not read_only:
-            make_folder(path.parent)
-        self._reader = _engine(path, read_only)
-        self._writer = self._reader.execution_options(begin="BEGIN IMMEDIATE")
+    def __init__(self, where: Path | str, *, read_only: bool) -> None:
+        self._where = where
+        self._dialect = _dialect(where, read_only=read_only)
+        self._local = threading.local()
         try:
-            self._admit(read_only)
+            self.patiently(lambda: self._admit(read_only))
         except BaseException:
             self.close()
             raise
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self._dialect.name
+
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """One consistent view of the file."""
-        with _translated(self.path), self._reader.begin() as connection:
+        """One consistent view of the database; inside a transaction of this thread, that one's."""
+        current = self._current()
+        if current is not None:
+            yield current
+            return
+        with self._translated(), self._dialect.reader.begin() as connection:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
-        """One transaction: commits at the end of the block, rolls back if it raises.
+    def writing(self, study: str = "") -> Iterator[sa.Connection]:
+        """One transaction on a study: commits at the end of the block, rolls back if it raises.
 
-        It takes the write lock at once: a read that turns into a write cannot wait for another writer.
+        Only one is at work on a study at a time. Inside another one of this thread it is a part of that.
         """
-        with _translated(self.path), self._writer.begin() as connection:
-            yield connection
+        current = self._current()
+        if current is not None:
+            yield current
+            return
+        with self._translated(), self._dialect.writer.begin() as connection:
+            self._dialect.lock(connection, study)
+            self._local.connection = connection
+            try:
+                yield connection
+            finally:
+                self._local.connection = None
+
+    def patiently(self, work: Callable[[], T]) -> T:
+        """Do `work`, which is one transaction, again and again while the database restarts.
+
+        A commit whose answer was lost is done twice: `work` must do no harm then.
+        """
+        if self._current() is not None:
+            return work()
+        for _ in range(TRIES):
+            try:
+                return work()
+            except OutOfReachError:
+                time.sleep(PAUSE_SECONDS)
+        return work()
+
+    def seconds(self) -> float:
+        """The database's clock, in seconds since 1970."""
+        with self.reading() as connection:
+            return self._dialect.seconds(connection)
+
+    def optuna(self) -> optuna.storages.RDBStorage:
+        """Optuna's tables in this database. What it does inside `writing` is a part of that transaction."""
+
+        def make() -> optuna.storages.RDBStorage:
+            with self.setting_up():
+                return optuna.storages.RDBStorage(
+                    self._dialect.address, engine_kwargs=dict(self._dialect.optuna_options)
+                )
+
+        storage = self.patiently(make)
+        storage.engine.dispose()
+        storage.engine = self._dialect.writer
+        storage.scoped_session = _Sessions(self._dialect.writer, self._current)  # type: ignore[assignment]
+        return storage
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes may search in it at a time, on any host."""
+        return self._dialect.is_shared
+
+    @contextmanager
+    def setting_up(self) -> Iterator[None]:
+        """Nobody else makes tables meanwhile, where several workers may begin at once."""
+        with self._translated():
+            if not self._dialect.is_shared:
+                yield  # one search at a time has the folder, and a transaction would keep Optuna out
+                return
+            with self._dialect.writer.begin() as connection:
+                self._dialect.lock(connection, "")
+                yield
 
     def close(self) -> None:
-        """Close the file; SQLite then folds its log into it."""
-        self._reader.dispose()
+        """Close it; SQLite then folds its log into the file."""
+        self._dialect.reader.dispose()
+
+    def _current(self) -> sa.Connection | None:
+        connection: sa.Connection | None = getattr(self._local, "connection", None)
+        return connection
 
     def _admit(self, read_only: bool) -> None:
         """Refuse what is not ours or newer; bring the rest up to date."""
+        with self._translated():
+            self._dialect.admit()
         with self.reading() as connection:
-            _refuse_damage(self.path, connection)
             tables = set(sa.inspect(connection).get_table_names())
             version = version_of(connection)
         if not version and any(name.startswith("autoprec_") for name in tables):
-            raise StudyError(f"{self.path}: {REASONS[sqlite3.SQLITE_CORRUPT]}")
+            raise StudyError(f"{self.name}: {REASONS[sqlite3.SQLITE_CORRUPT]}")
         if not version and tables and not tables >= OPTUNA_TABLES:
             raise StudyError(
-                f"{self.path}: is a database of something else (it holds {', '.join(sorted(tables)[:3])}); "
-                "name another folder for the study"
+                f"{self.name}: is a database of something else (it holds {', '.join(sorted(tables)[:3])}); "
+                "name another folder or another database for the study"
             )
         if version > VERSION:
             raise StudyError(
-                f"{self.path}: was written by a newer autoprec (schema {version}, this one knows {VERSION}); "
+                f"{self.name}: was written by a newer autoprec (schema {version}, this one knows {VERSION}); "
                 "upgrade autoprec, or use another study folder"
             )
         if read_only and not version:
-            raise StudyError(f"{self.path}: holds no study yet; `autoprec search` makes one")
+            raise StudyError(f"{self.name}: holds no study yet; `autoprec search` makes one")
         if read_only and version < VERSION:
-            Database(self.path, read_only=False).close()
+            Database(self._where, read_only=False).close()
         if not read_only:
-            self._use_write_ahead_log()
+            with self._translated():
+                self._dialect.prepare()
             if version < VERSION:
                 with self.writing() as connection:
-                    migrate(connection)
+                    migrate(connection, self._dialect.statement)
 
-    def _use_write_ahead_log(self) -> None:
-        """Switch the file to WAL, which stays; it cannot be done inside a transaction."""
-        with _translated(self.path), self._reader.connect() as connection:
-            driver = connection.connection
-            driver.cursor().execute("PRAGMA journal_mode = WAL")
-
-
-def _refuse_damage(path: Path, connection: sa.Connection) -> None:
-    """SQLite's own look at the whole file: an index that lost a trial would hide it without a word.
-
-    Raises `StudyError`.
-    """
-    found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
-    if found != "ok":
-        raise StudyError(f"{path}: {REASONS[sqlite3.SQLITE_CORRUPT]}")
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """The database's errors as `StudyError`; a fault of ours stays what it is."""
+        try:
+            yield
+        except (sa.exc.DBAPIError, sqlite3.Error, optuna.exceptions.StorageInternalError) as error:
+            cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
+            original = cause.orig if isinstance(cause, sa.exc.DBAPIError) else cause
+            reason = self._dialect.reason(original) if original is not None else None
+            if reason is None or original is None:
+                raise
+            kind = OutOfReachError if self._dialect.is_passing(original) else StudyError
+            raise kind(f"{self.name}: {reason}") from error
 
 
-def make_folder(folder: Path) -> None:
-    """Make `folder` with its parents. Raises `StudyError` where that is not possible."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StudyError(
-            f"{folder}: cannot be made ({error.strerror}); name a folder that may be written to"
-        ) from error
+class _Sessions:
+    """In place of Optuna's sessions: what they commit inside a transaction of ours commits with it."""
+
+    def __init__(self, engine: sa.Engine, current: Callable[[], sa.Connection | None]) -> None:
+        self._engine, self._current = engine, current
+
+    def __call__(self) -> Session:
+        """A new session, on the transaction of this thread if there is one."""
+        connection = self._current()
+        return Session(bind=connection or self._engine, join_transaction_mode="create_savepoint")
+
+    def remove(self) -> None:
+        """Nothing: each session is closed by who asked for it."""
 
 
-def _engine(path: Path, read_only: bool) -> sa.Engine:
-    mode = "rwc"
-    if read_only:
-        # WAL needs a file beside the database even to read; without one nobody can be writing to it.
-        log = path.with_name(f"{path.name}-wal")
-        mode = "ro" if os.access(path.parent, os.W_OK) or log.exists() else "ro&immutable=1"
-    address = f"file:{quote(str(path.absolute()))}?mode={mode}"
-
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
-        connection.isolation_level = None  # else sqlite3 begins on its own, and too late
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
-        return connection
-
-    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
-
-    return engine
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """SQLite's errors about the file as `StudyError`; a fault of ours stays what it is."""
-    try:
-        yield
-    except (sa.exc.DBAPIError, sqlite3.Error) as error:
-        original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        code = getattr(original, "sqlite_errorcode", 0) & 0xFF  # the upper bits only refine it
-        if any(words in str(original) for words in _DAMAGE):
-            code = sqlite3.SQLITE_CORRUPT
-        if code not in REASONS:
-            raise
-        raise StudyError(f"{path}: {REASONS[code]}") from error
+def _dialect(where: Path | str, *, read_only: bool) -> Dialect:
+    if isinstance(where, Path):
+        return SqliteDialect(where, read_only=read_only)
+    if where.startswith("sqlite:///"):
+        return SqliteDialect(Path(where.removeprefix("sqlite:///")), read_only=read_only)
+    return PostgresqlDialect(where)

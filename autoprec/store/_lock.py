@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from autoprec.errors import StudyError
-from autoprec.store._database import make_folder
+from autoprec.store._sqlite import make_folder
 
 
 @contextmanager

@@ -98,6 +98,33 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
         ),
         _seal,
     ),
+    (
+        """CREATE TABLE autoprec_workers (
+            id TEXT NOT NULL PRIMARY KEY,
+            study TEXT NOT NULL,
+            host TEXT NOT NULL,
+            process TEXT NOT NULL,
+            devices TEXT NOT NULL,
+            version TEXT NOT NULL,
+            start TEXT NOT NULL,
+            beat REAL NOT NULL,
+            doing TEXT NOT NULL DEFAULT '[]'
+        )""",
+        """CREATE TABLE autoprec_leases (
+            study TEXT NOT NULL,
+            name TEXT NOT NULL,
+            worker TEXT NOT NULL,
+            token TEXT NOT NULL,
+            PRIMARY KEY (study, name)
+        )""",
+        """CREATE TABLE autoprec_artifacts (
+            study TEXT NOT NULL,
+            name TEXT NOT NULL,
+            part INTEGER NOT NULL,
+            content BLOB NOT NULL,
+            PRIMARY KEY (study, name, part)
+        )""",
+    ),
 )
 VERSION = len(MIGRATIONS)
 
@@ -127,6 +154,21 @@ RUNS = sa.table(
 FACTS = sa.table(
     "autoprec_facts", *(sa.column(name, sa.String) for name in ("study", "kind", "key", "value", "checksum"))
 )
+WORKERS = sa.table(
+    "autoprec_workers",
+    *(sa.column(name, sa.String) for name in ("id", "study", "host", "process", "devices", "version")),
+    *(sa.column(name, sa.String) for name in ("start", "doing")),
+    sa.column("beat", sa.Float),
+)
+LEASES = sa.table(
+    "autoprec_leases", *(sa.column(name, sa.String) for name in ("study", "name", "worker", "token"))
+)
+ARTIFACTS = sa.table(
+    "autoprec_artifacts",
+    *(sa.column(name, sa.String) for name in ("study", "name")),
+    sa.column("part", sa.Integer),
+    sa.column("content", sa.LargeBinary),
+)
 KEYS: dict[sa.TableClause, tuple[str, ...]] = {
     STUDIES: ("study",),
     TRIALS: ("study", "number"),
@@ -146,15 +188,18 @@ def version_of(connection: sa.Connection) -> int:
     return version or 0
 
 
-def migrate(connection: sa.Connection) -> None:
-    """Bring the file to `VERSION` in the caller's transaction: every step and its mark, or none of them."""
+def migrate(connection: sa.Connection, in_words_of: Callable[[str], str] = str) -> None:
+    """Bring the database to `VERSION` in the caller's transaction: every step and its mark, or none of them.
+
+    The steps are written for SQLite; `in_words_of` says one in another database's words.
+    """
     connection.exec_driver_sql(
         "CREATE TABLE IF NOT EXISTS autoprec_schema (version INTEGER PRIMARY KEY, applied TEXT NOT NULL)"
     )
     for version in range(version_of(connection), VERSION):
         for statement in MIGRATIONS[version]:
             if isinstance(statement, str):
-                connection.exec_driver_sql(statement)
+                connection.exec_driver_sql(in_words_of(statement))
             else:
                 statement(connection)
         mark = {"version": version + 1, "applied": datetime.now(UTC).isoformat(timespec="seconds")}

@@ -1,17 +1,14 @@
-"""The evidence of all studies in one file: reads and writes records, one transaction for each call."""
+"""The evidence of all studies in one database: reads and writes records, one transaction for each call."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import ParamSpec, TypeVar
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import Insert, insert
 
 from autoprec.errors import StudyError
 from autoprec.records import (
@@ -21,39 +18,25 @@ from autoprec.records import (
     TrialRecord,
     to_json,
 )
-from autoprec.store._database import Database
 from autoprec.store._front import front_numbers, kept_numbers, update_front
 from autoprec.store._identity import differences
+from autoprec.store._open import OpenDatabase, patient, replacing
 from autoprec.store._runs import Run, run_of
 from autoprec.store._schema import CHOICES, FACTS, RUNS, STUDIES, TRIALS
 from autoprec.store._seals import DamagedRowError, check, read, sealed
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
-class Store:
+class Store(OpenDatabase):
     """Trials, their Pareto front, and what a study is bound to; use in a `with` block.
 
-    What is finished is never changed again. Every method may raise `StudyError`: the file is locked,
-    read-only, full or damaged; nothing of the call is written then.
+    What is finished is never changed again. Every method may raise `StudyError`: the database is locked,
+    read-only, full, damaged or out of reach; nothing of the call is written then.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    @classmethod
-    def open(cls, path: Path, *, read_only: bool = False) -> Store:
-        """Open a study's database; make it, or bring it up to date, unless `read_only`.
-
-        Raises `StudyError` for a file that is not ours, newer, damaged, locked or out of reach.
-        """
-        return cls(Database(path, read_only=read_only))
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._database.path
-
+    @patient
     def bind(self, study: str, identity: Identity, blocks: Sequence[Block]) -> None:
         """Bind a new study to its inputs, or check that they are still the same.
 
@@ -62,7 +45,7 @@ class Store:
         """
         row = {"study": study, "identity": to_json(identity), "blocks": to_json(blocks), "reference": None}
         query = sa.select(STUDIES).where(STUDIES.c.study == study)
-        with self._database.writing() as connection:
+        with self._database.writing(study) as connection:
             stored = connection.execute(query).mappings().one_or_none()
             if stored is not None:
                 old = read(STUDIES, stored, "identity", Identity)
@@ -70,11 +53,11 @@ class Store:
                 row["reference"] = stored["reference"]
                 if found := differences(old, identity, was, blocks):
                     raise StudyError(
-                        f"{self.path}: study {study!r} was measured with something else: "
+                        f"{self.name}: study {study!r} was measured with something else: "
                         f"{'; '.join(found)}; restore it, or copy the definition under a new name and "
                         "search that with `--study NAME`"
                     )
-            connection.execute(_replacing(STUDIES, sealed(row), "study"))
+            connection.execute(replacing(connection, STUDIES, sealed(row), "study"))
 
     def check(self, study: str, identity: Identity, blocks: Sequence[Block]) -> None:
         """Refuse to rebuild trials of `study` from other inputs; another engine is no hindrance.
@@ -85,55 +68,65 @@ class Store:
         same_engine = msgspec.structs.replace(identity, fingerprint=old.fingerprint)
         if found := differences(old, same_engine, self.blocks(study), blocks):
             raise StudyError(
-                f"{self.path}: study {study!r} was measured with something else: {'; '.join(found)}; "
+                f"{self.name}: study {study!r} was measured with something else: {'; '.join(found)}; "
                 "restore it: its trials cannot be rebuilt from another"
             )
 
+    @patient
     def identity(self, study: str) -> Identity:
         """What `study` is bound to. Raises `StudyError` for an unknown study."""
         return read(STUDIES, self._study(study), "identity", Identity)
 
+    @patient
     def blocks(self, study: str) -> tuple[Block, ...]:
         """The blocks of `study` in graph order. Raises `StudyError` for an unknown study."""
         return read(STUDIES, self._study(study), "blocks", tuple[Block, ...])
 
+    @patient
     def studies(self) -> tuple[str, ...]:
         """Names of all bound studies."""
         with self._database.reading() as connection:
             return tuple(connection.scalars(sa.select(STUDIES.c.study).order_by(STUDIES.c.study)))
 
+    @patient
     def put_reference(self, study: str, reference: Reference) -> None:
         """Keep the engine that all trials of a bound study are compared with."""
         self._change(STUDIES, STUDIES.c.study == study, reference=to_json(reference))
 
+    @patient
     def reference(self, study: str) -> Reference | None:
         """What `put_reference` kept; None before. Raises `StudyError` for an unknown study."""
         row = self._study(study)
         return None if row["reference"] is None else read(STUDIES, row, "reference", Reference)
 
+    @patient
     def begin(self, record: TrialRecord, *, model_digest: str = "") -> None:
         """Write a running trial, so that a killed night knows what it was at."""
-        with self._database.writing() as connection:
+        with self._database.writing(record.study) as connection:
             self._write(connection, record, model_digest)
 
+    @patient
     def finish(self, record: TrialRecord, *, model_digest: str = "") -> None:
         """Write a complete or failed trial and the front that it leads to, together.
 
         `model_digest` is the candidate's, if there is one. A trial need not have begun.
         Raises `StudyError` if the trial is finished already: evidence is never overwritten.
         """
-        with self._database.writing() as connection:
+        with self._database.writing(record.study) as connection:
             self._write(connection, record, model_digest)
             update_front(connection, record.study)
 
+    @patient
     def trials(self, study: str) -> tuple[TrialRecord, ...]:
         """All trials by number."""
         return self._records(TRIALS.c.study == study)
 
+    @patient
     def running(self, study: str) -> tuple[TrialRecord, ...]:
         """Trials that began and did not finish: after a kill, the one that was in flight."""
         return self._records(TRIALS.c.study == study, TRIALS.c.state == "running")
 
+    @patient
     def trial(self, study: str, number: int) -> TrialRecord:
         """One trial. Raises `StudyError` if there is none of that number."""
         if found := self._records(TRIALS.c.study == study, TRIALS.c.number == number):
@@ -141,8 +134,9 @@ class Store:
         with self._database.reading() as connection:
             last = connection.scalar(sa.select(sa.func.max(TRIALS.c.number)).where(TRIALS.c.study == study))
         known = "it has none yet" if last is None else f"they go up to {last}"
-        raise StudyError(f"{self.path}: study {study!r} has no trial {number}; {known}")
+        raise StudyError(f"{self.name}: study {study!r} has no trial {number}; {known}")
 
+    @patient
     def front(self, study: str) -> tuple[TrialRecord, ...]:
         """The trials of the Pareto front, fastest first."""
         with self._database.reading() as connection:
@@ -152,6 +146,7 @@ class Store:
         records = self._records(TRIALS.c.study == study, TRIALS.c.number.in_(numbers))
         return tuple(sorted(records, key=lambda record: record.latency_ms))
 
+    @patient
     def find(
         self, study: str, assignment: str, fingerprint: str, *, model_digest: str | None = None
     ) -> TrialRecord | None:
@@ -172,16 +167,18 @@ class Store:
         found = self._records(*where)
         return found[-1] if found else None
 
+    @patient
     def put_fact(self, study: str, kind: str, key: str, value: object) -> None:
         """Keep anything that msgspec writes (a verdict, a sensitivity), in place of an earlier one."""
         row = {"study": study, "kind": kind, "key": key, "value": to_json(value)}
         with self._database.writing() as connection:
-            connection.execute(_replacing(FACTS, sealed(row), "study", "kind", "key"))
+            connection.execute(replacing(connection, FACTS, sealed(row), "study", "kind", "key"))
 
     def fact(self, study: str, kind: str, key: str, form: type[T]) -> T | None:
         """What `put_fact` kept, as a `form`; None if there is nothing."""
         return self.facts(study, kind, form).get(key)
 
+    @patient
     def facts(self, study: str, kind: str, form: type[T]) -> dict[str, T]:
         """All facts of a kind, by key."""
         query = sa.select(FACTS).where(FACTS.c.study == study, FACTS.c.kind == kind)
@@ -189,6 +186,7 @@ class Store:
             rows = connection.execute(query).mappings()
             return {row["key"]: read(FACTS, row, "value", form) for row in rows}
 
+    @patient
     def begin_run(self, study: str, budget: str) -> int:
         """Note that a night begins; returns its id."""
         last = sa.select(sa.func.max(TRIALS.c.number)).where(TRIALS.c.study == study)
@@ -198,27 +196,17 @@ class Store:
             row["first"] = 0 if number is None else number + 1
             return int(connection.scalar(sa.insert(RUNS).values(sealed(row)).returning(RUNS.c.id)) or 0)
 
+    @patient
     def end_run(self, run: int, trials: int) -> None:
         """Note that a night ended, and how many trials it finished."""
         self._change(RUNS, RUNS.c.id == run, end=_now(), trials=trials)
 
+    @patient
     def runs(self, study: str) -> tuple[Run, ...]:
         """All nights of a study, in order."""
         query = sa.select(RUNS).where(RUNS.c.study == study).order_by(RUNS.c.id)
         with self._database.reading() as connection:
             return tuple(run_of(row) for row in connection.execute(query).mappings())
-
-    def close(self) -> None:
-        """Close the file; a second call does nothing."""
-        self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _study(self, study: str) -> sa.RowMapping:
         query = sa.select(STUDIES).where(STUDIES.c.study == study)
@@ -226,7 +214,7 @@ class Store:
             row = connection.execute(query).mappings().one_or_none()
         if row is None:
             known = ", ".join(self.studies()) or "none yet"
-            raise StudyError(f"{self.path}: has no study {study!r}; it holds: {known}")
+            raise StudyError(f"{self.name}: has no study {study!r}; it holds: {known}")
         check(STUDIES, row)
         return row
 
@@ -234,14 +222,6 @@ class Store:
         with self._database.reading() as connection:
             rows = connection.execute(sa.select(TRIALS).where(*where).order_by(TRIALS.c.number)).mappings()
             return tuple(read(TRIALS, row, "record", TrialRecord) for row in rows)
-
-    def _change(self, table: sa.TableClause, where: sa.ColumnElement[bool], **values: Any) -> None:
-        """Change one row, if it is there; its checksum goes with it."""
-        with self._database.writing() as connection:
-            row = connection.execute(sa.select(table).where(where)).mappings().one_or_none()
-            if row is not None:
-                check(table, row)
-                connection.execute(sa.update(table).where(where).values(sealed({**row, **values})))
 
     def _write(self, connection: sa.Connection, record: TrialRecord, model_digest: str) -> None:
         row = {
@@ -254,10 +234,15 @@ class Store:
             "excess_mb": record.excess_mb,
             "record": to_json(record),
         }
-        upsert = _replacing(TRIALS, sealed(row), "study", "number", where=TRIALS.c.state == "running")
-        if connection.execute(upsert).rowcount != 1:
+        is_new = TRIALS.c.state == "running"
+        upsert = replacing(connection, TRIALS, sealed(row), "study", "number", where=is_new)
+        # Without the option SQLAlchemy does not count the rows of an INSERT on PostgreSQL.
+        if connection.execute(upsert, execution_options={"preserve_rowcount": True}).rowcount != 1:
+            mine = (TRIALS.c.study == record.study, TRIALS.c.number == record.number)
+            if connection.scalar(sa.select(TRIALS.c.record).where(*mine)) == row["record"]:
+                return  # the answer to its commit was lost
             raise StudyError(
-                f"{self.path}: trial {record.number} of {record.study!r} is finished already; "
+                f"{self.name}: trial {record.number} of {record.study!r} is finished already; "
                 "start the search again, it goes on with the next one"
             )
         key = {"study": record.study, "number": record.number}
@@ -265,15 +250,6 @@ class Store:
         rows = [{**key, "block": block, "precision": chosen} for block, chosen in record.assignment.choices]
         if rows:
             connection.execute(sa.insert(CHOICES), rows)
-
-
-def _replacing(
-    table: sa.TableClause, row: dict[str, Any], *key: str, where: sa.ColumnElement[bool] | None = None
-) -> Insert:
-    """An insert that takes the place of a row with the same key; columns that `row` lacks stay."""
-    statement = insert(table).values(row)
-    fresh = {name: statement.excluded[name] for name in row if name not in key}
-    return statement.on_conflict_do_update(index_elements=list(key), set_=fresh, where=where)
 
 
 def _finite(value: float) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -47,11 +47,11 @@ def beaten(trial: TrialRecord, others: list[TrialRecord]) -> bool:
 @settings(max_examples=15, deadline=None)
 @given(st.lists(MADE, max_size=14), st.randoms(use_true_random=False))
 def test_the_table_equals_the_recomputed_front(
-    made: list[tuple[str, float, float, int]], random: Random
+    place: Callable[[], Path | str], made: list[tuple[str, float, float, int]], random: Random
 ) -> None:
     trials = [make(number, *kind) for number, kind in enumerate(made)]
     random.shuffle(trials)
-    with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "study.db") as store:
+    with Store.open(place()) as store:
         store.bind("demo", IDENTITY, BLOCKS)
         for trial in trials:
             (store.begin if trial.state == "running" else store.finish)(trial)
@@ -87,9 +87,9 @@ def test_a_reused_measurement_leaves_the_trial_that_measured_on_the_front() -> N
     assert numbers(pareto((complete(0, 5, 0.1), complete(1, 5, 0.1, reused_from=0)))) == [0]
 
 
-def test_a_trial_over_a_limit_is_on_no_front(tmp_path: Path) -> None:
+def test_a_trial_over_a_limit_is_on_no_front(where: Path | str) -> None:
     over = msgspec.structs.replace(complete(1, 1.0, 0.0, choices="int8 int8"), excess_mb=0.5)
-    with Store.open(tmp_path / "study.db") as store:
+    with Store.open(where) as store:
         store.bind("demo", IDENTITY, BLOCKS)
         for trial in (complete(0, 2.0, 0.1), over):
             store.finish(trial)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,28 +16,25 @@ import pytest
 from autoprec.errors import StudyError
 from autoprec.records import Reference
 from autoprec.store import Store
+from store_places import rows
 from trial_records import BLOCKS, ENGINE, IDENTITY, complete, failed, running
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "study.db") as opened:
+def store(where: Path | str) -> Iterator[Store]:
+    with Store.open(where) as opened:
         opened.bind("demo", IDENTITY, BLOCKS)
         yield opened
 
 
-def reopened(store: Store) -> Store:
-    return Store.open(store.path, read_only=True)
-
-
-def test_what_is_written_is_read_back_unchanged(store: Store) -> None:
+def test_what_is_written_is_read_back_unchanged(store: Store, where: Path | str) -> None:
     reference = Reference(
         precision="fp16", model_digest="r", latency_ms=10, latency_noise=0.01, loss_noise=0, float_loss=0.001
     )
     trial = complete(0, 5.0, 0.01)
     store.put_reference("demo", reference)
     store.finish(trial)
-    with reopened(store) as other:
+    with Store.open(where, read_only=True) as other:
         assert other.trials("demo") == (trial,) == (other.trial("demo", 0),)
         assert (other.identity("demo"), other.blocks("demo")) == (IDENTITY, BLOCKS)
         assert (other.reference("demo"), other.studies()) == (reference, ("demo",))
@@ -89,13 +85,11 @@ def test_a_measurement_is_found_by_assignment_engine_and_model(store: Store) -> 
     assert store.find("demo", complete(4, 1, 1, choices="fp32 fp32").assignment.digest, ENGINE.digest) is None
 
 
-def test_choices_are_there_for_sql(store: Store) -> None:
+def test_choices_are_there_for_sql(store: Store, where: Path | str) -> None:
     store.begin(running(0, choices="int8 fp16"))
     store.finish(complete(0, 5.0, 0.01, choices="int8 fp16"))
-    with sqlite3.connect(store.path) as connection:
-        rows = connection.execute("SELECT block, precision FROM autoprec_choices WHERE number = 0").fetchall()
-    connection.close()
-    assert sorted(rows) == [("neck", "fp16"), ("stem", "int8")]
+    found = rows(where, "SELECT block, precision FROM autoprec_choices WHERE number = 0")
+    assert sorted(map(str, found)) == ["('neck', 'fp16')", "('stem', 'int8')"]
 
 
 def test_facts_are_replaced_and_read_as_what_they_were(store: Store) -> None:
@@ -150,21 +144,20 @@ def test_an_unknown_study_or_trial_is_named_with_what_there_is(store: Store) -> 
         store.trial("demo", 7)
 
 
-def test_killing_the_process_loses_nothing_that_was_finished(tmp_path: Path) -> None:
-    path = tmp_path / "study.db"
+def test_killing_the_process_loses_nothing_that_was_finished(where: Path | str) -> None:
     script = (
         "import os, signal, sys; from pathlib import Path; from trial_records import *\n"
         "from autoprec.store import Store\n"
-        "store = Store.open(Path(sys.argv[1])); store.bind('demo', IDENTITY, BLOCKS)\n"
+        "where = sys.argv[1] if ':' in sys.argv[1] else Path(sys.argv[1])\n"
+        "store = Store.open(where); store.bind('demo', IDENTITY, BLOCKS)\n"
         "for n in range(5): store.finish(complete(n, 5 - n, n, choices=f'int8 x{n}'))\n"
         "store.begin(running(5)); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    where = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    died = subprocess.run([sys.executable, "-c", script, path], env=where, check=False)
+    places = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    died = subprocess.run([sys.executable, "-c", script, where], env=places, check=False)
     assert died.returncode == -signal.SIGKILL
-    with Store.open(path) as store:
+    with Store.open(where) as store:
         assert [trial.number for trial in store.front("demo")] == [4, 3, 2, 1, 0]
         assert [trial.number for trial in store.running("demo")] == [5]
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    connection.close()
+    if isinstance(where, Path):
+        assert rows(where, "PRAGMA integrity_check") == [("ok",)]

@@ -1,0 +1,48 @@
+"""What a kind of database does its own way: opening, locking, its clock, and what its errors mean."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import sqlalchemy as sa
+
+
+class Dialect(Protocol):
+    """One database of a kind.
+
+    Attributes:
+        name: what messages call it: a path, or an address without its password.
+        address: for Optuna, and for any other tool that takes SQLAlchemy's addresses.
+        reader: for transactions that see one state of the database.
+        writer: for transactions that write.
+    """
+
+    name: str
+    address: str
+    reader: sa.Engine
+    writer: sa.Engine
+    is_shared: bool
+    """Whether several processes may search in it at a time, on any host."""
+    optuna_options: dict[str, object]
+    """Keyword arguments of the engine that Optuna makes for itself."""
+
+    def admit(self) -> None:
+        """Raises `StudyError` for a database that is damaged."""
+
+    def prepare(self) -> None:
+        """What is set once on a database that may be written, outside any transaction."""
+
+    def lock(self, connection: sa.Connection, study: str) -> None:
+        """Wait until no other writer is at a study ("" for the tables); holds until the transaction ends."""
+
+    def statement(self, text: str) -> str:
+        """A step of the schema, which is written for SQLite, in this kind's words."""
+
+    def seconds(self, connection: sa.Connection) -> float:
+        """The database's own clock, in seconds since 1970: one clock for all workers."""
+
+    def reason(self, error: BaseException) -> str | None:
+        """What an error of the database means to the user; None for a fault of ours."""
+
+    def is_passing(self, error: BaseException) -> bool:
+        """Whether the database was only out of reach, as while it restarts."""

@@ -1,0 +1,119 @@
+"""An open database: its transactions, who takes part, and closing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import optuna
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from autoprec.store._database import Database
+from autoprec.store._seals import check, sealed
+from autoprec.store._workers import Membership, Worker, living
+
+D = TypeVar("D", bound="OpenDatabase")
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def patient(method: Callable[Concatenate[D, P], T]) -> Callable[Concatenate[D, P], T]:
+    """One transaction, which waits for a database that restarts."""
+
+    @wraps(method)
+    def call(self: D, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._database.patiently(lambda: method(self, *args, **kwargs))
+
+    return call
+
+
+class OpenDatabase:
+    """A database of evidence; use in a `with` block."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, where: Path | str, *, read_only: bool = False) -> Self:
+        """Open a study's database, a SQLite file or SQLAlchemy's address of one; make its tables, or bring
+        them up to date, unless `read_only`.
+
+        Raises `StudyError` for a database that is not ours, newer, damaged, locked or out of reach.
+        """
+        return cls(Database(where, read_only=read_only))
+
+    @property
+    def name(self) -> str:
+        """What messages call the database: its path, or its address without the password."""
+        return self._database.name
+
+    def optuna(self) -> optuna.storages.RDBStorage:
+        """Optuna's tables in the same database; what it writes in `transaction` is a part of that."""
+        return self._database.optuna()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes may search in it at a time, on any host."""
+        return self._database.is_shared
+
+    @contextmanager
+    def transaction(self, study: str) -> Iterator[None]:
+        """All calls of this thread in the block, and Optuna's, are one transaction on `study`.
+
+        It does not wait for a database that restarts: hand the whole block to `patiently`.
+        """
+        with self._database.writing(study):
+            yield
+
+    def patiently(self, work: Callable[[], T]) -> T:
+        """Do one transaction, again while the database restarts; doing it twice must do no harm."""
+        return self._database.patiently(work)
+
+    def join(self, study: str, devices: Sequence[str], version: str) -> Membership:
+        """Take part in a study: see `Membership`."""
+        return Membership(self._database, study, devices, version)
+
+    @patient
+    def workers(self, study: str) -> tuple[Worker, ...]:
+        """Who takes part in a study now."""
+        return living(self._database, study)
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _change(self, table: sa.TableClause, where: sa.ColumnElement[bool], **values: Any) -> None:
+        """Change one row, if it is there; its checksum goes with it."""
+        with self._database.writing() as connection:
+            row = connection.execute(sa.select(table).where(where)).mappings().one_or_none()
+            if row is not None:
+                check(table, row)
+                connection.execute(sa.update(table).where(where).values(sealed({**row, **values})))
+
+
+def replacing(
+    connection: sa.Connection,
+    table: sa.TableClause,
+    row: dict[str, Any],
+    *key: str,
+    where: sa.ColumnElement[bool] | None = None,
+) -> sa.Insert:
+    """An insert that takes the place of a row with the same key; columns that `row` lacks stay."""
+    # Standard SQL has no such insert; the two dialects write theirs alike.
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table).values(row)
+    fresh = {name: statement.excluded[name] for name in row if name not in key}
+    return statement.on_conflict_do_update(index_elements=list(key), set_=fresh, where=where)

@@ -1,0 +1,106 @@
+"""A PostgreSQL database: one study, or many, for workers on several machines.
+
+Durability is the server's (`synchronous_commit` is on unless somebody turned it off). Writers of one study
+wait for one another at an advisory lock, as SQLite's writers do at the file: what a transaction decides by
+(the front, the next number, who may take a trial) is then what is there when it commits. The lock is the
+server's, so it goes with the connection of a worker that dies.
+"""
+
+from __future__ import annotations
+
+import re
+
+import sqlalchemy as sa
+
+from autoprec.errors import StudyError
+
+CONNECT_SECONDS = 10
+_LOCKS = 0x6175746F
+"""First half of the key of our advisory locks ("auto" in ASCII); the second is a hash of the study's name."""
+_PASSING = ("08", "57P01", "57P02", "57P03", "53300", "25006")
+"""SQLSTATE classes: connection lost, shut down, starting up, too many connections, in recovery."""
+REASONS = {
+    "28": "refuses this user or password; mend the address that `storage` or `--storage` gives",
+    "3D": "is not there; make it with `createdb`, or name another database",
+    "42501": "does not let this user make or write tables; `GRANT CREATE, USAGE ON SCHEMA public`",
+    "42P01": "has lost a table of autoprec's; restore a backup",
+    "42703": "has lost a column of autoprec's; restore a backup",
+    "53100": "has no room on its disk; free some and go on: finished trials are kept",
+    "25": "is read-only; name the primary server, or give this user the right to write",
+}
+
+
+class PostgresqlDialect:
+    """See `Dialect`.
+
+    Args:
+        address: SQLAlchemy's, as `postgresql+psycopg://user@host/database`.
+
+    Raises `StudyError` for an address that is none, or a driver that is not installed.
+    """
+
+    is_shared = True
+
+    def __init__(self, address: str) -> None:
+        try:
+            url = sa.make_url(address)
+            base = sa.create_engine(
+                url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS}
+            )
+        except (ModuleNotFoundError, sa.exc.NoSuchModuleError) as error:
+            raise StudyError(
+                f"storage {url.drivername!r} cannot be used here ({error}); "
+                "pip install 'autoprec[postgresql]', and name `postgresql+psycopg://`"
+            ) from error
+        except sa.exc.ArgumentError as error:
+            raise StudyError(
+                f"storage {address.rsplit('@', maxsplit=1)[-1]!r} is no address; give one as "
+                "`postgresql+psycopg://user@host/database`"
+            ) from error
+        self.name = url.render_as_string(hide_password=True)
+        self.address = url.render_as_string(hide_password=False)
+        self.optuna_options: dict[str, object] = {"pool_pre_ping": True}
+        self.reader: sa.Engine = base.execution_options(isolation_level="REPEATABLE READ")
+        # Each statement sees what was committed before it: after the lock, what its last holder wrote.
+        self.writer: sa.Engine = base.execution_options(isolation_level="READ COMMITTED")
+
+    def admit(self) -> None:
+        """Nothing: the server looks after its files."""
+
+    def prepare(self) -> None:
+        """Nothing."""
+
+    def lock(self, connection: sa.Connection, study: str) -> None:
+        """One transaction-long advisory lock for each study."""
+        take = sa.text("SELECT pg_advisory_xact_lock(:first, hashtext(:study))")
+        connection.execute(take, {"first": _LOCKS, "study": study})
+
+    def statement(self, text: str) -> str:
+        """SQLite's REAL has 8 bytes, PostgreSQL's 4; only SQLite numbers a primary key by itself."""
+        numbered = text.replace("id INTEGER PRIMARY KEY", "id SERIAL PRIMARY KEY")
+        sized = re.sub(r"\bREAL\b", "DOUBLE PRECISION", numbered)
+        return re.sub(r"\bBLOB\b", "BYTEA", sized)
+
+    def seconds(self, connection: sa.Connection) -> float:
+        """The server's clock, read now, not when the transaction began."""
+        return float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
+
+    def reason(self, error: BaseException) -> str | None:
+        """By SQLSTATE, or by what a connection that never was has to say."""
+        state = getattr(error, "sqlstate", None)
+        if state is not None:
+            return next((words for code, words in REASONS.items() if state.startswith(code)), None)
+        words = str(error)
+        if "does not exist" in words:
+            return REASONS["3D"]
+        if "authentication failed" in words or "no password supplied" in words:
+            return REASONS["28"]
+        line = words.strip().splitlines()[0] if words.strip() else type(error).__name__
+        return f"cannot be reached ({line}); start the server, or mend the address"
+
+    def is_passing(self, error: BaseException) -> bool:
+        """A server that restarts, or a network that comes back."""
+        state = getattr(error, "sqlstate", None)
+        if state is not None:
+            return str(state).startswith(_PASSING)
+        return self.reason(error) not in (REASONS["3D"], REASONS["28"])

@@ -1,0 +1,127 @@
+"""One SQLite file: the embedded database of a study.
+
+Durability: WAL keeps readers (a second terminal, optuna-dashboard) out of the writer's way, and
+`synchronous=FULL` flushes each commit, so that not even a power cut loses a finished trial. A flush costs
+milliseconds once a trial, and a trial costs seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from autoprec.errors import StudyError
+
+BUSY_SECONDS = 10.0
+REASONS = {
+    sqlite3.SQLITE_NOTADB: "is not a SQLite database; move it away, or name another folder for the study",
+    sqlite3.SQLITE_CORRUPT: "is damaged; `autoprec doctor --study NAME` says what can be saved",
+    sqlite3.SQLITE_BUSY: "is locked by another process; close the program that writes to it, then try again",
+    sqlite3.SQLITE_READONLY: "is read-only; make the file and its folder writable, or copy the study",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that its folder exists and may be written to",
+    sqlite3.SQLITE_FULL: "cannot grow, the disk is full; free some space and go on: finished trials are kept",
+    sqlite3.SQLITE_IOERR: "cannot be read or written (input/output error); check the disk, then run again",
+}
+_DAMAGE = ("no such table", "no such column", "duplicate column", "malformed", "Could not decode")
+"""What SQLite says of tables that are not as we made them, and of text that is no UTF-8."""
+_CLOCK = "SELECT (julianday('now') - 2440587.5) * 86400.0"
+
+
+class SqliteDialect:
+    """See `Dialect`.
+
+    Args:
+        path: the file, made with its folder if it is missing (unless `read_only`).
+        read_only: write nothing; works on a read-only folder too.
+
+    Raises `StudyError` for a path that cannot hold a database.
+    """
+
+    is_shared = False
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        if read_only and not path.is_file():
+            raise StudyError(f"{path}: no study there; `autoprec search` makes one")
+        if path.exists() and not path.is_file():
+            raise StudyError(f"{path}: is no file; move it away, or name another folder for the study")
+        if not read_only:
+            make_folder(path.parent)
+        self.name = str(path)
+        self.address = f"sqlite:///{path}"
+        self.optuna_options: dict[str, object] = {"connect_args": {"timeout": 30}}
+        self.reader: sa.Engine = _engine(path, read_only)
+        # The write lock is taken at once: a read that turns into a write cannot wait for another writer.
+        self.writer: sa.Engine = self.reader.execution_options(begin="BEGIN IMMEDIATE")
+
+    def admit(self) -> None:
+        """SQLite's own look at the whole file: an index that lost a trial would hide it without a word."""
+        with self.reader.begin() as connection:
+            found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+        if found != "ok":
+            raise StudyError(f"{self.name}: {REASONS[sqlite3.SQLITE_CORRUPT]}")
+
+    def prepare(self) -> None:
+        """Switch the file to WAL, which stays; it cannot be done inside a transaction."""
+        with self.reader.connect() as connection:
+            driver = connection.connection
+            driver.cursor().execute("PRAGMA journal_mode = WAL")
+
+    def lock(self, connection: sa.Connection, study: str) -> None:
+        """Nothing: the writer's transaction has the whole file."""
+
+    def statement(self, text: str) -> str:
+        """As it is."""
+        return text
+
+    def seconds(self, connection: sa.Connection) -> float:
+        """The machine's clock: a file is on one machine."""
+        return float(connection.exec_driver_sql(_CLOCK).scalar_one())
+
+    def reason(self, error: BaseException) -> str | None:
+        """By SQLite's code for it, or its words."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bits only refine it
+        if any(words in str(error) for words in _DAMAGE):
+            code = sqlite3.SQLITE_CORRUPT
+        return REASONS.get(code)
+
+    def is_passing(self, error: BaseException) -> bool:  # noqa: ARG002 - the protocol's signature
+        """Never: what a file says now it says again, and a lock was waited for."""
+        return False
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` with its parents. Raises `StudyError` where that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(
+            f"{folder}: cannot be made ({error.strerror}); name a folder that may be written to"
+        ) from error
+
+
+def _engine(path: Path, read_only: bool) -> sa.Engine:
+    mode = "rwc"
+    if read_only:
+        # WAL needs a file beside the database even to read; without one nobody can be writing to it.
+        log = path.with_name(f"{path.name}-wal")
+        mode = "ro" if os.access(path.parent, os.W_OK) or log.exists() else "ro&immutable=1"
+    address = f"file:{quote(str(path.absolute()))}?mode={mode}"
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
+        connection.isolation_level = None  # else sqlite3 begins on its own, and too late
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+    return engine

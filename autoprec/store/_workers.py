@@ -1,0 +1,220 @@
+"""Who takes part in a study, and who has taken what: heartbeats, and leases that end with them.
+
+A worker is one process of `autoprec search`. It beats; what it has taken (a trial, a step of preparing) is
+its own as long as it does, by the database's clock. What a dead worker held is free for the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import psutil
+import sqlalchemy as sa
+
+from autoprec.errors import StudyError
+from autoprec.records import Record, from_json, to_json
+from autoprec.store._database import Database
+from autoprec.store._schema import LEASES, WORKERS
+
+LEASE_SECONDS = 60.0
+"""A worker that has not beaten for so long is dead."""
+BEAT_SECONDS = 10.0
+CLOCKS_SECONDS = 30.0
+"""Clocks of hosts may differ by so much: dates of trials are shown, nothing is decided by them."""
+
+
+class Doing(Record, frozen=True, kw_only=True):
+    """What one device of a worker is at: a trial's number and the step it is in."""
+
+    device: str
+    trial: int
+    stage: str = ""
+
+
+class Worker(Record, frozen=True, kw_only=True):
+    """One process that takes part in a study. `process` is its number and when it started; `beat` is when
+    it was last alive, in seconds since 1970 by the database's clock."""
+
+    id: str
+    study: str
+    host: str
+    process: str
+    devices: tuple[str, ...]
+    version: str
+    start: str
+    beat: float
+    doing: tuple[Doing, ...] = ()
+
+
+class Membership:
+    """One process's part in a study, from `enter` to `leave`; methods may be called from any thread.
+
+    Args:
+        database: the study's.
+        study: its name.
+        devices: names of the devices that it measures on.
+        version: autoprec's.
+    """
+
+    def __init__(self, database: Database, study: str, devices: Sequence[str], version: str) -> None:
+        self._database, self._study = database, study
+        self._me = Worker(
+            id=uuid.uuid4().hex,
+            study=study,
+            host=host(),
+            process=_process(),
+            devices=tuple(devices),
+            version=version,
+            start=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            beat=0.0,
+        )
+
+    def enter(self) -> None:
+        """Take part from now on.
+
+        Raises `StudyError` if others take part with another version of autoprec, or another clock.
+        """
+        off = abs(self._database.patiently(self._database.seconds) - datetime.now(UTC).timestamp())
+        if off > CLOCKS_SECONDS:
+            raise StudyError(
+                f"{self._database.name}: its clock and the one of {platform.node()} are {off:.0f} s apart; "
+                "let both follow a time server (NTP)"
+            )
+        for other in living(self._database, self._study):
+            if other.version != self._me.version:
+                raise StudyError(
+                    f"study {self._study!r} is being searched with autoprec {other.version} on "
+                    f"{_host_name(other)}, and this is {self._me.version}; install the same everywhere"
+                )
+        self.beat(())
+
+    def beat(self, doing: Sequence[Doing]) -> None:
+        """Say that this process lives, and what it does. Enters anew where it was given up for dead."""
+        row = msgspec.structs.asdict(self._me) | {
+            "devices": to_json(self._me.devices),
+            "doing": to_json(tuple(doing)),
+        }
+
+        def write() -> None:
+            with self._database.writing() as connection:
+                row["beat"] = self._database.seconds()
+                mine = WORKERS.c.id == self._me.id
+                if connection.execute(sa.update(WORKERS).where(mine).values(row)).rowcount == 0:
+                    connection.execute(sa.insert(WORKERS).values(row))
+
+        self._database.patiently(write)
+
+    def take(self, name: str, token: str = "") -> bool:
+        """Take what nobody living has; true also for what is taken by this process already."""
+
+        def attempt() -> bool:
+            with self._database.writing(self._study) as connection:
+                key = (LEASES.c.study == self._study, LEASES.c.name == name)
+                holder = connection.scalar(sa.select(LEASES.c.worker).where(*key))
+                if holder is not None and holder != self._me.id:
+                    if holder in {worker.id for worker in living(self._database, self._study)}:
+                        return False
+                    connection.execute(sa.delete(LEASES).where(*key))
+                elif holder is not None:
+                    return True
+                row = {"study": self._study, "name": name, "worker": self._me.id, "token": token}
+                connection.execute(sa.insert(LEASES).values(row))
+                return True
+
+        return self._database.patiently(attempt)
+
+    def holds(self, name: str) -> bool:
+        """Whether it is still this process's."""
+        key = (LEASES.c.study == self._study, LEASES.c.name == name, LEASES.c.worker == self._me.id)
+        with self._database.reading() as connection:
+            return connection.scalar(sa.select(LEASES.c.name).where(*key)) is not None
+
+    def give_back(self, name: str) -> None:
+        """Let the next one have it."""
+
+        def free() -> None:
+            key = (LEASES.c.study == self._study, LEASES.c.name == name, LEASES.c.worker == self._me.id)
+            with self._database.writing(self._study) as connection:
+                connection.execute(sa.delete(LEASES).where(*key))
+
+        self._database.patiently(free)
+
+    @contextmanager
+    def holding(self, name: str) -> Iterator[bool]:
+        """Have it in the block, if nobody else has: yields whether."""
+        taken = self.take(name)
+        try:
+            yield taken
+        finally:
+            if taken:
+                self.give_back(name)
+
+    def held_by_the_living(self) -> frozenset[str]:
+        """Names of all that is taken, by this process or by another that lives."""
+        alive = [worker.id for worker in living(self._database, self._study)]
+        with self._database.reading() as connection:
+            where = (LEASES.c.study == self._study, LEASES.c.worker.in_(alive))
+            return frozenset(connection.scalars(sa.select(LEASES.c.name).where(*where)))
+
+    def leave(self) -> None:
+        """Take part no more; what is still held is free, and so is what the dead held."""
+
+        def go() -> None:
+            with self._database.writing(self._study) as connection:
+                connection.execute(sa.delete(WORKERS).where(WORKERS.c.id == self._me.id))
+                alive = [worker.id for worker in living(self._database, self._study)]
+                mine = WORKERS.c.study == self._study
+                connection.execute(sa.delete(WORKERS).where(mine, WORKERS.c.id.not_in(alive)))
+                theirs = (LEASES.c.study == self._study, LEASES.c.worker.not_in(alive))
+                connection.execute(sa.delete(LEASES).where(*theirs))
+
+        self._database.patiently(go)
+
+
+def living(database: Database, study: str) -> tuple[Worker, ...]:
+    """Who takes part in a study and lives."""
+    with database.reading() as connection:
+        now = database.seconds()
+        query = sa.select(WORKERS).where(WORKERS.c.study == study).order_by(WORKERS.c.start)
+        found = [_worker(row) for row in connection.execute(query).mappings()]
+    return tuple(worker for worker in found if now - worker.beat < LEASE_SECONDS and not _is_gone(worker))
+
+
+def host() -> str:
+    """This host's name, and what tells it from another of that name: its boot, and who sees its processes."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{platform.node()} {boot[:8]} {os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116 - no link
+
+
+def _worker(row: sa.RowMapping) -> Worker:
+    values = {str(name): value for name, value in row.items()}
+    values["devices"] = from_json(values["devices"], tuple[str, ...])
+    values["doing"] = from_json(values["doing"], tuple[Doing, ...])
+    return Worker(**values)
+
+
+def _process() -> str:
+    process = psutil.Process()
+    return f"{process.pid} {process.create_time():.2f}"
+
+
+def _is_gone(worker: Worker) -> bool:
+    """Whether its process on this host is dead, so that nobody need wait for its lease to run out."""
+    if worker.host != host():
+        return False
+    number, created = worker.process.split()
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(int(number))
+        return f"{process.create_time():.2f}" != created or process.status() == psutil.STATUS_ZOMBIE
+    return True
+
+
+def _host_name(worker: Worker) -> str:
+    return worker.host.split()[0]

@@ -1,0 +1,38 @@
+"""Fixtures that several folders share."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from postgresql_server import PostgresqlServer, postgresql_server, programs
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL server, for tests that need one; skipped where it is not installed."""
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'autoprec[postgresql]'")
+    with postgresql_server() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"], scope="session")
+def place(request: pytest.FixtureRequest) -> Iterator[Callable[[], Path | str]]:
+    """Makes a new, empty place for a store: the path of a SQLite file, or a PostgreSQL database's address."""
+    if request.param == "postgresql":
+        server: PostgresqlServer = request.getfixturevalue("server")
+        yield server.new_database
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield lambda: Path(tempfile.mkdtemp(dir=folder)) / "study.db"
+
+
+@pytest.fixture
+def where(place: Callable[[], Path | str]) -> Path | str:
+    """A new place for a store."""
+    return place()

@@ -1,0 +1,138 @@
+"""Several processes in one study: what one has taken is its own while it lives, and free when it is dead."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from autoprec.errors import StudyError
+from autoprec.store import Store, _database, _workers
+from postgresql_server import PostgresqlServer
+from trial_records import BLOCKS, IDENTITY, complete, running
+
+HOLD = """
+import sys; from pathlib import Path; from autoprec.store import Store
+where = sys.argv[1] if ":" in sys.argv[1] else Path(sys.argv[1])
+me = Store.open(where).join("demo", ("gpu 0",), "1")
+me.enter(); print(me.take("trial 3"), flush=True); sys.stdin.read()
+"""
+
+
+def holder(where: Path | str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", HOLD, str(where)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"True\n"
+    return process
+
+
+def test_what_a_living_worker_has_nobody_takes_and_what_a_dead_one_had_is_free(where: Path | str) -> None:
+    with Store.open(where) as store, holder(where) as other:
+        me = store.join("demo", ("gpu 1",), "1")
+        me.enter()
+        assert not me.take("trial 3")
+        assert {worker.devices for worker in store.workers("demo")} == {("gpu 0",), ("gpu 1",)}
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+        assert me.take("trial 3")
+        assert me.take("trial 3")
+        assert [worker.devices for worker in store.workers("demo")] == [("gpu 1",)]
+
+
+def test_a_worker_on_another_host_is_dead_when_its_lease_runs_out(
+    where: Path | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_workers, "host", lambda: "elsewhere 1 2")
+    with Store.open(where) as store:
+        away = store.join("demo", (), "1")
+        away.enter()
+        assert away.take("preparation")
+        monkeypatch.undo()
+        me = store.join("demo", (), "1")
+        me.enter()
+        assert not me.take("preparation")
+        monkeypatch.setattr(_workers, "LEASE_SECONDS", 0.0)
+        assert me.take("preparation")
+        monkeypatch.undo()
+        away.beat(())
+        assert not away.holds("preparation")
+
+
+def test_another_version_of_autoprec_is_refused_by_name(where: Path | str) -> None:
+    with Store.open(where) as store:
+        store.join("demo", (), "0.1.0").enter()
+        with pytest.raises(StudyError, match=r"searched with autoprec 0\.1\.0 on .*this is 0\.2\.0"):
+            store.join("demo", (), "0.2.0").enter()
+
+
+def test_a_clock_that_is_wrong_is_refused(where: Path | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_workers, "CLOCKS_SECONDS", -1.0)
+    with Store.open(where) as store, pytest.raises(StudyError, match="s apart; let both follow"):
+        store.join("demo", (), "1").enter()
+
+
+def test_optuna_and_the_evidence_are_one_transaction(where: Path | str) -> None:
+    with Store.open(where) as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        storage = store.optuna()
+        study = optuna.create_study(
+            storage=storage, study_name="demo", directions=["minimize", "minimize"], load_if_exists=True
+        )
+
+        def both(number: int) -> None:
+            with store.transaction("demo"):
+                study.tell(study.ask(), (5.0, 0.01))
+                store.finish(complete(number, 5.0, 0.01))
+                if number:
+                    raise InterruptedError
+
+        both(0)
+        with pytest.raises(InterruptedError):
+            both(1)
+        assert [trial.number for trial in store.trials("demo")] == [0]
+        assert len(storage.get_all_trials(study._study_id)) == 1
+
+
+def test_a_server_that_restarts_is_waited_for(
+    server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_database, "PAUSE_SECONDS", 0.05)
+    with Store.open(server.new_database()) as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        server.stop()
+        server.start()
+        store.begin(running(0))
+        server.stop()
+        monkeypatch.setattr(_database, "TRIES", 2)
+        with pytest.raises(StudyError, match="cannot be reached"):
+            store.finish(complete(0, 5.0, 0.01))
+        server.start()
+        store.finish(complete(0, 5.0, 0.01))
+        assert [trial.number for trial in store.front("demo")] == [0]
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("nonsense", "is no address"),
+        ("oracle+nothing://a/b", "cannot be used here"),
+        ("postgresql+psycopg://autoprec@/demo?host=/nowhere", "cannot be reached"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_told(
+    address: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("psycopg")
+    monkeypatch.setattr(_database, "TRIES", 0)
+    with pytest.raises(StudyError, match=words):
+        Store.open(address)
+
+
+def test_a_database_that_is_not_there_is_told_at_once(server: PostgresqlServer) -> None:
+    with pytest.raises(StudyError, match="make it with `createdb`"):
+        Store.open(server.address("missing"))
