@@ -15,7 +15,7 @@ from torch import Tensor
 from autoprec.backends.timing import Deadline
 from autoprec.graph.rewrite.implicit import scales_of
 from autoprec.graph.variants.edits import Edits
-from autoprec.refinement.network import Network, tensors
+from autoprec.refinement.network import Clip, Network, tensors
 from autoprec.samples import Samples
 
 BATCH = 4
@@ -49,38 +49,53 @@ def distil(
     Raises `ModelError` for a model with an operator that is not known here.
     """
     steps = scales_of(typed)
-    kinds = quantised_inputs(typed)
+    clips = quantised_inputs(typed)
     known = {str(value.name) for node in source.graph for value in node.inputs if value is not None}
-    teacher, student = Network(model), Network(source, kinds, {n: s for n, s in steps.items() if n in known})
+    teacher, student = Network(model), Network(source, clips, {n: s for n, s in steps.items() if n in known})
     _train(teacher, student, samples, seconds, say, least)
     weights = {
         (str(use.node.name), use.idx): ir.tensor(weights.copy(), name=name)
         for name, weights in student.weights().items()
         for use in source.graph.initializers[name].uses()
     }
-    levels = {ir.DataType.INT8: 127.0, ir.DataType.FLOAT8E4M3FN: 448.0}
     largest = {
-        str(value.name): levels[kinds[str(node.name), place]]
+        str(value.name): clips[str(node.name), place].high
         for node in source.graph
         for place, value in enumerate(node.inputs)
-        if value is not None and kinds.get((str(node.name), place)) in levels
+        if value is not None and (str(node.name), place) in clips
     }
     ranges = {name: step * largest[name] for name, step in student.steps().items() if name in largest}
     return Edits(weights, (), ranges)
 
 
-def quantised_inputs(typed: ir.Model) -> dict[tuple[str, int], ir.DataType]:
-    """(node name, input place) to the quantised type behind it, for inputs that a DequantizeLinear makes."""
+def quantised_inputs(typed: ir.Model) -> dict[tuple[str, int], Clip]:
+    """(node name, input place) to the grid behind it, for inputs that a DequantizeLinear makes."""
     found = {}
     for node in typed.graph:
         for place, value in enumerate(node.inputs):
             maker = None if value is None else value.producer()
             if maker is None or maker.op_type != "DequantizeLinear" or maker.inputs[0] is None:
                 continue
-            kind = maker.inputs[0].dtype
-            if kind is not None:
-                found[str(node.name), place] = kind
+            zero = maker.inputs[2] if len(maker.inputs) > 2 else None
+            clip = _clip(maker.inputs[0].dtype, zero)
+            if clip is not None:
+                found[str(node.name), place] = clip
     return found
+
+
+def _clip(kind: ir.DataType | None, zero: ir.Value | None) -> Clip | None:
+    """The grid of a quantised type with a zero point; None for one that is not trained on."""
+    if kind == ir.DataType.UINT8 and zero is not None and zero.const_value is not None:
+        point = float(zero.const_value.numpy().min())
+        return Clip(-point, 255.0 - point, integer=True)
+    return (
+        {
+            ir.DataType.INT8: Clip(-128.0, 127.0, integer=True),
+            ir.DataType.FLOAT8E4M3FN: Clip(-448.0, 448.0, integer=False),
+        }.get(kind)
+        if kind is not None
+        else None
+    )
 
 
 def _train(

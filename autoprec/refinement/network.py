@@ -7,7 +7,7 @@ opset 11, and models are at 22 here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -20,11 +20,18 @@ from autoprec.graph.ops.placement import channel_axis
 from autoprec.refinement.fake import fake_activation, fake_weight
 from autoprec.refinement.operators import OPERATORS
 
-_LIMITS = {ir.DataType.INT8: (-128.0, 127.0), ir.DataType.FLOAT8E4M3FN: (-448.0, 448.0)}
 _TRAINED = frozenset(
     {"Conv", "ConvTranspose", "Gemm", "MatMul", "LayerNormalization", "BatchNormalization", "Add"}
 )
 """Ops whose float constants are learned."""
+
+
+class Clip(NamedTuple):
+    """A grid by its lowest and highest step; `integer` is False for FP8."""
+
+    low: float
+    high: float
+    integer: bool
 
 
 class Network(nn.Module):  # type: ignore[misc, unused-ignore]  # torch may be absent where types are checked
@@ -32,7 +39,7 @@ class Network(nn.Module):  # type: ignore[misc, unused-ignore]  # torch may be a
 
     Args:
         model: the float model.
-        kinds: (node name, input place) to the quantised type that this input is fake-quantised in.
+        clips: (node name, input place) to the grid that this input is fake-quantised on.
         steps: step of the grid of each quantised activation, by value name.
 
     Raises `ModelError` naming an op that is not known here.
@@ -41,7 +48,7 @@ class Network(nn.Module):  # type: ignore[misc, unused-ignore]  # torch may be a
     def __init__(
         self,
         model: ir.Model,
-        kinds: Mapping[tuple[str, int], ir.DataType] | None = None,
+        clips: Mapping[tuple[str, int], Clip] | None = None,
         steps: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
@@ -51,7 +58,7 @@ class Network(nn.Module):  # type: ignore[misc, unused-ignore]  # torch may be a
                 f"refinement does not know the operator {unknown[0]}: train with Q/DQ in your own code, and "
                 "search the quantised ONNX; its scales are kept"
             )
-        self.model, self._kinds = model, dict(kinds or {})
+        self.model, self._clips = model, dict(clips or {})
         self._nodes = list(model.graph)
         self._names: dict[str, str] = {}
         self._weights = nn.ParameterDict()
@@ -112,20 +119,19 @@ class Network(nn.Module):  # type: ignore[misc, unused-ignore]  # torch may be a
 
     def _read(self, node: ir.Node, place: int, value: ir.Value, values: Mapping[ir.Value, Tensor]) -> Tensor:
         """An input of a node, fake-quantised where the candidate has a pair."""
-        name, kind = str(value.name), self._kinds.get((str(node.name), place))
+        name, clip = str(value.name), self._clips.get((str(node.name), place))
         if value in values:
             tensor = values[value]
         elif name in self._names:
             tensor = self._weights[self._names[name]]
         else:
             tensor = self._constants[name]
-        if kind is None or kind not in _LIMITS:
+        if clip is None:
             return tensor
-        low, high = _LIMITS[kind]
         if value.const_value is not None:
-            return fake_weight(tensor, channel_axis(node, value), high, integer=kind.is_integer())
+            return fake_weight(tensor, channel_axis(node, value), clip.high, integer=clip.integer)
         step = self._steps[self._step_names[name]]
-        return fake_activation(tensor, step, low, high, integer=kind.is_integer())
+        return fake_activation(tensor, step, clip.low, clip.high, integer=clip.integer)
 
 
 def tensors(feeds: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:

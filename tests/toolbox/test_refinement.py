@@ -116,7 +116,7 @@ def test_fake_quantisation_is_what_the_candidate_does(tmp_path: Path, precision:
     rewriter, (feeds,) = Rewriter(model, blocks, box, base="fp32"), images(1, seed=3)
     assignment = uniform(blocks, precision)
     typed = rewriter.rewrite(assignment)
-    student = Network(rewriter.source(assignment)[0], quantised_inputs(typed), scales_of(typed))
+    student = Network(rewriter.source(assignment).model, quantised_inputs(typed), scales_of(typed))
     with torch.no_grad():
         found = student(tensors(feeds))["masks"].numpy()
     # ONNX's own evaluator: ONNX Runtime 1.32 on the CPU gives other numbers for FP8.

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from autoprec.graph.grids.grid import Grid
 from autoprec.graph.grids.weights import activation_scale, on_grid, weight_scales
 from autoprec.precisions import Precision
 
@@ -46,11 +47,10 @@ class Pair(NamedTuple):
         return np.zeros(self.scale.shape, self.kind.numpy()) if self.zero is None else self.zero
 
 
-def activation_pair(name: str, limit: float, precision: Precision) -> Pair:
-    """The pair of an activation whose range is +-`limit`."""
-    assert precision.quantized_type is not None
-    scale = np.asarray(activation_scale(limit, precision.largest), np.float32)
-    return Pair(name, scale, precision.quantized_type)
+def activation_pair(name: str, limit: float, grid: Grid) -> Pair:
+    """The pair of an activation whose range is +-`limit`, or 0 to `limit` on a grid without a sign."""
+    scale = np.asarray(activation_scale(limit, grid.steps), np.float32)
+    return Pair(name, scale, grid.kind, np.asarray(grid.zero, grid.kind.numpy()))
 
 
 def weight_pair(

@@ -46,7 +46,7 @@ def implicit(
         model_path: where `source` is.
     """
     choices = assignment.as_dict()
-    scales = scales_of(typed)
+    scales = _signed(typed)
     quantised = {str(node.name) for node in typed.graph if _reads_pairs(node)}
     layers: list[tuple[str, str]] = []
     for node in source.graph:
@@ -77,16 +77,32 @@ def scales_of(typed: ir.Model) -> dict[str, float]:
     for node in typed.graph:
         if node.op_type != "QuantizeLinear":
             continue
-        value, scale = node.inputs[0], node.inputs[1]
-        while value is not None and (maker := value.producer()) is not None and maker.op_type == "Cast":
-            value = maker.inputs[0]
-        assert value is not None
+        name, scale = _origin(node), node.inputs[1]
         assert scale is not None
         assert scale.const_value is not None
-        name = str(value.name).removeprefix("autoprec/made/")
         step = float(scale.const_value.numpy().astype("float32").max())
         found[name] = max(step, found.get(name, 0.0))
     return found
+
+
+def _signed(typed: ir.Model) -> dict[str, float]:
+    """`scales_of`, of grids with a sign: the cache has no others."""
+    scales = scales_of(typed)
+    for node in typed.graph:
+        zero = node.inputs[2] if node.op_type == "QuantizeLinear" and len(node.inputs) > 2 else None
+        if zero is not None and zero.dtype == ir.DataType.UINT8 and zero.const_value is not None:
+            name = _origin(node)
+            scales[name] = scales[name] * (255 - float(zero.const_value.numpy().min())) / _LEVELS
+    return scales
+
+
+def _origin(node: ir.Node) -> str:
+    """The name in the float model of what a QuantizeLinear reads."""
+    value = node.inputs[0]
+    while value is not None and (maker := value.producer()) is not None and maker.op_type == "Cast":
+        value = maker.inputs[0]
+    assert value is not None
+    return str(value.name).removeprefix("autoprec/made/")
 
 
 def _reads_pairs(node: ir.Node) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import msgspec
 import onnx_ir as ir
@@ -33,6 +35,22 @@ from autoprec.records import Assignment, Block, Candidate, Implicit
 METADATA_KEY = "autoprec.assignment"
 
 
+class Source(NamedTuple):
+    """The float model of an assignment.
+
+    Attributes:
+        model: with the edits of its variants in it.
+        home: block of each node.
+        ranges: largest magnitude to represent of values that are new or changed, by name.
+        grids: value name to a name of `GRIDS`, new values among them.
+    """
+
+    model: ir.Model
+    home: Mapping[str, str]
+    ranges: Mapping[str, float]
+    grids: Mapping[str, str]
+
+
 class Rewriter:
     """Rewrites one model for any assignment. Converted weights are made as they are written, and let go.
 
@@ -44,6 +62,8 @@ class Rewriter:
         refined: folder of refined weights.
         widened: (op type, float precision) that compute in FP32 between Casts: see `Backend.widened`.
         splits_projections: see `Backend.splits_projections`.
+        grids: value name to a name of `GRIDS`, for activations that are not on the signed one; a tool-box
+            brings its own.
     """
 
     def __init__(
@@ -56,6 +76,7 @@ class Rewriter:
         widened: Iterable[tuple[str, str]] = (),
         splits_projections: bool = False,
         refined: Path | None = None,
+        grids: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._model = model
         self._home = {node: block.name for block in blocks for node in block.nodes}
@@ -64,6 +85,7 @@ class Rewriter:
             block.name for block in blocks if given_precisions(nodes[name] for name in block.nodes)
         )
         self._ranges = ranges
+        self._grids = ranges.grids if isinstance(ranges, Toolbox) else grids
         self._refined = refined
         self._splits_projections = splits_projections
         base_type = PRECISIONS[base].float_type
@@ -75,15 +97,16 @@ class Rewriter:
     def rewrite(self, assignment: Assignment) -> ir.Model:
         """The typed model. Raises `TrialError("rewrite", ...)` if it breaks a promise."""
         choices = assignment.as_dict()
-        source, home, changed = self.source(assignment)
+        found = self.source(assignment)
+        source, home = found.model, dict(found.home)
 
         def ranges_in(precision: Precision) -> Mapping[str, float]:
-            return {**self._ranges_in(precision), **changed}
+            return {**self._ranges_in(precision), **found.ranges}
 
         if self._splits_projections:
             source, parts = self._split(source, lambda node: self._precision(node, choices, home), ranges_in)
             home |= {part: home[whole] for part, whole in parts.items()}
-        writer = Writer(source, self._base, ranges_in, self._widened)
+        writer = Writer(source, self._base, ranges_in, self._widened, found.grids)
         result = writer.write(lambda node: self._precision(node, choices, home))
         result.metadata_props[METADATA_KEY] = msgspec.json.encode(assignment.choices).decode()
         _ensure(self._model, result)
@@ -109,17 +132,23 @@ class Rewriter:
 
     def implicit(self, assignment: Assignment, path: Path) -> Implicit:
         """The same for builders that take precisions by flags; saves the float model. Raises as `write`."""
-        source, home, changed = self.source(assignment)
-        write_model(source, path)
+        found = self.source(assignment)
+        write_model(found.model, path)
         known = self._ranges.largest if isinstance(self._ranges, Toolbox) else self._ranges
-        return implicit(source, self.rewrite(assignment), home, assignment, {**known, **changed}, str(path))
+        largest = {**known, **found.ranges}
+        return implicit(found.model, self.rewrite(assignment), found.home, assignment, largest, str(path))
 
-    def source(self, assignment: Assignment) -> tuple[ir.Model, dict[str, str], dict[str, float]]:
-        """The float model with the edits of variants and refined weights, the block of each node, and the
-        ranges that they change. Raises `TrialError("rewrite", ...)` if refined weights are gone."""
+    def source(self, assignment: Assignment) -> Source:
+        """The float model with the edits of variants and refined weights.
+
+        Raises `TrialError("rewrite", ...)` if refined weights are gone.
+        """
         choices = assignment.as_dict()
         edits, products = self._edits(choices), self._products(choices)
         changed = {name: limit for found in edits.values() for name, limit in found.ranges.items()}
+        grids = dict(self._grids)
+        for scaling in (scaling for found in edits.values() for scaling in found.scalings):
+            _take_grid(grids, scaling.name, scaling.value)  # factors are positive: the sign stays
         source, added = edited(self._model, edits) if edits or products else (self._model, {})
         if products:
             written = write_products(source, products)
@@ -127,11 +156,12 @@ class Rewriter:
             for name, (convolution, value) in written.values.items():
                 ranges = {**self._ranges_in(products[convolution]), **changed}
                 changed |= {name: ranges[value]} if value in ranges else {}
+                _take_grid(grids, name, value)
         if assignment.weights:
             assert self._refined is not None
             learned = load_refined(self._refined, assignment.weights)
             source, changed = edited(source, {"": learned})[0], {**changed, **learned.ranges}
-        return source, self._home | added, changed
+        return Source(source, self._home | added, changed, grids)
 
     def _precision(self, node: ir.Node, choices: Mapping[str, str], home: Mapping[str, str]) -> Precision:
         """Of a node. In a block that came quantised, what came in floats stays so."""
@@ -163,6 +193,12 @@ class Rewriter:
 
     def _ranges_in(self, precision: Precision) -> Mapping[str, float]:
         return self._ranges.ranges(precision) if isinstance(self._ranges, Toolbox) else self._ranges
+
+
+def _take_grid(grids: dict[str, str], name: str, origin: str) -> None:
+    """Put a value that is made of another one on its grid."""
+    if origin in grids:
+        grids[name] = grids[origin]
 
 
 def _ensure(source: ir.Model, result: ir.Model) -> None:

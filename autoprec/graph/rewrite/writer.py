@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from autoprec.graph.grids.given import given, given_output
+from autoprec.graph.grids.grid import SIGNED, grid_of
 from autoprec.graph.grids.levels import Levels, activation_levels, levelled, weight_levels, with_levels
 from autoprec.graph.grids.pairs import Pair, activation_pair, lazy_tensor, weight_pair
 from autoprec.graph.grids.weights import converted
@@ -31,6 +33,7 @@ class Writer:
         base: float type of quantised blocks.
         ranges: largest magnitude to represent of each activation, by value name, in a given precision.
         widened: (op type, float type) that compute in FLOAT, as ops do that ONNX does not give the type.
+        grids: value name to a name of `GRIDS`, for 8-bit integers that are not signed.
     """
 
     def __init__(
@@ -39,8 +42,10 @@ class Writer:
         base: ir.DataType,
         ranges: Callable[[Precision], Mapping[str, float]],
         widened: frozenset[tuple[str, ir.DataType]] = frozenset(),
+        grids: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._source = source
+        self._grids = grids
         self._base = base
         self._ranges = ranges
         self._widened = widened
@@ -200,11 +205,14 @@ class Writer:
         assert precision.quantized_type is not None
         label = f"{value.name}/{precision.quantized_type.name.lower()}"
         if value.const_value is None:
+            grid = grid_of(precision, self._grids.get(str(value.name), SIGNED))
+            label = f"{value.name}/{grid.kind.name.lower()}"
             if precision.range_method:
                 label += f"/{precision.range_method}{precision.percentile or ''}"
             limit = self._ranges(precision)[str(value.name)]
-            make = activation_levels if precision.scale_type else activation_pair
-            return make(self._free(label), limit, precision)
+            if precision.scale_type:
+                return activation_levels(self._free(label), limit, precision)
+            return activation_pair(self._free(label), limit, grid)
         axis = channel_axis(node, value)
         label = self._free(label if axis is None else f"{label}/axis{axis}")
         if (value, label) in self._pairs:

@@ -6,11 +6,13 @@ room: they hold weights, and a night tries many variants.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 import onnx_ir as ir
 
+from autoprec.graph.grids.grid import SIGNED, grid_of
 from autoprec.graph.statistics.moments import Moments
 from autoprec.graph.statistics.ranges import Histogram, Histograms, range_of
 from autoprec.graph.variants.edits import Edits
@@ -33,6 +35,7 @@ class Toolbox:
         method: the study's range method, for precisions that name none.
         percentile: for that method, in percent.
         moments: by node name, for variants that learn from data.
+        grids: value name to a name of `GRIDS`, for activations that are not on the signed one.
     """
 
     def __init__(
@@ -44,13 +47,15 @@ class Toolbox:
         method: str,
         percentile: float,
         moments: Mapping[str, Moments] | None = None,
+        grids: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         nodes = {str(node.name): node for node in model.graph}
         self._nodes = {block.name: [nodes[name] for name in block.nodes] for block in blocks}
         self._histograms = histograms
         self._moments = moments or {}
         self._method, self._percentile = method, percentile
-        self._ranges: dict[tuple[str, float], Mapping[str, float]] = {}
+        self.grids = grids
+        self._ranges: dict[tuple[str, float, bool], Mapping[str, float]] = {}
         self._edits: dict[tuple[str, str], Edits] = {}
 
     @property
@@ -60,9 +65,14 @@ class Toolbox:
 
     def ranges(self, precision: Precision) -> Mapping[str, float]:
         """Largest magnitude to represent of every activation, by value name."""
-        key = self._how(precision)
+        method, percentile = self._how(precision)
+        key = (method, percentile, precision.quantized_type == ir.DataType.INT8)
         if key not in self._ranges:
-            self._ranges[key] = self._histograms.ranges(*key)
+            ranges = self._histograms.ranges(method, percentile)
+            for name in self._finer(precision):
+                found, levels = self._histograms.by_value[name], int(self._steps(name, precision))
+                ranges[name] = range_of(found, method=method, percentile=percentile, levels=levels)
+            self._ranges[key] = ranges
         return self._ranges[key]
 
     def edits(self, block: str, precision: Precision) -> Edits | None:
@@ -86,7 +96,8 @@ class Toolbox:
             edits = smooth(block, nodes, channels, choose, precision.largest, precision.name)
         if learns(precision):
             limits = self._limits(nodes, edits, self.ranges(precision))
-            steps = {name: limit / precision.largest for name, limit in limits.items()}
+            read = {str(n.name): str(n.inputs[0].name) for n in nodes if n.inputs and n.inputs[0] is not None}
+            steps = {name: limit / self._steps(read[name], precision) for name, limit in limits.items()}
             edits = refine(edits, nodes, self._moments, steps, precision)
         return edits
 
@@ -99,6 +110,16 @@ class Toolbox:
         read = {str(n.name): str(n.inputs[0].name) for n in nodes if n.inputs and n.inputs[0] is not None}
         names = {name: scaled.get(name, value) for name, value in read.items()}
         return {name: everything[value] for name, value in names.items() if value in everything}
+
+    def _steps(self, value: str, precision: Precision) -> float:
+        """Steps of the grid that an activation is written on."""
+        return grid_of(precision, self.grids.get(value, SIGNED)).steps
+
+    def _finer(self, precision: Precision) -> Iterator[str]:
+        """Names of activations that have more steps than their precision's own grid."""
+        for name in self.grids:
+            if name in self._histograms.by_value and self._steps(name, precision) > precision.largest:
+                yield name
 
     def _how(self, precision: Precision) -> tuple[str, float]:
         """Range method and percentile."""

@@ -80,7 +80,7 @@ class Prepared:
 
     def student(self, assignment: Assignment) -> tuple[ir.Model, ir.Model]:
         """The float model of an assignment, with the edits of its variants, and the typed one."""
-        return self.rewriter.source(assignment)[0], self.rewriter.rewrite(assignment)
+        return self.rewriter.source(assignment).model, self.rewriter.rewrite(assignment)
 
     def keep(self, edits: Edits) -> str:
         """Store refined weights; returns their digest. Raises `StudyError` for a full disk."""
