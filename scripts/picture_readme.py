@@ -38,7 +38,7 @@ def masks(rows: list[tuple[str, Picture]]) -> Image.Image:
         pen.text((GAP + column * (SIDE + GAP), GAP // 2), name, "black")
     for row, (title, picture) in enumerate(rows):
         top = LINE + row * (SIDE + GAP + LINE)
-        pen.text((GAP, top + GAP // 2), f"{title}: IoU {picture.iou:.3f} with the reference", "black")
+        pen.text((GAP, top + GAP // 2), f"{title}: IoU {picture.score:.3f} with the reference", "black")
         for column, name in enumerate(COLUMNS):
             if path := getattr(picture, name):
                 with Image.open(path) as layer:

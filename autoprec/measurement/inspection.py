@@ -14,7 +14,6 @@ from autoprec.backends import Engine, run
 from autoprec.measurement.messages import Examples, Inspect
 from autoprec.measurement.pictures import draw
 from autoprec.measurement.workbench import Workbench
-from autoprec.quality import create_metric
 from autoprec.records import Inspection, Picture, Quality
 
 _RUNS = 10
@@ -42,7 +41,7 @@ def write_examples(bench: Workbench, request: Examples) -> Quality:
     """
     folder = Path(request.folder)
     (folder / "outputs").mkdir(parents=True)
-    metric = create_metric(bench.setup.quality)
+    metric = bench.metric()
     count = min(request.count, len(bench.samples))
     with bench.build(Path(request.candidate_path)) as engine:
         for number in range(count):
@@ -66,7 +65,7 @@ def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 def _pictures(bench: Workbench, engine: Engine, request: Inspect) -> tuple[Picture, ...]:
     """Masks of the samples that are asked for; those that the set no longer has are left out."""
-    opacity = create_metric(bench.setup.quality).opacity
+    opacity = bench.metric().opacity
     wanted = {score.sample for score in (*request.worst, *request.typical)}
     places = {name: index for name, index in bench.places.items() if name in wanted}
     masks = {}
@@ -85,5 +84,5 @@ def _pictures(bench: Workbench, engine: Engine, request: Inspect) -> tuple[Pictu
         )
         for kind, scores in (("worst", request.worst), ("typical", request.typical))
         for score in scores
-        if score.sample in places
+        if score.sample in places and score.mask < min(map(len, masks[score.sample]))
     )

@@ -33,6 +33,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     shapes: dict[str, tuple[int, ...]]
     reference_path: str
     reference_digest: str
+    is_whole: bool = True
+    """Whether the samples are all there are: of a few, all masks may be empty by chance."""
     masks_path: str = ""
     """A file, named by all that the reference's masks depend on, that keeps them; "" keeps them nowhere."""
 

@@ -58,6 +58,7 @@ def draw(
         sample=score.sample,
         mask=score.mask,
         iou=score.iou,
+        score=score.score,
         kind="worst" if kind == "worst" else "typical",
         **paths,
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from autoprec.backends import Builder, Engine, run
 from autoprec.errors import ModelError
 from autoprec.graph.model.load import open_model
+from autoprec.quality import planes_of, refuse, shape_refusal
 from autoprec.samples import Sample
 from autoprec.spec import PipelineSection
 
@@ -23,10 +24,14 @@ class Pipeline:
     Args:
         builder: builds the decoder, in the precision that its file has.
         section: the definition's `[pipeline]`.
+        size: (height, width) of the image that masks come of; None where there is none.
     """
 
-    def __init__(self, builder: Builder, section: PipelineSection) -> None:
-        self._output = section.output
+    def __init__(
+        self, builder: Builder, section: PipelineSection, size: tuple[int, int] | None = None
+    ) -> None:
+        self._output, self._layout = section.output, section.layout
+        self._size = None if section.decoder else size  # a decoder may give masks of the original's size
         self._decoder: Engine | None = None
         if section.decoder:
             self._inputs = _inputs(Path(section.decoder))
@@ -35,7 +40,8 @@ class Pipeline:
     def logits(self, engine: Engine, sample: Sample) -> NDArray[np.float32]:
         """Mask logits of one sample: float32 [masks, height, width].
 
-        Raises `ModelError` if no output has the definition's name, `TrialError` if an engine fails.
+        Raises `ModelError` if no output has the definition's name, `SpecError` if that output holds no masks,
+        `TrialError` if an engine fails.
         """
         return self.masks(run(engine, sample.inputs), sample)
 
@@ -48,7 +54,9 @@ class Pipeline:
                 f"pipeline.output is {self._output!r}, but the model's outputs are: {', '.join(values)}"
             )
         array = values[self._output]
-        return array.reshape(-1, *array.shape[-2:]).astype(np.float32, copy=False)
+        others = [f"{name} {list(value.shape)}" for name, value in values.items() if name != self._output]
+        refuse(shape_refusal(self._output, array.shape, self._layout, self._size, others))
+        return planes_of(array, self._layout)
 
     def _decoder_feeds(self, values: Mapping[str, NDArray[Any]], sample: Sample) -> dict[str, NDArray[Any]]:
         """The decoder's inputs: from the searched model by name, the rest from the sample's prompts."""

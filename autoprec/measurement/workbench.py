@@ -17,7 +17,7 @@ from autoprec.measurement.audit import audit
 from autoprec.measurement.masks import Logits, ReferenceMasks
 from autoprec.measurement.messages import Job, Score, Setup
 from autoprec.measurement.pipeline import Pipeline
-from autoprec.quality import create_metric
+from autoprec.quality import Metric, Survey, check_reference, create_metric
 from autoprec.records import (
     Interval,
     KernelTime,
@@ -27,7 +27,7 @@ from autoprec.records import (
     StageSeconds,
     surely_dominated,
 )
-from autoprec.samples import Sample, ahead, behind, load_samples
+from autoprec.samples import Sample, ahead, behind, frame_of, load_samples
 
 _PROFILE_RUNS = 5
 OnStage = Callable[[str], None]
@@ -49,17 +49,25 @@ class Workbench:
         self.setup = setup
         self._backend = create_backend(setup.backend.name, setup.backend.options)
         self.samples = load_samples(setup.samples, "evaluation", setup.shapes)
-        self.pipeline = Pipeline(self._backend, setup.pipeline)
+        frame = frame_of(setup.shapes, setup.samples.input, len(setup.samples.mean))
+        self.pipeline = Pipeline(self._backend, setup.pipeline, frame.size if frame else None)
         self._reference = self._backend.build(Path(setup.reference_path))
         more = setup.timing.builds - 1 if self._backend.stopwatch in BUILD_SPREAD else 0
         self._more_references = [self._backend.build(Path(setup.reference_path)) for _ in range(more)]
         kept = Path(setup.masks_path) if setup.masks_path else None
         self.masks = ReferenceMasks(Path(setup.reference_path).parent, kept)
+        self.survey = Survey(setup.quality.threshold)
         self._spent = ExitStack()
         try:
             self._run_reference(on_stage)
         except TrialError as error:
             raise ModelError(f"the reference cannot be run: {error}") from error
+        if setup.is_whole:
+            check_reference(setup.quality, self.survey)
+
+    def metric(self) -> Metric:
+        """A fresh metric that knows what the reference's masks are like."""
+        return create_metric(self.setup.quality, self.survey)
 
     @property
     def places(self) -> dict[str, int]:
@@ -160,6 +168,8 @@ class Workbench:
     def _run_reference(self, on_stage: OnStage) -> None:
         """Keep the masks that are not kept yet. A reference with NaN is none; FP16 engines of this family are
         known for it."""
+        for kept in self.masks:
+            self.survey.add(kept)
         pace = Pace(len(self.samples), len(self.masks))
         left = ahead(self.samples, len(self.masks))
         found = ((sample.name, self.pipeline.logits(self._reference, sample)) for sample in left)
@@ -175,6 +185,7 @@ class Workbench:
                 f"the reference's masks of {name} hold NaN or infinity: "
                 'set search.reference = "fp16-safe", "bf16" or "fp32"'
             )
+        self.survey.add(logits)
         try:
             self.masks.append(name, logits)
         except OSError as error:
@@ -196,7 +207,7 @@ class _Scores:
     """
 
     def __init__(self, bench: Workbench, engine: Engine, on_stage: OnStage = lambda _: None) -> None:
-        self._metric = create_metric(bench.setup.quality)
+        self._metric = bench.metric()
         self._found = ((s, bench.pipeline.logits(engine, s)) for s in ahead(bench.samples))
         self._references = iter(bench.masks)
         self._done = 0

@@ -1,4 +1,4 @@
-"""Matting: mean absolute difference of the opacities sigmoid(logits)."""
+"""Matting: mean absolute difference of opacities."""
 
 from __future__ import annotations
 
@@ -6,33 +6,60 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from autoprec.quality._base import Logits, Masks, Row, check, resized, rows_of, summary
+from autoprec.quality._base import Logits, Masks, check, refuse, resized
+from autoprec.quality._summary import Row, deviations, rows_of, summary
+from autoprec.quality.survey import Survey
 from autoprec.records import Quality
+from autoprec.spec import SMALL_MASK
+
+_MOST_LOGIT = 80.0
+"""Values that never go below 0 and reach beyond this are no logits: pixels from 0 to 255, say."""
 
 
 class AlphaError:
     """Loss is the mean absolute error of the opacity, 0..1, against the reference's; the score is 1 - that.
 
-    Boundary IoU is not defined for opacities and repeats the score. The threshold is not used.
+    Values of the whole reference within 0..1 are mattes and are compared as they are; others are logits,
+    whose opacity is their sigmoid. IoU is not defined for opacities. The threshold is not used.
     """
 
-    def __init__(self, threshold: float) -> None:  # noqa: ARG002 - every metric takes it
+    def __init__(self, threshold: float, survey: Survey | None = None, small: float = SMALL_MASK) -> None:  # noqa: ARG002 - all metrics take the same
+        self._survey = survey
+        self._is_matte = survey.is_matte if survey else None
         self._rows: list[Row] = []
+
+    @staticmethod
+    def refusal(survey: Survey) -> str:
+        """Neither mattes nor logits."""
+        if survey.low >= 0 and survey.high > _MOST_LOGIT:
+            return (
+                f"alpha_mae needs mattes in 0..1 or their logits, but the masks hold values {survey.range}: "
+                "set pipeline.output to another output, or quality.metric to a function of your own"
+            )
+        return ""
 
     def update(self, sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:
         """Score one sample's mattes; a true matte is 0 or 1."""
         check(sample, reference, candidate, truth)
-        scores = 1 - np.abs(expit(reference) - expit(candidate)).mean(axis=(1, 2))
+        if self._survey is None:
+            both = Survey.of(reference, 0.0)
+            refuse(self.refusal(both))
+            both.add(candidate)  # a blank reference says nothing of what it is
+            self._is_matte = both.is_matte
+        found = self.opacity(candidate)
+        scores = 1 - np.abs(self.opacity(reference) - found).mean(axis=(1, 2))
         truths = None
         if truth is not None:
-            truths = 1 - np.abs(expit(resized(candidate, truth.shape[-2:])) - truth).mean(axis=(1, 2))
-        self._rows += rows_of(sample, reference, candidate, scores, scores, truths)
+            truths = 1 - np.abs(self.opacity(resized(candidate, truth.shape[-2:])) - truth).mean(axis=(1, 2))
+        self._rows += rows_of(sample, scores, deviations(reference, candidate), truths=truths)
 
     def result(self) -> Quality:
         """The score of all samples so far."""
-        return summary(self._rows)
+        kind = "mattes, as they are" if self._is_matte else "the sigmoid of logits"
+        return summary(self._rows, scored_as=f"mean absolute difference of {kind}", is_iou=False)
 
     def opacity(self, logits: Logits) -> NDArray[np.float32]:
         """The matte."""
-        matte: NDArray[np.float32] = expit(logits).astype(np.float32)
+        is_matte = Survey.of(logits, 0.0).is_matte if self._is_matte is None else self._is_matte
+        matte: NDArray[np.float32] = (logits.clip(0, 1) if is_matte else expit(logits)).astype(np.float32)
         return matte

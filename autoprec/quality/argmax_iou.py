@@ -5,37 +5,58 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.quality._base import Logits, Masks, Row, check, iou, ratio, resized, rows_of, summary
+from autoprec.quality._base import Logits, Masks, check, iou, refuse, resized
+from autoprec.quality._classes import ClassScores
+from autoprec.quality._summary import Row, deviations, rows_of, summary
+from autoprec.quality.survey import Survey
 from autoprec.records import Quality
+from autoprec.spec import SMALL_MASK
 
 
 class ArgmaxIou:
     """Mean over samples and over the classes that the reference or the candidate found in them.
 
-    Boundary IoU is not defined for label maps and repeats the score. The threshold is not used.
+    Boundary IoU is not defined for label maps. The threshold is not used. Classes of few pixels count less:
+    see `weights`.
     """
 
-    def __init__(self, threshold: float) -> None:  # noqa: ARG002 - every metric takes it
+    def __init__(self, threshold: float, survey: Survey | None = None, small: float = SMALL_MASK) -> None:  # noqa: ARG002 - all metrics take the same
+        self._small, self._survey = small, survey
         self._rows: list[Row] = []
+
+    @staticmethod
+    def refusal(survey: Survey) -> str:
+        """A single plane: of labels, or of one class."""
+        if survey.fewest_planes > 1:
+            return ""
+        way = (
+            'and a map of classes is compared by quality.metric = "label_iou"'
+            if survey.is_labels
+            else 'set quality.metric = "mask_iou", or "label_iou" if it is a map of classes'
+        )
+        return (
+            f"argmax_iou needs one plane for each of two classes or more, but the masks have one plane: {way}"
+        )
 
     def update(self, sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:
         """Score one sample's classes; logits [classes, h, w], truth one bool plane for each class."""
         check(sample, reference, candidate, truth)
-        classes = len(reference)
-        pairs = reference.argmax(axis=0) * classes + candidate.argmax(axis=0)
-        table = np.bincount(pairs.ravel(), minlength=classes**2).reshape(classes, classes)
-        both = table.diagonal()
-        union = table.sum(axis=0) + table.sum(axis=1) - both
-        scores, truths = ratio(both, union), None
+        if self._survey is None:
+            refuse(self.refusal(Survey.of(reference, 0.0)))
+        truths = None
         if truth is not None:
             found = resized(candidate, truth.shape[-2:]).argmax(axis=0)
-            truths = iou(found == np.arange(classes)[:, None, None], truth)
-        rows = rows_of(sample, reference, candidate, scores, scores, truths)
-        self._rows += [row for row in rows if union[row.mask]]
+            truths = iou(found == np.arange(len(reference))[:, None, None], truth)
+        labels = reference.argmax(axis=0), candidate.argmax(axis=0)
+        scores = ClassScores.of(*labels, len(reference), self._small)
+        rows = rows_of(
+            sample, scores.iou, deviations(reference, candidate), truths=truths, weight=scores.weight
+        )
+        self._rows += [row for row in rows if scores.union[row.mask]]
 
     def result(self) -> Quality:
         """The score of all samples so far."""
-        return summary(self._rows)
+        return summary(self._rows, scored_as="IoU of each class, the largest of the planes")
 
     def opacity(self, logits: Logits) -> NDArray[np.float32]:
         """1 where a class is the pixel's largest, 0 elsewhere."""

@@ -8,7 +8,9 @@ from scipy.special import expit
 
 from autoprec.entry import load_entry
 from autoprec.errors import SpecError
-from autoprec.quality._base import Logits, Masks, Row, check, rows_of, summary
+from autoprec.quality._base import Logits, Masks, check
+from autoprec.quality._summary import Row, deviations, rows_of, summary
+from autoprec.quality.survey import Survey
 from autoprec.records import Quality
 
 
@@ -16,12 +18,17 @@ class EntryScore:
     """Calls `function(reference, candidate)` for each sample, with float32 logits [masks, h, w].
 
     It returns a score for each mask, 1 for masks that are alike; the loss is 1 - their mean. NaN leaves a
-    mask out. Boundary IoU repeats the score; the truth is not scored.
+    mask out. The truth is not scored.
     """
 
     def __init__(self, entry: str) -> None:
         self._entry, self._score = entry, load_entry("quality.metric", entry)
         self._rows: list[Row] = []
+
+    @staticmethod
+    def refusal(survey: Survey) -> str:  # noqa: ARG004 - what it can judge is the user's affair
+        """None."""
+        return ""
 
     def update(self, sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:
         """Score one sample. Raises `SpecError` if the function does not return one number for each mask."""
@@ -37,12 +44,12 @@ class EntryScore:
                 f"quality.metric: {self._entry} returned the shape {list(scores.shape)} on {sample}; it "
                 f"should return one score for each of the {len(reference)} masks"
             )
-        rows = rows_of(sample, reference, candidate, scores, scores, None)
+        rows = rows_of(sample, scores, deviations(reference, candidate))
         self._rows += [row for row in rows if not np.isnan(row.score)]
 
     def result(self) -> Quality:
         """The score of all samples so far."""
-        return summary(self._rows)
+        return summary(self._rows, scored_as=self._entry, is_iou=False)
 
     def opacity(self, logits: Logits) -> NDArray[np.float32]:
         """sigmoid(logits)."""

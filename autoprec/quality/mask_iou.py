@@ -7,8 +7,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.quality._base import Logits, Masks, Row, check, iou, resized, rows_of, summary
+from autoprec.quality._base import Logits, Masks, check, counts, iou, ratio, refuse, resized
+from autoprec.quality._summary import Row, deviations, rows_of, summary, weights
+from autoprec.quality.survey import Survey
 from autoprec.records import Quality
+from autoprec.spec import SMALL_MASK
 
 _DILATION_RATIO = 0.02
 
@@ -16,27 +19,52 @@ _DILATION_RATIO = 0.02
 class MaskIou:
     """Mean mask IoU, boundary IoU (Cheng et al., CVPR 2021), and IoU against ground truth.
 
-    Args:
-        threshold: logit above which a pixel is mask.
+    A pixel is mask where its value is above the threshold; nearly empty masks count less: see `weights`.
     """
 
-    def __init__(self, threshold: float) -> None:
-        self._threshold = threshold
+    def __init__(self, threshold: float, survey: Survey | None = None, small: float = SMALL_MASK) -> None:
+        self._threshold, self._small = threshold, small
+        self._survey = survey
         self._rows: list[Row] = []
+
+    @staticmethod
+    def refusal(survey: Survey) -> str:
+        """Probabilities cut at 0, and label maps."""
+        if survey.is_labels:
+            return (
+                "the masks hold whole numbers, as a map of classes does, and mask_iou would not see one "
+                'class become another: set quality.metric = "label_iou"'
+            )
+        if survey.is_unit and not survey.is_two_valued and survey.threshold <= 0:
+            return (
+                f"the masks hold values {survey.range}, as probabilities do, and quality.threshold "
+                f"{survey.threshold:g} takes all of them for mask: set quality.threshold = 0.5, "
+                'or quality.metric = "alpha_mae" for mattes'
+            )
+        return ""
 
     def update(self, sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:
         """Score one sample's masks; logits are resized to the truth's size before they are cut."""
         check(sample, reference, candidate, truth)
+        if self._survey is None:
+            refuse(self.refusal(Survey.of(reference, self._threshold)))
         wanted, found = reference > self._threshold, candidate > self._threshold
         truths = None
         if truth is not None:
             truths = iou(resized(candidate, truth.shape[-2:]) > self._threshold, truth)
-        edges = iou(_boundary(wanted), _boundary(found))
-        self._rows += rows_of(sample, reference, candidate, iou(wanted, found), edges, truths)
+        union = counts(wanted | found)
+        self._rows += rows_of(
+            sample,
+            ratio(counts(wanted & found), union),
+            deviations(reference, candidate),
+            boundaries=iou(_boundary(wanted), _boundary(found)),
+            truths=truths,
+            weight=weights(union, wanted.shape[1:], self._small),
+        )
 
     def result(self) -> Quality:
         """The score of all samples so far."""
-        return summary(self._rows)
+        return summary(self._rows, scored_as=f"IoU of values above {self._threshold:g}")
 
     def opacity(self, logits: Logits) -> NDArray[np.float32]:
         """1 above the threshold, 0 elsewhere."""

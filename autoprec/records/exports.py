@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from autoprec.records._base import Interval, Record
 
 
@@ -11,7 +13,8 @@ class Recipe(Record, frozen=True, kw_only=True):
     Attributes:
         backend, options: the engine.
         output: the value that holds mask logits.
-        metric, threshold: how masks are compared.
+        layout: where that value has its masks, "nchw" or "nhwc".
+        metric, threshold, small_mask: how masks are compared.
         interval, seconds, minimum_rounds, warmup: how latencies are paired, as in `[timing]`.
         trial_seconds: limit of one measurement.
     """
@@ -26,6 +29,8 @@ class Recipe(Record, frozen=True, kw_only=True):
     minimum_rounds: int
     warmup: int
     trial_seconds: float
+    small_mask: float = 0.0
+    layout: Literal["nchw", "nhwc"] = "nchw"
 
 
 class Examples(Record, frozen=True, kw_only=True):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+import msgspec
+
 from autoprec.records._base import Interval, Record
 
 
@@ -46,11 +50,20 @@ class Latency(Record, frozen=True, kw_only=True):
 
 
 class SampleScore(Record, frozen=True, kw_only=True):
-    """Mask IoU of one mask of one sample against the reference's mask."""
+    """Score of one mask of one sample against the reference's mask; 1 is the same.
+
+    `iou` repeats it where the score is an intersection over union; records of earlier versions have `iou`
+    alone.
+    """
 
     sample: str
     mask: int
-    iou: float
+    iou: float | None = None
+    score: float = math.nan
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.score) and self.iou is not None:
+            msgspec.structs.force_setattr(self, "score", self.iou)
 
 
 class Quality(Record, frozen=True, kw_only=True):
@@ -58,26 +71,38 @@ class Quality(Record, frozen=True, kw_only=True):
 
     Attributes:
         loss: the objective; 1 - mean mask IoU for the default metric. 0 is identical.
-        loss_interval: bootstrap interval over samples.
-        miou, boundary_iou: means over masks.
+        loss_interval: bootstrap interval over samples; says nothing for one sample.
+        miou, boundary_iou: weighted means over masks; None for a metric that is no IoU, or has no boundary.
         worst_loss: mean loss of the worst 5 % of masks.
         logit_error: root mean square error of the raw logits over the reference's standard deviation.
-        truth_miou: mean IoU against ground truth, where the user has it.
+        truth_score: mean score against ground truth, where the user has it; `truth_miou` repeats it for IoU.
         samples: number of samples scored (racing may stop early); masks: number of masks.
-        worst: the lowest scores, worst first; `typical`: those around the median.
+        small_masks: how many of them count less, or not at all, since they are nearly empty.
+        carriers: how many samples carry half of the loss; 0 without a loss, or where it is not known.
+        worst: the masks that lose most, worst first; `typical`: those around the median.
+        scored_as: what was compared, in a few words.
     """
 
     loss: float
     loss_interval: Interval
-    miou: float
-    boundary_iou: float
+    miou: float | None = None
+    boundary_iou: float | None = None
     worst_loss: float
     logit_error: float
     truth_miou: float | None = None
+    truth_score: float | None = None
     samples: int = 0
     masks: int = 0
+    small_masks: int = 0
+    carriers: int = 0
     worst: tuple[SampleScore, ...] = ()
     typical: tuple[SampleScore, ...] = ()
+    scored_as: str = ""
+
+    @property
+    def score(self) -> float:
+        """1 - loss."""
+        return 1 - self.loss
 
 
 class KernelTime(Record, frozen=True, kw_only=True):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
+
+import msgspec
 
 from autoprec.records._base import Interval, Record
 from autoprec.records.blocks import Block
@@ -30,17 +33,22 @@ class Night(Record, frozen=True, kw_only=True):
 class Picture(Record, frozen=True, kw_only=True):
     """One mask of one sample, as files (paths): the image, both masks, and where they differ.
 
-    `kind` says why this one is shown; `iou` is its stored score.
+    `kind` says why this one is shown; `score` is its stored score, and `iou` repeats it where it is one.
     """
 
     sample: str
     mask: int
-    iou: float
+    iou: float | None = None
+    score: float = math.nan
     kind: Literal["worst", "typical"]
     image: str
     reference: str
     candidate: str
     difference: str
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.score) and self.iou is not None:  # as earlier versions wrote it
+            msgspec.structs.force_setattr(self, "score", self.iou)
 
 
 class Inspection(Record, frozen=True, kw_only=True):

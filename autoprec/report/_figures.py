@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from rich.text import Text
 
 from autoprec.precisions import CURES, PRECISIONS
-from autoprec.records import Assignment, Interval, Latency, Reference, TrialRecord
+from autoprec.records import Assignment, Interval, Latency, Quality, Reference, TrialRecord
 
 NOTHING = "-"
+_FEW, _ENOUGH = 0.05, 8
+"""Of at least so many samples, that share is few."""
 
 
 def milliseconds(value: float) -> str:
@@ -27,6 +29,27 @@ def loss(value: float) -> str:
 def between(low: str, high: str) -> str:
     """An interval behind its figure."""
     return f"({low} to {high})"
+
+
+def share(value: float | None) -> str:
+    """A score from 0 to 1; a dash where a metric has none."""
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def loss_between(quality: Quality) -> str:
+    """The interval of a loss; nothing for one sample, which has none."""
+    if quality.samples == 1:
+        return ""
+    return between(loss(quality.loss_interval.low), loss(quality.loss_interval.high))
+
+
+def carried(quality: Quality) -> str:
+    """A warning where few samples carry half of the loss, so that it says little of the rest; else
+    nothing."""
+    few = max(1, round(_FEW * quality.samples))
+    if not quality.carriers or quality.samples < _ENOUGH or quality.carriers > few:
+        return ""
+    return f"half of the loss is in {quality.carriers} of {quality.samples} samples"
 
 
 def speedup(latency: Latency) -> float:

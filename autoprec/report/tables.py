@@ -94,14 +94,11 @@ def front_table(trials: Sequence[TrialRecord], reference: Reference | None) -> R
         ),
         Column(
             "interval",
-            [
-                figures.between(figures.loss(q.loss_interval.low), figures.loss(q.loss_interval.high))
-                for q in quality
-            ],
+            [figures.loss_between(q) for q in quality],
             4,
         ),
-        Column("mIoU", [f"{q.miou:.3f}" for q in quality], 2),
-        Column("border", [f"{q.boundary_iou:.3f}" for q in quality], 6),
+        Column("mIoU", [figures.share(q.miou) for q in quality], 2),
+        Column("border", [figures.share(q.boundary_iou) for q in quality], 6),
         Column("worst 5%", [figures.loss(q.worst_loss) for q in quality], 5),
         Column("MB", [figures.megabytes(found.engine_bytes) for _, found in measured], 7),
         Column("precisions", [figures.named(trial) for trial, _ in measured], right=False),
@@ -109,7 +106,10 @@ def front_table(trials: Sequence[TrialRecord], reference: Reference | None) -> R
     table = Columns(columns, ["dim" if slow else "" for slow in slower])
     used = (name for trial, _ in measured for _, name in trial.assignment.choices)
     return Group(
-        table, *_notes(reference, any(map(any, tied)), any(slower)), *map(Text, figures.legend(used))
+        table,
+        *_notes(reference, any(map(any, tied)), any(slower)),
+        *_carried(trials),
+        *map(Text, figures.legend(used)),
     )
 
 
@@ -128,6 +128,12 @@ def _notes(reference: Reference | None, has_ties: bool, has_slower: bool) -> lis
     if has_slower:
         notes.append("dim: slower than the reference")
     return [Text(note) for note in notes]
+
+
+def _carried(trials: Sequence[TrialRecord]) -> list[Text]:
+    """Warnings of losses that few samples carry."""
+    words = ((t.number, figures.carried(t.measurement.quality)) for t in trials if t.measurement is not None)
+    return [Text(f"trial {number}: {told}", "yellow") for number, told in words if told]
 
 
 def _marked(is_tie: bool, figure: str) -> str:

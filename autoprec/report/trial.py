@@ -55,14 +55,17 @@ def _figures_of(found: Measurement, reference: Reference | None) -> list[tuple[s
         ("latency", _latency(found)),
         ("speed-up", _speedup(found.latency)),
         ("mask loss", _loss(quality, reference)),
-        ("masks", f"mIoU {quality.miou:.4f}, boundary IoU {quality.boundary_iou:.4f}"),
+        ("masks", _masks(quality)),
         ("worst 5%", f"loss {figures.loss(quality.worst_loss)}"),
         ("logits", f"error {quality.logit_error:.4f} of their standard deviation"),
     ]
-    if quality.truth_miou is not None:
-        lines.append(("ground truth", f"mIoU {quality.truth_miou:.4f}"))
+    truth, known = ("score", quality.truth_score) if quality.miou is None else ("mIoU", quality.truth_miou)
+    if known is not None:
+        lines.append(("ground truth", f"{truth} {known:.4f}"))
+    if words := figures.carried(quality):
+        lines.append(("few samples", f"{words}: look at those first"))
     if quality.worst:
-        worst = (f"{score.sample} mask {score.mask}: {score.iou:.3f}" for score in quality.worst[:3])
+        worst = (f"{score.sample} mask {score.mask}: {score.score:.3f}" for score in quality.worst[:3])
         lines.append(("worst masks", ", ".join(worst)))
     engine, memory = figures.megabytes(found.engine_bytes), figures.megabytes(found.peak_memory_bytes)
     stages = (f"{stage} {spent:.2f}" for stage, spent in msgspec.structs.asdict(seconds).items())
@@ -86,15 +89,20 @@ def _speedup(latency: Latency) -> str:
 
 
 def _loss(quality: Quality, reference: Reference | None) -> str:
-    """The loss, and beside it what is noise."""
-    spread = quality.loss_interval
-    interval = figures.between(figures.loss(spread.low), figures.loss(spread.high))
+    """The loss, of what, and beside it what is noise."""
+    figure = f"{figures.loss(quality.loss)} {figures.loss_between(quality)}".strip()
+    small = f", {quality.small_masks} of them nearly empty and counted less" if quality.small_masks else ""
     noise = (
         "" if reference is None else f"; {figures.loss(reference.loss_floor)} of it may be noise of floats"
     )
-    return (
-        f"{figures.loss(quality.loss)} {interval}; {quality.masks} masks of {quality.samples} samples{noise}"
-    )
+    return f"{figure}; {quality.masks} masks of {quality.samples} samples{small}{noise}"
+
+
+def _masks(quality: Quality) -> str:
+    """What was compared, and the scores that the metric has."""
+    scores = {"mIoU": quality.miou, "boundary IoU": quality.boundary_iou}
+    known = [f"{name} {score:.4f}" for name, score in scores.items() if score is not None]
+    return ", ".join([*known, *([quality.scored_as] if quality.scored_as else [])])
 
 
 def _clocks(before: Clocks, after: Clocks) -> str:

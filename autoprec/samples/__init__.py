@@ -12,6 +12,7 @@ from autoprec.samples._ahead import ahead, behind
 from autoprec.samples._arrays import ArraySamples
 from autoprec.samples._base import Sample, Samples
 from autoprec.samples._entry import EntrySamples
+from autoprec.samples._frame import Frame, frame_of
 from autoprec.samples._images import ImageSamples
 from autoprec.spec import SamplesSection
 
@@ -49,4 +50,4 @@ def load_samples(
         raise SamplesError(f"samples.{which}: {path} cannot be read: {error}") from error
 
 
-__all__ = ["Sample", "Samples", "ahead", "behind", "load_samples"]
+__all__ = ["Frame", "Sample", "Samples", "ahead", "behind", "frame_of", "load_samples"]

@@ -7,6 +7,7 @@ from autoprec.spec.budget import Budget, parse_budget
 from autoprec.spec.load import load_spec
 from autoprec.spec.sections import (
     SAFE_REFERENCE,
+    SMALL_MASK,
     BackendSection,
     BlocksSection,
     CalibrationSection,
@@ -24,6 +25,7 @@ from autoprec.spec.sections import (
 
 __all__ = [
     "SAFE_REFERENCE",
+    "SMALL_MASK",
     "BackendSection",
     "BlocksSection",
     "Budget",

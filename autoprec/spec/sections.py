@@ -12,6 +12,8 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Strategy = Literal["autoprec", "tpe", "nsga2", "random"]
 SAFE_REFERENCE = "fp16-safe"
 """The reference whose blocks are FP16 but for those that overflow it, which stay FP32."""
+SMALL_MASK = 0.001
+"""The share of a plane's pixels below which a mask counts less, where a definition does not say."""
 RangeMethod = Literal["min-max", "percentile", "entropy", "mse"]
 
 
@@ -32,11 +34,13 @@ class PipelineSection(Section, frozen=True, kw_only=True):
     """`[pipeline]`: how masks come out. `decoder` is a fixed model behind the searched one.
 
     The decoder's inputs that carry the name of a model's output take it; the rest are prompts. `output`
-    names the value that holds mask logits.
+    names the value that holds mask logits: [..., height, width], or [..., height, width, masks] for the
+    layout "nhwc".
     """
 
     decoder: str | None = None
     output: str = "masks"
+    layout: Literal["nchw", "nhwc"] = "nchw"
 
 
 class SamplesSection(Section, frozen=True, kw_only=True):
@@ -74,14 +78,22 @@ class CalibrationSection(Section, frozen=True, kw_only=True):
 
 
 class QualitySection(Section, frozen=True, kw_only=True):
-    """`[quality]`: the metric's name and the logit above which a pixel is mask.
+    """`[quality]`: the metric's name and the value above which a pixel is mask.
 
-    A reference that loses more than `reference_limit` against FP32 stops the study.
+    A mask of fewer pixels than the share `small_mask` of the plane counts in proportion to them; 0 lets every
+    mask count in full. None takes `SMALL_MASK`, and 0 for a study that was begun before there was such a
+    rule. A reference that loses more than `reference_limit` against FP32 stops the study.
     """
 
     metric: str = "mask_iou"
     threshold: float = 0.0
+    small_mask: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
     reference_limit: Positive = 0.05
+
+    @property
+    def small_share(self) -> float:
+        """`small_mask`, whether it is given or not."""
+        return SMALL_MASK if self.small_mask is None else self.small_mask
 
 
 class SearchSection(Section, frozen=True, kw_only=True):
@@ -151,8 +163,14 @@ class StudySpec(Section, frozen=True, kw_only=True):
         """
         # Where samples are does not matter: their content has a digest of its own, and folders are moved.
         samples = msgspec.structs.replace(self.samples, calibration="", evaluation="")
+        # What came after 0.1 is left out at the value that stands for what was before.
+        quality = msgspec.to_builtins(
+            msgspec.structs.replace(self.quality, small_mask=self.quality.small_share)
+        )
+        if not quality["small_mask"]:
+            del quality["small_mask"]
         measured: tuple[object, ...] = (
-            self.pipeline.output, samples, self.blocks, self.calibration, self.quality,
+            self.pipeline.output, samples, self.blocks, self.calibration, quality,
             self.backend.name, self.backend.base, sorted(self.backend.options.items()),
             self.search.reference, self.model.shapes,
         )  # fmt: skip

@@ -8,9 +8,12 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from autoprec.errors import SpecError
+import msgspec
+
+from autoprec.errors import SpecError, StudyError
 from autoprec.graph.model.load import input_shapes, load_model
 from autoprec.spec import SamplesSection, StudySpec, load_spec
+from autoprec.store import Store
 
 FOLDER = Path("studies")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8+smooth+float-add+adaround+bias")
@@ -42,6 +45,20 @@ def find_spec(where: str | None, folder: Path = FOLDER) -> StudySpec:
     raise SpecError(
         f"{folder}/ holds several: name one with --study ({', '.join(found)}), or mark one `default = true`"
     )
+
+
+def as_begun(spec: StudySpec, database: Path) -> StudySpec:
+    """The definition as its study was begun: one from before small masks counted less stays so."""
+    if spec.quality.small_mask is not None or not database.is_file():
+        return spec
+    quality = msgspec.structs.replace(spec.quality, small_mask=0.0)
+    before = msgspec.structs.replace(spec, quality=quality)
+    try:
+        with Store.open(database, read_only=True) as store:
+            digest = store.identity(spec.name).spec.partition("+")[0]
+    except StudyError:  # who needs the evidence says what is wrong with it
+        return spec
+    return before if digest == before.digest else spec
 
 
 def _image_keys(shape: Sequence[int]) -> list[str]:

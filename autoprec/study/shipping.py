@@ -88,6 +88,8 @@ def _recipe(spec: StudySpec) -> Recipe:
         output=spec.pipeline.output,
         metric=spec.quality.metric,
         threshold=spec.quality.threshold,
+        small_mask=spec.quality.small_share,
+        layout=spec.pipeline.layout,
         interval=timing.interval,
         seconds=timing.seconds,
         minimum_rounds=timing.minimum_rounds,

@@ -15,7 +15,7 @@ from autoprec.measurement import Bench
 from autoprec.records import Block, Explanation, Findings, Reference, TrialRecord
 from autoprec.spec import Budget, StudySpec, load_spec, parse_budget
 from autoprec.store import Store, exclusive, searching
-from autoprec.study.definition import find_spec
+from autoprec.study.definition import as_begun, find_spec
 from autoprec.study.events import Quiet, Watcher
 from autoprec.study.following import follow
 from autoprec.study.night import Night
@@ -36,9 +36,9 @@ class Study:
     """
 
     def __init__(self, spec: StudySpec) -> None:
-        self.spec = spec
         self.folder = Path(spec.folder)
         self.database = self.folder / "study.db"
+        self.spec = as_begun(spec, self.database)
 
     @classmethod
     def load(cls, path: Path | str) -> Study:

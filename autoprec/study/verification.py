@@ -117,13 +117,17 @@ def _measure(manifest: Manifest, recipe: Recipe, folder: Path) -> Measurement:
         pipeline=PipelineSection(
             decoder=str((folder / DECODER).absolute()) if (folder / DECODER).is_file() else None,
             output=recipe.output,
+            layout=recipe.layout,
         ),
         samples=SamplesSection(calibration="", evaluation=samples),
-        quality=QualitySection(metric=recipe.metric, threshold=recipe.threshold),
+        quality=QualitySection(
+            metric=recipe.metric, threshold=recipe.threshold, small_mask=recipe.small_mask
+        ),
         timing=_timing(recipe, folder),
         shapes=dict(manifest.input_shapes),
         reference_path=str((folder / REFERENCE).absolute()),
         reference_digest=manifest.reference.model_digest,
+        is_whole=False,
     )
     job = Job(
         setup=setup,

@@ -38,6 +38,11 @@ def block(top: int, left: int, height: int, width: int) -> Logits:
     return logits
 
 
+def fed(name: str, logits: Logits) -> Logits:
+    """What a metric takes: logits, or how many of the masks cover a pixel for one of label maps."""
+    return (logits > 0).sum(axis=0, keepdims=True).astype(np.float32) if name == "label_iou" else logits
+
+
 @pytest.fixture(params=METRICS)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -48,12 +53,15 @@ def metric(name: str) -> Metric:
     return METRICS[name](0.0)
 
 
-def test_identical_masks_lose_nothing(metric: Metric) -> None:
+def test_identical_masks_lose_nothing(name: str, metric: Metric) -> None:
     for seed in range(4):
-        metric.update(f"{seed}", discs(seed), discs(seed), None)
+        metric.update(f"{seed}", fed(name, discs(seed)), fed(name, discs(seed)), None)
     found = metric.result()
     assert (found.loss, found.worst_loss, found.logit_error) == (0, 0, 0)
-    assert (found.miou, found.boundary_iou, found.truth_miou) == (1, 1, None)
+    assert found.score == 1
+    assert found.miou == (None if name == "alpha_mae" else 1), "what is no IoU is not called so"
+    assert found.boundary_iou == (1 if name == "mask_iou" else None)
+    assert (found.truth_score, found.carriers) == (None, 0)
     assert (found.loss_interval.low, found.loss_interval.high) == (0, 0)
     assert found.samples == 4
 
@@ -62,7 +70,7 @@ def test_more_noise_loses_more(name: str) -> None:
     losses = []
     for level in (0, 1, 4, 16):
         metric = METRICS[name](0.0)
-        metric.update("a", discs(0), noisy(discs(0), level), None)
+        metric.update("a", fed(name, discs(0)), fed(name, noisy(discs(0), level)), None)
         losses.append(metric.result().loss)
     assert all(less < more for less, more in pairwise(losses))
 
@@ -71,7 +79,8 @@ def test_the_order_of_samples_does_not_matter(name: str) -> None:
     forward, backward = METRICS[name](0.0), METRICS[name](0.0)
     for metric, seeds in ((forward, range(7)), (backward, reversed(range(7)))):
         for seed in seeds:
-            metric.update(f"{seed}", discs(seed, 1 + seed % 3), noisy(discs(seed, 1 + seed % 3), seed), None)
+            logits = discs(seed, 2 + seed % 3)
+            metric.update(f"{seed}", fed(name, logits), fed(name, noisy(logits, seed)), None)
     assert forward.result() == backward.result()
 
 
@@ -89,14 +98,16 @@ def test_a_reference_without_numbers_is_blamed_itself(metric: Metric) -> None:
         metric.update("a", np.full((1, 4, 4), np.nan, np.float32), np.zeros((1, 4, 4), np.float32), None)
 
 
-def test_ground_truth_is_scored_at_its_own_size(metric: Metric) -> None:
+def test_ground_truth_is_scored_at_its_own_size(name: str, metric: Metric) -> None:
     left = np.where(np.arange(SIZE) < SIZE // 2, 100, -100) * np.ones((SIZE, 1))
     logits = np.stack([left, -left]).astype(np.float32)
     truth = (logits > 0).repeat(2, axis=1).repeat(2, axis=2)
-    metric.update("a", logits, logits, truth)
-    assert metric.result().truth_miou == pytest.approx(1, abs=0.03)
+    masks = logits.argmax(axis=0)[None].astype(np.float32) if name == "label_iou" else logits
+    metric.update("a", masks, masks, truth)
+    assert metric.result().truth_score == pytest.approx(1, abs=0.03)
 
 
+@pytest.mark.parametrize("name", [name for name in METRICS if name != "label_iou"])
 def test_a_truth_of_another_count_is_refused(metric: Metric) -> None:
     with pytest.raises(SamplesError, match=r"a\.jpg has 2 true masks, but the model gives 3"):
         metric.update("a.jpg", discs(0), discs(0), discs(0, 2) > 0)
@@ -112,7 +123,8 @@ def test_the_interval_holds_the_loss_and_narrows_with_samples(name: str) -> None
     for count in (8, 128):
         metric = METRICS[name](0.0)
         for seed in range(count):
-            metric.update(f"{seed}", discs(seed), noisy(discs(seed), 4 * (seed % 4)), None)
+            logits = discs(seed)
+            metric.update(f"{seed}", fed(name, logits), fed(name, noisy(logits, 4 * (seed % 4))), None)
         found = metric.result()
         assert found.loss_interval.low <= found.loss <= found.loss_interval.high
         widths.append(found.loss_interval.high - found.loss_interval.low)
@@ -125,13 +137,14 @@ def test_mask_iou_is_intersection_over_union() -> None:
     metric.update("empty", block(0, 0, 0, 0), block(0, 0, 0, 0), None)
     metric.update("missed", block(8, 8, 20, 20), block(30, 30, 9, 9), None)
     found = metric.result()
-    assert found.miou == pytest.approx((0.5 + 1 + 0) / 3)
+    assert found.miou == pytest.approx((0.5 + 0) / 2), "what is empty in both is set aside"
     assert [(score.sample, score.iou) for score in found.worst] == [
         ("missed", 0),
         ("half", 0.5),
         ("empty", 1),
     ]
     assert found.worst_loss == 1
+    assert (found.masks, found.small_masks) == (3, 1)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 7, 50), (2, 90, 60)])
@@ -173,10 +186,10 @@ def test_masks_of_one_sample_count_one_by_one() -> None:
 
 
 def test_argmax_iou_skips_classes_that_nobody_found() -> None:
-    logits = np.zeros((4, 2, 4), np.float32)
-    logits[0], logits[1, :, 2:] = 1, 2
+    logits = np.zeros((4, 20, 40), np.float32)
+    logits[0], logits[1, :, 20:] = 1, 2
     other = logits.copy()
-    other[1, :, 3] = 0
+    other[1, :, 30:] = 0
     metric = METRICS["argmax_iou"](0.0)
     metric.update("a", logits, other, None)
     found = metric.result()

@@ -82,8 +82,17 @@ def picture(folder: Path, name: str) -> Picture:
     paths = {kind: folder / f"{kind}.webp" for kind in ("image", "reference", "candidate", "difference")}
     for path in paths.values():
         Image.new("RGB", (16, 16), "teal").save(path)
-    layers = {kind: str(path) for kind, path in paths.items()}
-    return Picture(sample=f"{name}.jpg", mask=1, iou=0.25, kind="worst", **layers)
+    image, reference, candidate, difference = map(str, paths.values())
+    return Picture(
+        sample=f"{name}.jpg",
+        mask=1,
+        iou=0.25,
+        kind="worst",
+        image=image,
+        reference=reference,
+        candidate=candidate,
+        difference=difference,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -70,6 +70,8 @@ def test_ties_within_the_noise_are_marked() -> None:
     assert "latency 2.0 %, loss 0.0010" in text
     exact = msgspec.structs.replace(REFERENCE, latency_noise=0.0, loss_noise=0.0, float_loss=0.0)
     assert "≈" not in shown(front_table(FRONT, exact))
+    told = msgspec.structs.replace(exact, float_loss=0.01)
+    assert "≈" in shown(front_table(FRONT, told)), "what floats differ by is noise of the metric"
 
 
 def test_losses_within_what_fp32_and_the_reference_differ_are_ties() -> None:

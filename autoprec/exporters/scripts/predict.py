@@ -29,7 +29,7 @@ class Predictor:
     def __init__(self, folder: Path = FOLDER, model: str = "model.onnx", device: str = "CPU") -> None:
         core = ov.Core()
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        self._output = manifest["recipe"]["output"]
+        self._output, self._layout = manifest["recipe"]["output"], manifest["recipe"]["layout"]
         graph = core.read_model(folder / model)
         graph.reshape({name: ov.PartialShape(sizes) for name, sizes in manifest["input_shapes"]})
         self._models = [core.compile_model(graph, device, CONFIG)]
@@ -46,6 +46,8 @@ class Predictor:
             for port in compiled.outputs:
                 values |= dict.fromkeys(port.names, results[port])
         masks: np.ndarray = values[self._output]
+        if self._layout == "nhwc":
+            masks = np.moveaxis(masks, -1, -3)
         return masks.reshape(-1, *masks.shape[-2:]).astype(np.float32)
 
 

@@ -40,6 +40,8 @@ SMALLEST_LOSS = 0.001
 UNFIT = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What comes of a manifest, or of arrays, that are not as they were written."""
 Check = dict[str, Any]
+Score = tuple[float, float]
+"""Of one mask: 1 is the same; and how much the mask counts."""
 
 
 def main() -> int:
@@ -125,11 +127,14 @@ def loss(manifest: dict[str, Any], model: "Engine", reference: "Engine") -> Chec
     """The mask loss on the examples against the recorded one."""
     examples, recipe = manifest["examples"], manifest["recipe"]
     score = METRICS[recipe["metric"]]
-    scores: list[float] = []
-    for path in sorted((FOLDER / EXAMPLES).glob("*.npz")):
-        arrays = arrays_of(path)
-        scores += score(reference.masks(arrays), model.masks(arrays), recipe["threshold"])
-    found = 1 - float(np.mean(scores))
+    paths = sorted((FOLDER / EXAMPLES).glob("*.npz"))
+    pairs = [(reference.masks(arrays), model.masks(arrays)) for arrays in map(arrays_of, paths)]
+    ends = [end for given, _ in pairs for end in (given.min(), given.max())]
+    if recipe["metric"] == "alpha_mae" and (min(ends) < -0.25 or max(ends) > 1.25):
+        pairs = [(sigmoid(given), sigmoid(own)) for given, own in pairs]  # logits, not mattes
+    scores = [found for given, own in pairs for found in score(given, own, recipe)]
+    weights = [weight for _, weight in scores]
+    found = 1 - sum(value * weight for value, weight in scores) / sum(weights) if sum(weights) else 0.0
     widened = max(manifest["reference"]["loss_noise"], SMALLEST_LOSS)
     words = f"{found:.4f} on {examples['count']} examples, recorded {examples['loss']:.4f} there"
     limit = examples["loss_interval"]["high"] + widened
@@ -155,7 +160,7 @@ class Engine:
         graph.reshape({given: ov.PartialShape(sizes) for given, sizes in manifest["input_shapes"]})
         self._compiled = core.compile_model(graph, "CPU", settings)
         self._request = self._compiled.create_infer_request()
-        self._output = manifest["recipe"]["output"]
+        self._output, self._layout = manifest["recipe"]["output"], manifest["recipe"]["layout"]
         self._decoder = None
         if (FOLDER / "decoder.onnx").is_file():
             self._decoder = core.compile_model(core.read_model(FOLDER / "decoder.onnx"), "CPU", settings)
@@ -168,6 +173,7 @@ class Engine:
             for port in compiled.outputs:
                 values |= dict.fromkeys(port.names, results[port])
         found = values[self._output]
+        found = np.moveaxis(found, -1, -3) if self._layout == "nhwc" else found
         return found.reshape(-1, *found.shape[-2:]).astype(np.float32)
 
     def prepare(self, arrays: dict[str, np.ndarray]) -> None:
@@ -213,34 +219,45 @@ def known(port: Any, values: dict[str, np.ndarray]) -> str:
     return str(next(name for name in port.names if name in values))
 
 
-def iou(first: np.ndarray, second: np.ndarray) -> list[float]:
-    """Intersection over union of each pair of bool planes; 1 where both are empty."""
+def iou(first: np.ndarray, second: np.ndarray, small: float) -> list[Score]:
+    """Intersection over union of pairs of bool planes, and their weights: few pixels count less."""
     both, union = (first & second).sum(axis=(1, 2)), (first | second).sum(axis=(1, 2))
-    return [1.0 if not u else float(b / u) for b, u in zip(both, union, strict=True)]
+    full = max(16.0, small * first[0].size)
+    weights = np.minimum(1.0, union / full) if small > 0 else np.ones(len(union))
+    return [(1.0 if not u else float(b / u), float(w)) for b, u, w in zip(both, union, weights, strict=True)]
 
 
-def mask_iou(reference: np.ndarray, found: np.ndarray, threshold: float) -> list[float]:
+def mask_iou(reference: np.ndarray, found: np.ndarray, recipe: dict[str, Any]) -> list[Score]:
     """Of thresholded masks."""
-    return iou(reference > threshold, found > threshold)
+    return iou(reference > recipe["threshold"], found > recipe["threshold"], recipe["small_mask"])
 
 
-def argmax_iou(reference: np.ndarray, found: np.ndarray, _threshold: float) -> list[float]:
+def argmax_iou(reference: np.ndarray, found: np.ndarray, recipe: dict[str, Any]) -> list[Score]:
     """Of the classes that either has."""
-    classes = np.arange(len(reference))[:, None, None]
-    first, second = reference.argmax(axis=0) == classes, found.argmax(axis=0) == classes
-    there = (first | second).any(axis=(1, 2))
-    return iou(first[there], second[there])
+    return label_iou(reference.argmax(axis=0)[None], found.argmax(axis=0)[None], recipe)
 
 
-def alpha_mae(reference: np.ndarray, found: np.ndarray, _threshold: float) -> list[float]:
+def label_iou(reference: np.ndarray, found: np.ndarray, recipe: dict[str, Any]) -> list[Score]:
+    """Of the classes that either has, from the number of a class in each pixel."""
+    classes = np.unique(np.rint([reference[0], found[0]]))[:, None, None]
+    return iou(np.rint(reference) == classes, np.rint(found) == classes, recipe["small_mask"])
+
+
+def alpha_mae(reference: np.ndarray, found: np.ndarray, _recipe: dict[str, Any]) -> list[Score]:
     """1 - mean absolute difference of opacities."""
-    first, second = (1 / (1 + np.exp(-np.clip(logits, -60, 60))) for logits in (reference, found))
-    return [1 - float(error) for error in np.abs(first - second).mean(axis=(1, 2))]
+    errors = np.abs(reference.clip(0, 1) - found.clip(0, 1)).mean(axis=(1, 2))
+    return [(1 - float(error), 1.0) for error in errors]
 
 
-METRICS: dict[str, Callable[[np.ndarray, np.ndarray, float], list[float]]] = {
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Opacities of logits."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))))
+
+
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray, dict[str, Any]], list[Score]]] = {
     "mask_iou": mask_iou,
     "argmax_iou": argmax_iou,
+    "label_iou": label_iou,
     "alpha_mae": alpha_mae,
 }
 

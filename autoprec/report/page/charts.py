@@ -169,8 +169,8 @@ def _point(record: TrialRecord, measured: Measurement, found: Findings) -> Row:
         "high_loss": spread.high,
         "latency": f"{ms(record.latency_ms)} ms {between(ms(time.low), ms(time.high))}",
         "speed-up": f"{figures.speedup(latency):.2f}x {between(f'{fast.low:.2f}', f'{fast.high:.2f}')}",
-        "mask loss": f"{loss(record.loss)} {between(loss(spread.low), loss(spread.high))}",
-        "mIoU": f"{quality.miou:.4f}",
+        "mask loss": f"{loss(record.loss)} {figures.loss_between(quality)}",
+        "mIoU": figures.share(quality.miou),
         **by_precision(record.assignment),
     }
 

@@ -1,0 +1,80 @@
+"""Semantic segmentation that ends in ArgMax: each pixel holds the number of its class; IoU for each class."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoprec.quality._base import Logits, Masks, check, iou, refuse
+from autoprec.quality._classes import ClassScores
+from autoprec.quality._summary import Row, rows_of, summary
+from autoprec.quality.survey import Survey
+from autoprec.records import Quality
+from autoprec.spec import SMALL_MASK
+
+
+class LabelIou:
+    """Mean over samples and over the classes that the reference or the candidate found in them.
+
+    A map of classes says nothing of how near a pixel was to another class: where a model has the values
+    before its ArgMax as an output too, argmax_iou is the same loss with the raw error beside it. The
+    threshold is not used.
+    """
+
+    def __init__(self, threshold: float, survey: Survey | None = None, small: float = SMALL_MASK) -> None:  # noqa: ARG002 - all metrics take the same
+        self._small, self._survey = small, survey
+        self._rows: list[Row] = []
+
+    @staticmethod
+    def refusal(survey: Survey) -> str:
+        """Anything but whole numbers."""
+        if survey.is_labels or survey.is_two_valued:
+            return ""
+        metric = "argmax_iou" if survey.fewest_planes > 1 else "mask_iou"
+        return (
+            f"label_iou needs the number of a class in every pixel, but the masks hold values "
+            f'{survey.range}: set quality.metric = "{metric}"'
+        )
+
+    def update(self, sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:
+        """Score one sample's map of classes [1, h, w]; truth is one bool plane for each class."""
+        check(sample, reference, candidate, None)
+        if self._survey is None:
+            refuse(self.refusal(Survey.of(reference, 0.0)))
+        maps = tuple(
+            np.rint(planes).astype(np.int64).reshape(-1, planes.shape[-1])
+            for planes in (reference, candidate)
+        )
+        classes, inverse = np.unique(np.stack(maps), return_inverse=True)
+        labels = inverse.reshape(2, *maps[0].shape)
+        scores = ClassScores.of(labels[0], labels[1], len(classes), self._small)
+        shares = np.bincount(labels[0].ravel(), minlength=len(classes)) / labels[0].size
+        truths = None if truth is None else _against(truth, classes, candidate)
+        deviations = scores.union * (1 - scores.iou) / labels[0].size, shares * (1 - shares)
+        rows = rows_of(sample, scores.iou, deviations, truths=truths, weight=scores.weight)
+        self._rows += [row._replace(mask=int(classes[row.mask])) for row in rows]
+
+    def result(self) -> Quality:
+        """The score of all samples so far."""
+        return summary(self._rows, scored_as="IoU of each class of a label map")
+
+    def opacity(self, logits: Logits) -> NDArray[np.float32]:
+        """1 where a pixel has the class, 0 elsewhere: a plane for each class up to the largest known."""
+        known = self._survey.high if self._survey else 0.0
+        classes = np.arange(int(max(known, logits.max())) + 1)
+        planes: NDArray[np.float32] = (np.rint(logits[0]) == classes[:, None, None]).astype(np.float32)
+        return planes
+
+
+def _against(truth: Masks, classes: NDArray[np.int64], candidate: Logits) -> NDArray[np.float64]:
+    """IoU of each class against its true plane; NaN for a class without one. Nearest pixels: labels do not
+    blend."""
+    height, width = truth.shape[-2:]
+    rows = np.arange(height) * candidate.shape[1] // height
+    columns = np.arange(width) * candidate.shape[2] // width
+    found = np.rint(candidate[0][rows][:, columns])
+    scores = [
+        iou((found == label)[None], truth[label : label + 1])[0] if 0 <= label < len(truth) else np.nan
+        for label in classes.tolist()
+    ]
+    return np.array(scores)
