@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from autoprec.backends.tensorrt import TensorRTBackend
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import load_model
 from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.legality.judge import judge
 from autoprec.measurement.audit import audit, deciding_nodes
 from autoprec.records import Assignment, BlockAudit
+from tensorrt_here import planned_kernels, tensorrt_backend
 
 TRANSFORMER = """
 <ir_version: 10, opset_import: ["": 20]>
@@ -73,13 +73,13 @@ def transformer(path: Path, projections: str = APART, heads: str = HEADS) -> Pat
 
 def built(path: Path, target: str, precision: str = "nvfp4", splits: bool | None = None) -> BlockAudit:
     """What a model of one block ran in; projections are split as the backend says, or as `splits` does."""
-    backend, model = TensorRTBackend({"compute_capabilities": target}), load_model(path)
+    backend, model = tensorrt_backend(target), load_model(path)
     blocks = judge(partition(model, minimum=1, maximum=1), model, ("fp16", precision))
     ranges = {str(v.name): 4.0 for node in model.graph for v in (*node.inputs, *node.outputs) if v}
     assignment = Assignment(choices=tuple((block.name, precision) for block in blocks))
     splits = backend.splits_projections if splits is None else splits
     rewriter = Rewriter(model, blocks, ranges, base=backend.base_precision, splits_projections=splits)
     candidate = rewriter.write(assignment, path)
-    kernels = backend.plan_kernels(Path(candidate.model_path))
+    kernels = planned_kernels(backend, Path(candidate.model_path))
     (found,) = audit(blocks, assignment, kernels, deciding_nodes(model, blocks, assignment))
     return found

@@ -54,10 +54,10 @@ def _save(config: Any, file: Path) -> None:
     """Write all timings, and those that another process has written meanwhile."""
     try:
         cache = config.get_timing_cache()
-        if cache is None:
+        if not cache:
             return
         other = config.create_timing_cache(_read(file))
-        if other is not None:
+        if other:
             cache.combine(other, ignore_mismatch=False)
         data = cache.serialize()
         if data is not None:

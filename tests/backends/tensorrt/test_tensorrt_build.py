@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from autoprec.backends.tensorrt import TensorRTBackend
 from autoprec.errors import BackendError, TrialError
 from autoprec.legality.patterns import typed_model
 from autoprec.precisions import PRECISIONS
+from tensorrt_here import planned_kernels, rtx_alone, tensorrt_backend
 
 pytest.importorskip(
     "tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'autoprec[tensorrt-rtx]'"
@@ -21,10 +21,6 @@ pytest.importorskip(
 
 TARGETS = ("8.6", "8.9", "12.0")
 PRODUCTS = ("conv", "conv_depthwise", "gemm", "matmul_weight", "matmul", "attention", "relu_linear_attention")
-
-
-def backend(target: str = "8.9", **options: Any) -> TensorRTBackend:
-    return TensorRTBackend({"compute_capabilities": target, **options})
 
 
 def saved(folder: Path, pattern: str, precision: str) -> Path:
@@ -56,7 +52,7 @@ def saved_node(
 def test_a_product_runs_in_the_type_that_the_graph_asks_for(
     tmp_path: Path, target: str, pattern: str, precision: str, short: str
 ) -> None:
-    kernels = backend(target).plan_kernels(saved(tmp_path, pattern, precision))
+    kernels = planned_kernels(tensorrt_backend(target), saved(tmp_path, pattern, precision))
     ran = {kernel.precision for kernel in kernels if {"op", "op2"} & set(kernel.nodes)}
     assert ran == {short}
 
@@ -64,39 +60,39 @@ def test_a_product_runs_in_the_type_that_the_graph_asks_for(
 @pytest.mark.parametrize("pattern", PRODUCTS)
 def test_fp8_needs_compute_capability_8_9(tmp_path: Path, pattern: str) -> None:
     path = saved(tmp_path, pattern, "fp8")
-    kernels = backend("8.9").plan_kernels(path)
+    kernels = planned_kernels(tensorrt_backend("8.9"), path)
     assert {k.precision for k in kernels if {"op", "op2"} & set(k.nodes)} == {"f8"}
     with pytest.raises(TrialError, match=r"target\(s\) sm86.*fp8_e4m3") as caught:
-        backend("8.6").plan_kernels(path)
+        planned_kernels(tensorrt_backend("8.6"), path)
     assert caught.value.kind == "build"
 
 
 def test_fp8_attention_is_one_kernel(tmp_path: Path) -> None:
-    kernels = backend().plan_kernels(saved(tmp_path, "attention", "fp8"))
+    kernels = planned_kernels(tensorrt_backend(), saved(tmp_path, "attention", "fp8"))
     assert [{"op", "op2"} <= set(k.nodes) for k in kernels if k.precision == "f8"] == [True]
 
 
 def test_a_transposed_int8_convolution_is_seen_to_be_dequantised(tmp_path: Path) -> None:
-    kernels = backend().plan_kernels(saved(tmp_path, "conv_transpose", "int8"))
+    kernels = planned_kernels(tensorrt_backend(), saved(tmp_path, "conv_transpose", "int8"))
     assert [k.precision for k in kernels if "op" in k.nodes] == ["f16"]
 
 
 def test_the_same_model_gives_the_same_plan(tmp_path: Path) -> None:
     path = saved(tmp_path, "gemm", "int8")
-    assert backend().build_plan(path).data == backend().build_plan(path).data
+    assert tensorrt_backend().build_plan(path).data == tensorrt_backend().build_plan(path).data
 
 
 def test_a_node_that_the_parser_refuses_is_named(tmp_path: Path) -> None:
     path = saved_node(tmp_path, "HardSwish", TensorProto.BFLOAT16)
     with pytest.raises(TrialError, match=r"HardSwish 'the_node': .*BF16") as caught:
-        backend().build_plan(path)
+        tensorrt_backend().build_plan(path)
     assert caught.value.kind == "build"
     assert "\n" not in str(caught.value)
 
 
 def test_a_builder_error_is_one_line_without_places_in_its_source(tmp_path: Path) -> None:
     with pytest.raises(TrialError) as caught:
-        backend().build_plan(saved(tmp_path, "conv_transpose", "bf16"))
+        tensorrt_backend().build_plan(saved(tmp_path, "conv_transpose", "bf16"))
     assert str(caught.value).startswith("Could not infer output types")
 
 
@@ -104,12 +100,12 @@ def test_a_file_that_is_no_model_fails_to_build(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"not a model")
     with pytest.raises(TrialError, match="parse"):
-        backend().build_plan(path)
+        tensorrt_backend().build_plan(path)
 
 
 def test_a_missing_file_fails_to_build(tmp_path: Path) -> None:
     with pytest.raises(TrialError, match="no_such"):
-        backend().build_plan(tmp_path / "no_such.onnx")
+        tensorrt_backend().build_plan(tmp_path / "no_such.onnx")
 
 
 def test_unsigned_quantisation_is_refused_instead_of_misread(tmp_path: Path) -> None:
@@ -119,40 +115,42 @@ def test_unsigned_quantisation_is_refused_instead_of_misread(tmp_path: Path) -> 
             tensor.data_type = TensorProto.UINT8
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(TrialError, match="UINT8"):
-        backend().build_plan(tmp_path / "model.onnx")
+        tensorrt_backend().build_plan(tmp_path / "model.onnx")
 
 
 def test_a_dynamic_input_needs_a_shape(tmp_path: Path) -> None:
     path = saved_node(tmp_path, "Relu", TensorProto.FLOAT, ["n", 8])
     with pytest.raises(TrialError, match="'x' has a dynamic shape"):
-        backend().build_plan(path)
-    assert backend(shapes="x=1x8:2x8:4x8").build_plan(path).data
+        tensorrt_backend().build_plan(path)
+    assert tensorrt_backend(shapes="x=1x8:2x8:4x8").build_plan(path).data
 
 
 def test_a_build_is_called_off_when_its_time_is_up(tmp_path: Path) -> None:
     with pytest.raises(TrialError) as caught:
-        backend(build_seconds=1e-6).build_plan(saved(tmp_path, "attention", "int8"))
+        tensorrt_backend(build_seconds=1e-6).build_plan(saved(tmp_path, "attention", "int8"))
     assert caught.value.kind == "timeout"
 
 
 def test_a_failed_build_leaves_no_trace_in_the_next(tmp_path: Path) -> None:
-    ours = backend("8.6")
+    ours = tensorrt_backend("8.6")
     with pytest.raises(TrialError):
         ours.build_plan(saved(tmp_path, "gemm", "fp8"))
-    assert ours.build_plan(saved(tmp_path, "gemm", "fp16")).layers
+    assert planned_kernels(ours, saved(tmp_path, "gemm", "fp16"))
 
 
+@rtx_alone
 def test_a_target_that_this_version_lacks_is_refused_at_once() -> None:
     with pytest.raises(BackendError, match=re.escape("cannot build for 9.0")):
-        backend("9.0")
+        tensorrt_backend("9.0")
 
 
 def test_the_fingerprint_tells_targets_apart() -> None:
-    assert backend("8.6").fingerprint() != backend("8.9").fingerprint()
+    assert tensorrt_backend("8.6").fingerprint() != tensorrt_backend("8.9").fingerprint()
 
 
+@rtx_alone
 def test_without_a_gpu_an_engine_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    ours = backend()
+    ours = tensorrt_backend()
     if ours.has_device:
         pytest.skip("there is a GPU")
     with pytest.raises(BackendError, match="no NVIDIA GPU"):

@@ -8,7 +8,6 @@ from pathlib import Path
 import onnx_ir as ir
 import pytest
 
-from autoprec.backends.tensorrt import TensorRTBackend
 from autoprec.errors import TrialError
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import load_model
@@ -16,6 +15,7 @@ from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.measurement.audit import audit, deciding_nodes
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block, BlockAudit
+from tensorrt_here import planned_kernels, tensorrt_backend
 
 pytest.importorskip(
     "tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'autoprec[tensorrt-rtx]'"
@@ -33,12 +33,12 @@ def demo() -> tuple[ir.Model, tuple[Block, ...]]:
 def built(folder: Path, target: str, *cycle: str) -> dict[str, BlockAudit]:
     """What each block ran in, with the precisions of `cycle` given to the blocks in turn."""
     model, blocks = demo()
-    backend = TensorRTBackend({"compute_capabilities": target})
+    backend = tensorrt_backend(target)
     ranges = {str(value.name): 4.0 for node in model.graph for value in node.outputs} | {"image": 4.0}
     rewriter = Rewriter(model, blocks, ranges, base=backend.base_precision, widened=backend.widened)
     chosen = Assignment(choices=tuple((block.name, cycle[n % len(cycle)]) for n, block in enumerate(blocks)))
     candidate = rewriter.write(chosen, folder / "candidate.onnx")
-    kernels = backend.plan_kernels(Path(candidate.model_path))
+    kernels = planned_kernels(backend, Path(candidate.model_path))
     return {
         found.block: found for found in audit(blocks, chosen, kernels, deciding_nodes(model, blocks, chosen))
     }

@@ -17,15 +17,17 @@ from autoprec.errors import TrialError
 from autoprec.legality.patterns import PATTERNS, typed_model
 from autoprec.legality.probe import try_pattern
 from autoprec.precisions import PRECISIONS
+from tensorrt_here import MASK, library
 
 pytestmark = pytest.mark.gpu
+LIBRARY: dict[str, str | int | float | bool] = {"library": "tensorrt" if MASK else "tensorrt-rtx"}
 RANDOM = np.random.default_rng(0)
 
 
 @pytest.fixture
 def backend() -> TensorRTBackend:
     """With the user's own cache of compiled kernels, as in a study."""
-    return TensorRTBackend({})
+    return TensorRTBackend({**LIBRARY})
 
 
 def saved(folder: Path, pattern: str, precision: str) -> Path:
@@ -85,7 +87,7 @@ def test_outputs_are_those_of_onnxruntime(
 def test_a_second_input_gives_the_second_output(tmp_path: Path, options: dict[str, bool]) -> None:
     path = saved(tmp_path, "layer_norm", "fp32")
     first, second = inputs_of(path), inputs_of(path)
-    with TensorRTBackend(options).build(path) as engine:
+    with TensorRTBackend({**LIBRARY, **options}).build(path) as engine:
         outputs = [run(engine, inputs)["y"] for inputs in (first, second, first)]
         for _ in range(5):
             engine.execute()
@@ -96,7 +98,7 @@ def test_a_second_input_gives_the_second_output(tmp_path: Path, options: dict[st
 
 @pytest.mark.parametrize("cuda_graph", [False, True])
 def test_times_agree_with_an_independent_loop(slow_path: Path, cuda_graph: bool) -> None:
-    backend = TensorRTBackend({"cuda_graph": cuda_graph})
+    backend = TensorRTBackend({**LIBRARY, "cuda_graph": cuda_graph})
     with backend.build(slow_path) as engine:
         engine.prepare({"v0": np.zeros((2048, 2048), np.float16)})
         for _ in range(20):
@@ -140,7 +142,7 @@ def test_layers_have_times_and_nodes_when_profiled(tmp_path: Path, backend: Tens
 
 
 def test_a_runtime_cache_is_written_and_read(tmp_path: Path) -> None:
-    backend = TensorRTBackend({"cache_folder": str(tmp_path / "kernels")})
+    backend = TensorRTBackend({**LIBRARY, "cache_folder": str(tmp_path / "kernels")})
     path = saved(tmp_path, "attention", "fp16")
     for _ in range(2):
         with backend.build(path) as engine:
@@ -158,7 +160,7 @@ def test_a_dynamic_input_takes_every_shape_of_its_profile(tmp_path: Path) -> Non
         '<ir_version: 10, opset_import: ["": 21]> g (float[n,8] x) => (float[n,8] y) { y = Relu(x) }'
     )
     onnx.save(model, tmp_path / "m.onnx")
-    with TensorRTBackend({"shapes": "x=1x8:2x8:4x8"}).build(tmp_path / "m.onnx") as engine:
+    with TensorRTBackend({**LIBRARY, "shapes": "x=1x8:2x8:4x8"}).build(tmp_path / "m.onnx") as engine:
         for rows in (1, 4, 2):
             values = RANDOM.standard_normal((rows, 8), np.float32)
             np.testing.assert_array_equal(run(engine, {"x": values})["y"], np.maximum(values, 0))
@@ -181,14 +183,13 @@ def test_inputs_that_do_not_fit_are_named(
 def test_a_plan_that_is_damaged_does_not_load(tmp_path: Path, backend: TensorRTBackend) -> None:
     from autoprec.backends.tensorrt.build import Plan
     from autoprec.backends.tensorrt.engine import TensorRTEngine
-    from autoprec.backends.tensorrt.library import load_library
     from autoprec.backends.tensorrt.options import Options
 
     device = cuda.find_device(0)
     assert device is not None
     data = backend.build_plan(saved(tmp_path, "gemm", "fp16")).data
     with pytest.raises(TrialError, match="does not load") as caught:
-        TensorRTEngine(load_library(), Options(), Plan(data=data[: len(data) // 2], layers=()), device)
+        TensorRTEngine(library(), Options(), Plan(data=data[: len(data) // 2], layers=()), device)
     assert caught.value.kind == "run"
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tensorrt_here import rtx_alone
 from vit import FUSED, HEADS, built, transformer
 
+pytestmark = rtx_alone
 pytest.importorskip(
     "tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'autoprec[tensorrt-rtx]'"
 )

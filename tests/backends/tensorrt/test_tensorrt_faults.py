@@ -1,0 +1,123 @@
+"""Full TensorRT refuses at every step of a build; runs under a mask of it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from autoprec.errors import BackendError, TrialError
+from autoprec.legality.patterns import typed_model
+from autoprec.precisions import PRECISIONS
+from tensorrt_here import MASK, library, mask, tensorrt_backend
+
+pytestmark = pytest.mark.skipif(not MASK, reason="full TensorRT's refusals are arranged behind its mask")
+STEPS = (
+    "Builder.create_network", "Builder.create_builder_config", "Builder.build_serialized_network",
+    "OnnxParser.parse_from_file", "INetworkDefinition.get_input", "INetworkDefinition.num_inputs",
+    "ITensor.shape", "IBuilderConfig.set_flag",
+)  # fmt: skip
+TIMING_STEPS = (
+    "IBuilderConfig.create_timing_cache", "IBuilderConfig.set_timing_cache",
+    "IBuilderConfig.get_timing_cache",
+    "ITimingCache.serialize", "ITimingCache.combine",
+)  # fmt: skip
+
+
+@pytest.fixture
+def faults() -> Iterator[dict[str, Any]]:
+    found: dict[str, Any] = mask().FAULTS
+    yield found
+    found.clear()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    onnx.save(typed_model("gemm", PRECISIONS["fp16"], PRECISIONS["fp16"]), tmp_path / "gemm.onnx")
+    return tmp_path / "gemm.onnx"
+
+
+def test_a_version_has_what_its_dump_has_and_the_adapter_takes_its_path() -> None:
+    found = library()
+    assert hasattr(found.trt.ICudaEngine, "create_runtime_config")
+    assert (found.is_rtx, found.caches_kernels, found.names_targets, found.lists_layers) == (False,) * 4
+
+
+@pytest.mark.parametrize("code", ["35", "100"])
+def test_a_builder_that_does_not_start_is_told_with_the_reason_and_the_remedy(
+    path: Path, faults: dict[str, Any], code: str
+) -> None:
+    faults["Builder.__init__"] = f"CUDA initialization failure with error: {code}"
+    with pytest.raises(BackendError, match=rf"error: {code}.*(driver|nvidia-smi)"):
+        tensorrt_backend().build_plan(path)
+
+
+def test_a_builder_without_memory_is_a_failed_trial(path: Path, faults: dict[str, Any]) -> None:
+    faults["Builder.__init__"] = "Requested amount of GPU memory could not be allocated: out of memory"
+    with pytest.raises(TrialError) as caught:
+        tensorrt_backend().build_plan(path)
+    assert caught.value.kind == "memory"
+
+
+def test_a_parser_that_does_not_start_is_a_failed_build_with_the_reason(
+    path: Path, faults: dict[str, Any]
+) -> None:
+    faults["OnnxParser.__init__"] = "the plugin library is of another version"
+    with pytest.raises(TrialError, match="of another version") as caught:
+        tensorrt_backend().build_plan(path)
+    assert caught.value.kind == "build"
+
+
+@pytest.mark.parametrize("fault", [None, RuntimeError("refused"), TypeError("refused"), MemoryError()])
+@pytest.mark.parametrize("step", STEPS)
+def test_no_step_of_a_build_crashes(path: Path, faults: dict[str, Any], step: str, fault: Any) -> None:
+    faults[step] = fault
+    if (step, fault) == ("IBuilderConfig.set_flag", None):
+        return  # gives nothing anyway
+    with pytest.raises(TrialError) as caught:
+        tensorrt_backend().build_plan(path)
+    assert caught.value.kind == ("memory" if isinstance(fault, MemoryError) else "build")
+    assert str(caught.value)
+
+
+@pytest.mark.parametrize("fault", [None, False, RuntimeError("refused"), TypeError("refused")])
+@pytest.mark.parametrize("step", TIMING_STEPS)
+def test_a_timing_cache_that_cannot_be_had_costs_no_build(
+    path: Path, faults: dict[str, Any], step: str, fault: Any
+) -> None:
+    faults[step] = fault
+    assert tensorrt_backend().build_plan(path).data
+
+
+def test_a_damaged_timing_cache_is_not_the_cause_of_a_later_failure(path: Path, tmp_path: Path) -> None:
+    backend = tensorrt_backend(cache_folder=str(tmp_path / "caches"))
+    backend.build_plan(path)
+    (file,) = (tmp_path / "caches").iterdir()
+    file.write_bytes(b"not a cache")
+    assert backend.build_plan(path).data
+    assert file.read_bytes() != b"not a cache"
+    file.write_bytes(b"not a cache")
+    onnx.save(typed_model("conv_transpose", PRECISIONS["bf16"], PRECISIONS["bf16"]), path)
+    with pytest.raises(TrialError, match="Could not infer output types"):
+        backend.build_plan(path)
+
+
+@pytest.mark.parametrize("step", ["", "IOptimizationProfile.set_shape"])
+def test_a_shape_that_a_profile_refuses_is_a_failed_build(
+    tmp_path: Path, faults: dict[str, Any], step: str
+) -> None:
+    faults[step] = RuntimeError("Shape provided for min is inconsistent with other dimensions")
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["": 21]> g (float[n,8] x) => (float[n,8] y) { y = Relu(x) }'
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(TrialError, match=r"backend\.options\.shapes"):
+        tensorrt_backend(shapes="x=1x8:9x8:4x8").build_plan(tmp_path / "m.onnx")
+
+
+def test_gpus_to_build_for_are_refused() -> None:
+    with pytest.raises(BackendError, match="builds for the GPU that it runs on"):
+        tensorrt_backend(compute_capabilities="8.9")
