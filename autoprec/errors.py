@@ -22,8 +22,19 @@ from pathlib import Path
 from typing import Literal
 
 FailureKind = Literal[
-    "rewrite", "build", "run", "nan", "timeout", "memory", "crash", "interrupted", "killed", "internal"
+    "rewrite",
+    "build",
+    "run",
+    "nan",
+    "wrong",
+    "timeout",
+    "memory",
+    "crash",
+    "interrupted",
+    "killed",
+    "internal",
 ]
+"""`wrong`: it runs, but the engine computes something else than its file, so it is never recommended."""
 BLAMELESS: frozenset[FailureKind] = frozenset({"interrupted", "killed", "internal"})
 """Kinds that say nothing about the candidate: the search was stopped, something outside killed the worker,
 or autoprec is at fault. Nobody may learn from them."""

@@ -23,6 +23,7 @@ from autoprec.errors import SamplesError, TrialError
 from autoprec.graph.model.unrounded import write_unrounded
 from autoprec.measurement.departing import first_departing
 from autoprec.measurement.messages import Compare, Original
+from autoprec.measurement.nudges import nudged
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.quality import create_metric
 from autoprec.records import UNLIKE, Departure
@@ -153,10 +154,8 @@ class Judge:
 
     def _noise(self, spread: float) -> float:
         """How far outputs move for inputs that are off by `spread`, relative to each element."""
-        random = np.random.default_rng(0)
         first = self._samples[0]
-        nudged = {name: _nudged(array, spread, random) for name, array in first.inputs.items()}
-        ran = self._run(Exact(), self._path, [first._replace(inputs=nudged)])
+        ran = self._run(Exact(), self._path, [first._replace(inputs=nudged(first.inputs, spread))])
         return self._worst(ran).error
 
     def _blamed(self, departure: Departure, path: Path) -> Departure:
@@ -183,10 +182,3 @@ class Judge:
 def _renamed(ours: Arrays, theirs: Arrays) -> Arrays:
     """Outputs by the other model's names: loading keeps their order, and their names where it can."""
     return ours if set(ours) >= set(theirs) else dict(zip(theirs, ours.values(), strict=False))
-
-
-def _nudged(array: NDArray[Any], spread: float, random: np.random.Generator) -> NDArray[Any]:
-    """Floats that are off by about `spread` of themselves; anything else as it is."""
-    if array.dtype.kind != "f":
-        return array
-    return (array * (1 + spread * random.standard_normal(array.shape))).astype(array.dtype)

@@ -14,6 +14,7 @@ from autoprec.backends.ratios import BUILD_SPREAD
 from autoprec.backends.timing import Pace, elapsed, pair
 from autoprec.errors import ModelError, StudyError, TrialError
 from autoprec.measurement.audit import audit
+from autoprec.measurement.exactness import checked
 from autoprec.measurement.masks import Logits, ReferenceMasks
 from autoprec.measurement.messages import Job, Score, Setup
 from autoprec.measurement.pipeline import Pipeline
@@ -102,6 +103,9 @@ class Workbench:
                     if _is_lost(job, latency.ratio_interval, quality):
                         break
                     quality = scores.of_first(max(_FEWEST, len(self.samples) // part))
+            with elapsed() as comparing:
+                on_stage("compare")
+                exact = checked(job, self._backend, engine, self.samples, latency, quality)
             kernels = engine.kernels()
             engine_bytes, device_bytes = engine.engine_bytes, engine.device_memory_bytes
             peak = device_bytes or max(0, scored_peak - held)
@@ -120,10 +124,11 @@ class Workbench:
             audit=audit(job.blocks, job.assignment, kernels, job.heavy),
             seconds=StageSeconds(
                 build=build.seconds,
-                run=first.seconds + rest.seconds + profiling.seconds,
+                run=first.seconds + rest.seconds + comparing.seconds + profiling.seconds,
                 timing=timing.seconds,
                 total=total.seconds,
             ),
+            exactness=exact,
         )
 
     def clear(self) -> None:

@@ -10,7 +10,7 @@ from autoprec.records._json import from_json, to_json
 from autoprec.records.blocks import Assignment, Block, Candidate
 from autoprec.records.comparisons import Comparison, Match, Side, Verdict
 from autoprec.records.exports import Examples, Recipe
-from autoprec.records.fidelity import UNLIKE, Departure, Exactness, Step
+from autoprec.records.fidelity import UNLIKE, Departure, Exactness, Step, in_words
 from autoprec.records.measurements import (
     BlockAudit,
     Clocks,
@@ -91,6 +91,7 @@ __all__ = [
     "Verdict",
     "Verification",
     "from_json",
+    "in_words",
     "pareto",
     "pareto_numbers",
     "surely_dominated",

@@ -14,6 +14,15 @@ UNLIKE = 1e9
 """The error of values that cannot be compared: another shape, or not finite where the others are."""
 
 
+def in_words(error: float) -> str:
+    """An error of a value, in parts of its spread."""
+    if error >= UNLIKE:
+        return "another shape, or values that are not finite"
+    if error < 0.001:
+        return f"{error:.0e} of its spread"
+    return f"{100 * error:.2g} % of its spread" if error < 0.995 else f"{error:.3g} times its spread"
+
+
 class Departure(Record, frozen=True, kw_only=True):
     """How far one step is from the model as it was given, which an independent implementation ran.
 
@@ -64,3 +73,8 @@ class Exactness(Record, frozen=True, kw_only=True):
     samples: int = 0
     node: str = ""
     missing: str = ""
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the engine computes something else than the file."""
+        return not self.missing and self.error > self.tolerance

@@ -7,6 +7,7 @@ import math
 import msgspec
 
 from autoprec.records._base import Interval, Record
+from autoprec.records.fidelity import Exactness
 
 
 class Clocks(Record, frozen=True, kw_only=True):
@@ -147,7 +148,7 @@ class StageSeconds(Record, frozen=True, kw_only=True):
 
 
 class Measurement(Record, frozen=True, kw_only=True):
-    """All that one candidate's worker found out."""
+    """All that one candidate's worker found out; `exactness` of those alone that may be recommended."""
 
     latency: Latency
     quality: Quality
@@ -156,3 +157,4 @@ class Measurement(Record, frozen=True, kw_only=True):
     peak_memory_bytes: int
     audit: tuple[BlockAudit, ...]
     seconds: StageSeconds
+    exactness: Exactness | None = None

@@ -1,0 +1,112 @@
+"""The worker's side of judging a candidate: its engine against the exact arithmetic of its own file.
+
+A loss says how far masks are from the reference's. Whether that is quantisation, or an engine that computes
+another function, only exact Q/DQ arithmetic tells: such an engine is *wrong* on the candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from autoprec.backends import Arrays, Backend, Builder, Engine, run
+from autoprec.backends.exact import WRONG, Deviation, Exact, deviation
+from autoprec.errors import TrialError
+from autoprec.measurement.departing import first_departing
+from autoprec.measurement.messages import Job
+from autoprec.measurement.nudges import nudged
+from autoprec.precisions import PRECISIONS
+from autoprec.records import UNLIKE, Exactness, Latency, Quality, in_words
+from autoprec.samples import Sample, Samples
+
+SAMPLES = 2
+"""So many samples are run exactly."""
+_SPREAD = 1e-4
+"""How far off inputs are that show what rounding to other levels does: a level or two of them flips."""
+_AMPLIFIED = 3.0
+"""So many times what that does is rounding. Right engines were at 0.2 to 1.3 times on the demo's anchors."""
+
+
+def checked(
+    job: Job, backend: Backend, engine: Engine, samples: Samples, latency: Latency, quality: Quality
+) -> Exactness | None:
+    """How exact a quantised anchor is, and every candidate that the front would have; None for others.
+
+    Args:
+        job: the candidate, and the front that it is raced against.
+        backend, engine: of the candidate.
+        samples: of the evaluation set.
+        latency, quality: what was measured of it.
+
+    Raises `TrialError("wrong", ...)` where the engine computes something else than the candidate's file.
+    """
+    if job.profiled and not any(PRECISIONS[name].is_quantized for _, name in job.assignment.choices):
+        return None  # an anchor in floats: FP32 and the reference are compared with the model as given
+    if backend.stopwatch == "known" or not _leads(job, latency, quality):
+        return None
+    few = [samples[place] for place in range(min(SAMPLES, len(samples)))]
+    found = exactness(backend, Path(job.candidate_path), engine, few)
+    if found.is_wrong:
+        where = f"; the first node whose value departs is {found.node}" if found.node else ""
+        raise TrialError(
+            "wrong",
+            f"the engine ({backend.name}) computes something else than the candidate's file: output "
+            f"{found.value!r} is off by {in_words(found.error)}, rounding explains "
+            f"{in_words(found.tolerance)}{where}; its {1 / latency.ratio:.2f}x and its loss of "
+            f"{quality.loss:.4f} are of no use",
+        )
+    return found
+
+
+def _leads(job: Job, latency: Latency, quality: Quality) -> bool:
+    """Whether no point of the job's front is as fast and as good as a candidate."""
+    ms = latency.ratio * (job.reference_latency_ms or latency.reference_median_ms)
+    return not any(
+        (fast.low + fast.high) / 2 <= ms and (loss.low + loss.high) / 2 <= quality.loss
+        for fast, loss in job.front
+    )
+
+
+def exactness(builder: Builder, path: Path, engine: Engine, samples: Sequence[Sample]) -> Exactness:
+    """How far an engine is from its file.
+
+    Args:
+        builder: makes engines of parts of the file, to find the first node whose value departs.
+        path: the candidate's file.
+        engine: built of it.
+        samples: to run, one after the other.
+
+    Raises `TrialError` if the engine fails.
+    """
+    try:
+        exact = Exact().build(path)
+    except TrialError as error:
+        return Exactness(missing=str(error))
+    with exact:
+        worst, at = Deviation("", 0.0), samples[0].inputs
+        for sample in samples:
+            try:
+                wanted = run(exact, sample.inputs)
+            except TrialError as error:
+                return Exactness(missing=str(error))
+            found = deviation(run(engine, sample.inputs), wanted)
+            if found.error >= worst.error:
+                worst, at = found, sample.inputs
+        tolerance = WRONG
+        if worst.error > WRONG:
+            moved = deviation(run(exact, nudged(at, _SPREAD)), run(exact, at)).error
+            tolerance = max(WRONG, _AMPLIFIED * moved)
+    found_at = "" if worst.error <= tolerance else _first(builder, path, at, tolerance)
+    return Exactness(
+        error=min(worst.error, UNLIKE),
+        value=worst.value,
+        tolerance=tolerance,
+        samples=len(samples),
+        node=found_at,
+    )
+
+
+def _first(builder: Builder, path: Path, inputs: Arrays, tolerance: float) -> str:
+    with TemporaryDirectory(dir=path.parent, prefix=".exact-") as folder:
+        return first_departing(builder, path, Exact(), path, inputs, tolerance=tolerance, folder=Path(folder))

@@ -1,0 +1,22 @@
+"""Inputs that are off by a little: what a model makes of them shows how far it amplifies rounding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoprec.backends import Arrays
+
+
+def nudged(inputs: Arrays, spread: float) -> dict[str, NDArray[Any]]:
+    """Floats off by about `spread` of themselves, the same ones each time; anything else as it is."""
+    random = np.random.default_rng(0)
+    return {name: _nudged(array, spread, random) for name, array in inputs.items()}
+
+
+def _nudged(array: NDArray[Any], spread: float, random: np.random.Generator) -> NDArray[Any]:
+    if array.dtype.kind != "f":
+        return array
+    return (array * (1 + spread * random.standard_normal(array.shape))).astype(array.dtype)
