@@ -12,6 +12,8 @@ import pytest
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
+from autoprec.backends import run
+from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.graph.model.files import data_path, read_model, remove_model, write_model
 
 DEMO = Path(__file__).parents[2] / "studies/models/demo_encoder.onnx"
@@ -93,3 +95,12 @@ def test_a_file_that_is_cut_short_is_refused(share: float, tmp_path: Path) -> No
     (tmp_path / "model.onnx").write_bytes(content[: int(len(content) * share)])
     with pytest.raises(DecodeError):
         read_model(tmp_path / "model.onnx")
+
+
+def test_openvino_reads_a_file_with_several_domains(tmp_path: Path) -> None:
+    model = with_weights(large=np.ones(999, np.float32))
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    write_model(ir.from_proto(model), tmp_path / "model.onnx")
+    with OpenVinoBackend({}).build(tmp_path / "model.onnx") as engine:
+        assert run(engine, {"x": -np.ones(4, np.float32)})["y"].tolist() == [0, 0, 0, 0]
+    assert len(onnx.load(tmp_path / "model.onnx").opset_import) == 2

@@ -101,12 +101,17 @@ def _write_whole(model: ir.Model, path: Path) -> None:
     heads = [_head(name, tensor) for name, tensor in zip(large, tensors, strict=True)]
     sizes = [len(head) + tensor.nbytes for head, tensor in zip(heads, tensors, strict=True)]
     total = len(graph) + sum(len(_field(_INITIALIZER, size)) + size for size in sizes)
+    behind = onnx.ModelProto()
+    behind.CopyFrom(proto)
+    for known, _ in proto.ListFields():  # in order: OpenVINO takes no file with two imports before the graph
+        (behind if known.number < onnx.ModelProto.GRAPH_FIELD_NUMBER else proto).ClearField(known.name)
     with path.open("wb") as file, closing(_computed(tensors)) as arrays:
         file.write(proto.SerializeToString(deterministic=True))
         file.write(_field(_GRAPH, total) + graph)
         for data, head, size in zip(arrays, heads, sizes, strict=True):
             file.write(_field(_INITIALIZER, size) + head)
             file.write(data)
+        file.write(behind.SerializeToString(deterministic=True))
 
 
 def _computed(tensors: Sequence[ir.TensorProtocol]) -> Generator[bytes]:
