@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from autoprec.errors import FailureKind
 from autoprec.records import (
     Assignment,
     Block,
@@ -91,7 +92,7 @@ def complete(
     )
 
 
-def failed(number: int, *, choices: str = "int8 fp16") -> TrialRecord:
+def failed(number: int, *, choices: str = "int8 fp16", kind: FailureKind = "build") -> TrialRecord:
     begun = running(number, choices=choices)
     return TrialRecord(
         **{field: getattr(begun, field) for field in ("study", "number", "origin", "label", "assignment")},
@@ -99,7 +100,7 @@ def failed(number: int, *, choices: str = "int8 fp16") -> TrialRecord:
         start=begun.start,
         state="failed",
         end="2026-01-01T00:00:09+00:00",
-        failure=Failure(kind="build", message="no kernel for Conv"),
+        failure=Failure(kind=kind, message="no kernel for Conv"),
     )
 
 

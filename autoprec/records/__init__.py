@@ -5,7 +5,7 @@ second description. Units live in names.
 """
 
 from autoprec.records._base import Interval, Record
-from autoprec.records._front import Point, pareto, pareto_numbers, surely_dominated
+from autoprec.records._front import Point, pareto, pareto_numbers, surely_dominated, wrong_assignments
 from autoprec.records._json import from_json, to_json
 from autoprec.records.blocks import Assignment, Block, Candidate
 from autoprec.records.comparisons import Comparison, Match, Side, Verdict
@@ -96,4 +96,5 @@ __all__ = [
     "pareto_numbers",
     "surely_dominated",
     "to_json",
+    "wrong_assignments",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from autoprec.records._base import Interval
+from autoprec.records.blocks import Assignment
 from autoprec.records.studies import TrialRecord
 
 
@@ -38,14 +39,23 @@ def pareto_numbers(points: Iterable[Point]) -> tuple[int, ...]:
     return tuple(front)
 
 
+def wrong_assignments(trials: Iterable[TrialRecord]) -> frozenset[Assignment]:
+    """Assignments on which the engine was found to compute something else than their files."""
+    return frozenset(t.assignment for t in trials if t.failure is not None and t.failure.kind == "wrong")
+
+
 def pareto(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
     """The Pareto front of `trials` by (latency_ms, loss), fastest first; see `pareto_numbers`.
 
-    Failed, running and NaN trials never count, nor those over a limit, nor reused ones: the trial that was
-    measured does.
+    Failed, running and NaN trials never count, nor those over a limit, nor reused ones (the trial that was
+    measured does), nor any of an assignment that the engine is wrong on.
     """
+    known = tuple(trials)
+    wrong = wrong_assignments(known)
     measured = {
-        t.number: t for t in trials if t.state == "complete" and t.reused_from is None and t.excess_mb <= 0
+        t.number: t
+        for t in known
+        if t.state == "complete" and t.reused_from is None and t.excess_mb <= 0 and t.assignment not in wrong
     }
     points = (Point(t.number, t.assignment.digest, t.latency_ms, t.loss) for t in measured.values())
     return tuple(measured[number] for number in pareto_numbers(points))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.records import Assignment, TrialRecord
+from autoprec.records import Assignment, TrialRecord, wrong_assignments
 from autoprec.search.fronts import front_mask, hypervolume
 from autoprec.search.space import Floats
 
@@ -19,10 +19,13 @@ def pooled(trials: Sequence[TrialRecord]) -> dict[Assignment, tuple[float, float
     """Mean latency_ms, mean loss and number of measurements of every assignment measured.
 
     Failed, running and refined trials do not count, nor those over a limit, nor a measurement that another
-    trial reuses.
+    trial reuses, nor any of an assignment that the engine is wrong on.
     """
     found: dict[Assignment, list[tuple[float, float]]] = {}
+    wrong = wrong_assignments(trials)
     for trial in trials:
+        if trial.assignment in wrong:
+            continue
         if trial.state == "complete" and trial.origin not in ("reused", "refined") and trial.excess_mb <= 0:
             found.setdefault(trial.assignment, []).append((trial.latency_ms, trial.loss))
     means = {assignment: np.mean(values, axis=0) for assignment, values in found.items()}

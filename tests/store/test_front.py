@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoprec.records import TrialRecord
+from autoprec.search.finalists import pooled
 from autoprec.store import Store, pareto
 from trial_records import BLOCKS, IDENTITY, complete, failed, running
 
 VALUE = st.one_of(st.sampled_from([1.0, 2.0, 3.0, 4.0]), st.floats(min_value=1e-6))
 MADE = st.tuples(
-    st.sampled_from(["complete", "failed", "running", "reused"]), VALUE, VALUE, st.integers(0, 4)
+    st.sampled_from(["complete", "failed", "wrong", "running", "reused"]), VALUE, VALUE, st.integers(0, 4)
 )
 
 
@@ -26,8 +27,8 @@ def numbers(trials: tuple[TrialRecord, ...]) -> list[int]:
 
 def make(number: int, kind: str, latency_ms: float, loss: float, choice: int) -> TrialRecord:
     choices = f"int8 x{choice}"
-    if kind == "failed":
-        return failed(number, choices=choices)
+    if kind in ("failed", "wrong"):
+        return failed(number, choices=choices, kind="wrong" if kind == "wrong" else "build")
     if kind == "running":
         return running(number, choices=choices)
     reused_from = 0 if kind == "reused" else None
@@ -66,7 +67,8 @@ def test_the_front_is_what_nothing_beats(made: list[tuple[str, float, float, int
         measured = trial.state == "complete" and trial.reused_from is None
         if measured and max(trial.latency_ms, trial.loss) < float("inf"):
             latest[trial.assignment.digest] = trial
-    counting = list(latest.values())
+    wrong = {t.assignment for t in trials if t.failure is not None and t.failure.kind == "wrong"}
+    counting = [trial for trial in latest.values() if trial.assignment not in wrong]
     wanted = {trial.number for trial in counting if not beaten(trial, counting)}
     assert set(numbers(pareto(trials))) == wanted
 
@@ -94,3 +96,14 @@ def test_a_trial_over_a_limit_is_on_no_front(where: Path | str) -> None:
         for trial in (complete(0, 2.0, 0.1), over):
             store.finish(trial)
         assert numbers(store.front("demo")) == numbers(pareto(store.trials("demo"))) == [0]
+
+
+def test_an_assignment_that_the_engine_is_wrong_on_leaves_the_front(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "study.db") as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        for trial in (complete(0, 5.0, 0.01), complete(1, 9.0, 0.02, choices="fp16 fp16")):
+            store.finish(trial)
+        assert numbers(store.front("demo")) == [0]
+        store.finish(failed(2, kind="wrong"))
+        assert numbers(store.front("demo")) == [1]
+        assert pooled(store.trials("demo")).keys() == {store.trial("demo", 1).assignment}

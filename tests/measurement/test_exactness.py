@@ -1,0 +1,54 @@
+"""A candidate's engine against the exact arithmetic of its file: quantising is no fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper, parser
+
+from autoprec.backends.openvino import OpenVinoBackend
+from autoprec.measurement.exactness import exactness
+from autoprec.records import Exactness
+from autoprec.samples import Sample
+
+WEIGHTS = {"w": (8, 3, 3, 3), "v": (2, 8, 3, 3)}
+PAIRED = """
+    s = Constant <value_float = 0.05> () z = Constant <value = uint8 {128}> ()
+    p = QuantizeLinear(image, s, z) i = DequantizeLinear(p, s, z)
+    a = Conv <pads = [1,1,1,1]> (i, w) q = QuantizeLinear(a, s, z) b = DequantizeLinear(q, s, z)"""
+ODD = """size = Constant <value_ints = [7, 7]> ()
+    c = Resize <mode = "linear", antialias = 1, axes = [2, 3]> (b, , , size)"""
+"""OpenVINO 2026.4.1 computes another function here."""
+
+
+def judged(path: Path, body: str) -> Exactness:
+    graph = f"g (float[1,3,16,16] image) => (float[1,C,H,W] masks) {{{body}}}"
+    imports = '"" : 21, "org.openvinotoolkit" : 1'
+    model = parser.parse_model(f"<ir_version: 10, opset_import: [{imports}]> {graph}")
+    for name, shape in WEIGHTS.items():
+        array = np.random.default_rng(len(name)).standard_normal(shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    onnx.save(model, path)
+    image = np.random.default_rng(1).standard_normal((1, 3, 16, 16)).astype(np.float32)
+    backend = OpenVinoBackend({})
+    with backend.build(path) as engine:
+        return exactness(backend, path, engine, [Sample("0", {"image": image}, {})])
+
+
+def test_an_engine_that_computes_its_file_is_not_wrong(tmp_path: Path) -> None:
+    found = judged(tmp_path / "m.onnx", f"{PAIRED} masks = Conv <pads = [1,1,1,1]> (b, v)")
+    assert (found.is_wrong, found.missing, found.node, found.samples) == (False, "", "", 1)
+
+
+def test_an_engine_that_computes_something_else_is_wrong_from_a_node_on(tmp_path: Path) -> None:
+    found = judged(tmp_path / "m.onnx", f"{PAIRED} {ODD} masks = Conv <pads = [1,1,1,1]> (c, v)")
+    assert found.is_wrong
+    assert "(Resize)" in found.node
+
+
+def test_what_nothing_else_runs_is_told_and_not_judged(tmp_path: Path) -> None:
+    found = judged(tmp_path / "m.onnx", f"{PAIRED} masks = org.openvinotoolkit.Swish(b)")
+    assert "Swish" in found.missing
+    assert not found.is_wrong
