@@ -22,6 +22,7 @@ class Slow:
     """Numbered samples of which earlier ones take longer; tells who read them, and how many at a time."""
 
     digest = "0" * 16
+    notes = ()
 
     def __init__(self, count: int, broken: int = -1, *, shareable: bool = True) -> None:
         self.count, self.broken, self.shareable = count, broken, shareable

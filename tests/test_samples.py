@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,8 @@ def prompted(folder: Path, prompts: object) -> Path:
     labels[20:] = 3
     (folder / "masks").mkdir()
     Image.fromarray(labels).save(folder / "masks" / "000.png")
-    (folder / "prompts.json").write_text(json.dumps(prompts))
+    written = prompts if isinstance(prompts, bytes) else json.dumps(prompts).encode()
+    (folder / "prompts.json").write_bytes(written)
     return folder
 
 
@@ -51,17 +54,19 @@ def test_images_come_normalised_in_order(tmp_path: Path) -> None:
     np.testing.assert_allclose(array[0, :, 5, 5], (128 / 127.5 - 1, -1, 1), atol=1e-6)
 
 
-def test_prompts_are_stacked_and_scaled_to_the_model(tmp_path: Path) -> None:
+def test_prompts_are_scaled_to_the_model(tmp_path: Path) -> None:
     sample = load(prompted(tmp_path, {"000.png": [PROMPT, PROMPT | {"point_coords": [[20, 40], [5, 5]]}]}))[0]
     # The image is 20 x 40 and the model takes 32 x 16.
-    np.testing.assert_allclose(sample.prompts["point_coords"], [[[16, 12], [0, 0]], [[32, 16], [8, 2]]])
-    np.testing.assert_array_equal(sample.prompts["point_labels"], [[1, -1], [1, -1]])
-    assert "object" not in sample.prompts
+    first, second = sample.asked
+    np.testing.assert_allclose(first["point_coords"], [[16, 12], [0, 0]])
+    np.testing.assert_allclose(second["point_coords"], [[32, 16], [8, 2]])
+    np.testing.assert_array_equal(first["point_labels"], [1, -1])
+    assert "object" not in first
 
 
 def test_boxes_are_scaled_like_points(tmp_path: Path) -> None:
     sample = load(prompted(tmp_path, {"000.png": [{"boxes": [0, 10, 20, 40]}]}))[0]
-    np.testing.assert_allclose(sample.prompts["boxes"], [[0, 4, 32, 16]])
+    np.testing.assert_allclose(sample.asked[0]["boxes"], [0, 4, 32, 16])
     assert sample.truth is None
 
 
@@ -141,6 +146,38 @@ def test_a_file_that_is_no_archive_is_refused(content: bytes, tmp_path: Path) ->
         load(tmp_path)[0]
 
 
+def test_an_array_is_not_read_before_its_header_fits(tmp_path: Path) -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,), }"
+    member = b"\x93NUMPY\x01\x00" + (len(header)).to_bytes(2, "little") + header
+    for name, says in (("image", "'image' is"), ("truth", "claims .* but holds 0")):
+        with zipfile.ZipFile(tmp_path / "bad.npz", "w") as archive:
+            archive.writestr(f"{name}.npy", member)
+        with pytest.raises(SamplesError, match=rf"bad\.npz: .*{says}"):
+            load(tmp_path)[0]
+
+
+def test_what_is_no_input_may_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoprec.samples._arrays._MOST_BYTES", 1 << 10)
+    image = np.ones((1, 3, 16, 32), np.float32)
+    np.savez_compressed(tmp_path / "a.npz", image=image, more=np.zeros(1 << 12))
+    with pytest.raises(SamplesError, match=r"a\.npz: arrays that are no input of the model"):
+        load(tmp_path)[0]
+
+
+@pytest.mark.parametrize("kind", ["broken", "loop", "folder", "fifo"])
+def test_what_only_looks_like_an_image_is_refused(tmp_path: Path, kind: str) -> None:
+    picture(tmp_path / "a.png")
+    odd = tmp_path / "b.png"
+    if kind == "folder":
+        odd.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to(odd if kind == "loop" else tmp_path / "gone")
+    with pytest.raises(SamplesError, match=r"b\.png: is no file that can be read"):
+        load(tmp_path)
+
+
 def test_a_single_array_under_an_archive_name_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "bad.npz").open("wb") as file:
         np.save(file, np.ones(3))
@@ -152,11 +189,14 @@ def test_a_single_array_under_an_archive_name_is_refused(tmp_path: Path) -> None
     ("prompts", "message"),
     [
         ([1, 2], "is not a table of prompts by image"),
-        ({"000.png": [{"object": 3}], "9.png": []}, "has prompts for 9.png, which is not there"),
+        (b'{"000.png": [{"\xff\x8d": 1}]}', "is not a table of prompts by image, in UTF-8"),
+        (b'{"000.png": [{"a": ' + b"[" * 100_000, "is not a table of prompts by image"),
+        (b'{"000.png": [{"point_labels": [1' + b"0" * 400 + b"]}]}", "'point_labels' of 000.png"),
+        ({"000.png": [{"object": 3}], "9.png": []}, "has prompts for '9.png', which is not there"),
         ({}, "has no prompts for 000.png"),
         ({"000.png": [PROMPT | {"object": "3"}]}, "an 'object' of 000.png is not a whole number"),
         ({"000.png": [PROMPT | {"object": 9}]}, "has no pixel of object 9"),
-        ({"000.png": [PROMPT, {"point_coords": [[1, 2]], "point_labels": [1]}]}, "'point_coords' of 000.png"),
+        ({"000.png": [PROMPT, {"point_coords": [[1, 2], [3]]}]}, "'point_coords' of 000.png"),
         ({"000.png": [{"point_labels": "one"}]}, "'point_labels' of 000.png is not an array of numbers"),
         ({"000.png": [{"point_coords": [1, 2, 3]}]}, "is not made of x, y pairs"),
         ({"000.png": [{"point_labels": [1e99]}]}, "holds NaN or infinity"),

@@ -37,7 +37,8 @@ def write_examples(bench: Workbench, request: Examples) -> Quality:
     """Write samples, spread evenly over the set, with both engines' logits; returns their score.
 
     `00.npz` holds inputs and prompts by name, as a definition's samples do; `outputs/00.npz` holds float32
-    logits `reference` and `candidate` [masks, h, w].
+    logits `reference` and `candidate` [masks, h, w]. A decoder that takes one prompt gets an archive for
+    each: `00-00.npz`.
     """
     folder = Path(request.folder)
     (folder / "outputs").mkdir(parents=True)
@@ -47,11 +48,14 @@ def write_examples(bench: Workbench, request: Examples) -> Quality:
         for number in range(count):
             index = number * len(bench.samples) // count
             sample, reference = bench.samples[index], bench.masks[index]
-            found = bench.pipeline.logits(engine, sample)
-            name = f"{number:02}.npz"
-            metric.update(name, reference, found, None)
-            _write_arrays(folder / name, {**sample.inputs, **sample.prompts})
-            _write_arrays(folder / "outputs" / name, {"reference": reference, "candidate": found})
+            runs = list(bench.pipeline.runs(run(engine, sample.inputs), sample))
+            begin = 0
+            for place, (prompts, found) in enumerate(runs):
+                name = f"{number:02}.npz" if len(runs) == 1 else f"{number:02}-{place:02}.npz"
+                part, begin = reference[begin : begin + len(found)], begin + len(found)
+                metric.update(name, part, found, None)
+                _write_arrays(folder / name, {**sample.inputs, **sample.prompts, **prompts})
+                _write_arrays(folder / "outputs" / name, {"reference": part, "candidate": found})
     return metric.result()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from autoprec.backends import Builder, Engine, run
 from autoprec.errors import ModelError
 from autoprec.graph.model.load import open_model
+from autoprec.measurement.prompting import Arrays, DecoderInput, asked_of
 from autoprec.quality import planes_of, refuse, shape_refusal
 from autoprec.samples import Sample
 from autoprec.spec import PipelineSection
@@ -47,8 +48,23 @@ class Pipeline:
 
     def masks(self, values: Mapping[str, NDArray[Any]], sample: Sample) -> NDArray[np.float32]:
         """Mask logits of the searched model's outputs on one sample. Raises as `logits` does."""
-        if self._decoder is not None:
-            values = run(self._decoder, self._decoder_feeds(values, sample))
+        planes = [planes for _, planes in self.runs(values, sample)]
+        return planes[0] if len(planes) == 1 else np.concatenate(planes)
+
+    def runs(
+        self, values: Mapping[str, NDArray[Any]], sample: Sample
+    ) -> Iterator[tuple[Arrays, NDArray[np.float32]]]:
+        """What the decoder is fed beside the searched model's outputs, and the masks of it: once for all
+        prompts, or once for each. Raises as `logits` does."""
+        if self._decoder is None:
+            yield {}, self._planes(values)
+            return
+        for prompts in asked_of(self._inputs, values, sample):
+            known = {name: values[name] for name in self._inputs if name in values}
+            feeds = {name: found.astype(self._inputs[name].kind, copy=False) for name, found in known.items()}
+            yield prompts, self._planes(run(self._decoder, feeds | prompts))
+
+    def _planes(self, values: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         if self._output not in values:
             raise ModelError(
                 f"pipeline.output is {self._output!r}, but the model's outputs are: {', '.join(values)}"
@@ -57,19 +73,6 @@ class Pipeline:
         others = [f"{name} {list(value.shape)}" for name, value in values.items() if name != self._output]
         refuse(shape_refusal(self._output, array.shape, self._layout, self._size, others))
         return planes_of(array, self._layout)
-
-    def _decoder_feeds(self, values: Mapping[str, NDArray[Any]], sample: Sample) -> dict[str, NDArray[Any]]:
-        """The decoder's inputs: from the searched model by name, the rest from the sample's prompts."""
-        feeds: dict[str, NDArray[Any]] = {}
-        for name, data_type in self._inputs.items():
-            found = values[name] if name in values else sample.prompts.get(name)
-            if found is None:
-                raise ModelError(
-                    f"the decoder's input {name!r} is neither an output of the model ({', '.join(values)}) "
-                    f"nor a prompt of {sample.name} ({', '.join(sample.prompts) or 'none'})"
-                )
-            feeds[name] = found.astype(data_type, copy=False)
-        return feeds
 
 
 def decoder_outputs(path: Path) -> list[str]:
@@ -85,11 +88,16 @@ def _graph(path: Path) -> ir.Graph:
         raise ModelError(f"pipeline.decoder: {error}") from error
 
 
-def _inputs(path: Path) -> dict[str, np.dtype[Any]]:
-    """Name and type of the inputs of a decoder, whose sizes may be dynamic."""
+def _inputs(path: Path) -> dict[str, DecoderInput]:
+    """Name, type and sizes of the inputs of a decoder."""
     graph = _graph(path)
     return {
-        str(value.name): np.dtype(value.dtype.numpy())
+        str(value.name): DecoderInput(np.dtype(value.dtype.numpy()), _sizes(value.shape))
         for value in graph.inputs
         if value.name not in graph.initializers and value.dtype is not None
     }
+
+
+def _sizes(shape: ir.Shape | None) -> tuple[int | None, ...] | None:
+    """None for a size that has no number."""
+    return None if shape is None else tuple(size if isinstance(size, int) else None for size in shape)

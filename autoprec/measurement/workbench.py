@@ -230,7 +230,7 @@ class _Scores:
 
     def _compare(self, found: tuple[Sample, Logits]) -> None:
         sample, logits = found
-        self._metric.update(sample.name, next(self._references), logits, sample.truth)
+        self._metric.update(sample.name, next(self._references), logits, sample.truth_for(logits.shape))
 
 
 def _forget_peak_memory() -> None:

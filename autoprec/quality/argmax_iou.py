@@ -30,7 +30,7 @@ class ArgmaxIou:
         if survey.fewest_planes > 1:
             return ""
         way = (
-            'and a map of classes is compared by quality.metric = "label_iou"'
+            'for a map of classes set quality.metric = "label_iou"'
             if survey.is_labels
             else 'set quality.metric = "mask_iou", or "label_iou" if it is a map of classes'
         )

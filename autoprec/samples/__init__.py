@@ -11,6 +11,7 @@ from autoprec.errors import SamplesError
 from autoprec.samples._ahead import ahead, behind
 from autoprec.samples._arrays import ArraySamples
 from autoprec.samples._base import Sample, Samples
+from autoprec.samples._checks import FEWEST, warnings_of
 from autoprec.samples._entry import EntrySamples
 from autoprec.samples._frame import Frame, frame_of
 from autoprec.samples._images import ImageSamples
@@ -50,4 +51,14 @@ def load_samples(
         raise SamplesError(f"samples.{which}: {path} cannot be read: {error}") from error
 
 
-__all__ = ["Frame", "Sample", "Samples", "ahead", "behind", "frame_of", "load_samples"]
+__all__ = [
+    "FEWEST",
+    "Frame",
+    "Sample",
+    "Samples",
+    "ahead",
+    "behind",
+    "frame_of",
+    "load_samples",
+    "warnings_of",
+]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoprec.errors import SamplesError
 from autoprec.samples._base import Sample, digest_of
+
+_NUMBERS = "fiub"
+_MOST_BYTES = 1 << 30
+"""What prompts and truths of one sample may hold together."""
 
 
 class ArraySamples:
@@ -22,6 +27,7 @@ class ArraySamples:
     Every input has the model's shape, with its batch of one; floats come as float32.
     """
 
+    notes: Sequence[str] = ()
     shareable = True
 
     def __init__(self, archives: Sequence[Path], inputs: Mapping[str, Sequence[int]]) -> None:
@@ -41,7 +47,7 @@ class ArraySamples:
 
     def __getitem__(self, index: int) -> Sample:
         path = self._archives[index]
-        return sample_of(str(path), path.name, _read(path), self._inputs)
+        return sample_of(str(path), path.name, _read(path, self._inputs), self._inputs)
 
 
 def sample_of(
@@ -65,21 +71,63 @@ def sample_of(
     return Sample(name, fed, arrays, None if truth is None else truth.astype(bool))
 
 
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    """All arrays of an archive."""
+def _read(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[Any]]:
+    """All arrays of an archive, each once its header is seen to fit: what a header claims is allocated."""
     if path.is_file() and not zipfile.is_zipfile(path):
         raise SamplesError(f"{path}: cannot be read as an .npz of plain arrays; write it with numpy.savez")
     try:
         # A file of our own: NumPy leaves its open when the archive is broken.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".npy")]
+            _check_headers(path, archive, names, inputs)
+            return {name.removesuffix(".npy"): _array(archive, name) for name in names}
     except (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise SamplesError(f"{path}: cannot be read as an .npz of plain arrays: {error}") from error
 
 
+def _check_headers(
+    path: Path, archive: zipfile.ZipFile, names: Sequence[str], inputs: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raise `SamplesError` for an input of another shape, or more than an archive's header or size bears
+    out."""
+    listed = ", ".join(f"{key} {list(shape)}" for key, shape in inputs.items())
+    others = 0
+    for member in names:
+        name, size = member.removesuffix(".npy"), archive.getinfo(member).file_size
+        with archive.open(member) as stream:
+            shape, kind = _header(stream)
+            held = size - stream.tell()
+        if name in inputs and kind.kind in _NUMBERS and shape != inputs[name]:
+            raise SamplesError(f"{path}: {name!r} is {list(shape)}; the model's inputs are: {listed}")
+        claimed = math.prod(shape) * kind.itemsize
+        if claimed > held and not kind.hasobject:  # objects are refused as they are read
+            raise SamplesError(
+                f"{path}: {name!r} claims {list(shape)}, {claimed} bytes, but holds {held}; write it again"
+            )
+        others += 0 if name in inputs else claimed
+    if others > _MOST_BYTES:
+        raise SamplesError(
+            f"{path}: arrays that are no input of the model hold {others >> 20} MiB, more than "
+            f"{_MOST_BYTES >> 20}; leave out what is not needed (the model's inputs are: {listed})"
+        )
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array that begins here."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, kind = read(stream)
+    return shape, kind
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    with archive.open(name) as stream:
+        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+
+
 def _numbers(where: str, name: str, array: NDArray[Any]) -> NDArray[Any]:
     """The array if it holds finite numbers; floats come as float32."""
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in _NUMBERS:
         raise SamplesError(f"{where}: {name!r} holds {array.dtype}, not numbers; store it without pickling")
     if array.dtype.kind != "f":
         return array

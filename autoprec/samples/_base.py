@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from autoprec.samples._placing import Placement
+
 
 class Sample(NamedTuple):
     """One image and what is asked of it.
@@ -17,18 +19,35 @@ class Sample(NamedTuple):
     Attributes:
         name: file name, unique in its set.
         inputs: the searched model's inputs, by name.
-        prompts: inputs of the decoder behind it, by name; stacked over prompts.
+        prompts: inputs of the decoder behind it, by name, as the decoder takes them.
         truth: bool [masks, height, width] at the image's own size, or None.
+        asked: the inputs of each prompt, by name, where the decoder's form of them is still open.
+        placement: where the image is in the model's frame; None for samples that are arrays.
+        size: (height, width) of the image; None for samples that are arrays.
     """
 
     name: str
     inputs: Mapping[str, NDArray[Any]]
     prompts: Mapping[str, NDArray[Any]]
     truth: NDArray[np.bool_] | None = None
+    asked: tuple[Mapping[str, NDArray[np.float32]], ...] = ()
+    placement: Placement | None = None
+    size: tuple[int, int] | None = None
+
+    def truth_for(self, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+        """True masks in the form of masks [..., h, w]: with the frame around them, unless those are of the
+        image's own size."""
+        if self.truth is None or self.placement is None or tuple(shape[-2:]) == self.size:
+            return self.truth
+        return self.placement.masks(self.truth)
 
 
 class Samples(Protocol):
     """A set of samples; each is read when it is asked for."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What their owner may not expect, a line each."""
 
     shareable: bool
     """Whether several threads may read samples at the same time."""

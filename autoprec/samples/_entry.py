@@ -24,6 +24,7 @@ class EntrySamples:
     has `len` and `[]` is read in any order at no cost; of any other iterable, a step back begins anew.
     """
 
+    notes: Sequence[str] = ()
     shareable = False  # the function need not expect threads, nor its iterator
 
     def __init__(self, key: str, entry: str, inputs: Mapping[str, Sequence[int]], limit: int | None) -> None:

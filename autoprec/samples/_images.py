@@ -6,11 +6,10 @@ Images are in `images/` or in the folder itself. `masks/000.png` holds the label
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,17 +18,24 @@ from PIL import Image
 
 from autoprec.errors import SamplesError
 from autoprec.samples._base import Sample, digest_of
-from autoprec.samples._prompts import Prompts, objects_of, read_prompts, stacked
+from autoprec.samples._frame import Frame, frame_of
+from autoprec.samples._pixels import Note, header, labels, pixels
+from autoprec.samples._placing import Placement
+from autoprec.samples._prompts import Prompts, arrays_of, objects_of, read_prompts
 from autoprec.spec import SamplesSection
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-_UNREADABLE = (
-    OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning,
-)  # fmt: skip
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".avif", ".jp2"}
+)
+
+_NEW_NOTES = frozenset({Note.TURNED, Note.DEEP})
+"""Of files that 0.1 read otherwise: studies with such samples are other studies."""
+_LETTERBOX_GREY = 114 / 255
 
 
 class ImageSamples:
-    """Images resized to the model's input, scaled to 0..1, normalised; float32 [1, channels, h, w]."""
+    """Images brought to the model's frame, scaled to 0..1, normalised; float32 [1, channels, h, w], or
+    [1, h, w, channels] where the model takes it so."""
 
     shareable = True
 
@@ -37,11 +43,16 @@ class ImageSamples:
         self, folder: Path, section: SamplesSection, inputs: Mapping[str, Sequence[int]], limit: int | None
     ) -> None:
         self._section = section
-        self._input, self._size = _image_input(section, inputs)
+        self._frame = _image_input(section, inputs)
         images = folder / "images" if (folder / "images").is_dir() else folder
-        found = sorted(path for path in images.iterdir() if path.suffix.lower() in _SUFFIXES)
+        listed = sorted(path for path in images.iterdir() if not path.name.startswith("."))
+        found = [path for path in listed if path.suffix.lower() in SUFFIXES]
         if not found:
-            raise SamplesError(f"{images}: holds no images (jpg, png, webp, bmp); put some there")
+            raise SamplesError(f"{images}: holds no images (jpg, png, webp, bmp, tif); put some there")
+        odd = [path for path in found if not path.is_file()]
+        if odd:
+            raise SamplesError(f"{odd[0]}: is no file that can be read; remove it")
+        self._left_out = Counter(path.suffix for path in listed if path.is_file() and path not in found)
         self._images = found[:limit]
         self._masks = folder / "masks"
         self._prompts_file = folder / "prompts.json"
@@ -53,8 +64,25 @@ class ImageSamples:
         """16 hexadecimal digits over images, prompts and masks, and how they are read."""
         masks = [mask for mask in map(self._mask_path, self._images) if mask.exists()]
         prompts = [self._prompts_file] if self._prompts_file.exists() else []
-        settings = msgspec.json.encode((self._size, self._section.mean, self._section.std)).decode()
+        section, size = self._section, self._frame.size
+        settings = msgspec.json.encode((size, section.mean, section.std)).decode()
+        # What came after 0.1 is left out where it changes nothing.
+        if section.resize != "stretch" or section.white is not None:
+            settings += f"{section.resize}{section.white}"
+        settings += "".join(sorted(note.name for note in self._notes if note in _NEW_NOTES))
         return digest_of([*self._images, *prompts, *masks], settings)
+
+    @cached_property
+    def notes(self) -> Sequence[str]:
+        """What their owner may not expect; looks at every file's header."""
+        told = [f"{count} of {len(self)} images: {note.value}" for note, count in sorted(self._notes.items())]
+        left = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in self._left_out.items())
+        return [*told, *([f"files that are no images are left out: {left}"] if left else [])]
+
+    @cached_property
+    def _notes(self) -> Counter[Note]:
+        headers = (header(path, self._frame.channels, self._section.white) for path in self._images)
+        return Counter(note for found in headers for note in found.notes)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -63,33 +91,63 @@ class ImageSamples:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Sample:
-        path = self._images[index]
-        pixels = _read(path, "RGB" if len(self._section.mean) == 3 else "L")
-        height, width = self._size
-        resized = pixels
-        if pixels.size != (width, height):
-            resized = pixels.resize((width, height), Image.Resampling.BILINEAR)
+        path, frame = self._images[index], self._frame
+        planes, white = pixels(path, frame.channels, self._section.white)
+        size = planes[0].size
+        placement = Placement.of(size, frame.size, self._section.resize)
         prompts = self._prompts.get(path.name, [])
-        scale = (width / pixels.width, height / pixels.height)
+        place = partial(placement.points, size=size)
         return Sample(
             name=path.name,
-            inputs={self._input: _normalised(resized, self._section)},
-            prompts=stacked(self._prompts_file, path.name, prompts, scale),
-            truth=self._truth(path, prompts),
+            inputs={frame.name: self._normalised(planes, white, placement)},
+            prompts={},
+            truth=self._truth(path, prompts, size),
+            asked=arrays_of(self._prompts_file, path.name, prompts, place) if prompts else (),
+            placement=placement,
+            size=(size[1], size[0]),
         )
+
+    def _normalised(
+        self, planes: Sequence[Image.Image], white: float, placement: Placement
+    ) -> NDArray[np.float32]:
+        """Pixels over white, less the mean, over the deviation, in the model's layout.
+
+        Plane by plane in place: a plane stays in the cache, and new arrays between the steps would each be
+        memory that the system hands out anew, which takes longer than the arithmetic.
+        """
+        frame, section = self._frame, self._section
+        result = np.empty((1, frame.channels, *frame.size), np.float32)
+        mean, std = np.array(section.mean, np.float32), np.array(section.std, np.float32)
+        rows = slice(placement.top, placement.top + placement.height)
+        columns = slice(placement.left, placement.left + placement.width)
+        for number, plane in enumerate(planes):
+            if not placement.is_full:
+                empty = _LETTERBOX_GREY if section.resize == "letterbox" else mean[number]
+                result[0, number] = (empty - mean[number]) / std[number]
+            target = result[0, number, rows, columns]
+            size = (placement.width, placement.height)
+            fitted = plane if plane.size == size else plane.resize(size, Image.Resampling.BILINEAR)
+            np.divide(np.asarray(fitted), np.float32(white), out=target)
+            target -= mean[number]
+            target /= std[number]
+        return result if frame.layout == "nchw" else np.ascontiguousarray(result.transpose(0, 2, 3, 1))
 
     def _mask_path(self, image: Path) -> Path:
         return self._masks / f"{image.stem}.png"
 
-    def _truth(self, image: Path, prompts: Prompts) -> NDArray[np.bool_] | None:
+    def _truth(self, image: Path, prompts: Prompts, size: tuple[int, int]) -> NDArray[np.bool_] | None:
         """bool [prompts, height, width], or None without labels for every prompt."""
         objects, path = objects_of(prompts), self._mask_path(image)
         if objects is None or not path.exists():
             return None
-        labels: NDArray[Any] = np.asarray(_read(path))
-        if labels.ndim != 2:
-            raise SamplesError(f"{path}: has {labels.shape[-1]} channels; a mask image has one, of labels")
-        masks: NDArray[np.bool_] = labels == np.array(objects)[:, None, None]
+        found = labels(path)
+        height, width = found.shape
+        if (height > width) != (size[1] > size[0]) and sorted(found.shape) == sorted(size):
+            raise SamplesError(
+                f"{path}: is {width} x {height}, but {image.name} is {size[0]} x {size[1]} upright, "
+                "as its EXIF says: turn the mask"
+            )
+        masks: NDArray[np.bool_] = found == np.array(objects)[:, None, None]
         lost = [number for number, mask in zip(objects, masks, strict=True) if not mask.any()]
         if lost:
             raise SamplesError(
@@ -98,8 +156,8 @@ class ImageSamples:
         return masks
 
 
-def _image_input(section: SamplesSection, inputs: Mapping[str, Sequence[int]]) -> tuple[str, tuple[int, int]]:
-    """Name of the image input, and (height, width)."""
+def _image_input(section: SamplesSection, inputs: Mapping[str, Sequence[int]]) -> Frame:
+    """The input that images feed. Raises `SamplesError` if there is none, or others would go without."""
     listed = ", ".join(f"{name} {list(shape)}" for name, shape in inputs.items())
     name = section.input or next(iter(inputs), "")
     if name not in inputs:
@@ -108,43 +166,13 @@ def _image_input(section: SamplesSection, inputs: Mapping[str, Sequence[int]]) -
         raise SamplesError(
             f"images feed one input, but the model's are: {listed}; store samples as .npz files"
         )
-    shape = tuple(inputs[name])
-    height, width = section.size or (shape[-2:] if len(shape) == 4 else (0, 0))
-    wanted = (1, len(section.mean), height, width)
-    if shape != wanted:
+    channels = len(section.mean)
+    frame = frame_of(inputs, name, channels)
+    size = section.size or (frame.size if frame else (0, 0))
+    if frame is None or frame.channels != channels or frame.size != size or inputs[name][0] != 1:
+        wanted = [1, channels, *size] if frame is None or frame.layout == "nchw" else [1, *size, channels]
         raise SamplesError(
-            f"the input {name!r} is {list(shape)}, but samples give {list(wanted)}: mend samples.size or mean"
+            f"the input {name!r} is {list(inputs[name])}, but samples give {wanted}: mend samples.size or "
+            "mean"
         )
-    return name, (height, width)
-
-
-def _normalised(image: Image.Image, section: SamplesSection) -> NDArray[np.float32]:
-    """float32 [1, channels, h, w]: pixels over 255, less the mean, over the deviation.
-
-    Plane by plane in place: a plane stays in the cache, and new arrays between the steps would each be memory
-    that the system hands out anew, which takes longer than the arithmetic.
-    """
-    planes = image.split()
-    result = np.empty((1, len(planes), image.height, image.width), np.float32)
-    mean, std = np.array(section.mean, np.float32), np.array(section.std, np.float32)
-    for number, plane in enumerate(planes):
-        target = result[0, number]
-        np.divide(np.asarray(plane), np.float32(255), out=target)
-        target -= mean[number]
-        target /= std[number]
-    return result
-
-
-def _read(path: Path, mode: str | None = None) -> Image.Image:
-    """A whole image, converted to `mode`. One over Pillow's pixel limit is refused, not only warned of."""
-    try:
-        with Image.open(path) as image:
-            # Turning Pillow's warning into an error would change filters that all threads share.
-            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
-                raise Image.DecompressionBombError(
-                    f"{image.width} x {image.height} pixels could be a decompression bomb"
-                )
-            image.load()
-            return image if mode in (None, image.mode) else image.convert(mode)
-    except _UNREADABLE as error:
-        raise SamplesError(f"{path}: cannot be read as an image ({error}); mend or remove it") from error
+    return frame

@@ -2,12 +2,12 @@
 
 It maps an image's file name to its prompts, each an object of decoder inputs, in pixels of the image:
 `{"000.jpg": [{"point_coords": [[x, y], [x, y]], "point_labels": [1, -1], "object": 3}]}`. Every key but
-`object` becomes an array of that name, stacked over the image's prompts.
+`object` becomes an array of that name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from autoprec.errors import SamplesError
 
 Prompts = list[dict[str, Any]]
+_PAIRS = ("coords", "box", "boxes")
+"""Names that end so hold x, y pairs."""
 
 
 def read_prompts(path: Path, asked: Sequence[str], known: Container[str]) -> dict[str, Prompts]:
@@ -30,12 +32,14 @@ def read_prompts(path: Path, asked: Sequence[str], known: Container[str]) -> dic
         return {}
     try:
         found = msgspec.json.decode(path.read_bytes(), type=dict[str, Prompts])
-    except msgspec.MsgspecError as error:
-        raise SamplesError(f"{path}: is not a table of prompts by image: {error}") from error
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise SamplesError(f"{path}: is not a table of prompts by image, in UTF-8: {error}") from error
+    except OSError as error:
+        raise SamplesError(f"{path}: cannot be read ({error.strerror}); mend or remove it") from error
     strange = [name for name in found if name not in known]
     if strange:
         raise SamplesError(
-            f"{path}: has prompts for {strange[0]}, which is not there; add the image or mend the name"
+            f"{path}: has prompts for {strange[0]!r}, which is not there; add the image or mend the name"
         )
     bare = [name for name in asked if not found.get(name)]
     if bare:
@@ -53,30 +57,42 @@ def objects_of(prompts: Prompts) -> list[int] | None:
     return objects if objects and len(objects) == len(prompts) else None
 
 
-def stacked(
-    path: Path, image: str, prompts: Prompts, scale: tuple[float, float]
-) -> dict[str, NDArray[np.float32]]:
-    """Decoder inputs of an image: float32 [prompts, ...], by name.
+def arrays_of(
+    path: Path, image: str, prompts: Prompts, place: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> tuple[dict[str, NDArray[np.float32]], ...]:
+    """The decoder inputs of each prompt of an image, float32 by name, without a dimension for prompts.
 
-    Keys that end in `coords`, `box` or `boxes` hold x, y pairs, and come out in pixels of the model's input:
-    `scale` is its (width, height) over the image's.
+    Args:
+        path: of the file, for messages.
+        image: its file name.
+        prompts: as read.
+        place: from x, y pairs in pixels of the image to those of the model's input; applied to keys that end
+            in `coords`, `box` or `boxes`.
+
+    Raises `SamplesError` for what is no array of finite numbers.
     """
-    keys = [key for key in (prompts[0] if prompts else {}) if key != "object"]
-    arrays: dict[str, NDArray[np.float32]] = {}
-    for key in keys:
-        where = f"{path}: {key!r} of {image}"
-        try:
-            with np.errstate(over="ignore"):  # refused below
-                array = np.array([prompt[key] for prompt in prompts], np.float32)
-        except (KeyError, TypeError, ValueError) as error:
-            raise SamplesError(
-                f"{where} is not an array of numbers, of one shape in all its prompts"
-            ) from error
-        if not np.isfinite(array).all():
-            raise SamplesError(f"{where} holds NaN or infinity; mend it")
-        if key.endswith(("coords", "box", "boxes")):
-            if array.ndim < 2 or array.shape[-1] % 2:
-                raise SamplesError(f"{where} is not made of x, y pairs")
-            array = (array.reshape(-1, 2) * np.array(scale, np.float32)).reshape(array.shape)
-        arrays[key] = array
-    return arrays
+    return tuple(
+        {
+            key: _array(f"{path}: {key!r} of {image}", key, value, place)
+            for key, value in prompt.items()
+            if key != "object"
+        }
+        for prompt in prompts
+    )
+
+
+def _array(
+    where: str, key: str, value: Any, place: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    try:
+        with np.errstate(over="ignore"):  # refused below
+            array = np.array(value, np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SamplesError(f"{where} is not an array of numbers") from error
+    if not np.isfinite(array).all():
+        raise SamplesError(f"{where} holds NaN or infinity; mend it")
+    if not key.endswith(_PAIRS):
+        return array
+    if array.ndim < 1 or not array.size or array.shape[-1] % 2:
+        raise SamplesError(f"{where} is not made of x, y pairs")
+    return place(array)

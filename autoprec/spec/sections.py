@@ -47,8 +47,9 @@ class SamplesSection(Section, frozen=True, kw_only=True):
     """`[samples]`: folders of images (with `prompts.json`, `masks/`) or `.npz` files, and how to feed them;
     or `module:function`, which returns an iterable of arrays by name.
 
-    `input` is the model's image input ("" takes the only one); `size` is (height, width).
-    Pixels are scaled to 0..1, then `mean` is taken away and the rest divided by `std`.
+    `input` is the model's image input ("" takes the only one); `size` is (height, width); `resize` says how
+    images of another form are brought to it. Pixels are scaled to 0..1 (`white` is what becomes 1; by default
+    the largest value that the file's bits hold), then `mean` is taken away and the rest divided by `std`.
     """
 
     calibration: str
@@ -57,6 +58,8 @@ class SamplesSection(Section, frozen=True, kw_only=True):
     size: tuple[Count, Count] | None = None
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[Positive, ...] = (0.229, 0.224, 0.225)
+    resize: Literal["stretch", "pad", "letterbox"] = "stretch"
+    white: Positive | None = None
     calibration_limit: Count | None = None
     evaluation_limit: Count | None = None
 
@@ -164,13 +167,20 @@ class StudySpec(Section, frozen=True, kw_only=True):
         # Where samples are does not matter: their content has a digest of its own, and folders are moved.
         samples = msgspec.structs.replace(self.samples, calibration="", evaluation="")
         # What came after 0.1 is left out at the value that stands for what was before.
+        told = msgspec.to_builtins(samples)
+        if samples.resize == "stretch":
+            del told["resize"]
+        if samples.white is None:
+            del told["white"]
         quality = msgspec.to_builtins(
             msgspec.structs.replace(self.quality, small_mask=self.quality.small_share)
         )
         if not quality["small_mask"]:
             del quality["small_mask"]
+        pipeline = self.pipeline
+        output = pipeline.output if pipeline.layout == "nchw" else (pipeline.output, pipeline.layout)
         measured: tuple[object, ...] = (
-            self.pipeline.output, samples, self.blocks, self.calibration, quality,
+            output, told, self.blocks, self.calibration, quality,
             self.backend.name, self.backend.base, sorted(self.backend.options.items()),
             self.search.reference, self.model.shapes,
         )  # fmt: skip

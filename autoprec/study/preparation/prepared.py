@@ -114,7 +114,7 @@ def prepare(
 
     Raises `UserError` children for what is wrong with the definition, the model or the samples.
     """
-    loaded = load(spec, scores=refuse is not None)
+    loaded = load(spec, say, scores=refuse is not None)
     look(loaded)
     calibrated = calibrate(loaded, say)
     return bind(loaded, calibrated, judge(loaded, calibrated, refuse))

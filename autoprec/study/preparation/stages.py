@@ -19,7 +19,7 @@ from autoprec.legality.overflow import overflowing
 from autoprec.measurement.pipeline import decoder_outputs
 from autoprec.quality import create_metric
 from autoprec.records import Assignment, Block
-from autoprec.samples import Samples, load_samples
+from autoprec.samples import Samples, load_samples, warnings_of
 from autoprec.search import anchors
 from autoprec.spec import SAFE_REFERENCE, StudySpec
 from autoprec.study.preparation.evidence import Evidence
@@ -82,8 +82,9 @@ def load_blocks(
     return model, judge_blocks(blocks, model, spec.search.precisions, pin=section.pin, refused=refused)
 
 
-def load(spec: StudySpec, *, scores: bool) -> Loaded:
-    """Open what the definition names; with `scores` also check what is used only after the long calibration.
+def load(spec: StudySpec, say: Say, *, scores: bool) -> Loaded:
+    """Open what the definition names; with `scores` also check what is used only after the long calibration,
+    and say what is suspicious.
 
     Raises `UserError` children for what is wrong with the definition, the model or the samples.
     """
@@ -94,6 +95,9 @@ def load(spec: StudySpec, *, scores: bool) -> Loaded:
         _check_scoring(spec, model)
     calibration = load_samples(spec.samples, "calibration", shapes)
     evaluation = load_samples(spec.samples, "evaluation", shapes)
+    if scores:
+        for words in warnings_of(spec.samples, calibration, evaluation):
+            say(words)
     return Loaded(
         spec=spec,
         backend=backend,

@@ -1,0 +1,77 @@
+"""What is suspicious about a study's samples, said before anything is measured by them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from autoprec.entry import is_entry
+from autoprec.samples._base import Samples
+from autoprec.samples._images import SUFFIXES
+from autoprec.spec import SamplesSection
+
+FEWEST = 8
+"""Evaluation samples below which the interval of a loss says little."""
+
+
+def warnings_of(section: SamplesSection, calibration: Samples, evaluation: Samples) -> list[str]:
+    """A line for each thing that may spoil the result: few samples, the same in both sets, conversions.
+
+    Raises `SamplesError` for images that cannot be what the model takes.
+    """
+    told = []
+    count = len(evaluation)
+    if count == 1:
+        told.append("samples.evaluation has one sample: losses have no interval; give 8 or more")
+    elif count < FEWEST:
+        told.append(
+            f"samples.evaluation has {count} samples: the interval of a loss says little below {FEWEST}"
+        )
+    if same := _same(section):
+        told.append(
+            f"{len(same)} of {count} evaluation samples are in the calibration set too ({same[0].name}): "
+            "their loss is better than on new ones; name disjoint sets"
+        )
+    for which, samples in (("calibration", calibration), ("evaluation", evaluation)):
+        told += [f"samples.{which}: {note}" for note in samples.notes]
+    return told
+
+
+def _same(section: SamplesSection) -> list[Path]:
+    """Evaluation files whose content is in the calibration set."""
+    if is_entry(section.calibration) or is_entry(section.evaluation):
+        return []
+    sizes: dict[int, list[Path]] = defaultdict(list)
+    for path in _files(section.calibration, section.calibration_limit):
+        sizes[path.stat().st_size].append(path)
+    known: dict[Path, str] = {}
+
+    def digest(path: Path) -> str:
+        if path not in known:
+            with path.open("rb") as file:
+                known[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        return known[path]
+
+    return [
+        path
+        for path in _files(section.evaluation, section.evaluation_limit)
+        if any(digest(path) == digest(other) for other in sizes.get(path.stat().st_size, ()))
+    ]
+
+
+def _files(named: str, limit: int | None) -> Sequence[Path]:
+    """The archives or images of a set, in order."""
+
+    def found() -> Iterator[Path]:
+        path = Path(named)
+        if path.is_file():
+            yield path
+        elif path.is_dir():
+            archives = sorted(path.glob("*.npz"))
+            images = path / "images" if (path / "images").is_dir() else path
+            listed = sorted(each for each in images.iterdir() if each.suffix.lower() in SUFFIXES)
+            yield from archives or listed
+
+    return list(found())[:limit]

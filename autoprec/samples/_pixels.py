@@ -1,0 +1,194 @@
+"""One image file as planes of pixels: its depth is kept, and what is lost on the way is said or refused."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+
+from autoprec.errors import SamplesError
+from autoprec.samples import _deep
+
+_UNREADABLE = (
+    OSError, ValueError, SyntaxError, EOFError, TypeError, Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)  # fmt: skip
+_WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+_LUMA = np.array((0.299, 0.587, 0.114), np.float32)
+"""ITU-R BT.601, as Pillow's conversion to grey."""
+_PNG_DEPTH = 24
+"""Where a PNG file says how many bits a channel has."""
+
+
+class Note(StrEnum):
+    """What happens to pixels that their owner may not expect."""
+
+    TURNED = "turned upright as EXIF says: prompts and true masks are of the upright image"
+    GREY = "colour made grey (ITU-R BT.601), since the model takes one channel"
+    ALPHA = "the alpha channel is left out: what lies under transparent pixels is seen"
+    INKS = "CMYK made RGB without a colour profile"
+    DEEP = "more than 8 bits: the largest value that fits is white, or set samples.white"
+    FRAMES = "only the first of several frames is read"
+
+
+class Header(NamedTuple):
+    """What a file says of itself. `mode` is Pillow's, "" where Pillow does not keep all of it; `bits` are of
+    a channel, 32 for floats. `notes` are for a model of so many channels."""
+
+    mode: str
+    bands: int
+    bits: int
+    is_turned: bool
+    notes: frozenset[Note]
+
+
+def header(path: Path, channels: int, white: float | None) -> Header:
+    """Look at a file without reading its pixels.
+
+    Args:
+        path: the image.
+        channels: how many the model takes.
+        white: the definition's `samples.white`.
+
+    Raises `SamplesError` for what cannot be read, or does not fit so many channels.
+    """
+    try:
+        with Image.open(path) as image:
+            return _examined(path, image, channels, white)
+    except _UNREADABLE as error:
+        return _foreign(path, error, channels, white)
+
+
+def pixels(path: Path, channels: int, white: float | None) -> tuple[list[Image.Image], float]:
+    """Planes of one size, upright, and the value that is white.
+
+    Planes are 8-bit images for files of 8 bits, else of floats. Raises `SamplesError` as `header` does.
+    """
+    try:
+        with Image.open(path) as image:
+            found = _examined(path, image, channels, white)
+            if found.mode:
+                return _planes(image, found, channels), white or _white(found.bits)
+    except _UNREADABLE as error:
+        found = _foreign(path, error, channels, white)
+    planes = [Image.fromarray(plane) for plane in _fitted(_deep.read(path), channels)]
+    return planes, white or _white(found.bits)
+
+
+def labels(path: Path) -> NDArray[Any]:
+    """The labels [h, w] of a mask image, as they are in the file. Raises `SamplesError`."""
+    try:
+        with Image.open(path) as image:
+            _check_size(image)
+            found: NDArray[Any] = np.asarray(image)
+    except _UNREADABLE as error:
+        raise SamplesError(f"{path}: cannot be read as an image ({error}); mend or remove it") from error
+    if found.ndim != 2:
+        raise SamplesError(f"{path}: has {found.shape[-1]} channels; a mask image has one, of labels")
+    return found
+
+
+def _examined(path: Path, image: Image.Image, channels: int, white: float | None) -> Header:
+    """The header of a file that Pillow opens."""
+    _check_size(image)
+    mode, bits, bands = image.mode, _bits(path, image), len(image.getbands())
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a phone's gain map is no frame
+    if image.format == "TIFF" and frames == channels > 1 == bands:
+        mode, bands, frames = "", frames, 1  # bands as pages
+    elif bits > 8 and bands > 1:
+        mode = ""
+    has_alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
+    is_turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+    notes = {
+        Note.TURNED: is_turned,
+        Note.FRAMES: frames > 1,
+        Note.ALPHA: has_alpha and bands != channels,
+        Note.INKS: mode == "CMYK" and channels != 4,
+        Note.GREY: channels == 1 and (bands - has_alpha > 1 or mode == "P"),
+    }
+    return _checked(path, Header(mode, bands, bits, is_turned, _held(notes, bits, white)), channels, white)
+
+
+def _foreign(path: Path, error: Exception, channels: int, white: float | None) -> Header:
+    """The header of a TIFF file that Pillow does not open; the error again for any other file."""
+    if isinstance(error, OSError) and path.is_file() and _deep.is_tiff(path):
+        (bands, _, _), kind = _deep.shape_of(path)
+        bits = 32 if kind.kind == "f" else 8 * kind.itemsize
+        notes = {Note.GREY: channels == 1 and bands > 1}
+        return _checked(path, Header("", bands, bits, False, _held(notes, bits, white)), channels, white)
+    raise SamplesError(f"{path}: cannot be read as an image ({error}); mend or remove it") from error
+
+
+def _held(notes: dict[Note, bool], bits: int, white: float | None) -> frozenset[Note]:
+    deep = {Note.DEEP} if bits > 8 and white is None else set()
+    return frozenset(deep | {note for note, holds in notes.items() if holds})
+
+
+def _checked(path: Path, found: Header, channels: int, white: float | None) -> Header:
+    """The header, if its file fits the model."""
+    if found.bits > 16 and white is None:
+        raise SamplesError(
+            f"{path}: holds {found.bits}-bit values, which do not say what is white: set samples.white (1.0 "
+            "for values in 0..1)"
+        )
+    named = found.mode in ("1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV", *_WITH_ALPHA)
+    converts = channels in (1, 3) and (named or found.bands in (1, 3) or Note.ALPHA in found.notes)
+    if found.bands != channels and not converts:
+        raise SamplesError(
+            f"{path}: has {found.bands} bands, but the model takes {channels}: name images with as many, or "
+            "store samples as .npz"
+        )
+    return found
+
+
+def _bits(path: Path, image: Image.Image) -> int:
+    """Bits of a channel in the file; Pillow's mode tells 8 for 16-bit colour."""
+    if image.format == "PNG":
+        with path.open("rb") as file:
+            return max(8, file.read(_PNG_DEPTH + 1)[_PNG_DEPTH])
+    if image.mode in ("I", "F"):
+        return 32
+    told = getattr(image, "tag_v2", {}).get(258, (8,))
+    bits = max(told) if isinstance(told, tuple) else int(told)
+    return max(8, bits, 16 if image.mode.startswith("I;16") else 8)
+
+
+def _white(bits: int) -> float:
+    return float(2**bits - 1)
+
+
+def _planes(image: Image.Image, found: Header, channels: int) -> list[Image.Image]:
+    """Planes of a file that Pillow keeps whole."""
+    image.load()
+    upright = ImageOps.exif_transpose(image) if found.is_turned else image
+    if found.bits > 8:
+        plane = Image.fromarray(np.asarray(upright).astype(np.float32))
+        return [plane] * channels
+    if found.bands == channels and found.mode not in ("P", "1"):
+        return list(upright.split())
+    wanted = "RGB" if channels == 3 else "L"
+    return list((upright if found.mode == wanted else upright.convert(wanted)).split())
+
+
+def _fitted(array: NDArray[Any], channels: int) -> NDArray[np.float32]:
+    """Bands [bands, h, w] as so many channels, float32: one repeated, alpha left out, colour made grey."""
+    planes: NDArray[np.float32] = array.astype(np.float32)
+    if len(planes) == channels:
+        return planes
+    if channels == 1:
+        return planes[:1] if len(planes) < 3 else np.tensordot(_LUMA, planes[:3], 1)[None].astype(np.float32)
+    return planes[:channels] if len(planes) > channels else np.repeat(planes[:1], channels, axis=0)
+
+
+def _check_size(image: Image.Image) -> None:
+    """Refuse what is over Pillow's limit: turning its warning into an error would change filters that all
+    threads share."""
+    if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+        raise Image.DecompressionBombError(
+            f"{image.width} x {image.height} pixels could be a decompression bomb"
+        )
