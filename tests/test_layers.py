@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "autoprec"
 ROWS = (
     ("errors",),
     ("precisions", "entry", "files"),
+    ("kept",),
     ("records",),
     ("spec",),
     ("samples", "graph", "backends", "quality", "store", "report", "exporters", "isolation"),

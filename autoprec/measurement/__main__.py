@@ -25,6 +25,7 @@ from autoprec.measurement.messages import (
     Probed,
     Refused,
     Request,
+    Said,
     Score,
     Scored,
     Stage,
@@ -79,7 +80,11 @@ class _Desk:
             return Compared(self._judge.compare(request))
         if self._bench is None or self._bench.setup != request.setup:
             self._say(Stage("reference"))
-            self._bench = Workbench(request.setup, lambda name: self._say(Stage(name)))
+            self._bench = Workbench(
+                request.setup,
+                lambda name: self._say(Stage(name)),
+                lambda words: self._say(Said(words)),
+            )
         return _answer(self._bench, request, self._say)
 
 

@@ -24,6 +24,7 @@ from autoprec.measurement.messages import (
     Probed,
     Refused,
     Request,
+    Said,
     Score,
     Scored,
     Stage,
@@ -39,9 +40,11 @@ class Bench:
 
     Args:
         log: file for what the engines print.
+        say: is told what the user should know.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, say: Callable[[str], None] = lambda _: None) -> None:
+        self._say = say
         self._worker = Worker("autoprec.measurement", log)
 
     def measure(self, job: Job, on_stage: Callable[[str], None] = lambda _: None) -> Measurement:
@@ -110,11 +113,13 @@ class Bench:
             encode(request),
             seconds=limits.trial_seconds,
             memory_bytes=memory,
-            is_last=lambda line: not isinstance(decode_answer(line), Stage),
+            is_last=lambda line: not isinstance(decode_answer(line), Stage | Said),
         ):
             match answer := decode_answer(line):
                 case Stage(name):
                     on_stage(name)
+                case Said(message):
+                    self._say(message)
                 case Failed(kind, message):
                     if kind in ("crash", "internal"):  # whatever this process runs next may fail too
                         self._worker.close()

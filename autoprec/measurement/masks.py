@@ -1,21 +1,26 @@
 """The reference's mask logits, kept for every candidate: in memory up to a limit, and on disk.
 
 A file with a name serves later processes, too: a pass that was cut short goes on behind the last whole
-record. A record is a line of JSON and the logits' bytes.
+record. A record is a line of JSON and the logits' bytes; its checksum covers both, its place, and what the
+file is named by. What is damaged, and all behind it, is made again.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import math
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Annotated, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from autoprec.files import ensure_regular
 
 Logits = NDArray[np.float32]
 
@@ -23,14 +28,29 @@ MEMORY_BYTES = 128 << 20
 """Logits beyond this are on disk alone, as float16: their signs are kept, and three digits of the rest."""
 
 
+FORMAT = 2
+_LONGEST_LINE = 1 << 16
+_Side = Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
+
+
 class _Record(msgspec.Struct, frozen=True):
+    """What precedes the bytes of one sample's logits; `checksum` is empty while it is computed."""
+
     name: str
-    shape: tuple[int, int, int]
+    shape: tuple[_Side, _Side, _Side]
     kind: Literal["float32", "float16"]
+    format: int = 1
+    checksum: str = ""
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape)) * np.dtype(self.kind).itemsize
+        return math.prod(self.shape) * np.dtype(self.kind).itemsize
+
+    def sealed(self, of: str, place: int, data: bytes) -> _Record:
+        """The record with its checksum; `place` is its number in the file `of`."""
+        blank = msgspec.structs.replace(self, format=FORMAT, checksum="")
+        digest = hashlib.sha256(msgspec.json.encode((blank, of, place)) + data).hexdigest()[:16]
+        return msgspec.structs.replace(blank, checksum=digest)
 
 
 class ReferenceMasks:
@@ -41,16 +61,26 @@ class ReferenceMasks:
         path: the file that is gone on with; others beside it are removed. None, and one that another process
             has open, is none.
         memory_bytes: what may stay in memory.
+        say: is told of what was damaged.
+
+    Raises OSError for a file that cannot be read or written.
     """
 
-    def __init__(self, folder: Path, path: Path | None = None, memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        path: Path | None = None,
+        memory_bytes: int = MEMORY_BYTES,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.names: list[str] = []
         """Of the samples, in order."""
         self._folder, self._left = folder, memory_bytes
         self._held: list[Logits] = []
         self._places: list[tuple[int, _Record]] = []
         self._file: IO[bytes] | None = None
-        self._is_named = path is not None and self._open(path)
+        self._of = path.stem if path is not None else ""
+        self._is_named = path is not None and self._open(path, say)
 
     def append(self, name: str, logits: Logits) -> None:
         """Keep one sample's logits [masks, h, w]. Raises OSError if the disk is full."""
@@ -71,7 +101,7 @@ class ReferenceMasks:
         place, record = self._places[index - len(self._held)]
         assert self._file is not None
         self._file.seek(place)
-        return _array(self._file, record)
+        return _array(self._file.read(record.size), record)
 
     def __iter__(self) -> Iterator[Logits]:
         return (self[index] for index in range(len(self)))
@@ -81,9 +111,10 @@ class ReferenceMasks:
             self._use(tempfile.TemporaryFile(dir=self._folder))  # noqa: SIM115 - lives as long as this
         assert self._file is not None
         count, height, width = logits.shape
-        record = _Record(name, (count, height, width), kind)
+        data = logits.astype(kind, copy=False).tobytes()
+        record = _Record(name, (count, height, width), kind).sealed(self._of, len(self.names), data)
         place = self._file.seek(0, 2) + self._file.write(msgspec.json.encode(record) + b"\n")
-        self._file.write(logits.astype(kind, copy=False).tobytes())
+        self._file.write(data)
         self._file.flush()  # what is killed now loses nothing
         if kind == "float16":
             self._places.append((place, record))
@@ -92,9 +123,11 @@ class ReferenceMasks:
         self._file = file
         weakref.finalize(self, file.close)
 
-    def _open(self, path: Path) -> bool:
+    def _open(self, path: Path, say: Callable[[str], None]) -> bool:
         """Take up what the file has; False if another process does."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            ensure_regular(path)
         file = path.open("a+b")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,28 +139,40 @@ class ReferenceMasks:
         self._use(file)
         file.seek(0)
         whole, end = 0, path.stat().st_size
-        while (record := _record(file.readline())) and (place := file.tell()) + record.size <= end:
-            if record.kind == "float32":
-                self._held.append(_array(file, record))
-                self._left -= record.size
-            else:
-                self._places.append((place, record))
-                self._left = -1  # whatever the limit is now: the held ones come first
-            self.names.append(record.name)
-            whole = file.seek(place + record.size)
+        while whole < end:
+            line = file.readline(_LONGEST_LINE)
+            record, place = _record(line), file.tell()
+            if not line.endswith(b"\n") or (record is not None and place + record.size > end):
+                break  # cut short, as a kill leaves it
+            data = b"" if record is None else file.read(record.size)
+            if record is None or record != record.sealed(self._of, len(self), data):
+                say(f"the reference's masks are damaged behind {len(self)} samples: they are made again")
+                break
+            self._take_up(record, place, data)
+            whole = place + record.size
         file.truncate(whole)
         return True
+
+    def _take_up(self, record: _Record, place: int, data: bytes) -> None:
+        """Of the file as it is: a record that is sound."""
+        if record.kind == "float32" and not self._places:
+            self._held.append(_array(data, record))
+            self._left -= record.size
+        else:
+            self._places.append((place, record))
+            self._left = -1  # whatever the limit is now: the held ones come first
+        self.names.append(record.name)
 
 
 def _record(line: bytes) -> _Record | None:
     """None for what is no whole record."""
     try:
         return msgspec.json.decode(line, type=_Record)
-    except msgspec.DecodeError:
+    except (msgspec.MsgspecError, RecursionError):
         return None
 
 
-def _array(file: IO[bytes], record: _Record) -> Logits:
-    """The record's logits, which the file is at."""
-    flat = np.frombuffer(file.read(record.size), record.kind)
+def _array(data: bytes, record: _Record) -> Logits:
+    """The record's logits of their bytes."""
+    flat = np.frombuffer(data, record.kind)
     return flat.reshape(record.shape).astype(np.float32)

@@ -124,6 +124,12 @@ class Stage(msgspec.Struct, frozen=True, tag="stage"):
     name: str
 
 
+class Said(msgspec.Struct, frozen=True, tag="said"):
+    """Something that the user should know, in one line."""
+
+    message: str
+
+
 class Done(msgspec.Struct, frozen=True, tag="done"):
     """The candidate is measured."""
 
@@ -168,7 +174,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
 
 Request = Job | Score | Probe | Inspect | Examples | Compare
-Answer = Stage | Done | Scored | Probed | Inspected | Compared | Failed | Refused
+Answer = Stage | Said | Done | Scored | Probed | Inspected | Compared | Failed | Refused
 
 encode = msgspec.json.encode
 decode_request: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode

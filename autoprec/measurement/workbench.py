@@ -46,7 +46,9 @@ class Workbench:
     Raises `TrialError` or `UserError` where the reference itself cannot be built or run.
     """
 
-    def __init__(self, setup: Setup, on_stage: OnStage = lambda _: None) -> None:
+    def __init__(
+        self, setup: Setup, on_stage: OnStage = lambda _: None, say: OnStage = lambda _: None
+    ) -> None:
         self.setup = setup
         self._backend = create_backend(setup.backend.name, setup.backend.options)
         self.samples = load_samples(setup.samples, "evaluation", setup.shapes)
@@ -56,7 +58,7 @@ class Workbench:
         more = setup.timing.builds - 1 if self._backend.stopwatch in BUILD_SPREAD else 0
         self._more_references = [self._backend.build(Path(setup.reference_path)) for _ in range(more)]
         kept = Path(setup.masks_path) if setup.masks_path else None
-        self.masks = ReferenceMasks(Path(setup.reference_path).parent, kept)
+        self.masks = ReferenceMasks(Path(setup.reference_path).parent, kept, say=say)
         self.survey = Survey(setup.quality.threshold)
         self._spent = ExitStack()
         try:

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
-from autoprec.errors import TrialError, UserError
+from autoprec.errors import StudyError, TrialError, UserError
+from autoprec.kept import keep, load
 from autoprec.measurement import Bench, Inspect
-from autoprec.records import Assignment, Inspection, Quality, TrialRecord, from_json, to_json
+from autoprec.records import (
+    Assignment,
+    Identity,
+    Inspection,
+    Picture,
+    Quality,
+    Record,
+    TrialRecord,
+    from_json,
+    to_json,
+)
 from autoprec.spec import StudySpec
 from autoprec.store import Store, exclusive
 from autoprec.study.preparation import Prepared, prepare
 
 USUAL = "reference"
 """Where the reference's own inspection is kept."""
-_FILE = "inspection.json"
+_FILE, _KIND = "inspection.json", "inspection 2"
 _WORST, _TYPICAL = 2, 1
+
+
+class _Seen(Record, frozen=True, kw_only=True):
+    """An inspection with the SHA-256 of the pictures beside it, by file name."""
+
+    inspection: Inspection
+    digests: dict[str, str]
 
 
 class Inspections:
@@ -26,16 +46,17 @@ class Inspections:
 
     Args:
         spec: the study's definition.
-        fingerprint: digest of the engine and device that measured.
+        identity: what the study is bound to.
         say: is told what takes time.
     """
 
     def __init__(
-        self, spec: StudySpec, fingerprint: str, say: Callable[[str], None] = lambda _: None
+        self, spec: StudySpec, identity: Identity, say: Callable[[str], None] = lambda _: None
     ) -> None:
-        self._spec, self._say = spec, say
+        self._spec, self._identity, self._say = spec, identity, say
+        self._said: set[str] = set()
         self._study_folder = Path(spec.folder)
-        self._folder = self._study_folder / "inspections" / fingerprint
+        self._folder = self._study_folder / "inspections" / identity.fingerprint.digest
         self.missing: list[str] = []
         """What could not be looked into and why, one line each."""
 
@@ -53,7 +74,10 @@ class Inspections:
         absent = {digest: record for digest, record in wanted.items() if self._load(digest) is None}
         if absent or self._load(USUAL) is None:
             try:
-                with exclusive(self._study_folder), Bench(self._study_folder / "worker.log") as bench:
+                with (
+                    exclusive(self._study_folder),
+                    Bench(self._study_folder / "worker.log", self._say) as bench,
+                ):
                     prepared = prepare(self._spec)
                     with Store.open(self._study_folder / "study.db", read_only=True) as store:
                         store.check(self._spec.name, prepared.identity, prepared.blocks)
@@ -100,11 +124,45 @@ class Inspections:
                 folder=str(folder),
             )
             inspection = bench.inspect(request)
-        (folder / _FILE).write_text(to_json(inspection), encoding="utf-8")
+        digests = {path.name: _sha256(path) for path in folder.iterdir()}
+        seen = to_json(_Seen(inspection=inspection, digests=digests)).encode()
+        try:
+            keep(folder / _FILE, _KIND, self._of(name), lambda file: file.write(seen))
+        except OSError as error:
+            raise StudyError(f"{folder}: cannot be written ({error.strerror}); make room first") from error
 
     def _load(self, name: str) -> Inspection | None:
-        """What was seen earlier; None if it is not there, or of an older autoprec."""
-        try:
-            return from_json((self._folder / name / _FILE).read_text(encoding="utf-8"), Inspection)
-        except (FileNotFoundError, msgspec.DecodeError):
-            return None
+        """What was seen earlier; None if it is not there, or not to be believed."""
+        folder = self._folder / name
+
+        def read(file: IO[bytes]) -> Inspection:
+            seen = from_json(file.read().decode(), _Seen)
+            if any(_sha256(folder / name) != digest for name, digest in seen.digests.items()):
+                raise ValueError("a picture is not as it was drawn")
+            pictures = tuple(_here(picture, folder) for picture in seen.inspection.pictures)
+            return msgspec.structs.replace(seen.inspection, pictures=pictures)
+
+        return load(folder / _FILE, _KIND, self._of(name), read, self._say_once)
+
+    def _of(self, name: str) -> str:
+        """All that an inspection follows from."""
+        identity = self._identity
+        return " ".join((identity.model, identity.samples, identity.spec, identity.fingerprint.digest, name))
+
+    def _say_once(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            self._say(message)
+
+
+def _here(picture: Picture, folder: Path) -> Picture:
+    """A picture with its layers in `folder`, wherever the study was when they were drawn."""
+    layers = ("image", "reference", "candidate", "difference")
+    paths = {layer: getattr(picture, layer) for layer in layers}
+    return msgspec.structs.replace(
+        picture, **{layer: str(folder / Path(path).name) if path else "" for layer, path in paths.items()}
+    )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

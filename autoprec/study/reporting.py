@@ -39,7 +39,7 @@ def gather(
     identity, blocks = store.identity(name), store.blocks(name)
     picked = _pick(front, reference)
     shown = _shown(front, picked)
-    inspections = Inspections(spec, identity.fingerprint.digest, say)
+    inspections = Inspections(spec, identity, say)
     seen, usual = inspections.made(shown) if runs else inspections.known(shown)
     if not runs:
         seen = {number: msgspec.structs.replace(found, pictures=()) for number, found in seen.items()}
@@ -88,7 +88,7 @@ def explain_trial(
     record, reference, identity = store.trial(name, number), store.reference(name), store.identity(name)
     if reference is None:
         raise StudyError(f"study {name!r} has no reference yet: run `autoprec search` first")
-    inspections = Inspections(spec, identity.fingerprint.digest, say)
+    inspections = Inspections(spec, identity, say)
     wanted = [record] if record.measurement is not None else []
     seen, usual = inspections.made(wanted) if runs else inspections.known(wanted)
     known = Known(
@@ -123,7 +123,7 @@ def look_ahead(
     """At the end of a night, look into what the report will show, while `going`."""
     name = prepared.spec.name
     front = store.front(name)
-    inspections = Inspections(prepared.spec, store.identity(name).fingerprint.digest, say)
+    inspections = Inspections(prepared.spec, store.identity(name), say)
     try:
         records = _shown(front, _pick(front, store.reference(name)))
         inspections.look(prepared, bench, records, going)

@@ -69,7 +69,7 @@ class Study:
         with (
             exclusive(self.folder),
             Store.open(self.database) as store,
-            Bench(self.folder / "worker.log") as bench,
+            Bench(self.folder / "worker.log", watcher.say) as bench,
         ):
             prober = Prober(self.spec, bench, store, watcher.say)
             fidelity = Fidelity(self.spec, bench, store, watcher.say)
@@ -97,7 +97,7 @@ class Study:
         with (
             exclusive(self.folder),
             Store.open(self.database) as store,
-            Bench(self.folder / "worker.log") as bench,
+            Bench(self.folder / "worker.log", watcher.say) as bench,
         ):
             record = store.trial(self.spec.name, number)
             prepared = prepare(self.spec, watcher.say, Prober(self.spec, bench, store, watcher.say).refused)

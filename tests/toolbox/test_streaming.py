@@ -57,6 +57,34 @@ def test_masks_that_are_kept_by_name_go_on_behind_the_last_whole_one(lost: int, 
         np.testing.assert_array_equal(found, wanted)
 
 
+def test_every_flipped_bit_of_kept_masks_is_told_and_nothing_behind_it_believed(tmp_path: Path) -> None:
+    path = tmp_path / "kept" / "one.masks"
+    first = ReferenceMasks(tmp_path, path, 32)
+    for number in range(3):
+        first.append(f"{number}.jpg", np.full((1, 2, 2), number + 1, np.float32))
+    del first
+    whole = path.read_bytes()
+    for place in range(0, 8 * len(whole), 3):
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        said: list[str] = []
+        again = ReferenceMasks(tmp_path, path, 32, said.append)
+        assert len(again) < 3
+        assert all((again[index] == index + 1).all() for index in range(len(again)))
+        assert again.names == [f"{index}.jpg" for index in range(len(again))]
+
+
+def test_masks_of_another_study_are_not_believed(tmp_path: Path) -> None:
+    first = ReferenceMasks(tmp_path, tmp_path / "kept" / "one.masks")
+    first.append("0.jpg", np.ones((1, 2, 2), np.float32))
+    del first
+    (tmp_path / "kept" / "one.masks").rename(tmp_path / "kept" / "two.masks")
+    said: list[str] = []
+    assert len(ReferenceMasks(tmp_path, tmp_path / "kept" / "two.masks", say=said.append)) == 0
+    assert said == ["the reference's masks are damaged behind 0 samples: they are made again"]
+
+
 def test_masks_that_another_has_open_are_left_to_it_and_old_ones_are_removed(tmp_path: Path) -> None:
     array = np.ones((1, 2, 2), np.float32)
     old = ReferenceMasks(tmp_path, tmp_path / "kept" / "old.masks")

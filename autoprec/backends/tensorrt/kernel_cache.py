@@ -7,11 +7,12 @@ Source: the class RtxRuntimeCache of TensorRT Edge-LLM gives the engines of a pr
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from pathlib import Path
 from typing import Any
 
-from autoprec.backends.tensorrt.timing_cache import replace_file
+from autoprec.backends.tensorrt.timing_cache import read_sealed, replace_file
 
 _ENGINES_BETWEEN_SAVES = 8
 """What a kill loses is compiled again."""
@@ -28,13 +29,15 @@ class KernelCache:
         self._file = file
         self._cache: Any = None
         self._unsaved = 0
+        self._saved_bytes = 0
 
     def attach(self, config: Any) -> None:
         """Let the contexts of a runtime configuration read compiled kernels from here, and add theirs."""
         if self._cache is None:
             self._cache = config.create_runtime_cache()
-            if self._file is not None and self._file.exists():
-                self._cache.deserialize(self._file.read_bytes())  # a damaged one is left unread
+            if self._file is not None and (data := read_sealed(self._file)):
+                self._cache.deserialize(data)
+                self._saved_bytes = len(data)
         config.set_runtime_cache(self._cache)
 
     def engine_closed(self) -> None:
@@ -49,8 +52,10 @@ class KernelCache:
         if self._cache is None or file is None:
             return
         data = bytes(self._cache.serialize())
-        if not file.exists() or len(data) != file.stat().st_size:
-            replace_file(file, data)
+        if not file.exists() or len(data) != self._saved_bytes:
+            with contextlib.suppress(OSError):  # it costs time, and no trial
+                replace_file(file, data)
+            self._saved_bytes = len(data)
 
 
 @functools.cache

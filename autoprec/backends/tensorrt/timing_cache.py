@@ -7,12 +7,16 @@ and its reference, differ in few layers. TensorRT-RTX times nothing when it buil
 from __future__ import annotations
 
 import contextlib
-import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from autoprec.backends.tensorrt.library import Library
+from autoprec.errors import StudyError
+from autoprec.kept import keep, load
+
+_KIND = "engine cache 1"
 
 
 @contextlib.contextmanager
@@ -26,17 +30,19 @@ def timing_cache(library: Library, config: Any, file: Path | None) -> Iterator[N
         yield
         return
     with library.log.aside():  # the configuration keeps no reference of its own
-        cache = _attached(config, _read(file)) or _attached(config, b"")
+        cache = _attached(config, read_sealed(file)) or _attached(config, b"")
     yield
     if cache is not None:
         with library.log.aside():
             _save(config, file)
 
 
-def _read(file: Path) -> bytes:
+def read_sealed(file: Path) -> bytes:
+    """What `replace_file` wrote; empty for what is not there, damaged or of something else."""
     try:
-        return file.read_bytes()
-    except OSError:
+        return load(file, _KIND, file.name, lambda stream: stream.read(), _say) or b""
+    except StudyError as error:
+        _say(str(error))
         return b""
 
 
@@ -56,7 +62,7 @@ def _save(config: Any, file: Path) -> None:
         cache = config.get_timing_cache()
         if not cache:
             return
-        other = config.create_timing_cache(_read(file))
+        other = config.create_timing_cache(read_sealed(file))
         if other:
             cache.combine(other, ignore_mismatch=False)
         data = cache.serialize()
@@ -67,8 +73,13 @@ def _save(config: Any, file: Path) -> None:
 
 
 def replace_file(file: Path, data: bytes) -> None:
-    """Write so that a reader, another writer, or a kill in between, never makes half a file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_name(f"{file.name}.{os.getpid()}.new")
-    fresh.write_bytes(data)
-    fresh.replace(file)
+    """Write so that a reader, another writer, or a kill in between, never makes half a file.
+
+    Its name says which library, version and GPU it is of. Raises OSError.
+    """
+    keep(file, _KIND, file.name, lambda stream: stream.write(data))
+
+
+def _say(words: str) -> None:
+    """To the worker's log."""
+    sys.stderr.write(f"{words}\n")

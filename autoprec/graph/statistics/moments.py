@@ -6,19 +6,20 @@ data, in memory that does not grow with it.
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from autoprec import kept
 from autoprec.graph.ops.matrices import is_weighted, matrices
 
 Array = NDArray[np.float32]
 
+_KIND = "moments 1"
 _POSITIONS = 256
 """So many places of each sample are taken, evenly spread."""
 _BYTES = 1 << 30
@@ -78,26 +79,27 @@ class MomentSums:
         }
 
 
-def save_moments(moments: Mapping[str, Moments], path: Path) -> None:
-    """Write as `.npz` of plain arrays; a half-written file never takes the name."""
-    temporary = path.with_suffix(".part.npz")
+def save_moments(moments: Mapping[str, Moments], path: Path, of: str = "") -> None:
+    """Write as a kept file of plain arrays; `of` is what they were made from. Raises OSError."""
     arrays: dict[str, Any] = {"names": np.array(list(moments), dtype=str)}
     for number, found in enumerate(moments.values()):
         arrays |= {f"second{number}": found.second, f"mean{number}": found.mean}
-    np.savez(temporary, **arrays)
-    temporary.replace(path)
+    kept.keep(path, _KIND, of, lambda stream: np.savez(stream, **arrays))
 
 
-def load_moments(path: Path) -> dict[str, Moments] | None:
-    """What `save_moments` wrote; None if it is not there or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {
-                name: Moments(file[f"second{number}"], file[f"mean{number}"])
-                for number, name in enumerate(file["names"].tolist())
-            }
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return None
+def load_moments(
+    path: Path, of: str = "", say: Callable[[str], None] = lambda _: None
+) -> dict[str, Moments] | None:
+    """What `save_moments` wrote of the same; None and `say` as in `Histograms.load`."""
+    return kept.load(path, _KIND, of, _read, say)
+
+
+def _read(stream: IO[bytes]) -> dict[str, Moments]:
+    with np.load(stream, allow_pickle=False) as file:
+        return {
+            name: Moments(file[f"second{number}"], file[f"mean{number}"])
+            for number, name in enumerate(file["names"].tolist())
+        }
 
 
 def _size(node: ir.Node) -> int | None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autoprec import kept
 from autoprec.errors import SamplesError
 from autoprec.graph.statistics.channels import ChannelCounts, from_arrays, to_arrays
 from autoprec.graph.statistics.histogram import BINS, Histogram
 
 __all__ = ["BINS", "RANGE_METHODS", "Histogram", "Histograms", "range_of"]
+
+_KIND = "histograms 1"
 
 
 class Histograms:
@@ -60,10 +62,14 @@ class Histograms:
             for name, found in self.by_value.items()
         }
 
-    def save(self, path: Path) -> None:
-        """Write as `.npz` of plain arrays; a half-written file never takes the name."""
+    def save(self, path: Path, of: str = "") -> None:
+        """Write as a kept file of plain arrays. Raises OSError.
+
+        Args:
+            path: the file.
+            of: what it was made from; `load` wants the same.
+        """
         names, found = list(self.by_value), list(self.by_value.values())
-        temporary = path.with_suffix(".part.npz")
         arrays: dict[str, Any] = dict(
             names=np.array(names, dtype=str),
             counts=np.stack([h.counts for h in found]) if found else np.zeros((0, BINS), np.int64),
@@ -73,26 +79,25 @@ class Histograms:
             samples=np.array(self.samples),
             **to_arrays(self.channels),
         )
-        np.savez_compressed(temporary, **arrays)
-        temporary.replace(path)
+        kept.keep(path, _KIND, of, lambda stream: np.savez_compressed(stream, **arrays))
 
     @classmethod
-    def load(cls, path: Path) -> Histograms | None:
-        """What `save` wrote; None if it is not there or damaged."""
+    def load(cls, path: Path, of: str = "", say: Callable[[str], None] = lambda _: None) -> Histograms | None:
+        """What `save` wrote of the same; None if it is not there or not to be believed, which `say` is told.
+
+        Raises `StudyError` for a file that cannot be read at all.
+        """
+        return kept.load(path, _KIND, of, cls._read, say)
+
+    @classmethod
+    def _read(cls, stream: IO[bytes]) -> Histograms:
         result = cls()
-        try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                result.largest = dict(
-                    zip(file["largest_names"].tolist(), file["largest"].tolist(), strict=True)
-                )
-                for name, counts, top in zip(
-                    file["names"].tolist(), file["counts"], file["tops"], strict=True
-                ):
-                    result.by_value[name] = Histogram(counts, float(top), result.largest[name])
-                result.channels = from_arrays(file)
-                result.samples = int(file["samples"])
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-            return None
+        with np.load(stream, allow_pickle=False) as file:
+            result.largest = dict(zip(file["largest_names"].tolist(), file["largest"].tolist(), strict=True))
+            for name, counts, top in zip(file["names"].tolist(), file["counts"], file["tops"], strict=True):
+                result.by_value[name] = Histogram(counts, float(top), result.largest[name])
+            result.channels = from_arrays(file)
+            result.samples = int(file["samples"])
         return result
 
 

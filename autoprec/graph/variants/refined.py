@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ import numpy as np
 import onnx_ir as ir
 
 from autoprec.errors import TrialError
+from autoprec.files import ensure_regular, replacing
 from autoprec.graph.variants.edits import Edits
 
 
 def save_refined(edits: Edits, folder: Path) -> str:
     """Write constants and ranges; returns the digest that `load_refined` takes. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {
         "nodes": np.array([node for node, _ in edits.constants], dtype=str),
         "places": np.array([place for _, place in edits.constants], np.int64),
@@ -27,18 +28,22 @@ def save_refined(edits: Edits, folder: Path) -> str:
     tensors = {str(tensor.name): tensor.numpy() for tensor in edits.constants.values()}
     for number, name in enumerate(dict.fromkeys(arrays["names"].tolist())):
         arrays[f"tensor{number}"] = tensors[name]
-    temporary = folder / "refined.part.npz"
-    np.savez(temporary, **arrays)
-    with temporary.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    temporary.replace(folder / f"{digest}.npz")
+    packed = io.BytesIO()
+    np.savez(packed, **arrays)
+    digest = hashlib.sha256(packed.getbuffer()).hexdigest()[:16]
+    with replacing(folder / f"{digest}.npz") as part:
+        part.write_bytes(packed.getbuffer())
     return digest
 
 
 def load_refined(folder: Path, digest: str) -> Edits:
-    """What `save_refined` wrote. Raises `TrialError("rewrite", ...)` if it is gone or damaged."""
+    """What `save_refined` wrote. Raises `TrialError("rewrite", ...)` if it is gone or damaged.
+
+    The name is the checksum: these weights cannot be made again, and a trial is of exactly them.
+    """
     path = folder / f"{digest}.npz"
     try:
+        _check(path, digest)
         with np.load(path, allow_pickle=False) as file:
             names = file["names"].tolist()
             tensors = {
@@ -51,3 +56,11 @@ def load_refined(folder: Path, digest: str) -> Edits:
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise TrialError("rewrite", f"{path}: the refined weights cannot be read ({error})") from error
     return Edits(constants, (), ranges)
+
+
+def _check(path: Path, digest: str) -> None:
+    """Raises ValueError for a file that is not what its name says, OSError for one that cannot be read."""
+    ensure_regular(path)
+    with path.open("rb") as stream:
+        if hashlib.file_digest(stream, "sha256").hexdigest()[:16] != digest:
+            raise ValueError("they are not those that were measured")

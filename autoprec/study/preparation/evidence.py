@@ -12,7 +12,7 @@ import onnx_ir as ir
 from autoprec.backends import Backend
 from autoprec.backends.timing import Deadline, Pace
 from autoprec.calibration import calibrate, measure_moments
-from autoprec.errors import ModelError, TrialError
+from autoprec.errors import ModelError, StudyError, TrialError
 from autoprec.graph.statistics.moments import Moments, load_moments, save_moments
 from autoprec.graph.statistics.ranges import Histograms
 from autoprec.graph.variants.toolbox import learns
@@ -32,7 +32,7 @@ class Evidence:
         backend: runs it in FP32.
         samples: the calibration set.
         folder: where statistics are kept.
-        digest: of model and samples; names the files.
+        digest: of model and samples; names the files, which say what engine they are from.
         say: is told what takes time.
 
     Methods raise `ModelError` if the model cannot be run, `SamplesError` for values that are not finite.
@@ -44,14 +44,15 @@ class Evidence:
     ) -> None:  # fmt: skip
         self._model, self._backend, self._samples = model, backend, samples
         self._folder, self._digest, self._say = folder, digest, say
+        self._of = f"{digest} {backend.fingerprint().digest}"
 
     def histograms(self) -> Histograms:
         """Of every activation that may be quantised. An interrupted calibration is gone on with."""
         path, part = self._folder / f"{self._digest}.npz", self._folder / f"{self._digest}-part.npz"
-        found = Histograms.load(path)
+        found = Histograms.load(path, self._of, self._say)
         if found is not None:
             return found
-        total, earlier = len(self._samples), Histograms.load(part)
+        total, earlier = len(self._samples), Histograms.load(part, self._of, self._say)
         done = earlier.samples if earlier else 0
         self._say(f"calibrating on {total} samples (once)" + (f", {done} are done" if done else ""))
         pace, saved = Pace(total, done), Deadline(_SAVE_SECONDS)
@@ -61,11 +62,11 @@ class Evidence:
             if line := pace.line(so_far.samples):
                 self._say(f"calibrating: {line}")
             if saved.is_over:
-                so_far.save(part)
+                self._keep(so_far.save, part)
                 saved = Deadline(_SAVE_SECONDS)
 
         found = self._run(partial(calibrate, progress=progress, earlier=earlier), done)
-        found.save(path)
+        self._keep(found.save, path)
         part.unlink(missing_ok=True)
         return found
 
@@ -74,12 +75,21 @@ class Evidence:
         if not any(learns(PRECISIONS[name]) for name in precisions):
             return {}
         path = self._folder / f"{self._digest}-moments.npz"
-        found = load_moments(path)
+        found = load_moments(path, self._of, self._say)
         if found is None:
             self._say("measuring what the rounding of weights learns from (once)")
             found = self._run(measure_moments)
-            save_moments(found, path)
+            self._keep(partial(save_moments, found), path)
         return found
+
+    def _keep(self, save: Callable[[Path, str], None], path: Path) -> None:
+        """Raises `StudyError` where the disk does not take it."""
+        try:
+            save(path, self._of)
+        except OSError as error:
+            raise StudyError(
+                f"{path}: cannot be written ({error.strerror}); make room and search again"
+            ) from error
 
     def _run(self, measure: Callable[..., T], start: int = 0) -> T:
         self._folder.mkdir(parents=True, exist_ok=True)

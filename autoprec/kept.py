@@ -1,0 +1,108 @@
+"""Files kept from night to night that can be made again: sealed when written, checked when read.
+
+A kept file is one line of JSON, its seal, and whatever its maker writes. What is damaged, or of another
+model, engine or autoprec, is made again and said in one line; what cannot be read is the user's to mend.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Callable
+from io import BufferedReader
+from pathlib import Path
+from typing import IO, TypeVar
+
+import msgspec
+
+from autoprec.errors import StudyError
+from autoprec.files import ensure_regular, replacing
+
+T = TypeVar("T")
+FORMAT = 1
+_LONGEST_SEAL = 1 << 14
+_BLANK = "0" * 64
+_UNREADABLE = (
+    ValueError, LookupError, TypeError, EOFError, MemoryError, RecursionError, OverflowError,
+    NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What readers raise for what was written by another version of their writer."""
+
+
+class _Seal(msgspec.Struct, frozen=True):
+    """`kind` is what it holds, `of` everything that it was made from; `sha256` is of all behind the seal."""
+
+    format: int
+    kind: str
+    of: str
+    sha256: str
+
+
+def keep(path: Path, kind: str, of: str, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a sealed file, whole or not at all.
+
+    Args:
+        path: the file; its folder is made.
+        kind: what it holds, with the version of its form.
+        of: all that it follows from: models, samples, engine.
+        write: is given the file behind the seal.
+
+    Raises OSError.
+    """
+    with replacing(path) as part, part.open("w+b") as file:
+        blank = _Seal(FORMAT, kind, of, _BLANK)
+        file.write(_line(blank))
+        start = file.tell()
+        write(file)
+        file.seek(start)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        file.write(_line(msgspec.structs.replace(blank, sha256=digest)))
+
+
+def load(
+    path: Path, kind: str, of: str, read: Callable[[IO[bytes]], T], say: Callable[[str], None]
+) -> T | None:
+    """What `read` makes of a file that `keep` wrote; None if it is not there, damaged, or of something else.
+
+    `say` is told of what has to be made again. Raises `StudyError` for a file that cannot be read at all.
+    """
+    try:
+        ensure_regular(path)
+        with path.open("rb") as file:
+            reason = _refusal(file, kind, of)
+            if not reason:
+                return read(file)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StudyError(
+            f"{path}: cannot be read ({error.strerror}); make it readable, or remove it: it is made again"
+        ) from error
+    except _UNREADABLE as error:
+        reason = f"cannot be read ({type(error).__name__})"
+    say(f"{path.name} {reason}: it is made again")
+    return None
+
+
+def _refusal(file: BufferedReader, kind: str, of: str) -> str:
+    """Why a file is not believed, empty if it is; the file stands behind the seal."""
+    line = file.readline(_LONGEST_SEAL)
+    try:
+        seal = msgspec.json.decode(line, type=_Seal)
+    except msgspec.MsgspecError:
+        return "is damaged, or of an older autoprec"
+    if seal.format != FORMAT or seal.kind != kind:
+        return "is of another autoprec"
+    if seal.of != of:
+        return "is of another model, other samples or another engine"
+    start = file.tell()
+    if hashlib.file_digest(file, "sha256").hexdigest() != seal.sha256:
+        return "is damaged"
+    file.seek(start)
+    return ""
+
+
+def _line(seal: _Seal) -> bytes:
+    return msgspec.json.encode(seal) + b"\n"
