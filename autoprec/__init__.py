@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autoprec.study import Study, Watcher, write_definition
+    from autoprec.recipes.writing import write_definition
+    from autoprec.study import Study, Watcher
 
 __all__ = ["Study", "Watcher", "write_definition"]
 
@@ -18,7 +19,8 @@ def __getattr__(name: str) -> Any:
     """The public names load when they are used: workers, which import this first, need no database."""
     if name not in __all__:
         raise AttributeError(f"module 'autoprec' has no attribute {name!r}")
-    return getattr(importlib.import_module("autoprec.study"), name)
+    home = "autoprec.recipes.writing" if name == "write_definition" else "autoprec.study"
+    return getattr(importlib.import_module(home), name)
 
 
 def __dir__() -> list[str]:

@@ -27,7 +27,7 @@ from efficientsam.segment_anything.modeling import (
 )
 from torch import Tensor, nn
 
-from export_efficientvit_sam import write_both
+from autoprec.recipes.efficientvit_sam import write_both
 
 PATCH = 16
 WINDOW = 14

@@ -133,6 +133,7 @@ def test_listings_are_text_that_fits_a_terminal(searched: Path, words: str) -> N
 
 
 def test_init_writes_a_definition_that_can_be_searched(tmp_path: Path) -> None:
+    pytest.importorskip("tomlkit")
     write_model(tmp_path / "mine.onnx")
     write_samples(tmp_path / "a", seed=1)
     write_samples(tmp_path / "b", seed=2)
@@ -145,11 +146,12 @@ def test_init_writes_a_definition_that_can_be_searched(tmp_path: Path) -> None:
 
 
 def test_init_says_where_it_cannot_write(tmp_path: Path) -> None:
+    pytest.importorskip("tomlkit")
     write_model(tmp_path / "mine.onnx")
     (tmp_path / "studies").write_text("in the way")
     result = autoprec("init", "mine.onnx", folder=tmp_path)
     assert result.returncode == 2
-    assert result.stderr.startswith("autoprec: studies/mine.toml: cannot be written")
+    assert result.stderr.splitlines()[-1].startswith("autoprec: studies/mine.toml: cannot be written")
 
 
 def test_what_scores_masks_is_checked_before_the_calibration(tmp_path: Path) -> None:

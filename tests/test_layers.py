@@ -18,7 +18,7 @@ ROWS = (
     ("samples", "graph", "backends", "quality", "store", "report", "exporters", "isolation"),
     ("calibration", "legality"),
     ("sensitivity", "measurement", "search", "refinement"),
-    ("study",),
+    ("study", "recipes"),
     ("cli", "__init__"),
     ("__main__",),
 )

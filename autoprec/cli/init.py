@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from autoprec.cli._app import answer, app
-from autoprec.study import write_definition
+from autoprec.cli._app import answer, app, tell
+from autoprec.errors import SpecError
+from autoprec.study.definition import FOLDER
 
 
 @app.command()
 def init(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The model to search.")],
+    model: Annotated[
+        Path | None, typer.Argument(metavar="MODEL.onnx", help="The model to search.", show_default=False)
+    ] = None,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="One of: efficientvit-sam, sam, mobilesam, sam2-image, yolo-seg, semantic, matting, unet.",
+            show_default="a guess, which is told",
+        ),
+    ] = "",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A .pt file of EfficientViT-SAM, which is exported first.")
+    ] = None,
     decoder: Annotated[
         Path | None, typer.Option(help="A fixed ONNX model behind it, as SAM's decoder.")
     ] = None,
@@ -23,14 +37,30 @@ def init(
         list[str], typer.Option(metavar="NAME=1,3,512,512", help="Sizes of a dynamic input; may be repeated.")
     ] = [],  # noqa: B006 - typer copies it
 ) -> None:
-    """Write a study definition for a model.
+    """Write a study definition for a model, or for a checkpoint of EfficientViT-SAM.
 
     Example: autoprec init encoder.onnx --decoder decoder.onnx --calibration images/a --evaluation images/b
     """
-    path = write_definition(
-        model, decoder=decoder, calibration=calibration, evaluation=evaluation, shapes=_shapes(shape)
+    # Imported here: only this command writes TOML, and reads graphs before a study is there.
+    recipes = importlib.import_module("autoprec.recipes.writing")
+    if (model is None) == (checkpoint is None):
+        raise SpecError("name one model: `autoprec init MODEL.onnx`, or one checkpoint: `--checkpoint l0.pt`")
+    if checkpoint is not None:
+        model, decoder = recipes.export_checkpoint(checkpoint, recipe, FOLDER / "models", tell)
+    written = recipes.write_definition(
+        model,
+        recipe=recipe,
+        decoder=decoder,
+        calibration=calibration,
+        evaluation=evaluation,
+        shapes=_shapes(shape),
+        name=checkpoint.stem if checkpoint else "",
     )
-    answer(f"wrote {path}; look through it, then: autoprec search --study {path.stem}")
+    for reason in written.reasons:
+        tell(f"{recipe or 'guessed'}: {reason}")
+    for warning in written.warnings:
+        tell(f"before the search: {warning}")
+    answer(f"wrote {written.path}; look through it, then: autoprec search --study {written.path.stem}")
 
 
 def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:

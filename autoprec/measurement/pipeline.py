@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from autoprec.backends import Builder, Engine, run
 from autoprec.errors import ModelError
 from autoprec.graph.model.load import open_model
+from autoprec.graph.model.outputs import model_outputs
 from autoprec.measurement.prompting import Arrays, DecoderInput, asked_of
 from autoprec.quality import planes_of, refuse, shape_refusal
+from autoprec.records import ModelOutput
 from autoprec.samples import Sample
 from autoprec.spec import PipelineSection
 
@@ -75,9 +77,9 @@ class Pipeline:
         return planes_of(array, self._layout)
 
 
-def decoder_outputs(path: Path) -> list[str]:
-    """Names of a decoder's outputs. Raises `ModelError` for a file that is not there or no ONNX."""
-    return [str(value.name) for value in _graph(path).outputs]
+def decoder_outputs(path: Path) -> tuple[ModelOutput, ...]:
+    """A decoder's outputs. Raises `ModelError` for a file that is not there or no ONNX."""
+    return model_outputs(_graph(path))
 
 
 def _graph(path: Path) -> ir.Graph:
@@ -101,3 +103,9 @@ def _inputs(path: Path) -> dict[str, DecoderInput]:
 def _sizes(shape: ir.Shape | None) -> tuple[int | None, ...] | None:
     """None for a size that has no number."""
     return None if shape is None else tuple(size if isinstance(size, int) else None for size in shape)
+
+
+def check_prompts(decoder: Path, outputs: Container[str], sample: Sample) -> None:
+    """Raise `ModelError` if a decoder takes something that neither the model's outputs nor a sample's prompts
+    give."""
+    asked_of(_inputs(decoder), outputs, sample)

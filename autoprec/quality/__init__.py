@@ -17,7 +17,8 @@ from autoprec.quality.argmax_iou import ArgmaxIou
 from autoprec.quality.entry_score import EntryScore
 from autoprec.quality.label_iou import LabelIou
 from autoprec.quality.mask_iou import MaskIou
-from autoprec.quality.planes import planes_of, shape_refusal
+from autoprec.quality.planes import Layout, planes_of, shape_refusal
+from autoprec.quality.structure import UNIT_ENDINGS, structure_refusal
 from autoprec.quality.survey import Survey
 from autoprec.spec import SMALL_MASK, QualitySection
 
@@ -72,6 +73,8 @@ def check_reference(section: QualitySection, survey: Survey) -> None:
 
 __all__ = [
     "METRICS",
+    "UNIT_ENDINGS",
+    "Layout",
     "Metric",
     "Survey",
     "check_reference",
@@ -79,4 +82,5 @@ __all__ = [
     "planes_of",
     "refuse",
     "shape_refusal",
+    "structure_refusal",
 ]

@@ -21,6 +21,7 @@ from autoprec.records.measurements import (
     SampleScore,
     StageSeconds,
 )
+from autoprec.records.outputs import ModelOutput
 from autoprec.records.reports import (
     BlockReasons,
     Border,
@@ -72,6 +73,7 @@ __all__ = [
     "Latency",
     "Match",
     "Measurement",
+    "ModelOutput",
     "Neighbour",
     "Night",
     "Origin",

@@ -12,12 +12,13 @@ from autoprec.backends import Backend, create_backend
 from autoprec.errors import ModelError, StudyError
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import input_shapes, load_model, model_digest
+from autoprec.graph.model.outputs import model_outputs
 from autoprec.graph.statistics.moments import Moments
 from autoprec.graph.statistics.ranges import Histograms
 from autoprec.legality.judge import judge as judge_blocks
 from autoprec.legality.overflow import overflowing
-from autoprec.measurement.pipeline import decoder_outputs
-from autoprec.quality import create_metric
+from autoprec.measurement.pipeline import check_prompts, decoder_outputs
+from autoprec.quality import create_metric, refuse, structure_refusal
 from autoprec.records import Assignment, Block
 from autoprec.samples import Samples, load_samples, warnings_of
 from autoprec.search import anchors
@@ -98,6 +99,9 @@ def load(spec: StudySpec, say: Say, *, scores: bool) -> Loaded:
     if scores:
         for words in warnings_of(spec.samples, calibration, evaluation):
             say(words)
+        if spec.pipeline.decoder:
+            known = [str(value.name) for value in model.graph.outputs]
+            check_prompts(Path(spec.pipeline.decoder), known, evaluation[0])
     return Loaded(
         spec=spec,
         backend=backend,
@@ -144,12 +148,14 @@ def _check_scoring(spec: StudySpec, model: ir.Model) -> None:
     """Metric, decoder and output."""
     create_metric(spec.quality)
     wanted, decoder = spec.pipeline.output, spec.pipeline.decoder
-    outputs = decoder_outputs(Path(decoder)) if decoder else [str(v.name) for v in model.graph.outputs]
+    found = decoder_outputs(Path(decoder)) if decoder else model_outputs(model.graph)
+    outputs = {output.name: output for output in found}
     if wanted not in outputs:
         whose = "decoder" if decoder else "model"
         raise ModelError(
             f"pipeline.output is {wanted!r}, but the {whose}'s outputs are: {', '.join(outputs)}"
         )
+    refuse(structure_refusal(spec.quality, outputs[wanted]))
 
 
 def _refuse_overflow(spec: StudySpec, overflow: Mapping[str, str]) -> None:

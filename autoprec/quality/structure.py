@@ -1,0 +1,29 @@
+"""What a model's graph says of its masks before it runs: the last operator decides what their values are."""
+
+from __future__ import annotations
+
+from autoprec.records import ModelOutput
+from autoprec.spec import QualitySection
+
+UNIT_ENDINGS = frozenset({"Sigmoid", "HardSigmoid", "Softmax", "Clip"})
+"""Operators whose values are all from 0 to 1."""
+
+
+def structure_refusal(section: QualitySection, output: ModelOutput) -> str:
+    """Why a metric would be blind to damage in an output of that ending, and the key to change; "" if it may
+    not."""
+    told = f"the output {output.name!r} ends in {output.ending}"
+    if output.ending in UNIT_ENDINGS and section.metric == "mask_iou" and section.threshold <= 0:
+        planes = output.shape[1] if len(output.shape) == 4 else None
+        way = (
+            'quality.metric = "argmax_iou"'
+            if output.ending == "Softmax" and (planes or 1) > 1
+            else "quality.threshold = 0.5"
+        )
+        return (
+            f"{told}, so its values are from 0 to 1, and quality.threshold {section.threshold:g} takes all "
+            f"of them for mask: set {way}"
+        )
+    if output.ending in ("ArgMax", "ArgMin") and section.metric in ("argmax_iou", "alpha_mae"):
+        return f'{told}, so it is a map of classes: set quality.metric = "label_iou"'
+    return ""

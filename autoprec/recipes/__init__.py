@@ -1,0 +1,48 @@
+"""First definitions: what each family of mask models needs, and what can be guessed of any other.
+
+A new recipe is one function from `Facts` to `Plan` and one line here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from autoprec.errors import SpecError
+from autoprec.recipes._base import Facts, Plan
+from autoprec.recipes.definition_text import definition_text
+from autoprec.recipes.facts import facts_of
+from autoprec.recipes.families import guess, matting, sam, sam2_image, semantic, unet
+from autoprec.recipes.renaming import renamed
+from autoprec.recipes.yolo_seg import yolo_seg
+
+RECIPES: Mapping[str, Callable[[Facts], Plan]] = MappingProxyType(
+    {
+        "efficientvit-sam": sam,
+        "sam": sam,
+        "mobilesam": sam,
+        "sam2-image": sam2_image,
+        "yolo-seg": yolo_seg,
+        "semantic": semantic,
+        "matting": matting,
+        "unet": unet,
+    }
+)
+
+
+def plan_of(facts: Facts, recipe: str = "") -> tuple[Facts, Plan]:
+    """What a recipe makes of a model; "" guesses. The facts come with the decoder's inputs as they will be.
+
+    Raises `SpecError` for an unknown recipe, or a model that is not of its structure.
+    """
+    if recipe and recipe not in RECIPES:
+        near = difflib.get_close_matches(recipe, RECIPES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known ones: {', '.join(RECIPES)}"
+        raise SpecError(f"unknown recipe {recipe!r}; {hint}")
+    facts, made, why = renamed(facts)
+    plan = RECIPES[recipe](facts) if recipe else guess(facts)
+    return facts, plan._replace(made=plan.made or made, reasons=(*plan.reasons, *why))
+
+
+__all__ = ["RECIPES", "Facts", "Plan", "definition_text", "facts_of", "plan_of"]

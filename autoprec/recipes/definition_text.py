@@ -1,0 +1,115 @@
+"""A first definition as TOML, with a comment for what its reader has to look at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.items import Item, Table
+
+from autoprec.recipes._base import Facts, Plan
+from autoprec.report import visible
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8+smooth+float-add+adaround+bias")
+"""What a first definition lets take part: worth it on the demo and on a trained text detector."""
+_DEFAULT_SETS = {"calibration": "data/calibration", "evaluation": "data/evaluation"}
+
+
+def definition_text(
+    facts: Facts,
+    plan: Plan,
+    folder: Path,
+    *,
+    recipe: str,
+    sets: Mapping[str, Path | None],
+    shapes: Mapping[str, Sequence[int]],
+) -> str:
+    """The whole file.
+
+    Args:
+        facts: of the model and its decoder.
+        plan: what the recipe made of them.
+        folder: where the file will be: paths are relative to it.
+        recipe: its name; "" for a guess.
+        sets: the folders of `calibration` and `evaluation`, None where the user named none.
+        shapes: sizes of dynamic inputs, as the user gave them.
+    """
+
+    def path(named: Path) -> str:
+        return os.path.relpath(named, folder)
+
+    document = tomlkit.document()
+    document.add(tomlkit.comment("What autoprec searches; every key is described in the README."))
+    for reason in plan.reasons:
+        document.add(tomlkit.comment(visible(f"{recipe or 'guessed'}: {reason}")))
+    document["model"] = _table(path=path(facts.model), **({"shapes": _inline(shapes)} if shapes else {}))
+    document["pipeline"] = _pipeline(facts, plan, path)
+    document["samples"] = _samples(
+        facts, plan, {name: path(named) if named else None for name, named in sets.items()}
+    )
+    if plan.blocks:
+        document["blocks"] = _table(**plan.blocks)
+    document["quality"] = _table(
+        metric=_told(plan.metric, 'mask_iou, argmax_iou, label_iou, alpha_mae, or "module:function"'),
+        **({"threshold": plan.threshold} if plan.metric == "mask_iou" else {}),
+    )
+    document["search"] = _table(
+        precisions=list(PRECISIONS),
+        reference=_told("fp16", '"fp16-safe" keeps blocks that overflow FP16 in FP32'),
+    )
+    document["backend"] = _table(name="openvino")
+    return str(tomlkit.dumps(document))
+
+
+def _pipeline(facts: Facts, plan: Plan, path: Any) -> Table:
+    outputs = ", ".join(output.told for output in facts.last)
+    keys: dict[str, Any] = {}
+    if facts.decoder is not None:
+        keys["decoder"] = _told(path(facts.decoder), "a fixed model behind it")
+    keys["output"] = _told(plan.output.name, f"masks; the outputs are: {outputs}")
+    if plan.layout != "nchw":
+        keys["layout"] = plan.layout
+    return _table(**keys)
+
+
+def _samples(facts: Facts, plan: Plan, sets: Mapping[str, str | None]) -> Table:
+    table = _table(**{name: sets.get(name) or usual for name, usual in _DEFAULT_SETS.items()})
+    frame = facts.frame
+    if frame is None or len(facts.inputs) > 1:
+        listed = ", ".join(f"{name} {list(shape)}" for name, shape in facts.inputs.items())
+        table.add(tomlkit.comment(visible(f".npz files with an array for each input: {listed}")))
+        return table
+    mean, std = (list(figures)[: frame.channels] for figures in (plan.mean, plan.std))
+    mean += mean[-1:] * (frame.channels - len(mean))
+    std += std[-1:] * (frame.channels - len(std))
+    table["input"] = frame.name
+    table["size"] = _told(list(frame.size), "height, width")
+    if plan.resize != "stretch":
+        table["resize"] = plan.resize
+    table["mean"] = _told(mean, "of pixels in 0..1, as in the model's training")
+    table["std"] = std
+    return table
+
+
+def _table(**keys: Any) -> Table:
+    table = tomlkit.table()
+    for key, value in keys.items():
+        table[key] = value
+    return table
+
+
+def _inline(shapes: Mapping[str, Sequence[int]]) -> Any:
+    table = tomlkit.inline_table()
+    for name, shape in shapes.items():
+        table[name] = list(shape)
+    return table
+
+
+def _told(value: Any, comment: str) -> Item:
+    """A value with a comment behind it, of one line whatever names are in it."""
+    item: Item = tomlkit.item(value)
+    item.comment(visible(comment))
+    return item

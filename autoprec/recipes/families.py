@@ -1,0 +1,120 @@
+"""Recipes for families of mask models: what their training and their usual exports have in common."""
+
+from __future__ import annotations
+
+from autoprec.errors import SpecError
+from autoprec.recipes._base import IMAGENET, PLAIN, Facts, Plan
+from autoprec.recipes.choosing import choose_output, choose_scoring, planes_in
+
+_HALVES = ((0.5,) * 3, (0.5,) * 3)
+_SAM_PROMPTS = (
+    'prompts.json beside the images: {"000.jpg": [{"point_coords": [[x, y]], "point_labels": [1]}]}, or "box"'
+)
+
+
+def guess(facts: Facts) -> Plan:
+    """What the graph alone says."""
+    choice = choose_output(facts)
+    scoring = choose_scoring(choice)
+    reasons = [choice.reason, f"{scoring.metric}: {scoring.reason}"]
+    mean, std = IMAGENET
+    if facts.frame is not None and facts.kinds.get(facts.frame.name) == "uint8":
+        mean, std = (0.0,) * 3, (1 / 255,) * 3
+        reasons.append("the image input is uint8: pixels are fed from 0 to 255")
+    elif facts.frame is not None:
+        reasons.append("mean and std are ImageNet's: no graph tells them; compare with the model's training")
+    if _has_prototypes(facts, choice.output.name):
+        scoring = scoring._replace(metric="mask_iou")
+        reasons[1] = (
+            "mask_iou: beside rows of boxes these are prototypes of masks, whose signs are compared; "
+            "`--recipe yolo-seg` scores the objects themselves"
+        )
+    return Plan(
+        output=choice.output,
+        layout=choice.layout,
+        metric=scoring.metric,
+        threshold=scoring.threshold,
+        mean=mean,
+        std=std,
+        reasons=tuple(reasons),
+    )
+
+
+def sam(facts: Facts) -> Plan:
+    """SAM, MobileSAM, EfficientViT-SAM: the longest side fills the frame, the rest is padded."""
+    return _promptable(facts)._replace(resize="pad")
+
+
+def sam2_image(facts: Facts) -> Plan:
+    """SAM 2 on images: stretched to its square."""
+    return _promptable(facts)
+
+
+def semantic(facts: Facts) -> Plan:
+    """Semantic segmentation: a plane for each class, or the map of classes."""
+    choice = choose_output(facts, ("logits", "out", "output"))
+    scoring = choose_scoring(choice)
+    many = (planes_in(choice) or 2) > 1
+    if scoring.metric == "mask_iou" and many:
+        scoring = scoring._replace(metric="argmax_iou", threshold=0.0, reason="a plane for each class")
+    return Plan(
+        output=choice.output,
+        layout=choice.layout,
+        metric=scoring.metric,
+        threshold=scoring.threshold,
+        reasons=(choice.reason, f"{scoring.metric}: {scoring.reason}", "mean and std are ImageNet's"),
+    )
+
+
+def matting(facts: Facts) -> Plan:
+    """Matting: opacities, as MODNet and its like give them; pixels from -1 to 1."""
+    choice = choose_output(facts, ("pha", "alpha", "matte"))
+    return Plan(
+        output=choice.output,
+        layout=choice.layout,
+        metric="alpha_mae",
+        mean=_HALVES[0],
+        std=_HALVES[1],
+        reasons=(choice.reason, "alpha_mae: mattes in 0..1 or logits, as the reference's values say"),
+    )
+
+
+def unet(facts: Facts) -> Plan:
+    """U-Nets trained from scratch: pixels from 0 to 1."""
+    choice = choose_output(facts)
+    scoring = choose_scoring(choice)
+    return Plan(
+        output=choice.output,
+        layout=choice.layout,
+        metric=scoring.metric,
+        threshold=scoring.threshold,
+        mean=PLAIN[0],
+        std=PLAIN[1],
+        reasons=(choice.reason, f"{scoring.metric}: {scoring.reason}", "pixels are fed from 0 to 1"),
+    )
+
+
+def _promptable(facts: Facts) -> Plan:
+    """An image encoder with a prompt decoder behind it. Raises `SpecError` without one."""
+    if facts.decoder is None:
+        raise SpecError(
+            "this recipe is for an image encoder with a prompt decoder behind it: name it with `--decoder "
+            "decoder.onnx`"
+        )
+    choice = choose_output(facts, ("masks", "low_res_masks"))
+    return Plan(
+        output=choice.output,
+        reasons=(
+            choice.reason,
+            "mask_iou: mask logits, cut at 0; mean and std are ImageNet's, as in SAM's training",
+            f"the decoder is asked {', '.join(facts.prompts())}: {_SAM_PROMPTS}",
+        ),
+    )
+
+
+def _has_prototypes(facts: Facts, chosen: str) -> bool:
+    """Whether rows of boxes stand beside the chosen output, as in YOLO's instance segmentation."""
+    return facts.decoder is None and any(
+        len(output.shape) == 3 and output.name != chosen and min(size or 0 for size in output.shape[1:]) > 1
+        for output in facts.outputs
+    )

@@ -1,0 +1,41 @@
+"""A copy of a decoder whose image input has the name that the encoder's output has: exports differ in that
+alone."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from autoprec.graph.model.load import open_model
+from autoprec.recipes._base import Facts
+
+_PROMPTS = frozenset(
+    {"point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size", "box", "boxes"}
+)
+
+
+def renamed(facts: Facts) -> tuple[Facts, bytes, tuple[str, ...]]:
+    """The facts with the decoder's input renamed, the copy, and why; all as before where names fit.
+
+    Only an input that no output feeds, and of the sizes of the only output that feeds nothing, is renamed.
+    """
+    before: tuple[Facts, bytes, tuple[str, ...]] = facts, b"", ()
+    free = [output for output in facts.outputs if output.name not in facts.decoder_inputs]
+    unfed = [name for name in facts.prompts() if name not in _PROMPTS]
+    if facts.decoder is None or len(free) != 1 or len(unfed) != 1:
+        return before
+    model = open_model(facts.decoder)
+    value = next(value for value in model.graph.inputs if value.name == unfed[0])
+    sizes = [size if isinstance(size, int) else None for size in value.shape or ()]
+    given = free[0].shape
+    fits = len(sizes) == len(given) and all(
+        one is None or other is None or one == other for one, other in zip(sizes, given, strict=True)
+    )
+    is_large = any(
+        isinstance(held.const_value, ir.ExternalTensor) for held in model.graph.initializers.values()
+    )
+    if not fits or is_large or any(out.name == free[0].name for node in model.graph for out in node.outputs):
+        return before
+    value.name = free[0].name
+    names = tuple(free[0].name if name == unfed[0] else name for name in facts.decoder_inputs)
+    why = f"the decoder's input {unfed[0]!r} is {free[0].name!r} in a copy: so the model's output is named"
+    return facts._replace(decoder_inputs=names), ir.to_proto(model).SerializeToString(), (why,)

@@ -1,0 +1,105 @@
+"""Writing a first definition, and saying at once what is wrong with the samples that it names."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from autoprec.errors import SpecError, UserError
+from autoprec.measurement.pipeline import check_prompts
+from autoprec.recipes import Facts, definition_text, facts_of, plan_of
+from autoprec.recipes.exporting import export_checkpoint
+from autoprec.samples import load_samples, warnings_of
+from autoprec.spec import StudySpec, load_spec
+
+__all__ = ["Written", "export_checkpoint", "write_definition"]
+
+
+class Written(NamedTuple):
+    """A definition's path, why it says what it says, and what to mend before the first search; a line
+    each."""
+
+    path: Path
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def write_definition(
+    model: Path,
+    *,
+    recipe: str = "",
+    decoder: Path | None = None,
+    calibration: Path | None = None,
+    evaluation: Path | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    folder: Path = Path("studies"),
+    name: str = "",
+) -> Written:
+    """Write `FOLDER/NAME.toml` with what the recipe and the model say.
+
+    Args:
+        model: the file to search.
+        recipe: a name of `RECIPES`; "" guesses from the graph.
+        decoder: a fixed model behind it.
+        calibration, evaluation: folders of samples.
+        shapes: sizes of dynamic inputs.
+        folder: of the definition.
+        name: of the study; "" takes the model's.
+
+    Raises `ModelError` for a model that cannot be used, `SpecError` if the file is there already, cannot be
+    written, or the recipe does not fit.
+    """
+    target = folder / f"{name or model.stem}.toml"
+    if target.exists():
+        raise SpecError(f"{target} is there already; edit it, or move it away")
+    facts, plan = plan_of(facts_of(model, decoder, shapes or {}), recipe)
+    if plan.made:
+        facts = facts._replace(decoder=folder / f"{target.stem}-decoder.onnx")
+    sets = {"calibration": calibration, "evaluation": evaluation}
+    text = definition_text(facts, plan, folder, recipe=recipe, sets=sets, shapes=shapes or {})
+    _write(target, text, facts, plan.made)
+    return Written(target, plan.reasons, tuple(_warnings(load_spec(target), facts)))
+
+
+def _write(target: Path, text: str, facts: Facts, made: bytes) -> None:
+    try:
+        data = text.encode()
+        tomllib.loads(text)
+    except (UnicodeEncodeError, tomllib.TOMLDecodeError) as error:
+        raise SpecError(
+            f"{target}: a name cannot stand in a definition ({error}); rename the file or the tensor"
+        ) from error
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if made and facts.decoder is not None:
+            facts.decoder.write_bytes(made)
+        target.write_bytes(data)
+    except OSError as error:
+        raise SpecError(
+            f"{target}: cannot be written ({error.strerror}); go to a folder that may be written to"
+        ) from error
+
+
+def _warnings(spec: StudySpec, facts: Facts) -> list[str]:
+    """What a search would refuse or warn of, as far as it shows without running anything."""
+    absent = [
+        f"samples.{which}: {named} is not there yet: put images or .npz files in it, or name another folder"
+        for which, named in (
+            ("calibration", spec.samples.calibration),
+            ("evaluation", spec.samples.evaluation),
+        )
+        if not Path(named).exists()
+    ]
+    if absent:
+        return absent
+    try:
+        sets = [load_samples(spec.samples, which, facts.inputs) for which in ("calibration", "evaluation")]
+        told = warnings_of(spec.samples, *sets)
+        if spec.pipeline.decoder:
+            known = [output.name for output in facts.outputs]
+            check_prompts(Path(spec.pipeline.decoder), known, sets[1][0])
+    except UserError as error:
+        return [str(error)]
+    return told

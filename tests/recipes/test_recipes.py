@@ -1,0 +1,165 @@
+"""Each recipe's definition runs a model of its structure to masks that its metric can see damage in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import families
+import pytest
+
+from autoprec.backends import create_backend
+from autoprec.errors import SpecError
+from autoprec.graph.model.load import input_shapes, load_model
+from autoprec.measurement.pipeline import Pipeline
+from autoprec.quality import Survey, check_reference, create_metric
+from autoprec.recipes import RECIPES
+from autoprec.recipes.writing import Written, write_definition
+from autoprec.records import Quality
+from autoprec.samples import load_samples
+from autoprec.spec import StudySpec, load_spec
+
+POINT = {"point_coords": [[5, 6], [30, 20]], "point_labels": [1, 0]}
+BOX = {"box": [2, 3, 30, 20]}
+
+
+def begun(folder: Path, model: Path, prompts: Any = (), **more: Any) -> tuple[Written, StudySpec]:
+    first, second = (families.images(folder / name, 2, seed, prompts) for seed, name in enumerate("ab"))
+    written = write_definition(model, folder=folder / "studies", calibration=first, evaluation=second, **more)
+    return written, load_spec(written.path)
+
+
+def seen(spec: StudySpec) -> tuple[Quality, tuple[int, ...]]:
+    """The score of masks upside down against themselves, and the masks' shape, once the survey passes."""
+    backend = create_backend("openvino", {})
+    shapes = dict(input_shapes(load_model(Path(spec.model.path))))
+    survey, found = Survey(spec.quality.threshold), {}
+    with backend.build(Path(spec.model.path)) as engine:
+        pipeline = Pipeline(backend, spec.pipeline)
+        for sample in load_samples(spec.samples, "evaluation", shapes):
+            found[sample.name] = pipeline.logits(engine, sample)
+            survey.add(found[sample.name])
+    check_reference(spec.quality, survey)
+    metric = create_metric(spec.quality, survey)
+    for name, masks in found.items():
+        metric.update(name, masks, masks[:, ::-1].copy(), None)
+    return metric.result(), masks.shape
+
+
+@pytest.mark.parametrize("recipe", ["sam", "mobilesam", "efficientvit-sam", ""])
+@pytest.mark.parametrize("decoder", ["batched", "single"])
+def test_a_sam_is_asked_its_prompts(tmp_path: Path, recipe: str, decoder: str) -> None:
+    model = families.encoder(tmp_path / "encoder.onnx")
+    behind = (families.batched_decoder if decoder == "batched" else families.single_decoder)(
+        tmp_path / "d.onnx"
+    )
+    prompts = [POINT, BOX] if decoder == "single" else [POINT, POINT]
+    written, spec = begun(tmp_path, model, prompts, recipe=recipe, decoder=behind)
+    assert spec.samples.resize == ("pad" if recipe else "stretch")
+    assert (spec.pipeline.output, spec.quality.metric) == ("masks", "mask_iou")
+    quality, shape = seen(spec)
+    assert quality.loss > 0.01
+    assert shape == ((2, 24, 40) if decoder == "single" else (2, 8, 8))
+    assert [line for line in written.warnings if "prompt" in line] == []
+
+
+def test_a_decoder_of_other_names_is_renamed_in_a_copy(tmp_path: Path) -> None:
+    model = families.encoder(tmp_path / "encoder.onnx", output="1234")
+    decoder = families.batched_decoder(tmp_path / "decoder.onnx")
+    written, spec = begun(tmp_path, model, [POINT], recipe="sam", decoder=decoder)
+    assert spec.pipeline.decoder != str(decoder)
+    assert any("'image_embeddings' is '1234' in a copy" in reason for reason in written.reasons)
+    assert seen(spec)[1] == (1, 8, 8)
+
+
+def test_sam_2_has_three_outputs(tmp_path: Path) -> None:
+    model, decoder = families.sam2(tmp_path)
+    _, spec = begun(tmp_path, model, [POINT, POINT, POINT], recipe="sam2-image", decoder=decoder)
+    assert spec.samples.resize == "stretch"
+    assert seen(spec)[1] == (3, 8, 8)
+
+
+@pytest.mark.parametrize("rows_last", [False, True])
+def test_the_objects_of_a_yolo_become_a_map_of_classes(tmp_path: Path, rows_last: bool) -> None:
+    model = families.yolo(tmp_path / "yolo.onnx", rows_last=rows_last)
+    written, spec = begun(tmp_path, model, recipe="yolo-seg")
+    assert (spec.quality.metric, spec.samples.resize) == ("label_iou", "letterbox")
+    quality, shape = seen(spec)
+    assert shape == (1, 16, 16)
+    assert quality.loss > 0.01
+    assert "2 classes" in written.reasons[0]
+
+
+def test_without_a_recipe_a_yolos_boxes_are_not_taken_for_masks(tmp_path: Path) -> None:
+    written, spec = begun(tmp_path, families.yolo(tmp_path / "yolo.onnx"))
+    assert (spec.pipeline.output, spec.quality.metric) == ("output1", "mask_iou")
+    assert "others: output0 [1, 10, 64]" in written.reasons[0]
+    assert any("--recipe yolo-seg" in reason for reason in written.reasons)
+    assert seen(spec)[0].loss > 0.01
+
+
+@pytest.mark.parametrize(
+    ("recipe", "ending", "classes", "wanted"),
+    [
+        ("", "Sigmoid", 1, {"metric": "mask_iou", "threshold": 0.5}),
+        ("", "Sigmoid", 3, {"metric": "mask_iou", "threshold": 0.5}),
+        ("", "", 1, {"metric": "mask_iou", "threshold": 0.0}),
+        ("", "", 5, {"metric": "argmax_iou"}),
+        ("", "Softmax", 5, {"metric": "argmax_iou"}),
+        ("", "ArgMax", 5, {"metric": "label_iou"}),
+        ("semantic", "", 5, {"metric": "argmax_iou"}),
+        ("semantic", "ArgMax", 5, {"metric": "label_iou"}),
+        ("matting", "Sigmoid", 1, {"metric": "alpha_mae"}),
+        ("matting", "", 1, {"metric": "alpha_mae"}),
+        ("unet", "Sigmoid", 1, {"metric": "mask_iou", "threshold": 0.5}),
+        ("unet", "", 4, {"metric": "argmax_iou"}),
+    ],
+)
+@pytest.mark.parametrize("nhwc", [False, True])
+def test_a_segmenter_is_scored_by_what_it_ends_in(
+    tmp_path: Path, recipe: str, ending: str, classes: int, wanted: Mapping[str, Any], nhwc: bool
+) -> None:
+    if nhwc and ending == "ArgMax":
+        pytest.skip("a map of classes has no channels")
+    model = families.segmenter(tmp_path / "net.onnx", ending, classes, nhwc=nhwc)
+    _, spec = begun(tmp_path, model, recipe=recipe)
+    assert {key: getattr(spec.quality, key) for key in wanted} == wanted
+    assert spec.pipeline.output == ("labels" if ending == "ArgMax" else "out")
+    assert spec.pipeline.layout == ("nhwc" if nhwc else "nchw")
+    quality, shape = seen(spec)
+    assert quality.loss > 0.01
+    assert shape[1:] == (32, 32)
+
+
+def test_every_recipe_is_tried_here() -> None:
+    text = Path(__file__).read_text()
+    assert all(f'"{name}"' in text for name in RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [("sam", "--decoder decoder.onnx"), ("yolo-seg", "rows of boxes"), ("sammy", "did you mean 'sam'")],
+)
+def test_a_recipe_for_another_structure_is_refused(tmp_path: Path, recipe: str, says: str) -> None:
+    model = families.segmenter(tmp_path / "net.onnx", "")
+    with pytest.raises(SpecError, match=says):
+        begun(tmp_path, model, recipe=recipe)
+    assert not list((tmp_path / "studies").glob("*"))
+
+
+def test_what_is_wrong_with_samples_is_said_at_once(tmp_path: Path) -> None:
+    model = families.encoder(tmp_path / "encoder.onnx")
+    decoder = families.single_decoder(tmp_path / "decoder.onnx")
+    written, _ = begun(tmp_path, model, recipe="sam", decoder=decoder)
+    assert "point_coords" in written.warnings[0]
+    same = families.images(tmp_path / "same", 3)
+    plain = families.segmenter(tmp_path / "net.onnx", "")
+    told = write_definition(
+        plain, folder=tmp_path / "s", calibration=same, evaluation=families.images(tmp_path / "other", 3)
+    ).warnings
+    assert any("3 samples" in line for line in told)
+    assert any("3 of 3 evaluation samples are in the calibration set" in line for line in told)
+    absent = write_definition(plain, folder=tmp_path / "t", calibration=tmp_path / "nowhere").warnings
+    assert all("is not there yet" in line for line in absent)
+    assert len(absent) == 2
