@@ -2,18 +2,23 @@
 
     python scripts/prove_on_gpu efficientvit_sam_l0 --seconds 600 --trials 50
     python scripts/prove_on_gpu sam_vit_b --seconds 600 --trials 50
+    python scripts/prove_on_gpu demo --size 256 --trials 20 --mask 11.4.0.106
 
-Exports the network with random weights at 512x512, searches it on the demo's drawn images, kills the search
-in the middle and goes on, exports the best point, rebuilds it in a fresh process and times it again by
-another loop. Writes `gpu_MODEL_DATE.json` and `.md` after every step, so that a run that is cut short leaves
-what it has. Needs `pip install 'autoprec[tensorrt-rtx]' efficientsam onnxruntime`. Where there is no GPU,
-`--backend openvino --size 256` runs the same steps on the CPU.
+Exports the network with random weights at 512x512 (or takes the demo's), searches it on the demo's drawn
+images, kills the search in the middle and resumes it, exports the best point, verifies it, rebuilds it in a
+fresh process and times it again by another loop. With `--mask` TensorRT-RTX presents itself as full TensorRT
+of that version, and autoprec takes the path that it takes there.
+
+Writes `gpu_MODEL_DATE.json` and `.md` (`full_tensorrt_...` with `--mask`) after every step, so that a run
+that is cut short leaves what it has. Needs `pip install 'autoprec[tensorrt-rtx]' efficientsam onnxruntime`.
+Where there is no GPU, `--backend openvino --size 256` runs the same steps on the CPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -33,23 +38,26 @@ ROOT = HERE.parent.parent
 MODELS = {
     "efficientvit_sam_l0": ("export_efficientvit_sam.py", "l0"),
     "sam_vit_b": ("export_sam_vit.py", "b"),
+    "demo": ("", ""),
 }
 PRODUCTS = ("fp32", "fp16", "bf16", "int8+gemm", "fp8+gemm")
 """TensorRT-RTX 1.6 refuses INT8 convolutions, and its FP8 ones are 60 times as slow as FP16 (H200)."""
 PRECISIONS = {
     ("tensorrt", "efficientvit_sam_l0"): PRODUCTS,
     ("tensorrt", "sam_vit_b"): ("fp32", "fp16", "bf16", "int8", "fp8"),
+    ("tensorrt", "demo"): PRODUCTS,
     ("openvino", "efficientvit_sam_l0"): ("fp32", "bf16", "int8"),
     ("openvino", "sam_vit_b"): ("fp32", "bf16", "int8"),
+    ("openvino", "demo"): ("fp32", "bf16", "int8"),
 }
 REPEATS = 12
 """So many times the export is timed against itself."""
 DEFINITION = """\
 [model]
-path = "models/encoder.onnx"
+path = "{models}encoder.onnx"
 
 [pipeline]
-decoder = "models/decoder.onnx"
+decoder = "{models}decoder.onnx"
 
 [samples]
 calibration = "{data}/calibration"
@@ -72,11 +80,16 @@ finalists = 2
 [backend]
 name = "{backend}"
 trial_seconds = {limit}
-
+{base}
 [timing]
 seconds = 2
 
 {options}"""
+MASK = ROOT / "tests" / "backends" / "tensorrt" / "mask"
+MASKED = """\
+library = "tensorrt"
+"""
+MASKED_BASE = 'base = "bf16"  # its kernels are those of TensorRT-RTX, whose INT8 products overflow FP16\n'
 OPTIONS = {
     "tensorrt": """\
 [backend.options]
@@ -97,6 +110,7 @@ class Proof:
         self.known: dict[str, Any] = {
             "model": given.model, "size": given.size, "backend": given.backend,
             "date": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": {}, "errors": [],
+            "mask": given.mask,
         }  # fmt: skip
 
     @property
@@ -124,7 +138,8 @@ class Proof:
     def write(self) -> None:
         """The results so far, for programs and for people."""
         self.given.out.mkdir(parents=True, exist_ok=True)
-        target = self.given.out / f"gpu_{self.given.model}_{self.known['date'][:10]}"
+        kind = "full_tensorrt" if self.given.mask else "gpu"
+        target = self.given.out / f"{kind}_{self.given.model}_{self.known['date'][:10]}"
         target.with_suffix(".json").write_text(json.dumps(self.known, indent=1) + "\n")
         target.with_suffix(".md").write_text(markdown(self.known))
 
@@ -132,7 +147,7 @@ class Proof:
         """Encoder and decoder as ONNX, unless they are there."""
         models = self.folder / "models"
         script, name = MODELS[self.given.model]
-        if not (models / "decoder.onnx.done").exists():
+        if script and not (models / "decoder.onnx.done").exists():
             command = [sys.executable, str(HERE.parent / script), name, "--out", str(models)]
             command += ["--size", str(self.given.size), *self.given.export]
             subprocess.run(command, check=True, timeout=max(self.left, 1))
@@ -143,7 +158,9 @@ class Proof:
             backend=self.given.backend,
             samples=self.given.samples,
             limit=60 if self.given.backend == "tensorrt" else 600,
-            options=OPTIONS[self.given.backend],
+            options=OPTIONS[self.given.backend] + (MASKED if self.given.mask else ""),
+            base=MASKED_BASE if self.given.mask else "",
+            models="models/" if script else f"{ROOT}/studies/models/demo_",
         )
         self.definition.write_text(text)
 
@@ -156,13 +173,24 @@ class Proof:
         earlier.write_text(json.dumps(found))
         return found
 
-    def rebuild(self) -> dict[str, Any]:
-        """Export the best point; build and time it in a process that knows nothing but the export."""
+    def export(self) -> None:
+        """Export the best point."""
         target = self.folder / "export"
         command = [sys.executable, "-m", "autoprec", "export", str(target), "--study", str(self.definition)]
         subprocess.run(command, check=True, timeout=max(self.left, 5), cwd=ROOT)
-        reference = self.folder / self.given.model / "reference.onnx"
-        return self._told("rebuild.py", str(target), str(reference), self.given.backend)
+
+    def rebuild(self) -> dict[str, Any]:
+        """Build and time the export in a process that knows nothing but it."""
+        folder = self.folder / "export"
+        return self._told("rebuild.py", str(folder), str(folder / "reference.onnx"), self.given.backend)
+
+    def verify(self) -> dict[str, Any]:
+        """What `autoprec verify` says of the export."""
+        command = [sys.executable, "-m", "autoprec", "verify", str(self.folder / "export"), "--json"]
+        done = subprocess.run(
+            command, check=False, timeout=max(self.left, 5), cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        return {"exit_code": done.returncode, "checks": json.loads(done.stdout or "{}").get("checks", [])}
 
     def repeats(self) -> dict[str, Any]:
         """Time the export against itself."""
@@ -190,16 +218,23 @@ def main() -> None:
     parser.add_argument("--export", action="append", default=[], help="for the exporter: --export=--depth=6")
     parser.add_argument("--samples", type=int, default=12, help="images that masks are scored on")
     parser.add_argument("--backend", choices=OPTIONS, default="tensorrt")
+    parser.add_argument("--mask", default="", help="present TensorRT-RTX as full TensorRT of this version")
     parser.add_argument("--work", type=Path, default=Path("build/prove_on_gpu"), help="models and study")
     parser.add_argument("--out", type=Path, default=ROOT / "studies" / "results")
     given = parser.parse_args()
     given.work = given.work.absolute()
+    if given.mask:
+        there = os.environ.get("PYTHONPATH")
+        os.environ["MASKED_TENSORRT"] = given.mask
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(MASK), there)))
     proof = Proof(given)
     proof.folder.mkdir(parents=True, exist_ok=True)
     steps: dict[str, Callable[[], Any]] = {
         "export_network": proof.export_network,
         "search": proof.search,
         "facts": lambda: facts_of(proof.definition),
+        "export": proof.export,
+        "verify": proof.verify,
         "rebuild": proof.rebuild,
         "repeats": proof.repeats,
     }

@@ -12,14 +12,12 @@ from typing import Any
 import cuda.bindings.runtime as cudart
 import numpy as np
 
-from autoprec.backends.tensorrt.library import load_library
-
 
 class Loop:
     """Times one plan; kernels are compiled anew."""
 
     def __init__(self, backend: Any, path: Path, inputs: dict[str, np.ndarray]) -> None:
-        library = load_library()
+        library = backend.library
         trt = library.trt
         self._runtime = trt.Runtime(library.log.sink)
         self._engine = self._runtime.deserialize_cuda_engine(backend.build_plan(path).data)

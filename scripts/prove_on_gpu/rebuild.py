@@ -37,8 +37,9 @@ def inputs_of(path: Path) -> dict[str, np.ndarray]:
 
 def backend_of(folder: Path, name: str) -> Backend:
     """The backend with the options of the study that an export comes from."""
-    options = json.loads(read_manifest(folder).identity.fingerprint.options or "{}")
-    return create_backend(name, {key: value for key, value in options.items() if value is not None})
+    recipe = read_manifest(folder).recipe
+    assert recipe is not None, "an export tells how it was measured"
+    return create_backend(name, recipe.options)
 
 
 def rebuilt(folder: Path, reference_path: Path, name: str) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def rebuilt(folder: Path, reference_path: Path, name: str) -> dict[str, Any]:
         except Exception as error:  # noqa: BLE001 - the rest of what was found counts without it
             found["timers"] = {"error": f"{type(error).__name__}: {error}"}
     if name == "tensorrt":
-        found["first_build_seconds"] = cold_build(path)
+        found["first_build_seconds"] = cold_build(folder, path)
     return found
 
 
@@ -108,10 +109,12 @@ def timers(backend: Any, engine: Any, path: Path, inputs: dict[str, np.ndarray])
     }
 
 
-def cold_build(path: Path) -> float:
-    """Seconds of a build with nothing in the cache of compiled kernels."""
-    with tempfile.TemporaryDirectory() as folder:
-        backend = create_backend("tensorrt", {"cache_folder": folder})
+def cold_build(folder: Path, path: Path) -> float:
+    """Seconds of a build with nothing in the cache of kernels or of their timings."""
+    recipe = read_manifest(folder).recipe
+    assert recipe is not None, "an export tells how it was measured"
+    with tempfile.TemporaryDirectory() as empty:
+        backend = create_backend("tensorrt", {**recipe.options, "cache_folder": empty})
         with elapsed() as build, backend.build(path):
             pass
     return build.seconds

@@ -15,13 +15,19 @@ def markdown(known: Mapping[str, Any]) -> str:
     """The report."""
     size = known["size"]
     lines = [f"# {known['model']} at {size}x{size}, {known['date'][:10]}", ""]
-    lines += ["Random weights of a fixed seed: latencies are real, masks mean nothing. Written by", ""]
-    lines += [f"    python scripts/prove_on_gpu {known['model']} --size {size}", ""]
+    masked = f" --mask {known['mask']}" if known.get("mask") else ""
+    if known["model"] != "demo":
+        lines += ["Random weights of a fixed seed: latencies are real, masks mean nothing.", ""]
+    if masked:
+        lines += [_masked(known["mask"]), ""]
+    lines += [f"Written by `python scripts/prove_on_gpu {known['model']} --size {size}{masked}`.", ""]
     if facts := known.get("facts"):
         lines += [*_about(facts), *_front(facts), *_where_time_goes(facts), *_legality(facts)]
         lines += _what_failed(facts)
     if found := known.get("search"):
         lines += _interruption(found)
+    if found := known.get("verify"):
+        lines += _verified(found)
     if found := known.get("rebuild"):
         lines += _rebuilt(found)
     if found := known.get("repeats"):
@@ -29,6 +35,25 @@ def markdown(known: Mapping[str, Any]) -> str:
     lines += ["## Steps", "", *(f"- {name}: {seconds} s" for name, seconds in known["seconds"].items())]
     lines += [f"- **failed**: {error}" for error in known["errors"]]
     return "\n".join(lines) + "\n"
+
+
+def _masked(version: str) -> str:
+    """What a run behind the mask shows, and what it does not."""
+    return (
+        f"**This is autoprec's code path for full TensorRT over the kernels of TensorRT-RTX.** TensorRT-RTX "
+        f"presents itself as TensorRT {version}, with the classes, methods, signatures and enum members of "
+        "that version and no others: a timing cache instead of a kernel cache, no capability named, a "
+        "plain execution context, layers told by the inspector. Full TensorRT itself was not run: its speed, "
+        "its tactics and what it fuses are not shown here."
+    )
+
+
+def _verified(found: Mapping[str, Any]) -> list[str]:
+    checks = (
+        f"- {c['name']}: {'the same' if c['is_same'] else '**not the same**'}; {c['words']}"
+        for c in found["checks"]
+    )
+    return ["## Verified", "", f"`autoprec verify` ends with {found['exit_code']}.", "", *checks, ""]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:

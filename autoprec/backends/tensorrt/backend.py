@@ -25,6 +25,9 @@ class TensorRTBackend:
     Args:
         options: as in `options.Options`.
 
+    Attributes:
+        library: the imported TensorRT, with the process's one logger.
+
     Raises `SpecError` for an unknown option, `BackendError` if no TensorRT is installed, it does not
     know a target that is asked for, or it needs a GPU to build and there is none.
     """
@@ -38,18 +41,18 @@ class TensorRTBackend:
 
     def __init__(self, options: Mapping[str, str | int | float | bool]) -> None:
         self._options = parse_options(options)
-        self._library = load_library(self._options.library)
+        self.library = load_library(self._options.library)
         self._device = cuda.find_device(self._options.device)
         self._holds_context = False
-        if self._device is None and not self._library.names_targets:
+        if self._device is None and not self.library.names_targets:
             raise BackendError(
-                f"{self._library.name} {self._library.version} builds only with an NVIDIA GPU "
+                f"{self.library.name} {self.library.version} builds only with an NVIDIA GPU "
                 "and its driver, and finds none; TensorRT-RTX builds without one"
             )
         self._targets = self._options.targets() or self._own_target()
-        check_targets(self._library, self._targets)
+        check_targets(self.library, self._targets)
         self.base_precision: str = self._base_precision()
-        self.splits_projections: bool = self._library.is_rtx
+        self.splits_projections: bool = self.library.is_rtx
 
     @property
     def has_device(self) -> bool:
@@ -65,7 +68,7 @@ class TensorRTBackend:
         targets = ",".join(f"{major}.{minor}" for major, minor in self._targets) or "default"
         return Fingerprint(
             backend=self.name,
-            version=f"{self._library.name} {self._library.version}",
+            version=f"{self.library.name} {self.library.version}",
             device=f"{device}, built for {targets}",
             options=self._options.measured,
         )
@@ -75,7 +78,7 @@ class TensorRTBackend:
 
         Raises as `build.build_plan` does.
         """
-        return build_plan(self._library, self._options, self._targets, model_path, self._cache)
+        return build_plan(self.library, self._options, self._targets, model_path, self._cache)
 
     def build(self, model_path: Path, *, profiled: bool = False) -> Engine:
         """Build a plan and load it on the GPU.
@@ -90,9 +93,7 @@ class TensorRTBackend:
         cuda.make_current(self._options.device)
         self._holds_context = True
         plan, cache = self.build_plan(model_path), kernel_cache(self._cache)
-        return TensorRTEngine(
-            self._library, self._options, plan, self._device, cache=cache, profiled=profiled
-        )
+        return TensorRTEngine(self.library, self._options, plan, self._device, cache=cache, profiled=profiled)
 
     def plan_kernels(self, model_path: Path) -> tuple[KernelTime, ...]:
         """The kernels of a plan that is built and not loaded, without times."""
@@ -110,20 +111,20 @@ class TensorRTBackend:
         nine tenths of the FP8 ones were infinite (1.6.1, H200, 2026-11-23). GPUs before 8.0 have no BF16.
         """
         lowest = min(self._targets) if self._targets else (8, 0)
-        return "bf16" if self._library.is_rtx and lowest >= (8, 0) else "fp16"
+        return "bf16" if self.library.is_rtx and lowest >= (8, 0) else "fp16"
 
     @property
     def _cache(self) -> Path | None:
         """One file for each library, version and GPU: what is in it serves no other."""
         if self._device is None:
             return None
-        name = f"{self._library.name}-{self._library.version}-{self._device.name}.cache"
+        name = f"{self.library.name}-{self.library.version}-{self._device.name}.cache"
         return self._options.cache / name.replace(" ", "-")
 
     def _own_target(self) -> tuple[Target, ...]:
         """The GPU that is here, if the library can name it; 9.0 has no name, and runs the default build."""
-        if self._device is None or not self._library.names_targets:
+        if self._device is None or not self.library.names_targets:
             return ()
         major, minor = self._device.compute_capability
-        known = self._library.member("ComputeCapability", f"SM{major}{minor}") is not None
+        known = self.library.member("ComputeCapability", f"SM{major}{minor}") is not None
         return (self._device.compute_capability,) if known else ()
