@@ -71,7 +71,7 @@ def main() -> None:
         assert found.reference is not None
         best = choose(found.front, found.reference, pick="fastest", max_loss=options.max_loss)
         ruined = next(trial for trial in found.trials if trial.label == "all-int8")
-        looking = Inspections(study.spec, found.identity.fingerprint.digest, print)
+        looking = Inspections(study.spec, found.identity, print)
         seen, _ = looking.made((ruined, best))
     rows = []
     for title, trial in (("all-INT8", ruined), (f"trial {best.number}", best)):
