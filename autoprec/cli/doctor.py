@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -14,9 +15,10 @@ from autoprec.cli._app import JsonOption, StudyOption, app, show_or_dump, tell
 from autoprec.legality.patterns import PATTERNS
 from autoprec.legality.probe import Legality
 from autoprec.precisions import PLAIN
+from autoprec.report import fidelity_lines
 from autoprec.spec import BackendSection
 from autoprec.study import Study
-from autoprec.study.diagnosis import Diagnosis, diagnose
+from autoprec.study.diagnosis import Diagnosis, compare, diagnose
 
 _FLOATS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 """Kernel precision names (see `records.KernelTime`) of the float precisions."""
@@ -34,11 +36,13 @@ def doctor(
     """Show device, driver, versions, what to fix, and which precisions the engine takes for which operators.
 
     Works without a GPU and without TensorRT. Without --study or --backend it tries TensorRT where that is
-    installed, else OpenVINO. The exit code is 2 if the engine cannot serve.
+    installed, else OpenVINO. With --study the model is compared, as given, with what would be measured. The
+    exit code is 2 if the engine cannot serve, or computes something else than the model.
 
     Example: autoprec doctor --backend tensorrt --compute-capability 8.9
     """
-    section = Study.find(study).spec.backend if study else None
+    spec = Study.find(study).spec if study else None
+    section = spec.backend if spec else None
     if backend is not None:
         section = BackendSection(name=backend)
     if compute_capability:
@@ -49,8 +53,11 @@ def doctor(
         options = section.options | {"compute_capabilities": compute_capability}
         section = BackendSection(name=section.name, base=section.base, options=options)
     found = diagnose(section, say=tell)
+    if spec is not None and section is not None and found.engine is not None:
+        there = compare(msgspec.structs.replace(spec, backend=section), tell)
+        found = msgspec.structs.replace(found, fidelity=there)
     show_or_dump(found, _view(found), json)
-    if found.engine is None:
+    if found.engine is None or any(one.is_beyond for one in found.fidelity):
         raise typer.Exit(2)
 
 
@@ -64,9 +71,10 @@ def _view(found: Diagnosis) -> RenderableType:
             parts.add_row("", Text(f"-> {check.remedy}", "dim"))
     if found.engine is not None:
         parts.add_row("engine", Text(f"{found.engine.version} on {found.engine.device}"))
+    lines = [Text(line) for line in fidelity_lines(found.fidelity)]
     if found.legality is None:
-        return parts
-    return Group(parts, Text(), _table(found.legality), *_reasons(found.legality))
+        return Group(parts, *lines)
+    return Group(parts, Text(), _table(found.legality), *_reasons(found.legality), Text(), *lines)
 
 
 def _table(legality: Legality) -> Table:

@@ -32,7 +32,8 @@ def show(
     """
     chosen = Study.find(study)
     record = chosen.trial(trial)
-    show_or_dump(record, trial_view(record, chosen.stored_blocks(), chosen.reference()), json)
+    view = trial_view(record, chosen.stored_blocks(), chosen.reference(), chosen.fidelity())
+    show_or_dump(record, view, json)
 
 
 @app.command()

@@ -15,6 +15,7 @@ import msgspec
 from autoprec.errors import StudyError
 from autoprec.files import ensure_regular
 from autoprec.records import (
+    Departure,
     Examples,
     Export,
     Identity,
@@ -53,6 +54,7 @@ class Manifest(Record, frozen=True, kw_only=True):
         versions: software that exported; the engine that measured is in `identity.fingerprint`.
         reproduce: the command that exports the same again.
         recipe, examples: how and on what to measure it elsewhere; `examples.folder` is beside the manifest.
+        fidelity: how far the study's steps are from the model as it was given.
         checksum: SHA-256 of the manifest's text with an empty one; empty up to format 2.
     """
 
@@ -77,6 +79,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     trial: TrialRecord
     recipe: Recipe | None = None
     examples: Examples | None = None
+    fidelity: tuple[Departure, ...] = ()
 
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
@@ -152,6 +155,7 @@ def _manifest(export: Export, files: tuple[ExportedFile, ...]) -> Manifest:
         reference=export.reference,
         trial=trial,
         recipe=export.recipe,
+        fidelity=export.fidelity,
         examples=export.examples and msgspec.structs.replace(export.examples, folder=EXAMPLES),
     )
 

@@ -29,6 +29,7 @@ from autoprec.measurement.messages import (
     Score,
     Scored,
     Stage,
+    Written,
     decode_request,
     encode,
 )
@@ -97,7 +98,7 @@ def _answer(bench: Workbench, request: Job | Score | Inspect | Examples, say: Sa
         case Inspect():
             return Inspected(inspect(bench, request))
         case Examples():
-            return Scored(write_examples(bench, request))
+            return Written(*write_examples(bench, request))
 
 
 def _unforeseen(error: Exception) -> Failed | Refused:

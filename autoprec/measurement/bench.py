@@ -28,6 +28,7 @@ from autoprec.measurement.messages import (
     Score,
     Scored,
     Stage,
+    Written,
     decode_answer,
     encode,
 )
@@ -68,11 +69,12 @@ class Bench:
         assert isinstance(answer, Inspected)
         return answer.inspection
 
-    def write_examples(self, request: Examples) -> Quality:
-        """Write samples with both engines' logits; returns their score. Raises as `measure` does."""
+    def write_examples(self, request: Examples) -> tuple[Quality, Quality | None]:
+        """Write samples with the logits of all; returns the candidate's score against the reference, and
+        against the model as it was given, where that could be run. Raises as `measure` does."""
         answer = self._ask(request, request.setup.backend)
-        assert isinstance(answer, Scored)
-        return answer.quality
+        assert isinstance(answer, Written)
+        return answer.quality, answer.faithful
 
     def compare(self, request: Compare) -> Departure:
         """Judge one step against the model as it was given. Raises as `measure` does."""

@@ -103,7 +103,7 @@ class Judge:
 
     def _run(self, builder: Builder, path: Path, samples: Sequence[Sample]) -> _Ran:
         """Run a model, and the decoder behind it, on samples."""
-        ran, pipeline = _Ran(), Pipeline(builder, self.original.pipeline)
+        ran, pipeline = _Ran(), Pipeline.of(builder, self.original)
         deadline = Deadline(_SECONDS)
         with builder.build(path) as engine:
             for sample in samples:

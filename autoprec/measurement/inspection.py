@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -11,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprec.backends import Engine, run
+from autoprec.backends.exact import Exact
+from autoprec.errors import TrialError
+from autoprec.measurement.masks import Logits
 from autoprec.measurement.messages import Examples, Inspect
 from autoprec.measurement.pictures import draw
+from autoprec.measurement.pipeline import Pipeline
 from autoprec.measurement.workbench import Workbench
 from autoprec.records import Inspection, Picture, Quality
 
@@ -33,30 +37,54 @@ def inspect(bench: Workbench, request: Inspect) -> Inspection:
         return Inspection(kernels=engine.kernels(), pictures=pictures)
 
 
-def write_examples(bench: Workbench, request: Examples) -> Quality:
-    """Write samples, spread evenly over the set, with both engines' logits; returns their score.
+def write_examples(bench: Workbench, request: Examples) -> tuple[Quality, Quality | None]:
+    """Write samples, spread evenly over the set, with all logits; returns the candidate's score against the
+    reference, and against the model as it was given.
 
     `00.npz` holds inputs and prompts by name, as a definition's samples do; `outputs/00.npz` holds float32
-    logits `reference` and `candidate` [masks, h, w]. A decoder that takes one prompt gets an archive for
-    each: `00-00.npz`.
+    logits [masks, h, w]: `reference`, `candidate` and, where it could be run, `original`. A decoder that
+    takes one prompt gets an archive for each: `00-00.npz`.
     """
     folder = Path(request.folder)
     (folder / "outputs").mkdir(parents=True)
-    metric = bench.metric()
+    metric, faithful = bench.metric(), bench.metric()
     count = min(request.count, len(bench.samples))
+    places = [number * len(bench.samples) // count for number in range(count)]
+    originals = _originals(bench, request, places)
     with bench.build(Path(request.candidate_path)) as engine:
-        for number in range(count):
-            index = number * len(bench.samples) // count
+        for number, index in enumerate(places):
             sample, reference = bench.samples[index], bench.masks[index]
             runs = list(bench.pipeline.runs(run(engine, sample.inputs), sample))
             begin = 0
             for place, (prompts, found) in enumerate(runs):
                 name = f"{number:02}.npz" if len(runs) == 1 else f"{number:02}-{place:02}.npz"
-                part, begin = reference[begin : begin + len(found)], begin + len(found)
-                metric.update(name, part, found, None)
+                outputs = {"reference": reference[begin : begin + len(found)], "candidate": found}
+                metric.update(name, outputs["reference"], found, None)
+                if originals:
+                    outputs["original"] = originals[number][begin : begin + len(found)]
+                    faithful.update(name, outputs["original"], found, None)
+                begin += len(found)
                 _write_arrays(folder / name, {**sample.inputs, **sample.prompts, **prompts})
-                _write_arrays(folder / "outputs" / name, {"reference": part, "candidate": found})
-    return metric.result()
+                _write_arrays(folder / "outputs" / name, outputs)
+    return metric.result(), faithful.result() if originals else None
+
+
+def _originals(bench: Workbench, request: Examples, places: Sequence[int]) -> list[Logits]:
+    """Logits of the model as it was given on the samples of these places; none where nothing independent
+    runs it, or earlier examples lack them."""
+    samples = [bench.samples[place] for place in places]
+    if request.originals:
+        archives = [np.load(Path(request.originals) / sample.name, allow_pickle=False) for sample in samples]
+        return [archive["original"] for archive in archives if "original" in archive]
+    if not request.original:
+        return []
+    try:
+        pipeline = Pipeline.of(Exact(), bench.setup)
+        with Exact().build(Path(request.original)) as given:
+            found = [pipeline.logits(given, sample) for sample in samples]
+    except TrialError:
+        return []
+    return found if all(np.isfinite(logits).all() for logits in found) else []
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

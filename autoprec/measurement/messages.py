@@ -85,12 +85,18 @@ class Inspect(msgspec.Struct, frozen=True, kw_only=True, tag="inspect"):
 
 
 class Examples(msgspec.Struct, frozen=True, kw_only=True, tag="examples"):
-    """Write so many samples with the logits of both engines into a new folder."""
+    """Write so many samples with the logits of both engines into a new folder.
+
+    Those of the model as it was given are made of `original`, a file, or read from `originals`, a folder of
+    earlier examples.
+    """
 
     setup: Setup
     candidate_path: str
     count: int
     folder: str
+    original: str = ""
+    originals: str = ""
 
 
 class Original(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +148,13 @@ class Scored(msgspec.Struct, frozen=True, tag="scored"):
     quality: Quality
 
 
+class Written(msgspec.Struct, frozen=True, tag="written"):
+    """Examples are written: the candidate's score against the reference, and against the model as given."""
+
+    quality: Quality
+    faithful: Quality | None
+
+
 class Probed(msgspec.Struct, frozen=True, tag="probed"):
     """The pattern is tried."""
 
@@ -174,7 +187,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
 
 Request = Job | Score | Probe | Inspect | Examples | Compare
-Answer = Stage | Said | Done | Scored | Probed | Inspected | Compared | Failed | Refused
+Answer = Stage | Said | Done | Scored | Written | Probed | Inspected | Compared | Failed | Refused
 
 encode = msgspec.json.encode
 decode_request: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode

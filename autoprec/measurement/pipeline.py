@@ -14,10 +14,11 @@ from autoprec.backends import Builder, Engine, run
 from autoprec.errors import ModelError
 from autoprec.graph.model.load import open_model
 from autoprec.graph.model.outputs import model_outputs
+from autoprec.measurement.messages import Original, Setup
 from autoprec.measurement.prompting import Arrays, DecoderInput, asked_of
 from autoprec.quality import planes_of, refuse, shape_refusal
 from autoprec.records import ModelOutput
-from autoprec.samples import Sample
+from autoprec.samples import Sample, frame_of
 from autoprec.spec import PipelineSection
 
 
@@ -39,6 +40,12 @@ class Pipeline:
         if section.decoder:
             self._inputs = _inputs(Path(section.decoder))
             self._decoder = builder.build(Path(section.decoder))
+
+    @classmethod
+    def of(cls, builder: Builder, setup: Setup | Original) -> Pipeline:
+        """The pipeline of what a worker is told."""
+        frame = frame_of(setup.shapes, setup.samples.input, len(setup.samples.mean))
+        return cls(builder, setup.pipeline, frame.size if frame else None)
 
     def logits(self, engine: Engine, sample: Sample) -> NDArray[np.float32]:
         """Mask logits of one sample: float32 [masks, height, width].

@@ -28,7 +28,7 @@ from autoprec.records import (
     StageSeconds,
     surely_dominated,
 )
-from autoprec.samples import Sample, ahead, behind, frame_of, load_samples
+from autoprec.samples import Sample, ahead, behind, load_samples
 
 _PROFILE_RUNS = 5
 OnStage = Callable[[str], None]
@@ -52,8 +52,7 @@ class Workbench:
         self.setup = setup
         self._backend = create_backend(setup.backend.name, setup.backend.options)
         self.samples = load_samples(setup.samples, "evaluation", setup.shapes)
-        frame = frame_of(setup.shapes, setup.samples.input, len(setup.samples.mean))
-        self.pipeline = Pipeline(self._backend, setup.pipeline, frame.size if frame else None)
+        self.pipeline = Pipeline.of(self._backend, setup)
         self._reference = self._backend.build(Path(setup.reference_path))
         more = setup.timing.builds - 1 if self._backend.stopwatch in BUILD_SPREAD else 0
         self._more_references = [self._backend.build(Path(setup.reference_path)) for _ in range(more)]

@@ -37,10 +37,13 @@ class Examples(Record, frozen=True, kw_only=True):
     """Samples that travel with an export, and the mask loss on them where it was made.
 
     `folder` holds `00.npz` and so on, one array for each input and prompt; `outputs/00.npz` beside them holds
-    the float32 logits `reference` and `candidate` [masks, h, w].
+    the float32 logits `reference`, `candidate` and `original`, of the model as it was given, [masks, h, w].
+    `original_loss` is the candidate's against the last ones; None where nothing independent runs that model.
     """
 
     folder: str
     count: int
     loss: float
     loss_interval: Interval
+    original_loss: float | None = None
+    original_loss_interval: Interval | None = None

@@ -9,6 +9,7 @@ import msgspec
 
 from autoprec.records._base import Interval, Record
 from autoprec.records.blocks import Block
+from autoprec.records.fidelity import Departure
 from autoprec.records.measurements import KernelTime
 from autoprec.records.studies import Identity, Reference, TrialRecord
 
@@ -150,6 +151,7 @@ class Findings(Record, frozen=True, kw_only=True):
         explanations, inspections: by trial number; of those front points that were looked into.
         usual: the reference's own inspection.
         missing: what the report leaves out, and why, one line each.
+        fidelity: how far the steps to a measurement are from the model as it was given.
     """
 
     study: str
@@ -170,3 +172,4 @@ class Findings(Record, frozen=True, kw_only=True):
     inspections: dict[int, Inspection]
     usual: Inspection | None = None
     missing: tuple[str, ...] = ()
+    fidelity: tuple[Departure, ...] = ()

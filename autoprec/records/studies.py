@@ -11,6 +11,7 @@ from autoprec.errors import FailureKind
 from autoprec.records._base import Record
 from autoprec.records.blocks import Assignment, Block
 from autoprec.records.exports import Examples, Recipe
+from autoprec.records.fidelity import Departure
 from autoprec.records.measurements import Measurement
 
 TrialState = Literal["complete", "failed", "running"]
@@ -133,7 +134,8 @@ class Export(Record, frozen=True, kw_only=True):
     """What an exporter writes from: the chosen trial, the typed ONNX file, and the study's facts.
 
     Paths are absolute. `decoder_path` is empty for a model that is not a pipeline; `implicit` is None for a
-    study whose rewriter was not asked. `recipe` and `examples` say how and on what to measure it again;
+    study whose rewriter was not asked. `recipe` and `examples` say how and on what to measure it again,
+    `fidelity` how far the study's steps are from the model as it was given;
     `engine_path` is the built engine, where the backend can write it down.
     """
 
@@ -150,4 +152,5 @@ class Export(Record, frozen=True, kw_only=True):
     reference_path: str = ""
     recipe: Recipe | None = None
     examples: Examples | None = None
+    fidelity: tuple[Departure, ...] = ()
     engine_path: str = ""

@@ -1,6 +1,7 @@
 """What people see: tables, a text plot, live progress; and JSON for scripts."""
 
 from autoprec.report.comparison import comparison_view
+from autoprec.report.fidelity import fidelity_lines
 from autoprec.report.files import write_file
 from autoprec.report.json_text import as_json
 from autoprec.report.page import front_png, page
@@ -19,6 +20,7 @@ __all__ = [
     "blocks_table",
     "comparison_view",
     "explanation_view",
+    "fidelity_lines",
     "front_plot",
     "front_png",
     "front_table",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoprec.records import Departure, in_words
+from autoprec.records import Departure, Exactness, in_words
 from autoprec.report import _figures as figures
 
 STEPS = {"loading": "as autoprec loads it", "engine": "FP32 on the engine", "reference": "the reference"}
@@ -25,6 +25,18 @@ def departure_words(departure: Departure) -> str:
     )
 
 
-def fidelity_words(found: Sequence[Departure]) -> str:
-    """All steps in one line; "" where nothing was compared."""
-    return "; ".join(departure_words(departure) for departure in found)
+def exactness_words(found: Exactness) -> str:
+    """How exactly an engine computes a candidate."""
+    if found.missing:
+        return f"could not be compared ({found.missing})"
+    off, explained = in_words(found.error), in_words(found.tolerance)
+    return f"output {found.value!r} is off exact arithmetic by {off}, rounding explains {explained}"
+
+
+def fidelity_lines(found: Sequence[Departure]) -> tuple[str, ...]:
+    """A line for each step, below what all were compared with; nothing where nothing was."""
+    if not found:
+        return ()
+    ran = next((one for one in found if not one.missing), None)
+    by = f" ({ran.implementation}, {ran.samples} samples)" if ran is not None else ""
+    return (f"compared with the model as it was given{by}:", *(departure_words(one) for one in found))

@@ -9,9 +9,20 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autoprec.records import Block, BlockAudit, Clocks, Latency, Measurement, Quality, Reference, TrialRecord
+from autoprec.records import (
+    Block,
+    BlockAudit,
+    Clocks,
+    Departure,
+    Latency,
+    Measurement,
+    Quality,
+    Reference,
+    TrialRecord,
+)
 from autoprec.report import _figures as figures
 from autoprec.report._columns import Column, Columns
+from autoprec.report.fidelity import exactness_words, fidelity_lines
 
 STATES = {"complete": "green", "failed": "red", "running": "yellow"}
 NOT_SEEN = BlockAudit(block="", asked="", ran="", matches=None, time_ms=0.0)
@@ -19,9 +30,19 @@ VERDICTS = {True: Text("yes", "green"), False: Text("NO", "bold red"), None: Tex
 
 
 def trial_view(
-    record: TrialRecord, blocks: Sequence[Block], reference: Reference | None = None
+    record: TrialRecord,
+    blocks: Sequence[Block],
+    reference: Reference | None = None,
+    fidelity: Sequence[Departure] = (),
 ) -> RenderableType:
-    """One trial: what was asked, every figure with its interval, and block by block what ran."""
+    """One trial: what was asked, every figure with its interval, and block by block what ran.
+
+    Args:
+        record: the trial.
+        blocks: of its study.
+        reference: what it is compared with.
+        fidelity: how far the study's steps are from the model as it was given.
+    """
     facts = [
         ("trial", Text.assemble((str(record.number), "bold"), f" of {record.study}, {_origin(record)}")),
         ("state", Text(record.state, STATES[record.state])),
@@ -34,6 +55,9 @@ def trial_view(
         facts += [(name, Text(value)) for name, value in _figures_of(record.measurement, reference)]
         if record.excess_mb > 0:
             facts.append(("over limit", Text(f"by {record.excess_mb:.1f} MB of memory: on no front", "red")))
+    facts += [
+        ("" if place else "as given", Text(line)) for place, line in enumerate(fidelity_lines(fidelity))
+    ]
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -62,6 +86,8 @@ def _figures_of(found: Measurement, reference: Reference | None) -> list[tuple[s
     truth, known = ("score", quality.truth_score) if quality.miou is None else ("mIoU", quality.truth_miou)
     if known is not None:
         lines.append(("ground truth", f"{truth} {known:.4f}"))
+    if found.exactness is not None:
+        lines.append(("exactness", exactness_words(found.exactness)))
     if words := figures.carried(quality):
         lines.append(("few samples", f"{words}: look at those first"))
     if quality.worst:

@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from autoprec.backends import create_backend
 from autoprec.backends.checks import Check, machine_checks
 from autoprec.errors import BackendError, TrialError
@@ -13,16 +15,22 @@ from autoprec.legality.patterns import PATTERNS
 from autoprec.legality.probe import Legality, Verdict
 from autoprec.measurement import Bench, Probe
 from autoprec.precisions import PLAIN
-from autoprec.records import Fingerprint, Record
-from autoprec.spec import BackendSection
+from autoprec.records import Departure, Fingerprint, Record
+from autoprec.spec import SAFE_REFERENCE, BackendSection, StudySpec
+from autoprec.store import Store
+from autoprec.study.preparation.fidelity import Fidelity, departures
+from autoprec.study.preparation.prepared import rewriter_in
+from autoprec.study.preparation.stages import load, uniform
 
 
 class Diagnosis(Record, frozen=True, kw_only=True):
-    """The machine, the engine (None if there is none), and which patterns it takes in which precision."""
+    """The machine, the engine (None if there is none), which patterns it takes in which precision, and how
+    far a study's steps to a measurement are from the model as it was given."""
 
     checks: tuple[Check, ...]
     engine: Fingerprint | None = None
     legality: Legality | None = None
+    fidelity: tuple[Departure, ...] = ()
 
 
 def diagnose(
@@ -49,6 +57,26 @@ def diagnose(
         return Diagnosis(checks=checks, engine=engine.fingerprint())
     legality = _legality(section, section.base or engine.base_precision, precisions, say)
     return Diagnosis(checks=checks, engine=engine.fingerprint(), legality=legality)
+
+
+def compare(spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> tuple[Departure, ...]:
+    """How far the steps to a measurement are from a study's model as it was given; nothing of it is kept.
+
+    The reference is left out where only calibration says which of its blocks stay FP32. Raises `UserError`
+    children for a model or samples that cannot be used.
+    """
+    with tempfile.TemporaryDirectory(prefix="autoprec-doctor-") as scratch:
+        folder = Path(scratch)
+        going_on = msgspec.structs.replace(spec.model, departure="tell")
+        there = msgspec.structs.replace(spec, folder=scratch, model=going_on)
+        with Store.open(folder / "study.db") as store, Bench(folder / "worker.log") as bench:
+            fidelity, loaded = Fidelity(there, bench, store, say), load(there, say, scores=True)
+            fidelity.check_loaded(loaded)
+            if spec.search.reference != SAFE_REFERENCE:
+                reference = uniform(loaded.blocks, spec.search.reference)
+                rewriter_in(loaded, loaded.blocks, {}).write(reference, folder / "reference.onnx")
+                fidelity.check_reference(folder / "reference.onnx")
+            return departures(store, spec.name)
 
 
 def _legality(

@@ -22,6 +22,7 @@ from autoprec.study.inspections import Inspections
 from autoprec.study.night.priors import sensitivities
 from autoprec.study.picks import choose
 from autoprec.study.preparation import Prepared
+from autoprec.study.preparation.fidelity import departures
 
 SHOWN = 12
 """So many front points are run again and shown in full; the rest only in the plots."""
@@ -69,6 +70,7 @@ def gather(
         inspections=seen,
         usual=usual,
         missing=tuple(inspections.missing),
+        fidelity=departures(store, name),
     )
 
 

@@ -16,6 +16,7 @@ from autoprec.spec import StudySpec
 from autoprec.store import Store, exclusive
 from autoprec.study.picks import choose
 from autoprec.study.preparation import Prepared, prepare
+from autoprec.study.preparation.fidelity import departures
 
 
 def export_point(
@@ -40,6 +41,10 @@ def export_point(
         if trial is None
         else store.trial(name, trial)
     )
+    if record.measurement is None:
+        failure = record.failure
+        why = "is running" if failure is None else f"failed ({failure.kind}: {failure.message})"
+        raise StudyError(f"trial {record.number} {why}: there is nothing to ship; export a complete one")
     study_folder = Path(spec.folder)
     target = folder or study_folder / "exports" / f"trial-{record.number}"
     with exclusive(study_folder), TemporaryDirectory(dir=study_folder, prefix=".export-") as scratch:
@@ -60,6 +65,7 @@ def export_point(
             implicit=prepared.implicit(record.assignment, made / "implicit.onnx"),
             reference_path=prepared.reference_candidate.model_path,
             recipe=_recipe(spec),
+            fidelity=departures(store, name),
             examples=_examples(prepared, candidate.model_path, made / "examples", examples),
         )
         return write_export(export, target, targets)
@@ -72,11 +78,22 @@ def _examples(prepared: Prepared, candidate: str, folder: Path, count: int) -> W
     """
     if not count:
         return None
-    request = Examples(setup=prepared.setup, candidate_path=candidate, count=count, folder=str(folder))
+    request = Examples(
+        setup=prepared.setup,
+        candidate_path=candidate,
+        count=count,
+        folder=str(folder),
+        original=prepared.spec.model.path,
+    )
     with Bench(prepared.folder / "worker.log") as bench:
-        quality = bench.write_examples(request)
+        quality, faithful = bench.write_examples(request)
     return WrittenExamples(
-        folder=str(folder), count=quality.samples, loss=quality.loss, loss_interval=quality.loss_interval
+        folder=str(folder),
+        count=quality.samples,
+        loss=quality.loss,
+        loss_interval=quality.loss_interval,
+        original_loss=None if faithful is None else faithful.loss,
+        original_loss_interval=None if faithful is None else faithful.loss_interval,
     )
 
 

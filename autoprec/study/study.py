@@ -12,7 +12,7 @@ import optuna
 
 from autoprec.errors import BLAMELESS, StudyError
 from autoprec.measurement import Bench
-from autoprec.records import Block, Explanation, Findings, Reference, TrialRecord
+from autoprec.records import Block, Departure, Explanation, Findings, Reference, TrialRecord
 from autoprec.spec import Budget, StudySpec, load_spec, parse_budget
 from autoprec.store import Store, exclusive, searching
 from autoprec.study.definition import as_begun, find_spec
@@ -22,7 +22,7 @@ from autoprec.study.night import Night
 from autoprec.study.night.mirror import Mirror
 from autoprec.study.night.priors import sensitivities
 from autoprec.study.preparation import load_blocks, prepare
-from autoprec.study.preparation.fidelity import Fidelity
+from autoprec.study.preparation.fidelity import Fidelity, departures
 from autoprec.study.preparation.probing import Prober
 from autoprec.study.refining import refined, serve_refined
 from autoprec.study.reporting import explain_trial, gather, look_ahead
@@ -74,7 +74,7 @@ class Study:
             prober = Prober(self.spec, bench, store, watcher.say)
             fidelity = Fidelity(self.spec, bench, store, watcher.say)
             prepared = prepare(self.spec, watcher.say, prober.refused, fidelity.check_loaded)
-            fidelity.check_reference(prepared)
+            fidelity.check_reference(Path(prepared.reference_candidate.model_path))
             store.bind(self.spec.name, prepared.identity, prepared.blocks)
             run, before = _open_run(store, self.spec.name, text, watcher)
             if allowed.trials is not None:
@@ -129,6 +129,11 @@ class Study:
         """The engine that all are compared with; None before it is measured."""
         with self._stored() as store:
             return store.reference(self.spec.name)
+
+    def fidelity(self) -> tuple[Departure, ...]:
+        """How far each step to a measurement is from the model as it was given; empty before a search."""
+        with self._stored() as store:
+            return departures(store, self.spec.name)
 
     def stored_blocks(self) -> tuple[Block, ...]:
         """The blocks that the study is bound to."""

@@ -19,8 +19,10 @@ from autoprec.exporters.onnx import DECODER, MODEL, REFERENCE
 from autoprec.files import is_inside
 from autoprec.graph.model.load import open_model
 from autoprec.measurement import Bench, Job, Setup
+from autoprec.measurement import Examples as WriteExamples
 from autoprec.quality import METRICS
-from autoprec.records import Check, Examples, Measurement, Recipe, Verification
+from autoprec.records import Check, Examples, Measurement, Quality, Recipe, Verification
+from autoprec.report.fidelity import departure_words
 from autoprec.spec import BackendSection, PipelineSection, QualitySection, SamplesSection, TimingSection
 
 _LONGEST_SECONDS, _LONGEST_TIMING, _MOST_ROUNDS = 3600.0, 60.0, 1000
@@ -56,9 +58,11 @@ def verify(
     note = _note(manifest, manifest.recipe)
     if note:
         say(note)
-    measured = _measure(manifest, manifest.recipe, folder)
-    checks = (files, _latency(manifest, measured), _loss(manifest, manifest.examples, measured))
-    return Verification(checks=checks, note=note)
+    measured, faithful = _measure(manifest, manifest.recipe, folder)
+    checks = [files, _latency(manifest, measured), _loss(manifest, manifest.examples, measured)]
+    if faithful is not None:
+        checks.append(_faithful(manifest, manifest.examples, faithful))
+    return Verification(checks=tuple(checks), note=note)
 
 
 def _files(manifest: Manifest, folder: Path) -> Check:
@@ -82,7 +86,7 @@ def _refuse_strangers(manifest: Manifest, recipe: Recipe, trusted_metric: str, f
             "add `--trust-metric MODULE:FUNCTION` with that name"
         )
     listed = {file.name for file in manifest.files}
-    there = {path.relative_to(folder).as_posix() for path in (folder / EXAMPLES).glob("*.npz")}
+    there = {path.relative_to(folder).as_posix() for path in (folder / EXAMPLES).rglob("*.npz")}
     if strange := sorted(there - listed):
         raise StudyError(f"{folder}: {strange[0]} is not in its manifest; export it again")
     for name in (MODEL, REFERENCE, *(name for name in (DECODER,) if (folder / name).exists())):
@@ -97,6 +101,9 @@ def _note(manifest: Manifest, recipe: Recipe) -> str:
         manifest.identity.fingerprint,
         create_backend(recipe.backend, _options(recipe)).fingerprint(),
     )
+    departed = [departure_words(one) for one in manifest.fidelity if one.is_beyond]
+    if departed:
+        return f"exported knowingly though {'; '.join(departed)}"
     if there == here:
         return ""
     return (
@@ -105,8 +112,9 @@ def _note(manifest: Manifest, recipe: Recipe) -> str:
     )
 
 
-def _measure(manifest: Manifest, recipe: Recipe, folder: Path) -> Measurement:
-    """The export's model against its reference, in a worker that can die. Raises `StudyError`."""
+def _measure(manifest: Manifest, recipe: Recipe, folder: Path) -> tuple[Measurement, Quality | None]:
+    """The export's model against its reference, and its masks against those of the model as it was given, in
+    a worker that can die. Raises `StudyError`."""
     samples = str((folder / EXAMPLES).absolute())
     setup = Setup(
         backend=BackendSection(
@@ -140,8 +148,15 @@ def _measure(manifest: Manifest, recipe: Recipe, folder: Path) -> Measurement:
         TemporaryDirectory(prefix="autoprec-verify-") as scratch,
         Bench(Path(scratch) / "worker.log") as bench,
     ):
+        again = WriteExamples(
+            setup=setup,
+            candidate_path=job.candidate_path,
+            count=manifest.examples.count if manifest.examples else 1,
+            folder=str(Path(scratch) / EXAMPLES),
+            originals=str((folder / EXAMPLES / "outputs").absolute()),
+        )
         try:
-            return bench.measure(job)
+            return bench.measure(job), bench.write_examples(again)[1]
         except TrialError as error:
             raise StudyError(f"{folder}: cannot be measured here ({error.kind}: {error})") from error
 
@@ -190,4 +205,19 @@ def _loss(manifest: Manifest, examples: Examples, measured: Measurement) -> Chec
         is_same=found <= examples.loss_interval.high + widened,
         words=f"{found:.4f} on {examples.count} examples, recorded {examples.loss:.4f} there",
         found=measured.quality.loss_interval,
+    )
+
+
+def _faithful(manifest: Manifest, examples: Examples, found: Quality) -> Check:
+    """The candidate's masks here against those of the model as it was given: an engine that computes
+    something else shows, though candidate and reference may agree."""
+    widened = max(manifest.reference.loss_noise, SMALLEST_LOSS)
+    recorded, interval = examples.original_loss, examples.original_loss_interval
+    if recorded is None or interval is None:
+        return Check(name="as given", is_same=True, words="not recorded", found=found.loss_interval)
+    return Check(
+        name="as given",
+        is_same=found.loss <= interval.high + widened,
+        words=f"mask loss {found.loss:.4f} against the model as it was given, recorded {recorded:.4f} there",
+        found=found.loss_interval,
     )

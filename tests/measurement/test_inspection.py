@@ -71,8 +71,9 @@ def test_examples_are_samples_with_the_logits_of_both_engines(prepared: Prepared
         folder=str(tmp_path / "examples"),
     )
     with Bench(tmp_path / "worker.log") as bench:
-        quality = bench.write_examples(request)
+        quality, faithful = bench.write_examples(request)
     assert (quality.samples, quality.loss) == (3, 0)
+    assert faithful is None
     section = SamplesSection(calibration="", evaluation=str(tmp_path / "examples"))
     assert [s.name for s in load_samples(section, "evaluation", prepared.shapes)] == [
         "00.npz",

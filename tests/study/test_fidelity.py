@@ -8,10 +8,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+from typer.testing import CliRunner
 
 from autoprec import Study
+from autoprec.cli import app
 from autoprec.errors import StudyError
 from autoprec.records import Departure
+from autoprec.report import page
 from autoprec.store import Store
 from autoprec.study.events import Quiet
 from autoprec.study.preparation.fidelity import departures
@@ -48,16 +51,21 @@ def shrink(path: Path) -> None:
     onnx.save(model, path)
 
 
-def test_every_step_is_compared_once_and_kept(tmp_path: Path) -> None:
-    study = Study.load(write_study(tmp_path))
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = Study.load(write_study(tmp_path_factory.mktemp("searched")))
     study.search("1")
-    assert [(one.step, one.is_beyond, one.loss) for one in stored(study)] == [
+    return study
+
+
+def test_every_step_is_compared_once_and_kept(searched: Study) -> None:
+    assert [(one.step, one.is_beyond, one.loss) for one in stored(searched)] == [
         ("loading", False, 0),
         ("engine", False, 0),
         ("reference", False, 0),
     ]
     again = Lines()
-    study.search("1", again)
+    searched.search("1", again)
     assert not any("as it was given" in line for line in again.lines)
 
 
@@ -79,3 +87,18 @@ def test_a_departure_may_be_accepted_knowingly(tmp_path: Path) -> None:
     study.search("1", said)
     assert any(line.startswith("going on knowingly: the engine") for line in said.lines)
     assert [one.step for one in stored(study) if one.is_beyond] == ["engine", "reference"]
+
+
+def test_doctor_compares_a_study_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    shrink(tmp_path / "tiny.onnx")
+    ran = CliRunner().invoke(app, ["doctor", "--study", str(path)])
+    assert ran.exit_code == 2
+    assert "'shrink' (Resize)" in " ".join(ran.output.split())
+    assert not Study.load(path).folder.exists()
+
+
+def test_a_trial_and_the_report_show_what_the_study_was_compared_with(searched: Study) -> None:
+    ran = CliRunner().invoke(app, ["show", "0", "--study", str(searched.folder.with_suffix(".toml"))])
+    assert "compared with the model as it was given (ONNX Runtime" in " ".join(ran.output.split())
+    assert "as it was given (ONNX Runtime" in page(searched.findings(runs=False))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from autoprec import Study
 from autoprec.errors import StudyError
 from autoprec.exporters import read_manifest
+from autoprec.exporters.manifest import described
 from autoprec.records import to_json
 from autoprec.study import verify_export
 from tiny_study import write_study
@@ -38,6 +42,38 @@ def test_the_manifest_records_the_loss_on_the_examples(exported: Path) -> None:
     assert found["mask loss"].is_same
     assert f"{examples.loss:.4f} on 2 examples, recorded {examples.loss:.4f}" in found["mask loss"].words
     assert examples.loss > 0
+
+
+def test_an_export_carries_how_far_it_is_from_the_model_as_it_was_given(exported: Path) -> None:
+    manifest = read_manifest(exported)
+    assert [(one.step, one.is_beyond) for one in manifest.fidelity] == [
+        ("loading", False),
+        ("engine", False),
+        ("reference", False),
+    ]
+    assert manifest.examples is not None
+    assert manifest.examples.original_loss is not None
+    found = {check.name: check for check in verify_export(exported).checks}
+    assert found["as given"].is_same
+    assert f"recorded {manifest.examples.original_loss:.4f}" in found["as given"].words
+
+
+def test_masks_that_are_not_those_of_the_model_as_it_was_given_are_told_apart(
+    exported: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "export"
+    shutil.copytree(exported, folder)
+    for path in (folder / "examples" / "outputs").glob("*.npz"):
+        arrays = dict(np.load(path))
+        np.savez(path, **{**arrays, "original": -arrays["original"]})
+    manifest = read_manifest(folder)
+    files = tuple(described(folder / file.name, folder) for file in manifest.files)
+    unsealed = msgspec.structs.replace(manifest, files=files, format=2, checksum="")
+    (folder / "manifest.json").write_text(to_json(unsealed))
+    assert [check.name for check in verify_export(folder).checks if not check.is_same] == ["as given"]
+    command = [sys.executable, str(folder / "verify.py"), "--seconds", "0.2"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "FAIL as given" in ran.stdout
 
 
 def test_figures_that_were_better_are_told_apart(exported: Path, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def measured(manifest: dict[str, Any], seconds: float) -> list[Check]:
     first = arrays_of(sorted((FOLDER / EXAMPLES).glob("*.npz"))[0])
     for built in (model, reference):
         built.prepare(first)
-    return [latency(manifest, model, reference, seconds), loss(manifest, model, reference)]
+    return [latency(manifest, model, reference, seconds), *losses(manifest, model, reference)]
 
 
 def latency(manifest: dict[str, Any], model: "Engine", reference: "Engine", seconds: float) -> Check:
@@ -123,22 +123,32 @@ def latency(manifest: dict[str, Any], model: "Engine", reference: "Engine", seco
     return {"name": "latency", "ok": low <= limit, "words": words, "ratio": ratio, "low": low, "high": high}
 
 
-def loss(manifest: dict[str, Any], model: "Engine", reference: "Engine") -> Check:
-    """The mask loss on the examples against the recorded one."""
-    examples, recipe = manifest["examples"], manifest["recipe"]
-    score = METRICS[recipe["metric"]]
+def losses(manifest: dict[str, Any], model: "Engine", reference: "Engine") -> list[Check]:
+    """The mask losses on the examples: to the reference, and to the model as it was given."""
     paths = sorted((FOLDER / EXAMPLES).glob("*.npz"))
-    pairs = [(reference.masks(arrays), model.masks(arrays)) for arrays in map(arrays_of, paths)]
+    found = [model.masks(arrays_of(path)) for path in paths]
+    right = [reference.masks(arrays_of(path)) for path in paths]
+    checks = [loss(manifest, "mask loss", "loss", right, found)]
+    if manifest["examples"].get("original_loss") is not None:
+        right = [arrays_of(path.parent / "outputs" / path.name)["original"] for path in paths]
+        checks.append(loss(manifest, "as given", "original_loss", right, found))
+    return checks
+
+
+def loss(manifest: dict[str, Any], name: str, key: str, right: list[Any], masks: list[Any]) -> Check:
+    """One mask loss against the one recorded under a key."""
+    examples, recipe, pairs = manifest["examples"], manifest["recipe"], list(zip(right, masks, strict=True))
     ends = [end for given, _ in pairs for end in (given.min(), given.max())]
     if recipe["metric"] == "alpha_mae" and (min(ends) < -0.25 or max(ends) > 1.25):
-        pairs = [(sigmoid(given), sigmoid(own)) for given, own in pairs]  # logits, not mattes
-    scores = [found for given, own in pairs for found in score(given, own, recipe)]
-    weights = [weight for _, weight in scores]
-    found = 1 - sum(value * weight for value, weight in scores) / sum(weights) if sum(weights) else 0.0
-    widened = max(manifest["reference"]["loss_noise"], SMALLEST_LOSS)
-    words = f"{found:.4f} on {examples['count']} examples, recorded {examples['loss']:.4f} there"
-    limit = examples["loss_interval"]["high"] + widened
-    return {"name": "mask loss", "ok": found <= limit, "words": words, "loss": found}
+        # logits, not mattes
+        pairs = [tuple(1 / (1 + np.exp(-np.clip(one, -60, 60))) for one in pair) for pair in pairs]
+    scores = [one for given, own in pairs for one in METRICS[recipe["metric"]](given, own, recipe)]
+    total = sum(weight for _, weight in scores)
+    found = 1 - sum(value * weight for value, weight in scores) / total if total else 0.0
+    limit = examples[f"{key}_interval"]["high"]
+    limit += max(manifest["reference"]["loss_noise"], SMALLEST_LOSS)
+    words = f"{found:.4f} on {examples['count']} examples, recorded {examples[key]:.4f} there"
+    return {"name": name, "ok": found <= limit, "words": words, "loss": found}
 
 
 class Engine:
@@ -191,9 +201,7 @@ class Engine:
         return (clock() - start) / (1e6 * repeats)
 
 
-def pair(
-    model: Engine, reference: Engine, recipe: dict[str, Any], seconds: float
-) -> tuple[float, float, float]:
+def pair(model: Engine, reference: Engine, recipe: Any, seconds: float) -> tuple[float, float, float]:
     """Median of the ratios of both, timed in turn, and its 95 % interval from the order of the ratios."""
     first = min(model.milliseconds(3), reference.milliseconds(3))
     repeats = max(1, round(1 / max(first, 1e-6)))
@@ -249,17 +257,8 @@ def alpha_mae(reference: np.ndarray, found: np.ndarray, _recipe: dict[str, Any])
     return [(1 - float(error), 1.0) for error in errors]
 
 
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Opacities of logits."""
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))))
-
-
-METRICS: dict[str, Callable[[np.ndarray, np.ndarray, dict[str, Any]], list[Score]]] = {
-    "mask_iou": mask_iou,
-    "argmax_iou": argmax_iou,
-    "label_iou": label_iou,
-    "alpha_mae": alpha_mae,
-}
+Metric = Callable[[np.ndarray, np.ndarray, dict[str, Any]], list[Score]]
+METRICS: dict[str, Metric] = {one.__name__: one for one in (mask_iou, argmax_iou, label_iou, alpha_mae)}
 
 
 def arrays_of(path: Path) -> dict[str, np.ndarray]:

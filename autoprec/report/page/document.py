@@ -22,6 +22,7 @@ from markupsafe import Markup
 from autoprec.records import Findings, Picture, TrialRecord, wrong_assignments
 from autoprec.report import _figures as figures
 from autoprec.report import story
+from autoprec.report.fidelity import fidelity_lines
 from autoprec.report.page.axes import by_precision
 from autoprec.report.page.block_charts import heat_map, sensitivity_chart, time_chart
 from autoprec.report.page.charts import front_chart, progress_chart
@@ -64,6 +65,7 @@ def page(found: Findings) -> str:
         commands=_commands(found),
         date=_date,
         story=story,
+        fidelity=fidelity_lines(found.fidelity),
     )
 
 

@@ -22,7 +22,7 @@ from autoprec.records import Departure, Step
 from autoprec.report.fidelity import departure_words
 from autoprec.spec import StudySpec
 from autoprec.store import Store
-from autoprec.study.preparation.prepared import Prepared, rewriter_in
+from autoprec.study.preparation.prepared import rewriter_in
 from autoprec.study.preparation.stages import Loaded, uniform
 
 KIND = "fidelity"
@@ -64,11 +64,11 @@ class Fidelity:
             rewriter_in(loaded, loaded.blocks, {}).write(uniform(loaded.blocks, "fp32"), path)
             self._check("engine", path)
 
-    def check_reference(self, prepared: Prepared) -> None:
-        """Compare the reference on the engine. Raises as `check_loaded`, which comes first."""
+    def check_reference(self, path: Path) -> None:
+        """Compare the reference's typed model on the engine. Raises as `check_loaded`, which comes first."""
         if self._loaded is not None:
             with self._scratch():
-                self._check("reference", Path(prepared.reference_candidate.model_path))
+                self._check("reference", path)
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
