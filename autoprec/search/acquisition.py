@@ -1,12 +1,14 @@
-"""How much an assignment is expected to add to the front, by both surrogates and the failures.
+"""How much an assignment is expected to be worth, by both surrogates, the failures and the limits.
 
-Expected hypervolume improvement by Monte Carlo, with the same draws for every candidate. The area is
-taken twice: over the loss itself, and over its logarithm, where near-perfect masks weigh as much as ruined
-ones; what is slower than the reference earns nothing there. To both comes the expected gain in speed within
-the loss that users accept.
+Two aims, of which the strategy takes one at a time. `speed`: faster within the loss that users accept.
+`area`: expected hypervolume improvement, taken twice: over the loss itself, and over its logarithm, where
+near-perfect masks weigh as much as ruined ones; what is slower than the reference earns nothing there. All
+by Monte Carlo, with the same draws for every candidate.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from autoprec.search.latency import LatencyModel
 from autoprec.search.limits import Limits
 from autoprec.search.pool import sweep
 from autoprec.search.space import Codes, Floats, Space
+from autoprec.search.subset import subset
 
 DRAWS = 24
 """Monte Carlo draws of both objectives for every candidate."""
@@ -26,18 +29,30 @@ SWEPT = 8
 """Posterior draws whose Lagrangian optima are candidates; the first one is the posterior mean."""
 MARGIN = 1.1
 """The corner of the area is this far beyond the worst values."""
-LOG_WEIGHT = 2.0
-"""Worth of the logarithmic area: with 0.5 the speed-up at a loss of 0.01 came later on tabular problems."""
-SPEED_WEIGHT = 1.0
-"""Worth of speed within the accepted loss: on tabular problems it took the share of the possible speed-up at
-50 evaluations from 0.90 to 0.98, and 0.001 off the hypervolume; 4.0 took more."""
+LOG_WEIGHT = 0.5
+"""Worth of the logarithmic area where the aim is area: speed within the accepted loss is another aim."""
+SPEED_WEIGHT = 30.0
+"""Worth of speed where it is the aim: the logarithmic area decides only where no speed is to be gained."""
+SPEED_SCALE = 0.02
+"""A speed-up below this, in units of the reference, is as good as none."""
+NEAR = 4.0
+"""So many times the accepted loss is near it."""
 LIKELY_TO_FAIL = 0.5
 CAUTION = 4
 """Power of the probability that limits hold: beyond them the front has nothing, so all looks good."""
 
 
+class Draws(NamedTuple):
+    """What candidates may come to: (draws, n) each, and (n,) the probability that they count at all."""
+
+    times: Floats
+    losses: Floats
+    logs: Floats
+    succeeds: Floats
+
+
 class Acquisition:
-    """The surrogates fitted to one history; call it with codes (n, blocks) for scores (n,).
+    """The surrogates fitted to one history.
 
     Attributes:
         swept: (n, blocks) Lagrangian optima of the surrogates, with duplicates.
@@ -48,33 +63,69 @@ class Acquisition:
         self._rng = rng
         self._accepted_loss = priors.accepted_loss
         reference = priors.reference_latency_ms or float(np.median(history.values[:, 0]))
-        ratios, losses = history.values[:, 0] / reference, history.values[:, 1]
+        kept = subset(history, priors.accepted_loss)
+        codes, values = history.measured[kept], history.values[kept]
         profile, sensitivity = space.table(priors.latency_ms) / reference, space.table(priors.sensitivity)
         self._latency = LatencyModel(space, profile)
-        self._latencies = self._latency.fit(history.measured, ratios)
-        self._damages = DamageModel(space, sensitivity).fit(history.measured, losses)
+        self._latencies = self._latency.fit(codes, values[:, 0] / reference)
+        self._damages = DamageModel(space, sensitivity).fit(codes, values[:, 1])
         self._failures, self._limits = Failures(space, history), Limits(space, history)
         self._normals = rng.standard_normal((2, DRAWS))
         self._picks = rng.permuted((np.arange(DRAWS) + 0.5) / DRAWS), (np.arange(DRAWS) + 0.5) / DRAWS
         self.swept = self._sweeps()
-        within = history.measured[history.feasible] if history.feasible.any() else history.measured
-        self._set_fronts(np.concatenate((within, history.pending)))
+        feasible = history.feasible[kept]
+        within = codes[feasible] if feasible.any() else codes
+        self._expected = np.concatenate((within, history.pending))
+        self._set_fronts()
 
-    def __call__(self, codes: Codes) -> Floats:
-        """(n,) expected improvement, as a part of what the front has, if it builds within all limits."""
+    def expect(self, row: Codes) -> None:
+        """Count a row (blocks,) as measured at what is expected of it, without a new fit."""
+        self._expected = np.concatenate((self._expected, row[None]))
+        self._set_fronts()
+
+    def draws(self, codes: Codes) -> Draws:
+        """Latency in units of the reference, loss, and log(floor + loss) of codes (n, blocks)."""
         times = self._latencies.quantiles(codes, self._normals[0], self._picks[0])
         logs = self._damages.mixture.quantiles(codes, self._normals[1], self._picks[1])
-        losses = self._damages.losses(logs)
-        points = np.stack((times, losses), axis=2)
-        gain = improvement(points, self._front, self._corner).mean(axis=0) / self._area
-        points[:, :, 1] = np.maximum(logs, np.log(self._damages.floor))
-        log_gain = improvement(points, self._log_front, self._log_corner).mean(axis=0) / self._log_area
-        accepted = losses <= self._accepted_loss
-        speed_gain = (np.maximum(self._fastest - times, 0.0) * accepted).mean(axis=0) / self._time_span
-        tie_break = 1e-9 * self._rng.random(len(codes))
         fits = (1.0 - self._limits.probability(codes)) ** CAUTION
         succeeds = (1.0 - self._failures.probability(codes)) * fits
-        return np.asarray((gain + LOG_WEIGHT * log_gain + SPEED_WEIGHT * speed_gain + tie_break) * succeeds)
+        return Draws(times, self._damages.losses(logs), logs, succeeds)
+
+    def area(self, draws: Draws) -> Floats:
+        """(n,) expected improvement of the front, as a part of what the front has."""
+        points = np.stack((draws.times, draws.losses), axis=2)
+        gain = improvement(points, self._front, self._corner).mean(axis=0) / self._area
+        log_gain = self._log_gains(draws).mean(axis=0)
+        return self._ranked(gain + LOG_WEIGHT * log_gain, draws)
+
+    def speed(self, draws: Draws) -> Floats:
+        """(n,) expected gain in speed within the accepted loss.
+
+        Multiplied by the probability of keeping within it: what is chosen for a low expectation is, more
+        often than not, worse than expected.
+        """
+        accepted = (draws.losses <= self._accepted_loss).mean(axis=0)
+        gain = self._speed_gains(draws).mean(axis=0) / self._time_span
+        near = (self._log_gains(draws) * (draws.losses <= NEAR * self._accepted_loss)).mean(axis=0)
+        return self._ranked(SPEED_WEIGHT * gain * accepted + near, draws)
+
+    def chance(self, draws: Draws) -> float:
+        """The largest expected gain in speed within the accepted loss, as a part of the speed-up so far."""
+        gains = self._speed_gains(draws).mean(axis=0) * draws.succeeds
+        return float(gains.max(initial=0.0) / (1.0 - self._fastest + SPEED_SCALE))
+
+    def _speed_gains(self, draws: Draws) -> Floats:
+        gains = np.maximum(self._fastest - draws.times, 0.0) * (draws.losses <= self._accepted_loss)
+        return np.asarray(gains)
+
+    def _log_gains(self, draws: Draws) -> Floats:
+        logs = np.maximum(draws.logs, np.log(self._damages.floor))
+        points = np.stack((draws.times, logs), axis=2)
+        return np.asarray(improvement(points, self._log_front, self._log_corner) / self._log_area)
+
+    def _ranked(self, worth: Floats, draws: Draws) -> Floats:
+        """Without ties, and discounted by what may fail or break a limit."""
+        return np.asarray((worth + 1e-9 * self._rng.random(len(worth))) * draws.succeeds)
 
     def _sweeps(self) -> Codes:
         """Lagrangian optima of draws of the surrogates' additive parts."""
@@ -104,11 +155,12 @@ class Acquisition:
         fastest = likely[[int(np.argmin(self._latencies.mean(likely)))]]
         return max(self._damages.scale, float(self._damages.losses(self._damages.mixture.mean(fastest))[0]))
 
-    def _set_fronts(self, codes: Codes) -> None:
+    def _set_fronts(self) -> None:
         """Fronts, corners and areas of both scales, of what is expected of measured and pending trials.
 
         Expected rather than measured: a lucky timing would otherwise hide what is better.
         """
+        codes = self._expected
         losses = self._damages.losses(self._damages.mixture.mean(codes))
         values = np.column_stack((self._latencies.mean(codes), losses))
         self._front = front_of(values)

@@ -19,6 +19,9 @@ from autoprec.search.history import History, Trials
 from autoprec.search.pool import any_unknown, mutants, unknown
 from autoprec.search.space import Codes, Row, Space
 
+CHANCE = 0.1
+"""Expected gain in speed, as a part of the speed-up so far, above which two of three trials seek speed within
+the accepted loss; below it one does, and two widen the front."""
 RANDOM = 30
 """Random rows in a pool: they keep the surrogates honest where nobody looks."""
 CHILDREN, PARENTS, ROUNDS = 90, 8, 3
@@ -40,37 +43,43 @@ class AutoprecStrategy:
         self._trials.learn(records)
 
     def propose(self, count: int = 1) -> tuple[Assignment, ...]:
-        """See `Strategy`. Of several, each counts as running when the next one is chosen."""
+        """See `Strategy`. Of several, each counts as running for the next one; one fit serves all."""
         history, chosen = self._trials.history(), list[Row]()
+        rng = np.random.default_rng([self._seed, self._trials.next_number])
         with ThreadpoolController().limit(limits=1, user_api="blas"):
             # Beside other processes, threads wait 30 times as long for one another as such matrices take.
+            acquisition = (
+                Acquisition(self._space, self._priors, history, rng) if len(history.measured) else None
+            )
             while len(chosen) < count and len(history.known) < self._space.size:
-                rng = np.random.default_rng([self._seed, self._trials.next_number + len(chosen)])
-                row: Row = tuple(self._next(history, rng).tolist())
-                chosen.append(row)
-                pending = np.concatenate((history.pending, [row]))
-                history = replace(history, pending=pending, known=history.known | {row})
+                codes = self._next(acquisition, history, rng)
+                chosen.append(tuple(codes.tolist()))
+                history = replace(history, known=history.known | {chosen[-1]})
+                if acquisition is not None:
+                    acquisition.expect(codes)
         return tuple(Assignment.from_mapping(self._blocks, self._space.decode(row)) for row in chosen)
 
-    def _next(self, history: History, rng: np.random.Generator) -> Codes:
+    def _next(self, acquisition: Acquisition | None, history: History, rng: np.random.Generator) -> Codes:
         """The unknown row (blocks,) of most expected use; there is one."""
-        space = self._space
-        if not len(history.measured):
-            return self._blind(unknown(space.draw(rng, RANDOM), history.known), history)
-        acquisition = Acquisition(space, self._priors, history, rng)
+        space, drawn = self._space, self._space.draw(rng, RANDOM)
+        if acquisition is None:
+            return self._blind(unknown(drawn, history.known), history)
         front = history.measured[history.front if history.front.any() else slice(None)]
-        pool = (acquisition.swept, space.draw(rng, RANDOM), mutants(space, front, rng, CHILDREN))
-        best = unknown(np.concatenate(pool), history.known)
+        best = unknown(
+            np.concatenate((acquisition.swept, drawn, mutants(space, front, rng, CHILDREN))), history.known
+        )
         if not len(best):
             return self._blind(best, history)
-        scores = acquisition(best)
+        draws = acquisition.draws(best)
+        worth = acquisition.speed if _seeks_speed(acquisition.chance(draws), history) else acquisition.area
+        scores = worth(draws)
         for _ in range(ROUNDS):
             order = np.argsort(-scores, kind="stable")[:PARENTS]
             best, scores = best[order], scores[order]
             known = history.known | set(map(tuple, best.tolist()))
             children = unknown(mutants(space, best, rng, CHILDREN), known)
             best = np.concatenate((best, children))
-            scores = np.concatenate((scores, acquisition(children)))
+            scores = np.concatenate((scores, worth(acquisition.draws(children))))
         chosen: Codes = best[int(np.argmax(scores))]
         return chosen
 
@@ -78,6 +87,12 @@ class AutoprecStrategy:
         """A row without the help of surrogates: the first of the fresh ones, else any that is left."""
         rows: Codes = fresh if len(fresh) else any_unknown(self._space, history.known)
         return np.asarray(rows[0])
+
+
+def _seeks_speed(chance: float, history: History) -> bool:
+    """Whether a trial is to be faster within the accepted loss, rather than to widen the front."""
+    turn = len(history.known) % 3
+    return turn < 2 if chance > CHANCE else turn == 0
 
 
 def create(seed: int, blocks: Sequence[Block], priors: Priors) -> Strategy:

@@ -14,7 +14,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from truths import Floats, cancelling, casts_and_cliffs, long_range, network, rescued, summed
+from truths import (
+    Floats,
+    by_sample,
+    cancelling,
+    casts_and_cliffs,
+    long_range,
+    network,
+    rescued,
+    rough,
+    summed,
+    worst_few,
+)
 
 from autoprec.records import Block
 from autoprec.search import Priors
@@ -39,6 +50,7 @@ class Kind:
     latency_noise: float = 0.007
     loss_noise: float = 0.03
     priors: str = "honest"
+    rough: bool = False
 
 
 KINDS = (
@@ -60,11 +72,31 @@ KINDS = (
     Kind("rescued-20x4", "foreign", 20, 4, loss="rescued"),
     Kind("cliffs-24x4", "foreign", 24, 4, cliffs=True),
     Kind("network-12x3", "foreign", 12, 3, loss="network", cliffs=True),
+    Kind("rough-12x4", "rough", 12, 4, loss="rough", rough=True),
+    Kind("rough-20x3", "rough", 20, 3, loss="rough", rough=True),
+    Kind("rough-32x4", "rough", 32, 4, loss="rough", rough=True, cliffs=True),
     Kind("shuffled-24x3", "misled", 24, 3, priors="shuffled"),
     Kind("shuffled-efficientvit-l0", "misled", 0, 3, measured="L0", priors="shuffled"),
     Kind("inverted-16x4", "misled", 16, 4, priors="inverted"),
     Kind("inverted-catastrophic-24x3", "misled", 24, 3, catastrophic=3, priors="inverted"),
 )
+
+HELD_OUT = (
+    Kind("samples-18x4", "held out", 18, 4, loss="by_sample"),
+    Kind("samples-28x3", "held out", 28, 3, loss="by_sample", cliffs=True, loss_noise=0.06),
+    Kind("worst-15x4", "held out", 15, 4, loss="worst_few"),
+    Kind("worst-25x3", "held out", 25, 3, loss="worst_few", latency_noise=0.015),
+)
+"""Kinds that no constant of a strategy was chosen by."""
+MAKERS = {
+    "summed": summed,
+    "long_range": long_range,
+    "cancelling": cancelling,
+    "rescued": rescued,
+    "rough": rough,
+    "by_sample": by_sample,
+    "worst_few": worst_few,
+}
 
 
 class Problem:
@@ -77,13 +109,14 @@ class Problem:
         published = list(SENSITIVITIES["loss_with_one_block_int8"].get(kind.measured, {}).values())
         count = len(published) or kind.blocks
         self.precisions = ALL[: kind.precisions]
-        self.latency: Truth = casts_and_cliffs(rng, count, kind.precisions, cliffs=kind.cliffs)
+        self.latency: Truth = casts_and_cliffs(
+            rng, count, kind.precisions, cliffs=kind.cliffs, rough=kind.rough
+        )
         damages = _damages(rng, count, kind, published)
-        makers = {"summed": summed, "long_range": long_range, "cancelling": cancelling, "rescued": rescued}
         self.loss: Truth = (
             network(rng, count)
             if kind.loss == "network"
-            else makers[kind.loss](rng, damages, sub_additive=bool(published))
+            else MAKERS[kind.loss](rng, damages, sub_additive=bool(published))
         )
         names = [f"block{number:02d}" for number in range(count)]
         self.blocks = tuple(Block(name=name, nodes=(), allowed=self.precisions) for name in names)

@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from problems import KINDS
+from problems import HELD_OUT, KINDS
 from scores import CHECKPOINTS
 
 mpl.use("Agg")
@@ -18,7 +18,9 @@ Run = dict[str, Any]
 GROUPS = {
     "assumed": "kinds whose structure the surrogates assume in part",
     "foreign": "kinds whose structure they do not assume",
+    "rough": "kinds where a block's cost depends on its neighbours at random",
     "misled": "kinds with misleading priors",
+    "held out": "kinds that no constant of a strategy was chosen by",
 }
 OURS, RIVAL = "autoprec anchored", "tpe anchored"
 SHOWN = (10, 25, 50, 100, 200)
@@ -41,7 +43,7 @@ def markdown(runs: Sequence[Run], note: str) -> str:
 
 def plot(runs: Sequence[Run], path: Path) -> None:
     """Hypervolume and gain over evaluations: medians, with quartiles shaded."""
-    figure, axes = plt.subplots(2, len(GROUPS), figsize=(15, 8), sharex=True)
+    figure, axes = plt.subplots(2, len(GROUPS), figsize=(5 * len(GROUPS), 8), sharex=True)
     for column, group in enumerate(GROUPS):
         for row, name in enumerate(("hypervolume", "gain")):
             axis = axes[row][column]
@@ -101,7 +103,7 @@ def _table(runs: Sequence[Run], figure: str) -> list[str]:
 def _kinds(runs: Sequence[Run]) -> list[str]:
     strategies = _strategies(runs)
     lines = ["| kind | " + " | ".join(strategies) + " |", "|---" * (len(strategies) + 1) + "|"]
-    for kind in KINDS:
+    for kind in (*KINDS, *HELD_OUT):
         values = [_values(runs, strategy, "hypervolume", 50, kind=kind.name) for strategy in strategies]
         cells = [f"{np.median(v):.3f}" if len(v) else "" for v in values]
         lines.append(f"| {kind.name} | " + " | ".join(cells) + " |")

@@ -17,10 +17,14 @@ TOP = 0.85
 class casts_and_cliffs:  # noqa: N801  it is called like the functions beside it
     """Latency: block times, casts between neighbours; with cliffs, discounts for fused runs and penalties.
 
+    Where it is rough, a block's time depends on its neighbours' precisions by a random factor.
+
     `times` (blocks, precisions) are what the profiles of the anchors show.
     """
 
-    def __init__(self, rng: np.random.Generator, count: int, kinds: int, *, cliffs: bool) -> None:
+    def __init__(
+        self, rng: np.random.Generator, count: int, kinds: int, *, cliffs: bool, rough: bool = False
+    ) -> None:
         work = np.exp(rng.normal(0, 0.7, count))
         speed = np.column_stack(
             (
@@ -35,12 +39,16 @@ class casts_and_cliffs:  # noqa: N801  it is called like the functions beside it
         sizes = np.exp(rng.normal(0, 0.6, count - 1))
         self._casts = 0.25 / count * sizes[:, None, None] * cast
         self._cliffs = cliffs
+        self._factors = np.exp(
+            0.1 * rough * np.random.default_rng(count).standard_normal((count, *3 * (kinds,)))
+        )
         self._limit = int(rng.integers(count // 3, count // 2 + 1))
 
     def __call__(self, codes: Codes) -> Floats:
         """(n, blocks) to (n,), in units of the reference."""
         blocks = np.arange(codes.shape[1])
-        parts = self.times[blocks, codes]
+        before, after = np.roll(codes, 1, axis=1), np.roll(codes, -1, axis=1)
+        parts = self.times[blocks, codes] * self._factors[blocks, before, codes, after]
         casts = self._casts[blocks[:-1], codes[:, :-1], codes[:, 1:]].sum(axis=1)
         if not self._cliffs:
             return parts.sum(axis=1) + casts
@@ -115,6 +123,53 @@ def rescued(rng: np.random.Generator, damages: Floats, *, sub_additive: bool) ->
         total = 0.6 * damages[np.arange(count), codes].sum(axis=1)
         total += (low[:, fragile] & ~low[:, partner]) @ ruin
         return TOP * -np.expm1(-total / TOP)
+
+    return truth
+
+
+def rough(rng: np.random.Generator, damages: Floats, *, sub_additive: bool) -> Truth:  # noqa: ARG001
+    """What a block costs depends on what its two neighbours run in, by a random factor (an NK landscape)."""
+    count, kinds = damages.shape
+    factors = np.exp(0.45 * rng.standard_normal((count, kinds, kinds, kinds)))
+
+    def truth(codes: Codes) -> Floats:
+        before, after = np.roll(codes, 1, axis=1), np.roll(codes, -1, axis=1)
+        place = np.arange(count)
+        total = (damages[place, codes] * factors[place, before, codes, after]).sum(axis=1)
+        return TOP * -np.expm1(-total / TOP)
+
+    return truth
+
+
+def by_sample(rng: np.random.Generator, damages: Floats, *, sub_additive: bool) -> Truth:  # noqa: ARG001
+    """Each of 40 samples suffers from blocks of its own, and loses its mask at once beyond a threshold."""
+    count = len(damages)
+    weights = np.exp(1.2 * rng.standard_normal((count, 40)))
+    weights /= weights.mean(axis=1, keepdims=True)
+    threshold = rng.uniform(0.05, 0.6, 40)
+
+    def truth(codes: Codes) -> Floats:
+        push = damages[np.arange(count), codes] @ weights
+        loss = (
+            0.5 * push
+            + 0.5 / (1.0 + np.exp(-8.0 * (push - threshold) / threshold))
+            - 0.5 / (1.0 + np.exp(8.0))
+        )
+        return TOP * np.minimum(loss, 1.0).mean(axis=1)
+
+    return truth
+
+
+def worst_few(rng: np.random.Generator, damages: Floats, *, sub_additive: bool) -> Truth:  # noqa: ARG001
+    """The worst blocks decide, within stages of five that share a fate: far from a sum."""
+    count = len(damages)
+    stage = np.arange(count) // 5
+    shared = np.exp(0.5 * rng.standard_normal(stage[-1] + 1))
+
+    def truth(codes: Codes) -> Floats:
+        own = damages[np.arange(count), codes]
+        worst = np.stack([own[:, stage == s].max(axis=1) * shared[s] for s in range(stage[-1] + 1)], axis=1)
+        return TOP * np.tanh(np.sqrt(np.square(worst).sum(axis=1)) * 2.0 / TOP)
 
     return truth
 

