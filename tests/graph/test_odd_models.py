@@ -151,3 +151,67 @@ def test_weights_in_a_file_beside_the_model_are_in_the_candidate(tmp_path: Path)
     found = Rewriter(model, blocks, {}, base="fp32").write(chosen, tmp_path / "candidate.onnx")
     x = np.ones((64, 64), np.float32)
     np.testing.assert_array_equal(computed(onnx.load(found.model_path), x=x), x)
+
+
+def test_the_domain_of_onnx_may_be_written_out(tmp_path: Path) -> None:
+    path = saved(tmp_path, PRODUCT)
+    made = onnx.load(path)
+    for entry in (made.opset_import[0], *made.graph.node):
+        entry.domain = "ai.onnx"
+    onnx.save(made, path)
+    assert "ai.onnx" not in {entry.domain for entry in rewritten(path, "fp32").opset_import}
+
+
+def test_functions_that_call_themselves_are_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, PRODUCT.replace("MatMul(x, w)", "mine.Twice(x, w)"))
+    made = onnx.load(path)
+    body = [helper.make_node("Twice", ["a", "b"], ["c"], domain="mine")]
+    made.functions.append(
+        helper.make_function("mine", "Twice", ["a", "b"], ["c"], body, [helper.make_opsetid("mine", 1)])
+    )
+    onnx.save(made, path)
+    with pytest.raises(ModelError, match=r"circle.*mine::Twice"):
+        load_model(path)
+
+
+def test_control_flow_inside_a_function_is_named(tmp_path: Path) -> None:
+    path = saved(tmp_path, PRODUCT.replace("MatMul(x, w)", "mine.Either(x, w)"))
+    made = onnx.load(path)
+    sides = [
+        helper.make_graph(
+            [helper.make_node(op, ["a", "b"], [op])], op, [], [helper.make_empty_tensor_value_info(op)]
+        )
+        for op in ("Add", "MatMul")
+    ]
+    body = [
+        helper.make_node("ReduceMax", ["a"], ["top"], keepdims=0),
+        helper.make_node("Cast", ["top"], ["large"], to=TensorProto.BOOL),
+        helper.make_node("If", ["large"], ["c"], then_branch=sides[0], else_branch=sides[1]),
+    ]
+    opsets = [helper.make_opsetid("", 20)]
+    made.functions.append(helper.make_function("mine", "Either", ["a", "b"], ["c"], body, opsets))
+    onnx.save(made, path)
+    with pytest.raises(ModelError, match=r"control flow \(If\)"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("shape", [[4, 5], [2, 2, 2], ["rows", "columns"]])
+def test_stale_notes_on_inner_values_and_outputs_do_no_harm(shape: list[int | str], tmp_path: Path) -> None:
+    path = saved(tmp_path, PRODUCT.replace("z = MatMul(x, w)", "y = Relu(x) [product] z = MatMul(y, w)"))
+    made = onnx.load(path)
+    made.graph.value_info.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, shape))
+    made.graph.output[0].CopyFrom(helper.make_tensor_value_info("z", TensorProto.FLOAT, shape))
+    onnx.save(made, path)
+    x = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
+    w = numpy_helper.to_array(made.graph.initializer[0])
+    np.testing.assert_allclose(computed(rewritten(path, "fp32"), x=x), np.maximum(x, 0) @ w, rtol=1e-5)
+
+
+def test_a_norm_that_inference_knows_nothing_of_has_a_type(tmp_path: Path) -> None:
+    text = """ g (float[1,4,4] x) => (float[1,4,4] z) <float[4] w>
+        { y = GroupNormalization <num_groups = 2> (x, w, w)  z = Relu(y) }"""
+    path = saved(tmp_path, text, w=np.ones(4, np.float32))
+    made = onnx.load(path)
+    made.opset_import[0].version = 22
+    onnx.save(made, path)
+    assert [value.shape for node in load_model(path).graph for value in node.outputs] == [[1, 4, 4]] * 2

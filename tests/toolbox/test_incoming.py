@@ -66,9 +66,8 @@ def test_all_int8_computes_what_the_incoming_model_does(tmp_path: Path, form: st
     assert error(outputs(again, images(2, seed=5)), wanted) < 1e-4
 
 
-@pytest.mark.parametrize("form", ["tensorrt", "onnxruntime"])
-def test_all_fp32_is_the_float_model_with_what_its_integers_stand_for(tmp_path: Path, form: str) -> None:
-    model, blocks, path = loaded(tmp_path, form)
+def test_all_fp32_is_the_float_model_with_what_its_integers_stand_for(tmp_path: Path) -> None:
+    model, blocks, path = loaded(tmp_path, "tensorrt")  # whose grids reach beyond what these images hold
     plain = Rewriter(model, blocks, {}, base="fp32").rewrite(uniform(blocks, "fp32"))
     assert not {node.op_type for node in plain.graph} & {"QuantizeLinear", "DequantizeLinear"}
     stored = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
@@ -82,12 +81,6 @@ def test_all_fp32_is_the_float_model_with_what_its_integers_stand_for(tmp_path: 
         tensor.CopyFrom(onnx.numpy_helper.from_array(floats.astype(np.float32), tensor.name))
     assert error(outputs(plain, images(2)), outputs(ir.from_proto(source), images(2))) < 1e-6
     assert [v.name for v in plain.graph.outputs] == ["masks"]
-
-
-def test_a_relu_that_the_quantiser_dropped_is_put_back(tmp_path: Path) -> None:
-    model, _, path = loaded(tmp_path, "onnxruntime")
-    assert "Relu" not in {node.op_type for node in onnx.load(path).graph.node}
-    assert [node.inputs[0].name for node in model.graph if node.op_type == "Relu"] == ["d"]  # type: ignore[union-attr]
 
 
 def test_nothing_is_calibrated_over_scales_that_came(tmp_path: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import onnx_ir as ir
 
 from autoprec.graph.grids.levels import Levels
-from autoprec.graph.grids.pairs import Pair
+from autoprec.graph.grids.pairs import Pair, bounds
 
 GIVEN = "autoprec.given"
 """The key of a node's or an output's metadata that holds its pairs; `model/incoming.py` writes it."""
+CLIPPED = "autoprec.clipped"
+"""The key of the metadata of an operator that clips as a pair did: the bounds, as of `pairs.bounds`."""
 _PRECISIONS = {
     ir.DataType.INT8: "int8",
     ir.DataType.UINT8: "int8",
@@ -19,6 +22,11 @@ _PRECISIONS = {
     ir.DataType.UINT4: "int4",
     ir.DataType.FLOAT4E2M1: "nvfp4",
 }
+
+
+def give(node: ir.Node, place: int, pair: Pair | Levels) -> None:
+    """Note the pair that an input of a node came behind; the first one stays."""
+    node.meta.setdefault(GIVEN, {}).setdefault(place, pair)
 
 
 def given(node: ir.Node) -> Mapping[int, Pair | Levels]:
@@ -37,3 +45,14 @@ def given_precisions(nodes: Iterable[ir.Node]) -> frozenset[str]:
     """Names of the precisions that some of these nodes came in; empty if none came quantised."""
     kinds = {pair.kind for node in nodes for pair in given(node).values()}
     return frozenset(_PRECISIONS[kind] for kind in kinds if kind in _PRECISIONS)
+
+
+def unclipped(value: ir.Value, pair: Pair) -> ir.Value:
+    """What was quantised: not the value behind an operator that clips as this very pair does."""
+    limits = bounds(pair)
+    while (node := value.producer()) is not None and node.inputs[0] is not None:
+        held = node.meta.get(CLIPPED)
+        if held is None or not all(np.array_equal(a, b) for a, b in zip(held, limits, strict=True)):
+            break
+        value = node.inputs[0]
+    return value

@@ -47,6 +47,23 @@ class Pair(NamedTuple):
         return np.zeros(self.scale.shape, self.kind.numpy()) if self.zero is None else self.zero
 
 
+def spread(pair: Pair, array: Array, shape: tuple[int, ...]) -> Array:
+    """Scales or zero points of a pair, as float32, broadcastable to a tensor of `shape`."""
+    array = array.astype(np.float32)
+    if pair.axis is None:
+        return array
+    if pair.block:
+        return np.repeat(array, pair.block, axis=pair.axis)
+    return array.reshape([-1 if i == pair.axis % len(shape) else 1 for i in range(len(shape))])
+
+
+def bounds(pair: Pair) -> tuple[Array, Array]:
+    """The lowest and the highest number of a pair's grid, float32 in the shape of its scales."""
+    low, high = (np.float32(limit) for limit in (pair.kind.min, pair.kind.max))
+    zeros = pair.zeros().astype(np.float32)
+    return (low - zeros) * pair.scale, (high - zeros) * pair.scale
+
+
 def activation_pair(name: str, limit: float, grid: Grid) -> Pair:
     """The pair of an activation whose range is +-`limit`, or 0 to `limit` on a grid without a sign."""
     scale = np.asarray(activation_scale(limit, grid.steps), np.float32)

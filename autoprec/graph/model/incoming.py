@@ -7,16 +7,13 @@ included. Producers: quantisation-aware training, ModelOpt, PyTorch, ONNX Runtim
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
-
 import numpy as np
 import onnx_ir as ir
 
 from autoprec.errors import ModelError
-from autoprec.graph.grids.given import GIVEN
-from autoprec.graph.grids.levels import Levels
-from autoprec.graph.grids.pairs import Array, Pair, lazy_tensor
+from autoprec.graph.grids.given import GIVEN, give
+from autoprec.graph.grids.pairs import Array, Pair, lazy_tensor, spread
+from autoprec.graph.model.clipping import clipped
 from autoprec.graph.model.incoming_levels import lift_levels
 
 PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -33,50 +30,37 @@ _INTEGER_OPS = frozenset(
 )
 QUANTIZED_OPS = PAIR | _INTEGER_OPS
 """Ops of models that come quantised."""
-_SIGNED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "BatchNormalization"})
-"""Ops whose results may be negative."""
 
 
-class Lifted(NamedTuple):
-    """Pairs of a model: by first output and input place of their reader, and by graph output."""
+def lift(model: ir.Model) -> None:
+    """Take all Q/DQ pairs off a model, in place, and note them on the nodes and outputs that read them.
 
-    inputs: Mapping[tuple[str, int], Pair | Levels]
-    outputs: Mapping[str, Pair]
-
-
-def lift(model: ir.Model) -> Lifted:
-    """Take all Q/DQ pairs off a model, in place.
-
-    Raises `ModelError` naming a node of another form of quantisation.
+    What a pair clips is clipped still. Raises `ModelError` naming a node of another form of quantisation.
     """
-    graph, outputs = model.graph, {}
-    inputs: dict[tuple[ir.Node, int], Pair | Levels] = {}
+    graph = model.graph
     for node in graph:
         if node.op_type in _INTEGER_OPS:
             raise ModelError(
                 f"node {node.name!r} ({node.op_type}) computes in integers by itself: quantise into the "
                 "QDQ format (Q/DQ pairs around float ops), or give the float model"
             )
-    inputs |= lift_levels(graph)
+    lift_levels(graph)
     for node in [node for node in graph if node.op_type == "DequantizeLinear"]:
         value, pair = _source(graph, node)
-        if pair is not None and pair.stored is None and _hides_relu(value, pair):
-            value = _relu(graph, value)
+        if pair is not None and pair.stored is None:
+            value = clipped(graph, value, pair)
         made = node.outputs[0]
         for use in made.uses():
-            if pair is not None:
-                inputs[use.node, use.idx] = pair
+            if pair is not None and use.node.op_type not in PAIR:
+                give(use.node, use.idx, pair)
             use.node.replace_input_with(use.idx, value)
         if made.is_graph_output():
-            name, copied = str(made.name), _as_output(graph, value, made)
+            name = str(made.name)
+            output, copied = _as_output(graph, value, made)
             if pair is not None:  # of a copy it is another pair: names of pairs are those of their values
-                outputs[name] = pair._replace(name=f"{name}/output/given") if copied else pair
+                output.meta[GIVEN] = pair._replace(name=f"{name}/output/given") if copied else pair
         graph.remove(node, safe=True)
     _drop_quantizers(graph)
-    readers = {
-        (str(n.outputs[0].name), place): pair for (n, place), pair in inputs.items() if n.op_type not in PAIR
-    }
-    return Lifted(readers, outputs)
 
 
 def _drop_quantizers(graph: ir.Graph) -> None:
@@ -88,18 +72,6 @@ def _drop_quantizers(graph: ir.Graph) -> None:
                 "the model with Q/DQ pairs around float ops"
             )
         graph.remove(node, safe=True)
-
-
-def attach(model: ir.Model, lifted: Lifted) -> None:
-    """Note the pairs on the nodes and outputs that they were lifted from, found again by name."""
-    for node in model.graph:
-        first = str(node.outputs[0].name)
-        pairs = {i: lifted.inputs[first, i] for i in range(len(node.inputs)) if (first, i) in lifted.inputs}
-        if pairs:
-            node.meta[GIVEN] = pairs
-    for value in model.graph.outputs:
-        if str(value.name) in lifted.outputs:
-            value.meta[GIVEN] = lifted.outputs[str(value.name)]
 
 
 def _source(graph: ir.Graph, node: ir.Node) -> tuple[ir.Value, Pair | None]:
@@ -125,30 +97,6 @@ def _source(graph: ir.Graph, node: ir.Node) -> tuple[ir.Value, Pair | None]:
         pair = pair._replace(stored=grid)
         return _constant(graph, pair), pair
     return value, pair
-
-
-def _hides_relu(value: ir.Value, pair: Pair) -> bool:
-    """Whether a pair is what is left of a ReLU: its grid begins at 0, and quantisers drop such a ReLU."""
-    maker = value.producer()
-    return (
-        maker is not None
-        and maker.op_type in _SIGNED
-        and pair.zero is not None
-        and bool((pair.zero == pair.kind.min).all())
-    )
-
-
-def _relu(graph: ir.Graph, value: ir.Value) -> ir.Value:
-    """The ReLU of a value, put in behind its producer; one for each value."""
-    for use in value.uses():
-        if use.node.op_type == "Relu":
-            return use.node.outputs[0]
-    node, maker = ir.Node("", "Relu", [value], name=f"{value.name}/relu"), value.producer()
-    assert maker is not None
-    result = node.outputs[0]
-    result.name, result.shape, result.type = f"{value.name}/relu", value.shape, value.type
-    graph.insert_after(maker, node)
-    return result
 
 
 def _pair(node: ir.Node, name: str, kind: ir.DataType) -> Pair:
@@ -181,22 +129,12 @@ def _array(node: ir.Node, place: int) -> Array | None:
     return found
 
 
-def _spread(pair: Pair, array: Array, shape: tuple[int, ...]) -> Array:
-    """Scales or zero points of a pair, as float32, broadcastable to a tensor of `shape`."""
-    array = array.astype(np.float32)
-    if pair.axis is None:
-        return array
-    if pair.block:
-        return np.repeat(array, pair.block, axis=pair.axis)
-    return array.reshape([-1 if i == pair.axis % len(shape) else 1 for i in range(len(shape))])
-
-
 def _on_grid(array: Array, pair: Pair) -> Array:
     """A float tensor on the grid of a pair."""
-    scaled = array / _spread(pair, pair.scale, array.shape)
+    scaled = array / spread(pair, pair.scale, array.shape)
     if not pair.kind.is_integer():
         return scaled.astype(pair.kind.numpy())
-    moved = np.rint(scaled) + _spread(pair, pair.zeros(), array.shape)
+    moved = np.rint(scaled) + spread(pair, pair.zeros(), array.shape)
     found: Array = np.clip(moved, pair.kind.min, pair.kind.max).astype(pair.kind.numpy())
     return found
 
@@ -211,8 +149,8 @@ def _constant(graph: ir.Graph, pair: Pair) -> ir.Value:
 
     def make() -> Array:
         shape = tuple(stored.shape.numpy())
-        moved = stored.numpy().astype(np.float32) - _spread(pair, pair.zeros(), shape)
-        return np.asarray(moved * _spread(pair, pair.scale, shape), np.float32)
+        moved = stored.numpy().astype(np.float32) - spread(pair, pair.zeros(), shape)
+        return np.asarray(moved * spread(pair, pair.scale, shape), np.float32)
 
     tensor = lazy_tensor(name, ir.DataType.FLOAT, stored.shape, make)
     value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
@@ -220,9 +158,9 @@ def _constant(graph: ir.Graph, pair: Pair) -> ir.Value:
     return value
 
 
-def _as_output(graph: ir.Graph, value: ir.Value, made: ir.Value) -> bool:
+def _as_output(graph: ir.Graph, value: ir.Value, made: ir.Value) -> tuple[ir.Value, bool]:
     """Put a value in the place and under the name of an output of the graph that a DQ made; a copy of it, if
-    it has a name to keep. Returns whether it is a copy."""
+    it has a name to keep. Returns the output, and whether it is a copy."""
     name, place = str(made.name), list(graph.outputs).index(made)
     copied = value.producer() is None or value.is_graph_output()
     if copied:
@@ -232,4 +170,4 @@ def _as_output(graph: ir.Graph, value: ir.Value, made: ir.Value) -> bool:
     made.name = f"{name}/dequantized"
     value.name, value.shape, value.type = name, made.shape, made.type
     graph.outputs[place] = value
-    return copied
+    return value, copied

@@ -6,19 +6,18 @@ import numpy as np
 import onnx_ir as ir
 
 from autoprec.errors import ModelError
+from autoprec.graph.grids.given import give
 from autoprec.graph.grids.levels import QUANTIZER, Levels
 from autoprec.graph.grids.pairs import Array, lazy_tensor
 
 _KINDS = (ir.DataType.FLOAT4E2M1, ir.DataType.FLOAT8E4M3FN)
-Readers = dict[tuple[ir.Node, int], Levels]
 
 
-def lift_levels(graph: ir.Graph) -> Readers:
-    """Take them off, in place; returns what each reader's input was behind.
+def lift_levels(graph: ir.Graph) -> None:
+    """Take them off, in place, and note them on what reads them.
 
     Raises `ModelError` naming a node of another form.
     """
-    found: Readers = {}
     for node in [node for node in graph if node.op_type == "DequantizeLinear"]:
         scales = node.inputs[1].producer() if node.inputs[1] is not None else None
         if scales is None or scales.op_type != "DequantizeLinear":
@@ -28,13 +27,12 @@ def lift_levels(graph: ir.Graph) -> Readers:
             raise ModelError(f"node {node.name!r} makes an output of the model from 4-bit floats")
         value, levels = _source(graph, node, scales)
         for use in made.uses():
-            found[use.node, use.idx] = levels
+            give(use.node, use.idx, levels)
             use.node.replace_input_with(use.idx, value)
         makers = [input_.producer() for input_ in node.inputs[:1] if input_ is not None]
         for gone in (node, scales, *makers):
             if gone is not None and not any(output.uses() for output in gone.outputs):
                 graph.remove(gone, safe=True)
-    return found
 
 
 def _source(graph: ir.Graph, node: ir.Node, scales: ir.Node) -> tuple[ir.Value, Levels]:

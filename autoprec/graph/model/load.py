@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,20 +11,28 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
+from onnx_ir.passes import InvariantError
 from onnx_ir.passes.common import (
     CheckerPass,
     InlinePass,
     LiftConstantsToInitializersPass,
-    ShapeInferencePass,
+    RemoveUnusedFunctionsPass,
     TopologicalSortPass,
 )
 
 from autoprec.errors import ModelError
 from autoprec.files import ensure_regular
+from autoprec.graph.model.aside import SMALL_BYTES
 from autoprec.graph.model.files import read_model
-from autoprec.graph.model.incoming import QUANTIZED_OPS, attach, lift
-from autoprec.graph.model.opset import SMALL_BYTES, at_opset
+from autoprec.graph.model.incoming import QUANTIZED_OPS, lift
+from autoprec.graph.model.inference import infer, set_aside
+from autoprec.graph.model.inputs import fix_inputs, input_shapes
+from autoprec.graph.model.opset import OPSET, at_opset
+from autoprec.graph.model.passing import pass_identities, remove_unused
+from autoprec.graph.model.raising import raised
 from autoprec.graph.model.taming import tame
+
+__all__ = ["input_shapes", "load_model", "model_digest", "notes"]
 
 _BROKEN = (
     OSError,
@@ -39,6 +46,8 @@ _BROKEN = (
     onnx.version_converter.ConvertError,
 )
 """What parsers and passes raise for files that are no models."""
+_ALIAS = "ai.onnx"
+_NOTES = "autoprec.notes"
 
 
 def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) -> ir.Model:
@@ -74,6 +83,12 @@ def _telling(path: Path) -> Iterator[None]:
         raise ModelError(f"{path}: is no valid ONNX model ({_short(error)}); export it again") from error
 
 
+def notes(model: ir.Model) -> tuple[str, ...]:
+    """What loading changed that its user should know of, a line each."""
+    found: tuple[str, ...] = model.meta.get(_NOTES, ())
+    return found
+
+
 def model_digest(path: Path) -> str:
     """16 hexadecimal digits of SHA-256 over the file and its external data. Raises as `load_model` does."""
     total = hashlib.sha256()
@@ -89,25 +104,15 @@ def model_digest(path: Path) -> str:
     return total.hexdigest()[:16]
 
 
-def input_shapes(model: ir.Model) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """(name, shape) of each input of a loaded model."""
-    return tuple(
-        (str(value.name), tuple(int(str(size)) for size in value.shape or ())) for value in real_inputs(model)
-    )
-
-
-def real_inputs(model: ir.Model) -> list[ir.Value]:
-    """Inputs that have no initializer: what a caller feeds."""
-    return [value for value in model.graph.inputs if value.name not in model.graph.initializers]
-
-
 def _opened(path: Path) -> ir.Model:
     """The model in a file as it stands; all of it is there, and nothing is elsewhere."""
     try:
         ensure_regular(path)
-        model: ir.Model = ir.from_proto(read_model(path))
+        proto = read_model(path)
     except FileNotFoundError as error:
         raise ModelError("no such model; give the path of an ONNX file") from error
+    _shorten_domains(proto)
+    model: ir.Model = ir.from_proto(proto)
     ir.external_data.set_base_dir(model.graph, path.parent)
     if not list(model.graph) and not model.graph.outputs:
         raise ModelError("holds no graph; export it again")
@@ -118,27 +123,63 @@ def _opened(path: Path) -> ir.Model:
 def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     """`load_model` without the words around what goes wrong."""
     model = _opened(path)
-    _refuse_control_flow(model)
     _read_small_weights(model)
-    InlinePass()(model)
-    _pass_identities(model.graph)
-    lifted = None
+    _inline(model)
+    _refuse_control_flow(model)
+    notes = set_aside(model.graph)
+    pass_identities(model.graph)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    fix_inputs(model, shapes)
+    TopologicalSortPass()(model)
+    infer(model, notes)
     if any(node.op_type in QUANTIZED_OPS for node in model.graph):
-        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-        lifted = lift(model)
+        lift(model)
+    came_in = raised(model)
     model = at_opset(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    _fix_inputs(model, shapes)
     tame(model.graph)
-    _remove_unused(model.graph)
+    remove_unused(model.graph)
     _name_nodes(model.graph)
-    if lifted is not None:
-        attach(model, lifted)
     TopologicalSortPass()(model)
-    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
-    CheckerPass(full_check=True)(model)
+    infer(model, notes)
+    CheckerPass(full_check=False)(model)
     _refuse_untyped(model)
+    model.meta[_NOTES] = _notes(came_in)
     return model
+
+
+def _shorten_domains(proto: onnx.ModelProto) -> None:
+    """Write the domain `ai.onnx` as everyone does: empty. A file without operators of ONNX names no opset."""
+    for entry in (*proto.opset_import, *proto.functions, *_nodes(proto)):
+        if entry.domain == _ALIAS:
+            entry.domain = ""
+    for function in proto.functions:
+        for entry in function.opset_import:
+            entry.domain = "" if entry.domain == _ALIAS else entry.domain
+    if not any(entry.domain == "" for entry in proto.opset_import):
+        proto.opset_import.append(onnx.helper.make_opsetid("", OPSET))
+
+
+def _nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """All nodes of a model, those of functions and branches too."""
+    waiting = [*proto.graph.node, *(node for function in proto.functions for node in function.node)]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                waiting += graph.node
+
+
+def _inline(model: ir.Model) -> None:
+    """Write out the model's own functions."""
+    RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
+    try:
+        InlinePass()(model)
+    except InvariantError as error:
+        raise ModelError(
+            f"its functions call each other in a circle ({_short(error)}); export it without local functions"
+        ) from error
 
 
 def _check_external_data(model: ir.Model, folder: Path) -> None:
@@ -201,57 +242,13 @@ def _refuse_untyped(model: ir.Model) -> None:
         raise ModelError(f"computes in {names}, nothing in FP32; export it in FP32 to search from")
 
 
-def _fix_inputs(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Give every input a static shape; initializers that are listed as inputs too are none."""
-    inputs = {str(value.name): value for value in real_inputs(model)}
-    model.graph.inputs[:] = list(inputs.values())
-    for name, shape in shapes.items():
-        if name not in inputs:
-            near = difflib.get_close_matches(name, inputs, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"its inputs are: {', '.join(inputs)}"
-            raise ModelError(f"has no input {name!r}; {hint}")
-        declared = inputs[name].shape
-        if declared is not None and len(declared) != len(shape):
-            raise ModelError(f"input {name!r} has {len(declared)} dimensions, but {list(shape)} was given")
-        for given, size in zip(shape, declared or shape, strict=True):
-            if isinstance(size, int) and size != given:
-                listed = ", ".join(map(str, declared or ()))
-                raise ModelError(f"input {name!r} is [{listed}], but {list(shape)} was given")
-        inputs[name].shape = ir.Shape(shape)
-    for name, value in inputs.items():
-        sizes = None if value.shape is None else list(value.shape)
-        dynamic = [str(size) for size in sizes or () if not isinstance(size, int)]
-        if sizes is None or dynamic:
-            what = "no shape" if sizes is None else f"dynamic sizes ({', '.join(dynamic)})"
-            raise ModelError(
-                f"input {name!r} has {what}; fix them, as in: [model.shapes] {name} = {_example(sizes)}, "
-                f"or init --shape {name}={','.join(map(str, _example(sizes)))}"
-            )
-
-
-def _example(sizes: Sequence[int | ir.SymbolicDim] | None) -> list[int]:
-    """A shape to show: what the file fixes, a batch of one, a usual picture."""
-    usual = [1, 3, 512, 512] if sizes is None or len(sizes) == 4 else [1] * len(sizes)
-    return [
-        size if isinstance(size, int) else other for size, other in zip(sizes or usual, usual, strict=True)
-    ]
-
-
-def _pass_identities(graph: ir.Graph) -> None:
-    """Read what an Identity reads: exporters put one between a shared weight and each op that has it."""
-    for node in graph:
-        source = node.inputs[0] if node.op_type == "Identity" and node.domain == "" else None
-        if source is not None:
-            for use in tuple(node.outputs[0].uses()):
-                use.node.replace_input_with(use.idx, source)
-
-
-def _remove_unused(graph: ir.Graph) -> None:
-    """Remove nodes that no output depends on."""
-    outputs = set(graph.outputs)
-    for node in reversed(graph):
-        if not any(value in outputs or value.uses() for value in node.outputs):
-            graph.remove(node, safe=True)
+def _notes(came_in: Sequence[ir.DataType]) -> tuple[str, ...]:
+    if not came_in:
+        return ()
+    names = " and ".join(kind.name for kind in came_in)
+    return (
+        f"the model computes in {names} inside; to search from, it is raised to FP32, without that rounding",
+    )
 
 
 def _name_nodes(graph: ir.Graph) -> None:

@@ -6,11 +6,10 @@ import onnx
 import onnx_ir as ir
 
 from autoprec.errors import ModelError
+from autoprec.graph.model.aside import without_weights
 
 OPSET = 22
 """The first opset whose Conv takes BFLOAT16."""
-SMALL_BYTES = 1024
-"""Tensors up to this size stay in: the converter reads axes and shapes from them."""
 
 
 def at_opset(model: ir.Model) -> ir.Model:
@@ -21,9 +20,9 @@ def at_opset(model: ir.Model) -> ir.Model:
     have = model.graph.opset_imports.get("", 0)
     if have >= OPSET:
         return model
-    weights = _lift_weights(model.graph)
     try:
-        proto = onnx.version_converter.convert_version(ir.to_proto(model), OPSET)
+        with without_weights(model) as (proto, weights):
+            raised = onnx.version_converter.convert_version(proto, OPSET)
     except (
         RuntimeError,
         ValueError,
@@ -34,7 +33,7 @@ def at_opset(model: ir.Model) -> ir.Model:
         raise ModelError(
             f"opset {have} cannot be brought up to {OPSET} ({reason}); export it again, with opset {OPSET}"
         ) from error
-    converted: ir.Model = ir.from_proto(proto)
+    converted: ir.Model = ir.from_proto(raised)
     converted.metadata_props.update(model.metadata_props)
     converted.ir_version = max(converted.ir_version, 10)
     inputs = [value for value in converted.graph.inputs if value.name not in weights]
@@ -48,27 +47,15 @@ def at_opset(model: ir.Model) -> ir.Model:
     return converted
 
 
-def _lift_weights(graph: ir.Graph) -> dict[str, ir.TensorProtocol]:
-    """Turn large initializers into inputs: the converter copies a model several times."""
-    weights = {}
-    for name, value in list(graph.initializers.items()):
-        tensor = value.const_value
-        if tensor is None or tensor.nbytes <= SMALL_BYTES:
-            continue
-        weights[name] = tensor
-        value.shape, value.dtype = ir.Shape(tensor.shape.numpy()), tensor.dtype
-        value.const_value = None
-        graph.initializers.pop(name)
-        if value not in graph.inputs:
-            graph.inputs.append(value)
-    return weights
-
-
 def _keep_names(before: ir.Model, after: ir.Model) -> None:
-    """Give nodes that make the same value the name and metadata that they had; the converter drops them."""
+    """Give nodes that make the same value, and outputs, what was noted on them; the converter drops it."""
     makers = {value.name: node for node in before.graph for value in node.outputs}
     for node in after.graph:
         maker = makers.get(node.outputs[0].name)
         if maker is not None:
             node.name = maker.name or node.name
             node.metadata_props.update(maker.metadata_props)
+            node.meta.update(maker.meta)
+    outputs = {value.name: value for value in before.graph.outputs}
+    for value in after.graph.outputs:
+        value.meta.update(outputs[value.name].meta)

@@ -13,11 +13,12 @@ from typing import Any
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from autoprec.graph.grids.given import given, given_output
+from autoprec.graph.grids.given import given, given_output, unclipped
 from autoprec.graph.grids.grid import SIGNED, grid_of
 from autoprec.graph.grids.levels import Levels, activation_levels, levelled, weight_levels, with_levels
 from autoprec.graph.grids.pairs import Pair, activation_pair, lazy_tensor, weight_pair
 from autoprec.graph.grids.weights import converted
+from autoprec.graph.model.passing import remove_unused
 from autoprec.graph.ops.placement import channel_axis, places
 from autoprec.graph.ops.support import float_types, output_types, supports
 from autoprec.precisions import Precision
@@ -73,6 +74,7 @@ class Writer:
             opset_imports=dict(self._source.graph.opset_imports),
             name=self._source.graph.name or "autoprec",
         )
+        remove_unused(graph)  # a pair clips by itself: an operator that clips for it is needed no more
         model = ir.Model(
             graph,
             ir_version=max(self._source.ir_version, 10),
@@ -246,7 +248,7 @@ class Writer:
             stored = self._constant(label, pair.stored)
         else:
             stored = ir.Value(name=f"{label}/q", shape=value.shape, type=ir.TensorType(kind))
-            inputs = [self._typed(value, self._base), *grid]
+            inputs = [self._typed(unclipped(value, pair), self._base), *grid]
             self._add("QuantizeLinear", inputs, stored, f"autoprec/q/{label}", pair.attributes())
         result = ir.Value(name=f"{label}/dq", shape=value.shape, type=ir.TensorType(self._base))
         self._add("DequantizeLinear", [stored, *grid], result, f"autoprec/dq/{label}", pair.attributes())

@@ -1,0 +1,141 @@
+"""Types and shapes of values: ONNX's inference, its gaps filled, and then what the file itself says.
+
+A file's notes on inner values may be stale, and inference has gaps and faults: neither makes a valid model
+invalid. So notes are set aside first, and fill only what inference leaves open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx
+import onnx_ir as ir
+from onnx import helper
+
+from autoprec.graph.model.aside import without_weights
+
+Notes = Mapping[str, tuple[ir.TypeProtocol | None, ir.Shape | None]]
+
+_AS_FIRST_INPUT = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
+"""Ops of ONNX whose schemas infer nothing: their result is shaped like their first input (1.23)."""
+_ROUNDS = 64
+"""Each round fills the gaps of a model that inference reaches; a model has few such ops in a row."""
+
+
+def set_aside(graph: ir.Graph) -> Notes:
+    """Take the types and shapes of what standard operators make off a graph, and return them by name.
+
+    Outputs of the graph keep their types, which are promises, and lose their shapes, which may be symbols.
+    """
+    found: dict[str, tuple[ir.TypeProtocol | None, ir.Shape | None]] = {}
+    outputs = set(graph.outputs)
+    for node in graph:
+        for value in node.outputs:
+            if value.name:
+                found[value.name] = value.type, value.shape
+            if node.domain == "" or value in outputs:
+                value.shape = None
+            if node.domain == "" and value not in outputs:
+                value.type = None
+    return found
+
+
+def infer(model: ir.Model, notes: Notes) -> None:
+    """Give every value of a model the type and shape that can be known, in place.
+
+    Args:
+        model: sorted, with its inputs' shapes.
+        notes: what `set_aside` found.
+    """
+    for _ in range(_ROUNDS):
+        _run(model)
+        if not _filled(model):
+            break
+    for node in model.graph:
+        for value in node.outputs:
+            type_, shape = notes.get(str(value.name), (None, None))
+            value.type = type_ if value.type is None else value.type
+            value.shape = shape if value.shape is None else value.shape
+
+
+def _run(model: ir.Model) -> None:
+    """ONNX's inference of the whole graph; where that fails, node by node, past what it stumbles over."""
+    try:
+        with without_weights(model) as (proto, _):
+            found = onnx.shape_inference.infer_shapes(proto, strict_mode=False, data_prop=True).graph
+            types = {value.name: value.type for value in (*found.value_info, *found.output)}
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        types = _node_by_node(model)
+    for node in model.graph:
+        for value in node.outputs:
+            if value.name in types:
+                _take(value, types[value.name])
+
+
+def _take(value: ir.Value, found: onnx.TypeProto) -> None:
+    """What is known stays where inference knows less."""
+    type_, shape = (
+        ir.serde.deserialize_type_proto_for_type(found),
+        ir.serde.deserialize_type_proto_for_shape(found),
+    )
+    if value.type is None:
+        value.type = type_
+    if shape is not None and (value.shape is None or len(value.shape) != len(shape) or shape.is_static()):
+        value.shape = shape
+
+
+def _node_by_node(model: ir.Model) -> dict[str, onnx.TypeProto]:
+    with without_weights(model) as (proto, _):
+        graph = proto.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    known = {value.name: value.type for value in (*graph.input, *graph.value_info, *graph.output)}
+    known |= {
+        name: helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
+        for name, tensor in constants.items()
+    }
+    opsets = {entry.domain: entry.version for entry in proto.opset_import}
+    for node in graph.node:
+        try:
+            schema = onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
+            types = {name: known[name] for name in node.input if name in known}
+            data = {name: constants[name] for name in node.input if name in constants}
+            found = onnx.shape_inference.infer_node_outputs(
+                schema, node, types, data, opset_imports=list(proto.opset_import)
+            )
+        except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+            continue
+        known |= {name: type_ for name, type_ in found.items() if type_.WhichOneof("value")}
+    return known
+
+
+def _filled(model: ir.Model) -> bool:
+    """Fill what schemas alone tell; returns whether anything was."""
+    progress = False
+    opset = model.graph.opset_imports[""]
+    for node in model.graph:
+        if node.domain != "":
+            continue
+        for place, value in enumerate(node.outputs):
+            if value.name and value.type is None and (type_ := _type_of(node, place, opset)) is not None:
+                value.type, progress = type_, True
+            if value.shape is None and node.op_type in _AS_FIRST_INPUT and place == 0:
+                source = node.inputs[0]
+                if source is not None and source.shape is not None:
+                    value.shape, progress = source.shape.copy(), True
+    return progress
+
+
+def _type_of(node: ir.Node, place: int, opset: int) -> ir.TypeProtocol | None:
+    """The type of an output that shares a type variable with an input whose type is known."""
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset)
+    except onnx.defs.SchemaError:
+        return None
+    if not schema.outputs:
+        return None
+    wanted = schema.outputs[min(place, len(schema.outputs) - 1)].type_str
+    for index, value in enumerate(node.inputs):
+        formal = schema.inputs[min(index, len(schema.inputs) - 1)]
+        if value is not None and value.type is not None and formal.type_str == wanted:
+            return value.type
+    return None
