@@ -10,6 +10,7 @@ from autoprec.graph.model.aside import without_weights
 
 OPSET = 22
 """The first opset whose Conv takes BFLOAT16."""
+IR_VERSION = 10
 
 
 def at_opset(model: ir.Model) -> ir.Model:
@@ -20,6 +21,7 @@ def at_opset(model: ir.Model) -> ir.Model:
     have = model.graph.opset_imports.get("", 0)
     if have >= OPSET:
         return model
+    model.ir_version = max(model.ir_version, IR_VERSION)  # before 4, each initializer had to be an input too
     try:
         with without_weights(model) as (proto, weights):
             raised = onnx.version_converter.convert_version(proto, OPSET)
@@ -35,7 +37,7 @@ def at_opset(model: ir.Model) -> ir.Model:
         ) from error
     converted: ir.Model = ir.from_proto(raised)
     converted.metadata_props.update(model.metadata_props)
-    converted.ir_version = max(converted.ir_version, 10)
+    converted.ir_version = model.ir_version
     inputs = [value for value in converted.graph.inputs if value.name not in weights]
     lifted = [value for value in converted.graph.inputs if value.name in weights]
     converted.graph.inputs.clear()
