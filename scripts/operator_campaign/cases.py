@@ -1,0 +1,97 @@
+"""A random model of one operator, or of a few, with what ONNX Runtime says that it computes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime
+from draw import Array, Draw
+from onnx import TensorProto, helper
+from operators import MAKERS
+
+OPSETS = range(7, 24)
+_IR = {range(7, 9): 3, range(9, 11): 5, range(11, 19): 8, range(19, 23): 10, range(23, 24): 11}
+_BEHIND = ("", "", "Relu", "Sigmoid", "Mul", "Transpose", "Neg")
+
+
+class Case(NamedTuple):
+    """A model, an input for it, and its outputs."""
+
+    model: onnx.ModelProto
+    feeds: dict[str, Array]
+    wanted: dict[str, Array]
+
+
+def operators(opset: int) -> list[str]:
+    """Those of an opset that there are cases of."""
+    return [name for name in sorted(MAKERS) if _exists(name, opset)]
+
+
+def _exists(name: str, opset: int) -> bool:
+    try:
+        return not onnx.defs.get_schema(name, opset).deprecated
+    except onnx.defs.SchemaError:
+        return False
+
+
+def make_case(seed: int, op: str, opset: int) -> Case | None:
+    """The case of a seed; None where ONNX Runtime refuses it."""
+    draw = Draw(seed, op, opset)
+    wanted = MAKERS[op](draw)
+    names = [f"y{place}" for place in range(wanted.outputs)]
+    inputs = list(wanted.inputs)
+    if inputs[0] in draw.feeds and draw.feeds[inputs[0]].dtype == np.float32 and draw.chance(0.3):
+        draw.nodes.append(helper.make_node("Neg", [inputs[0]], ["before"]))
+        inputs[0] = "before"
+    draw.nodes.append(helper.make_node(op, inputs, names, name="the_operator", **wanted.attributes))
+    try:
+        found = computed(_model(draw, names, {}), draw.feeds)
+    except Exception:  # noqa: BLE001 - whatever ONNX Runtime raises, the case is none
+        return None
+    outputs = {name: _finished(draw, name, array) for name, array in found.items()}
+    model = _model(draw, list(outputs.values()), {})
+    found = computed(model, draw.feeds)
+    shapes = {name: array.shape for name, array in found.items()}
+    return Case(_model(draw, list(outputs.values()), shapes), draw.feeds, found)
+
+
+def _finished(draw: Draw, name: str, array: Array) -> str:
+    """A float output of a value, sometimes with an operator behind it; returns its name."""
+    if array.dtype != np.float32:
+        draw.nodes.append(helper.make_node("Cast", [name], [f"{name}_float"], to=TensorProto.FLOAT))
+        name = f"{name}_float"
+    op = draw.one(*_BEHIND)
+    if not op:
+        return name
+    inputs = [name, draw.constant(np.float32(0.5))] if op == "Mul" else [name]
+    draw.nodes.append(helper.make_node(op, inputs, [f"{name}_{op}"]))
+    return f"{name}_{op}"
+
+
+def _model(draw: Draw, outputs: list[str], shapes: dict[str, tuple[int, ...]]) -> onnx.ModelProto:
+    """The model as drawn so far; without shapes, its outputs have no type either."""
+    given = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+             for n, a in draw.feeds.items()]  # fmt: skip
+    typed = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shapes[n]) if n in shapes
+             else helper.make_empty_tensor_value_info(n) for n in outputs]  # fmt: skip
+    version = next(ir for opsets, ir in _IR.items() if draw.opset in opsets)
+    if version < 4:  # where every initializer is an input too
+        given += [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in draw.constants]
+    graph = helper.make_graph(draw.nodes, "case", given, typed, draw.constants)
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", draw.opset)], ir_version=version
+    )
+
+
+def computed(model: onnx.ModelProto | str, feeds: dict[str, Array]) -> dict[str, Array]:
+    """What ONNX Runtime computes, unoptimised. Raises whatever it raises."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    content = model if isinstance(model, str) else model.SerializeToString()
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    read = {value.name for value in session.get_inputs()}
+    return dict(zip(names, session.run(None, {n: a for n, a in feeds.items() if n in read}), strict=True))

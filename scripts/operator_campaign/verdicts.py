@@ -1,0 +1,86 @@
+"""What becomes of a case: loaded, rewritten in FP32 and run, it computes the same, or is refused in one line."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import onnx
+from cases import Case, computed
+from draw import Array
+
+from autoprec.backends import create_backend, run
+from autoprec.errors import ModelError, TrialError
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.load import load_model
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.records import Assignment
+
+TOLERANCE = 1e-3
+"""Relative, of the root mean square: FP32 noise is a thousand times smaller, a wrong pixel larger."""
+Kind = Literal["equal", "refused by loading", "refused by the engine", "loading differs", "the engine differs", "crash"]
+FAULTS: tuple[Kind, ...] = ("loading differs", "the engine differs", "crash")
+
+
+class Verdict(NamedTuple):
+    """How a case ended, and why."""
+
+    kind: Kind
+    reason: str = ""
+
+
+def judged(case: Case, *, engine: bool = True) -> Verdict:
+    """The verdict on a case.
+
+    Args:
+        case: from `make_case`.
+        engine: False leaves OpenVINO out.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        onnx.save(case.model, folder / "model.onnx")
+        try:
+            model = load_model(folder / "model.onnx")
+            blocks = partition(model, minimum=1, maximum=4)
+            chosen = Assignment(choices=tuple((block.name, "fp32") for block in blocks))
+            Rewriter(model, blocks, {}, base="fp32").write(chosen, folder / "fp32.onnx")
+        except ModelError as error:
+            text = str(error).replace(name, "")
+            return Verdict("crash" if "\n" in text else "refused by loading", text)
+        except Exception as error:  # noqa: BLE001 - nothing else may come out of loading
+            return Verdict("crash", f"{type(error).__name__}: {str(error)[:200]}")
+        try:
+            found = computed(str(folder / "fp32.onnx"), case.feeds)
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime took the original
+            return Verdict("loading differs", f"ONNX Runtime refuses the candidate: {str(error)[:200]}")
+        if (error_ := _largest(found, case.wanted)) > TOLERANCE:
+            return Verdict("loading differs", f"by {error_:.2g}")
+        return _on_engine(folder / "fp32.onnx", case) if engine else Verdict("equal")
+
+
+def _on_engine(path: Path, case: Case) -> Verdict:
+    try:
+        with create_backend("openvino", {}).build(path) as built:
+            found = run(built, case.feeds)
+    except TrialError as error:
+        return Verdict("refused by the engine", str(error)[:200])
+    difference = _largest(found, case.wanted)
+    return Verdict("the engine differs", f"by {difference:.2g}") if difference > TOLERANCE else Verdict("equal")
+
+
+def _largest(found: dict[str, Array], wanted: dict[str, Array]) -> float:
+    """The largest relative error of the outputs; infinite where shapes, NaN or infinities differ."""
+    worst = 0.0
+    for name, array in wanted.items():
+        other = found[name]
+        if other.shape != array.shape or not np.array_equal(np.isnan(other), np.isnan(array)):
+            return np.inf
+        finite = np.isfinite(array)
+        if not np.array_equal(other[~finite], array[~finite], equal_nan=True):
+            return np.inf
+        if finite.any():
+            a, b = (part[finite].astype(np.float64) for part in (other, array))
+            worst = max(worst, float(np.sqrt(np.mean((a - b) ** 2)) / (np.sqrt(np.mean(b**2)) + 1e-6)))
+    return worst
