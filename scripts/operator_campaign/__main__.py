@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 from cases import OPSETS, make_case, operators
+from operators import MAKERS
 from verdicts import FAULTS, judged
 
 
@@ -22,43 +24,44 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--operator", help="only this one")
     parser.add_argument("--only", help="one case again: SEED:OP:OPSET")
-    parser.add_argument("--no-engine", action="store_true", help="compare the rewritten file in ONNX Runtime alone")
+    parser.add_argument(
+        "--no-engine", action="store_true", help="compare the rewritten file in ONNX Runtime alone"
+    )
     options = parser.parse_args()
-    random = np.random.default_rng(options.seed)
     counts: Counter[str] = Counter()
-    faults: defaultdict[str, list[str]] = defaultdict(list)
     refused: Counter[str] = Counter()
-    tries = 0
-    while sum(counts.values()) < options.cases and tries < 4 * options.cases:
-        tries += 1
-        opset = int(random.choice(list(OPSETS)))
-        op = str(random.choice(operators(opset)))
-        seed = int(random.integers(2**31))
-        if options.only:
-            text, op, version = options.only.split(":")
-            seed, opset = int(text), int(version)
-        elif options.operator and op != options.operator:
-            tries -= op != options.operator and tries > 0 and options.operator not in operators(opset)
-            op = options.operator
-            if op not in operators(opset):
-                continue
+    for seed, op, opset in [parsed(options.only)] if options.only else drawn(options.seed, options.operator):
+        if sum(counts.values()) >= options.cases:
+            break
         case = make_case(seed, op, opset)
         if case is None:
             continue
         verdict = judged(case, engine=not options.no_engine)
         counts[verdict.kind] += 1
-        if verdict.kind in FAULTS:
-            faults[op].append(f"{verdict.kind} {verdict.reason}")
+        if verdict.kind in FAULTS or options.only:
             print(f"{seed}:{op}:{opset}  {verdict.kind}: {verdict.reason}", flush=True)
         elif verdict.kind.startswith("refused"):
-            refused[f"{op} {verdict.kind}: {verdict.reason[:110]}"] += 1
-        if options.only:
-            print(verdict)
-            break
+            refused[f"{op} {verdict.kind}: {verdict.reason[:140]}"] += 1
     for reason, count in refused.most_common():
         print(f"  {count} x {reason}")
     print(f"seed {options.seed}: " + ", ".join(f"{kind} {count}" for kind, count in counts.most_common()))
-    return int(bool(faults))
+    return int(any(counts[kind] for kind in FAULTS))
+
+
+def parsed(text: str) -> tuple[int, str, int]:
+    """SEED:OP:OPSET."""
+    seed, op, opset = text.split(":")
+    return int(seed), op, int(opset)
+
+
+def drawn(seed: int, only: str | None) -> Iterator[tuple[int, str, int]]:
+    """Cases without end: every operator in turn, in opsets at random."""
+    random = np.random.default_rng(seed)
+    while True:
+        for op in [only] if only else sorted(MAKERS):
+            opsets = [opset for opset in OPSETS if op in operators(opset)]
+            if opsets:
+                yield int(random.integers(2**31)), op, int(random.choice(opsets))
 
 
 if __name__ == "__main__":

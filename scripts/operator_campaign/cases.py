@@ -80,9 +80,7 @@ def _model(draw: Draw, outputs: list[str], shapes: dict[str, tuple[int, ...]]) -
     if version < 4:  # where every initializer is an input too
         given += [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in draw.constants]
     graph = helper.make_graph(draw.nodes, "case", given, typed, draw.constants)
-    return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", draw.opset)], ir_version=version
-    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", draw.opset)], ir_version=version)
 
 
 def computed(model: onnx.ModelProto | str, feeds: dict[str, Array]) -> dict[str, Array]:

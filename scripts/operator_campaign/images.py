@@ -32,7 +32,9 @@ def convolution(d: Draw) -> Wanted:
     given, kernel = window(d, x.ndim - 2)
     groups = d.one(1, 1, 2, 4)
     weights = d.floats(d.one(1, 2) * 4, 4 // groups, *kernel)
-    return _convolution(d, x, weights, weights.shape[0], {**given, "group": groups, **d.some(kernel_shape=kernel)})
+    return _convolution(
+        d, x, weights, weights.shape[0], {**given, "group": groups, **d.some(kernel_shape=kernel)}
+    )
 
 
 def transposed(d: Draw) -> Wanted:
@@ -67,7 +69,9 @@ def whole(d: Draw) -> Wanted:
 
 def local(d: Draw) -> Wanted:
     """LRN."""
-    return Wanted([d.data(d.floats(1, 5, 4, 4))], {"size": d.one(1, 3, 5), **d.some(alpha=0.1, beta=0.5, bias=2.0)})
+    return Wanted(
+        [d.data(d.floats(1, 5, 4, 4))], {"size": d.one(1, 3, 5), **d.some(alpha=0.1, beta=0.5, bias=2.0)}
+    )
 
 
 def batch_norm(d: Draw) -> Wanted:

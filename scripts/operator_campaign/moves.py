@@ -12,8 +12,13 @@ def concat(d: Draw) -> Wanted:
     """Along any axis."""
     shape = d.shape()
     axis = d.number(0, len(shape) - 1)
-    others = [d.either(d.floats(*shape[:axis], d.number(1, 4), *shape[axis + 1 :])) for _ in range(d.number(0, 2))]
-    return Wanted([d.data(d.floats(*shape)), *others], {"axis": d.one(axis, axis - len(shape)) if d.opset >= 11 else axis})
+    others = [
+        d.either(d.floats(*shape[:axis], d.number(1, 4), *shape[axis + 1 :])) for _ in range(d.number(0, 2))
+    ]
+    return Wanted(
+        [d.data(d.floats(*shape)), *others],
+        {"axis": d.one(axis, axis - len(shape)) if d.opset >= 11 else axis},
+    )
 
 
 def split(d: Draw) -> Wanted:
@@ -111,7 +116,9 @@ def gather(d: Draw) -> Wanted:
     if d.op == "Gather":
         found = d.random.integers(low, shape[axis], d.one((), (2,), (2, 2)))
     else:
-        found = d.random.integers(low, shape[axis], (*shape[:axis], d.number(1, shape[axis]), *shape[axis + 1 :]))
+        found = d.random.integers(
+            low, shape[axis], (*shape[:axis], d.number(1, shape[axis]), *shape[axis + 1 :])
+        )
     given = {"axis": d.one(axis, axis - len(shape)) if d.opset >= 11 else axis}
     return Wanted([d.data(d.floats(*shape)), d.either(np.asarray(found, np.int64))], given)
 
@@ -124,14 +131,18 @@ def gather_nd(d: Draw) -> Wanted:
     x, at = d.data(d.floats(*shape)), d.either(places)
     if d.op == "GatherND":
         return Wanted([x, at])
-    return Wanted([x, at, d.either(d.floats(len(places), *shape[1:]))], d.some(reduction=d.one("add", "mul", "max")))
+    return Wanted(
+        [x, at, d.either(d.floats(len(places), *shape[1:]))], d.some(reduction=d.one("add", "mul", "max"))
+    )
 
 
 def scatter(d: Draw) -> Wanted:
     """Scatter and ScatterElements, each place once."""
     shape = d.shape(1, 3)
     axis = d.number(0, len(shape) - 1)
-    places = np.argsort(d.random.random(shape), axis=axis)[tuple([slice(None)] * axis + [slice(0, d.number(1, 3))])]
+    places = np.argsort(d.random.random(shape), axis=axis)[
+        tuple([slice(None)] * axis + [slice(0, d.number(1, 3))])
+    ]
     updates = d.either(d.floats(*places.shape))
     given = {"axis": axis, **d.some(reduction=d.one("add", "mul", "max", "min"))}
     return Wanted([d.data(d.floats(*shape)), d.either(places.astype(np.int64)), updates], given)
@@ -164,7 +175,9 @@ def filled(d: Draw) -> Wanted:
 def triangle(d: Draw) -> Wanted:
     """Trilu."""
     inputs = [d.data(d.floats(*d.shape(2, 3)))]
-    return Wanted([*inputs, d.constant(np.int64(d.number(-1, 1)))] if d.chance(0.5) else inputs, d.some(upper=0))
+    return Wanted(
+        [*inputs, d.constant(np.int64(d.number(-1, 1)))] if d.chance(0.5) else inputs, d.some(upper=0)
+    )
 
 
 def identity_like(d: Draw) -> Wanted:

@@ -51,7 +51,10 @@ def binary(d: Draw) -> Wanted:
     if d.op in ("Div", "Mod"):
         second = np.abs(second) + np.float32(0.5)
     if d.op == "Pow":
-        first, second = np.abs(first) + np.float32(0.1), d.one(second, np.float32(2), np.full(other, 0.5, np.float32))
+        first, second = (
+            np.abs(first) + np.float32(0.1),
+            d.one(second, np.float32(2), np.full(other, 0.5, np.float32)),
+        )
     if d.op == "Equal":
         first, second = np.round(first), np.round(second)
     names = [d.data(np.asarray(first)), d.either(np.asarray(second, np.float32))]
@@ -63,7 +66,9 @@ def binary(d: Draw) -> Wanted:
 def variadic(d: Draw) -> Wanted:
     """Several inputs that broadcast."""
     shape = d.shape()
-    others = [d.either(d.floats(*(1 if d.chance(0.2) else size for size in shape))) for _ in range(d.number(0, 2))]
+    others = [
+        d.either(d.floats(*(1 if d.chance(0.2) else size for size in shape))) for _ in range(d.number(0, 2))
+    ]
     return Wanted([d.data(d.floats(*shape)), *others])
 
 

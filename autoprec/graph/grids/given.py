@@ -50,9 +50,9 @@ def given_precisions(nodes: Iterable[ir.Node]) -> frozenset[str]:
 def unclipped(value: ir.Value, pair: Pair) -> ir.Value:
     """What was quantised: not the value behind an operator that clips as this very pair does."""
     limits = bounds(pair)
-    while (node := value.producer()) is not None and node.inputs[0] is not None:
-        held = node.meta.get(CLIPPED)
-        if held is None or not all(np.array_equal(a, b) for a, b in zip(held, limits, strict=True)):
+    while (node := value.producer()) is not None and (held := node.meta.get(CLIPPED)) is not None:
+        source = node.inputs[0]
+        if source is None or not all(np.array_equal(a, b) for a, b in zip(held, limits, strict=True)):
             break
-        value = node.inputs[0]
+        value = source
     return value

@@ -14,6 +14,8 @@ _NAMES = {
 }
 
 
+_SPELLED = {ir.DataType.FLOAT: "float", ir.DataType.DOUBLE: "double"}
+_VARIADIC = onnx.defs.OpSchema.FormalParameterOption.Variadic
 _FREE = frozenset({"RandomNormalLike", "RandomUniformLike", "Bernoulli", "EyeLike"})
 """Ops whose output has the type of their input, although the schema does not tie one to the other."""
 
@@ -68,3 +70,27 @@ def output_types(node: ir.Node, opset: int, own: ir.DataType) -> tuple[ir.DataTy
         follows = value.dtype == ir.DataType.FLOAT and formal.type_str in shared
         found.append(own if follows else value.dtype)
     return tuple(found)
+
+
+def mistyped(node: ir.Node, opset: int) -> str:
+    """What is wrong with the types of a node's inputs and outputs by its schema; empty if nothing is.
+
+    Nothing is known of operators of other domains.
+    """
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+    except onnx.defs.SchemaError:
+        return ""
+    bound: dict[str, ir.DataType] = {}
+    for values, formals in ((node.inputs, schema.inputs), (node.outputs, schema.outputs)):
+        for place, value in enumerate(values):
+            kind = None if value is None or not isinstance(value.type, ir.TensorType) else value.type.dtype
+            if value is None or kind is None:
+                continue
+            formal = formals[min(place, len(formals) - 1)]
+            if f"tensor({_SPELLED.get(kind, kind.name.lower())})" not in formal.types:
+                return f"{value.name!r} is {kind.name}, which {node.op_type} does not take there"
+            is_single = formal.is_homogeneous or formal.option != _VARIADIC
+            if is_single and bound.setdefault(formal.type_str, kind) != kind:
+                return f"{value.name!r} is {kind.name}, but {bound[formal.type_str].name} is beside it"
+    return ""

@@ -10,7 +10,7 @@ import pytest
 
 from autoprec.errors import TrialError
 from autoprec.graph.model.load import load_model
-from autoprec.graph.model.opset import at_opset
+from autoprec.graph.model.upgrades.opset import at_opset
 from autoprec.graph.ops.costs import COSTLY_OPS
 from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.measurement.audit import audit

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from autoprec.errors import ModelError
 from autoprec.graph.model.aside import without_weights
+from autoprec.graph.model.upgrades.sheltered import SHELTER, shelter, unshelter
 
 OPSET = 22
 """The first opset whose Conv takes BFLOAT16."""
@@ -21,6 +22,8 @@ def at_opset(model: ir.Model) -> ir.Model:
     have = model.graph.opset_imports.get("", 0)
     if have >= OPSET:
         return model
+    shelter(model.graph, have)
+    model.graph.opset_imports[SHELTER] = 1
     model.ir_version = max(model.ir_version, IR_VERSION)  # before 4, each initializer had to be an input too
     try:
         with without_weights(model) as (proto, weights):
@@ -46,6 +49,7 @@ def at_opset(model: ir.Model) -> ir.Model:
         value.const_value = weights[str(value.name)]
         converted.graph.register_initializer(value)
     _keep_names(model, converted)
+    unshelter(converted.graph)
     return converted
 
 

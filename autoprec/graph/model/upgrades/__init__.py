@@ -1,0 +1,1 @@
+"""Bringing a model up to one opset: ONNX's version converter, and what it gets wrong."""

@@ -1,0 +1,160 @@
+"""Operators that ONNX's version converter would bring up wrongly, or not at all: brought up here.
+
+They are written as they are in the last opset, and sheltered from the converter under another domain. For
+each there is a test by numbers against what the old opset means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+
+from autoprec.errors import ModelError
+
+SHELTER = "autoprec.sheltered"
+Write = Callable[[ir.Graph, ir.Node], ir.Node]
+
+
+class Rule(NamedTuple):
+    """Operators from one opset until before another, and what writes them as they are in the last one."""
+
+    since: int
+    until: int
+    write: Write
+
+
+def shelter(graph: ir.Graph, opset: int) -> None:
+    """Write what has a rule as it is in the last opset, in place. Raises `ModelError` for what cannot be."""
+    for node in list(graph):
+        for rule in _RULES.get(node.op_type, ()) if node.domain == "" else ():
+            if rule.since <= opset < rule.until:
+                rule.write(graph, node).domain = SHELTER
+
+
+def unshelter(graph: ir.Graph) -> None:
+    """Give sheltered nodes their domain back."""
+    for node in graph:
+        if node.domain == SHELTER:
+            node.domain = ""
+    graph.opset_imports.pop(SHELTER, None)
+
+
+def _resize(graph: ir.Graph, node: ir.Node) -> ir.Node:
+    """Upsample 7 and 9, and Resize 10: from the corners; nearest rounds down, or up where an axis shrinks.
+
+    Source: ONNX's own tests of Resize 10, and ONNX Runtime.
+    """
+    if node.op_type == "Upsample" and "scales" in node.attributes:
+        scales = np.array(node.attributes.pop("scales").as_floats(), np.float32)
+        tensor = ir.tensor(scales, name=f"{node.outputs[0].name}/scales")
+    else:
+        given = node.inputs[1]
+        if given is None or given.const_value is None:
+            raise ModelError(
+                f"node {node.name!r} resizes by scales that it computes; export it with fixed shapes"
+            )
+        tensor = given.const_value
+    mode = node.attributes.get_string("mode", "nearest") or "nearest"
+    factors = tensor.numpy()
+    shrinks, grows = factors < 1, factors > 1
+    steps: Sequence[np.ndarray] = [factors]
+    if mode == "nearest" and shrinks.any() and grows.any():
+        steps = [np.where(shrinks, factors, 1), np.where(shrinks, 1, factors)]
+    value, last = node.inputs[0], node.outputs[0]
+    made: list[ir.Node] = []
+    for place, step in enumerate(steps):
+        attributes = {"mode": mode, "coordinate_transformation_mode": "asymmetric"}
+        if mode == "nearest":
+            attributes["nearest_mode"] = "ceil" if (step < 1).any() else "floor"
+        part = constant(graph, f"{last.name}/scales{place or ''}", np.asarray(step, np.float32))
+        made.append(ir.node("Resize", [value, None, part], attributes, domain=SHELTER, name=node.name))
+        value = made[-1].outputs[0]
+        value.name = f"{last.name}/resized{place}"
+    return replace(graph, node, made)
+
+
+def _resize_by_tf(graph: ir.Graph, node: ir.Node) -> ir.Node:  # noqa: ARG001
+    """Resize 11's tf_half_pixel_for_nn: floor((x + 0.5) / scale), which is half_pixel rounded half up."""
+    if node.attributes.get_string("coordinate_transformation_mode", "half_pixel") != "tf_half_pixel_for_nn":
+        return node
+    rounding = node.attributes.get_string("nearest_mode", "round_prefer_floor")
+    if node.attributes.get_string("mode", "nearest") != "nearest" or rounding != "floor":
+        raise ModelError(
+            f"node {node.name!r} resizes by tf_half_pixel_for_nn with {rounding}, which opset 13 cannot say; "
+            "export the model with a later opset"
+        )
+    node.attributes.add(ir.AttrString("coordinate_transformation_mode", "half_pixel"))
+    node.attributes.add(ir.AttrString("nearest_mode", "round_prefer_ceil"))
+    return node
+
+
+def _group_norm(graph: ir.Graph, node: ir.Node) -> ir.Node:
+    """GroupNormalization 18: scale and bias for each group; since 21 for each channel."""
+    groups = node.attributes.get_int("num_groups", 0)
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    channels = shape[1] if shape is not None and len(shape) > 1 else None
+    if not groups or not isinstance(channels, int):
+        raise ModelError(f"node {node.name!r} normalises groups of a number of channels that nobody knows")
+    for place in (1, 2):
+        value = node.inputs[place]
+        assert value is not None
+        if value.const_value is not None:
+            wide = np.repeat(value.const_value.numpy(), channels // groups)
+            node.replace_input_with(
+                place, constant(graph, f"{value.name}/of_channels/{node.outputs[0].name}", wide)
+            )
+            continue
+        places = constant(
+            graph, f"{node.outputs[0].name}/groups", np.arange(channels) // (channels // groups)
+        )
+        gather = ir.node("Gather", [value, places], name=f"{node.name}/of_channels{place}")
+        gather.outputs[0].name = f"{value.name}/of_channels/{node.outputs[0].name}"
+        graph.insert_before(node, gather)
+        node.replace_input_with(place, gather.outputs[0])
+    return node
+
+
+def _output_half_pixel(graph: ir.Graph, node: ir.Node) -> ir.Node:  # noqa: ARG001
+    """RoiAlign 10: half a pixel is not taken off; since 16 it is, unless told otherwise."""
+    node.attributes.add(ir.AttrString("coordinate_transformation_mode", "output_half_pixel"))
+    return node
+
+
+_RULES: Mapping[str, Sequence[Rule]] = MappingProxyType(
+    {
+        "Upsample": (Rule(7, 10, _resize),),
+        "Resize": (Rule(10, 11, _resize), Rule(11, 13, _resize_by_tf)),
+        "GroupNormalization": (Rule(18, 21, _group_norm),),
+        "RoiAlign": (Rule(10, 16, _output_half_pixel),),
+    }
+)
+
+
+def constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
+    """A new initializer."""
+    while name in graph.initializers:
+        name += "_"
+    tensor = ir.tensor(array, name=name)
+    kind = ir.TensorType(tensor.dtype)
+    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=kind, const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def replace(graph: ir.Graph, old: ir.Node, new: Sequence[ir.Node]) -> ir.Node:
+    """Put nodes in the place of one; the last takes over its output, all what was noted on it."""
+    was, value = old.outputs[0], new[-1].outputs[0]
+    for node in new:
+        node.metadata_props.update(old.metadata_props)
+        node.meta.update(old.meta)
+    value.name, value.shape, value.type = was.name, was.shape, was.type
+    was.name = f"{value.name}/replaced"
+    value.meta.update(was.meta)
+    graph.insert_after(old, new)
+    ir.convenience.replace_all_uses_with(was, value, replace_graph_outputs=True)
+    graph.remove(old, safe=True)
+    return new[-1]
