@@ -132,8 +132,11 @@ def resize(d: Draw) -> Wanted:
     if d.opset < 11:
         return Wanted([x, d.constant(scales)], given)
     ways = ["half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel", "tf_half_pixel_for_nn"]
-    given |= d.some(coordinate_transformation_mode=d.one(*ways[: 5 if d.opset < 13 else 4]), cubic_coeff_a=-0.5,
-                    exclude_outside=1 if mode == "cubic" else None, antialias=1 if mode != "nearest" else None)  # fmt: skip
+    given |= d.some(
+        coordinate_transformation_mode=d.one(*ways[: 5 if d.opset < 13 else 4]), cubic_coeff_a=-0.5
+    )
+    given |= d.some(exclude_outside=1) if mode == "cubic" else {}
+    given |= d.some(antialias=1) if mode != "nearest" else {}
     if mode == "nearest":
         given |= d.some(nearest_mode=d.one("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"))
     roi = "" if d.opset >= 13 else d.constant(np.zeros(0, np.float32))
@@ -174,10 +177,27 @@ def columns(d: Draw) -> Wanted:
 
 
 IMAGES: Mapping[str, Callable[[Draw], Wanted]] = {
-    "Conv": convolution, "ConvTranspose": transposed, "AveragePool": pool, "MaxPool": pool, "LpPool": pool,
-    "GlobalAveragePool": whole, "GlobalMaxPool": whole, "GlobalLpPool": whole, "LRN": local,
-    "BatchNormalization": batch_norm, "InstanceNormalization": instance_norm, "GroupNormalization": group_norm,
-    "LayerNormalization": layer_norm, "RMSNormalization": layer_norm, "MeanVarianceNormalization": mean_variance,
-    "DepthToSpace": space, "SpaceToDepth": space, "Upsample": upsample, "Resize": resize, "GridSample": grid,
-    "RoiAlign": regions, "AffineGrid": affine, "Col2Im": columns,
-}  # fmt: skip
+    "Conv": convolution,
+    "ConvTranspose": transposed,
+    "AveragePool": pool,
+    "MaxPool": pool,
+    "LpPool": pool,
+    "GlobalAveragePool": whole,
+    "GlobalMaxPool": whole,
+    "GlobalLpPool": whole,
+    "LRN": local,
+    "BatchNormalization": batch_norm,
+    "InstanceNormalization": instance_norm,
+    "GroupNormalization": group_norm,
+    "LayerNormalization": layer_norm,
+    "RMSNormalization": layer_norm,
+    "MeanVarianceNormalization": mean_variance,
+    "DepthToSpace": space,
+    "SpaceToDepth": space,
+    "Upsample": upsample,
+    "Resize": resize,
+    "GridSample": grid,
+    "RoiAlign": regions,
+    "AffineGrid": affine,
+    "Col2Im": columns,
+}

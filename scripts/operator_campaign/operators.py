@@ -12,18 +12,23 @@ from products import PRODUCTS
 
 Maker = Callable[[Draw], Wanted]
 
-UNARY = (
-    "Abs Acos Acosh Asin Asinh Atan Atanh Celu Ceil Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity "
-    "IsInf IsNaN LeakyRelu Log Mish Neg Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign "
-    "Sqrt Swish Tan Tanh ThresholdedRelu Size Shape"
-).split()
-BINARY = "Add Sub Mul Div Pow PRelu Mod Equal Greater GreaterOrEqual Less LessOrEqual".split()
-VARIADIC = "Max Min Sum Mean".split()
-LOGICAL = "And Or Xor Not".split()
-REDUCTIONS = (
-    "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
-    "ReduceSumSquare"
-).split()
+
+def _names(text: str) -> list[str]:
+    return text.split()
+
+
+UNARY = _names(
+    """Abs Acos Acosh Asin Asinh Atan Atanh Celu Ceil Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish
+    Identity IsInf IsNaN LeakyRelu Log Mish Neg Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh
+    Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu Size Shape"""
+)
+BINARY = _names("Add Sub Mul Div Pow PRelu Mod Equal Greater GreaterOrEqual Less LessOrEqual")
+VARIADIC = _names("Max Min Sum Mean")
+LOGICAL = _names("And Or Xor Not")
+REDUCTIONS = _names(
+    """ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
+    ReduceSumSquare"""
+)
 
 
 def unary(d: Draw) -> Wanted:
@@ -51,10 +56,8 @@ def binary(d: Draw) -> Wanted:
     if d.op in ("Div", "Mod"):
         second = np.abs(second) + np.float32(0.5)
     if d.op == "Pow":
-        first, second = (
-            np.abs(first) + np.float32(0.1),
-            d.one(second, np.float32(2), np.full(other, 0.5, np.float32)),
-        )
+        first = np.abs(first) + np.float32(0.1)
+        second = d.one(second, np.array(2, np.float32), np.full(other, 0.5, np.float32))
     if d.op == "Equal":
         first, second = np.round(first), np.round(second)
     names = [d.data(np.asarray(first)), d.either(np.asarray(second, np.float32))]

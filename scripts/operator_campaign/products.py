@@ -29,12 +29,18 @@ def gemm(d: Draw) -> Wanted:
     return Wanted(inputs, {"transA": turned[0], "transB": turned[1], **d.some(alpha=0.5, beta=2.0)})
 
 
+_EQUATIONS: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = (
+    ("bij,bjk->bik", (2, 3, 4), (2, 4, 5)),
+    ("bij,jk->bik", (2, 3, 4), (4, 5)),
+    ("ij,ij->i", (3, 4), (3, 4)),
+    ("...id,...jd->...ij", (2, 3, 4), (2, 5, 4)),
+    ("bhwc,hkc->bhwk", (1, 3, 4, 2), (3, 5, 2)),
+)
+
+
 def einsum(d: Draw) -> Wanted:
     """Equations that models have."""
-    equation, left, right = d.one(
-        ("bij,bjk->bik", (2, 3, 4), (2, 4, 5)), ("bij,jk->bik", (2, 3, 4), (4, 5)), ("ij,ij->i", (3, 4), (3, 4)),
-        ("...id,...jd->...ij", (2, 3, 4), (2, 5, 4)), ("bhwc,hkc->bhwk", (1, 3, 4, 2), (3, 5, 2)),
-    )  # fmt: skip
+    equation, left, right = d.one(*_EQUATIONS)
     return Wanted([d.data(d.floats(*left)), d.either(d.floats(*right))], {"equation": equation})
 
 
@@ -43,8 +49,8 @@ def recurrent(d: Draw) -> Wanted:
     gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[d.op]
     time, batch, size, hidden = 3, d.number(1, 2), 4, d.number(1, 3)
     ways = d.one(1, 1, 2)
-    given = {"hidden_size": hidden, "direction": "bidirectional" if ways == 2 else d.one("forward", "reverse"),
-             **d.some(linear_before_reset=1)}  # fmt: skip
+    way = "bidirectional" if ways == 2 else d.one("forward", "reverse")
+    given = {"hidden_size": hidden, "direction": way, **d.some(linear_before_reset=1)}
     parts = [d.floats(ways, gates * hidden, size), d.floats(ways, gates * hidden, hidden)]
     if d.chance(0.6):
         parts.append(d.floats(ways, 2 * gates * hidden))
@@ -55,10 +61,10 @@ def attention(d: Draw) -> Wanted:
     """Of opset 23: three or four axes, grouped heads, masks of floats and of truth values."""
     heads, groups, length, keys, size = 4, d.one(2, 4), d.number(2, 5), d.number(2, 5), 8
     if d.chance(0.5):
-        shapes = ((1, heads, length, size), *[(1, groups, keys, size)] * 2)
+        shapes: list[tuple[int, ...]] = [(1, heads, length, size), *[(1, groups, keys, size)] * 2]
         given = {}
     else:
-        shapes = ((1, length, heads * size), *[(1, keys, groups * size)] * 2)
+        shapes = [(1, length, heads * size), *[(1, keys, groups * size)] * 2]
         given = {"q_num_heads": heads, "kv_num_heads": groups}
     inputs = [d.data(d.floats(*shape)) for shape in shapes]
     if d.chance(0.5):

@@ -1,13 +1,15 @@
-"""What becomes of a case: loaded, rewritten in FP32 and run, it computes the same, or is refused in one line."""
+"""What becomes of a case: loaded, rewritten and run in FP32, it computes the same, or one line refuses it."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from cases import Case, computed
 from draw import Array
 
@@ -33,6 +35,17 @@ class Verdict(NamedTuple):
     reason: str = ""
 
 
+def loaded_and_rewritten(case: Case) -> onnx.ModelProto:
+    """The candidate of a case in FP32 throughout. Raises whatever loading raises, `ModelError` on purpose."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        onnx.save(case.model, folder / "model.onnx")
+        model = load_model(folder / "model.onnx")
+        blocks = partition(model, minimum=1, maximum=4)
+        chosen = Assignment(choices=tuple((block.name, "fp32") for block in blocks))
+        return ir.to_proto(Rewriter(model, blocks, {}, base="fp32").rewrite(chosen))
+
+
 def judged(case: Case, *, engine: bool = True) -> Verdict:
     """The verdict on a case.
 
@@ -40,43 +53,38 @@ def judged(case: Case, *, engine: bool = True) -> Verdict:
         case: from `make_case`.
         engine: False leaves OpenVINO out.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        onnx.save(case.model, folder / "model.onnx")
-        try:
-            model = load_model(folder / "model.onnx")
-            blocks = partition(model, minimum=1, maximum=4)
-            chosen = Assignment(choices=tuple((block.name, "fp32") for block in blocks))
-            Rewriter(model, blocks, {}, base="fp32").write(chosen, folder / "fp32.onnx")
-        except ModelError as error:
-            text = str(error).replace(name, "")
-            return Verdict("crash" if "\n" in text else "refused by loading", text)
-        except Exception as error:  # noqa: BLE001 - nothing else may come out of loading
-            return Verdict("crash", f"{type(error).__name__}: {str(error)[:200]}")
-        try:
-            found = computed(str(folder / "fp32.onnx"), case.feeds)
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime took the original
-            if "NOT_IMPLEMENTED" in str(error):  # it has no kernel of opset 22 for a few operators
-                return _on_engine(folder / "fp32.onnx", case) if engine else Verdict("equal")
-            return Verdict("loading differs", f"ONNX Runtime refuses the candidate: {str(error)[:200]}")
-        if (error_ := _largest(found, case.wanted)) > TOLERANCE:
-            return Verdict("loading differs", f"by {error_:.2g}")
-        return _on_engine(folder / "fp32.onnx", case) if engine else Verdict("equal")
-
-
-def _on_engine(path: Path, case: Case) -> Verdict:
     try:
-        with create_backend("openvino", {}).build(path) as built:
-            found = run(built, case.feeds)
+        candidate = loaded_and_rewritten(case)
+    except ModelError as error:
+        return Verdict("crash" if "\n" in str(error) else "refused by loading", str(error).partition(": ")[2])
+    except Exception as error:  # noqa: BLE001 - nothing else may come out of loading
+        return Verdict("crash", f"{type(error).__name__}: {str(error)[:200]}")
+    try:
+        found = computed(candidate, case.feeds)
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime took the original
+        if "NOT_IMPLEMENTED" not in str(error):  # it has no kernel of opset 22 for a few operators
+            return Verdict("loading differs", f"ONNX Runtime refuses the candidate: {str(error)[:200]}")
+    else:
+        if (difference := worst_error(found, case.wanted)) > TOLERANCE:
+            return Verdict("loading differs", f"by {difference:.2g}")
+    return _on_engine(candidate, case) if engine else Verdict("equal")
+
+
+def _on_engine(candidate: onnx.ModelProto, case: Case) -> Verdict:
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            onnx.save(candidate, f"{name}/fp32.onnx")
+            with create_backend("openvino", {}).build(Path(name) / "fp32.onnx") as built:
+                found = run(built, case.feeds)
     except TrialError as error:
         return Verdict("refused by the engine", str(error)[:200])
-    difference = _largest(found, case.wanted)
+    difference = worst_error(found, case.wanted)
     return (
         Verdict("the engine differs", f"by {difference:.2g}") if difference > TOLERANCE else Verdict("equal")
     )
 
 
-def _largest(found: dict[str, Array], wanted: dict[str, Array]) -> float:
+def worst_error(found: Mapping[str, Array], wanted: Mapping[str, Array]) -> float:
     """The largest relative error of the outputs; infinite where shapes, NaN or infinities differ."""
     worst = 0.0
     for name, array in wanted.items():

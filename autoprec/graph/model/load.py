@@ -26,13 +26,13 @@ from autoprec.graph.model.aside import SMALL_BYTES
 from autoprec.graph.model.files import read_model
 from autoprec.graph.model.incoming import QUANTIZED_OPS, lift
 from autoprec.graph.model.inference import infer, set_aside
-from autoprec.graph.model.inputs import fix_inputs, input_shapes
+from autoprec.graph.model.inputs import fix_inputs, input_shapes, real_inputs
 from autoprec.graph.model.passing import pass_identities, remove_unused
 from autoprec.graph.model.raising import raised
 from autoprec.graph.model.taming import tame
 from autoprec.graph.model.upgrades.opset import OPSET, at_opset
 
-__all__ = ["input_shapes", "load_model", "model_digest", "notes"]
+__all__ = ["input_shapes", "load_model", "model_digest", "notes", "real_inputs"]
 
 _BROKEN = (
     OSError,

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from autoprec.errors import ModelError
 
 SHELTER = "autoprec.sheltered"
-Write = Callable[[ir.Graph, ir.Node], ir.Node]
+Write = Callable[[ir.Graph, ir.Node], ir.Node | None]
 
 
 class Rule(NamedTuple):
@@ -32,7 +32,9 @@ def shelter(graph: ir.Graph, opset: int) -> None:
     for node in list(graph):
         for rule in _RULES.get(node.op_type, ()) if node.domain == "" else ():
             if rule.since <= opset < rule.until:
-                rule.write(graph, node).domain = SHELTER
+                written = rule.write(graph, node)
+                if written is not None:
+                    written.domain = SHELTER
 
 
 def unshelter(graph: ir.Graph) -> None:
@@ -124,11 +126,43 @@ def _output_half_pixel(graph: ir.Graph, node: ir.Node) -> ir.Node:  # noqa: ARG0
     return node
 
 
+def _hardmax(graph: ir.Graph, node: ir.Node) -> ir.Node:
+    """Hardmax 1 and 11: over all axes from `axis` on, taken as one; since 13 over that axis alone."""
+    shape = _static_shape(node)
+    axis = node.attributes.get_int("axis", 1) % max(1, len(shape))
+    flat = constant(graph, f"{node.outputs[0].name}/flat", np.array([*shape[:axis], -1], np.int64))
+    whole = constant(graph, f"{node.outputs[0].name}/whole", np.array(shape, np.int64))
+    made = [ir.node("Reshape", [node.inputs[0], flat], name=f"{node.name}/flat")]
+    made[0].outputs[0].name = f"{node.outputs[0].name}/flattened"
+    made.append(ir.node("Hardmax", [made[0].outputs[0]], {"axis": -1}, domain=SHELTER, name=node.name))
+    made[1].outputs[0].name = f"{node.outputs[0].name}/hardmax"
+    made.append(ir.node("Reshape", [made[1].outputs[0], whole], domain=SHELTER, name=f"{node.name}/whole"))
+    made[0].domain = SHELTER
+    return replace(graph, node, made)
+
+
+def _mask(graph: ir.Graph, node: ir.Node) -> None:  # noqa: ARG001
+    """Dropout before 12, in inference: a mask of nothing; since then of everything."""
+    if len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
+        raise ModelError(
+            f"node {node.name!r}: its mask is read, although nothing drops out; export it for inference"
+        )
+
+
+def _static_shape(node: ir.Node) -> list[int]:
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    if shape is None or not shape.is_static():
+        raise ModelError(f"node {node.name!r} ({node.op_type}) reads a value of unknown size; fix its sizes")
+    return [int(str(size)) for size in shape]
+
+
 _RULES: Mapping[str, Sequence[Rule]] = MappingProxyType(
     {
         "Upsample": (Rule(7, 10, _resize),),
         "Resize": (Rule(10, 11, _resize), Rule(11, 13, _resize_by_tf)),
         "GroupNormalization": (Rule(18, 21, _group_norm),),
+        "Hardmax": (Rule(7, 13, _hardmax),),
+        "Dropout": (Rule(7, 12, _mask),),
         "RoiAlign": (Rule(10, 16, _output_half_pixel),),
     }
 )
