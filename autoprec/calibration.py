@@ -11,7 +11,7 @@ from typing import Any
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from autoprec.backends import Arrays, Backend, Engine, run
+from autoprec.backends import Arrays, Builder, Engine, run
 from autoprec.errors import SamplesError
 from autoprec.graph.grids.given import given
 from autoprec.graph.model.files import remove_model, write_model
@@ -30,7 +30,7 @@ MOMENT_SAMPLES = 32
 
 def calibrate(
     model: ir.Model,
-    backend: Backend,
+    backend: Builder,
     feeds: Iterable[Arrays],
     scratch: Path,
     progress: Callable[[Histograms], None] = lambda _: None,
@@ -77,7 +77,7 @@ def calibrate(
 
 
 def measure_moments(
-    model: ir.Model, backend: Backend, feeds: Iterable[Arrays], scratch: Path
+    model: ir.Model, backend: Builder, feeds: Iterable[Arrays], scratch: Path
 ) -> dict[str, Moments]:
     """Second moments of what each weighted op multiplies, by node name; arguments as in `calibrate`.
 
@@ -116,7 +116,7 @@ def channel_axes(model: ir.Model) -> dict[str, int]:
 
 
 @contextmanager
-def _engine(backend: Backend, model: ir.Model, scratch: Path) -> Iterator[Engine]:
+def _engine(backend: Builder, model: ir.Model, scratch: Path) -> Iterator[Engine]:
     """An engine of a model that is written for it alone."""
     try:
         write_model(model, scratch)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from autoprec.cli._app import JsonOption, StudyOption, app, show_or_dump, tell
 from autoprec.legality.patterns import PATTERNS
-from autoprec.legality.probe import Legality
+from autoprec.legality.verdicts import Legality
 from autoprec.precisions import PLAIN
 from autoprec.report import fidelity_lines
 from autoprec.spec import BackendSection
@@ -92,9 +92,9 @@ def _cell(legality: Legality, pattern: str, precision: str) -> Text:
     verdict = legality.find(pattern, precision)
     if verdict is None:
         return Text("?", "dim")
-    if verdict.fails:
-        return Text("fails", "red")
-    if not verdict.legal:
+    if verdict.is_unfit:
+        return Text("fails" if verdict.state == "refused" else "wrong", "red")
+    if not verdict.is_legal:
         return Text(f"ran {verdict.ran}", "yellow")
     if verdict.precision != precision:
         return Text(verdict.precision, "dim")  # left in the base type: the precision does not quantise it
@@ -107,6 +107,6 @@ def _reasons(legality: Legality) -> Sequence[Text]:
     """Each reason once, with the pairs that it holds for."""
     pairs: dict[str, list[str]] = {}
     for verdict in legality.verdicts:
-        if verdict.fails:
+        if verdict.is_unfit:
             pairs.setdefault(verdict.reason, []).append(f"{verdict.pattern} {verdict.precision}")
     return [Text(f"\n{', '.join(names)}:\n  {reason}", "dim") for reason, names in pairs.items()]

@@ -1,123 +1,126 @@
 """The ways in which operators are used that decide whether an engine takes a precision.
 
-Owns the table of patterns, a small graph for each (`probe.py` builds them), and the rule that says which
-pattern a model's node is.
+Owns the table of patterns, each a small float model in ONNX's text form, and the rule that says which pattern
+a model's node is. `pieces.py` writes them in a precision, with the writer that candidates come from.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import onnx
 import onnx_ir as ir
+from onnx import numpy_helper
 
-from autoprec.legality.typed_graph import TypedGraph
+from autoprec.graph.model.load import load_model
 from autoprec.precisions import Precision
 
-CHANNELS, SIZE, TOKENS, HEADS = 64, 16, 64, 2
+_HEAD = '<ir_version: 10, opset_import: ["": 22]>'
+_IMAGE, _TOKENS, _HEADS = "float[1,64,16,16]", "float[1,64,64]", "float[1,2,64,64]"
+_CONV = "float[64,64,3,3] w, float[64] b"
 
 
-def _conv(graph: TypedGraph, channels: int = CHANNELS, kernel: int = 3, group: int = 1) -> ir.Value:
-    x = graph.activation(graph.input(1, channels, SIZE, SIZE))
-    w = graph.weight(CHANNELS, channels // group, kernel, kernel, axis=0)
-    return graph.add("Conv", x, w, graph.parameter(CHANNELS), name="op", group=group, pads=[kernel // 2] * 4)
+class Pattern(NamedTuple):
+    """A small float model; the nodes whose kernels decide are called `op` and `op2`.
 
-
-def _conv_transpose(graph: TypedGraph) -> ir.Value:
-    x = graph.activation(graph.input(1, CHANNELS, SIZE, SIZE))
-    w = graph.weight(CHANNELS, CHANNELS, 2, 2, axis=1)
-    return graph.add("ConvTranspose", x, w, graph.parameter(CHANNELS), name="op", strides=[2, 2])
-
-
-def _gemm(graph: TypedGraph) -> ir.Value:
-    x = graph.activation(graph.input(TOKENS, CHANNELS))
-    w = graph.weight(CHANNELS, CHANNELS, axis=0)
-    return graph.add("Gemm", x, w, graph.parameter(CHANNELS), name="op", transB=1)
-
-
-def _matmul_weight(graph: TypedGraph) -> ir.Value:
-    x = graph.activation(graph.input(1, TOKENS, CHANNELS))
-    return graph.add("MatMul", x, graph.weight(CHANNELS, CHANNELS, axis=1), name="op")
-
-
-def _matmul(graph: TypedGraph) -> ir.Value:
-    a, b = (graph.activation(graph.input(1, HEADS, TOKENS, TOKENS)) for _ in range(2))
-    return graph.add("MatMul", a, b, name="op")
-
-
-def _attention(graph: TypedGraph) -> ir.Value:
-    q, k, v = (graph.activation(graph.input(1, HEADS, TOKENS, TOKENS)) for _ in range(3))
-    k = graph.add("Transpose", k, perm=[0, 1, 3, 2])
-    weights = graph.add("Softmax", graph.add("MatMul", q, k, name="op"), axis=-1)
-    return graph.add("MatMul", graph.activation(weights), v, name="op2")
-
-
-def _relu_linear_attention(graph: TypedGraph) -> ir.Value:
-    """EfficientViT's: V with a row of ones, times K^T, times Q; the row divides the rest."""
-    q, k, v = (graph.input(1, HEADS, CHANNELS, TOKENS) for _ in range(3))
-    q, k = graph.add("Relu", q), graph.add("Relu", k)
-    v = graph.add("Concat", v, graph.constant(np.ones((1, HEADS, 1, TOKENS)), graph.float_type), axis=2)
-    k = graph.add("Transpose", graph.activation(k), perm=[0, 1, 3, 2])
-    vk = graph.add("MatMul", graph.activation(v), k, name="op")
-    out = graph.add("MatMul", graph.activation(vk), graph.activation(q), name="op2")
-    rows = [graph.constant([n], ir.DataType.INT64) for n in (0, CHANNELS, CHANNELS + 1, 2)]
-    top = graph.add("Slice", out, rows[0], rows[1], rows[3])
-    bottom = graph.add("Slice", out, rows[1], rows[2], rows[3])
-    return graph.add("Div", top, graph.add("Add", bottom, graph.constant(1e-3, graph.float_type)))
-
-
-def _add(graph: TypedGraph) -> ir.Value:
-    a, b = (graph.activation(graph.input(1, CHANNELS, SIZE, SIZE)) for _ in range(2))
-    return graph.add("Add", a, b, name="op")
-
-
-def _layer_norm(graph: TypedGraph) -> ir.Value:
-    x, scale, bias = graph.input(1, TOKENS, CHANNELS), graph.parameter(CHANNELS), graph.parameter(CHANNELS)
-    return graph.add("LayerNormalization", x, scale, bias, name="op")
-
-
-def _resize(graph: TypedGraph) -> ir.Value:
-    scales = graph.constant([1, 1, 2, 2], ir.DataType.FLOAT)
-    return graph.add("Resize", graph.input(1, CHANNELS, SIZE, SIZE), None, scales, name="op", mode="linear")
-
-
-def _unary(op: str) -> Callable[[TypedGraph], ir.Value]:
-    return lambda graph: graph.add(op, graph.input(1, TOKENS, CHANNELS), name="op")
-
-
-class Pattern(msgspec.Struct, frozen=True):
-    """An operator type, and what adds it to a graph; the nodes that decide are called `op` and `op2`."""
+    Attributes:
+        op_type: the operator that it is about.
+        inputs: in ONNX's text form, as `weights`, which become random constants.
+        body: makes `y`.
+    """
 
     op_type: str
-    make: Callable[[TypedGraph], ir.Value]
+    inputs: str
+    weights: str
+    body: str
 
+    @property
+    def text(self) -> str:
+        """The model in ONNX's text form, its weights as values without a maker."""
+        weights = f"<{self.weights}>" if self.weights else ""
+        return f"{_HEAD} probe ({self.inputs}) => (float[] y) {weights} {{ {self.body} }}"
+
+
+def _conv(weights: str, attributes: str = "pads = [1, 1, 1, 1]", channels: int = 64) -> Pattern:
+    body = f"[op] y = Conv<{attributes}>(x, w, b)"
+    return Pattern("Conv", f"float[1,{channels},16,16] x", f"{weights}, float[64] b", body)
+
+
+def _behind(body: str, weights: str) -> Pattern:
+    """A convolution of what `body` makes as `k` of the images `a` and `c`, which convolutions make of `x`."""
+    made = "p = Conv<pads = [1, 1, 1, 1]>(x, w, b)  a = Relu(p)  c = Conv<pads = [1, 1, 1, 1]>(x, v, b)"
+    body = f"{made}  {body}  [op] y = Conv<pads = [1, 1, 1, 1]>(k, u, b)"
+    return Pattern("Conv", f"{_IMAGE} x", f"{_CONV}, float[64,64,3,3] v, {weights}", body)
+
+
+_ATTENTION = (
+    "kt = Transpose<perm = [0, 1, 3, 2]>(k)  [op] s = MatMul(q, kt)  p = Softmax(s)  [op2] y = MatMul(p, v)"
+)
+_LINEAR_ATTENTION = (
+    "qr = Relu(q)  kr = Relu(k)  vo = Concat<axis = 2>(v, ones)  kt = Transpose<perm = [0, 1, 3, 2]>(kr) "
+    "[op] vk = MatMul(vo, kt)  [op2] o = MatMul(vk, qr) "
+    "top = Slice(o, zero, last, two)  bottom = Slice(o, last, end, two) "
+    "d = Add(bottom, eps)  y = Div(top, d)"
+)
+_LINEAR_WEIGHTS = (
+    "float[1,2,1,64] ones, int64[1] zero = {0}, int64[1] last = {64}, int64[1] end = {65}, "
+    "int64[1] two = {2}, float[1] eps = {1}"
+)
 
 PATTERNS: Mapping[str, Pattern] = MappingProxyType(
     {
-        "conv": Pattern("Conv", _conv),
-        "conv_1x1": Pattern("Conv", lambda graph: _conv(graph, kernel=1)),
-        "conv_stem": Pattern("Conv", lambda graph: _conv(graph, channels=3)),
-        "conv_depthwise": Pattern("Conv", lambda graph: _conv(graph, group=CHANNELS)),
-        "conv_grouped": Pattern("Conv", lambda graph: _conv(graph, group=4)),
-        "conv_grouped_1x1": Pattern("Conv", lambda graph: _conv(graph, kernel=1, group=4)),
-        "conv_transpose": Pattern("ConvTranspose", _conv_transpose),
-        "gemm": Pattern("Gemm", _gemm),
-        "matmul_weight": Pattern("MatMul", _matmul_weight),
-        "matmul": Pattern("MatMul", _matmul),
-        "attention": Pattern("MatMul", _attention),
-        "relu_linear_attention": Pattern("MatMul", _relu_linear_attention),
-        "add": Pattern("Add", _add),
-        "layer_norm": Pattern("LayerNormalization", _layer_norm),
-        "softmax": Pattern("Softmax", _unary("Softmax")),
-        "hard_swish": Pattern("HardSwish", _unary("HardSwish")),
-        "gelu": Pattern("Gelu", _unary("Gelu")),
-        "resize": Pattern("Resize", _resize),
+        "conv": _conv("float[64,64,3,3] w"),
+        "conv_1x1": _conv("float[64,64,1,1] w", "group = 1"),
+        "conv_stem": _conv("float[64,3,3,3] w", channels=3),
+        "conv_depthwise": _conv("float[64,1,3,3] w", "group = 64, pads = [1, 1, 1, 1]"),
+        "conv_grouped": _conv("float[64,16,3,3] w", "group = 4, pads = [1, 1, 1, 1]"),
+        "conv_grouped_1x1": _conv("float[64,16,1,1] w", "group = 4"),
+        "conv_transpose": Pattern(
+            "ConvTranspose", f"{_IMAGE} x", "float[64,64,2,2] w, float[64] b",
+            "[op] y = ConvTranspose<strides = [2, 2]>(x, w, b)",
+        ),
+        "gemm": Pattern(
+            "Gemm", "float[64,64] x", "float[64,64] w, float[64] b", "[op] y = Gemm<transB = 1>(x, w, b)"
+        ),
+        "matmul_weight": Pattern("MatMul", f"{_TOKENS} x", "float[64,64] w", "[op] y = MatMul(x, w)"),
+        "matmul": Pattern("MatMul", f"{_HEADS} a, {_HEADS} b", "", "[op] y = MatMul(a, b)"),
+        "attention": Pattern("MatMul", f"{_HEADS} q, {_HEADS} k, {_HEADS} v", "", _ATTENTION),
+        "relu_linear_attention": Pattern(
+            "MatMul", f"{_HEADS} q, {_HEADS} k, {_HEADS} v", _LINEAR_WEIGHTS, _LINEAR_ATTENTION
+        ),
+        "add": Pattern("Add", f"{_TOKENS} x", "float[64,64] w", "m = MatMul(x, w)  [op] y = Add(m, x)"),
+        "layer_norm": Pattern(
+            "LayerNormalization", f"{_TOKENS} x", "float[64] w, float[64] b",
+            "[op] y = LayerNormalization<axis = -1>(x, w, b)",
+        ),
+        "softmax": Pattern("Softmax", f"{_TOKENS} x", "", "[op] y = Softmax(x)"),
+        "hard_swish": Pattern("HardSwish", f"{_TOKENS} x", "", "[op] y = HardSwish(x)"),
+        "gelu": Pattern("Gelu", f"{_TOKENS} x", "", "[op] y = Gelu(x)"),
+        "resize": Pattern(
+            "Resize", f"{_IMAGE} x", "float[4] s = {1, 1, 2, 2}",
+            '[op] y = Resize<mode = "linear">(x, , s)',
+        ),
+        # How a convolution's input is made may change what an engine computes: a model's own are cut out of
+        # it (`cuts.py`); these stand for them where there is no model.
+        "behind_concat": _behind("k = Concat<axis = 1>(a, c)", "float[64,128,3,3] u"),
+        "behind_resize": _behind(
+            'k = Resize<mode = "nearest">(c, , s)', "float[64,64,3,3] u, float[4] s = {1, 1, 2, 2}"
+        ),
+        "behind_residual": _behind("k = Add(a, c)", "float[64,64,3,3] u"),
+        "behind_split": _behind(
+            "k, rest = Split<axis = 1>(c, parts)", "float[64,48,3,3] u, int64[2] parts = {48, 16}"
+        ),
+        "two_readers": Pattern(
+            "Conv", f"{_IMAGE} x", f"{_CONV}, float[64,64,1,1] v",
+            "a = Relu(x)  [op] c = Conv<pads = [1, 1, 1, 1]>(a, w, b)  [op2] d = Conv(a, v)  y = Add(c, d)",
+        ),
     }
-)
+)  # fmt: skip
 ACTIVATIONS = frozenset({"matmul", "attention", "relu_linear_attention"})
 """Patterns whose products have no weights."""
 DECIDING_NODES = frozenset({"op", "op2"})
@@ -131,27 +134,25 @@ _BY_OP_TYPE = {
 }  # fmt: skip
 
 
+def float_model(pattern: str, folder: Path) -> ir.Model:
+    """A pattern's model as it is loaded from a file, its weights drawn; the file is left in `folder`."""
+    proto, random = onnx.parser.parse_model(PATTERNS[pattern].text), np.random.default_rng(0)
+    held = {tensor.name for tensor in proto.graph.initializer}
+    for value in proto.graph.value_info:
+        if value.name not in held:
+            sizes = [size.dim_value for size in value.type.tensor_type.shape.dim]
+            array = np.ones(sizes) if value.name == "ones" else 0.1 * random.standard_normal(sizes)
+            proto.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), value.name))
+    path = folder / f"{pattern}.onnx"
+    onnx.save(proto, path)
+    return load_model(path)
+
+
 def quantises(precision: Precision, pattern: str) -> bool:
     """Whether a precision quantises a pattern, or leaves it in floats."""
     if PATTERNS[pattern].op_type not in precision.quantized_ops:
         return False
     return not (precision.needs_weights and pattern in ACTIVATIONS)
-
-
-def typed_model(
-    pattern: str, precision: Precision, base: Precision, widened: Iterable[tuple[str, str]] = ()
-) -> onnx.ModelProto:
-    """The pattern's graph, float32 at its borders.
-
-    `base` types what `precision` leaves open, and all of a pattern that `precision` does not quantise;
-    `widened` are (op type, float precision) that compute in FP32 between Casts.
-    """
-    assert base.float_type is not None
-    chosen = PATTERNS[pattern]
-    own = precision if quantises(precision, pattern) or not precision.is_quantized else base
-    floats = base.name if own.float_type is None else own.name
-    graph = TypedGraph(own, base.float_type, [op for op, name in widened if name == floats])
-    return graph.model(chosen.make(graph))
 
 
 def node_patterns(model: ir.Model) -> dict[str, str]:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from autoprec.backends import create_backend
 from autoprec.errors import TrialError, UserError, machine_fault, place_of
 from autoprec.isolation import Answers, requests
-from autoprec.legality.probe import Verdict, try_pattern
+from autoprec.legality.probe import try_question
+from autoprec.legality.verdicts import Verdict
 from autoprec.measurement.fidelity import Judge
 from autoprec.measurement.inspection import inspect, write_examples
 from autoprec.measurement.messages import (
@@ -34,7 +35,6 @@ from autoprec.measurement.messages import (
     encode,
 )
 from autoprec.measurement.workbench import Workbench
-from autoprec.precisions import PRECISIONS
 
 Say = Callable[[Answer], None]
 
@@ -113,7 +113,7 @@ def _unforeseen(error: Exception) -> Failed | Refused:
 
 def _verdict(probe: Probe) -> Verdict:
     backend = create_backend(probe.backend.name, probe.backend.options)
-    return try_pattern(backend, probe.pattern, PRECISIONS[probe.precision], PRECISIONS[probe.base])
+    return try_question(backend, probe.question)
 
 
 if __name__ == "__main__":

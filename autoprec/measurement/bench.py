@@ -9,7 +9,8 @@ from typing import Self
 
 from autoprec.errors import BLAMELESS, TrialError, UserError
 from autoprec.isolation import Worker
-from autoprec.legality.probe import Verdict, failed
+from autoprec.legality.probe import refusal
+from autoprec.legality.verdicts import Verdict
 from autoprec.measurement.messages import (
     Answer,
     Compare,
@@ -83,7 +84,7 @@ class Bench:
         return answer.departure
 
     def probe(self, probe: Probe) -> Verdict:
-        """Try one pattern in one precision.
+        """Put one question to the engine.
 
         Raises `UserError` if the engine is not there, `TrialError` for what says nothing about the pattern.
         """
@@ -92,7 +93,7 @@ class Bench:
         except TrialError as error:
             if error.kind in ("timeout", "memory") or error.kind in BLAMELESS:
                 raise
-            return failed(probe.pattern, probe.precision, error)
+            return refusal(probe.question, error)
         assert isinstance(answer, Probed)
         return answer.verdict
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import msgspec
 
 from autoprec.errors import FailureKind
-from autoprec.legality.probe import Verdict
+from autoprec.legality.pieces import Question
+from autoprec.legality.verdicts import Verdict
 from autoprec.records import (
     Assignment,
     Block,
@@ -66,12 +67,10 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, tag="score"):
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True, tag="probe"):
-    """Find out whether the engine takes a pattern in a precision; `base` types its float parts."""
+    """Find out what becomes of a question on the engine."""
 
     backend: BackendSection
-    base: str
-    pattern: str
-    precision: str
+    question: Question
 
 
 class Inspect(msgspec.Struct, frozen=True, kw_only=True, tag="inspect"):

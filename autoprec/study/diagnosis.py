@@ -12,9 +12,10 @@ from autoprec.backends import create_backend
 from autoprec.backends.checks import Check, machine_checks
 from autoprec.errors import BackendError, TrialError
 from autoprec.legality.patterns import PATTERNS
-from autoprec.legality.probe import Legality, Verdict
+from autoprec.legality.pieces import Dialect, pattern_piece, pattern_question
+from autoprec.legality.verdicts import Legality, Verdict
 from autoprec.measurement import Bench, Probe
-from autoprec.precisions import PLAIN
+from autoprec.precisions import PLAIN, PRECISIONS
 from autoprec.records import Departure, Fingerprint, Record
 from autoprec.spec import SAFE_REFERENCE, BackendSection, StudySpec
 from autoprec.store import Store
@@ -55,7 +56,8 @@ def diagnose(
         return Diagnosis(checks=(*checks, failed))
     if engine.stopwatch == "known":
         return Diagnosis(checks=checks, engine=engine.fingerprint())
-    legality = _legality(section, section.base or engine.base_precision, precisions, say)
+    dialect = Dialect.of(engine, section.base or engine.base_precision)
+    legality = _legality(section, dialect, precisions, say)
     return Diagnosis(checks=checks, engine=engine.fingerprint(), legality=legality)
 
 
@@ -72,24 +74,26 @@ def compare(spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> tup
         with Store.open(folder / "study.db") as store, Bench(folder / "worker.log") as bench:
             fidelity, loaded = Fidelity(there, bench, store, say), load(there, say, scores=True)
             fidelity.check_loaded(loaded)
-            if spec.search.reference != SAFE_REFERENCE:
-                reference = uniform(loaded.blocks, spec.search.reference)
+            name = spec.search.reference or "fp16"
+            if name != SAFE_REFERENCE:
+                reference = uniform(loaded.blocks, name)
                 rewriter_in(loaded, loaded.blocks, {}).write(reference, folder / "reference.onnx")
                 fidelity.check_reference(folder / "reference.onnx")
             return departures(store, spec.name)
 
 
 def _legality(
-    section: BackendSection, base: str, precisions: Sequence[str], say: Callable[[str], None]
+    section: BackendSection, dialect: Dialect, precisions: Sequence[str], say: Callable[[str], None]
 ) -> Legality:
-    missing = Legality(base=base).lacks(PATTERNS, precisions)
+    missing = Legality(base=dialect.base).lacks(PATTERNS, precisions)
     say(f"trying {len(missing)} operator patterns and precisions on {section.name}")
     verdicts: list[Verdict] = []
     with tempfile.TemporaryDirectory() as folder, Bench(Path(folder) / "worker.log") as bench:
+        pieces = {pattern: pattern_piece(pattern, Path(folder)) for pattern, _ in missing}
         for pattern, precision in missing:
-            probe = Probe(backend=section, base=base, pattern=pattern, precision=precision)
+            question = pattern_question(pieces[pattern], PRECISIONS[precision], dialect, Path(folder))
             try:
-                verdicts.append(bench.probe(probe))
+                verdicts.append(bench.probe(Probe(backend=section, question=question)))
             except TrialError as error:
                 say(f"{pattern} in {precision} could not be tried: {error}")
-    return Legality(base=base, verdicts=tuple(verdicts))
+    return Legality(base=dialect.base, verdicts=tuple(verdicts))

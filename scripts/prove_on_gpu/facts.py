@@ -116,7 +116,7 @@ def _clocks(done: Sequence[TrialRecord]) -> dict[str, Any]:
 
 def _verdicts(database: Path) -> Iterator[dict[str, Any]]:
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-        query = "select value from autoprec_facts where kind like 'legality %' order by key"
+        query = "select value from autoprec_facts where kind like 'verdict %' order by key"
         yield from (json.loads(text) for (text,) in connection.execute(query))
 
 

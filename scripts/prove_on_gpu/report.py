@@ -118,7 +118,8 @@ def _legality(facts: Mapping[str, Any]) -> list[str]:
         found = verdicts.get((pattern, precision))
         if found is None:
             return ""
-        return "yes" if found["legal"] else "fails" if found["fails"] else f"ran {found['ran']}"
+        words = {"legal": "yes", "refused": "fails", "dequantised": f"ran {found['ran']}"}
+        return words.get(found["state"], found["state"])
 
     rows = [(pattern, *(cell(pattern, name) for name in precisions)) for pattern in patterns]
     return ["## What the engine takes", "", *_table(("pattern", *precisions), rows)]

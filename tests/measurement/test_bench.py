@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from autoprec.errors import TrialError, UserError
+from autoprec.legality.pieces import Question
 from autoprec.measurement import Bench, Probe
 from autoprec.spec import BackendSection
 
@@ -22,9 +23,18 @@ def fault(*_):
     {body}
 if "autoprec.measurement" in sys.orig_argv:
     import autoprec.legality.probe as probe
-    probe.try_pattern = fault
+    probe.try_question = fault
 """
-PROBE = Probe(backend=BackendSection(name="openvino"), base="fp16", pattern="matmul_weight", precision="int8")
+QUESTION = Question(
+    pattern="matmul_weight",
+    precision="int8",
+    model_path="",
+    exact_path="",
+    asked="i8",
+    deciding=(),
+    digest="",
+)
+PROBE = Probe(backend=BackendSection(name="openvino"), question=QUESTION)
 
 
 @pytest.fixture

@@ -1,20 +1,25 @@
 """Legality before the first trial: which precisions the engine takes for the patterns of a model.
 
-Each pair is tried in the worker, where it may die, and its verdict is kept in the study by the engine's
-fingerprint: the next night asks for what is missing, another engine or driver for everything.
+Each question is put in the worker, where it may die, and its verdict is kept in the study by the engine's
+fingerprint and the question's digest: the next night asks for what is missing, another engine, driver or
+version of the writer for everything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import onnx_ir as ir
 
 from autoprec.backends import Backend
 from autoprec.errors import TrialError
 from autoprec.legality.patterns import node_patterns
-from autoprec.legality.probe import Legality, Verdict, patterns_of, refused_precisions
+from autoprec.legality.pieces import Dialect, Question, pattern_piece, pattern_question
+from autoprec.legality.verdicts import Legality, Verdict, patterns_of, refused_precisions
 from autoprec.measurement import Bench, Probe
+from autoprec.precisions import PRECISIONS
 from autoprec.records import Block
 from autoprec.spec import StudySpec
 from autoprec.store import Store
@@ -48,19 +53,34 @@ class Prober:
         names = self._spec.search.precisions
         nodes = node_patterns(model)
         patterns = {pattern for block in blocks for pattern in patterns_of(block, nodes)}
-        kind = f"legality {backend.fingerprint().digest} {base}"
-        verdicts = self._store.facts(self._spec.name, kind, Verdict)
-        missing = Legality(base=base, verdicts=tuple(verdicts.values())).lacks(patterns, names)
+        wanted = Legality(base=base).lacks(patterns, names)
+        with TemporaryDirectory() as scratch:
+            folder, dialect = Path(scratch), Dialect.of(backend, base)
+            pieces = {pattern: pattern_piece(pattern, folder) for pattern, _ in wanted}
+            questions = [
+                pattern_question(pieces[pattern], PRECISIONS[name], dialect, folder)
+                for pattern, name in wanted
+            ]
+            verdicts = self._answers(backend, questions)
+        return refused_precisions(blocks, model, Legality(base=base, verdicts=verdicts), names)
+
+    def _answers(self, backend: Backend, questions: Sequence[Question]) -> tuple[Verdict, ...]:
+        """The verdicts on questions: what the study knows of this engine, and what is asked now.
+
+        A verdict is kept under the digest of its question: another version of the writer asks anew.
+        """
+        kind = f"verdict {backend.fingerprint().digest}"
+        known = self._store.facts(self._spec.name, kind, Verdict)
+        missing = [question for question in questions if question.digest not in known]
         if missing:
-            self._say(f"trying {len(missing)} operator patterns and precisions on the engine (once)")
-        for pattern, precision in missing:
-            probe = Probe(backend=self._spec.backend, base=base, pattern=pattern, precision=precision)
+            self._say(f"trying {len(missing)} uses of operators on the engine (once)")
+        for question in missing:
             try:
-                verdict = self._bench.probe(probe)
+                verdict = self._bench.probe(Probe(backend=self._spec.backend, question=question))
             except TrialError as error:  # it says nothing about the engine
-                self._say(f"{pattern} in {precision} could not be tried ({error.kind}: {error})")
+                what = f"{question.pattern} in {question.precision}"
+                self._say(f"{what} could not be tried ({error.kind}: {error})")
                 continue
-            verdicts[f"{pattern}|{precision}"] = verdict
-            self._store.put_fact(self._spec.name, kind, f"{pattern}|{precision}", verdict)
-        legality = Legality(base=base, verdicts=tuple(verdicts.values()))
-        return refused_precisions(blocks, model, legality, names)
+            known[question.digest] = verdict
+            self._store.put_fact(self._spec.name, kind, question.digest, verdict)
+        return tuple(known[question.digest] for question in questions if question.digest in known)

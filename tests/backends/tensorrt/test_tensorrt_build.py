@@ -11,8 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from autoprec.errors import BackendError, TrialError
-from autoprec.legality.patterns import typed_model
-from autoprec.precisions import PRECISIONS
+from patterns import saved
 from tensorrt_here import planned_kernels, rtx_alone, tensorrt_backend
 
 pytest.importorskip(
@@ -21,12 +20,6 @@ pytest.importorskip(
 
 TARGETS = ("8.6", "8.9", "12.0")
 PRODUCTS = ("conv", "conv_depthwise", "gemm", "matmul_weight", "matmul", "attention", "relu_linear_attention")
-
-
-def saved(folder: Path, pattern: str, precision: str) -> Path:
-    path = folder / "model.onnx"
-    onnx.save(typed_model(pattern, PRECISIONS[precision], PRECISIONS["fp16"]), path)
-    return path
 
 
 def saved_node(
@@ -109,7 +102,7 @@ def test_a_missing_file_fails_to_build(tmp_path: Path) -> None:
 
 
 def test_unsigned_quantisation_is_refused_instead_of_misread(tmp_path: Path) -> None:
-    model = typed_model("gemm", PRECISIONS["int8"], PRECISIONS["fp16"])
+    model = onnx.load(saved(tmp_path, "gemm", "int8"))
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.INT8:
             tensor.data_type = TensorProto.UINT8

@@ -14,9 +14,8 @@ from autoprec.backends.tensorrt import TensorRTBackend, cuda
 from autoprec.backends.tensorrt.kernel_cache import kernel_cache
 from autoprec.backends.timing import device_milliseconds, pair
 from autoprec.errors import TrialError
-from autoprec.legality.patterns import PATTERNS, typed_model
-from autoprec.legality.probe import try_pattern
-from autoprec.precisions import PRECISIONS
+from autoprec.legality.patterns import PATTERNS
+from patterns import saved, tried
 from tensorrt_here import MASK, library
 
 pytestmark = pytest.mark.gpu
@@ -28,12 +27,6 @@ RANDOM = np.random.default_rng(0)
 def backend() -> TensorRTBackend:
     """With the user's own cache of compiled kernels, as in a study."""
     return TensorRTBackend({**LIBRARY})
-
-
-def saved(folder: Path, pattern: str, precision: str) -> Path:
-    path = folder / f"{pattern}_{precision}.onnx"
-    onnx.save(typed_model(pattern, PRECISIONS[precision], PRECISIONS["fp16"]), path)
-    return path
 
 
 def inputs_of(path: Path) -> dict[str, Any]:
@@ -67,8 +60,8 @@ def test_outputs_are_those_of_onnxruntime(
     tmp_path: Path, backend: TensorRTBackend, pattern: str, precision: str
 ) -> None:
     ort = pytest.importorskip("onnxruntime")
-    verdict = try_pattern(backend, pattern, PRECISIONS[precision], PRECISIONS["fp16"])
-    if verdict.fails:
+    verdict = tried(tmp_path, backend, pattern, precision)
+    if verdict.is_unfit:
         pytest.skip(verdict.reason)
     path = saved(tmp_path, pattern, precision)
     inputs = inputs_of(path)
@@ -215,6 +208,5 @@ def test_every_failed_engine_leaves_the_next_one_whole(tmp_path: Path, backend: 
         assert np.isfinite(run(engine, inputs_of(path))["y"]).all()
 
 
-def test_the_probe_finds_fp16_legal_everywhere(backend: TensorRTBackend) -> None:
-    fp16 = PRECISIONS["fp16"]
-    assert [name for name in PATTERNS if not try_pattern(backend, name, fp16, fp16).legal] == []
+def test_the_probe_finds_fp16_legal_everywhere(backend: TensorRTBackend, tmp_path: Path) -> None:
+    assert [name for name in PATTERNS if not tried(tmp_path, backend, name, "fp16").is_legal] == []

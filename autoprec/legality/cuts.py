@@ -1,0 +1,126 @@
+"""What really occurs in a model around each activation that may be quantised, cut out of it.
+
+A cut holds the operators that make the activation, back to the products before it, and the products that read
+it: a Concat of resized maps, a residual Add, an uneven Split, two readers, with the shapes, attributes and
+weights of the model. Cuts that are alike but for their weights are one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+import onnx_ir as ir
+
+from autoprec.graph.grids.given import given
+from autoprec.graph.ops.costs import COSTLY_OPS, macs
+from autoprec.graph.ops.placement import quantized_inputs
+from autoprec.legality.pieces import Piece
+
+_NODES = 24
+"""So many operators in front of the readers at most: what is farther off changes no kernel."""
+_MACS = 2_000_000_000
+"""Larger cuts are left out: computing them exactly takes seconds."""
+
+
+class Cut(NamedTuple):
+    """A piece, and the activations of the model that it stands for.
+
+    Attributes:
+        values: names, the first of them the one that it was cut out for.
+        readers: names of the nodes that read any of them quantised.
+    """
+
+    piece: Piece
+    values: tuple[str, ...]
+    readers: tuple[str, ...]
+
+
+def cuts(model: ir.Model, ranges: Mapping[str, float]) -> list[Cut]:
+    """The cuts of a model, each kind once.
+
+    Args:
+        model: loaded.
+        ranges: largest magnitude to represent of each activation, by value name.
+    """
+    found: dict[str, Cut] = {}
+    for value, readers in _quantised(model, ranges):
+        nodes = _around(value, readers)
+        if sum(map(macs, nodes)) > _MACS:
+            continue
+        key = _likeness(nodes, value)
+        names = tuple(str(node.name) for node in readers)
+        if key in found:
+            known = found[key]
+            values, more = (*known.values, str(value.name)), (*known.readers, *names)
+            found[key] = known._replace(values=values, readers=more)
+        else:
+            deciding = tuple(str(node.name) for node in readers if node.op_type in COSTLY_OPS)
+            piece = Piece(str(value.name), _extracted(model, nodes), ranges, deciding)
+            found[key] = Cut(piece, (str(value.name),), names)
+    return list(found.values())
+
+
+def _quantised(model: ir.Model, ranges: Mapping[str, float]) -> Iterator[tuple[ir.Value, list[ir.Node]]]:
+    """Activations behind Q/DQ of our own in an integer candidate, with their readers, in graph order."""
+    found: dict[ir.Value, list[ir.Node]] = {}
+    for node in model.graph:
+        if given(node):
+            continue
+        for place in quantized_inputs(node, ranges):
+            value = node.inputs[place]
+            if value is not None and value.const_value is None:
+                readers = found.setdefault(value, [])
+                if node not in readers:
+                    readers.append(node)
+    yield from found.items()
+
+
+def _around(value: ir.Value, readers: Collection[ir.Node]) -> list[ir.Node]:
+    """The readers and what makes their inputs, back to the products in front, in graph order."""
+    found = set(readers)
+    front = [v for node in readers for v in node.inputs if v is not None and v is not value]
+    waiting = [value, *front]
+    while waiting and len(found) < _NODES:
+        maker = waiting.pop(0).producer()
+        if maker is None or maker in found:
+            continue
+        found.add(maker)
+        if maker.op_type not in COSTLY_OPS:
+            waiting += [v for v in maker.inputs if v is not None and v.const_value is None]
+    first = next(iter(readers)).graph
+    assert first is not None
+    return [node for node in first if node in found]
+
+
+def _extracted(model: ir.Model, nodes: Collection[ir.Node]) -> ir.Model:
+    """A model of these nodes alone: what they read from elsewhere is its input, what nobody of them reads its
+    output."""
+    made = {value for node in nodes for value in node.outputs}
+    read = [value for node in nodes for value in node.inputs if value is not None]
+    inputs = [v for v in dict.fromkeys(read) if v not in made and v.const_value is None]
+    outputs = [v for node in nodes for v in node.outputs if v.name and not set(read) & {v}]
+    graph = ir.convenience.extract(model.graph, inputs, outputs)
+    graph.sort()
+    return ir.Model(graph, ir_version=model.ir_version)
+
+
+def _likeness(nodes: Collection[ir.Node], value: ir.Value) -> str:
+    """A digest of operators, attributes, shapes and how they hang together: not of names and weights."""
+    places: dict[ir.Value, int] = {}
+    told: list[object] = []
+    for node in nodes:
+        read = []
+        for given_value in node.inputs:
+            if given_value is None:
+                read.append("-")
+                continue
+            place = places.setdefault(given_value, len(places))
+            kind = "c" if given_value.const_value is not None else "v"
+            read.append(f"{kind}{place}{given_value.shape}{given_value.dtype}")
+        attributes = sorted(str(attribute) for attribute in node.attributes.values())
+        made = [f"v{places.setdefault(v, len(places))}{v.shape}" for v in node.outputs]
+        told.append((node.domain, node.op_type, attributes, read, made))
+    told.append(places.get(value))
+    return hashlib.sha256(repr(told).encode()).hexdigest()

@@ -1,0 +1,26 @@
+"""What pieces are fed: numbers drawn for each input, the same ones every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+
+def feeds_of(path: Path) -> dict[str, NDArray[Any]]:
+    """Standard normal float32 of each input's shape, by name; integers are zeros."""
+    graph, random = onnx.load(path, load_external_data=False).graph, np.random.default_rng(0)
+    held = {tensor.name for tensor in graph.initializer}
+    found: dict[str, NDArray[Any]] = {}
+    for value in graph.input:
+        if value.name in held:
+            continue
+        tensor = value.type.tensor_type
+        kind: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        shape = [size.dim_value for size in tensor.shape.dim]
+        is_float = kind == np.float32
+        found[value.name] = random.standard_normal(shape, np.float32) if is_float else np.zeros(shape, kind)
+    return found

@@ -1,0 +1,152 @@
+"""Small models in a precision, as the writer of candidates writes them, and what is asked of an engine with
+them: what is probed is what is searched."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple, Self
+
+import onnx_ir as ir
+
+from autoprec.backends import Backend
+from autoprec.backends.exact import Exact
+from autoprec.calibration import calibrate
+from autoprec.graph.model.files import write_model
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.legality.inputs import feeds_of
+from autoprec.legality.patterns import DECIDING_NODES, PATTERNS, PRODUCTS, float_model, quantises
+from autoprec.precisions import PRECISIONS, Precision
+from autoprec.records import Assignment, Block, Record
+
+_PROBED = 2
+"""Counts up when what is asked of a piece changes: verdicts of earlier versions are not used again."""
+
+
+class Dialect(NamedTuple):
+    """How an engine has its candidates written: see `Backend`; `base` is the float type around integers."""
+
+    base: str
+    widened: frozenset[tuple[str, str]] = frozenset()
+    splits_projections: bool = False
+
+    @classmethod
+    def of(cls, backend: Backend, base: str) -> Self:
+        """A backend's, with quantised blocks in that float precision."""
+        return cls(base, backend.widened, backend.splits_projections)
+
+
+class Piece(NamedTuple):
+    """A small float model.
+
+    Attributes:
+        name: of the pattern, or of the activation that it was cut out for.
+        model: loaded, or cut out of one that was.
+        ranges: largest magnitude to represent of its activations, by value name.
+        deciding: names of the nodes whose kernels tell what it ran in.
+    """
+
+    name: str
+    model: ir.Model
+    ranges: Mapping[str, float]
+    deciding: tuple[str, ...]
+
+
+class Question(Record, frozen=True, kw_only=True):
+    """What is asked of an engine: whether it takes a model, and what it computes.
+
+    Attributes:
+        pattern, precision: what is asked about.
+        model_path: the typed model.
+        exact_path: the same with FP32 between its integers, which says what is right.
+        asked: the kernel precision that a quantised product must run in; empty where any float will do.
+        deciding: names of the nodes whose kernels tell; empty where others decide.
+        digest: of the typed model, and of what is asked of it: autoprec's version of the question.
+    """
+
+    pattern: str
+    precision: str
+    model_path: str
+    exact_path: str
+    asked: str
+    deciding: tuple[str, ...]
+    digest: str
+
+
+def pattern_piece(pattern: str, folder: Path) -> Piece:
+    """The model of a pattern, with the ranges that its activations have on drawn inputs."""
+    model = float_model(pattern, folder)
+    found = calibrate(
+        model, Exact(threads=1), [feeds_of(folder / f"{pattern}.onnx")], folder / "observed.onnx"
+    )
+    return Piece(pattern, model, found.ranges("min-max", 100), tuple(sorted(DECIDING_NODES)))
+
+
+def pattern_question(piece: Piece, precision: Precision, dialect: Dialect, folder: Path) -> Question:
+    """Write a pattern in a precision; all of it is in the base where the precision does not quantise it."""
+    pattern, quantised = piece.name, quantises(precision, piece.name)
+    own = precision if quantised or not precision.is_quantized else PRECISIONS[dialect.base]
+    asked = precision.runs_as if quantised and PATTERNS[pattern].op_type in PRODUCTS else ""
+    deciding = piece.deciding if asked or not precision.is_quantized else ()
+    return question(piece._replace(deciding=deciding), own, dialect, folder, asked=asked, name=precision.name)
+
+
+def question(
+    piece: Piece,
+    precision: Precision,
+    dialect: Dialect,
+    folder: Path,
+    *,
+    asked: str,
+    name: str = "",
+    grids: Mapping[str, str] = MappingProxyType({}),
+) -> Question:
+    """Write a piece, all of it in one precision.
+
+    Args:
+        piece: what is written.
+        precision: in what.
+        dialect: how the engine has it.
+        folder: where the files go.
+        asked: the kernel precision that its deciding nodes must run in.
+        name: of the precision that is asked about, if that is another one.
+        grids: as the rewriter takes them.
+    """
+    block = Block(name="piece", nodes=tuple(str(node.name) for node in piece.model.graph))
+    typed = _written(piece, block, precision, dialect, grids)
+    exact = typed if dialect.base == "fp32" and precision.is_quantized else None
+    if exact is None:
+        exact_precision = precision if precision.is_quantized else PRECISIONS["fp32"]
+        exact = _written(piece, block, exact_precision, Dialect("fp32"), grids)
+    stem = hashlib.sha256(f"{piece.name} {precision.name} {sorted(grids.items())}".encode()).hexdigest()[:16]
+    model_path, exact_path = folder / f"{stem}.onnx", folder / f"{stem}-exact.onnx"
+    write_model(typed, model_path)
+    write_model(exact, exact_path)
+    told = f"{_PROBED} {asked} {piece.deciding}".encode()
+    digest = hashlib.sha256(told + model_path.read_bytes() + exact_path.read_bytes()).hexdigest()[:16]
+    return Question(
+        pattern=piece.name,
+        precision=name or precision.name,
+        model_path=str(model_path),
+        exact_path=str(exact_path),
+        asked=asked,
+        deciding=piece.deciding,
+        digest=digest,
+    )
+
+
+def _written(
+    piece: Piece, block: Block, precision: Precision, dialect: Dialect, grids: Mapping[str, str]
+) -> ir.Model:
+    rewriter = Rewriter(
+        piece.model,
+        (block,),
+        piece.ranges,
+        base=dialect.base,
+        widened=dialect.widened,
+        splits_projections=dialect.splits_projections,
+        grids=grids,
+    )
+    return rewriter.rewrite(Assignment(choices=(("piece", precision.name),)))
