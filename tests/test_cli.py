@@ -142,7 +142,7 @@ def test_init_writes_a_definition_that_can_be_searched(tmp_path: Path) -> None:
     assert autoprec(*words, folder=tmp_path).returncode == 2, "it does not overwrite"
     result = autoprec("search", "--budget", "1", folder=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "all-fp16" in result.stdout
+    assert "all-fp32" in result.stdout
 
 
 def test_init_says_where_it_cannot_write(tmp_path: Path) -> None:

@@ -67,6 +67,9 @@ class Backend(Protocol):
     """Which of `timing.STOPWATCHES` times its engines."""
     base_precision: str
     """The float precision that quantised blocks compute their float parts in: the fastest safe one."""
+    grids: tuple[str, ...]
+    """Names of `graph.grids.grid.GRIDS` that its 8-bit activations may be offered on; which it takes where is
+    probed. "signed" is among them."""
     widened: frozenset[tuple[str, str]]
     """(op type, float precision) that the engine refuses: such nodes compute in FP32 between Casts."""
     splits_projections: bool

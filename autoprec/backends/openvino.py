@@ -43,6 +43,7 @@ class OpenVinoBackend:
     name = "openvino"
     stopwatch: Literal["host", "processor", "cuda", "known"]
     base_precision = "fp32"
+    grids: tuple[str, ...] = ("unsigned", "signed", "offset")
     widened: frozenset[tuple[str, str]] = frozenset()
     splits_projections: bool = False
     # Not BF16: an INT8 convolution with a BF16 bias falls back to `jit_gemm_I8`, 7 to 50 times as slow as the

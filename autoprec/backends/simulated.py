@@ -69,6 +69,7 @@ class SimulatedBackend:
     name = "simulated"
     stopwatch: Literal["host", "processor", "cuda", "known"] = "known"
     base_precision = "fp16"
+    grids: tuple[str, ...] = ("signed",)
     widened: frozenset[tuple[str, str]] = frozenset()
     splits_projections: bool = False
 

@@ -34,6 +34,7 @@ from autoprec.records.reports import (
     Sureness,
 )
 from autoprec.records.studies import (
+    Basis,
     Export,
     Failure,
     Fingerprint,
@@ -49,6 +50,7 @@ from autoprec.records.verdicts import Check, Verification
 __all__ = [
     "UNLIKE",
     "Assignment",
+    "Basis",
     "Block",
     "BlockAudit",
     "BlockReasons",

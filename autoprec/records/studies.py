@@ -79,14 +79,44 @@ class TrialRecord(Record, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, state="failed", failure=failure)
 
 
+class Basis(Record, frozen=True, kw_only=True):
+    """How a study's candidates are written, and what they are compared with: found out on its engine on its
+    first night, and kept, so that a trial means the same on every later one.
+
+    Attributes:
+        version: 0 is what versions until 0.1 wrote, every activation on the signed grid, every precision of
+            the definition a choice; the later nights of such studies go on so.
+        base: float precision of the float parts of quantised blocks.
+        reference: precision of the reference; empty takes the definition's.
+        grids: (value name, name of its grid) of 8-bit activations that are not on the signed one.
+    """
+
+    version: int = 1
+    base: str
+    reference: str = ""
+    grids: tuple[tuple[str, str], ...] = ()
+
+
 class Identity(Record, frozen=True, kw_only=True):
-    """What a study is bound to: resuming with another one is refused, naming what differs."""
+    """What a study is bound to: resuming with another one is refused, naming what differs.
+
+    `spec` is the digest of the definition. In identities that versions until 0.1 stored, the base precision
+    is glued to it behind a plus, and there is no basis: see `typed`.
+    """
 
     model: str
     samples: str
     spec: str
     blocks: str
     fingerprint: Fingerprint
+    basis: Basis | None = None
+
+    def typed(self) -> Identity:
+        """The same with a basis, whatever version stored it."""
+        if self.basis is not None:
+            return self
+        spec, _, base = self.spec.partition("+")
+        return msgspec.structs.replace(self, spec=spec, basis=Basis(version=0, base=base))
 
 
 class Reference(Record, frozen=True, kw_only=True):

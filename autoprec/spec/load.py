@@ -90,7 +90,7 @@ def _check(spec: StudySpec, path: Path) -> None:
     if not search.precisions:
         raise SpecError(f"{path}: search.precisions is empty; name at least two of: {listed()}")
     base = (spec.backend.base,) if spec.backend.base else ()
-    reference = "fp16" if search.reference == SAFE_REFERENCE else search.reference
+    reference = "fp16" if search.reference in ("", SAFE_REFERENCE) else search.reference
     for name in (*search.precisions, reference, *base, *spec.blocks.pin.values()):
         if name not in PRECISIONS:
             raise SpecError(f"{path}: unknown precision {name!r}; known ones: {listed()}")

@@ -102,13 +102,16 @@ class QualitySection(Section, frozen=True, kw_only=True):
 class SearchSection(Section, frozen=True, kw_only=True):
     """`[search]`: precisions that take part, reference, strategy, seed, default budget, finalists.
 
+    An empty `reference` is "fp16", or "fp32" on an engine that runs FP16 as FP32: there FP16 has the
+    roundings and not the speed.
+
     `finalists` is how many points of the front are measured again before a run ends; speed within
     `accepted_loss` is what the search looks hardest for. A candidate whose peak memory (weights,
     activations, workspace) is over `max_memory_mb` (10**6 bytes) is kept, but is on no front.
     """
 
     precisions: tuple[str, ...] = ("fp32", "fp16", "bf16", "int8")
-    reference: str = "fp16"
+    reference: str = ""
     strategy: Strategy = "autoprec"
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     budget: str = "50"
@@ -182,7 +185,7 @@ class StudySpec(Section, frozen=True, kw_only=True):
         measured: tuple[object, ...] = (
             output, told, self.blocks, self.calibration, quality,
             self.backend.name, self.backend.base, sorted(self.backend.options.items()),
-            self.search.reference, self.model.shapes,
+            self.search.reference or "fp16", self.model.shapes,  # what an empty one meant until 0.1
         )  # fmt: skip
         if self.search.max_memory_mb is not None:  # studies from before it was there keep their digest
             measured = (*measured, self.search.max_memory_mb)

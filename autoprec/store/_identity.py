@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from autoprec.records import Block, Identity
+from autoprec.records import Basis, Block, Identity
 
 
 def differences(old: Identity, new: Identity, was: Sequence[Block], now: Sequence[Block]) -> list[str]:
@@ -20,6 +21,8 @@ def differences(old: Identity, new: Identity, was: Sequence[Block], now: Sequenc
         for field in ("backend", "version", "device", "options")
         if (before := getattr(old.fingerprint, field)) != (after := getattr(new.fingerprint, field))
     ]
+    if old.basis != new.basis:
+        found.append(_changed("how candidates are written", _told(old.basis), _told(new.basis)))
     if old.blocks != new.blocks:
         found.append(_changed("the blocks", old.blocks, new.blocks) + _moved(was, now))
     return found
@@ -27,6 +30,14 @@ def differences(old: Identity, new: Identity, was: Sequence[Block], now: Sequenc
 
 def _changed(what: str, before: str, after: str) -> str:
     return f"{what} ({before or 'none'} before, {after or 'none'} now)"
+
+
+def _told(basis: Basis | None) -> str:
+    if basis is None:
+        return ""
+    grids = Counter(grid for _, grid in basis.grids)
+    listed = ", ".join(f"{count} {name}" for name, count in sorted(grids.items()))
+    return f"{basis.base} around integers{', activations: ' if listed else ''}{listed}"
 
 
 def _moved(was: Sequence[Block], now: Sequence[Block]) -> str:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from autoprec.errors import StudyError
 from autoprec.records import (
+    Basis,
     Block,
     Identity,
     Reference,
@@ -48,7 +49,7 @@ class Store(OpenDatabase):
         with self._database.writing(study) as connection:
             stored = connection.execute(query).mappings().one_or_none()
             if stored is not None:
-                old = read(STUDIES, stored, "identity", Identity)
+                old = read(STUDIES, stored, "identity", Identity).typed()
                 was = read(STUDIES, stored, "blocks", tuple[Block, ...])
                 row["reference"] = stored["reference"]
                 if found := differences(old, identity, was, blocks):
@@ -75,7 +76,11 @@ class Store(OpenDatabase):
     @patient
     def identity(self, study: str) -> Identity:
         """What `study` is bound to. Raises `StudyError` for an unknown study."""
-        return read(STUDIES, self._study(study), "identity", Identity)
+        return read(STUDIES, self._study(study), "identity", Identity).typed()
+
+    def basis(self, study: str) -> Basis | None:
+        """What a study found out about its engine on its first night; None before it is bound."""
+        return self.identity(study).basis if study in self.studies() else None
 
     @patient
     def blocks(self, study: str) -> tuple[Block, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from autoprec.errors import StudyError, TrialError, UserError
 from autoprec.measurement import Bench
-from autoprec.records import Explanation, Findings, Night, Reference, TrialRecord
+from autoprec.records import Explanation, Findings, Identity, Night, Reference, TrialRecord
 from autoprec.search.fronts import hypervolume
 from autoprec.spec import StudySpec
 from autoprec.store import Store
@@ -46,7 +46,7 @@ def gather(
         seen = {number: msgspec.structs.replace(found, pictures=()) for number, found in seen.items()}
     explanations = {}
     if reference is not None:
-        base, sensitivity = _base(identity.spec), sensitivities(store, name)
+        base, sensitivity = _base(identity), sensitivities(store, name)
         known = Known(blocks, trials, reference, base=base, sensitivity=sensitivity, usual=usual)
         explanations = {t.number: known.explain(t, seen.get(t.number)) for t in shown}
     corner = _corner(trials, reference)
@@ -97,7 +97,7 @@ def explain_trial(
         store.blocks(name),
         store.trials(name),
         reference,
-        base=_base(identity.spec),
+        base=_base(identity),
         sensitivity=sensitivities(store, name),
         usual=usual,
     )
@@ -106,9 +106,10 @@ def explain_trial(
     return known.explain(record, seen.get(number))
 
 
-def _base(spec: str) -> str:
-    """The float precision behind quantised blocks, from the definition's part of an identity."""
-    return spec.rpartition("+")[2]
+def _base(identity: Identity) -> str:
+    """The float precision around the integers of quantised blocks."""
+    assert identity.basis is not None, "the store types identities of every version"
+    return identity.basis.base
 
 
 def _pick(front: Sequence[TrialRecord], reference: Reference | None) -> int | None:

@@ -48,7 +48,7 @@ def export_point(
     study_folder = Path(spec.folder)
     target = folder or study_folder / "exports" / f"trial-{record.number}"
     with exclusive(study_folder), TemporaryDirectory(dir=study_folder, prefix=".export-") as scratch:
-        prepared, made = prepare(spec), Path(scratch)
+        prepared, made = prepare(spec, basis=store.basis(name)), Path(scratch)
         store.check(name, prepared.identity, prepared.blocks)
         candidate = prepared.rewrite(record.assignment, made / "candidate.onnx")
         decoder = spec.pipeline.decoder or ""

@@ -73,7 +73,9 @@ class Study:
         ):
             prober = Prober(self.spec, bench, store, watcher.say)
             fidelity = Fidelity(self.spec, bench, store, watcher.say)
-            prepared = prepare(self.spec, watcher.say, prober.refused, fidelity.check_loaded)
+            prepared = prepare(
+                self.spec, watcher.say, prober, store.basis(self.spec.name), fidelity.check_loaded
+            )
             fidelity.check_reference(Path(prepared.reference_candidate.model_path))
             store.bind(self.spec.name, prepared.identity, prepared.blocks)
             run, before = _open_run(store, self.spec.name, text, watcher)
@@ -100,7 +102,8 @@ class Study:
             Bench(self.folder / "worker.log", watcher.say) as bench,
         ):
             record = store.trial(self.spec.name, number)
-            prepared = prepare(self.spec, watcher.say, Prober(self.spec, bench, store, watcher.say).refused)
+            prober = Prober(self.spec, bench, store, watcher.say)
+            prepared = prepare(self.spec, watcher.say, prober, store.basis(self.spec.name))
             store.bind(self.spec.name, prepared.identity, prepared.blocks)
             assignment = refined(prepared, record, seconds, watcher)
             night = Night(prepared, store, self._mirror(prepared.blocks), bench, watcher)

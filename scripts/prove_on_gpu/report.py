@@ -119,7 +119,7 @@ def _legality(facts: Mapping[str, Any]) -> list[str]:
         if found is None:
             return ""
         words = {"legal": "yes", "refused": "fails", "dequantised": f"ran {found['ran']}"}
-        return words.get(found["state"], found["state"])
+        return words.get(found["state"], str(found["state"]))
 
     rows = [(pattern, *(cell(pattern, name) for name in precisions)) for pattern in patterns]
     return ["## What the engine takes", "", *_table(("pattern", *precisions), rows)]

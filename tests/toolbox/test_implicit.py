@@ -8,6 +8,7 @@ import struct
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
@@ -45,8 +46,12 @@ def test_the_cache_holds_the_scales_of_the_typed_model(tmp_path: Path) -> None:
     out = exported(tmp_path)
     scales = scales_of((out / CACHE).read_text())
     typed = onnx.load(out / "model.onnx").graph
-    stored = {t.name: float(numpy_helper.to_array(t).max()) for t in typed.initializer if "/scale" in t.name}
-    pairs = {node.input[0]: stored[node.input[1]] for node in typed.node if node.op_type == "QuantizeLinear"}
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in typed.initializer}
+    pairs = {}
+    for node in typed.node:
+        if node.op_type == "QuantizeLinear":
+            scale, zero = held[node.input[1]], held[node.input[2]]
+            pairs[node.input[0]] = float(scale) * (np.iinfo(zero.dtype).max - int(zero)) / 127
     assert pairs
     assert {name: scales[name] for name in pairs} == pytest.approx(pairs)
     # Of what the layers make too: without it TensorRT 8 falls back to floats.

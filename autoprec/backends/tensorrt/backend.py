@@ -34,6 +34,7 @@ class TensorRTBackend:
 
     name: str = "tensorrt"
     stopwatch: Literal["host", "processor", "cuda", "known"] = "cuda"
+    grids: tuple[str, ...] = ("signed",)  # symmetric alone: "Explicit Quantization" of its documentation
     # The parser refuses these pointwise operators; with Casts they fuse as any other (RTX 1.4 to 1.7).
     widened: frozenset[tuple[str, str]] = frozenset(
         (op, "bf16") for op in ("HardSwish", "LpNormalization", "Mish", "Shrink")

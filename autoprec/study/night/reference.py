@@ -20,7 +20,8 @@ def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str
     precision = prepared.spec.search.reference
     try:
         again = measure(prepared.reference, None)
-        exact = measure(prepared.uniform("fp32"), again.latency.reference_median_ms)
+        same = prepared.reference == prepared.uniform("fp32")
+        exact = again if same else measure(prepared.uniform("fp32"), again.latency.reference_median_ms)
     except TrialError as error:
         if error.kind in BLAMELESS:
             raise StudyError(f"the reference could not be measured: {error}; run it again") from error

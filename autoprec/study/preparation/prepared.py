@@ -20,16 +20,18 @@ from autoprec.graph.variants.refined import save_refined
 from autoprec.graph.variants.toolbox import Toolbox
 from autoprec.measurement import Setup
 from autoprec.measurement.audit import deciding_nodes
-from autoprec.records import Assignment, Block, Candidate, Identity, Implicit
+from autoprec.records import Assignment, Basis, Block, Candidate, Identity, Implicit
 from autoprec.spec import StudySpec
 from autoprec.study.preparation.stages import (
+    Asks,
     Calibrated,
     Judged,
     Loaded,
-    Refuse,
+    based,
     calibrate,
     judge,
     load,
+    silent_basis,
     uniform,
 )
 
@@ -101,7 +103,8 @@ class Prepared:
 def prepare(
     spec: StudySpec,
     say: Callable[[str], None] = lambda _: None,
-    refuse: Refuse | None = None,
+    asks: Asks | None = None,
+    basis: Basis | None = None,
     look: Callable[[Loaded], None] = lambda _: None,
 ) -> Prepared:
     """Load, calibrate (unless an earlier night did), judge and bind.
@@ -109,25 +112,29 @@ def prepare(
     Args:
         spec: the study's definition.
         say: is told what takes time.
-        refuse: asks the engine what it takes; None leaves that open, where nothing will be searched.
+        asks: asks the engine what it takes; None leaves that open, where nothing will be searched.
+        basis: what the study has found out about its engine; None for a new study.
         look: is shown what was loaded, before the long calibration.
 
     Raises `UserError` children for what is wrong with the definition, the model or the samples.
     """
-    loaded = load(spec, say, scores=refuse is not None)
+    loaded = load(spec, say, scores=asks is not None)
     look(loaded)
     calibrated = calibrate(loaded, say)
-    return bind(loaded, calibrated, judge(loaded, calibrated, refuse))
+    if basis is None:
+        basis = asks.basis(loaded, calibrated) if asks else silent_basis(loaded)
+    loaded = based(loaded, basis)
+    return bind(loaded, calibrated, basis, judge(loaded, calibrated, basis, asks))
 
 
-def bind(loaded: Loaded, calibrated: Calibrated, judged: Judged) -> Prepared:
+def bind(loaded: Loaded, calibrated: Calibrated, basis: Basis, judged: Judged) -> Prepared:
     """Make the rewriter, write the reference's model, and say what the study is bound to.
 
     Raises `ModelError` for a missing decoder, `StudyError` for a full disk.
     """
     spec, folder = loaded.spec, Path(loaded.spec.folder)
-    rewriter = _rewriter(loaded, calibrated, judged.blocks, folder / "refined")
-    identity = _identity(loaded, judged.blocks)
+    rewriter = _rewriter(loaded, calibrated, basis, judged.blocks, folder / "refined")
+    identity = _identity(loaded, basis, judged.blocks)
     with _writing(folder / "reference.onnx"):
         reference = rewriter.write(judged.reference, folder / "reference.onnx")
     digest = model_digest(Path(reference.model_path))
@@ -147,7 +154,9 @@ def bind(loaded: Loaded, calibrated: Calibrated, judged: Judged) -> Prepared:
     )
 
 
-def _rewriter(loaded: Loaded, calibrated: Calibrated, blocks: tuple[Block, ...], refined: Path) -> Rewriter:
+def _rewriter(
+    loaded: Loaded, calibrated: Calibrated, basis: Basis, blocks: tuple[Block, ...], refined: Path
+) -> Rewriter:
     how = loaded.spec.calibration
     toolbox = Toolbox(
         loaded.model,
@@ -156,38 +165,50 @@ def _rewriter(loaded: Loaded, calibrated: Calibrated, blocks: tuple[Block, ...],
         method=how.method,
         percentile=how.percentile,
         moments=calibrated.moments,
+        grids=dict(basis.grids),
     )
-    return rewriter_in(loaded, blocks, toolbox, refined)
+    return rewriter_in(loaded, blocks, toolbox, base=basis.base, refined=refined)
 
 
 def rewriter_in(
     loaded: Loaded,
     blocks: Sequence[Block],
     ranges: Mapping[str, float] | Toolbox,
+    *,
+    base: str = "fp32",
     refined: Path | None = None,
 ) -> Rewriter:
-    """The rewriter of a model for its engine; without ranges it serves floats alone."""
+    """The rewriter of a model for its engine; without ranges it serves floats alone.
+
+    Args:
+        loaded: model and engine.
+        blocks: of the model.
+        ranges: as the rewriter takes them.
+        base: float precision around integers.
+        refined: folder of refined weights.
+    """
     return Rewriter(
         loaded.model,
         blocks,
         ranges,
-        base=loaded.base,
+        base=base,
         widened=loaded.backend.widened,
         splits_projections=loaded.backend.splits_projections,
         refined=refined,
     )
 
 
-def _identity(loaded: Loaded, blocks: tuple[Block, ...]) -> Identity:
+def _identity(loaded: Loaded, basis: Basis, blocks: tuple[Block, ...]) -> Identity:
     layout = msgspec.json.encode([(block.name, block.nodes) for block in blocks])
     model, calibration, evaluation = loaded.digests
     decoder = loaded.spec.pipeline.decoder
     return Identity(
         model=model + (f"+{model_digest(Path(decoder))}" if decoder else ""),
         samples=f"{calibration}+{evaluation}",
-        spec=f"{loaded.spec.digest}+{loaded.base}",
+        spec=loaded.definition,
         blocks=hashlib.sha256(layout).hexdigest()[:16],
         fingerprint=loaded.backend.fingerprint(),
+        basis=basis,
     )
 
 

@@ -1,4 +1,4 @@
-"""Legality before the first trial: which precisions the engine takes for the patterns of a model.
+"""What a study's engine takes, before the first trial: the patterns of its model, and what is around them.
 
 Each question is put in the worker, where it may die, and its verdict is kept in the study by the engine's
 fingerprint and the question's digest: the next night asks for what is missing, another engine, driver or
@@ -7,29 +7,30 @@ version of the writer for everything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import onnx_ir as ir
-
 from autoprec.backends import Backend
 from autoprec.errors import TrialError
+from autoprec.graph.grids.grid import SIGNED, UNSIGNED
+from autoprec.graph.ops.signs import never_negative
+from autoprec.legality.cuts import Cut, cuts
 from autoprec.legality.patterns import node_patterns
-from autoprec.legality.pieces import Dialect, Question, pattern_piece, pattern_question
+from autoprec.legality.pieces import Dialect, Question, pattern_piece, pattern_question, question
 from autoprec.legality.verdicts import Legality, Verdict, patterns_of, refused_precisions
 from autoprec.measurement import Bench, Probe
 from autoprec.precisions import PRECISIONS
-from autoprec.records import Block
+from autoprec.records import Basis
 from autoprec.spec import StudySpec
 from autoprec.store import Store
+from autoprec.study.preparation.stages import Calibrated, Loaded, silent_basis
 
-Refused = dict[tuple[str, str], str]
-"""(block, precision) to the reason why the engine does not take it."""
+INT8 = PRECISIONS["int8"]
 
 
 class Prober:
-    """Tries the patterns of a study's model on its engine, and remembers.
+    """Asks the engine of a study, and remembers.
 
     Args:
         spec: the definition.
@@ -41,46 +42,161 @@ class Prober:
     def __init__(self, spec: StudySpec, bench: Bench, store: Store, say: Callable[[str], None]) -> None:
         self._spec, self._bench, self._store, self._say = spec, bench, store, say
 
-    def refused(self, backend: Backend, base: str, model: ir.Model, blocks: Sequence[Block]) -> Refused:
+    def basis(self, loaded: Loaded, calibrated: Calibrated) -> Basis:
+        """How a new study is written: the grids that the engine takes for each activation, and the reference.
+
+        Raises `BackendError` if the engine is not there.
+        """
+        silent = silent_basis(loaded)
+        if loaded.backend.stopwatch == "known":
+            return silent
+        reference = loaded.spec.search.reference
+        if not reference:
+            same = self._legality(loaded, silent.base, ("fp32", "fp16")).same_floats(("fp32", "fp16"))
+            reference = same.get("fp16", "fp16")
+        return Basis(
+            base=silent.base, reference=reference, grids=self._grids(loaded, calibrated, silent.base)
+        )
+
+    def refused(self, loaded: Loaded, calibrated: Calibrated, basis: Basis) -> dict[tuple[str, str], str]:
         """What the engine does not take; nothing where costs are known and nothing is built.
 
-        `base` types the float parts of quantised patterns. Raises `BackendError` if the engine is not there.
+        Raises `BackendError` if the engine is not there.
         """
+        backend, names = loaded.backend, loaded.spec.search.precisions
         if backend.stopwatch == "known":
             return {}
         if others := backend.clocks().other_processes:
             self._say(f"{others} other processes use the GPU: they disturb timings, stop them if you can")
-        names = self._spec.search.precisions
-        nodes = node_patterns(model)
-        patterns = {pattern for block in blocks for pattern in patterns_of(block, nodes)}
-        wanted = Legality(base=base).lacks(patterns, names)
+        legality = self._legality(loaded, basis.base, names, lenient=not basis.version)
+        refused = refused_precisions(loaded.blocks, loaded.model, legality, names)
+        if basis.version:
+            refused = self._miscomputed(loaded, calibrated, basis) | refused
+            refused |= _indistinct(loaded, legality, calibrated.overflow)
+        return refused
+
+    def _legality(
+        self, loaded: Loaded, base: str, precisions: Sequence[str], *, lenient: bool = False
+    ) -> Legality:
+        """Verdicts on the model's patterns; `lenient` lets pass what is computed wrongly, as 0.1 did."""
+        nodes = node_patterns(loaded.model)
+        patterns = {pattern for block in loaded.blocks for pattern in patterns_of(block, nodes)}
+        wanted = Legality(base=base).lacks(patterns, precisions)
+        with TemporaryDirectory() as scratch:
+            folder, dialect = Path(scratch), Dialect.of(loaded.backend, base)
+            pieces = {pattern: pattern_piece(pattern, folder) for pattern, _ in wanted}
+            verdicts = self._answers(
+                loaded.backend,
+                [pattern_question(pieces[p], PRECISIONS[name], dialect, folder) for p, name in wanted],
+            )
+        if lenient:
+            verdicts = [v.but("legal", "") if v.state == "wrong" else v for v in verdicts]
+        return Legality(base=base, verdicts=tuple(verdicts))
+
+    def _grids(self, loaded: Loaded, calibrated: Calibrated, base: str) -> tuple[tuple[str, str], ...]:
+        """(value name, grid) where that is not the signed one: of what the engine offers, in its order, the
+        first that it computes as it should and in integers, else the first that it computes as it should."""
+        open_, chosen = _cuts(loaded, calibrated), dict[str, str]()
+        safe, fallback = never_negative(loaded.model.graph), dict[str, str]()
+        for grid in loaded.backend.grids:
+            fit = [cut for cut in open_ if grid != UNSIGNED or safe.issuperset(cut.values)]
+            verdicts = self._on_grids(loaded.backend, base, [(cut, grid) for cut in fit])
+            for cut, verdict in zip(fit, verdicts, strict=True):
+                if verdict is None or verdict.is_unfit:
+                    continue
+                target = chosen if verdict.is_legal else fallback
+                for value in cut.values:
+                    target.setdefault(value, grid)
+            open_ = [cut for cut in open_ if cut.values[0] not in chosen]
+        found = {**{value: grid for value, grid in fallback.items() if value not in chosen}, **chosen}
+        return tuple((value, grid) for value, grid in found.items() if grid != SIGNED)
+
+    def _miscomputed(
+        self, loaded: Loaded, calibrated: Calibrated, basis: Basis
+    ) -> dict[tuple[str, str], str]:
+        """(block, precision) to the reason, where an engine computes an activation's readers wrongly whatever
+        grid it is on."""
+        home = {node: block.name for block in loaded.blocks for node in block.nodes}
+        names = [name for name in loaded.spec.search.precisions if _is_integer(name)]
+        grids, found = dict(basis.grids), _cuts(loaded, calibrated)
+        asked = [(cut, grids.get(cut.values[0], SIGNED)) for cut in found]
+        verdicts = self._on_grids(loaded.backend, basis.base, asked)
+        return {
+            (home[node], name): f"{cut.values[0]}: {verdict.reason}"
+            for cut, verdict in zip(found, verdicts, strict=True)
+            if verdict is not None and verdict.state == "wrong"
+            for node in cut.readers
+            for name in names
+        }
+
+    def _on_grids(
+        self, backend: Backend, base: str, asked: Sequence[tuple[Cut, str]]
+    ) -> list[Verdict | None]:
+        """The verdict on each cut with its activation on a grid; None where it could not be tried."""
         with TemporaryDirectory() as scratch:
             folder, dialect = Path(scratch), Dialect.of(backend, base)
-            pieces = {pattern: pattern_piece(pattern, folder) for pattern, _ in wanted}
             questions = [
-                pattern_question(pieces[pattern], PRECISIONS[name], dialect, folder)
-                for pattern, name in wanted
+                question(
+                    cut.piece,
+                    INT8,
+                    dialect,
+                    folder,
+                    asked=INT8.runs_as if cut.piece.deciding else "",
+                    grids={cut.values[0]: grid},
+                )
+                for cut, grid in asked
             ]
-            verdicts = self._answers(backend, questions)
-        return refused_precisions(blocks, model, Legality(base=base, verdicts=verdicts), names)
+            answers = {verdict.digest: verdict for verdict in self._answers(backend, questions)}
+        return [answers.get(one.digest) for one in questions]
 
-    def _answers(self, backend: Backend, questions: Sequence[Question]) -> tuple[Verdict, ...]:
+    def _answers(self, backend: Backend, questions: Iterable[Question]) -> list[Verdict]:
         """The verdicts on questions: what the study knows of this engine, and what is asked now.
 
         A verdict is kept under the digest of its question: another version of the writer asks anew.
         """
         kind = f"verdict {backend.fingerprint().digest}"
         known = self._store.facts(self._spec.name, kind, Verdict)
-        missing = [question for question in questions if question.digest not in known]
+        wanted = {one.digest: one for one in questions}
+        missing = [one for digest, one in wanted.items() if digest not in known]
         if missing:
             self._say(f"trying {len(missing)} uses of operators on the engine (once)")
-        for question in missing:
+        for one in missing:
             try:
-                verdict = self._bench.probe(Probe(backend=self._spec.backend, question=question))
+                verdict = self._bench.probe(Probe(backend=self._spec.backend, question=one))
             except TrialError as error:  # it says nothing about the engine
-                what = f"{question.pattern} in {question.precision}"
-                self._say(f"{what} could not be tried ({error.kind}: {error})")
+                self._say(f"{one.pattern} in {one.precision} could not be tried ({error.kind}: {error})")
                 continue
-            known[question.digest] = verdict
-            self._store.put_fact(self._spec.name, kind, question.digest, verdict)
-        return tuple(known[question.digest] for question in questions if question.digest in known)
+            known[one.digest] = verdict
+            self._store.put_fact(self._spec.name, kind, one.digest, verdict)
+        return [known[digest] for digest in wanted if digest in known]
+
+
+def _cuts(loaded: Loaded, calibrated: Calibrated) -> list[Cut]:
+    """What occurs around the activations of a model; nothing where no precision puts them on integers."""
+    if not any(map(_is_integer, loaded.spec.search.precisions)):
+        return []
+    how = loaded.spec.calibration
+    return cuts(loaded.model, calibrated.histograms.ranges(how.method, how.percentile))
+
+
+def _is_integer(name: str) -> bool:
+    """Whether a precision is INT8 for convolutions too."""
+    return PRECISIONS[name].plain == INT8.name and not PRECISIONS[name].only_products
+
+
+def _indistinct(
+    loaded: Loaded, legality: Legality, overflow: Mapping[str, str]
+) -> dict[tuple[str, str], str]:
+    """(block, precision) to the reason, for float precisions that the engine runs as another one.
+
+    The reference's stays, else the most exact; where FP16 overflows, what runs as it does not go.
+    """
+    search = loaded.spec.search
+    order = [search.reference.removesuffix("-safe"), *(n for n in ("fp32",) if n in search.precisions)]
+    order = list(dict.fromkeys(name for name in (*order, *search.precisions) if name in search.precisions))
+    return {
+        (block.name, name): f"runs as {same} here: this engine cannot tell them apart"
+        for name, same in legality.same_floats(order).items()
+        for block in loaded.blocks
+        if not (same == "fp16" and block.name in overflow)
+    }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
+import msgspec
 import onnx_ir as ir
 
 from autoprec.backends import Backend, create_backend
@@ -19,15 +21,13 @@ from autoprec.legality.judge import judge as judge_blocks
 from autoprec.legality.overflow import overflowing
 from autoprec.measurement.pipeline import check_prompts, decoder_outputs
 from autoprec.quality import create_metric, refuse, structure_refusal
-from autoprec.records import Assignment, Block
+from autoprec.records import Assignment, Basis, Block
 from autoprec.samples import Samples, load_samples, warnings_of
 from autoprec.search import anchors
 from autoprec.spec import SAFE_REFERENCE, StudySpec
 from autoprec.study.preparation.evidence import Evidence
 
 Say = Callable[[str], None]
-Refuse = Callable[[Backend, str, ir.Model, Sequence[Block]], Mapping[tuple[str, str], str]]
-"""From engine, base precision, model and blocks to the (block, precision) that the engine does not take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,15 @@ class Loaded:
     """What the definition names.
 
     Attributes:
-        base: the float precision behind quantised blocks.
+        definition: digest of the definition as it was written.
         blocks: with the precisions that the operators alone would take.
         shapes: of the model's inputs.
         digests: of the model, the calibration and the evaluation samples.
     """
 
     spec: StudySpec
+    definition: str
     backend: Backend
-    base: str
     model: ir.Model
     blocks: tuple[Block, ...]
     shapes: dict[str, tuple[int, ...]]
@@ -104,8 +104,8 @@ def load(spec: StudySpec, say: Say, *, scores: bool) -> Loaded:
             check_prompts(Path(spec.pipeline.decoder), known, evaluation[0])
     return Loaded(
         spec=spec,
+        definition=spec.digest,
         backend=backend,
-        base=spec.backend.base or backend.base_precision,
         model=model,
         blocks=blocks,
         shapes=shapes,
@@ -118,30 +118,55 @@ def load(spec: StudySpec, say: Say, *, scores: bool) -> Loaded:
 def calibrate(loaded: Loaded, say: Say) -> Calibrated:
     """Run the calibration set through the model, unless an earlier night did; `say` is told what takes time.
 
-    Raises `ModelError` if the model cannot be run, `StudyError` where a plain FP16 reference overflows.
+    Raises `ModelError` if the model cannot be run.
     """
     spec, digest = loaded.spec, "-".join(loaded.digests[:2])
     folder = Path(spec.folder) / "calibration"
     evidence = Evidence(loaded.model, loaded.backend, loaded.calibration, folder, digest, say)
     histograms = evidence.histograms()
     overflow = overflowing(histograms, loaded.blocks, loaded.model)
-    _refuse_overflow(spec, overflow)
     moments = evidence.moments((*spec.search.precisions, *spec.blocks.pin.values()))
     return Calibrated(histograms, moments, overflow)
 
 
-def judge(loaded: Loaded, calibrated: Calibrated, refuse: Refuse | None) -> Judged:
-    """Say what blocks may have. `refuse` asks the engine; None leaves that open, for nothing is searched.
+class Asks(Protocol):
+    """What can ask the engine of a study."""
 
-    Raises `BackendError` if the engine is not there.
+    def basis(self, loaded: Loaded, calibrated: Calibrated) -> Basis:
+        """How the candidates of a new study are written, and what they are compared with."""
+
+    def refused(self, loaded: Loaded, calibrated: Calibrated, basis: Basis) -> Mapping[tuple[str, str], str]:
+        """(block, precision) to the reason why the engine does not take it."""
+
+
+def silent_basis(loaded: Loaded) -> Basis:
+    """Where nobody asks the engine: every activation on the signed grid."""
+    spec = loaded.spec
+    base = spec.backend.base or loaded.backend.base_precision
+    return Basis(base=base, reference=spec.search.reference or "fp16")
+
+
+def based(loaded: Loaded, basis: Basis) -> Loaded:
+    """With the reference that the definition left open."""
+    search = loaded.spec.search
+    reference = search.reference or basis.reference or "fp16"
+    spec = msgspec.structs.replace(loaded.spec, search=msgspec.structs.replace(search, reference=reference))
+    return replace(loaded, spec=spec)
+
+
+def judge(loaded: Loaded, calibrated: Calibrated, basis: Basis, asks: Asks | None) -> Judged:
+    """Say what blocks may have. `asks` asks the engine; None leaves that open, for nothing is searched.
+
+    Raises `BackendError` if the engine is not there, `StudyError` where a plain FP16 reference overflows.
     """
     spec, overflow = loaded.spec, calibrated.overflow
-    refused = dict(refuse(loaded.backend, loaded.base, loaded.model, loaded.blocks)) if refuse else {}
+    _refuse_overflow(spec, overflow)
+    refused = dict(asks.refused(loaded, calibrated, basis)) if asks else {}
     refused |= {(block, "fp16"): reason for block, reason in overflow.items()}
     blocks = judge_blocks(
         loaded.blocks, loaded.model, spec.search.precisions, pin=spec.blocks.pin, refused=refused
     )
-    return Judged(blocks, _reference(spec, blocks, overflow), _anchors(spec, blocks, loaded.base))
+    return Judged(blocks, _reference(spec, blocks, overflow), _anchors(spec, blocks, basis.base))
 
 
 def _check_scoring(spec: StudySpec, model: ir.Model) -> None:

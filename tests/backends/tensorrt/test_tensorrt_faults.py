@@ -10,8 +10,7 @@ import onnx
 import pytest
 
 from autoprec.errors import BackendError, TrialError
-from autoprec.legality.patterns import typed_model
-from autoprec.precisions import PRECISIONS
+from patterns import saved
 from tensorrt_here import MASK, library, mask, tensorrt_backend
 
 pytestmark = pytest.mark.skipif(not MASK, reason="full TensorRT's refusals are arranged behind its mask")
@@ -36,8 +35,7 @@ def faults() -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    onnx.save(typed_model("gemm", PRECISIONS["fp16"], PRECISIONS["fp16"]), tmp_path / "gemm.onnx")
-    return tmp_path / "gemm.onnx"
+    return saved(tmp_path, "gemm", "fp16")
 
 
 def test_a_version_has_what_its_dump_has_and_the_adapter_takes_its_path() -> None:
@@ -100,7 +98,7 @@ def test_a_damaged_timing_cache_is_not_the_cause_of_a_later_failure(path: Path, 
     assert backend.build_plan(path).data
     assert file.read_bytes() != b"not a cache"
     file.write_bytes(b"not a cache")
-    onnx.save(typed_model("conv_transpose", PRECISIONS["bf16"], PRECISIONS["bf16"]), path)
+    path = saved(tmp_path, "conv_transpose", "bf16", "bf16")
     with pytest.raises(TrialError, match="Could not infer output types"):
         backend.build_plan(path)
 
