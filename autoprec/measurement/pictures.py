@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autoprec.records import Picture, SampleScore
-from autoprec.samples import Sample
+from autoprec.samples import Sample, frame_of
 from autoprec.spec import SamplesSection
 
 LONGEST_SIDE = 256
@@ -40,6 +40,10 @@ def draw(
     The longest side is 256 pixels. A model that takes no image gives an empty path for it.
     """
     pixels = image_of(sample.inputs, section)
+    place = sample.placement
+    if pixels is not None and place is not None and reference.shape == sample.size:
+        # Masks of the image's own size have no frame around them.
+        pixels = pixels[place.top : place.top + place.height, place.left : place.left + place.width]
     size = _shown_size(reference.shape if pixels is None else pixels.shape[:2])
     known, found = _resized(reference, size), _resized(candidate, size)
     stem = f"{score.mask}-{Path(score.sample).name}"
@@ -70,16 +74,18 @@ def image_of(inputs: Mapping[str, NDArray[Any]], section: SamplesSection) -> Pix
     Pixels are brought back to 0..1 by the definition's mean and deviation; arrays that were not made with
     those are stretched between their ends.
     """
-    images = (array[0] for array in inputs.values() if array.ndim == 4 and array.shape[1] in (1, 3))
-    planes = next(images, None)
-    if planes is None:
+    frame = frame_of({name: array.shape for name, array in inputs.items()}, section.input, len(section.mean))
+    if frame is None:
         return None
+    array = inputs[frame.name][0]
+    planes = array if frame.layout == "nchw" else array.transpose(2, 0, 1)
     pixels = planes.astype(np.float32)
     if len(section.mean) == len(planes):
         mean, std = (np.array(figures, np.float32)[:, None, None] for figures in (section.mean, section.std))
         pixels = pixels * std + mean
+    pixels = pixels[: 3 if len(pixels) >= 3 else 1]  # of more bands, the first three
     if pixels.min() < -0.1 or pixels.max() > 1.1:
-        pixels = (planes - planes.min()) / max(float(np.ptp(planes)), 1e-9)
+        pixels = (pixels - pixels.min()) / max(float(np.ptp(pixels)), 1e-9)
     grey_or_colour = np.repeat(pixels, 3 // len(pixels), axis=0).transpose(1, 2, 0)
     return _bytes(grey_or_colour)
 

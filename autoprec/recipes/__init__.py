@@ -30,6 +30,11 @@ RECIPES: Mapping[str, Callable[[Facts], Plan]] = MappingProxyType(
     }
 )
 
+SIDES: Mapping[str, int] = MappingProxyType(
+    {"sam": 1024, "mobilesam": 1024, "sam2-image": 1024, "yolo-seg": 640}
+)
+"""Side of the image that a family was trained with, where it is not 512 and the file leaves it free."""
+
 
 def plan_of(facts: Facts, recipe: str = "") -> tuple[Facts, Plan]:
     """What a recipe makes of a model; "" guesses. The facts come with the decoder's inputs as they will be.
@@ -42,7 +47,7 @@ def plan_of(facts: Facts, recipe: str = "") -> tuple[Facts, Plan]:
         raise SpecError(f"unknown recipe {recipe!r}; {hint}")
     facts, made, why = renamed(facts)
     plan = RECIPES[recipe](facts) if recipe else guess(facts)
-    return facts, plan._replace(made=plan.made or made, reasons=(*plan.reasons, *why))
+    return facts, plan._replace(made=plan.made or made, reasons=(*plan.reasons, *facts.guessed, *why))
 
 
-__all__ = ["RECIPES", "Facts", "Plan", "definition_text", "facts_of", "plan_of"]
+__all__ = ["RECIPES", "SIDES", "Facts", "Plan", "definition_text", "facts_of", "plan_of"]

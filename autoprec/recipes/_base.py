@@ -29,6 +29,7 @@ class Facts(NamedTuple):
         frame: its image input; None if it has none.
         outputs: of the model.
         decoder: the file behind it, or None; `decoder_inputs` and `decoder_outputs` are its own.
+        shapes: of inputs that have free sizes in the file; `guessed` says which of them nobody gave.
     """
 
     model: Path
@@ -39,6 +40,8 @@ class Facts(NamedTuple):
     decoder: Path | None = None
     decoder_inputs: tuple[str, ...] = ()
     decoder_outputs: tuple[ModelOutput, ...] = ()
+    shapes: Mapping[str, tuple[int, ...]] = {}
+    guessed: tuple[str, ...] = ()
 
     @property
     def last(self) -> tuple[ModelOutput, ...]:

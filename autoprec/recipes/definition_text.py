@@ -25,7 +25,6 @@ def definition_text(
     *,
     recipe: str,
     sets: Mapping[str, Path | None],
-    shapes: Mapping[str, Sequence[int]],
 ) -> str:
     """The whole file.
 
@@ -35,7 +34,6 @@ def definition_text(
         folder: where the file will be: paths are relative to it.
         recipe: its name; "" for a guess.
         sets: the folders of `calibration` and `evaluation`, None where the user named none.
-        shapes: sizes of dynamic inputs, as the user gave them.
     """
 
     def path(named: Path) -> str:
@@ -45,7 +43,9 @@ def definition_text(
     document.add(tomlkit.comment("What autoprec searches; every key is described in the README."))
     for reason in plan.reasons:
         document.add(tomlkit.comment(visible(f"{recipe or 'guessed'}: {reason}")))
-    document["model"] = _table(path=path(facts.model), **({"shapes": _inline(shapes)} if shapes else {}))
+    document["model"] = _table(
+        path=path(facts.model), **({"shapes": _inline(facts.shapes)} if facts.shapes else {})
+    )
     document["pipeline"] = _pipeline(facts, plan, path)
     document["samples"] = _samples(
         facts, plan, {name: path(named) if named else None for name, named in sets.items()}

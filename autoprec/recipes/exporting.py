@@ -47,7 +47,7 @@ def export_checkpoint(
 def _network() -> Any:
     try:
         return importlib.import_module("autoprec.recipes.efficientvit_sam")
-    except ImportError as error:
+    except (ImportError, RuntimeError, OSError) as error:  # RuntimeError: a torchvision of another PyTorch
         raise SpecError(
             f"a checkpoint needs PyTorch and the network's own package ({error}): pip install torch "
             "torchvision efficientsam"

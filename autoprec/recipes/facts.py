@@ -11,18 +11,24 @@ from autoprec.graph.model.outputs import model_outputs
 from autoprec.recipes._base import Facts
 from autoprec.samples import frame_of
 
+_CHANNELS = (1, 3, 4)
 
-def facts_of(model: Path, decoder: Path | None, shapes: Mapping[str, Sequence[int]]) -> Facts:
+
+def facts_of(
+    model: Path, decoder: Path | None, shapes: Mapping[str, Sequence[int]], side: int = 512
+) -> Facts:
     """Load both files.
 
     Args:
         model: the searched model.
         decoder: a fixed model behind it, or None.
-        shapes: sizes of the model's dynamic inputs.
+        shapes: sizes of the model's dynamic inputs, as the user gave them.
+        side: of an image whose size is free.
 
     Raises `ModelError` for a file that cannot be used.
     """
-    graph = load_model(model, shapes)
+    guessed = _usual_shapes(model, shapes, side)
+    graph = load_model(model, {**guessed, **shapes})
     inputs = dict(input_shapes(graph))
     facts = Facts(
         model=model,
@@ -34,6 +40,10 @@ def facts_of(model: Path, decoder: Path | None, shapes: Mapping[str, Sequence[in
         },
         frame=frame_of(inputs),
         outputs=model_outputs(graph.graph),
+        shapes={name: tuple(shape) for name, shape in {**guessed, **shapes}.items()},
+        guessed=tuple(
+            f"{name} is {list(shape)}: its free sizes are guessed" for name, shape in guessed.items()
+        ),
     )
     if decoder is None:
         return facts
@@ -46,3 +56,23 @@ def facts_of(model: Path, decoder: Path | None, shapes: Mapping[str, Sequence[in
         decoder_inputs=tuple(str(value.name) for value in real_inputs(behind)),
         decoder_outputs=model_outputs(behind.graph),
     )
+
+
+def _usual_shapes(model: Path, given: Mapping[str, Sequence[int]], side: int) -> dict[str, tuple[int, ...]]:
+    """Inputs with free sizes that the user left open: a batch of one, and a square image of that side.
+
+    What has other free sizes stays so: the loader says which, and how to give them.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for value in real_inputs(open_model(model)):
+        sizes = [size if isinstance(size, int) else None for size in value.shape or ()]
+        if not sizes or None not in sizes or value.name in given:
+            continue
+        usual = [1] + [0] * (len(sizes) - 1)
+        if len(sizes) == 4:
+            is_last = sizes[3] in _CHANNELS and sizes[1] not in _CHANNELS
+            usual = [1, side, side, 3] if is_last else [1, 3, side, side]
+        fixed = tuple(other if size is None else size for size, other in zip(sizes, usual, strict=True))
+        if min(fixed) > 0:
+            found[str(value.name)] = fixed
+    return found

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from autoprec.errors import SpecError, UserError
 from autoprec.measurement.pipeline import check_prompts
-from autoprec.recipes import Facts, definition_text, facts_of, plan_of
+from autoprec.recipes import SIDES, Facts, definition_text, facts_of, plan_of
 from autoprec.recipes.exporting import export_checkpoint
 from autoprec.samples import load_samples, warnings_of
 from autoprec.spec import StudySpec, load_spec
@@ -54,11 +54,11 @@ def write_definition(
     target = folder / f"{name or model.stem}.toml"
     if target.exists():
         raise SpecError(f"{target} is there already; edit it, or move it away")
-    facts, plan = plan_of(facts_of(model, decoder, shapes or {}), recipe)
+    facts, plan = plan_of(facts_of(model, decoder, shapes or {}, SIDES.get(recipe, 512)), recipe)
     if plan.made:
         facts = facts._replace(decoder=folder / f"{target.stem}-decoder.onnx")
     sets = {"calibration": calibration, "evaluation": evaluation}
-    text = definition_text(facts, plan, folder, recipe=recipe, sets=sets, shapes=shapes or {})
+    text = definition_text(facts, plan, folder, recipe=recipe, sets=sets)
     _write(target, text, facts, plan.made)
     return Written(target, plan.reasons, tuple(_warnings(load_spec(target), facts)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -68,6 +69,17 @@ def digest_of(files: Sequence[Path], settings: str) -> str:
     total = hashlib.sha256(settings.encode())
     for file in files:
         total.update(file.name.encode())
-        with file.open("rb") as stream:
-            total.update(hashlib.file_digest(stream, "sha256").digest())
+        total.update(content_digest(file))
     return total.hexdigest()[:16]
+
+
+def content_digest(file: Path) -> bytes:
+    """SHA-256 of a file; read once while it stays as it is, however often it is asked for."""
+    found = file.stat()
+    return _read_digest(file, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=1 << 17)
+def _read_digest(file: Path, changed_ns: int, size: int) -> bytes:  # noqa: ARG001 - the key of the cache
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()

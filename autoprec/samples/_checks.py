@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from autoprec.entry import is_entry
-from autoprec.samples._base import Samples
+from autoprec.samples._base import Samples, content_digest
 from autoprec.samples._images import SUFFIXES
 from autoprec.spec import SamplesSection
 
@@ -46,18 +45,10 @@ def _same(section: SamplesSection) -> list[Path]:
     sizes: dict[int, list[Path]] = defaultdict(list)
     for path in _files(section.calibration, section.calibration_limit):
         sizes[path.stat().st_size].append(path)
-    known: dict[Path, str] = {}
-
-    def digest(path: Path) -> str:
-        if path not in known:
-            with path.open("rb") as file:
-                known[path] = hashlib.file_digest(file, "sha256").hexdigest()
-        return known[path]
-
     return [
         path
         for path in _files(section.evaluation, section.evaluation_limit)
-        if any(digest(path) == digest(other) for other in sizes.get(path.stat().st_size, ()))
+        if any(content_digest(path) == content_digest(other) for other in sizes.get(path.stat().st_size, ()))
     ]
 
 

@@ -31,6 +31,8 @@ SUFFIXES = frozenset(
 _NEW_NOTES = frozenset({Note.TURNED, Note.DEEP})
 """Of files that 0.1 read otherwise: studies with such samples are other studies."""
 _LETTERBOX_GREY = 114 / 255
+_WHOLE = 1e-6
+"""A deviation as near as this to one over white feeds pixels as they are in the file."""
 
 
 class ImageSamples:
@@ -127,6 +129,9 @@ class ImageSamples:
             target = result[0, number, rows, columns]
             size = (placement.width, placement.height)
             fitted = plane if plane.size == size else plane.resize(size, Image.Resampling.BILINEAR)
+            if mean[number] == 0 and abs(std[number] * white - 1) < _WHOLE:
+                target[...] = np.asarray(fitted)  # whole numbers stay whole for models that take bytes
+                continue
             np.divide(np.asarray(fitted), np.float32(white), out=target)
             target -= mean[number]
             target /= std[number]

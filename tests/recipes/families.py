@@ -196,3 +196,30 @@ def images(folder: Path, count: int = 2, seed: int = 0, prompts: Sequence[Mappin
     if prompts:
         (folder / "prompts.json").write_text(json.dumps({name: list(prompts) for name in names}))
     return folder
+
+
+def freed(path: Path) -> Path:
+    """The same file with free sizes of its image: all but the channels."""
+    model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        for place, size in enumerate(value.type.tensor_type.shape.dim):
+            if size.dim_value != 3 or value in list(model.graph.output):
+                size.dim_param = f"{value.name}{place}"
+    onnx.save(model, path)
+    return path
+
+
+def of_bytes(path: Path) -> Path:
+    """A segmenter that takes pixels as bytes, and normalises them by itself."""
+    model = onnx.load(segmenter(path, ""))
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    for node in model.graph.node:
+        node.input[:] = ["floats" if name == "image" else name for name in node.input]
+    nodes = [
+        helper.make_node("Cast", ["image"], ["floats"], name="Cast_floats", to=TensorProto.FLOAT),
+        *model.graph.node,
+    ]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)
+    return path

@@ -67,8 +67,9 @@ def test_a_name_that_is_no_text_is_one_line(tmp_path: Path) -> None:
 def test_any_name_comes_back(tmp_path: Path, name: str) -> None:
     plain = families.segmenter(tmp_path / "plain.onnx", "")
     facts, plan = plan_of(facts_of(plain, None, {}))
-    facts = facts._replace(frame=facts.frame._replace(name=name) if facts.frame else None)
-    text = definition_text(facts, plan, tmp_path, recipe="", sets={}, shapes={name: (1, 2)})
+    assert facts.frame is not None
+    facts = facts._replace(shapes={name: (1, 2)}, frame=facts.frame._replace(name=name))
+    text = definition_text(facts, plan, tmp_path, recipe="", sets={})
     table = tomllib.loads(text)
     assert table["samples"]["input"] == name
     assert table["model"]["shapes"] == {name: [1, 2]}

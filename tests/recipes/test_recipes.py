@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import families
+import numpy as np
 import pytest
 
 from autoprec.backends import create_backend
@@ -14,7 +15,7 @@ from autoprec.errors import SpecError
 from autoprec.graph.model.load import input_shapes, load_model
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.quality import Survey, check_reference, create_metric
-from autoprec.recipes import RECIPES
+from autoprec.recipes import RECIPES, SIDES, facts_of
 from autoprec.recipes.writing import Written, write_definition
 from autoprec.records import Quality
 from autoprec.samples import load_samples
@@ -163,3 +164,26 @@ def test_what_is_wrong_with_samples_is_said_at_once(tmp_path: Path) -> None:
     absent = write_definition(plain, folder=tmp_path / "t", calibration=tmp_path / "nowhere").warnings
     assert all("is not there yet" in line for line in absent)
     assert len(absent) == 2
+
+
+@pytest.mark.parametrize(("recipe", "side"), [("", 512), ("unet", 512), ("sam", 1024)])
+@pytest.mark.parametrize("layout", ["first", "last"])
+def test_free_sizes_are_guessed_and_said(tmp_path: Path, recipe: str, side: int, layout: str) -> None:
+    model = families.segmenter(tmp_path / "net.onnx", "", nhwc=layout == "last")
+    facts = facts_of(families.freed(model), None, {}, SIDES.get(recipe, 512))
+    wanted = (1, side, side, 3) if layout == "last" else (1, 3, side, side)
+    assert facts.inputs == facts.shapes == {"image": wanted}
+    assert "guessed" in facts.guessed[0]
+    given = {"image": (1, 64, 32, 3) if layout == "last" else (1, 3, 64, 32)}
+    assert facts_of(model, None, given).inputs == given
+
+
+def test_bytes_come_as_they_are(tmp_path: Path) -> None:
+    model = families.of_bytes(tmp_path / "net.onnx")
+    written, spec = begun(tmp_path, model)
+    assert any("uint8" in reason for reason in written.reasons)
+    sample = load_samples(spec.samples, "evaluation", {"image": (1, 3, 32, 32)})[0]
+    pixels = sample.inputs["image"]
+    np.testing.assert_array_equal(pixels, np.rint(pixels))
+    assert pixels.max() > 128
+    assert seen(spec)[0].loss > 0.01

@@ -151,3 +151,19 @@ def test_cures_are_written_by_first_letters_and_told_below() -> None:
     text = shown(front_table([complete(0, 5.0, 0.01, choices=f"{long} fp16")], REFERENCE))
     assert "int8+p99.9+sa×1" in text
     assert f"int8+p99.9+sa: {long}" in text
+
+
+def test_one_sample_has_no_interval_and_few_that_carry_a_loss_are_told() -> None:
+    record = complete(1, 5.0, 0.2)
+    measured = record.measurement
+    assert measured is not None
+
+    def told(**changes: int) -> str:
+        quality = msgspec.structs.replace(measured.quality, **changes)
+        found = msgspec.structs.replace(measured, quality=quality)
+        return shown(front_table([msgspec.structs.replace(record, measurement=found)], REFERENCE))
+
+    assert "(0.2000 to 0.2000)" in told(samples=9)
+    assert "(0.2000 to 0.2000)" not in told(samples=1)
+    assert "half of the loss is in 1 of 46 samples" in told(samples=46, carriers=1)
+    assert "half of the loss" not in told(samples=46, carriers=9)

@@ -56,7 +56,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sample", type=Path, nargs="?", default=FOLDER / "examples" / "00.npz")
+    first = min((FOLDER / "examples").glob("*.npz"), default=FOLDER / "examples" / "00.npz")
+    parser.add_argument("sample", type=Path, nargs="?", default=first)
     parser.add_argument("--output", type=Path, default=Path("masks.npz"))
     parser.add_argument("--model", default="model.onnx")
     arguments = parser.parse_args()
