@@ -32,6 +32,8 @@ def first_departing(
     Each step cuts the models off behind a node and runs what is before it: an engine keeps its fusions. Where
     nodes before it make values that the other model does not have, it may be one of those: all are named.
 
+    Never raises: that something departs is known without it.
+
     Args:
         ours, path: what is judged.
         theirs, their_path: what is right; values of both that have one name are compared.
@@ -39,6 +41,21 @@ def first_departing(
         tolerance: of the deviation of a value.
         folder: for the cut models, which are removed.
     """
+    try:
+        return _first(ours, path, theirs, their_path, inputs, tolerance, folder)
+    except Exception:  # noqa: BLE001 - cutting odd models may fail in ways that nobody has listed
+        return ""
+
+
+def _first(
+    ours: Builder,
+    path: Path,
+    theirs: Builder,
+    their_path: Path,
+    inputs: Arrays,
+    tolerance: float,
+    folder: Path,
+) -> str:
     known = values_of(their_path)
     every = cuts(path)
     places = [cut for cut in every if any(name in known for name in cut.values)]

@@ -12,16 +12,20 @@ from tempfile import TemporaryDirectory
 
 from autoprec.backends import Arrays, Backend, Builder, Engine, run
 from autoprec.backends.exact import WRONG, Deviation, Exact, deviation
+from autoprec.backends.timing import Deadline
 from autoprec.errors import TrialError
+from autoprec.graph.model.unrounded import float_types
 from autoprec.measurement.departing import first_departing
 from autoprec.measurement.messages import Job
-from autoprec.measurement.nudges import nudged
+from autoprec.measurement.nudges import ROUNDING, nudged
 from autoprec.precisions import PRECISIONS
 from autoprec.records import UNLIKE, Exactness, Latency, Quality, in_words
 from autoprec.samples import Sample, Samples
 
 SAMPLES = 2
 """So many samples are run exactly."""
+_SECONDS = 5.0
+"""No further sample is begun after so long."""
 _SPREAD = 1e-4
 """How far off inputs are that show what rounding to other levels does: a level or two of them flips."""
 _AMPLIFIED = 3.0
@@ -45,16 +49,20 @@ def checked(
         return None  # an anchor in floats: FP32 and the reference are compared with the model as given
     if backend.stopwatch == "known" or not _leads(job, latency, quality):
         return None
+    return ensured(backend, Path(job.candidate_path), engine, samples)
+
+
+def ensured(backend: Backend, path: Path, engine: Engine, samples: Samples) -> Exactness:
+    """`exactness` on the first samples. Raises `TrialError("wrong", ...)` for an engine that is."""
     few = [samples[place] for place in range(min(SAMPLES, len(samples)))]
-    found = exactness(backend, Path(job.candidate_path), engine, few)
+    found = exactness(backend, path, engine, few)
     if found.is_wrong:
         where = f"; the first node whose value departs is {found.node}" if found.node else ""
         raise TrialError(
             "wrong",
             f"the engine ({backend.name}) computes something else than the candidate's file: output "
             f"{found.value!r} is off by {in_words(found.error)}, rounding explains "
-            f"{in_words(found.tolerance)}{where}; its {1 / latency.ratio:.2f}x and its loss of "
-            f"{quality.loss:.4f} are of no use",
+            f"{in_words(found.tolerance)}{where}",
         )
     return found
 
@@ -80,12 +88,16 @@ def exactness(builder: Builder, path: Path, engine: Engine, samples: Sequence[Sa
     Raises `TrialError` if the engine fails.
     """
     try:
-        exact = Exact().build(path)
+        exact = Exact(patient=False).build(path)
     except TrialError as error:
         return Exactness(missing=str(error))
     with exact:
-        worst, at = Deviation("", 0.0), samples[0].inputs
+        worst, at, done = Deviation("", 0.0), samples[0].inputs, 0
+        deadline = Deadline(_SECONDS)
         for sample in samples:
+            if deadline.is_over:
+                break
+            done += 1
             try:
                 wanted = run(exact, sample.inputs)
             except TrialError as error:
@@ -95,14 +107,16 @@ def exactness(builder: Builder, path: Path, engine: Engine, samples: Sequence[Sa
                 worst, at = found, sample.inputs
         tolerance = WRONG
         if worst.error > WRONG:
-            moved = deviation(run(exact, nudged(at, _SPREAD)), run(exact, at)).error
+            floats = float_types(path)
+            spread = max([_SPREAD, *(ROUNDING[kind] for kind in floats if kind in ROUNDING)])
+            moved = deviation(run(exact, nudged(at, spread)), run(exact, at)).error
             tolerance = max(WRONG, _AMPLIFIED * moved)
     found_at = "" if worst.error <= tolerance else _first(builder, path, at, tolerance)
     return Exactness(
         error=min(worst.error, UNLIKE),
         value=worst.value,
         tolerance=tolerance,
-        samples=len(samples),
+        samples=done,
         node=found_at,
     )
 

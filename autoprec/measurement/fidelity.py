@@ -14,16 +14,17 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from autoprec.backends import Arrays, Builder, create_backend, run
 from autoprec.backends.exact import Deviation, Exact, deviation
 from autoprec.backends.timing import Deadline
 from autoprec.errors import SamplesError, TrialError
-from autoprec.graph.model.unrounded import write_unrounded
+from autoprec.graph.model.unrounded import float_types, write_unrounded
 from autoprec.measurement.departing import first_departing
 from autoprec.measurement.messages import Compare, Original
-from autoprec.measurement.nudges import nudged
+from autoprec.measurement.nudges import ROUNDING, nudged
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.quality import create_metric
 from autoprec.records import UNLIKE, Departure
@@ -38,6 +39,8 @@ _AMPLIFIED = 10.0
 """So many times what rounded inputs do is explained by rounding everywhere."""
 _EXACTLY = 3.0
 """So many times what an exact run of the same low precision loses is explained by that precision."""
+_COARSE = {ir.DataType.FLOAT16: 0.02, ir.DataType.BFLOAT16: 0.05}
+"""The error that the rounding of a file in these is; it is raised to FP32 when it is loaded."""
 _UNROUNDED = "unrounded.onnx"
 _CLIPPED = 0.05
 """The error of a float model behind Q/DQ pairs that is no other function: half a step where pairs clip."""
@@ -66,6 +69,7 @@ class Judge:
         self._samples = [every[number * len(every) // count] for number in range(count)]
         self._folder = Path(original.folder)
         self._is_rounded = write_unrounded(Path(original.path), self._folder / _UNROUNDED)
+        self._floats = float_types(Path(original.path))
         self._backend = create_backend(original.backend.name, original.backend.options)
         self._given = self._run(Exact(), self._path, self._samples)
         del self._samples[len(self._given.values) :]
@@ -76,8 +80,8 @@ class Judge:
         exactly = request.step == "loading"
         ran = self._run(Exact() if exactly else self._backend, path, self._samples)
         worst, tolerance = self._worst(ran), request.tolerance
-        if self._is_rounded:
-            tolerance = max(tolerance, _CLIPPED)
+        rounded = [_COARSE[kind] for kind in self._floats if kind in _COARSE]
+        tolerance = max([tolerance, *rounded, *([_CLIPPED] if self._is_rounded else [])])
         if worst.error > tolerance:
             tolerance = max(tolerance, self._explained(request))
         departure = Departure(
@@ -140,7 +144,10 @@ class Judge:
 
     def _explained(self, request: Compare) -> float:
         """The error that rounding explains, in a model that amplifies it or a step in low precision."""
-        explained = _AMPLIFIED * self._noise(_PLAIN if self._backend.stopwatch != "cuda" else _TF32)
+        is_cuda = self._backend.stopwatch == "cuda" and request.step != "loading"
+        floats = self._floats | (float_types(Path(request.path)) if request.step == "reference" else set())
+        spread = max([_TF32 if is_cuda else _PLAIN, *(ROUNDING[kind] for kind in floats if kind in ROUNDING)])
+        explained = _AMPLIFIED * self._noise(spread)
         if request.step != "reference":
             return explained
         try:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from autoprec.backends import Engine, run
 from autoprec.backends.exact import Exact
 from autoprec.errors import TrialError
+from autoprec.measurement.exactness import ensured
 from autoprec.measurement.masks import Logits
 from autoprec.measurement.messages import Examples, Inspect
 from autoprec.measurement.pictures import draw
@@ -52,6 +53,8 @@ def write_examples(bench: Workbench, request: Examples) -> tuple[Quality, Qualit
     places = [number * len(bench.samples) // count for number in range(count)]
     originals = _originals(bench, request, places)
     with bench.build(Path(request.candidate_path)) as engine:
+        if request.exactly and bench.backend.stopwatch != "known":
+            ensured(bench.backend, Path(request.candidate_path), engine, bench.samples)
         for number, index in enumerate(places):
             sample, reference = bench.samples[index], bench.masks[index]
             runs = list(bench.pipeline.runs(run(engine, sample.inputs), sample))

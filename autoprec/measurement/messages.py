@@ -87,7 +87,7 @@ class Examples(msgspec.Struct, frozen=True, kw_only=True, tag="examples"):
     """Write so many samples with the logits of both engines into a new folder.
 
     Those of the model as it was given are made of `original`, a file, or read from `originals`, a folder of
-    earlier examples.
+    earlier examples. `exactly` fails where the candidate's engine computes something else than its file.
     """
 
     setup: Setup
@@ -96,6 +96,7 @@ class Examples(msgspec.Struct, frozen=True, kw_only=True, tag="examples"):
     folder: str
     original: str = ""
     originals: str = ""
+    exactly: bool = False
 
 
 class Original(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from autoprec.backends import Arrays
+
+ROUNDING = {ir.DataType.FLOAT16: 5e-4, ir.DataType.BFLOAT16: 4e-3}
+"""How far off a value is, relative to itself, that is rounded to these: half a unit in the last place."""
 
 
 def nudged(inputs: Arrays, spread: float) -> dict[str, NDArray[Any]]:

@@ -50,12 +50,12 @@ class Workbench:
         self, setup: Setup, on_stage: OnStage = lambda _: None, say: OnStage = lambda _: None
     ) -> None:
         self.setup = setup
-        self._backend = create_backend(setup.backend.name, setup.backend.options)
+        self.backend = create_backend(setup.backend.name, setup.backend.options)
         self.samples = load_samples(setup.samples, "evaluation", setup.shapes)
-        self.pipeline = Pipeline.of(self._backend, setup)
-        self._reference = self._backend.build(Path(setup.reference_path))
-        more = setup.timing.builds - 1 if self._backend.stopwatch in BUILD_SPREAD else 0
-        self._more_references = [self._backend.build(Path(setup.reference_path)) for _ in range(more)]
+        self.pipeline = Pipeline.of(self.backend, setup)
+        self._reference = self.backend.build(Path(setup.reference_path))
+        more = setup.timing.builds - 1 if self.backend.stopwatch in BUILD_SPREAD else 0
+        self._more_references = [self.backend.build(Path(setup.reference_path)) for _ in range(more)]
         kept = Path(setup.masks_path) if setup.masks_path else None
         self.masks = ReferenceMasks(Path(setup.reference_path).parent, kept, say=say)
         self.survey = Survey(setup.quality.threshold)
@@ -88,7 +88,7 @@ class Workbench:
         with elapsed() as total, ExitStack() as stack:
             on_stage("build")
             with elapsed() as build:
-                engine = stack.enter_context(self._backend.build(Path(job.candidate_path)))
+                engine = stack.enter_context(self.backend.build(Path(job.candidate_path)))
             scores, subsets = _Scores(self, engine, on_stage), iter(_RACE if job.front else _RACE[-1:])
             on_stage("score")
             with elapsed() as first:
@@ -106,7 +106,7 @@ class Workbench:
                     quality = scores.of_first(max(_FEWEST, len(self.samples) // part))
             with elapsed() as comparing:
                 on_stage("compare")
-                exact = checked(job, self._backend, engine, self.samples, latency, quality)
+                exact = checked(job, self.backend, engine, self.samples, latency, quality)
             kernels = engine.kernels()
             engine_bytes, device_bytes = engine.engine_bytes, engine.device_memory_bytes
             peak = device_bytes or max(0, scored_peak - held)
@@ -138,24 +138,24 @@ class Workbench:
 
     def build(self, path: Path, *, profiled: bool = False) -> Engine:
         """An engine of the study's backend. Raises `TrialError`."""
-        return self._backend.build(path, profiled=profiled)
+        return self.backend.build(path, profiled=profiled)
 
     def score(self, request: Score) -> Quality:
         """Score one candidate without timing it. Raises `TrialError`."""
-        with self._backend.build(Path(request.candidate_path)) as engine:
+        with self.backend.build(Path(request.candidate_path)) as engine:
             return _Scores(self, engine).of_first(request.samples)
 
     def _time(self, path: Path, engine: Engine, settled: Callable[[Interval], bool]) -> Latency:
         """Paired rounds against the reference, on the first sample, until `settled` by the ratio."""
         timing, inputs = self.setup.timing, self.samples[0].inputs
         with ExitStack() as stack:
-            more = [stack.enter_context(self._backend.build(path)) for _ in self._more_references]
+            more = [stack.enter_context(self.backend.build(path)) for _ in self._more_references]
             for each in (self._reference, engine, *self._more_references, *more):
                 each.prepare(inputs)
             return pair(
                 self._reference,
                 engine,
-                self._backend,
+                self.backend,
                 interval=timing.interval,
                 seconds=timing.seconds,
                 minimum_rounds=timing.minimum_rounds,
@@ -166,7 +166,7 @@ class Workbench:
 
     def _profile(self, path: Path) -> tuple[KernelTime, ...]:
         """Kernel times of a second, instrumented engine: the timed one must not pay for the profile."""
-        with self._backend.build(path, profiled=True) as engine:
+        with self.backend.build(path, profiled=True) as engine:
             for _ in range(_PROFILE_RUNS):
                 run(engine, self.samples[0].inputs)
             return engine.kernels()

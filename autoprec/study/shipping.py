@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from autoprec.errors import StudyError
+from autoprec.errors import StudyError, TrialError
 from autoprec.exporters import write_export
 from autoprec.graph.model.load import model_digest
 from autoprec.measurement import Bench, Examples
@@ -84,9 +84,13 @@ def _examples(prepared: Prepared, candidate: str, folder: Path, count: int) -> W
         count=count,
         folder=str(folder),
         original=prepared.spec.model.path,
+        exactly=True,
     )
-    with Bench(prepared.folder / "worker.log") as bench:
-        quality, faithful = bench.write_examples(request)
+    try:
+        with Bench(prepared.folder / "worker.log") as bench:
+            quality, faithful = bench.write_examples(request)
+    except TrialError as error:
+        raise StudyError(f"nothing is shipped ({error.kind}: {error}); pick another trial") from error
     return WrittenExamples(
         folder=str(folder),
         count=quality.samples,

@@ -32,7 +32,7 @@ QUANTISED = f"""{HEAD} s = Constant <value_float = 0.05> () z = Constant <value 
 
 def saved(path: Path, body: str, weights: dict[str, np.ndarray] = WEIGHTS) -> Path:
     graph = f"g (float[1,3,16,16] image) => (float[1,2,H,W] masks) {{{body}}}"
-    model = parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {graph}')
+    model = parser.parse_model(f'<ir_version: 10, opset_import: ["" : 22]> {graph}')
     model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
     onnx.save(model, path)
     return path
@@ -108,3 +108,16 @@ def test_a_model_that_amplifies_rounding_is_not_blamed(tmp_path: Path) -> None:
     found = compared(tmp_path, chaotic, "engine", chaotic, w=WEIGHTS["w"] * np.float32(1 + 1e-6))
     assert found.error > 0.1
     assert not found.is_beyond
+
+
+@pytest.mark.parametrize(("kind", "least"), [(10, 0.0), (16, 1e-3)])
+def test_a_file_in_low_precision_is_compared_as_what_it_is(tmp_path: Path, kind: int, least: float) -> None:
+    """ONNX Runtime leaves the rounding of FP16 out where it can."""
+    narrow, wide = f"Cast <to = {kind}>", "Cast <to = 1>"
+    given = f"""x = {narrow} (image) u = {narrow} (w) t = {narrow} (v)
+        a = Conv <pads = [1,1,1,1]> (x, u) b = Relu(a)
+        m = Conv <pads = [1,1,1,1]> (b, t) masks = {wide} (m)"""
+    found = compared(tmp_path, given, "loading", PLAIN)
+    assert least <= found.error < found.tolerance
+    (tmp_path / "other").mkdir()
+    assert compared(tmp_path / "other", given, "loading", PLAIN.replace("Relu", "Elu")).is_beyond

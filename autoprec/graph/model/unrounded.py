@@ -40,6 +40,15 @@ def write_unrounded(path: Path, target: Path) -> bool:
     return any(done)
 
 
+def float_types(path: Path) -> frozenset[ir.DataType]:
+    """The float types that a model says it computes in: of its weights, its values and its Casts."""
+    graph = ir.load(path).graph
+    values = [value for node in graph for value in (*node.inputs, *node.outputs) if value is not None]
+    found = {value.dtype for value in (*values, *graph.inputs) if value.dtype is not None}
+    found |= {ir.DataType(node.attributes.get_int("to", 1)) for node in graph if node.op_type == "Cast"}
+    return frozenset(kind for kind in found if kind.is_floating_point())
+
+
 def _replace(graph: ir.Graph, node: ir.Node) -> bool:
     """Put Max and Min in the place of one pair. Returns whether it is one of an activation."""
     levels, made = node.inputs[0], node.outputs[0]
