@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import onnx
 import pytest
 
 from autoprec.errors import BackendError, TrialError
+from autoprec.exporters._script import SCRIPTS
 from patterns import saved
 from tensorrt_here import MASK, library, mask, tensorrt_backend
 
@@ -119,3 +122,16 @@ def test_a_shape_that_a_profile_refuses_is_a_failed_build(
 def test_gpus_to_build_for_are_refused() -> None:
     with pytest.raises(BackendError, match="builds for the GPU that it runs on"):
         tensorrt_backend(compute_capabilities="8.9")
+
+
+def test_the_exported_script_for_polygraphy_builds_an_engine(path: Path) -> None:
+    pytest.importorskip("polygraphy")
+    (path.parent / "model.onnx").write_bytes(path.read_bytes())
+    (path.parent / "manifest.json").write_text('{"input_shapes": []}')
+    script = path.parent / "build_polygraphy.py"
+    script.write_bytes((SCRIPTS / script.name).read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (path.parent / "model.engine").stat().st_size

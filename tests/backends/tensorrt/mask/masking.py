@@ -23,12 +23,13 @@ from types import ModuleType
 from typing import Any
 
 import tensorrt_rtx as real
+from signatures import signature_of  # type: ignore[import-not-found]
 
 DUMPS = Path(__file__).parent.parent / "api"
 CALLBACKS = ("ILogger", "IProfiler", "IProgressMonitor")
 """Classes that Python code derives from, and the library calls."""
-VALUES = re.compile(r"Dims\w*|Permutation|Weights")
-"""Plain values, the same in all versions."""
+VALUES = re.compile(r"Dims\w*|Permutation|Weights|IHostMemory")
+"""Plain values and memory, the same in all versions."""
 
 FAULTS: dict[str, Any] = {}
 """By `Class.method`: what a call gives instead, or raises if it is an exception. For `Class.__init__`, what
@@ -36,6 +37,10 @@ the library logs as an error before pybind11 raises that the factory gave nothin
 TARGET: list[tuple[int, int]] = []
 """The GPU that is pretended to be here, for which full TensorRT builds without being told."""
 
+UNSET = {"ILayer.precision_is_set": False, "IBuilderConfig.int8_calibrator": None}
+"""Of weakly typed networks, which TensorRT-RTX has not."""
+
+_QUESTIONS = ("get_flag", "get_quantization_flag", "get_preview_feature")
 _SELF = "_real"
 _REFUSED = "pybind11::init(): factory function returned nullptr"
 
@@ -111,8 +116,6 @@ class Mask:
             names[key] = self._property(key, is_fixed=found["ro"], of=name)
         for key, inner in told.get("nested", {}).items():
             names[key] = self._class(key, inner, getattr(native, key, None))
-        if name == "IHostMemory":  # Python 3.11 has no buffers but C's
-            names["__bytes__"] = lambda mask: bytes(mask._real)
         return type(name, (), names)
 
     def _init(self, name: str, told: dict[str, Any]) -> Callable[..., None]:
@@ -142,6 +145,8 @@ class Mask:
             _bind(short, signatures, (mask, *given), named)
             if name in FAULTS:
                 return _fault(name)
+            if short in _QUESTIONS and any(isinstance(v, Member) and v.is_foreign for v in given):
+                return False
             function = getattr(mask._real, short, None)
             assert function is not None, f"TensorRT-RTX has no {name}: the mask cannot serve it"
             if name == "Builder.create_network":
@@ -169,6 +174,8 @@ class Mask:
 
     def _property(self, key: str, *, is_fixed: bool, of: str) -> property:
         def get(mask: Any) -> Any:
+            if f"{of}.{key}" in UNSET:
+                return UNSET[f"{of}.{key}"]
             assert hasattr(mask._real, key), f"TensorRT-RTX has no {of}.{key}: the mask cannot serve it"
             return _fault(f"{of}.{key}") if f"{of}.{key}" in FAULTS else self.wrap(getattr(mask._real, key))
 
@@ -204,6 +211,11 @@ class Member:
 
     def __init__(self, enum: str, name: str, value: int, native: Any) -> None:
         self._enum, self.name, self.value, self._native = enum, name, value, native
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether TensorRT-RTX does not have it."""
+        return self._native is None
 
     def _real(self) -> Any:
         assert self._native is not None, f"TensorRT-RTX has no {self._enum}.{self.name}"
@@ -269,25 +281,6 @@ def _bind(name: str, signatures: Iterable[str], given: tuple[Any, ...], named: d
             continue
         return
     raise TypeError(f"{name}(): incompatible function arguments; supported are {'; '.join(signatures)}")
-
-
-@functools.cache
-def signature_of(text: str) -> inspect.Signature | None:
-    """The parameters of a signature as pybind11 writes it; None where it says nothing of them."""
-    found = re.match(r"\w+\((.*)\)", text)
-    if found is None or found[1].startswith("*args"):
-        return None
-    kind, depth, parts = inspect.Parameter.POSITIONAL_OR_KEYWORD, 0, [""]
-    for character in found[1]:
-        depth += (character in "[(<") - (character in "])>")
-        if character == "," and not depth:
-            parts.append("")
-        else:
-            parts[-1] += character
-    names = [(part.strip().partition(":")[0], " = " in part) for part in parts if part.strip()]
-    return inspect.Signature(
-        [inspect.Parameter(n, kind, default=None if has else inspect.Parameter.empty) for n, has in names]
-    )
 
 
 def _unserved(*args: Any, **kwargs: Any) -> None:

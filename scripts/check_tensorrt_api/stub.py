@@ -1,0 +1,69 @@
+"""TensorRT's bindings without TensorRT's libraries: the wheel, and a stub of what it is linked to.
+
+The bindings' wheels are on PyPI; the libraries come from NVIDIA alone. The stub has the few functions that
+the bindings take from them, and they give NULL: everything is there up to the first native object.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+SYMBOLS = re.compile(
+    r"\bU ((?:createInfer|createNv|getBuilder|getPlugin|getNv|getInfer|initLib|_ZN8nvinfer)\w+)"
+)
+LIBRARIES = re.compile(r"NEEDED.*\[(libnv[^\]]*)\]")
+FRONT = "from tensorrt_bindings import *\nfrom tensorrt_bindings import __version__\n"
+"""NVIDIA's `tensorrt` package does no more."""
+
+
+def download(package: str, version: str, folder: Path) -> Path:
+    """The bindings' wheel from the package index; the newest for an empty version.
+
+    Raises `subprocess.CalledProcessError` where there is none for this Python.
+    """
+    wanted = f"{package}=={version}" if version else package
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command += ["--disable-pip-version-check", "--dest", str(folder), wanted]
+    subprocess.run(command, check=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def importable(wheel: Path, folder: Path) -> dict[str, str]:
+    """Unpack a wheel and make its stub; the environment in which `import tensorrt` finds it.
+
+    Needs `gcc`, and `nm` and `readelf` of binutils.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    binary = folder / "tensorrt_bindings" / "tensorrt.so"
+    stub, front = folder / "stub", folder / "front" / "tensorrt"
+    stub.mkdir()
+    front.mkdir(parents=True)
+    (front / "__init__.py").write_text(FRONT)
+    source = stub / "stub.c"
+    symbols = sorted(set(SYMBOLS.findall(_told("nm", "-D", "--undefined-only", str(binary)))))
+    source.write_text("".join(f"void *{symbol}(void) {{ return 0; }}\n" for symbol in symbols))
+    for library in LIBRARIES.findall(_told("readelf", "-d", str(binary))):
+        command = [
+            "gcc",
+            "-shared",
+            "-fPIC",
+            "-w",
+            "-o",
+            str(stub / library),
+            f"-Wl,-soname,{library}",
+            str(source),
+        ]
+        subprocess.run(command, check=True)
+    paths = [str(front.parent), str(folder)]
+    return dict(os.environ) | {"LD_LIBRARY_PATH": str(stub), "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _told(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -1,0 +1,102 @@
+"""The list of what autoprec uses of TensorRT is whole, and fits the versions whose dumps are kept."""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+SCRIPT = HERE.parents[2] / "scripts" / "check_tensorrt_api"
+ADAPTER = HERE.parents[2] / "autoprec" / "backends" / "tensorrt"
+OURS = {
+    "dtype",
+    "itemsize",
+    "name",
+    "version",
+    "shape",
+    "close",
+    "kind",
+    "log",
+    "data",
+    "attach",
+    "serialize",
+    "errors",
+    "device",
+}
+"""Names of our own objects that a class of TensorRT has too, beside those that are listed."""
+
+
+@pytest.fixture(scope="module")
+def check() -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPT))
+        for name in ("uses", "stub"):
+            sys.modules.pop(name, None)
+        spec = importlib.util.spec_from_file_location("check_tensorrt_api", SCRIPT / "__main__.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        yield module
+
+
+def dump(version: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        gzip.decompress((HERE / "api" / f"api-{version}.json.gz").read_bytes())
+    )
+    return found
+
+
+def members(told: dict[str, Any]) -> Iterator[str]:
+    """Last names of all that the classes have."""
+    for one in told.values():
+        for kind in ("methods", "properties", "enum"):
+            yield from one.get(kind, ())
+        yield from members(one.get("nested", {}))
+
+
+def test_every_name_of_the_api_that_the_adapter_speaks_is_listed(check: Any) -> None:
+    listed = {**check.uses.ADAPTER, **check.uses.PROBED}
+    classes = {name.partition(".")[0] for name in listed}
+    dumps = [dump(version)["classes"] for version in check.SUPPORTED]
+    known = {name for told in dumps for name in members({k: v for k, v in told.items() if k in classes})}
+    spoken: set[str] = set()
+    direct: set[str] = set()
+    for path in ADAPTER.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                spoken.add(node.attr)
+                if ast.unparse(node.value).endswith("trt"):
+                    direct.add(node.attr)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                spoken |= {node.value} if node.value.isidentifier() else set()
+    missing = spoken & known - {name.rpartition(".")[2].removesuffix("=") for name in listed}
+    assert missing <= OURS
+    assert direct <= classes | {"__version__", "__name__"}
+
+
+@pytest.mark.parametrize("version", ["10.13.3.9", "10.16.1.11", "11.0.0.114", "11.4.0.106"])
+def test_all_that_is_used_is_in_a_supported_version(check: Any, version: str) -> None:
+    assert list(check.problems(dump(version))) == []
+
+
+def test_what_an_older_version_lacks_is_told(check: Any) -> None:
+    found = list(check.problems(dump("8.6.1")))
+    assert "has no NetworkDefinitionCreationFlag.STRONGLY_TYPED" in found
+    assert "has no DataType.BF16" in found
+
+
+def test_a_parameter_that_moved_is_told(check: Any) -> None:
+    told = dump("11.4.0.106")
+    signature = "set_timing_cache(self: IBuilderConfig, ignore_mismatch: bool, cache: ITimingCache) -> bool"
+    told["classes"]["IBuilderConfig"]["methods"]["set_timing_cache"] = [signature]
+    (found,) = check.problems(told)
+    assert found.startswith("IBuilderConfig.set_timing_cache takes other parameters")
