@@ -1,8 +1,8 @@
-"""A script for NVIDIA ModelOpt: the same blocks quantised from the float model, with ModelOpt's own ranges.
+"""A script for NVIDIA ModelOpt: the same products quantised from the float model, with ModelOpt's own ranges.
 
 `model.onnx` needs no ModelOpt; this is for those whose tool chain starts there. ModelOpt 0.47 quantises to
 one type a call and converts all the rest to one float type, so a mix of several is only approached: the most
-frequent quantised type is taken, and the most frequent float type.
+frequent quantised type is taken, and the widest float type that the typed model computes in.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+
+import onnx
+from onnx import GraphProto, NodeProto, TensorProto
 
 from autoprec.exporters._script import SCRIPTS
 from autoprec.exporters.implicit import MODEL as SOURCE
@@ -20,8 +24,12 @@ from autoprec.records import Export
 
 SCRIPT = "modelopt_quantize.py"
 NODES = "modelopt.json"
-MODES = ("int8", "fp8", "int4")
-FLOATS = ("fp16", "bf16", "fp32")
+MODES = {"int8": TensorProto.INT8, "fp8": TensorProto.FLOAT8E4M3FN, "int4": TensorProto.INT4}
+FLOATS = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "fp32": TensorProto.FLOAT}
+"""From the narrowest range to the widest."""
+PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_MOVES = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""What may stand between a DequantizeLinear and the product that reads it."""
 
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
@@ -32,12 +40,11 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
     plain = {block.name: PRECISIONS[choices[block.name]].plain for block in export.blocks}
     counts = Counter(plain.values())
     mode = max(MODES, key=lambda name: counts[name])
+    typed = onnx.load(export.model_path, load_external_data=False).graph
     settings = {
         "quantize_mode": mode,
-        "high_precision_dtype": max(FLOATS, key=lambda name: counts[name]),
-        "nodes_to_quantize": [
-            node for block in export.blocks if plain[block.name] == mode for node in block.nodes
-        ],
+        "high_precision_dtype": _widest(typed, plain.values()),
+        "nodes_to_quantize": sorted(quantised(typed, MODES[mode], weights_alone=mode == "int4")),
         "left_out": {
             name: precision
             for name, precision in plain.items()
@@ -49,3 +56,39 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
     script = Path(shutil.copyfile(SCRIPTS / SCRIPT, folder / SCRIPT))
     there = (folder / SOURCE).exists()
     return (script, nodes, *(() if there else copy(Path(export.implicit.model_path), folder / SOURCE)))
+
+
+def quantised(graph: GraphProto, kind: int, *, weights_alone: bool = False) -> Iterator[str]:
+    """Names of the products that read `kind` behind DequantizeLinear: both operands, or their weights alone.
+
+    A block is more than its products: to quantise its pooling, gates and additions as well ruins masks.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type in PRODUCTS:
+            read = [_behind(name, makers, kinds) for name in node.input[:2]]
+            if read[1:] == [kind] and (weights_alone or read[0] == kind):
+                yield node.name
+
+
+def _behind(name: str, makers: Mapping[str, NodeProto], kinds: Mapping[str, int]) -> int | None:
+    """The type that a value is dequantised from; None for one that is not."""
+    maker = makers.get(name)
+    while maker is not None and maker.op_type in _MOVES:
+        maker = makers.get(maker.input[0])
+    if maker is None or maker.op_type != "DequantizeLinear":
+        return None
+    if maker.input[0] in kinds:
+        return kinds[maker.input[0]]
+    if len(maker.input) > 2:
+        return kinds.get(maker.input[2])  # the zero point has the type of what it belongs to
+    return None
+
+
+def _widest(graph: GraphProto, precisions: Iterable[str]) -> str:
+    """The widest of the float types that blocks are in, and that quantised products give."""
+    scales = {node.input[1] for node in graph.node if node.op_type == "DequantizeLinear"}
+    kinds = {tensor.data_type for tensor in graph.initializer if tensor.name in scales}
+    names = {*precisions, *(name for name, kind in FLOATS.items() if kind in kinds)}
+    return max((name for name in FLOATS if name in names), key=list(FLOATS).index, default="fp16")

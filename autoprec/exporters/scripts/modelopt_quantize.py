@@ -1,39 +1,64 @@
-"""Quantises implicit.onnx with NVIDIA ModelOpt, in the blocks that the search chose. Needs: pip install
-"nvidia-modelopt[onnx]"
+"""Quantises implicit.onnx with NVIDIA ModelOpt: the products that the search quantised, and no others. Needs:
+pip install "nvidia-modelopt[onnx]"
 
     python modelopt_quantize.py [--calibration calibration.npz] [--output modelopt.onnx]
 
 The archive holds one array for each input of implicit.onnx, samples stacked along the first axis; without it
 the examples beside this script are taken, which are few: give more for anything but a trial run. ModelOpt has
-its own rules for placing Q/DQ pairs and its own ranges: the masks are not those of model.onnx, measure them.
+its own ranges, and leaves out what it does not quantise: the masks are not those of model.onnx, measure them.
 """
 
-import sys
-
-if __name__ == "__main__" and not sys.flags.safe_path:
-    del sys.path[0]  # this folder: a module that lies in it is no part of the export
+from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-from modelopt.onnx.quantization import quantize
+
+try:
+    from modelopt.onnx.quantization import quantize
+except ImportError:
+    quantize = None
 
 FOLDER = Path(__file__).resolve().parent
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
-def calibration_data(path: Path | None) -> dict[str, np.ndarray]:
+def calibration_data(path: Path | None, graph: onnx.GraphProto) -> dict[str, np.ndarray]:
     """Arrays by input name: those of the archive, or the examples'."""
     archives = [path] if path else sorted((FOLDER / "examples").glob("*.npz"))
     if not archives:
         raise SystemExit("modelopt_quantize.py: there are no examples; give --calibration calibration.npz")
-    graph = onnx.load(FOLDER / "implicit.onnx", load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer}
     names = [value.name for value in graph.input if value.name not in weights]
     loaded = [np.load(archive, allow_pickle=False) for archive in archives]
     return {name: np.concatenate([arrays[name] for arrays in loaded]) for name in names}
+
+
+def patterns(names: list[str]) -> list[str]:
+    """ModelOpt takes names as regular expressions, and matches their beginning."""
+    return [rf"{re.escape(name)}\Z" for name in names]
+
+
+def chosen(settings: dict[str, Any], graph: onnx.GraphProto) -> dict[str, list[str]]:
+    """The arguments that name nodes. ModelOpt quantises everything where nothing matches."""
+    there = {node.name for node in graph.node}
+    wanted = [name for name in settings["nodes_to_quantize"] if name in there]
+    for name in set(settings["nodes_to_quantize"]) - there:
+        print(f"{name} stays float: implicit.onnx has no such node")
+    if not wanted:
+        raise SystemExit(
+            "modelopt_quantize.py: no product of this trial is quantised: convert model.onnx as it is"
+        )
+    if settings["quantize_mode"] != "int4":
+        return {"nodes_to_quantize": patterns(wanted)}
+    # INT4 knows no list of what to quantise.
+    others = [node.name for node in graph.node if node.op_type in PRODUCTS and node.name not in wanted]
+    return {"nodes_to_exclude": patterns(others)}
 
 
 def main() -> None:
@@ -45,21 +70,26 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=FOLDER / "modelopt.onnx")
     arguments = parser.parse_args()
     settings = json.loads((FOLDER / "modelopt.json").read_text(encoding="utf-8"))
+    mode = settings["quantize_mode"]
     for block, precision in settings["left_out"].items():
         print(f"{block} stays float: it is {precision}, and ModelOpt quantises to one type a call")
-    if not settings["nodes_to_quantize"]:
+    graph = onnx.load(FOLDER / "implicit.onnx", load_external_data=False).graph
+    nodes = chosen(settings, graph)
+    if mode == "int4" and settings["high_precision_dtype"] != "fp32":
+        print(f"floats stay FP32: ModelOpt's INT4 takes no {settings['high_precision_dtype']}")
+    if quantize is None:
         raise SystemExit(
-            "modelopt_quantize.py: no block of this trial is quantised: convert model.onnx as it is"
+            "modelopt_quantize.py: ModelOpt is not installed: pip install 'nvidia-modelopt[onnx]'"
         )
     quantize(
         str(FOLDER / "implicit.onnx"),
-        quantize_mode=settings["quantize_mode"],
+        quantize_mode=mode,
         high_precision_dtype=settings["high_precision_dtype"],
-        calibration_data=calibration_data(arguments.calibration),
-        calibration_method="entropy" if settings["quantize_mode"] != "int4" else None,
+        calibration_data=calibration_data(arguments.calibration, graph),
+        calibration_method="entropy" if mode != "int4" else None,
         calibration_eps=["cpu"],
-        nodes_to_quantize=settings["nodes_to_quantize"],
-        output_path=str(arguments.output),
+        output_path=str(arguments.output.resolve()),
+        **nodes,
     )
     print(f"wrote {arguments.output}")
 
