@@ -75,6 +75,29 @@ def test_bands_of_a_tiff_are_channels(tmp_path: Path, layout: str) -> None:
             said(load(tmp_path))
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".npz"])
+def test_mutated_files_are_read_or_refused_in_one_line(tmp_path: Path, suffix: str) -> None:
+    path, random = tmp_path / f"a{suffix}", np.random.default_rng(0)
+    if suffix == ".npz":
+        np.savez(path, image=np.ones((1, 3, 16, 32), np.float32))
+    else:
+        Image.fromarray((COLOUR // 256).astype(np.uint8)).save(path)
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    refused: list[str] = []
+    for _ in range(60):
+        broken = whole.copy()
+        places = random.integers(len(whole), size=random.integers(1, 8))
+        broken[places] = random.integers(256, size=len(places))
+        length = len(whole) if random.random() < 0.5 else int(random.integers(1, len(whole)))
+        path.write_bytes(broken.tobytes()[:length])
+        try:
+            assert array(load(tmp_path)).shape == (3, 16, 32)
+        except SamplesError as error:
+            refused.append(str(error))
+    assert refused
+    assert all("\n" not in words and path.name in words for words in refused)
+
+
 def test_floats_need_a_white(tmp_path: Path) -> None:
     Image.fromarray((RAMP / 60000).astype(np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(SamplesError, match=r"samples\.white"):

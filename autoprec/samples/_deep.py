@@ -6,6 +6,7 @@ Read by imagecodecs and tifffile, which are imported when the first such file co
 from __future__ import annotations
 
 import importlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from autoprec.errors import SamplesError
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_ERRORS = (OSError, ValueError, RuntimeError, IndexError, KeyError, TypeError, AttributeError)
-"""What tifffile raises for files that are none of its."""
+_MOST_VALUES = 1 << 29
+"""More, in all bands together, would fill the memory."""
 
 
 def is_tiff(path: Path) -> bool:
@@ -34,7 +35,9 @@ def shape_of(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any]]:
         with _module("tifffile", path).TiffFile(path) as file:
             series = file.series[0]
             return _banded(path, tuple(map(int, series.shape)), series.axes), np.dtype(series.dtype)
-    except _ERRORS as error:
+    except SamplesError:
+        raise
+    except Exception as error:  # broken files make tifffile and imagecodecs raise anything
         raise SamplesError(f"{path}: cannot be read as an image ({error}); mend or remove it") from error
 
 
@@ -49,21 +52,25 @@ def read(path: Path) -> NDArray[Any]:
             return array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
         with _module("tifffile", path).TiffFile(path) as file:
             series = file.series[0]
+            _banded(path, tuple(map(int, series.shape)), series.axes)
             found = np.asarray(series.asarray())
             if found.ndim == 2:
                 return found[None]
             return np.moveaxis(found, -1, 0) if series.axes.endswith("S") else found
-    except _ERRORS as error:
+    except SamplesError:
+        raise
+    except Exception as error:  # broken files make tifffile and imagecodecs raise anything
         raise SamplesError(f"{path}: cannot be read as an image ({error}); mend or remove it") from error
 
 
 def _banded(path: Path, shape: tuple[int, ...], axes: str) -> tuple[int, int, int]:
     """Sizes with the bands first; pages of one size count as bands."""
-    if len(shape) == 2:
-        return 1, *shape
-    if len(shape) != 3:
+    if len(shape) not in (2, 3) or min(shape) < 1:
         raise SamplesError(f"{path}: holds an array {list(shape)}, not one image; store it as .npz")
-    return (shape[2], *shape[:2]) if axes.endswith("S") else (shape[0], *shape[1:])
+    if math.prod(shape) > _MOST_VALUES:
+        raise SamplesError(f"{path}: claims {list(shape)} values, which could be a decompression bomb")
+    bands, height, width = (1, *shape) if len(shape) == 2 else shape
+    return (width, bands, height) if len(shape) == 3 and axes.endswith("S") else (bands, height, width)
 
 
 def _module(name: str, path: Path) -> Any:

@@ -9,15 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from autoprec.errors import SamplesError
 from autoprec.samples import _deep
 
-_UNREADABLE = (
-    OSError, ValueError, SyntaxError, EOFError, TypeError, Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)  # fmt: skip
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 """ITU-R BT.601, as Pillow's conversion to grey."""
@@ -60,8 +56,12 @@ def header(path: Path, channels: int, white: float | None) -> Header:
     try:
         with Image.open(path) as image:
             return _examined(path, image, channels, white)
-    except _UNREADABLE as error:
-        return _foreign(path, error, channels, white)
+    except SamplesError:
+        raise
+    except Exception as error:  # broken files make Pillow raise anything
+        if not _is_foreign(path, error):
+            raise _unreadable(path, error) from error
+    return _foreign(path, channels, white)
 
 
 def pixels(path: Path, channels: int, white: float | None) -> tuple[list[Image.Image], float]:
@@ -74,10 +74,16 @@ def pixels(path: Path, channels: int, white: float | None) -> tuple[list[Image.I
             found = _examined(path, image, channels, white)
             if found.mode:
                 return _planes(image, found, channels), white or _white(found.bits)
-    except _UNREADABLE as error:
-        found = _foreign(path, error, channels, white)
-    planes = [Image.fromarray(plane) for plane in _fitted(_deep.read(path), channels)]
-    return planes, white or _white(found.bits)
+    except SamplesError:
+        raise
+    except Exception as error:  # as above
+        if not _is_foreign(path, error):
+            raise _unreadable(path, error) from error
+        found = _foreign(path, channels, white)
+    planes = _fitted(_deep.read(path), channels)
+    if planes.ndim != 3 or len(planes) != channels or not planes.size:
+        raise SamplesError(f"{path}: holds other bands than it says; mend or remove it")
+    return [Image.fromarray(plane) for plane in planes], white or _white(found.bits)
 
 
 def labels(path: Path) -> NDArray[Any]:
@@ -86,8 +92,8 @@ def labels(path: Path) -> NDArray[Any]:
         with Image.open(path) as image:
             _check_size(image)
             found: NDArray[Any] = np.asarray(image)
-    except _UNREADABLE as error:
-        raise SamplesError(f"{path}: cannot be read as an image ({error}); mend or remove it") from error
+    except Exception as error:  # as above
+        raise _unreadable(path, error) from error
     if found.ndim != 2:
         raise SamplesError(f"{path}: has {found.shape[-1]} channels; a mask image has one, of labels")
     return found
@@ -114,14 +120,22 @@ def _examined(path: Path, image: Image.Image, channels: int, white: float | None
     return _checked(path, Header(mode, bands, bits, is_turned, _held(notes, bits, white)), channels, white)
 
 
-def _foreign(path: Path, error: Exception, channels: int, white: float | None) -> Header:
-    """The header of a TIFF file that Pillow does not open; the error again for any other file."""
-    if isinstance(error, OSError) and path.is_file() and _deep.is_tiff(path):
-        (bands, _, _), kind = _deep.shape_of(path)
-        bits = 32 if kind.kind == "f" else 8 * kind.itemsize
-        notes = {Note.GREY: channels == 1 and bands > 1}
-        return _checked(path, Header("", bands, bits, False, _held(notes, bits, white)), channels, white)
-    raise SamplesError(f"{path}: cannot be read as an image ({error}); mend or remove it") from error
+def _is_foreign(path: Path, error: Exception) -> bool:
+    """Whether a file that Pillow does not open is a TIFF, as those of many bands are."""
+    return isinstance(error, UnidentifiedImageError) and path.is_file() and _deep.is_tiff(path)
+
+
+def _foreign(path: Path, channels: int, white: float | None) -> Header:
+    """The header of a TIFF file that Pillow does not open."""
+    (bands, _, _), kind = _deep.shape_of(path)
+    bits = 32 if kind.kind == "f" else 8 * kind.itemsize
+    notes = {Note.GREY: channels == 1 and bands > 1}
+    return _checked(path, Header("", bands, bits, False, _held(notes, bits, white)), channels, white)
+
+
+def _unreadable(path: Path, error: Exception) -> SamplesError:
+    words = str(error) or type(error).__name__
+    return SamplesError(f"{path}: cannot be read as an image ({words}); mend or remove it")
 
 
 def _held(notes: dict[Note, bool], bits: int, white: float | None) -> frozenset[Note]:
