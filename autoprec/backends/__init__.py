@@ -9,13 +9,14 @@ import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from autoprec.backends._base import Arrays, Backend, Builder, Engine, run
+from autoprec.backends._base import Arrays, Backend, Builder, Distant, Engine, run
 from autoprec.errors import SpecError
 
 BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "openvino": ("autoprec.backends.openvino", "OpenVinoBackend"),
         "simulated": ("autoprec.backends.simulated", "SimulatedBackend"),
+        "target": ("autoprec.backends.target", "TargetBackend"),
         "tensorrt": ("autoprec.backends.tensorrt", "TensorRTBackend"),
     }
 )
@@ -24,6 +25,8 @@ BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 def create_backend(name: str, options: Mapping[str, str | int | float | bool]) -> Backend:
     """The backend of that name. Raises `SpecError` for an unknown name or option, `BackendError` if its
     runtime is not installed or has no device."""
+    if options.get("target") and name != "target":
+        name, options = "target", {**options, "engine": name}
     if name not in BACKENDS:
         raise SpecError(f"unknown backend {name!r}; known ones: {', '.join(BACKENDS)}")
     module, kind = BACKENDS[name]
@@ -31,4 +34,4 @@ def create_backend(name: str, options: Mapping[str, str | int | float | bool]) -
     return backend
 
 
-__all__ = ["BACKENDS", "Arrays", "Backend", "Builder", "Engine", "create_backend", "run"]
+__all__ = ["BACKENDS", "Arrays", "Backend", "Builder", "Distant", "Engine", "create_backend", "run"]

@@ -7,17 +7,18 @@ else: kind "build" from `build`, kind "run" from the engine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.records import Clocks, Fingerprint, KernelTime
+from autoprec.records import Clocks, Fingerprint, KernelTime, MachineCheck
 
 Arrays = Mapping[str, NDArray[Any]]
+StopwatchName = Literal["host", "processor", "cuda", "known", "target"]
 
 
 class Engine(Protocol):
@@ -63,18 +64,22 @@ class Backend(Protocol):
     """Builds engines for one kind of runtime and device."""
 
     name: str
-    stopwatch: Literal["host", "processor", "cuda", "known"]
+    stopwatch: StopwatchName
     """Which of `timing.STOPWATCHES` times its engines."""
-    base_precision: str
-    """The float precision that quantised blocks compute their float parts in: the fastest safe one."""
     grids: tuple[str, ...]
     """Names of `graph.grids.grid.GRIDS` that its 8-bit activations may be offered on; which it takes where is
     probed. "signed" is among them."""
     widened: frozenset[tuple[str, str]]
     """(op type, float precision) that the engine refuses: such nodes compute in FP32 between Casts."""
-    splits_projections: bool
-    """Whether a quantised product whose columns are taken in parts is written as one product for each part,
-    because the engine dequantises it."""
+
+    @property
+    def base_precision(self) -> str:
+        """The float precision that quantised blocks compute their float parts in: the fastest safe one."""
+
+    @property
+    def splits_projections(self) -> bool:
+        """Whether a quantised product whose columns are taken in parts is written as one for each part,
+        because the engine dequantises it."""
 
     def fingerprint(self) -> Fingerprint:
         """Version, device and options: measurements are comparable only where this is equal."""
@@ -88,6 +93,17 @@ class Backend(Protocol):
 
     def clocks(self) -> Clocks:
         """Clocks, power and throttling now."""
+
+
+@runtime_checkable
+class Distant(Protocol):
+    """A backend whose device may be out of reach."""
+
+    def wait(self, seconds: float, say: Callable[[str], None]) -> None:
+        """Reach it, trying again for so long. Raises `BackendError` where it stays out of reach."""
+
+    def checks(self) -> Sequence[MachineCheck]:
+        """What the machine there has, and how to mend it. Raises `BackendError` where it cannot serve."""
 
 
 def run(engine: Engine, inputs: Arrays) -> dict[str, NDArray[Any]]:

@@ -13,22 +13,14 @@ from pathlib import Path
 from autoprec.backends.tensorrt.library import MODULES, load_library
 from autoprec.backends.tensorrt.nvml import driver_version, gpus
 from autoprec.errors import BackendError
-from autoprec.records import Record
+from autoprec.records import MachineCheck
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
-class Check(Record, frozen=True, kw_only=True):
-    """One fact of the machine; `remedy` is what to do about it, empty if it is fine."""
-
-    name: str
-    found: str
-    remedy: str = ""
-
-
-def machine_checks() -> Iterator[Check]:
+def machine_checks() -> Iterator[MachineCheck]:
     """All facts, from the interpreter to the GPUs."""
-    yield Check(name="python", found=f"{platform.python_version()} on {platform.machine()}")
+    yield MachineCheck(name="python", found=f"{platform.python_version()} on {platform.machine()}")
     yield _package("openvino", "pip install openvino")
     yield from map(_tensorrt, MODULES)
     yield _package("cuda-bindings", "pip install cuda-bindings; TensorRT engines run through it")
@@ -36,41 +28,41 @@ def machine_checks() -> Iterator[Check]:
     yield from _gpus()
 
 
-def _package(name: str, remedy: str) -> Check:
+def _package(name: str, remedy: str) -> MachineCheck:
     try:
-        return Check(name=name, found=version(name))
+        return MachineCheck(name=name, found=version(name))
     except PackageNotFoundError:
-        return Check(name=name, found="not installed", remedy=remedy)
+        return MachineCheck(name=name, found="not installed", remedy=remedy)
 
 
-def _tensorrt(extra: str) -> Check:
+def _tensorrt(extra: str) -> MachineCheck:
     """A TensorRT of one kind: its version, if it loads."""
     try:
         library = load_library(extra)
     except BackendError as error:
         missing = "is not installed" in str(error)
         remedy = f"pip install 'autoprec[{extra}]'" if missing else str(error)
-        return Check(name=extra, found="not installed" if missing else "does not load", remedy=remedy)
+        return MachineCheck(name=extra, found="not installed" if missing else "does not load", remedy=remedy)
     builds = "builds without a GPU" if library.names_targets else "builds on its GPU"
-    return Check(name=extra, found=f"{library.version}, {builds}")
+    return MachineCheck(name=extra, found=f"{library.version}, {builds}")
 
 
-def _gpus() -> Iterator[Check]:
+def _gpus() -> Iterator[MachineCheck]:
     """The driver, and every GPU with its memory, neighbours and throttling."""
     driver = driver_version()
     if not driver:
         remedy = "engines can be built, not run: install the NVIDIA driver, `nvidia-smi` must list the GPU"
         found = "loaded, but NVML does not answer" if _DRIVER.exists() else "none found"
-        yield Check(name="NVIDIA driver", found=found, remedy=remedy)
+        yield MachineCheck(name="NVIDIA driver", found=found, remedy=remedy)
         return
-    yield Check(name="NVIDIA driver", found=driver)
+    yield MachineCheck(name="NVIDIA driver", found=driver)
     for gpu in gpus():
         remedies = []
         if gpu.other_processes:
             remedies.append(f"{gpu.other_processes} other processes use it: stop them, they disturb timings")
         if gpu.throttle_reasons:
             remedies.append(f"its clocks are held down: {', '.join(gpu.throttle_reasons)}")
-        yield Check(
+        yield MachineCheck(
             name=f"GPU {gpu.index}",
             found=f"{gpu.name}, compute capability {gpu.capability}, "
             f"{gpu.free_mib} of {gpu.total_mib} MiB free",

@@ -10,13 +10,13 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import ml_dtypes
 import psutil
 from numpy.typing import NDArray
 
-from autoprec.backends._base import Arrays, as_float32
+from autoprec.backends._base import Arrays, StopwatchName, as_float32
 from autoprec.backends.openvino_nodes import Graph, RuntimeNode, kernels_of, read_graph
 from autoprec.errors import BackendError, SpecError, TrialError
 from autoprec.records import Clocks, Fingerprint, KernelTime
@@ -41,7 +41,7 @@ class OpenVinoBackend:
     """
 
     name = "openvino"
-    stopwatch: Literal["host", "processor", "cuda", "known"]
+    stopwatch: StopwatchName
     base_precision = "fp32"
     grids: tuple[str, ...] = ("unsigned", "signed", "offset")
     widened: frozenset[tuple[str, str]] = frozenset()

@@ -29,7 +29,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from autoprec.backends._base import Arrays
+from autoprec.backends._base import Arrays, StopwatchName
 from autoprec.errors import BackendError, SpecError, TrialError
 from autoprec.records import Clocks, Fingerprint, KernelTime
 
@@ -67,7 +67,7 @@ class SimulatedBackend:
     """
 
     name = "simulated"
-    stopwatch: Literal["host", "processor", "cuda", "known"] = "known"
+    stopwatch: StopwatchName = "known"
     base_precision = "fp16"
     grids: tuple[str, ...] = ("signed",)
     widened: frozenset[tuple[str, str]] = frozenset()

@@ -8,26 +8,21 @@ builds in turn. `scripts/bench_timing.py` shows what this is worth.
 
 from __future__ import annotations
 
-import bisect
 import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Protocol, runtime_checkable
-
-import numpy as np
+from typing import Protocol, Self, runtime_checkable
 
 from autoprec.backends._base import Backend, Engine
-from autoprec.backends.ratios import BUILD_SPREAD, typical_ratio
-from autoprec.records import Clocks, Interval, Latency
+from autoprec.backends.ratios import BUILD_SPREAD
+from autoprec.backends.rounds import Rounds, looks_after
+from autoprec.records import Interval, Latency
 
 _GRAIN_MS = 1.0
 """Executions shorter than this are repeated within a round, so that the clock's grain does not matter."""
-
-_FIRST_LOOK, _BETWEEN_LOOKS = 20, 1.25
-"""After so many rounds, then so many times as many: a look after each would stop at the lucky ones."""
 
 
 class Elapsed:
@@ -147,8 +142,26 @@ def known_milliseconds(engine: Engine, repeats: int) -> float:  # noqa: ARG001 -
     return engine.known_milliseconds()
 
 
+@runtime_checkable
+class Elsewhere(Protocol):
+    """An engine that is somewhere else, as is the clock that times it."""
+
+    def milliseconds(self, repeats: int) -> float:
+        """The mean of so many executions, after one that is not measured."""
+
+    def turns(self, engines: Sequence[Self], repeats: int) -> list[float]:
+        """Readings of engines in turn, each after an unmeasured execution, in one journey."""
+
+
+def target_milliseconds(engine: Engine, repeats: int) -> float:
+    """Time on the target, by its own clock."""
+    assert isinstance(engine, Elsewhere)
+    return engine.milliseconds(repeats)
+
+
 STOPWATCHES: Mapping[str, Stopwatch] = MappingProxyType(
     {
+        "target": target_milliseconds,
         "host": host_milliseconds,
         "processor": processor_milliseconds,
         "cuda": device_milliseconds,
@@ -190,8 +203,8 @@ def pair(
             engine.synchronize()
     grain = min(watch(reference, 3), watch(candidate, 3))
     repeats = max(1, math.ceil(_GRAIN_MS / max(grain, 1e-6)))
-    rounds = _Rounds(BUILD_SPREAD.get(backend.stopwatch, 0.0) / math.sqrt(len(builds)))
-    looks = _looks(minimum_rounds)
+    rounds = Rounds(BUILD_SPREAD.get(backend.stopwatch, 0.0) / math.sqrt(len(builds)))
+    looks = looks_after(minimum_rounds)
     before, deadline, look = backend.clocks(), Deadline(seconds), next(looks)
     with _no_garbage_collection():
         while rounds.count < minimum_rounds or not (deadline.is_over or rounds.spent_ms > seconds * 1e3):
@@ -199,17 +212,9 @@ def pair(
                 if settled(rounds.interval) or (rounds.count >= minimum_rounds and rounds.width <= interval):
                     break
                 look = next(looks)
-            rounds.add(builds, lambda engine: _turn(engine, watch, repeats))
+            turns = rounds.turns(builds, max(1, look - rounds.count) if backend.stopwatch == "target" else 1)
+            rounds.add(_read(turns, watch, repeats))
     return rounds.latency(before=before, after=backend.clocks())
-
-
-def _looks(minimum_rounds: int) -> Iterator[int]:
-    """Numbers of rounds at which to ask whether they are enough."""
-    yield min(_FIRST_LOOK, minimum_rounds)
-    look = minimum_rounds
-    while True:
-        yield look
-        look = math.ceil(look * _BETWEEN_LOOKS)
 
 
 def _turn(engine: Engine, watch: Stopwatch, repeats: int) -> float:
@@ -222,60 +227,12 @@ def _turn(engine: Engine, watch: Stopwatch, repeats: int) -> float:
     return watch(engine, repeats)
 
 
-class _Rounds:
-    """The readings so far, in ms; `build_spread` is what the builds leave unknown, whatever the rounds."""
-
-    def __init__(self, build_spread: float) -> None:
-        self._build_spread = build_spread
-        self._reference: list[float] = []
-        self._candidate: list[float] = []
-        self._ratios: list[float] = []  # kept sorted, for the interval
-        self.spent_ms = 0.0
-        """Sum of all readings: the time that is over where costs are known and nothing is executed."""
-
-    @property
-    def count(self) -> int:
-        return len(self._ratios)
-
-    @property
-    def width(self) -> float:
-        """Full width of the ratio's interval for these builds, relative to the ratio."""
-        ratio, found = typical_ratio(self._ratios)
-        return (found.high - found.low) / ratio
-
-    @property
-    def interval(self) -> Interval:
-        """Interval of the ratio."""
-        return typical_ratio(self._ratios, self._build_spread)[1]
-
-    def add(self, builds: Sequence[tuple[Engine, Engine]], read: Callable[[Engine], float]) -> None:
-        """One round, of the next build; its order changes when all had their turn."""
-        cycle, build = divmod(self.count, len(builds))
-        reference, candidate = builds[build]
-        if cycle % 2:
-            theirs, ours = read(reference), read(candidate)
-        else:
-            ours, theirs = read(candidate), read(reference)
-        self._reference.append(theirs)
-        self._candidate.append(ours)
-        bisect.insort(self._ratios, ours / theirs)
-        self.spent_ms += ours + theirs
-
-    def latency(self, *, before: Clocks, after: Clocks) -> Latency:
-        """The record of all rounds."""
-        p10, median, p90 = np.percentile(self._candidate, (10, 50, 90))
-        ratio, interval = typical_ratio(self._ratios, self._build_spread)
-        return Latency(
-            median_ms=float(median),
-            p10_ms=float(p10),
-            p90_ms=float(p90),
-            rounds=self.count,
-            reference_median_ms=float(np.median(self._reference)),
-            ratio=ratio,
-            ratio_interval=interval,
-            before=before,
-            after=after,
-        )
+def _read(turns: Sequence[Engine], watch: Stopwatch, repeats: int) -> list[float]:
+    """One reading of each engine, in this order; what is elsewhere takes its turns there."""
+    first = turns[0]
+    if isinstance(first, Elsewhere):
+        return first.turns(turns, repeats)  # type: ignore[arg-type]  # all engines of a backend are elsewhere
+    return [_turn(engine, watch, repeats) for engine in turns]
 
 
 @contextmanager

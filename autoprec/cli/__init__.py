@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from autoprec.cli import init, doctor, blocks, search, front, trial, report, export  # isort: skip  # the help's order
+from autoprec.cli import init, doctor, blocks, search, front, trial, report, export, target  # isort: skip  # noqa: F401 - in the order of the help
 from autoprec.cli._app import app
 from autoprec.cli._boundary import exit_code
 
@@ -25,4 +25,4 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(exit_code(error))
 
 
-__all__ = ["app", "blocks", "doctor", "export", "front", "init", "main", "report", "search", "trial"]
+__all__ = ["app", "main"]

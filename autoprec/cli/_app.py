@@ -45,6 +45,10 @@ StudyOption = Annotated[
     str | None,
     typer.Option("--study", "-s", metavar="NAME_OR_PATH", help="A study of studies/, or a TOML file."),
 ]
+TargetOption = Annotated[
+    str,
+    typer.Option(metavar="ADDRESS", help="Where engines run, as ssh://user@host.", show_default="here"),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autoprec.cli._app import JsonOption, StudyOption, app, show_or_dump, tell
+from autoprec.cli._app import JsonOption, StudyOption, TargetOption, app, show_or_dump, tell
 from autoprec.legality.patterns import PATTERNS
 from autoprec.legality.verdicts import Legality
 from autoprec.precisions import PLAIN
@@ -31,6 +31,7 @@ def doctor(
     compute_capability: Annotated[
         str, typer.Option(metavar="8.6,8.9", help="GPUs to build for, where the engine can name them.")
     ] = "",
+    target: TargetOption = "",
     json: JsonOption = False,
 ) -> None:
     """Show device, driver, versions, what to fix, and which precisions the engine takes for which operators.
@@ -52,6 +53,9 @@ def doctor(
             )
         options = section.options | {"compute_capabilities": compute_capability}
         section = BackendSection(name=section.name, base=section.base, options=options)
+    if target:
+        here = section or BackendSection(name="openvino")
+        section = BackendSection(name=here.name, base=here.base, options=here.options | {"target": target})
     found = diagnose(section, say=tell)
     if spec is not None and section is not None and found.engine is not None:
         there = compare(msgspec.structs.replace(spec, backend=section), tell)

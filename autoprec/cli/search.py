@@ -10,6 +10,7 @@ from autoprec.cli._app import (
     EXIT_AUDIT_FAILED,
     EXIT_USER_ERROR,
     StudyOption,
+    TargetOption,
     answer,
     app,
     console,
@@ -31,6 +32,7 @@ def search(
     ] = None,
     study: StudyOption = None,
     strict: Annotated[bool, typer.Option(help="Exit with 3 if a front point did not run as asked.")] = False,
+    target: TargetOption = "",
 ) -> None:
     """Search on: measure assignments until the budget is spent. Run it again to go on from there.
 
@@ -39,6 +41,8 @@ def search(
     Example: autoprec search --budget 50
     """
     chosen = Study.find(study)
+    if target:
+        chosen = chosen.on(target)
     with LiveProgress(console, chosen.spec.name) as progress:
         chosen.search(budget, progress)
     console.print(front_plot(chosen.trials(), chosen.reference(), width=console.width), markup=False)

@@ -124,7 +124,8 @@ class Bench:
                 case Said(message):
                     self._say(message)
                 case Failed(kind, message):
-                    if kind in ("crash", "internal"):  # whatever this process runs next may fail too
+                    # Whatever this process runs next may fail too; a cut line to a target is "killed".
+                    if kind in ("crash", "internal", "killed"):
                         self._worker.close()
                     raise TrialError(kind, message)
                 case Refused(message):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoprec.backends import Engine, create_backend, run
+from autoprec.backends import Distant, Engine, create_backend, run
 from autoprec.backends.ratios import BUILD_SPREAD
 from autoprec.backends.timing import Pace, elapsed, pair
 from autoprec.errors import ModelError, StudyError, TrialError
@@ -31,6 +31,8 @@ from autoprec.records import (
 from autoprec.samples import Sample, ahead, behind, load_samples
 
 _PROFILE_RUNS = 5
+_PATIENCE = 0.8
+"""How much of a trial's time may pass until a target that cannot be reached is given up."""
 OnStage = Callable[[str], None]
 
 
@@ -51,8 +53,12 @@ class Workbench:
     ) -> None:
         self.setup = setup
         self.backend = create_backend(setup.backend.name, setup.backend.options)
+        if isinstance(self.backend, Distant):
+            self.backend.wait(_PATIENCE * setup.backend.trial_seconds, on_stage)
         self.samples = load_samples(setup.samples, "evaluation", setup.shapes)
-        self.pipeline = Pipeline.of(self.backend, setup)
+        # Behind a target the decoder runs here: what the searched model gives has come over already.
+        decodes = create_backend("openvino", {}) if isinstance(self.backend, Distant) else self.backend
+        self.pipeline = Pipeline.of(decodes, setup)
         self._reference = self.backend.build(Path(setup.reference_path))
         more = setup.timing.builds - 1 if self.backend.stopwatch in BUILD_SPREAD else 0
         self._more_references = [self.backend.build(Path(setup.reference_path)) for _ in range(more)]

@@ -11,6 +11,7 @@ from autoprec.records.blocks import Assignment, Block, Candidate
 from autoprec.records.comparisons import Comparison, Match, Side, Verdict
 from autoprec.records.exports import Examples, Recipe
 from autoprec.records.fidelity import UNLIKE, Departure, Exactness, Step, in_words
+from autoprec.records.machines import MachineCheck
 from autoprec.records.measurements import (
     BlockAudit,
     Clocks,
@@ -73,6 +74,7 @@ __all__ = [
     "Interval",
     "KernelTime",
     "Latency",
+    "MachineCheck",
     "Match",
     "Measurement",
     "ModelOutput",

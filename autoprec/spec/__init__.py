@@ -4,7 +4,7 @@
 """
 
 from autoprec.spec.budget import Budget, parse_budget
-from autoprec.spec.load import load_spec
+from autoprec.spec.load import aimed, load_spec
 from autoprec.spec.sections import (
     SAFE_REFERENCE,
     SMALL_MASK,
@@ -20,6 +20,7 @@ from autoprec.spec.sections import (
     Section,
     Strategy,
     StudySpec,
+    TargetSection,
     TimingSection,
 )
 
@@ -39,7 +40,9 @@ __all__ = [
     "Section",
     "Strategy",
     "StudySpec",
+    "TargetSection",
     "TimingSection",
+    "aimed",
     "load_spec",
     "parse_budget",
 ]

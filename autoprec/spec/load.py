@@ -13,7 +13,16 @@ from autoprec.entry import is_entry
 from autoprec.errors import SpecError
 from autoprec.precisions import PRECISIONS, listed
 from autoprec.spec.budget import parse_budget
-from autoprec.spec.sections import SAFE_REFERENCE, StudySpec
+from autoprec.spec.sections import SAFE_REFERENCE, StudySpec, TargetSection
+
+
+def aimed(spec: StudySpec, target: TargetSection) -> StudySpec:
+    """The definition with its engine on a target; a target without an address leaves it here."""
+    here = {key: value for key, value in spec.backend.options.items() if not key.startswith("target")}
+    options = {**here, **target.options} if target.address else here
+    return msgspec.structs.replace(
+        spec, target=target, backend=msgspec.structs.replace(spec.backend, options=options)
+    )
 
 
 def load_spec(path: Path) -> StudySpec:
@@ -31,7 +40,7 @@ def load_spec(path: Path) -> StudySpec:
         spec = msgspec.convert(table, StudySpec)
     except msgspec.ValidationError as error:
         raise SpecError(f"{path}: {_told(str(error))}") from error
-    spec = _located(spec, path.absolute())
+    spec = aimed(_located(spec, path.absolute()), spec.target)
     _check(spec, path)
     try:
         parse_budget(spec.search.budget)

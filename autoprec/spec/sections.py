@@ -130,6 +130,32 @@ class BackendSection(Section, frozen=True, kw_only=True):
     memory_mb: Count | None = None
 
 
+class TargetSection(Section, frozen=True, kw_only=True):
+    """`[target]`: where engines are built, run and timed, if not here.
+
+    Attributes:
+        address: `ssh://user@host:port`, or `local:` for an agent on this machine; "" is this process.
+        python: Python 3.8 or later there, with numpy and the engine's bindings.
+        folder: where the agent keeps models and samples, in at most 8 GiB.
+        ssh_config: a configuration file for ssh, instead of the user's own.
+    """
+
+    address: str = ""
+    python: str = ""
+    folder: str = ""
+    ssh_config: str = ""
+
+    @property
+    def options(self) -> dict[str, str]:
+        """As options of a backend."""
+        named = {
+            "target_python": self.python,
+            "target_folder": self.folder,
+            "target_ssh_config": self.ssh_config,
+        }
+        return {"target": self.address, **{key: text for key, text in named.items() if text}}
+
+
 class TimingSection(Section, frozen=True, kw_only=True):
     """`[timing]`: rounds go on until the ratio's interval is `interval` wide or `seconds` are over.
 
@@ -156,6 +182,7 @@ class StudySpec(Section, frozen=True, kw_only=True):
     quality: QualitySection = QualitySection()
     search: SearchSection = SearchSection()
     backend: BackendSection = BackendSection()
+    target: TargetSection = TargetSection()
     timing: TimingSection = TimingSection()
     name: str = ""
     default: bool = False
@@ -184,9 +211,14 @@ class StudySpec(Section, frozen=True, kw_only=True):
         output = pipeline.output if pipeline.layout == "nchw" else (pipeline.output, pipeline.layout)
         measured: tuple[object, ...] = (
             output, told, self.blocks, self.calibration, quality,
-            self.backend.name, self.backend.base, sorted(self.backend.options.items()),
+            self.backend.name, self.backend.base, _measured(self.backend.options),
             self.search.reference or "fp16", self.model.shapes,  # what an empty one meant until 0.1
         )  # fmt: skip
         if self.search.max_memory_mb is not None:  # studies from before it was there keep their digest
             measured = (*measured, self.search.max_memory_mb)
         return hashlib.sha256(msgspec.json.encode(measured, order="sorted")).hexdigest()[:16]
+
+
+def _measured(options: dict[str, str | int | float | bool]) -> list[tuple[str, str | int | float | bool]]:
+    """Options that change what is measured. Where a target is does not; its fingerprint tells what it is."""
+    return sorted((key, value) for key, value in options.items() if not key.startswith("target"))

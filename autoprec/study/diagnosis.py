@@ -8,15 +8,15 @@ from pathlib import Path
 
 import msgspec
 
-from autoprec.backends import create_backend
-from autoprec.backends.checks import Check, machine_checks
+from autoprec.backends import Distant, create_backend
+from autoprec.backends.checks import machine_checks
 from autoprec.errors import BackendError, TrialError
 from autoprec.legality.patterns import PATTERNS
 from autoprec.legality.pieces import Dialect, pattern_piece, pattern_question
 from autoprec.legality.verdicts import Legality, Verdict
 from autoprec.measurement import Bench, Probe
 from autoprec.precisions import PLAIN, PRECISIONS
-from autoprec.records import Departure, Fingerprint, Record
+from autoprec.records import Departure, Fingerprint, MachineCheck, Record
 from autoprec.spec import SAFE_REFERENCE, BackendSection, StudySpec
 from autoprec.store import Store
 from autoprec.study.preparation.fidelity import Fidelity, departures
@@ -28,7 +28,7 @@ class Diagnosis(Record, frozen=True, kw_only=True):
     """The machine, the engine (None if there is none), which patterns it takes in which precision, and how
     far a study's steps to a measurement are from the model as it was given."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[MachineCheck, ...]
     engine: Fingerprint | None = None
     legality: Legality | None = None
     fidelity: tuple[Departure, ...] = ()
@@ -51,8 +51,10 @@ def diagnose(
     section = backend or BackendSection(name="tensorrt" if has_tensorrt else "openvino")
     try:
         engine = create_backend(section.name, section.options)
+        if isinstance(engine, Distant):
+            checks = tuple(engine.checks())
     except BackendError as error:
-        failed = Check(name=f"backend {section.name}", found="cannot serve", remedy=str(error))
+        failed = MachineCheck(name=f"backend {section.name}", found="cannot serve", remedy=str(error))
         return Diagnosis(checks=(*checks, failed))
     if engine.stopwatch == "known":
         return Diagnosis(checks=checks, engine=engine.fingerprint())

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import msgspec
 import optuna
 
 from autoprec.errors import BLAMELESS, StudyError
 from autoprec.measurement import Bench
 from autoprec.records import Block, Departure, Explanation, Findings, Reference, TrialRecord
-from autoprec.spec import Budget, StudySpec, load_spec, parse_budget
+from autoprec.spec import Budget, StudySpec, aimed, load_spec, parse_budget
 from autoprec.store import Store, exclusive, searching
 from autoprec.study.definition import as_begun, find_spec
 from autoprec.study.events import Quiet, Watcher
@@ -49,6 +50,11 @@ class Study:
     def find(cls, where: str | None = None) -> Study:
         """A study by name or path; without one the only study of `studies/`, or its default."""
         return cls(find_spec(where))
+
+    def on(self, target: str) -> Study:
+        """This study with its engine on a target: `ssh://user@host:port`, or `local:`."""
+        section = msgspec.structs.replace(self.spec.target, address=target)
+        return Study(aimed(self.spec, section))
 
     def blocks(self) -> tuple[Block, ...]:
         """The model's blocks, and the precisions that each may have."""

@@ -62,7 +62,7 @@ decoder = "{models}decoder.onnx"
 [samples]
 calibration = "{data}/calibration"
 evaluation = "{data}/evaluation"
-calibration_limit = 2
+calibration_limit = 16
 evaluation_limit = {samples}
 input = "image"
 

@@ -26,7 +26,10 @@ g (float[1,1,4,4] x) => (float[1,1,4,4] masks)
 }
 """
 FEEDS = {"x": np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)}
-OPTIONS: dict[str, Callable[[Path], dict[str, str]]] = {"simulated": lambda path: {"costs": str(path)}}
+OPTIONS: dict[str, Callable[[Path], dict[str, str]]] = {
+    "simulated": lambda path: {"costs": str(path)},
+    "target": lambda path: {"target": "local:", "engine": "openvino", "target_folder": str(path.parent)},
+}
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
-from autoprec.backends._base import Engine
+from autoprec.backends._base import Engine, StopwatchName
 from autoprec.backends.tensorrt import cuda
 from autoprec.backends.tensorrt.build import Plan, Target, build_plan, check_targets
 from autoprec.backends.tensorrt.engine import TensorRTEngine
@@ -33,7 +32,7 @@ class TensorRTBackend:
     """
 
     name: str = "tensorrt"
-    stopwatch: Literal["host", "processor", "cuda", "known"] = "cuda"
+    stopwatch: StopwatchName = "cuda"
     grids: tuple[str, ...] = ("signed",)  # symmetric alone: "Explicit Quantization" of its documentation
     # The parser refuses these pointwise operators; with Casts they fuse as any other (RTX 1.4 to 1.7).
     widened: frozenset[tuple[str, str]] = frozenset(

@@ -122,7 +122,9 @@ def calibrate(loaded: Loaded, say: Say) -> Calibrated:
     """
     spec, digest = loaded.spec, "-".join(loaded.digests[:2])
     folder = Path(spec.folder) / "calibration"
-    evidence = Evidence(loaded.model, loaded.backend, loaded.calibration, folder, digest, say)
+    # Whole activations do not travel: with a target, the engine that is always here calibrates.
+    backend = create_backend("openvino", {}) if spec.target.address else loaded.backend
+    evidence = Evidence(loaded.model, backend, loaded.calibration, folder, digest, say)
     histograms = evidence.histograms()
     overflow = overflowing(histograms, loaded.blocks, loaded.model)
     moments = evidence.moments((*spec.search.precisions, *spec.blocks.pin.values()))

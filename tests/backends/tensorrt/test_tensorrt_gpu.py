@@ -141,7 +141,7 @@ def test_a_runtime_cache_is_written_and_read(tmp_path: Path) -> None:
         with backend.build(path) as engine:
             run(engine, inputs_of(path))
     (cache,) = (tmp_path / "kernels").iterdir()
-    assert cache.stat().st_size > 1000
+    assert cache.stat().st_size > 200  # compiled kernels, or timings alone
     cache.write_bytes(b"not a cache")
     kernel_cache.cache_clear()  # as a new process begins
     with backend.build(path) as engine:

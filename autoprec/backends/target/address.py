@@ -1,0 +1,78 @@
+"""Where a target is, and the command that starts Python there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from typing import Any
+from urllib.parse import urlsplit
+
+from autoprec.errors import SpecError
+from autoprec.records import Record
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%-]*")  # never an option of ssh's
+_SSH = (
+    "ssh", "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=20",
+    "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4",
+)  # fmt: skip
+"""Keys, agents, jump hosts and known hosts are ssh's own business. No password is asked for, and an unknown
+host key is an error: accept it once by hand."""
+
+
+class Address(Record, frozen=True, kw_only=True):
+    """A target: `host` is empty for this machine."""
+
+    text: str
+    host: str = ""
+    user: str = ""
+    port: int | None = None
+    python: str = "python3"
+    folder: str = "~/.cache/autoprec-agent"
+    ssh_config: str = ""
+
+    def command(self, *words: str) -> list[str]:
+        """The words that run a command on the target."""
+        if not self.host:
+            return list(words)
+        port = [] if self.port is None else ["-p", str(self.port)]
+        where = f"{self.user}@{self.host}" if self.user else self.host
+        config = ["-F", self.ssh_config] if self.ssh_config else []
+        return [*_SSH, *config, *port, "--", where, shlex.join(words)]
+
+
+def parse_address(options: dict[str, Any]) -> Address:
+    """The target of a backend's options: `target` is `local:`, `local:/path/to/python` or
+    `ssh://user@host:port`; `target_python` serves there, and keeps things in `target_folder`;
+    `target_ssh_config` is a configuration for ssh besides the user's own.
+
+    Raises `SpecError` for anything else.
+    """
+    keys = ("target", "target_python", "target_folder", "target_ssh_config")
+    text, python, folder, config = (options.get(key, "") for key in keys)
+    if not all(isinstance(word, str) for word in (text, python, folder, config)):
+        raise SpecError("target.address, target.python, target.folder and target.ssh_config are texts")
+    folder = folder or "~/.cache/autoprec-agent"
+    if text.startswith("local:"):
+        return Address(
+            text=text, python=python or text.removeprefix("local:") or sys.executable, folder=folder
+        )
+    try:
+        parts = urlsplit(text)
+        host, user, port = parts.hostname or "", parts.username or "", parts.port
+    except ValueError as error:
+        raise SpecError(f"target.address is {text!r}: {error}") from error
+    plain = parts.scheme == "ssh" and not (parts.path.strip("/") or parts.query or parts.password)
+    if not plain or not _NAME.fullmatch(host) or (user and not _NAME.fullmatch(user)):
+        raise SpecError(
+            f"target.address is {text!r}; give ssh://user@host:port (a password is ssh's business), or local:"
+        )
+    return Address(
+        text=text,
+        host=host,
+        user=user,
+        port=port,
+        python=python or "python3",
+        folder=folder,
+        ssh_config=config,
+    )

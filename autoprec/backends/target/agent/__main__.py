@@ -1,0 +1,188 @@
+"""Serves requests until the line is closed: `python3 agent.pyz FOLDER LIMIT_BYTES`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import threading
+from pathlib import Path
+from queue import Queue
+from typing import Any, BinaryIO, Dict, List, Tuple
+
+import numpy as np
+
+from autoprec.backends.target.agent import wire
+from autoprec.backends.target.agent.store import Blobs
+
+Frame = Tuple[Dict[str, Any], List[bytes]]
+MOST_REPEATS = 100_000
+
+
+class Agent:
+    """The engines that autoprec asked for, by the number that it gave them."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self.blobs = Blobs(folder / "blobs", limit)
+        self._folder = folder
+        self._maker = None  # type: Any
+        self._engines = {}  # type: Dict[int, Any]
+
+    def hello(self, header: dict[str, Any], _: list[bytes]) -> Frame:
+        """Load the engine's bindings, and say what is here."""
+        kind, options = header["engine"], header["options"]
+        if kind == "openvino":
+            from autoprec.backends.target.agent.openvino_engine import Engines as OpenVino
+
+            self._maker = OpenVino(options)
+        elif kind == "tensorrt":
+            from autoprec.backends.target.agent.tensorrt_engine import Engines as TensorRT
+
+            self._maker = TensorRT(options, self._folder)
+        else:
+            raise ValueError(f"this agent has no engine {kind!r}")
+        facts = dict(self._maker.facts())
+        facts["python"] = platform.python_version()
+        facts["machine"] = f"{platform.system()} {platform.machine()}"
+        facts["free_bytes"] = self.blobs.free_bytes()
+        return facts, []
+
+    def missing(self, header: dict[str, Any], _: list[bytes]) -> Frame:
+        """Which blobs have to be sent."""
+        return {"missing": self.blobs.missing(header["digests"])}, []
+
+    def put(self, header: dict[str, Any], blobs: list[bytes]) -> Frame:
+        """Keep blobs."""
+        for digest, data in zip(header["digests"], blobs):
+            self.blobs.put(digest, data)
+        return {}, []
+
+    def build(self, header: dict[str, Any], _: list[bytes]) -> Frame:
+        """Build an engine of a model whose parts are here."""
+        number = int(header["number"])
+        path = self._folder / f"model-{os.getpid()}.onnx"
+        try:
+            with path.open("wb") as file:
+                for digest in header["parts"]:
+                    file.write(self.blobs.read(digest))
+            engine = self._maker.build(path, header["options"])
+        finally:
+            if path.exists():
+                path.unlink()
+        self._engines[number] = engine
+        return {"engine_bytes": engine.engine_bytes, "device_memory_bytes": engine.device_memory_bytes}, []
+
+    def prepare(self, header: dict[str, Any], _: list[bytes]) -> Frame:
+        """Place inputs that are here as blobs."""
+        inputs = {}
+        for (name, kind, shape), digest in zip(header["inputs"], header["digests"]):
+            inputs[name] = np.frombuffer(self.blobs.read(digest), np.dtype(kind)).reshape(shape)
+        engine = self._engines[header["number"]]
+        engine.prepare(inputs)
+        return {"device_memory_bytes": engine.device_memory_bytes}, []
+
+    def run(self, header: dict[str, Any], _: list[bytes]) -> Frame:
+        """One inference of what was prepared; its outputs come back if they are wanted."""
+        engine = self._engines[header["number"]]
+        engine.execute()
+        if not header["outputs"]:
+            return {}, []
+        arrays = [np.ascontiguousarray(array) for array in engine.outputs()]
+        described = wire.describe(zip(engine.output_names, arrays))
+        return {"arrays": described}, [array.tobytes() for array in arrays]
+
+    def rounds(self, header: dict[str, Any], _: list[bytes]) -> Frame:
+        """Readings in turn: each after an unmeasured execution, which fills the caches."""
+        order, repeats = header["order"], min(int(header["repeats"]), MOST_REPEATS)
+        readings = []
+        for number in order:
+            engine = self._engines[number]
+            engine.execute()
+            readings.append(engine.milliseconds(repeats))
+        return {"milliseconds": readings}, []
+
+    def describe(self, header: dict[str, Any], _: list[bytes]) -> Frame:
+        """What an engine runs, as its library tells of it."""
+        return self._engines[header["number"]].description(), []
+
+    def close(self, header: dict[str, Any], _: list[bytes]) -> Frame:
+        """Free an engine; one that is not there is free."""
+        engine = self._engines.pop(header["number"], None)
+        if engine is not None:
+            engine.close()
+        return {}, []
+
+    def clean(self, *_: Any) -> Frame:
+        """Remove what the agent keeps on the disk, itself too; it ends with the line."""
+        held = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
+        for path in self._folder.iterdir():
+            if path.name == "blobs":
+                shutil.rmtree(str(path))
+            elif path.name.startswith("agent-") or path.suffix in (".cache", ".onnx", ".part"):
+                path.unlink()
+        if not any(self._folder.iterdir()):
+            self._folder.rmdir()
+        return {"bytes": held}, []
+
+    def clocks(self, *_: Any) -> Frame:
+        """Clocks, power and load now."""
+        return dict(self._maker.clocks()), []
+
+
+REQUESTS = (
+    "hello",
+    "missing",
+    "put",
+    "build",
+    "prepare",
+    "run",
+    "rounds",
+    "describe",
+    "close",
+    "clocks",
+    "clean",
+)
+
+
+def main(folder: Path, limit: int) -> None:
+    """Answer requests. The line's end ends the process at once, also in the middle of a build."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print must not get between the answers
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    agent = Agent(folder, limit)
+    frames = Queue(maxsize=1)  # type: Queue[Frame]
+    threading.Thread(target=_listen, args=(sys.stdin.buffer, frames), daemon=True).start()
+    while True:
+        header, blobs = frames.get()
+        wire.send(answers, *_answer(agent, header, blobs))
+
+
+def _listen(stream: BinaryIO, frames: Queue[Frame]) -> None:
+    try:
+        while True:
+            frames.put(wire.receive(stream))
+    except wire.WireError:
+        os._exit(0)
+
+
+def _answer(agent: Agent, header: dict[str, Any], blobs: list[bytes]) -> Frame:
+    """What a request gives, or what went wrong; an error leaves the agent as it was."""
+    name = header.pop("request", None)
+    if name not in REQUESTS:
+        return {"error": "engine", "message": f"no such request: {name!r}"}, []
+    try:
+        return getattr(agent, name)(header, blobs)  # type: ignore[no-any-return]
+    except MemoryError:
+        return {"error": "memory", "message": "no memory left on the target"}, []
+    except ImportError as error:
+        return {"error": "missing", "message": str(error)}, []
+    except OSError as error:
+        return {"error": "disk", "message": str(error)}, []
+    except Exception as error:  # noqa: BLE001 - whatever an engine's library raises is an answer
+        kind = str(getattr(error, "kind", "engine"))
+        return {"error": kind, "message": f"{type(error).__name__}: {error}"}, []
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).expanduser(), int(sys.argv[2]))

@@ -1,0 +1,66 @@
+"""What the agent keeps on the target's disk: weights, models and samples by digest, within a limit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Blobs:
+    """Files named by their SHA-256; the least recently used go once they hold more than `limit` bytes."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder, self._limit = folder, limit
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for left in folder.glob("*.part"):
+            left.unlink()
+
+    def path(self, digest: str) -> Path:
+        """Where a blob is. Raises ValueError for what is no digest."""
+        if not _DIGEST.fullmatch(digest):
+            raise ValueError(f"not a digest: {digest[:80]!r}")
+        return self._folder / digest
+
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        """Those that are not here; the others count as used now."""
+        paths = {digest: self.path(digest) for digest in digests}
+        for path in paths.values():
+            if path.exists():
+                os.utime(str(path))
+        return [digest for digest, path in paths.items() if not path.exists()]
+
+    def put(self, digest: str, data: bytes) -> None:
+        """Keep a blob. Raises ValueError if it is not what its digest says, OSError for a full disk."""
+        path = self.path(digest)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ValueError("a blob came damaged")
+        self._make_room(len(data))
+        part = path.with_suffix(".part")
+        try:
+            part.write_bytes(data)
+            part.replace(path)
+        finally:
+            if part.exists():
+                part.unlink()
+
+    def read(self, digest: str) -> bytes:
+        """A blob's bytes. Raises OSError if it is not here."""
+        return self.path(digest).read_bytes()
+
+    def free_bytes(self) -> int:
+        """Room on the disk."""
+        return shutil.disk_usage(str(self._folder)).free
+
+    def _make_room(self, size: int) -> None:
+        files = sorted((p for p in self._folder.iterdir() if p.is_file()), key=lambda p: p.stat().st_mtime)
+        held = sum(path.stat().st_size for path in files)
+        while files and held + size > self._limit:
+            oldest = files.pop(0)
+            held -= oldest.stat().st_size
+            oldest.unlink()

@@ -1,0 +1,266 @@
+"""TensorRT 10 and 11, and TensorRT-RTX, on a target's GPU, through their own bindings.
+
+Builds, loads and runs as `autoprec.backends.tensorrt` does beside a search, with nothing but numpy.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+
+from autoprec.backends.target.agent.cuda_driver import CudaError, Driver, Stream
+from autoprec.backends.target.agent.tensorrt_library import import_tensorrt, make_log, parser_words
+
+_DTYPES = {
+    "FLOAT": np.float32, "HALF": np.float16, "BF16": np.uint16, "INT8": np.int8, "UINT8": np.uint8,
+    "INT32": np.int32, "INT64": np.int64, "BOOL": np.bool_,
+}  # type: Dict[str, Any]  # fmt: skip
+
+
+class Engines:
+    """Builds engines; `options` as in `[backend.options]`, and the folder keeps kernel timings."""
+
+    def __init__(self, options: Dict[str, Any], folder: Path) -> None:
+        self.trt = import_tensorrt()
+        self.is_rtx = self.trt.__name__.startswith("tensorrt_rtx")
+        self.options = options
+        self.log = make_log(self.trt)
+        self.driver = Driver(int(options.get("device", 0)))
+        self._gpu = self.driver.facts()
+        name = "{}-{}.cache".format("rtx" if self.is_rtx else "trt", self.trt.__version__)
+        self._timings = folder / name
+        self._kernels = None  # type: Any
+
+    def facts(self) -> Dict[str, Any]:
+        """Library, version and GPU."""
+        gpu = self._gpu
+        return {
+            "library": "TensorRT-RTX" if self.is_rtx else "TensorRT",
+            "version": str(self.trt.__version__),
+            "device": "{name} ({major}.{minor}, driver for CUDA {driver})".format(**gpu),
+            "capability": [gpu["major"], gpu["minor"]],
+        }
+
+    def build(self, path: Path, options: Dict[str, Any]) -> Engine:
+        """Parse, build, load. Errors carry the first words of the library's log."""
+        trt, log = self.trt, self.log
+        log.errors.clear()
+        log.layers = ""
+        builder = self._made("build", trt.Builder, log)
+        network = builder.create_network(self._network_flags())
+        parser = self._made("build", trt.OnnxParser, network, log)
+        if not parser.parse_from_file(str(path)):
+            raise CudaError("build", parser_words(parser) or log.words("the parser gives no reason"))
+        config = builder.create_builder_config()
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        flag = trt.BuilderFlag.TF32
+        (config.set_flag if self.options.get("tf32", True) else config.clear_flag)(flag)
+        if self.options.get("optimization_level") is not None:
+            config.builder_optimization_level = int(self.options["optimization_level"])
+        timed = not hasattr(trt.IBuilderConfig, "set_compute_capability")
+        if timed:
+            self._use_timings(config)
+        plan = builder.build_serialized_network(network, config)
+        if plan is None:
+            words = log.words("the builder gives no reason")
+            raise CudaError("memory" if "memory" in words.lower() else "build", words)
+        if timed:
+            self._keep_timings(config)
+        return Engine(self, bytes(plan), log.layers, bool(options.get("profiled")))
+
+    def clocks(self) -> Dict[str, Any]:
+        """The machine's load."""
+        return {"load_average": os.getloadavg()[0]}
+
+    def attach_kernels(self, config: Any) -> None:
+        """One cache of compiled kernels for all engines of this process."""
+        if self._kernels is None:
+            self._kernels = config.create_runtime_cache()
+        config.set_runtime_cache(self._kernels)
+
+    def made(self, kind: str, make: Any, *arguments: Any) -> Any:
+        """Call a factory: what refuses raises TypeError, and its reason is in the log."""
+        return self._made(kind, make, *arguments)
+
+    def _made(self, kind: str, make: Any, *arguments: Any) -> Any:
+        try:
+            found = make(*arguments)
+        except TypeError as error:
+            raise CudaError(kind, self.log.words(str(error))) from error
+        if found is None:
+            raise CudaError(kind, self.log.words("the library gives no reason"))
+        return found
+
+    def _network_flags(self) -> int:
+        members = self.trt.NetworkDefinitionCreationFlag.__members__
+        wanted = [members[name] for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED") if name in members]
+        return sum(1 << int(member) for member in wanted)
+
+    def _use_timings(self, config: Any) -> None:
+        data = self._timings.read_bytes() if self._timings.exists() else b""
+        cache = config.create_timing_cache(data)
+        if cache is None or not config.set_timing_cache(cache, False):
+            cache = config.create_timing_cache(b"")
+            if cache is not None:
+                config.set_timing_cache(cache, False)
+
+    def _keep_timings(self, config: Any) -> None:
+        cache = config.get_timing_cache()
+        if cache is None:
+            return
+        part = self._timings.with_suffix(".part")
+        part.write_bytes(bytes(cache.serialize()))
+        part.replace(self._timings)
+
+
+class Engine:
+    """A plan on the GPU, with its buffers and its CUDA graph."""
+
+    def __init__(self, engines: Engines, plan: bytes, layers: str, profiled: bool) -> None:
+        self._engines, self._layers = engines, layers
+        self._driver = engines.driver
+        self._stream = Stream(self._driver)
+        self._graphs_wanted = bool(engines.options.get("cuda_graph", True)) and not profiled
+        self.engine_bytes = len(plan)
+        trt = engines.trt
+        self._runtime = engines.made("run", trt.Runtime, engines.log)
+        self._engine = engines.made("run", self._runtime.deserialize_cuda_engine, plan)
+        self._context = engines.made("run", self._new_context)
+        count = self._engine.num_io_tensors
+        names = [self._engine.get_tensor_name(index) for index in range(count)]
+        mode = trt.TensorIOMode.INPUT
+        self._inputs = [n for n in names if self._engine.get_tensor_mode(n) == mode]
+        self._outputs = [n for n in names if self._engine.get_tensor_mode(n) != mode]
+        self._buffers = {}  # type: Dict[str, int]
+        self._shapes = {}  # type: Dict[str, Any]
+        self._times = {}  # type: Dict[str, float]
+        self.output_names = self._outputs
+        self._profiler = _profiler(trt, self._times) if profiled else None
+        if self._profiler is not None:
+            self._context.profiler = self._profiler
+        self._warm = False
+        self.device_memory_bytes = 0
+
+    def prepare(self, inputs: Dict[str, Any]) -> None:
+        """Place inputs on the device and bind all buffers."""
+        arrays = {}
+        for name in self._inputs:
+            if name not in inputs:
+                raise CudaError("run", f"input {name!r} is missing")
+            kind = self._dtype(name)
+            if kind == np.uint16:
+                arrays[name] = _as_bf16(inputs[name])
+            else:
+                arrays[name] = np.require(inputs[name], kind, "C")
+            if not self._context.set_input_shape(name, arrays[name].shape):
+                words = self._engines.log.words("the library gives no reason")
+                raise CudaError("run", f"input {name!r} does not take shape {arrays[name].shape}: {words}")
+        shapes = {n: tuple(self._context.get_tensor_shape(n)) for n in (*self._inputs, *self._outputs)}
+        if shapes != self._shapes:
+            self._free()
+            for name, shape in shapes.items():
+                size = int(np.prod(shape)) * np.dtype(self._dtype(name)).itemsize
+                self._buffers[name] = self._driver.memory(size)
+                self._context.set_tensor_address(name, self._buffers[name])
+            self._shapes = shapes
+        for name, array in arrays.items():
+            self._driver.upload(self._buffers[name], array)
+        size_of = getattr(self._engine, "device_memory_size_v2", 0) or self.engine_bytes
+        self.device_memory_bytes = int(size_of) + self.engine_bytes
+
+    def execute(self) -> None:
+        """One inference, done when this returns."""
+        self._enqueue()
+        self._stream.synchronize()
+
+    def milliseconds(self, repeats: int) -> float:
+        """The mean of so many inferences, between two events on the stream."""
+        self._stream.start()
+        for _ in range(repeats):
+            self._enqueue()
+        return self._stream.stop() / repeats
+
+    def outputs(self) -> List[Any]:
+        """The outputs in the engine's order; BF16 as float32."""
+        found = []
+        for name in self._outputs:
+            array = np.empty(self._shapes[name], self._dtype(name))
+            self._driver.download(array, self._buffers[name])
+            if array.dtype == np.uint16:
+                array = (array.astype(np.uint32) << 16).view(np.float32)
+            found.append(array)
+        return found
+
+    def description(self) -> Dict[str, Any]:
+        """The builder's layers, the inspector's JSON, and the times of layers, where there are any."""
+        trt = self._engines.trt
+        inspector = self._engine.create_engine_inspector()
+        inspector.execution_context = self._context
+        text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+        return {"message": self._layers, "json": text, "times": self._times, "outputs": self._outputs}
+
+    def close(self) -> None:
+        """Free everything; a context needs its engine, an engine its runtime."""
+        self._context = None
+        self._engine = None
+        self._runtime = None
+        self._free()
+        self._stream.close()
+
+    def _enqueue(self) -> None:
+        if self._graphs_wanted and self._warm and not self._stream.is_captured:
+            self._stream.capture(self._launch)
+        if self._stream.is_captured:
+            self._stream.launch()
+            return
+        self._launch()
+        self._warm = True
+
+    def _launch(self) -> None:
+        if not self._context.execute_async_v3(self._stream.pointer):
+            words = self._engines.log.words("the library gives no reason")
+            raise CudaError("run", f"the inference does not start: {words}")
+
+    def _new_context(self) -> Any:
+        trt = self._engines.trt
+        strategy = getattr(trt, "DynamicShapesKernelSpecializationStrategy", None)
+        if strategy is None or not hasattr(trt.IRuntimeConfig, "create_runtime_cache"):
+            return self._engine.create_execution_context()
+        config = self._engine.create_runtime_config()
+        config.dynamic_shapes_kernel_specialization_strategy = strategy.EAGER
+        self._engines.attach_kernels(config)
+        return self._engine.create_execution_context(config)
+
+    def _dtype(self, name: str) -> Any:
+        kind = self._engine.get_tensor_dtype(name).name
+        if kind not in _DTYPES:
+            raise CudaError("run", f"{name!r} has type {kind}, which this agent does not know")
+        return _DTYPES[kind]
+
+    def _free(self) -> None:
+        for address in self._buffers.values():
+            self._driver.free(address)
+        self._buffers.clear()
+        self._shapes = {}
+        self._stream.forget()
+        self._warm = False
+
+
+def _as_bf16(array: Any) -> Any:
+    """float32 rounded to BF16's bits, half to even."""
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def _profiler(trt: Any, times: Dict[str, float]) -> Any:
+    class Profiler(trt.IProfiler):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProfiler.__init__(self)
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            times[layer_name] = ms
+
+    return Profiler()

@@ -1,0 +1,51 @@
+"""Which TensorRT a target has, and what it says."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def import_tensorrt() -> Any:
+    """TensorRT-RTX, or else TensorRT. Raises ImportError."""
+    errors = []
+    for name in ("tensorrt_rtx", "tensorrt_rtx_bindings", "tensorrt"):
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:  # noqa: PERF203 - three names
+            errors.append(str(error))
+    raise ImportError("; ".join(errors))
+
+
+def make_log(trt: Any) -> Any:
+    """The process's logger: keeps errors and the builder's layer list."""
+    severity = trt.ILogger.Severity
+    grave = (severity.INTERNAL_ERROR, severity.ERROR)
+
+    class Log(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+            self.layers = ""
+
+        def log(self, level: Any, text: str) -> None:
+            if level in grave:
+                self.errors.append(text)
+            elif text.startswith("Layers:"):
+                self.layers = text
+
+        def words(self, otherwise: str) -> str:
+            related = [text for text in self.errors if "catchCudaError" not in text]
+            return " ".join(related[0].split())[:400] if related else otherwise
+
+    return Log()
+
+
+def parser_words(parser: Any) -> str:
+    """The parser's first error, with its node where this version tells it."""
+    if not parser.num_errors:
+        return ""
+    error = parser.get_error(0)
+    node = error.node_operator() if hasattr(error, "node_operator") else ""
+    name = error.node_name() if hasattr(error, "node_name") else ""
+    return "{}{}".format(f"{node} {name!r}: " if node else "", " ".join(error.desc().split())[:400])

@@ -1,0 +1,86 @@
+"""The messages between autoprec and its agent: a JSON header, then arrays as they lie in memory.
+
+A frame is eight bytes of lengths, the header, and the blobs that the header announces. Both sides check every
+size before they read: what comes over the line is data, and may be hostile.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any, BinaryIO
+
+PROTOCOL = 1
+LARGEST_HEADER = 64 << 20
+LARGEST_BLOB = 4 << 30
+MOST_BLOBS = 4096
+_LENGTHS = struct.Struct(">II")
+_PACK_ABOVE = 1 << 12
+"""Smaller blobs are not worth compressing."""
+
+
+class WireError(Exception):
+    """The other side is gone, or does not speak this protocol."""
+
+
+def send(stream: BinaryIO, header: dict[str, Any], blobs: Sequence[bytes] = ()) -> None:
+    """Write one frame. Raises OSError where the line is cut."""
+    packed = [_packed(blob) for blob in blobs]
+    sizes = [[len(raw), len(data), kind] for raw, (data, kind) in zip(blobs, packed)]
+    text = json.dumps(dict(header, blobs=sizes), allow_nan=True).encode()
+    stream.write(_LENGTHS.pack(PROTOCOL, len(text)) + text)
+    for data, _ in packed:
+        stream.write(data)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]]:
+    """Read one frame. Raises `WireError` at the end of the line or for what is no frame."""
+    version, length = _LENGTHS.unpack(_exactly(stream, _LENGTHS.size))
+    if version != PROTOCOL or length > LARGEST_HEADER:
+        raise WireError("the other side does not speak this protocol")
+    try:
+        header = json.loads(_exactly(stream, length))
+        sizes = header.pop("blobs")
+        blobs = [_unpacked(stream, *size) for size in sizes[:MOST_BLOBS]]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, zlib.error) as error:
+        raise WireError(f"what came over the line is no message: {error}") from error
+    return header, blobs
+
+
+def _packed(blob: bytes) -> tuple[bytes, str]:
+    if len(blob) < _PACK_ABOVE:
+        return blob, ""
+    data = zlib.compress(blob, 1)
+    return (data, "z") if len(data) < 0.9 * len(blob) else (blob, "")
+
+
+def _unpacked(stream: BinaryIO, raw: int, size: int, kind: str) -> bytes:
+    """One blob; it never grows beyond the size that was announced."""
+    if not (0 <= raw <= LARGEST_BLOB and 0 <= size <= LARGEST_BLOB and kind in ("", "z")):
+        raise ValueError("impossible sizes")
+    data = _exactly(stream, size)
+    if kind == "z":
+        data = zlib.decompressobj().decompress(data, raw + 1)
+    if len(data) != raw:
+        raise ValueError("a blob is not as long as it said")
+    return data
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    parts: list[bytes] = []
+    left = size
+    while left:
+        part = stream.read(min(left, 1 << 20))
+        if not part:
+            raise WireError("the line is closed")
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def describe(arrays: Iterable[tuple[str, Any]]) -> list[list[Any]]:
+    """Names, types and shapes of arrays, for a header."""
+    return [[name, array.dtype.str, list(array.shape)] for name, array in arrays]

@@ -1,0 +1,208 @@
+"""The backend: an engine's kind, as it is on a target."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from autoprec.backends._base import Engine, StopwatchName
+from autoprec.backends.openvino import OpenVinoBackend
+from autoprec.backends.openvino_nodes import Graph, RuntimeNode, kernels_of, read_graph
+from autoprec.backends.target.address import parse_address
+from autoprec.backends.target.channel import Channel, UnreachableError
+from autoprec.backends.target.engine import Line, TargetEngine
+from autoprec.backends.tensorrt import TensorRTBackend
+from autoprec.backends.tensorrt.layers import kernels_of as layers_kernels
+from autoprec.backends.tensorrt.layers import layers_from_json, layers_from_message
+from autoprec.backends.tensorrt.options import Options
+from autoprec.errors import BackendError, SpecError, TrialError
+from autoprec.records import Clocks, Fingerprint, KernelTime, MachineCheck
+
+_BETWEEN_TRIES_SECONDS = 5.0
+_LITTLE_ROOM = 2e9
+_OURS = ("engine", "target", "target_python", "target_folder", "target_ssh_config")
+
+
+class TargetBackend:
+    """An engine on a target.
+
+    Args:
+        options: `target` names it, `engine` its backend; the rest is that backend's.
+
+    Raises `SpecError` for an option that is wrong, `BackendError` where the target cannot serve.
+    """
+
+    stopwatch: StopwatchName = "target"
+
+    def __init__(self, options: Mapping[str, str | int | float | bool]) -> None:
+        engine = str(options.get("engine", ""))
+        theirs = {key: value for key, value in options.items() if key not in _OURS}
+        unknown = sorted(set(theirs) - _KNOWN.get(engine, frozenset()))
+        if unknown:
+            raise SpecError(f"backend.options: {engine or 'a target'} has no option {unknown[0]!r}")
+        if engine not in _READERS:
+            raise SpecError(f"backend.name is {engine!r}; targets serve: {', '.join(_READERS)}")
+        self.name = engine
+        self.grids = (OpenVinoBackend if engine == "openvino" else TensorRTBackend).grids
+        self.widened = (OpenVinoBackend if engine == "openvino" else TensorRTBackend).widened
+        self._address = parse_address(dict(options))
+        self._options = theirs
+        self._line: Line | None = None
+        self.facts: dict[str, Any] = {}
+
+    @property
+    def base_precision(self) -> str:
+        """As on a machine with that engine."""
+        if self.name == "openvino":
+            return OpenVinoBackend.base_precision
+        self._open()
+        capability = self.facts.get("capability")
+        has_bf16 = isinstance(capability, list) and capability >= [8, 0]
+        return "bf16" if self._is_rtx and has_bf16 else "fp16"
+
+    @property
+    def splits_projections(self) -> bool:
+        """As on a machine with that engine."""
+        return self.name == "tensorrt" and self._is_rtx
+
+    @property
+    def _is_rtx(self) -> bool:
+        self._open()
+        return self.facts.get("library") == "TensorRT-RTX"
+
+    def wait(self, seconds: float, say: Callable[[str], None]) -> None:
+        """Reach the target, and wait for it so long where it cannot be reached. Raises `BackendError`."""
+        waited = 0.0
+        while True:
+            try:
+                self._open()
+                return
+            except UnreachableError as error:
+                if waited >= seconds:
+                    raise
+                say(f"waiting for the target: {error}")
+                time.sleep(_BETWEEN_TRIES_SECONDS)
+                waited += _BETWEEN_TRIES_SECONDS
+
+    def fingerprint(self) -> Fingerprint:
+        """What the target says of engine and device; not where it is: targets of one kind share a study."""
+        self._open()
+        return Fingerprint(
+            backend=self.name,
+            version=f"{self.facts.get('library', '')} {self.facts.get('version', '')}".strip()[:200],
+            device=str(self.facts.get("device", ""))[:200],
+            options=json.dumps(self._options, sort_keys=True),
+        )
+
+    def build(self, model_path: Path, *, profiled: bool = False) -> Engine:
+        """Build an engine there. Raises `TrialError("build", ...)`."""
+        line = self._open()
+        try:
+            graph = read_graph(model_path)
+        except ValueError as error:
+            raise TrialError("build", f"{model_path.name}: {error}") from error
+        return TargetEngine(
+            line,
+            model_path,
+            graph.inputs,
+            graph.outputs,
+            partial(_READERS[self.name], graph),
+            profiled=profiled,
+        )
+
+    def clocks(self) -> Clocks:
+        """Clocks and load of the target now."""
+        answer, _ = self._open().channel.ask("clocks")
+        known = {name: answer[name] for name in Clocks.__struct_fields__ if name in answer}
+        try:
+            return msgspec.convert(known, Clocks)
+        except msgspec.ValidationError as error:
+            raise TrialError("crash", f"the target's clocks are none: {error}") from error
+
+    def clean(self) -> int:
+        """Remove what the agent keeps there; returns how many bytes that were."""
+        channel = Channel(self._address)
+        try:
+            held = channel.ask("clean")[0].get("bytes", 0)
+        finally:
+            channel.close()
+        return held if isinstance(held, int) else 0
+
+    def checks(self) -> list[MachineCheck]:
+        """What the target says of itself, and how to mend it. Raises `BackendError` where it cannot serve."""
+        self._open()
+        free = self.facts.get("free_bytes", 0)
+        room = free if isinstance(free, int | float) else 0
+        remedy = "`autoprec target clean` removes what is kept there" if room < _LITTLE_ROOM else ""
+        return [
+            MachineCheck(name="target", found=self._address.text),
+            MachineCheck(name="its machine", found=str(self.facts.get("machine", "unknown"))[:80]),
+            MachineCheck(name="its python", found=str(self.facts.get("python", "unknown"))[:20]),
+            MachineCheck(name="its disk", found=f"{room / 1e9:.1f} GB free", remedy=remedy),
+        ]
+
+    def close(self) -> None:
+        """End the agent."""
+        if self._line is not None:
+            self._line.channel.close()
+        self._line = None
+
+    def _open(self) -> Line:
+        """The line, which begins with the first use."""
+        if self._line is None:
+            channel = Channel(self._address)
+            try:
+                self.facts, _ = channel.ask("hello", engine=self.name, options=self._options)
+            except (TrialError, BackendError) as error:
+                channel.close()
+                raise BackendError(f"{self._address.text}: the engine does not start: {error}") from error
+            newest = self.facts.get("newest_opset", 0)
+            self._line = Line(channel, newest if isinstance(newest, int) else 0)
+        return self._line
+
+
+def _openvino_kernels(graph: Graph, description: dict[str, Any]) -> tuple[KernelTime, ...]:
+    """OpenVINO's own words on its nodes, as kernels. Raises `TrialError` for something else."""
+    try:
+        nodes = [
+            RuntimeNode(
+                kind=str(kind),
+                kernel=str(kernel),
+                origins=tuple(filter(None, str(origins).split(","))),
+                time_ms=float(microseconds) / 1e3 if str(microseconds).isdigit() else 0.0,
+            )
+            for kind, kernel, origins, microseconds in description["nodes"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrialError("crash", f"the target does not describe its engine: {error}") from error
+    return kernels_of(graph, nodes)
+
+
+def _tensorrt_kernels(_: Graph, description: dict[str, Any]) -> tuple[KernelTime, ...]:
+    """TensorRT's own words on its layers, as kernels. Raises `TrialError` for something else."""
+    try:
+        layers = layers_from_message(str(description["message"])) or layers_from_json(
+            str(description["json"])
+        )
+        times = {str(name): float(ms) for name, ms in description["times"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TrialError("crash", f"the target does not describe its engine: {error}") from error
+    return layers_kernels(layers, times)
+
+
+_KNOWN: Mapping[str, frozenset[str]] = {
+    "openvino": frozenset({"threads"}),
+    "tensorrt": frozenset(Options.__struct_fields__),
+}
+"""Options of the engines that targets serve."""
+_READERS: Mapping[str, Callable[[Graph, dict[str, Any]], tuple[KernelTime, ...]]] = {
+    "openvino": _openvino_kernels,
+    "tensorrt": _tensorrt_kernels,
+}
+"""What reads an engine's description, by the name of its backend."""

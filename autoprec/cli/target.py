@@ -1,0 +1,31 @@
+"""Machines elsewhere: target clean."""
+
+from __future__ import annotations
+
+import typer
+
+from autoprec.backends.target import TargetBackend
+from autoprec.cli._app import StudyOption, TargetOption, answer, app
+from autoprec.errors import SpecError
+from autoprec.study import Study
+
+target_app = typer.Typer(
+    name="target",
+    no_args_is_help=True,
+    help="Look after machines elsewhere that engines run on.\n\nExample: autoprec target clean --study demo",
+)
+app.add_typer(target_app)
+
+
+@target_app.command()
+def clean(target: TargetOption = "", study: StudyOption = None) -> None:
+    """Remove what an agent keeps on a target: models, samples, kernel timings, and itself.
+
+    Example: autoprec target clean --study my_study
+    """
+    chosen = Study.find(study)
+    spec = (chosen.on(target) if target else chosen).spec
+    if not spec.target.address:
+        raise SpecError(f"study {spec.name!r} has no target; give one with --target")
+    held = TargetBackend({**spec.backend.options, "engine": spec.backend.name}).clean()
+    answer(f"removed {held / 1e6:.0f} MB from {spec.target.address}")
