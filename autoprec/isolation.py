@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -49,10 +49,12 @@ class Worker:
     Args:
         module: its `__main__` reads requests with `requests()` and answers with `Answers.send`.
         log: file that takes what the process prints.
+        environment: variables that the process has besides, or instead of, those of this one.
     """
 
-    def __init__(self, module: str, log: Path) -> None:
+    def __init__(self, module: str, log: Path, environment: Mapping[str, str] | None = None) -> None:
         self._module = module
+        self._environment = dict(environment or {})
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._answers = -1
@@ -136,6 +138,7 @@ class Worker:
                     stderr=log,
                     pass_fds=(child_end,),
                     start_new_session=True,
+                    env={**os.environ, **self._environment},
                 )
             except OSError as error:
                 where = error.filename or "the worker"

@@ -81,6 +81,11 @@ class Backend(Protocol):
         """Whether a quantised product whose columns are taken in parts is written as one for each part,
         because the engine dequantises it."""
 
+    @property
+    def builds_on_device(self) -> bool:
+        """Whether a build uses the device that engines are timed on, as one that times kernels to choose them
+        does: it must then not run beside a timing."""
+
     def fingerprint(self) -> Fingerprint:
         """Version, device and options: measurements are comparable only where this is equal."""
 

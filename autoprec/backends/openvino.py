@@ -46,6 +46,7 @@ class OpenVinoBackend:
     grids: tuple[str, ...] = ("unsigned", "signed", "offset")
     widened: frozenset[tuple[str, str]] = frozenset()
     splits_projections: bool = False
+    builds_on_device: bool = True
     # Not BF16: an INT8 convolution with a BF16 bias falls back to `jit_gemm_I8`, 7 to 50 times as slow as the
     # `brgconv_avx512_I8` of an FP32 bias. OpenVINO 2026.4.1, Xeon with AVX512-BF16 and no AMX, 2026-11-23.
 

@@ -72,6 +72,7 @@ class SimulatedBackend:
     grids: tuple[str, ...] = ("signed",)
     widened: frozenset[tuple[str, str]] = frozenset()
     splits_projections: bool = False
+    builds_on_device: bool = False
 
     def __init__(self, options: Mapping[str, str | int | float | bool]) -> None:
         unknown = sorted(set(options) - {"costs"})

@@ -49,6 +49,15 @@ TargetOption = Annotated[
     str,
     typer.Option(metavar="ADDRESS", help="Where engines run, as ssh://user@host.", show_default="here"),
 ]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="ADDRESS",
+        envvar="AUTOPREC_STORAGE",
+        help="The study's database, as postgresql+psycopg://user@host/name; others join there.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

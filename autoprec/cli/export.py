@@ -11,6 +11,7 @@ import typer
 from autoprec.cli._app import (
     EXIT_DIFFERENT,
     JsonOption,
+    StorageOption,
     StudyOption,
     answer,
     app,
@@ -31,6 +32,7 @@ def export(
         Path | None, typer.Argument(help="Where to; by default under the study's exports/.")
     ] = None,
     study: StudyOption = None,
+    storage: StorageOption = None,
     pick: Annotated[str, typer.Option(help="knee, or fastest (within --max-loss).")] = "knee",
     max_loss: Annotated[
         float | None,
@@ -56,7 +58,7 @@ def export(
         raise typer.BadParameter(
             "a trial is exported as it is: give one of both", param_hint="--trial, --max-loss"
         )
-    chosen = Study.find(study)
+    chosen = Study.find(study, storage)
     files = chosen.export(
         folder, pick=pick, max_loss=max_loss, trial=trial, targets=to or None, examples=examples
     )

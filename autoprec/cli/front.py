@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from autoprec.cli._app import (
     JsonOption,
+    StorageOption,
     StudyOption,
     app,
     show_or_dump,
@@ -15,18 +18,26 @@ from autoprec.cli._app import (
 from autoprec.report import (
     comparison_view,
     front_table,
+    shares,
+    shares_line,
+    workers_table,
 )
 from autoprec.study import Study, compare_studies
 
 
 @app.command()
-def front(study: StudyOption = None, json: JsonOption = False) -> None:
+def front(study: StudyOption = None, storage: StorageOption = None, json: JsonOption = False) -> None:
     """Show the Pareto front of latency and mask loss.
 
     Example: autoprec front --json
     """
-    chosen = Study.find(study)
-    show_or_dump(chosen.front(), front_table(chosen.front(), chosen.reference()), json)
+    chosen = Study.find(study, storage)
+    parts: list[RenderableType] = [front_table(chosen.front(), chosen.reference())]
+    if line := shares_line(shares(chosen.trials())):
+        parts.append(Text(line, "dim"))
+    if workers := chosen.workers():
+        parts.append(workers_table(workers, chosen.trials()))
+    show_or_dump(chosen.front(), Group(*parts), json)
 
 
 @app.command()

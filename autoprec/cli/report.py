@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from autoprec.cli._app import (
+    StorageOption,
     StudyOption,
     answer,
     app,
@@ -31,6 +32,7 @@ def report(
         Path | None, typer.Argument(help="Where to; by default report.html in the study's folder.")
     ] = None,
     study: StudyOption = None,
+    storage: StorageOption = None,
     pictures: Annotated[
         bool, typer.Option(help="Run the best points again, to draw their masks and profile their blocks.")
     ] = True,
@@ -40,7 +42,7 @@ def report(
 
     Example: autoprec report --no-pictures
     """
-    chosen = Study.find(study)
+    chosen = Study.find(study, storage)
     findings = chosen.findings(runs=pictures and not png, say=tell)
     target = file or chosen.folder / ("front.png" if png else "report.html")
     answer(write_file(target, front_png(findings) if png else page(findings)))
@@ -49,6 +51,7 @@ def report(
 @app.command()
 def dashboard(
     study: StudyOption = None,
+    storage: StorageOption = None,
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="Where it listens, on this machine only.")
     ] = 8080,
@@ -57,13 +60,13 @@ def dashboard(
 
     Example: autoprec dashboard --port 8081
     """
-    chosen = Study.find(study)
+    chosen = Study.find(study, storage)
     chosen.trials()  # says what to do where there is nothing to show
     beside = Path(sys.executable).with_name("optuna-dashboard")
     program = str(beside) if beside.is_file() else shutil.which("optuna-dashboard")
     if program is None:
         raise BackendError("optuna-dashboard is not installed: pip install 'autoprec[dashboard]'")
-    command = [program, f"sqlite:///{chosen.database}", "--host", "127.0.0.1", "--port", str(port)]
+    command = [program, chosen.address, "--host", "127.0.0.1", "--port", str(port)]
     try:
         raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - a program of the user's
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ import typer
 from autoprec.cli._app import (
     EXIT_AUDIT_FAILED,
     EXIT_USER_ERROR,
+    StorageOption,
     StudyOption,
     TargetOption,
     answer,
@@ -31,20 +32,34 @@ def search(
         typer.Option(help="Trials (50) or time (90s, 30m, 8h) of this run.", show_default="the study's"),
     ] = None,
     study: StudyOption = None,
+    storage: StorageOption = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Candidates built at a time for each device; one engine is timed on it at a time.",
+            show_default="by cores and memory",
+        ),
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(metavar="0,1|all", help="GPUs to measure on; they must be alike.", show_default="one"),
+    ] = None,
     strict: Annotated[bool, typer.Option(help="Exit with 3 if a front point did not run as asked.")] = False,
     target: TargetOption = "",
 ) -> None:
     """Search on: measure assignments until the budget is spent. Run it again to go on from there.
 
-    Ctrl-C finishes the trial in hand; a second one stops at once. Nothing that was measured is lost.
+    With --storage any number of hosts search one study together: start the same command on each. Ctrl-C
+    finishes the trials in hand; a second one stops at once. Nothing that was measured is lost.
 
     Example: autoprec search --budget 50
     """
-    chosen = Study.find(study)
+    chosen = Study.find(study, storage)
     if target:
         chosen = chosen.on(target)
     with LiveProgress(console, chosen.spec.name) as progress:
-        chosen.search(budget, progress)
+        chosen.search(budget, progress, jobs=jobs, devices=devices)
     console.print(front_plot(chosen.trials(), chosen.reference(), width=console.width), markup=False)
     console.print(front_table(chosen.front(), chosen.reference()))
     if strict and (wrong := chosen.mismatches()):
@@ -56,6 +71,7 @@ def search(
 def refine(
     trial: Annotated[int, typer.Argument(help="The trial's number.")],
     study: StudyOption = None,
+    storage: StorageOption = None,
     minutes: Annotated[float, typer.Option(help="How long to train.", min=0.01)] = 60.0,
 ) -> None:
     """Fine-tune one trial's weights and ranges without labels, and measure them as a new trial.
@@ -64,7 +80,7 @@ def refine(
 
     Example: autoprec refine 17 --minutes 30
     """
-    chosen = Study.find(study)
+    chosen = Study.find(study, storage)
     with LiveProgress(console, chosen.spec.name) as progress:
         record = chosen.refine(trial, 60 * minutes, progress)
     before = chosen.trial(trial)
@@ -75,12 +91,12 @@ def refine(
 
 
 @app.command()
-def watch(study: StudyOption = None) -> None:
+def watch(study: StudyOption = None, storage: StorageOption = None) -> None:
     """Show the live view of a search that runs in another terminal, until it is over. Ctrl-C leaves it alone.
 
     Example: autoprec watch --study demo
     """
-    chosen = Study.find(study)
+    chosen = Study.find(study, storage)
     try:
         with LiveProgress(console, chosen.spec.name) as progress:
             front = chosen.follow(progress)

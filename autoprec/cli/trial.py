@@ -8,6 +8,7 @@ import typer
 
 from autoprec.cli._app import (
     JsonOption,
+    StorageOption,
     StudyOption,
     app,
     show_or_dump,
@@ -24,13 +25,14 @@ from autoprec.study import Study
 def show(
     trial: Annotated[int, typer.Argument(help="The trial's number.")],
     study: StudyOption = None,
+    storage: StorageOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show one trial: every figure, and block by block what was asked and what ran.
 
     Example: autoprec show 17
     """
-    chosen = Study.find(study)
+    chosen = Study.find(study, storage)
     record = chosen.trial(trial)
     view = trial_view(record, chosen.stored_blocks(), chosen.reference(), chosen.fidelity())
     show_or_dump(record, view, json)
@@ -40,6 +42,7 @@ def show(
 def explain(
     trial: Annotated[int, typer.Argument(help="The trial's number.")],
     study: StudyOption = None,
+    storage: StorageOption = None,
     run: Annotated[bool, typer.Option(help="Run the trial again, to profile its blocks.")] = True,
     json: JsonOption = False,
 ) -> None:
@@ -47,7 +50,7 @@ def explain(
 
     Example: autoprec explain 17
     """
-    chosen = Study.find(study)
+    chosen = Study.find(study, storage)
     found = chosen.explain(trial, runs=run, say=tell)
     reference = chosen.reference()
     assert reference is not None

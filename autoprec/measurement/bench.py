@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -43,11 +43,17 @@ class Bench:
     Args:
         log: file for what the engines print.
         say: is told what the user should know.
+        environment: variables of the worker's, as which GPU it sees.
     """
 
-    def __init__(self, log: Path, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        log: Path,
+        say: Callable[[str], None] = lambda _: None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._say = say
-        self._worker = Worker("autoprec.measurement", log)
+        self._worker = Worker("autoprec.measurement", log, environment)
 
     def measure(self, job: Job, on_stage: Callable[[str], None] = lambda _: None) -> Measurement:
         """Build, score, time and audit one candidate.
@@ -133,6 +139,10 @@ class Bench:
                 case _:
                     return answer
         raise AssertionError("the worker's last answer is never a stage")
+
+    def close(self) -> None:
+        """End the worker; a request that another thread waits for ends as killed."""
+        self._worker.close()
 
     def __enter__(self) -> Self:
         return self

@@ -32,9 +32,11 @@ def inspect(bench: Workbench, request: Inspect) -> Inspection:
     """
     Path(request.folder).mkdir(parents=True, exist_ok=True)
     with bench.build(Path(request.candidate_path), profiled=True) as engine:
-        pictures = _pictures(bench, engine, request)
-        for _ in range(_RUNS):
-            run(engine, bench.samples[0].inputs)
+        with bench.lease.running():
+            pictures = _pictures(bench, engine, request)
+        with bench.lease.alone():
+            for _ in range(_RUNS):
+                run(engine, bench.samples[0].inputs)
         return Inspection(kernels=engine.kernels(), pictures=pictures)
 
 
@@ -52,7 +54,7 @@ def write_examples(bench: Workbench, request: Examples) -> tuple[Quality, Qualit
     count = min(request.count, len(bench.samples))
     places = [number * len(bench.samples) // count for number in range(count)]
     originals = _originals(bench, request, places)
-    with bench.build(Path(request.candidate_path)) as engine:
+    with bench.build(Path(request.candidate_path)) as engine, bench.lease.running():
         if request.exactly and bench.backend.stopwatch != "known":
             ensured(bench.backend, Path(request.candidate_path), engine, bench.samples)
         for number, index in enumerate(places):

@@ -92,6 +92,11 @@ class ReferenceMasks:
             self._write(name, logits, "float32" if is_held else "float16")
         self.names.append(name)
 
+    def share(self) -> None:
+        """Let other processes read the file, too: it is complete, and nothing is appended any more."""
+        if self._is_named and self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_SH)
+
     def __len__(self) -> int:
         return len(self._held) + len(self._places)
 
@@ -132,8 +137,11 @@ class ReferenceMasks:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.close()
-            return False
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # complete: see `share`
+            except BlockingIOError:
+                file.close()
+                return False
         for other in set(path.parent.glob(f"*{path.suffix}")) - {path}:
             other.unlink(missing_ok=True)
         self._use(file)
@@ -150,7 +158,8 @@ class ReferenceMasks:
                 break
             self._take_up(record, place, data)
             whole = place + record.size
-        file.truncate(whole)
+        if whole < end:
+            file.truncate(whole)
         return True
 
     def _take_up(self, record: _Record, place: int, data: bytes) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+import fcntl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from autoprec.backends.timing import Pace, elapsed, pair
 from autoprec.errors import ModelError, StudyError, TrialError
 from autoprec.measurement.audit import audit
 from autoprec.measurement.exactness import checked
+from autoprec.measurement.lease import DeviceLease
 from autoprec.measurement.masks import Logits, ReferenceMasks
 from autoprec.measurement.messages import Job, Score, Setup
 from autoprec.measurement.pipeline import Pipeline
@@ -53,23 +55,28 @@ class Workbench:
     ) -> None:
         self.setup = setup
         self.backend = create_backend(setup.backend.name, setup.backend.options)
+        self.lease = DeviceLease("" if self.backend.stopwatch == "known" else setup.device)
         if isinstance(self.backend, Distant):
             self.backend.wait(_PATIENCE * setup.backend.trial_seconds, on_stage)
         self.samples = load_samples(setup.samples, "evaluation", setup.shapes)
         # Behind a target the decoder runs here: what the searched model gives has come over already.
         decodes = create_backend("openvino", {}) if isinstance(self.backend, Distant) else self.backend
         self.pipeline = Pipeline.of(decodes, setup)
-        self._reference = self.backend.build(Path(setup.reference_path))
+        self._reference = self.build(Path(setup.reference_path))
         more = setup.timing.builds - 1 if self.backend.stopwatch in BUILD_SPREAD else 0
-        self._more_references = [self.backend.build(Path(setup.reference_path)) for _ in range(more)]
+        self._more_references = [self.build(Path(setup.reference_path)) for _ in range(more)]
         kept = Path(setup.masks_path) if setup.masks_path else None
-        self.masks = ReferenceMasks(Path(setup.reference_path).parent, kept, say=say)
         self.survey = Survey(setup.quality.threshold)
         self._spent = ExitStack()
-        try:
-            self._run_reference(on_stage)
-        except TrialError as error:
-            raise ModelError(f"the reference cannot be run: {error}") from error
+        # One process after the other: the first one runs the reference, the others read what it kept.
+        with _turn(kept):
+            self.masks = ReferenceMasks(Path(setup.reference_path).parent, kept, say=say)
+            try:
+                with self.lease.running():
+                    self._run_reference(on_stage)
+            except TrialError as error:
+                raise ModelError(f"the reference cannot be run: {error}") from error
+            self.masks.share()
         if setup.is_whole:
             check_reference(setup.quality, self.survey)
 
@@ -94,24 +101,26 @@ class Workbench:
         with elapsed() as total, ExitStack() as stack:
             on_stage("build")
             with elapsed() as build:
-                engine = stack.enter_context(self.backend.build(Path(job.candidate_path)))
+                engine = stack.enter_context(self.build(Path(job.candidate_path)))
             scores, subsets = _Scores(self, engine, on_stage), iter(_RACE if job.front else _RACE[-1:])
             on_stage("score")
-            with elapsed() as first:
+            with self.lease.running(), elapsed() as first:
                 quality = scores.of_first(max(_FEWEST, len(self.samples) // next(subsets)))
             scored_peak = _peak_memory_bytes()  # before there are more builds of it
             on_stage("time")
-            with elapsed() as timing:
+            with ExitStack() as more:
                 path = Path(job.candidate_path)
-                latency = self._time(path, engine, lambda ratio: _is_lost(job, ratio, quality))
+                others = [more.enter_context(self.build(path)) for _ in self._more_references]
+                with self.lease.alone(), elapsed() as timing:
+                    latency = self._time(engine, others, lambda ratio: _is_lost(job, ratio, quality))
             on_stage("score")
-            with elapsed() as rest:
+            with self.lease.running(), elapsed() as rest:
                 for part in subsets:
                     if _is_lost(job, latency.ratio_interval, quality):
                         break
                     quality = scores.of_first(max(_FEWEST, len(self.samples) // part))
-            with elapsed() as comparing:
-                on_stage("compare")
+            on_stage("compare")
+            with self.lease.running(), elapsed() as comparing:
                 exact = checked(job, self.backend, engine, self.samples, latency, quality)
             kernels = engine.kernels()
             engine_bytes, device_bytes = engine.engine_bytes, engine.device_memory_bytes
@@ -143,36 +152,39 @@ class Workbench:
         self._spent.close()
 
     def build(self, path: Path, *, profiled: bool = False) -> Engine:
-        """An engine of the study's backend. Raises `TrialError`."""
-        return self.backend.build(path, profiled=profiled)
+        """An engine of the study's backend; one that times kernels to choose them has the device alone.
+
+        Raises `TrialError`.
+        """
+        with self.lease.alone() if self.backend.builds_on_device else nullcontext():
+            return self.backend.build(path, profiled=profiled)
 
     def score(self, request: Score) -> Quality:
         """Score one candidate without timing it. Raises `TrialError`."""
-        with self.backend.build(Path(request.candidate_path)) as engine:
+        with self.build(Path(request.candidate_path)) as engine, self.lease.running():
             return _Scores(self, engine).of_first(request.samples)
 
-    def _time(self, path: Path, engine: Engine, settled: Callable[[Interval], bool]) -> Latency:
-        """Paired rounds against the reference, on the first sample, until `settled` by the ratio."""
+    def _time(self, engine: Engine, more: Sequence[Engine], settled: Callable[[Interval], bool]) -> Latency:
+        """Paired rounds against the reference, on the first sample, until `settled` by the ratio; `more` are
+        other builds of the same candidate."""
         timing, inputs = self.setup.timing, self.samples[0].inputs
-        with ExitStack() as stack:
-            more = [stack.enter_context(self.backend.build(path)) for _ in self._more_references]
-            for each in (self._reference, engine, *self._more_references, *more):
-                each.prepare(inputs)
-            return pair(
-                self._reference,
-                engine,
-                self.backend,
-                interval=timing.interval,
-                seconds=timing.seconds,
-                minimum_rounds=timing.minimum_rounds,
-                warmup=timing.warmup,
-                others=list(zip(self._more_references, more, strict=True)),
-                settled=settled,
-            )
+        for each in (self._reference, engine, *self._more_references, *more):
+            each.prepare(inputs)
+        return pair(
+            self._reference,
+            engine,
+            self.backend,
+            interval=timing.interval,
+            seconds=timing.seconds,
+            minimum_rounds=timing.minimum_rounds,
+            warmup=timing.warmup,
+            others=list(zip(self._more_references, more, strict=True)),
+            settled=settled,
+        )
 
     def _profile(self, path: Path) -> tuple[KernelTime, ...]:
         """Kernel times of a second, instrumented engine: the timed one must not pay for the profile."""
-        with self.backend.build(path, profiled=True) as engine:
+        with self.build(path, profiled=True) as engine, self.lease.alone():
             for _ in range(_PROFILE_RUNS):
                 run(engine, self.samples[0].inputs)
             return engine.kernels()
@@ -202,6 +214,18 @@ class Workbench:
             self.masks.append(name, logits)
         except OSError as error:
             raise StudyError(f"the reference's masks cannot be kept: {error}") from error
+
+
+@contextmanager
+def _turn(kept: Path | None) -> Iterator[None]:
+    """Wait until no other process makes what is kept there."""
+    if kept is None:
+        yield
+        return
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with kept.with_suffix(".turn").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _is_lost(job: Job, ratio: Interval, quality: Quality) -> bool:

@@ -41,12 +41,14 @@ from autoprec.records.studies import (
     Fingerprint,
     Identity,
     Implicit,
+    MeasuredOn,
     Origin,
     Reference,
     TrialRecord,
     TrialState,
 )
 from autoprec.records.verdicts import Check, Verification
+from autoprec.records.workers import Doing, Worker, WorkerShare
 
 __all__ = [
     "UNLIKE",
@@ -61,6 +63,7 @@ __all__ = [
     "Clocks",
     "Comparison",
     "Departure",
+    "Doing",
     "Exactness",
     "Examples",
     "Explanation",
@@ -76,6 +79,7 @@ __all__ = [
     "Latency",
     "MachineCheck",
     "Match",
+    "MeasuredOn",
     "Measurement",
     "ModelOutput",
     "Neighbour",
@@ -96,6 +100,8 @@ __all__ = [
     "TrialState",
     "Verdict",
     "Verification",
+    "Worker",
+    "WorkerShare",
     "from_json",
     "in_words",
     "pareto",

@@ -6,6 +6,7 @@ from typing import Literal
 
 from autoprec.records._base import Interval, Record
 from autoprec.records.studies import Fingerprint
+from autoprec.records.workers import WorkerShare
 
 Verdict = Literal["same", "better", "worse"]
 """Of the second against the first; `same` is within intervals and noise."""
@@ -15,7 +16,7 @@ class Side(Record, frozen=True, kw_only=True):
     """One of the two: what was measured up to some night.
 
     `area` is that behind the front within the reference's latency and the comparison's loss, as a part of the
-    rectangle.
+    rectangle; `workers` are those that measured.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Side(Record, frozen=True, kw_only=True):
     loss_noise: float
     trials: int
     area: float
+    workers: tuple[WorkerShare, ...] = ()
 
 
 class Match(Record, frozen=True, kw_only=True):

@@ -44,6 +44,7 @@ class TrialRecord(Record, frozen=True, kw_only=True):
 
     `label` names an anchor (`all-int8`) or is empty. `reused_from` is the trial whose measurement serves.
     `excess_mb` is by how much its peak memory is over `search.max_memory_mb`; such a trial is on no front.
+    `run` is the id of the night that it belongs to; `worker` is the host and the device that it ran on.
     Dates are ISO 8601 in UTC.
     """
 
@@ -60,6 +61,8 @@ class TrialRecord(Record, frozen=True, kw_only=True):
     failure: Failure | None = None
     reused_from: int | None = None
     excess_mb: float = 0.0
+    run: int | None = None
+    worker: str = ""
 
     @property
     def latency_ms(self) -> float:
@@ -142,6 +145,13 @@ class Reference(Record, frozen=True, kw_only=True):
         """Losses closer than this are a tie: two builds of one model, or FP32 and the reference, are as far
         apart."""
         return max(self.loss_noise, self.float_loss)
+
+
+class MeasuredOn(Record, frozen=True, kw_only=True):
+    """A device that took part in a study: what it is, and the reference's own median latency on it."""
+
+    kind: str
+    reference_ms: float
 
 
 class Implicit(Record, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from autoprec.report.tables import blocks_table, front_table, sensitivity_table
 from autoprec.report.trial import trial_view
 from autoprec.report.verdict import verification_view
 from autoprec.report.visible import HarmlessConsole, visible
+from autoprec.report.workers import shares, shares_line, workers_table
 
 __all__ = [
     "HarmlessConsole",
@@ -26,8 +27,11 @@ __all__ = [
     "front_table",
     "page",
     "sensitivity_table",
+    "shares",
+    "shares_line",
     "trial_view",
     "verification_view",
     "visible",
+    "workers_table",
     "write_file",
 ]

@@ -38,6 +38,12 @@ def comparison_view(found: Comparison) -> RenderableType:
     return Group(*parts)
 
 
+def _workers(side: Side) -> str:
+    """How many, and their trials an hour together."""
+    rates = [share.trials_an_hour for share in side.workers if share.trials_an_hour is not None]
+    return f"{len(side.workers)}, {sum(rates):.0f} trials an hour" if side.workers else "unknown"
+
+
 def _sides(first: Side, second: Side, limit: float) -> Columns:
     both = (first, second)
     return Columns(
@@ -54,6 +60,7 @@ def _sides(first: Side, second: Side, limit: float) -> Columns:
                 "engine", [f"{side.engine.backend} {side.engine.version}" for side in both], 2, right=False
             ),
             Column("device", [side.engine.device for side in both], 3, right=False),
+            Column("workers", [_workers(side) for side in both], 4, right=False),
         )
     )
 

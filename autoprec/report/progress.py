@@ -42,7 +42,8 @@ class LiveProgress:
         self._front: Sequence[TrialRecord] = ()
         self._failures: Counter[str] = Counter()
         self._done = 0
-        self._current: TrialRecord | None = None
+        self._current: dict[int, TrialRecord] = {}
+        self._stages: dict[int | None, str] = {}
         self._stage = Spinner("dots", Text("preparing"))
         self._results: RenderableType = Text("")
 
@@ -67,19 +68,24 @@ class LiveProgress:
 
     def begins(self, record: TrialRecord) -> None:
         """A trial begins."""
-        self._current = record
-        self.stage("rewrite")
+        self._current[record.number] = record
+        self.stage("rewrite", record.number)
 
-    def stage(self, name: str) -> None:
-        """The trial in hand goes on to another step."""
-        self._stage.update(text=Text(name))
+    def stage(self, name: str, trial: int | None = None) -> None:
+        """A trial in hand goes on to another step."""
+        self._stages[trial] = name
+        if trial is None or len(self._current) < 2:
+            self._stage.update(text=Text(name))
+        else:
+            self._stage.update(text=Text(f"{len(self._current)} trials in hand"))
 
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
         """A trial is over; the front is what it is now."""
         self._done += record.reused_from is None
         self._known[record.number] = record
         self._front = front
-        self._current = None
+        self._current.pop(record.number, None)
+        self._stages.pop(record.number, None)
         if record.failure is not None:
             self._failures[record.failure.kind] += 1
         if self._live is None or record.failure is not None:
@@ -121,8 +127,11 @@ class LiveProgress:
             failed = ", ".join(f"{kind} {number}" for kind, number in self._failures.most_common())
             head.append(f"  failed: {failed}", "red")
         parts: list[RenderableType] = [head]
-        if self._current is not None:
-            parts.append(Text.assemble(f"trial {self._current.number}  ", figures.named(self._current)))
+        for number, record in list(self._current.items()):
+            line = Text.assemble(f"trial {number}  ", figures.named(record))
+            if len(self._current) > 1:
+                line.append(f"  {self._stages.get(number, '')}", "dim")
+            parts.append(line)
         return Group(*parts, self._stage, self._results)
 
     def _budget(self) -> str:

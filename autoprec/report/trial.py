@@ -49,6 +49,8 @@ def trial_view(
         ("precisions", figures.named(record)),
         ("measured", Text(f"{record.start} to {record.end or 'now'}")),
     ]
+    if record.worker:
+        facts.append(("ran on", Text(record.worker)))
     if record.failure is not None:
         facts.append(("failure", Text(f"{record.failure.kind}: {record.failure.message}", "red")))
     if record.measurement is not None:

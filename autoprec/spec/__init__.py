@@ -4,7 +4,7 @@
 """
 
 from autoprec.spec.budget import Budget, parse_budget
-from autoprec.spec.load import aimed, load_spec
+from autoprec.spec.load import aimed, load_spec, stored_at
 from autoprec.spec.sections import (
     SAFE_REFERENCE,
     SMALL_MASK,
@@ -45,4 +45,5 @@ __all__ = [
     "aimed",
     "load_spec",
     "parse_budget",
+    "stored_at",
 ]

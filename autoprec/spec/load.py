@@ -83,6 +83,7 @@ def _located(spec: StudySpec, path: Path) -> StudySpec:
         spec,
         name=spec.name or path.stem,
         folder=absolute(spec.folder or path.stem),
+        storage=stored_at(spec.storage, path.parent),
         model=replace(spec.model, path=absolute(spec.model.path)),
         pipeline=replace(spec.pipeline, decoder=absolute(decoder) if decoder else None),
         samples=replace(
@@ -91,6 +92,12 @@ def _located(spec: StudySpec, path: Path) -> StudySpec:
             evaluation=absolute(spec.samples.evaluation),
         ),
     )
+
+
+def stored_at(storage: str, folder: Path) -> str:
+    """An address of a database; the path of a SQLite file is relative to the folder."""
+    kind, separator, file = storage.partition("sqlite:///")
+    return f"sqlite:///{(folder / file).absolute()}" if separator and not kind else storage
 
 
 def _check(spec: StudySpec, path: Path) -> None:

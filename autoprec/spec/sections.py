@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -172,7 +173,8 @@ class TimingSection(Section, frozen=True, kw_only=True):
 
 class StudySpec(Section, frozen=True, kw_only=True):
     """A whole definition. `name` defaults to the file's stem; `default` marks the study that is meant
-    when none is named; `folder` is what the study writes into."""
+    when none is named; `folder` is what the study writes into; `storage` is SQLAlchemy's address of its
+    database, for a study on several machines ("" is a SQLite file in the folder)."""
 
     model: ModelSection
     samples: SamplesSection
@@ -187,6 +189,14 @@ class StudySpec(Section, frozen=True, kw_only=True):
     name: str = ""
     default: bool = False
     folder: str = ""
+    storage: str = ""
+
+    @property
+    def database(self) -> Path | str:
+        """Where the evidence is: a SQLite file, or an address."""
+        if self.storage.startswith("sqlite:///"):
+            return Path(self.storage.removeprefix("sqlite:///"))
+        return self.storage or Path(self.folder) / "study.db"
 
     @property
     def digest(self) -> str:

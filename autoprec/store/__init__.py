@@ -3,14 +3,16 @@
 Nothing outside this folder imports SQLAlchemy or writes SQL.
 """
 
-from autoprec.records import pareto
+from autoprec.records import Doing, Worker, pareto
+from autoprec.store._artifacts import Artifacts
 from autoprec.store._lock import exclusive, searching
 from autoprec.store._runs import Run
 from autoprec.store._store import Store
-from autoprec.store._workers import BEAT_SECONDS, Doing, Membership, Worker, host
+from autoprec.store._workers import BEAT_SECONDS, Membership, host
 
 __all__ = [
     "BEAT_SECONDS",
+    "Artifacts",
     "Doing",
     "Membership",
     "Run",

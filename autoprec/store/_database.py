@@ -12,10 +12,10 @@ from typing import TypeVar
 
 import optuna
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
 from autoprec.errors import StudyError
 from autoprec.store._dialect import Dialect
+from autoprec.store._optuna import JoiningStorage
 from autoprec.store._postgresql import PostgresqlDialect
 from autoprec.store._schema import VERSION, migrate, version_of
 from autoprec.store._sqlite import REASONS, SqliteDialect
@@ -107,16 +107,12 @@ class Database:
     def optuna(self) -> optuna.storages.RDBStorage:
         """Optuna's tables in this database. What it does inside `writing` is a part of that transaction."""
 
-        def make() -> optuna.storages.RDBStorage:
+        def make() -> JoiningStorage:
             with self.setting_up():
-                return optuna.storages.RDBStorage(
-                    self._dialect.address, engine_kwargs=dict(self._dialect.optuna_options)
-                )
+                return JoiningStorage(self._dialect.address, engine_kwargs=dict(self._dialect.optuna_options))
 
         storage = self.patiently(make)
-        storage.engine.dispose()
-        storage.engine = self._dialect.writer
-        storage.scoped_session = _Sessions(self._dialect.writer, self._current)  # type: ignore[assignment]
+        storage.join(self._dialect.writer, self._current)
         return storage
 
     @property
@@ -186,21 +182,6 @@ class Database:
                 raise
             kind = OutOfReachError if self._dialect.is_passing(original) else StudyError
             raise kind(f"{self.name}: {reason}") from error
-
-
-class _Sessions:
-    """In place of Optuna's sessions: what they commit inside a transaction of ours commits with it."""
-
-    def __init__(self, engine: sa.Engine, current: Callable[[], sa.Connection | None]) -> None:
-        self._engine, self._current = engine, current
-
-    def __call__(self) -> Session:
-        """A new session, on the transaction of this thread if there is one."""
-        connection = self._current()
-        return Session(bind=connection or self._engine, join_transaction_mode="create_savepoint")
-
-    def remove(self) -> None:
-        """Nothing: each session is closed by who asked for it."""
 
 
 def _dialect(where: Path | str, *, read_only: bool) -> Dialect:

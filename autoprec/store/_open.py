@@ -13,9 +13,11 @@ import optuna
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from autoprec.records import Worker
+from autoprec.store._artifacts import Artifacts
 from autoprec.store._database import Database
 from autoprec.store._seals import check, sealed
-from autoprec.store._workers import Membership, Worker, living
+from autoprec.store._workers import Membership, living
 
 D = TypeVar("D", bound="OpenDatabase")
 T = TypeVar("T")
@@ -77,6 +79,10 @@ class OpenDatabase:
     def join(self, study: str, devices: Sequence[str], version: str) -> Membership:
         """Take part in a study: see `Membership`."""
         return Membership(self._database, study, devices, version)
+
+    def artifacts(self, study: str) -> Artifacts:
+        """Files that the workers of a study share: see `Artifacts`."""
+        return Artifacts(self._database, study)
 
     @patient
     def workers(self, study: str) -> tuple[Worker, ...]:

@@ -88,7 +88,7 @@ class PostgresqlDialect:
     def reason(self, error: BaseException) -> str | None:
         """By SQLSTATE, or by what a connection that never was has to say."""
         state = getattr(error, "sqlstate", None)
-        if state is not None:
+        if state is not None and not str(state).startswith(_PASSING):
             return next((words for code, words in REASONS.items() if state.startswith(code)), None)
         words = str(error)
         if "does not exist" in words:

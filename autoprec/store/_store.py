@@ -127,6 +127,12 @@ class Store(OpenDatabase):
         return self._records(TRIALS.c.study == study)
 
     @patient
+    def news(self, study: str, last: int, numbers: Sequence[int]) -> tuple[TrialRecord, ...]:
+        """Trials after the number `last`, and those of these numbers."""
+        which = sa.or_(TRIALS.c.number > last, TRIALS.c.number.in_(numbers))
+        return self._records(TRIALS.c.study == study, which)
+
+    @patient
     def running(self, study: str) -> tuple[TrialRecord, ...]:
         """Trials that began and did not finish: after a kill, the one that was in flight."""
         return self._records(TRIALS.c.study == study, TRIALS.c.state == "running")
@@ -251,7 +257,8 @@ class Store(OpenDatabase):
                 "start the search again, it goes on with the next one"
             )
         key = {"study": record.study, "number": record.number}
-        connection.execute(sa.delete(CHOICES).filter_by(**key))
+        if connection.scalar(sa.select(CHOICES.c.number).filter_by(**key).limit(1)) is not None:
+            return  # since it began
         rows = [{**key, "block": block, "precision": chosen} for block, chosen in record.assignment.choices]
         if rows:
             connection.execute(sa.insert(CHOICES), rows)

@@ -19,7 +19,7 @@ import psutil
 import sqlalchemy as sa
 
 from autoprec.errors import StudyError
-from autoprec.records import Record, from_json, to_json
+from autoprec.records import Doing, Worker, from_json, to_json
 from autoprec.store._database import Database
 from autoprec.store._schema import LEASES, WORKERS
 
@@ -28,29 +28,6 @@ LEASE_SECONDS = 60.0
 BEAT_SECONDS = 10.0
 CLOCKS_SECONDS = 30.0
 """Clocks of hosts may differ by so much: dates of trials are shown, nothing is decided by them."""
-
-
-class Doing(Record, frozen=True, kw_only=True):
-    """What one device of a worker is at: a trial's number and the step it is in."""
-
-    device: str
-    trial: int
-    stage: str = ""
-
-
-class Worker(Record, frozen=True, kw_only=True):
-    """One process that takes part in a study. `process` is its number and when it started; `beat` is when
-    it was last alive, in seconds since 1970 by the database's clock."""
-
-    id: str
-    study: str
-    host: str
-    process: str
-    devices: tuple[str, ...]
-    version: str
-    start: str
-    beat: float
-    doing: tuple[Doing, ...] = ()
 
 
 class Membership:
@@ -64,7 +41,7 @@ class Membership:
     """
 
     def __init__(self, database: Database, study: str, devices: Sequence[str], version: str) -> None:
-        self._database, self._study = database, study
+        self._database, self._study, self._has_left = database, study, False
         self._me = Worker(
             id=uuid.uuid4().hex,
             study=study,
@@ -97,6 +74,8 @@ class Membership:
 
     def beat(self, doing: Sequence[Doing]) -> None:
         """Say that this process lives, and what it does. Enters anew where it was given up for dead."""
+        if self._has_left:
+            return
         row = msgspec.structs.asdict(self._me) | {
             "devices": to_json(self._me.devices),
             "doing": to_json(tuple(doing)),
@@ -165,6 +144,7 @@ class Membership:
 
     def leave(self) -> None:
         """Take part no more; what is still held is free, and so is what the dead held."""
+        self._has_left = True
 
         def go() -> None:
             with self._database.writing(self._study) as connection:

@@ -7,7 +7,6 @@ or a slower night does not count as a change of the assignment.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ from autoprec.records import (
     TrialRecord,
     Verdict,
 )
+from autoprec.report import shares
 from autoprec.search.fronts import hypervolume
 from autoprec.store import Store
 from autoprec.study.definition import find_spec
@@ -69,7 +69,7 @@ def _load(where: str) -> Evidence:
     if night and not night.isdecimal():
         raise StudyError(f"{where!r}: {night!r} is no night; give a number, as in {name}@1")
     spec = find_spec(name or None)
-    with Store.open(Path(spec.folder) / "study.db", read_only=True) as store:
+    with Store.open(spec.database, read_only=True) as store:
         reference, trials = store.reference(spec.name), store.trials(spec.name)
         firsts = [run.first for run in store.runs(spec.name)]
         identity = store.identity(spec.name)
@@ -95,6 +95,7 @@ def _side(side: Evidence) -> Side:
         loss_noise=side.reference.loss_noise,
         trials=len(side.trials),
         area=area,
+        workers=shares(side.trials),
     )
 
 

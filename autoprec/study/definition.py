@@ -41,9 +41,11 @@ def find_spec(where: str | None, folder: Path = FOLDER) -> StudySpec:
     )
 
 
-def as_begun(spec: StudySpec, database: Path) -> StudySpec:
+def as_begun(spec: StudySpec) -> StudySpec:
     """The definition as its study was begun: one from before small masks counted less stays so."""
-    if spec.quality.small_mask is not None or not database.is_file():
+    database = spec.database
+    is_stored = isinstance(database, Path) and database.is_file()  # in a shared one there are none so old
+    if spec.quality.small_mask is not None or not is_stored:
         return spec
     quality = msgspec.structs.replace(spec.quality, small_mask=0.0)
     before = msgspec.structs.replace(spec, quality=quality)

@@ -27,8 +27,8 @@ class Watcher(Protocol):
     def begins(self, record: TrialRecord) -> None:
         """A trial begins."""
 
-    def stage(self, name: str) -> None:
-        """The trial in hand goes on to another step."""
+    def stage(self, name: str, trial: int | None = None) -> None:
+        """A trial in hand goes on to another step; told from the thread that waits for it."""
 
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
         """A trial is over and stored; the front is what it is now."""
@@ -53,7 +53,7 @@ class Quiet:
     def begins(self, record: TrialRecord) -> None:
         """Nothing."""
 
-    def stage(self, name: str) -> None:
+    def stage(self, name: str, trial: int | None = None) -> None:
         """Nothing."""
 
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:

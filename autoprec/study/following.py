@@ -20,23 +20,24 @@ def follow(spec: StudySpec, watcher: Watcher) -> tuple[TrialRecord, ...]:
 
     Reads only. Raises `StudyError` if nobody searches the study.
     """
-    folder, name = Path(spec.folder), spec.name
-    process = searching(folder)
-    if process is None:
+    name = spec.name
+    if not is_searched(spec):
         raise StudyError(
             f"study {name!r} is not being searched; `autoprec search --study {name}` does, and "
             "`autoprec front` shows what is there"
         )
     told: set[int] | None = None
-    begun: TrialRecord | None = None
+    begun: set[int] = set()
+    there: set[str] = set()
     while True:
-        is_over = searching(folder) != process
+        is_over = not is_searched(spec)
         try:
-            with Store.open(folder / "study.db", read_only=True) as store:
+            with Store.open(spec.database, read_only=True) as store:
                 if told is None and _has_begun(store, name):
                     told = _start(store, spec, store.runs(name)[-1], watcher)
+                there = _tell_workers(store, name, watcher, there)
                 if told is not None:
-                    begun = _tell(store, name, watcher, told, begun)
+                    _tell(store, name, watcher, told, begun)
                 if is_over:
                     return store.front(name)
         except StudyError:
@@ -44,6 +45,14 @@ def follow(spec: StudySpec, watcher: Watcher) -> tuple[TrialRecord, ...]:
                 raise
             # A search that has just begun may not have made its tables yet.
         time.sleep(PAUSE_SECONDS)
+
+
+def is_searched(spec: StudySpec) -> bool:
+    """Whether a process searches the study now: on this machine, or in a shared database on any."""
+    if isinstance(spec.database, Path):
+        return searching(Path(spec.folder)) is not None
+    with Store.open(spec.database, read_only=True) as store:
+        return bool(store.workers(spec.name))
 
 
 def _has_begun(store: Store, name: str) -> bool:
@@ -63,18 +72,28 @@ def _start(store: Store, spec: StudySpec, run: Run, watcher: Watcher) -> set[int
     return {trial.number for trial in earlier}
 
 
-def _tell(
-    store: Store, name: str, watcher: Watcher, told: set[int], begun: TrialRecord | None
-) -> TrialRecord | None:
-    """Tell what is new; returns the trial in hand."""
-    running: TrialRecord | None = None
-    for trial in store.trials(name):
+def _tell(store: Store, name: str, watcher: Watcher, told: set[int], begun: set[int]) -> None:
+    """Tell what is new: trials that have begun, what step they are in, and those that are over."""
+    for trial in store.news(name, max(told, default=-1), tuple(begun)):
         if trial.state == "running":
-            running = trial
+            if trial.number not in begun:
+                begun.add(trial.number)
+                watcher.begins(trial)
         elif trial.number not in told:
             told.add(trial.number)
+            begun.discard(trial.number)
             watcher.ends(trial, store.front(name))
-    if running is not None and running != begun:
-        watcher.begins(running)
-        watcher.stage("measuring")
-    return running
+    for worker in store.workers(name):
+        for doing in worker.doing:
+            if doing.trial in begun:
+                watcher.stage(f"{doing.stage} ({worker.host.split()[0]} {doing.device})", doing.trial)
+
+
+def _tell_workers(store: Store, name: str, watcher: Watcher, before: set[str]) -> set[str]:
+    """Tell who joined and who left; returns who is there now."""
+    workers = {w.id: f"{w.host.split()[0]} ({', '.join(w.devices)})" for w in store.workers(name)}
+    for joined in workers.keys() - before:
+        watcher.say(f"{workers[joined]} takes part")
+    if before - workers.keys() and workers:
+        watcher.say(f"{len(before - workers.keys())} workers left, {len(workers)} are there")
+    return set(workers)

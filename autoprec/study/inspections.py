@@ -78,7 +78,7 @@ class Inspections:
                     exclusive(self._study_folder),
                     Bench(self._study_folder / "worker.log", self._say) as bench,
                 ):
-                    with Store.open(self._study_folder / "study.db", read_only=True) as store:
+                    with Store.open(self._spec.database, read_only=True) as store:
                         prepared = prepare(self._spec, basis=store.basis(self._spec.name))
                         store.check(self._spec.name, prepared.identity, prepared.blocks)
                     self.look(prepared, bench, absent.values())

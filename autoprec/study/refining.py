@@ -13,9 +13,7 @@ from autoprec.graph.grids.given import given_precisions
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, TrialRecord
 from autoprec.samples import load_samples
-from autoprec.store import Store
 from autoprec.study.events import Watcher
-from autoprec.study.night import Night
 from autoprec.study.preparation import Prepared
 
 
@@ -50,13 +48,6 @@ def ensure_trainable(record: TrialRecord) -> None:
     for block, name in record.assignment.choices:
         if PRECISIONS[name].scale_type is not None:
             raise StudyError(f"{where} has {block!r} in {name}, which training does not know; refine another")
-
-
-def serve_refined(night: Night, store: Store, study: str, number: int, assignment: Assignment) -> TrialRecord:
-    """Measure a refined assignment as a trial of its own; returns its record."""
-    reference = store.reference(study)
-    assert reference is not None
-    return store.trial(study, night.refine(assignment, f"refined-{number}", reference))
 
 
 def _training() -> Any:

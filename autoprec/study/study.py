@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import msgspec
-import optuna
 
-from autoprec.errors import BLAMELESS, StudyError
-from autoprec.measurement import Bench
-from autoprec.records import Block, Departure, Explanation, Findings, Reference, TrialRecord
-from autoprec.spec import Budget, StudySpec, aimed, load_spec, parse_budget
-from autoprec.store import Store, exclusive, searching
+from autoprec.errors import StudyError
+from autoprec.records import Block, Departure, Explanation, Findings, Reference, TrialRecord, Worker
+from autoprec.spec import StudySpec, aimed, load_spec, parse_budget, stored_at
+from autoprec.store import Store
 from autoprec.study.definition import as_begun, find_spec
 from autoprec.study.events import Quiet, Watcher
-from autoprec.study.following import follow
-from autoprec.study.night import Night
-from autoprec.study.night.mirror import Mirror
+from autoprec.study.following import follow, is_searched
 from autoprec.study.night.priors import sensitivities
-from autoprec.study.preparation import load_blocks, prepare
-from autoprec.study.preparation.fidelity import Fidelity, departures
-from autoprec.study.preparation.probing import Prober
-from autoprec.study.refining import refined, serve_refined
+from autoprec.study.preparation import load_blocks
+from autoprec.study.preparation.fidelity import departures
+from autoprec.study.refining import refined
 from autoprec.study.reporting import explain_trial, gather, look_ahead
+from autoprec.study.session import Parallel, close_run, open_run, session, stopping
 from autoprec.study.shipping import export_point
 
 
@@ -39,7 +33,7 @@ class Study:
     def __init__(self, spec: StudySpec) -> None:
         self.folder = Path(spec.folder)
         self.database = self.folder / "study.db"
-        self.spec = as_begun(spec, self.database)
+        self.spec = as_begun(spec)
 
     @classmethod
     def load(cls, path: Path | str) -> Study:
@@ -47,9 +41,21 @@ class Study:
         return cls(load_spec(Path(path)))
 
     @classmethod
-    def find(cls, where: str | None = None) -> Study:
-        """A study by name or path; without one the only study of `studies/`, or its default."""
-        return cls(find_spec(where))
+    def find(cls, where: str | None = None, storage: str | None = None) -> Study:
+        """A study by name or path; without one the only study of `studies/`, or its default.
+
+        `storage` is the address of its database, in place of the definition's.
+        """
+        spec = find_spec(where)
+        if storage is not None:
+            spec = msgspec.structs.replace(spec, storage=stored_at(storage, Path()))
+        return cls(spec)
+
+    @property
+    def address(self) -> str:
+        """SQLAlchemy's address of the database, for other tools."""
+        where = self.spec.database
+        return f"sqlite:///{where}" if isinstance(where, Path) else where
 
     def on(self, target: str) -> Study:
         """This study with its engine on a target: `ssh://user@host:port`, or `local:`."""
@@ -60,39 +66,35 @@ class Study:
         """The model's blocks, and the precisions that each may have."""
         return load_blocks(self.spec)[1]
 
-    def search(self, budget: str | None = None, watcher: Watcher | None = None) -> tuple[TrialRecord, ...]:
-        """Search on until the budget is spent; returns the front. The first Ctrl-C ends it after the trial
+    def search(
+        self,
+        budget: str | None = None,
+        watcher: Watcher | None = None,
+        *,
+        jobs: int | None = None,
+        devices: str | None = None,
+    ) -> tuple[TrialRecord, ...]:
+        """Search on until the budget is spent; returns the front. The first Ctrl-C ends it after the trials
         in hand, a second one at once.
 
         Args:
             budget: trials (`50`) or time (`90s`, `30m`, `8h`) of this run; None takes the definition's.
             watcher: is told of every step.
+            jobs: candidates that are built at a time for each device; None is by cores and memory.
+            devices: GPUs to measure on, as `0,1` or `all`; None is one device.
         """
         text = self.spec.search.budget if budget is None else budget
-        allowed = parse_budget(text)
-        watcher = watcher or Quiet()
-        _make_folder(self.folder)
-        with (
-            exclusive(self.folder),
-            Store.open(self.database) as store,
-            Bench(self.folder / "worker.log", watcher.say) as bench,
-        ):
-            prober = Prober(self.spec, bench, store, watcher.say)
-            fidelity = Fidelity(self.spec, bench, store, watcher.say)
-            prepared = prepare(
-                self.spec, watcher.say, prober, store.basis(self.spec.name), fidelity.check_loaded
-            )
-            fidelity.check_reference(Path(prepared.reference_candidate.model_path))
-            store.bind(self.spec.name, prepared.identity, prepared.blocks)
-            run, before = _open_run(store, self.spec.name, text, watcher)
-            if allowed.trials is not None:
-                allowed = Budget(trials=max(0, allowed.trials - before))
-            night = Night(prepared, store, self._mirror(prepared.blocks), bench, watcher)
-            with _stopping(night, watcher):
-                done = night.run(allowed)
-                look_ahead(prepared, store, bench, watcher.say, lambda: not night.is_stopping)
-            store.end_run(run, before + done)
-            return store.front(self.spec.name)
+        allowed, watcher = parse_budget(text), watcher or Quiet()
+        parallel = Parallel(jobs=jobs, devices=devices)
+        with session(self.spec, watcher, parallel, checks=True) as made:
+            run = open_run(made, text, watcher)
+            with stopping(made.night, watcher):
+                made.night.run(run, allowed)
+                if len(made.store.workers(self.spec.name)) == 1:
+                    going = lambda: not made.night.is_stopping  # noqa: E731
+                    look_ahead(made.prepared, made.store, made.crew.first.bench, watcher.say, going)
+            close_run(made, run, allowed.trials)
+            return made.store.front(self.spec.name)
 
     def refine(self, number: int, seconds: float = 3600.0, watcher: Watcher | None = None) -> TrialRecord:
         """Fine-tune a trial's weights and ranges for so long, by distillation from the float model on the
@@ -102,18 +104,11 @@ class Study:
         the ONNX that comes out: its scales are kept.
         """
         watcher = watcher or Quiet()
-        with (
-            exclusive(self.folder),
-            Store.open(self.database) as store,
-            Bench(self.folder / "worker.log", watcher.say) as bench,
-        ):
+        with self._stored() as store:
             record = store.trial(self.spec.name, number)
-            prober = Prober(self.spec, bench, store, watcher.say)
-            prepared = prepare(self.spec, watcher.say, prober, store.basis(self.spec.name))
-            store.bind(self.spec.name, prepared.identity, prepared.blocks)
-            assignment = refined(prepared, record, seconds, watcher)
-            night = Night(prepared, store, self._mirror(prepared.blocks), bench, watcher)
-            return serve_refined(night, store, self.spec.name, number, assignment)
+        with session(self.spec, watcher, Parallel(jobs=1), checks=False) as made:
+            assignment = refined(made.prepared, record, seconds, watcher)
+            return made.store.trial(self.spec.name, made.night.refine(assignment, f"refined-{number}"))
 
     def follow(self, watcher: Watcher) -> tuple[TrialRecord, ...]:
         """Watch a search of this study that runs elsewhere until it is over; returns the front."""
@@ -133,6 +128,11 @@ class Study:
         """The Pareto front, fastest first."""
         with self._stored() as store:
             return store.front(self.spec.name)
+
+    def workers(self) -> tuple[Worker, ...]:
+        """The processes that search the study now, and what each of their devices is at."""
+        with self._stored() as store:
+            return store.workers(self.spec.name)
 
     def reference(self) -> Reference | None:
         """The engine that all are compared with; None before it is measured."""
@@ -217,66 +217,15 @@ class Study:
 
     def _as_it_stands(self, record: TrialRecord) -> TrialRecord:
         """A trial that was running when its search was killed runs no more."""
-        return record if searching(Path(self.spec.folder)) else record.settled()
+        return record if is_searched(self.spec) else record.settled()
 
     @contextmanager
     def _stored(self) -> Iterator[Store]:
         """The study's evidence, for reading."""
-        if not self.database.exists():
+        if isinstance(self.spec.database, Path) and not self.spec.database.exists():
             raise StudyError(
-                f"study {self.spec.name!r} has measured nothing yet ({self.database} is not there): "
+                f"study {self.spec.name!r} has measured nothing yet ({self.spec.database} is not there): "
                 f"run `autoprec search --study {self.spec.name}`"
             )
-        with Store.open(self.database, read_only=True) as store:
+        with Store.open(self.spec.database, read_only=True) as store:
             yield store
-
-    def _mirror(self, blocks: Sequence[Block]) -> Mirror:
-        """The study in Optuna's tables, in the same file."""
-        storage = optuna.storages.RDBStorage(
-            f"sqlite:///{self.database}", engine_kwargs={"connect_args": {"timeout": 30}}
-        )
-        limited = self.spec.search.max_memory_mb is not None
-        return Mirror(storage, self.spec.name, blocks, limited=limited)
-
-
-def _open_run(store: Store, study: str, budget: str, watcher: Watcher) -> tuple[int, int]:
-    """The run to write to, and how many trials it has already.
-
-    A run that was killed is gone on with if the budget is the same; otherwise a new one begins.
-    """
-    runs = store.runs(study)
-    if runs and not runs[-1].end and runs[-1].budget == budget:
-        done = sum(
-            record.number >= runs[-1].first and record.state != "running" and record.origin != "reused"
-            for record in store.trials(study)
-            if record.failure is None or record.failure.kind not in BLAMELESS
-        )
-        watcher.say(f"going on with the run that was stopped after {done} trials")
-        return runs[-1].id, done
-    return store.begin_run(study, budget), 0
-
-
-def _make_folder(folder: Path) -> None:
-    """Make the study's folder. Raises `StudyError` where that is not allowed."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StudyError(
-            f"{folder}: cannot be made ({error.strerror}); give the study another `folder`"
-        ) from error
-
-
-@contextmanager
-def _stopping(night: Night, watcher: Watcher) -> Iterator[None]:
-    """Ctrl-C ends the night after the trial in hand; a second one is not held back."""
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
-        night.stop()
-        watcher.say("stopping after the trial in hand; press Ctrl-C again to stop at once")
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -41,7 +41,7 @@ class Notes:
     def begins(self, record: TrialRecord) -> None:
         """Nothing."""
 
-    def stage(self, name: str) -> None:
+    def stage(self, name: str, trial: int | None = None) -> None:
         """Nothing."""
 
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:

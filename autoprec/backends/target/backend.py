@@ -39,6 +39,7 @@ class TargetBackend:
     """
 
     stopwatch: StopwatchName = "target"
+    builds_on_device = True  # what the machine there builds beside a timing, it disturbs
 
     def __init__(self, options: Mapping[str, str | int | float | bool]) -> None:
         engine = str(options.get("engine", ""))

@@ -53,6 +53,7 @@ class TensorRTBackend:
         check_targets(self.library, self._targets)
         self.base_precision: str = self._base_precision()
         self.splits_projections: bool = self.library.is_rtx
+        self.builds_on_device: bool = not self.library.is_rtx
 
     @property
     def has_device(self) -> bool:

@@ -34,6 +34,7 @@ class Gpu(Record, frozen=True, kw_only=True):
     total_mib: int
     other_processes: int
     throttle_reasons: tuple[str, ...]
+    uuid: str = ""
 
 
 def driver_version() -> str:
@@ -65,6 +66,7 @@ def _gpu(nvml: Any, index: int, handle: Any) -> Gpu:
         total_mib=memory.total >> 20,
         other_processes=clocks.other_processes or 0,
         throttle_reasons=clocks.throttle_reasons,
+        uuid=str(nvml.nvmlDeviceGetUUID(handle)),
     )
 
 

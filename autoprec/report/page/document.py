@@ -26,6 +26,7 @@ from autoprec.report.fidelity import fidelity_lines
 from autoprec.report.page.axes import by_precision
 from autoprec.report.page.block_charts import heat_map, sensitivity_chart, time_chart
 from autoprec.report.page.charts import front_chart, progress_chart
+from autoprec.report.workers import shares, shares_line
 
 _TEMPLATES = Path(__file__).parent / "template"
 _ENVIRONMENT = jinja2.Environment(
@@ -66,6 +67,7 @@ def page(found: Findings) -> str:
         date=_date,
         story=story,
         fidelity=fidelity_lines(found.fidelity),
+        workers=shares_line(shares(found.trials)),
     )
 
 

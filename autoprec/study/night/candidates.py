@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from autoprec.backends.timing import elapsed
-from autoprec.measurement import Bench, Job
+from autoprec.measurement import Job, Setup
 from autoprec.records import Assignment, Interval, Measurement
+from autoprec.study.night.crew import Slot
 from autoprec.study.preparation import Prepared
 
 Front = Sequence[tuple[Interval, Interval]]
@@ -16,7 +17,7 @@ Front = Sequence[tuple[Interval, Interval]]
 
 def measure(
     prepared: Prepared,
-    bench: Bench,
+    slot: Slot,
     assignment: Assignment,
     reference_ms: float | None,
     *,
@@ -27,7 +28,7 @@ def measure(
 
     Args:
         prepared: the rewriter and what the worker is told.
-        bench: the worker.
+        slot: the worker.
         assignment: what to measure.
         reference_ms: the study's reference latency; None takes this measurement's own.
         front: (ms, loss) of the points that it is raced against; None measures it in full and profiles it.
@@ -35,12 +36,12 @@ def measure(
 
     Raises `TrialError`, or `StudyError` for a full disk.
     """
-    with elapsed() as total, prepared.scratch() as path:
+    with elapsed() as total, prepared.scratch(slot.scratch) as path:
         on_stage("rewrite")
-        with elapsed() as rewriting:
+        with slot.rewriting, elapsed() as rewriting:
             candidate = prepared.rewrite(assignment, path)
         job = Job(
-            setup=prepared.setup,
+            setup=setup_for(prepared, slot),
             candidate_path=candidate.model_path,
             assignment=assignment,
             blocks=prepared.blocks,
@@ -49,6 +50,11 @@ def measure(
             profiled=front is None,
             front=tuple(front or ()),
         )
-        measurement = bench.measure(job, on_stage)
+        measurement = slot.bench.measure(job, on_stage)
     seconds = msgspec.structs.replace(measurement.seconds, rewrite=rewriting.seconds, total=total.seconds)
     return msgspec.structs.replace(measurement, seconds=seconds)
+
+
+def setup_for(prepared: Prepared, slot: Slot) -> Setup:
+    """What a slot's worker is told: its device is its own."""
+    return msgspec.structs.replace(prepared.setup, device=slot.device.lease)

@@ -1,75 +1,140 @@
 """What is known of a study's trials, and the one place that writes it down.
 
-The evidence of a trial is stored first; Optuna and the strategy are told after it, so a kill in between is
-mended from the evidence when the next run starts.
+A trial's beginning is one transaction: its number in Optuna's tables, its record, and the lease of who
+measures it. So is its end: the evidence, the front, what Optuna is told, and the end of the lease. A kill in
+between leaves all or nothing, and the strategy learns from what is stored, whoever stored it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import msgspec
 
+from autoprec.backends.timing import Deadline
 from autoprec.errors import BLAMELESS, TrialError
-from autoprec.records import Assignment, Failure, Interval, Measurement, TrialRecord
-from autoprec.store import Store
+from autoprec.records import Assignment, Failure, Interval, Measurement, TrialRecord, pareto
+from autoprec.store import BEAT_SECONDS, Membership, Run, Store
 from autoprec.study.night.mirror import Mirror
 from autoprec.study.night.proposal import Proposal
 
 
 class Ledger:
-    """The trials of one study, as far as they are settled.
+    """The trials of one study, as they are stored.
 
     Args:
         store: the open store, bound to the study.
         mirror: the study in Optuna's tables; it is told every trial.
+        membership: this process's part in the study.
         study: the study's name.
         fingerprint: digest of the engine and device that measure now.
         limit_mb: peak memory that a candidate may take, in 10**6 bytes; None sets no limit.
     """
 
     def __init__(
-        self, store: Store, mirror: Mirror, study: str, fingerprint: str, limit_mb: int | None
+        self,
+        store: Store,
+        mirror: Mirror,
+        membership: Membership,
+        study: str,
+        fingerprint: str,
+        limit_mb: int | None,
     ) -> None:
         self._store = store
         self._mirror = mirror
+        self._membership = membership
         self._study = study
         self._fingerprint = fingerprint
         self._limit_mb = limit_mb
+        self.records: dict[int, TrialRecord] = {}
+        """All trials by number, without what only reports show of them."""
         self.settled: dict[str, TrialRecord] = {}
         """The latest outcome of each assignment, by its digest; what it is not to blame for is none."""
         self.interrupted: Counter[Assignment] = Counter()
         """How often the trial of an assignment was cut off, whatever did that."""
+        self.running: dict[int, TrialRecord] = {}
+        """Trials that somebody measures now."""
+        self._mine: set[int] = set()
         self._news: list[TrialRecord] = []
+        self._looked = Deadline(0.0)
 
     def reconcile(self) -> None:
-        """Settle what a killed run left: its trial is interrupted, and the mirror says what is stored."""
-        for record in self._store.running(self._study):
-            self._store.finish(msgspec.structs.replace(record.settled(), end=_now()))
-        records = self._store.trials(self._study)
-        self._mirror.mend(records)
-        for record in records:
+        """Read everything; settle what the dead left, and let the mirror say what is stored."""
+        self.sync()
+        self.take_over()
+        self._mirror.mend(self.records.values())
+
+    def sync(self) -> None:
+        """Read what this process or another one has stored since."""
+        last = max(self.records, default=-1)
+        for record in self._store.news(self._study, last, tuple(self.running)):
             self._learn(record)
 
-    def begin(self, proposal: Proposal) -> TrialRecord:
-        """Give a trial its number and write down that it is being measured; returns its record."""
-        record = TrialRecord(
-            study=self._study,
-            number=self._mirror.open(proposal),
-            state="running",
-            origin=proposal.origin,
-            label=proposal.label,
-            assignment=proposal.assignment,
-            fingerprint=self._fingerprint,
-            start=_now(),
-        )
-        self._store.begin(record)
-        self._news.append(record)
+    def take_over(self) -> None:
+        """Mark what the dead were at as interrupted; each is queued again, once.
+
+        Others' leases are looked at now and then: they last longer than a trial of theirs takes to be missed.
+        """
+        if not self.running.keys() - self._mine or not self._looked.is_over:
+            return
+        self._looked = Deadline(BEAT_SECONDS / 2)
+
+        def settle() -> None:
+            with self._store.transaction(self._study):
+                self.sync()
+                held = self._membership.held_by_the_living()
+                left = [record for n, record in self.running.items() if _lease(n) not in held]
+                for record in left:
+                    done = msgspec.structs.replace(record.settled(), end=_now())
+                    self._store.finish(done)
+                    self._mirror.close(done)
+
+        self._store.patiently(settle)
+        self.sync()
+
+    def begin(self, proposal: Proposal, run: Run | None = None, worker: str = "") -> TrialRecord | None:
+        """Give a trial its number and write down who measures it; None if somebody was faster with it."""
+        record = self._store.patiently(lambda: self._claim(proposal, run, worker))
+        if record is not None:
+            self._learn(record)
+            self._mine.add(record.number)
         return record
 
+    def _claim(self, proposal: Proposal, run: Run | None, worker: str) -> TrialRecord | None:
+        with self._store.transaction(self._study):
+            self.sync()
+            for number, record in self.running.items():
+                if record.assignment == proposal.assignment:
+                    is_ours = number not in self._mine and self._membership.holds(_lease(number))
+                    # Ours, if the answer to its commit was lost.
+                    return record if is_ours and record.origin == proposal.origin else None
+            again = proposal.origin in ("finalist", "refined")
+            if proposal.assignment.digest in self.settled and not again:
+                return None
+            number = self._mirror.open(proposal)
+            record = TrialRecord(
+                study=self._study,
+                number=number,
+                state="running",
+                origin=proposal.origin,
+                label=proposal.label,
+                assignment=proposal.assignment,
+                fingerprint=self._fingerprint,
+                start=_now(),
+                run=run.id if run else None,
+                worker=worker,
+            )
+            self._store.begin(record)
+            self._membership.take(_lease(number))
+            return record
+
     def settle(self, record: TrialRecord, outcome: Measurement | TrialError) -> TrialRecord:
-        """Store the outcome of a running trial, whatever it is, and tell Optuna; returns the final record."""
+        """Store the outcome of a running trial, whatever it is, and tell Optuna; returns the final record.
+
+        Where the trial was given up and taken over meanwhile, what was stored for it stays.
+        """
         if isinstance(outcome, TrialError):
             failure = Failure(kind=outcome.kind, message=str(outcome))
             done = msgspec.structs.replace(record, state="failed", failure=failure, end=_now())
@@ -78,30 +143,57 @@ class Ledger:
             done = msgspec.structs.replace(
                 record, state="complete", measurement=outcome, excess_mb=excess, end=_now()
             )
-        self._store.finish(done)
-        self._mirror.close(done)
-        self._learn(done)
-        return done
+        kept = self._store.patiently(lambda: self._write(done))
+        self._mine.discard(record.number)
+        self._learn(kept)
+        return kept
+
+    def _write(self, done: TrialRecord) -> TrialRecord:
+        with self._store.transaction(self._study):
+            if not self._membership.holds(_lease(done.number)):
+                kept = self._store.trial(self._study, done.number)
+                if kept.state != "running":
+                    return kept
+            self._store.finish(done)
+            self._mirror.close(done)
+            self._membership.give_back(_lease(done.number))
+            return done
 
     def news(self) -> list[TrialRecord]:
         """Records that are new or have changed since this was last asked, in order."""
         news, self._news = self._news, []
         return news
 
-    def front(self) -> tuple[tuple[Interval, Interval], ...]:
+    def spent(self, run: Run) -> list[TrialRecord]:
+        """The trials of a run that count for its budget: what runs, and what ended for its own reason."""
+        return [
+            record
+            for record in self.records.values()
+            if (record.run == run.id if record.run is not None else record.number >= run.first)
+            and record.origin != "reused"
+            and (record.failure is None or record.failure.kind not in BLAMELESS)
+        ]
+
+    def front(self, reference_ms: float) -> tuple[tuple[Interval, Interval], ...]:
         """Intervals of the front's points, in ms and in loss: what a candidate is raced against."""
-        reference = self._store.reference(self._study)
-        if reference is None:
-            return ()
         return tuple(
-            (found.latency.interval_ms(reference.latency_ms), found.quality.loss_interval)
-            for point in self._store.front(self._study)
+            (found.latency.interval_ms(reference_ms), found.quality.loss_interval)
+            for point in pareto(self.records.values())
             if (found := point.measurement) is not None
         )
 
     def _learn(self, record: TrialRecord) -> None:
-        """Count a finished trial as what it is: an outcome, or one that says nothing of its assignment."""
+        """Count a trial as what it is: running, an outcome, or one that says nothing of its assignment."""
+        before = self.records.get(record.number)
+        if before is not None and before.state == record.state:
+            return
+        record = _slim(record)
+        self.records[record.number] = record
         self._news.append(record)
+        if record.state == "running":
+            self.running[record.number] = record
+            return
+        self.running.pop(record.number, None)
         if record.failure is not None and record.failure.kind in BLAMELESS:
             self.interrupted[record.assignment] += record.origin != "refined"
         else:
@@ -110,6 +202,25 @@ class Ledger:
     def _excess_mb(self, measurement: Measurement) -> float:
         """By how much a candidate is over the limit of memory; below 0 is within it."""
         return 0.0 if self._limit_mb is None else measurement.peak_memory_bytes / 1e6 - self._limit_mb
+
+
+def searching(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Those that are no second measurement."""
+    return [record for record in records if record.origin != "finalist"]
+
+
+def _slim(record: TrialRecord) -> TrialRecord:
+    """Without the tables that take most of its memory: there may be ten thousands of trials."""
+    found = record.measurement
+    if found is None or record.origin == "anchor":
+        return record
+    quality = msgspec.structs.replace(found.quality, worst=(), typical=())
+    slim = msgspec.structs.replace(found, audit=(), quality=quality)
+    return msgspec.structs.replace(record, measurement=slim)
+
+
+def _lease(number: int) -> str:
+    return f"trial {number}"
 
 
 def _now() -> str:

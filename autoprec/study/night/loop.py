@@ -1,123 +1,184 @@
-"""One run of a search: take what is next, measure it, settle it, until the budget is spent."""
+"""One run of a search: give free workers what is next, settle what is done, until the budget is spent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
 from functools import partial
 
-from autoprec.backends.timing import Deadline
 from autoprec.errors import TrialError
-from autoprec.measurement import Bench
-from autoprec.records import Assignment, Measurement, Reference
+from autoprec.records import Assignment, MeasuredOn, Measurement, Reference, TrialRecord, pareto
 from autoprec.spec import Budget
-from autoprec.store import Store
+from autoprec.store import Membership, Run, Store, host
 from autoprec.study.events import Watcher
 from autoprec.study.night.alike import Alike
 from autoprec.study.night.candidates import measure
+from autoprec.study.night.crew import Crew, Finished, Slot
+from autoprec.study.night.heart import Heart
 from autoprec.study.night.ledger import Ledger
-from autoprec.study.night.mirror import Mirror
 from autoprec.study.night.priors import measure_sensitivity
 from autoprec.study.night.proposal import Proposal
-from autoprec.study.night.queue import Queue
+from autoprec.study.night.queue import Allowance, Queue
 from autoprec.study.night.reference import establish
 from autoprec.study.preparation import Prepared
 
+DEVICES, PRIORS = "device", "priors"
+"""Under which the store keeps what was measured on each device, and which runs have their priors."""
+_PAUSE_SECONDS = 0.5
+"""Between two looks at what the workers of other processes are at."""
+
 
 class Night:
-    """One run; `stop` ends it after the trial in hand.
+    """One run; `stop` ends it after the trials in hand.
 
     Args:
         prepared: model, blocks, rewriter and identity.
         store: the open store, bound to the study.
-        mirror: the study in Optuna's tables.
-        bench: measures candidates in the worker.
+        ledger: reads and writes trials.
+        membership: this process's part in the study.
+        crew: the workers.
+        heart: tells others what the workers are at.
         watcher: is told of every step.
     """
 
     def __init__(
-        self, prepared: Prepared, store: Store, mirror: Mirror, bench: Bench, watcher: Watcher
+        self,
+        prepared: Prepared,
+        store: Store,
+        ledger: Ledger,
+        membership: Membership,
+        crew: Crew[TrialRecord, Measurement],
+        heart: Heart,
+        watcher: Watcher,
     ) -> None:
-        self._prepared, self._store, self._bench, self._watcher = prepared, store, bench, watcher
+        self._prepared, self._store, self._crew, self._watcher = prepared, store, crew, watcher
         self._name = prepared.spec.name
-        limit = prepared.spec.search.max_memory_mb
-        self._ledger = Ledger(store, mirror, self._name, prepared.identity.fingerprint.digest, limit)
-        measure_priors = partial(measure_sensitivity, prepared, store, bench, watcher.say)
-        self._queue = Queue(prepared, store, self._ledger, measure_priors)
+        self._ledger, self._membership, self._heart = ledger, membership, heart
         self._measured: dict[str, Measurement] = {}
         """By digest, what establishing the reference measured: anchors that need not be measured again."""
+        self._seen: set[str] = set()
+        """Devices whose own reference latency is stored."""
         self._alike = Alike()
         self.is_stopping = False
 
     def stop(self) -> None:
-        """End the run after the trial in hand."""
+        """End the run after the trials in hand."""
         self.is_stopping = True
 
-    def run(self, budget: Budget) -> int:
-        """Run trials until the budget is spent; returns how many were finished.
+    def establish(self) -> Reference:
+        """The stored reference, else it is measured and stored. Raises `StudyError` if it is unfit."""
+        found = self._store.reference(self._name)
+        if found is not None:
+            return found
+        measured = partial(measure, self._prepared, self._crew.first, on_stage=self._watcher.stage)
+        reference, self._measured = establish(self._prepared, measured)
+        self._store.put_reference(self._name, reference)
+        return reference
+
+    def run(self, run: Run, budget: Budget) -> int:
+        """Run trials until the budget is spent; returns how many of the run this process has finished.
 
         Raises `UserError` where the reference is unfit or something outside the candidates is broken; what is
         stored stays.
         """
         self._ledger.reconcile()
-        reference = self._store.reference(self._name) or self._establish()
-        earlier = self._store.trials(self._name)
-        self._watcher.starts(
-            trials=budget.trials, seconds=budget.seconds, reference=reference, earlier=earlier
-        )
+        reference = self.establish()
+        allowance = Allowance(budget, self._prepared.spec.search.finalists, run, self._ledger)
+        queue = Queue(self._prepared, self._store, self._ledger, partial(self._measure_priors, run))
+        left = None if budget.trials is None else max(0, budget.trials - len(self._ledger.spent(run)))
+        earlier = tuple(record for record in self._ledger.records.values() if record.state != "running")
+        self._watcher.starts(trials=left, seconds=budget.seconds, reference=reference, earlier=earlier)
         done = 0
-        for proposal in self._proposals(budget):
-            self._serve(proposal, reference)
-            done += 1
-        return done
+        while True:
+            self._ledger.sync()
+            self._ledger.take_over()
+            is_over = self._fill(queue, allowance, run, reference)
+            if self._crew.is_idle and is_over:
+                return done
+            if self._crew.is_idle:
+                time.sleep(_PAUSE_SECONDS)
+            for finished in self._crew.finished():
+                self._settle(finished)
+                done += 1
 
-    def refine(self, assignment: Assignment, label: str, reference: Reference) -> int:
+    def refine(self, assignment: Assignment, label: str) -> int:
         """Measure refined weights; returns the trial's number. Strategies do not learn from it."""
         self._ledger.reconcile()
-        return self._serve(Proposal(assignment, "refined", label), reference)
+        number = self._begin(Proposal(assignment, "refined", label), None, self.establish())
+        assert number is not None
+        for finished in self._crew.finished(all_of_them=True):
+            self._settle(finished)
+        return number
 
-    def _proposals(self, budget: Budget) -> Iterator[Proposal]:
-        """What is next, within the budget; the last ones of a run measure points of the front again."""
-        deadline = Deadline(budget.seconds)
-        wanted = self._prepared.spec.search.finalists
-        last = wanted if budget.trials is None or budget.trials >= 5 * wanted else 0
-        left = None if budget.trials is None else budget.trials - last
-        while not self.is_stopping and not deadline.is_over and left != 0:
-            proposal = self._queue.next()
+    def _fill(self, queue: Queue, allowance: Allowance, run: Run, reference: Reference) -> bool:
+        """Give every free worker what is next; true if there is nothing more to wait for."""
+        while self._crew.has_room and not self.is_stopping:
+            if allowance.allows_search() and not queue.is_exhausted():
+                proposal = queue.next(self._crew.room)
+                if queue.is_exhausted():
+                    self._watcher.say("every assignment has been measured: nothing is left to search")
+                    continue
+            elif allowance.is_searching():  # the finalists are of the whole front
+                return allowance.is_timed and self._crew.is_idle
+            else:
+                proposal = queue.finalist() if allowance.allows_finalist() else None
+                if proposal is None:
+                    return True
             if proposal is None:
-                self._watcher.say("every assignment has been measured: nothing is left to search")
-                break
-            yield proposal
-            left = None if left is None else left - 1
-        for _ in range(last):
-            if self.is_stopping or (proposal := self._queue.finalist()) is None:
-                return
-            yield proposal
+                return False
+            self._begin(proposal, run, reference)
+        return self.is_stopping
 
-    def _establish(self) -> Reference:
-        """Measure the reference and store it. Raises `StudyError` if it is unfit."""
-        prepared, on_stage = self._prepared, self._watcher.stage
-        measured = partial(measure, prepared, self._bench, on_stage=on_stage)
-        reference, self._measured = establish(prepared, measured)
-        self._store.put_reference(self._name, reference)
-        return reference
-
-    def _serve(self, proposal: Proposal, reference: Reference) -> int:
-        """Measure one proposal and store its outcome, whatever it is; returns its number."""
-        record = self._ledger.begin(proposal)
+    def _begin(self, proposal: Proposal, run: Run | None, reference: Reference) -> int | None:
+        """Start a trial on a free worker; None if another process was faster with it."""
+        slot = self._crew.next
+        record = self._ledger.begin(proposal, run, f"{host().split()[0]} {slot.device.name}")
+        if record is None:
+            return None
         self._watcher.begins(record)
-        outcome: Measurement | TrialError
-        try:
-            outcome = self._measured.pop(record.assignment.digest, None) or measure(
+        known = self._measured.pop(record.assignment.digest, None)
+        front = None if record.origin == "anchor" else self._ledger.front(reference.latency_ms)
+
+        def work(slot: Slot, record: TrialRecord) -> Measurement:
+            return known or measure(
                 self._prepared,
-                self._bench,
+                slot,
                 record.assignment,
                 reference.latency_ms,
-                front=None if record.origin == "anchor" else self._ledger.front(),
-                on_stage=self._watcher.stage,
+                front=front,
+                on_stage=lambda name: self._stage(record.number, slot, name),
             )
+
+        self._crew.start(record, work)
+        return record.number
+
+    def _stage(self, trial: int, slot: Slot, name: str) -> None:
+        self._watcher.stage(name, trial)
+        self._heart.stage(trial, slot.device.name, name)
+
+    def _settle(self, finished: Finished[TrialRecord, Measurement]) -> None:
+        """Store what a worker found out, whatever it is."""
+        outcome: Measurement | TrialError
+        try:
+            outcome = finished.result()
         except TrialError as error:
             outcome = error
-        done = self._ledger.settle(record, outcome)
-        self._watcher.ends(done, self._store.front(self._name))
+        done = self._ledger.settle(finished.item, outcome)
+        self._heart.over(done.number)
+        device = finished.slot.device
+        if isinstance(outcome, Measurement) and device.name not in self._seen:
+            self._seen.add(device.name)
+            known = MeasuredOn(kind=device.kind, reference_ms=outcome.latency.reference_median_ms)
+            self._store.put_fact(self._name, DEVICES, done.worker, known)
+        self._watcher.ends(done, pareto(self._ledger.records.values()))
         self._alike.add(done)
-        return done.number
+
+    def _measure_priors(self, run: Run) -> bool:
+        """Once in a run, by one process: the others wait. False if it is not done."""
+        if not self._crew.is_idle:
+            return False
+        with self._membership.holding("priors") as is_mine:
+            done = self._store.facts(self._name, PRIORS, bool)
+            if is_mine and str(run.id) not in done:
+                measure_sensitivity(self._prepared, self._store, self._crew, self._watcher.say)
+                self._store.put_fact(self._name, PRIORS, str(run.id), value=True)
+        return is_mine

@@ -6,10 +6,13 @@ decides what is measured is read from here. What a kill left different from the 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoprec.records import Block, TrialRecord
@@ -64,15 +67,19 @@ class Mirror:
         return int(self._storage.get_trial_number_from_id(identifier))
 
     def close(self, record: TrialRecord) -> None:
-        """Write down the outcome of a running trial."""
-        if record.state != "complete":
-            self._study.tell(record.number, state=TrialState.FAIL)
-            return
+        """Write down the outcome of a trial, if it is not there already."""
+        # Not by `tell`: what it remembers of a transaction that was rolled back would be wrong.
         identifier = self._storage.get_trial_id_from_study_id_trial_number(self._id, record.number)
+        values = (record.latency_ms, record.loss)
+        if record.state != "complete" or math.isnan(sum(values)):  # Optuna knows no NaN
+            with suppress(UpdateFinishedTrialError):
+                self._storage.set_trial_state_values(identifier, TrialState.FAIL)
+            return
         if self._limited and not self._storage.get_trial(identifier).constraints:
             # Before it is finished: a kill in between loses nothing, and a finished trial takes none.
             optuna.Trial(self._study, identifier).set_constraint(LIMIT, record.excess_mb)
-        self._study.tell(record.number, (record.latency_ms, record.loss))
+        with suppress(UpdateFinishedTrialError):
+            self._storage.set_trial_state_values(identifier, TrialState.COMPLETE, values)
 
     def mend(self, records: Iterable[TrialRecord]) -> None:
         """Close what is still open there though nobody works on it; `records` are all of the study.
@@ -83,6 +90,8 @@ class Mirror:
         evidence = {record.number: record for record in records}
         for frozen in self._left_open():
             record = evidence.get(frozen.number)
+            if record is not None and record.state == "running":
+                continue  # by somebody who lives
             if frozen.state == TrialState.RUNNING and record is not None:
                 self.close(record)
             else:

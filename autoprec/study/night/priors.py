@@ -6,14 +6,18 @@ Sensitivity is a prior, not the truth: losses of single blocks do not add up.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import takewhile
 
 from autoprec.backends.timing import Deadline
 from autoprec.errors import BLAMELESS, TrialError
-from autoprec.measurement import Bench, Score
+from autoprec.measurement import Score
 from autoprec.precisions import PRECISIONS
-from autoprec.records import Assignment, Block, TrialRecord
+from autoprec.records import Assignment, Block, Measurement, TrialRecord
 from autoprec.search import Priors
 from autoprec.store import Store
+from autoprec.study.night.candidates import setup_for
+from autoprec.study.night.crew import Crew, Slot
 from autoprec.study.preparation import Prepared
 
 KIND = "sensitivity"
@@ -23,7 +27,12 @@ _TRIALS = 5
 """Measuring sensitivities may cost as much as so many trials."""
 
 
-def measure_sensitivity(prepared: Prepared, store: Store, bench: Bench, say: Callable[[str], None]) -> None:
+def measure_sensitivity(
+    prepared: Prepared,
+    store: Store,
+    crew: Crew[TrialRecord, Measurement],
+    say: Callable[[str], None],
+) -> None:
     """Measure what is missing: the loss with one block alone in each quantised precision.
 
     Heaviest blocks first, until the cost of 5 trials is spent; each figure is stored when it is there, so
@@ -45,22 +54,28 @@ def measure_sensitivity(prepared: Prepared, store: Store, bench: Bench, say: Cal
         return
     say(f"sensitivity of {len(missing)} (block, precision) pairs alone; takes {budget:.0f} s at most")
     deadline = Deadline(budget)
-    for block, precision in missing:
-        if deadline.is_over:
-            return
-        choices = prepared.reference.as_dict() | {block.name: precision}
-        assignment = Assignment.from_mapping(prepared.blocks, choices)
-        try:
-            with prepared.scratch() as path:
+    in_time = takewhile(lambda _: not deadline.is_over, missing)
+    for (block, precision), loss in crew.each(in_time, partial(_loss_alone, prepared)):
+        if isinstance(loss, TrialError):
+            say(f"{block.name} alone in {precision} could not be measured: {loss}")
+        else:
+            store.put_fact(name, KIND, _key(block, precision), loss)
+
+
+def _loss_alone(prepared: Prepared, slot: Slot, alone: tuple[Block, str]) -> float | TrialError:
+    """The loss with one block in a precision; or what went wrong, if that is not to blame."""
+    block, precision = alone
+    choices = prepared.reference.as_dict() | {block.name: precision}
+    assignment = Assignment.from_mapping(prepared.blocks, choices)
+    try:
+        with prepared.scratch(slot.scratch) as path:
+            with slot.rewriting:
                 candidate = prepared.rewrite(assignment, path)
-                score = Score(setup=prepared.setup, candidate_path=candidate.model_path, samples=SAMPLES)
-                loss = bench.score(score).loss
-        except TrialError as error:
-            if error.kind in BLAMELESS:
-                say(f"{block.name} alone in {precision} could not be measured: {error}")
-                continue
-            loss = 1.0
-        store.put_fact(name, KIND, _key(block, precision), loss)
+            setup = setup_for(prepared, slot)
+            score = Score(setup=setup, candidate_path=candidate.model_path, samples=SAMPLES)
+            return slot.bench.score(score).loss
+    except TrialError as error:
+        return error if error.kind in BLAMELESS else 1.0
 
 
 def sensitivities(store: Store, study: str) -> dict[str, dict[str, float]]:

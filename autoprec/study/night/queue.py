@@ -1,13 +1,15 @@
-"""What is measured next: anchors, trials that were cut off, then what the strategy proposes."""
+"""What is measured next: anchors, interrupted trials, what the strategy proposes, then finalists."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from autoprec.backends.timing import Deadline
 from autoprec.records import Assignment, Origin
 from autoprec.search import Priors, Strategy, create_strategy, finalists
-from autoprec.store import Store
-from autoprec.study.night.ledger import Ledger
+from autoprec.spec import Budget
+from autoprec.store import Run, Store
+from autoprec.study.night.ledger import Ledger, searching
 from autoprec.study.night.priors import load_priors
 from autoprec.study.night.proposal import Proposal
 from autoprec.study.preparation import Prepared
@@ -19,12 +21,13 @@ class Queue:
     Args:
         prepared: blocks, anchors and the definition.
         store: the open store, bound to the study.
-        ledger: what is settled, and what is new for the strategy.
-        measure_priors: measures what the strategy starts from, once the anchors are there.
+        ledger: what is stored, and what is new for the strategy.
+        measure_priors: measures what the strategy starts from, once the anchors are there; false while
+            another process does.
     """
 
     def __init__(
-        self, prepared: Prepared, store: Store, ledger: Ledger, measure_priors: Callable[[], None]
+        self, prepared: Prepared, store: Store, ledger: Ledger, measure_priors: Callable[[], bool]
     ) -> None:
         self._prepared = prepared
         self._store = store
@@ -32,39 +35,110 @@ class Queue:
         self._measure_priors = measure_priors
         self._labels = {anchor: label for label, anchor in prepared.anchors}
         self._strategy: Strategy | None = None
+        self._ready: list[Assignment] = []
+        self._is_exhausted = False
 
-    def next(self) -> Proposal | None:
+    def next(self, room: int = 1) -> Proposal | None:
         """The first anchor without an outcome, else an interrupted trial, else what the strategy proposes.
 
-        A trial that was interrupted is queued again once: it may be what stopped the machine. None if every
-        assignment has been tried.
+        A trial that was interrupted is queued again once: it may be what stopped the machine. None where
+        what runs must end first, or nothing is left. The strategy is asked for `room` at a time.
         """
-        settled, interrupted = self._ledger.settled, self._ledger.interrupted
+        ledger = self._ledger
+        taken = {record.assignment for record in ledger.running.values()}
         for _, assignment in self._prepared.anchors:
-            if assignment.digest not in settled and interrupted[assignment] < 2:
+            if self._is_open(assignment) and assignment not in taken and ledger.interrupted[assignment] < 2:
                 return self._labelled(assignment, "anchor")
-        for assignment, times in interrupted.items():
-            if times == 1 and assignment.digest not in settled:
+        for assignment, times in ledger.interrupted.items():
+            if times == 1 and self._is_open(assignment) and assignment not in taken:
                 return self._labelled(assignment, "queued")
-        if self._strategy is None:
-            self._strategy = self._created()
-        self._strategy.learn(self._ledger.news())
-        proposed = self._strategy.propose()
-        return self._labelled(proposed[0], "search") if proposed else None
+        if self._strategy is None and not self._start_strategy():
+            return None
+        return self._proposed(room)
+
+    def is_exhausted(self) -> bool:
+        """Whether every assignment has been tried."""
+        return self._is_exhausted
 
     def finalist(self) -> Proposal | None:
         """The point of the front whose second measurement says most; None if nothing was measured."""
-        again = finalists(self._store.trials(self._prepared.spec.name), 1)
-        return self._labelled(again[0], "finalist") if again else None
+        taken = {record.assignment for record in self._ledger.running.values()}
+        ranked = finalists(tuple(self._ledger.records.values()), len(taken) + 1)
+        again = next((assignment for assignment in ranked if assignment not in taken), None)
+        return self._labelled(again, "finalist") if again else None
 
-    def _created(self) -> Strategy:
-        """The definition's strategy; the priors are measured first, from the anchors on."""
-        search, priors = self._prepared.spec.search, Priors()
+    def _proposed(self, room: int) -> Proposal | None:
+        """The strategy's next one; what others have taken meanwhile is left out."""
+        strategy, ledger = self._strategy, self._ledger
+        assert strategy is not None
+        taken = {record.assignment for record in ledger.running.values()}
+        while self._ready:
+            assignment = self._ready.pop(0)
+            if self._is_open(assignment) and assignment not in taken:
+                return self._labelled(assignment, "search")
+        strategy.learn(ledger.news())
+        self._ready = list(strategy.propose(room))
+        if self._ready:
+            return self._labelled(self._ready.pop(0), "search")
+        self._is_exhausted = not ledger.running
+        return None
+
+    def _start_strategy(self) -> bool:
+        """Make the definition's strategy; the priors are measured first, from the anchors on."""
+        ledger, search = self._ledger, self._prepared.spec.search
+        if any(record.origin == "anchor" for record in ledger.running.values()):
+            return False
+        priors = Priors()
         if search.strategy == "autoprec":
-            self._measure_priors()
+            if not self._measure_priors():
+                return False
             priors = load_priors(self._store, self._prepared.spec.name, search.accepted_loss)
-        return create_strategy(search.strategy, seed=search.seed, blocks=self._prepared.blocks, priors=priors)
+        self._strategy = create_strategy(
+            search.strategy, seed=search.seed, blocks=self._prepared.blocks, priors=priors
+        )
+        return True
+
+    def _is_open(self, assignment: Assignment) -> bool:
+        return assignment.digest not in self._ledger.settled
 
     def _labelled(self, assignment: Assignment, origin: Origin) -> Proposal:
         """An anchor keeps its label, whatever it is measured for."""
         return Proposal(assignment, origin, self._labels.get(assignment, ""))
+
+
+class Allowance:
+    """How much of a run is left, for all who take part in it.
+
+    Args:
+        budget: of the run; its time is counted from now.
+        finalists: so many points of the front are measured again at the end; none in a very short run.
+        run: whose trials count.
+        ledger: knows them.
+    """
+
+    def __init__(self, budget: Budget, finalists: int, run: Run, ledger: Ledger) -> None:
+        self._deadline, self._trials = Deadline(budget.seconds), budget.trials
+        self._last = finalists if budget.trials is None or budget.trials >= 5 * finalists else 0
+        self._run, self._ledger = run, ledger
+
+    def allows_search(self) -> bool:
+        """Whether another assignment may be tried."""
+        if self._deadline.is_over:
+            return False
+        spent = len(searching(self._ledger.spent(self._run)))
+        return self._trials is None or spent < self._trials - self._last
+
+    def allows_finalist(self) -> bool:
+        """Whether another point may be measured again, once nothing new is being tried."""
+        spent = self._ledger.spent(self._run)
+        again = len(spent) - len(searching(spent))
+        return again < self._last and (self._trials is None or len(spent) < self._trials)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether time ends the run, for each process its own."""
+        return self._trials is None
+
+    def is_searching(self) -> bool:
+        """Whether somebody is still trying something new."""
+        return bool(searching(self._ledger.running.values()))

@@ -18,6 +18,7 @@ from autoprec.graph.statistics.ranges import Histograms
 from autoprec.graph.variants.toolbox import learns
 from autoprec.precisions import PRECISIONS
 from autoprec.samples import Samples, ahead
+from autoprec.store import Artifacts
 
 T = TypeVar("T")
 _SAVE_SECONDS = 60.0
@@ -34,21 +35,24 @@ class Evidence:
         folder: where statistics are kept.
         digest: of model and samples; names the files, which say what engine they are from.
         say: is told what takes time.
+        artifacts: what other hosts have made of the same; None for a study of one host.
 
     Methods raise `ModelError` if the model cannot be run, `SamplesError` for values that are not finite.
     """
 
     def __init__(
         self, model: ir.Model, backend: Backend, samples: Samples, folder: Path, digest: str,
-        say: Callable[[str], None],
+        say: Callable[[str], None], artifacts: Artifacts | None = None,
     ) -> None:  # fmt: skip
         self._model, self._backend, self._samples = model, backend, samples
         self._folder, self._digest, self._say = folder, digest, say
         self._of = f"{digest} {backend.fingerprint().digest}"
+        self._artifacts = artifacts
 
     def histograms(self) -> Histograms:
         """Of every activation that may be quantised. An interrupted calibration is gone on with."""
         path, part = self._folder / f"{self._digest}.npz", self._folder / f"{self._digest}-part.npz"
+        self._fetch(path)
         found = Histograms.load(path, self._of, self._say)
         if found is not None:
             return found
@@ -67,6 +71,7 @@ class Evidence:
 
         found = self._run(partial(calibrate, progress=progress, earlier=earlier), done)
         self._keep(found.save, path)
+        self._put(path)
         part.unlink(missing_ok=True)
         return found
 
@@ -75,11 +80,13 @@ class Evidence:
         if not any(learns(PRECISIONS[name]) for name in precisions):
             return {}
         path = self._folder / f"{self._digest}-moments.npz"
+        self._fetch(path)
         found = load_moments(path, self._of, self._say)
         if found is None:
             self._say("measuring what the rounding of weights learns from (once)")
             found = self._run(measure_moments)
             self._keep(partial(save_moments, found), path)
+            self._put(path)
         return found
 
     def _keep(self, save: Callable[[Path, str], None], path: Path) -> None:
@@ -90,6 +97,14 @@ class Evidence:
             raise StudyError(
                 f"{path}: cannot be written ({error.strerror}); make room and search again"
             ) from error
+
+    def _fetch(self, path: Path) -> None:
+        if self._artifacts is not None:
+            self._artifacts.fetch(path)
+
+    def _put(self, path: Path) -> None:
+        if self._artifacts is not None:
+            self._artifacts.put(path)
 
     def _run(self, measure: Callable[..., T], start: int = 0) -> T:
         self._folder.mkdir(parents=True, exist_ok=True)

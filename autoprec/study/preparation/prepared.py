@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import onnx_ir as ir
 
+from autoprec.backends.devices import devices
 from autoprec.errors import StudyError
 from autoprec.graph.model.files import remove_model
 from autoprec.graph.model.load import model_digest
@@ -22,6 +23,7 @@ from autoprec.measurement import Setup
 from autoprec.measurement.audit import deciding_nodes
 from autoprec.records import Assignment, Basis, Block, Candidate, Identity, Implicit
 from autoprec.spec import StudySpec
+from autoprec.store import Artifacts
 from autoprec.study.preparation.stages import (
     Asks,
     Calibrated,
@@ -41,6 +43,7 @@ class Prepared:
     """What one run works with; `prepare` makes it.
 
     Attributes:
+        work: where candidates are written, which no other process uses.
         blocks: with the precisions that each may have.
         reference: the assignment that all are compared with; `reference_candidate` is its typed model.
         anchors: (label, assignment) that every study measures first.
@@ -50,6 +53,7 @@ class Prepared:
 
     spec: StudySpec
     folder: Path
+    work: Path
     model: ir.Model
     shapes: dict[str, tuple[int, ...]]
     blocks: tuple[Block, ...]
@@ -93,7 +97,7 @@ class Prepared:
     @contextmanager
     def scratch(self, name: str = "candidate.onnx") -> Iterator[Path]:
         """A path for one candidate's model, which is removed again: it can be rewritten at any time."""
-        path = self.folder / name
+        path = self.work / name
         try:
             yield path
         finally:
@@ -106,6 +110,8 @@ def prepare(
     asks: Asks | None = None,
     basis: Basis | None = None,
     look: Callable[[Loaded], None] = lambda _: None,
+    work: Path | None = None,
+    artifacts: Artifacts | None = None,
 ) -> Prepared:
     """Load, calibrate (unless an earlier night did), judge and bind.
 
@@ -115,32 +121,35 @@ def prepare(
         asks: asks the engine what it takes; None leaves that open, where nothing will be searched.
         basis: what the study has found out about its engine; None for a new study.
         look: is shown what was loaded, before the long calibration.
+        work: a folder for models that are written again and again; None is the study's own.
+        artifacts: what other hosts have made of the same; None for a study of one host.
 
     Raises `UserError` children for what is wrong with the definition, the model or the samples.
     """
     loaded = load(spec, say, scores=asks is not None)
     look(loaded)
-    calibrated = calibrate(loaded, say)
+    calibrated = calibrate(loaded, say, artifacts)
     if basis is None:
         basis = asks.basis(loaded, calibrated) if asks else silent_basis(loaded)
     loaded = based(loaded, basis)
-    return bind(loaded, calibrated, basis, judge(loaded, calibrated, basis, asks))
+    return bind(loaded, calibrated, basis, judge(loaded, calibrated, basis, asks), work or Path(spec.folder))
 
 
-def bind(loaded: Loaded, calibrated: Calibrated, basis: Basis, judged: Judged) -> Prepared:
-    """Make the rewriter, write the reference's model, and say what the study is bound to.
+def bind(loaded: Loaded, calibrated: Calibrated, basis: Basis, judged: Judged, work: Path) -> Prepared:
+    """Make the rewriter, write the reference's model into `work`, and say what the study is bound to.
 
     Raises `ModelError` for a missing decoder, `StudyError` for a full disk.
     """
     spec, folder = loaded.spec, Path(loaded.spec.folder)
     rewriter = _rewriter(loaded, calibrated, basis, judged.blocks, folder / "refined")
     identity = _identity(loaded, basis, judged.blocks)
-    with _writing(folder / "reference.onnx"):
-        reference = rewriter.write(judged.reference, folder / "reference.onnx")
+    with _writing(work / "reference.onnx"):
+        reference = rewriter.write(judged.reference, work / "reference.onnx")
     digest = model_digest(Path(reference.model_path))
     return Prepared(
         spec=spec,
         folder=folder,
+        work=work,
         model=loaded.model,
         shapes=loaded.shapes,
         blocks=judged.blocks,
@@ -227,6 +236,7 @@ def _setup(loaded: Loaded, identity: Identity, reference: Candidate, digest: str
         reference_path=reference.model_path,
         reference_digest=digest,
         masks_path=str((Path(spec.folder) / "reference" / f"{masks}.masks").absolute()),
+        device=devices(spec.backend.name, spec.backend.options, None)[0].lease,
     )
 
 

@@ -25,6 +25,7 @@ from autoprec.records import Assignment, Basis, Block
 from autoprec.samples import Samples, load_samples, warnings_of
 from autoprec.search import anchors
 from autoprec.spec import SAFE_REFERENCE, StudySpec
+from autoprec.store import Artifacts
 from autoprec.study.preparation.evidence import Evidence
 
 Say = Callable[[str], None]
@@ -115,7 +116,7 @@ def load(spec: StudySpec, say: Say, *, scores: bool) -> Loaded:
     )
 
 
-def calibrate(loaded: Loaded, say: Say) -> Calibrated:
+def calibrate(loaded: Loaded, say: Say, artifacts: Artifacts | None = None) -> Calibrated:
     """Run the calibration set through the model, unless an earlier night did; `say` is told what takes time.
 
     Raises `ModelError` if the model cannot be run.
@@ -124,7 +125,7 @@ def calibrate(loaded: Loaded, say: Say) -> Calibrated:
     folder = Path(spec.folder) / "calibration"
     # Whole activations do not travel: with a target, the engine that is always here calibrates.
     backend = create_backend("openvino", {}) if spec.target.address else loaded.backend
-    evidence = Evidence(loaded.model, backend, loaded.calibration, folder, digest, say)
+    evidence = Evidence(loaded.model, backend, loaded.calibration, folder, digest, say, artifacts)
     histograms = evidence.histograms()
     overflow = overflowing(histograms, loaded.blocks, loaded.model)
     moments = evidence.moments((*spec.search.precisions, *spec.blocks.pin.values()))

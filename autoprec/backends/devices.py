@@ -1,0 +1,95 @@
+"""The devices of this machine that engines can be measured on, and which of them a search takes.
+
+A worker process sees one GPU alone, by its UUID: numbers depend on who counts, CUDA or NVML, and on what a
+batch system has already hidden.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+
+from autoprec.backends.tensorrt.nvml import Gpu, gpus
+from autoprec.errors import BackendError, StudyError
+from autoprec.records import Record
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+class Device(Record, frozen=True, kw_only=True):
+    """Something that runs one timing at a time.
+
+    Attributes:
+        name: what tables call it, `gpu 1` or `cpu`.
+        kind: what it is; figures of devices of another kind are not comparable.
+        lease: what tells it from every other device of the machine, for the lease of it.
+        visible: what CUDA_VISIBLE_DEVICES is to be for its workers; "" leaves that alone.
+    """
+
+    name: str
+    kind: str = ""
+    lease: str = ""
+    visible: str = ""
+
+
+def devices(backend: str, options: Mapping[str, object], wanted: str | None) -> tuple[Device, ...]:
+    """The devices that a search measures on, at least one.
+
+    Args:
+        backend: the engine's name.
+        options: of the backend; `device` is the GPU that is taken where nothing is wanted.
+        wanted: `0,1` or `all`; None is one device.
+
+    Raises `BackendError` for a device that is not there, `StudyError` for devices that are not alike.
+    """
+    if target := str(options.get("target", "")):
+        if wanted is not None:
+            raise BackendError(f"--devices {wanted}: {target} is one device")
+        return (Device(name=target, lease=hashlib.sha256(target.encode()).hexdigest()[:16]),)
+    if backend != "tensorrt":
+        if wanted not in (None, "all", "0"):
+            raise BackendError(f"--devices {wanted}: {backend} computes on the CPU, which is one device")
+        return (Device(name="cpu", lease=f"cpu-{backend}"),)
+    there = _visible(gpus())
+    if wanted is None:
+        number = int(str(options.get("device", 0)))
+        lease = there[number].uuid if number < len(there) else f"gpu-{number}"
+        kind = there[number].name if number < len(there) else ""
+        return (Device(name=f"gpu {number}", kind=kind, lease=lease),)
+    if int(str(options.get("device", 0))):
+        raise BackendError("--devices and backend.options.device both name GPUs; take the option out")
+    found = tuple(
+        Device(name=f"gpu {n}", kind=there[n].name, lease=there[n].uuid, visible=there[n].uuid)
+        for n in _numbers(wanted, len(there))
+    )
+    if len(kinds := sorted({device.kind for device in found})) > 1:
+        raise StudyError(
+            f"--devices {wanted}: {' and '.join(kinds)} are not alike, and their figures cannot be compared; "
+            "search a study on each, and set them side by side with `autoprec compare`"
+        )
+    return found
+
+
+def _numbers(wanted: str, count: int) -> tuple[int, ...]:
+    """The numbers that are asked for. Raises `BackendError`."""
+    if not count:
+        raise BackendError(f"--devices {wanted}: no NVIDIA GPU is found; `nvidia-smi` must list it")
+    if wanted == "all":
+        return tuple(range(count))
+    try:
+        numbers = tuple(dict.fromkeys(int(part) for part in wanted.split(",")))
+    except ValueError:
+        raise BackendError(f"--devices {wanted}: give numbers, as 0,1, or all") from None
+    if wrong := [number for number in numbers if not 0 <= number < count]:
+        raise BackendError(f"--devices {wanted}: there is no GPU {wrong[0]}; they go from 0 to {count - 1}")
+    return numbers
+
+
+def _visible(there: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
+    """Of the machine's GPUs those that this process may use, in its order."""
+    told = os.environ.get(VISIBLE)
+    if told is None:
+        return there
+    names = [name.strip() for name in told.split(",") if name.strip()]
+    return tuple(gpu for name in names for gpu in there if name in (str(gpu.index), gpu.uuid))

@@ -1,0 +1,70 @@
+"""Who may use a device now: any number of engines that run, or one that is timed, across all processes.
+
+The kernel lets go of what a process held when it dies, however it dies. Leases are of one machine, as devices
+are, so they lie in its temporary folder, for every user and every study alike.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from autoprec.errors import StudyError
+
+
+class DeviceLease:
+    """The lease of one device. Not reentrant.
+
+    Args:
+        device: tells it from the machine's other devices; "" is a device that nobody else can have.
+        folder: where the leases of this machine are.
+    """
+
+    def __init__(self, device: str, folder: Path | None = None) -> None:
+        self._device = device
+        self._folder = folder or Path(tempfile.gettempdir()) / "autoprec-devices"
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Others may run beside this, but nobody is timed."""
+        with self._held(fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else is at the device."""
+        with self._held(fcntl.LOCK_EX):
+            yield
+
+    @contextmanager
+    def _held(self, how: int) -> Iterator[None]:
+        if not self._device:
+            yield
+            return
+        # Who waits to be alone holds the turn: those that come later and would share wait behind it.
+        turn, device = self._open("turn"), self._open("lease")
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            fcntl.flock(device, how)
+            fcntl.flock(turn, fcntl.LOCK_UN)
+            yield
+        finally:
+            os.close(turn)
+            os.close(device)
+
+    def _open(self, kind: str) -> int:
+        path = self._folder / f"{self._device}.{kind}"
+        try:
+            if not self._folder.is_dir():
+                self._folder.mkdir(exist_ok=True)
+                self._folder.chmod(0o1777)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise StudyError(
+                f"{path}: the device cannot be leased ({error.strerror}); make its folder writable"
+            ) from error
+        return file

@@ -1,0 +1,68 @@
+"""Who measured a study's trials: how many, how fast, and what each is at now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from rich.table import Table
+from rich.text import Text
+
+from autoprec.records import TrialRecord, Worker, WorkerShare
+
+
+def shares(trials: Iterable[TrialRecord]) -> tuple[WorkerShare, ...]:
+    """Each worker's part in the trials that say where they ran, most first; one by itself has all."""
+    found: dict[str, list[TrialRecord]] = {}
+    for trial in trials:
+        if trial.worker and trial.end and trial.state != "running":
+            found.setdefault(trial.worker, []).append(trial)
+    listed = (
+        WorkerShare(worker=worker, trials=len(mine), trials_an_hour=an_hour(mine))
+        for worker, mine in found.items()
+    )
+    return tuple(sorted(listed, key=lambda share: (-share.trials, share.worker)))
+
+
+def an_hour(trials: Sequence[TrialRecord]) -> float | None:
+    """Trials an hour while they were measured: what lies between two nights does not count. None for none."""
+    spans: dict[int | None, tuple[datetime, datetime]] = {}
+    for trial in trials:
+        start, end = datetime.fromisoformat(trial.start), datetime.fromisoformat(trial.end)
+        first, last = spans.get(trial.run, (start, end))
+        spans[trial.run] = min(first, start), max(last, end)
+    seconds = sum((last - first).total_seconds() for first, last in spans.values())
+    return 3600 * len(trials) / seconds if seconds > 0 else None
+
+
+def shares_line(found: Sequence[WorkerShare]) -> str:
+    """One line: `measured by host gpu 0 (120, 61 an hour), ...`; empty where nobody knows."""
+    parts = (f"{share.worker} ({share.trials}{_rate(share.trials_an_hour)})" for share in found)
+    return f"measured by {', '.join(parts)}" if found else ""
+
+
+def workers_table(workers: Sequence[Worker], trials: Iterable[TrialRecord]) -> Table:
+    """Who takes part now, and what each device is at."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("worker", no_wrap=True)
+    table.add_column("trials", justify="right")
+    table.add_column("an hour", justify="right")
+    table.add_column("now")
+    known = {share.worker: share for share in shares(trials)}
+    for worker in workers:
+        for device in worker.devices:
+            name = f"{worker.host.split()[0]} {device}"
+            share, now = known.get(name), [d for d in worker.doing if d.device == device]
+            rate = share.trials_an_hour if share else None
+            steps = ", ".join(f"trial {d.trial}: {d.stage}" for d in now)
+            table.add_row(
+                name,
+                str(share.trials if share else 0),
+                "-" if rate is None else f"{rate:.0f}",
+                Text(steps or "preparing, or between trials", "dim"),
+            )
+    return table
+
+
+def _rate(trials_an_hour: float | None) -> str:
+    return "" if trials_an_hour is None else f", {trials_an_hour:.0f} an hour"

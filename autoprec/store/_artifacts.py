@@ -1,0 +1,68 @@
+"""Files that one worker makes and all need, in a shared database: no disk need be common to the hosts.
+
+A file's name says all that it depends on (digests of model and samples), so one of that name is the same
+wherever it was made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from autoprec.store._database import Database
+from autoprec.store._schema import ARTIFACTS
+
+PART_BYTES = 8 << 20
+"""A row's share: drivers hold a row in memory several times over."""
+LIMIT_BYTES = 512 << 20
+"""Larger files are made again by each host: sending them would take as long."""
+
+
+class Artifacts:
+    """The files of one study; does nothing where the database is one process's own.
+
+    Args:
+        database: the study's.
+        study: its name.
+    """
+
+    def __init__(self, database: Database, study: str) -> None:
+        self._database, self._study = database, study
+
+    def fetch(self, path: Path) -> bool:
+        """Write the file of that name to `path`, unless it is there; whether it is there now."""
+        if path.is_file() or not self._database.is_shared:
+            return path.is_file()
+        where = (ARTIFACTS.c.study == self._study, ARTIFACTS.c.name == path.name)
+        query = sa.select(ARTIFACTS.c.content).where(*where).order_by(ARTIFACTS.c.part)
+
+        def write() -> bool:
+            temporary = path.with_name(f".{path.name}.part")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self._database.reading() as connection, temporary.open("wb") as file:
+                for content in connection.scalars(query):
+                    file.write(content)
+                is_there = file.tell() > 0
+            if is_there:
+                temporary.replace(path)
+            else:
+                temporary.unlink()
+            return is_there
+
+        return self._database.patiently(write)
+
+    def put(self, path: Path) -> None:
+        """Keep a file for the others, unless one of that name is kept, or it is too large."""
+        if not self._database.is_shared or path.stat().st_size > LIMIT_BYTES:
+            return
+        key = {"study": self._study, "name": path.name}
+
+        def write() -> None:
+            with self._database.writing(self._study) as connection, path.open("rb") as file:
+                if connection.scalar(sa.select(ARTIFACTS.c.part).filter_by(**key).limit(1)) is not None:
+                    return
+                for part, content in enumerate(iter(lambda: file.read(PART_BYTES), b"")):
+                    connection.execute(sa.insert(ARTIFACTS).values(**key, part=part, content=content))
+
+        self._database.patiently(write)

@@ -1,0 +1,51 @@
+"""The heartbeat of a search: a thread that says that it lives, and what its slots are at."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from autoprec.errors import StudyError
+from autoprec.store import BEAT_SECONDS, Doing, Membership
+
+
+class Heart:
+    """Beats in the background, in a `with` block; also while a long rewriting keeps the search busy."""
+
+    def __init__(self, membership: Membership) -> None:
+        self._membership = membership
+        self._doing: dict[int, Doing] = {}
+        self._lock, self._stopped = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def stage(self, trial: int, device: str, stage: str) -> None:
+        """A trial goes on to another step; it is told with the next beat."""
+        with self._lock:
+            self._doing[trial] = Doing(device=device, trial=trial, stage=stage)
+
+    def over(self, trial: int) -> None:
+        """A trial is over."""
+        with self._lock:
+            self._doing.pop(trial, None)
+
+    def __enter__(self) -> Self:
+        self._membership.enter()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._thread.join()
+        with suppress(StudyError):
+            self._membership.leave()
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(BEAT_SECONDS):
+            with self._lock:
+                doing = tuple(self._doing.values())
+            with suppress(StudyError):  # who writes trials hears of it, too
+                self._membership.beat(doing)

@@ -1,0 +1,217 @@
+"""One process's part in a study: the database, the devices, the workers, and what all share, made ready.
+
+With a database of its own (a SQLite file) the process has the study's folder alone. In a shared one it joins:
+the first process prepares, the others wait for it and find what it made.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+
+from autoprec.backends import create_backend
+from autoprec.backends.devices import VISIBLE, devices
+from autoprec.errors import StudyError
+from autoprec.records import Measurement, TrialRecord
+from autoprec.spec import StudySpec
+from autoprec.store import Membership, Run, Store, exclusive, host
+from autoprec.study.events import Watcher
+from autoprec.study.night import Night
+from autoprec.study.night.crew import Crew, default_jobs
+from autoprec.study.night.heart import Heart
+from autoprec.study.night.ledger import Ledger
+from autoprec.study.night.mirror import Mirror
+from autoprec.study.preparation import Prepared, prepare
+from autoprec.study.preparation.fidelity import Fidelity
+from autoprec.study.preparation.probing import Prober
+
+_PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parallel:
+    """How much a search does at a time: builds for each device (None is by cores and memory), and which
+    devices (`0,1` or `all`; None is one)."""
+
+    jobs: int | None = None
+    devices: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """What a search or a refinement works with."""
+
+    store: Store
+    membership: Membership
+    prepared: Prepared
+    ledger: Ledger
+    crew: Crew[TrialRecord, Measurement]
+    night: Night
+
+
+@contextmanager
+def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bool) -> Iterator[Session]:
+    """Take part in a study; with `checks`, compare the steps of preparing with the model as it was given.
+
+    Raises `UserError` children for what the user can mend.
+    """
+    folder = make_folder(Path(spec.folder))
+    with ExitStack() as stack:
+        store = stack.enter_context(Store.open(spec.database))
+        if not store.is_shared:
+            stack.enter_context(exclusive(folder))
+        chosen = devices(spec.backend.name, spec.backend.options, parallel.devices)
+        if chosen[0].visible:
+            os.environ[VISIBLE] = chosen[0].visible  # this process calibrates, on the first one
+        jobs = parallel.jobs or default_jobs(
+            create_backend(spec.backend.name, spec.backend.options), len(chosen)
+        )
+        work, log = folder, "worker"
+        if store.is_shared:
+            log = f"worker-{host().split()[0]}-{os.getpid()}"
+            work = Path(tempfile.mkdtemp(prefix="autoprec-"))
+            stack.callback(shutil.rmtree, work, ignore_errors=True)
+        membership = store.join(spec.name, [device.name for device in chosen], _version())
+        heart = stack.enter_context(Heart(membership))
+        crew: Crew[TrialRecord, Measurement] = stack.enter_context(
+            Crew(chosen, jobs, folder, log, watcher.say)
+        )
+        if len(crew.slots) > 1:
+            names = ", ".join(device.name for device in chosen)
+            watcher.say(f"{jobs} builds at a time for each of: {names}")
+
+        def made() -> tuple[Prepared, Ledger, Night]:
+            prepared = _prepared(spec, store, crew, watcher, work, checks=checks)
+            limit = spec.search.max_memory_mb
+            mirror = Mirror(store.optuna(), spec.name, prepared.blocks, limited=limit is not None)
+            digest = prepared.identity.fingerprint.digest
+            ledger = Ledger(store, mirror, membership, spec.name, digest, limit)
+            night = Night(prepared, store, ledger, membership, crew, heart, watcher)
+            with stopping(night, watcher):
+                night.establish()
+            return prepared, ledger, night
+
+        with _turn(store, membership, spec.name, watcher):
+            prepared, ledger, night = made()
+        yield Session(
+            store=store, membership=membership, prepared=prepared, ledger=ledger, crew=crew, night=night
+        )
+
+
+def open_run(session: Session, budget: str, watcher: Watcher) -> Run:
+    """The run to take part in: the last one, if it has no end and the same budget; otherwise a new one."""
+    store, study = session.store, session.prepared.spec.name
+
+    def opened() -> Run:
+        with store.transaction(study):
+            runs = store.runs(study)
+            if not (runs and not runs[-1].end and runs[-1].budget == budget):
+                store.begin_run(study, budget)
+            return store.runs(study)[-1]
+
+    run = store.patiently(opened)
+    session.ledger.reconcile()
+    done = sum(record.state != "running" for record in session.ledger.spent(run))
+    if done:
+        others = len(store.workers(study)) - 1
+        what = f"joining {others} others, who did" if others else "resuming the run that was stopped after"
+        watcher.say(f"{what} {done} trials")
+    return run
+
+
+def close_run(session: Session, run: Run, allowed: int | None) -> None:
+    """Note that the run ended, unless others are still at it."""
+    store, ledger, study = session.store, session.ledger, run.study
+
+    def closed() -> None:
+        with store.transaction(study):
+            ledger.sync()
+            done = sum(record.state != "running" for record in ledger.spent(run))
+            session.membership.leave()
+            if not store.workers(study) or (allowed is not None and done >= allowed):
+                store.end_run(run.id, done)
+
+    store.patiently(closed)
+
+
+def make_folder(folder: Path) -> Path:
+    """Make the study's folder. Raises `StudyError` where that is not allowed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(
+            f"{folder}: cannot be made ({error.strerror}); give the study another `folder`"
+        ) from error
+    return folder
+
+
+@contextmanager
+def stopping(night: Night, watcher: Watcher) -> Iterator[None]:
+    """Ctrl-C ends the night after the trials in hand; a second one is not held back."""
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+        night.stop()
+        watcher.say("stopping after the trial in hand; press Ctrl-C again to stop at once")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _prepared(
+    spec: StudySpec,
+    store: Store,
+    crew: Crew[TrialRecord, Measurement],
+    watcher: Watcher,
+    work: Path,
+    *,
+    checks: bool,
+) -> Prepared:
+    """Prepare, and bind the study to what that found."""
+    bench, artifacts = crew.first.bench, store.artifacts(spec.name)
+    prober = Prober(spec, bench, store, watcher.say)
+    if checks:
+        fidelity = Fidelity(spec, bench, store, watcher.say)
+        look, basis = fidelity.check_loaded, store.basis(spec.name)
+        prepared = prepare(spec, watcher.say, prober, basis, look, work=work, artifacts=artifacts)
+        fidelity.check_reference(Path(prepared.reference_candidate.model_path))
+    else:
+        basis = store.basis(spec.name)
+        prepared = prepare(spec, watcher.say, prober, basis, work=work, artifacts=artifacts)
+    store.bind(spec.name, prepared.identity, prepared.blocks)
+    return prepared
+
+
+def _version() -> str:
+    """autoprec's; a source tree that is on the path has none."""
+    try:
+        return version("autoprec")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@contextmanager
+def _turn(store: Store, membership: Membership, study: str, watcher: Watcher) -> Iterator[None]:
+    """One process prepares at a time, until there is a reference; then nobody has to wait."""
+    is_told = False
+    while True:
+        with membership.holding("preparation") as is_mine:
+            if is_mine or (study in store.studies() and store.reference(study) is not None):
+                yield
+                return
+        if not is_told:
+            is_told = True
+            watcher.say("waiting for another process, which prepares the study")
+        time.sleep(_PAUSE_SECONDS)

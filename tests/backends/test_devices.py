@@ -1,0 +1,60 @@
+"""Which devices a search measures on; real GPUs are not needed to choose among them."""
+
+from __future__ import annotations
+
+import pytest
+
+from autoprec.backends import devices as module
+from autoprec.backends.devices import devices
+from autoprec.backends.tensorrt.nvml import Gpu
+from autoprec.errors import BackendError, StudyError
+
+
+def gpu(index: int, name: str = "H100") -> Gpu:
+    return Gpu(
+        index=index, name=name, capability="9.0", free_mib=1, total_mib=1, other_processes=0,
+        throttle_reasons=(), uuid=f"GPU-{index}",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def three(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "gpus", lambda: (gpu(0), gpu(1), gpu(2, "A100")))
+    monkeypatch.delenv(module.VISIBLE, raising=False)
+
+
+@pytest.mark.usefixtures("three")
+def test_each_worker_sees_its_gpu_alone() -> None:
+    assert [(d.name, d.visible) for d in devices("tensorrt", {}, "1,0")] == [
+        ("gpu 1", "GPU-1"),
+        ("gpu 0", "GPU-0"),
+    ]
+    assert [d.visible for d in devices("tensorrt", {}, None)] == [""]
+
+
+@pytest.mark.usefixtures("three")
+def test_what_a_batch_system_hides_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(module.VISIBLE, "GPU-1,0")
+    assert [d.visible for d in devices("tensorrt", {}, "all")] == ["GPU-1", "GPU-0"]
+    assert devices("tensorrt", {}, None)[0].lease == "GPU-1"
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize(
+    ("wanted", "words"), [("3", "they go from 0 to 2"), ("-1", "no GPU -1"), ("one", "give numbers")]
+)
+def test_a_device_that_is_not_there_is_told(wanted: str, words: str) -> None:
+    with pytest.raises(BackendError, match=words):
+        devices("tensorrt", {}, wanted)
+
+
+@pytest.mark.usefixtures("three")
+def test_unlike_devices_are_refused_with_the_way_out() -> None:
+    with pytest.raises(StudyError, match=r"A100 and H100 are not alike.*autoprec compare"):
+        devices("tensorrt", {}, "all")
+
+
+def test_a_cpu_is_one_device() -> None:
+    assert [device.name for device in devices("openvino", {}, "all")] == ["cpu"]
+    with pytest.raises(BackendError, match="computes on the CPU, which is one device"):
+        devices("openvino", {}, "0,1")

@@ -1,0 +1,62 @@
+"""One engine is timed on a device at a time, alone on it, whichever processes are there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from autoprec.measurement.lease import DeviceLease
+
+HOLD = """
+import sys; from pathlib import Path; from autoprec.measurement.lease import DeviceLease
+with getattr(DeviceLease("gpu", Path(sys.argv[1])), sys.argv[2])(): print("in", flush=True); sys.stdin.read()
+"""
+
+
+def holder(folder: Path, how: str) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, folder, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"in\n"
+    return process
+
+
+def entered(folder: Path, how: str) -> threading.Event:
+    """Set once a thread of this process has the lease; it gives it back at once."""
+    event = threading.Event()
+
+    def enter() -> None:
+        with getattr(DeviceLease("gpu", folder), how)():
+            event.set()
+
+    threading.Thread(target=enter, daemon=True).start()
+    return event
+
+
+def test_engines_run_beside_one_another_and_are_timed_alone(tmp_path: Path) -> None:
+    with holder(tmp_path, "running") as other:
+        assert entered(tmp_path, "running").wait(10)
+        timed = entered(tmp_path, "alone")
+        assert not timed.wait(0.2)
+        other.kill()
+        assert timed.wait(10)
+
+
+def test_who_waits_to_be_alone_is_not_overtaken(tmp_path: Path) -> None:
+    with holder(tmp_path, "running") as other:
+        timed = entered(tmp_path, "alone")
+        time.sleep(0.2)
+        late = entered(tmp_path, "running")
+        assert not late.wait(0.2)
+        other.kill()
+        assert timed.wait(10)
+        assert late.wait(10)
+
+
+def test_another_device_is_another_lease(tmp_path: Path) -> None:
+    with DeviceLease("other", tmp_path).alone():
+        assert entered(tmp_path, "alone").wait(10)

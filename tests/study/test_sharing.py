@@ -1,0 +1,100 @@
+"""Several workers in one study: nothing is measured twice, nothing is lost, whoever dies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import optuna
+
+from autoprec import Study
+from autoprec.records import TrialRecord
+from autoprec.store import Store, pareto
+from postgresql_server import PostgresqlServer
+from tiny_study import write_study
+
+
+def shared(path: Path, address: str) -> Study:
+    """A study whose evidence is in a shared database."""
+    return Study(msgspec.structs.replace(Study.load(path).spec, storage=address))
+
+
+def joined(path: Path, address: str, budget: str) -> subprocess.Popen[bytes]:
+    words = ["search", "--study", str(path), "--storage", address, "--budget", budget]
+    return subprocess.Popen(
+        [sys.executable, "-m", "autoprec", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def measured_once(trials: tuple[TrialRecord, ...]) -> bool:
+    return max(Counter(t.assignment.digest for t in trials if t.state == "complete").values()) == 1
+
+
+def test_candidates_that_are_built_beside_one_another_are_measured_once(tmp_path: Path) -> None:
+    study = Study.load(write_study(tmp_path))
+    front = study.search("7", jobs=3)
+    trials = study.trials()
+    assert [trial.state for trial in trials] == ["complete"] * 7
+    assert measured_once(trials)
+    assert front == pareto(trials)
+    assert [trial.origin for trial in trials[:3]] == ["anchor"] * 3
+    starts = sorted(trial.start for trial in trials)
+    assert starts[1] < min(trial.end for trial in trials)
+
+
+def test_two_hosts_without_a_shared_disk_search_one_study(tmp_path: Path, server: PostgresqlServer) -> None:
+    address = server.new_database()
+    (tmp_path / "one").mkdir()
+    write_study(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    hosts = [joined(tmp_path / name / "tiny.toml", address, "8") for name in ("one", "two")]
+    for process in hosts:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors.decode()
+    study = shared(tmp_path / "one" / "tiny.toml", address)
+    trials = study.trials()
+    assert [trial.state for trial in trials] == ["complete"] * 8
+    assert measured_once(trials)
+    assert study.front() == pareto(trials)
+    storage = optuna.storages.RDBStorage(address)
+    told = optuna.load_study(study_name="tiny", storage=storage).trials
+    storage.engine.dispose()
+    assert [trial.values for trial in told] == [[trial.latency_ms, trial.loss] for trial in trials]
+    with Store.open(address, read_only=True) as store:
+        assert [(run.budget, run.trials, bool(run.end)) for run in store.runs("tiny")] == [("8", 8, True)]
+
+
+def test_the_trial_of_a_killed_host_is_taken_over_once(tmp_path: Path, server: PostgresqlServer) -> None:
+    address = server.new_database()
+    path = write_study(tmp_path)
+    study, first = shared(path, address), joined(path, address, "8")
+    second = joined(path, address, "8")
+    while len([t for t in _stored(address) if t.state == "running"]) < 2:
+        time.sleep(0.05)
+        assert first.poll() is None or second.poll() is None
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    _, errors = second.communicate(timeout=120)
+    assert second.returncode == 0, errors.decode()
+    trials = study.trials()
+    assert sum(trial.state == "complete" for trial in trials) == 8
+    assert measured_once(trials)
+    cut_off = [t for t in trials if t.failure is not None and t.failure.kind == "interrupted"]
+    assert len(cut_off) == 1
+    again = [t for t in trials if t.assignment == cut_off[0].assignment and t.state == "complete"]
+    assert len(again) == 1
+
+
+def _stored(address: str) -> tuple[TrialRecord, ...]:
+    with Store.open(address) as store:
+        return store.trials("tiny") if "tiny" in store.studies() else ()
