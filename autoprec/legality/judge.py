@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from autoprec.errors import SpecError
 from autoprec.graph.grids.given import given_precisions
+from autoprec.graph.ops.attention import attention_part
 from autoprec.graph.ops.costs import COSTLY_OPS
 from autoprec.graph.ops.matrices import is_weighted
 from autoprec.graph.ops.placement import may_be_quantized
@@ -103,6 +104,8 @@ def _effective(nodes: Sequence[ir.Node], precision: Precision) -> str:
         idle |= {"smooth", "adaround", "bias"}
     if not any(node.op_type == "Add" and may_be_quantized(node) for node in nodes):
         idle.add("float-add")
+    parts = {attention_part(node) for node in nodes}
+    idle |= {f"{part}-float" for part in ("qk", "pv") if part not in parts}
     if "float-add" in idle and not any(node.op_type in ("Conv", "ConvTranspose") for node in nodes):
         idle.add("gemm")
     return "+".join(part for part in precision.name.split("+") if part not in idle)

@@ -22,6 +22,8 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
         scale_type: type of the scales of blocks, multiples of one float32 scale for the tensor. Activations
             then have blocks too, whose scales are found as they run. None: scales have the float type.
         only_products: of convolutions only the dense 1x1 ones are quantised, written as products of matrices.
+        float_products: of attention's products those that stay floats, Q/DQ on neither side: `qk`, queries
+            with keys; `pv`, probabilities with values.
         range_method: how ranges of activations are chosen; empty takes the study's.
         percentile: for that method, in percent.
         smooths: channels of activations are scaled to like ranges, and weights the other way.
@@ -39,6 +41,7 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
     block_size: int = 0
     scale_type: DataType | None = None
     only_products: bool = False
+    float_products: frozenset[str] = frozenset()
     range_method: str = ""
     percentile: float = 0.0
     smooths: bool = False

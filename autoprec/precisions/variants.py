@@ -31,12 +31,14 @@ CURES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "gemm": {"only_products": True},
         "smooth": {"smooths": True},
         "float-add": {},
+        "qk-float": {"float_products": frozenset({"qk"})},
+        "pv-float": {"float_products": frozenset({"pv"})},
         "adaround": {"learns_rounding": True},
         "bias": {"corrects_bias": True},
     }
 )
-"""What is quantised at all, and what is done to activations, residual additions, weights and biases, in this
-order."""
+"""What is quantised at all, and what is done to activations, residual additions, products of attention,
+weights and biases, in this order."""
 
 _PRODUCTS = frozenset({"Gemm", "MatMul"})
 
@@ -46,7 +48,8 @@ def variants(plain: Precision, *, grid: bool) -> Iterator[Precision]:
 
     `grid` says that its values are evenly spaced: entropy, MSE and learned rounding are about that.
     `float-add` leaves the skip operand of a residual Add in the float type; `gemm` that and every convolution
-    but dense 1x1 ones, which it writes as products of matrices.
+    but dense 1x1 ones, which it writes as products of matrices; `qk-float` and `pv-float` leave products of
+    attention in the float type.
     """
     has_add = "Add" in plain.quantized_ops
     ranges = [name for name in RANGES if grid or RANGES[name]["range_method"] in ("min-max", "percentile")]
@@ -60,6 +63,8 @@ def variants(plain: Precision, *, grid: bool) -> Iterator[Precision]:
             data: dict[str, Any] = {}
             for part in parts:
                 data |= RANGES[part] if part in RANGES else CURES[part]
+            if {"qk-float", "pv-float"} <= set(parts):
+                data["float_products"] = frozenset({"qk", "pv"})
             if "float-add" in parts:
                 data["quantized_ops"] = plain.quantized_ops - {"Add"}
             summary = f"{plain.name} with {', '.join(parts)}" if parts else plain.summary

@@ -13,8 +13,12 @@ from tomlkit.items import Item, Table
 from autoprec.recipes._base import Facts, Plan
 from autoprec.report import visible
 
-PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8+smooth+float-add+adaround+bias")
-"""What a first definition lets take part: worth it on the demo and on a trained text detector."""
+PRECISIONS = (
+    "fp32", "fp16", "bf16",
+    "int8", "int8+smooth+float-add+adaround+bias", "int8+smooth+float-add+pv-float+adaround+bias",
+)  # fmt: skip
+"""What a first definition lets take part: worth it on the demo and on a trained text detector; the last one
+is for attention, and no choice where there is none."""
 _DEFAULT_SETS = {"calibration": "data/calibration", "evaluation": "data/evaluation"}
 
 

@@ -26,7 +26,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("verification")
     study = Study.load(write_study(folder))
     study.search("4")
-    study.export(folder / "out", trial=3, examples=2)
+    study.export(folder / "out", trial=2, examples=2)
     moved = tmp_path_factory.mktemp("elsewhere") / "export"
     shutil.move(folder / "out", moved)
     shutil.rmtree(folder)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from autoprec.graph.ops.attention import attention_part
 from autoprec.graph.ops.matrices import is_weighted
 from autoprec.precisions import Precision
 
@@ -19,6 +20,8 @@ _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 def places(node: ir.Node, precision: Precision, ranges: Mapping[str, float]) -> tuple[int, ...]:
     """Places of the inputs that get Q/DQ in a precision, or of the weights that are stored behind DQ."""
     if node.op_type not in precision.quantized_ops:
+        return ()
+    if precision.float_products and attention_part(node) in precision.float_products:
         return ()
     if precision.weights_only:
         return block_inputs(node, precision.block_size)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from autoprec.graph.grids.given import given
+from autoprec.graph.ops.attention import attention_part
 from autoprec.graph.ops.placement import block_inputs, divides, is_in_blocks, may_be_flattened
 from autoprec.precisions import Precision
 
@@ -46,6 +47,8 @@ def is_about(precision: Precision, node: ir.Node) -> bool:
     if not precision.is_quantized or becomes_product(node, precision):
         return True
     if node.op_type not in precision.quantized_ops:
+        return False
+    if precision.float_products and attention_part(node) in precision.float_products:
         return False
     if given(node) or not precision.needs_weights:
         return True

@@ -1,0 +1,100 @@
+"""What every backend promises, as checks that `test_backends.py` runs over the table, and over mutants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import onnx
+
+from autoprec.backends import Backend, run
+from autoprec.backends.exact import WRONG, Exact, deviation
+from autoprec.backends.simulated import ASSIGNMENT_KEY
+from autoprec.graph.grids.grid import GRIDS, SIGNED
+from autoprec.precisions import PLAIN
+
+SHORT = {"", "bool", "i32", "i64", "u8", *(precision.runs_as for precision in PLAIN.values())}
+"""How `KernelTime.precision` may be spelled."""
+NODES = {"conv", "narrow", "add", "widen"}
+FEEDS = {"x": np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)}
+COSTS = '{"blocks": {"conv": {"fp32": {"ms": 1}}}}'
+"""Of the simulated backend: the model says that it is the assignment of that block."""
+
+
+def write_model(folder: Path, kind: str = "float") -> Path:
+    """A convolution and an addition in FP16, with an output of some float type."""
+    last = "[widen] masks = Cast<to = 1>(a)" if kind == "float" else "[widen] masks = Identity(a)"
+    proto = onnx.parser.parse_model(
+        f'<ir_version: 10, opset_import: ["" : 21]> g (float[1,1,4,4] x) => ({kind}[1,1,4,4] masks) '
+        "<float[1,1,1,1] w = {2}> { [conv] c = Conv(x, w)  [narrow] n = Cast<to = 10>(c) "
+        f"[add] a = Add(n, n)  {last} }}"
+    )
+    onnx.helper.set_model_props(proto, {ASSIGNMENT_KEY: '[["conv", "fp32"]]'})
+    path = folder / f"{kind}.onnx"
+    onnx.save(proto, path)
+    return path
+
+
+def its_facts_are_of_the_tables(backend: Backend, folder: Path) -> None:
+    """Precisions, operators and grids are spelled as everybody else spells them."""
+    assert not PLAIN[backend.base_precision].is_quantized
+    for op, precision in backend.widened:
+        assert onnx.defs.has(op)
+        assert not PLAIN[precision].is_quantized
+    assert SIGNED in backend.grids
+    assert set(backend.grids) <= GRIDS.keys()
+
+
+def outputs_are_what_the_model_computes(backend: Backend, folder: Path) -> None:
+    """Those of exact arithmetic; of a backend that computes nothing, masks with two sides."""
+    path = write_model(folder)
+    with backend.build(path) as engine, Exact(threads=1).build(path) as exact:
+        found, wanted = run(engine, FEEDS), run(exact, FEEDS)
+    assert list(found) == ["masks"]
+    assert found["masks"].shape == (1, 1, 4, 4)
+    assert found["masks"].max() > found["masks"].min()
+    if backend.stopwatch != "known":
+        assert deviation(found, wanted).error < WRONG
+
+
+def outputs_are_float32_whatever_the_model_s_are(backend: Backend, folder: Path) -> None:
+    """What is scored needs no cast."""
+    for kind in ("float", "float16"):
+        with backend.build(write_model(folder, kind)) as engine:
+            assert run(engine, FEEDS)["masks"].dtype == np.float32
+
+
+def kernels_tell_what_ran(backend: Backend, folder: Path) -> None:
+    """Kernels hold nodes of the model, and spell precisions as the audit does."""
+    with backend.build(write_model(folder), profiled=True) as engine:
+        run(engine, FEEDS)
+        kernels = engine.kernels()
+    assert {node for kernel in kernels for node in kernel.nodes} <= NODES
+    ran = [kernel.precision for kernel in kernels if "conv" in kernel.nodes]
+    assert ran
+    assert set(ran) <= SHORT
+    assert backend.stopwatch == "known" or "f32" in ran
+    assert all(kernel.time_ms >= 0 for kernel in kernels)
+
+
+def sizes_are_not_negative(backend: Backend, folder: Path) -> None:
+    """Bytes of the engine and on the device."""
+    with backend.build(write_model(folder)) as engine:
+        assert engine.engine_bytes > 0
+        assert engine.device_memory_bytes >= 0
+
+
+CHECKS: Mapping[str, Callable[[Backend, Path], None]] = MappingProxyType(
+    {
+        check.__name__: check
+        for check in (
+            its_facts_are_of_the_tables,
+            outputs_are_what_the_model_computes,
+            outputs_are_float32_whatever_the_model_s_are,
+            kernels_tell_what_ran,
+            sizes_are_not_negative,
+        )
+    }
+)
