@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from autoprec.backends._base import Arrays, Backend, Builder, Distant, Engine, run
+from autoprec.backends._base import Arrays, Backend, Builder, Distant, Engine, KeepsTimings, run
 from autoprec.errors import SpecError
 
 BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -34,4 +34,14 @@ def create_backend(name: str, options: Mapping[str, str | int | float | bool]) -
     return backend
 
 
-__all__ = ["BACKENDS", "Arrays", "Backend", "Builder", "Distant", "Engine", "create_backend", "run"]
+__all__ = [
+    "BACKENDS",
+    "Arrays",
+    "Backend",
+    "Builder",
+    "Distant",
+    "Engine",
+    "KeepsTimings",
+    "create_backend",
+    "run",
+]

@@ -111,6 +111,15 @@ class Distant(Protocol):
         """What the machine there has, and how to mend it. Raises `BackendError` where it cannot serve."""
 
 
+@runtime_checkable
+class KeepsTimings(Protocol):
+    """A backend whose builds time kernels, and keep the timings."""
+
+    @property
+    def timing_cache(self) -> Path | None:
+        """The file; None where this version or machine keeps none."""
+
+
 def run(engine: Engine, inputs: Arrays) -> dict[str, NDArray[Any]]:
     """Prepare, execute, wait, fetch. Raises `TrialError("run", ...)`."""
     engine.prepare(inputs)

@@ -1,4 +1,4 @@
-"""Samples with the logits of both engines, and the built engine: copies of what the study made."""
+"""Copies of what the study made: samples with the logits of both engines, the engine, its kernel timings."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from autoprec.exporters.manifest import EXAMPLES
 from autoprec.records import Export
 
 ENGINE = "model.engine"
+TIMINGS = "timing.cache"
 
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
-    """Write `examples/` and `model.engine`, as far as there are such."""
+    """Write `examples/`, `model.engine` and `timing.cache`, as far as there are such."""
     written: list[Path] = []
     if export.engine_path:
         written.append(Path(shutil.copyfile(export.engine_path, folder / ENGINE)))
+    if export.timing_cache_path and Path(export.timing_cache_path).is_file():
+        written.append(Path(shutil.copyfile(export.timing_cache_path, folder / TIMINGS)))
     if export.examples is not None:
         target = folder / EXAMPLES
         shutil.copytree(export.examples.folder, target)

@@ -21,6 +21,18 @@ HEADER = "TRT-8601-EntropyCalibration2"
 _PLAIN = re.compile(r"[^\s:,*'\"]+")
 """Names that trtexec's flags can hold: `:` and `,` separate there, `*` is a wildcard."""
 
+LONGEST = 128 * 1024 - 1
+"""Bytes of one argument of a command (MAX_ARG_STRLEN of Linux, with its end)."""
+
+TOO_LONG = """\
+#!/bin/sh
+# Study {study}, trial {number}.
+echo "{script}: the precisions of {layers} layers take {size} bytes, and one argument of a command may have" \
+    "{longest}: build with trtexec.sh, which needs none; or shorten the names of the model's nodes, and" \
+    "search and export it again" >&2
+exit 2
+"""
+
 TEMPLATE = """\
 #!/bin/sh
 # Builds an engine with implicit quantisation: TensorRT 8.6, 9, or 10. TensorRT 11 has none of these flags:
@@ -67,7 +79,11 @@ def _script(export: Export, found: Implicit) -> str:
     limits = list(found.limits)
     if untold:
         limits.append(f"{untold} layers have names that flags cannot hold; the builder chooses for them.")
-    precisions = ",".join(f"{name}:{word}" for name, word in told)
+    precisions = f"--layerPrecisions={','.join(f'{name}:{word}' for name, word in told)}"
+    study, size = ascii(export.trial.study), len(precisions.encode())
+    if size > LONGEST:
+        told_of = {"script": SCRIPT, "layers": len(told), "size": size, "longest": LONGEST}
+        return TOO_LONG.format(study=study, number=export.trial.number, **told_of)
     flags = (
         f"--onnx={MODEL}",
         "--saveEngine=implicit.engine",
@@ -75,7 +91,7 @@ def _script(export: Export, found: Implicit) -> str:
         "--int8",
         f"--calib={CACHE}",
         "--precisionConstraints=obey",
-        f"--layerPrecisions={precisions}",
+        precisions,
         "--profilingVerbosity=detailed",
         "--exportLayerInfo=implicit_layers.json",
         "--useCudaGraph",
@@ -85,7 +101,7 @@ def _script(export: Export, found: Implicit) -> str:
         "--duration=10",
     )
     return TEMPLATE.format(
-        study=ascii(export.trial.study),
+        study=study,
         number=export.trial.number,
         limits="\n".join(f"# - {ascii(line)[1:-1]}" for line in limits),
         flags=" \\\n    ".join(shlex.quote(flag) for flag in flags),

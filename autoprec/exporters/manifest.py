@@ -54,6 +54,8 @@ class Manifest(Record, frozen=True, kw_only=True):
         versions: software that exported; the engine that measured is in `identity.fingerprint`.
         reproduce: the command that exports the same again.
         recipe, examples: how and on what to measure it elsewhere; `examples.folder` is beside the manifest.
+        timing_cache: the study's file of kernel timings that `timing.cache` is a copy of, named after
+            library, version and GPU; empty for an engine that keeps none.
         fidelity: how far the study's steps are from the model as it was given.
         checksum: SHA-256 of the manifest's text with an empty one; empty up to format 2.
     """
@@ -77,6 +79,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     identity: Identity
     reference: Reference
     trial: TrialRecord
+    timing_cache: str = ""
     recipe: Recipe | None = None
     examples: Examples | None = None
     fidelity: tuple[Departure, ...] = ()
@@ -154,6 +157,7 @@ def _manifest(export: Export, files: tuple[ExportedFile, ...]) -> Manifest:
         identity=export.identity,
         reference=export.reference,
         trial=trial,
+        timing_cache=Path(export.timing_cache_path).name,
         recipe=export.recipe,
         fidelity=export.fidelity,
         examples=export.examples and msgspec.structs.replace(export.examples, folder=EXAMPLES),

@@ -20,6 +20,8 @@ WORDS = {
     "implicit.onnx": "the float model with the search's edits, for builders that take precisions by flags",
     "build_polygraphy.py": "builds the engine with Polygraphy, for TensorRT or TensorRT-RTX",
     "modelopt_quantize.py": "quantises the same blocks of `implicit.onnx` with NVIDIA ModelOpt",
+    "timing.cache": "kernel timings that the study built with, on {engine}: builds with them on the same "
+    "GPU and version are quick, and pick the same kernels",
     "assignment.json": "the precision of each block",
     "manifest.json": "what was measured, on what, and the SHA-256 of every file",
 }
@@ -31,6 +33,7 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
     assert measured is not None
     quality, engine = measured.quality, export.identity.fingerprint
     there = {path.name for path in folder.iterdir()} | {"assignment.json", "manifest.json"}
+    measured_on = f"{_plain(engine.version)}, {_plain(engine.device)}"
     low, high = quality.loss_interval.low, quality.loss_interval.high
     told = (
         f"{1 / measured.latency.ratio:.2f}x as fast as the {export.reference.precision} model, with a mask "
@@ -43,7 +46,7 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
         told,
         "",
         *(
-            f"- `{name}`: {words.format(reference=export.reference.precision)}"
+            f"- `{name}`: {words.format(reference=export.reference.precision, engine=measured_on)}"
             for name, words in WORDS.items()
             if name in there
         ),

@@ -20,7 +20,7 @@ NVFP4 = (
 FLAGS = (
     f"--onnx={MODEL}",
     "--saveEngine=model.engine",
-    "--timingCacheFile=timing.cache",
+    "--timingCacheFile=build.cache",
     "--profilingVerbosity=detailed",
     "--exportLayerInfo=layers.json",
     "--useCudaGraph",
@@ -31,20 +31,28 @@ FLAGS = (
 )
 """Timing as the study does it: kernels alone, without copies, on a warm GPU."""
 
+LEVEL = 3
+"""The builder's optimisation level of a study that names none: TensorRT's own default."""
+
 TEMPLATE = """\
 #!/bin/sh
 # Builds model.engine and times it. Study {study}, trial {number}.
 # Every precision is in the model: no --fp16, --int8 or --best here, they would change it or fail.
+# The optimisation level is that of the study, whose latency is that of this build. A higher one takes longer,
+# and may find faster kernels: OPTIMIZATION_LEVEL=5 ./{script}
 {notes}set -eu
 cd -- "$(dirname -- "$0")"
+level="--builderOptimizationLevel=${{OPTIMIZATION_LEVEL:-{level}}}"
+# The study's kernel timings, where it has any; what trtexec adds to them stays apart.
+if [ -e timing.cache ] && [ ! -e build.cache ]; then cp timing.cache build.cache; fi
 
 if trtexec --help 2>&1 | grep -q -e --stronglyTyped; then
     # TensorRT 10 keeps to the model's types only if told to.
-    trtexec --stronglyTyped \\
+    trtexec --stronglyTyped "$level" \\
         {flags}
 else
     # TensorRT 11 always does.
-    trtexec \\
+    trtexec "$level" \\
         {flags}
 fi
 """
@@ -52,12 +60,15 @@ fi
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
     """Write `trtexec.sh`, executable."""
-    flags = (*FLAGS, *_shapes(export))
+    options = export.recipe.options if export.recipe else {}
+    flags = (*FLAGS, *(() if options.get("tf32", True) else ("--noTF32",)), *_shapes(export))
     path = folder / SCRIPT
     chosen = (PRECISIONS[precision] for _, precision in export.trial.assignment.choices)
     text = TEMPLATE.format(
         notes=NVFP4 if any(precision.plain == "nvfp4" for precision in chosen) else "",
         study=ascii(export.trial.study),
+        script=SCRIPT,
+        level=int(options.get("optimization_level", LEVEL)),
         number=export.trial.number,
         flags=" \\\n        ".join(shlex.quote(flag) for flag in flags),
     )

@@ -176,7 +176,8 @@ class Export(Record, frozen=True, kw_only=True):
     Paths are absolute. `decoder_path` is empty for a model that is not a pipeline; `implicit` is None for a
     study whose rewriter was not asked. `recipe` and `examples` say how and on what to measure it again,
     `fidelity` how far the study's steps are from the model as it was given;
-    `engine_path` is the built engine, where the backend can write it down.
+    `engine_path` is the built engine, where the backend can write it down, `timing_cache_path` the timings of
+    kernels that builds of it start from, where it has any.
     """
 
     trial: TrialRecord
@@ -194,3 +195,4 @@ class Export(Record, frozen=True, kw_only=True):
     examples: Examples | None = None
     fidelity: tuple[Departure, ...] = ()
     engine_path: str = ""
+    timing_cache_path: str = ""

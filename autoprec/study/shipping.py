@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from autoprec.backends import KeepsTimings, create_backend
 from autoprec.errors import StudyError, TrialError
 from autoprec.exporters import write_export
 from autoprec.graph.model.load import model_digest
@@ -65,6 +66,7 @@ def export_point(
             implicit=prepared.implicit(record.assignment, made / "implicit.onnx"),
             reference_path=prepared.reference_candidate.model_path,
             recipe=_recipe(spec),
+            timing_cache_path=_timings(spec),
             fidelity=departures(store, name),
             examples=_examples(prepared, candidate.model_path, made / "examples", examples),
         )
@@ -99,6 +101,12 @@ def _examples(prepared: Prepared, candidate: str, folder: Path, count: int) -> W
         original_loss=None if faithful is None else faithful.loss,
         original_loss_interval=None if faithful is None else faithful.loss_interval,
     )
+
+
+def _timings(spec: StudySpec) -> str:
+    """Where the engine's kernel timings are; empty for one that keeps none."""
+    engine = create_backend(spec.backend.name, spec.backend.options)
+    return str(engine.timing_cache or "") if isinstance(engine, KeepsTimings) else ""
 
 
 def _recipe(spec: StudySpec) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -179,3 +180,42 @@ def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
         write_export(export_of(tmp_path / "study"), tmp_path / "out", ["coreml"])
     with pytest.raises(StudyError, match="holds no export"):
         read_manifest(tmp_path)
+
+
+def test_kernel_timings_travel_with_the_export_and_builds_write_beside_them(tmp_path: Path) -> None:
+    timings = tmp_path / "TensorRT-11.4.0.106-GPU.cache"
+    timings.write_bytes(b"timings")
+    export = msgspec.structs.replace(export_of(tmp_path / "study"), timing_cache_path=str(timings))
+    write_export(export, tmp_path / "out", ["trtexec", "polygraphy"])
+    assert (tmp_path / "out" / "timing.cache").read_bytes() == b"timings"
+    assert read_manifest(tmp_path / "out").timing_cache == timings.name
+    script = (tmp_path / "out" / "trtexec.sh").read_text()
+    assert ("--timingCacheFile=build.cache" in script, "OPTIMIZATION_LEVEL:-3" in script) == (True, True)
+
+
+def test_trtexec_builds_with_the_study_s_level(tmp_path: Path) -> None:
+    export = export_of(tmp_path / "study")
+    assert export.recipe is not None
+    recipe = msgspec.structs.replace(export.recipe, options={"optimization_level": 5, "tf32": False})
+    write_export(msgspec.structs.replace(export, recipe=recipe), tmp_path / "out", ["trtexec"])
+    script = (tmp_path / "out" / "trtexec.sh").read_text()
+    assert ("OPTIMIZATION_LEVEL:-5" in script, "--noTF32" in script) == (True, True)
+
+
+def test_precisions_that_no_command_can_take_are_refused_with_a_way_out(tmp_path: Path) -> None:
+    export = export_of(tmp_path / "study")
+    layers = tuple((f"/blocks/{'scope.' * 20}{number}", "int8") for number in range(1000))
+    told = Implicit(model_path=export.model_path, scales=(), layers=layers, limits=())
+    write_export(msgspec.structs.replace(export, implicit=told), tmp_path / "out", ["implicit"])
+    done = run("sh", tmp_path / "out" / "implicit_trtexec.sh")
+    assert done.returncode == 2
+    assert "trtexec.sh" in done.stderr
+
+
+def test_the_script_for_polygraphy_says_what_to_install(tmp_path: Path) -> None:
+    pytest.importorskip("polygraphy")
+    if importlib.util.find_spec("tensorrt"):
+        pytest.skip("TensorRT is installed")
+    write_export(export_of(tmp_path / "study"), tmp_path / "out", ["polygraphy"])
+    done = run(sys.executable, "-W", "ignore", tmp_path / "out" / "build_polygraphy.py")
+    assert (done.returncode, "pip install tensorrt" in done.stderr) == (1, True)

@@ -60,6 +60,12 @@ class TensorRTBackend:
         """Whether engines can run here; without a GPU they can be built, not loaded."""
         return self._device is not None
 
+    @property
+    def timing_cache(self) -> Path | None:
+        """The file of kernel timings that all builds here share, the reference's too; None for TensorRT-RTX,
+        which times none when it builds."""
+        return None if self.library.names_targets else self._cache
+
     def fingerprint(self) -> Fingerprint:
         """Library, GPU with its driver, targets, and the options that change a measurement."""
         device = "no GPU"

@@ -25,7 +25,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         shapes: profile of dynamic inputs: `image=1x3x512x512`, or `image=MIN:OPT:MAX`; several with `;`.
         tf32: whether FP32 matrix products may use TF32.
         workspace_mb: limit of the builder's scratch memory; None leaves it to the library.
-        optimization_level: 0 to 5; no effect on TensorRT-RTX, which tunes when it loads.
+        optimization_level: 0 to 5; None is TensorRT's default, 3, for the search and for what is exported:
+            the latency that is measured is that of the build that ships. Lower ones build faster, and rank
+            candidates by kernels that no one ships; the export's scripts take a higher one for the end. No
+            effect on TensorRT-RTX, which tunes when it loads.
         cuda_graph: record one inference as a CUDA graph and replay it, which steadies timings. On an H200 31
             rounds gave the ratio of two EfficientViT-SAM encoders within 0.5 %; without it 1,900 rounds gave
             8 % (TensorRT-RTX 1.6.1, 2026-11-23).

@@ -14,27 +14,62 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     del sys.path[0]  # this folder: a module that lies in it is no part of the export
 
 import argparse
+import importlib
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
-from polygraphy import config as polygraphy_config
-from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
-from polygraphy.backend.trt import CreateConfig, EngineBytesFromNetwork, NetworkFromOnnxPath, Profile
+try:
+    from polygraphy import config as polygraphy_config
+    from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
+    from polygraphy.backend.trt import CreateConfig, EngineBytesFromNetwork, NetworkFromOnnxPath, Profile
+except ImportError:
+    raise SystemExit("build_polygraphy.py: Polygraphy is not installed: pip install polygraphy") from None
 
 FOLDER = Path(__file__).resolve().parent
+BUILD_CACHE = FOLDER / "build.cache"
+"""Kernel timings of builds here; the study's, in timing.cache, are where the first one starts."""
+LEVEL = 3
+"""The builder's optimisation level of a study that names none: TensorRT's own default."""
 
 
-def build_config(capabilities: list[str]) -> Any:
+def build_config(capabilities: list[str], level: int | None) -> Any:
     """No precision flag: every precision is in the model. Each input is fixed to the measured shape."""
     manifest = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
     profile = Profile()
     for name, sizes in manifest["input_shapes"]:
         profile.add(name, min=sizes, opt=sizes, max=sizes)
     if not polygraphy_config.USE_TENSORRT_RTX:
-        return CreateConfig(profiles=[profile], tf32=True, load_timing_cache=str(FOLDER / "timing.cache"))
+        options = (manifest.get("recipe") or {}).get("options", {})
+        caches = [path for path in (BUILD_CACHE, FOLDER / "timing.cache") if path.exists()]
+        return CreateConfig(
+            profiles=[profile],
+            tf32=bool(options.get("tf32", True)),
+            builder_optimization_level=level or int(options.get("optimization_level", LEVEL)),
+            load_timing_cache=str(caches[0]) if caches else None,
+        )
     targets = [tuple(int(part) for part in text.split(".")) for text in capabilities]
     return CreateConfigRTX(profiles=[profile], compute_capabilities=targets or None)
+
+
+def check_library() -> None:
+    """Polygraphy imports the metapackage; the bindings alone do not serve it."""
+    name = "tensorrt_rtx" if polygraphy_config.USE_TENSORRT_RTX else "tensorrt"
+    package = name.replace("_", "-")
+    if importlib.util.find_spec(name) is None:
+        only = (
+            "only its bindings are installed"
+            if importlib.util.find_spec(f"{name}_bindings")
+            else "is not there"
+        )
+        raise SystemExit(f"build_polygraphy.py: {name}: {only}: pip install {package}")
+    try:
+        importlib.import_module(name)
+    except (ImportError, OSError) as error:
+        raise SystemExit(
+            f"build_polygraphy.py: {name} does not load ({error}): pip install --force-reinstall {package}"
+        ) from None
 
 
 def main() -> None:
@@ -50,11 +85,15 @@ def main() -> None:
         metavar="8.9",
         help="GPU to build for, with TensorRT-RTX; may be repeated",
     )
+    parser.add_argument(
+        "--optimization-level", type=int, metavar="5", help="of the builder; by default the study's"
+    )
     arguments = parser.parse_args()
-    cache = None if polygraphy_config.USE_TENSORRT_RTX else str(FOLDER / "timing.cache")
+    check_library()
+    cache = None if polygraphy_config.USE_TENSORRT_RTX else str(BUILD_CACHE)
     engine = EngineBytesFromNetwork(
         NetworkFromOnnxPath(str(FOLDER / "model.onnx"), strongly_typed=True),
-        config=build_config(arguments.compute_capability),
+        config=build_config(arguments.compute_capability, arguments.optimization_level),
         save_timing_cache=cache,
     )()
     arguments.output.write_bytes(bytes(engine))
