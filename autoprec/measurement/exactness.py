@@ -17,7 +17,7 @@ from autoprec.errors import TrialError
 from autoprec.graph.model.unrounded import float_types
 from autoprec.measurement.departing import first_departing
 from autoprec.measurement.messages import Job
-from autoprec.measurement.nudges import ROUNDING, nudged
+from autoprec.measurement.nudges import LEVELS, ROUNDING, nudged
 from autoprec.precisions import PRECISIONS
 from autoprec.records import UNLIKE, Exactness, Latency, Quality, in_words
 from autoprec.samples import Sample, Samples
@@ -26,8 +26,6 @@ SAMPLES = 2
 """So many samples are run exactly."""
 _SECONDS = 5.0
 """No further sample is begun after so long."""
-_SPREAD = 1e-4
-"""How far off inputs are that show what rounding to other levels does: a level or two of them flips."""
 _AMPLIFIED = 3.0
 """So many times what that does is rounding. Right engines were at 0.2 to 1.3 times on the demo's anchors."""
 
@@ -108,7 +106,7 @@ def exactness(builder: Builder, path: Path, engine: Engine, samples: Sequence[Sa
         tolerance = WRONG
         if worst.error > WRONG:
             floats = float_types(path)
-            spread = max([_SPREAD, *(ROUNDING[kind] for kind in floats if kind in ROUNDING)])
+            spread = max([LEVELS, *(ROUNDING[kind] for kind in floats if kind in ROUNDING)])
             moved = deviation(run(exact, nudged(at, spread)), run(exact, at)).error
             tolerance = max(WRONG, _AMPLIFIED * moved)
     found_at = "" if worst.error <= tolerance else _first(builder, path, at, tolerance)

@@ -24,10 +24,10 @@ from autoprec.errors import SamplesError, TrialError
 from autoprec.graph.model.unrounded import float_types, write_unrounded
 from autoprec.measurement.departing import first_departing
 from autoprec.measurement.messages import Compare, Original
-from autoprec.measurement.nudges import ROUNDING, nudged
+from autoprec.measurement.nudges import LEVELS, ROUNDING, nudged
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.quality import create_metric
-from autoprec.records import UNLIKE, Departure
+from autoprec.records import UNLIKE, Departure, Step
 from autoprec.samples import Sample, load_samples
 
 _SECONDS = 10.0
@@ -41,6 +41,11 @@ _EXACTLY = 3.0
 """So many times what an exact run of the same low precision loses is explained by that precision."""
 _COARSE = {ir.DataType.FLOAT16: 0.02, ir.DataType.BFLOAT16: 0.05}
 """The error that the rounding of a file in these is; it is raised to FP32 when it is loaded."""
+_EXACT: dict[Step, str] = {
+    "loading": "autoprec's loading",
+    "given": "autoprec's writing of the pairs that it came with",
+}
+"""Steps that run exactly, without the engine, and who is to blame for them."""
 _UNROUNDED = "unrounded.onnx"
 _CLIPPED = 0.05
 """The error of a float model behind Q/DQ pairs that is no other function: half a step where pairs clip."""
@@ -68,7 +73,9 @@ class Judge:
         count = min(original.count, len(every))
         self._samples = [every[number * len(every) // count] for number in range(count)]
         self._folder = Path(original.folder)
-        self._is_rounded = write_unrounded(Path(original.path), self._folder / _UNROUNDED)
+        self._is_rounded = not original.keeps_rounding and write_unrounded(
+            Path(original.path), self._folder / _UNROUNDED
+        )
         self._floats = float_types(Path(original.path))
         self._backend = create_backend(original.backend.name, original.backend.options)
         self._given = self._run(Exact(), self._path, self._samples)
@@ -77,8 +84,8 @@ class Judge:
     def compare(self, request: Compare) -> Departure:
         """How far a step is. Raises `TrialError` where it cannot be run."""
         path = Path(request.path)
-        exactly = request.step == "loading"
-        ran = self._run(Exact() if exactly else self._backend, path, self._samples)
+        builder: Builder = Exact() if request.step in _EXACT else self._backend
+        ran = self._run(builder, path, self._samples)
         worst, tolerance = self._worst(ran), request.tolerance
         rounded = [_COARSE[kind] for kind in self._floats if kind in _COARSE]
         tolerance = max([tolerance, *rounded, *([_CLIPPED] if self._is_rounded else [])])
@@ -144,9 +151,10 @@ class Judge:
 
     def _explained(self, request: Compare) -> float:
         """The error that rounding explains, in a model that amplifies it or a step in low precision."""
-        is_cuda = self._backend.stopwatch == "cuda" and request.step != "loading"
+        is_cuda = self._backend.stopwatch == "cuda" and request.step not in _EXACT
         floats = self._floats | (float_types(Path(request.path)) if request.step == "reference" else set())
-        spread = max([_TF32 if is_cuda else _PLAIN, *(ROUNDING[kind] for kind in floats if kind in ROUNDING)])
+        least = LEVELS if request.step == "given" else _TF32 if is_cuda else _PLAIN
+        spread = max([least, *(ROUNDING[kind] for kind in floats if kind in ROUNDING)])
         explained = _AMPLIFIED * self._noise(spread)
         if request.step != "reference":
             return explained
@@ -168,9 +176,9 @@ class Judge:
     def _blamed(self, departure: Departure, path: Path) -> Departure:
         """Say what differs, and where it begins."""
         inputs = self._samples[0].inputs
-        exact, theirs, culprit = Exact(), self._path, "autoprec's loading"
+        exact, theirs, culprit = Exact(), self._path, _EXACT.get(departure.step, "")
         ours: Builder = exact
-        if departure.step != "loading":
+        if not culprit:
             if self._exact_error(path) > departure.tolerance:
                 culprit = f"autoprec's rewriting ({departure.step})"
             else:

@@ -104,7 +104,8 @@ class Examples(msgspec.Struct, frozen=True, kw_only=True, tag="examples"):
 class Original(msgspec.Struct, frozen=True, kw_only=True):
     """The model as the user gave it, so many evaluation samples, and what makes masks of its outputs.
 
-    `folder` takes what is written on the way; it may be cleared between two comparisons.
+    `folder` takes what is written on the way; it may be cleared between two comparisons. A quantised model is
+    run without its rounding, as the float model behind it, unless it `keeps_rounding`.
     """
 
     path: str
@@ -115,6 +116,7 @@ class Original(msgspec.Struct, frozen=True, kw_only=True):
     quality: QualitySection
     shapes: dict[str, tuple[int, ...]]
     count: int
+    keeps_rounding: bool = False
 
 
 class Compare(msgspec.Struct, frozen=True, kw_only=True, tag="compare"):

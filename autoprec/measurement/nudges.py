@@ -13,6 +13,9 @@ from autoprec.backends import Arrays
 ROUNDING = {ir.DataType.FLOAT16: 5e-4, ir.DataType.BFLOAT16: 4e-3}
 """How far off a value is, relative to itself, that is rounded to these: half a unit in the last place."""
 
+LEVELS = 1e-4
+"""How far off values are that flip a level or two of an 8-bit grid."""
+
 
 def nudged(inputs: Arrays, spread: float) -> dict[str, NDArray[Any]]:
     """Floats off by about `spread` of themselves, the same ones each time; anything else as it is."""

@@ -6,9 +6,9 @@ from typing import Literal
 
 from autoprec.records._base import Record
 
-Step = Literal["loading", "engine", "reference"]
-"""On the way from the file to a measurement: the model as it is loaded, computed exactly; all of it in FP32
-on the engine; the reference on the engine."""
+Step = Literal["loading", "given", "engine", "reference"]
+"""On the way from the file to a measurement: the model as it is loaded, computed exactly; with the Q/DQ pairs
+that it came with, computed exactly; all of it in FP32 on the engine; the reference on the engine."""
 
 UNLIKE = 1e9
 """The error of values that cannot be compared: another shape, or not finite where the others are."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoprec.records import Departure, Exactness, in_words
+from autoprec.records import Departure, Exactness, Step, in_words
 from autoprec.report import _figures as figures
 
-STEPS = {"loading": "as autoprec loads it", "engine": "FP32 on the engine", "reference": "the reference"}
+STEPS: dict[Step, str] = {
+    "loading": "as autoprec loads it",
+    "given": "with the Q/DQ pairs that it came with",
+    "engine": "FP32 on the engine",
+    "reference": "the reference",
+}
 
 
 def departure_words(departure: Departure) -> str:

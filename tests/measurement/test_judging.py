@@ -38,7 +38,7 @@ def saved(path: Path, body: str, weights: dict[str, np.ndarray] = WEIGHTS) -> Pa
     return path
 
 
-def judge(folder: Path, given: str) -> Judge:
+def judge(folder: Path, given: str, *, keeps_rounding: bool = False) -> Judge:
     (folder / "samples").mkdir()
     for number in range(2):
         image = np.random.default_rng(number).standard_normal((1, 3, 16, 16)).astype(np.float32)
@@ -53,12 +53,14 @@ def judge(folder: Path, given: str) -> Judge:
             quality=QualitySection(),
             shapes={"image": (1, 3, 16, 16)},
             count=2,
+            keeps_rounding=keeps_rounding,
         )
     )
 
 
 def compared(folder: Path, given: str, step: Step, body: str, **weights: np.ndarray) -> Departure:
-    path, right = saved(folder / "step.onnx", body, WEIGHTS | weights), judge(folder, given)
+    path = saved(folder / "step.onnx", body, WEIGHTS | weights)
+    right = judge(folder, given, keeps_rounding=step == "given")
     return right.compare(Compare(original=right.original, step=step, path=str(path), tolerance=1e-3))
 
 
@@ -101,6 +103,15 @@ def test_a_relu_that_was_lost_with_its_pair_is_found(tmp_path: Path) -> None:
     found = compared(tmp_path, QUANTISED, "loading", f"{HEAD} b = Identity(a) {TAIL}")
     assert found.is_beyond
     assert "(Identity)" in found.node
+
+
+def test_pairs_that_are_not_put_back_as_they_came_are_found(tmp_path: Path) -> None:
+    assert compared(tmp_path, QUANTISED, "given", QUANTISED).error == 0
+    (tmp_path / "other").mkdir()
+    other = QUANTISED.replace("uint8 {0}", "uint8 {9}")
+    found = compared(tmp_path / "other", QUANTISED, "given", other)
+    assert found.culprit == "autoprec's writing of the pairs that it came with"
+    assert "Linear)" in found.node
 
 
 def test_a_model_that_amplifies_rounding_is_not_blamed(tmp_path: Path) -> None:

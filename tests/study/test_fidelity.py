@@ -16,6 +16,7 @@ from autoprec.errors import StudyError
 from autoprec.records import Departure
 from autoprec.report import page
 from autoprec.store import Store
+from autoprec.study.diagnosis import compare
 from autoprec.study.events import Quiet
 from autoprec.study.preparation.fidelity import departures
 from tiny_study import write_study
@@ -51,6 +52,23 @@ def shrink(path: Path) -> None:
     onnx.save(model, path)
 
 
+def quantise(path: Path) -> None:
+    """Put a Q/DQ pair, whose grid begins at 0, in the place of each ReLU."""
+    model = onnx.load(path)
+    graph, nodes = model.graph, list(model.graph.node)
+    graph.initializer.append(numpy_helper.from_array(np.float32(0.05), "scale"))
+    graph.initializer.append(numpy_helper.from_array(np.uint8(0), "zero"))
+    del graph.node[:]
+    for node in nodes:
+        if node.op_type != "Relu":
+            graph.node.append(node)
+            continue
+        levels, made = f"{node.output[0]}.levels", node.output[0]
+        for op, read, written in (("Quantize", node.input[0], levels), ("Dequantize", levels, made)):
+            graph.node.append(helper.make_node(f"{op}Linear", [read, "scale", "zero"], [written]))
+    onnx.save(model, path)
+
+
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = Study.load(write_study(tmp_path_factory.mktemp("searched")))
@@ -67,6 +85,15 @@ def test_every_step_is_compared_once_and_kept(searched: Study) -> None:
     again = Lines()
     searched.search("1", again)
     assert not any("as it was given" in line for line in again.lines)
+
+
+def test_a_quantised_model_is_compared_with_its_pairs_too(tmp_path: Path) -> None:
+    study = Study.load(write_study(tmp_path))
+    quantise(tmp_path / "tiny.onnx")
+    steps = {one.step: one for one in compare(study.spec)}
+    assert list(steps) == ["loading", "given", "engine", "reference"]
+    assert not any(one.is_beyond for one in steps.values())
+    assert (steps["loading"].error, steps["given"].error) == (0, 0)
 
 
 def test_a_study_whose_engine_departs_stops_and_names_the_node(tmp_path: Path) -> None:

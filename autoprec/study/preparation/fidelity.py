@@ -15,10 +15,11 @@ from pathlib import Path
 import msgspec
 
 from autoprec.errors import StudyError, TrialError
+from autoprec.graph.grids.given import given_precisions
 from autoprec.graph.model.files import write_model
 from autoprec.graph.model.load import model_digest
 from autoprec.measurement import Bench, Compare, Original
-from autoprec.records import Departure, Step
+from autoprec.records import Assignment, Departure, Step
 from autoprec.report.fidelity import departure_words
 from autoprec.spec import StudySpec
 from autoprec.store import Store
@@ -29,7 +30,7 @@ KIND = "fidelity"
 """Under which the store keeps departures, by step."""
 SAMPLES = 3
 """So many evaluation samples are run, spread over the set."""
-TOLERANCES: dict[Step, float] = {"loading": 1e-3, "engine": 0.01, "reference": 0.02}
+TOLERANCES: dict[Step, float] = {"loading": 1e-3, "given": 0.02, "engine": 0.01, "reference": 0.02}
 """Errors that are rounding in any model; one that amplifies it is given more, see `measurement.fidelity`."""
 
 
@@ -61,8 +62,12 @@ class Fidelity:
             path = folder / "step.onnx"
             write_model(loaded.model, path)
             self._check("loading", path)
-            rewriter_in(loaded, loaded.blocks, {}).write(uniform(loaded.blocks, "fp32"), path)
+            rewriter = rewriter_in(loaded, loaded.blocks, {})
+            rewriter.write(uniform(loaded.blocks, "fp32"), path)
             self._check("engine", path)
+            if (came := _came_in(loaded)) is not None:
+                rewriter.write(came, path)
+                self._check("given", path)
 
     def check_reference(self, path: Path) -> None:
         """Compare the reference's typed model on the engine. Raises as `check_loaded`, which comes first."""
@@ -76,6 +81,10 @@ class Fidelity:
         try:
             self._folder.mkdir(exist_ok=True)
             yield self._folder
+        except TrialError as error:
+            raise StudyError(
+                f"{self._spec.model.path}: cannot be written to be compared ({error})"
+            ) from error
         except OSError as error:
             raise StudyError(f"{self._folder}: cannot be written ({error.strerror}); make room") from error
         finally:
@@ -93,6 +102,7 @@ class Fidelity:
             quality=spec.quality,
             shapes=loaded.shapes,
             count=SAMPLES,
+            keeps_rounding=step == "given",
         )
         request = Compare(original=original, step=step, path=str(path), tolerance=TOLERANCES[step])
         digest = self._digest(request, loaded)
@@ -140,6 +150,20 @@ class Fidelity:
             loaded.backend.fingerprint(),
         )
         return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
+
+
+def _came_in(loaded: Loaded) -> Assignment | None:
+    """The precisions that a quantised model came in; None if it came in floats, or may not have them here."""
+    nodes = {str(node.name): node for node in loaded.model.graph}
+    choices, quantised = [], False
+    for block in loaded.blocks:
+        came = given_precisions(nodes[name] for name in block.nodes)
+        taken = [name for name in block.allowed if name in came]
+        if came and not taken:
+            return None
+        quantised |= bool(came)
+        choices.append((block.name, taken[0] if taken else "fp32"))
+    return Assignment(choices=tuple(choices)) if quantised else None
 
 
 def departures(store: Store, study: str) -> tuple[Departure, ...]:
