@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
@@ -15,8 +16,10 @@ from autoprec.backends import Arrays, Builder, Engine, run
 from autoprec.errors import SamplesError
 from autoprec.graph.grids.given import given
 from autoprec.graph.model.files import remove_model, write_model
+from autoprec.graph.ops.costs import COSTLY_OPS
 from autoprec.graph.ops.matrices import activation_axis, is_weighted
 from autoprec.graph.ops.placement import quantized_inputs
+from autoprec.graph.ops.scores import MASKED
 from autoprec.graph.statistics.instruments import LARGEST, PLACES, STEP, observing, sampling
 from autoprec.graph.statistics.moments import Moments, MomentSums
 from autoprec.graph.statistics.ranges import Histograms
@@ -46,9 +49,10 @@ def calibrate(
         progress: called after each sample with what there is so far, while nothing is added to it.
         earlier: what an interrupted calibration left; `feeds` go on behind its samples.
 
-    Raises `SamplesError` without samples or for values that are not finite, `TrialError` if the engine fails.
+    Raises `SamplesError` without samples or for values that are not finite where they are multiplied or are
+    the model's outputs; `TrialError` if the engine fails.
     """
-    observed, channels = quantizable(model), channel_axes(model)
+    observed, channels, multiplied = quantizable(model), channel_axes(model), _multiplied(model)
     histograms, left = earlier or Histograms(), iter(feeds)
 
     def observe(values: Arrays) -> None:
@@ -56,10 +60,10 @@ def calibrate(
             if name.startswith(LARGEST):
                 histograms.observe_largest(name.removeprefix(LARGEST), float(array))
             elif name.startswith(PLACES):
-                weight = STEP ** max(0, array.ndim - 2)
-                _observe(histograms, name.removeprefix(PLACES), array, channels, weight)
+                weight, plain = STEP ** max(0, array.ndim - 2), name.removeprefix(PLACES)
+                _observe(histograms, plain, array, channels, weight, may_mask=plain not in multiplied)
             elif name in observed:
-                _observe(histograms, name, array, channels)
+                _observe(histograms, name, array, channels, may_mask=name not in multiplied)
         histograms.samples += 1
 
     with _engine(backend, observing(model, observed), scratch) as engine:
@@ -127,9 +131,29 @@ def _engine(backend: Builder, model: ir.Model, scratch: Path) -> Iterator[Engine
         remove_model(scratch)
 
 
+def _multiplied(model: ir.Model) -> frozenset[str]:
+    """Names of the activations that a product or a convolution reads: not those that are only added."""
+    return frozenset(
+        str(value.name)
+        for node in model.graph
+        if node.op_type in COSTLY_OPS
+        for value in node.inputs
+        if value is not None and value.const_value is None
+    )
+
+
 def _observe(
-    histograms: Histograms, name: str, array: NDArray[Any], channels: Mapping[str, int], weight: int = 1
+    histograms: Histograms,
+    name: str,
+    array: NDArray[Any],
+    channels: Mapping[str, int],
+    weight: int = 1,
+    *,
+    may_mask: bool,
 ) -> None:
+    if may_mask and not (np.abs(array) < MASKED).all():
+        histograms.leave_out(name)
+        return
     histograms.observe(name, array, weight)
     if name in channels:
         histograms.observe_channels(name, array, channels[name])

@@ -191,3 +191,59 @@ def test_a_damaged_store_of_histograms_is_made_anew(tmp_path: Path) -> None:
     prepare(load_spec(path), said.append)
     assert f"{kept.name} is damaged: it is made again" in said
     assert kept.read_bytes() == whole
+
+
+def attention_with(mask: str) -> onnx.ModelProto:
+    """Scores of 16 places, with a mask of minus infinity over the later ones, as exporters write it."""
+    proto = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 20]> g (float[1,16,8] image) => (float[1,16,8] masks)
+        {
+            q = MatMul (image, w)  t = Transpose <perm = [0, 2, 1]> (image)  s = MatMul (q, t)
+            MASKED
+            p = Softmax (m)  masks = MatMul (p, image)
+        }""".replace("MASKED", mask)
+    )
+    keep = np.tril(np.ones((1, 16, 16), bool))
+    arrays = {
+        "w": np.eye(8, dtype=np.float32),
+        "keep": keep,
+        "zero": np.float32(0),
+        "infinite": np.float32(-np.inf),
+        "lowest": np.float32(np.finfo(np.float32).min),
+        "added": np.where(keep, 0, -np.inf).astype(np.float32),
+    }
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(a), n) for n, a in arrays.items())
+    return proto
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        "m = Add (s, added)",
+        "m = Where (keep, s, infinite)",
+        "m = Where (keep, s, lowest)",
+        "a = Where (keep, zero, infinite)  m = Add (s, a)",
+        "f = ReduceMax <keepdims = 0> (image)  k = Less (s, f)  a = Where (k, zero, lowest)  m = Add (s, a)",
+    ],
+)
+def test_masks_of_attention_are_no_range_and_no_fault(mask: str, tmp_path: Path) -> None:
+    onnx.save(attention_with(mask), tmp_path / "model.onnx")
+    model = load_model(tmp_path / "model.onnx")
+    feeds = [{"image": np.random.default_rng(0).standard_normal((1, 16, 8)).astype(np.float32)}]
+    found = calibrate(model, create_backend("openvino", {}), feeds, tmp_path / "scratch.onnx")
+    assert max(found.largest.values()) < 100
+    ranges = found.ranges("min-max", 100.0)
+    assert ranges["p"] > 0
+    assert not ranges.get("a", 0.0)
+    assert not overflowing(found, partition(model, minimum=1), model)
+
+
+def test_infinity_in_what_is_multiplied_is_a_fault(tmp_path: Path) -> None:
+    proto = attention_with("m = Add (s, added)")
+    proto.graph.node[0].CopyFrom(onnx.helper.make_node("Div", ["image", "zero"], ["q"]))
+    onnx.save(proto, tmp_path / "model.onnx")
+    feeds = [{"image": np.ones((1, 16, 8), np.float32)}]
+    with pytest.raises(SamplesError, match="'q' becomes NaN or infinite"):
+        calibrate(
+            load_model(tmp_path / "model.onnx"), create_backend("openvino", {}), feeds, tmp_path / "s.onnx"
+        )

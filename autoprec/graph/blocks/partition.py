@@ -36,10 +36,12 @@ def partition(
 
     Raises `ModelError` for a model without nodes.
     """
-    nodes = by_outputs(model.graph)
+    everything = by_outputs(model.graph)
+    computing = _computing(everything, model.graph)
+    nodes = [node for node in everything if node in computing] or everything
     if not nodes:
         raise ModelError("the model has no nodes: there is nothing to choose a precision for")
-    cost = {node: macs(node) for node in nodes}
+    cost = {node: macs(node) for node in everything}
     costly = [node for node in nodes if cost[node]] or nodes
     if has_scopes(costly):
         homes = by_scope(nodes, cost, minimum=minimum, maximum=maximum, depth=depth)
@@ -47,7 +49,23 @@ def partition(
         homes = by_structure(nodes, cost)
     homes = _joined(nodes, cost, homes)
     homes = _merged(nodes, cost, homes, maximum)
+    for node in reversed(everything):  # what makes weights goes with what reads them
+        if node not in homes:
+            homes[node] = next(homes[after] for after in node.successors() if after in homes)
     return _blocks(model, list(model.graph), cost, homes)
+
+
+def _computing(nodes: Sequence[ir.Node], graph: ir.Graph) -> set[ir.Node]:
+    """Nodes that depend on an input of the graph, or make an output of it: all others make constants."""
+    found: set[ir.Node] = set()
+    inputs, outputs = set(graph.inputs), set(graph.outputs)
+    for node in nodes:
+        reads = any(
+            value in inputs or value.producer() in found for value in node.inputs if value is not None
+        )
+        if reads or outputs.intersection(node.outputs):
+            found.add(node)
+    return found
 
 
 def _joined(

@@ -10,7 +10,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 _SMALLEST_NORMAL_FP16 = np.float32(2.0**-14)
-_LARGEST_FP16 = np.float32(65504.0)
+_LARGEST = {
+    ir.DataType.FLOAT16: np.float32(65504.0),
+    ir.DataType.BFLOAT16: np.float32(ml_dtypes.finfo(ml_dtypes.bfloat16).max),  # type: ignore[no-untyped-call]
+}
 _SMALLEST_SCALE = 2.0**-14
 """Scales below this would be denormal or zero in FP16, and TensorRT refuses a scale of zero."""
 
@@ -18,14 +21,16 @@ _SMALLEST_SCALE = 2.0**-14
 def converted(array: NDArray[Any], data_type: ir.DataType) -> NDArray[Any]:
     """A float32 array in another float type, same shape.
 
-    In FP16 what overflows is clipped to 65504, and a scalar that would vanish (the 1e-15 that keeps a
-    division finite) becomes the smallest normal number instead of 0.
+    A finite number that overflows is clipped to the largest of the type (65504 in FP16), infinities stay. A
+    scalar that would vanish in FP16 (the 1e-15 that keeps a division finite) becomes the smallest normal
+    number instead of 0.
     """
-    if data_type == ir.DataType.FLOAT16:
-        if array.size and not -_LARGEST_FP16 <= array.min() <= array.max() <= _LARGEST_FP16:
-            array = np.clip(array, -_LARGEST_FP16, _LARGEST_FP16)  # rarely: it copies
-        if array.size == 1 and 0 < abs(float(array.reshape(-1)[0])) < _SMALLEST_NORMAL_FP16:
-            array = np.copysign(np.full_like(array, _SMALLEST_NORMAL_FP16), array)
+    largest = _LARGEST.get(data_type)
+    if largest is not None and array.size and not -largest <= array.min() <= array.max() <= largest:
+        array = np.where(np.isfinite(array), np.clip(array, -largest, largest), array)  # rarely: it copies
+    is_scalar = data_type == ir.DataType.FLOAT16 and array.size == 1
+    if is_scalar and 0 < abs(float(array.reshape(-1)[0])) < _SMALLEST_NORMAL_FP16:
+        array = np.copysign(np.full_like(array, _SMALLEST_NORMAL_FP16), array)
     return array.astype(data_type.numpy())
 
 

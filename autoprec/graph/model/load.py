@@ -24,6 +24,7 @@ from autoprec.errors import ModelError
 from autoprec.files import ensure_regular
 from autoprec.graph.model.aside import SMALL_BYTES
 from autoprec.graph.model.files import read_model
+from autoprec.graph.model.forms.folding import fold
 from autoprec.graph.model.incoming import QUANTIZED_OPS, lift
 from autoprec.graph.model.inference import infer, set_aside
 from autoprec.graph.model.inputs import fix_inputs, input_shapes, real_inputs
@@ -132,16 +133,18 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     fix_inputs(model, shapes)
     TopologicalSortPass()(model)
     infer(model, notes)
+    fold(model.graph)
     if any(node.op_type in QUANTIZED_OPS for node in model.graph):
         lift(model)
     came_in = raised(model)
     model = at_opset(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    TopologicalSortPass()(model)
+    infer(model, notes)
+    fold(model.graph)
     tame(model.graph)
     remove_unused(model.graph)
     _name_nodes(model.graph)
-    TopologicalSortPass()(model)
-    infer(model, notes)
     CheckerPass(full_check=False)(model)
     _refuse_untyped(model)
     model.meta[_NOTES] = _notes(came_in)

@@ -6,10 +6,15 @@ Copying every activation out costs more than computing them. For thousands of sa
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
+from autoprec.graph.ops.scores import MASKED, scores
+
+FLOAT = ir.DataType.FLOAT
 LARGEST = "autoprec/largest/"
 PLACES = "autoprec/places/"
 STEP = 8
@@ -17,24 +22,47 @@ STEP = 8
 
 
 def observing(model: ir.Model, observed: Set[str]) -> ir.Model:
-    """A copy whose outputs are the observed activations and, for all others, the largest magnitude alone."""
+    """A copy whose outputs are the observed activations and, for all others, the largest magnitude.
+
+    Of what goes into a Softmax alone the largest number counts, not the most negative one. Masks count
+    nowhere: see `scores`. An output of the model counts whole.
+    """
     copy = model.clone()
     graph = copy.graph
-    made = [v for node in list(graph) for v in node.outputs if v.dtype == ir.DataType.FLOAT]
+    masked, kept = scores(graph), {value.name for value in graph.outputs}
+    made = [v for node in list(graph) for v in node.outputs if v.dtype == FLOAT]
     outputs = [value for value in made if value.name in observed]
+    limit = _constant(graph, f"{LARGEST}limit", np.array(MASKED, np.float32))
+    zero = _constant(graph, f"{LARGEST}zero", np.array(0, np.float32))
     for value in made:
         if value.name in observed:
             continue
         name = f"{LARGEST}{value.name}"
-        magnitude = ir.Value(name=f"{name}/abs", type=ir.TensorType(ir.DataType.FLOAT), shape=value.shape)
-        largest = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([]))
-        graph.append(ir.Node("", "Abs", [value], outputs=[magnitude], name=f"{name}/Abs"))
-        keep = [ir.AttrInt64("keepdims", 0)]
-        graph.append(ir.Node("", "ReduceMax", [magnitude], keep, outputs=[largest], name=f"{name}/ReduceMax"))
-        outputs.append(largest)
+        found = _added(
+            graph, "Relu" if value.name in masked else "Abs", [value], f"{name}/magnitude", value.shape
+        )
+        if value.name not in kept:
+            small = _added(graph, "Less", [found, limit], f"{name}/Less", value.shape, ir.DataType.BOOL)
+            found = _added(graph, "Where", [small, found, zero], f"{name}/Where", value.shape)
+        outputs.append(_added(graph, "ReduceMax", [found], name, ir.Shape([]), keepdims=0))
     graph.outputs.clear()
     graph.outputs.extend(outputs)
     return copy
+
+
+def _added(
+    graph: ir.Graph,
+    op: str,
+    inputs: list[ir.Value],
+    name: str,
+    shape: ir.Shape | None,
+    kind: ir.DataType = FLOAT,
+    **attributes: int,
+) -> ir.Value:
+    """One more node at the end of a graph, and its output."""
+    result = ir.Value(name=name, type=ir.TensorType(kind), shape=shape)
+    graph.append(ir.node(op, inputs, attributes, outputs=[result], name=f"{name}/{op}"))
+    return result
 
 
 def sampling(model: ir.Model, observed: Mapping[str, int]) -> ir.Model:
@@ -53,7 +81,9 @@ def sampling(model: ir.Model, observed: Mapping[str, int]) -> ir.Model:
         name = f"{PLACES}{value.name}"
         numbers = {"starts": [0] * len(axes), "ends": [2**31] * len(axes), "axes": axes,
                    "steps": [STEP] * len(axes)}  # fmt: skip
-        constants = [_constant(graph, f"{name}/{key}", array) for key, array in numbers.items()]
+        constants = [
+            _constant(graph, f"{name}/{key}", np.array(array, np.int64)) for key, array in numbers.items()
+        ]
         result = ir.Value(name=name, type=value.type)
         graph.append(ir.Node("", "Slice", [value, *constants], outputs=[result], name=f"{name}/Slice"))
         outputs.append(result)
@@ -62,10 +92,10 @@ def sampling(model: ir.Model, observed: Mapping[str, int]) -> ir.Model:
     return copy
 
 
-def _constant(graph: ir.Graph, name: str, numbers: list[int]) -> ir.Value:
-    tensor = ir.tensor(np.array(numbers, np.int64), name=name)
+def _constant(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
+    tensor = ir.tensor(array, name=name)
     value = ir.Value(
-        name=name, shape=ir.Shape([len(numbers)]), type=ir.TensorType(tensor.dtype), const_value=tensor
+        name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
     )
     graph.register_initializer(value)
     return value

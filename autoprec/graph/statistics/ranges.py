@@ -35,6 +35,11 @@ class Histograms:
         histogram.observe(name, array, weight)
         self.observe_largest(name, histogram.largest)
 
+    def leave_out(self, name: str) -> None:
+        """Give a value, which turned out to be a mask, no range."""
+        self.by_value[name] = Histogram()
+        self.largest[name] = 0.0
+
     def observe_channels(self, name: str, array: NDArray[Any], axis: int) -> None:
         """Count a tensor's values by channel."""
         if name not in self.channels:

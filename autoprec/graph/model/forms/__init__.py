@@ -1,0 +1,1 @@
+"""Other forms of what a model says: constants computed, operators as engines compute them right."""

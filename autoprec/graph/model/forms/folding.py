@@ -1,0 +1,163 @@
+"""Constants that a model computes from constants, computed at loading: weights behind a Cast, a weight norm.
+
+So they are weights to all that comes after: scales for each channel, learned rounding, scaled channels. Large
+ones are computed when they are read, and let go, as all weights are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+
+from autoprec.graph.grids.given import give, given
+from autoprec.graph.grids.pairs import Array, Pair, lazy_tensor
+
+_MOVING = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
+"""Ops that put values elsewhere and change none: the pair of a quantised weight passes through them."""
+_FOLDABLE = _MOVING | frozenset(
+    {"Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "Cos",
+     "Div", "Equal", "Exp", "Expand", "Floor", "Gather", "Greater", "Less", "Log", "MatMul", "Max",
+     "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pad", "Pow", "Range", "Reciprocal", "ReduceL1",
+     "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare",
+     "Relu", "Shape", "Sigmoid", "Sign", "Sin", "Slice", "Split", "Sqrt", "Sub", "Tanh", "Tile",
+     "Where"}
+)  # fmt: skip
+_AT_ONCE = 1 << 16
+"""Bytes up to which a constant is computed at loading; above, each time that it is read."""
+_GROWTH = 2
+"""A constant that is larger than so many times what it is made of stays computed: files would grow."""
+
+
+def fold(graph: ir.Graph) -> None:
+    """Replace nodes that read constants alone by initializers, in place. The graph is sorted, with shapes."""
+    for node in list(graph):
+        if not _is_foldable(node):
+            continue
+        pair = given(node).get(0)
+        if pair is not None and (moved := _moved(node, pair)) is None:
+            continue
+        tensors = _tensors(node)
+        if tensors is None:
+            continue
+        for value, tensor in zip(node.outputs, tensors, strict=True):
+            _replace(graph, value, tensor, None if pair is None else moved)
+        graph.remove(node, safe=True)
+    outputs = set(graph.outputs)
+    for name, value in list(graph.initializers.items()):
+        if not value.uses() and value not in outputs:
+            graph.initializers.pop(name)
+
+
+def _is_foldable(node: ir.Node) -> bool:
+    if node.domain != "" or node.op_type not in _FOLDABLE or not node.inputs:
+        return False
+    if any(value is not None and value.const_value is None for value in node.inputs):
+        return False
+    if any(value.is_graph_output() or not value.name for value in node.outputs):
+        return False
+    return not (set(given(node)) - {0})
+
+
+def _tensors(node: ir.Node) -> list[ir.TensorProtocol] | None:
+    """The outputs of a node; None where they are too large, or nobody knows their size."""
+    inputs = {str(v.name): v.const_value for v in node.inputs if v is not None and v.const_value is not None}
+    held = sum(tensor.nbytes for tensor in inputs.values())
+    compute = partial(_computed, ir.to_proto(node), inputs, _opset(node))
+    sizes = [_bytes(value) for value in node.outputs]
+    known = [size for size in sizes if size is not None]
+    if len(known) == len(sizes) and sum(known) > max(_AT_ONCE, _GROWTH * held):
+        return None
+    if len(known) < len(sizes) and held > _AT_ONCE:
+        return None
+    if max(sum(known), held) <= _AT_ONCE or len(known) < len(sizes):
+        try:
+            arrays = compute()
+        except Exception:  # noqa: BLE001 - whatever the evaluator cannot do, the engine does
+            return None
+        return [ir.tensor(array, name=value.name) for array, value in zip(arrays, node.outputs, strict=True)]
+    return [_later(value, place, compute) for place, value in enumerate(node.outputs)]
+
+
+def _later(value: ir.Value, place: int, compute: partial[list[Array]]) -> ir.TensorProtocol:
+    assert value.dtype is not None
+    assert value.shape is not None
+    return lazy_tensor(str(value.name), value.dtype, value.shape, lambda: compute()[place])
+
+
+def _computed(node: onnx.NodeProto, inputs: dict[str, ir.TensorProtocol], opset: int) -> list[Array]:
+    values = [
+        onnx.helper.make_tensor_value_info(n, t.dtype.value, list(t.shape.numpy())) for n, t in inputs.items()
+    ]
+    outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output]
+    graph = onnx.helper.make_graph([node], "constants", values, outputs)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+    feeds = {name: tensor.numpy() for name, tensor in inputs.items()}
+    return [np.asarray(array) for array in ReferenceEvaluator(model).run(None, feeds)]
+
+
+def _opset(node: ir.Node) -> int:
+    assert node.graph is not None
+    return node.graph.opset_imports[""]
+
+
+def _bytes(value: ir.Value) -> int | None:
+    if value.dtype is None or value.shape is None or not value.shape.is_static():
+        return None
+    return math.ceil(math.prod(int(str(size)) for size in value.shape) * value.dtype.itemsize)
+
+
+def _replace(graph: ir.Graph, value: ir.Value, tensor: ir.TensorProtocol, pair: Pair | None) -> None:
+    name = str(value.name)
+    kind, shape = ir.TensorType(tensor.dtype), ir.Shape(tensor.shape.numpy())
+    constant = ir.Value(name=name, shape=shape, type=kind, const_value=tensor)
+    value.name = f"{name}/computed"
+    graph.register_initializer(constant)
+    for use in value.uses():
+        if pair is not None:
+            give(use.node, use.idx, pair)
+        use.node.replace_input_with(use.idx, constant)
+
+
+def _moved(node: ir.Node, pair: object) -> Pair | None:
+    """The pair of a weight behind an op that moves its values; None where it has no form there."""
+    value = node.outputs[0]
+    if not isinstance(pair, Pair) or pair.stored is None or pair.block or node.op_type not in _MOVING:
+        return None
+    if value.shape is None or not value.shape.is_static():
+        return None
+    shape = [int(str(size)) for size in value.shape]
+    before, axis = [int(size) for size in pair.stored.shape.numpy()], pair.axis
+    if axis is not None:
+        found = _place_of(node, before, axis % len(before), shape)
+        if found is None:
+            return None
+        axis = found
+    stored = pair.stored
+    perm = _perm(node, len(before)) if node.op_type == "Transpose" else None
+
+    def make() -> Array:
+        array = stored.numpy()
+        return np.ascontiguousarray(array.reshape(shape) if perm is None else array.transpose(perm))
+
+    grid = lazy_tensor(f"{value.name}/given", stored.dtype, ir.Shape(shape), make)
+    return pair._replace(name=f"{value.name}/given", axis=axis, stored=grid)
+
+
+def _place_of(node: ir.Node, before: Sequence[int], axis: int, after: Sequence[int]) -> int | None:
+    """Where the axis of scales is after a move."""
+    if node.op_type == "Transpose":
+        return _perm(node, len(before)).index(axis)
+    for place, size in enumerate(after):
+        if size == before[axis] and math.prod(after[:place]) == math.prod(before[:axis]):
+            return place
+    return None
+
+
+def _perm(node: ir.Node, rank: int) -> list[int]:
+    return list(node.attributes.get_ints("perm", list(reversed(range(rank)))))
