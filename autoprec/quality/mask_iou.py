@@ -30,10 +30,11 @@ class MaskIou:
     @staticmethod
     def refusal(survey: Survey) -> str:
         """Probabilities cut at 0, and label maps."""
-        if survey.is_labels:
+        if survey.is_labels and survey.threshold <= 0:
             return (
-                "the masks hold whole numbers, as a map of classes does, and mask_iou would not see one "
-                'class become another: set quality.metric = "label_iou"'
+                f"the masks hold whole numbers {survey.range}, as a map of classes does, and mask_iou would "
+                'not see one class become another: set quality.metric = "label_iou", or quality.threshold '
+                "within them if they are pixels"
             )
         if survey.is_unit and not survey.is_two_valued and survey.threshold <= 0:
             return (

@@ -18,11 +18,11 @@ def structure_refusal(section: QualitySection, output: ModelOutput) -> str:
         way = (
             'quality.metric = "argmax_iou"'
             if output.ending == "Softmax" and (planes or 1) > 1
-            else "quality.threshold = 0.5"
+            else f"quality.threshold = {output.scale / 2:g}"
         )
         return (
-            f"{told}, so its values are from 0 to 1, and quality.threshold {section.threshold:g} takes all "
-            f"of them for mask: set {way}"
+            f"{told}, so its values are from 0 to {output.scale:g}, and quality.threshold "
+            f"{section.threshold:g} takes all of them for mask: set {way}"
         )
     if output.ending in ("ArgMax", "ArgMin") and section.metric in ("argmax_iou", "alpha_mae"):
         return f'{told}, so it is a map of classes: set quality.metric = "label_iou"'

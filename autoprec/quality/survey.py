@@ -16,6 +16,8 @@ Planes = NDArray[np.float32]
 
 _MOST_LABELS = 1024
 """Whole numbers above this are no classes."""
+_FULL = 0.999
+"""A mask over more of its plane than this has no edge."""
 _MATTE_SLACK = 0.25
 """How far a matte may leave 0..1: networks that end in no activation overshoot a little."""
 
@@ -55,8 +57,8 @@ class Survey:
         self.high = max(self.high, float(np.nanmax(planes)))
         for plane in planes:
             inside = np.count_nonzero(plane > self.threshold)
-            self.full += inside == pixels
-            self.empty += inside == 0
+            self.full += bool(inside > _FULL * pixels)
+            self.empty += bool(inside == 0)
         if len(self.winners) < 2:
             self.winners |= set(np.unique(planes.argmax(axis=0))[:2].tolist())
         self._values = _whole(planes, self._values)

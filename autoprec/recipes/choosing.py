@@ -72,7 +72,8 @@ def choose_scoring(choice: Choice) -> Scoring:
     if ending == "Softmax" and many:
         return Scoring("argmax_iou", 0.0, f"it ends in Softmax over {planes} planes: a class for each")
     if ending in UNIT_ENDINGS:
-        return Scoring("mask_iou", 0.5, f"it ends in {ending}: probabilities, cut at 0.5")
+        half = choice.output.scale / 2
+        return Scoring("mask_iou", half, f"it ends in {ending}: probabilities, cut at {half:g}")
     if many and "mask" not in choice.output.name.lower():
         return Scoring(
             "argmax_iou", 0.0, f"{planes} planes without a last activation: a class for each (else mask_iou)"

@@ -8,13 +8,14 @@ from autoprec.records._base import Record
 class ModelOutput(Record, frozen=True, kw_only=True):
     """One output: its sizes, None where they are free, and the operator that its values come of.
 
-    `ending` leaves out what only moves values (Reshape, Transpose, Resize, Cast and the like); "" stands for
-    any operator whose values may be logits.
+    `ending` leaves out what only moves values (Reshape, Transpose, Resize, Cast and the like) or scales them;
+    "" stands for any operator whose values may be logits. `scale` is what one is then: 255 for pixels.
     """
 
     name: str
     shape: tuple[int | None, ...]
     ending: str = ""
+    scale: float = 1.0
 
     @property
     def told(self) -> str:

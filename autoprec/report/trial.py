@@ -120,6 +120,8 @@ def _loss(quality: Quality, reference: Reference | None) -> str:
     """The loss, of what, and beside it what is noise."""
     figure = f"{figures.loss(quality.loss)} {figures.loss_between(quality)}".strip()
     small = f", {quality.small_masks} of them nearly empty and counted less" if quality.small_masks else ""
+    if quality.carriers:
+        small += f"; half of it is in {quality.carriers} of these"
     noise = (
         "" if reference is None else f"; {figures.loss(reference.loss_floor)} of it may be noise of floats"
     )

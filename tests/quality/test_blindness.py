@@ -28,6 +28,8 @@ def surveyed(*samples: Logits, threshold: float = 0.0) -> Survey:
     [
         ("mask_iou", LABELS, 'quality.metric = "label_iou"'),
         ("mask_iou", PROBABILITIES, "quality.threshold = 0.5"),
+        ("mask_iou", np.rint(PROBABILITIES * 255), "quality.threshold within them"),
+        ("mask_iou", PROBABILITIES * 255, "full at quality.threshold 0"),
         ("mask_iou", np.abs(LOGITS) + 1, "full at quality.threshold 0"),
         ("mask_iou", -np.abs(LOGITS) - 1, "empty at quality.threshold 0"),
         ("mask_iou", np.stack([LOGITS[0] ** 2 + 9, -(LOGITS[1] ** 2)]) - 1, "empty or full"),
@@ -55,6 +57,7 @@ def test_what_hides_damage_is_refused_with_the_key_to_change(
         ("mask_iou", 0.5, PROBABILITIES),
         ("mask_iou", 0.0, (PROBABILITIES > 0.5).astype(np.float32)),  # masks that are cut already
         ("mask_iou", 0.0, np.maximum(LOGITS, 0)),
+        ("mask_iou", 127.5, np.rint(PROBABILITIES * 255)),
         ("argmax_iou", 0.0, LOGITS),
         ("label_iou", 0.0, LABELS),
         ("alpha_mae", 0.0, PROBABILITIES),

@@ -19,27 +19,34 @@ _TELLING = frozenset({"ArgMax", "ArgMin", "HardSigmoid", "LogSoftmax", "Relu", "
 
 def model_outputs(graph: ir.Graph) -> tuple[ModelOutput, ...]:
     """Every output of a graph, in order."""
-    return tuple(
-        ModelOutput(name=str(value.name), shape=_sizes(value.shape), ending=_ending(value))
-        for value in graph.outputs
-    )
+    return tuple(map(_output, graph.outputs))
 
 
-def _sizes(shape: ir.Shape | None) -> tuple[int | None, ...]:
-    return tuple(size if isinstance(size, int) else None for size in shape or ())
-
-
-def _ending(value: ir.Value | None) -> str:
-    """The operator that an output's values come of, if it says what they mean."""
-    while value is not None and (node := value.producer()) is not None:
-        if node.op_type in _TELLING:
-            return str(node.op_type)
-        if _keeps_to_0_1(node):
-            return "Clip"
-        if node.op_type not in _MOVING or not node.inputs:
-            return ""
+def _output(output: ir.Value) -> ModelOutput:
+    sizes = tuple(size if isinstance(size, int) else None for size in output.shape or ())
+    value: ir.Value | None = output
+    scale, ending = 1.0, ""
+    while value is not None and (node := value.producer()) is not None and node.inputs:
+        factor = _factor(node)
+        if node.op_type in _TELLING or _keeps_to_0_1(node):
+            ending = node.op_type
+        if ending or (node.op_type not in _MOVING and factor is None):
+            break
+        scale *= 1.0 if factor is None else factor
         value = node.inputs[0]
-    return ""
+    return ModelOutput(name=str(output.name), shape=sizes, ending=ending, scale=scale if ending else 1.0)
+
+
+def _factor(node: ir.Node) -> float | None:
+    """What a Mul or Div by one constant multiplies its first input by; None for any other node."""
+    other = node.inputs[1] if node.op_type in ("Mul", "Div") and len(node.inputs) == 2 else None
+    constant = None if other is None else other.const_value
+    if constant is None or constant.size != 1:
+        return None
+    figure = float(constant.numpy().item())
+    if figure <= 0:
+        return None
+    return figure if node.op_type == "Mul" else 1 / figure
 
 
 def _keeps_to_0_1(node: ir.Node) -> bool:
