@@ -1,12 +1,16 @@
-"""Files as they should be: regular where they are read, whole or not at all where they are written."""
+"""Files as they should be: regular where they are read, whole or not at all where they are written, and
+gone where nobody needs them any longer.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -41,3 +45,39 @@ def is_inside(folder: Path, name: str) -> bool:
         return False
     steps = [folder.joinpath(*relative.parts[: count + 1]) for count in range(len(relative.parts))]
     return not any(step.is_symlink() for step in steps) and steps[-1].is_file()
+
+
+@contextmanager
+def scratch(prefix: str, folder: Path | None = None) -> Iterator[Path]:
+    """A folder that goes with the block; those that killed processes left go first.
+
+    Its name is `prefix` and the process; it is made in `folder`, or where temporary files are.
+    """
+    home = folder or Path(tempfile.gettempdir())
+    for leftover in home.glob(f"{prefix}*"):
+        process = leftover.name.removeprefix(prefix).partition("-")[0]
+        if process.isascii() and process.isdecimal() and not _is_alive(int(process)):
+            shutil.rmtree(leftover, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=home, prefix=f"{prefix}{os.getpid()}-") as made:
+        yield Path(made)
+
+
+def sweep(folder: Path, patterns: Iterable[str]) -> None:
+    """Remove what a killed process left in `folder`, as far as that is possible."""
+    for pattern in patterns:
+        for leftover in folder.glob(pattern):
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    leftover.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True

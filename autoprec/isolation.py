@@ -127,6 +127,8 @@ class Worker:
         self.close()
         with contextlib.ExitStack() as opened:
             try:
+                scratch = self._log.with_name("scratch")
+                scratch.mkdir(exist_ok=True)
                 log = opened.enter_context(self._log.open("ab"))
                 answers, child_end = os.pipe()
                 opened.callback(os.close, child_end)
@@ -138,7 +140,8 @@ class Worker:
                     stderr=log,
                     pass_fds=(child_end,),
                     start_new_session=True,
-                    env={**os.environ, **self._environment},
+                    # What a kill leaves in temporary files is swept with the folder.
+                    env={**os.environ, "TMPDIR": str(scratch.absolute()), **self._environment},
                 )
             except OSError as error:
                 where = error.filename or "the worker"

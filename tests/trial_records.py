@@ -31,7 +31,7 @@ ENGINE = Fingerprint(backend="openvino", version="2026.4.1", device="EPYC", opti
 REFERENCE = Reference(
     precision="fp16", model_digest="r", latency_ms=10, latency_noise=0.01, loss_noise=0, float_loss=0.001
 )
-IDENTITY = Identity(model="m1", samples="s1", spec="d1", blocks="b1", fingerprint=ENGINE)
+IDENTITY = Identity(model="m1", samples="s1", spec="d1", blocks="b1", fingerprint=ENGINE).typed()
 
 
 def running(number: int, *, choices: str = "int8 fp16", origin: Origin = "search") -> TrialRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -11,7 +12,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autoprec.cli._app import JsonOption, StudyOption, TargetOption, app, show_or_dump, tell
+from autoprec.cli._app import (
+    EXIT_USER_ERROR,
+    JsonOption,
+    StudyOption,
+    TargetOption,
+    app,
+    show_or_dump,
+    tell,
+)
 from autoprec.legality.patterns import PATTERNS
 from autoprec.legality.verdicts import Legality
 from autoprec.precisions import PLAIN
@@ -20,6 +29,7 @@ from autoprec.spec import BackendSection
 from autoprec.study import Study
 from autoprec.study.diagnosis import Diagnosis, compare, diagnose
 
+_SHOWN = 10
 _FLOATS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 """Kernel precision names (see `records.KernelTime`) of the float precisions."""
 
@@ -32,17 +42,23 @@ def doctor(
         str, typer.Option(metavar="8.6,8.9", help="GPUs to build for, where the engine can name them.")
     ] = "",
     target: TargetOption = "",
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Write the study's evidence anew, without what is damaged.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Show device, driver, versions, what to fix, and which precisions the engine takes for which operators.
 
     Works without a GPU and without TensorRT. Without --study or --backend it tries TensorRT where that is
-    installed, else OpenVINO. With --study the model is compared, as given, with what would be measured. The
-    exit code is 2 if the engine cannot serve, or computes something else than the model.
+    installed, else OpenVINO. With --study its evidence is looked at first, and the model is compared, as
+    given, with what would be measured. The exit code is 2 if evidence is damaged, or the engine cannot serve,
+    or computes something else than the model.
 
     Example: autoprec doctor --backend tensorrt --compute-capability 8.9
     """
-    spec = Study.find(study).spec if study else None
+    if repair and study is None:
+        raise typer.BadParameter("say which study, as --study NAME", param_hint="--repair")
+    spec = _evidence(Study.find(study), repair).spec if study else None
     section = spec.backend if spec else None
     if backend is not None:
         section = BackendSection(name=backend)
@@ -63,6 +79,26 @@ def doctor(
     show_or_dump(found, _view(found), json)
     if found.engine is None or any(one.is_beyond for one in found.fidelity):
         raise typer.Exit(2)
+
+
+def _evidence(study: Study, repair: bool) -> Study:
+    """Tell how a study's evidence is; ends the command where it is damaged."""
+    if not (isinstance(study.spec.database, Path) and study.spec.database.exists()):
+        return study
+    health = study.health()
+    if health.faults and repair:
+        tell(f"the damaged evidence is kept as {study.repair()}")
+        health = study.health()
+    for fault in health.faults[:_SHOWN]:
+        tell(fault)
+    if health.faults:
+        tell(
+            f"{len(health.faults)} faults in {study.spec.database}; {health.trials} trials are intact: "
+            "`--repair` writes those anew, and the front and Optuna's tables from them"
+        )
+        raise typer.Exit(EXIT_USER_ERROR)
+    tell(f"{study.spec.database}: {health.trials} trials, all as they were written")
+    return study
 
 
 def _view(found: Diagnosis) -> RenderableType:

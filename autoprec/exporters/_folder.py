@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from autoprec.errors import StudyError
 from autoprec.exporters.manifest import MANIFEST, read_manifest
+from autoprec.files import scratch
 
 
 @contextmanager
@@ -22,8 +22,8 @@ def replacing(folder: Path) -> Iterator[Path]:
     try:
         _refuse_foreign(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-            fresh = Path(scratch) / "export"
+        with scratch(f".{folder.name}-", folder.parent) as made:
+            fresh = made / "export"
             fresh.mkdir()
             yield fresh
             if folder.exists():

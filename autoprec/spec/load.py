@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -11,6 +13,7 @@ import msgspec
 
 from autoprec.entry import is_entry
 from autoprec.errors import SpecError
+from autoprec.files import ensure_regular
 from autoprec.precisions import PRECISIONS, listed
 from autoprec.spec.budget import parse_budget
 from autoprec.spec.sections import SAFE_REFERENCE, StudySpec, TargetSection
@@ -25,17 +28,17 @@ def aimed(spec: StudySpec, target: TargetSection) -> StudySpec:
     )
 
 
+_LONGEST, _LARGEST_NUMBER = 1 << 18, 1 << 53
+_MOST_DOTS = 256
+"""In one line: a key of thousands of parts takes minutes to parse."""
+
+
 def load_spec(path: Path) -> StudySpec:
     """Parse a definition and make its paths absolute.
 
     Raises `SpecError` for a missing or malformed file, an unknown key, an impossible combination.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SpecError(f"{path}: no such study definition; `autoprec init MODEL.onnx` writes one") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read as TOML: {error}") from error
+    table = _read(path)
     try:
         spec = msgspec.convert(table, StudySpec)
     except msgspec.ValidationError as error:
@@ -47,6 +50,39 @@ def load_spec(path: Path) -> StudySpec:
     except SpecError as error:
         raise SpecError(f"{path}: search.{error}") from error
     return spec
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A file's tables; the numbers in them are finite, and of a size that means something."""
+    try:
+        ensure_regular(path)
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_LONGEST)
+        if len(text) == _LONGEST or any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
+            raise SpecError(f"{path}: is too large for a study definition; name the right file")
+        table = tomllib.loads(text)
+    except FileNotFoundError as error:
+        raise SpecError(f"{path}: no such study definition; `autoprec init MODEL.onnx` writes one") from error
+    except (OSError, ValueError, RecursionError) as error:  # `int` refuses thousands of digits
+        raise SpecError(f"{path}: cannot be read as TOML: {error}") from error
+    if key := _impossible(table):
+        raise SpecError(f"{path}: the number at `{key}` is infinite, NaN or too large; mend it")
+    return table
+
+
+def _impossible(value: Any, key: str = "") -> str:
+    """The first key of a number that no setting can be; empty if there is none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return key
+    if isinstance(value, int) and abs(value) >= _LARGEST_NUMBER:
+        return key
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    inner = (_impossible(item, f"{key}.{name}" if key else str(name)) for name, item in items)
+    return next(filter(None, inner), "")
 
 
 def _told(words: str) -> str:

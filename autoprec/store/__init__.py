@@ -6,6 +6,7 @@ Nothing outside this folder imports SQLAlchemy or writes SQL.
 from autoprec.records import Doing, Worker, pareto
 from autoprec.store._artifacts import Artifacts
 from autoprec.store._lock import exclusive, searching
+from autoprec.store._repair import Health, examine, rebuild
 from autoprec.store._runs import Run
 from autoprec.store._store import Store
 from autoprec.store._workers import BEAT_SECONDS, Membership, host
@@ -14,12 +15,15 @@ __all__ = [
     "BEAT_SECONDS",
     "Artifacts",
     "Doing",
+    "Health",
     "Membership",
     "Run",
     "Store",
     "Worker",
+    "examine",
     "exclusive",
     "host",
     "pareto",
+    "rebuild",
     "searching",
 ]

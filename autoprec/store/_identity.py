@@ -10,6 +10,7 @@ from autoprec.records import Basis, Block, Identity
 
 def differences(old: Identity, new: Identity, was: Sequence[Block], now: Sequence[Block]) -> list[str]:
     """One phrase for each difference, with both values; empty if the study may go on."""
+    old, new = old.typed(), new.typed()
     named = {"model": "the model", "samples": "the samples", "spec": "the definition"}
     found = [
         _changed(words, getattr(old, field), getattr(new, field))

@@ -11,12 +11,19 @@ from pathlib import Path
 import psutil
 
 from autoprec.errors import StudyError
+from autoprec.files import ensure_regular, sweep
 from autoprec.store._sqlite import make_folder
+
+_LONGEST_NUMBER = 10
+_LEFTOVERS = ("scratch/*", ".export-*", ".exact-*", ".*.part", ".study.db.repaired*", "*/.*.part")
+"""Names of what is made and removed again, or takes another name when it is whole."""
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold `folder` for one search; the kernel lets go when the process dies, however it dies.
+
+    What a search that was killed left half-made goes first.
 
     Raises `StudyError` naming the process that holds it.
     """
@@ -42,6 +49,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
+        sweep(folder, _LEFTOVERS)
         yield
         file.truncate(0)  # the file stays: removing a lock file lets two processes hold one each
 
@@ -49,7 +57,9 @@ def exclusive(folder: Path) -> Iterator[None]:
 def searching(folder: Path) -> int | None:
     """The process that holds `folder` for a search; None if there is none. Takes no lock itself."""
     try:
-        text = (folder / "search.lock").read_text(encoding="utf-8").strip()
+        ensure_regular(folder / "search.lock")
+        text = (folder / "search.lock").read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
         return None
-    return int(text) if text.isdecimal() and psutil.pid_exists(int(text)) else None
+    is_number = text.isdecimal() and len(text) < _LONGEST_NUMBER
+    return int(text) if is_number and psutil.pid_exists(int(text)) else None

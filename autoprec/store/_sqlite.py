@@ -51,7 +51,8 @@ class SqliteDialect:
         if not read_only:
             make_folder(path.parent)
         self.name = str(path)
-        self.address = f"sqlite:///{path}"
+        # Unquoted, a path with `?`, `#` or `%` in it would name another file.
+        self.address = f"sqlite:///{quote(str(path.absolute()))}"
         self.optuna_options: dict[str, object] = {"connect_args": {"timeout": 30}}
         self.reader: sa.Engine = _engine(path, read_only)
         # The write lock is taken at once: a read that turns into a write cannot wait for another writer.

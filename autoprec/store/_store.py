@@ -27,6 +27,8 @@ from autoprec.store._schema import CHOICES, FACTS, RUNS, STUDIES, TRIALS
 from autoprec.store._seals import DamagedRowError, check, read, sealed
 
 T = TypeVar("T")
+_NUMBERS = 1 << 31
+"""Databases count no further."""
 P = ParamSpec("P")
 
 
@@ -140,7 +142,8 @@ class Store(OpenDatabase):
     @patient
     def trial(self, study: str, number: int) -> TrialRecord:
         """One trial. Raises `StudyError` if there is none of that number."""
-        if found := self._records(TRIALS.c.study == study, TRIALS.c.number == number):
+        is_number = 0 <= number < _NUMBERS
+        if is_number and (found := self._records(TRIALS.c.study == study, TRIALS.c.number == number)):
             return found[0]
         with self._database.reading() as connection:
             last = connection.scalar(sa.select(sa.func.max(TRIALS.c.number)).where(TRIALS.c.study == study))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import msgspec
 
 from autoprec.backends import Distant, create_backend
 from autoprec.backends.checks import machine_checks
 from autoprec.errors import BackendError, TrialError
+from autoprec.files import scratch
 from autoprec.legality.patterns import PATTERNS
 from autoprec.legality.pieces import Dialect, pattern_piece, pattern_question
 from autoprec.legality.verdicts import Legality, Verdict
@@ -69,10 +68,9 @@ def compare(spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> tup
     The reference is left out where only calibration says which of its blocks stay FP32. Raises `UserError`
     children for a model or samples that cannot be used.
     """
-    with tempfile.TemporaryDirectory(prefix="autoprec-doctor-") as scratch:
-        folder = Path(scratch)
+    with scratch("autoprec-doctor-") as folder:
         going_on = msgspec.structs.replace(spec.model, departure="tell")
-        there = msgspec.structs.replace(spec, folder=scratch, model=going_on)
+        there = msgspec.structs.replace(spec, folder=str(folder), model=going_on)
         with Store.open(folder / "study.db") as store, Bench(folder / "worker.log") as bench:
             fidelity, loaded = Fidelity(there, bench, store, say), load(there, say, scores=True)
             fidelity.check_loaded(loaded)
@@ -90,10 +88,10 @@ def _legality(
     missing = Legality(base=dialect.base).lacks(PATTERNS, precisions)
     say(f"trying {len(missing)} operator patterns and precisions on {section.name}")
     verdicts: list[Verdict] = []
-    with tempfile.TemporaryDirectory() as folder, Bench(Path(folder) / "worker.log") as bench:
-        pieces = {pattern: pattern_piece(pattern, Path(folder)) for pattern, _ in missing}
+    with scratch("autoprec-doctor-") as folder, Bench(folder / "worker.log") as bench:
+        pieces = {pattern: pattern_piece(pattern, folder) for pattern, _ in missing}
         for pattern, precision in missing:
-            question = pattern_question(pieces[pattern], PRECISIONS[precision], dialect, Path(folder))
+            question = pattern_question(pieces[pattern], PRECISIONS[precision], dialect, folder)
             try:
                 verdicts.append(bench.probe(Probe(backend=section, question=question)))
             except TrialError as error:

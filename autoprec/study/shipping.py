@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from autoprec.backends import KeepsTimings, create_backend
 from autoprec.errors import StudyError, TrialError
 from autoprec.exporters import write_export
+from autoprec.files import scratch
 from autoprec.graph.model.load import model_digest
 from autoprec.measurement import Bench, Examples
 from autoprec.records import Examples as WrittenExamples
@@ -48,8 +48,8 @@ def export_point(
         raise StudyError(f"trial {record.number} {why}: there is nothing to ship; export a complete one")
     study_folder = Path(spec.folder)
     target = folder or study_folder / "exports" / f"trial-{record.number}"
-    with exclusive(study_folder), TemporaryDirectory(dir=study_folder, prefix=".export-") as scratch:
-        prepared, made = prepare(spec, basis=store.basis(name)), Path(scratch)
+    with exclusive(study_folder), scratch(".export-", study_folder) as made:
+        prepared = prepare(spec, basis=store.basis(name))
         store.check(name, prepared.identity, prepared.blocks)
         candidate = prepared.rewrite(record.assignment, made / "candidate.onnx")
         decoder = spec.pipeline.decoder or ""

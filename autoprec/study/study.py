@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
 from autoprec.errors import StudyError
 from autoprec.records import Block, Departure, Explanation, Findings, Reference, TrialRecord, Worker
 from autoprec.spec import StudySpec, aimed, load_spec, parse_budget, stored_at
-from autoprec.store import Store
+from autoprec.store import Health, Store, exclusive
 from autoprec.study.definition import as_begun, find_spec
 from autoprec.study.events import Quiet, Watcher
 from autoprec.study.following import follow, is_searched
+from autoprec.study.mending import health, repair
 from autoprec.study.night.priors import sensitivities
 from autoprec.study.preparation import load_blocks
 from autoprec.study.preparation.fidelity import departures
@@ -55,7 +57,8 @@ class Study:
     def address(self) -> str:
         """SQLAlchemy's address of the database, for other tools."""
         where = self.spec.database
-        return f"sqlite:///{where}" if isinstance(where, Path) else where
+        # Unquoted, a path with `?`, `#` or `%` in it would name another file.
+        return f"sqlite:///{quote(str(where.absolute()))}" if isinstance(where, Path) else where
 
     def on(self, target: str) -> Study:
         """This study with its engine on a target: `ssh://user@host:port`, or `local:`."""
@@ -109,6 +112,18 @@ class Study:
         with session(self.spec, watcher, Parallel(jobs=1), checks=False) as made:
             assignment = refined(made.prepared, record, seconds, watcher)
             return made.store.trial(self.spec.name, made.night.refine(assignment, f"refined-{number}"))
+
+    def health(self) -> Health:
+        """Whether the evidence is as it was written; `repair` mends what follows from the rest."""
+        with self._stopped() as database:
+            return health(self.spec, database)
+
+    def repair(self) -> Path:
+        """Write the evidence anew: every intact row, the front, and Optuna's tables; what is damaged is left
+        out, and measured again if the search wants it. Returns where the damaged file is kept.
+        """
+        with self._stopped() as database:
+            return repair(self.spec, database)
 
     def follow(self, watcher: Watcher) -> tuple[TrialRecord, ...]:
         """Watch a search of this study that runs elsewhere until it is over; returns the front."""
@@ -218,6 +233,16 @@ class Study:
     def _as_it_stands(self, record: TrialRecord) -> TrialRecord:
         """A trial that was running when its search was killed runs no more."""
         return record if is_searched(self.spec) else record.settled()
+
+    @contextmanager
+    def _stopped(self) -> Iterator[Path]:
+        """The database's file while nobody searches the study."""
+        if not isinstance(self.spec.database, Path):
+            raise StudyError(f"study {self.spec.name!r} is on a server, which mends its own files")
+        if not self.spec.database.exists():
+            raise StudyError(f"study {self.spec.name!r} has measured nothing yet: there is nothing to mend")
+        with exclusive(self.folder):
+            yield self.spec.database
 
     @contextmanager
     def _stored(self) -> Iterator[Store]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -16,7 +15,7 @@ from autoprec.errors import StudyError, TrialError
 from autoprec.exporters import Manifest, read_manifest
 from autoprec.exporters.manifest import EXAMPLES, described
 from autoprec.exporters.onnx import DECODER, MODEL, REFERENCE
-from autoprec.files import is_inside
+from autoprec.files import is_inside, scratch
 from autoprec.graph.model.load import open_model
 from autoprec.measurement import Bench, Job, Setup
 from autoprec.measurement import Examples as WriteExamples
@@ -145,14 +144,14 @@ def _measure(manifest: Manifest, recipe: Recipe, folder: Path) -> tuple[Measurem
         heavy=(),
     )
     with (
-        TemporaryDirectory(prefix="autoprec-verify-") as scratch,
-        Bench(Path(scratch) / "worker.log") as bench,
+        scratch("autoprec-verify-") as made,
+        Bench(made / "worker.log") as bench,
     ):
         again = WriteExamples(
             setup=setup,
             candidate_path=job.candidate_path,
             count=manifest.examples.count if manifest.examples else 1,
-            folder=str(Path(scratch) / EXAMPLES),
+            folder=str(made / EXAMPLES),
             originals=str((folder / EXAMPLES / "outputs").absolute()),
         )
         try:

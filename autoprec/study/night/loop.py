@@ -172,6 +172,9 @@ class Night:
         self._watcher.ends(done, pareto(self._ledger.records.values()))
         self._alike.add(done)
 
+    def _is_going(self) -> bool:
+        return not self.is_stopping
+
     def _measure_priors(self, run: Run) -> bool:
         """Once in a run, by one process: the others wait. False if it is not done."""
         if not self._crew.is_idle:
@@ -179,6 +182,9 @@ class Night:
         with self._membership.holding("priors") as is_mine:
             done = self._store.facts(self._name, PRIORS, bool)
             if is_mine and str(run.id) not in done:
-                measure_sensitivity(self._prepared, self._store, self._crew, self._watcher.say)
-                self._store.put_fact(self._name, PRIORS, str(run.id), value=True)
+                measure_sensitivity(
+                    self._prepared, self._store, self._crew, self._watcher.say, self._is_going
+                )
+                if self._is_going():
+                    self._store.put_fact(self._name, PRIORS, str(run.id), value=True)
         return is_mine

@@ -15,6 +15,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from autoprec.errors import StudyError
 from autoprec.records import Block, TrialRecord
 from autoprec.search import search_space
 from autoprec.study.night.proposal import Proposal
@@ -81,6 +82,33 @@ class Mirror:
         with suppress(UpdateFinishedTrialError):
             self._storage.set_trial_state_values(identifier, TrialState.COMPLETE, values)
 
+    def rebuild(self, records: Iterable[TrialRecord]) -> None:
+        """Write all finished trials into an empty study, each under its own number; a gap is a failed one."""
+        evidence = {record.number: record for record in records}
+        for number in range(max(evidence, default=-1) + 1):
+            record = evidence.get(number)
+            trial = create_trial(state=TrialState.FAIL) if record is None else self._finished(record)
+            self._storage.create_new_trial(self._id, template_trial=trial)
+
+    def faults(self, records: Iterable[TrialRecord]) -> list[str]:
+        """One line for each finished trial that is not there as the evidence has it."""
+        told = {frozen.number: frozen for frozen in self._study.get_trials(deepcopy=False)}
+        return [
+            f"trial {record.number} is not in Optuna's tables as it was measured"
+            for record in records
+            if record.state == "complete" and not _is_as(record, told.get(record.number))
+        ]
+
+    def _finished(self, record: TrialRecord) -> FrozenTrial:
+        is_complete = record.state == "complete" and math.isfinite(record.latency_ms + record.loss)
+        return create_trial(
+            state=TrialState.COMPLETE if is_complete else TrialState.FAIL,
+            values=(record.latency_ms, record.loss) if is_complete else None,
+            params=record.assignment.as_dict(),
+            distributions=self._distributions,
+            user_attrs={"origin": record.origin, "label": record.label},
+        )
+
     def mend(self, records: Iterable[TrialRecord]) -> None:
         """Close what is still open there though nobody works on it; `records` are all of the study.
 
@@ -97,6 +125,20 @@ class Mirror:
             else:
                 identifier = self._storage.get_trial_id_from_study_id_trial_number(self._id, frozen.number)
                 self._storage.set_trial_state_values(identifier, TrialState.FAIL)
+        if faults := self.faults(evidence.values()):
+            raise StudyError(
+                f"{faults[0]}, and {len(faults) - 1} more are not; "
+                "`autoprec doctor --study NAME --repair` writes them anew"
+            )
 
     def _left_open(self) -> Sequence[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
+
+
+def _is_as(record: TrialRecord, frozen: FrozenTrial | None) -> bool:
+    """Whether Optuna has a finished trial's values, or is still to be told of it."""
+    if frozen is None or frozen.state == TrialState.WAITING:
+        return False
+    if frozen.state == TrialState.RUNNING or not math.isfinite(record.latency_ms + record.loss):
+        return True
+    return tuple(frozen.values or ()) == (record.latency_ms, record.loss)

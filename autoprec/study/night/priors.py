@@ -32,8 +32,9 @@ def measure_sensitivity(
     store: Store,
     crew: Crew[TrialRecord, Measurement],
     say: Callable[[str], None],
+    going: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Measure what is missing: the loss with one block alone in each quantised precision.
+    """Measure what is missing, while `going`: the loss with one block alone in each quantised precision.
 
     Heaviest blocks first, until the cost of 5 trials is spent; each figure is stored when it is there, so
     a killed run loses none. A candidate that fails counts as a loss of 1, unless it is not to blame. What the
@@ -54,7 +55,7 @@ def measure_sensitivity(
         return
     say(f"sensitivity of {len(missing)} (block, precision) pairs alone; takes {budget:.0f} s at most")
     deadline = Deadline(budget)
-    in_time = takewhile(lambda _: not deadline.is_over, missing)
+    in_time = takewhile(lambda _: going() and not deadline.is_over, missing)
     for (block, precision), loss in crew.each(in_time, partial(_loss_alone, prepared)):
         if isinstance(loss, TrialError):
             say(f"{block.name} alone in {precision} could not be measured: {loss}")

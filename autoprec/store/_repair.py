@@ -1,0 +1,147 @@
+"""A damaged file of evidence: what of it is intact, and a new file with that.
+
+Rows are read one by one with nothing but SQLite, for the tables may be broken where a query would look first.
+What follows from trials (the front, the choices of blocks) is derived again; Optuna's tables are left to who
+writes them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from autoprec.errors import StudyError
+from autoprec.records import Block, Identity, Record, TrialRecord
+from autoprec.store._database import Database
+from autoprec.store._front import front_numbers, kept_numbers, update_front
+from autoprec.store._schema import CHOICES, KEYS, STUDIES, TRIALS
+from autoprec.store._seals import DamagedRowError, Row, check, read
+
+
+class Health(Record, frozen=True, kw_only=True):
+    """What a file holds: intact trials, and one line for each thing that is not as it was written."""
+
+    trials: int
+    faults: tuple[str, ...]
+
+
+def examine(path: Path) -> Health:
+    """Look at every row and at what follows from them. Raises `StudyError` for a file that is not there."""
+    try:
+        database = Database(path, read_only=True)  # brings an older one up to date: only then rows are sealed
+    except StudyError as error:
+        rows, faults = _rows(path)
+        return Health(trials=len(rows[TRIALS]), faults=(str(error), *faults))
+    rows, faults = _rows(path)
+    try:
+        with database.reading() as connection:
+            for row in rows[STUDIES]:
+                if front_numbers(connection, row["study"]) != kept_numbers(connection, row["study"]):
+                    faults.append(f"the front of {row['study']!r} does not follow from its trials")
+    except StudyError as error:
+        faults.append(str(error))
+    finally:
+        database.close()
+    return Health(trials=len(rows[TRIALS]), faults=tuple(faults))
+
+
+def rebuild(path: Path) -> Path:
+    """Put a file with all that is intact in the place of a damaged one; returns where that is kept.
+
+    Raises `StudyError` if what ties the trials to a model is lost.
+    """
+    rows, _ = _rows(path)
+    if not rows[STUDIES]:
+        raise StudyError(f"{path}: the row of the study itself is lost; restore a copy of the file")
+    fresh = path.with_name(f".{path.name}.repaired")
+    for leftover in path.parent.glob(f"{fresh.name}*"):
+        leftover.unlink()
+    database = Database(fresh, read_only=False)
+    try:
+        with database.writing() as connection:
+            for table in KEYS:
+                if rows[table]:
+                    connection.execute(sa.insert(table), [dict(row) for row in rows[table]])
+            choices = [choice for row in rows[TRIALS] for choice in _choices(row)]
+            if choices:
+                connection.execute(sa.insert(CHOICES), choices)
+            for row in rows[STUDIES]:
+                update_front(connection, row["study"])
+    finally:
+        database.close()
+    return _swap(path, fresh)
+
+
+def _swap(path: Path, fresh: Path) -> Path:
+    """`fresh` takes the place of `path`, which gets a name that is free."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    shutil.copyfile(path, aside)
+    for suffix in ("-wal", "-shm"):  # of the damaged file; its rows have been read
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).unlink()
+    fresh.replace(path)
+    return aside
+
+
+def _rows(path: Path) -> tuple[dict[sa.TableClause, list[Row]], list[str]]:
+    """The intact rows of each table, and a line for every one that is not."""
+    faults: list[str] = []
+    rows: dict[sa.TableClause, list[Row]] = {table: [] for table in KEYS}
+    try:
+        connection = sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)
+    except sqlite3.Error as error:
+        raise StudyError(f"{path}: cannot be opened ({error})") from error
+    with closing(connection):
+        connection.row_factory = sqlite3.Row
+        for table in KEYS:
+            for row in _read(connection, table, faults):
+                try:
+                    check(table, row)
+                    _parse(table, row)
+                except DamagedRowError as error:
+                    faults.append(f"{error.key} is damaged")
+                except (LookupError, UnicodeError, TypeError, msgspec.MsgspecError):
+                    faults.append(f"a row of {table.name} is damaged")
+                else:
+                    rows[table].append(row)
+    return rows, faults
+
+
+def _read(connection: sqlite3.Connection, table: sa.TableClause, faults: list[str]) -> Iterator[Row]:
+    """Rows one by one: past one that cannot be read, the next ones may be."""
+    try:
+        last = connection.execute(f"SELECT max(rowid) FROM {table.name}").fetchone()[0] or 0  # noqa: S608
+    except sqlite3.Error as error:
+        faults.append(f"{table.name}: {error}")
+        return
+    for number in range(1, min(last, 10_000_000) + 1):
+        try:
+            row = connection.execute(f"SELECT * FROM {table.name} WHERE rowid = ?", (number,)).fetchone()  # noqa: S608
+        except sqlite3.Error as error:
+            faults.append(f"row {number} of {table.name}: {error}")
+            continue
+        if row is not None:
+            yield dict(row)
+
+
+def _parse(table: sa.TableClause, row: Row) -> None:
+    if table is TRIALS:
+        read(table, row, "record", TrialRecord)
+    elif table is STUDIES:
+        read(table, row, "identity", Identity)
+        read(table, row, "blocks", tuple[Block, ...])
+
+
+def _choices(row: Row) -> Iterator[dict[str, Any]]:
+    record = read(TRIALS, row, "record", TrialRecord)
+    for block, precision in record.assignment.choices:
+        yield {"study": record.study, "number": record.number, "block": block, "precision": precision}

@@ -1,0 +1,37 @@
+"""Evidence and its copy in Optuna's tables: whether both are as they were written, and writing them anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoprec.records import Block, TrialRecord
+from autoprec.spec import StudySpec
+from autoprec.store import Health, Store, examine, rebuild
+from autoprec.study.night.mirror import Mirror
+
+
+def mirror_of(spec: StudySpec, store: Store, blocks: Sequence[Block], name: str = "") -> Mirror:
+    """A study in Optuna's tables of the same database; `name` is by default the definition's."""
+    return Mirror(store.optuna(), name or spec.name, blocks, limited=spec.search.max_memory_mb is not None)
+
+
+def health(spec: StudySpec, database: Path) -> Health:
+    """What is wrong with a study's evidence, row by row, or else with Optuna's copy of it."""
+    found = examine(database)
+    if found.faults:
+        return found
+    with Store.open(database) as store:
+        trials = store.trials(spec.name)
+        faults = mirror_of(spec, store, store.blocks(spec.name)).faults(trials)
+    return Health(trials=len(trials), faults=tuple(faults))
+
+
+def repair(spec: StudySpec, database: Path) -> Path:
+    """Write a file with all that is intact, and Optuna's tables from it; returns where the damaged one is."""
+    damaged = rebuild(database)
+    with Store.open(database) as store:
+        for name in store.studies():
+            mirror = mirror_of(spec, store, store.blocks(name), name)
+            mirror.rebuild(map(TrialRecord.settled, store.trials(name)))
+    return damaged

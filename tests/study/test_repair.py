@@ -1,0 +1,92 @@
+"""Damaged evidence: said in one line, and written anew without what is damaged."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from autoprec import Study
+from autoprec.errors import StudyError
+from tiny_study import write_study
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sea?rch #1 %41 ü")
+    Study.load(write_study(folder)).search("4")
+    return folder
+
+
+@pytest.fixture
+def study(searched: Path, tmp_path: Path) -> Study:
+    shutil.copytree(searched, tmp_path / "copy")
+    return Study.load(tmp_path / "copy" / "tiny.toml")
+
+
+def change(study: Study, *statements: str) -> None:
+    with closing(sqlite3.connect(study.database)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+def test_evidence_that_nobody_touched_is_healthy(study: Study) -> None:
+    assert study.health().faults == ()
+    assert study.health().trials == 4
+
+
+def test_a_study_lives_in_its_own_folder_whatever_that_is_called(searched: Path) -> None:
+    assert {path.name for path in searched.parent.iterdir() if path.suffix != ".lock"} >= {searched.name}
+    with closing(sqlite3.connect(searched / "tiny" / "study.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM trials").fetchone() == (4,)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM autoprec_front",
+        "UPDATE trial_values SET value = value / 2",
+        "DROP TABLE trial_params",
+        "DROP TABLE autoprec_choices",
+    ],
+)
+def test_what_follows_from_trials_is_written_anew(statement: str, study: Study) -> None:
+    trials, front = study.trials(), study.front()
+    change(study, statement)
+    kept = study.repair()
+    assert kept.name == "study.db.damaged-1"
+    assert study.health().faults == ()
+    assert (study.trials(), study.front()) == (trials, front)
+    assert len(study.search("1")) >= 1
+    assert len(study.trials()) == 5
+
+
+def test_a_damaged_trial_is_named_and_left_out(study: Study) -> None:
+    change(study, "UPDATE autoprec_trials SET record = replace(record, '0.', '1.') WHERE number = 2")
+    with pytest.raises(StudyError, match=r"trial 'tiny', 2 is damaged; `autoprec doctor --study"):
+        study.trials()
+    assert study.health().faults == ("trial 'tiny', 2 is damaged",)
+    study.repair()
+    assert [trial.number for trial in study.trials()] == [0, 1, 3]
+    study.search("1")
+    assert [trial.number for trial in study.trials()] == [0, 1, 3, 4]
+
+
+def test_a_file_that_is_damaged_throughout_keeps_its_rows(study: Study) -> None:
+    trials = study.trials()
+    change(study, "PRAGMA writable_schema = ON", "DELETE FROM sqlite_master WHERE name LIKE 'ix_%'")
+    with pytest.raises(StudyError, match="is damaged; `autoprec doctor"):
+        study.front()
+    assert "is damaged" in study.health().faults[0]
+    study.repair()
+    assert study.trials() == trials
+
+
+def test_optunas_copy_is_checked_before_it_is_searched_on(study: Study) -> None:
+    change(study, "UPDATE trial_values SET value = value / 2")
+    with pytest.raises(StudyError, match="not in Optuna's tables as it was measured"):
+        study.search("1")

@@ -1,0 +1,54 @@
+"""Definitions that are none: one line, at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from autoprec.errors import SpecError
+from autoprec.spec import load_spec
+from tiny_study import DEFINITION
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 10_000 + "]" * 10_000,
+        "a = " + "{a=" * 3000 + "1" + "}" * 3000,
+        "a = " + "9" * 10_000,
+        ".".join(["a"] * 100_000) + " = 1",
+        "[" + ".".join(['"a b"'] * 100_000) + "]",
+        "\n".join("[" + ".".join(["a"] * 300) + f".b{n}]" for n in range(300)),
+        'name = "' + "x" * 300_000 + '"',
+    ],
+    ids=["arrays", "tables", "digits", "keys", "headers", "many headers", "long"],
+)
+def test_what_would_need_minutes_or_the_stack_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "evil.toml").write_text(text)
+    with pytest.raises(SpecError, match=r"cannot be read as TOML|too large"):
+        load_spec(tmp_path / "evil.toml")
+
+
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [
+        ("[quality]\nthreshold = nan", "quality.threshold"),
+        ("[backend]\ntrial_seconds = inf", "backend.trial_seconds"),
+        ("[blocks]\nmaximum = 99999999999999999999", "blocks.maximum"),
+        ("[model.shapes]\nimage = [1, 3, 36893488147419103232, 1]", "model.shapes.image.2"),
+        ("[backend.options]\nthreads = -inf", "backend.options.threads"),
+    ],
+)
+def test_numbers_that_no_setting_can_be_are_named(more: str, key: str, tmp_path: Path) -> None:
+    text = DEFINITION.replace("[blocks]\nminimum = 1\n", "").replace("[model]\npath", "model.path", 1)
+    (tmp_path / "evil.toml").write_text(f"{text}\n{more}\n")
+    with pytest.raises(SpecError, match=f"the number at `{key}` is infinite, NaN or too large"):
+        load_spec(tmp_path / "evil.toml")
+
+
+def test_a_pipe_is_no_definition(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "evil.toml")
+    with pytest.raises(SpecError, match="is no regular file"):
+        load_spec(tmp_path / "evil.toml")
