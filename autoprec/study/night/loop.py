@@ -123,8 +123,8 @@ class Night:
                 proposal = queue.finalist() if allowance.allows_finalist() else None
                 if proposal is None:
                     return True
-            if proposal is None:
-                return False
+            if proposal is None or not self._is_going():  # the queue may have measured sensitivities
+                return not self._is_going()
             self._begin(proposal, run, reference)
         return self.is_stopping
 
