@@ -44,7 +44,8 @@ def choose_output(facts: Facts, preferred: Sequence[str] = ()) -> Choice:
         if layout is not None and (len(sizes) >= 3 or len(outputs) == 1):
             named = next((n for n, part in enumerate(_NAMES) if part in output.name.lower()), len(_NAMES))
             wanted = preferred.index(output.name) if output.name in preferred else len(preferred)
-            fitting.append(((wanted, -len(sizes), named, -math.prod(sizes[-3:]), place), output, layout))
+            plane = sizes[-3:-1] if layout == "nhwc" else sizes[-2:]
+            fitting.append(((wanted, -len(sizes), named, -math.prod(plane), place), output, layout))
     others = [output.told for output in outputs]
     if not fitting:
         return Choice(outputs[0], "nchw", f"no output looks like masks: {', '.join(others)}")

@@ -7,6 +7,7 @@ where there is none.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from autoprec.records import ModelOutput
 _OBJECTS = 64
 """The surest rows that are drawn; the others are far below the confidence on any usual image."""
 _CONFIDENCE = 0.25
+_MOST_CHOSEN = 1000
+"""Rows of a whole grid are more; an export with NMS in it gives a few hundred."""
 _OPSET = 17
 
 
@@ -31,7 +34,10 @@ def yolo_seg(facts: Facts) -> Plan:
     Raises `SpecError` for other outputs.
     """
     rows = next((output for output in facts.outputs if len(output.shape) == 3), None)
-    prototypes = next((output for output in facts.outputs if len(output.shape) == 4), None)
+    planes = [output for output in facts.outputs if len(output.shape) == 4]
+    prototypes = max(
+        planes, key=lambda output: math.prod(size or 0 for size in output.shape[2:]), default=None
+    )
     if rows is None or prototypes is None or facts.frame is None or facts.decoder is not None:
         told = ", ".join(output.told for output in facts.outputs)
         raise SpecError(
@@ -42,6 +48,10 @@ def yolo_seg(facts: Facts) -> Plan:
     count, height, width = (int(size or 0) for size in prototypes.shape[1:])
     has_objectness = sizes[2] < sizes[1]
     classes = min(sizes[1:]) - count - 4 - has_objectness
+    if has_objectness and classes == 1 and sizes[1] <= _MOST_CHOSEN:
+        raise SpecError(
+            f"{rows.told} looks like objects that were chosen already: export the model without NMS in it"
+        )
     if classes < 1 or min(count, height, width) < 1:
         raise SpecError(
             f"{rows.told} has no room for boxes, classes and the coefficients of {prototypes.told}"

@@ -147,6 +147,7 @@ def yolo(path: Path, *, rows_last: bool = False) -> Path:
     net = Net()
     net.op("Relu", net.conv("images", "stem", (3, 8), 2), to="features")
     net.conv("features", "output1", (8, 4))
+    net.conv("features", "a_head", (8, 40), 2)  # some exports leave such outputs in
     channels = 4 + rows_last + 2 + 4
     net.conv("features", "rows", (8, channels), 2)
     net.op("Reshape", "rows", net.constant("shape", np.array([1, channels, 64])), to="flat")
@@ -161,7 +162,8 @@ def yolo(path: Path, *, rows_last: bool = False) -> Path:
     if rows_last:
         net.op("Transpose", "joined", to="output0", perm=[0, 2, 1])
     shape = [1, 64, channels] if rows_last else [1, channels, 64]
-    return net.write(path, {"images": [1, 3, 32, 32]}, {"output0": shape, "output1": [1, 4, 16, 16]})
+    outputs: dict[str, Shape] = {"output0": shape, "a_head": [1, 40, 8, 8], "output1": [1, 4, 16, 16]}
+    return net.write(path, {"images": [1, 3, 32, 32]}, outputs)
 
 
 def segmenter(path: Path, ending: str, classes: int = 1, *, nhwc: bool = False, name: str = "out") -> Path:

@@ -15,10 +15,10 @@ from autoprec.errors import SpecError
 from autoprec.graph.model.load import input_shapes, load_model
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.quality import Survey, check_reference, create_metric
-from autoprec.recipes import RECIPES, SIDES, facts_of
+from autoprec.recipes import RECIPES, SIDES, Facts, facts_of, plan_of
 from autoprec.recipes.writing import Written, write_definition
-from autoprec.records import Quality
-from autoprec.samples import load_samples
+from autoprec.records import ModelOutput, Quality
+from autoprec.samples import Frame, load_samples
 from autoprec.spec import StudySpec, load_spec
 
 POINT = {"point_coords": [[5, 6], [30, 20]], "point_labels": [1, 0]}
@@ -187,3 +187,12 @@ def test_bytes_come_as_they_are(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels, np.rint(pixels))
     assert pixels.max() > 128
     assert seen(spec)[0].loss > 0.01
+
+
+def test_objects_that_were_chosen_already_are_refused() -> None:
+    rows = ModelOutput(name="output0", shape=(1, 300, 38))
+    prototypes = ModelOutput(name="output1", shape=(1, 32, 160, 160))
+    frame = Frame("images", "nchw", 3, 640, 640)
+    facts = Facts(Path("y.onnx"), {"images": (1, 3, 640, 640)}, {}, frame, (rows, prototypes))
+    with pytest.raises(SpecError, match="without NMS"):
+        plan_of(facts, "yolo-seg")
