@@ -45,6 +45,12 @@ def search(
         str | None,
         typer.Option(metavar="0,1|all", help="GPUs to measure on; they must be alike.", show_default="one"),
     ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            help="Learn from another study of this model first, by name or path.", show_default="none"
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option(help="Exit with 3 if a front point did not run as asked.")] = False,
     target: TargetOption = "",
 ) -> None:
@@ -59,7 +65,8 @@ def search(
     if target:
         chosen = chosen.on(target)
     with LiveProgress(console, chosen.spec.name) as progress:
-        chosen.search(budget, progress, jobs=jobs, devices=devices)
+        learnt = None if prior is None else Study.find(prior)
+        chosen.search(budget, progress, jobs=jobs, devices=devices, prior=learnt)
     console.print(front_plot(chosen.trials(), chosen.reference(), width=console.width), markup=False)
     console.print(front_table(chosen.front(), chosen.reference()))
     if strict and (wrong := chosen.mismatches()):

@@ -11,10 +11,11 @@ from types import MappingProxyType
 
 from autoprec.errors import SpecError
 from autoprec.records import Block
-from autoprec.search import autoprec, nsga2, random, tpe
-from autoprec.search._base import Factory, Priors, Strategy
+from autoprec.search._base import Factory, Priors, Scored, Strategy
 from autoprec.search.finalists import finalists, pooled
 from autoprec.search.proposals import anchors, search_space
+from autoprec.search.strategies import autoprec, nsga2, random, tpe
+from autoprec.search.transfer import transferred
 
 STRATEGIES: Mapping[str, Factory] = MappingProxyType(
     {
@@ -41,10 +42,12 @@ def create_strategy(
 __all__ = [
     "STRATEGIES",
     "Priors",
+    "Scored",
     "Strategy",
     "anchors",
     "create_strategy",
     "finalists",
     "pooled",
     "search_space",
+    "transferred",
 ]

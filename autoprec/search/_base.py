@@ -35,6 +35,18 @@ class Strategy(Protocol):
         """
 
 
+class Scored(Record, frozen=True, kw_only=True):
+    """An assignment whose loss was taken roughly, on few samples or by another study.
+
+    `doubt` is the standard deviation of its logarithm around what a trial would measure. On few samples, that
+    are the same for all, it is small beside what they have in common.
+    """
+
+    assignment: Assignment
+    loss: float
+    doubt: float = 0.1
+
+
 class Priors(Record, frozen=True, kw_only=True):
     """What is believed before a trial is measured. Every part may be missing, and none is taken as truth.
 
@@ -43,12 +55,15 @@ class Priors(Record, frozen=True, kw_only=True):
             others in the reference's; the reference's own precision may be left out or 0.
         latency_ms: time of that block in that precision, from the profiles of the anchors.
         reference_latency_ms: the reference's latency, the scale of the first objective; None if unknown.
+        scored: rough losses of whole assignments, such as one block back in float and all others quantised,
+            which knows the way that a block moves the loss there.
         accepted_loss: the loss up to which users mean to go; the search looks hardest for speed within it.
     """
 
     sensitivity: Table = field(default_factory=dict)
     latency_ms: Table = field(default_factory=dict)
     reference_latency_ms: float | None = None
+    scored: tuple[Scored, ...] = ()
     accepted_loss: float = 0.01
 
 

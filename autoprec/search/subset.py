@@ -20,27 +20,27 @@ DRAWN_ANEW = 64
 """Every so many trials another rest is drawn."""
 
 
-def subset(history: History, accepted_loss: float) -> NDArray[np.intp]:
-    """Ascending indices into `history.measured` of at most `MOST` trials."""
+def subset(history: History, accepted_loss: float, most: int = MOST) -> NDArray[np.intp]:
+    """Ascending indices into `history.measured` of at most `most` trials."""
     count = len(history.measured)
-    if count <= MOST:
+    if count <= most:
         return np.arange(count)
     rest = np.random.default_rng(count // DRAWN_ANEW).permutation(count)
     kept = np.empty(0, dtype=np.intp)
     for ranked, part in (
-        (_by_fronts(history), OF_FRONTS),
+        (_by_fronts(history, most), OF_FRONTS),
         (_nearest(history, accepted_loss), OF_ACCEPTED),
         (rest, 1.0),
     ):
         fresh = ranked[~np.isin(ranked, kept)]
-        kept = np.concatenate((kept, fresh[: min(int(part * MOST), MOST - len(kept))]))
+        kept = np.concatenate((kept, fresh[: min(int(part * most), most - len(kept))]))
     return np.sort(kept)
 
 
-def _by_fronts(history: History) -> NDArray[np.intp]:
+def _by_fronts(history: History, most: int) -> NDArray[np.intp]:
     """Enough trials within all limits: the front, then the front behind it, and so on."""
     left, layers, found = np.flatnonzero(history.feasible), [np.empty(0, dtype=np.intp)], 0
-    while len(left) and found < MOST:
+    while len(left) and found < most:
         mask = front_mask(history.values[left])
         layers.append(left[mask])
         found += int(mask.sum())

@@ -17,7 +17,7 @@ from autoprec.study.definition import as_begun, find_spec
 from autoprec.study.events import Quiet, Watcher
 from autoprec.study.following import follow, is_searched
 from autoprec.study.mending import health, repair
-from autoprec.study.night.priors import sensitivities
+from autoprec.study.night.priors import adopt, sensitivities
 from autoprec.study.preparation import load_blocks
 from autoprec.study.preparation.fidelity import departures
 from autoprec.study.refining import refined
@@ -76,6 +76,7 @@ class Study:
         *,
         jobs: int | None = None,
         devices: str | None = None,
+        prior: Study | None = None,
     ) -> tuple[TrialRecord, ...]:
         """Search on until the budget is spent; returns the front. The first Ctrl-C ends it after the trials
         in hand, a second one at once.
@@ -85,11 +86,15 @@ class Study:
             watcher: is told of every step.
             jobs: candidates that are built at a time for each device; None is by cores and memory.
             devices: GPUs to measure on, as `0,1` or `all`; None is one device.
+            prior: another study of the same model, on another engine, size or version, whose losses serve as
+                this one's prior; they stay for every later run.
         """
         text = self.spec.search.budget if budget is None else budget
         allowed, watcher = parse_budget(text), watcher or Quiet()
         parallel = Parallel(jobs=jobs, devices=devices)
         with session(self.spec, watcher, parallel, checks=True) as made:
+            if prior is not None:
+                self._adopt(prior, made.store, watcher)
             run = open_run(made, text, watcher)
             with stopping(made.night, watcher):
                 made.night.run(run, allowed)
@@ -229,6 +234,16 @@ class Study:
         """Why a trial is as fast and as good as it is, block by block; `runs` and `say` as in `findings`."""
         with self._stored() as store:
             return explain_trial(self.spec, store, number, runs=runs, say=say)
+
+    def _adopt(self, prior: Study, store: Store, watcher: Watcher) -> None:
+        """Take another study's losses as this one's prior."""
+        if prior.database.resolve() == self.database.resolve() and prior.spec.name == self.spec.name:
+            raise StudyError(f"study {self.spec.name!r} cannot be its own prior: name another one")
+        name, blocks = self.spec.name, store.blocks(self.spec.name)
+        count = adopt(
+            store, name, blocks, prior.trials(), prior.sensitivity(), self.spec.search.accepted_loss
+        )
+        watcher.say(f"{count} losses of study {prior.spec.name!r} serve as the prior")
 
     def _as_it_stands(self, record: TrialRecord) -> TrialRecord:
         """A trial that was running when its search was killed runs no more."""

@@ -3,7 +3,8 @@
 A strategy delivers the front of what it measured, and is judged by the truth of that front: a point that is
 there by a lucky timing costs. Hypervolume is relative to the best front known; gain is hypervolume with the
 anchors at 0 and the best front at 1; share is the part of the speed-up that is possible at a loss of
-0.01; `searched` is the hypervolume of everything tried, had the truth been known.
+0.01; `searched` is the hypervolume of everything tried, had the truth been known; `near` is the part of the
+trials after the anchors within four times that loss.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from autoprec.search.space import Row
 
 CHECKPOINTS = (10, 15, 25, 50, 100, 200)
 LOSS_LIMIT = 0.01
+NEAR = 4.0
 WORTH = 0.02
 """Problems where less speed-up than this is possible at the limit have no share: it drowns in the noise."""
 FINALISTS = 6
@@ -56,6 +58,7 @@ def scored(best: Best, trace: Trace, seed: int, *, finalists: bool) -> dict[str,
         "gain": [],
         "share": [],
         "searched": [],
+        "near": [],
     }
     for count in CHECKPOINTS:
         searched = count - count // FINALISTS if finalists else count
@@ -64,7 +67,9 @@ def scored(best: Best, trace: Trace, seed: int, *, finalists: bool) -> dict[str,
             measured = _again(best.problem, rows[:searched], measured, count // FINALISTS, seed)
         figures = best.score(truth[:searched][front_mask(measured)])
         everything = best.score(truth[:searched])[0]
-        for name, figure in zip(table, (count, *figures, everything), strict=True):
+        tried = truth[len(best.problem.anchors) : searched, 1]
+        near = np.mean(tried <= NEAR * LOSS_LIMIT) if len(tried) else np.nan
+        for name, figure in zip(table, (count, *figures, everything, near), strict=True):
             table[name].append(round(float(figure), 5))
     return {**table, "seconds": np.round((np.mean(seconds), np.percentile(seconds, 99)), 5).tolist()}
 

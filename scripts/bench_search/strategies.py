@@ -13,8 +13,8 @@ from trials import complete, running
 
 from autoprec.records import Assignment
 from autoprec.search import Strategy, create_strategy
-from autoprec.search._optuna import OptunaStrategy
 from autoprec.search.space import Row, Space
+from autoprec.search.strategies._optuna import OptunaStrategy
 
 Trace = tuple[list[Row], list[tuple[float, float]], list[float]]
 """Rows in the order tried, what was measured, and seconds of every proposal."""

@@ -32,7 +32,7 @@ def markdown(runs: Sequence[Run], note: str) -> str:
     for group, title in GROUPS.items():
         chosen = [run for run in runs if run["group"] == group]
         lines += [f"## {group}: {title}", ""]
-        for figure in ("hypervolume", "gain", "share"):
+        for figure in ("hypervolume", "gain", "share", "near"):
             lines += [f"### {figure}: median (quartiles; worst) after so many evaluations", ""]
             lines += _table(chosen, figure)
     lines += ["## Ours against TPE with anchors", "", *_duel(runs)]

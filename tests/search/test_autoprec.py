@@ -9,10 +9,10 @@ import pytest
 
 from autoprec.records import Assignment, Block, TrialRecord
 from autoprec.search import Priors, anchors, create_strategy
-from autoprec.search.autoprec import AutoprecStrategy
 from autoprec.search.fronts import hypervolume
 from autoprec.search.history import History, Outcome
 from autoprec.search.space import Space
+from autoprec.search.strategies.autoprec import AutoprecStrategy
 from autoprec.search.subset import MOST, subset
 from search_records import complete, running, search
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 
 from autoprec.records import Block
-from autoprec.search.damage import DamageModel
-from autoprec.search.latency import LatencyModel
 from autoprec.search.space import Space
+from autoprec.search.surrogates.damage import DamageModel, Rough
+from autoprec.search.surrogates.latency import LatencyModel
 
 BLOCKS = tuple(Block(name=f"b{n}", nodes=(), allowed=("fp16", "int8")) for n in range(10))
 SPACE = Space(BLOCKS)
@@ -79,3 +79,16 @@ def test_neighbours_are_the_blocks_that_share_a_value() -> None:
     )
     assert Space(blocks).edges.tolist() == [[0, 1], [0, 2], [1, 2]]
     assert SPACE.edges.tolist() == [[n, n + 1] for n in range(9)]
+
+
+def test_rough_losses_of_one_block_back_in_float_teach_the_order_of_blocks() -> None:
+    damages = np.logspace(-3, -1.5, 10)
+    everything = np.ones((1, 10), dtype=int)
+    back = everything - np.eye(10, dtype=int)
+    rough = Rough(back, measured_losses(back, damages), np.full(10, 0.1))
+    measured = np.vstack((everything, 0 * everything))
+    half = np.vstack((np.arange(10) < 5, np.arange(10) >= 5)).astype(int)
+    fit = DamageModel(SPACE, UNKNOWN).fit(measured, measured_losses(measured, damages), rough)
+    harmless, harmful = fit.losses(fit.mixture.mean(half))
+    assert harmless < 0.5 * harmful
+    assert abs(fit.losses(fit.mixture.mean(everything))[0] - measured_losses(everything, damages)[0]) < 0.01

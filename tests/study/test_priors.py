@@ -4,21 +4,69 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from autoprec import Study
+from autoprec.errors import StudyError
+from autoprec.search import Scored
+from autoprec.store import Store
+from autoprec.study.night.priors import BACK, KIND, PRIOR, load_priors
 from tiny_study import write_study
 
 
-def test_blocks_are_tried_alone_in_what_is_not_slower_than_the_reference(tmp_path: Path) -> None:
-    path = write_study(tmp_path)
+def adaptive(folder: Path, more: str = "") -> Path:
+    folder.mkdir()
+    path = write_study(folder, more)
     path.write_text(path.read_text().replace('strategy = "random"', 'strategy = "autoprec"'))
-    study = Study.load(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study of five trials."""
+    study = Study.load(adaptive(tmp_path_factory.mktemp("studies") / "one"))
     study.search("5")
+    return study
+
+
+def test_blocks_are_tried_alone_in_what_is_not_slower_than_the_reference(searched: Study) -> None:
     times = {
         (row.block, row.asked): row.time_ms
-        for trial in study.trials() if trial.origin == "anchor" and trial.measurement
+        for trial in searched.trials() if trial.origin == "anchor" and trial.measurement
         for row in trial.measurement.audit
     }  # fmt: skip
     blocks = {block for block, _ in times}
     assert len(blocks) == 3
-    wanted = {block for block in blocks if times[block, "int8"] <= times[block, "fp16"]}
-    assert {block for block, losses in study.sensitivity().items() if "int8" in losses} == wanted
+    reference = searched.reference()
+    assert reference is not None
+    usual = reference.precision
+    wanted = {block for block in blocks if times[block, "int8"] <= times[block, usual]}
+    assert {block for block, losses in searched.sensitivity().items() if "int8" in losses} == wanted
+
+
+def test_blocks_are_tried_back_in_float_where_the_others_are_quantised(searched: Study) -> None:
+    with Store.open(searched.database, read_only=True) as store:
+        back = store.facts("tiny", BACK, Scored)
+        priors = load_priors(store, "tiny", 0.01)
+    assert set(back) == {f"{block}|back" for block in ("a", "b", "c")}
+    assert all(list(dict(found.assignment.choices).values()).count("int8") == 2 for found in back.values())
+    assert set(priors.scored) == set(back.values())
+
+
+def test_another_study_of_the_model_serves_as_the_prior_and_stays(tmp_path: Path, searched: Study) -> None:
+    second = Study.load(adaptive(tmp_path / "two"))
+    second.search("5", prior=searched)
+    with Store.open(second.database, read_only=True) as store:
+        kept = store.facts("tiny", PRIOR, Scored)
+        assert not store.facts("tiny", KIND, float).keys() & searched.sensitivity().keys()
+        assert load_priors(store, "tiny", 0.01).sensitivity.keys() >= searched.sensitivity().keys()
+    assert {found.assignment for found in kept.values()} == {t.assignment for t in searched.trials()}
+
+
+def test_a_study_is_no_prior_of_itself_nor_is_one_that_was_never_searched(tmp_path: Path) -> None:
+    study = Study.load(adaptive(tmp_path / "one"))
+    other = Study.load(adaptive(tmp_path / "two"))
+    with pytest.raises(StudyError, match="own prior"):
+        study.search("1", prior=study)
+    with pytest.raises(StudyError, match="measured nothing yet"):
+        study.search("1", prior=other)

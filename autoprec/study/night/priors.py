@@ -1,30 +1,45 @@
-"""What the search believes before it measures: each block's effect alone, and its time in the anchors.
+"""What the search believes before it measures: each block's effect on the masks, and its time in the anchors.
 
-Sensitivity is a prior, not the truth: losses of single blocks do not add up.
+A block's effect is taken twice: alone in a quantised precision, and back in float where all others are
+quantised. Neither is the truth: losses of single blocks do not add up. Another study of the model may stand
+in for both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import takewhile
+from typing import NamedTuple
 
 from autoprec.backends.timing import Deadline
-from autoprec.errors import BLAMELESS, TrialError
+from autoprec.errors import BLAMELESS, StudyError, TrialError
 from autoprec.measurement import Score
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block, Measurement, TrialRecord
-from autoprec.search import Priors
+from autoprec.search import Priors, Scored, transferred
 from autoprec.store import Store
 from autoprec.study.night.candidates import setup_for
 from autoprec.study.night.crew import Crew, Slot
 from autoprec.study.preparation import Prepared
 
 KIND = "sensitivity"
+BACK, PRIOR, PRIOR_ALONE = "sensitivity_back", "prior", "prior_sensitivity"
+"""Kinds of facts: one block back in float; trials of another study; its sensitivities."""
 SAMPLES = 8
 """A prior may be rough: the order of the blocks shows on few samples."""
 _TRIALS = 5
 """Measuring sensitivities may cost as much as so many trials."""
+_RUINED = 0.5
+"""Where masks are lost to this degree with all blocks quantised, one block back in float shows little."""
+
+
+class _Probe(NamedTuple):
+    """An assignment to be scored, and the fact that its loss becomes."""
+
+    kind: str
+    key: str
+    assignment: Assignment
 
 
 def measure_sensitivity(
@@ -34,44 +49,35 @@ def measure_sensitivity(
     say: Callable[[str], None],
     going: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Measure what is missing, while `going`: the loss with one block alone in each quantised precision.
+    """Measure what is missing while `going`, heaviest blocks first, until the cost of 5 trials is spent.
 
-    Heaviest blocks first, until the cost of 5 trials is spent; each figure is stored when it is there, so
-    a killed run loses none. A candidate that fails counts as a loss of 1, unless it is not to blame. What the
-    profiles of the anchors show to be slower than the reference is left out: alone in a float model it would
-    be slower still.
+    Each figure is stored when it is there, so a killed run loses none. A candidate that fails counts as a
+    loss of 1, unless it is not to blame.
     """
     name = prepared.spec.name
-    known, times = store.facts(name, KIND, float), _profiles(store, name)
-    usual = prepared.reference.as_dict()
-    missing = [
-        (block, precision)
-        for block, precision in _single_choices(prepared)
-        if _key(block, precision) not in known
-        and not _is_slower(times.get(block.name, {}), precision, usual[block.name])
-    ]
+    known = {*store.facts(name, KIND, float), *store.facts(name, PRIOR_ALONE, float)}
+    known |= store.facts(name, BACK, Scored).keys()
+    missing = [probe for probe in _probes(prepared, store) if probe.key not in known]
     budget = _TRIALS * _mean_trial_seconds(store.trials(name))
     if not missing or not budget:
         return
-    say(f"sensitivity of {len(missing)} (block, precision) pairs alone; takes {budget:.0f} s at most")
+    say(f"sensitivity: {len(missing)} assignments, one block at a time; takes {budget:.0f} s at most")
     deadline = Deadline(budget)
     in_time = takewhile(lambda _: going() and not deadline.is_over, missing)
-    for (block, precision), loss in crew.each(in_time, partial(_loss_alone, prepared)):
+    for probe, loss in crew.each(in_time, partial(_loss, prepared)):
         if isinstance(loss, TrialError):
-            say(f"{block.name} alone in {precision} could not be measured: {loss}")
+            say(f"{probe.key} could not be measured: {loss}")
         else:
-            store.put_fact(name, KIND, _key(block, precision), loss)
+            fact = loss if probe.kind == KIND else Scored(assignment=probe.assignment, loss=loss)
+            store.put_fact(name, probe.kind, probe.key, fact)
 
 
-def _loss_alone(prepared: Prepared, slot: Slot, alone: tuple[Block, str]) -> float | TrialError:
-    """The loss with one block in a precision; or what went wrong, if that is not to blame."""
-    block, precision = alone
-    choices = prepared.reference.as_dict() | {block.name: precision}
-    assignment = Assignment.from_mapping(prepared.blocks, choices)
+def _loss(prepared: Prepared, slot: Slot, probe: _Probe) -> float | TrialError:
+    """The loss of a probe's assignment; or what went wrong, if that is not to blame."""
     try:
         with prepared.scratch(slot.scratch) as path:
             with slot.rewriting:
-                candidate = prepared.rewrite(assignment, path)
+                candidate = prepared.rewrite(probe.assignment, path)
             setup = setup_for(prepared, slot)
             score = Score(setup=setup, candidate_path=candidate.model_path, samples=SAMPLES)
             return slot.bench.score(score).loss
@@ -79,24 +85,99 @@ def _loss_alone(prepared: Prepared, slot: Slot, alone: tuple[Block, str]) -> flo
         return error if error.kind in BLAMELESS else 1.0
 
 
-def sensitivities(store: Store, study: str) -> dict[str, dict[str, float]]:
+def adopt(
+    store: Store,
+    study: str,
+    blocks: Sequence[Block],
+    trials: Sequence[TrialRecord],
+    alone: Mapping[str, Mapping[str, float]],
+    accepted_loss: float,
+) -> int:
+    """Keep what another study measured as this one's prior; it stays when the search is resumed.
+
+    Args:
+        store: this study's evidence.
+        study: this study's name.
+        blocks: its blocks.
+        trials: the other study's.
+        alone: the other study's sensitivities.
+        accepted_loss: what this study's users accept.
+
+    Returns how many trials and sensitivities serve. Raises `StudyError` where none does.
+    """
+    scored = transferred(trials, blocks, accepted_loss)
+    legal = {(block.name, precision) for block in blocks for precision in block.allowed}
+    figures = {
+        f"{block}|{precision}": loss
+        for block, losses in alone.items()
+        for precision, loss in losses.items()
+        if (block, precision) in legal
+    }
+    if not scored and not figures:
+        raise StudyError(
+            "the prior study has no trial with this study's blocks and precisions: it must be of the same "
+            "model, split into the same blocks"
+        )
+    for found in scored:
+        store.put_fact(study, PRIOR, found.assignment.digest, found)
+    for key, loss in figures.items():
+        store.put_fact(study, PRIOR_ALONE, key, loss)
+    return len(scored) + len(figures)
+
+
+def sensitivities(store: Store, study: str, kind: str = KIND) -> dict[str, dict[str, float]]:
     """Block name, then precision name, to the loss with that block alone in that precision."""
     table: dict[str, dict[str, float]] = {}
-    for key, loss in store.facts(study, KIND, float).items():
+    for key, loss in store.facts(study, kind, float).items():
         block, _, precision = key.rpartition("|")
         table.setdefault(block, {})[precision] = loss
     return table
 
 
 def load_priors(store: Store, study: str, accepted_loss: float) -> Priors:
-    """Sensitivities, and the time of each block from the profiles of the anchors."""
+    """Sensitivities, here before elsewhere, and the time of each block from the profiles of the anchors."""
     reference = store.reference(study)
+    alone = sensitivities(store, study, PRIOR_ALONE)
+    for block, losses in sensitivities(store, study).items():
+        alone.setdefault(block, {}).update(losses)
+    scored = (*store.facts(study, BACK, Scored).values(), *store.facts(study, PRIOR, Scored).values())
     return Priors(
-        sensitivity=sensitivities(store, study),
+        sensitivity=alone,
         latency_ms=_profiles(store, study),
         reference_latency_ms=reference.latency_ms if reference else None,
+        scored=scored,
         accepted_loss=accepted_loss,
     )
+
+
+def _probes(prepared: Prepared, store: Store) -> Iterator[_Probe]:
+    """For each block, the heaviest first: alone in each quantised precision, then back in float.
+
+    What the profiles of the anchors show to be slower than the reference is left out: alone in a float model
+    it would be slower still.
+    """
+    times, usual = _profiles(store, prepared.spec.name), prepared.reference.as_dict()
+    base = _best_quantised(store.trials(prepared.spec.name))
+    for block in sorted(prepared.blocks, key=lambda block: -block.macs):
+        for precision in block.allowed:
+            slower = _is_slower(times.get(block.name, {}), precision, usual[block.name])
+            if PRECISIONS[precision].is_quantized and not slower:
+                alone = Assignment.from_mapping(prepared.blocks, usual | {block.name: precision})
+                yield _Probe(KIND, f"{block.name}|{precision}", alone)
+        if base is not None and PRECISIONS[base[block.name]].is_quantized:
+            back = Assignment.from_mapping(prepared.blocks, base | {block.name: usual[block.name]})
+            yield _Probe(BACK, f"{block.name}|back", back)
+
+
+def _best_quantised(trials: Sequence[TrialRecord]) -> dict[str, str] | None:
+    """Choices of the quantised anchor that loses least; None where all of them ruin the masks."""
+    anchors = [
+        trial
+        for trial in trials
+        if trial.origin == "anchor" and trial.measurement is not None and trial.loss < _RUINED
+        if any(PRECISIONS[precision].is_quantized for _, precision in trial.assignment.choices)
+    ]
+    return min(anchors, key=lambda trial: trial.loss).assignment.as_dict() if anchors else None
 
 
 def _profiles(store: Store, study: str) -> dict[str, dict[str, float]]:
@@ -116,21 +197,9 @@ def _is_slower(times: Mapping[str, float], precision: str, usual: str) -> bool:
     return precision in times and usual in times and times[precision] > times[usual]
 
 
-def _single_choices(prepared: Prepared) -> Iterator[tuple[Block, str]]:
-    """Each block with each quantised precision that it may have, heaviest blocks first."""
-    for block in sorted(prepared.blocks, key=lambda block: -block.macs):
-        for precision in block.allowed:
-            if PRECISIONS[precision].is_quantized:
-                yield block, precision
-
-
 def _mean_trial_seconds(trials: tuple[TrialRecord, ...]) -> float:
     """Mean wall time of the trials that were measured; 0 if there is none."""
     seconds = [
         t.measurement.seconds.total for t in trials if t.measurement is not None and t.origin != "reused"
     ]
     return sum(seconds) / len(seconds) if seconds else 0.0
-
-
-def _key(block: Block, precision: str) -> str:
-    return f"{block.name}|{precision}"

@@ -13,15 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from autoprec.search._base import Priors
-from autoprec.search.damage import DamageModel
-from autoprec.search.failures import Failures
 from autoprec.search.fronts import front_of, hypervolume, improvement
 from autoprec.search.history import History
-from autoprec.search.latency import LatencyModel
-from autoprec.search.limits import Limits
 from autoprec.search.pool import sweep
 from autoprec.search.space import Codes, Floats, Space
 from autoprec.search.subset import subset
+from autoprec.search.surrogates.damage import DamageModel, Rough
+from autoprec.search.surrogates.failures import Failures
+from autoprec.search.surrogates.latency import LatencyModel
+from autoprec.search.surrogates.limits import Limits
 
 DRAWS = 24
 """Monte Carlo draws of both objectives for every candidate."""
@@ -68,7 +68,7 @@ class Acquisition:
         profile, sensitivity = space.table(priors.latency_ms) / reference, space.table(priors.sensitivity)
         self._latency = LatencyModel(space, profile)
         self._latencies = self._latency.fit(codes, values[:, 0] / reference)
-        self._damages = DamageModel(space, sensitivity).fit(codes, values[:, 1])
+        self._damages = DamageModel(space, sensitivity).fit(codes, values[:, 1], _rough(space, priors))
         self._failures, self._limits = Failures(space, history), Limits(space, history)
         self._normals = rng.standard_normal((2, DRAWS))
         self._picks = rng.permuted((np.arange(DRAWS) + 0.5) / DRAWS), (np.arange(DRAWS) + 0.5) / DRAWS
@@ -175,3 +175,14 @@ class Acquisition:
         self._log_area = self._time_span * (worst - lowest)
         within = self._front[self._front[:, 1] <= self._accepted_loss, 0]
         self._fastest = min(1.0, within.min(initial=1.0))
+
+
+def _rough(space: Space, priors: Priors) -> Rough:
+    """What was scored and is legal."""
+    rows = [(space.encode(scored.assignment.as_dict()), scored) for scored in priors.scored]
+    legal = [(row, scored) for row, scored in rows if row is not None]
+    return Rough(
+        space.codes([row for row, _ in legal]),
+        np.array([scored.loss for _, scored in legal], dtype=float),
+        np.array([scored.doubt for _, scored in legal], dtype=float),
+    )

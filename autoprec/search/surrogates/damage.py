@@ -10,11 +10,12 @@ learns what is not, interactions and cancellation.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from autoprec.search.gaussian import Data, Mixture, Posterior
 from autoprec.search.space import Codes, Floats, Space
+from autoprec.search.surrogates.gaussian import Data, Mixture, Posterior
 
 TRUST = (0.4, 1.2, None)
 """Standard deviation of a log damage around its sensitivity; None is a hypothesis that ignores them."""
@@ -33,6 +34,14 @@ FLOOR = 0.02
 """The smallest loss that matters, as a part of the largest one measured."""
 
 
+class Rough(NamedTuple):
+    """Losses (n,) of codes (n, blocks) that no trial measured, and how far they may be off, in log loss."""
+
+    codes: Codes
+    losses: Floats
+    doubt: Floats
+
+
 @dataclass(frozen=True, slots=True)
 class DamageModel:
     """Nonlinear regression in log damages, linearised around its mode (Gauss-Newton, Laplace)."""
@@ -41,11 +50,15 @@ class DamageModel:
     sensitivity: Floats
     """(blocks, precisions), a loss each; NaN where unknown."""
 
-    def fit(self, codes: Codes, losses: Floats) -> DamageFit:
-        """Learn from measured losses (n,)."""
+    def fit(self, codes: Codes, losses: Floats, rough: Rough | None = None) -> DamageFit:
+        """Learn from measured losses (n,), and from rough ones."""
         scale = self.scale(losses)
         floor = FLOOR * scale
-        data = Data.of(self.space, codes, np.log(floor + np.maximum(losses, 0.0)))
+        doubt = np.zeros(len(codes))
+        if rough is not None:
+            doubt = np.concatenate((doubt, rough.doubt))
+            codes, losses = np.concatenate((codes, rough.codes)), np.concatenate((losses, rough.losses))
+        data = Data.of(self.space, codes, np.log(floor + np.maximum(losses, 0.0)), doubt)
         members: list[Posterior] = []
         for trust in TRUST if np.isfinite(self.sensitivity).any() else (None,):
             means, covariance = self._beliefs(trust, scale)

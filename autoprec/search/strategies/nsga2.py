@@ -8,7 +8,7 @@ from optuna.samplers import NSGAIISampler
 
 from autoprec.records import Block
 from autoprec.search._base import Priors, Strategy
-from autoprec.search._optuna import OptunaStrategy
+from autoprec.search.strategies._optuna import OptunaStrategy
 
 POPULATION = 20
 """Optuna's 50 would make the whole of a night one random generation."""

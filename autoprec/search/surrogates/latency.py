@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from autoprec.search.gaussian import Data, Linear, Mixture
 from autoprec.search.space import Codes, Floats, Space
+from autoprec.search.surrogates.gaussian import Data, Linear, Mixture
 
 TRUST = (0.1, 0.4, None)
 """Standard deviation of a block's time over its profile; None is a hypothesis that ignores profiles."""

@@ -95,12 +95,15 @@ class Data:
     values: Floats
     residual: Residual
     kernel: Floats
+    doubt: Floats
+    """(n,) variance of the noise beyond that of a measurement."""
 
     @classmethod
-    def of(cls, space: Space, codes: Codes, values: Floats) -> Data:
-        """Codes (n, blocks) and values (n,)."""
+    def of(cls, space: Space, codes: Codes, values: Floats, doubt: Floats | None = None) -> Data:
+        """Codes (n, blocks), values (n,), and the standard deviation (n,) of what is rough in them."""
         residual = Residual(space)
-        return cls(codes, values, residual, residual(codes, codes))
+        variance = np.zeros(len(codes)) if doubt is None else np.square(doubt)
+        return cls(codes, values, residual, residual(codes, codes), variance)
 
     def condition(
         self, linear: Linear, start: Floats, covariance: Floats, *, spread: float, noise: float
@@ -108,7 +111,7 @@ class Data:
         """The posterior of one hypothesis; `spread` and `noise` are standard deviations of r and noise."""
         mean, features = linear(self.codes)
         kernel = features @ covariance @ features.T + spread**2 * self.kernel
-        kernel[np.diag_indices_from(kernel)] += noise**2 + 1e-10
+        kernel[np.diag_indices_from(kernel)] += noise**2 + self.doubt + 1e-10
         factor = cholesky(kernel, lower=True, check_finite=False)
         error = self.values - mean
         alpha = cho_solve((factor, True), error, check_finite=False)

@@ -8,7 +8,7 @@ from optuna.samplers import TPESampler
 
 from autoprec.records import Block
 from autoprec.search._base import Priors, Strategy
-from autoprec.search._optuna import OptunaStrategy
+from autoprec.search.strategies._optuna import OptunaStrategy
 
 
 def create(seed: int, blocks: Sequence[Block], priors: Priors) -> Strategy:  # noqa: ARG001

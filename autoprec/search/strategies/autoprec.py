@@ -14,14 +14,14 @@ from threadpoolctl import ThreadpoolController
 
 from autoprec.records import Assignment, Block, TrialRecord
 from autoprec.search._base import Priors, Strategy
-from autoprec.search.acquisition import Acquisition
 from autoprec.search.history import History, Trials
 from autoprec.search.pool import any_unknown, mutants, unknown
 from autoprec.search.space import Codes, Row, Space
+from autoprec.search.surrogates.acquisition import Acquisition
 
 CHANCE = 0.1
 """Expected gain in speed, as a part of the speed-up so far, above which two of three trials seek speed within
-the accepted loss; below it one does, and two widen the front."""
+the accepted loss; below it one of two does. The others widen the front."""
 RANDOM = 30
 """Random rows in a pool: they keep the surrogates honest where nobody looks."""
 CHILDREN, PARENTS, ROUNDS = 90, 8, 3
@@ -91,8 +91,8 @@ class AutoprecStrategy:
 
 def _seeks_speed(chance: float, history: History) -> bool:
     """Whether a trial is to be faster within the accepted loss, rather than to widen the front."""
-    turn = len(history.known) % 3
-    return turn < 2 if chance > CHANCE else turn == 0
+    turn = len(history.known)
+    return turn % 3 < 2 if chance > CHANCE else turn % 2 == 0
 
 
 def create(seed: int, blocks: Sequence[Block], priors: Priors) -> Strategy:

@@ -1,0 +1,1 @@
+"""The strategies themselves, one file each: ours, and Optuna's samplers."""
