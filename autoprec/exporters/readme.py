@@ -53,10 +53,34 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
         "",
         "Start with `python verify.py`.",
         "",
+        *_preprocessing(export),
     ]
     path = folder / README
     path.write_text("\n".join(lines), encoding="utf-8")
     return (path,)
+
+
+def _preprocessing(export: Export) -> list[str]:
+    """How an image becomes an input, in words."""
+    how = export.recipe.preprocessing if export.recipe else None
+    if how is None:
+        return []
+    ways = {
+        "stretch": "stretched to",
+        "pad": "brought to fit, in its own form, the top left of",
+        "letterbox": "brought to fit, in its own form, the middle of a grey (114)",
+    }
+    shapes = dict(export.input_shapes)
+    shape = shapes.get(how.input) or next(iter(shapes.values()), ())
+    size = " x ".join(map(str, how.size or shape[2:]))
+    white = "the largest value of its bits" if how.white is None else f"{how.white:g}"
+    way = ways.get(how.resize, how.resize)
+    told = (
+        f"Images, if the samples were images: {way} {size} (height x width, bilinear), RGB, divided by "
+        f"{white}, less the mean {list(how.mean)}, over the deviation {list(how.std)}. The input is "
+        f"{list(shape)}; what an image leaves empty of it is 0 with padding."
+    )
+    return [told, ""]
 
 
 def _plain(text: str) -> str:

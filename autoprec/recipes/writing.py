@@ -97,9 +97,10 @@ def _warnings(spec: StudySpec, facts: Facts) -> list[str]:
     try:
         sets = [load_samples(spec.samples, which, facts.inputs) for which in ("calibration", "evaluation")]
         told = warnings_of(spec.samples, *sets)
+        first = [samples[0] for samples in sets]  # what cannot be read is said now
         if spec.pipeline.decoder:
             known = [output.name for output in facts.outputs]
-            check_prompts(Path(spec.pipeline.decoder), known, sets[1][0])
+            check_prompts(Path(spec.pipeline.decoder), known, first[1])
     except UserError as error:
         return [str(error)]
     return told

@@ -9,7 +9,7 @@ from autoprec.records._front import Point, pareto, pareto_numbers, surely_domina
 from autoprec.records._json import from_json, to_json
 from autoprec.records.blocks import Assignment, Block, Candidate
 from autoprec.records.comparisons import Comparison, Match, Side, Verdict
-from autoprec.records.exports import Examples, Recipe
+from autoprec.records.exports import Examples, Preprocessing, Recipe
 from autoprec.records.fidelity import UNLIKE, Departure, Exactness, Step, in_words
 from autoprec.records.machines import MachineCheck
 from autoprec.records.measurements import (
@@ -87,6 +87,7 @@ __all__ = [
     "Origin",
     "Picture",
     "Point",
+    "Preprocessing",
     "Quality",
     "Recipe",
     "Record",

@@ -7,6 +7,21 @@ from typing import Literal
 from autoprec.records._base import Interval, Record
 
 
+class Preprocessing(Record, frozen=True, kw_only=True):
+    """How an image becomes an input, as in `[samples]`; channels are in the order of the file, so RGB.
+
+    `size` is (height, width), None for the model's own; `white` is the pixel value that becomes 1, None for
+    the largest that the file's bits hold.
+    """
+
+    input: str
+    size: tuple[int, int] | None
+    resize: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    white: float | None = None
+
+
 class Recipe(Record, frozen=True, kw_only=True):
     """What a definition says of measuring, without its paths.
 
@@ -17,6 +32,7 @@ class Recipe(Record, frozen=True, kw_only=True):
         metric, threshold, small_mask: how masks are compared.
         interval, seconds, minimum_rounds, warmup: how latencies are paired, as in `[timing]`.
         trial_seconds: limit of one measurement.
+        preprocessing: of images; says nothing of a study whose samples are arrays.
     """
 
     backend: str
@@ -31,6 +47,7 @@ class Recipe(Record, frozen=True, kw_only=True):
     trial_seconds: float
     small_mask: float = 0.0
     layout: Literal["nchw", "nhwc"] = "nchw"
+    preprocessing: Preprocessing | None = None
 
 
 class Examples(Record, frozen=True, kw_only=True):

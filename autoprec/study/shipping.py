@@ -12,7 +12,7 @@ from autoprec.files import scratch
 from autoprec.graph.model.load import model_digest
 from autoprec.measurement import Bench, Examples
 from autoprec.records import Examples as WrittenExamples
-from autoprec.records import Export, Recipe
+from autoprec.records import Export, Preprocessing, Recipe
 from autoprec.spec import StudySpec
 from autoprec.store import Store, exclusive
 from autoprec.study.picks import choose
@@ -110,7 +110,7 @@ def _timings(spec: StudySpec) -> str:
 
 
 def _recipe(spec: StudySpec) -> Recipe:
-    timing = spec.timing
+    timing, samples = spec.timing, spec.samples
     return Recipe(
         backend=spec.backend.name,
         options=dict(spec.backend.options),
@@ -119,6 +119,14 @@ def _recipe(spec: StudySpec) -> Recipe:
         threshold=spec.quality.threshold,
         small_mask=spec.quality.small_share,
         layout=spec.pipeline.layout,
+        preprocessing=Preprocessing(
+            input=samples.input,
+            size=samples.size,
+            resize=samples.resize,
+            mean=samples.mean,
+            std=samples.std,
+            white=samples.white,
+        ),
         interval=timing.interval,
         seconds=timing.seconds,
         minimum_rounds=timing.minimum_rounds,

@@ -19,7 +19,7 @@ import pytest
 
 from autoprec.errors import StudyError
 from autoprec.exporters import EXPORTERS, read_manifest, write_export
-from autoprec.records import Implicit
+from autoprec.records import Implicit, Preprocessing
 from tiny_export import NASTY, REFERENCE, export_of
 from trial_records import IDENTITY, complete, failed
 
@@ -219,3 +219,17 @@ def test_the_script_for_polygraphy_says_what_to_install(tmp_path: Path) -> None:
     write_export(export_of(tmp_path / "study"), tmp_path / "out", ["polygraphy"])
     done = run(sys.executable, "-W", "ignore", tmp_path / "out" / "build_polygraphy.py")
     assert (done.returncode, "pip install tensorrt" in done.stderr) == (1, True)
+
+
+def test_how_images_become_inputs_travels_with_an_export(tmp_path: Path) -> None:
+    how = Preprocessing(input="image", size=None, resize="letterbox", mean=(0.25,), std=(0.5,), white=4095.0)
+    export = export_of(tmp_path / "study")
+    assert export.recipe is not None
+    recipe = msgspec.structs.replace(export.recipe, preprocessing=how)
+    write_export(msgspec.structs.replace(export, recipe=recipe), tmp_path / "out")
+    found = read_manifest(tmp_path / "out").recipe
+    assert found is not None
+    assert found.preprocessing == how
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "the middle of a grey (114) 8 x 8 (height x width, bilinear), RGB, divided by 4095" in text
+    assert "less the mean [0.25], over the deviation [0.5]" in text
