@@ -19,8 +19,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from autoprec import Study
 from autoprec.precisions import PRECISIONS
 
@@ -72,13 +70,7 @@ def loss(folder: Path, name: str) -> float:
     spec.loader.exec_module(verify)
     manifest = json.loads((folder / "manifest.json").read_text())
     model, reference = verify.Engine(name, manifest), verify.Engine("reference.onnx", manifest)
-    scores: list[float] = []
-    for path in sorted((folder / "examples").glob("*.npz")):
-        arrays = verify.arrays_of(path)
-        scores += verify.mask_iou(
-            reference.masks(arrays), model.masks(arrays), manifest["recipe"]["threshold"]
-        )
-    return 1 - float(np.mean(scores))
+    return float(verify.losses(manifest, model, reference)[0]["loss"])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from autoprec.backends.tensorrt.library import MODULES, load_library
+from autoprec.backends.tensorrt.library import MODULES, load_library, mixed_wheels
 from autoprec.backends.tensorrt.nvml import driver_version, gpus
 from autoprec.errors import BackendError
 from autoprec.records import MachineCheck
@@ -43,6 +43,8 @@ def _tensorrt(extra: str) -> MachineCheck:
         missing = "is not installed" in str(error)
         remedy = f"pip install 'autoprec[{extra}]'" if missing else str(error)
         return MachineCheck(name=extra, found="not installed" if missing else "does not load", remedy=remedy)
+    if mixed := mixed_wheels():
+        return MachineCheck(name=extra, found=f"{library.version}, parts for several CUDAs", remedy=mixed)
     builds = "builds without a GPU" if library.names_targets else "builds on its GPU"
     return MachineCheck(name=extra, found=f"{library.version}, {builds}")
 

@@ -8,7 +8,7 @@ import msgspec
 
 from autoprec.backends import Distant, create_backend
 from autoprec.backends.checks import machine_checks
-from autoprec.errors import BackendError, TrialError
+from autoprec.errors import BackendError, TrialError, UserError
 from autoprec.files import scratch
 from autoprec.legality.patterns import PATTERNS
 from autoprec.legality.pieces import Dialect, pattern_piece, pattern_question
@@ -58,7 +58,11 @@ def diagnose(
     if engine.stopwatch == "known":
         return Diagnosis(checks=checks, engine=engine.fingerprint())
     dialect = Dialect.of(engine, section.base or engine.base_precision)
-    legality = _legality(section, dialect, precisions, say)
+    try:
+        legality = _legality(section, dialect, precisions, say)
+    except UserError as error:  # it is there, and does not start
+        failed = MachineCheck(name=f"backend {section.name}", found="cannot serve", remedy=str(error))
+        return Diagnosis(checks=(*checks, failed))
     return Diagnosis(checks=checks, engine=engine.fingerprint(), legality=legality)
 
 

@@ -46,8 +46,9 @@ class TensorRTBackend:
         self._holds_context = False
         if self._device is None and not self.library.names_targets:
             raise BackendError(
-                f"{self.library.name} {self.library.version} builds only with an NVIDIA GPU "
-                "and its driver, and finds none; TensorRT-RTX builds without one"
+                f"{self.library.name} {self.library.version} builds only with an NVIDIA GPU and its driver, "
+                "and finds none: install the driver, `nvidia-smi` must list the GPU; `pip install "
+                "'autoprec[tensorrt-rtx]'` brings TensorRT-RTX, which builds without one"
             )
         self._targets = self._options.targets() or self._own_target()
         check_targets(self.library, self._targets)

@@ -77,9 +77,18 @@ def find_device(ordinal: int) -> Device | None:
     name = runtime().cudaGetErrorName(status)[1].decode()
     if name in ("cudaErrorNoDevice", "cudaErrorInsufficientDriver") and not _driver_version():
         return None
+    if name == "cudaErrorNoDevice":
+        raise BackendError(
+            "CUDA finds no GPU: `nvidia-smi` must list one, and CUDA_VISIBLE_DEVICES must not hide it"
+        )
+    if name == "cudaErrorInsufficientDriver":
+        raise BackendError(
+            f"the NVIDIA driver serves CUDA {_driver_version()}, and cuda-bindings is made for a later one: "
+            f"update the driver, or `pip install 'cuda-bindings=={_driver_version().partition('.')[0]}.*'`"
+        )
     if status != runtime().cudaError_t.cudaSuccess:
         text = runtime().cudaGetErrorString(status)[1].decode()
-        raise BackendError(f"CUDA does not start: {text} ({name}); update the NVIDIA driver")
+        raise BackendError(f"CUDA does not start: {text} ({name}); `nvidia-smi` must list the GPU")
     if ordinal >= count:
         raise BackendError(
             f"backend.options.device is {ordinal}, but CUDA sees {count} GPU(s), counted from 0"

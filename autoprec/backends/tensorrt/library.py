@@ -11,7 +11,7 @@ import importlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions, packages_distributions
 from importlib.metadata import version as version_of
 from typing import Any
 
@@ -28,6 +28,7 @@ metapackage only the bindings are there."""
 CHECKED = "10.13 to 11.4"
 """The full TensorRTs whose API the adapter is checked against."""
 _MISSING_LIBRARY = re.compile(r"(lib\S+?\.so[.\d]*): cannot open shared object file")
+_WHEEL = re.compile(r"tensorrt_cu(?P<cuda>\d+)_(?P<part>bindings|libs)")
 REFUSALS = (RuntimeError, TypeError, ValueError, IndexError, OverflowError)
 """What pybind11 makes of a C++ exception, of a factory that gives nothing, and of a value of another type."""
 
@@ -167,3 +168,16 @@ def bindings(extra: str) -> str:
         package = name.lower().replace("_", "-").removesuffix("-bindings")
         return f"{package}=={version_of(name)}"
     return extra
+
+
+def mixed_wheels() -> str:
+    """What to do where TensorRT's bindings and libraries are made for different CUDAs; else empty."""
+    found = (_WHEEL.fullmatch(each.metadata["Name"].lower().replace("-", "_")) for each in distributions())
+    majors = {match["part"]: match["cuda"] for match in found if match}
+    ours, theirs = majors.get("bindings"), majors.get("libs")
+    if ours is None or theirs is None or ours == theirs:
+        return ""
+    return (
+        f"its bindings are made for CUDA {ours}, its libraries for CUDA {theirs}: `pip uninstall tensorrt-"
+        f"cu{theirs} tensorrt-cu{theirs}-libs`, then `pip install --force-reinstall {bindings('tensorrt')}`"
+    )
