@@ -68,17 +68,19 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self, study: str = "") -> Iterator[sa.Connection]:
+    def writing(self, study: str | None = "") -> Iterator[sa.Connection]:
         """One transaction on a study: commits at the end of the block, rolls back if it raises.
 
-        Only one is at work on a study at a time. Inside another one of this thread it is a part of that.
+        Only one is at work on a study at a time; None waits for nobody, for a row that one process alone
+        writes. Inside another transaction of this thread it is a part of that.
         """
         current = self._current()
         if current is not None:
             yield current
             return
         with self._translated(), self._dialect.writer.begin() as connection:
-            self._dialect.lock(connection, study)
+            if study is not None:
+                self._dialect.lock(connection, study)
             self._local.connection = connection
             try:
                 yield connection

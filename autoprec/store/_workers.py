@@ -82,7 +82,7 @@ class Membership:
         }
 
         def write() -> None:
-            with self._database.writing() as connection:
+            with self._database.writing(None) as connection:  # heartbeats must not wait for trials
                 row["beat"] = self._database.seconds()
                 mine = WORKERS.c.id == self._me.id
                 if connection.execute(sa.update(WORKERS).where(mine).values(row)).rowcount == 0:
