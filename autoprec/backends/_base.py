@@ -86,6 +86,11 @@ class Backend(Protocol):
         """Whether a build uses the device that engines are timed on, as one that times kernels to choose them
         does: it must then not run beside a timing."""
 
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """Float precisions that the float parts of quantised blocks may be in, `base_precision` first. Which
+        of the others its integer kernels take, and whether one is faster, is probed."""
+
     def fingerprint(self) -> Fingerprint:
         """Version, device and options: measurements are comparable only where this is equal."""
 

@@ -43,6 +43,7 @@ class OpenVinoBackend:
     name = "openvino"
     stopwatch: StopwatchName
     base_precision = "fp32"
+    bases: tuple[str, ...] = ("fp32", "bf16")
     grids: tuple[str, ...] = ("unsigned", "signed", "offset")
     widened: frozenset[tuple[str, str]] = frozenset()
     splits_projections: bool = False

@@ -69,6 +69,7 @@ class SimulatedBackend:
     name = "simulated"
     stopwatch: StopwatchName = "known"
     base_precision = "fp16"
+    bases: tuple[str, ...] = ("fp16",)
     grids: tuple[str, ...] = ("signed",)
     widened: frozenset[tuple[str, str]] = frozenset()
     splits_projections: bool = False

@@ -5,6 +5,6 @@ engine, the decoder and the reference's masks between candidates.
 """
 
 from autoprec.measurement.bench import Bench
-from autoprec.measurement.messages import Compare, Examples, Inspect, Job, Original, Probe, Score, Setup
+from autoprec.measurement.messages import Compare, Examples, Inspect, Job, Original, Probe, Race, Score, Setup
 
-__all__ = ["Bench", "Compare", "Examples", "Inspect", "Job", "Original", "Probe", "Score", "Setup"]
+__all__ = ["Bench", "Compare", "Examples", "Inspect", "Job", "Original", "Probe", "Race", "Score", "Setup"]

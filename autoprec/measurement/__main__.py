@@ -24,6 +24,8 @@ from autoprec.measurement.messages import (
     Job,
     Probe,
     Probed,
+    Race,
+    Raced,
     Refused,
     Request,
     Said,
@@ -34,6 +36,7 @@ from autoprec.measurement.messages import (
     decode_request,
     encode,
 )
+from autoprec.measurement.racing import race
 from autoprec.measurement.workbench import Workbench
 
 Say = Callable[[Answer], None]
@@ -75,6 +78,8 @@ class _Desk:
     def _served(self, request: Request) -> Answer:
         if isinstance(request, Probe):
             return Probed(_verdict(request))
+        if isinstance(request, Race):
+            return Raced(race(request))
         if isinstance(request, Compare):
             if self._judge is None or self._judge.original != request.original:
                 self._judge = Judge(request.original)

@@ -23,6 +23,8 @@ from autoprec.measurement.messages import (
     Job,
     Probe,
     Probed,
+    Race,
+    Raced,
     Refused,
     Request,
     Said,
@@ -33,7 +35,7 @@ from autoprec.measurement.messages import (
     decode_answer,
     encode,
 )
-from autoprec.records import Departure, Inspection, Measurement, Quality
+from autoprec.records import Departure, Inspection, Latency, Measurement, Quality
 from autoprec.spec import BackendSection
 
 
@@ -102,6 +104,12 @@ class Bench:
             return refusal(probe.question, error)
         assert isinstance(answer, Probed)
         return answer.verdict
+
+    def race(self, race: Race) -> Latency:
+        """Time one model against another. Raises as `measure` does."""
+        answer = self._ask(race, race.backend)
+        assert isinstance(answer, Raced)
+        return answer.latency
 
     def _ask(
         self, request: Request, limits: BackendSection, on_stage: Callable[[str], None] = lambda _: None

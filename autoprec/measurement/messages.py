@@ -15,6 +15,7 @@ from autoprec.records import (
     Departure,
     Inspection,
     Interval,
+    Latency,
     Measurement,
     Quality,
     SampleScore,
@@ -73,6 +74,15 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, tag="probe"):
 
     backend: BackendSection
     question: Question
+
+
+class Race(msgspec.Struct, frozen=True, kw_only=True, tag="race"):
+    """Time a model against another one, on drawn inputs, by the one stopwatch."""
+
+    backend: BackendSection
+    timing: TimingSection
+    reference_path: str
+    candidate_path: str
 
 
 class Inspect(msgspec.Struct, frozen=True, kw_only=True, tag="inspect"):
@@ -165,6 +175,12 @@ class Probed(msgspec.Struct, frozen=True, tag="probed"):
     verdict: Verdict
 
 
+class Raced(msgspec.Struct, frozen=True, tag="raced"):
+    """Both models were timed in turn."""
+
+    latency: Latency
+
+
 class Inspected(msgspec.Struct, frozen=True, tag="inspected"):
     """The candidate was looked into."""
 
@@ -190,8 +206,8 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     message: str
 
 
-Request = Job | Score | Probe | Inspect | Examples | Compare
-Answer = Stage | Said | Done | Scored | Written | Probed | Inspected | Compared | Failed | Refused
+Request = Job | Score | Probe | Race | Inspect | Examples | Compare
+Answer = Stage | Said | Done | Scored | Written | Probed | Raced | Inspected | Compared | Failed | Refused
 
 encode = msgspec.json.encode
 decode_request: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode

@@ -7,15 +7,18 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import onnx
+import pytest
 from onnx import numpy_helper
 
 from autoprec import Study
 from autoprec.backends import create_backend, run
 from autoprec.backends.exact import WRONG, Exact, deviation
-from autoprec.measurement import Bench
-from autoprec.records import Basis
+from autoprec.legality.verdicts import Verdict
+from autoprec.measurement import Bench, Race
+from autoprec.records import Basis, Reference
 from autoprec.spec import load_spec
 from autoprec.store import Store
+from autoprec.study.night.reference import warning_of
 from autoprec.study.preparation import Prepared, prepare
 from autoprec.study.preparation.probing import Prober
 from tiny_study import write_study
@@ -98,6 +101,48 @@ def test_a_later_night_keeps_what_the_first_one_found(tmp_path: Path) -> None:
         assert store.basis("tiny") == first
     assert first is not None
     assert (first.version, first.base, first.reference) == (1, "fp32", "fp32")
+
+
+def test_a_base_that_costs_a_block_its_int8_is_not_taken(tmp_path: Path) -> None:
+    path = write_concat_study(tmp_path)
+    spec = load_spec(path)
+    with Bench(tmp_path / "worker.log") as bench, Store.open(tmp_path / "facts.db") as store:
+        prober = Prober(spec, bench, store, lambda _: None)
+        prepared = prepare(spec, asks=prober)
+        basis = prepared.identity.basis
+        assert basis is not None
+        kept = store.facts("tiny", f"verdict {prepared.identity.fingerprint.digest}", Verdict)
+    in_bf16 = {verdict.pattern for verdict in kept.values() if verdict.precision == "bf16"}
+    assert "conv" in in_bf16, "both float types are asked for"
+    refused = {name for block in prepared.blocks for name, _ in block.refused}
+    assert "int8" not in refused
+
+
+def test_two_models_are_timed_by_the_one_stopwatch(tmp_path: Path) -> None:
+    found = prepared(write_concat_study(tmp_path))
+    paths = [str(tmp_path / f"{name}.onnx") for name in ("fp32", "int8")]
+    for path in paths:
+        found.rewrite(found.uniform(Path(path).stem), Path(path))
+    with Bench(tmp_path / "worker.log") as bench:
+        race = Race(
+            backend=found.spec.backend,
+            timing=found.spec.timing,
+            reference_path=paths[0],
+            candidate_path=paths[1],
+        )
+        latency = bench.race(race)
+    assert latency.rounds >= found.spec.timing.minimum_rounds
+    assert latency.ratio_interval.low <= latency.ratio <= latency.ratio_interval.high
+
+
+@pytest.mark.parametrize(("loss", "warns"), [(0.0, False), (0.004, False), (0.006, True), (0.02, True)])
+def test_a_reference_that_loses_nearly_what_is_accepted_is_told(loss: float, warns: bool) -> None:
+    reference = Reference(
+        precision="fp16", model_digest="", latency_ms=1, latency_noise=0, loss_noise=0, float_loss=loss
+    )
+    words = warning_of(reference, 0.01)
+    assert bool(words) == warns
+    assert not warns or ('search.reference = "fp32"' in words and f"{loss:.4f}" in words)
 
 
 def test_fp16_is_no_choice_where_the_engine_runs_it_as_fp32(tmp_path: Path) -> None:

@@ -58,6 +58,11 @@ class TargetBackend:
         self.facts: dict[str, Any] = {}
 
     @property
+    def bases(self) -> tuple[str, ...]:
+        """As `Backend.bases`."""
+        return OpenVinoBackend.bases if self.name == "openvino" else (self.base_precision,)
+
+    @property
     def base_precision(self) -> str:
         """As on a machine with that engine."""
         if self.name == "openvino":

@@ -53,6 +53,7 @@ class TensorRTBackend:
         self._targets = self._options.targets() or self._own_target()
         check_targets(self.library, self._targets)
         self.base_precision: str = self._base_precision()
+        self.bases: tuple[str, ...] = (self.base_precision,)
         self.splits_projections: bool = self.library.is_rtx
         self.builds_on_device: bool = not self.library.is_rtx
 

@@ -18,7 +18,7 @@ from autoprec.study.night.ledger import Ledger
 from autoprec.study.night.priors import measure_sensitivity
 from autoprec.study.night.proposal import Proposal
 from autoprec.study.night.queue import Allowance, Queue
-from autoprec.study.night.reference import establish
+from autoprec.study.night.reference import establish, warning_of
 from autoprec.study.preparation import Prepared
 
 DEVICES, PRIORS = "device", "priors"
@@ -72,6 +72,8 @@ class Night:
         measured = partial(measure, self._prepared, self._crew.first, on_stage=self._watcher.stage)
         reference, self._measured = establish(self._prepared, measured)
         self._store.put_reference(self._name, reference)
+        if words := warning_of(reference, self._prepared.spec.search.accepted_loss):
+            self._watcher.say(words)
         return reference
 
     def run(self, run: Run, budget: Budget) -> int:

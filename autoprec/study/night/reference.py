@@ -8,8 +8,21 @@ from autoprec.errors import BLAMELESS, StudyError, TrialError
 from autoprec.records import Assignment, Measurement, Reference
 from autoprec.study.preparation import Prepared
 
+_NEAR = 0.5
+"""A reference's own loss counts from this share of the accepted one."""
 Measure = Callable[[Assignment, float | None], Measurement]
 """Measures an assignment; the reference's latency in ms is what its ratio is multiplied by."""
+
+
+def warning_of(reference: Reference, accepted_loss: float) -> str:
+    """What the user should know of a reference whose own loss is near what they accept; else empty."""
+    if reference.float_loss <= _NEAR * accepted_loss:
+        return ""
+    return (
+        f"the {reference.precision} reference itself loses {reference.float_loss:.4f} against FP32, near "
+        f"search.accepted_loss ({accepted_loss:g}): a candidate may be no worse than FP32 and lose as much; "
+        'search.reference = "fp32" compares with FP32'
+    )
 
 
 def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str, Measurement]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import onnx_ir as ir
@@ -186,6 +187,7 @@ def rewriter_in(
     *,
     base: str = "fp32",
     refined: Path | None = None,
+    grids: Mapping[str, str] = MappingProxyType({}),
 ) -> Rewriter:
     """The rewriter of a model for its engine; without ranges it serves floats alone.
 
@@ -195,6 +197,7 @@ def rewriter_in(
         ranges: as the rewriter takes them.
         base: float precision around integers.
         refined: folder of refined weights.
+        grids: as the rewriter takes them.
     """
     return Rewriter(
         loaded.model,
@@ -204,6 +207,7 @@ def rewriter_in(
         widened=loaded.backend.widened,
         splits_projections=loaded.backend.splits_projections,
         refined=refined,
+        grids=grids,
     )
 
 
