@@ -1,0 +1,136 @@
+"""Kills: the search, its worker, or both; at random moments, and at named points of the code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from outcome import Campaign, Ran, end, start
+
+from autoprec.errors import UserError
+from autoprec.records import pareto, to_json
+from autoprec.store import Store, examine
+from tiny_study import write_study
+
+POINTS = (
+    "autoprec.study.night.mirror:Mirror.open",
+    "autoprec.study.night.mirror:Mirror.close",
+    "autoprec.study.night.mirror:Mirror.mend",
+    "autoprec.study.night.ledger:Ledger.settle",
+    "autoprec.store._store:Store.bind",
+    "autoprec.store._store:Store.begin",
+    "autoprec.store._store:Store.finish",
+    "autoprec.store._store:Store.put_reference",
+    "autoprec.store._store:Store.put_fact",
+    "autoprec.store._store:Store.begin_run",
+    "autoprec.store._store:Store.end_run",
+    "autoprec.store._front:update_front",
+    "autoprec.kept:keep",
+    "autoprec.graph.model.files:write_model",
+    "autoprec.measurement.bench:Bench.measure",
+    "autoprec.measurement.masks:ReferenceMasks.append",
+)
+SITE = """
+import importlib, os, signal
+module, _, name = os.environ["TORTURE_POINT"].partition(":")
+count, when = int(os.environ["TORTURE_COUNT"]), os.environ["TORTURE_WHEN"]
+try:
+    holder = importlib.import_module(module)
+    *outer, last = name.split(".")
+    for part in outer: holder = getattr(holder, part)
+    inner = getattr(holder, last)
+    def counted(*args, **kwargs):
+        global count
+        count -= 1
+        if not count and when == "before": os.kill(os.getpid(), signal.SIGKILL)
+        result = inner(*args, **kwargs)
+        if not count and when == "after": os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    setattr(holder, last, counted)
+except (ImportError, AttributeError):
+    pass
+"""
+BUDGET = 6
+WAYS = ("search", "worker", "both", "point", "point", "interrupt")
+
+
+def kill(campaign: Campaign, folder: Path, count: int) -> None:
+    """Kill searches of a tiny study again and again, and look at its evidence each time."""
+    site = folder / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(SITE)
+    known: dict[int, str] = {}
+    home, longest, round_number = folder / "0", 8.0, 0
+    home.mkdir()
+    write_study(home)
+    for _ in range(count):
+        if campaign.is_over:
+            return
+        way = campaign.dice.choice(WAYS)
+        begun = time.monotonic()
+        ran = _blow(campaign, way, home, site, longest)
+        fault = _evidence(home, known) or ("" if ran.code in (-9, -2) else ran.fault)
+        campaign.note(f"kill: {way}", "nothing lost", fault)
+        if ran.code == 0:  # it came to its end: the next ones hit another study
+            longest = max(2.0, time.monotonic() - begun)
+            round_number += 1
+            shutil.rmtree(home)
+            home, known = folder / str(round_number), {}
+            home.mkdir()
+            write_study(home)
+    ran = end(start(["search", "--study", "tiny.toml", "--budget", str(BUDGET)], home))
+    campaign.note("after the last kill", "resumed", _evidence(home, known) or ran.fault)
+
+
+def _blow(campaign: Campaign, way: str, home: Path, site: Path, longest: float) -> Ran:
+    """Start a search, or resume it, and strike once."""
+    words = ["search", "--study", "tiny.toml", "--budget", str(BUDGET)]
+    if way == "point":
+        point = {
+            "PYTHONPATH": str(site),
+            "TORTURE_POINT": campaign.dice.choice(POINTS),
+            "TORTURE_COUNT": str(campaign.dice.randint(1, 6)),
+            "TORTURE_WHEN": campaign.dice.choice(("before", "after")),
+        }
+        return end(start(words, home, **point))
+    process = start(words, home)
+    time.sleep(campaign.dice.uniform(0.2, longest))
+    worker = next((child for child in _children(process.pid)), None)
+    with suppress(ProcessLookupError, psutil.NoSuchProcess):
+        if way in ("worker", "both") and worker is not None:
+            worker.kill()
+        if way in ("search", "both"):
+            os.kill(process.pid, signal.SIGKILL)
+        if way == "interrupt":
+            os.kill(process.pid, signal.SIGINT)
+    return end(process)
+
+
+def _children(process: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process).children()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _evidence(home: Path, known: dict[int, str]) -> str:
+    """What is wrong with the evidence; what it holds is remembered in `known`."""
+    path = home / "tiny" / "study.db"
+    try:
+        with Store.open(path, read_only=True) as store:
+            trials = store.trials("tiny")
+            front = store.front("tiny")
+    except UserError as error:
+        return "" if not known and ("no study" in str(error)) else str(error)
+    finished = {t.number: to_json(t) for t in trials if t.state != "running"}
+    if changed := [number for number, text in known.items() if finished.get(number) != text]:
+        return f"finished trials are lost or changed: {changed}"
+    known |= finished
+    if {t.number for t in front} != {t.number for t in pareto(trials)}:
+        return "the front is not that of the trials"
+    return "; ".join(examine(path).faults)
