@@ -64,15 +64,11 @@ class DamageModel:
             means, covariance = self._beliefs(trust, scale)
             curve = Curve(self.space, means, means, floor, scale)
             for _ in range(STEPS):
-                posterior = data.condition(
-                    curve.linear, means, covariance, spread=SPREADS[1], noise=NOISES[0]
+                (posterior,) = data.condition(
+                    curve.linear, means, covariance, spreads=SPREADS[1:2], noises=NOISES[:1]
                 )
                 curve = curve.moved(posterior.weights)
-            members += [
-                data.condition(curve.linear, means, covariance, spread=s, noise=n)
-                for s in SPREADS
-                for n in NOISES
-            ]
+            members += data.condition(curve.linear, means, covariance, spreads=SPREADS, noises=NOISES)
         return DamageFit(Mixture.of(members), floor, scale)
 
     def scale(self, losses: Floats) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
@@ -106,28 +107,35 @@ class Data:
         return cls(codes, values, residual, residual(codes, codes), variance)
 
     def condition(
-        self, linear: Linear, start: Floats, covariance: Floats, *, spread: float, noise: float
-    ) -> Posterior:
-        """The posterior of one hypothesis; `spread` and `noise` are standard deviations of r and noise."""
+        self,
+        linear: Linear,
+        start: Floats,
+        covariance: Floats,
+        *,
+        spreads: Sequence[float],
+        noises: Sequence[float],
+    ) -> list[Posterior]:
+        """The posteriors of hypotheses that share their linear part, one for every pair.
+
+        Args:
+            linear: mean and features.
+            start: (p,) prior mean of the weights.
+            covariance: (p, p) of them.
+            spreads: standard deviations of the residual.
+            noises: standard deviations of the noise.
+        """
         mean, features = linear(self.codes)
-        kernel = features @ covariance @ features.T + spread**2 * self.kernel
-        kernel[np.diag_indices_from(kernel)] += noise**2 + self.doubt + 1e-10
-        factor = cholesky(kernel, lower=True, check_finite=False)
-        error = self.values - mean
-        alpha = cho_solve((factor, True), error, check_finite=False)
-        evidence = -0.5 * error @ alpha - np.log(np.diag(factor)).sum()
-        return Posterior(
-            linear,
-            start,
-            covariance,
-            self.residual,
-            spread,
-            self.codes,
-            features,
-            factor,
-            alpha,
-            float(evidence),
-        )
+        explained, error = features @ covariance @ features.T, self.values - mean
+        found = []
+        for spread, noise in product(spreads, noises):
+            kernel = explained + spread**2 * self.kernel
+            kernel[np.diag_indices_from(kernel)] += noise**2 + self.doubt + 1e-10
+            factor = cholesky(kernel, lower=True, overwrite_a=True, check_finite=False)
+            alpha = cho_solve((factor, True), error, check_finite=False)
+            evidence = float(-0.5 * error @ alpha - np.log(np.diag(factor)).sum())
+            known = (self.residual, spread, self.codes, features, factor, alpha, evidence)
+            found.append(Posterior(linear, start, covariance, *known))
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,9 +46,7 @@ class LatencyModel:
             start[: means.size] = means.ravel()
             start[means.size : means.size + kinds**2] = CAST / len(self._space.names)
             linear, covariance = self._linear(start), self._covariance(sds)
-            members += [
-                data.condition(linear, start, covariance, spread=s, noise=n) for s in SPREADS for n in NOISES
-            ]
+            members += data.condition(linear, start, covariance, spreads=SPREADS, noises=NOISES)
         return Mixture.of(members)
 
     def costs(self, weights: Floats) -> tuple[Floats, Floats]:
