@@ -30,6 +30,8 @@ handful; many of them may amplify rounding. Right ones are at 1e-7, miscomputed 
 Concat at 0.17 (OpenVINO 2026.4.1, AMD EPYC with AVX512-VNNI, 2026-11-27)."""
 _SMALLEST_SCALE = 1e-5
 """Values that spread less than this are as good as constant: rounding must not count as a deviation."""
+_EVALUATED_MB = 32
+"""The largest file that ONNX's reference evaluator is given."""
 _Run = Callable[[Arrays], list[NDArray[Any]]]
 
 
@@ -111,6 +113,9 @@ class ExactEngine:
         self._refusal = ""
         try:
             self._run, self.implementation = _runtime(model_path, threads)
+        except ImportError:
+            self._refusal = "it is not installed: pip install onnxruntime"
+            self._run, self.implementation = self._evaluator()
         except Exception as reason:  # noqa: BLE001 - ONNX Runtime has no root of its errors
             self._refusal = _line(reason)
             self._run, self.implementation = self._evaluator()
@@ -160,8 +165,13 @@ class ExactEngine:
 
     def _evaluator(self) -> tuple[_Run, str]:
         """ONNX's reference evaluator. Raises `TrialError("build", ...)` with both refusals."""
-        if not self._patient:
-            raise TrialError("build", f"ONNX Runtime cannot run {self._path.name}: {self._refusal}")
+        megabytes = self._path.stat().st_size / 1e6
+        if not self._patient or megabytes > _EVALUATED_MB:
+            raise TrialError(
+                "build",
+                f"ONNX Runtime cannot run {self._path.name} ({self._refusal}), and ONNX's reference "
+                f"evaluator is too slow for {megabytes:.0f} MB",
+            )
         try:
             from onnx.reference import ReferenceEvaluator
 

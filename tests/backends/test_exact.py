@@ -97,3 +97,10 @@ def test_infinities_in_the_same_places_are_equal_and_labels_deviate_by_their_sha
     masked = np.where(X > 1, -np.inf, X).astype(np.float32)
     assert error(masked, masked) == 0
     assert error(np.array([1, 2, 3, 4]), np.array([1, 2, 3, 5])) == 0.25
+
+
+def test_the_slow_evaluator_is_left_out_where_nobody_waits_for_it(tmp_path: Path) -> None:
+    body = "q = QuantizeLinear <output_dtype = 23> (x, s) y = DequantizeLinear(q, s)"
+    path = saved(tmp_path, f"(float[1,4,8,8] x) => (float[1,4,8,8] y) <float s = {{0.5}}> {{ {body} }}", 23)
+    with pytest.raises(TrialError, match="too slow"):
+        Exact(patient=False).build(path)

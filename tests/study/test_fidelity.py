@@ -35,20 +35,12 @@ def stored(study: Study) -> tuple[Departure, ...]:
         return departures(store, study.spec.name)
 
 
-def shrink(path: Path) -> None:
-    """Put a Resize with antialias before the masks, which OpenVINO 2026.4.1 computes in another way."""
+def normalise(path: Path) -> None:
+    """Put an LRN of an even size before the masks, which OpenVINO 2026.4.1 centres in another way."""
     model = onnx.load(path)
     graph = model.graph
-    graph.node[-1].output[0] = "large"
-    sizes = numpy_helper.from_array(np.array([1, 2, 15, 15]), "sizes")
-    graph.initializer.append(sizes)
-    graph.node.append(
-        helper.make_node(
-            "Resize", ["large", "", "", "sizes"], ["masks"], "shrink", mode="linear", antialias=1
-        )
-    )
-    for size in graph.output[0].type.tensor_type.shape.dim[2:]:
-        size.dim_value = 15
+    graph.node[-1].output[0] = "raw"
+    graph.node.append(helper.make_node("LRN", ["raw"], ["masks"], "normalise", size=2, alpha=2.0))
     onnx.save(model, path)
 
 
@@ -98,17 +90,17 @@ def test_a_quantised_model_is_compared_with_its_pairs_too(tmp_path: Path) -> Non
 
 def test_a_study_whose_engine_departs_stops_and_names_the_node(tmp_path: Path) -> None:
     study = Study.load(write_study(tmp_path))
-    shrink(tmp_path / "tiny.onnx")
-    with pytest.raises(StudyError, match=r"the engine \(openvino\) in FP32 .*'shrink' \(Resize\)") as stop:
+    normalise(tmp_path / "tiny.onnx")
+    with pytest.raises(StudyError, match=r"the engine \(openvino\) in FP32 .*'normalise' \(LRN\)") as stop:
         study.search("1")
     assert "\n" not in str(stop.value)
-    with pytest.raises(StudyError, match="shrink"):  # from what is kept
+    with pytest.raises(StudyError, match="normalise"):  # from what is kept
         study.search("1")
 
 
 def test_a_departure_may_be_accepted_knowingly(tmp_path: Path) -> None:
     path = write_study(tmp_path)
-    shrink(tmp_path / "tiny.onnx")
+    normalise(tmp_path / "tiny.onnx")
     path.write_text(path.read_text().replace("[model]", '[model]\ndeparture = "tell"'))
     study, said = Study.load(path), Lines()
     study.search("1", said)
@@ -118,10 +110,10 @@ def test_a_departure_may_be_accepted_knowingly(tmp_path: Path) -> None:
 
 def test_doctor_compares_a_study_and_leaves_nothing_behind(tmp_path: Path) -> None:
     path = write_study(tmp_path)
-    shrink(tmp_path / "tiny.onnx")
+    normalise(tmp_path / "tiny.onnx")
     ran = CliRunner().invoke(app, ["doctor", "--study", str(path)])
     assert ran.exit_code == 2
-    assert "'shrink' (Resize)" in " ".join(ran.output.split())
+    assert "'normalise' (LRN)" in " ".join(ran.output.split())
     assert not Study.load(path).folder.exists()
 
 
