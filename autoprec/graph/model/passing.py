@@ -1,8 +1,12 @@
-"""Taking nodes out of a graph: those that pass a value on, and those that nothing reads."""
+"""Steps that change a graph: taking nodes out, putting nodes in the place of others, new constants."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from autoprec.graph.grids.given import GIVEN, give, given
 
@@ -44,3 +48,29 @@ def remove_unused(graph: ir.Graph) -> None:
     for node in reversed(graph):
         if not any(value in outputs or value.uses() for value in node.outputs):
             graph.remove(node, safe=True)
+
+
+def constant(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
+    """A new initializer."""
+    while name in graph.initializers:
+        name += "_"
+    tensor = ir.tensor(array, name=name)
+    kind = ir.TensorType(tensor.dtype)
+    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=kind, const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def replace(graph: ir.Graph, old: ir.Node, new: Sequence[ir.Node]) -> ir.Node:
+    """Put nodes in the place of one; the last takes over its output, all what was noted on it."""
+    was, value = old.outputs[0], new[-1].outputs[0]
+    for node in new:
+        node.metadata_props.update(old.metadata_props)
+        node.meta.update(old.meta)
+    value.name, value.shape, value.type = was.name, was.shape, was.type
+    was.name = f"{value.name}/replaced"
+    value.meta.update(was.meta)
+    graph.insert_after(old, new)
+    ir.convenience.replace_all_uses_with(was, value, replace_graph_outputs=True)
+    graph.remove(old, safe=True)
+    return new[-1]

@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from autoprec.errors import ModelError
+from autoprec.graph.model.passing import constant, replace
 
 SHELTER = "autoprec.sheltered"
 Write = Callable[[ir.Graph, ir.Node], ir.Node | None]
@@ -166,29 +167,3 @@ _RULES: Mapping[str, Sequence[Rule]] = MappingProxyType(
         "RoiAlign": (Rule(10, 16, _output_half_pixel),),
     }
 )
-
-
-def constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
-    """A new initializer."""
-    while name in graph.initializers:
-        name += "_"
-    tensor = ir.tensor(array, name=name)
-    kind = ir.TensorType(tensor.dtype)
-    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=kind, const_value=tensor)
-    graph.register_initializer(value)
-    return value
-
-
-def replace(graph: ir.Graph, old: ir.Node, new: Sequence[ir.Node]) -> ir.Node:
-    """Put nodes in the place of one; the last takes over its output, all what was noted on it."""
-    was, value = old.outputs[0], new[-1].outputs[0]
-    for node in new:
-        node.metadata_props.update(old.metadata_props)
-        node.meta.update(old.meta)
-    value.name, value.shape, value.type = was.name, was.shape, was.type
-    was.name = f"{value.name}/replaced"
-    value.meta.update(was.meta)
-    graph.insert_after(old, new)
-    ir.convenience.replace_all_uses_with(was, value, replace_graph_outputs=True)
-    graph.remove(old, safe=True)
-    return new[-1]

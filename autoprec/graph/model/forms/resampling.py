@@ -1,0 +1,133 @@
+"""Resampling that engines compute in their own ways, written as products with constant matrices.
+
+Resize with `antialias` or `exclude_outside` departs from ONNX in OpenVINO (2026.4.1), and TensorRT has
+neither. It is linear and separable: a matrix for each axis. Source: ONNX, "Resize".
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from autoprec.graph.model.passing import constant, replace
+
+Matrix = NDArray[np.float64]
+_WAYS = frozenset({"half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"})
+
+
+class _Axis(NamedTuple):
+    """How one axis is resampled: sizes before and after, and the scale that coordinates go by."""
+
+    before: int
+    after: int
+    scale: float
+
+
+def with_matrices(graph: ir.Graph) -> None:
+    """Write such Resize nodes over the last two axes as MatMuls, in place. The graph has shapes."""
+    for node in list(graph):
+        if node.op_type != "Resize" or node.domain != "" or not _departs(node):
+            continue
+        axes = _axes(node)
+        if axes is not None:
+            _write(graph, node, axes)
+
+
+def _departs(node: ir.Node) -> bool:
+    if node.attributes.get_string("mode", "nearest") not in ("linear", "cubic"):
+        return False
+    if node.attributes.get_string("coordinate_transformation_mode", "half_pixel") not in _WAYS:
+        return False
+    if node.attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return False
+    return bool(node.attributes.get_int("antialias", 0) or node.attributes.get_int("exclude_outside", 0))
+
+
+def _axes(node: ir.Node) -> tuple[_Axis, _Axis] | None:
+    """The last two axes; None where others change too, or anything is unknown."""
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    if shape is None or not shape.is_static() or len(shape) < 2:
+        return None
+    before = [int(str(size)) for size in shape]
+    scales, sizes = (_numbers(node, place) for place in (2, 3))
+    listed = [axis % len(before) for axis in node.attributes.get_ints("axes", range(len(before)))]
+    found = [_Axis(size, size, 1.0) for size in before]
+    if sizes is not None and len(sizes) == len(listed):
+        for axis, size in zip(listed, sizes, strict=True):
+            found[axis] = _Axis(before[axis], int(size), int(size) / before[axis])
+    elif scales is not None and len(scales) == len(listed):
+        for axis, scale in zip(listed, scales, strict=True):
+            found[axis] = _Axis(before[axis], math.floor(before[axis] * scale), float(scale))
+    else:
+        return None
+    if any(axis.before != axis.after or axis.scale != 1 for axis in found[:-2]):
+        return None
+    return found[-2], found[-1]
+
+
+def _numbers(node: ir.Node, place: int) -> NDArray[np.float32] | None:
+    value = node.inputs[place] if place < len(node.inputs) else None
+    if value is None or value.const_value is None or not value.const_value.size:
+        return None
+    found: NDArray[np.float32] = value.const_value.numpy()
+    return found
+
+
+def _write(graph: ir.Graph, node: ir.Node, axes: tuple[_Axis, _Axis]) -> None:
+    rows, columns = (_matrix(node, axis).astype(np.float32) for axis in axes)
+    name = node.outputs[0].name
+    left = constant(graph, f"{name}/rows", rows)
+    right = constant(graph, f"{name}/columns", np.ascontiguousarray(columns.T))
+    first = ir.node("MatMul", [node.inputs[0], right], name=f"{node.name}/columns")
+    value, source = first.outputs[0], node.inputs[0]
+    assert source is not None
+    assert source.shape is not None
+    value.name, value.type = f"{name}/wide", source.type
+    value.shape = ir.Shape([*source.shape[:-1], axes[1].after])
+    replace(graph, node, [first, ir.node("MatMul", [left, value], name=f"{node.name}/rows")])
+
+
+def _matrix(node: ir.Node, axis: _Axis) -> Matrix:
+    """What each place of the result takes of each place before, [after, before]."""
+    cubic = node.attributes.get_string("mode", "nearest") == "cubic"
+    sharpness = node.attributes.get_float("cubic_coeff_a", -0.75)
+    outside = bool(node.attributes.get_int("exclude_outside", 0)) and cubic
+    smooths = bool(node.attributes.get_int("antialias", 0)) and axis.scale < 1
+    shrink = axis.scale if smooths else 1.0
+    reach = (2 if cubic else 1) / shrink
+    found = np.zeros((axis.after, axis.before))
+    for place in range(axis.after):
+        centre = _coordinate(node, axis, place)
+        near = np.arange(math.floor(centre - reach), math.ceil(centre + reach) + 1)
+        distance = np.abs(near - centre) * shrink
+        weights = _cubic(distance, sharpness) if cubic else np.maximum(0, 1 - distance)
+        inside = (near >= 0) & (near < axis.before)
+        if outside:
+            weights = weights * inside
+        if outside or smooths or cubic:
+            weights = weights / weights.sum()
+        np.add.at(found[place], np.clip(near, 0, axis.before - 1), weights)
+    return found
+
+
+def _coordinate(node: ir.Node, axis: _Axis, place: int) -> float:
+    """Where a place of the result is among those before."""
+    way = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
+    if way == "asymmetric":
+        return place / axis.scale
+    if way == "align_corners":
+        return place * (axis.before - 1) / (axis.after - 1) if axis.after > 1 else 0.0
+    if way == "pytorch_half_pixel" and axis.after == 1:
+        return 0.0
+    return (place + 0.5) / axis.scale - 0.5
+
+
+def _cubic(distance: Matrix, a: float) -> Matrix:
+    """Keys' kernel."""
+    inner = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    outer = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    return np.where(distance <= 1, inner, np.where(distance < 2, outer, 0))

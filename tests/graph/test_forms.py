@@ -1,0 +1,62 @@
+"""Where an engine departs from ONNX, the model is written in a form that it computes right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+from autoprec.backends import create_backend, run
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.load import load_model
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.records import Assignment
+
+TEXT = """<ir_version: 10, opset_import: ["" : 20]> g (float[1,8,9,9] x) => (float[a,b,c,d] y) {
+    z = Neg (x)
+    MIDDLE
+}"""
+FORMS = {
+    "smaller, smoothed": 'y = Resize <mode = "linear", antialias = 1> (z, none, none, sizes)',
+    "smaller, smoothed, cubic": 'y = Resize <mode = "cubic", antialias = 1> (z, none, none, sizes)',
+    "outside left out": 'y = Resize <mode = "cubic", exclude_outside = 1> (z, none, scales)',
+    "a pool with a cut window": (
+        "y = AveragePool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 0, 0], ceil_mode = 1,"
+        " count_include_pad = 1> (z)"
+    ),
+    "a window behind the values": "y = MaxPool <kernel_shape = [1, 1], strides = [4, 5], ceil_mode = 1> (z)",
+    "a reduction over no axes": "y = ReduceL1 <noop_with_empty_axes = 1> (z)",
+    "turned and not": (
+        "p = GlobalAveragePool (z)  f = Flatten (p)  a = Gemm <transB = 1> (f, w)  b = Gemm (f, w)"
+        "  c = MatMul (f, w)  s = Sum (a, b, c)  y = Reshape (s, shape)"
+    ),
+    "a convolution and its transpose": "a = Conv (z, k)  b = ConvTranspose (z, k)  y = Add (a, b)",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_engine_computes_what_the_file_says(form: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    proto = onnx.parser.parse_model(TEXT.replace("MIDDLE", FORMS[form].replace("none", "")))
+    arrays = {
+        "sizes": np.array([1, 8, 4, 5]),
+        "scales": np.array([1, 1, 0.6, 1.7], np.float32),
+        "w": random.standard_normal((8, 8)).astype(np.float32),
+        "k": random.standard_normal((8, 8, 1, 1)).astype(np.float32),
+        "shape": np.array([1, 8, 1, 1]),
+    }
+    proto.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in arrays.items())
+    onnx.save(proto, tmp_path / "model.onnx")
+    model = load_model(tmp_path / "model.onnx")
+    blocks = partition(model, minimum=1, maximum=1)
+    chosen = Assignment(choices=tuple((block.name, "fp32") for block in blocks))
+    Rewriter(model, blocks, {}, base="fp32").write(chosen, tmp_path / "fp32.onnx")
+    feed = {"x": random.standard_normal((1, 8, 9, 9)).astype(np.float32)}
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    with create_backend("openvino", {}).build(tmp_path / "fp32.onnx") as engine:
+        found = run(engine, feed)["y"]
+    np.testing.assert_allclose(found, session.run(None, feed)[0], rtol=1e-3, atol=1e-4)
