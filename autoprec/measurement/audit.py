@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx_ir as ir
 
-from autoprec.graph.ops.costs import COSTLY_OPS
+from autoprec.graph.ops.costs import COSTLY_OPS, SQUARING_OPS
 from autoprec.graph.ops.pointwise import is_about
 from autoprec.graph.rewrite.projections import origin
 from autoprec.precisions import PRECISIONS
@@ -15,14 +15,17 @@ from autoprec.records import Assignment, Block, BlockAudit, KernelTime
 
 
 def deciding_nodes(model: ir.Model, blocks: Sequence[Block], assignment: Assignment) -> tuple[str, ...]:
-    """Names of the nodes whose kernels tell what a block ran in: the costly ones that its precision types."""
+    """Names of the nodes whose kernels tell what a block ran in: the costly ones that its precision types; in
+    a block that has none, those that square and sum."""
     choices = assignment.as_dict()
-    asked = {node: PRECISIONS[choices[block.name]] for block in blocks for node in block.nodes}
-    return tuple(
-        str(node.name)
-        for node in model.graph
-        if node.op_type in COSTLY_OPS and is_about(asked[str(node.name)], node)
-    )
+    home = {node: block.name for block in blocks for node in block.nodes}
+    costly = [node for node in model.graph if node.op_type in COSTLY_OPS]
+    found = [node for node in costly if is_about(PRECISIONS[choices[home[str(node.name)]]], node)]
+    told = {home[str(node.name)] for node in costly}
+    found += [
+        node for node in model.graph if node.op_type in SQUARING_OPS and home[str(node.name)] not in told
+    ]
+    return tuple(str(node.name) for node in found)
 
 
 def audit(

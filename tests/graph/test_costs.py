@@ -23,7 +23,7 @@ def cost(folder: Path, op: str, inputs: dict[str, tuple[int, ...]], **attributes
     nodes = [helper.make_node(op, list(inputs), ["y"], **attributes)]
     output = [helper.make_empty_tensor_value_info("y")]
     graph = helper.make_graph(nodes, "g", values, output, weights)
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=11)
     onnx.save(onnx.shape_inference.infer_shapes(made), folder / "model.onnx")
     [block] = partition(load_model(folder / "model.onnx"))
     return block.macs, block.parameters
@@ -46,6 +46,15 @@ IMAGE = (1, 8, 10, 10)
         ("Einsum", {"x": (2, 5, 6), "w": (6, 7)}, {"equation": "bij,jk->bik"}, 2 * 5 * 6 * 7, 42),
         ("Einsum", {"x": (2, 3, 5, 6), "y1": (2, 3, 4, 6)}, {"equation": "...id,...jd->...ij"}, 720, 0),
         ("Relu", {"x": IMAGE}, {}, 0, 0),
+        ("Attention", {"x": (2, 4, 5, 6), "y1": (2, 2, 7, 6), "y2": (2, 2, 7, 3)}, {}, 40 * 7 * (6 + 3), 0),
+        (
+            "Attention",
+            {"x": (2, 5, 24), "y1": (2, 7, 12), "y2": (2, 7, 6)},
+            {"q_num_heads": 4, "kv_num_heads": 2},
+            40 * 7 * (6 + 3),
+            0,
+        ),
+        ("RMSNormalization", {"x": (2, 5, 6), "w": (6,)}, {}, 2 * 60, 6),
     ],
 )
 def test_an_op_costs_what_its_sum_says(

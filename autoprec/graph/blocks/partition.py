@@ -15,7 +15,7 @@ from autoprec.errors import ModelError
 from autoprec.graph.blocks.scopes import has_scopes
 from autoprec.graph.blocks.segments import by_outputs, by_structure
 from autoprec.graph.blocks.splitting import by_scope
-from autoprec.graph.ops.costs import constants, macs
+from autoprec.graph.ops.costs import COSTLY_OPS, constants, macs
 from autoprec.records import Block
 
 Groups = dict[str, list[ir.Node]]
@@ -41,7 +41,7 @@ def partition(
     nodes = [node for node in everything if node in computing] or everything
     if not nodes:
         raise ModelError("the model has no nodes: there is nothing to choose a precision for")
-    cost = {node: macs(node) for node in everything}
+    cost = {node: macs(node) if node.op_type in COSTLY_OPS else 0 for node in everything}
     costly = [node for node in nodes if cost[node]] or nodes
     if has_scopes(costly):
         homes = by_scope(nodes, cost, minimum=minimum, maximum=maximum, depth=depth)
@@ -52,7 +52,7 @@ def partition(
     for node in reversed(everything):  # what makes weights goes with what reads them
         if node not in homes:
             homes[node] = next(homes[after] for after in node.successors() if after in homes)
-    return _blocks(model, list(model.graph), cost, homes)
+    return _blocks(model, list(model.graph), homes)
 
 
 def _computing(nodes: Sequence[ir.Node], graph: ir.Graph) -> set[ir.Node]:
@@ -131,19 +131,15 @@ def _weights(cost: Mapping[ir.Node, int], homes: Mapping[ir.Node, str]) -> dict[
     return weights
 
 
-def _blocks(
-    model: ir.Model, nodes: Sequence[ir.Node], cost: Mapping[ir.Node, int], homes: Mapping[ir.Node, str]
-) -> tuple[Block, ...]:
+def _blocks(model: ir.Model, nodes: Sequence[ir.Node], homes: Mapping[ir.Node, str]) -> tuple[Block, ...]:
     groups: Groups = {}
     for node in nodes:
         groups.setdefault(homes[node], []).append(node)
     outputs = set(model.graph.outputs)
-    return tuple(_block(name, members, cost, outputs) for name, members in groups.items())
+    return tuple(_block(name, members, outputs) for name, members in groups.items())
 
 
-def _block(
-    name: str, members: Sequence[ir.Node], cost: Mapping[ir.Node, int], outputs: set[ir.Value]
-) -> Block:
+def _block(name: str, members: Sequence[ir.Node], outputs: set[ir.Value]) -> Block:
     inside = set(members)
     weights = dict.fromkeys(value for node in members for value in constants(node))
     read = dict.fromkeys(
@@ -158,7 +154,7 @@ def _block(
         name=name,
         nodes=tuple(str(node.name) for node in members),
         op_counts=tuple(Counter(node.op_type for node in members).most_common()),
-        macs=sum(cost[node] for node in members),
+        macs=sum(map(macs, members)),
         parameters=sum(value.const_value.size for value in weights if value.const_value is not None),
         weight_bytes=sum(value.const_value.nbytes for value in weights if value.const_value is not None),
         inputs=tuple(str(value.name) for value in read),

@@ -6,12 +6,16 @@ import math
 
 import onnx_ir as ir
 
-COSTLY_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
+COSTLY_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "Attention"})
 """Ops that multiply and accumulate: their kernels decide what a block runs in."""
+SQUARING_OPS = frozenset({"RMSNormalization"})
+"""Ops that square, sum and scale: their kernels decide where a block has no costly one."""
 
 
 def macs(node: ir.Node) -> int:
     """Multiply-accumulates of one node in one inference; 0 for ops without, or where shapes are unknown."""
+    if node.op_type in SQUARING_OPS:
+        return 2 * math.prod(_sizes(node.inputs[0]) or (0,))
     if node.op_type not in COSTLY_OPS:
         return 0
     output, first = _sizes(node.outputs[0]), _sizes(node.inputs[0])
@@ -22,10 +26,19 @@ def macs(node: ir.Node) -> int:
         return math.prod(output) * math.prod(weight[1:])
     if node.op_type == "ConvTranspose":
         return math.prod(first) * math.prod(weight[1:])
+    if node.op_type == "Attention":
+        return (math.prod(first) + math.prod(output)) * _keys(node)
     if node.op_type == "Einsum":
         return _of_einsum(node, first, weight, output)
     transposed = node.op_type == "Gemm" and node.attributes.get_int("transA", False)
     return math.prod(output) * first[-2 if transposed else -1]
+
+
+def _keys(node: ir.Node) -> int:
+    """How many keys each query is multiplied by: those that are given, and those of before."""
+    given = _sizes(node.inputs[1]) or (0, 0)
+    before = _sizes(node.inputs[4]) if len(node.inputs) > 4 else None
+    return given[-2] + (before[-2] if before else 0)
 
 
 def _of_einsum(
