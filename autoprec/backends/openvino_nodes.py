@@ -21,6 +21,7 @@ from autoprec.records import KernelTime
 
 _SHORT_NAMES = {"f32": "f32", "bf16": "bf16", "f16": "f16", "i8": "i8", "u8": "i8"}
 _PASSIVE = frozenset({"Const", "Input", "Output"})
+_ATTENTION = "ScaledDotProductAttention"
 _OWN_STEPS = ("/WithoutBiases", "/DequantizationMultiply")
 
 
@@ -30,6 +31,7 @@ class Node(NamedTuple):
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    op_type: str = ""
 
 
 class Graph(NamedTuple):
@@ -58,7 +60,7 @@ def read_graph(path: Path) -> Graph:
         raise ValueError(f"not a readable ONNX file: {error}") from error
     weights = {tensor.name for tensor in graph.initializer}
     return Graph(
-        nodes=tuple(Node(node.name, tuple(node.input), tuple(node.output)) for node in graph.node),
+        nodes=tuple(Node(n.name, tuple(n.input), tuple(n.output), n.op_type) for n in graph.node),
         inputs=tuple(value.name for value in graph.input if value.name not in weights),
         outputs=tuple(value.name for value in graph.output),
         weight_bytes=sum(_tensor_bytes(tensor) for tensor in graph.initializer),
@@ -71,6 +73,8 @@ def kernels_of(graph: Graph, runtime: Sequence[RuntimeNode]) -> tuple[KernelTime
     producers = {value: node.name for node in graph.nodes for value in node.outputs if node.name}
     executed = [node for node in runtime if not _is_idle(node)]
     held = [set(_resolved(node.origins, names, producers)) for node in executed]
+    for name, place in _attention(graph, executed):
+        held[place].add(name)
     home = {name: place for place, found in enumerate(held) for name in found}
     # A view of memory runs nothing; but a folded constant is work of the kernel that takes it.
     idle = {name for node in runtime if _is_idle(node) and node.kind not in _PASSIVE for name in node.origins}
@@ -101,6 +105,17 @@ def _resolved(origins: Iterable[str], names: Container[str], producers: dict[str
             yield plain
         elif plain in producers:
             yield producers[plain]
+
+
+def _attention(graph: Graph, executed: Sequence[RuntimeNode]) -> Iterable[tuple[str, int]]:
+    """(node, kernel) of Attention: OpenVINO calls its kernel by a name of its own, and the node is a view."""
+    kernels = [
+        place
+        for place, node in enumerate(executed)
+        if any(origin.startswith(_ATTENTION) for origin in node.origins)
+    ]
+    nodes = [node.name for node in graph.nodes if node.op_type == "Attention" and node.name]
+    return zip(nodes, kernels, strict=True) if len(nodes) == len(kernels) else ()
 
 
 def _forgotten(graph: Graph, home: dict[str, int], idle: set[str]) -> Iterable[tuple[str, int]]:

@@ -181,3 +181,17 @@ def test_threads_are_a_whole_number_from_one(threads: str | float | bool) -> Non
 def test_one_thread_is_timed_by_processor_time() -> None:
     assert OpenVinoBackend({}).stopwatch == "processor"
     assert OpenVinoBackend({"threads": 2}).stopwatch == "host"
+
+
+def test_attention_is_held_by_the_kernel_that_computes_it(tmp_path: Path) -> None:
+    text = """<ir_version: 11, opset_import: ["" : 23]> g (float[1,64,32] x) => (float[1,64,32] y)
+        <float[32,32] w>
+        { [q] q = MatMul (x, w)  [a] a = Attention <q_num_heads = 2, kv_num_heads = 2> (q, x, x)
+          [y] y = MatMul (a, w) }"""
+    proto = onnx.parser.parse_model(text)
+    del proto.graph.initializer[:]
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.eye(32, dtype=np.float32), "w"))
+    onnx.save(proto, tmp_path / "model.onnx")
+    with create_backend("openvino", {}).build(tmp_path / "model.onnx") as engine:
+        held = {node: kernel.precision for kernel in engine.kernels() for node in kernel.nodes}
+    assert held["a"] == "f32"
