@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autoprec.errors import ModelError
-from autoprec.graph.model.load import input_shapes, load_model, open_model, real_inputs
+from autoprec.graph.model.load import input_shapes, load_model, notes, open_model, real_inputs
 from autoprec.graph.model.outputs import model_outputs
 from autoprec.recipes._base import Facts
 from autoprec.samples import frame_of
@@ -41,8 +41,9 @@ def facts_of(
         frame=frame_of(inputs),
         outputs=model_outputs(graph.graph),
         shapes={name: tuple(shape) for name, shape in {**guessed, **shapes}.items()},
-        guessed=tuple(
-            f"{name} is {list(shape)}: its free sizes are guessed" for name, shape in guessed.items()
+        guessed=(
+            *(f"{name} is {list(shape)}: its free sizes are guessed" for name, shape in guessed.items()),
+            *notes(graph),
         ),
     )
     if decoder is None:

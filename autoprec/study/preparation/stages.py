@@ -13,7 +13,7 @@ import onnx_ir as ir
 from autoprec.backends import Backend, create_backend
 from autoprec.errors import ModelError, StudyError
 from autoprec.graph.blocks.partition import partition
-from autoprec.graph.model.load import input_shapes, load_model, model_digest
+from autoprec.graph.model.load import input_shapes, load_model, model_digest, notes
 from autoprec.graph.model.outputs import model_outputs
 from autoprec.graph.statistics.moments import Moments
 from autoprec.graph.statistics.ranges import Histograms
@@ -98,7 +98,7 @@ def load(spec: StudySpec, say: Say, *, scores: bool) -> Loaded:
     calibration = load_samples(spec.samples, "calibration", shapes)
     evaluation = load_samples(spec.samples, "evaluation", shapes)
     if scores:
-        for words in warnings_of(spec.samples, calibration, evaluation):
+        for words in (*notes(model), *warnings_of(spec.samples, calibration, evaluation)):
             say(words)
         if spec.pipeline.decoder:
             known = [str(value.name) for value in model.graph.outputs]
