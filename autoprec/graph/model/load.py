@@ -24,13 +24,15 @@ from autoprec.errors import ModelError
 from autoprec.files import ensure_regular
 from autoprec.graph.model.aside import SMALL_BYTES
 from autoprec.graph.model.files import read_model
+from autoprec.graph.model.forms.branches import take_known
 from autoprec.graph.model.forms.folding import fold
 from autoprec.graph.model.forms.pooling import without_ceiling
 from autoprec.graph.model.forms.reductions import over_no_axes
 from autoprec.graph.model.forms.resampling import with_matrices
+from autoprec.graph.model.forms.sequences import without_sequences
 from autoprec.graph.model.forms.sharing import apart
 from autoprec.graph.model.incoming import QUANTIZED_OPS, lift
-from autoprec.graph.model.inference import infer, set_aside
+from autoprec.graph.model.inference import Notes, infer, set_aside
 from autoprec.graph.model.inputs import fix_inputs, input_shapes, real_inputs
 from autoprec.graph.model.passing import pass_identities, remove_unused
 from autoprec.graph.model.raising import raised
@@ -130,14 +132,12 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     model = _opened(path)
     _read_small_weights(model)
     _inline(model)
-    _refuse_control_flow(model)
     notes = set_aside(model.graph)
     pass_identities(model.graph)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     fix_inputs(model, shapes)
     TopologicalSortPass()(model)
-    infer(model, notes)
-    fold(model.graph)
+    _compute_constants(model, notes)
     if any(node.op_type in QUANTIZED_OPS for node in model.graph):
         lift(model)
     came_in = raised(model)
@@ -157,6 +157,19 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     return model
 
 
+def _compute_constants(model: ir.Model, notes: Notes) -> None:
+    """Whatever is known before the model runs: constants, branches, members of sequences."""
+    infer(model, notes)
+    fold(model.graph, shapes=any(node.op_type == "If" for node in model.graph))
+    while take_known(model.graph):
+        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        infer(model, notes)
+        fold(model.graph, shapes=True)
+    _refuse_control_flow(model)
+    without_sequences(model.graph)
+    infer(model, notes)
+
+
 def _shorten_domains(proto: onnx.ModelProto) -> None:
     """Write the domain `ai.onnx` as everyone does: empty. A file without operators of ONNX names no opset."""
     for entry in (*proto.opset_import, *proto.functions, *_nodes(proto)):
@@ -165,8 +178,9 @@ def _shorten_domains(proto: onnx.ModelProto) -> None:
     for function in proto.functions:
         for entry in function.opset_import:
             entry.domain = "" if entry.domain == _ALIAS else entry.domain
-    if not any(entry.domain == "" for entry in proto.opset_import):
-        proto.opset_import.append(onnx.helper.make_opsetid("", OPSET))
+    imported = {entry.domain for entry in proto.opset_import}
+    for domain in {"", *(node.domain for node in _nodes(proto))} - imported:
+        proto.opset_import.append(onnx.helper.make_opsetid(domain, 1 if domain else OPSET))
 
 
 def _nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:

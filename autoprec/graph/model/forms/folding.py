@@ -34,9 +34,17 @@ _GROWTH = 2
 """A constant that is larger than so many times what it is made of stays computed: files would grow."""
 
 
-def fold(graph: ir.Graph) -> None:
-    """Replace nodes that read constants alone by initializers, in place. The graph is sorted, with shapes."""
+def fold(graph: ir.Graph, *, shapes: bool = False) -> None:
+    """Replace nodes that read constants alone by initializers, in place.
+
+    Args:
+        graph: sorted, with shapes.
+        shapes: what Shape tells of a value with a known shape is constant too.
+    """
     for node in list(graph):
+        if shapes and node.op_type in ("Shape", "Size") and node.domain == "":
+            _fold_shape(graph, node)
+            continue
         if not _is_foldable(node):
             continue
         pair = given(node).get(0)
@@ -52,6 +60,20 @@ def fold(graph: ir.Graph) -> None:
     for name, value in list(graph.initializers.items()):
         if not value.uses() and value not in outputs:
             graph.initializers.pop(name)
+
+
+def _fold_shape(graph: ir.Graph, node: ir.Node) -> None:
+    value, made = node.inputs[0], node.outputs[0]
+    if value is None or value.shape is None or not value.shape.is_static() or made.is_graph_output():
+        return
+    sizes = np.array([int(str(size)) for size in value.shape], np.int64)
+    if node.op_type == "Size":
+        found = np.array(sizes.prod(), np.int64)
+    else:
+        end = node.attributes.get_int("end", len(sizes))
+        found = sizes[node.attributes.get_int("start", 0) : end]
+    _replace(graph, made, ir.tensor(found, name=made.name), None)
+    graph.remove(node, safe=True)
 
 
 def _is_foldable(node: ir.Node) -> bool:
