@@ -132,7 +132,11 @@ class Prober:
         it as it should, and is faster so: the all-INT8 model is timed in both."""
         if self._legality(loaded, safe, (safe, base)).same_floats((safe, base)):
             return False
-        lost, before = (self._lost(loaded, calibrated, Basis(base=one, grids=grids)) for one in (base, safe))
+        if self._refused_int8(loaded, base) - self._refused_int8(loaded, safe):
+            return False
+        lost, before = (
+            self._miscomputed(loaded, calibrated, Basis(base=one, grids=grids)).keys() for one in (base, safe)
+        )
         if lost - before:
             return False
         how, chosen = loaded.spec.calibration, uniform(loaded.blocks, INT8.name)
@@ -153,12 +157,11 @@ class Prober:
                 self._say(f"{base} around integers could not be timed ({error.kind}: {error})")
                 return False
 
-    def _lost(self, loaded: Loaded, calibrated: Calibrated, basis: Basis) -> set[tuple[str, str]]:
-        """(block, precision) that INT8 loses with a basis."""
+    def _refused_int8(self, loaded: Loaded, base: str) -> set[str]:
+        """Names of the blocks whose patterns the engine does not take in INT8, with a base around it."""
         names = (INT8.name,)
-        legality = self._legality(loaded, basis.base, names)
-        refused = refused_precisions(loaded.blocks, loaded.model, legality, names)
-        return {*refused, *self._miscomputed(loaded, calibrated, basis)}
+        legality = self._legality(loaded, base, names)
+        return {block for block, _ in refused_precisions(loaded.blocks, loaded.model, legality, names)}
 
     def _miscomputed(
         self, loaded: Loaded, calibrated: Calibrated, basis: Basis
