@@ -90,9 +90,11 @@ def _front(facts: Mapping[str, Any]) -> list[str]:
         )
         rows.append((trial["latency_ms"], row))
     best = [t for t in facts["trials"] if "loss" in t and t["loss"][0] <= ACCEPTED]
-    fastest = max(best, key=lambda trial: trial["speedup"][0])
-    line = f"Of {len(facts['trials'])} trials, the fastest with a loss of at most {ACCEPTED} is "
-    line += f"{fastest['number']}: {fastest['speedup'][0]:.3f} times as fast as the reference."
+    line = f"None of {len(facts['trials'])} trials has a loss of at most {ACCEPTED}."
+    if best:
+        fastest = max(best, key=lambda trial: trial["speedup"][0])
+        line = f"Of {len(facts['trials'])} trials, the fastest with a loss of at most {ACCEPTED} is "
+        line += f"{fastest['number']}: {fastest['speedup'][0]:.3f} times as fast as the reference."
     head = ("trial", "", "anchor", "blocks by precision", "ms", "speed-up over the reference", "mask loss")
     return ["## Front and anchors", "", line, "", *_table(head, [row for _, row in sorted(rows)])]
 
