@@ -86,6 +86,7 @@ class _Desk:
             return Compared(self._judge.compare(request))
         if self._bench is None or self._bench.setup != request.setup:
             self._say(Stage("reference"))
+            self._judge = None  # the night begins: its outputs need not be held
             self._bench = Workbench(
                 request.setup,
                 lambda name: self._say(Stage(name)),

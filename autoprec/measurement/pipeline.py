@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from autoprec.backends import Builder, Engine, run
+from autoprec.backends import Builder, Distant, Engine, create_backend, run
 from autoprec.errors import ModelError
 from autoprec.graph.model.load import open_model
 from autoprec.graph.model.outputs import model_outputs
@@ -43,9 +43,13 @@ class Pipeline:
 
     @classmethod
     def of(cls, builder: Builder, setup: Setup | Original) -> Pipeline:
-        """The pipeline of what a worker is told."""
+        """The pipeline of what a worker is told.
+
+        Behind a target the decoder runs here: what the searched model gives has come over already.
+        """
         frame = frame_of(setup.shapes, setup.samples.input, len(setup.samples.mean))
-        return cls(builder, setup.pipeline, frame.size if frame else None)
+        decodes = create_backend("openvino", {}) if isinstance(builder, Distant) else builder
+        return cls(decodes, setup.pipeline, frame.size if frame else None)
 
     def logits(self, engine: Engine, sample: Sample) -> NDArray[np.float32]:
         """Mask logits of one sample: float32 [masks, height, width].

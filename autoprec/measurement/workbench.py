@@ -59,9 +59,7 @@ class Workbench:
         if isinstance(self.backend, Distant):
             self.backend.wait(_PATIENCE * setup.backend.trial_seconds, on_stage)
         self.samples = load_samples(setup.samples, "evaluation", setup.shapes)
-        # Behind a target the decoder runs here: what the searched model gives has come over already.
-        decodes = create_backend("openvino", {}) if isinstance(self.backend, Distant) else self.backend
-        self.pipeline = Pipeline.of(decodes, setup)
+        self.pipeline = Pipeline.of(self.backend, setup)
         self._reference = self.build(Path(setup.reference_path))
         more = setup.timing.builds - 1 if self.backend.stopwatch in BUILD_SPREAD else 0
         self._more_references = [self.build(Path(setup.reference_path)) for _ in range(more)]
