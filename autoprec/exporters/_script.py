@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,18 @@ from pathlib import Path
 from autoprec.records import Export
 
 SCRIPTS = Path(__file__).parent / "scripts"
+
+
+def quoted(text: str) -> str:
+    """A word for a POSIX shell; what would steer a terminal that shows the script is spelled in octal."""
+    if text.isprintable():
+        return shlex.quote(text)
+    letters = (c if c.isprintable() and c not in "\\%" else _octal(c) for c in text)
+    return f'"$(printf -- {shlex.quote("".join(letters))})"'
+
+
+def _octal(letter: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in letter.encode())
 
 
 def script(name: str) -> Callable[[Export, Path], tuple[Path, ...]]:

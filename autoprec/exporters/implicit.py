@@ -7,11 +7,11 @@ four bytes of a big-endian float32 in hexadecimal. It is undocumented, and stabl
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import struct
 from pathlib import Path
 
+from autoprec.exporters._script import quoted
 from autoprec.records import Export, Implicit
 
 MODEL = "implicit.onnx"
@@ -74,7 +74,7 @@ def cache(found: Implicit) -> str:
 
 
 def _script(export: Export, found: Implicit) -> str:
-    told = [(name, word) for name, word in found.layers if _PLAIN.fullmatch(name)]
+    told = [(name, word) for name, word in found.layers if _PLAIN.fullmatch(name) and name.isprintable()]
     untold = len(found.layers) - len(told)
     limits = list(found.limits)
     if untold:
@@ -104,5 +104,5 @@ def _script(export: Export, found: Implicit) -> str:
         study=study,
         number=export.trial.number,
         limits="\n".join(f"# - {ascii(line)[1:-1]}" for line in limits),
-        flags=" \\\n    ".join(shlex.quote(flag) for flag in flags),
+        flags=" \\\n    ".join(quoted(flag) for flag in flags),
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import onnx
 
+from autoprec.exporters._script import quoted
 from autoprec.exporters.onnx import MODEL
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Export
@@ -70,7 +70,7 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
         script=SCRIPT,
         level=int(options.get("optimization_level", LEVEL)),
         number=export.trial.number,
-        flags=" \\\n        ".join(shlex.quote(flag) for flag in flags),
+        flags=" \\\n        ".join(quoted(flag) for flag in flags),
     )
     path.write_text(text, encoding="utf-8")
     path.chmod(0o755)

@@ -122,3 +122,14 @@ def test_a_manifest_with_another_figure_is_refused(folder: Path) -> None:
     ran = subprocess.run([sys.executable, folder / "verify.py"], capture_output=True, text=True, check=False)
     assert ran.returncode == 2
     assert "was changed after it was written" in ran.stderr
+
+
+def test_a_generated_script_steers_no_terminal_and_says_the_same(tmp_path: Path) -> None:
+    name = "a\x1b[2J\u202e%\\b"
+    export = export_of(tmp_path / "study", batch="n", image=name)
+    write_export(msgspec.structs.replace(export, decoder_path="", decoder_digest=""), tmp_path / "out")
+    text = (tmp_path / "out" / "trtexec.sh").read_text()
+    assert not {"\x1b", "\u202e"} & set(text)
+    (word,) = {line.strip(" \\") for line in text.splitlines() if "--shapes" in line}
+    shown = subprocess.run(["sh", "-c", f"printf %s {word}"], capture_output=True, text=True, check=True)
+    assert shown.stdout == f"--shapes='{name}':1x3x8x8"
