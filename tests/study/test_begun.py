@@ -1,10 +1,13 @@
-"""A study goes on scoring as it was begun."""
+"""A study goes on scoring as it was begun; what would spoil it is said first."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from autoprec import Study
+from autoprec.errors import SamplesError, UserError
 from tiny_study import write_study
 
 BEFORE = "[quality]\nsmall_mask = 0.0\n"
@@ -28,3 +31,18 @@ def test_a_new_study_counts_small_masks_less(tmp_path: Path) -> None:
     assert again.spec.quality.small_share > 0
     again.search("1")
     assert len(again.trials()) == 2
+
+
+def test_a_sample_that_cannot_be_scored_is_refused_before_the_calibration(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    (tmp_path / "evaluation" / "0.npz").write_bytes(b"PK broken")
+    with pytest.raises(SamplesError, match=r"0\.npz: cannot be read"):
+        Study.load(path).search("1")
+    assert not (tmp_path / "tiny" / "calibration").exists()
+
+
+def test_masks_without_an_edge_are_refused_before_the_first_trial(tmp_path: Path) -> None:
+    path = write_study(tmp_path, "[quality]\nthreshold = 1e6\n")
+    with pytest.raises(UserError, match="are empty at quality"):
+        Study.load(path).search("1")
+    assert Study.load(path).trials() == ()

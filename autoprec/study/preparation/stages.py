@@ -100,9 +100,10 @@ def load(spec: StudySpec, say: Say, *, scores: bool) -> Loaded:
     if scores:
         for words in (*notes(model), *warnings_of(spec.samples, calibration, evaluation)):
             say(words)
+        first = evaluation[0]  # what cannot be read is said before the calibration
         if spec.pipeline.decoder:
             known = [str(value.name) for value in model.graph.outputs]
-            check_prompts(Path(spec.pipeline.decoder), known, evaluation[0])
+            check_prompts(Path(spec.pipeline.decoder), known, first)
     return Loaded(
         spec=spec,
         definition=spec.digest,
