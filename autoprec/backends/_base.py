@@ -120,9 +120,9 @@ class Distant(Protocol):
 class KeepsTimings(Protocol):
     """A backend whose builds time kernels, and keep the timings."""
 
-    @property
-    def timing_cache(self) -> Path | None:
-        """The file; None where this version or machine keeps none."""
+    def timings(self) -> tuple[str, bytes]:
+        """The name of their file, which tells library, version and GPU, and the timings as the library wrote
+        them; both empty where this version or machine keeps none."""
 
 
 def run(engine: Engine, inputs: Arrays) -> dict[str, NDArray[Any]]:

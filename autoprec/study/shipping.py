@@ -66,7 +66,7 @@ def export_point(
             implicit=prepared.implicit(record.assignment, made / "implicit.onnx"),
             reference_path=prepared.reference_candidate.model_path,
             recipe=_recipe(spec),
-            timing_cache_path=_timings(spec),
+            timing_cache_path=_timings(spec, made),
             fidelity=departures(store, name),
             examples=_examples(prepared, candidate.model_path, made / "examples", examples),
         )
@@ -103,10 +103,14 @@ def _examples(prepared: Prepared, candidate: str, folder: Path, count: int) -> W
     )
 
 
-def _timings(spec: StudySpec) -> str:
-    """Where the engine's kernel timings are; empty for one that keeps none."""
+def _timings(spec: StudySpec, folder: Path) -> str:
+    """The engine's kernel timings, written into `folder` under their own name; empty for one without."""
     engine = create_backend(spec.backend.name, spec.backend.options)
-    return str(engine.timing_cache or "") if isinstance(engine, KeepsTimings) else ""
+    name, data = engine.timings() if isinstance(engine, KeepsTimings) else ("", b"")
+    if not data:
+        return ""
+    (folder / name).write_bytes(data)
+    return str(folder / name)
 
 
 def _recipe(spec: StudySpec) -> Recipe:

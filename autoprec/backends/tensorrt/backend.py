@@ -14,6 +14,7 @@ from autoprec.backends.tensorrt.layers import kernels_of
 from autoprec.backends.tensorrt.library import load_library
 from autoprec.backends.tensorrt.nvml import read_clocks
 from autoprec.backends.tensorrt.options import parse_options
+from autoprec.backends.tensorrt.timing_cache import read_sealed
 from autoprec.errors import BackendError
 from autoprec.records import Clocks, Fingerprint, KernelTime
 
@@ -62,11 +63,12 @@ class TensorRTBackend:
         """Whether engines can run here; without a GPU they can be built, not loaded."""
         return self._device is not None
 
-    @property
-    def timing_cache(self) -> Path | None:
-        """The file of kernel timings that all builds here share, the reference's too; None for TensorRT-RTX,
-        which times none when it builds."""
-        return None if self.library.names_targets else self._cache
+    def timings(self) -> tuple[str, bytes]:
+        """The name of the file of kernel timings that all builds here share, the reference's too, and what is
+        in it; none for TensorRT-RTX, which times nothing when it builds."""
+        if self._cache is None or self.library.names_targets:
+            return "", b""
+        return self._cache.name, read_sealed(self._cache)
 
     def fingerprint(self) -> Fingerprint:
         """Library, GPU with its driver, targets, and the options that change a measurement."""

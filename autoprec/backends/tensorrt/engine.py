@@ -202,7 +202,8 @@ class TensorRTEngine:
 
     def _name_tensors(self) -> None:
         engine, trt = self._engine, self._library.trt
-        names = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
+        found = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
+        names = [self._given(name or None, "a tensor of the engine has no name") for name in found]
         is_input = {name: engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names}
         self._inputs = [name for name in names if is_input[name]]
         self._outputs = [name for name in names if not is_input[name]]

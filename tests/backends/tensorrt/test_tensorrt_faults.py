@@ -135,3 +135,14 @@ def test_the_exported_script_for_polygraphy_builds_an_engine(path: Path) -> None
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert (path.parent / "model.engine").stat().st_size
+
+
+def test_kernel_timings_are_given_away_as_the_library_wrote_them(path: Path, tmp_path: Path) -> None:
+    backend = tensorrt_backend(cache_folder=str(tmp_path / "caches"))
+    assert backend.timings()[1] == b""
+    backend.build_plan(path)
+    name, data = backend.timings()
+    assert name.startswith(f"TensorRT-{MASK}-")
+    config = library().trt.Builder(library().log.sink).create_builder_config()
+    assert config.create_timing_cache(data) is not None
+    assert len(data) < (tmp_path / "caches" / name).stat().st_size  # what autoprec keeps is sealed
