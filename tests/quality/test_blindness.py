@@ -125,6 +125,7 @@ def test_a_mask_out_of_nothing_is_a_loss() -> None:
         ((1000,), None, "holds no masks"),
         ((1, 512, 512, 21), (512, 512), 'pipeline.layout = "nhwc"'),
         ((1, 64, 64, 1), (64, 64), 'pipeline.layout = "nhwc"'),
+        ((1, 8, 8, 1), (64, 64), 'pipeline.layout = "nhwc"'),
         ((1, 64, 128, 150), (256, 512), ""),  # either reading has the image's form
         ((1, 300, 6), None, ""),  # nothing to compare with
     ],
