@@ -169,7 +169,7 @@ def bind(address: str, given: argparse.Namespace) -> None:
         store.bind(STUDY, identity, blocks)
         store.put_reference(STUDY, reference)
         store.begin_run(STUDY, str(given.trials))
-        Mirror(store.optuna(), STUDY, blocks, limited=False)
+        Mirror.of(store, STUDY, blocks, limited=False)
 
 
 class Clock:
@@ -200,7 +200,7 @@ def work(address: str, given: argparse.Namespace, table: Path, told: Path) -> No
         with Heart(membership) as heart, Crew[TrialRecord, Measurement]((DEVICE,), 1, told) as crew:
             slot = crew.first
             object.__setattr__(slot, "bench", cast(Bench, SimulatedBench(table, given.seconds)))
-            mirror = Mirror(store.optuna(), STUDY, blocks, limited=False)
+            mirror = Mirror.of(store, STUDY, blocks, limited=False)
             ledger = Ledger(store, mirror, membership, STUDY, "simulated", None)
             clock.on(ledger, "begin", "begin")
             clock.on(ledger, "settle", "settle")

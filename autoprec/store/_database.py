@@ -176,14 +176,26 @@ class Database:
         """The database's errors as `StudyError`; a fault of ours stays what it is."""
         try:
             yield
-        except (sa.exc.DBAPIError, sqlite3.Error, optuna.exceptions.StorageInternalError) as error:
-            cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
-            original = cause.orig if isinstance(cause, sa.exc.DBAPIError) else cause
+        except (sa.exc.SQLAlchemyError, sqlite3.Error, optuna.exceptions.StorageInternalError) as error:
+            original = _origin(error)
             reason = self._dialect.reason(original) if original is not None else None
             if reason is None or original is None:
                 raise
             kind = OutOfReachError if self._dialect.is_passing(original) else StudyError
             raise kind(f"{self.name}: {reason}") from error
+
+
+def _origin(error: BaseException) -> BaseException | None:
+    """The driver's own error. Optuna wraps SQLAlchemy's, and when a connection breaks inside a savepoint
+    SQLAlchemy tells of the savepoint, with what broke it as the context."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, sa.exc.DBAPIError) and seen.orig is not None:
+            return seen.orig
+        if isinstance(seen, sqlite3.Error):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 def _dialect(where: Path | str, *, read_only: bool) -> Dialect:

@@ -92,7 +92,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         def made() -> tuple[Prepared, Ledger, Night]:
             prepared = _prepared(spec, store, crew, watcher, work, checks=checks)
             limit = spec.search.max_memory_mb
-            mirror = Mirror(store.optuna(), spec.name, prepared.blocks, limited=limit is not None)
+            mirror = Mirror.of(store, spec.name, prepared.blocks, limited=limit is not None)
             digest = prepared.identity.fingerprint.digest
             ledger = Ledger(store, mirror, membership, spec.name, digest, limit)
             night = Night(prepared, store, ledger, membership, crew, heart, watcher)

@@ -8,7 +8,7 @@ between leaves all or nothing, and the strategy learns from what is stored, whoe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 import msgspec
@@ -94,15 +94,30 @@ class Ledger:
         self._store.patiently(settle)
         self.sync()
 
-    def begin(self, proposal: Proposal, run: Run | None = None, worker: str = "") -> TrialRecord | None:
-        """Give a trial its number and write down who measures it; None if somebody was faster with it."""
-        record = self._store.patiently(lambda: self._claim(proposal, run, worker))
+    def begin(
+        self,
+        proposal: Proposal,
+        run: Run | None = None,
+        worker: str = "",
+        allows: Callable[[], bool] = lambda: True,
+    ) -> TrialRecord | None:
+        """Give a trial its number and write down who measures it; None if somebody was faster with it.
+
+        Args:
+            proposal: what is measured.
+            run: whose trial it is; None for one outside all runs.
+            worker: host and device.
+            allows: asked in the transaction: others may have spent the budget meanwhile.
+        """
+        record = self._store.patiently(lambda: self._claim(proposal, run, worker, allows))
         if record is not None:
             self._learn(record)
             self._mine.add(record.number)
         return record
 
-    def _claim(self, proposal: Proposal, run: Run | None, worker: str) -> TrialRecord | None:
+    def _claim(
+        self, proposal: Proposal, run: Run | None, worker: str, allows: Callable[[], bool]
+    ) -> TrialRecord | None:
         with self._store.transaction(self._study):
             self.sync()
             for number, record in self.running.items():
@@ -111,7 +126,7 @@ class Ledger:
                     # Ours, if the answer to its commit was lost.
                     return record if is_ours and record.origin == proposal.origin else None
             again = proposal.origin in ("finalist", "refined")
-            if proposal.assignment.digest in self.settled and not again:
+            if (proposal.assignment.digest in self.settled and not again) or not allows():
                 return None
             number = self._mirror.open(proposal)
             record = TrialRecord(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 from autoprec.errors import TrialError
@@ -127,13 +128,21 @@ class Night:
                     return True
             if proposal is None or not self._is_going():  # the queue may have measured sensitivities
                 return not self._is_going()
-            self._begin(proposal, run, reference)
+            is_last = proposal.origin == "finalist"
+            allows = allowance.allows_finalist if is_last else allowance.allows_search
+            self._begin(proposal, run, reference, allows)
         return self.is_stopping
 
-    def _begin(self, proposal: Proposal, run: Run | None, reference: Reference) -> int | None:
-        """Start a trial on a free worker; None if another process was faster with it."""
+    def _begin(
+        self,
+        proposal: Proposal,
+        run: Run | None,
+        reference: Reference,
+        allows: Callable[[], bool] = lambda: True,
+    ) -> int | None:
+        """Start a trial on a free worker; None if another process was faster, with it or with the budget."""
         slot = self._crew.next
-        record = self._ledger.begin(proposal, run, f"{host().split()[0]} {slot.device.name}")
+        record = self._ledger.begin(proposal, run, f"{host().split()[0]} {slot.device.name}", allows)
         if record is None:
             return None
         self._watcher.begins(record)

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from autoprec.errors import StudyError
 from autoprec.records import Block, TrialRecord
 from autoprec.search import search_space
+from autoprec.store import Store
 from autoprec.study.night.proposal import Proposal
 
 LIMIT = "max_memory_mb"
@@ -52,6 +53,17 @@ class Mirror:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._study.set_metric_names(["latency_ms", "mask_loss"])
+
+    @classmethod
+    def of(cls, store: Store, name: str, blocks: Sequence[Block], *, limited: bool) -> Mirror:
+        """The study in Optuna's tables of a store's database."""
+        storage = store.optuna()
+
+        def made() -> Mirror:
+            with store.transaction(name):
+                return cls(storage, name, blocks, limited=limited)
+
+        return store.patiently(made)
 
     def open(self, proposal: Proposal) -> int:
         """Write down a running trial of just this assignment; returns its number.
