@@ -41,6 +41,8 @@ def _write(graph: ir.Graph, node: ir.Node, sizes: list[int]) -> None:
         least = (count - 1) * stride + reach - size - before
         ends.append(max(least, min(after, least + stride - 1), 0))
     overhang = [max(0, end - after) for end, after in zip(ends, pads[rank:], strict=True)]
+    if any(end >= size for end, size in zip(ends, kernel, strict=True)):
+        return  # ONNX Runtime takes no pads as wide as the kernel: only a dilated one needs them
     counted = node.op_type == "AveragePool" and node.attributes.get_int("count_include_pad", False)
     if counted and any(overhang):
         # Pads count, what hangs over does not: pads become values.
