@@ -18,6 +18,8 @@ def in_words(error: float) -> str:
     """An error of a value, in parts of its spread."""
     if error >= UNLIKE:
         return "another shape, or values that are not finite"
+    if not error:
+        return "nothing"
     if error < 0.001:
         return f"{error:.0e} of its spread"
     return f"{100 * error:.2g} % of its spread" if error < 0.995 else f"{error:.3g} times its spread"

@@ -21,7 +21,7 @@ def departure_words(departure: Departure) -> str:
         return f"{STEPS[departure.step]} could not be compared with the model as given ({departure.missing})"
     loss = "" if departure.loss is None else f", mask loss {figures.loss(departure.loss)}"
     if not departure.is_beyond:
-        return f"{STEPS[departure.step]}: {in_words(departure.error)}{loss}"
+        return f"{STEPS[departure.step]}: off by {in_words(departure.error)}{loss}"
     where = f"; the first node whose value departs is {departure.node}" if departure.node else ""
     return (
         f"{departure.culprit} computes something else than the model as given ({departure.implementation}): "
