@@ -178,6 +178,8 @@ class Database:
             yield
         except (sa.exc.SQLAlchemyError, sqlite3.Error, optuna.exceptions.StorageInternalError) as error:
             original = _origin(error)
+            if isinstance(original, sa.exc.PendingRollbackError):
+                raise OutOfReachError(f"{self.name}: the connection broke; start it again") from error
             reason = self._dialect.reason(original) if original is not None else None
             if reason is None or original is None:
                 raise
@@ -187,15 +189,18 @@ class Database:
 
 def _origin(error: BaseException) -> BaseException | None:
     """The driver's own error. Optuna wraps SQLAlchemy's, and when a connection breaks inside a savepoint
-    SQLAlchemy tells of the savepoint, with what broke it as the context."""
+    SQLAlchemy tells of the savepoint: with what broke it as the context, or later alone."""
     seen: BaseException | None = error
+    broken: BaseException | None = None
     while seen is not None:
+        if isinstance(seen, sa.exc.PendingRollbackError):
+            broken = seen
         if isinstance(seen, sa.exc.DBAPIError) and seen.orig is not None:
             return seen.orig
         if isinstance(seen, sqlite3.Error):
             return seen
         seen = seen.__cause__ or seen.__context__
-    return None
+    return broken
 
 
 def _dialect(where: Path | str, *, read_only: bool) -> Dialect:

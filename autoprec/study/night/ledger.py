@@ -64,7 +64,13 @@ class Ledger:
         """Read everything; settle what the dead left, and let the mirror say what is stored."""
         self.sync()
         self.take_over()
-        self._mirror.mend(self.records.values())
+
+        def mend() -> None:
+            with self._store.transaction(self._study):
+                self.sync()
+                self._mirror.mend(self.records.values())
+
+        self._store.patiently(mend)
 
     def sync(self) -> None:
         """Read what this process or another one has stored since."""
