@@ -7,6 +7,7 @@ a kernel holds is worked out in `openvino_nodes.py`.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -73,7 +74,7 @@ class OpenVinoBackend:
             backend=self.name,
             version=str(self._openvino.__version__),
             device=str(self._core.get_property("CPU", "FULL_DEVICE_NAME")),
-            options=json.dumps({"threads": self._threads}),
+            options=json.dumps({"threads": self._threads, **_isa()}),
         )
 
     def build(self, model_path: Path, *, profiled: bool = False) -> OpenVinoEngine:
@@ -187,6 +188,12 @@ class OpenVinoEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _isa() -> dict[str, str]:
+    """oneDNN's limit of instructions, where one is set: a processor has other kernels then."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+    return {"instructions": limit} if limit else {}
 
 
 def _elements(tensor: Any) -> NDArray[Any]:

@@ -195,3 +195,10 @@ def test_attention_is_held_by_the_kernel_that_computes_it(tmp_path: Path) -> Non
     with create_backend("openvino", {}).build(tmp_path / "model.onnx") as engine:
         held = {node: kernel.precision for kernel in engine.kernels() for node in kernel.nodes}
     assert held["a"] == "f32"
+
+
+def test_a_limit_of_instructions_is_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = OpenVinoBackend({}).fingerprint()
+    assert usual.options == '{"threads": 1}'
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert OpenVinoBackend({}).fingerprint().digest != usual.digest
