@@ -377,7 +377,8 @@ def main() -> None:
     random.seed(given.seed)
     date = datetime.now(UTC).date().isoformat()
     known: dict[str, Any] = {
-        "date": date, "arguments": " ".join(sys.argv[1:]), "cores": len(os.sched_getaffinity(0)), "runs": [],
+        "date": date, "arguments": " ".join(sys.argv[1:]).partition(" --out")[0],
+        "cores": len(os.sched_getaffinity(0)), "runs": [],
     }  # fmt: skip
     target = given.out / f"simulated_scale_{date}"
 

@@ -160,10 +160,13 @@ class Membership:
 
 def living(database: Database, study: str) -> tuple[Worker, ...]:
     """Who takes part in a study and lives."""
-    with database.reading() as connection:
-        now = database.seconds()
-        query = sa.select(WORKERS).where(WORKERS.c.study == study).order_by(WORKERS.c.start)
-        found = [_worker(row) for row in connection.execute(query).mappings()]
+
+    def read() -> tuple[float, list[Worker]]:
+        with database.reading() as connection:
+            query = sa.select(WORKERS).where(WORKERS.c.study == study).order_by(WORKERS.c.start)
+            return database.seconds(), [_worker(row) for row in connection.execute(query).mappings()]
+
+    now, found = database.patiently(read)
     return tuple(worker for worker in found if now - worker.beat < LEASE_SECONDS and not _is_gone(worker))
 
 
