@@ -161,13 +161,13 @@ def test_a_dynamic_input_takes_every_shape_of_its_profile(tmp_path: Path) -> Non
             engine.prepare({"x": np.zeros((5, 8), np.float32)})
 
 
-@pytest.mark.parametrize("inputs", [{}, {"x0": np.zeros((1, 2, 3), np.float32)}])
+@pytest.mark.parametrize("inputs", [{}, {"x": np.zeros((1, 2, 3), np.float32)}])
 def test_inputs_that_do_not_fit_are_named(
     tmp_path: Path, backend: TensorRTBackend, inputs: dict[str, Any]
 ) -> None:
     with (
         backend.build(saved(tmp_path, "softmax", "fp16")) as engine,
-        pytest.raises(TrialError, match="'x0'") as caught,
+        pytest.raises(TrialError, match="'x'") as caught,
     ):
         engine.prepare(inputs)
     assert caught.value.kind == "run"
