@@ -70,8 +70,8 @@ def test_masks_that_are_not_those_of_the_model_as_it_was_given_are_told_apart(
     files = tuple(described(folder / file.name, folder) for file in manifest.files)
     unsealed = msgspec.structs.replace(manifest, files=files, format=2, checksum="")
     (folder / "manifest.json").write_text(to_json(unsealed))
-    checks = {check.name: check for check in verify_export(folder).checks}
-    assert not checks["as given"].is_same  # latencies of so small a model may differ, too
+    different = [check.name for check in verify_export(folder).checks if not check.is_same]
+    assert [name for name in different if name != "latency"] == ["as given"]  # a tiny model's is noise
     command = [sys.executable, str(folder / "verify.py"), "--seconds", "0.2"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "FAIL as given" in ran.stdout

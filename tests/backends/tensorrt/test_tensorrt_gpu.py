@@ -12,6 +12,7 @@ import pytest
 from autoprec.backends import run
 from autoprec.backends.tensorrt import TensorRTBackend, cuda
 from autoprec.backends.tensorrt.kernel_cache import kernel_cache
+from autoprec.backends.tensorrt.library import load_library
 from autoprec.backends.timing import device_milliseconds, pair
 from autoprec.errors import TrialError
 from autoprec.legality.patterns import PATTERNS
@@ -141,7 +142,8 @@ def test_a_runtime_cache_is_written_and_read(tmp_path: Path) -> None:
         with backend.build(path) as engine:
             run(engine, inputs_of(path))
     (cache,) = (tmp_path / "kernels").iterdir()
-    assert cache.stat().st_size > 200  # compiled kernels, or timings alone
+    # Compiled kernels; full TensorRT keeps timings alone, which RTX behind its mask has few of.
+    assert cache.stat().st_size > (1000 if load_library(str(LIBRARY["library"])).caches_kernels else 200)
     cache.write_bytes(b"not a cache")
     kernel_cache.cache_clear()  # as a new process begins
     with backend.build(path) as engine:
