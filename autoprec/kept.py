@@ -91,7 +91,7 @@ def _refusal(file: BufferedReader, kind: str, of: str) -> str:
     line = file.readline(_LONGEST_SEAL)
     try:
         seal = msgspec.json.decode(line, type=_Seal)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return "is damaged, or of an older autoprec"
     if seal.format != FORMAT or seal.kind != kind:
         return "is of another autoprec"

@@ -85,7 +85,7 @@ class SimulatedBackend:
         try:
             self._text = path.read_bytes()
             self._costs = msgspec.json.decode(self._text, type=Costs)
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, UnicodeError, msgspec.MsgspecError) as error:
             raise BackendError(f"{path}: cannot be read as a table of simulated costs: {error}") from error
 
     def fingerprint(self) -> Fingerprint:

@@ -177,7 +177,7 @@ def _record(line: bytes) -> _Record | None:
     """None for what is no whole record."""
     try:
         return msgspec.json.decode(line, type=_Record)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
 
 

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from autoprec.errors import SamplesError
+from autoprec.measurement.masks import ReferenceMasks
 from autoprec.measurement.messages import Score, Setup
 from autoprec.measurement.workbench import Workbench
 from autoprec.spec import load_spec
@@ -57,3 +59,16 @@ def test_other_samples_or_another_engine_make_other_masks(tmp_path: Path) -> Non
     path.write_text(path.read_text() + "\n[backend.options]\nthreads = 2\n")
     paths.add(prepare(load_spec(path)).setup.masks_path)
     assert len(paths) == 3
+
+
+def test_masks_with_a_damaged_byte_are_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "reference.masks"
+    kept = ReferenceMasks(tmp_path, path)
+    kept.append("one", np.zeros((1, 2, 2), np.float32))
+    kept.share()
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        told: list[str] = []
+        path.write_bytes(whole[:place] + b"\xe5" + whole[place + 1 :])
+        assert ReferenceMasks(tmp_path, path, say=told.append).names == []
+        assert len(told) <= 1
