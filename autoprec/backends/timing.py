@@ -3,7 +3,7 @@
 Candidate and reference are timed in turn, in rounds; each round gives one ratio. The trimmed mean of the
 ratios is not moved by outliers, and a slow minute of the machine slows both sides of a round alike. What no
 number of rounds averages out is luck of a build: the interval allows for it, and rounds can take several
-builds in turn. `scripts/bench_timing.py` shows what this is worth.
+builds in turn. `scripts/bench/timing.py` shows what this is worth.
 """
 
 from __future__ import annotations

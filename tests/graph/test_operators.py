@@ -1,6 +1,6 @@
 """Any operator, in any opset, computes after loading and rewriting what it did, or is refused in one line.
 
-The campaign itself is `scripts/operator_campaign`; this is a small part of it, the same each time.
+The campaign itself is `scripts/proofs/operator_campaign`; this is a small part of it, the same each time.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
-SCRIPT = HERE.parents[2] / "scripts" / "check_tensorrt_api"
+SCRIPT = HERE.parents[2] / "scripts" / "proofs" / "check_tensorrt_api"
 ADAPTER = HERE.parents[2] / "autoprec" / "backends" / "tensorrt"
 OURS = {"attach", "close", "data", "device", "dtype", "errors", "itemsize", "kind", "log"}
 OURS |= {"name", "serialize", "shape", "version"}

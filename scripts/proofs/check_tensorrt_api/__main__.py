@@ -1,0 +1,131 @@
+"""Check what autoprec uses of TensorRT's Python API against the bindings themselves.
+
+    python scripts/proofs/check_tensorrt_api [VERSION...] [--package tensorrt-cu13-bindings] [--keep DUMPS]
+
+Downloads the bindings of each version from the package index (by default those that are supported, and the
+newest there is), makes them importable over a stub, reads off what they have, and says what is missing or
+fits no more. Where the tests keep a dump of a version, its classes must be those of the wheel. The exit code
+is 1 if anything is amiss. Needs gcc and binutils.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import uses
+from stub import download, importable
+
+ROOT = Path(__file__).resolve().parents[3]
+TESTS = ROOT / "tests" / "backends" / "tensorrt"
+SUPPORTED = ("10.13.3.9", "10.16.1.11", "11.0.0.114", "11.4.0.106")
+NEWEST = ""
+
+
+def main() -> int:
+    """Parse, check each version, and tell; 1 if anything is amiss."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("versions", nargs="*", default=[*SUPPORTED, NEWEST])
+    parser.add_argument("--package", default="tensorrt-cu13-bindings")
+    parser.add_argument("--keep", type=Path, help="write the dumps into this folder")
+    given = parser.parse_args()
+    is_amiss = False
+    for version in given.versions:
+        try:
+            told = surface(given.package, version)
+        except subprocess.CalledProcessError as error:
+            print(f"{version or 'newest'}: {' '.join(error.cmd[:4])} ... ended with {error.returncode}")
+            is_amiss = True
+            continue
+        found = [*problems(told), *stale(told)]
+        is_amiss |= bool(found)
+        print(f"TensorRT {told['version']}: {'; '.join(found) or 'all that is used is there and fits'}")
+        if given.keep:
+            given.keep.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(told, indent=1, sort_keys=True)
+            (given.keep / f"api-{told['version']}.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+    return int(is_amiss)
+
+
+def surface(package: str, version: str) -> dict[str, Any]:
+    """What the bindings of a version have. Raises `subprocess.CalledProcessError`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "wheel").mkdir()
+        environment = importable(download(package, version, folder / "wheel"), folder / "unpacked")
+        dump = Path(__file__).with_name("dump.py")
+        out = folder / "dump.json.gz"
+        command = [sys.executable, str(dump), "tensorrt", str(out)]
+        subprocess.run(command, check=True, env=environment, cwd=folder)
+        found: dict[str, Any] = json.loads(gzip.decompress(out.read_bytes()))
+        return found
+
+
+def problems(told: Mapping[str, Any]) -> Iterator[str]:
+    """What autoprec uses, and this version lacks or takes otherwise."""
+    for name, parameters in {**uses.ADAPTER, **uses.POLYGRAPHY, **uses.PROBED}.items():
+        found = lookup(told, name.removesuffix("="))
+        if found is None:
+            if name not in uses.PROBED:
+                yield f"has no {name.removesuffix('=')}"
+        elif isinstance(found, list):
+            if not any(fits(signature, parameters) for signature in found):
+                yield f"{name} takes other parameters than ({parameters}): {' or '.join(found)}"
+        elif name.endswith("=") and found.get("ro"):
+            yield f"{name.removesuffix('=')} cannot be set"
+
+
+def lookup(told: Mapping[str, Any], name: str) -> Any:
+    """The signatures of a method, or what is told of a property, class or member; None if it is not there."""
+    first, *rest = name.split(".")
+    where: Any = told["classes"].get(first)
+    for part in rest[:-1]:
+        where = (where or {}).get("nested", {}).get(part)
+    if where is None:
+        return None
+    last = rest[-1]
+    for kind in ("methods", "properties"):
+        if last in where.get(kind, {}):
+            return where[kind][last]
+    return {} if last in where.get("enum", {}) else None
+
+
+def fits(signature: str, parameters: str) -> bool:
+    """Whether a call with these parameters, by place or by name, is what a signature takes."""
+    parsed = signatures().signature_of(signature)
+    if parsed is None:
+        return True
+    given = [name.strip() for name in parameters.split(",") if name.strip()]
+    taken = [p for p in parsed.parameters.values() if p.name != "self"]
+    needed = [p for p in taken if p.default is p.empty]
+    return [p.name for p in taken[: len(given)]] == given and len(needed) <= len(given)
+
+
+def stale(told: Mapping[str, Any]) -> Iterator[str]:
+    """Whether the dump that the tests use differs."""
+    kept = TESTS / "api" / f"api-{told['version']}.json.gz"
+    if kept.exists() and json.loads(gzip.decompress(kept.read_bytes()))["classes"] != told["classes"]:
+        yield f"{kept.relative_to(ROOT)} is not what the wheel has: write it again with --keep"
+
+
+def signatures() -> Any:
+    """The tests' parser of signatures, which the masks use as well."""
+    if str(TESTS / "mask") not in sys.path:
+        sys.path.append(str(TESTS / "mask"))
+    return importlib.import_module("signatures")
+
+
+if __name__ == "__main__":
+    for tool in ("gcc", "nm", "readelf"):
+        if not shutil.which(tool):
+            sys.exit(f"check_tensorrt_api: {tool} is not installed: apt-get install gcc binutils")
+    sys.exit(main())

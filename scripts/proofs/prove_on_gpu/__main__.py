@@ -1,0 +1,247 @@
+"""Prove a search on a GPU, from a fresh export to an engine rebuilt elsewhere.
+
+    python scripts/proofs/prove_on_gpu efficientvit_sam_l0 --seconds 600 --trials 50
+    python scripts/proofs/prove_on_gpu sam_vit_b --seconds 600 --trials 50
+    python scripts/proofs/prove_on_gpu demo --size 256 --trials 20 --mask 11.4.0.106
+
+Exports the network with random weights at 512x512 (or takes the demo's), searches it on the demo's drawn
+images, kills the search in the middle and resumes it, exports the best point, verifies it, rebuilds it in a
+fresh process and times it again by another loop. With `--mask` TensorRT-RTX presents itself as full TensorRT
+of that version, and autoprec takes the path that it takes there.
+
+Writes `gpu_MODEL_DATE.json` and `.md` (`full_tensorrt_...` with `--mask`) after every step, so that a run
+that is cut short leaves what it has. Needs `pip install 'autoprec[tensorrt-rtx]' efficientsam onnxruntime`.
+Where there is no GPU, `--backend openvino --size 256` runs the same steps on the CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from facts import facts_of
+from nights import Nights
+
+from report import markdown
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+MODELS = {
+    "efficientvit_sam_l0": ("export_efficientvit_sam.py", "l0"),
+    "sam_vit_b": ("export_sam_vit.py", "b"),
+    "demo": ("", ""),
+}
+PRODUCTS = ("fp32", "fp16", "bf16", "int8+gemm", "fp8+gemm")
+"""TensorRT-RTX 1.6 refuses INT8 convolutions, and its FP8 ones are 60 times as slow as FP16 (H200)."""
+PRECISIONS = {
+    ("tensorrt", "efficientvit_sam_l0"): PRODUCTS,
+    ("tensorrt", "sam_vit_b"): ("fp32", "fp16", "bf16", "int8", "fp8"),
+    ("tensorrt", "demo"): PRODUCTS,
+    ("openvino", "efficientvit_sam_l0"): ("fp32", "bf16", "int8"),
+    ("openvino", "sam_vit_b"): ("fp32", "bf16", "int8"),
+    ("openvino", "demo"): ("fp32", "bf16", "int8"),
+}
+REPEATS = 12
+"""So many times the export is timed against itself."""
+DEFINITION = """\
+[model]
+path = "{models}encoder.onnx"
+
+[pipeline]
+decoder = "{models}decoder.onnx"
+
+[samples]
+calibration = "{data}/calibration"
+evaluation = "{data}/evaluation"
+calibration_limit = 16
+evaluation_limit = {samples}
+input = "image"
+
+[blocks]
+minimum = 20
+
+[quality]
+reference_limit = 0.3  # the masks of random weights mean nothing
+
+[search]
+precisions = {precisions}
+reference = "fp16-safe"
+finalists = 2
+
+[backend]
+name = "{backend}"
+trial_seconds = {limit}
+{base}
+[timing]
+seconds = 2
+
+{options}"""
+MASK = ROOT / "tests" / "backends" / "tensorrt" / "mask"
+MASKED = """\
+library = "tensorrt"
+"""
+MASKED_BASE = 'base = "bf16"  # its kernels are those of TensorRT-RTX, whose INT8 products overflow FP16\n'
+OPTIONS = {
+    "tensorrt": """\
+[backend.options]
+shapes = "point_coords=1x2x2:4x2x2:8x2x2; point_labels=1x2:4x2:8x2"
+""",
+    "openvino": "",
+}
+
+
+class Proof:
+    """One model's proof: its folder, what is known so far, and the time that is left."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.given = given
+        self.start = time.monotonic()
+        self.folder: Path = given.work / given.model
+        self.definition = self.folder / f"{given.model}.toml"
+        self.known: dict[str, Any] = {
+            "model": given.model, "size": given.size, "backend": given.backend,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": {}, "errors": [],
+            "mask": given.mask,
+        }  # fmt: skip
+
+    @property
+    def left(self) -> float:
+        """Seconds until this proof has to be over."""
+        return float(self.given.seconds) - (time.monotonic() - self.start)
+
+    def step(self, name: str, work: Callable[[], Any]) -> bool:
+        """Do one step, note what it found, its time or its error, and write everything down."""
+        begin = time.monotonic()
+        try:
+            found = work()
+            if found is not None:
+                self.known[name] = found
+        except Exception as error:  # noqa: BLE001 - whatever it is, what was measured so far is written
+            self.known["errors"].append(f"{name}: {type(error).__name__}: {error}")
+            traceback.print_exc()
+            return False
+        finally:
+            self.known["seconds"][name] = round(time.monotonic() - begin, 1)
+            self.write()
+            print(f"[{time.monotonic() - self.start:6.1f} s] {name}", flush=True)
+        return True
+
+    def write(self) -> None:
+        """The results so far, for programs and for people."""
+        self.given.out.mkdir(parents=True, exist_ok=True)
+        kind = "full_tensorrt" if self.given.mask else "gpu"
+        target = self.given.out / f"{kind}_{self.given.model}_{self.known['date'][:10]}"
+        target.with_suffix(".json").write_text(json.dumps(self.known, indent=1) + "\n")
+        target.with_suffix(".md").write_text(markdown(self.known))
+
+    def export_network(self) -> None:
+        """Encoder and decoder as ONNX, unless they are there."""
+        models = self.folder / "models"
+        script, name = MODELS[self.given.model]
+        if script and not (models / "decoder.onnx.done").exists():
+            command = [sys.executable, str(ROOT / "scripts" / "models" / script), name, "--out", str(models)]
+            command += ["--size", str(self.given.size), *self.given.export]
+            subprocess.run(command, check=True, timeout=max(self.left, 1))
+            (models / "decoder.onnx.done").touch()
+        text = DEFINITION.format(
+            data=ROOT / "studies" / "data" / "demo",
+            precisions=json.dumps(PRECISIONS[self.given.backend, self.given.model]),
+            backend=self.given.backend,
+            samples=self.given.samples,
+            limit=60 if self.given.backend == "tensorrt" else 600,
+            options=OPTIONS[self.given.backend] + (MASKED if self.given.mask else ""),
+            base=MASKED_BASE if self.given.mask else "",
+            models="models/" if script else f"{ROOT}/studies/models/demo_",
+        )
+        self.definition.write_text(text)
+
+    def search(self) -> list[dict[str, Any]]:
+        """Search, kill, search on; keep enough time for what follows. Behind what earlier calls did."""
+        earlier = self.folder / "nights.json"
+        nights = Nights(self.definition, self.given.trials, self.folder / "search.log")
+        found: list[dict[str, Any]] = json.loads(earlier.read_text()) if earlier.exists() else []
+        found.append(nights.run(kill_after=self.given.kill_after, seconds=self.left - self.given.reserve))
+        earlier.write_text(json.dumps(found))
+        return found
+
+    def export(self) -> None:
+        """Export the best point."""
+        target = self.folder / "export"
+        command = [sys.executable, "-m", "autoprec", "export", str(target), "--study", str(self.definition)]
+        subprocess.run(command, check=True, timeout=max(self.left, 5), cwd=ROOT)
+
+    def rebuild(self) -> dict[str, Any]:
+        """Build and time the export in a process that knows nothing but it."""
+        folder = self.folder / "export"
+        return self._told("rebuild.py", str(folder), str(folder / "reference.onnx"), self.given.backend)
+
+    def verify(self) -> dict[str, Any]:
+        """What `autoprec verify` says of the export."""
+        command = [sys.executable, "-m", "autoprec", "verify", str(self.folder / "export"), "--json"]
+        done = subprocess.run(
+            command, check=False, timeout=max(self.left, 5), cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        return {"exit_code": done.returncode, "checks": json.loads(done.stdout or "{}").get("checks", [])}
+
+    def repeats(self) -> dict[str, Any]:
+        """Time the export against itself."""
+        return self._told("repeats.py", str(self.folder / "export"), self.given.backend, str(REPEATS))
+
+    def _told(self, script: str, *arguments: str) -> dict[str, Any]:
+        """What a script beside this one prints last, as JSON."""
+        done = subprocess.run(
+            [sys.executable, str(HERE / script), *arguments],
+            check=True, timeout=max(self.left, 5), cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+
+def main() -> None:
+    """Parse, then go through the steps; a failing one ends the proof, what is known is written."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("model", choices=MODELS)
+    parser.add_argument("--seconds", type=float, default=1800, help="all steps together")
+    parser.add_argument("--reserve", type=float, default=100, help="of these, for what follows the search")
+    parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("--kill-after", type=int, default=8, help="kill the search after so many trials")
+    parser.add_argument("--size", type=int, default=512, help="side of the images")
+    parser.add_argument("--export", action="append", default=[], help="for the exporter: --export=--depth=6")
+    parser.add_argument("--samples", type=int, default=12, help="images that masks are scored on")
+    parser.add_argument("--backend", choices=OPTIONS, default="tensorrt")
+    parser.add_argument("--mask", default="", help="present TensorRT-RTX as full TensorRT of this version")
+    parser.add_argument("--work", type=Path, default=Path("build/prove_on_gpu"), help="models and study")
+    parser.add_argument("--out", type=Path, default=ROOT / "studies" / "results")
+    given = parser.parse_args()
+    given.work = given.work.absolute()
+    if given.mask:
+        there = os.environ.get("PYTHONPATH")
+        os.environ["MASKED_TENSORRT"] = given.mask
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(MASK), there)))
+    proof = Proof(given)
+    proof.folder.mkdir(parents=True, exist_ok=True)
+    steps: dict[str, Callable[[], Any]] = {
+        "export_network": proof.export_network,
+        "search": proof.search,
+        "facts": lambda: facts_of(proof.definition),
+        "export": proof.export,
+        "verify": proof.verify,
+        "rebuild": proof.rebuild,
+        "repeats": proof.repeats,
+    }
+    failed = [name for name, work in steps.items() if not proof.step(name, work)]
+    print(markdown(proof.known))
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
