@@ -124,6 +124,14 @@ def test_json_is_json(searched: Path, words: str) -> None:
     json.loads(result.stdout)
 
 
+def test_noise_stands_beside_every_loss_for_scripts_too(searched: Path) -> None:
+    words = ("--json", "--study", "tiny.toml")
+    front = json.loads(autoprec("front", *words, folder=searched).stdout)
+    trial = json.loads(autoprec("show", "0", *words, folder=searched).stdout)
+    assert front
+    assert all(found["float_loss"] >= 0 and found["loss_noise"] >= 0 for found in [*front, trial])
+
+
 @pytest.mark.parametrize("words", ["blocks", "front", "sensitivity", "show 3"])
 def test_listings_are_text_that_fits_a_terminal(searched: Path, words: str) -> None:
     result = autoprec(*words.split(), "--study", "tiny.toml", folder=searched)

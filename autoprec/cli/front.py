@@ -15,6 +15,7 @@ from autoprec.cli._app import (
     app,
     show_or_dump,
 )
+from autoprec.records import TrialAndNoise
 from autoprec.report import (
     comparison_view,
     front_table,
@@ -32,12 +33,13 @@ def front(study: StudyOption = None, storage: StorageOption = None, json: JsonOp
     Example: autoprec front --json
     """
     chosen = Study.find(study, storage)
-    parts: list[RenderableType] = [front_table(chosen.front(), chosen.reference())]
+    trials, reference = chosen.front(), chosen.reference()
+    parts: list[RenderableType] = [front_table(trials, reference)]
     if line := shares_line(shares(chosen.trials())):
         parts.append(Text(line, "dim"))
     if workers := chosen.workers():
         parts.append(workers_table(workers, chosen.trials()))
-    show_or_dump(chosen.front(), Group(*parts), json)
+    show_or_dump([TrialAndNoise.of(trial, reference) for trial in trials], Group(*parts), json)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from autoprec.cli._app import (
     show_or_dump,
     tell,
 )
+from autoprec.records import TrialAndNoise
 from autoprec.report import (
     explanation_view,
     trial_view,
@@ -34,8 +35,9 @@ def show(
     """
     chosen = Study.find(study, storage)
     record = chosen.trial(trial)
-    view = trial_view(record, chosen.stored_blocks(), chosen.reference(), chosen.fidelity())
-    show_or_dump(record, view, json)
+    reference = chosen.reference()
+    view = trial_view(record, chosen.stored_blocks(), reference, chosen.fidelity())
+    show_or_dump(TrialAndNoise.of(record, reference), view, json)
 
 
 @app.command()

@@ -33,6 +33,7 @@ from autoprec.records.reports import (
     Night,
     Picture,
     Sureness,
+    TrialAndNoise,
 )
 from autoprec.records.studies import (
     Basis,
@@ -97,6 +98,7 @@ __all__ = [
     "StageSeconds",
     "Step",
     "Sureness",
+    "TrialAndNoise",
     "TrialRecord",
     "TrialState",
     "Verdict",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
@@ -29,6 +29,27 @@ class Night(Record, frozen=True, kw_only=True):
     budget: str
     trials: int
     volume: float = 0.0
+
+
+class TrialAndNoise(TrialRecord, frozen=True, kw_only=True):
+    """A trial as listings print it for scripts: with what is noise beside its latency and its loss.
+
+    `latency_noise`, `loss_noise` and `float_loss` are those of `Reference`; None before there is one.
+    """
+
+    latency_noise: float | None = None
+    loss_noise: float | None = None
+    float_loss: float | None = None
+
+    @classmethod
+    def of(cls, trial: TrialRecord, reference: Reference | None) -> Self:
+        """The trial of a study with this reference."""
+        noise = (
+            {}
+            if reference is None
+            else {name: getattr(reference, name) for name in ("latency_noise", "loss_noise", "float_loss")}
+        )
+        return cls(**msgspec.structs.asdict(trial), **noise)
 
 
 class Picture(Record, frozen=True, kw_only=True):
