@@ -10,7 +10,7 @@ from autoprec.errors import TrialError, UserError, machine_fault, place_of
 from autoprec.isolation import Answers, requests
 from autoprec.legality.probe import try_question
 from autoprec.legality.verdicts import Verdict
-from autoprec.measurement.fidelity import Judge
+from autoprec.measurement.fidelity.judge import Judge
 from autoprec.measurement.inspection import inspect, write_examples
 from autoprec.measurement.messages import (
     Answer,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from autoprec.backends import Engine, run
 from autoprec.backends.exact import Exact
 from autoprec.errors import TrialError
-from autoprec.measurement.exactness import ensured
+from autoprec.measurement.fidelity.exactness import ensured
 from autoprec.measurement.masks import Logits
 from autoprec.measurement.messages import Examples, Inspect
 from autoprec.measurement.pictures import draw

@@ -15,7 +15,7 @@ from autoprec.backends.ratios import BUILD_SPREAD
 from autoprec.backends.timing import Pace, elapsed, pair
 from autoprec.errors import ModelError, StudyError, TrialError
 from autoprec.measurement.audit import audit
-from autoprec.measurement.exactness import checked
+from autoprec.measurement.fidelity.exactness import checked
 from autoprec.measurement.lease import DeviceLease
 from autoprec.measurement.masks import Logits, ReferenceMasks
 from autoprec.measurement.messages import Job, Score, Setup

@@ -9,7 +9,7 @@ import onnx
 from onnx import numpy_helper, parser
 
 from autoprec.backends.openvino import OpenVinoBackend
-from autoprec.measurement.exactness import exactness
+from autoprec.measurement.fidelity.exactness import exactness
 from autoprec.records import Exactness
 from autoprec.samples import Sample
 

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper, parser
 
-from autoprec.measurement.fidelity import Judge
+from autoprec.measurement.fidelity.judge import Judge
 from autoprec.measurement.messages import Compare, Original
 from autoprec.records import Departure, Step
 from autoprec.spec import BackendSection, PipelineSection, QualitySection, SamplesSection

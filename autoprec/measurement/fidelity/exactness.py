@@ -15,9 +15,9 @@ from autoprec.backends.exact import WRONG, Deviation, Exact, deviation
 from autoprec.backends.timing import Deadline
 from autoprec.errors import TrialError
 from autoprec.graph.model.unrounded import float_types
-from autoprec.measurement.departing import first_departing
+from autoprec.measurement.fidelity.departing import first_departing
+from autoprec.measurement.fidelity.nudges import LEVELS, ROUNDING, nudged
 from autoprec.measurement.messages import Job
-from autoprec.measurement.nudges import LEVELS, ROUNDING, nudged
 from autoprec.precisions import PRECISIONS
 from autoprec.records import UNLIKE, Exactness, Latency, Quality, in_words
 from autoprec.samples import Sample, Samples

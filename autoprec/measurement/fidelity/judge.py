@@ -22,9 +22,9 @@ from autoprec.backends.exact import Deviation, Exact, deviation
 from autoprec.backends.timing import Deadline
 from autoprec.errors import SamplesError, TrialError
 from autoprec.graph.model.unrounded import float_types, write_unrounded
-from autoprec.measurement.departing import first_departing
+from autoprec.measurement.fidelity.departing import first_departing
+from autoprec.measurement.fidelity.nudges import LEVELS, ROUNDING, nudged
 from autoprec.measurement.messages import Compare, Original
-from autoprec.measurement.nudges import LEVELS, ROUNDING, nudged
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.quality import create_metric
 from autoprec.records import UNLIKE, Departure, Step
