@@ -14,11 +14,11 @@ import optuna
 import sqlalchemy as sa
 
 from autoprec.errors import StudyError
-from autoprec.store._dialect import Dialect
 from autoprec.store._optuna import JoiningStorage
-from autoprec.store._postgresql import PostgresqlDialect
 from autoprec.store._schema import VERSION, migrate, version_of
-from autoprec.store._sqlite import REASONS, SqliteDialect
+from autoprec.store.dialects.dialect import Dialect
+from autoprec.store.dialects.postgresql import PostgresqlDialect
+from autoprec.store.dialects.sqlite import REASONS, SqliteDialect
 
 T = TypeVar("T")
 OPTUNA_TABLES = frozenset({"studies", "trials", "version_info"})

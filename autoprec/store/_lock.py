@@ -12,7 +12,7 @@ import psutil
 
 from autoprec.errors import StudyError
 from autoprec.files import ensure_regular, sweep
-from autoprec.store._sqlite import make_folder
+from autoprec.store.dialects.sqlite import make_folder
 
 _LONGEST_NUMBER = 10
 _LEFTOVERS = ("scratch/*", ".export-*", ".exact-*", ".*.part", ".study.db.repaired*", "*/.*.part")

@@ -50,8 +50,8 @@ AREAS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("autoprec/backends/timing.py", "autoprec/backends/ratios.py"),
         ("tests/backends/test_timing.py",),
     ),
-    "store": (("autoprec/store/*.py", "autoprec/records/*.py"), ("tests/store", "tests/study")),
-    "strategy": (("autoprec/search/*.py",), ("tests/search",)),
+    "store": (("autoprec/store/**/*.py", "autoprec/records/*.py"), ("tests/store", "tests/study")),
+    "strategy": (("autoprec/search/**/*.py",), ("tests/search",)),
     "audit": (
         (
             "autoprec/measurement/audit.py",

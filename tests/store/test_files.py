@@ -15,8 +15,9 @@ import pytest
 import sqlalchemy as sa
 
 from autoprec.errors import StudyError
-from autoprec.store import Store, _sqlite, exclusive
+from autoprec.store import Store, exclusive
 from autoprec.store._schema import CHOICES, FACTS, FRONT, RUNS, STUDIES, TRIALS, VERSION
+from autoprec.store.dialects import sqlite
 from trial_records import BLOCKS, IDENTITY, complete
 
 HERE = Path(__file__).parent
@@ -119,7 +120,7 @@ def test_a_reader_sees_a_study_that_is_being_written(tmp_path: Path) -> None:
 
 
 def test_a_locked_database_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sqlite, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
     path = stored(tmp_path / "study.db")
     with closing(sqlite3.connect(path)) as other, Store.open(path) as store:
         other.execute("BEGIN IMMEDIATE")
