@@ -1,8 +1,8 @@
 """A study: the nightly loop, and the public class with the verbs of the command line."""
 
-from autoprec.study.comparison import compare as compare_studies
 from autoprec.study.definition import find_spec
 from autoprec.study.events import Watcher
+from autoprec.study.findings.comparison import compare as compare_studies
 from autoprec.study.study import Study
 from autoprec.study.verification import verify as verify_export
 

@@ -15,13 +15,13 @@ from autoprec.spec import StudySpec, aimed, load_spec, parse_budget, stored_at
 from autoprec.store import Health, Store, exclusive
 from autoprec.study.definition import as_begun, find_spec
 from autoprec.study.events import Quiet, Watcher
+from autoprec.study.findings.reporting import explain_trial, gather, look_ahead
 from autoprec.study.following import follow, is_searched
 from autoprec.study.mending import health, repair
 from autoprec.study.night.priors import adopt, sensitivities
 from autoprec.study.preparation import load_blocks
 from autoprec.study.preparation.fidelity import departures
 from autoprec.study.refining import refined
-from autoprec.study.reporting import explain_trial, gather, look_ahead
 from autoprec.study.session import Parallel, close_run, open_run, session, stopping
 from autoprec.study.shipping import export_point
 

@@ -23,7 +23,7 @@ from autoprec.records import (
     TrialRecord,
 )
 from autoprec.report import front_png, page
-from autoprec.study.explanation import Known
+from autoprec.study.findings.explanation import Known
 from trial_records import REFERENCE, complete, failed, findings
 
 NASTY = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"

@@ -15,7 +15,7 @@ from autoprec.errors import StudyError
 from autoprec.records import Fingerprint, Interval, TrialRecord
 from autoprec.report import comparison_view
 from autoprec.study import compare_studies
-from autoprec.study.comparison import Evidence, compared
+from autoprec.study.findings.comparison import Evidence, compared
 from tiny_study import write_study
 from trial_records import ENGINE, IDENTITY, REFERENCE, complete
 

@@ -7,7 +7,7 @@ import pytest
 
 from autoprec.errors import StudyError
 from autoprec.records import Block, BlockReasons, Inspection, KernelTime, TrialRecord
-from autoprec.study.explanation import Known
+from autoprec.study.findings.explanation import Known
 from trial_records import REFERENCE, complete, failed
 
 BLOCKS = (

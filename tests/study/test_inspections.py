@@ -10,7 +10,7 @@ import pytest
 from autoprec import Study
 from autoprec.spec import load_spec
 from autoprec.store import Store
-from autoprec.study.inspections import Inspections
+from autoprec.study.findings.inspections import Inspections
 from tiny_study import write_study
 
 

@@ -27,8 +27,8 @@ from autoprec.report import shares
 from autoprec.search.fronts import hypervolume
 from autoprec.store import Store
 from autoprec.study.definition import find_spec
-from autoprec.study.explanation import VISIBLE_LOSS
-from autoprec.study.reporting import USEFUL_LOSS
+from autoprec.study.findings.explanation import VISIBLE_LOSS
+from autoprec.study.findings.reporting import USEFUL_LOSS
 
 LOSSES = (0.001, 0.003, 0.01, 0.03, 0.05)
 """The fastest points are compared within each of these."""

@@ -17,8 +17,8 @@ from autoprec.records import Explanation, Findings, Identity, Night, Reference, 
 from autoprec.search.fronts import hypervolume
 from autoprec.spec import StudySpec
 from autoprec.store import Store
-from autoprec.study.explanation import Known
-from autoprec.study.inspections import Inspections
+from autoprec.study.findings.explanation import Known
+from autoprec.study.findings.inspections import Inspections
 from autoprec.study.night.priors import sensitivities
 from autoprec.study.picks import choose
 from autoprec.study.preparation import Prepared

@@ -1,0 +1,1 @@
+"""What a study has found out: a trial explained, two studies compared, the night as a report."""
