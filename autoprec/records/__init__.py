@@ -11,7 +11,6 @@ from autoprec.records.blocks import Assignment, Block, Candidate
 from autoprec.records.comparisons import Comparison, Match, Side, Verdict
 from autoprec.records.exports import Examples, Preprocessing, Recipe
 from autoprec.records.fidelity import UNLIKE, Departure, Exactness, Step, in_words
-from autoprec.records.machines import MachineCheck
 from autoprec.records.measurements import (
     BlockAudit,
     Clocks,
@@ -48,7 +47,7 @@ from autoprec.records.studies import (
     TrialRecord,
     TrialState,
 )
-from autoprec.records.verdicts import Check, Verification
+from autoprec.records.verdicts import Check, MachineCheck, Verification
 from autoprec.records.workers import Doing, Worker, WorkerShare
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Whether an export is still what was recorded."""
+"""What checks say: of an export that is measured again, and of a machine."""
 
 from __future__ import annotations
 
@@ -24,3 +24,11 @@ class Verification(Record, frozen=True, kw_only=True):
     def is_same(self) -> bool:
         """Whether all figures are as recorded, or better."""
         return all(check.is_same for check in self.checks)
+
+
+class MachineCheck(Record, frozen=True, kw_only=True):
+    """One fact of a machine; `remedy` is what to do about it, empty if it is fine."""
+
+    name: str
+    found: str
+    remedy: str = ""
