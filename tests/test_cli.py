@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import typer
 
 from autoprec import Study
-from autoprec.cli import app, main
+from autoprec.cli import app
 from autoprec.errors import SpecError
+from command_line import autoprec
 from tiny_study import write_model, write_samples, write_study
 
 README = Path(__file__).parent.parent / "README.md"
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-
-
-class Result(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def autoprec(*words: str, folder: Path) -> Result:
-    """Run the command line in this process, as its entry point does."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        contextlib.chdir(folder),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        pytest.raises(SystemExit) as end,
-    ):
-        main(words)
-    return Result(int(str(end.value.code or 0)), out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "autoprec"
 ROWS = (
     ("errors",),
-    ("precisions", "entry", "files"),
+    ("precisions", "entry", "files", "visible"),
     ("kept",),
     ("records",),
     ("spec",),

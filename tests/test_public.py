@@ -27,6 +27,13 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert not loaded_by("import autoprec") & (HEAVY | ENGINES)
 
 
+@pytest.mark.parametrize("words", ["--help", "search --help", "export -h", "front --fronnt"])
+def test_the_command_line_answers_without_loading_what_it_does_not_use(words: str) -> None:
+    code = "import contextlib\nfrom autoprec.cli import main\n"
+    code += f"with contextlib.suppress(SystemExit): main({words.split()})"
+    assert not loaded_by(code) & (HEAVY | ENGINES)
+
+
 @pytest.mark.parametrize(
     "code",
     ["from autoprec import Study", "import autoprec.cli", "import autoprec.backends, autoprec.exporters"],

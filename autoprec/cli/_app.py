@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoprec.report import HarmlessConsole, as_json, visible
+from autoprec.cli import _parts as parts
+from autoprec.visible import HarmlessConsole, visible
+
+if TYPE_CHECKING:
+    from autoprec.study import Study
 
 EXIT_USER_ERROR = 2
 EXIT_AUDIT_FAILED = 3
@@ -20,6 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Finds, overnight, the precision of every block of an ONNX mask model: as fast as it can be, "
     "with masks that stay those of the FP16 engine.",
 )
@@ -41,9 +47,21 @@ def start(
     """What comes before every command."""
 
 
+def study_names(incomplete: str) -> list[str]:
+    """Names of the studies here that begin so: what TAB offers."""
+    return [path.stem for path in sorted(Path("studies").glob("*.toml")) if path.stem.startswith(incomplete)]
+
+
 StudyOption = Annotated[
     str | None,
-    typer.Option("--study", "-s", metavar="NAME_OR_PATH", help="A study of studies/, or a TOML file."),
+    typer.Option(
+        "--study",
+        "-s",
+        metavar="NAME_OR_PATH",
+        help="A study of studies/, or a TOML file.",
+        show_default="the default study",
+        autocompletion=study_names,
+    ),
 ]
 TargetOption = Annotated[
     str,
@@ -71,9 +89,19 @@ def answer(message: object) -> None:
     typer.echo(visible(str(message)))
 
 
+def study_of(where: str | None, storage: str | None = None, *, is_quiet: bool = False) -> Study:
+    """The study that a command is about; where none is named, says which one it is, unless `is_quiet`."""
+    if where is None:
+        path, why = parts.default_definition()
+        where = str(path)
+        if not is_quiet:
+            tell(f"study {path.stem} ({path}, {why})")
+    return parts.Study.find(where, storage)
+
+
 def show_or_dump(value: Any, view: Any, as_text: bool) -> None:
     """Print records as JSON, or what people read."""
     if as_text:
-        typer.echo(as_json(value))
+        typer.echo(parts.as_json(value))
     else:
         console.print(view)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from autoprec.cli import _parts as parts
 from autoprec.cli._app import (
     JsonOption,
     StorageOption,
     StudyOption,
     app,
     show_or_dump,
+    study_of,
 )
-from autoprec.report import (
-    blocks_table,
-    sensitivity_table,
-)
-from autoprec.study import Study
 
 
 @app.command()
@@ -22,8 +19,8 @@ def blocks(study: StudyOption = None, storage: StorageOption = None, json: JsonO
 
     Example: autoprec blocks --study demo
     """
-    found = Study.find(study, storage).blocks()
-    show_or_dump(found, blocks_table(found), json)
+    found = study_of(study, storage, is_quiet=json).blocks()
+    show_or_dump(found, parts.blocks_table(found), json)
 
 
 @app.command()
@@ -32,6 +29,6 @@ def sensitivity(study: StudyOption = None, storage: StorageOption = None, json: 
 
     Example: autoprec sensitivity --json
     """
-    chosen = Study.find(study, storage)
+    chosen = study_of(study, storage, is_quiet=json)
     table = chosen.sensitivity()
-    show_or_dump(table, sensitivity_table(chosen.stored_blocks(), table), json)
+    show_or_dump(table, parts.sensitivity_table(chosen.stored_blocks(), table), json)

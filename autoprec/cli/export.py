@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from autoprec.cli import _parts as parts
 from autoprec.cli._app import (
     EXIT_DIFFERENT,
     JsonOption,
@@ -16,14 +17,33 @@ from autoprec.cli._app import (
     answer,
     app,
     show_or_dump,
+    study_of,
     tell,
 )
-from autoprec.exporters import EXPORTERS
-from autoprec.exporters.manifest import read_manifest
-from autoprec.report import (
-    verification_view,
+
+PICKS = ("knee", "fastest")
+TARGETS = (
+    "onnx",
+    "examples",
+    "verify",
+    "python",
+    "trtexec",
+    "implicit",
+    "modelopt",
+    "polygraphy",
+    "openvino",
+    "readme",
+    "json",
 )
-from autoprec.study import Study, verify_export
+"""Names of `exporters.EXPORTERS`; they stand here too, for completing one loads no exporter."""
+
+
+def _picks(incomplete: str) -> list[str]:
+    return [name for name in PICKS if name.startswith(incomplete)]
+
+
+def _targets(incomplete: str) -> list[str]:
+    return [name for name in TARGETS if name.startswith(incomplete)]
 
 
 @app.command()
@@ -33,7 +53,9 @@ def export(
     ] = None,
     study: StudyOption = None,
     storage: StorageOption = None,
-    pick: Annotated[str, typer.Option(help="knee, or fastest (within --max-loss).")] = "knee",
+    pick: Annotated[
+        str, typer.Option(help="knee, or fastest (within --max-loss).", autocompletion=_picks)
+    ] = "knee",
     max_loss: Annotated[
         float | None,
         typer.Option(
@@ -43,7 +65,12 @@ def export(
     ] = None,
     trial: Annotated[int | None, typer.Option(help="Export this trial instead of picking one.")] = None,
     to: Annotated[
-        list[str], typer.Option(help=f"Targets: {', '.join(EXPORTERS)}; may be repeated.", show_default="all")
+        list[str],
+        typer.Option(
+            help=f"Targets: {', '.join(TARGETS)}; may be repeated.",
+            show_default="all",
+            autocompletion=_targets,
+        ),
     ] = [],  # noqa: B006 - typer copies it
     examples: Annotated[
         int, typer.Option(min=0, help="So many samples travel with it, to verify it by; 0 runs no engine.")
@@ -58,14 +85,14 @@ def export(
         raise typer.BadParameter(
             "a trial is exported as it is: give one of both", param_hint="--trial, --max-loss"
         )
-    chosen = Study.find(study, storage)
+    chosen = study_of(study, storage)
     files = chosen.export(
         folder, pick=pick, max_loss=max_loss, trial=trial, targets=to or None, examples=examples
     )
     for path in files:
         answer(path)
     written = files[-1].parent
-    shipped = read_manifest(written)
+    shipped = parts.read_manifest(written)
     tell(f"trial {shipped.number}: {shipped.speedup:.2f}x the reference, mask loss {shipped.loss:.4f}")
     if archive:
         answer(shutil.make_archive(str(written), "zip", written.parent, written.name))
@@ -88,7 +115,7 @@ def verify(
 
     Example: autoprec verify studies/demo/exports/trial-17
     """
-    found = verify_export(folder, tell, trusted_metric=trust_metric)
-    show_or_dump(found, verification_view(found), json)
+    found = parts.verify_export(folder, tell, trusted_metric=trust_metric)
+    show_or_dump(found, parts.verification_view(found), json)
     if not found.is_same:
         raise typer.Exit(EXIT_DIFFERENT)

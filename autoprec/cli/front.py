@@ -8,22 +8,15 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from autoprec.cli import _parts as parts
 from autoprec.cli._app import (
     JsonOption,
     StorageOption,
     StudyOption,
     app,
     show_or_dump,
+    study_of,
 )
-from autoprec.records import TrialAndNoise
-from autoprec.report import (
-    comparison_view,
-    front_table,
-    shares,
-    shares_line,
-    workers_table,
-)
-from autoprec.study import Study, compare_studies
 
 
 @app.command()
@@ -32,14 +25,15 @@ def front(study: StudyOption = None, storage: StorageOption = None, json: JsonOp
 
     Example: autoprec front --json
     """
-    chosen = Study.find(study, storage)
+    chosen = study_of(study, storage, is_quiet=json)
     trials, reference = chosen.front(), chosen.reference()
-    parts: list[RenderableType] = [front_table(trials, reference)]
-    if line := shares_line(shares(chosen.trials())):
-        parts.append(Text(line, "dim"))
+    shown: list[RenderableType] = [parts.front_table(trials, reference)]
+    if line := parts.shares_line(parts.shares(chosen.trials())):
+        shown.append(Text(line, "dim"))
     if workers := chosen.workers():
-        parts.append(workers_table(workers, chosen.trials()))
-    show_or_dump([TrialAndNoise.of(trial, reference) for trial in trials], Group(*parts), json)
+        shown.append(parts.workers_table(workers, chosen.trials()))
+    noisy = [parts.TrialAndNoise.of(trial, reference) for trial in trials]
+    show_or_dump(noisy, Group(*shown), json)
 
 
 @app.command()
@@ -52,5 +46,5 @@ def compare(
 
     Example: autoprec compare demo@1 demo@2
     """
-    found = compare_studies(first, second)
-    show_or_dump(found, comparison_view(found), json)
+    found = parts.compare_studies(first, second)
+    show_or_dump(found, parts.comparison_view(found), json)

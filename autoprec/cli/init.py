@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from autoprec.cli import _parts as parts
 from autoprec.cli._app import answer, app, tell
 from autoprec.errors import SpecError
-from autoprec.study.definition import FOLDER
+
+FOLDER = Path("studies")
 
 
 @app.command()
@@ -36,18 +37,20 @@ def init(
     shape: Annotated[
         list[str], typer.Option(metavar="NAME=1,3,512,512", help="Sizes of a dynamic input; may be repeated.")
     ] = [],  # noqa: B006 - typer copies it
+    default: Annotated[
+        bool, typer.Option(help="Make it the study that commands take where none is named.")
+    ] = True,
 ) -> None:
     """Write a study definition for a model, or for a checkpoint of EfficientViT-SAM.
 
     Example: autoprec init encoder.onnx --decoder decoder.onnx --calibration images/a --evaluation images/b
     """
-    # Imported here: only this command writes TOML, and reads graphs before a study is there.
-    recipes = importlib.import_module("autoprec.recipes.writing")
     if (model is None) == (checkpoint is None):
         raise SpecError("name one model: `autoprec init MODEL.onnx`, or one checkpoint: `--checkpoint l0.pt`")
     if checkpoint is not None:
-        model, decoder = recipes.export_checkpoint(checkpoint, recipe, FOLDER / "models", tell)
-    written = recipes.write_definition(
+        model, decoder = parts.export_checkpoint(checkpoint, recipe, FOLDER / "models", tell)
+    assert model is not None
+    written = parts.write_definition(
         model,
         recipe=recipe,
         decoder=decoder,
@@ -60,7 +63,11 @@ def init(
         tell(f"{recipe or 'guessed'}: {reason}")
     for warning in written.warnings:
         tell(f"before the search: {warning}")
-    answer(f"wrote {written.path}; look through it, then: autoprec search --study {written.path.stem}")
+    name = written.path.stem
+    if default:
+        before = ", ".join(path.stem for path in parts.make_default(written.path))
+        tell(f"{name} is the default study now{f', in place of {before}' if before else ''}")
+    answer(f"wrote {written.path}; look through it, then: autoprec search --study {name}")
 
 
 def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:

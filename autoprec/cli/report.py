@@ -10,20 +10,16 @@ from typing import Annotated
 
 import typer
 
+from autoprec.cli import _parts as parts
 from autoprec.cli._app import (
     StorageOption,
     StudyOption,
     answer,
     app,
+    study_of,
     tell,
 )
 from autoprec.errors import BackendError
-from autoprec.report import (
-    front_png,
-    page,
-    write_file,
-)
-from autoprec.study import Study
 
 
 @app.command()
@@ -42,10 +38,10 @@ def report(
 
     Example: autoprec report --no-pictures
     """
-    chosen = Study.find(study, storage)
+    chosen = study_of(study, storage)
     findings = chosen.findings(runs=pictures and not png, say=tell)
     target = file or chosen.folder / ("front.png" if png else "report.html")
-    answer(write_file(target, front_png(findings) if png else page(findings)))
+    answer(parts.write_file(target, parts.front_png(findings) if png else parts.page(findings)))
 
 
 @app.command()
@@ -60,7 +56,7 @@ def dashboard(
 
     Example: autoprec dashboard --port 8081
     """
-    chosen = Study.find(study, storage)
+    chosen = study_of(study, storage)
     chosen.trials()  # says what to do where there is nothing to show
     beside = Path(sys.executable).with_name("optuna-dashboard")
     program = str(beside) if beside.is_file() else shutil.which("optuna-dashboard")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from autoprec.cli import _parts as parts
 from autoprec.cli._app import (
     EXIT_AUDIT_FAILED,
     EXIT_USER_ERROR,
@@ -15,14 +16,9 @@ from autoprec.cli._app import (
     answer,
     app,
     console,
+    study_of,
     tell,
 )
-from autoprec.report import (
-    LiveProgress,
-    front_plot,
-    front_table,
-)
-from autoprec.study import Study
 
 
 @app.command()
@@ -61,14 +57,14 @@ def search(
 
     Example: autoprec search --budget 50
     """
-    chosen = Study.find(study, storage)
+    chosen = study_of(study, storage)
     if target:
         chosen = chosen.on(target)
-    with LiveProgress(console, chosen.spec.name) as progress:
-        learnt = None if prior is None else Study.find(prior)
+    with parts.LiveProgress(console, chosen.spec.name) as progress:
+        learnt = None if prior is None else parts.Study.find(prior)
         chosen.search(budget, progress, jobs=jobs, devices=devices, prior=learnt)
-    console.print(front_plot(chosen.trials(), chosen.reference(), width=console.width), markup=False)
-    console.print(front_table(chosen.front(), chosen.reference()))
+    console.print(parts.front_plot(chosen.trials(), chosen.reference(), width=console.width), markup=False)
+    console.print(parts.front_table(chosen.front(), chosen.reference()))
     if strict and (wrong := chosen.mismatches()):
         tell(f"did not run as asked: {', '.join(wrong)}")
         raise typer.Exit(EXIT_AUDIT_FAILED)
@@ -87,8 +83,8 @@ def refine(
 
     Example: autoprec refine 17 --minutes 30
     """
-    chosen = Study.find(study, storage)
-    with LiveProgress(console, chosen.spec.name) as progress:
+    chosen = study_of(study, storage)
+    with parts.LiveProgress(console, chosen.spec.name) as progress:
         record = chosen.refine(trial, 60 * minutes, progress)
     before = chosen.trial(trial)
     if record.failure is not None:
@@ -103,10 +99,10 @@ def watch(study: StudyOption = None, storage: StorageOption = None) -> None:
 
     Example: autoprec watch --study demo
     """
-    chosen = Study.find(study, storage)
+    chosen = study_of(study, storage)
     try:
-        with LiveProgress(console, chosen.spec.name) as progress:
+        with parts.LiveProgress(console, chosen.spec.name) as progress:
             front = chosen.follow(progress)
     except KeyboardInterrupt:
         raise typer.Exit from None
-    console.print(front_table(front, chosen.reference()))
+    console.print(parts.front_table(front, chosen.reference()))

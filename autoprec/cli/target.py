@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from autoprec.backends.target import TargetBackend
-from autoprec.cli._app import StudyOption, TargetOption, answer, app
+from autoprec.cli import _parts as parts
+from autoprec.cli._app import StudyOption, TargetOption, answer, app, study_of
 from autoprec.errors import SpecError
-from autoprec.study import Study
 
 target_app = typer.Typer(
     name="target",
@@ -23,9 +22,9 @@ def clean(target: TargetOption = "", study: StudyOption = None) -> None:
 
     Example: autoprec target clean --study my_study
     """
-    chosen = Study.find(study)
+    chosen = study_of(study)
     spec = (chosen.on(target) if target else chosen).spec
     if not spec.target.address:
         raise SpecError(f"study {spec.name!r} has no target; give one with --target")
-    held = TargetBackend({**spec.backend.options, "engine": spec.backend.name}).clean()
+    held = parts.TargetBackend({**spec.backend.options, "engine": spec.backend.name}).clean()
     answer(f"removed {held / 1e6:.0f} MB from {spec.target.address}")

@@ -6,20 +6,16 @@ from typing import Annotated
 
 import typer
 
+from autoprec.cli import _parts as parts
 from autoprec.cli._app import (
     JsonOption,
     StorageOption,
     StudyOption,
     app,
     show_or_dump,
+    study_of,
     tell,
 )
-from autoprec.records import TrialAndNoise
-from autoprec.report import (
-    explanation_view,
-    trial_view,
-)
-from autoprec.study import Study
 
 
 @app.command()
@@ -33,11 +29,11 @@ def show(
 
     Example: autoprec show 17
     """
-    chosen = Study.find(study, storage)
+    chosen = study_of(study, storage, is_quiet=json)
     record = chosen.trial(trial)
     reference = chosen.reference()
-    view = trial_view(record, chosen.stored_blocks(), reference, chosen.fidelity())
-    show_or_dump(TrialAndNoise.of(record, reference), view, json)
+    view = parts.trial_view(record, chosen.stored_blocks(), reference, chosen.fidelity())
+    show_or_dump(parts.TrialAndNoise.of(record, reference), view, json)
 
 
 @app.command()
@@ -52,8 +48,8 @@ def explain(
 
     Example: autoprec explain 17
     """
-    chosen = Study.find(study, storage)
+    chosen = study_of(study, storage, is_quiet=json)
     found = chosen.explain(trial, runs=run, say=tell)
     reference = chosen.reference()
     assert reference is not None
-    show_or_dump(found, explanation_view(found, reference), json)
+    show_or_dump(found, parts.explanation_view(found, reference), json)

@@ -11,7 +11,7 @@ import tomlkit
 from tomlkit.items import Item, Table
 
 from autoprec.recipes._base import Facts, Plan
-from autoprec.report import visible
+from autoprec.visible import visible
 
 PRECISIONS = (
     "fp32", "fp16", "bf16",

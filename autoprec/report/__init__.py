@@ -11,8 +11,8 @@ from autoprec.report.story import explanation_view
 from autoprec.report.tables import blocks_table, front_table, sensitivity_table
 from autoprec.report.trial import trial_view
 from autoprec.report.verdict import verification_view
-from autoprec.report.visible import HarmlessConsole, visible
 from autoprec.report.workers import shares, shares_line, workers_table
+from autoprec.visible import HarmlessConsole, visible
 
 __all__ = [
     "HarmlessConsole",

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from autoprec.report.visible import visible
+from autoprec.visible import visible
 
 
 class Column(NamedTuple):

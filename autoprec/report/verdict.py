@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from autoprec.records import Verification
-from autoprec.report.visible import visible
+from autoprec.visible import visible
 
 
 def verification_view(found: Verification) -> RenderableType:

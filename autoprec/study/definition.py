@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 
 import msgspec
+import tomlkit
 
 from autoprec.errors import SpecError, StudyError
 from autoprec.spec import StudySpec, load_spec
@@ -28,17 +29,49 @@ def find_spec(where: str | None, folder: Path = FOLDER) -> StudySpec:
         near = difflib.get_close_matches(where, found, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(found) or 'none'}"
         raise SpecError(f"no study {where!r} in {folder}/; {hint}")
-    if len(found) == 1:
-        return load_spec(next(iter(found.values())))
-    specs = [load_spec(path) for path in found.values()]
-    marked = [spec for spec in specs if spec.default]
-    if len(marked) == 1:
-        return marked[0]
+    return load_spec(default_definition(folder)[0])
+
+
+def default_definition(folder: Path = FOLDER) -> tuple[Path, str]:
+    """The definition that a command takes where none is named, and why it is that one.
+
+    Raises `SpecError` naming the definitions that there are.
+    """
+    found = sorted(folder.glob("*.toml"))
     if not found:
         raise SpecError(f"no study definition in {folder}/; `autoprec init MODEL.onnx` writes one")
-    raise SpecError(
-        f"{folder}/ holds several: name one with --study ({', '.join(found)}), or mark one `default = true`"
-    )
+    if len(found) == 1:
+        return found[0], f"the only one in {folder}/"
+    marked = [path for path in found if load_spec(path).default]
+    if len(marked) == 1:
+        return marked[0], "the default; --study names another"
+    names = ", ".join(path.stem for path in found)
+    which = f"marks {len(marked)} of them" if marked else "holds several"
+    raise SpecError(f"{folder}/ {which}: name one with --study ({names}), or mark one `default = true`")
+
+
+def make_default(path: Path) -> tuple[Path, ...]:
+    """Mark a definition as the default study of its folder; returns those that were it before.
+
+    Comments and order of the files stay. Raises `SpecError` for a file that cannot be written.
+    """
+    before = []
+    for other in sorted(path.parent.glob("*.toml")):
+        try:
+            document = tomlkit.parse(other.read_text(encoding="utf-8"))
+            if other != path and document.pop("default", False):
+                before.append(other)
+            elif other == path and not document.get("default", False):
+                document["default"] = True
+            else:
+                continue
+            other.write_text(tomlkit.dumps(document), encoding="utf-8")
+        except (ValueError, OSError) as error:  # TOML errors and bad UTF-8 are ValueErrors
+            if other == path or other in before:
+                raise SpecError(
+                    f"{other}: cannot be made the default study or another one: {error}"
+                ) from error
+    return tuple(before)
 
 
 def as_begun(spec: StudySpec) -> StudySpec:

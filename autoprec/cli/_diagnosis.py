@@ -1,0 +1,69 @@
+"""What a diagnosis shows: the machine, and which precisions the engine takes for which operators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from autoprec.legality.patterns import PATTERNS
+from autoprec.legality.verdicts import Legality
+from autoprec.precisions import PLAIN
+from autoprec.report import fidelity_lines
+from autoprec.study.diagnosis import Diagnosis
+
+_FLOATS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+"""Kernel precision names (see `records.KernelTime`) of the float precisions."""
+
+
+def diagnosis_view(found: Diagnosis) -> RenderableType:
+    parts = Table.grid(padding=(0, 2))
+    parts.add_column(style="bold", no_wrap=True)
+    parts.add_column(overflow="fold")
+    for check in found.checks:
+        parts.add_row(check.name, Text(check.found, "yellow" if check.remedy else ""))
+        if check.remedy:
+            parts.add_row("", Text(f"-> {check.remedy}", "dim"))
+    if found.engine is not None:
+        parts.add_row("engine", Text(f"{found.engine.version} on {found.engine.device}"))
+    lines = [Text(line) for line in fidelity_lines(found.fidelity)]
+    if found.legality is None:
+        return Group(parts, *lines)
+    return Group(parts, Text(), _table(found.legality), *_reasons(found.legality), Text(), *lines)
+
+
+def _table(legality: Legality) -> Table:
+    """Patterns by precision: what each runs in."""
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("operator", no_wrap=True)
+    for name in PLAIN:
+        table.add_column(name, no_wrap=True)
+    for pattern in PATTERNS:
+        table.add_row(pattern, *(_cell(legality, pattern, name) for name in PLAIN))
+    return table
+
+
+def _cell(legality: Legality, pattern: str, precision: str) -> Text:
+    verdict = legality.find(pattern, precision)
+    if verdict is None:
+        return Text("?", "dim")
+    if verdict.is_unfit:
+        return Text("fails" if verdict.state == "refused" else "wrong", "red")
+    if not verdict.is_legal:
+        return Text(f"ran {verdict.ran}", "yellow")
+    if verdict.precision != precision:
+        return Text(verdict.precision, "dim")  # left in the base type: the precision does not quantise it
+    if precision in _FLOATS and verdict.ran and _FLOATS[precision] not in verdict.ran.split(","):
+        return Text(f"as {verdict.ran}", "yellow")  # taken, but no faster than what it runs as
+    return Text("yes", "green")
+
+
+def _reasons(legality: Legality) -> Sequence[Text]:
+    """Each reason once, with the pairs that it holds for."""
+    pairs: dict[str, list[str]] = {}
+    for verdict in legality.verdicts:
+        if verdict.is_unfit:
+            pairs.setdefault(verdict.reason, []).append(f"{verdict.pattern} {verdict.precision}")
+    return [Text(f"\n{', '.join(names)}:\n  {reason}", "dim") for reason, names in pairs.items()]

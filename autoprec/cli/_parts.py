@@ -1,0 +1,92 @@
+"""What commands use of the package; each name loads when it is first used (PEP 562).
+
+So help, completion and a mistyped option answer at once: without an engine, a database, or a plot.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autoprec.backends.target import TargetBackend
+    from autoprec.cli._diagnosis import diagnosis_view
+    from autoprec.exporters.manifest import read_manifest
+    from autoprec.recipes.writing import export_checkpoint, write_definition
+    from autoprec.records import TrialAndNoise
+    from autoprec.report import (
+        LiveProgress,
+        as_json,
+        blocks_table,
+        comparison_view,
+        explanation_view,
+        front_plot,
+        front_png,
+        front_table,
+        page,
+        sensitivity_table,
+        shares,
+        shares_line,
+        trial_view,
+        verification_view,
+        workers_table,
+        write_file,
+    )
+    from autoprec.spec import BackendSection
+    from autoprec.study import Study, compare_studies, verify_export
+    from autoprec.study.definition import default_definition, make_default
+    from autoprec.study.diagnosis import compare, diagnose
+else:
+    _HOMES = {
+        "autoprec.backends.target": ("TargetBackend",),
+        "autoprec.cli._diagnosis": ("diagnosis_view",),
+        "autoprec.exporters.manifest": ("read_manifest",),
+        "autoprec.records": ("TrialAndNoise",),
+        "autoprec.recipes.writing": ("export_checkpoint", "write_definition"),
+        "autoprec.spec": ("BackendSection",),
+        "autoprec.study": ("Study", "compare_studies", "verify_export"),
+        "autoprec.study.definition": ("default_definition", "make_default"),
+        "autoprec.study.diagnosis": ("compare", "diagnose"),
+    }
+    _HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+    def __getattr__(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        value = pkgutil.resolve_name(f"{_HOME.get(name, 'autoprec.report')}:{name}")
+        globals()[name] = value
+        return value
+
+
+__all__ = [
+    "BackendSection",
+    "LiveProgress",
+    "Study",
+    "TargetBackend",
+    "TrialAndNoise",
+    "as_json",
+    "blocks_table",
+    "compare",
+    "compare_studies",
+    "comparison_view",
+    "default_definition",
+    "diagnose",
+    "diagnosis_view",
+    "explanation_view",
+    "export_checkpoint",
+    "front_plot",
+    "front_png",
+    "front_table",
+    "make_default",
+    "page",
+    "read_manifest",
+    "sensitivity_table",
+    "shares",
+    "shares_line",
+    "trial_view",
+    "verification_view",
+    "verify_export",
+    "workers_table",
+    "write_definition",
+    "write_file",
+]
