@@ -11,13 +11,13 @@ import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
 from onnx import TensorProto, helper, numpy_helper
-from random_ops import models
 
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.blocks.scopes import scope_of
 from autoprec.graph.model.load import load_model
 from autoprec.graph.ops.costs import is_depthwise, macs
 from autoprec.records import Block
+from random_ops import models
 
 DEMO = Path(__file__).parents[2] / "studies/models/demo_encoder.onnx"
 

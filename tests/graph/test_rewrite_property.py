@@ -14,8 +14,6 @@ import onnx_ir as ir
 import onnxruntime as ort
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_graphs import IMAGE
-from random_ops import models
 
 from autoprec.calibration import channel_axes, quantizable
 from autoprec.graph.blocks.partition import partition
@@ -27,6 +25,8 @@ from autoprec.graph.variants.toolbox import Toolbox
 from autoprec.legality.judge import judge
 from autoprec.precisions import PLAIN, PRECISIONS
 from autoprec.records import Assignment, Block
+from random_graphs import IMAGE
+from random_ops import models
 
 often = settings(
     max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None

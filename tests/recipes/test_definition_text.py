@@ -5,12 +5,12 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-import families
 import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import families
 from autoprec.errors import SpecError
 from autoprec.recipes import definition_text, facts_of, plan_of
 from autoprec.recipes.writing import write_definition

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import families
 import numpy as np
 import pytest
 
+import families
 from autoprec.backends import create_backend
 from autoprec.errors import SpecError
 from autoprec.graph.model.load import input_shapes, load_model

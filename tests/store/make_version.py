@@ -1,6 +1,6 @@
 """Makes `version_N.db`, a tiny database of the schema's present version, for `test_files.py` to open.
 
-Run once when the schema's version rises: `PYTHONPATH=tests python tests/store/make_version.py`.
+Run once when the schema's version rises: `PYTHONPATH=tests/kit python tests/store/make_version.py`.
 """
 
 from __future__ import annotations

@@ -9,13 +9,13 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from mbconv import error, outputs, uniform
 from onnx import numpy_helper
 
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import load_model
 from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.records import Block
+from mbconv import error, outputs, uniform
 
 TEXT = """<ir_version: 10, opset_import: ["" : %d]> g (float[1,8,8,8] image) => (float[1,8,8,8] masks) {
     %s

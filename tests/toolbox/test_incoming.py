@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from mbconv import Array, error, images, outputs, uniform, write_mbconv
 from onnxruntime import InferenceSession
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -22,6 +21,7 @@ from autoprec.graph.model.load import load_model
 from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.legality.judge import judge
 from autoprec.records import Assignment, Block
+from mbconv import Array, error, images, outputs, uniform, write_mbconv
 from tiny_study import write_model, write_study
 
 FORMS = {

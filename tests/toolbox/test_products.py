@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pytest
-from mbconv import error, images, outputs, toolbox, uniform, write_mbconv
 
 from autoprec.graph.model.load import load_model
 from autoprec.graph.ops.pointwise import is_pointwise
 from autoprec.graph.rewrite.products import write_products
 from autoprec.graph.rewrite.rewrite import Rewriter
+from mbconv import error, images, outputs, toolbox, uniform, write_mbconv
 
 
 def test_a_product_computes_what_the_convolution_did(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from mbconv import calibrated, images, uniform
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
@@ -25,6 +24,7 @@ from autoprec.measurement.audit import audit, deciding_nodes
 from autoprec.records import Block, KernelTime
 from autoprec.spec import load_spec
 from autoprec.study.preparation import prepare
+from mbconv import calibrated, images, uniform
 from tiny_study import write_study
 
 PRODUCT = "qkv = MatMul(n, w)"

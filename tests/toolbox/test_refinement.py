@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from mbconv import error, images, outputs, toolbox, uniform, write_mbconv
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
@@ -23,6 +22,7 @@ from autoprec.graph.variants.edits import edited
 from autoprec.samples import load_samples
 from autoprec.spec import SamplesSection
 from autoprec.study.refining import ensure_trainable
+from mbconv import error, images, outputs, toolbox, uniform, write_mbconv
 from tiny_study import write_study
 from trial_records import complete
 

@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from mbconv import images, outputs
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
@@ -20,6 +19,7 @@ from autoprec.graph.statistics.moments import Moments, load_moments, save_moment
 from autoprec.graph.variants.edits import Edits, edited
 from autoprec.graph.variants.rounding import bias_shift, learned, refine
 from autoprec.precisions import PRECISIONS
+from mbconv import images, outputs
 
 OPS = {
     "strided": "masks = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (image, w3, b)",

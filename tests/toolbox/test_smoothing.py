@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from mbconv import calibrated, error, images, outputs, toolbox, uniform, write_mbconv
 from onnx import numpy_helper
 
 from autoprec.graph.model.load import load_model
@@ -18,6 +17,7 @@ from autoprec.graph.statistics.ranges import Histogram, Histograms, range_of
 from autoprec.graph.variants.edits import edited
 from autoprec.graph.variants.smoothing import smooth
 from autoprec.precisions import PRECISIONS
+from mbconv import calibrated, error, images, outputs, toolbox, uniform, write_mbconv
 
 HEAD = """<ir_version: 10, opset_import: ["" : 22]>
 g (float[1,8,12,12] image) => (float[1,8,12,12] masks) {"""

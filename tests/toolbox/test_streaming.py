@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mbconv import images, write_mbconv
 
 from autoprec.backends import create_backend
 from autoprec.backends.timing import Pace
@@ -18,6 +17,7 @@ from autoprec.graph.statistics.ranges import Histograms
 from autoprec.measurement.masks import ReferenceMasks
 from autoprec.samples import ahead, load_samples
 from autoprec.spec import SamplesSection
+from mbconv import images, write_mbconv
 from tiny_study import write_samples
 
 

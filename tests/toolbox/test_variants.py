@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mbconv import error, images, outputs, toolbox, uniform, write_mbconv
 
 from autoprec import Study
 from autoprec.errors import SpecError
@@ -14,6 +13,7 @@ from autoprec.graph.model.load import load_model
 from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.legality.judge import judge
 from autoprec.precisions import PRECISIONS
+from mbconv import error, images, outputs, toolbox, uniform, write_mbconv
 from tiny_study import write_model, write_study
 
 

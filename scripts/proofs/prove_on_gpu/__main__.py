@@ -30,7 +30,6 @@ from typing import Any
 
 from facts import facts_of
 from nights import Nights
-
 from report import markdown
 
 HERE = Path(__file__).parent

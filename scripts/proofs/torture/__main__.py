@@ -1,6 +1,6 @@
 """Torture: kills, hostile inputs and faults of the machine, against the real commands and readers.
 
-    PYTHONPATH=tests python scripts/proofs/torture [kill|fuzz|faults ...] [--seed N] [--kills N] ...
+    PYTHONPATH=tests/kit python scripts/proofs/torture [kill|fuzz|faults ...] [--seed N] [--kills N] ...
 
 Bounded in time and count; the seed is printed, and repeats the campaign. What must hold whatever happens: no
 finished trial is lost or changed, every error is one line, nothing hangs for 20 seconds, nothing that is

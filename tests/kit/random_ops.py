@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 from hypothesis import strategies as st
+
 from random_graphs import CHANNELS, IMAGE, ROWS, SIZE, Draw, Graph
 
 C, S, PLACES = CHANNELS, SIZE, SIZE * SIZE

@@ -16,7 +16,7 @@ from autoprec.backends import run
 from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.graph.model.files import data_path, read_model, remove_model, write_model
 
-DEMO = Path(__file__).parents[2] / "studies/models/demo_encoder.onnx"
+DEMO = Path(__file__).parents[3] / "studies/models/demo_encoder.onnx"
 
 
 def with_weights(**arrays: np.ndarray) -> onnx.ModelProto:

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
-from random_ops import models
 
 from autoprec.errors import ModelError
 from autoprec.graph.model.load import input_shapes, load_model, model_digest
+from random_ops import models
 
 HEAD = '<ir_version: 10, opset_import: ["": 20]>'
 RELU = HEAD + " g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }"

@@ -1,0 +1,132 @@
+"""Samples from arrays and from the user's own functions; what does not fit is refused by name."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autoprec.errors import SamplesError, SpecError
+from autoprec.samples import Samples, load_samples
+from autoprec.spec import SamplesSection
+
+INPUTS = {"image": (1, 3, 16, 32)}
+
+
+def load(folder: Path, inputs: dict[str, tuple[int, ...]] | None = None, **settings: Any) -> Samples:
+    section = SamplesSection(calibration="unused", evaluation=str(folder), **settings)
+    return load_samples(section, "evaluation", inputs or INPUTS)
+
+
+def test_arrays_are_named_like_inputs_and_the_rest_are_prompts(tmp_path: Path) -> None:
+    image = np.ones((1, 3, 16, 32), np.float64)
+    np.savez(tmp_path / "a.npz", image=image, point_labels=np.array([1, -1]), truth=np.ones((2, 4, 4)))
+    for path in (tmp_path, tmp_path / "a.npz"):
+        sample = load(path)[0]
+        assert sample.inputs["image"].dtype == np.float32
+        assert list(sample.prompts) == ["point_labels"]
+        assert sample.truth is not None
+        assert sample.truth.dtype == bool
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"picture": np.ones(3)}, r"has no array 'image'; the model's inputs are: image \[1, 3, 16, 32\]"),
+        ({"image": np.ones((3, 16, 32))}, r"'image' is \[3, 16, 32\]; the model's inputs are"),
+        ({"image": np.full((1, 3, 16, 32), np.nan)}, "'image' holds NaN"),
+        ({"image": np.array(["text"])}, "not numbers"),
+        ({"image": np.array([object()])}, "cannot be read as an .npz of plain arrays"),
+    ],
+)
+def test_wrong_arrays_are_refused(arrays: dict[str, Any], message: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(SamplesError, match=r"bad\.npz: .*" + message):
+        load(tmp_path)[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04rubbish", b"\x93NUMPY rubbish"])
+def test_a_file_that_is_no_archive_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "bad.npz").write_bytes(content)
+    with pytest.raises(SamplesError, match=r"bad\.npz: cannot be read"):
+        load(tmp_path)[0]
+
+
+def test_an_array_is_not_read_before_its_header_fits(tmp_path: Path) -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,), }"
+    member = b"\x93NUMPY\x01\x00" + (len(header)).to_bytes(2, "little") + header
+    for name, says in (("image", "'image' is"), ("truth", "claims .* but holds 0")):
+        with zipfile.ZipFile(tmp_path / "bad.npz", "w") as archive:
+            archive.writestr(f"{name}.npy", member)
+        with pytest.raises(SamplesError, match=rf"bad\.npz: .*{says}"):
+            load(tmp_path)[0]
+
+
+def test_what_is_no_input_may_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoprec.samples._arrays._MOST_BYTES", 1 << 10)
+    image = np.ones((1, 3, 16, 32), np.float32)
+    np.savez_compressed(tmp_path / "a.npz", image=image, more=np.zeros(1 << 12))
+    with pytest.raises(SamplesError, match=r"a\.npz: arrays that are no input of the model"):
+        load(tmp_path)[0]
+
+
+def test_a_single_array_under_an_archive_name_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "bad.npz").open("wb") as file:
+        np.save(file, np.ones(3))
+    with pytest.raises(SamplesError, match=r"bad\.npz: cannot be read"):
+        load(tmp_path)[0]
+
+
+def written(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> str:
+    """A module of the user's on Python's path; returns its name."""
+    (folder / f"{name}.py").write_text(f"import numpy as np\n{text}\n")
+    monkeypatch.syspath_prepend(str(folder))
+    return name
+
+
+SHAPE = {"x": (1, 2)}
+ARRAY = "{'x': np.full((1, 2), i, np.float32), 'truth': np.ones((1, 3, 3))}"
+
+
+@pytest.mark.parametrize(
+    "body", [f"return [{ARRAY} for i in range(4)]", f"for i in range(4):\n        yield {ARRAY}"]
+)
+def test_any_iterable_of_the_users_gives_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    module = written(tmp_path, monkeypatch, f"data{len(body)}", f"def scenes():\n    {body}")
+    section = SamplesSection(calibration=f"{module}:scenes", evaluation="", calibration_limit=3)
+    samples = load_samples(section, "calibration", SHAPE)
+    assert [float(sample.inputs["x"][0, 0]) for sample in samples] == [0, 1, 2]
+    assert [float(samples[i].inputs["x"][0, 0]) for i in (2, 0, 1, 1)] == [2, 0, 1, 1]
+    assert len(samples) == 3
+    assert samples[0].truth is not None
+    assert samples.digest == load_samples(section, "calibration", SHAPE).digest
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("return 1 / 0", "ZeroDivisionError"),
+        ("return [3]", "gave int"),
+        ("return [{'y': np.ones(2)}]", "has no array 'x'"),
+        ("return [{'x': np.full((1, 2), np.nan)}]", "NaN"),
+    ],
+)
+def test_what_a_users_function_gives_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, words: str
+) -> None:
+    module = written(tmp_path, monkeypatch, f"odd{abs(hash(body))}", f"def scenes():\n    {body}")
+    section = SamplesSection(calibration="", evaluation=f"{module}:scenes")
+    with pytest.raises(SamplesError, match=words):
+        load_samples(section, "evaluation", SHAPE)[0]
+
+
+@pytest.mark.parametrize("entry", ["there_is_no_such_module:f", "json:no_such_function"])
+def test_a_function_that_is_not_there_is_named(entry: str) -> None:
+    section = SamplesSection(calibration="", evaluation=entry)
+    with pytest.raises(SpecError, match=entry.partition(":")[0]):
+        load_samples(section, "evaluation", SHAPE)
