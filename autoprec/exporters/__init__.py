@@ -21,7 +21,7 @@ EXPORTERS: Mapping[str, Callable[[Export, Path], tuple[Path, ...]]] = MappingPro
     {
         "onnx": onnx.write,
         "examples": examples.write,
-        "verify": script("verify.py"),
+        "verify": script("verify.py", "paired_timing.py"),
         "python": script("predict.py"),
         "trtexec": trtexec.write,
         "implicit": implicit.write,

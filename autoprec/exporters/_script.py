@@ -24,10 +24,10 @@ def _octal(letter: str) -> str:
     return "".join(f"\\{byte:03o}" for byte in letter.encode())
 
 
-def script(name: str) -> Callable[[Export, Path], tuple[Path, ...]]:
-    """An exporter that copies one of `scripts/`; it reads shapes and figures from the manifest."""
+def script(*names: str) -> Callable[[Export, Path], tuple[Path, ...]]:
+    """An exporter that copies some of `scripts/`; they read shapes and figures from the manifest."""
 
     def write(_export: Export, folder: Path) -> tuple[Path, ...]:
-        return (Path(shutil.copyfile(SCRIPTS / name, folder / name)),)
+        return tuple(Path(shutil.copyfile(SCRIPTS / name, folder / name)) for name in names)
 
     return write

@@ -42,6 +42,10 @@ TEMPLATE = """\
 {limits}
 set -eu
 cd -- "$(dirname -- "$0")"
+command -v trtexec > /dev/null || {{
+    echo "{script}: trtexec is not on the PATH: it comes with TensorRT, in the bin folder of its archive" >&2
+    exit 2
+}}
 trtexec \\
     {flags}
 """
@@ -102,6 +106,7 @@ def _script(export: Export, found: Implicit) -> str:
     )
     return TEMPLATE.format(
         study=study,
+        script=SCRIPT,
         number=export.trial.number,
         limits="\n".join(f"# - {ascii(line)[1:-1]}" for line in limits),
         flags=" \\\n    ".join(quoted(flag) for flag in flags),

@@ -46,7 +46,9 @@ class Manifest(Record, frozen=True, kw_only=True):
     """An export's contents, as the scripts beside it read them.
 
     Attributes:
+        model: file name of the model that was searched; empty in manifests of earlier versions.
         latency_ms: paired ratio times the study's reference latency; `speedup` is one over that ratio.
+        clock: what the latency is: processor time, wall time, or time on a GPU.
         loss: mask loss against the reference.
         model_digest, decoder_digest: as the study computes them; `files` has plain SHA-256.
         input_shapes: (input, sizes) that were measured.
@@ -65,7 +67,9 @@ class Manifest(Record, frozen=True, kw_only=True):
     study: str
     number: int
     label: str
+    model: str = ""
     latency_ms: float
+    clock: str = ""
     speedup: float
     speedup_interval: Interval
     loss: float
@@ -143,7 +147,9 @@ def _manifest(export: Export, files: tuple[ExportedFile, ...]) -> Manifest:
         study=trial.study,
         number=trial.number,
         label=trial.label,
+        model=export.model_name,
         latency_ms=measured.latency_ms,
+        clock=export.identity.fingerprint.clock,
         speedup=1 / measured.latency.ratio,
         speedup_interval=Interval(low=1 / ratio.high, high=1 / ratio.low, level=ratio.level),
         loss=measured.quality.loss,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+
+import onnx
 
 from autoprec.records import Export
 
@@ -13,51 +16,95 @@ WORDS = {
     "decoder.onnx": "the fixed model behind it: takes its outputs, and prompts",
     "examples": "samples (`00.npz`: inputs and prompts); `outputs/` holds the logits of both engines",
     "verify.py": "builds both models here, measures, compares with `manifest.json`; exit code 0: the same",
-    "predict.py": "runs the model, and the decoder, on an `.npz`",
+    "paired_timing.py": "how `verify.py` times the two",
+    "predict.py": "runs the model, and the decoder, on a sample",
     "run_openvino.py": "runs and times the model with OpenVINO",
-    "trtexec.sh": "builds and times the engine with `trtexec`, of TensorRT 10 or 11",
-    "implicit_trtexec.sh": "builds with implicit quantisation, for TensorRT 8.6 to 10; see its limits",
+    "trtexec.sh": "builds and times the engine with `trtexec`",
+    "implicit_trtexec.sh": "builds with implicit quantisation; see the limits in it",
     "implicit.onnx": "the float model with the search's edits, for builders that take precisions by flags",
-    "build_polygraphy.py": "builds the engine with Polygraphy, for TensorRT or TensorRT-RTX",
+    "implicit.cache": "its ranges, as TensorRT's calibration cache",
+    "build_polygraphy.py": "builds the engine with Polygraphy",
     "modelopt_quantize.py": "quantises the same blocks of `implicit.onnx` with NVIDIA ModelOpt",
+    "modelopt.json": "which nodes that quantises",
     "timing.cache": "kernel timings that the study built with, on {engine}: builds with them on the same "
     "GPU and version are quick, and pick the same kernels",
     "assignment.json": "the precision of each block",
     "manifest.json": "what was measured, on what, and the SHA-256 of every file",
 }
+OPENVINO = "`pip install openvino numpy`"
+NEEDS = {
+    "verify.py": OPENVINO,
+    "predict.py": OPENVINO,
+    "run_openvino.py": OPENVINO,
+    "trtexec.sh": "TensorRT 10 or 11",
+    "implicit_trtexec.sh": "TensorRT 8.6, 9 or 10",
+    "build_polygraphy.py": "`pip install polygraphy tensorrt`, or `tensorrt-rtx`",
+    "modelopt_quantize.py": "`pip install 'nvidia-modelopt[onnx]'`",
+}
+"""What somebody who has nothing else must install."""
 
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
     """Write `README.md`; it tells of the files that are in `folder` by then."""
-    measured = export.trial.measurement
-    assert measured is not None
-    quality, engine = measured.quality, export.identity.fingerprint
     there = {path.name for path in folder.iterdir()} | {"assignment.json", "manifest.json"}
-    measured_on = f"{_plain(engine.version)}, {_plain(engine.device)}"
-    low, high = quality.loss_interval.low, quality.loss_interval.high
-    told = (
-        f"{1 / measured.latency.ratio:.2f}x as fast as the {export.reference.precision} model, with a mask "
-        f"loss of {quality.loss:.4f} ({low:.4f} to {high:.4f}) against it; measured with "
-        f"{_plain(engine.backend)} {_plain(engine.version)} on {_plain(engine.device)}."
-    )
+    engine = export.identity.fingerprint
+    words = {
+        "reference": export.reference.precision,
+        "engine": f"{_plain(engine.version)}, {_plain(engine.device)}",
+    }
+    rows = [
+        f"| `{name}` | {what.format(**words)} | {NEEDS.get(name, '')} |"
+        for name, what in WORDS.items()
+        if name in there
+    ]
+    model = _plain(Path(export.model_name).stem) or "model"
     lines = [
-        f"# Trial {export.trial.number}",
+        f"# {model}: trial {export.trial.number} of study {_plain(export.trial.study)}",
         "",
-        told,
+        _measured(export),
         "",
-        *(
-            f"- `{name}`: {words.format(reference=export.reference.precision, engine=measured_on)}"
-            for name, words in WORDS.items()
-            if name in there
-        ),
+        "Start with `python verify.py`: it needs nothing but this folder and what is in its row below.",
         "",
-        "Start with `python verify.py`.",
+        "| file | what it is | what it needs |",
+        "|---|---|---|",
+        *rows,
+        "",
+        *_values(folder / "model.onnx", dict(export.input_shapes)),
         "",
         *_preprocessing(export),
     ]
     path = folder / README
     path.write_text("\n".join(lines), encoding="utf-8")
     return (path,)
+
+
+def _measured(export: Export) -> str:
+    """What the model is, how fast, and how close to the reference."""
+    measured, engine = export.trial.measurement, export.identity.fingerprint
+    assert measured is not None
+    quality, spread = measured.quality, measured.quality.loss_interval
+    name, count = _plain(export.model_name) or "a model", len(export.trial.assignment.choices)
+    return (
+        f"{name} with a precision for each of its {count} blocks, as autoprec chose them: "
+        f"{1 / measured.latency.ratio:.2f}x as fast as the {export.reference.precision} model "
+        f"({measured.latency_ms:.4g} ms of {engine.clock}), with a mask loss of {quality.loss:.4f} "
+        f"({spread.low:.4f} to {spread.high:.4f}) against it. Measured with {_plain(engine.backend)} "
+        f"{_plain(engine.version)} on {_plain(engine.device)}."
+    )
+
+
+def _values(model: Path, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """The model's inputs and outputs, with types and sizes."""
+    graph = onnx.load(model, load_external_data=False).graph
+    held = {tensor.name for tensor in graph.initializer}
+    inputs = [("input", value) for value in graph.input if value.name not in held]
+    rows = []
+    for role, value in (*inputs, *(("output", value) for value in graph.output)):
+        kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
+        dims = value.type.tensor_type.shape.dim
+        sizes = shapes.get(value.name) or [dim.dim_value or _plain(dim.dim_param) or "?" for dim in dims]
+        rows.append(f"| {role} | {_plain(value.name)} | {kind} | {' x '.join(map(str, sizes))} |")
+    return ["| | name | type | sizes |", "|---|---|---|---|", *rows]
 
 
 def _preprocessing(export: Export) -> list[str]:
@@ -85,4 +132,4 @@ def _preprocessing(export: Export) -> list[str]:
 
 def _plain(text: str) -> str:
     """A name without anything that Markdown could take for markup."""
-    return "".join(character for character in text if character.isalnum() or character in " .,-+/()@")
+    return "".join(character for character in text if character.isalnum() or character in " .,-+/()@_")

@@ -43,6 +43,10 @@ TEMPLATE = """\
 {notes}set -eu
 cd -- "$(dirname -- "$0")"
 level="--builderOptimizationLevel=${{OPTIMIZATION_LEVEL:-{level}}}"
+command -v trtexec > /dev/null || {{
+    echo "{script}: trtexec is not on the PATH: it comes with TensorRT, in the bin folder of its archive" >&2
+    exit 2
+}}
 # The study's kernel timings, where it has any; what trtexec adds to them stays apart.
 if [ -e timing.cache ] && [ ! -e build.cache ]; then cp timing.cache build.cache; fi
 

@@ -38,6 +38,15 @@ class Fingerprint(Record, frozen=True, kw_only=True):
         """16 hexadecimal digits of SHA-256 over all fields."""
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
 
+    @property
+    def clock(self) -> str:
+        """What its latencies are, in words: on one thread of a CPU it is not the time that a caller waits."""
+        if self.backend != "openvino":
+            return {"simulated": "known cost"}.get(self.backend, "time on the GPU, without copies")
+        options = msgspec.json.decode(self.options or "{}")
+        threads = options.get("threads", 1) if isinstance(options, dict) else 1
+        return "processor time on one thread" if threads == 1 else f"wall time on {threads} threads"
+
 
 class TrialRecord(Record, frozen=True, kw_only=True):
     """One trial of a study, as stored. `measurement` is None for a failed or running trial.
@@ -173,11 +182,11 @@ class Implicit(Record, frozen=True, kw_only=True):
 class Export(Record, frozen=True, kw_only=True):
     """What an exporter writes from: the chosen trial, the typed ONNX file, and the study's facts.
 
-    Paths are absolute. `decoder_path` is empty for a model that is not a pipeline; `implicit` is None for a
-    study whose rewriter was not asked. `recipe` and `examples` say how and on what to measure it again,
-    `fidelity` how far the study's steps are from the model as it was given;
-    `engine_path` is the built engine, where the backend can write it down, `timing_cache_path` the timings of
-    kernels that builds of it start from, where it has any.
+    Paths are absolute. `model_name` is the name of the file that was searched. `decoder_path` is empty for a
+    model that is not a pipeline; `implicit` is None for a study whose rewriter was not asked. `recipe` and
+    `examples` say how and on what to measure it again, `fidelity` how far the study's steps are from the
+    model as it was given; `engine_path` is the built engine, where the backend can write it down,
+    `timing_cache_path` the timings of kernels that builds of it start from, where it has any.
     """
 
     trial: TrialRecord
@@ -187,6 +196,7 @@ class Export(Record, frozen=True, kw_only=True):
     model_path: str
     model_digest: str
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    model_name: str = ""
     decoder_path: str = ""
     decoder_digest: str = ""
     implicit: Implicit | None = None

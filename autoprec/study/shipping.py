@@ -61,6 +61,7 @@ def export_point(
             model_path=candidate.model_path,
             model_digest=model_digest(Path(candidate.model_path)),
             input_shapes=tuple(prepared.shapes.items()),
+            model_name=Path(spec.model.path).name,
             decoder_path=decoder,
             decoder_digest=model_digest(Path(decoder)) if decoder else "",
             implicit=prepared.implicit(record.assignment, made / "implicit.onnx"),

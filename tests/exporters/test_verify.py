@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import numpy as np
 import pytest
 
+from autoprec.backends import Backend, Engine
+from autoprec.backends.ratios import BUILD_SPREAD, typical_ratio
+from autoprec.backends.timing import pair
 from autoprec.exporters import write_export
+from autoprec.exporters._script import SCRIPTS
 from autoprec.quality import METRICS
-from autoprec.records import Interval, TrialRecord
+from autoprec.records import Clocks, Interval, TrialRecord
 from tiny_export import export_of
 from trial_records import complete
 
@@ -115,3 +122,39 @@ def test_a_prediction_is_what_was_stored(folder: Path, tmp_path: Path) -> None:
     assert "largest difference from the stored logits: 0\n" in ran.stdout
     with np.load(tmp_path / "masks.npz") as archive:
         assert archive["masks"].shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("rounds", [2, 5, 6, 40, 77])
+def test_the_script_computes_the_statistic_of_autoprec(rounds: int) -> None:
+    timing = runpy.run_path(str(SCRIPTS / "paired_timing.py"))
+    ratios = np.exp(0.1 * np.random.default_rng(rounds).normal(size=rounds))
+    ratio, interval = typical_ratio(np.sort(ratios).tolist(), BUILD_SPREAD["processor"])
+    told = timing["typical_ratio"](ratios.tolist(), timing["BUILD_SPREAD"])
+    assert told == pytest.approx((ratio, interval.low, interval.high), rel=1e-12)
+
+
+class _Clocked:
+    """An engine that says who is executed, and in which order."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name, self.log = name, log
+
+    def prepare(self, inputs: object) -> None: ...
+
+    def execute(self) -> None:
+        self.log.append(self.name)
+
+    def synchronize(self) -> None: ...
+
+
+def test_the_script_takes_rounds_in_the_order_of_autoprec(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = list[str](), list[str]()
+    ticks = itertools.count(0, 10_000_000)  # 10 ms a reading: nothing is repeated
+    monkeypatch.setattr("time.process_time_ns", lambda: next(ticks))
+    recipe = {"warmup": 2, "interval": 1e-9, "minimum_rounds": 6}
+    timing = runpy.run_path(str(SCRIPTS / "paired_timing.py"))
+    timing["paired"](_Clocked("m", ours), _Clocked("r", ours), recipe, 1, 0.0)
+    backend = cast(Backend, SimpleNamespace(stopwatch="processor", clocks=Clocks))
+    reference, candidate = (cast(Engine, _Clocked(name, theirs)) for name in "rm")
+    pair(reference, candidate, backend, interval=1e-9, seconds=1e-9, minimum_rounds=6, warmup=2)
+    assert (ours, len(ours)) == (theirs, len(theirs))

@@ -25,7 +25,8 @@ try:
     from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
     from polygraphy.backend.trt import CreateConfig, EngineBytesFromNetwork, NetworkFromOnnxPath, Profile
 except ImportError:
-    raise SystemExit("build_polygraphy.py: Polygraphy is not installed: pip install polygraphy") from None
+    print("build_polygraphy.py: Polygraphy is not installed: pip install polygraphy", file=sys.stderr)
+    sys.exit(2)
 
 FOLDER = Path(__file__).resolve().parent
 BUILD_CACHE = FOLDER / "build.cache"
@@ -63,13 +64,17 @@ def check_library() -> None:
             if importlib.util.find_spec(f"{name}_bindings")
             else "is not there"
         )
-        raise SystemExit(f"build_polygraphy.py: {name}: {only}: pip install {package}")
+        cannot(f"{name}: {only}: pip install {package}")
     try:
         importlib.import_module(name)
     except (ImportError, OSError) as error:
-        raise SystemExit(
-            f"build_polygraphy.py: {name} does not load ({error}): pip install --force-reinstall {package}"
-        ) from None
+        cannot(f"{name} does not load ({error}): pip install --force-reinstall {package}")
+
+
+def cannot(words: str) -> None:
+    """End: nothing can be built."""
+    print(f"build_polygraphy.py: {words}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def main() -> None:

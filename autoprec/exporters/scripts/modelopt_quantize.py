@@ -13,11 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import numpy as np
-import onnx
+try:
+    import numpy as np
+    import onnx
+except ImportError as error:
+    needed = "pip install 'nvidia-modelopt[onnx]'"
+    print(f"modelopt_quantize.py: {error.name} is not installed: {needed}", file=sys.stderr)
+    sys.exit(2)
 
 try:
     from modelopt.onnx.quantization import quantize
@@ -32,7 +38,7 @@ def calibration_data(path: Path | None, graph: onnx.GraphProto) -> dict[str, np.
     """Arrays by input name: those of the archive, or the examples'."""
     archives = [path] if path else sorted((FOLDER / "examples").glob("*.npz"))
     if not archives:
-        raise SystemExit("modelopt_quantize.py: there are no examples; give --calibration calibration.npz")
+        cannot("there are no examples; give --calibration calibration.npz")
     weights = {tensor.name for tensor in graph.initializer}
     names = [value.name for value in graph.input if value.name not in weights]
     loaded = [np.load(archive, allow_pickle=False) for archive in archives]
@@ -51,14 +57,18 @@ def chosen(settings: dict[str, Any], graph: onnx.GraphProto) -> dict[str, list[s
     for name in set(settings["nodes_to_quantize"]) - there:
         print(f"{name} stays float: implicit.onnx has no such node")
     if not wanted:
-        raise SystemExit(
-            "modelopt_quantize.py: no product of this trial is quantised: convert model.onnx as it is"
-        )
+        cannot("no product of this trial is quantised: convert model.onnx as it is")
     if settings["quantize_mode"] != "int4":
         return {"nodes_to_quantize": patterns(wanted)}
     # INT4 knows no list of what to quantise.
     others = [node.name for node in graph.node if node.op_type in PRODUCTS and node.name not in wanted]
     return {"nodes_to_exclude": patterns(others)}
+
+
+def cannot(words: str) -> NoReturn:
+    """End: nothing is quantised."""
+    print(f"modelopt_quantize.py: {words}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def main() -> None:
@@ -78,9 +88,7 @@ def main() -> None:
     if mode == "int4" and settings["high_precision_dtype"] != "fp32":
         print(f"floats stay FP32: ModelOpt's INT4 takes no {settings['high_precision_dtype']}")
     if quantize is None:
-        raise SystemExit(
-            "modelopt_quantize.py: ModelOpt is not installed: pip install 'nvidia-modelopt[onnx]'"
-        )
+        cannot("ModelOpt is not installed: pip install 'nvidia-modelopt[onnx]'")
     quantize(
         str(FOLDER / "implicit.onnx"),
         quantize_mode=mode,

@@ -4,12 +4,13 @@
 
 Compared are: the files with their SHA-256; the latency of model.onnx as a ratio to reference.onnx, both timed
 in turn, with the recorded interval widened by the recorded noise; the mask loss on the examples, with the
-recorded interval widened by the recorded noise. Faster, or closer to the reference, is as good.
+recorded interval widened by the recorded noise. Faster, or closer to the reference, is as good. On one thread
+latency is processor time, which neighbours on the machine do not stretch; on several it is wall time.
 
 Exit code 0: as recorded. 4: not as recorded. 2: it cannot be measured, and why.
 
 This script measures with OpenVINO. For an export that was measured with another engine, or with a metric of
-the user's: `pip install autoprec` with the engine's extra, then `autoprec verify FOLDER`, which is the same.
+the user's there is `autoprec verify FOLDER`, which computes the same figures.
 """
 
 import sys
@@ -20,21 +21,23 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 import argparse
 import hashlib
 import json
-import time
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 try:
+    import numpy as np
     import openvino as ov
-except ImportError:
-    ov = None
+except ImportError as error:
+    print(f"verify.py: {error.name} is not installed: pip install openvino numpy", file=sys.stderr)
+    sys.exit(2)
 
 FOLDER = Path(__file__).resolve().parent
 EXAMPLES = "examples"
 SAME, CANNOT, DIFFERENT = 0, 2, 4
+LONGEST = 60.0
+"""Seconds of timing that a recipe may ask for: it may come from anybody."""
 SMALLEST_LOSS = 0.001
 """Losses closer than this are the same, whatever was recorded."""
 UNFIT = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -49,7 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=10.0, help="how long to time at most")
+    parser.add_argument("--seconds", type=float, help="how long to time at most; by default as recorded")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     try:
@@ -87,7 +90,7 @@ def files(manifest: dict[str, Any]) -> Check:
     return {"name": "files", "ok": not wrong, "words": words}
 
 
-def measured(manifest: dict[str, Any], seconds: float) -> list[Check]:
+def measured(manifest: dict[str, Any], seconds: float | None) -> list[Check]:
     """Latency and mask loss, measured here."""
     recipe, engine = manifest["recipe"], manifest["identity"]["fingerprint"]
     examples = manifest["examples"]
@@ -107,7 +110,8 @@ def measured(manifest: dict[str, Any], seconds: float) -> list[Check]:
     first = arrays_of(sorted((FOLDER / EXAMPLES).glob("*.npz"))[0])
     for built in (model, reference):
         built.prepare(first)
-    return [latency(manifest, model, reference, seconds), *losses(manifest, model, reference)]
+    longest = min(recipe["seconds"], LONGEST) if seconds is None else seconds
+    return [latency(manifest, model, reference, longest), *losses(manifest, model, reference)]
 
 
 def latency(manifest: dict[str, Any], model: "Engine", reference: "Engine", seconds: float) -> Check:
@@ -115,7 +119,9 @@ def latency(manifest: dict[str, Any], model: "Engine", reference: "Engine", seco
     recipe, noise = manifest["recipe"], manifest["reference"]["latency_noise"]
     recorded = manifest["trial"]["measurement"]["latency"]
     limit = recorded["ratio_interval"]["high"] * (1 + noise)
-    ratio, low, high = pair(model, reference, recipe, seconds)
+    # Not imported: no module comes from this folder, but for this file, by its path.
+    paired = runpy.run_path(str(FOLDER / "paired_timing.py"))["paired"]
+    ratio, low, high = paired(model, reference, recipe, model.threads, seconds)
     words = (
         f"{1 / ratio:.3f}x the reference ({1 / high:.3f} to {1 / low:.3f}), recorded "
         f"{1 / recorded['ratio']:.3f}x with a noise of {100 * noise:.1f} %"
@@ -155,8 +161,6 @@ class Engine:
     """A model of the export as the study built it, and the decoder behind it."""
 
     def __init__(self, name: str, manifest: dict[str, Any]) -> None:
-        if ov is None:
-            cannot("OpenVINO is not installed: pip install openvino")
         core = ov.Core()
         self.version, self.device = str(ov.__version__), str(core.get_property("CPU", "FULL_DEVICE_NAME"))
         self.threads = int(manifest["recipe"]["options"].get("threads", 1))
@@ -187,39 +191,13 @@ class Engine:
         return found.reshape(-1, *found.shape[-2:]).astype(np.float32)
 
     def prepare(self, arrays: dict[str, np.ndarray]) -> None:
-        """Place inputs for `milliseconds`: what stands in fresh memory may be slow to compute with."""
+        """Place inputs for `execute`: what stands in fresh memory may be slow to compute with."""
         for port in self._compiled.inputs:
             self._request.get_tensor(port).data[...] = arrays[known(port, arrays)]
 
-    def milliseconds(self, repeats: int) -> float:
-        """One inference, the mean of so many: processor time for one thread, it leaves out neighbours."""
-        clock = time.process_time_ns if self.threads == 1 else time.perf_counter_ns
+    def execute(self) -> None:
+        """One inference of what was placed."""
         self._request.infer()
-        start = clock()
-        for _ in range(repeats):
-            self._request.infer()
-        return (clock() - start) / (1e6 * repeats)
-
-
-def pair(model: Engine, reference: Engine, recipe: Any, seconds: float) -> tuple[float, float, float]:
-    """Median of the ratios of both, timed in turn, and its 95 % interval from the order of the ratios."""
-    first = min(model.milliseconds(3), reference.milliseconds(3))
-    repeats = max(1, round(1 / max(first, 1e-6)))
-    ratios: list[float] = []
-    end = time.monotonic() + seconds
-    low, high = 0.0, float("inf")
-    while len(ratios) < recipe["minimum_rounds"] or (
-        time.monotonic() < end and (high - low) > recipe["interval"] * float(np.median(ratios))
-    ):
-        if len(ratios) % 2:
-            theirs, ours = reference.milliseconds(repeats), model.milliseconds(repeats)
-        else:
-            ours, theirs = model.milliseconds(repeats), reference.milliseconds(repeats)
-        ratios.append(ours / theirs)
-        ordered, reach = sorted(ratios), 0.98 * len(ratios) ** 0.5
-        middle = len(ordered) / 2
-        low, high = ordered[max(0, int(middle - reach))], ordered[min(len(ordered) - 1, int(middle + reach))]
-    return float(np.median(ratios)), low, high
 
 
 def known(port: Any, values: dict[str, np.ndarray]) -> str:
