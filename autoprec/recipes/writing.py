@@ -43,7 +43,8 @@ def write_definition(
         model: the file to search.
         recipe: a name of `RECIPES`; "" guesses from the graph.
         decoder: a fixed model behind it.
-        calibration, evaluation: folders of samples.
+        calibration: folder of samples to calibrate on.
+        evaluation: folder of samples to score on.
         shapes: sizes of dynamic inputs.
         folder: of the definition.
         name: of the study; "" takes the model's.

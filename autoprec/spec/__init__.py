@@ -1,6 +1,7 @@
 """A study's definition: a TOML file parsed once, at the edge, into frozen records.
 
-`sections.py` has the schema and its defaults, `load.py` reads a file, `budget.py` says how far a run goes.
+`sections.py` and `study_spec.py` hold the schema and its defaults, `load.py` reads a file, `budget.py` reads
+how long a run may take.
 """
 
 from autoprec.spec.budget import Budget, parse_budget
@@ -19,10 +20,10 @@ from autoprec.spec.sections import (
     SearchSection,
     Section,
     Strategy,
-    StudySpec,
     TargetSection,
     TimingSection,
 )
+from autoprec.spec.study_spec import StudySpec
 
 __all__ = [
     "SAFE_REFERENCE",

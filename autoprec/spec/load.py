@@ -16,7 +16,8 @@ from autoprec.errors import SpecError
 from autoprec.files import ensure_regular
 from autoprec.precisions import PRECISIONS, listed
 from autoprec.spec.budget import parse_budget
-from autoprec.spec.sections import SAFE_REFERENCE, StudySpec, TargetSection
+from autoprec.spec.sections import SAFE_REFERENCE, TargetSection
+from autoprec.spec.study_spec import StudySpec
 
 
 def aimed(spec: StudySpec, target: TargetSection) -> StudySpec:

@@ -1,9 +1,10 @@
-"""The definition's schema: one frozen record for each table of the TOML, with its defaults."""
+"""The definition's schema: one frozen record for each table of the TOML, with its defaults.
+
+`study_spec.py` puts them together. The reference of the TOML keys is generated from these docstrings.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -23,8 +24,14 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class ModelSection(Section, frozen=True, kw_only=True):
-    """`[model]`: what is searched. `shapes` fixes dynamic inputs: `image = [1, 3, 512, 512]`. A `departure`
-    of what is measured from what the file computes stops the study, or is told and searched on."""
+    """`[model]`: the model to search.
+
+    Attributes:
+        path: the ONNX file.
+        shapes: sizes of dynamic inputs, as `{ image = [1, 3, 512, 512] }`.
+        departure: what to do where an engine computes something else than the file: "stop" the study, or
+            "tell" the user and search all the same.
+    """
 
     path: str
     shapes: dict[str, tuple[Count, ...]] = {}
@@ -32,11 +39,13 @@ class ModelSection(Section, frozen=True, kw_only=True):
 
 
 class PipelineSection(Section, frozen=True, kw_only=True):
-    """`[pipeline]`: how masks come out. `decoder` is a fixed model behind the searched one.
+    """`[pipeline]`: where the masks come from.
 
-    The decoder's inputs that carry the name of a model's output take it; the rest are prompts. `output`
-    names the value that holds mask logits: [..., height, width], or [..., height, width, masks] for the
-    layout "nhwc".
+    Attributes:
+        decoder: a fixed ONNX model behind the searched one. Its inputs that bear the name of an output of the
+            model take that output; the others are prompts.
+        output: the output that holds the mask logits.
+        layout: "nchw" for logits [..., height, width], "nhwc" for [..., height, width, masks].
     """
 
     decoder: str | None = None
@@ -45,12 +54,24 @@ class PipelineSection(Section, frozen=True, kw_only=True):
 
 
 class SamplesSection(Section, frozen=True, kw_only=True):
-    """`[samples]`: folders of images (with `prompts.json`, `masks/`) or `.npz` files, and how to feed them;
-    or `module:function`, which returns an iterable of arrays by name.
+    """`[samples]`: the calibration and evaluation sets, and how images are preprocessed.
 
-    `input` is the model's image input ("" takes the only one); `size` is (height, width); `resize` says how
-    images of another form are brought to it. Pixels are scaled to 0..1 (`white` is what becomes 1; by default
-    the largest value that the file's bits hold), then `mean` is taken away and the rest divided by `std`.
+    A set is a folder of images (with `prompts.json` and `masks/`), a folder of `.npz` files, or
+    `module:function`, which returns an iterable of dictionaries from input names to arrays. An image is
+    resized, scaled to 0..1, and normalised as `(pixel - mean) / std`.
+
+    Attributes:
+        calibration: the set that activation ranges are taken from.
+        evaluation: the set that masks are scored on; it must differ from the calibration set.
+        input: the model's image input; "" takes the only one.
+        size: height and width that images are resized to; by default those of the input.
+        mean: per channel, of pixels in 0..1, as in the model's training.
+        std: per channel, of pixels in 0..1, as in the model's training.
+        resize: "stretch" to `size`; "pad" keeps the aspect ratio and pads at the bottom and the right, as SAM
+            does; "letterbox" keeps it and centres the image, as YOLO does.
+        white: the pixel value that becomes 1; by default the largest that the file's bit depth holds.
+        calibration_limit: use only the first so many calibration samples.
+        evaluation_limit: use only the first so many evaluation samples.
     """
 
     calibration: str
@@ -66,7 +87,14 @@ class SamplesSection(Section, frozen=True, kw_only=True):
 
 
 class BlocksSection(Section, frozen=True, kw_only=True):
-    """`[blocks]`: how nodes are grouped, and blocks whose precision is fixed (`pin`, by glob pattern)."""
+    """`[blocks]`: how nodes are grouped into blocks.
+
+    Attributes:
+        minimum: the smallest number of blocks to aim for.
+        maximum: the largest number of blocks.
+        depth: the depth of module scopes to group by; by default the one that fits the limits.
+        pin: fixed precisions by glob pattern of block names, as `{ "neck.*" = "fp16" }`.
+    """
 
     minimum: Count = 8
     maximum: Count = 40
@@ -75,18 +103,27 @@ class BlocksSection(Section, frozen=True, kw_only=True):
 
 
 class CalibrationSection(Section, frozen=True, kw_only=True):
-    """`[calibration]`: how ranges are chosen from the stored histograms."""
+    """`[calibration]`: how activation ranges are chosen from the stored histograms.
+
+    Attributes:
+        method: "min-max", "percentile", "entropy" or "mse".
+        percentile: the share of values, in per cent, that the method "percentile" keeps.
+    """
 
     method: RangeMethod = "percentile"
     percentile: Annotated[float, msgspec.Meta(gt=50, le=100)] = 99.99
 
 
 class QualitySection(Section, frozen=True, kw_only=True):
-    """`[quality]`: the metric's name and the value above which a pixel is mask.
+    """`[quality]`: how masks are scored against the reference's.
 
-    A mask of fewer pixels than the share `small_mask` of the plane counts in proportion to them; 0 lets every
-    mask count in full. None takes `SMALL_MASK`, and 0 for a study that was begun before there was such a
-    rule. A reference that loses more than `reference_limit` against FP32 stops the study.
+    Attributes:
+        metric: "mask_iou"; "argmax_iou" for a channel per class; "label_iou" for a map of classes;
+            "alpha_mae" for mattes; or a function of your own, "module:function".
+        threshold: the value above which a pixel belongs to the mask, for "mask_iou"; 0.5 for probabilities.
+        small_mask: a mask of fewer pixels than this share of the plane counts in proportion to its size; 0
+            counts every mask in full. The default is 0.001, and 0 in studies begun before the key existed.
+        reference_limit: a reference that loses more than this against FP32 stops the study.
     """
 
     metric: str = "mask_iou"
@@ -101,14 +138,19 @@ class QualitySection(Section, frozen=True, kw_only=True):
 
 
 class SearchSection(Section, frozen=True, kw_only=True):
-    """`[search]`: precisions that take part, reference, strategy, seed, default budget, finalists.
+    """`[search]`: what takes part in the search, and how it looks.
 
-    An empty `reference` is "fp16", or "fp32" on an engine that runs FP16 as FP32: there FP16 has the
-    roundings and not the speed.
-
-    `finalists` is how many points of the front are measured again before a run ends; speed within
-    `accepted_loss` is what the search looks hardest for. A candidate whose peak memory (weights,
-    activations, workspace) is over `max_memory_mb` (10**6 bytes) is kept, but is on no front.
+    Attributes:
+        precisions: the precisions and variants that blocks may have.
+        reference: the precision of the reference engine; "fp16-safe" keeps blocks that overflow FP16 in FP32.
+            "" is "fp16", or "fp32" on an engine that runs FP16 as FP32.
+        strategy: "autoprec", "tpe", "nsga2" or "random".
+        seed: of the strategy's random numbers.
+        budget: of a run, where the command line gives none: trials ("50") or time ("90s", "30m", "8h").
+        finalists: how many points of the front are measured again at the end of a run.
+        accepted_loss: the search looks hardest for speed within this mask loss.
+        max_memory_mb: a candidate whose peak memory (weights, activations, workspace; MB of 10**6 bytes)
+            exceeds this is kept, but is not on the front.
     """
 
     precisions: tuple[str, ...] = ("fp32", "fp16", "bf16", "int8")
@@ -122,7 +164,15 @@ class SearchSection(Section, frozen=True, kw_only=True):
 
 
 class BackendSection(Section, frozen=True, kw_only=True):
-    """`[backend]`: the engine, its options, and the limits of one trial's worker."""
+    """`[backend]`: the engine, its options, and the limits of a trial's worker process.
+
+    Attributes:
+        name: "openvino", "tensorrt" or "simulated".
+        base: the float precision of the float parts of quantised blocks; "" lets the engine choose.
+        options: of the backend, as `{ threads = 1 }`.
+        trial_seconds: the time limit of each step of a trial.
+        memory_mb: the memory limit of a worker process, MB of 2**20 bytes; by default none.
+    """
 
     name: str = "openvino"
     base: str = ""
@@ -132,13 +182,13 @@ class BackendSection(Section, frozen=True, kw_only=True):
 
 
 class TargetSection(Section, frozen=True, kw_only=True):
-    """`[target]`: where engines are built, run and timed, if not here.
+    """`[target]`: the machine that builds, runs and times engines, if it is not this one.
 
     Attributes:
         address: `ssh://user@host:port`, or `local:` for an agent on this machine; "" is this process.
-        python: Python 3.8 or later there, with numpy and the engine's bindings.
-        folder: where the agent keeps models and samples, in at most 8 GiB.
-        ssh_config: a configuration file for ssh, instead of the user's own.
+        python: the path of Python 3.8 or later on the target, with numpy and the engine's bindings.
+        folder: where the agent keeps models and samples, at most 8 GiB of them.
+        ssh_config: a configuration file for ssh, in place of the user's own.
     """
 
     address: str = ""
@@ -158,10 +208,15 @@ class TargetSection(Section, frozen=True, kw_only=True):
 
 
 class TimingSection(Section, frozen=True, kw_only=True):
-    """`[timing]`: rounds go on until the ratio's interval is `interval` wide or `seconds` are over.
+    """`[timing]`: how long the candidate and the reference are timed in turn.
 
-    More `builds` of both engines take turns where luck of a build counts, on a CPU: a narrower interval, for
-    that many times the memory and the time to build.
+    Attributes:
+        interval: stop when the 95 % interval of their ratio is this narrow, as a share of the ratio,
+        seconds: or after so long,
+        minimum_rounds: but never before so many rounds.
+        warmup: inferences before the first round.
+        builds: builds of each engine that take turns: a narrower interval on a CPU, where builds of one model
+            differ, for that many times the memory and build time.
     """
 
     interval: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.01
@@ -169,66 +224,3 @@ class TimingSection(Section, frozen=True, kw_only=True):
     minimum_rounds: Annotated[int, msgspec.Meta(ge=5)] = 40
     warmup: Annotated[int, msgspec.Meta(ge=0)] = 5
     builds: Annotated[int, msgspec.Meta(ge=1)] = 1
-
-
-class StudySpec(Section, frozen=True, kw_only=True):
-    """A whole definition. `name` defaults to the file's stem; `default` marks the study that is meant
-    when none is named; `folder` is what the study writes into; `storage` is SQLAlchemy's address of its
-    database, for a study on several machines ("" is a SQLite file in the folder)."""
-
-    model: ModelSection
-    samples: SamplesSection
-    pipeline: PipelineSection = PipelineSection()
-    blocks: BlocksSection = BlocksSection()
-    calibration: CalibrationSection = CalibrationSection()
-    quality: QualitySection = QualitySection()
-    search: SearchSection = SearchSection()
-    backend: BackendSection = BackendSection()
-    target: TargetSection = TargetSection()
-    timing: TimingSection = TimingSection()
-    name: str = ""
-    default: bool = False
-    folder: str = ""
-    storage: str = ""
-
-    @property
-    def database(self) -> Path | str:
-        """Where the evidence is: a SQLite file, or an address."""
-        if self.storage.startswith("sqlite:///"):
-            return Path(self.storage.removeprefix("sqlite:///"))
-        return self.storage or Path(self.folder) / "study.db"
-
-    @property
-    def digest(self) -> str:
-        """16 hexadecimal digits over what decides a measurement.
-
-        Strategy, seed, budget and limits may change from night to night; the rest may not.
-        """
-        # Where samples are does not matter: their content has a digest of its own, and folders are moved.
-        samples = msgspec.structs.replace(self.samples, calibration="", evaluation="")
-        # What came after 0.1 is left out at the value that stands for what was before.
-        told = msgspec.to_builtins(samples)
-        if samples.resize == "stretch":
-            del told["resize"]
-        if samples.white is None:
-            del told["white"]
-        quality = msgspec.to_builtins(
-            msgspec.structs.replace(self.quality, small_mask=self.quality.small_share)
-        )
-        if not quality["small_mask"]:
-            del quality["small_mask"]
-        pipeline = self.pipeline
-        output = pipeline.output if pipeline.layout == "nchw" else (pipeline.output, pipeline.layout)
-        measured: tuple[object, ...] = (
-            output, told, self.blocks, self.calibration, quality,
-            self.backend.name, self.backend.base, _measured(self.backend.options),
-            self.search.reference or "fp16", self.model.shapes,  # what an empty one meant until 0.1
-        )  # fmt: skip
-        if self.search.max_memory_mb is not None:  # studies from before it was there keep their digest
-            measured = (*measured, self.search.max_memory_mb)
-        return hashlib.sha256(msgspec.json.encode(measured, order="sorted")).hexdigest()[:16]
-
-
-def _measured(options: dict[str, str | int | float | bool]) -> list[tuple[str, str | int | float | bool]]:
-    """Options that change what is measured. Where a target is does not; its fingerprint tells what it is."""
-    return sorted((key, value) for key, value in options.items() if not key.startswith("target"))

@@ -1,0 +1,91 @@
+"""A whole definition: its tables, where its evidence is, and the digest of what decides a measurement."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from autoprec.spec.sections import (
+    BackendSection,
+    BlocksSection,
+    CalibrationSection,
+    ModelSection,
+    PipelineSection,
+    QualitySection,
+    SamplesSection,
+    SearchSection,
+    Section,
+    TargetSection,
+    TimingSection,
+)
+
+
+class StudySpec(Section, frozen=True, kw_only=True):
+    """A whole definition; the keys of its tables are described there.
+
+    Attributes:
+        name: of the study; by default the file's stem.
+        default: this is the default study: commands without `--study` use it.
+        folder: the folder that the study writes into; by default its name, beside the file.
+        storage: SQLAlchemy's address of the database, for a study on several machines; "" is the SQLite file
+            `study.db` in the folder.
+    """
+
+    model: ModelSection
+    samples: SamplesSection
+    pipeline: PipelineSection = PipelineSection()
+    blocks: BlocksSection = BlocksSection()
+    calibration: CalibrationSection = CalibrationSection()
+    quality: QualitySection = QualitySection()
+    search: SearchSection = SearchSection()
+    backend: BackendSection = BackendSection()
+    target: TargetSection = TargetSection()
+    timing: TimingSection = TimingSection()
+    name: str = ""
+    default: bool = False
+    folder: str = ""
+    storage: str = ""
+
+    @property
+    def database(self) -> Path | str:
+        """Where the evidence is: a SQLite file, or an address."""
+        if self.storage.startswith("sqlite:///"):
+            return Path(self.storage.removeprefix("sqlite:///"))
+        return self.storage or Path(self.folder) / "study.db"
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits over what decides a measurement.
+
+        Strategy, seed, budget and limits may change from night to night; the rest may not.
+        """
+        # Where samples are does not matter: their content has a digest of its own, and folders are moved.
+        samples = msgspec.structs.replace(self.samples, calibration="", evaluation="")
+        # What came after 0.1 is left out at the value that stands for what was before.
+        told = msgspec.to_builtins(samples)
+        if samples.resize == "stretch":
+            del told["resize"]
+        if samples.white is None:
+            del told["white"]
+        quality = msgspec.to_builtins(
+            msgspec.structs.replace(self.quality, small_mask=self.quality.small_share)
+        )
+        if not quality["small_mask"]:
+            del quality["small_mask"]
+        pipeline = self.pipeline
+        output = pipeline.output if pipeline.layout == "nchw" else (pipeline.output, pipeline.layout)
+        measured: tuple[object, ...] = (
+            output, told, self.blocks, self.calibration, quality,
+            self.backend.name, self.backend.base, _measured(self.backend.options),
+            self.search.reference or "fp16", self.model.shapes,  # what an empty one meant until 0.1
+        )  # fmt: skip
+        if self.search.max_memory_mb is not None:  # studies from before it was there keep their digest
+            measured = (*measured, self.search.max_memory_mb)
+        return hashlib.sha256(msgspec.json.encode(measured, order="sorted")).hexdigest()[:16]
+
+
+def _measured(options: dict[str, str | int | float | bool]) -> list[tuple[str, str | int | float | bool]]:
+    """Options that change what is measured. Where a target is does not; its fingerprint tells what it is."""
+    return sorted((key, value) for key, value in options.items() if not key.startswith("target"))
