@@ -129,10 +129,13 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
 VERSION = len(MIGRATIONS)
 
 SCHEMA = sa.table("autoprec_schema", sa.column("version", sa.Integer), sa.column("applied", sa.String))
+"""One row for each migration that the file has been through, with its date."""
 STUDIES = sa.table(
     "autoprec_studies",
     *(sa.column(name, sa.String) for name in ("study", "identity", "blocks", "reference", "checksum")),
 )
+"""One row for each study: what its measurements are bound to (digests of model, samples and definition, and
+the engine's fingerprint), its blocks, and the reference, all JSON."""
 TRIALS = sa.table(
     "autoprec_trials",
     *(sa.column(name, sa.String) for name in ("study", "state", "origin", "label", "assignment", "model")),
@@ -140,35 +143,46 @@ TRIALS = sa.table(
     *(sa.column(name, sa.Integer) for name in ("number", "reused_from")),
     *(sa.column(name, sa.Float) for name in ("latency_ms", "loss", "excess_mb")),
 )
+"""One row for each trial: its state (running, complete or failed), assignment and engine, the two objectives,
+the MB by which it exceeds `search.max_memory_mb`, and the whole record as JSON."""
 CHOICES = sa.table(
     "autoprec_choices",
     sa.column("number", sa.Integer),
     *(sa.column(name, sa.String) for name in ("study", "block", "precision")),
 )
+"""One row for each block of each trial: the precision that it was assigned, for queries."""
 FRONT = sa.table("autoprec_front", sa.column("study", sa.String), sa.column("number", sa.Integer))
+"""The trials on the Pareto front."""
 RUNS = sa.table(
     "autoprec_runs",
     *(sa.column(name, sa.Integer) for name in ("id", "trials", "first")),
     *(sa.column(name, sa.String) for name in ("study", "start", "end", "budget", "checksum")),
 )
+"""One row for each run of `autoprec search`: its budget, its first trial, and how many trials it added."""
 FACTS = sa.table(
     "autoprec_facts", *(sa.column(name, sa.String) for name in ("study", "kind", "key", "value", "checksum"))
 )
+"""What was found out once and is kept, by kind and key, as JSON: legality verdicts, sensitivities, priors,
+departures."""
 WORKERS = sa.table(
     "autoprec_workers",
     *(sa.column(name, sa.String) for name in ("id", "study", "host", "process", "devices", "version")),
     *(sa.column(name, sa.String) for name in ("start", "doing")),
     sa.column("beat", sa.Float),
 )
+"""One row for each process that searches now: where, on which devices, its last heartbeat (seconds since
+1970), and what each of its workers is doing."""
 LEASES = sa.table(
     "autoprec_leases", *(sa.column(name, sa.String) for name in ("study", "name", "worker", "token"))
 )
+"""Who holds what only one process may do at a time: preparing the study, or a trial."""
 ARTIFACTS = sa.table(
     "autoprec_artifacts",
     *(sa.column(name, sa.String) for name in ("study", "name")),
     sa.column("part", sa.Integer),
     sa.column("content", sa.LargeBinary),
 )
+"""Files that machines without a common disk share through the database, in parts: calibration statistics."""
 KEYS: dict[sa.TableClause, tuple[str, ...]] = {
     STUDIES: ("study",),
     TRIALS: ("study", "number"),
