@@ -1,0 +1,43 @@
+"""What the documentation takes from elsewhere in the repository: the generated reference, and the results.
+
+Links from a page to a file outside `docs/` become links to its copy in the site, or plain text.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+from reference.commands import commands_page
+from reference.database import database_page
+from reference.definition import definition_page
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "studies" / "results"
+GENERATED = {
+    "reference/commands.md": commands_page,
+    "reference/definition.md": definition_page,
+    "reference/database.md": database_page,
+}
+
+
+def on_files(files: Files, config: Any, **_: Any) -> Files:
+    """Add the generated pages, the results with their pictures, and the changelog."""
+    for path, page in GENERATED.items():
+        files.append(File.generated(config, path, content=page()))
+    for file in sorted(RESULTS.iterdir()):
+        if file.suffix in {".md", ".png", ".svg"}:
+            name = "index.md" if file.name == "README.md" else file.name
+            files.append(File.generated(config, f"results/{name}", abs_src_path=str(file)))
+    files.append(File.generated(config, "changelog.md", abs_src_path=str(ROOT / "CHANGELOG.md")))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """The results link to files that the site does not have: their names stay."""
+    if not page.file.src_path.startswith("results/"):
+        return markdown
+    return re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"\1", markdown)
