@@ -11,7 +11,7 @@ from autoprec.cli import app
 def commands_page() -> str:
     """Markdown: every command with its arguments, options and an example."""
     command = typer.main.get_command(app)
-    context = command.make_context("autoprec", [], resilient_parsing=True)
+    context = typer.Context(command, info_name="autoprec")
     text = get_docs_for_click(obj=command, ctx=context, name="autoprec", title="Command line")
     return "\n".join(map(_line, text.splitlines())) + "\n"
 

@@ -43,7 +43,8 @@ def described(section: type[Section]) -> dict[str, str]:
 
 def _docstring(section: type[Section]) -> list[griffe.DocstringSection]:
     text = griffe.Docstring(section.__doc__ or "", lineno=1, parent=griffe.Class(section.__name__))
-    return griffe.parse_google(text, warnings=False)
+    parsed: list[griffe.DocstringSection] = griffe.parse_google(text, warnings=False)
+    return parsed
 
 
 def _summary(section: type[Section]) -> str:
