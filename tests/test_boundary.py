@@ -7,10 +7,12 @@ import os
 import re
 from pathlib import Path
 
+import onnx
 import pytest
 
 from autoprec.cli import main
 from autoprec.study import Study
+from tiny_study import write_model
 
 
 def run(
@@ -62,3 +64,17 @@ def test_a_name_in_a_message_steers_no_terminal(
 ) -> None:
     _, words = run(capsys, OSError(2, "gone", "\x1b]0;owned\x07\u202e\x9b2J😀"), monkeypatch)
     assert words.startswith(r"autoprec: \x1b]0;owned\x07\u202e\x9b2J😀: gone")
+
+
+def test_what_libraries_say_of_a_model_steers_no_terminal(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    model = onnx.load(write_model(tmp_path / "tiny.onnx"))
+    model.graph.output[0].name = "\x1b[2J"
+    onnx.save(model, tmp_path / "tiny.onnx")
+    with pytest.raises(SystemExit) as end:
+        main(["init", str(tmp_path / "tiny.onnx")])
+    words = capfd.readouterr().err
+    assert end.value.code == 2
+    assert words.count("\n") == 1
+    assert "\x1b" not in words

@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from autoprec.calibration import channel_axes, quantizable
+from autoprec.errors import UserError
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.grids.weights import on_grid
 from autoprec.graph.model.load import load_model
@@ -177,3 +178,9 @@ def test_it_rewrites_a_model_that_is_valid_and_holds_what_it_promises(
         activation = behind.get(origin(node.input[0]))
         pair = activation is not None and activation.op_type == "DequantizeLinear"
         assert pair == (quantised and not precision.weights_only)
+
+
+def test_a_name_from_a_newer_autoprec_is_an_error_in_one_line() -> None:
+    assert PRECISIONS.get("int3") is None
+    with pytest.raises(UserError, match="knows no precision 'int3'"):
+        PRECISIONS["int3"]

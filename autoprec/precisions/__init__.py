@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from autoprec.errors import UserError
 from autoprec.precisions import bf16, fp8, fp16, fp32, int4, int8, int8_weights, nvfp4
 from autoprec.precisions._base import Precision
 from autoprec.precisions.variants import CURES, RANGES, variants
@@ -26,12 +27,22 @@ PLAIN: Mapping[str, Precision] = MappingProxyType(
 )
 """Precisions as engines know them."""
 
+
+class _Known(dict[str, Precision]):
+    """A name that is not there comes from a file: of a newer autoprec, or changed by hand."""
+
+    def __missing__(self, name: str) -> Precision:
+        raise UserError(f"this autoprec knows no precision {name!r}; upgrade it, or restore the study")
+
+
 PRECISIONS: Mapping[str, Precision] = MappingProxyType(
-    dict(PLAIN)
-    | {variant.name: variant for variant in variants(int8.PRECISION, grid=True)}
-    | {variant.name: variant for variant in variants(fp8.PRECISION, grid=False)}
+    _Known(
+        dict(PLAIN)
+        | {variant.name: variant for variant in variants(int8.PRECISION, grid=True)}
+        | {variant.name: variant for variant in variants(fp8.PRECISION, grid=False)}
+    )
 )
-"""All precisions and variants, by name."""
+"""All precisions and variants, by name. `[]` raises `UserError` for an unknown one."""
 
 
 def listed() -> str:

@@ -40,7 +40,10 @@ class Line:
         if not unsure:
             return
         answer, _ = self.channel.ask("missing", digests=unsure)
-        missing = [digest for digest in unsure if digest in set(answer.get("missing", ()))]
+        named = answer.get("missing")
+        if not isinstance(named, list) or not all(isinstance(digest, str) for digest in named):
+            raise TrialError("crash", "the target's answer does not say what it lacks")
+        missing = [digest for digest in unsure if digest in set(named)]
         while missing:
             size = 0
             batch: list[str] = []
@@ -122,7 +125,7 @@ class TargetEngine:
             ]
         except (ValueError, TypeError) as error:
             raise TrialError("crash", f"the target's answer holds no arrays: {error}") from error
-        names = [name or ours for (name, *_), ours in zip(described, self._outputs, strict=True)]
+        names = [str(name or ours) for (name, *_), ours in zip(described, self._outputs, strict=True)]
         if sorted(names) != sorted(self._outputs):
             raise TrialError("crash", "the target's answer does not hold the model's outputs")
         return dict(zip(names, arrays, strict=True))

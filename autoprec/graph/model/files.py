@@ -7,6 +7,7 @@ Source: "Encoding", Protocol Buffers documentation.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -18,6 +19,10 @@ from typing import BinaryIO
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
+
+# What onnx-ir warns of, we refuse in words of our own; its words hold names as they are, and would go to the
+# terminal of whoever has set up no logging.
+logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
 
 _BYTES = 2  # the wire type of strings, bytes and messages
 _GRAPH = onnx.ModelProto.GRAPH_FIELD_NUMBER << 3 | _BYTES

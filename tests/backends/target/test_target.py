@@ -12,6 +12,7 @@ import pytest
 from autoprec import Study
 from autoprec.backends import create_backend, run
 from autoprec.backends.target import TargetBackend
+from autoprec.backends.target.channel import Channel
 from autoprec.backends.target.engine import TargetEngine
 from autoprec.backends.target.models import split_model
 from autoprec.backends.timing import pair
@@ -149,3 +150,14 @@ ssh_config = "{ssh_server.config}"
     assert study.search("2")
     assert all(record.state == "complete" for record in study.trials())
     assert (tmp_path / "agent" / "blobs").is_dir()
+
+
+@pytest.mark.parametrize("answer", [{}, {"missing": 5}, {"missing": [[]]}, {"missing": None}])
+def test_an_answer_that_makes_no_sense_fails_the_trial(
+    answer: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = local(tmp_path / "a")
+    backend.fingerprint()
+    monkeypatch.setattr(Channel, "ask", lambda *_, **__: (answer, []))
+    with pytest.raises(TrialError, match="does not say what it lacks"):
+        backend.build(write_model(tmp_path / "tiny.onnx"))

@@ -1,0 +1,110 @@
+"""Changing SQLite files: their pages, their rows, their tables."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import struct
+import tempfile
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import mutators
+
+_VALUES: tuple[Any, ...] = (
+    None, 0, -1, 1 << 62, 1e308, float("inf"), "", "x", "\x1b[2J", "null", "[]", "{}", '{"a": 1}', "nan",
+    "1e999",
+    b"", b"\xff\xfe", b"\0" * 9, "[" * 60_000, "9" * 5000, "\0", "é" * 70_000,
+)  # fmt: skip
+
+
+def pages(data: bytes, dice: random.Random) -> bytes:
+    """Swap, copy, empty or shorten pages; change the header."""
+    (size,) = struct.unpack(">H", data[16:18])
+    size = 65536 if size == 1 else size
+    parts = [data[start : start + size] for start in range(0, len(data), size)]
+    for _ in range(dice.choice((1, 1, 2))):
+        first, second = dice.randrange(len(parts)), dice.randrange(len(parts))
+        match dice.randrange(7):
+            case 0:
+                parts[first], parts[second] = parts[second], parts[first]
+            case 1:
+                parts[first] = parts[second]
+            case 2:
+                parts[first] = dice.choice((b"\0", b"\xff")) * size
+            case 3:
+                del parts[max(1, first) :]
+            case 4:
+                parts[0] = _header(parts[0], dice)
+            case 5:
+                parts[first] = _cells(parts[first], dice)
+            case _:
+                parts[first] = mutators.bytes_of(parts[first], dice)
+    return b"".join(parts)
+
+
+def rows(data: bytes, dice: random.Random) -> bytes:
+    """Give values of rows another content or type; take tables away, or put others in their place.
+
+    What SQL alone can tell (a row that is gone whole) is not changed: that is another study, not damage.
+    """
+    with tempfile.TemporaryDirectory(prefix="autoprec-torture-rows-") as folder:
+        path = Path(folder) / "study.db"
+        path.write_bytes(data)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+            for _ in range(dice.choice((1, 1, 2))):
+                with suppress(sqlite3.Error):
+                    _strike(connection, dice)
+                    connection.commit()
+        return path.read_bytes()
+
+
+def _strike(connection: sqlite3.Connection, dice: random.Random) -> None:
+    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name"
+    tables = [name for (name,) in connection.execute(query)]
+    table = dice.choice([name for name in tables if name.startswith("autoprec")] * 3 + tables)
+    columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+    column = dice.choice(columns)
+    match dice.randrange(9):
+        case 0:
+            connection.execute(f"DROP TABLE {table}")
+        case 1:
+            connection.execute(f'ALTER TABLE {table} RENAME COLUMN "{column}" TO other')
+        case 2:
+            connection.execute(f"ALTER TABLE {table} RENAME TO other")
+            made = dice.choice(("VIEW {} AS SELECT 1 AS a", "TABLE {} (a)", "VIEW {} AS SELECT * FROM other"))
+            connection.execute(f"CREATE {made.format(table)}")
+        case 3:
+            event = dice.choice(("INSERT", "UPDATE", "DELETE"))
+            act = dice.choice(("SELECT RAISE(ABORT, 'no')", f"DELETE FROM {table}"))  # noqa: S608
+            connection.execute(f"CREATE TRIGGER t AFTER {event} ON {table} BEGIN {act}; END")
+        case 4:
+            connection.execute(f"PRAGMA user_version = {dice.randrange(1 << 30)}")
+            connection.execute("PRAGMA writable_schema = 1")
+            connection.execute(
+                "UPDATE sqlite_master SET sql = ? WHERE name = ?", (dice.choice(_VALUES), table)
+            )
+        case _:
+            connection.execute("PRAGMA foreign_keys = OFF")
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            ids = [row[0] for row in connection.execute(f"SELECT rowid FROM {table}")]  # noqa: S608
+            where = (dice.choice(_VALUES), dice.choice(ids))
+            connection.execute(f'UPDATE {table} SET "{column}" = ? WHERE rowid = ?', where)  # noqa: S608
+
+
+def _header(page: bytes, dice: random.Random) -> bytes:
+    changed = bytearray(page)
+    place = dice.choice((16, 18, 19, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64, 68, 92, 96))
+    struct.pack_into(">H", changed, place, dice.choice((0, 1, 2, 255, 4096, 65535)))
+    return bytes(changed)
+
+
+def _cells(page: bytes, dice: random.Random) -> bytes:
+    """A page's own book: its kind, how many cells, where they are."""
+    changed = bytearray(page)
+    struct.pack_into(
+        ">H", changed, dice.randrange(0, 40), dice.choice((0, 1, 13, 0x0D00, 0x0500, 4095, 65535))
+    )
+    return bytes(changed)

@@ -1,0 +1,132 @@
+"""Every kind of file that is read: a sound one, how it is changed, how it is read."""
+
+from __future__ import annotations
+
+import random
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import containers
+import databases
+import graphs
+import msgspec
+import mutators
+import readers
+import sound
+import texts
+import tomlkit
+import wires
+from readers import Read
+
+from autoprec.graph.model.load import model_digest, open_model
+from autoprec.spec import load_spec
+from autoprec.store import searching
+from tiny_study import write_samples, write_study
+
+Change = Callable[[bytes, random.Random], bytes]
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """One kind of input: the sound file, how it is changed, how it is read.
+
+    `checked` says that whatever is read must be what the sound file holds. `home` is the folder that
+    its reader wants, by default the file's own.
+    """
+
+    name: str
+    path: Path
+    change: Change
+    read: Read
+    checked: bool = False
+    home: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """What is copied before a file is changed."""
+        return self.home or self.path.parent
+
+
+def kinds_in(folder: Path) -> list[Kind]:
+    """Sound files of every kind, each in a folder of its own."""
+    study = folder / "study"
+    study.mkdir()
+    toml = write_study(study)
+    arrays = write_samples(folder / "arrays", count=1)
+    images = sound.images(folder / "images")
+    manifest = sound.export(folder) / "manifest.json"
+    kept = sound.kept(folder / "kept")
+    database = sound.database(folder / "database")
+    models = sound.models(folder)
+    tiny = study / "tiny.onnx"
+    frame, answers = wires.write(folder / "wire"), wires.write(folder / "answers")
+    mask = images / "masks" / "0.png"
+    any_toml, any_json = _either(_toml, texts.toml_text), _either(_json, texts.json_text)
+    any_png = _either(containers.png, mutators.bytes_of)
+    any_kept = _either(containers.kept_file, mutators.bytes_of)
+    return [
+        Kind("definition", toml, any_toml, load_spec),
+        Kind("definition bytes", toml, mutators.bytes_of, load_spec),
+        Kind("definition of a command", toml, any_toml, readers.command("front")),
+        Kind("model", tiny, _model(models[0]), readers.blocks),
+        *(Kind(f"model {path.stem}", path, _model(tiny), readers.blocks) for path in models),
+        Kind("decoder", tiny, _model(models[0]), lambda path: (open_model(path), model_digest(path))),
+        Kind("model of init", models[0], _model(tiny), readers.init),
+        Kind("arrays", arrays / "0.npz", _either(containers.archive, mutators.bytes_of), readers.samples),
+        Kind("image", images / "0.png", any_png, readers.pictures),
+        Kind("deep image", images / "1.png", any_png, readers.pictures),
+        Kind("tiff", images / "2.tif", _either(containers.tiff, mutators.bytes_of), readers.pictures),
+        Kind("jpeg", images / "3.jpg", mutators.bytes_of, readers.pictures),
+        Kind("mask image", mask, any_png, readers.pictures, home=images),
+        Kind("prompts", images / "prompts.json", any_json, readers.pictures),
+        Kind("manifest", manifest, any_json, readers.manifest),
+        Kind("sealed manifest", manifest, any_json, readers.resealed),
+        Kind("database", database, _sqlite, readers.evidence, checked=True),
+        Kind("database of commands", database, _sqlite, readers.view),
+        Kind("database repaired", database, _sqlite, readers.repaired),
+        Kind("histograms", kept / "h.npz", any_kept, readers.histograms, checked=True),
+        Kind("moments", kept / "m.npz", any_kept, readers.moments, checked=True),
+        Kind("masks", kept / "reference.masks", any_kept, readers.masks),
+        Kind("lock", kept / "search.lock", mutators.bytes_of, lambda path: searching(path.parent)),
+        Kind("line to a target", frame, _either(wires.frame, mutators.bytes_of), wires.receive),
+        Kind("answers of a target", answers, wires.answer, wires.use),
+    ]
+
+
+def _either(first: Change, second: Change) -> Change:
+    return lambda data, dice: (first if dice.random() < 0.65 else second)(data, dice)
+
+
+def _model(other: Path) -> Change:
+    """Fields, graphs, grafts and bytes."""
+
+    def change(data: bytes, dice: random.Random) -> bytes:
+        match dice.randrange(6):
+            case 0:
+                return mutators.model(data, dice)
+            case 1:
+                return graphs.grafted(data, other.read_bytes(), dice)
+            case 2:
+                return dice.choice(
+                    (mutators.bytes_of(data, dice), containers.spliced(data, other.read_bytes(), dice))
+                )
+            case _:
+                return graphs.graph(data, dice)
+
+    return change
+
+
+def _sqlite(data: bytes, dice: random.Random) -> bytes:
+    return dice.choice((mutators.bytes_of, databases.pages, databases.rows))(data, dice)
+
+
+def _toml(data: bytes, dice: random.Random) -> bytes:
+    changed = mutators.document(tomllib.loads(data.decode()), dice)
+    try:
+        return str(tomlkit.dumps(changed)).encode()
+    except (TypeError, AttributeError, ValueError, RecursionError):  # TOML has no null, and one kind of top
+        return mutators.bytes_of(data, dice)
+
+
+def _json(data: bytes, dice: random.Random) -> bytes:
+    return mutators.as_json(mutators.document(msgspec.json.decode(data), dice))

@@ -1,0 +1,162 @@
+"""How each kind of file is read, and what must hold of what was read."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import sound
+from outcome import EXPECTED
+from sound import STUDY
+
+from autoprec.cli import main
+from autoprec.exporters import read_manifest
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.model.load import input_shapes, load_model
+from autoprec.graph.statistics.moments import load_moments
+from autoprec.graph.statistics.ranges import Histograms
+from autoprec.measurement.masks import ReferenceMasks
+from autoprec.records import to_json
+from autoprec.samples import load_samples, warnings_of
+from autoprec.spec import SamplesSection
+from autoprec.store import Store, examine, rebuild
+from autoprec.study.verification import verify
+from tiny_study import write_study
+
+Read = Callable[[Path], object]
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def blocks(path: Path) -> object:
+    """Load a model, and group it."""
+    model = load_model(path)
+    return len(partition(model)), input_shapes(model)
+
+
+def command(*words: str) -> Read:
+    """Run a command on a definition in this process, and look at its words."""
+
+    def run(path: Path) -> object:
+        os.chdir(path.parent)
+        return _ran(*words, "--study", str(path))
+
+    return run
+
+
+def _ran(*words: str) -> int:
+    """A command's exit code; AssertionError for a way to end that is none, or words that steer a terminal."""
+    code = 0
+    with tempfile.TemporaryFile() as heard:
+        for stream in (1, 2):  # of the process: what libraries print counts, too
+            os.dup2(heard.fileno(), stream)
+        try:
+            main(words)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        heard.seek(0)
+        text = heard.read().decode(errors="replace")
+    assert code in EXPECTED, f"exit code {code}: {text[-2000:]}"
+    assert "Traceback" not in text, text[-2000:]
+    assert not _STEERING.search(text), f"steers a terminal: {text[-2000:]!a}"
+    return code
+
+
+def init(path: Path) -> object:
+    """Write a definition for a model."""
+    os.chdir(path.parent)
+    return _ran("init", path.name)
+
+
+def view(path: Path) -> object:
+    """One of the commands that read evidence."""
+    write_study(path.parent)
+    definition = path.parent / f"{STUDY}.toml"
+    definition.write_text('folder = "."\n' + (path.parent / "tiny.toml").read_text())
+    dice = random.Random(path.read_bytes())
+    commands = (
+        ("front",), ("front", "--json"), ("show", "3"), ("show", "12", "--json"), ("show", "13"),
+        ("explain", "2", "--no-run"), ("report", "--no-pictures"), ("export", "--examples", "0", "out"),
+    )  # fmt: skip
+    return command(*dice.choice(commands))(definition)
+
+
+def samples(path: Path) -> int:
+    """All samples of an archive."""
+    section = SamplesSection(calibration=str(path.parent), evaluation="")
+    return len([s.name for s in load_samples(section, "calibration", {"image": (1, 3, 32, 32)})])
+
+
+def pictures(path: Path) -> int:
+    """All samples of a folder of images, and what is said of them."""
+    folder = str(path.parent.parent if path.parent.name == "masks" else path.parent)
+    section = SamplesSection(calibration=folder, evaluation=folder, size=(32, 32))
+    found = load_samples(section, "calibration", {"image": (1, 3, 32, 32)})
+    told = warnings_of(section, found, found)
+    return len([(s.prompts, s.truth) for s in found]) + len(found.digest) + len(told)
+
+
+def manifest(path: Path) -> object:
+    """Read a manifest, and verify its export."""
+    read_manifest(path.parent)
+    (path.parent / "model.onnx").write_bytes(b"")  # the files differ, so no engine is built
+    return verify(path.parent)
+
+
+def resealed(path: Path) -> object:
+    """With the checksum that fits, as somebody who means harm writes it."""
+    from autoprec.exporters.manifest import _digest, _sealed  # noqa: PLC0415
+
+    text = path.read_bytes().decode("utf-8", "replace")
+    blank = re.sub(r'"checksum": "[0-9a-f]{64}"', '"checksum": ""', text, count=1)
+    path.write_text(blank.replace(_sealed(""), _sealed(_digest(blank)), 1), encoding="utf-8")
+    (path.parent / "model.onnx").write_bytes(b"")
+    os.chdir(path.parent)
+    return _ran("verify", ".")
+
+
+def evidence(path: Path) -> object:
+    """All that a database holds, as text."""
+    with Store.open(path, read_only=True) as store:
+        trials, front = store.trials(STUDY), store.front(STUDY)
+        return to_json((trials, front, store.reference(STUDY), store.runs(STUDY)))
+
+
+def repaired(path: Path) -> object:
+    """What repair saves is as it was written, and sound."""
+    written = {trial.number: to_json(trial) for trial in sound.trials()}
+    rebuild(path)
+    found = examine(path)
+    assert not found.faults, f"faults after repair: {found.faults}"
+    with Store.open(path, read_only=True) as store:
+        if STUDY in store.studies():
+            saved = {trial.number: to_json(trial) for trial in store.trials(STUDY)}
+            assert saved.items() <= written.items(), "repair made up a trial"
+            store.front(STUDY)
+    return None
+
+
+def histograms(path: Path) -> object:
+    """Ranges of kept histograms."""
+    found = Histograms.load(path)
+    return None if found is None else found.ranges("entropy", 99.99)
+
+
+def moments(path: Path) -> object:
+    """Kept moments, byte by byte."""
+    found = load_moments(path)
+    return None if found is None else {n: (m.second.tobytes(), m.mean.tobytes()) for n, m in found.items()}
+
+
+def masks(path: Path) -> object:
+    """Kept masks, each as it was written."""
+    masks = ReferenceMasks(path.parent, path)
+    for index in range(len(masks)):
+        assert (masks[index] == index + 1).all(), "changed masks were believed"
+    return len(masks)

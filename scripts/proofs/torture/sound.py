@@ -1,0 +1,99 @@
+"""Sound files of every kind that is read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from PIL import Image
+
+from autoprec.exporters import write_export
+from autoprec.graph.statistics.moments import Moments, save_moments
+from autoprec.graph.statistics.ranges import Histograms
+from autoprec.measurement.masks import ReferenceMasks
+from autoprec.records import Basis, TrialRecord
+from autoprec.store import Store
+from recipes.families import encoder, segmenter, single_decoder, yolo
+from tiny_export import export_of
+from trial_records import BLOCKS, IDENTITY, REFERENCE, complete, failed, running
+from vit import transformer
+
+STUDY = "demo"
+_CHOICES = [f"{one} {other}" for one in ("int8", "fp32", "bf16") for other in ("int8", "fp32", "fp16", "fp8")]
+
+
+def models(folder: Path) -> list[Path]:
+    """Models of other structures."""
+    home = folder / "models"
+    home.mkdir()
+    return [
+        segmenter(folder / "segmenter" / "segmenter.onnx", "Softmax", 5),
+        transformer(home / "transformer.onnx"),
+        single_decoder(folder / "prompted" / "prompted.onnx"),
+        yolo(folder / "yolo" / "yolo.onnx"),
+        encoder(folder / "encoder" / "encoder.onnx"),
+    ]
+
+
+def images(folder: Path) -> Path:
+    """Images of several formats with prompts, and a mask for one."""
+    (folder / "masks").mkdir(parents=True)
+    Image.new("RGB", (40, 30), (10, 200, 30)).save(folder / "0.png")
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 65536, (30, 40), np.uint16)).save(folder / "1.png")
+    Image.fromarray(random.integers(0, 256, (30, 40, 3), np.uint8)).save(folder / "2.tif")
+    Image.fromarray(random.integers(0, 256, (30, 40, 3), np.uint8)).save(
+        folder / "3.jpg", exif=b"Exif\0\0MM\0*" + b"\0" * 8
+    )
+    Image.fromarray(np.full((30, 40), 3, np.uint8)).save(folder / "masks" / "0.png")
+    point = {"point_coords": [[1, 2], [3, 4]], "point_labels": [1, -1]}
+    prompts = {"0.png": [{**point, "object": 3}], "1.png": [point, point], "2.tif": [point], "3.jpg": [point]}
+    (folder / "prompts.json").write_bytes(msgspec.json.encode(prompts))
+    return folder
+
+
+def export(folder: Path) -> Path:
+    """An export that can be verified."""
+    export = export_of(folder / "exported")
+    write_export(msgspec.structs.replace(export, decoder_path="", decoder_digest=""), folder / "export")
+    return folder / "export"
+
+
+def kept(folder: Path) -> Path:
+    """Caches of each kind, and a lock."""
+    folder.mkdir()
+    histograms = Histograms()
+    histograms.observe("x", np.linspace(-1, 1, 1000))
+    histograms.samples = 1
+    histograms.save(folder / "h.npz")
+    moments = Moments(np.eye(4, dtype=np.float32)[None], np.ones((1, 4), np.float32))
+    save_moments({"n": moments}, folder / "m.npz")
+    masks = ReferenceMasks(folder, folder / "reference.masks", 4096)
+    for number in range(4):
+        masks.append(f"{number}.png", np.full((1, 24, 24), number + 1, np.float32))
+    (folder / "search.lock").write_text(f"{os.getpid()}\n")
+    return folder
+
+
+def trials() -> list[TrialRecord]:
+    """What the database holds: complete ones, a failed one, one in flight."""
+    found = [
+        complete(number, 10.0 - number / 2, 0.01 * number, choices=choice)
+        for number, choice in enumerate(_CHOICES)
+    ]
+    return [*found, failed(12), running(13)]
+
+
+def database(folder: Path) -> Path:
+    """A study with trials, its reference and a night."""
+    folder.mkdir()
+    with Store.open(folder / "study.db") as store:
+        store.bind(STUDY, msgspec.structs.replace(IDENTITY, basis=Basis(version=0, base="fp32")), BLOCKS)
+        store.put_reference(STUDY, REFERENCE)
+        store.end_run(store.begin_run(STUDY, "50"), 2)
+        for trial in trials()[:-1]:
+            store.finish(trial)
+        store.begin(running(13))
+    return folder / "study.db"
