@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 import struct
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import mutators
+
+from autoprec.store._seals import sealed
 
 _VALUES: tuple[Any, ...] = (
     None, 0, -1, 1 << 62, 1e308, float("inf"), "", "x", "\x1b[2J", "null", "[]", "{}", '{"a": 1}', "nan",
@@ -58,6 +61,31 @@ def rows(data: bytes, dice: random.Random) -> bytes:
                 with suppress(sqlite3.Error):
                     _strike(connection, dice)
                     connection.commit()
+        return path.read_bytes()
+
+
+def resealed(data: bytes, dice: random.Random) -> bytes:
+    """A record with other values and the checksum that fits, as another version may have written it."""
+    with tempfile.TemporaryDirectory(prefix="autoprec-torture-rows-") as folder:
+        path = Path(folder) / "study.db"
+        path.write_bytes(data)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+            connection.row_factory = sqlite3.Row
+            table, column = dice.choice(
+                (("trials", "record"), ("studies", "identity"), ("studies", "reference"))
+            )
+            row = dict(dice.choice(connection.execute(f"SELECT * FROM autoprec_{table}").fetchall()))  # noqa: S608
+            value = mutators.document(json.loads(row[column]), dice)
+            row[column] = mutators.as_json(value).decode(errors="replace")
+            row = sealed({key: row[key] for key in row if key != "checksum"})
+            key = ("study", "number") if table == "trials" else ("study",)
+            where = " AND ".join(f"{name} = ?" for name in key)
+            connection.execute(
+                f"UPDATE autoprec_{table} SET {column} = ?, checksum = ? WHERE {where}",  # noqa: S608
+                (row[column], row["checksum"], *(row[name] for name in key)),
+            )
+            connection.commit()
         return path.read_bytes()
 
 

@@ -82,7 +82,7 @@ def kinds_in(folder: Path) -> list[Kind]:
         Kind("manifest", manifest, any_json, readers.manifest),
         Kind("sealed manifest", manifest, any_json, readers.resealed),
         Kind("database", database, _sqlite, readers.evidence, checked=True),
-        Kind("database of commands", database, _sqlite, readers.view),
+        Kind("database of commands", database, _either(_sqlite, databases.resealed), readers.view),
         Kind("database repaired", database, _sqlite, readers.repaired),
         Kind("histograms", kept / "h.npz", any_kept, readers.histograms, checked=True),
         Kind("moments", kept / "m.npz", any_kept, readers.moments, checked=True),

@@ -15,7 +15,7 @@ from autoprec.graph.statistics.ranges import Histograms
 from autoprec.measurement.masks import ReferenceMasks
 from autoprec.records import Basis, TrialRecord
 from autoprec.store import Store
-from recipes.families import encoder, segmenter, single_decoder, yolo
+from families import encoder, segmenter, single_decoder, yolo
 from tiny_export import export_of
 from trial_records import BLOCKS, IDENTITY, REFERENCE, complete, failed, running
 from vit import transformer

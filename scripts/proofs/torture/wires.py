@@ -6,6 +6,7 @@ import io
 import json
 import random
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import texts
 from autoprec.backends.target.agent import wire
 from autoprec.backends.target.backend import TargetBackend
 from autoprec.backends.target.channel import Channel
-from autoprec.backends.target.engine import Line
+from autoprec.backends.target.engine import Line, TargetEngine
 from autoprec.errors import BackendError
 from tiny_study import write_model
 
@@ -49,8 +50,11 @@ class Recorded(Channel):
         self._answers, self._loss = answers, None
         self._out = io.BytesIO()
 
-    def ask(self, request: str, _: Any = (), **__: Any) -> tuple[dict[str, Any], list[bytes]]:
+    def ask(
+        self, request: str, blobs: Sequence[bytes] = (), **header: Any
+    ) -> tuple[dict[str, Any], list[bytes]]:
         """As a real one, up to the bytes of a frame."""
+        del blobs, header
         answer = self._answers.get(request)
         if not isinstance(answer, dict):
             raise BackendError("no such answer")
@@ -120,7 +124,8 @@ def use(path: Path) -> object:
         with backend.build(path.with_name("tiny.onnx")) as built:
             built.prepare({"image": np.zeros((1, 3, 32, 32), np.float32)})
             built.outputs()
-            built.milliseconds(3)
+            if isinstance(built, TargetEngine):
+                built.milliseconds(3)
             built.kernels()
         backend.clocks()
     return None
