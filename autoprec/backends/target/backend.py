@@ -69,8 +69,8 @@ class TargetBackend:
             return OpenVinoBackend.base_precision
         self._open()
         capability = self.facts.get("capability")
-        is_known = isinstance(capability, list) and all(isinstance(part, int) for part in capability)
-        has_bf16 = is_known and capability >= [8, 0]
+        parts = capability if isinstance(capability, list) else []
+        has_bf16 = all(isinstance(part, int) for part in parts) and parts >= [8, 0]
         return "bf16" if self._is_rtx and has_bf16 else "fp16"
 
     @property
