@@ -25,7 +25,7 @@ def run(
 
     monkeypatch.setattr(Study, "find", fail)
     with pytest.raises(SystemExit) as end:
-        main(["blocks"])
+        main(["blocks", "--study", "demo"])
     return end.value.code, capsys.readouterr().err
 
 
@@ -36,7 +36,7 @@ def test_a_fault_of_autoprec_is_told_with_its_place_and_its_details_hold_nothing
     assert code == 70
     assert words.count("\n") == 1
     assert re.match(
-        r"autoprec: internal error: KeyError: 'a secret name' \(autoprec/cli/blocks.py:\d+ in", words
+        r"autoprec: internal error: KeyError: 'a secret name' \(autoprec/cli/\w+.py:\d+ in", words
     )
     details = Path(words.split("details in ")[1].strip())
     text = details.read_text()
