@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-import containers
 import databases
 import graphs
 import msgspec
@@ -19,6 +18,7 @@ import tomlkit
 import wires
 from readers import Read
 
+import containers
 from autoprec.graph.model.load import model_digest, open_model
 from autoprec.spec import load_spec
 from autoprec.store import searching
