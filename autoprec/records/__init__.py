@@ -5,7 +5,15 @@ second description. Units live in names.
 """
 
 from autoprec.records._base import Interval, Record
-from autoprec.records._front import Point, pareto, pareto_numbers, surely_dominated, wrong_assignments
+from autoprec.records._front import (
+    Point,
+    as_counted,
+    counting,
+    pareto,
+    pareto_numbers,
+    surely_dominated,
+    wrong_assignments,
+)
 from autoprec.records._json import from_json, to_json
 from autoprec.records.blocks import Assignment, Block, Candidate
 from autoprec.records.comparisons import Comparison, Match, Side, Verdict
@@ -104,6 +112,8 @@ __all__ = [
     "Verification",
     "Worker",
     "WorkerShare",
+    "as_counted",
+    "counting",
     "from_json",
     "in_words",
     "pareto",

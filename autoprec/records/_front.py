@@ -1,13 +1,21 @@
-"""Which trials are on the Pareto front: the store's table, plots and everybody else decide alike."""
+"""Which measurement of an assignment counts, and which assignments are on the Pareto front.
+
+The store's table, plots, reports, comparisons and exports decide alike: all measurements of an assignment are
+pooled. The best of many noisy timings is partly luck, and so is the latest one.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 from typing import NamedTuple
+
+import msgspec
 
 from autoprec.records._base import Interval
 from autoprec.records.blocks import Assignment
+from autoprec.records.measurements import Latency, Quality
 from autoprec.records.studies import TrialRecord
 
 
@@ -23,16 +31,20 @@ class Point(NamedTuple):
 def pareto_numbers(points: Iterable[Point]) -> tuple[int, ...]:
     """Numbers of the points that no other one beats in both objectives, fastest first.
 
-    The latest measurement of an assignment counts; of points equal in both objectives, the earliest does.
+    All measurements of an assignment are pooled under the number of the latest; of points equal in both
+    objectives, the earliest counts.
     """
-    latest = {
-        point.assignment: point
-        for point in sorted(points)
-        if math.isfinite(point.latency_ms) and math.isfinite(point.loss)
-    }
+    measured: dict[str, list[Point]] = {}
+    for point in sorted(points):
+        if math.isfinite(point.latency_ms) and math.isfinite(point.loss):
+            measured.setdefault(point.assignment, []).append(point)
+    pooled = (
+        point[-1]._replace(latency_ms=fmean(p.latency_ms for p in point), loss=fmean(p.loss for p in point))
+        for point in measured.values()
+    )
     front: list[int] = []
     least = math.inf
-    for point in sorted(latest.values(), key=lambda p: (p.latency_ms, p.loss, p.number)):
+    for point in sorted(pooled, key=lambda p: (p.latency_ms, p.loss, p.number)):
         if point.loss < least:
             front.append(point.number)
             least = point.loss
@@ -44,21 +56,37 @@ def wrong_assignments(trials: Iterable[TrialRecord]) -> frozenset[Assignment]:
     return frozenset(t.assignment for t in trials if t.failure is not None and t.failure.kind == "wrong")
 
 
-def pareto(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
-    """The Pareto front of `trials` by (latency_ms, loss), fastest first; see `pareto_numbers`.
+def counting(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """One record for each assignment that was measured, by number: its latest trial, with what all its
+    measurements say together, and the numbers of the earlier ones in `pooled`.
 
     Failed, running and NaN trials never count, nor those over a limit, nor reused ones (the trial that was
     measured does), nor any of an assignment that the engine is wrong on.
     """
-    known = tuple(trials)
+    known = sorted(trials, key=lambda trial: trial.number)
     wrong = wrong_assignments(known)
-    measured = {
-        t.number: t
-        for t in known
-        if t.state == "complete" and t.reused_from is None and t.excess_mb <= 0 and t.assignment not in wrong
-    }
-    points = (Point(t.number, t.assignment.digest, t.latency_ms, t.loss) for t in measured.values())
-    return tuple(measured[number] for number in pareto_numbers(points))
+    measured: dict[Assignment, list[TrialRecord]] = {}
+    for t in known:
+        is_whole = t.state == "complete" and math.isfinite(t.latency_ms) and math.isfinite(t.loss)
+        if is_whole and t.reused_from is None and t.excess_mb <= 0 and t.assignment not in wrong:
+            measured.setdefault(t.assignment, []).append(t)
+    return tuple(sorted(map(_pooled, measured.values()), key=lambda trial: trial.number))
+
+
+def as_counted(record: TrialRecord, trials: Iterable[TrialRecord]) -> TrialRecord:
+    """A trial under its own number with what counts for its assignment; as it is where nothing does."""
+    others = (trial for trial in trials if trial.assignment == record.assignment)
+    if record.measurement is None or not (counts := counting(others)):
+        return record
+    numbers = {*counts[0].pooled, counts[0].number} - {record.number}
+    return msgspec.structs.replace(record, measurement=counts[0].measurement, pooled=tuple(sorted(numbers)))
+
+
+def pareto(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """The Pareto front of `trials` by (latency_ms, loss), fastest first; of what `counting` gives."""
+    counts = {trial.number: trial for trial in counting(trials)}
+    points = (Point(t.number, t.assignment.digest, t.latency_ms, t.loss) for t in counts.values())
+    return tuple(counts[number] for number in pareto_numbers(points))
 
 
 def surely_dominated(
@@ -69,3 +97,55 @@ def surely_dominated(
         other_latency.high < latency_ms.low and other_loss.high < loss.low
         for other_latency, other_loss in front
     )
+
+
+def _pooled(trials: Sequence[TrialRecord]) -> TrialRecord:
+    """The latest of an assignment's trials with the means of all."""
+    last = trials[-1]
+    found = [trial.measurement for trial in trials if trial.measurement is not None]
+    if len(found) < 2:
+        return last
+    measurement = msgspec.structs.replace(
+        found[-1],
+        latency=_latency([one.latency for one in found]),
+        quality=_quality([one.quality for one in found]),
+        latency_ms=fmean(one.latency_ms for one in found),
+    )
+    return msgspec.structs.replace(
+        last, measurement=measurement, pooled=tuple(trial.number for trial in trials[:-1])
+    )
+
+
+def _latency(found: Sequence[Latency]) -> Latency:
+    """Means. The interval of the ratio narrows as independent ones do, but never below what the ratios
+    differ by: builds and minutes vary more than the rounds of one measurement tell."""
+    ratio = fmean(one.ratio for one in found)
+    inside = math.hypot(*((one.ratio_interval.high - one.ratio_interval.low) / 2 for one in found))
+    apart = max(abs(one.ratio - ratio) for one in found)
+    half = max(inside / len(found), apart)
+    low, high = min(ratio, max(ratio - half, ratio / 1000)), ratio + half
+    return msgspec.structs.replace(
+        found[-1],
+        median_ms=fmean(one.median_ms for one in found),
+        p10_ms=fmean(one.p10_ms for one in found),
+        p90_ms=fmean(one.p90_ms for one in found),
+        rounds=sum(one.rounds for one in found),
+        reference_median_ms=fmean(one.reference_median_ms for one in found),
+        ratio=ratio,
+        ratio_interval=Interval(low=low, high=high, level=found[-1].ratio_interval.level),
+    )
+
+
+def _quality(found: Sequence[Quality]) -> Quality:
+    """Means; the interval is theirs too: the same samples again say nothing of other samples."""
+    last = found[-1]
+    names = ("loss", "miou", "boundary_iou", "worst_loss", "logit_error", "truth_miou", "truth_score")
+    means = {
+        name: fmean(values) for name in names if None not in (values := [getattr(one, name) for one in found])
+    }
+    interval = Interval(
+        low=fmean(one.loss_interval.low for one in found),
+        high=fmean(one.loss_interval.high for one in found),
+        level=last.loss_interval.level,
+    )
+    return msgspec.structs.replace(last, loss_interval=interval, **means)

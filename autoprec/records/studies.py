@@ -54,7 +54,8 @@ class TrialRecord(Record, frozen=True, kw_only=True):
     `label` names an anchor (`all-int8`) or is empty. `reused_from` is the trial whose measurement serves.
     `excess_mb` is by how much its peak memory is over `search.max_memory_mb`; such a trial is on no front.
     `run` is the id of the night that it belongs to; `worker` is the host and the device that it ran on.
-    Dates are ISO 8601 in UTC.
+    `pooled` are the numbers of the other trials whose measurements are in this one's figures: see `counting`;
+    a stored trial has none. Dates are ISO 8601 in UTC.
     """
 
     study: str
@@ -72,6 +73,7 @@ class TrialRecord(Record, frozen=True, kw_only=True):
     excess_mb: float = 0.0
     run: int | None = None
     worker: str = ""
+    pooled: tuple[int, ...] = ()
 
     @property
     def latency_ms(self) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from autoprec.records import Reference, TrialRecord, pareto
+from autoprec.records import Reference, TrialRecord, counting, pareto
 from autoprec.report import _figures as figures
 
 TRIAL, FRONT, REFERENCE = "·", "●", "┊"
@@ -23,11 +23,11 @@ Cells = dict[tuple[int, int], tuple[str, str]]
 def front_plot(
     trials: Sequence[TrialRecord], reference: Reference | None, width: int = 72, height: int = 14
 ) -> Text:
-    """Plot all complete trials, `width` columns wide, with `height` rows inside the axes.
+    """Plot what counts of every assignment, `width` columns wide, with `height` rows inside the axes.
 
     Anchors are lettered, the points of their Pareto front are filled, a line marks the reference's latency.
     """
-    shown = [t for t in trials if math.isfinite(t.latency_ms) and math.isfinite(t.loss)]
+    shown = counting(trials)
     if not shown:
         return Text("no trial is complete yet")
     anchors = dict(zip(string.ascii_uppercase, _anchors(shown), strict=False))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.records import Assignment, TrialRecord, wrong_assignments
+from autoprec.records import Assignment, TrialRecord, counting
 from autoprec.search.fronts import front_mask, hypervolume
 from autoprec.search.space import Floats
 
@@ -21,15 +21,8 @@ def pooled(trials: Sequence[TrialRecord]) -> dict[Assignment, tuple[float, float
     Failed, running and refined trials do not count, nor those over a limit, nor a measurement that another
     trial reuses, nor any of an assignment that the engine is wrong on.
     """
-    found: dict[Assignment, list[tuple[float, float]]] = {}
-    wrong = wrong_assignments(trials)
-    for trial in trials:
-        if trial.assignment in wrong:
-            continue
-        if trial.state == "complete" and trial.origin not in ("reused", "refined") and trial.excess_mb <= 0:
-            found.setdefault(trial.assignment, []).append((trial.latency_ms, trial.loss))
-    means = {assignment: np.mean(values, axis=0) for assignment, values in found.items()}
-    return {a: (float(m[0]), float(m[1]), len(found[a])) for a, m in means.items()}
+    fit = (trial for trial in trials if trial.origin != "refined")
+    return {t.assignment: (t.latency_ms, t.loss, 1 + len(t.pooled)) for t in counting(fit)}
 
 
 def finalists(trials: Sequence[TrialRecord], count: int) -> tuple[Assignment, ...]:

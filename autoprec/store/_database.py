@@ -14,6 +14,7 @@ import optuna
 import sqlalchemy as sa
 
 from autoprec.errors import StudyError
+from autoprec.store._front import update_fronts
 from autoprec.store._optuna import JoiningStorage
 from autoprec.store._schema import VERSION, migrate, version_of
 from autoprec.store.dialects.dialect import Dialect
@@ -170,6 +171,7 @@ class Database:
             if version < VERSION:
                 with self.writing() as connection:
                     migrate(connection, self._dialect.statement)
+                    update_fronts(connection)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

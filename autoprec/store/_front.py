@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from autoprec.records import Point, pareto_numbers
-from autoprec.store._schema import FRONT, TRIALS
+from autoprec.store._schema import FRONT, STUDIES, TRIALS
 
 _WRONG = '"failure":{"kind":"wrong"'
 """In the record of such a trial; a quote inside its message would be escaped."""
@@ -35,3 +35,9 @@ def update_front(connection: sa.Connection, study: str) -> None:
         connection.execute(sa.delete(FRONT).where(FRONT.c.study == study, FRONT.c.number.in_(gone)))
     if new := now - was:
         connection.execute(sa.insert(FRONT), [{"study": study, "number": number} for number in new])
+
+
+def update_fronts(connection: sa.Connection) -> None:
+    """Those of all studies: an older autoprec may have judged by another rule."""
+    for study in connection.scalars(sa.select(STUDIES.c.study)).all():
+        update_front(connection, study)

@@ -125,6 +125,7 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
             PRIMARY KEY (study, name, part)
         )""",
     ),
+    (),  # the front pools all measurements of an assignment: it is derived anew, as after every step
 )
 VERSION = len(MIGRATIONS)
 

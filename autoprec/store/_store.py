@@ -17,6 +17,7 @@ from autoprec.records import (
     Identity,
     Reference,
     TrialRecord,
+    counting,
     to_json,
 )
 from autoprec.store._front import front_numbers, kept_numbers, update_front
@@ -152,13 +153,14 @@ class Store(OpenDatabase):
 
     @patient
     def front(self, study: str) -> tuple[TrialRecord, ...]:
-        """The trials of the Pareto front, fastest first."""
+        """The Pareto front, fastest first: its trials as `records.counting` gives them."""
         with self._database.reading() as connection:
             numbers = front_numbers(connection, study)
             if numbers != kept_numbers(connection, study):
                 raise DamagedRowError(f"the front of study {study!r}")
-        records = self._records(TRIALS.c.study == study, TRIALS.c.number.in_(numbers))
-        return tuple(sorted(records, key=lambda record: record.latency_ms))
+        same = sa.select(TRIALS.c.assignment).where(TRIALS.c.study == study, TRIALS.c.number.in_(numbers))
+        records = counting(self._records(TRIALS.c.study == study, TRIALS.c.assignment.in_(same)))
+        return tuple(sorted((r for r in records if r.number in numbers), key=lambda r: r.latency_ms))
 
     @patient
     def find(

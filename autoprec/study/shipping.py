@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from autoprec.backends import KeepsTimings, create_backend
@@ -12,9 +13,9 @@ from autoprec.files import scratch
 from autoprec.graph.model.load import model_digest
 from autoprec.measurement import Bench, Examples
 from autoprec.records import Examples as WrittenExamples
-from autoprec.records import Export, Preprocessing, Recipe
+from autoprec.records import Export, Preprocessing, Recipe, as_counted
 from autoprec.spec import StudySpec
-from autoprec.store import Store, exclusive
+from autoprec.store import Store, exclusive, searching
 from autoprec.study.picks import choose
 from autoprec.study.preparation import Prepared, prepare
 from autoprec.study.preparation.fidelity import departures
@@ -40,7 +41,7 @@ def export_point(
     record = (
         choose(store.front(name), reference, pick=pick, max_loss=limit)
         if trial is None
-        else store.trial(name, trial)
+        else as_counted(store.trial(name, trial), store.trials(name))
     )
     if record.measurement is None:
         failure = record.failure
@@ -48,8 +49,8 @@ def export_point(
         raise StudyError(f"trial {record.number} {why}: there is nothing to ship; export a complete one")
     study_folder = Path(spec.folder)
     target = folder or study_folder / "exports" / f"trial-{record.number}"
-    with exclusive(study_folder), scratch(".export-", study_folder) as made:
-        prepared = prepare(spec, basis=store.basis(name))
+    with _workshop(study_folder) as made:
+        prepared = prepare(spec, basis=store.basis(name), work=made)
         store.check(name, prepared.identity, prepared.blocks)
         candidate = prepared.rewrite(record.assignment, made / "candidate.onnx")
         decoder = spec.pipeline.decoder or ""
@@ -74,6 +75,18 @@ def export_point(
         return write_export(export, target, targets)
 
 
+@contextmanager
+def _workshop(study_folder: Path) -> Iterator[Path]:
+    """A folder for what is made and removed again, beside a search that may be running: whose folder the
+    search's is, and what is left in it goes when the next one begins."""
+    with ExitStack() as stack:
+        if searching(study_folder) is None:
+            stack.enter_context(exclusive(study_folder))
+            yield stack.enter_context(scratch(".export-", study_folder))
+        else:
+            yield stack.enter_context(scratch("autoprec-export-"))
+
+
 def _examples(prepared: Prepared, candidate: str, folder: Path, count: int) -> WrittenExamples | None:
     """Samples with both engines' logits, and the mask loss on them; None for no samples.
 
@@ -90,7 +103,7 @@ def _examples(prepared: Prepared, candidate: str, folder: Path, count: int) -> W
         exactly=True,
     )
     try:
-        with Bench(prepared.folder / "worker.log") as bench:
+        with Bench(prepared.work / "worker.log") as bench:
             quality, faithful = bench.write_examples(request)
     except TrialError as error:
         raise StudyError(f"nothing is shipped ({error.kind}: {error}); pick another trial") from error

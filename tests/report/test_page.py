@@ -167,3 +167,10 @@ def test_a_browser_draws_every_chart_and_runs_nothing_else(nasty: str, width: in
     assert whole <= inner == width, "the page must not scroll sideways"
     assert "<title>owned" not in dom
     assert dom.count('class="marks"') == 5
+
+
+def test_the_tiles_quote_no_lucky_measurement() -> None:
+    lucky, again = complete(1, 2.0, 0.005), complete(2, 6.0, 0.005, origin="finalist")
+    text = page(findings([lucky, again]))
+    assert "fastest within a loss of 0.01 (trial 2)</dt><dd>2.50x" in text
+    assert "5.00x" not in text

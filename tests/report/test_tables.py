@@ -119,9 +119,9 @@ def test_nothing_in_the_data_is_markup() -> None:
 
 def test_the_plot_places_points_by_latency_and_loss() -> None:
     anchor = msgspec.structs.replace(FRONT[0], label="all-int8")
-    rows = front_plot((anchor, *FRONT[1:], complete(10, 12.0, 0.3)), REFERENCE, 60, 12).plain.splitlines()[
-        1:13
-    ]
+    rows = front_plot(
+        (anchor, *FRONT[1:], complete(10, 12.0, 0.3, choices="bf16 bf16")), REFERENCE, 60, 12
+    ).plain.splitlines()[1:13]
     top, bottom = rows[0], rows[-1]
     assert top.index("A") < rows[6].index("┊")
     assert top.rstrip().endswith("·")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoprec.records import TrialRecord
+from autoprec.records import Interval, TrialRecord, as_counted, counting
 from autoprec.search.finalists import pooled
-from autoprec.store import Store, pareto
+from autoprec.store import Store, examine, pareto
 from trial_records import BLOCKS, IDENTITY, complete, failed, running
 
-VALUE = st.one_of(st.sampled_from([1.0, 2.0, 3.0, 4.0]), st.floats(min_value=1e-6))
+VALUE = st.one_of(st.sampled_from([1.0, 2.0, 3.0, 4.0]), st.floats(min_value=1e-6, max_value=1e9))
 MADE = st.tuples(
     st.sampled_from(["complete", "failed", "wrong", "running", "reused"]), VALUE, VALUE, st.integers(0, 4)
 )
@@ -61,16 +64,8 @@ def test_the_table_equals_the_recomputed_front(
 
 @given(st.lists(MADE, max_size=14))
 def test_the_front_is_what_nothing_beats(made: list[tuple[str, float, float, int]]) -> None:
-    trials = [make(number, *kind) for number, kind in enumerate(made)]
-    latest: dict[str, TrialRecord] = {}
-    for trial in trials:
-        measured = trial.state == "complete" and trial.reused_from is None
-        if measured and max(trial.latency_ms, trial.loss) < float("inf"):
-            latest[trial.assignment.digest] = trial
-    wrong = {t.assignment for t in trials if t.failure is not None and t.failure.kind == "wrong"}
-    counting = [trial for trial in latest.values() if trial.assignment not in wrong]
-    wanted = {trial.number for trial in counting if not beaten(trial, counting)}
-    assert set(numbers(pareto(trials))) == wanted
+    counts = list(counting(make(number, *kind) for number, kind in enumerate(made)))
+    assert set(numbers(pareto(counts))) == {trial.number for trial in counts if not beaten(trial, counts)}
 
 
 def test_of_equal_points_the_earliest_is_on_the_front() -> None:
@@ -78,11 +73,57 @@ def test_of_equal_points_the_earliest_is_on_the_front() -> None:
     assert numbers(pareto(twins)) == [0]
 
 
-def test_the_latest_measurement_of_an_assignment_counts() -> None:
-    lucky, rival = complete(0, 4, 0.1, choices="int8 a"), complete(1, 5, 0.1, choices="int8 b")
-    again = complete(2, 6, 0.1, choices="int8 a", origin="finalist")
+def test_all_measurements_of_an_assignment_count_together() -> None:
+    lucky, rival = complete(0, 4, 0.1, choices="int8 a"), complete(1, 5.5, 0.1, choices="int8 b")
+    again = complete(2, 8, 0.3, choices="int8 a", origin="finalist")
     assert numbers(pareto((lucky, rival))) == [0]
     assert numbers(pareto((lucky, rival, again))) == [1]
+    pooled = next(trial for trial in counting((again, rival, lucky)) if trial.pooled)
+    assert (pooled.number, pooled.pooled) == (2, (0,))
+    assert pooled.latency_ms == 6
+    assert pooled.loss == pytest.approx(0.2)
+    assert as_counted(lucky, (lucky, rival, again)).latency_ms == 6
+    assert as_counted(lucky, (lucky, rival, again)).number == 0
+
+
+def test_measurements_that_disagree_make_a_wide_interval_and_those_that_agree_a_narrow_one() -> None:
+    def half(first: float, second: float) -> float:
+        trials = [noisy(0, first), noisy(1, second)]
+        measurement = counting(trials)[0].measurement
+        assert measurement is not None
+        interval = measurement.latency.ratio_interval
+        return (interval.high - interval.low) / 2
+
+    assert half(5, 5) == pytest.approx(0.02 / 2**0.5)
+    assert half(5, 7) == pytest.approx(0.1)
+
+
+def noisy(number: int, latency_ms: float) -> TrialRecord:
+    """A trial whose ratio is known to 0.02."""
+    trial = complete(number, latency_ms, 0.1)
+    assert trial.measurement is not None
+    ratio = trial.measurement.latency.ratio
+    latency = msgspec.structs.replace(
+        trial.measurement.latency, ratio_interval=Interval(low=ratio - 0.02, high=ratio + 0.02)
+    )
+    return msgspec.structs.replace(
+        trial, measurement=msgspec.structs.replace(trial.measurement, latency=latency)
+    )
+
+
+def test_a_front_that_an_older_autoprec_kept_is_derived_anew(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    with Store.open(path) as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        for trial in (complete(0, 4, 0.1, choices="int8 a"), complete(1, 5, 0.1, choices="int8 b")):
+            store.finish(trial)
+        store.finish(complete(2, 5.5, 0.1, choices="int8 a", origin="finalist"))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE autoprec_front SET number = 1")  # the latest alone counted: 5.5 lost to 5
+        database.execute("DELETE FROM autoprec_schema WHERE version = 5")
+    assert not examine(path).faults
+    with Store.open(path, read_only=True) as store:
+        assert numbers(store.front("demo")) == [2]
 
 
 def test_a_reused_measurement_leaves_the_trial_that_measured_on_the_front() -> None:

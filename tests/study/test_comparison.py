@@ -64,6 +64,22 @@ def test_one_measurement_in_both_is_no_repetition() -> None:
     assert found.second.area > found.first.area
 
 
+def test_a_lucky_measurement_is_not_quoted_alone() -> None:
+    lucky, again = trial(1, 0.3, 0.02, "int8 int8"), trial(2, 0.5, 0.02, "int8 int8")
+    found = compared(side("a", lucky), side("b", trial(0, 0.6, 0.0, "fp16 fp16"), lucky, again))
+    assert found.fastest[-1].second[0] == 2
+    assert found.fastest[-1].second[1] == pytest.approx(1 / 0.4)
+    (match,) = found.repeated
+    assert (match.first[0], match.second[0]) == (1, 2), "what is in both is no repetition"
+    assert match.second[1] == pytest.approx(1 / 0.5)
+
+
+def test_the_same_evidence_twice_is_refused() -> None:
+    shared = trial(1, 0.5, 0.02, "int8 int8")
+    with pytest.raises(StudyError, match="demo@1 and demo are the same 1 trials: name two nights"):
+        compared(side("demo@1", shared), side("demo", shared))
+
+
 def test_what_differs_is_named() -> None:
     other = msgspec.structs.replace(ENGINE, device="Xeon")
     found = compared(side("a"), side("b", engine=other))

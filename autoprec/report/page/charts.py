@@ -7,13 +7,12 @@ colours.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 import vl_convert
 
 from autoprec.precisions import PLAIN
-from autoprec.records import Findings, Measurement, Reference, TrialRecord
+from autoprec.records import Findings, Measurement, Reference, TrialRecord, counting
 from autoprec.report import _figures as figures
 from autoprec.report.page.axes import ACCENT, ANCHOR, QUIET, Row, Spec, by_precision, chart, loss_axis, tips
 
@@ -133,14 +132,13 @@ def _reference(reference: Reference | None) -> list[Spec]:
 
 
 def _points(found: Findings) -> Iterator[Row]:
-    """Every measured trial, with what is shown when it is pointed at."""
+    """What counts of every assignment, with what is shown when it is pointed at."""
     on_front = {record.number for record in found.front}
     labels: set[str] = set()
     blank = dict.fromkeys(_assigned(found), figures.NOTHING)
-    for record in found.trials:
+    for record in counting(found.trials):
         measured = record.measurement
-        if measured is None or record.reused_from is not None or not math.isfinite(record.loss):
-            continue
+        assert measured is not None
         anchor = figures.short(record.label) if record.label not in labels else ""
         labels.add(record.label)
         yield (

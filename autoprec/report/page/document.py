@@ -19,7 +19,7 @@ import msgspec
 import vl_convert
 from markupsafe import Markup
 
-from autoprec.records import Findings, Picture, TrialRecord, wrong_assignments
+from autoprec.records import Findings, Picture, TrialRecord, counting
 from autoprec.report import _figures as figures
 from autoprec.report import story
 from autoprec.report.fidelity import fidelity_lines
@@ -86,12 +86,7 @@ def _inert(value: Any) -> Markup:
 
 def _summary(found: Findings) -> list[tuple[str, str]]:
     """The report's head: (figure, what it is)."""
-    wrong = wrong_assignments(found.trials)
-    measured = [
-        t
-        for t in found.trials
-        if t.measurement is not None and t.reused_from is None and t.assignment not in wrong
-    ]
+    measured = counting(found.trials)
     tiles = []
     for title, limit in (("within a loss of 0.01", 0.01), ("within a loss of 0.05", 0.05)):
         fit = [t for t in measured if t.loss <= limit and not figures.is_slower(t, found.reference)]

@@ -22,6 +22,7 @@ from autoprec.records import (
     Side,
     TrialRecord,
     Verdict,
+    counting,
 )
 from autoprec.report import shares
 from autoprec.search.fronts import hypervolume
@@ -35,12 +36,17 @@ LOSSES = (0.001, 0.003, 0.01, 0.03, 0.05)
 
 
 class Evidence(NamedTuple):
-    """What one side of a comparison has measured, the latest measurement of an assignment last."""
+    """One side of a comparison: its trials, and what of them counts."""
 
     name: str
     identity: Identity
     reference: Reference
     trials: tuple[TrialRecord, ...]
+
+    @property
+    def counting(self) -> tuple[TrialRecord, ...]:
+        """One record for each assignment, see `records.counting`."""
+        return counting(self.trials)
 
 
 def compare(first: str, second: str) -> Comparison:
@@ -52,7 +58,15 @@ def compare(first: str, second: str) -> Comparison:
 
 
 def compared(ours: Evidence, theirs: Evidence) -> Comparison:
-    """Compare what two studies, or two nights, have measured."""
+    """Compare what two studies, or two nights, have measured.
+
+    Raises `StudyError` for the same evidence twice.
+    """
+    if ours.identity == theirs.identity and _starts(ours) == _starts(theirs):
+        raise StudyError(
+            f"{ours.name} and {theirs.name} are the same {len(ours.trials)} trials: name two nights, as in "
+            f"{ours.name.partition('@')[0]}@1, or two studies"
+        )
     return Comparison(
         first=_side(ours),
         second=_side(theirs),
@@ -79,12 +93,16 @@ def _load(where: str) -> Evidence:
         raise StudyError(f"study {spec.name!r} has no night {night}; it has had {len(firsts)}")
     if night and int(night) < len(firsts):
         trials = tuple(trial for trial in trials if trial.number < firsts[int(night)])
-    measured = tuple(t for t in trials if t.measurement is not None and t.reused_from is None)
-    return Evidence(where, identity, reference, measured)
+    return Evidence(where, identity, reference, trials)
+
+
+def _starts(side: Evidence) -> list[tuple[int, str]]:
+    """What tells one trial from another of the same study."""
+    return [(trial.number, trial.start) for trial in side.trials]
 
 
 def _side(side: Evidence) -> Side:
-    points = np.array([(t.measurement.latency.ratio, t.loss) for t in side.trials if t.measurement])
+    points = np.array([(t.measurement.latency.ratio, t.loss) for t in side.counting if t.measurement])
     area = hypervolume(points.reshape(-1, 2), np.array((1.0, USEFUL_LOSS))) / USEFUL_LOSS
     return Side(
         name=side.name,
@@ -93,7 +111,7 @@ def _side(side: Evidence) -> Side:
         reference_ms=side.reference.latency_ms,
         latency_noise=side.reference.latency_noise,
         loss_noise=side.reference.loss_noise,
-        trials=len(side.trials),
+        trials=sum(t.measurement is not None and t.reused_from is None for t in side.trials),
         area=area,
         workers=shares(side.trials),
     )
@@ -114,9 +132,9 @@ def _differences(ours: Identity, theirs: Identity) -> Sequence[str]:
 
 def _fastest(ours: Evidence, theirs: Evidence) -> Sequence[Match]:
     """The fastest trial of each within each loss, where both have one."""
-    found = []
+    found, counts = [], (ours.counting, theirs.counting)
     for limit in LOSSES:
-        fit = [[t for t in side.trials if t.loss <= limit] for side in (ours, theirs)]
+        fit = [[t for t in side if t.loss <= limit] for side in counts]
         if all(fit):
             first, second = (min(trials, key=lambda t: t.latency_ms) for trials in fit)
             found.append(_match(f"loss {limit:g}", first, second, ours, theirs))
@@ -125,13 +143,10 @@ def _fastest(ours: Evidence, theirs: Evidence) -> Sequence[Match]:
 
 def _repeated(ours: Evidence, theirs: Evidence) -> Sequence[Match]:
     """Assignments that both measured, fastest first; a measurement that is in both is none of them."""
-    latest = {trial.assignment: trial for trial in theirs.trials}
-    pairs = [
-        (trial, latest[assignment])
-        for assignment, trial in {trial.assignment: trial for trial in ours.trials}.items()
-        if assignment in latest
-        and (trial.number, trial.start) != (latest[assignment].number, latest[assignment].start)
-    ]
+    known = set(_starts(ours))
+    again = counting(trial for trial in theirs.trials if (trial.number, trial.start) not in known)
+    later = {trial.assignment: trial for trial in again}
+    pairs = [(trial, later[trial.assignment]) for trial in ours.counting if trial.assignment in later]
     pairs.sort(key=lambda pair: pair[0].latency_ms)
     return [_match(first.label, first, second, ours, theirs) for first, second in pairs]
 

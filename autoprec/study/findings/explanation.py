@@ -25,6 +25,8 @@ from autoprec.records import (
     Reference,
     Sureness,
     TrialRecord,
+    as_counted,
+    counting,
 )
 
 NEAREST = 3
@@ -57,7 +59,7 @@ class Known:
     ) -> None:
         self._blocks, self._reference, self._base = blocks, reference, base
         self._sensitivity = sensitivity
-        self._measured = [t for t in trials if t.measurement is not None and t.reused_from is None]
+        self._measured = counting(trials)
         self._choices = [t.assignment.as_dict() for t in self._measured]
         name = reference.precision.removesuffix("-safe")
         anchor = next((t for t in self._measured if t.label == f"all-{name}"), None)
@@ -68,6 +70,7 @@ class Known:
 
     def explain(self, record: TrialRecord, inspection: Inspection | None = None) -> Explanation:
         """One trial's explanation. Raises `StudyError` for a trial without a measurement."""
+        record = as_counted(record, self._measured)
         if record.measurement is None:
             raise StudyError(
                 f"trial {record.number} of study {record.study!r} has no measurement ({record.state}); "

@@ -7,13 +7,24 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from statistics import fmean
 
 import msgspec
 import numpy as np
 
 from autoprec.errors import StudyError, TrialError, UserError
 from autoprec.measurement import Bench
-from autoprec.records import Explanation, Findings, Identity, Night, Reference, TrialRecord
+from autoprec.records import (
+    Assignment,
+    Explanation,
+    Findings,
+    Identity,
+    Night,
+    Reference,
+    TrialRecord,
+    counting,
+    wrong_assignments,
+)
 from autoprec.search.fronts import hypervolume
 from autoprec.spec import StudySpec
 from autoprec.store import Store
@@ -150,13 +161,20 @@ def _corner(trials: Sequence[TrialRecord], reference: Reference | None) -> tuple
 
 
 def _volumes(trials: Sequence[TrialRecord], corner: tuple[float, float]) -> tuple[tuple[int, float], ...]:
-    """The area behind the front after each complete trial, as a part of the corner's rectangle."""
-    values: list[tuple[float, float]] = []
+    """The area behind the front after each complete trial, as a part of the corner's rectangle.
+
+    It is of what counted then, and so falls where a second measurement is worse than the first.
+    """
+    wrong = wrong_assignments(trials)
+    measured: dict[Assignment, list[tuple[float, float]]] = {}
+    means: dict[Assignment, tuple[float, float]] = {}
     found = []
     for trial in trials:
-        if trial.measurement is not None and trial.reused_from is None:
-            values.append((trial.latency_ms, trial.loss))
-            area = hypervolume(np.array(values), np.array(corner))
+        if counting((trial,)) and trial.assignment not in wrong:
+            measured.setdefault(trial.assignment, []).append((trial.latency_ms, trial.loss))
+            latencies, losses = zip(*measured[trial.assignment], strict=True)
+            means[trial.assignment] = fmean(latencies), fmean(losses)
+            area = hypervolume(np.array(list(means.values())), np.array(corner))
             found.append((trial.number, area / (corner[0] * corner[1])))
     return tuple(found)
 
@@ -173,7 +191,7 @@ def _nights(
             end=run.end,
             budget=run.budget,
             trials=sum(run.first <= t.number < end and t.reused_from is None for t in trials),
-            volume=max((volume for number, volume in volumes if number < end), default=0.0),
+            volume=next((volume for number, volume in reversed(volumes) if number < end), 0.0),
         )
         for run, end in zip(runs, ends, strict=True)
     )
