@@ -1,0 +1,88 @@
+"""What is there at the end, against what must be; and the page that tells it."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from typing import Any
+
+import optuna
+import psycopg
+
+from autoprec.records import (
+    pareto,
+)
+from autoprec.store import Store
+from stand_ins import STUDY
+
+
+def finished(address: str) -> int:
+    """How many trials are complete; -1 while the server is away."""
+
+    try:
+        with psycopg.connect(address.replace("+psycopg", "")) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM autoprec_trials WHERE state = 'complete'"
+            ).fetchone()
+            return int(row[0]) if row else 0
+    except psycopg.OperationalError:
+        return -1
+
+
+def times(spent: list[dict[str, list[float]]]) -> dict[str, Any]:
+    """Medians and 95th percentiles of what the workers' calls took, in seconds."""
+    found = {}
+    for name in ("begin", "settle", "propose"):
+        values = sorted(value for one in spent for value in one.get(name, []))
+        if values:
+            tail = values[int(0.95 * len(values))]
+            found[f"{name}_seconds"] = [round(statistics.median(values), 4), round(tail, 4)]
+    return found
+
+
+def verdict(address: str, budget: int) -> dict[str, Any]:
+    """What is there at the end, against what must be."""
+    with Store.open(address) as store:
+        trials, front, running = store.trials(STUDY), store.front(STUDY), store.running(STUDY)
+        storage = store.optuna()
+        told = storage.get_all_trials(storage.get_study_id_from_name(STUDY), deepcopy=False)
+        workers = store.workers(STUDY)
+    complete = [trial for trial in trials if trial.state == "complete"]
+    times_measured = Counter(trial.assignment.digest for trial in complete)
+    values = {t.number: [t.latency_ms, t.loss] for t in complete}
+    return {
+        "complete": len(complete),
+        "interrupted": sum(t.failure is not None and t.failure.kind == "interrupted" for t in trials),
+        "lost": budget - len(complete),
+        "doubled": sum(count - 1 for count in times_measured.values()),
+        "numbers_missing": len(set(range(len(trials))) - {trial.number for trial in trials}),
+        "still_running": len(running),
+        "workers_left": len(workers),
+        "front_is_right": front == pareto(trials),
+        "optuna_differs": sum(
+            values.get(trial.number) != trial.values
+            for trial in told
+            if trial.state == optuna.trial.TrialState.COMPLETE or trial.number in values
+        ),
+    }
+
+
+def markdown(known: dict[str, Any]) -> str:
+    """The results for people."""
+    first = known["runs"][0]
+    names = [name for name in first if any(name in row for row in known["runs"])]
+    lines = [
+        f"# Simulated workers on PostgreSQL, {known['date']}",
+        "",
+        f"`scripts/scale/simulate_scale.py {known['arguments']}` on {known['cores']} cores, which the",
+        "workers share with the server. Pairs are the median and the 95th percentile, in seconds,",
+        "waiting for other writers included.",
+        "",
+        f"| | {' | '.join(str(number + 1) for number in range(len(known['runs'])))} |",
+        f"|---{'|---' * len(known['runs'])}|",
+        *(
+            f"| {name.replace('_', ' ')} | {' | '.join(str(row.get(name)) for row in known['runs'])} |"
+            for name in names
+        ),
+    ]
+    return "\n".join(lines) + "\n"

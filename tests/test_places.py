@@ -1,0 +1,42 @@
+"""The map of the house holds: what documents and scripts name is there, and no folder or file is a hall."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NAMED = re.compile(r"(?<![\w/.{}-])(?:autoprec|docs|scripts|studies|tests)/[\w./*-]*\w")
+MADE = re.compile(r"studies/(?!data/|models/|results/)")
+"""What `init` and a search write."""
+TRACKED = [Path(line) for line in subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).split()]
+CODE = [path for path in TRACKED if path.suffix == ".py" and (ROOT / path).exists()]
+MAPS = [path for path in TRACKED if path.suffix == ".md" or path.parent.name in (".ci", "scripts")]
+
+
+@pytest.mark.parametrize("path", [path for path in MAPS if (ROOT / path).exists()], ids=str)
+def test_a_path_that_is_named_is_there(path: Path) -> None:
+    for name in set(NAMED.findall((ROOT / path).read_text())):
+        assert MADE.match(name) or list(ROOT.glob(name)), f"{path} names {name}"
+
+
+@pytest.mark.parametrize("path", [path for path in CODE if path.parts[0] == "scripts"], ids=str)
+def test_a_script_counts_its_way_to_the_root_right(path: Path) -> None:
+    for steps in re.findall(
+        r"Path\(__file__\)(?:\.resolve\(\))?\.parents\[(\d)\]", (ROOT / path).read_text()
+    ):
+        assert int(steps) == len(path.parts) - 1
+
+
+def test_a_folder_has_fifteen_files_at_most() -> None:
+    files = Counter(path.parent for path in CODE)
+    assert {str(folder): count for folder, count in files.items() if count > 15} == {}
+
+
+def test_a_file_of_tests_or_scripts_has_300_lines_at_most() -> None:
+    lines = {str(path): (ROOT / path).read_text().count("\n") for path in CODE}
+    assert {path: count for path, count in lines.items() if count > 300} == {}
