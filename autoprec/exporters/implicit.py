@@ -6,23 +6,18 @@ four bytes of a big-endian float32 in hexadecimal. It is undocumented, and stabl
 
 from __future__ import annotations
 
-import re
 import shutil
 import struct
 from pathlib import Path
 
 from autoprec.exporters._script import quoted
+from autoprec.precisions.layer_flags import LONGEST, is_sayable, layer_flags
 from autoprec.records import Export, Implicit
 
 MODEL = "implicit.onnx"
 CACHE = "implicit.cache"
 SCRIPT = "implicit_trtexec.sh"
 HEADER = "TRT-8601-EntropyCalibration2"
-_PLAIN = re.compile(r"[^\s:,*'\"]+")
-"""Names that trtexec's flags can hold: `:` and `,` separate there, `*` is a wildcard."""
-
-LONGEST = 128 * 1024 - 1
-"""Bytes of one argument of a command (MAX_ARG_STRLEN of Linux, with its end)."""
 
 TOO_LONG = """\
 #!/bin/sh
@@ -78,24 +73,21 @@ def cache(found: Implicit) -> str:
 
 
 def _script(export: Export, found: Implicit) -> str:
-    told = [(name, word) for name, word in found.layers if _PLAIN.fullmatch(name) and name.isprintable()]
+    told = [(name, word) for name, word in found.layers if is_sayable(name)]
     untold = len(found.layers) - len(told)
     limits = list(found.limits)
     if untold:
         limits.append(f"{untold} layers have names that flags cannot hold; the builder chooses for them.")
-    precisions = f"--layerPrecisions={','.join(f'{name}:{word}' for name, word in told)}"
-    study, size = ascii(export.trial.study), len(precisions.encode())
+    precisions = layer_flags(told)
+    study, size = ascii(export.trial.study), max(len(flag.encode()) for flag in precisions)
     if size > LONGEST:
         told_of = {"script": SCRIPT, "layers": len(told), "size": size, "longest": LONGEST}
         return TOO_LONG.format(study=study, number=export.trial.number, **told_of)
     flags = (
         f"--onnx={MODEL}",
         "--saveEngine=implicit.engine",
-        "--fp16",
-        "--int8",
+        *precisions,
         f"--calib={CACHE}",
-        "--precisionConstraints=obey",
-        precisions,
         "--profilingVerbosity=detailed",
         "--exportLayerInfo=implicit_layers.json",
         "--useCudaGraph",
