@@ -189,12 +189,15 @@ class TargetSection(Section, frozen=True, kw_only=True):
         python: the path of Python 3.8 or later on the target, with numpy and the engine's bindings.
         folder: where the agent keeps models and samples, at most 8 GiB of them.
         ssh_config: a configuration file for ssh, in place of the user's own.
+        trtexec: the path of trtexec on the target, as /usr/src/tensorrt/bin/trtexec; it serves in place of
+            the agent, and Python is not needed.
     """
 
     address: str = ""
     python: str = ""
     folder: str = ""
     ssh_config: str = ""
+    trtexec: str = ""
 
     @property
     def options(self) -> dict[str, str]:
@@ -203,6 +206,7 @@ class TargetSection(Section, frozen=True, kw_only=True):
             "target_python": self.python,
             "target_folder": self.folder,
             "target_ssh_config": self.ssh_config,
+            "target_trtexec": self.trtexec,
         }
         return {"target": self.address, **{key: text for key, text in named.items() if text}}
 

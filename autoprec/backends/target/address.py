@@ -30,6 +30,7 @@ class Address(Record, frozen=True, kw_only=True):
     python: str = "python3"
     folder: str = "~/.cache/autoprec-agent"
     ssh_config: str = ""
+    trtexec: str = ""
 
     def command(self, *words: str) -> list[str]:
         """The words that run a command on the target."""
@@ -44,18 +45,24 @@ class Address(Record, frozen=True, kw_only=True):
 def parse_address(options: dict[str, Any]) -> Address:
     """The target of a backend's options: `target` is `local:`, `local:/path/to/python` or
     `ssh://user@host:port`; `target_python` serves there, and keeps things in `target_folder`;
-    `target_ssh_config` is a configuration for ssh besides the user's own.
+    `target_ssh_config` is a configuration for ssh besides the user's own. With `target_trtexec`, its path
+    there, no Python is needed.
 
     Raises `SpecError` for anything else.
     """
-    keys = ("target", "target_python", "target_folder", "target_ssh_config")
-    text, python, folder, config = (options.get(key, "") for key in keys)
-    if not all(isinstance(word, str) for word in (text, python, folder, config)):
-        raise SpecError("target.address, target.python, target.folder and target.ssh_config are texts")
+    keys = ("target", "target_python", "target_folder", "target_ssh_config", "target_trtexec")
+    text, python, folder, config, trtexec = (options.get(key, "") for key in keys)
+    if not all(isinstance(word, str) for word in (text, python, folder, config, trtexec)):
+        raise SpecError(
+            "target.address, target.python, target.folder, target.ssh_config and target.trtexec are texts"
+        )
     folder = folder or "~/.cache/autoprec-agent"
     if text.startswith("local:"):
         return Address(
-            text=text, python=python or text.removeprefix("local:") or sys.executable, folder=folder
+            text=text,
+            python=python or text.removeprefix("local:") or sys.executable,
+            folder=folder,
+            trtexec=trtexec,
         )
     try:
         parts = urlsplit(text)
@@ -75,4 +82,5 @@ def parse_address(options: dict[str, Any]) -> Address:
         python=python or "python3",
         folder=folder,
         ssh_config=config,
+        trtexec=trtexec,
     )

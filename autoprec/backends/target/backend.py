@@ -14,9 +14,10 @@ import msgspec
 from autoprec.backends._base import Engine, StopwatchName
 from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.backends.openvino_nodes import Graph, RuntimeNode, kernels_of, read_graph
-from autoprec.backends.target.address import parse_address
+from autoprec.backends.target.address import Address, parse_address
 from autoprec.backends.target.channel import Channel, UnreachableError
-from autoprec.backends.target.engine import Line, TargetEngine
+from autoprec.backends.target.engine import Asked, Line, TargetEngine
+from autoprec.backends.target.trtexec import Trtexec
 from autoprec.backends.tensorrt import TensorRTBackend
 from autoprec.backends.tensorrt.layers import kernels_of as layers_kernels
 from autoprec.backends.tensorrt.layers import layers_from_json, layers_from_message
@@ -26,7 +27,7 @@ from autoprec.records import Clocks, Fingerprint, KernelTime, MachineCheck
 
 _BETWEEN_TRIES_SECONDS = 5.0
 _LITTLE_ROOM = 2e9
-_OURS = ("engine", "target", "target_python", "target_folder", "target_ssh_config")
+_OURS = ("engine", "target", "target_python", "target_folder", "target_ssh_config", "target_trtexec")
 
 
 class TargetBackend:
@@ -134,7 +135,7 @@ class TargetBackend:
 
     def clean(self) -> int:
         """Remove what the agent keeps there; returns how many bytes that were."""
-        channel = Channel(self._address)
+        channel = _reached(self._address)
         try:
             held = channel.ask("clean")[0].get("bytes", 0)
         finally:
@@ -163,15 +164,21 @@ class TargetBackend:
     def _open(self) -> Line:
         """The line, which begins with the first use."""
         if self._line is None:
-            channel = Channel(self._address)
+            channel = _reached(self._address)
             try:
                 self.facts, _ = channel.ask("hello", engine=self.name, options=self._options)
             except (TrialError, BackendError) as error:
                 channel.close()
                 raise BackendError(f"{self._address.text}: the engine does not start: {error}") from error
             newest = self.facts.get("newest_opset", 0)
-            self._line = Line(channel, newest if isinstance(newest, int) else 0)
+            is_weak = self.facts.get("is_weak") is True
+            self._line = Line(channel, newest if isinstance(newest, int) else 0, is_weak=is_weak)
         return self._line
+
+
+def _reached(address: Address) -> Asked:
+    """What answers there. Raises `BackendError`."""
+    return Trtexec(address) if address.trtexec else Channel(address)
 
 
 def _openvino_kernels(graph: Graph, description: dict[str, Any]) -> tuple[KernelTime, ...]:

@@ -17,7 +17,7 @@ from autoprec.errors import BackendError, FailureKind, TrialError
 
 LIMIT_BYTES = 8 << 30
 """What an agent keeps on the target's disk."""
-_SSH_FAILED = 255
+SSH_FAILED = 255
 _KINDS: Mapping[str, FailureKind] = {"memory": "memory", "build": "build", "run": "run", "crash": "crash"}
 
 
@@ -101,7 +101,7 @@ class Channel:
     def _not_started(self) -> BackendError:
         code, words = self._ended(), self._last_words()
         self.close()
-        if code == _SSH_FAILED and self.address.host:
+        if code == SSH_FAILED and self.address.host:
             hint = "accept its key once with `ssh`" if "Host key" in words else "does `ssh` reach it?"
             return UnreachableError(
                 f"{self.address.text} cannot be reached ({words or 'ssh gives no reason'}); {hint}"
@@ -116,7 +116,7 @@ class Channel:
         self.close()
         if isinstance(error, wire.WireError) and code is None:
             return TrialError("crash", f"{self.address.text}: {error}")
-        if code == _SSH_FAILED and self.address.host:
+        if code == SSH_FAILED and self.address.host:
             return TrialError(
                 "killed", f"the line to {self.address.text} was cut ({words or 'no reason given'})"
             )

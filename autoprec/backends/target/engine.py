@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from autoprec.backends._base import Arrays, as_float32
-from autoprec.backends.target.channel import Channel
 from autoprec.backends.target.models import split_model
 from autoprec.errors import TrialError
 from autoprec.records import KernelTime
@@ -21,11 +21,23 @@ _SENDABLE = frozenset("biuf")
 _BATCH_BYTES = 64 << 20
 
 
-class Line:
-    """A channel, and what is known to be on its other side."""
+class Asked(Protocol):
+    """What answers on a target: an agent, or its trtexec."""
 
-    def __init__(self, channel: Channel, newest_opset: int = 0) -> None:
-        self.channel, self.newest_opset = channel, newest_opset
+    def ask(
+        self, request: str, blobs: Sequence[bytes] = (), **header: Any
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """One answer. Raises `TrialError`."""
+
+    def close(self) -> None:
+        """End it; a second call does nothing."""
+
+
+class Line:
+    """What answers on a target, and what is known to be there."""
+
+    def __init__(self, channel: Asked, newest_opset: int = 0, *, is_weak: bool = False) -> None:
+        self.channel, self.newest_opset, self.is_weak = channel, newest_opset, is_weak
         self._there: set[str] = set()
         self._engines = 0
 
@@ -79,11 +91,17 @@ class TargetEngine:
     ) -> None:
         self._line, self._read = line, read
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
-        parts = split_model(model_path, line.newest_opset)
+        parts = split_model(model_path, line.newest_opset, is_weak=line.is_weak)
+        self._types, self._renamed = parts.types, {layer.name: layer.node for layer in parts.layers}
         line.bring(parts.blobs)
         self._number: int | None = line.next_number()
         answer, _ = line.channel.ask(
-            "build", number=self._number, parts=parts.order, options={"profiled": profiled}
+            "build",
+            number=self._number,
+            parts=parts.order,
+            types=parts.types,
+            layers=[layer[:3] for layer in parts.layers],
+            options={"profiled": profiled},
         )
         self.engine_bytes = _size(answer, "engine_bytes") or sum(map(len, parts.blobs.values()))
         self.device_memory_bytes = _size(answer, "device_memory_bytes")
@@ -94,7 +112,7 @@ class TargetEngine:
         missing = [name for name in self._inputs if name not in inputs]
         if missing:
             raise TrialError("run", f"the input {missing[0]!r} is not fed; fed are: {', '.join(inputs)}")
-        arrays = {name: np.ascontiguousarray(_plain(inputs[name])) for name in self._inputs}
+        arrays = {name: _plain(inputs[name], self._types.get(name, "")) for name in self._inputs}
         blobs = {name: array.tobytes() for name, array in arrays.items()}
         digests = {name: hashlib.sha256(blob).hexdigest() for name, blob in blobs.items()}
         self._line.bring({digests[name]: blob for name, blob in blobs.items()})
@@ -146,7 +164,11 @@ class TargetEngine:
 
     def kernels(self) -> tuple[KernelTime, ...]:
         """Every kernel with the ONNX nodes in it, as the library there tells."""
-        return self._read(self._ask("describe")[0])
+        found = self._read(self._ask("describe")[0])
+        return tuple(
+            msgspec.structs.replace(kernel, nodes=tuple(self._renamed.get(n, n) for n in kernel.nodes))
+            for kernel in found
+        )
 
     def close(self) -> None:
         """Free it there; a second call does nothing."""
@@ -170,9 +192,10 @@ class TargetEngine:
         self.close()
 
 
-def _plain(array: NDArray[Any]) -> NDArray[Any]:
-    """An array of a type that numpy knows everywhere."""
-    return array if array.dtype.kind in _SENDABLE else as_float32(array)
+def _plain(array: NDArray[Any], kind: str) -> NDArray[Any]:
+    """An array in the model's type, if numpy knows it everywhere; else as float32."""
+    array = array if array.dtype.kind in _SENDABLE else as_float32(array)
+    return np.require(array, kind if kind and np.dtype(kind).kind in _SENDABLE else None, "C")
 
 
 def _size(answer: dict[str, Any], key: str) -> int:

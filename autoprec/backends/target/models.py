@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
+from onnx import helper
 
+from autoprec.backends.target.weak import Layer, weaken
 from autoprec.errors import TrialError
 
 _SMALL_BYTES = 1024
@@ -20,29 +22,36 @@ _SMALL_BYTES = 1024
 
 
 class Parts(NamedTuple):
-    """`order` are the digests of a file's parts in a row; `blobs` are their bytes."""
+    """`order` are the digests of a file's parts in a row; `blobs` are their bytes; `types` are those of its
+    inputs and outputs, as numpy names them; `layers` are for a builder that does not keep to types."""
 
     order: tuple[str, ...]
     blobs: dict[str, bytes]
+    types: dict[str, str]
+    layers: tuple[Layer, ...] = ()
 
 
-def split_model(path: Path, newest_opset: int = 0) -> Parts:
+def split_model(path: Path, newest_opset: int = 0, *, is_weak: bool = False) -> Parts:
     """Take a model apart.
 
     Args:
         path: the model.
         newest_opset: what the engine there knows, if it is old; a graph of a later opset is stamped with it.
             From 21 to 22 operators take more types, and none changes its meaning.
+        is_weak: the builder there does not keep to the model's types: see `weak`.
 
     Raises `TrialError("build", ...)` for what is no model, or one of 2 GB or more.
     """
     try:
         model = onnx.load(path)
+        layers = weaken(model) if is_weak else ()
         for entry in model.opset_import:
             if newest_opset and entry.domain in ("", "ai.onnx"):
                 entry.version = min(entry.version, newest_opset)
         data = model.SerializeToString(deterministic=True)
-    except (OSError, ValueError, DecodeError, EncodeError, onnx.checker.ValidationError) as error:
+        ends = (*model.graph.input, *model.graph.output)
+        types = {v.name: helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type).name for v in ends}
+    except (OSError, ValueError, KeyError, DecodeError, EncodeError, onnx.checker.ValidationError) as error:
         raise TrialError("build", f"{path.name} cannot be sent to a target: {error}") from error
     parts, position = [], 0
     for tensor in model.graph.initializer:
@@ -52,4 +61,6 @@ def split_model(path: Path, newest_opset: int = 0) -> Parts:
             position = start + len(tensor.raw_data)
     parts.append(data[position:])
     order = tuple(hashlib.sha256(part).hexdigest() for part in parts)
-    return Parts(order, dict(zip(order, parts, strict=True)))
+    if is_weak:  # its parser reads 64-bit integers as 32 bits wide
+        types = {name: "int32" if kind == "int64" else kind for name, kind in types.items()}
+    return Parts(order, dict(zip(order, parts, strict=True)), types, layers)

@@ -1,0 +1,123 @@
+"""Commands on a target that has nothing but a POSIX shell; what they need comes by standard input."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from typing import IO
+
+from autoprec.backends.target.address import Address
+from autoprec.backends.target.channel import SSH_FAILED, UnreachableError
+from autoprec.errors import BackendError, TrialError
+
+MOST_BYTES = 1 << 30
+"""What one command may answer."""
+_NO_SPACE, _NOT_FOUND = "No space left", 127
+_GUARDED = """
+exec 3<&0
+set --
+while IFS= read -r line <&3 && [ -n "$line" ]; do set -- "$@" "$line"; done
+child=
+ended() { [ -z "$child" ] || kill "$child"; exit 143; }
+trap ended TERM HUP PIPE
+{ cat <&3; kill -TERM $$; } >/dev/null 2>&1 &
+guard=$!
+waits() { "$@" </dev/null 3<&- & child=$!; wait "$child"; code=$?; child=; return $code; }
+finish() { kill "$guard"; exit "$1"; }
+"""
+"""Lines up to an empty one become the parameters. When the line is cut, standard input ends, and with it what
+`waits` runs: a build must not go on alone."""
+
+
+class CommandError(Exception):
+    """A command on the target ended with this code and these last words."""
+
+    def __init__(self, code: int, words: str) -> None:
+        super().__init__(words or f"exit code {code}")
+        self.code = code
+
+    @property
+    def is_disk(self) -> bool:
+        """Whether the disk there is full."""
+        return _NO_SPACE in str(self)
+
+
+class Shell:
+    """Runs scripts at an address, one process each; ssh's own multiplexing makes more of them cheap."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._reached = False
+
+    def run(self, script: str, words: Sequence[str] = (), most: int = MOST_BYTES) -> bytes:
+        """What a script prints; it ends with the line, and runs long commands by `waits`.
+
+        Args:
+            script: POSIX shell; its last command is `finish CODE`.
+            words: its parameters, each without a line break, none empty.
+            most: bytes of the answer.
+
+        Raises `CommandError`, `UnreachableError` before the first answer, `TrialError` of kind "killed" where
+        the line is cut and of kind "crash" for an answer that is too long.
+        """
+        assert all(word and "\n" not in word for word in words)
+        return self._ran(
+            _GUARDED + script, "".join(f"{word}\n" for word in (*words, "")).encode(), most, False
+        )
+
+    def feed(self, script: str, data: bytes) -> bytes:
+        """What a script prints that reads these bytes as its standard input. Raises as `run` does."""
+        return self._ran(script, data, MOST_BYTES, True)
+
+    def _ran(self, script: str, data: bytes, most: int, ends: bool) -> bytes:
+        answer = b""
+        with tempfile.TemporaryFile() as told:
+            try:
+                process = subprocess.Popen(  # noqa: S603 - the system's ssh, or a shell
+                    self._address.command("sh", "-c", script),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=told,
+                )
+            except OSError as error:
+                raise BackendError(
+                    f"{self._address.text}: sh or ssh does not start: {error.strerror}"
+                ) from error
+            assert process.stdin is not None and process.stdout is not None  # noqa: PT018
+            with process.stdout, contextlib.suppress(BrokenPipeError):  # whose end the code tells
+                process.stdin.write(data)
+                process.stdin.flush()
+                if ends:
+                    process.stdin.close()
+                answer = _up_to(process.stdout, most)
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+            code = process.wait()
+            told.seek(0)
+            words = told.read()[-4000:].decode(errors="replace").strip()
+        return self._judged(code, words, answer, most)
+
+    def _judged(self, code: int, words: str, answer: bytes, most: int) -> bytes:
+        where, last = self._address.text, (words.splitlines() or ["no reason given"])[-1]
+        if code == SSH_FAILED and self._address.host:
+            if self._reached:
+                raise TrialError("killed", f"the line to {where} was cut ({last})")
+            hint = "accept its key once with `ssh`" if "Host key" in words else "does `ssh` reach it?"
+            raise UnreachableError(f"{where} cannot be reached ({last}); {hint}")
+        self._reached = True
+        if len(answer) > most:
+            raise TrialError("crash", f"{where} answers more than {most >> 20} MiB")
+        if code:
+            raise CommandError(code, words)
+        return answer
+
+
+def _up_to(stream: IO[bytes], most: int) -> bytes:
+    """What comes; one byte more than `most` says that it was more."""
+    parts, left = [], most + 1
+    while left and (part := stream.read(min(left, 1 << 20))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
