@@ -1,6 +1,7 @@
 """autoprec finds, overnight, the precision of every block of an ONNX mask model.
 
-`Study` has the verbs of the command line. Importing it loads no engine: a backend loads when it is named.
+`Study` has the verbs of the command line, and the records are what its methods return. Importing the package
+loads nothing: names load when they are used, and an engine when a study names it.
 """
 
 from __future__ import annotations
@@ -9,19 +10,82 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autoprec.errors import AutoprecError, UserError
     from autoprec.recipes.writing import write_definition
-    from autoprec.study import Study, Watcher
+    from autoprec.records import (
+        Assignment,
+        Block,
+        BlockAudit,
+        Explanation,
+        Failure,
+        Fingerprint,
+        Interval,
+        Latency,
+        Measurement,
+        Quality,
+        Reference,
+        TrialRecord,
+    )
+    from autoprec.report import Chart, Front
+    from autoprec.study import Study, Watcher, compare_studies, verify_export
 
-__all__ = ["Study", "Watcher", "write_definition"]
+    __version__: str
+
+__all__ = [
+    "Assignment",
+    "AutoprecError",
+    "Block",
+    "BlockAudit",
+    "Chart",
+    "Explanation",
+    "Failure",
+    "Fingerprint",
+    "Front",
+    "Interval",
+    "Latency",
+    "Measurement",
+    "Quality",
+    "Reference",
+    "Study",
+    "TrialRecord",
+    "UserError",
+    "Watcher",
+    "__version__",
+    "compare_studies",
+    "verify_export",
+    "write_definition",
+]
+_HOMES = {
+    "Study": "autoprec.study",
+    "Watcher": "autoprec.study",
+    "compare_studies": "autoprec.study",
+    "verify_export": "autoprec.study",
+    "write_definition": "autoprec.recipes.writing",
+    "Chart": "autoprec.report",
+    "Front": "autoprec.report",
+    "AutoprecError": "autoprec.errors",
+    "UserError": "autoprec.errors",
+}
+"""The modules that public names are from; the others are records."""
 
 
 def __getattr__(name: str) -> Any:
     """The public names load when they are used: workers, which import this first, need no database."""
+    if name == "__version__":
+        return _version()
     if name not in __all__:
         raise AttributeError(f"module 'autoprec' has no attribute {name!r}")
-    home = "autoprec.recipes.writing" if name == "write_definition" else "autoprec.study"
-    return getattr(importlib.import_module(home), name)
+    return getattr(importlib.import_module(_HOMES.get(name, "autoprec.records")), name)
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def _version() -> str:
+    """Of the installed package; a source tree that is only on the path has none."""
+    metadata = importlib.import_module("importlib.metadata")
+    try:
+        return str(metadata.version("autoprec"))
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 import typing
@@ -50,7 +51,9 @@ def public() -> list[tuple[str, typing.Any]]:
             found += [
                 (f"{name}.{attribute}", getattr(member, "fget", None) or getattr(member, "__func__", member))
                 for attribute, member in vars(thing).items()
-                if not attribute.startswith("_") and (callable(member) or hasattr(member, "__get__"))
+                if not attribute.startswith("_")
+                and (callable(member) or hasattr(member, "__get__"))
+                and attribute not in getattr(thing, "__struct_fields__", ())
             ]
     return found
 
@@ -64,6 +67,16 @@ def test_a_public_name_has_a_docstring_and_types(name: str, thing: typing.Any) -
         hints = inspect.signature(thing).parameters.values()
         assert all(p.annotation is not p.empty for p in hints if p.name not in {"self", "cls"})
         assert "return" in thing.__annotations__
+
+
+RECORDS = [name for name in autoprec.__all__ if hasattr(getattr(autoprec, name), "__struct_fields__")]
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_public_record_tells_what_each_of_its_fields_is(name: str) -> None:
+    record = getattr(autoprec, name)
+    untold = [field for field in record.__struct_fields__ if not re.search(rf"\b{field}\b", record.__doc__)]
+    assert not untold
 
 
 def test_the_verbs_of_the_command_line_are_methods_of_a_study() -> None:

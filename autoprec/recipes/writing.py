@@ -27,14 +27,14 @@ class Written(NamedTuple):
 
 
 def write_definition(
-    model: Path,
+    model: Path | str,
     *,
     recipe: str = "",
-    decoder: Path | None = None,
-    calibration: Path | None = None,
-    evaluation: Path | None = None,
+    decoder: Path | str | None = None,
+    calibration: Path | str | None = None,
+    evaluation: Path | str | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
-    folder: Path = Path("studies"),
+    folder: Path | str = "studies",
     name: str = "",
 ) -> Written:
     """Write `FOLDER/NAME.toml` with what the recipe and the model say.
@@ -52,6 +52,10 @@ def write_definition(
     Raises `ModelError` for a model that cannot be used, `SpecError` if the file is there already, cannot be
     written, or the recipe does not fit.
     """
+    model, folder = Path(model), Path(folder)
+    decoder, calibration, evaluation = (
+        None if path is None else Path(path) for path in (decoder, calibration, evaluation)
+    )
     target = folder / f"{name or model.stem}.toml"
     if target.exists():
         raise SpecError(f"{target} is there already; edit it, or move it away")

@@ -10,7 +10,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interval(Record, frozen=True, kw_only=True):
-    """A two-sided confidence interval; `level` is its nominal coverage."""
+    """A two-sided confidence interval from `low` to `high`; `level` is its nominal coverage."""
 
     low: float
     high: float

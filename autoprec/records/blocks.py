@@ -38,7 +38,11 @@ class Block(Record, frozen=True, kw_only=True):
 
 
 class Assignment(Record, frozen=True, kw_only=True):
-    """One precision name for every block, in graph order; `weights` is the digest of refined ones, if any."""
+    """One precision name for every block.
+
+    `choices` are (block name, precision name) in graph order; `weights` is the digest of refined ones, or
+    empty.
+    """
 
     choices: tuple[tuple[str, str], ...]
     weights: str = ""

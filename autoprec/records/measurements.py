@@ -119,9 +119,10 @@ class KernelTime(Record, frozen=True, kw_only=True):
 
 
 class BlockAudit(Record, frozen=True, kw_only=True):
-    """What one block was asked to run in, what its kernels ran in, and its time.
+    """What one `block` was `asked` to run in, what its kernels `ran` in, and its time.
 
-    `matches` is None where the engine does not say.
+    `matches` is None where the engine does not say; `time_ms` is 0 where it was not profiled; `detail` says
+    what differs.
     """
 
     block: str
@@ -148,7 +149,17 @@ class StageSeconds(Record, frozen=True, kw_only=True):
 
 
 class Measurement(Record, frozen=True, kw_only=True):
-    """All that one candidate's worker found out; `exactness` of those alone that may be recommended."""
+    """All that one candidate's worker found out.
+
+    Attributes:
+        latency, quality: what was measured of its speed and of its masks.
+        latency_ms: the first objective: `latency.ratio` times the study's reference latency.
+        engine_bytes: size of the built engine.
+        peak_memory_bytes: on the device, where the engine tells; else of the process that ran it.
+        audit: what each block ran in.
+        seconds: where the trial's wall time went.
+        exactness: how exactly the engine computes it; of those alone that may be recommended.
+    """
 
     latency: Latency
     quality: Quality

@@ -142,7 +142,8 @@ class Explanation(Record, frozen=True, kw_only=True):
     """Why a trial is as fast and as good as it is.
 
     Attributes:
-        speedup, loss: with their intervals.
+        number: of the trial.
+        speedup, loss: over the reference, with `speedup_interval` and `loss_interval`.
         conversion_ms, usual_conversion_ms: the same share of what runs outside every block (casts, changes
             of layout), here and in the reference.
         blocks: in graph order.

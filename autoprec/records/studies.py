@@ -19,14 +19,18 @@ Origin = Literal["anchor", "search", "reused", "finalist", "queued", "refined"]
 
 
 class Failure(Record, frozen=True, kw_only=True):
-    """Why a trial failed."""
+    """Why a trial failed: the `kind` is for programs, the `message` for people."""
 
     kind: FailureKind
     message: str
 
 
 class Fingerprint(Record, frozen=True, kw_only=True):
-    """The engine and device that measured: measurements are comparable only where this is equal."""
+    """The engine and device that measured: measurements are comparable only where this is equal.
+
+    `backend` is its name in definitions, `version` the library's own words, `options` those that change a
+    measurement, as the backend writes them.
+    """
 
     backend: str
     version: str
@@ -49,13 +53,23 @@ class Fingerprint(Record, frozen=True, kw_only=True):
 
 
 class TrialRecord(Record, frozen=True, kw_only=True):
-    """One trial of a study, as stored. `measurement` is None for a failed or running trial.
+    """One trial of a study, as stored.
 
-    `label` names an anchor (`all-int8`) or is empty. `reused_from` is the trial whose measurement serves.
-    `excess_mb` is by how much its peak memory is over `search.max_memory_mb`; such a trial is on no front.
-    `run` is the id of the night that it belongs to; `worker` is the host and the device that it ran on.
-    `pooled` are the numbers of the other trials whose measurements are in this one's figures: see `counting`;
-    a stored trial has none. Dates are ISO 8601 in UTC.
+    Attributes:
+        study, number: together they name it.
+        state: "complete", "failed" or "running".
+        origin: who proposed it: "anchor", "search", "queued", "finalist", "refined" or "reused".
+        label: names an anchor (`all-int8`), or is empty.
+        assignment: the precision of each block.
+        fingerprint: digest of the engine and device that measured it.
+        start, end: ISO 8601 dates in UTC; `end` is empty while it runs.
+        measurement: None for a failed or running trial; `failure`: why it failed, else None.
+        reused_from: the trial whose measurement serves.
+        excess_mb: by how much its peak memory is over `search.max_memory_mb`, in 10**6 bytes; such a trial is
+            on no front.
+        run: id of the night that it belongs to; `worker`: the host and the device that it ran on.
+        pooled: numbers of the other trials whose measurements are in this one's figures: see `counting`; a
+            stored trial has none.
     """
 
     study: str
@@ -74,6 +88,13 @@ class TrialRecord(Record, frozen=True, kw_only=True):
     run: int | None = None
     worker: str = ""
     pooled: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        """Short: a whole record fills a screen; `autoprec show` and `to_json` have all of it."""
+        name = f"{self.number}, {self.state}" + (f", {self.label}" if self.label else "")
+        if self.measurement is None:
+            return f"TrialRecord({name}" + (f", {self.failure.kind})" if self.failure else ")")
+        return f"TrialRecord({name}, {self.latency_ms:.4g} ms, loss {self.loss:.4f})"
 
     @property
     def latency_ms(self) -> float:
@@ -138,6 +159,7 @@ class Reference(Record, frozen=True, kw_only=True):
 
     Attributes:
         precision: the uniform float precision it was built in (`fp16`, or `fp16-safe`).
+        model_digest: of its typed ONNX file.
         latency_ms: median of the study's first measurement; objectives are paired ratios times this.
         latency_noise: |ratio - 1| between two builds of the same model: closer than that is a tie.
         loss_noise: mask loss between two builds of the same model.

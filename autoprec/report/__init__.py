@@ -4,7 +4,8 @@ from autoprec.report.comparison import comparison_view
 from autoprec.report.fidelity import fidelity_lines
 from autoprec.report.files import write_file
 from autoprec.report.json_text import as_json
-from autoprec.report.page import front_png, page
+from autoprec.report.notebook import Chart, Front, study_html, trials_dataframe
+from autoprec.report.page import front_chart, front_png, page
 from autoprec.report.plot import front_plot
 from autoprec.report.progress import LiveProgress
 from autoprec.report.story import explanation_view
@@ -15,6 +16,8 @@ from autoprec.report.workers import shares, shares_line, workers_table
 from autoprec.visible import HarmlessConsole, visible
 
 __all__ = [
+    "Chart",
+    "Front",
     "HarmlessConsole",
     "LiveProgress",
     "as_json",
@@ -22,6 +25,7 @@ __all__ = [
     "comparison_view",
     "explanation_view",
     "fidelity_lines",
+    "front_chart",
     "front_plot",
     "front_png",
     "front_table",
@@ -29,7 +33,9 @@ __all__ = [
     "sensitivity_table",
     "shares",
     "shares_line",
+    "study_html",
     "trial_view",
+    "trials_dataframe",
     "verification_view",
     "visible",
     "workers_table",

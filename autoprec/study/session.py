@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -156,7 +158,13 @@ def make_folder(folder: Path) -> Path:
 
 @contextmanager
 def stopping(night: Night, watcher: Watcher) -> Iterator[None]:
-    """Ctrl-C ends the night after the trials in hand; a second one is not held back."""
+    """Ctrl-C ends the night after the trials in hand; a second one is not held back.
+
+    Signals are the main thread's business, and in a notebook its kernel's: there none is handled.
+    """
+    if threading.current_thread() is not threading.main_thread() or "ipykernel" in sys.modules:
+        yield
+        return
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
         night.stop()

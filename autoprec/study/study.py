@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
 
 import msgspec
 
 from autoprec.errors import StudyError
-from autoprec.records import Block, Departure, Explanation, Findings, Reference, TrialRecord, Worker
+from autoprec.records import Block, TrialRecord
+from autoprec.report import Front
 from autoprec.spec import StudySpec, aimed, load_spec, parse_budget, stored_at
 from autoprec.store import Health, Store, exclusive
-from autoprec.study.definition import as_begun, find_spec
+from autoprec.study.callbacks import Callback, Calling
+from autoprec.study.definition import find_spec
 from autoprec.study.events import Quiet, Watcher
-from autoprec.study.findings.reporting import explain_trial, gather, look_ahead
-from autoprec.study.following import follow, is_searched
+from autoprec.study.findings.reporting import look_ahead
+from autoprec.study.following import follow
 from autoprec.study.mending import health, repair
-from autoprec.study.night.priors import adopt, sensitivities
+from autoprec.study.night import Night
+from autoprec.study.night.own import enqueue
+from autoprec.study.night.priors import adopt
 from autoprec.study.preparation import load_blocks
-from autoprec.study.preparation.fidelity import departures
 from autoprec.study.refining import refined
 from autoprec.study.session import Parallel, close_run, open_run, session, stopping
 from autoprec.study.shipping import export_point
+from autoprec.study.stored import StoredStudy
 
 
-class Study:
+class Study(StoredStudy):
     """One study: its definition, and the folder that holds its evidence.
 
     Every method raises `UserError` children, one line each, for what the user can mend.
     """
 
     def __init__(self, spec: StudySpec) -> None:
-        self.folder = Path(spec.folder)
-        self.database = self.folder / "study.db"
-        self.spec = as_begun(spec)
+        super().__init__(spec)
+        self._night: Night | None = None
 
     @classmethod
     def load(cls, path: Path | str) -> Study:
@@ -43,22 +45,15 @@ class Study:
         return cls(load_spec(Path(path)))
 
     @classmethod
-    def find(cls, where: str | None = None, storage: str | None = None) -> Study:
+    def find(cls, where: Path | str | None = None, storage: str | None = None) -> Study:
         """A study by name or path; without one the only study of `studies/`, or its default.
 
         `storage` is the address of its database, in place of the definition's.
         """
-        spec = find_spec(where)
+        spec = find_spec(None if where is None else str(where))
         if storage is not None:
             spec = msgspec.structs.replace(spec, storage=stored_at(storage, Path()))
         return cls(spec)
-
-    @property
-    def address(self) -> str:
-        """SQLAlchemy's address of the database, for other tools."""
-        where = self.spec.database
-        # Unquoted, a path with `?`, `#` or `%` in it would name another file.
-        return f"sqlite:///{quote(str(where.absolute()))}" if isinstance(where, Path) else where
 
     def on(self, target: str) -> Study:
         """This study with its engine on a target: `ssh://user@host:port`, or `local:`."""
@@ -71,38 +66,64 @@ class Study:
 
     def search(
         self,
-        budget: str | None = None,
+        budget: int | str | None = None,
         watcher: Watcher | None = None,
         *,
         jobs: int | None = None,
         devices: str | None = None,
         prior: Study | None = None,
-    ) -> tuple[TrialRecord, ...]:
-        """Search on until the budget is spent; returns the front. The first Ctrl-C ends it after the trials
-        in hand, a second one at once.
+        callbacks: Sequence[Callback] = (),
+    ) -> Front:
+        """Search on until the budget is spent; returns the front.
+
+        In the main thread of a program the first Ctrl-C ends it after the trials in hand, a second one at
+        once. In other threads and in notebooks no signal is handled: `stop` ends it.
 
         Args:
-            budget: trials (`50`) or time (`90s`, `30m`, `8h`) of this run; None takes the definition's.
+            budget: trials (`50`) or time (`"90s"`, `"30m"`, `"8h"`) of this run; None takes the definition's.
             watcher: is told of every step.
             jobs: candidates that are built at a time for each device; None is by cores and memory.
             devices: GPUs to measure on, as `0,1` or `all`; None is one device.
             prior: another study of the same model, on another engine, size or version, whose losses serve as
                 this one's prior; they stay for every later run.
+            callbacks: called after each trial, once it is stored, with this study and the trial. What one
+                raises ends the search.
         """
-        text = self.spec.search.budget if budget is None else budget
-        allowed, watcher = parse_budget(text), watcher or Quiet()
+        text = self.spec.search.budget if budget is None else str(budget)
+        allowed, told = parse_budget(text), Calling(watcher or Quiet(), self, callbacks)
         parallel = Parallel(jobs=jobs, devices=devices)
-        with session(self.spec, watcher, parallel, checks=True) as made:
+        with session(self.spec, told, parallel, checks=True) as made:
             if prior is not None:
-                self._adopt(prior, made.store, watcher)
-            run = open_run(made, text, watcher)
-            with stopping(made.night, watcher):
+                self._adopt(prior, made.store, told)
+            run = open_run(made, text, told)
+            with self._stoppable(made.night), stopping(made.night, told):
                 made.night.run(run, allowed)
                 if len(made.store.workers(self.spec.name)) == 1:
                     going = lambda: not made.night.is_stopping  # noqa: E731
-                    look_ahead(made.prepared, made.store, made.crew.first.bench, watcher.say, going)
+                    look_ahead(made.prepared, made.store, made.crew.first.bench, told.say, going)
             close_run(made, run, allowed.trials)
-            return made.store.front(self.spec.name)
+            return Front(made.store.front(self.spec.name), made.store.reference(self.spec.name))
+
+    def stop(self) -> None:
+        """End the search that runs, after the trials in hand: from a callback, or from another thread.
+
+        Does nothing where none runs.
+        """
+        if self._night is not None:
+            self._night.stop()
+
+    def enqueue(self, choices: Mapping[str, str]) -> None:
+        """Have a mix of your own measured, next in a search that runs, else first in the next one.
+
+        Args:
+            choices: block name to precision name; blocks that are left out stay as in the reference.
+
+        Raises `StudyError` for a block or a precision that there is not.
+        """
+        with Store.open(self.spec.database) as store:
+            has_begun = self.spec.name in store.studies()
+            blocks = store.blocks(self.spec.name) if has_begun else self.blocks()
+            enqueue(store, self.spec.name, blocks, choices)
 
     def refine(self, number: int, seconds: float = 3600.0, watcher: Watcher | None = None) -> TrialRecord:
         """Fine-tune a trial's weights and ranges for so long, by distillation from the float model on the
@@ -134,59 +155,9 @@ class Study:
         """Watch a search of this study that runs elsewhere until it is over; returns the front."""
         return follow(self.spec, watcher)
 
-    def trials(self) -> tuple[TrialRecord, ...]:
-        """All trials, by number."""
-        with self._stored() as store:
-            return tuple(map(self._as_it_stands, store.trials(self.spec.name)))
-
-    def trial(self, number: int) -> TrialRecord:
-        """One trial."""
-        with self._stored() as store:
-            return self._as_it_stands(store.trial(self.spec.name, number))
-
-    def front(self) -> tuple[TrialRecord, ...]:
-        """The Pareto front, fastest first."""
-        with self._stored() as store:
-            return store.front(self.spec.name)
-
-    def workers(self) -> tuple[Worker, ...]:
-        """The processes that search the study now, and what each of their devices is at."""
-        with self._stored() as store:
-            return store.workers(self.spec.name)
-
-    def reference(self) -> Reference | None:
-        """The engine that all are compared with; None before it is measured."""
-        with self._stored() as store:
-            return store.reference(self.spec.name)
-
-    def fidelity(self) -> tuple[Departure, ...]:
-        """How far each step to a measurement is from the model as it was given; empty before a search."""
-        with self._stored() as store:
-            return departures(store, self.spec.name)
-
-    def stored_blocks(self) -> tuple[Block, ...]:
-        """The blocks that the study is bound to."""
-        with self._stored() as store:
-            return store.blocks(self.spec.name)
-
-    def mismatches(self) -> tuple[str, ...]:
-        """Front points with a block that did not run in what it was asked to, one line each."""
-        return tuple(
-            f"trial {record.number}, block {row.block}: asked {row.asked}, ran {row.ran}"
-            for record in self.front()
-            if record.measurement is not None
-            for row in record.measurement.audit
-            if row.matches is False
-        )
-
-    def sensitivity(self) -> dict[str, dict[str, float]]:
-        """Block name, then precision name, to the mask loss with that block alone in that precision."""
-        with self._stored() as store:
-            return sensitivities(store, self.spec.name)
-
     def export(
         self,
-        folder: Path | None = None,
+        folder: Path | str | None = None,
         *,
         pick: str = "knee",
         max_loss: float | None = None,
@@ -209,31 +180,13 @@ class Study:
             return export_point(
                 self.spec,
                 store,
-                folder,
+                None if folder is None else Path(folder),
                 pick=pick,
                 max_loss=max_loss,
                 trial=trial,
                 targets=targets,
                 examples=examples,
             )
-
-    def findings(self, *, runs: bool = True, say: Callable[[str], None] = lambda _: None) -> Findings:
-        """Everything that a report shows; `autoprec.report.page` makes one HTML document of it.
-
-        Args:
-            runs: run the best points once more, to profile them and to draw their masks; what was run for
-                an earlier report is not run again.
-            say: is told what takes time.
-        """
-        with self._stored() as store:
-            return gather(self.spec, store, runs=runs, say=say)
-
-    def explain(
-        self, number: int, *, runs: bool = True, say: Callable[[str], None] = lambda _: None
-    ) -> Explanation:
-        """Why a trial is as fast and as good as it is, block by block; `runs` and `say` as in `findings`."""
-        with self._stored() as store:
-            return explain_trial(self.spec, store, number, runs=runs, say=say)
 
     def _adopt(self, prior: Study, store: Store, watcher: Watcher) -> None:
         """Take another study's losses as this one's prior."""
@@ -245,9 +198,14 @@ class Study:
         )
         watcher.say(f"{count} losses of study {prior.spec.name!r} serve as the prior")
 
-    def _as_it_stands(self, record: TrialRecord) -> TrialRecord:
-        """A trial that was running when its search was killed runs no more."""
-        return record if is_searched(self.spec) else record.settled()
+    @contextmanager
+    def _stoppable(self, night: Night) -> Iterator[None]:
+        """`stop` ends this night."""
+        self._night = night
+        try:
+            yield
+        finally:
+            self._night = None
 
     @contextmanager
     def _stopped(self) -> Iterator[Path]:
@@ -258,14 +216,3 @@ class Study:
             raise StudyError(f"study {self.spec.name!r} has measured nothing yet: there is nothing to mend")
         with exclusive(self.folder):
             yield self.spec.database
-
-    @contextmanager
-    def _stored(self) -> Iterator[Store]:
-        """The study's evidence, for reading."""
-        if isinstance(self.spec.database, Path) and not self.spec.database.exists():
-            raise StudyError(
-                f"study {self.spec.name!r} has measured nothing yet ({self.spec.database} is not there): "
-                f"run `autoprec search --study {self.spec.name}`"
-            )
-        with Store.open(self.spec.database, read_only=True) as store:
-            yield store

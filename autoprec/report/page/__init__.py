@@ -1,6 +1,6 @@
 """The report as one HTML file: no network, phone and desktop, light and dark."""
 
-from autoprec.report.page.charts import front_png
+from autoprec.report.page.charts import front_chart, front_png
 from autoprec.report.page.document import page
 
-__all__ = ["front_png", "page"]
+__all__ = ["front_chart", "front_png", "page"]

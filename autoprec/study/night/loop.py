@@ -16,6 +16,7 @@ from autoprec.study.night.candidates import measure
 from autoprec.study.night.crew import Crew, Finished, Slot
 from autoprec.study.night.heart import Heart
 from autoprec.study.night.ledger import Ledger
+from autoprec.study.night.own import unfit
 from autoprec.study.night.priors import measure_sensitivity
 from autoprec.study.night.proposal import Proposal
 from autoprec.study.night.queue import Allowance, Queue
@@ -87,6 +88,8 @@ class Night:
         reference = self.establish()
         allowance = Allowance(budget, self._prepared.spec.search.finalists, run, self._ledger)
         queue = Queue(self._prepared, self._store, self._ledger, partial(self._measure_priors, run))
+        for words in unfit(self._store, self._prepared):
+            self._watcher.say(words)
         left = None if budget.trials is None else max(0, budget.trials - len(self._ledger.spent(run)))
         earlier = tuple(record for record in self._ledger.records.values() if record.state != "running")
         self._watcher.starts(trials=left, seconds=budget.seconds, reference=reference, earlier=earlier)

@@ -10,6 +10,7 @@ from autoprec.search import Priors, Strategy, create_strategy, finalists
 from autoprec.spec import Budget
 from autoprec.store import Run, Store
 from autoprec.study.night.ledger import Ledger, searching
+from autoprec.study.night.own import enqueued
 from autoprec.study.night.priors import load_priors
 from autoprec.study.night.proposal import Proposal
 from autoprec.study.preparation import Prepared
@@ -39,7 +40,8 @@ class Queue:
         self._is_exhausted = False
 
     def next(self, room: int = 1) -> Proposal | None:
-        """The first anchor without an outcome, else an interrupted trial, else what the strategy proposes.
+        """The first anchor without an outcome, else a mix of the user's, else an interrupted trial, else what
+        the strategy proposes.
 
         A trial that was interrupted is queued again once: it may be what stopped the machine. None where
         what runs must end first, or nothing is left. The strategy is asked for `room` at a time.
@@ -49,6 +51,9 @@ class Queue:
         for _, assignment in self._prepared.anchors:
             if self._is_open(assignment) and assignment not in taken and ledger.interrupted[assignment] < 2:
                 return self._labelled(assignment, "anchor")
+        for assignment in enqueued(self._store, self._prepared):
+            if self._is_open(assignment) and assignment not in taken and ledger.interrupted[assignment] < 2:
+                return self._labelled(assignment, "queued")
         for assignment, times in ledger.interrupted.items():
             if times == 1 and self._is_open(assignment) and assignment not in taken:
                 return self._labelled(assignment, "queued")

@@ -1,0 +1,61 @@
+"""A Vega-Lite chart as notebooks show it, and as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import vl_convert
+
+from autoprec.errors import UserError
+from autoprec.report.files import write_file
+
+_WIDTH = 640
+_LOOKS = {"background": "white", "font": "sans-serif", "view": {"stroke": None}}
+"""On white: whoever shows it may be light or dark."""
+_MAKERS: dict[str, Callable[[dict[str, Any]], str | bytes]] = {
+    ".html": lambda spec: str(vl_convert.vegalite_to_html(spec, bundle=True)),
+    ".json": lambda spec: msgspec.json.format(msgspec.json.encode(spec), indent=2),
+    ".png": lambda spec: bytes(vl_convert.vegalite_to_png(spec, scale=2.0)),
+    ".svg": lambda spec: str(vl_convert.vegalite_to_svg(spec)),
+}
+
+
+class Chart:
+    """A chart; the last line of a notebook's cell shows it.
+
+    Args:
+        spec: a Vega-Lite specification, of any width.
+        title: above it.
+
+    `altair.Chart.from_dict(chart.spec)` makes one to go on with in Altair.
+    """
+
+    def __init__(self, spec: dict[str, Any], title: str = "") -> None:
+        self.spec = {**spec, "width": _WIDTH, "title": title, "config": _LOOKS}
+        """The Vega-Lite specification, with its data."""
+
+    def __repr__(self) -> str:
+        return f"Chart({self.spec['title']!r}); a notebook shows it, `save` writes it to a file"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
+        """The picture for every notebook; Vega-Lite for those that draw it themselves, with tool tips."""
+        return {
+            "application/vnd.vegalite.v6+json": self.spec,
+            "image/svg+xml": vl_convert.vegalite_to_svg(self.spec),
+            "text/plain": repr(self),
+        }
+
+    def save(self, path: Path | str) -> Path:
+        """Write the chart; the name's ending says as what: .html, .json, .png or .svg. Needs no network.
+
+        Raises `UserError` for another ending, `StudyError` where it cannot be written.
+        """
+        target = Path(path)
+        if target.suffix not in _MAKERS:
+            raise UserError(
+                f"{target}: cannot be written as {target.suffix!r}; end it in {', '.join(_MAKERS)}"
+            )
+        return write_file(target, _MAKERS[target.suffix](self.spec))

@@ -1,0 +1,66 @@
+"""Mixes of the user's own, which wait in the study until a night measures them."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from autoprec.errors import StudyError
+from autoprec.precisions import PRECISIONS
+from autoprec.records import Assignment, Block
+from autoprec.store import Store
+from autoprec.study.preparation import Prepared
+
+KIND = "enqueued"
+"""Under which the store keeps them, by their digest; what is left out of one stays as in the reference."""
+Choices = dict[str, str]
+
+
+def enqueue(store: Store, study: str, blocks: Sequence[Block], choices: Mapping[str, str]) -> None:
+    """Keep a mix until it is measured. Raises `StudyError` for one that no night could measure."""
+    known = {block.name: block for block in blocks}
+    if not choices:
+        raise StudyError("the mix is empty: name at least one block and its precision")
+    for name, precision in choices.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "`autoprec blocks` lists them"
+            raise StudyError(f"study {study!r} has no block {name!r}; {hint}")
+        _refuse(known[name], precision)
+    ordered = {name: choices[name] for name in known if name in choices}
+    digest = hashlib.sha256(msgspec.json.encode(ordered)).hexdigest()[:16]
+    store.put_fact(study, KIND, digest, ordered)
+
+
+def enqueued(store: Store, prepared: Prepared) -> Iterator[Assignment]:
+    """The mixes that wait, as assignments; those that the engine turned out not to take are left out."""
+    allowed = {block.name: block.allowed for block in prepared.blocks}
+    usual = prepared.reference.as_dict()
+    for choices in store.facts(prepared.spec.name, KIND, Choices).values():
+        if all(precision in allowed.get(name, ()) for name, precision in choices.items()):
+            yield Assignment.from_mapping(prepared.blocks, usual | choices)
+
+
+def unfit(store: Store, prepared: Prepared) -> Iterator[str]:
+    """Why mixes that wait are left out, one line each: the engine may take less than the operators do."""
+    blocks = {block.name: block for block in prepared.blocks}
+    for choices in store.facts(prepared.spec.name, KIND, Choices).values():
+        try:
+            for name, precision in choices.items():
+                _refuse(blocks[name], precision)
+        except StudyError as error:
+            yield f"a mix that was enqueued is left out: {error}"
+
+
+def _refuse(block: Block, precision: str) -> None:
+    """Raises `StudyError` for a precision that the block may not have, with the reason."""
+    if precision in block.allowed:
+        return
+    why = dict(block.refused).get(precision)
+    if why is None:
+        why = "it is not in search.precisions" if precision in PRECISIONS else "there is no such precision"
+    may = ", ".join(block.allowed)
+    raise StudyError(f"block {block.name!r} cannot be {precision!r} ({why}); it may be: {may}")

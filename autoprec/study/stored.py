@@ -1,0 +1,161 @@
+"""The reading half of a study: what is stored of it, as records, tables and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from autoprec.errors import StudyError, UserError
+from autoprec.records import Block, Departure, Explanation, Findings, Reference, TrialRecord, Worker
+from autoprec.report import Chart, Front, front_chart, study_html, trials_dataframe
+from autoprec.spec import StudySpec
+from autoprec.store import Store
+from autoprec.study.definition import as_begun
+from autoprec.study.findings.reporting import explain_trial, gather
+from autoprec.study.following import is_searched
+from autoprec.study.night.priors import sensitivities
+from autoprec.study.picks import choose
+from autoprec.study.preparation.fidelity import departures
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class StoredStudy:
+    """One study as it is stored: its definition, and the folder that holds its evidence.
+
+    Every method raises `UserError` children, one line each, for what the user can mend. Several may read a
+    study while it is searched.
+    """
+
+    def __init__(self, spec: StudySpec) -> None:
+        self.folder = Path(spec.folder)
+        self.database = self.folder / "study.db"
+        self.spec = as_begun(spec)
+
+    def __repr__(self) -> str:
+        try:
+            trials, front = self.trials(), self.front()
+        except UserError:
+            return f"Study({self.spec.name!r}, nothing measured yet)"
+        return f"Study({self.spec.name!r}, {len(trials)} trials, {len(front)} on the front)"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the study's name and its front."""
+        try:
+            return study_html(self.spec.name, self.trials(), self.front())
+        except UserError as error:
+            return study_html(self.spec.name, (), Front(), note=str(error))
+
+    @property
+    def address(self) -> str:
+        """SQLAlchemy's address of the database, for other tools."""
+        where = self.spec.database
+        # Unquoted, a path with `?`, `#` or `%` in it would name another file.
+        return f"sqlite:///{quote(str(where.absolute()))}" if isinstance(where, Path) else where
+
+    def trials(self) -> tuple[TrialRecord, ...]:
+        """All trials, by number."""
+        with self._stored() as store:
+            return tuple(map(self._as_it_stands, store.trials(self.spec.name)))
+
+    def trial(self, number: int) -> TrialRecord:
+        """One trial."""
+        with self._stored() as store:
+            return self._as_it_stands(store.trial(self.spec.name, number))
+
+    def front(self) -> Front:
+        """The Pareto front, fastest first: a tuple of trials that a notebook shows as a table."""
+        with self._stored() as store:
+            return Front(store.front(self.spec.name), store.reference(self.spec.name))
+
+    def best(self, max_loss: float | None = None) -> TrialRecord:
+        """The fastest point of the front within a mask loss, by default the definition's `accepted_loss`.
+
+        Raises `StudyError` where no point is faster than the reference, beyond its noise, and so close.
+        """
+        front = self.front()
+        if front.reference is None:
+            raise StudyError(f"study {self.spec.name!r} has no reference yet: search it first")
+        limit = self.spec.search.accepted_loss if max_loss is None else max_loss
+        return choose(front, front.reference, pick="fastest", max_loss=limit)
+
+    def trials_dataframe(self) -> pandas.DataFrame:
+        """All trials as a pandas table, a row for each, sorted by number; `block.NAME` columns hold the
+        precisions. Raises `BackendError` where pandas is not installed."""
+        return trials_dataframe(self.trials(), self.front())
+
+    def plot_front(self) -> Chart:
+        """The front as a chart that a notebook shows; `save` writes it as HTML, JSON, PNG or SVG."""
+        return Chart(front_chart(self.findings(runs=False)), title=f"{self.spec.name}: latency and mask loss")
+
+    def workers(self) -> tuple[Worker, ...]:
+        """The processes that search the study now, and what each of their devices is at."""
+        with self._stored() as store:
+            return store.workers(self.spec.name)
+
+    def reference(self) -> Reference | None:
+        """The engine that all are compared with; None before it is measured."""
+        with self._stored() as store:
+            return store.reference(self.spec.name)
+
+    def fidelity(self) -> tuple[Departure, ...]:
+        """How far each step to a measurement is from the model as it was given; empty before a search."""
+        with self._stored() as store:
+            return departures(store, self.spec.name)
+
+    def stored_blocks(self) -> tuple[Block, ...]:
+        """The blocks that the study is bound to."""
+        with self._stored() as store:
+            return store.blocks(self.spec.name)
+
+    def mismatches(self) -> tuple[str, ...]:
+        """Front points with a block that did not run in what it was asked to, one line each."""
+        return tuple(
+            f"trial {record.number}, block {row.block}: asked {row.asked}, ran {row.ran}"
+            for record in self.front()
+            if record.measurement is not None
+            for row in record.measurement.audit
+            if row.matches is False
+        )
+
+    def sensitivity(self) -> dict[str, dict[str, float]]:
+        """Block name, then precision name, to the mask loss with that block alone in that precision."""
+        with self._stored() as store:
+            return sensitivities(store, self.spec.name)
+
+    def findings(self, *, runs: bool = True, say: Callable[[str], None] = lambda _: None) -> Findings:
+        """Everything that a report shows; `autoprec.report.page` makes one HTML document of it.
+
+        Args:
+            runs: run the best points once more, to profile them and to draw their masks; what was run for
+                an earlier report is not run again.
+            say: is told what takes time.
+        """
+        with self._stored() as store:
+            return gather(self.spec, store, runs=runs, say=say)
+
+    def explain(
+        self, number: int, *, runs: bool = True, say: Callable[[str], None] = lambda _: None
+    ) -> Explanation:
+        """Why a trial is as fast and as good as it is, block by block; `runs` and `say` as in `findings`."""
+        with self._stored() as store:
+            return explain_trial(self.spec, store, number, runs=runs, say=say)
+
+    def _as_it_stands(self, record: TrialRecord) -> TrialRecord:
+        """A trial that was running when its search was killed runs no more."""
+        return record if is_searched(self.spec) else record.settled()
+
+    @contextmanager
+    def _stored(self) -> Iterator[Store]:
+        """The study's evidence, for reading."""
+        if isinstance(self.spec.database, Path) and not self.spec.database.exists():
+            raise StudyError(
+                f"study {self.spec.name!r} has measured nothing yet ({self.spec.database} is not there): "
+                f"run `autoprec search --study {self.spec.name}`"
+            )
+        with Store.open(self.spec.database, read_only=True) as store:
+            yield store
