@@ -6,7 +6,7 @@ invalid. So notes are set aside first, and fill only what inference leaves open.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import onnx
 import onnx_ir as ir
@@ -56,6 +56,23 @@ def infer(model: ir.Model, notes: Notes) -> None:
             type_, shape = notes.get(str(value.name), (None, None))
             value.type = type_ if value.type is None else value.type
             value.shape = shape if value.shape is None else value.shape
+
+
+def unshaped(model: ir.Model, ops: Collection[str]) -> str:
+    """A line about the nodes of such operators whose results have no known shape; empty if all have one.
+
+    What a node costs is not known without, so it counts nothing where blocks are cut.
+    """
+    asked = [node for node in model.graph if node.op_type in ops]
+    bare = [node for node in asked if node.outputs[0].shape is None]
+    if not bare:
+        return ""
+    first = next(node for node in model.graph if any(value.shape is None for value in node.outputs))
+    return (
+        f"{len(bare)} of {len(asked)} convolutions and products have no known shape: the first node without "
+        f"one is {first.name!r} ({first.op_type}); blocks are cut without knowing what they cost, and if its "
+        "inputs do not fit each other, no engine can run it: export the model with fixed shapes"
+    )
 
 
 def _run(model: ir.Model) -> None:

@@ -32,12 +32,13 @@ from autoprec.graph.model.forms.resampling import with_matrices
 from autoprec.graph.model.forms.sequences import without_sequences
 from autoprec.graph.model.forms.sharing import apart
 from autoprec.graph.model.incoming import QUANTIZED_OPS, lift
-from autoprec.graph.model.inference import Notes, infer, set_aside
+from autoprec.graph.model.inference import Notes, infer, set_aside, unshaped
 from autoprec.graph.model.inputs import fix_inputs, input_shapes, real_inputs
 from autoprec.graph.model.passing import pass_identities, remove_unused
 from autoprec.graph.model.raising import raised
 from autoprec.graph.model.taming import tame
 from autoprec.graph.model.upgrades.opset import OPSET, at_opset
+from autoprec.graph.ops.costs import COSTLY_OPS
 
 __all__ = ["input_shapes", "load_model", "model_digest", "notes", "real_inputs"]
 
@@ -153,7 +154,7 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
         write(model.graph)
     CheckerPass(full_check=False)(model)
     _refuse_untyped(model)
-    model.meta[_NOTES] = _notes(came_in)
+    model.meta[_NOTES] = tuple(filter(None, (_raised(came_in), unshaped(model, COSTLY_OPS))))
     return model
 
 
@@ -265,12 +266,12 @@ def _refuse_untyped(model: ir.Model) -> None:
         raise ModelError(f"computes in {names}, nothing in FP32; export it in FP32 to search from")
 
 
-def _notes(came_in: Sequence[ir.DataType]) -> tuple[str, ...]:
+def _raised(came_in: Sequence[ir.DataType]) -> str:
     if not came_in:
-        return ()
+        return ""
     names = " and ".join(kind.name for kind in came_in)
     return (
-        f"the model computes in {names} inside; to search from, it is raised to FP32, without that rounding",
+        f"the model computes in {names} inside; to search from, it is raised to FP32, without that rounding"
     )
 
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from autoprec.errors import ModelError
 from autoprec.graph.blocks.partition import partition
-from autoprec.graph.model.load import load_model
+from autoprec.graph.model.load import load_model, notes
 from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.legality.judge import judge
 from autoprec.precisions import PLAIN
@@ -215,3 +215,13 @@ def test_a_norm_that_inference_knows_nothing_of_has_a_type(tmp_path: Path) -> No
     made.opset_import[0].version = 22
     onnx.save(made, path)
     assert [value.shape for node in load_model(path).graph for value in node.outputs] == [[1, 4, 4]] * 2
+
+
+def test_inputs_that_do_not_fit_each_other_are_named(tmp_path: Path) -> None:
+    text = " g (float[1,2,4] x) => (float[1,2,4] z) <float[4,4] w> "
+    text += "{ y = Concat <axis = 1>(x, w)  p = MatMul(y, w)  z = Relu(p) }"
+    path = saved(tmp_path, text)
+    assert any(
+        "1 of 1 convolutions and products" in note and "(Concat)" in note for note in notes(load_model(path))
+    )
+    assert not notes(load_model(saved(tmp_path, PRODUCT)))
