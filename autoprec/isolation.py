@@ -41,7 +41,7 @@ _FROM_OUTSIDE = frozenset(
 """Signals that no fault of the process itself raises: the system or somebody sends them."""
 
 
-class Worker:
+class WorkerProcess:
     """One worker process, running `python -P -m MODULE FD` where FD is the pipe that it answers on.
 
     Without `-P` Python would take modules from the current folder first, which may be anybody's.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from autoprec.errors import TrialError
-from autoprec.isolation import Worker
+from autoprec.isolation import WorkerProcess
 
 MODULE = """
 import os, signal, sys, time
@@ -28,20 +28,22 @@ for line in requests():
 
 
 @pytest.fixture
-def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerProcess]:
     (tmp_path / "frail.py").write_text(MODULE)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
-    with Worker("frail", tmp_path / "log") as worker:
+    with WorkerProcess("frail", tmp_path / "log") as worker:
         yield worker
 
 
-def ask(worker: Worker, line: bytes, seconds: float = 20, memory_bytes: int | None = None) -> list[bytes]:
+def ask(
+    worker: WorkerProcess, line: bytes, seconds: float = 20, memory_bytes: int | None = None
+) -> list[bytes]:
     return list(
         worker.ask(line, seconds=seconds, memory_bytes=memory_bytes, is_last=lambda a: a.startswith(b"done"))
     )
 
 
-def test_answers_come_in_order_and_the_process_stays(worker: Worker) -> None:
+def test_answers_come_in_order_and_the_process_stays(worker: WorkerProcess) -> None:
     assert ask(worker, b"one") == [b"stage", b"done one"]
     assert worker.is_alive
     assert ask(worker, b"two") == [b"stage", b"done two"]
@@ -56,7 +58,7 @@ def test_answers_come_in_order_and_the_process_stays(worker: Worker) -> None:
     ],
 )
 def test_a_death_is_a_crash_and_the_next_request_is_served(
-    worker: Worker, line: bytes, kind: str, words: str
+    worker: WorkerProcess, line: bytes, kind: str, words: str
 ) -> None:
     with pytest.raises(TrialError, match=words) as caught:
         ask(worker, line)
@@ -64,14 +66,14 @@ def test_a_death_is_a_crash_and_the_next_request_is_served(
     assert ask(worker, b"again")[-1] == b"done again"
 
 
-def test_a_hang_ends_at_the_time_limit(worker: Worker) -> None:
+def test_a_hang_ends_at_the_time_limit(worker: WorkerProcess) -> None:
     with pytest.raises(TrialError, match="trial_seconds") as caught:
         ask(worker, b"hang", seconds=1)
     assert caught.value.kind == "timeout"
     assert not worker.is_alive
 
 
-def test_memory_over_the_limit_ends_the_worker(worker: Worker) -> None:
+def test_memory_over_the_limit_ends_the_worker(worker: WorkerProcess) -> None:
     with pytest.raises(TrialError, match="memory_mb") as caught:
         ask(worker, b"eat", memory_bytes=300 << 20)
     assert caught.value.kind == "memory"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,3 +81,16 @@ def test_only_a_backend_imports_inside_a_function(path: Path) -> None:
         if isinstance(node, ast.FunctionDef):
             inner = [n for n in ast.walk(node) if isinstance(n, (ast.Import, ast.ImportFrom))]
             assert not inner, f"{node.name} imports inside"
+
+
+def test_no_class_is_there_twice() -> None:
+    """But in programs of their own, which run where autoprec is not installed."""
+    alone = ("backends/target/agent/", "exporters/scripts/")
+    places = [path for path in MODULES if not str(path.relative_to(PACKAGE)).startswith(alone)]
+    classes = Counter(
+        node.name
+        for path in places
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert {name: count for name, count in classes.items() if count > 1} == {}

@@ -128,7 +128,7 @@ def device_milliseconds(engine: Engine, repeats: int) -> float:
 
 
 @runtime_checkable
-class Known(Protocol):
+class KnowsLatency(Protocol):
     """An engine that computes nothing and knows its latency."""
 
     def known_milliseconds(self) -> float:
@@ -137,7 +137,7 @@ class Known(Protocol):
 
 def known_milliseconds(engine: Engine, repeats: int) -> float:  # noqa: ARG001 - every stopwatch takes them
     """What the engine says, for simulated costs."""
-    assert isinstance(engine, Known)
+    assert isinstance(engine, KnowsLatency)
     engine.execute()
     return engine.known_milliseconds()
 

@@ -24,7 +24,7 @@ _MACS = 2_000_000_000
 """Larger cuts are left out: computing them exactly takes seconds."""
 
 
-class Cut(NamedTuple):
+class Cutout(NamedTuple):
     """A piece, and the activations of the model that it stands for.
 
     Attributes:
@@ -37,14 +37,14 @@ class Cut(NamedTuple):
     readers: tuple[str, ...]
 
 
-def cuts(model: ir.Model, ranges: Mapping[str, float]) -> list[Cut]:
+def cuts(model: ir.Model, ranges: Mapping[str, float]) -> list[Cutout]:
     """The cuts of a model, each kind once.
 
     Args:
         model: loaded.
         ranges: largest magnitude to represent of each activation, by value name.
     """
-    found: dict[str, Cut] = {}
+    found: dict[str, Cutout] = {}
     for value, readers in _quantised(model, ranges):
         nodes = _around(value, readers)
         if sum(map(macs, nodes)) > _MACS:
@@ -58,7 +58,7 @@ def cuts(model: ir.Model, ranges: Mapping[str, float]) -> list[Cut]:
         else:
             deciding = tuple(str(node.name) for node in readers if node.op_type in COSTLY_OPS)
             piece = Piece(str(value.name), _extracted(model, nodes), ranges, deciding)
-            found[key] = Cut(piece, (str(value.name),), names)
+            found[key] = Cutout(piece, (str(value.name),), names)
     return list(found.values())
 
 

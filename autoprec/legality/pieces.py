@@ -25,7 +25,7 @@ _PROBED = 2
 """Counts up when what is asked of a piece changes: verdicts of earlier versions are not used again."""
 
 
-class Dialect(NamedTuple):
+class WritingStyle(NamedTuple):
     """How an engine has its candidates written: see `Backend`; `base` is the float type around integers."""
 
     base: str
@@ -84,19 +84,19 @@ def pattern_piece(pattern: str, folder: Path) -> Piece:
     return Piece(pattern, model, found.ranges("min-max", 100), tuple(sorted(DECIDING_NODES)))
 
 
-def pattern_question(piece: Piece, precision: Precision, dialect: Dialect, folder: Path) -> Question:
+def pattern_question(piece: Piece, precision: Precision, style: WritingStyle, folder: Path) -> Question:
     """Write a pattern in a precision; all of it is in the base where the precision does not quantise it."""
     pattern, quantised = piece.name, quantises(precision, piece.name)
-    own = precision if quantised or not precision.is_quantized else PRECISIONS[dialect.base]
+    own = precision if quantised or not precision.is_quantized else PRECISIONS[style.base]
     asked = precision.runs_as if quantised and PATTERNS[pattern].op_type in PRODUCTS else ""
     deciding = piece.deciding if asked or not precision.is_quantized else ()
-    return question(piece._replace(deciding=deciding), own, dialect, folder, asked=asked, name=precision.name)
+    return question(piece._replace(deciding=deciding), own, style, folder, asked=asked, name=precision.name)
 
 
 def question(
     piece: Piece,
     precision: Precision,
-    dialect: Dialect,
+    style: WritingStyle,
     folder: Path,
     *,
     asked: str,
@@ -108,18 +108,18 @@ def question(
     Args:
         piece: what is written.
         precision: in what.
-        dialect: how the engine has it.
+        style: how the engine has it.
         folder: where the files go.
         asked: the kernel precision that its deciding nodes must run in.
         name: of the precision that is asked about, if that is another one.
         grids: as the rewriter takes them.
     """
     block = Block(name="piece", nodes=tuple(str(node.name) for node in piece.model.graph))
-    typed = _written(piece, block, precision, dialect, grids)
-    exact = typed if dialect.base == "fp32" and precision.is_quantized else None
+    typed = _written(piece, block, precision, style, grids)
+    exact = typed if style.base == "fp32" and precision.is_quantized else None
     if exact is None:
         exact_precision = precision if precision.is_quantized else PRECISIONS["fp32"]
-        exact = _written(piece, block, exact_precision, Dialect("fp32"), grids)
+        exact = _written(piece, block, exact_precision, WritingStyle("fp32"), grids)
     stem = hashlib.sha256(f"{piece.name} {precision.name} {sorted(grids.items())}".encode()).hexdigest()[:16]
     model_path, exact_path = folder / f"{stem}.onnx", folder / f"{stem}-exact.onnx"
     write_model(typed, model_path)
@@ -138,15 +138,15 @@ def question(
 
 
 def _written(
-    piece: Piece, block: Block, precision: Precision, dialect: Dialect, grids: Mapping[str, str]
+    piece: Piece, block: Block, precision: Precision, style: WritingStyle, grids: Mapping[str, str]
 ) -> ir.Model:
     rewriter = Rewriter(
         piece.model,
         (block,),
         piece.ranges,
-        base=dialect.base,
-        widened=dialect.widened,
-        splits_projections=dialect.splits_projections,
+        base=style.base,
+        widened=style.widened,
+        splits_projections=style.splits_projections,
         grids=grids,
     )
     return rewriter.rewrite(Assignment(choices=(("piece", precision.name),)))

@@ -5,6 +5,27 @@ engine, the decoder and the reference's masks between candidates.
 """
 
 from autoprec.measurement.bench import Bench
-from autoprec.measurement.messages import Compare, Examples, Inspect, Job, Original, Probe, Race, Score, Setup
+from autoprec.measurement.messages import (
+    Compare,
+    Inspect,
+    Job,
+    Original,
+    Probe,
+    Race,
+    Score,
+    Setup,
+    WriteExamples,
+)
 
-__all__ = ["Bench", "Compare", "Examples", "Inspect", "Job", "Original", "Probe", "Race", "Score", "Setup"]
+__all__ = [
+    "Bench",
+    "Compare",
+    "Inspect",
+    "Job",
+    "Original",
+    "Probe",
+    "Race",
+    "Score",
+    "Setup",
+    "WriteExamples",
+]

@@ -17,7 +17,6 @@ from autoprec.measurement.messages import (
     Compare,
     Compared,
     Done,
-    Examples,
     Failed,
     Inspect,
     Inspected,
@@ -32,6 +31,7 @@ from autoprec.measurement.messages import (
     Score,
     Scored,
     Stage,
+    WriteExamples,
     Written,
     decode_request,
     encode,
@@ -95,7 +95,7 @@ class _Desk:
         return _answer(self._bench, request, self._say)
 
 
-def _answer(bench: Workbench, request: Job | Score | Inspect | Examples, say: Say) -> Answer:
+def _answer(bench: Workbench, request: Job | Score | Inspect | WriteExamples, say: Say) -> Answer:
     match request:
         case Job():
             return Done(bench.measure(request, lambda name: say(Stage(name))))
@@ -103,7 +103,7 @@ def _answer(bench: Workbench, request: Job | Score | Inspect | Examples, say: Sa
             return Scored(bench.score(request))
         case Inspect():
             return Inspected(inspect(bench, request))
-        case Examples():
+        case WriteExamples():
             return Written(*write_examples(bench, request))
 
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from autoprec.errors import BLAMELESS, TrialError, UserError
-from autoprec.isolation import Worker
+from autoprec.isolation import WorkerProcess
 from autoprec.legality.probe import refusal
 from autoprec.legality.verdicts import Verdict
 from autoprec.measurement.messages import (
@@ -16,7 +16,6 @@ from autoprec.measurement.messages import (
     Compare,
     Compared,
     Done,
-    Examples,
     Failed,
     Inspect,
     Inspected,
@@ -31,6 +30,7 @@ from autoprec.measurement.messages import (
     Score,
     Scored,
     Stage,
+    WriteExamples,
     Written,
     decode_answer,
     encode,
@@ -55,7 +55,7 @@ class Bench:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._say = say
-        self._worker = Worker("autoprec.measurement", log, environment)
+        self._worker = WorkerProcess("autoprec.measurement", log, environment)
 
     def measure(self, job: Job, on_stage: Callable[[str], None] = lambda _: None) -> Measurement:
         """Build, score, time and audit one candidate.
@@ -78,7 +78,7 @@ class Bench:
         assert isinstance(answer, Inspected)
         return answer.inspection
 
-    def write_examples(self, request: Examples) -> tuple[Quality, Quality | None]:
+    def write_examples(self, request: WriteExamples) -> tuple[Quality, Quality | None]:
         """Write samples with the logits of all; returns the candidate's score against the reference, and
         against the model as it was given, where that could be run. Raises as `measure` does."""
         answer = self._ask(request, request.setup.backend)

@@ -15,7 +15,7 @@ from autoprec.backends.exact import Exact
 from autoprec.errors import TrialError
 from autoprec.measurement.fidelity.exactness import ensured
 from autoprec.measurement.masks import Logits
-from autoprec.measurement.messages import Examples, Inspect
+from autoprec.measurement.messages import Inspect, WriteExamples
 from autoprec.measurement.pictures import draw
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.measurement.workbench import Workbench
@@ -40,7 +40,7 @@ def inspect(bench: Workbench, request: Inspect) -> Inspection:
         return Inspection(kernels=engine.kernels(), pictures=pictures)
 
 
-def write_examples(bench: Workbench, request: Examples) -> tuple[Quality, Quality | None]:
+def write_examples(bench: Workbench, request: WriteExamples) -> tuple[Quality, Quality | None]:
     """Write samples, spread evenly over the set, with all logits; returns the candidate's score against the
     reference, and against the model as it was given.
 
@@ -74,7 +74,7 @@ def write_examples(bench: Workbench, request: Examples) -> tuple[Quality, Qualit
     return metric.result(), faithful.result() if originals else None
 
 
-def _originals(bench: Workbench, request: Examples, places: Sequence[int]) -> list[Logits]:
+def _originals(bench: Workbench, request: WriteExamples, places: Sequence[int]) -> list[Logits]:
     """Logits of the model as it was given on the samples of these places; none where nothing independent
     runs it, or earlier examples lack them."""
     samples = [bench.samples[place] for place in places]

@@ -95,7 +95,7 @@ class Inspect(msgspec.Struct, frozen=True, kw_only=True, tag="inspect"):
     folder: str
 
 
-class Examples(msgspec.Struct, frozen=True, kw_only=True, tag="examples"):
+class WriteExamples(msgspec.Struct, frozen=True, kw_only=True, tag="examples"):
     """Write so many samples with the logits of both engines into a new folder.
 
     Those of the model as it was given are made of `original`, a file, or read from `originals`, a folder of
@@ -206,7 +206,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     message: str
 
 
-Request = Job | Score | Probe | Race | Inspect | Examples | Compare
+Request = Job | Score | Probe | Race | Inspect | WriteExamples | Compare
 Answer = Stage | Said | Done | Scored | Written | Probed | Raced | Inspected | Compared | Failed | Refused
 
 encode = msgspec.json.encode

@@ -14,10 +14,10 @@ from autoprec.recipes.exporting import export_checkpoint
 from autoprec.samples import load_samples, warnings_of
 from autoprec.spec import StudySpec, load_spec
 
-__all__ = ["Written", "export_checkpoint", "write_definition"]
+__all__ = ["WrittenDefinition", "export_checkpoint", "write_definition"]
 
 
-class Written(NamedTuple):
+class WrittenDefinition(NamedTuple):
     """A definition's path, why it says what it says, and what to mend before the first search; a line
     each."""
 
@@ -36,7 +36,7 @@ def write_definition(
     shapes: Mapping[str, Sequence[int]] | None = None,
     folder: Path | str = "studies",
     name: str = "",
-) -> Written:
+) -> WrittenDefinition:
     """Write `FOLDER/NAME.toml` with what the recipe and the model say.
 
     Args:
@@ -65,7 +65,7 @@ def write_definition(
     sets = {"calibration": calibration, "evaluation": evaluation}
     text = definition_text(facts, plan, folder, recipe=recipe, sets=sets)
     _write(target, text, facts, plan.made)
-    return Written(target, plan.reasons, tuple(_warnings(load_spec(target), facts)))
+    return WrittenDefinition(target, plan.reasons, tuple(_warnings(load_spec(target), facts)))
 
 
 def _write(target: Path, text: str, facts: Facts, made: bytes) -> None:

@@ -18,7 +18,7 @@ Sureness = Literal["measured", "indicated", "prior", "unknown"]
 `prior`: the block's effect alone, far from this assignment."""
 
 
-class Night(Record, frozen=True, kw_only=True):
+class NightSummary(Record, frozen=True, kw_only=True):
     """One run of the search: when it ran and what it was allowed. `end` is empty if it was killed.
 
     `volume` is the area behind the front after it, see `Findings.volumes`.
@@ -186,7 +186,7 @@ class Findings(Record, frozen=True, kw_only=True):
     trials: tuple[TrialRecord, ...]
     front: tuple[TrialRecord, ...]
     picked: int | None
-    nights: tuple[Night, ...]
+    nights: tuple[NightSummary, ...]
     corner: tuple[float, float]
     volumes: tuple[tuple[int, float], ...]
     sensitivity: dict[str, dict[str, float]]

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from autoprec.errors import SpecError
 from autoprec.records import Block
-from autoprec.search._base import Factory, Priors, Scored, Strategy
+from autoprec.search._base import Factory, Priors, RoughScore, Strategy
 from autoprec.search.finalists import finalists, pooled
 from autoprec.search.proposals import anchors, search_space
 from autoprec.search.strategies import autoprec, nsga2, random, tpe
@@ -42,7 +42,7 @@ def create_strategy(
 __all__ = [
     "STRATEGIES",
     "Priors",
-    "Scored",
+    "RoughScore",
     "Strategy",
     "anchors",
     "create_strategy",

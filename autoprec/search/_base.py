@@ -35,7 +35,7 @@ class Strategy(Protocol):
         """
 
 
-class Scored(Record, frozen=True, kw_only=True):
+class RoughScore(Record, frozen=True, kw_only=True):
     """An assignment whose loss was taken roughly, on few samples or by another study.
 
     `doubt` is the standard deviation of its logarithm around what a trial would measure. On few samples, that
@@ -63,7 +63,7 @@ class Priors(Record, frozen=True, kw_only=True):
     sensitivity: Table = field(default_factory=dict)
     latency_ms: Table = field(default_factory=dict)
     reference_latency_ms: float | None = None
-    scored: tuple[Scored, ...] = ()
+    scored: tuple[RoughScore, ...] = ()
     accepted_loss: float = 0.01
 
 

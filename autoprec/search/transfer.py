@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autoprec.records import Block, TrialRecord
-from autoprec.search._base import Scored
+from autoprec.search._base import RoughScore
 from autoprec.search.finalists import pooled
 from autoprec.search.history import Trials
 from autoprec.search.space import Space
@@ -25,7 +25,7 @@ MOST = 96
 
 def transferred(
     records: Sequence[TrialRecord], blocks: Sequence[Block], accepted_loss: float
-) -> tuple[Scored, ...]:
+) -> tuple[RoughScore, ...]:
     """Losses of another study's trials that are assignments of these blocks: names and precisions alike.
 
     The front and what is near the accepted loss first, at most `MOST`; empty where the two have nothing in
@@ -38,7 +38,7 @@ def transferred(
     history = trials.history()
     kept = set(map(tuple, history.measured[subset(history, accepted_loss, MOST)].tolist()))
     return tuple(
-        Scored(assignment=assignment, loss=loss, doubt=DOUBT)
+        RoughScore(assignment=assignment, loss=loss, doubt=DOUBT)
         for assignment, (_, loss, _) in pooled(fitting).items()
         if space.encode(assignment.as_dict()) in kept and np.isfinite(loss)
     )

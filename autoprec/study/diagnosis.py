@@ -11,7 +11,7 @@ from autoprec.backends.checks import machine_checks
 from autoprec.errors import BackendError, TrialError, UserError
 from autoprec.files import scratch
 from autoprec.legality.patterns import PATTERNS
-from autoprec.legality.pieces import Dialect, pattern_piece, pattern_question
+from autoprec.legality.pieces import WritingStyle, pattern_piece, pattern_question
 from autoprec.legality.verdicts import Legality, Verdict
 from autoprec.measurement import Bench, Probe
 from autoprec.precisions import PLAIN, PRECISIONS
@@ -57,9 +57,9 @@ def diagnose(
         return Diagnosis(checks=(*checks, failed))
     if engine.stopwatch == "known":
         return Diagnosis(checks=checks, engine=engine.fingerprint())
-    dialect = Dialect.of(engine, section.base or engine.base_precision)
+    style = WritingStyle.of(engine, section.base or engine.base_precision)
     try:
-        legality = _legality(section, dialect, precisions, say)
+        legality = _legality(section, style, precisions, say)
     except UserError as error:  # it is there, and does not start
         failed = MachineCheck(name=f"backend {section.name}", found="cannot serve", remedy=str(error))
         return Diagnosis(checks=(*checks, failed))
@@ -87,17 +87,17 @@ def compare(spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> tup
 
 
 def _legality(
-    section: BackendSection, dialect: Dialect, precisions: Sequence[str], say: Callable[[str], None]
+    section: BackendSection, style: WritingStyle, precisions: Sequence[str], say: Callable[[str], None]
 ) -> Legality:
-    missing = Legality(base=dialect.base).lacks(PATTERNS, precisions)
+    missing = Legality(base=style.base).lacks(PATTERNS, precisions)
     say(f"trying {len(missing)} operator patterns and precisions on {section.name}")
     verdicts: list[Verdict] = []
     with scratch("autoprec-doctor-") as folder, Bench(folder / "worker.log") as bench:
         pieces = {pattern: pattern_piece(pattern, folder) for pattern, _ in missing}
         for pattern, precision in missing:
-            question = pattern_question(pieces[pattern], PRECISIONS[precision], dialect, folder)
+            question = pattern_question(pieces[pattern], PRECISIONS[precision], style, folder)
             try:
                 verdicts.append(bench.probe(Probe(backend=section, question=question)))
             except TrialError as error:
                 say(f"{pattern} in {precision} could not be tried: {error}")
-    return Legality(base=dialect.base, verdicts=tuple(verdicts))
+    return Legality(base=style.base, verdicts=tuple(verdicts))

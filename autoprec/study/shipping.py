@@ -11,9 +11,8 @@ from autoprec.errors import StudyError, TrialError
 from autoprec.exporters import write_export
 from autoprec.files import scratch
 from autoprec.graph.model.load import model_digest
-from autoprec.measurement import Bench, Examples
-from autoprec.records import Examples as WrittenExamples
-from autoprec.records import Export, Preprocessing, Recipe, as_counted
+from autoprec.measurement import Bench, WriteExamples
+from autoprec.records import Examples, Export, Preprocessing, Recipe, as_counted
 from autoprec.spec import StudySpec
 from autoprec.store import Store, exclusive, searching
 from autoprec.study.picks import choose
@@ -87,14 +86,14 @@ def _workshop(study_folder: Path) -> Iterator[Path]:
             yield stack.enter_context(scratch("autoprec-export-"))
 
 
-def _examples(prepared: Prepared, candidate: str, folder: Path, count: int) -> WrittenExamples | None:
+def _examples(prepared: Prepared, candidate: str, folder: Path, count: int) -> Examples | None:
     """Samples with both engines' logits, and the mask loss on them; None for no samples.
 
     Raises `StudyError` if the candidate cannot be run, or the disk is full.
     """
     if not count:
         return None
-    request = Examples(
+    request = WriteExamples(
         setup=prepared.setup,
         candidate_path=candidate,
         count=count,
@@ -107,7 +106,7 @@ def _examples(prepared: Prepared, candidate: str, folder: Path, count: int) -> W
             quality, faithful = bench.write_examples(request)
     except TrialError as error:
         raise StudyError(f"nothing is shipped ({error.kind}: {error}); pick another trial") from error
-    return WrittenExamples(
+    return Examples(
         folder=str(folder),
         count=quality.samples,
         loss=quality.loss,

@@ -17,8 +17,7 @@ from autoprec.exporters.manifest import EXAMPLES, described
 from autoprec.exporters.onnx import DECODER, MODEL, REFERENCE
 from autoprec.files import is_inside, scratch
 from autoprec.graph.model.load import open_model
-from autoprec.measurement import Bench, Job, Setup
-from autoprec.measurement import Examples as WriteExamples
+from autoprec.measurement import Bench, Job, Setup, WriteExamples
 from autoprec.quality import METRICS
 from autoprec.records import Check, Examples, Measurement, Quality, Recipe, Verification
 from autoprec.report.fidelity import departure_words

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from autoprec.backends.tensorrt import TensorRTBackend, cuda
-from autoprec.backends.tensorrt.cuda import Device
+from autoprec.backends.tensorrt.cuda import CudaDevice
 from autoprec.backends.tensorrt.layers import kernels_of, layers_from_message
 from autoprec.backends.tensorrt.library import Library, load_library
 from autoprec.records import KernelTime
@@ -39,7 +39,7 @@ def tensorrt_backend(target: str = "8.9", **options: Any) -> TensorRTBackend:
         return TensorRTBackend({"compute_capabilities": target, **options})
     major, minor = map(int, target.split("."))
     mask().TARGET[:] = [(major, minor)]
-    device = Device(
+    device = CudaDevice(
         name=f"pretended {target}",
         compute_capability=(major, minor),
         bus_id="",

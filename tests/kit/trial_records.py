@@ -17,7 +17,7 @@ from autoprec.records import (
     Interval,
     Latency,
     Measurement,
-    Night,
+    NightSummary,
     Origin,
     Quality,
     Reference,
@@ -115,7 +115,9 @@ def findings(
 ) -> Findings:
     """What a report shows of these trials, all of one night."""
     front = pareto(trials)
-    night = Night(start="2026-01-01T00:00:00+00:00", end="", budget="50", trials=len(trials), volume=0.5)
+    night = NightSummary(
+        start="2026-01-01T00:00:00+00:00", end="", budget="50", trials=len(trials), volume=0.5
+    )
     return Findings(
         study=study,
         made="2026-01-02T07:30:00+00:00",

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from autoprec.measurement import Bench, Examples, Inspect
+from autoprec.measurement import Bench, Inspect, WriteExamples
 from autoprec.records import Inspection, SampleScore
 from autoprec.samples import load_samples
 from autoprec.spec import SamplesSection, load_spec
@@ -64,7 +64,7 @@ def test_the_difference_shows_what_only_one_of_the_masks_has(inspection: Inspect
 
 
 def test_examples_are_samples_with_the_logits_of_both_engines(prepared: Prepared, tmp_path: Path) -> None:
-    request = Examples(
+    request = WriteExamples(
         setup=prepared.setup,
         candidate_path=prepared.reference_candidate.model_path,
         count=3,

@@ -16,7 +16,7 @@ from autoprec.graph.model.load import input_shapes, load_model
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.quality import Survey, check_reference, create_metric
 from autoprec.recipes import RECIPES, SIDES, Facts, facts_of, plan_of
-from autoprec.recipes.writing import Written, write_definition
+from autoprec.recipes.writing import WrittenDefinition, write_definition
 from autoprec.records import ModelOutput, Quality
 from autoprec.samples import Frame, load_samples
 from autoprec.spec import StudySpec, load_spec
@@ -25,7 +25,7 @@ POINT = {"point_coords": [[5, 6], [30, 20]], "point_labels": [1, 0]}
 BOX = {"box": [2, 3, 30, 20]}
 
 
-def begun(folder: Path, model: Path, prompts: Any = (), **more: Any) -> tuple[Written, StudySpec]:
+def begun(folder: Path, model: Path, prompts: Any = (), **more: Any) -> tuple[WrittenDefinition, StudySpec]:
     first, second = (families.images(folder / name, 2, seed, prompts) for seed, name in enumerate("ab"))
     written = write_definition(model, folder=folder / "studies", calibration=first, evaluation=second, **more)
     return written, load_spec(written.path)

@@ -23,7 +23,7 @@ from autoprec.records import (
     TrialRecord,
 )
 from autoprec.report import front_png, page
-from autoprec.study.findings.explanation import Known
+from autoprec.study.findings.explanation import Explainer
 from trial_records import REFERENCE, complete, failed, findings
 
 NASTY = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -64,14 +64,14 @@ def study(trials: int, blocks: int, folder: Path, *, name: str = "block") -> Fin
             for b in listed
         )
     )
-    known = Known(listed, records, REFERENCE, base="fp32", sensitivity={}, usual=usual)
+    explainer = Explainer(listed, records, REFERENCE, base="fp32", sensitivity={}, usual=usual)
     found = findings(
         [*records, failed(trials)],
         study=name,
         blocks=listed,
         sensitivity={block: {"int8": float(random.random())} for block in names},
     )
-    explanations = {record.number: known.explain(record, usual) for record in found.front}
+    explanations = {record.number: explainer.explain(record, usual) for record in found.front}
     inspections = {
         found.front[-1].number: Inspection(kernels=usual.kernels, pictures=(picture(folder, name),))
     }

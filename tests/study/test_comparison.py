@@ -15,7 +15,7 @@ from autoprec.errors import StudyError
 from autoprec.records import Fingerprint, Interval, TrialRecord
 from autoprec.report import comparison_view
 from autoprec.study import compare_studies
-from autoprec.study.findings.comparison import Evidence, compared
+from autoprec.study.findings.comparison import ComparedStudy, compared
 from tiny_study import write_study
 from trial_records import ENGINE, IDENTITY, REFERENCE, complete
 
@@ -30,9 +30,9 @@ def trial(number: int, ratio: float, loss: float, choices: str, spread: float = 
     )
 
 
-def side(name: str, *trials: TrialRecord, engine: Fingerprint = ENGINE) -> Evidence:
+def side(name: str, *trials: TrialRecord, engine: Fingerprint = ENGINE) -> ComparedStudy:
     identity = msgspec.structs.replace(IDENTITY, fingerprint=engine)
-    return Evidence(name, identity, REFERENCE, trials)
+    return ComparedStudy(name, identity, REFERENCE, trials)
 
 
 @pytest.mark.parametrize(

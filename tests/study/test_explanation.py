@@ -7,7 +7,7 @@ import pytest
 
 from autoprec.errors import StudyError
 from autoprec.records import Block, BlockReasons, Inspection, KernelTime, TrialRecord
-from autoprec.study.findings.explanation import Known
+from autoprec.study.findings.explanation import Explainer
 from trial_records import REFERENCE, complete, failed
 
 BLOCKS = (
@@ -19,8 +19,8 @@ ANCHOR = msgspec.structs.replace(complete(0, 10.0, 0.0, choices="fp16 fp16"), la
 
 
 def explained(trials: tuple[TrialRecord, ...] = (), *, base: str = "fp16") -> dict[str, BlockReasons]:
-    known = Known(BLOCKS, (ANCHOR, BOTH, *trials), REFERENCE, base=base, sensitivity={})
-    return {reasons.block: reasons for reasons in known.explain(BOTH).blocks}
+    explainer = Explainer(BLOCKS, (ANCHOR, BOTH, *trials), REFERENCE, base=base, sensitivity={})
+    return {reasons.block: reasons for reasons in explainer.explain(BOTH).blocks}
 
 
 def test_a_trial_that_differs_in_one_block_measures_it() -> None:
@@ -50,8 +50,8 @@ def test_what_a_block_was_tried_in_elsewhere_is_counted() -> None:
 @pytest.mark.parametrize(("base", "converts"), [("bf16", True), ("fp16", False)])
 def test_tensors_are_converted_where_float_types_meet(base: str, converts: bool) -> None:
     mixed = complete(8, 6.0, 0.01, choices="int8 fp16")
-    known = Known(BLOCKS, (ANCHOR, mixed), REFERENCE, base=base, sensitivity={})
-    stem, neck = known.explain(mixed).blocks
+    explainer = Explainer(BLOCKS, (ANCHOR, mixed), REFERENCE, base=base, sensitivity={})
+    stem, neck = explainer.explain(mixed).blocks
     assert [(b.other, b.enters, b.tensors) for b in stem.borders] == [("neck", False, 2)] * converts
     assert [(b.other, b.enters, b.there) for b in neck.borders] == [("stem", True, "int8")] * converts
 
@@ -69,8 +69,8 @@ def test_times_are_shares_of_the_latency_that_was_measured() -> None:
     fused = Inspection(
         kernels=(KernelTime(nodes=("conv", "mul", "add"), kernel="c", precision="f16", time_ms=9),)
     )
-    known = Known(BLOCKS, (ANCHOR, BOTH), REFERENCE, base="fp16", sensitivity={}, usual=fused)
-    found = known.explain(BOTH, profile)
+    explainer = Explainer(BLOCKS, (ANCHOR, BOTH), REFERENCE, base="fp16", sensitivity={}, usual=fused)
+    found = explainer.explain(BOTH, profile)
     stem, neck = found.blocks
     assert (stem.time_ms, neck.time_ms, found.conversion_ms) == (3.0, 1.0, 1.0)
     assert stem.usual_ms == pytest.approx(10 / 3)
@@ -79,8 +79,8 @@ def test_times_are_shares_of_the_latency_that_was_measured() -> None:
 
 
 def test_sensitivity_alone_is_a_prior() -> None:
-    known = Known(BLOCKS, (BOTH,), REFERENCE, base="fp16", sensitivity={"stem": {"int8": 0.01}})
-    stem, neck = known.explain(BOTH).blocks
+    explainer = Explainer(BLOCKS, (BOTH,), REFERENCE, base="fp16", sensitivity={"stem": {"int8": 0.01}})
+    stem, neck = explainer.explain(BOTH).blocks
     assert (stem.alone, stem.sureness) == (0.01, "prior")
     assert (neck.alone, neck.sureness) == (None, "unknown")
     assert stem.time_ms is None
@@ -88,4 +88,4 @@ def test_sensitivity_alone_is_a_prior() -> None:
 
 def test_a_failed_trial_cannot_be_explained() -> None:
     with pytest.raises(StudyError, match="trial 9 of study 'demo' has no measurement"):
-        Known(BLOCKS, (), REFERENCE, base="fp16", sensitivity={}).explain(failed(9))
+        Explainer(BLOCKS, (), REFERENCE, base="fp16", sensitivity={}).explain(failed(9))

@@ -14,7 +14,7 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError
 from onnx import helper
 
-from autoprec.backends.target.weak import Layer, weaken
+from autoprec.backends.target.weak import HeldLayer, weaken
 from autoprec.errors import TrialError
 
 _SMALL_BYTES = 1024
@@ -28,7 +28,7 @@ class Parts(NamedTuple):
     order: tuple[str, ...]
     blobs: dict[str, bytes]
     types: dict[str, str]
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[HeldLayer, ...] = ()
 
 
 def split_model(path: Path, newest_opset: int = 0, *, is_weak: bool = False) -> Parts:

@@ -28,7 +28,7 @@ _TYPES = ("to", "dtype")
 NEWEST_OPSET = 17
 
 
-class Layer(NamedTuple):
+class HeldLayer(NamedTuple):
     """What the builder is told of a layer: `precision` and `made`, the type of what it makes, are `fp32` or
     `fp16`; `node` is its name in the candidate."""
 
@@ -38,7 +38,7 @@ class Layer(NamedTuple):
     node: str
 
 
-def weaken(model: onnx.ModelProto) -> tuple[Layer, ...]:
+def weaken(model: onnx.ModelProto) -> tuple[HeldLayer, ...]:
     """Write a typed candidate as such a builder takes it, in place; returns its layers.
 
     Raises `TrialError("build", ...)` for types and operators that TensorRT 8 does not have.
@@ -71,7 +71,7 @@ def _refuse(graph: onnx.GraphProto, types: dict[str, int]) -> None:
             raise TrialError("build", f"{tensor.name!r}: TensorRT has no zero points but 0")
 
 
-def _layers(graph: onnx.GraphProto, made: dict[str, int]) -> Iterator[Layer]:
+def _layers(graph: onnx.GraphProto, made: dict[str, int]) -> Iterator[HeldLayer]:
     """Each node that makes floats; it gets a name that options can hold.
 
     `made` are types by the names of the candidate's nodes; what stands for one of them is named below it.
@@ -87,7 +87,7 @@ def _layers(graph: onnx.GraphProto, made: dict[str, int]) -> Iterator[Layer]:
         held = node.op_type in _PRODUCTS and "DequantizeLinear" in (made_by.get(v) for v in node.input[:2])
         word = _WORDS.get(made.get(name, 0), "")
         if word and node.op_type not in _PAIRS and not held:
-            yield Layer(node.name, word, "fp32" if node.output[0] in outputs else word, name)
+            yield HeldLayer(node.name, word, "fp32" if node.output[0] in outputs else word, name)
 
 
 def _names(number: int) -> Iterator[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autoprec.backends._base import Engine, StopwatchName
 from autoprec.backends.tensorrt import cuda
-from autoprec.backends.tensorrt.build import Plan, Target, build_plan, check_targets
+from autoprec.backends.tensorrt.build import BuiltPlan, Target, build_plan, check_targets
 from autoprec.backends.tensorrt.engine import TensorRTEngine
 from autoprec.backends.tensorrt.kernel_cache import kernel_cache
 from autoprec.backends.tensorrt.layers import kernels_of
@@ -84,7 +84,7 @@ class TensorRTBackend:
             options=self._options.measured,
         )
 
-    def build_plan(self, model_path: Path) -> Plan:
+    def build_plan(self, model_path: Path) -> BuiltPlan:
         """An engine's bytes and layers; TensorRT-RTX needs no GPU for them.
 
         Raises as `build.build_plan` does.

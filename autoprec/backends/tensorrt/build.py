@@ -23,7 +23,7 @@ from autoprec.records import Record
 Target = tuple[int, int]
 
 
-class Plan(Record, frozen=True, kw_only=True):
+class BuiltPlan(Record, frozen=True, kw_only=True):
     """An engine's bytes, and its layers as the builder lists them (empty where it does not list all)."""
 
     data: bytes
@@ -36,7 +36,7 @@ def build_plan(
     targets: tuple[Target, ...],
     model_path: Path,
     cache: Path | None = None,
-) -> Plan:
+) -> BuiltPlan:
     """Parse, configure and build.
 
     Args:
@@ -68,7 +68,9 @@ def build_plan(
             data = builder.build_serialized_network(network, config)
         if data is None:
             raise _build_error(log, is_late=late.is_set())
-        return Plan(data=bytes(data), layers=layers_from_message(log.layers) if library.lists_layers else ())
+        return BuiltPlan(
+            data=bytes(data), layers=layers_from_message(log.layers) if library.lists_layers else ()
+        )
 
 
 def _network_flags(library: Library) -> int:

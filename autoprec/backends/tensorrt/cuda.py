@@ -18,7 +18,7 @@ _HARMLESS = frozenset({"cudaErrorInvalidValue", "cudaErrorNotSupported", "cudaEr
 """Errors that leave the process's CUDA context usable; after any other one only a new process helps."""
 
 
-class Device(Record, frozen=True, kw_only=True):
+class CudaDevice(Record, frozen=True, kw_only=True):
     """A GPU; `bus_id` is its PCI address, by which NVML knows it whatever CUDA_VISIBLE_DEVICES says."""
 
     name: str
@@ -68,7 +68,7 @@ def _room(name: str) -> str:
     return f"; {free >> 20} of the GPU's {total >> 20} MiB are free: look for other processes on it"
 
 
-def find_device(ordinal: int) -> Device | None:
+def find_device(ordinal: int) -> CudaDevice | None:
     """The GPU of that CUDA ordinal; None on a machine without one or without a driver. Takes no memory on it.
 
     Raises `BackendError` if there are GPUs, but not that one, or the driver is too old.
@@ -94,7 +94,7 @@ def find_device(ordinal: int) -> Device | None:
             f"backend.options.device is {ordinal}, but CUDA sees {count} GPU(s), counted from 0"
         )
     facts = call("cudaGetDeviceProperties", ordinal)
-    return Device(
+    return CudaDevice(
         name=facts.name.split(b"\0")[0].decode(),
         compute_capability=(facts.major, facts.minor),
         bus_id=call("cudaDeviceGetPCIBusId", 32, ordinal).split(b"\0")[0].decode(),

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from autoprec.backends._base import Arrays, as_float32
 from autoprec.backends.tensorrt import cuda
-from autoprec.backends.tensorrt.build import Plan
-from autoprec.backends.tensorrt.cuda import Buffers, Device, EventTimer, Stream
+from autoprec.backends.tensorrt.build import BuiltPlan
+from autoprec.backends.tensorrt.cuda import Buffers, CudaDevice, EventTimer, Stream
 from autoprec.backends.tensorrt.kernel_cache import KernelCache
 from autoprec.backends.tensorrt.layers import inspected_layers, kernels_of
 from autoprec.backends.tensorrt.library import Library
@@ -51,8 +51,8 @@ class TensorRTEngine:
         self,
         library: Library,
         options: Options,
-        plan: Plan,
-        device: Device,
+        plan: BuiltPlan,
+        device: CudaDevice,
         *,
         cache: KernelCache | None = None,
         profiled: bool = False,

@@ -35,7 +35,7 @@ LOSSES = (0.001, 0.003, 0.01, 0.03, 0.05)
 """The fastest points are compared within each of these."""
 
 
-class Evidence(NamedTuple):
+class ComparedStudy(NamedTuple):
     """One side of a comparison: its trials, and what of them counts."""
 
     name: str
@@ -57,7 +57,7 @@ def compare(first: str, second: str) -> Comparison:
     return compared(_load(first), _load(second))
 
 
-def compared(ours: Evidence, theirs: Evidence) -> Comparison:
+def compared(ours: ComparedStudy, theirs: ComparedStudy) -> Comparison:
     """Compare what two studies, or two nights, have measured.
 
     Raises `StudyError` for the same evidence twice.
@@ -77,7 +77,7 @@ def compared(ours: Evidence, theirs: Evidence) -> Comparison:
     )
 
 
-def _load(where: str) -> Evidence:
+def _load(where: str) -> ComparedStudy:
     """The evidence of `NAME` or `NAME@NIGHT`."""
     name, _, night = where.partition("@")
     if night and not night.isdecimal():
@@ -93,15 +93,15 @@ def _load(where: str) -> Evidence:
         raise StudyError(f"study {spec.name!r} has no night {night}; it has had {len(firsts)}")
     if night and int(night) < len(firsts):
         trials = tuple(trial for trial in trials if trial.number < firsts[int(night)])
-    return Evidence(where, identity, reference, trials)
+    return ComparedStudy(where, identity, reference, trials)
 
 
-def _starts(side: Evidence) -> list[tuple[int, str]]:
+def _starts(side: ComparedStudy) -> list[tuple[int, str]]:
     """What tells one trial from another of the same study."""
     return [(trial.number, trial.start) for trial in side.trials]
 
 
-def _side(side: Evidence) -> Side:
+def _side(side: ComparedStudy) -> Side:
     points = np.array([(t.measurement.latency.ratio, t.loss) for t in side.counting if t.measurement])
     area = hypervolume(points.reshape(-1, 2), np.array((1.0, USEFUL_LOSS))) / USEFUL_LOSS
     return Side(
@@ -130,7 +130,7 @@ def _differences(ours: Identity, theirs: Identity) -> Sequence[str]:
     return found + [words for field, words in named.items() if getattr(ours, field) != getattr(theirs, field)]
 
 
-def _fastest(ours: Evidence, theirs: Evidence) -> Sequence[Match]:
+def _fastest(ours: ComparedStudy, theirs: ComparedStudy) -> Sequence[Match]:
     """The fastest trial of each within each loss, where both have one."""
     found, counts = [], (ours.counting, theirs.counting)
     for limit in LOSSES:
@@ -141,7 +141,7 @@ def _fastest(ours: Evidence, theirs: Evidence) -> Sequence[Match]:
     return found
 
 
-def _repeated(ours: Evidence, theirs: Evidence) -> Sequence[Match]:
+def _repeated(ours: ComparedStudy, theirs: ComparedStudy) -> Sequence[Match]:
     """Assignments that both measured, fastest first; a measurement that is in both is none of them."""
     known = set(_starts(ours))
     again = counting(trial for trial in theirs.trials if (trial.number, trial.start) not in known)
@@ -151,7 +151,9 @@ def _repeated(ours: Evidence, theirs: Evidence) -> Sequence[Match]:
     return [_match(first.label, first, second, ours, theirs) for first, second in pairs]
 
 
-def _match(what: str, first: TrialRecord, second: TrialRecord, ours: Evidence, theirs: Evidence) -> Match:
+def _match(
+    what: str, first: TrialRecord, second: TrialRecord, ours: ComparedStudy, theirs: ComparedStudy
+) -> Match:
     assert first.measurement is not None
     assert second.measurement is not None
     noise = max(ours.reference.latency_noise, theirs.reference.latency_noise)

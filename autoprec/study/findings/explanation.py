@@ -35,7 +35,7 @@ VISIBLE_LOSS = 1e-4
 """A smaller difference of mask loss is not worth a word, whatever the noise."""
 
 
-class Known:
+class Explainer:
     """What all explanations of one study draw on.
 
     Args:

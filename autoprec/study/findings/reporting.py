@@ -19,7 +19,7 @@ from autoprec.records import (
     Explanation,
     Findings,
     Identity,
-    Night,
+    NightSummary,
     Reference,
     TrialRecord,
     counting,
@@ -28,7 +28,7 @@ from autoprec.records import (
 from autoprec.search.fronts import hypervolume
 from autoprec.spec import StudySpec
 from autoprec.store import Store
-from autoprec.study.findings.explanation import Known
+from autoprec.study.findings.explanation import Explainer
 from autoprec.study.findings.inspections import Inspections
 from autoprec.study.night.priors import sensitivities
 from autoprec.study.picks import choose
@@ -58,8 +58,8 @@ def gather(
     explanations = {}
     if reference is not None:
         base, sensitivity = _base(identity), sensitivities(store, name)
-        known = Known(blocks, trials, reference, base=base, sensitivity=sensitivity, usual=usual)
-        explanations = {t.number: known.explain(t, seen.get(t.number)) for t in shown}
+        explainer = Explainer(blocks, trials, reference, base=base, sensitivity=sensitivity, usual=usual)
+        explanations = {t.number: explainer.explain(t, seen.get(t.number)) for t in shown}
     corner = _corner(trials, reference)
     volumes = _volumes(trials, corner)
     return Findings(
@@ -104,7 +104,7 @@ def explain_trial(
     inspections = Inspections(spec, identity, say)
     wanted = [record] if record.measurement is not None else []
     seen, usual = inspections.made(wanted) if runs else inspections.known(wanted)
-    known = Known(
+    explainer = Explainer(
         store.blocks(name),
         store.trials(name),
         reference,
@@ -114,7 +114,7 @@ def explain_trial(
     )
     for line in inspections.missing:
         say(line)
-    return known.explain(record, seen.get(number))
+    return explainer.explain(record, seen.get(number))
 
 
 def _base(identity: Identity) -> str:
@@ -181,12 +181,12 @@ def _volumes(trials: Sequence[TrialRecord], corner: tuple[float, float]) -> tupl
 
 def _nights(
     store: Store, name: str, trials: Sequence[TrialRecord], volumes: Sequence[tuple[int, float]]
-) -> tuple[Night, ...]:
+) -> tuple[NightSummary, ...]:
     """The runs of a study; each with the area behind the front when it was over."""
     runs = store.runs(name)
     ends = [run.first for run in runs[1:]] + [sys.maxsize]
     return tuple(
-        Night(
+        NightSummary(
             start=run.start,
             end=run.end,
             budget=run.budget,

@@ -17,7 +17,7 @@ from autoprec.errors import BLAMELESS, StudyError, TrialError
 from autoprec.measurement import Score
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block, Measurement, TrialRecord
-from autoprec.search import Priors, Scored, transferred
+from autoprec.search import Priors, RoughScore, transferred
 from autoprec.store import Store
 from autoprec.study.night.candidates import setup_for
 from autoprec.study.night.crew import Crew, Slot
@@ -56,7 +56,7 @@ def measure_sensitivity(
     """
     name = prepared.spec.name
     known = {*store.facts(name, KIND, float), *store.facts(name, PRIOR_ALONE, float)}
-    known |= store.facts(name, BACK, Scored).keys()
+    known |= store.facts(name, BACK, RoughScore).keys()
     missing = [probe for probe in _probes(prepared, store) if probe.key not in known]
     budget = _TRIALS * _mean_trial_seconds(store.trials(name))
     if not missing or not budget:
@@ -68,7 +68,7 @@ def measure_sensitivity(
         if isinstance(loss, TrialError):
             say(f"{probe.key} could not be measured: {loss}")
         else:
-            fact = loss if probe.kind == KIND else Scored(assignment=probe.assignment, loss=loss)
+            fact = loss if probe.kind == KIND else RoughScore(assignment=probe.assignment, loss=loss)
             store.put_fact(name, probe.kind, probe.key, fact)
 
 
@@ -140,7 +140,7 @@ def load_priors(store: Store, study: str, accepted_loss: float) -> Priors:
     alone = sensitivities(store, study, PRIOR_ALONE)
     for block, losses in sensitivities(store, study).items():
         alone.setdefault(block, {}).update(losses)
-    scored = (*store.facts(study, BACK, Scored).values(), *store.facts(study, PRIOR, Scored).values())
+    scored = (*store.facts(study, BACK, RoughScore).values(), *store.facts(study, PRIOR, RoughScore).values())
     return Priors(
         sensitivity=alone,
         latency_ms=_profiles(store, study),

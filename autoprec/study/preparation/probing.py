@@ -15,9 +15,9 @@ from autoprec.backends import Backend
 from autoprec.errors import TrialError
 from autoprec.graph.grids.grid import SIGNED, UNSIGNED
 from autoprec.graph.ops.signs import never_negative
-from autoprec.legality.cuts import Cut, cuts
+from autoprec.legality.cuts import Cutout, cuts
 from autoprec.legality.patterns import node_patterns
-from autoprec.legality.pieces import Dialect, Question, pattern_piece, pattern_question, question
+from autoprec.legality.pieces import Question, WritingStyle, pattern_piece, pattern_question, question
 from autoprec.legality.verdicts import Legality, Verdict, patterns_of, refused_precisions
 from autoprec.measurement import Bench, Probe, Race
 from autoprec.precisions import PRECISIONS
@@ -85,11 +85,11 @@ class Prober:
         patterns = {pattern for block in loaded.blocks for pattern in patterns_of(block, nodes)}
         wanted = Legality(base=base).lacks(patterns, precisions)
         with TemporaryDirectory() as scratch:
-            folder, dialect = Path(scratch), Dialect.of(loaded.backend, base)
+            folder, style = Path(scratch), WritingStyle.of(loaded.backend, base)
             pieces = {pattern: pattern_piece(pattern, folder) for pattern, _ in wanted}
             verdicts = self._answers(
                 loaded.backend,
-                [pattern_question(pieces[p], PRECISIONS[name], dialect, folder) for p, name in wanted],
+                [pattern_question(pieces[p], PRECISIONS[name], style, folder) for p, name in wanted],
             )
         if lenient:
             verdicts = [v.but("legal", "") if v.state == "wrong" else v for v in verdicts]
@@ -182,16 +182,16 @@ class Prober:
         }
 
     def _on_grids(
-        self, backend: Backend, base: str, asked: Sequence[tuple[Cut, str]]
+        self, backend: Backend, base: str, asked: Sequence[tuple[Cutout, str]]
     ) -> list[Verdict | None]:
         """The verdict on each cut with its activation on a grid; None where it could not be tried."""
         with TemporaryDirectory() as scratch:
-            folder, dialect = Path(scratch), Dialect.of(backend, base)
+            folder, style = Path(scratch), WritingStyle.of(backend, base)
             questions = [
                 question(
                     cut.piece,
                     INT8,
-                    dialect,
+                    style,
                     folder,
                     asked=INT8.runs_as if cut.piece.deciding else "",
                     grids={cut.values[0]: grid},
@@ -223,7 +223,7 @@ class Prober:
         return [known[digest] for digest in wanted if digest in known]
 
 
-def _cuts(loaded: Loaded, calibrated: Calibrated) -> list[Cut]:
+def _cuts(loaded: Loaded, calibrated: Calibrated) -> list[Cutout]:
     """What occurs around the activations of a model; nothing where no precision puts them on integers."""
     if not any(map(_is_integer, loaded.spec.search.precisions)):
         return []

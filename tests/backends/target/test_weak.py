@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from autoprec.backends import run
 from autoprec.backends.target.opset import at_opset
-from autoprec.backends.target.weak import Layer, weaken
+from autoprec.backends.target.weak import HeldLayer, weaken
 from autoprec.errors import TrialError
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import load_model
@@ -59,8 +59,8 @@ def test_what_runs_is_what_was_typed(tmp_path: Path) -> None:
 def test_the_words_of_a_candidate(tmp_path: Path) -> None:
     model = onnx.load(candidate(tmp_path, "fp32", "int8", "fp16"))
     told = weaken(model)
-    assert Layer("/a/conv/Conv", "fp32", "fp32", "/a/conv/Conv") in told
-    assert Layer("/c/conv/Conv", "fp16", "fp32", "/c/conv/Conv") in told  # it makes the output
+    assert HeldLayer("/a/conv/Conv", "fp32", "fp32", "/a/conv/Conv") in told
+    assert HeldLayer("/c/conv/Conv", "fp16", "fp32", "/c/conv/Conv") in told  # it makes the output
     assert "/b/conv/Conv" not in {layer.name for layer in told}  # its pairs hold it
     assert {t.data_type for t in model.graph.initializer} <= {TensorProto.FLOAT, TensorProto.INT8}
     assert {n.op_type for n in model.graph.node} == {"Conv", "Relu", "QuantizeLinear", "DequantizeLinear"}

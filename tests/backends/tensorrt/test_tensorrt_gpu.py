@@ -176,7 +176,7 @@ def test_inputs_that_do_not_fit_are_named(
 
 
 def test_a_plan_that_is_damaged_does_not_load(tmp_path: Path, backend: TensorRTBackend) -> None:
-    from autoprec.backends.tensorrt.build import Plan
+    from autoprec.backends.tensorrt.build import BuiltPlan
     from autoprec.backends.tensorrt.engine import TensorRTEngine
     from autoprec.backends.tensorrt.options import Options
 
@@ -184,7 +184,7 @@ def test_a_plan_that_is_damaged_does_not_load(tmp_path: Path, backend: TensorRTB
     assert device is not None
     data = backend.build_plan(saved(tmp_path, "gemm", "fp16")).data
     with pytest.raises(TrialError, match="does not load") as caught:
-        TensorRTEngine(library(), Options(), Plan(data=data[: len(data) // 2], layers=()), device)
+        TensorRTEngine(library(), Options(), BuiltPlan(data=data[: len(data) // 2], layers=()), device)
     assert caught.value.kind == "run"
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from autoprec.backends import run
 from autoprec.backends.tensorrt import cuda
-from autoprec.backends.tensorrt.build import Plan
-from autoprec.backends.tensorrt.cuda import Device
+from autoprec.backends.tensorrt.build import BuiltPlan
+from autoprec.backends.tensorrt.cuda import CudaDevice
 from autoprec.backends.tensorrt.engine import TensorRTEngine
 from autoprec.backends.tensorrt.options import Options
 from autoprec.errors import BackendError, TrialError
@@ -24,7 +24,7 @@ INSPECTED = (
     '{"Layers": [{"Name": "op", "LayerType": "CaskConvolution", "Weights": {"Type": "Int8"}, "Metadata": '
 )
 INSPECTED += '"[ONNX Layer: op]"}], "Bindings": ["x", "y"]}'
-DEVICE = Device(name="air", compute_capability=(8, 9), bus_id="", l2_bytes=0, driver="13.0")
+DEVICE = CudaDevice(name="air", compute_capability=(8, 9), bus_id="", l2_bytes=0, driver="13.0")
 NEEDED = (
     "Runtime.deserialize_cuda_engine", "ICudaEngine.create_execution_context", "ICudaEngine.num_io_tensors",
     "ICudaEngine.get_tensor_name", "ICudaEngine.get_tensor_mode", "ICudaEngine.get_tensor_dtype",
@@ -88,7 +88,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
 
 
 def loaded(*, profiled: bool = False) -> TensorRTEngine:
-    return TensorRTEngine(library(), Options(), Plan(data=b"plan", layers=()), DEVICE, profiled=profiled)
+    return TensorRTEngine(library(), Options(), BuiltPlan(data=b"plan", layers=()), DEVICE, profiled=profiled)
 
 
 def test_an_engine_runs_is_profiled_and_told_by_the_inspector(faults: dict[str, Any]) -> None:

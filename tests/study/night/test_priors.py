@@ -8,7 +8,7 @@ import pytest
 
 from autoprec import Study
 from autoprec.errors import StudyError
-from autoprec.search import Scored
+from autoprec.search import RoughScore
 from autoprec.store import Store
 from autoprec.study.night.priors import BACK, KIND, PRIOR, load_priors
 from tiny_study import write_study
@@ -46,7 +46,7 @@ def test_blocks_are_tried_alone_in_what_is_not_slower_than_the_reference(searche
 
 def test_blocks_are_tried_back_in_float_where_the_others_are_quantised(searched: Study) -> None:
     with Store.open(searched.database, read_only=True) as store:
-        back = store.facts("tiny", BACK, Scored)
+        back = store.facts("tiny", BACK, RoughScore)
         priors = load_priors(store, "tiny", 0.01)
     assert set(back) == {f"{block}|back" for block in ("a", "b", "c")}
     assert all(list(dict(found.assignment.choices).values()).count("int8") == 2 for found in back.values())
@@ -57,7 +57,7 @@ def test_another_study_of_the_model_serves_as_the_prior_and_stays(tmp_path: Path
     second = Study.load(adaptive(tmp_path / "two"))
     second.search("5", prior=searched)
     with Store.open(second.database, read_only=True) as store:
-        kept = store.facts("tiny", PRIOR, Scored)
+        kept = store.facts("tiny", PRIOR, RoughScore)
         assert not store.facts("tiny", KIND, float).keys() & searched.sensitivity().keys()
         assert load_priors(store, "tiny", 0.01).sensitivity.keys() >= searched.sensitivity().keys()
     assert {found.assignment for found in kept.values()} == {t.assignment for t in searched.trials()}
