@@ -1,7 +1,4 @@
-"""What the documentation takes from elsewhere in the repository: the generated reference, and the results.
-
-Links from a page to a file outside `docs/` become links to its copy in the site, or plain text.
-"""
+"""What the documentation takes from elsewhere in the repository: the generated reference, and the results."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 from reference.commands import commands_page
@@ -41,3 +39,10 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if not page.file.src_path.startswith("results/"):
         return markdown
     return re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"\1", markdown)
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Refuse a page that would load something from the network."""
+    if found := re.search(r'<(?:script|link|img|iframe)\b[^>]*(?:src|href)="https?://[^"]+"', output):
+        raise PluginError(f"{page.file.src_path} loads from the network: {found.group()}")
+    return output

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import typer
 from typer.cli import get_docs_for_click
 
@@ -10,13 +13,13 @@ from autoprec.cli import app
 
 def commands_page() -> str:
     """Markdown: every command with its arguments, options and an example."""
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     context = typer.Context(command, info_name="autoprec")
     text = get_docs_for_click(obj=command, ctx=context, name="autoprec", title="Command line")
-    return "\n".join(map(_line, text.splitlines())) + "\n"
-
-
-def _line(line: str) -> str:
-    """An example as code; any other line as it is."""
-    label, separator, words = line.partition("Example: ")
-    return f"Example: `{words}`" if separator and not label else line
+    text = re.sub(r"^Example: (.+)$", r"Example: `\1`", text, flags=re.MULTILINE)
+    for name in command.list_commands(context):
+        # Typer cuts the summaries off for a terminal.
+        summary = (command.get_command(context, name).help or "").partition("\n\n")[0]
+        whole = rf"* [`{name}`](#autoprec-{name}): {' '.join(summary.split())}".replace("\\", r"\\")
+        text = re.sub(rf"^\* `{name}`: .*$", whole, text, count=1, flags=re.MULTILINE)
+    return text + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 import typing
 from typing import Any
@@ -98,4 +99,4 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     if field.default is None:
         return "none"
     value = list(field.default) if isinstance(field.default, tuple) else field.default
-    return f"`{msgspec.json.encode(value).decode()}`"
+    return f"`{json.dumps(value)}`"
