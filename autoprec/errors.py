@@ -89,6 +89,12 @@ class TrialError(AutoprecError):
         self.kind: FailureKind = kind
 
 
+def how_to_install(extra: str) -> str:
+    """The command that installs an extra of autoprec. Every message takes it from here: change it once
+    autoprec is in a package index."""
+    return f"`pip install '.[{extra}]'` in a clone of autoprec"
+
+
 def machine_fault(error: BaseException) -> str:
     """What the user can do about an error of the system's, in one line; empty for any other error."""
     if isinstance(error, MemoryError):

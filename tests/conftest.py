@@ -16,7 +16,7 @@ def server() -> Iterator[PostgresqlServer]:
     """A PostgreSQL server, for tests that need one; skipped where it is not installed."""
     if programs() is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'autoprec[postgresql]'")
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install '.[postgresql]'")
     with postgresql_server() as running:
         yield running
 

@@ -19,7 +19,7 @@ def test_every_part_is_told_and_what_is_missing_has_a_remedy() -> None:
     assert {"python", "openvino", "tensorrt-rtx", "tensorrt", "NVIDIA driver"} <= set(checks)
     for name in ("tensorrt-rtx", "tensorrt"):
         if not importlib.util.find_spec(name.replace("-", "_")):
-            assert f"autoprec[{name}]" in checks[name].remedy
+            assert f"pip install '.[{name}]'" in checks[name].remedy
 
 
 def test_an_engine_that_is_not_there_is_a_check_with_a_remedy() -> None:
@@ -27,7 +27,7 @@ def test_an_engine_that_is_not_there_is_a_check_with_a_remedy() -> None:
         pytest.skip("TensorRT is installed")
     found = diagnose(BackendSection(name="tensorrt", options={"library": "tensorrt"}))
     assert found.engine is None
-    assert "autoprec[tensorrt]" in found.checks[-1].remedy
+    assert "pip install '.[tensorrt]'" in found.checks[-1].remedy
 
 
 def test_doctor_ends_with_2_where_the_engine_cannot_serve() -> None:

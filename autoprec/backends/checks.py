@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autoprec.backends.tensorrt.library import MODULES, load_library, mixed_wheels
 from autoprec.backends.tensorrt.nvml import driver_version, gpus
-from autoprec.errors import BackendError
+from autoprec.errors import BackendError, how_to_install
 from autoprec.records import MachineCheck
 
 _DRIVER = Path("/proc/driver/nvidia/version")
@@ -41,7 +41,7 @@ def _tensorrt(extra: str) -> MachineCheck:
         library = load_library(extra)
     except BackendError as error:
         missing = "is not installed" in str(error)
-        remedy = f"pip install 'autoprec[{extra}]'" if missing else str(error)
+        remedy = how_to_install(extra) if missing else str(error)
         return MachineCheck(name=extra, found="not installed" if missing else "does not load", remedy=remedy)
     if mixed := mixed_wheels():
         return MachineCheck(name=extra, found=f"{library.version}, parts for several CUDAs", remedy=mixed)

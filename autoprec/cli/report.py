@@ -19,7 +19,7 @@ from autoprec.cli._app import (
     study_of,
     tell,
 )
-from autoprec.errors import BackendError
+from autoprec.errors import BackendError, how_to_install
 
 
 @app.command()
@@ -61,7 +61,7 @@ def dashboard(
     beside = Path(sys.executable).with_name("optuna-dashboard")
     program = str(beside) if beside.is_file() else shutil.which("optuna-dashboard")
     if program is None:
-        raise BackendError("optuna-dashboard is not installed: pip install 'autoprec[dashboard]'")
+        raise BackendError(f"optuna-dashboard is not installed: {how_to_install('dashboard')}")
     command = [program, chosen.address, "--host", "127.0.0.1", "--port", str(port)]
     try:
         raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - a program of the user's

@@ -79,7 +79,7 @@ def refine(
 ) -> None:
     """Fine-tune one trial's weights and ranges without labels, and measure them as a new trial.
 
-    The float model teaches the quantised one, on the calibration images. Needs PyTorch: autoprec[qat].
+    The float model teaches the quantised one, on the calibration images. Needs PyTorch: pip install '.[qat]'.
 
     Example: autoprec refine 17 --minutes 30
     """

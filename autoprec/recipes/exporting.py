@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from autoprec.errors import ModelError, SpecError
+from autoprec.errors import ModelError, SpecError, how_to_install
 
 RECIPE = "efficientvit-sam"
 
@@ -49,6 +49,6 @@ def _network() -> Any:
         return importlib.import_module("autoprec.recipes.efficientvit_sam")
     except (ImportError, RuntimeError, OSError) as error:  # RuntimeError: a torchvision of another PyTorch
         raise SpecError(
-            f"a checkpoint needs PyTorch and the network's own package ({error}): pip install torch "
-            "torchvision efficientsam"
+            f"a checkpoint needs PyTorch and the network's own package ({error}): "
+            f"{how_to_install('efficientvit-sam')}"
         ) from error

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from autoprec.errors import BackendError, StudyError
+from autoprec.errors import BackendError, StudyError, how_to_install
 from autoprec.graph.grids.given import given_precisions
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, TrialRecord
@@ -59,4 +59,4 @@ def _training() -> Any:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise BackendError("refining needs PyTorch: pip install 'autoprec[qat]'") from error
+        raise BackendError(f"refining needs PyTorch: {how_to_install('qat')}") from error

@@ -195,4 +195,4 @@ def test_without_pytorch_the_way_out_is_told(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "autoprec[qat]" in done.stderr
+    assert "pip install '.[qat]'" in done.stderr

@@ -15,7 +15,7 @@ from autoprec.backends.tensorrt.library import load_library
 from autoprec.backends.tensorrt.nvml import read_clocks
 from autoprec.backends.tensorrt.options import parse_options
 from autoprec.backends.tensorrt.timing_cache import read_sealed
-from autoprec.errors import BackendError
+from autoprec.errors import BackendError, how_to_install
 from autoprec.records import Clocks, Fingerprint, KernelTime
 
 
@@ -48,8 +48,8 @@ class TensorRTBackend:
         if self._device is None and not self.library.names_targets:
             raise BackendError(
                 f"{self.library.name} {self.library.version} builds only with an NVIDIA GPU and its driver, "
-                "and finds none: install the driver, `nvidia-smi` must list the GPU; `pip install "
-                "'autoprec[tensorrt-rtx]'` brings TensorRT-RTX, which builds without one"
+                "and finds none: install the driver (`nvidia-smi` must list the GPU), or TensorRT-RTX, "
+                f"which needs none: {how_to_install('tensorrt-rtx')}"
             )
         self._targets = self._options.targets() or self._own_target()
         check_targets(self.library, self._targets)

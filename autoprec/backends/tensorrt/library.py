@@ -16,7 +16,7 @@ from importlib.metadata import version as version_of
 from typing import Any
 
 from autoprec.backends.tensorrt.log import Log, one_line
-from autoprec.errors import BackendError, FailureKind, TrialError
+from autoprec.errors import BackendError, FailureKind, TrialError, how_to_install
 
 MODULES = {
     "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
@@ -139,7 +139,7 @@ def load_library(extra: str = "") -> Library:
             except (ImportError, OSError) as error:
                 raise _broken(module, key, error) from error
     wanted = extra or "tensorrt-rtx"
-    raise BackendError(f"{wanted} is not installed; `pip install 'autoprec[{wanted}]'` brings it")
+    raise BackendError(f"{wanted} is not installed: {how_to_install(wanted)}")
 
 
 def _broken(module: str, extra: str, error: Exception) -> BackendError:

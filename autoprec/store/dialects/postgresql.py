@@ -12,7 +12,7 @@ import re
 
 import sqlalchemy as sa
 
-from autoprec.errors import StudyError
+from autoprec.errors import StudyError, how_to_install
 
 CONNECT_SECONDS = 10
 _LOCKS = 0x6175746F
@@ -50,7 +50,7 @@ class PostgresqlDialect:
         except (ModuleNotFoundError, sa.exc.NoSuchModuleError) as error:
             raise StudyError(
                 f"storage {url.drivername!r} cannot be used here ({error}); "
-                "pip install 'autoprec[postgresql]', and name `postgresql+psycopg://`"
+                f"{how_to_install('postgresql')}, and write the address as `postgresql+psycopg://...`"
             ) from error
         except sa.exc.ArgumentError as error:
             raise StudyError(

@@ -10,7 +10,7 @@ fresh process and times it again by another loop. With `--mask` TensorRT-RTX pre
 of that version, and autoprec takes the path that it takes there.
 
 Writes `gpu_MODEL_DATE.json` and `.md` (`full_tensorrt_...` with `--mask`) after every step, so that a run
-that is cut short leaves what it has. Needs `pip install 'autoprec[tensorrt-rtx]' efficientsam onnxruntime`.
+that is cut short leaves what it has. Needs `pip install '.[tensorrt-rtx]' efficientsam onnxruntime`.
 Where there is no GPU, `--backend openvino --size 256` runs the same steps on the CPU.
 """
 

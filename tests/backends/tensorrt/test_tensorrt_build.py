@@ -14,9 +14,7 @@ from autoprec.errors import BackendError, TrialError
 from patterns import saved
 from tensorrt_here import planned_kernels, rtx_alone, tensorrt_backend
 
-pytest.importorskip(
-    "tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'autoprec[tensorrt-rtx]'"
-)
+pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install '.[tensorrt-rtx]'")
 
 TARGETS = ("8.6", "8.9", "12.0")
 PRODUCTS = ("conv", "conv_depthwise", "gemm", "matmul_weight", "matmul", "attention", "relu_linear_attention")

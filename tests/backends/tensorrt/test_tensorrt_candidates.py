@@ -17,9 +17,7 @@ from autoprec.measurement.audit import audit
 from autoprec.records import Assignment, Block, BlockAudit
 from tensorrt_here import MASK, planned_kernels, tensorrt_backend
 
-pytest.importorskip(
-    "tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'autoprec[tensorrt-rtx]'"
-)
+pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install '.[tensorrt-rtx]'")
 
 ENCODER = """
 <ir_version: 10, opset_import: ["": 20]>

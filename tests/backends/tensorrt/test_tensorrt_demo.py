@@ -17,9 +17,7 @@ from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block, BlockAudit
 from tensorrt_here import planned_kernels, tensorrt_backend
 
-pytest.importorskip(
-    "tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'autoprec[tensorrt-rtx]'"
-)
+pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install '.[tensorrt-rtx]'")
 
 DEMO = Path(__file__).parents[3] / "studies" / "models" / "demo_encoder.onnx"
 

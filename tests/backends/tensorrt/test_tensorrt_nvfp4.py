@@ -13,9 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from autoprec.errors import TrialError
 from vit import built, transformer
 
-pytest.importorskip(
-    "tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'autoprec[tensorrt-rtx]'"
-)
+pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install '.[tensorrt-rtx]'")
 
 
 def modelopt(path: Path) -> Path:

@@ -10,9 +10,7 @@ from tensorrt_here import rtx_alone
 from vit import FUSED, HEADS, built, transformer
 
 pytestmark = rtx_alone
-pytest.importorskip(
-    "tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'autoprec[tensorrt-rtx]'"
-)
+pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install '.[tensorrt-rtx]'")
 
 PRODUCT = "qkv = MatMul(n, w_qkv)"
 BIASED = "wide = MatMul(n, w_qkv) qkv = Add(wide, b_qkv)"
