@@ -22,9 +22,8 @@ _LINE = re.compile(
     r"Constants: \[(?P<constants>.*?)\], Outputs: \[(?P<outputs>.*?)\], TacticName: (?P<tactic>.*?), "
     r"StreamId: \d+, (?:EventId: \d+, )?Metadata: ?(?P<metadata>.*)"
 )
-# TensorRT-RTX adds what it made of a node: `[ONNX Layer: a]__gemm_from_conv1x1`; the inspector's JSON has a
-# separator between nodes.
-_NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=\w*[\x1e\x1f]?(?:\[ONNX Layer: |\s*$))")
+_NODE = "[ONNX Layer: "
+_SEPARATOR = re.compile("[\x1e\x1f]")
 _SHORT = {
     "bfloat16": "bf16", "bf16": "bf16", "half": "f16", "fp16": "f16", "float16": "f16",
     "float": "f32", "fp32": "f32", "float32": "f32", "tf32": "f32",
@@ -41,7 +40,15 @@ _MOVES = re.compile(r"reformat|noop|shuffle|copy|constant", re.IGNORECASE)
 """Kinds of layers that bring values into another type or order: they compute nothing."""
 _OPAQUE = re.compile(r"ForeignNode\[|^Myelin$")
 """Several nodes behind one name and the types at their border."""
-_QDQ = re.compile(r"(^|/)(autoprec/d?q/|(de)?quantize_?linear)", re.IGNORECASE)
+_RETYPES = re.compile(
+    r"autoprec/(d?q|cast|output)/|quantize_?linear|(?:^|[/_.])(cast|to_copy)(?=[/_.\d]|$)", re.IGNORECASE
+)
+"""Nodes that give values another type, by what exporters call them."""
+_POINTWISE = re.compile(r"PWN\((?:PWN\()*|\)+(?=, |$)")
+_XMMA = r"(bf16|f16|tf32|f32|i8|i32|e4m3|e5m2)"
+_TACTIC = re.compile(rf"_{_XMMA}{_XMMA}_{_XMMA}{_XMMA}_{_XMMA}(?:_|$)")
+"""Types in the name of a kernel of CASK: of the first operand and the result, of the second and the sums."""
+_OPERANDS = {"i8": "i8", "e4m3": "f8", "f16": "f16", "bf16": "bf16", "f32": "f32", "tf32": "f32"}
 _WEIGHTS = re.compile(r"(\w+)?Weights")
 _FUSED_PRODUCT = re.compile(r"__myl_\w*?(Fc|Corr|Gemm|Conv|Deco|Dot)")
 _FUSED = re.compile(r"__myl_([A-Za-z]+)_")
@@ -60,6 +67,7 @@ class Layer(Record, frozen=True, kw_only=True):
     constants: tuple[str, ...]
     outputs: tuple[str, ...]
     weights: str = ""
+    lists_constants: bool = True
 
     @property
     def is_opaque(self) -> bool:
@@ -95,22 +103,18 @@ class Layer(Record, frozen=True, kw_only=True):
         `i8w`, read as they are and multiplied in floats; 4-bit integers are made for that alone.
 
         Full TensorRT tells the type of a convolution's weights, and that is what it computes in: its inputs
-        may be a fused residual in another type, or floats that it quantises as it reads them. A region is
-        told by its border only where nothing in it is quantised.
+        may be a fused residual in another type, or floats that it quantises as it reads them. Of a matrix
+        product it tells all inputs in a row, residuals and scales with them: where they differ, the kernel's
+        name tells, or nothing does. A region is told by its border only where nothing in it changes types.
         """
         if _MOVES.search(self.kind):
             return ""
         if self.weights:
             return self._by_weights()
         if self.is_product:
-            if self.constants[:1] == ("i4",):
-                return "i4"
-            if "i8" in self.constants and _FLOATS.issuperset(self.inputs):
-                return "i8w"
-            operands = self._operands()
-            return next((t for t in operands if t in _FLOATS), next(iter(operands), ""))
+            return self._by_operands()
         types = {*self.inputs, *self.outputs} - _INDICES
-        if self.is_opaque and (any(map(_QDQ.search, self.nodes)) or not types <= _FLOATS):
+        if self.is_opaque and (any(map(_RETYPES.search, self.nodes)) or not types <= _FLOATS):
             return ""
         types &= _FLOATS
         return next(iter(types)) if len(types) == 1 else ""
@@ -123,11 +127,22 @@ class Layer(Record, frozen=True, kw_only=True):
             return "i8w"
         return self.weights
 
-    def _operands(self) -> tuple[str, ...]:
-        """Types of a product's two operands: weights, where there are any, are the first constant; biases,
-        scales and a fused residual come after."""
-        has_weights = len(self.inputs) < 2 or self.constants[:1] == self.inputs[:1]
-        return self.inputs[:1] + self.constants[:1] if has_weights else self.inputs[:2]
+    def _by_operands(self) -> str:
+        """What a product computes in whose weights are not told by themselves."""
+        if "i4" in (*self.constants[:1], *self.inputs[:2]):
+            return "i4"
+        if "i8" in self.constants and _FLOATS.issuperset(self.inputs):
+            return "i8w"
+        if told := _TACTIC.search(self.tactic):
+            both = {_OPERANDS.get(told[1], ""), _OPERANDS.get(told[3], "")}
+            return both.pop() if len(both) == 1 else ""
+        types = [name for name in self.inputs if name not in _INDICES]
+        if types[:1] and types[0] in self.constants:
+            return types[0]  # weights; biases, scales and a fused residual stand beside them
+        if not self.lists_constants and len(set(types[:2])) > 1:
+            return ""
+        operands = types[:2] if len(types) > 1 else [*types, *self.constants[:1]]
+        return next((name for name in operands if name in _FLOATS), next(iter(operands), ""))
 
 
 def layers_from_message(message: str) -> tuple[Layer, ...]:
@@ -148,7 +163,7 @@ def layers_from_message(message: str) -> tuple[Layer, ...]:
             name=match["name"],
             kind=match["kind"],
             tactic=match["tactic"],
-            nodes=tuple(_NODE.findall(match["metadata"])),
+            nodes=_named(match["metadata"]),
             inputs=_types(re.findall(r"Datatype: (\w+)", match["inputs"])),
             constants=_types(re.findall(r"Datatype: (\w+)", match["constants"])),
             outputs=_types(re.findall(r"Datatype: (\w+)", match["outputs"])),
@@ -187,25 +202,39 @@ def _inspected(told: Mapping[str, Any]) -> Layer:
         name=name,
         kind=kind,
         tactic=str(told.get("TacticName", "")),
-        nodes=_nodes(name, kind, told.get("Metadata")),
+        nodes=_nodes(name, kind, str(told.get("Metadata") or "")),
         inputs=_types(map(_described, told.get("Inputs") or ())),
         constants=_types(map(_described, told.get("Constants") or ())),
         outputs=_types(map(_described, told.get("Outputs") or ())),
         weights=_weights(told),
+        lists_constants="Constants" in told,
     )
 
 
-def _nodes(name: str, kind: str, metadata: object) -> tuple[str, ...]:
+def _nodes(name: str, kind: str, metadata: str) -> tuple[str, ...]:
     """ONNX nodes of a layer: TensorRT before 10 tells them by the layer's name alone."""
-    if metadata is not None:
-        return tuple(_NODE.findall(str(metadata)))
-    return () if not name or _MOVES.search(kind) or _OPAQUE.search(name) else tuple(name.split(" + "))
+    if (found := _named(metadata)) or not name or _MOVES.search(kind) or _OPAQUE.search(name):
+        return found
+    nodes: list[str] = []
+    for part in re.split(r" \+ | \|\| ", name):  # one node behind the other, and side by side
+        nodes += _POINTWISE.sub("", part).split(", ") if part.startswith("PWN(") else [part]
+    return tuple(nodes)
+
+
+def _named(metadata: str) -> tuple[str, ...]:
+    """The nodes in `[ONNX Layer: a | PROPERTIES]`, one behind the other, with or without separators.
+
+    The parser adds the functions that a node is in; TensorRT-RTX what it made of it, as
+    `[ONNX Layer: a]__gemm_from_conv1x1`.
+    """
+    told = (_SEPARATOR.split(part, maxsplit=1)[0].rpartition("]")[0] for part in metadata.split(_NODE)[1:])
+    return tuple(name.partition(" | ")[0] for name in told)
 
 
 def _weights(told: Mapping[str, Any]) -> str:
     """The type under `Weights`, or `ConvWeights` of a convolution with a pooling in it; empty if untold."""
-    described = (value for key, value in told.items() if _WEIGHTS.fullmatch(key) and isinstance(value, dict))
-    return next(iter(_types(str(value.get("Type", "")) for value in described)), "")
+    described = (value for key, value in told.items() if _WEIGHTS.fullmatch(key))
+    return next(iter(_types(map(_described, described))), "")
 
 
 def kernels_of(layers: Sequence[Layer], times_ms: Mapping[str, float]) -> tuple[KernelTime, ...]:

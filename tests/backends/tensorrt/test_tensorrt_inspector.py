@@ -17,6 +17,7 @@ PHRASES = {
     "Float": "Row major linear FP32",
     "BFloat16": "Row major linear BFloat16 format",
     "FP8": "Row major linear FP8 format",
+    "Int4": "Row major linear Int4 format",
 }
 """By type, how TensorRT 8 to 10 tell a tensor's format and type together."""
 
@@ -82,6 +83,15 @@ CASES: dict[str, tuple[tuple[str, str, str, dict[str, Any]], str, str]] = {
         ("kgen", "Half Half Half | Half", "op norm", {"TacticName": "_gemm_mha_v2_0xa1"}), "f16", "fp16"),
     "fused attention in FP8": (
         ("kgen", "FP8 FP8 FP8 | Half", "op norm", {"TacticName": "_gemm_mha_v2_0xa1"}), "f8", "fp8"),
+    "an INT8 product with its weights beside a residual, told by its kernel": (
+        ("gemm", "Int8 Half Int8 Float | Half", "op", {"TacticName": "sm80_xmma_gemm_i8f32_i8i32_f32_tn_n"}),
+        "i8", "int8"),
+    "an FP8 product told by its kernel": (
+        ("gemm", "Float FP8 FP8 | Half", "op", {"TacticName": "sm90_xmma_gemm_e4m3bf16_e4m3f32_f32_tn_n"}),
+        "f8", "fp8"),
+    "a product of four-bit weights": (("gemm", "Half Int4 Half | Half", "op", {}), "i4", "int4"),
+    "weights whose type stands under another word": (
+        ("CaskConvolution", "Int8 Half | Half", "op", {"Weights": {"DataType": "Int8"}}), "i8", "int8"),
     "a region of floats": (("Myelin", "Half | Half", "op norm skip", {"Name": "{ForeignNode[op...skip]}"}),
                            "f16", "fp16"),
 }  # fmt: skip
@@ -113,6 +123,39 @@ def test_a_region_with_quantised_nodes_is_left_open(version: int) -> None:
 
 
 @pytest.mark.parametrize("version", [10, 11])
+@pytest.mark.parametrize("inside", ["autoprec/cast/x/float", "/norm/Cast_1", "x_QuantizeLinear"])
+def test_a_region_in_which_types_change_is_left_open(version: int, inside: str) -> None:
+    region = layer(version, "Myelin", "Half | Half", f"norm {inside} op", Name="{ForeignNode[norm...op]}")
+    assert ran(version, region, asked="fp32") == ("", None)
+
+
+@pytest.mark.parametrize("version", [10, 11])
+@pytest.mark.parametrize("types", ["Int8 Half", "Float Half", "Float FP8 FP8"])
+def test_a_product_with_unlike_inputs_in_a_row_is_left_open(version: int, types: str) -> None:
+    assert ran(version, layer(version, "gemm", f"{types} | Half", "op")) == ("", None)
+
+
+def test_a_product_reads_the_constant_of_its_own_type_as_its_weights() -> None:
+    constants = [tensor(11, "Float"), tensor(11, "Int8")]
+    assert ran(11, layer(11, "gemm", "Int8 | Half", "op", Constants=constants)) == ("i8", True)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "[ONNX Layer: op | Local Function: block]\x1f[ONNX Layer: relu | Local Function: block]",
+        "[ONNX Layer: w]\x1e\x1e[ONNX Layer: op]\x1e",
+        "[ONNX Layer: op], [ONNX Layer: relu]",
+        "[ONNX Layer: op]__gemm_from_conv1x1\x1e(Unnamed Layer* 3) [Constant]",
+        "",  # what the builder made without the parser: the name alone tells
+    ],
+)
+def test_the_nodes_of_a_layer_are_found_in(metadata: str) -> None:
+    conv = layer(10, "CaskConvolution", "Int8 | Int8", "op relu", **weights("Int8"), Metadata=metadata)
+    assert ran(10, conv) == ("i8", True)
+
+
+@pytest.mark.parametrize("version", [10, 11])
 def test_a_layer_that_only_moves_values_says_nothing_of_its_node(version: int) -> None:
     copy = layer(version, "Reformat", "Half | Half", "op")
     conv = layer(version, "CaskConvolution", "Int8 | Half", "op", **weights("Int8"))
@@ -124,6 +167,24 @@ def test_before_tensorrt_10_the_nodes_of_a_layer_stand_in_its_name() -> None:
     copy = layer(8, "NoOp", "Half | Half", "op", Name="Reformatting CopyNode for Input Tensor 1 to op + skip")
     del conv["Metadata"], copy["Metadata"]
     assert ran(8, copy, conv) == ("i8", True)
+
+
+@pytest.mark.parametrize(
+    "name", ["other || op", "op + PWN(PWN(act/Sigmoid), act/Mul) || other", "w + q/w + op + skip + relu"]
+)
+def test_before_tensorrt_10_nodes_stand_side_by_side_too(name: str) -> None:
+    told = layer(
+        8, "CaskGemmConvolution", "Int8 | Int8", "op", Name=name, Origin="CONVOLUTION", **weights("Int8")
+    )
+    del told["Metadata"]
+    assert ran(8, told) == ("i8", True)
+
+
+def test_before_tensorrt_10_pointwise_nodes_are_wrapped() -> None:
+    told = layer(8, "PointWiseV2", "Half | Half", "x", Name="PWN(PWN(/act/Sigmoid), /act/Mul)")
+    del told["Metadata"]
+    (found,) = layers_from_json(json.dumps({"Layers": [told]}))
+    assert found.nodes == ("/act/Sigmoid", "/act/Mul")
 
 
 @pytest.mark.parametrize(
