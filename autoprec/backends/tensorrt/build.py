@@ -55,7 +55,8 @@ def build_plan(
         )
         parser = library.given(trt.OnnxParser(network, log.sink), "build", "the ONNX parser does not start")
         if not parser.parse_from_file(str(model_path)):
-            raise TrialError("build", _parser_error(parser, log.first_error("the parser gives no reason")))
+            reason = _parser_error(parser, log.first_error("the parser gives no reason"))
+            raise TrialError(log.kind("build"), reason)
         _refuse_uint8(log.warnings)
         config = library.given(builder.create_builder_config(), "build", "no configuration is made")
         _configure(library, config, options)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,13 +18,10 @@ from autoprec.backends.tensorrt.layers import inspected_layers, kernels_of
 from autoprec.backends.tensorrt.library import Library
 from autoprec.backends.tensorrt.options import Options
 from autoprec.backends.tensorrt.profile import Profile
+from autoprec.backends.tensorrt.tensors import engine_bytes, tensors_of
 from autoprec.errors import AutoprecError, TrialError
 from autoprec.records import KernelTime
 
-_DTYPES: Mapping[str, Any] = {
-    "FLOAT": np.float32, "HALF": np.float16, "BF16": ml_dtypes.bfloat16, "FP8": ml_dtypes.float8_e4m3fn,
-    "INT8": np.int8, "UINT8": np.uint8, "INT32": np.int32, "INT64": np.int64, "BOOL": np.bool_,
-}  # fmt: skip
 _MOST_SETS = 64
 _LOST: list[TensorRTEngine] = []
 """Engines of a CUDA context that died: destroying them ends the process before the fault is told."""
@@ -72,7 +68,9 @@ class TensorRTEngine:
         try:
             with library.asking("run", f"the engine does not load on {device.name}"):
                 self._load(plan.data)
-                self._name_tensors()
+                found = tensors_of(library, self._engine)
+                self._inputs, self._outputs, self._dtypes = found.inputs, found.outputs, found.dtypes
+                self._own_bytes = engine_bytes(library, self._engine, len(plan.data))
                 self.device_memory_bytes = self._held_bytes()
                 if profiled:
                     self._profile = Profile(library, self._context)
@@ -200,33 +198,9 @@ class TensorRTEngine:
         context = self._create_context()
         self._context = self._given(context, f"the engine builds, but does not run on {self._device.name}")
 
-    def _name_tensors(self) -> None:
-        engine, trt = self._engine, self._library.trt
-        found = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
-        names = [self._given(name or None, "a tensor of the engine has no name") for name in found]
-        is_input = {name: engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names}
-        self._inputs = [name for name in names if is_input[name]]
-        self._outputs = [name for name in names if not is_input[name]]
-        self._dtypes = {name: self._dtype_of(name) for name in names}
-        for name in names:
-            if engine.get_tensor_location(name) == trt.TensorLocation.HOST:
-                raise TrialError(
-                    "run", f"{name!r} is a shape that TensorRT reads on the CPU: make it constant"
-                )
-
-    def _dtype_of(self, name: str) -> np.dtype[Any]:
-        word = self._engine.get_tensor_dtype(name).name
-        if word not in _DTYPES:
-            raise TrialError("run", f"{name!r} is {word}, which NumPy has no type for: put a Cast before it")
-        found: np.dtype[Any] = np.dtype(_DTYPES[word])
-        return found
-
     def _held_bytes(self) -> int:
         """Weights, activations with workspace, and inputs and outputs on the device."""
-        weights = self.engine_bytes
-        if hasattr(self._engine, "get_engine_stat"):
-            weights = self._engine.get_engine_stat(self._library.trt.EngineStat.TOTAL_WEIGHTS_SIZE)
-        return int(weights + self._engine.device_memory_size_v2 + sum(b.bytes_held for b in self._sets))
+        return self._own_bytes + sum(buffers.bytes_held for buffers in self._sets)
 
     def _shape_of(self, name: str) -> tuple[int, ...]:
         return tuple(self._context.get_tensor_shape(name))

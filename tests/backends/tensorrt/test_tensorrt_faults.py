@@ -63,6 +63,17 @@ def test_a_builder_without_memory_is_a_failed_trial(path: Path, faults: dict[str
     assert caught.value.kind == "memory"
 
 
+def test_a_parser_that_runs_out_of_memory_says_so(
+    path: Path, faults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults["OnnxParser.parse_from_file"] = False
+    log = library().log
+    monkeypatch.setattr(log, "forget", lambda: setattr(log, "errors", ["Error Code 2: OutOfMemory"]))
+    with pytest.raises(TrialError, match="OutOfMemory") as caught:
+        tensorrt_backend().build_plan(path)
+    assert caught.value.kind == "memory"
+
+
 def test_a_parser_that_does_not_start_is_a_failed_build_with_the_reason(
     path: Path, faults: dict[str, Any]
 ) -> None:

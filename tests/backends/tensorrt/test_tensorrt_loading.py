@@ -112,6 +112,12 @@ def test_no_step_of_an_engine_crashes(faults: dict[str, Any], step: str, fault: 
     assert caught.value.kind == "run"
 
 
+def test_an_engine_whose_weights_are_not_told_takes_its_plan_for_them(faults: dict[str, Any]) -> None:
+    faults["ICudaEngine.get_engine_stat"] = TypeError("cannot create weak reference to 'int' object")
+    with loaded() as engine:
+        assert engine.device_memory_bytes == (1 << 20) + len(b"plan")
+
+
 @pytest.mark.parametrize("step", ["set_input_shape", "set_tensor_address", "execute_async_v3"])
 def test_a_step_that_answers_no_is_a_failed_run(faults: dict[str, Any], step: str) -> None:
     faults[f"IExecutionContext.{step}"] = False
