@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,20 @@ from pathlib import Path
 import pytest
 
 from postgresql_server import PostgresqlServer, postgresql_server, programs
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests that run beside one another in several processes do not wait for one another's timings: leases of
+    devices lie in the temporary folder, and no test asserts a time."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.getbasetemp()))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
+        patch.setattr(tempfile, "tempdir", None)
 
 
 @pytest.fixture(scope="session")

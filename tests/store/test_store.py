@@ -153,7 +153,7 @@ def test_killing_the_process_loses_nothing_that_was_finished(where: Path | str) 
         "for n in range(5): store.finish(complete(n, 5 - n, n, choices=f'int8 x{n}'))\n"
         "store.begin(running(5)); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    places = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    places = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "kit")}
     died = subprocess.run([sys.executable, "-c", script, where], env=places, check=False)
     assert died.returncode == -signal.SIGKILL
     with Store.open(where) as store:
