@@ -44,6 +44,9 @@ def weaken(model: onnx.ModelProto) -> tuple[HeldLayer, ...]:
     Raises `TrialError("build", ...)` for types and operators that TensorRT 8 does not have.
     """
     graph = model.graph
+    known = {value.name for value in (*graph.value_info, *graph.output)}
+    if not known.issuperset(name for node in graph.node for name in node.output):
+        graph.value_info.MergeFrom(onnx.shape_inference.infer_shapes(model).graph.value_info)
     types = _types(graph)
     _refuse(graph, types)
     made = {node.name: types.get(node.output[0], 0) for node in graph.node}

@@ -28,20 +28,22 @@ from stub import download, importable
 ROOT = Path(__file__).resolve().parents[3]
 TESTS = ROOT / "tests" / "backends" / "tensorrt"
 SUPPORTED = ("10.13.3.9", "10.16.1.11", "11.0.0.114", "11.4.0.106")
+ON_TARGETS = {"8.6.1": "tensorrt-bindings", "10.3.0": "tensorrt-cu12-bindings"}
+"""Versions that the agent alone serves, and the package of their bindings."""
 NEWEST = ""
 
 
 def main() -> int:
     """Parse, check each version, and tell; 1 if anything is amiss."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("versions", nargs="*", default=[*SUPPORTED, NEWEST])
+    parser.add_argument("versions", nargs="*", default=[*ON_TARGETS, *SUPPORTED, NEWEST])
     parser.add_argument("--package", default="tensorrt-cu13-bindings")
     parser.add_argument("--keep", type=Path, help="write the dumps into this folder")
     given = parser.parse_args()
     is_amiss = False
     for version in given.versions:
         try:
-            told = surface(given.package, version)
+            told = surface(ON_TARGETS.get(version, given.package), version)
         except subprocess.CalledProcessError as error:
             print(f"{version or 'newest'}: {' '.join(error.cmd[:4])} ... ended with {error.returncode}")
             is_amiss = True
@@ -72,7 +74,7 @@ def surface(package: str, version: str) -> dict[str, Any]:
 
 def problems(told: Mapping[str, Any]) -> Iterator[str]:
     """What autoprec uses, and this version lacks or takes otherwise."""
-    for name, parameters in {**uses.ADAPTER, **uses.POLYGRAPHY, **uses.PROBED}.items():
+    for name, parameters in used(told).items():
         found = lookup(told, name.removesuffix("="))
         if found is None:
             if name not in uses.PROBED:
@@ -82,6 +84,16 @@ def problems(told: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{name} takes other parameters than ({parameters}): {' or '.join(found)}"
         elif name.endswith("=") and found.get("ro"):
             yield f"{name.removesuffix('=')} cannot be set"
+
+
+def used(told: Mapping[str, Any]) -> dict[str, str]:
+    """What is used of a version: by the agent, and from 10.13 on by the adapter too."""
+    major, minor = (int(part) for part in str(told["version"]).split(".")[:2])
+    if "STRONGLY_TYPED" not in told["classes"]["NetworkDefinitionCreationFlag"]["enum"]:
+        return {**uses.AGENT, **uses.WEAK, **uses.PROBED}
+    if (major, minor) < (10, 13):
+        return {**uses.AGENT, **uses.PROBED}
+    return {**uses.AGENT, **uses.ADAPTER, **uses.POLYGRAPHY, **uses.PROBED}
 
 
 def lookup(told: Mapping[str, Any], name: str) -> Any:

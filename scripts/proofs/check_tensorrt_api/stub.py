@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 
 SYMBOLS = re.compile(
-    r"\bU ((?:createInfer|createNv|getBuilder|getPlugin|getNv|getInfer|initLib|_ZN8nvinfer)\w+)"
+    r"\bU ((?:createInfer|createNv|getBuilder|getPlugin|getNv|getInfer|initLib|_ZN\d+nv)\w+)"
 )
 LIBRARIES = re.compile(r"NEEDED.*\[(libnv[^\]]*)\]")
 FRONT = "from tensorrt_bindings import *\nfrom tensorrt_bindings import __version__\n"

@@ -1,4 +1,5 @@
-"""What autoprec uses of TensorRT: the adapter, and Polygraphy for `build_polygraphy.py`.
+"""What autoprec uses of TensorRT: the adapter, the agent on a target, and Polygraphy for
+`build_polygraphy.py`.
 
 By name, the parameters in their order, as far as they are given; an empty text for a property, a class or a
 member of an enum. `=` at the end of a name is a property that is set.
@@ -100,6 +101,84 @@ PROBED = {
     "DynamicShapesKernelSpecializationStrategy.EAGER": "",
 }
 """What the adapter looks for before it uses it: it may be missing, and must fit where it is there."""
+
+AGENT = {
+    "Builder.__init__": "logger",
+    "Builder.create_network": "flags",
+    "Builder.create_builder_config": "",
+    "Builder.build_serialized_network": "network, config",
+    "OnnxParser.__init__": "network, logger",
+    "OnnxParser.parse_from_file": "model",
+    "OnnxParser.num_errors": "",
+    "OnnxParser.get_error": "index",
+    "ParserError.desc": "",
+    "IBuilderConfig.profiling_verbosity=": "",
+    "IBuilderConfig.set_flag": "flag",
+    "IBuilderConfig.clear_flag": "flag",
+    "IBuilderConfig.set_memory_pool_limit": "pool, pool_size",
+    "IBuilderConfig.create_timing_cache": "serialized_timing_cache",
+    "IBuilderConfig.set_timing_cache": "cache, ignore_mismatch",
+    "IBuilderConfig.get_timing_cache": "",
+    "ITimingCache.serialize": "",
+    "IHostMemory.nbytes": "",
+    "ProfilingVerbosity.DETAILED": "",
+    "BuilderFlag.TF32": "",
+    "MemoryPoolType.WORKSPACE": "",
+    "ILogger.__init__": "",
+    "ILogger.log": "severity, msg",
+    "ILogger.Severity.INTERNAL_ERROR": "",
+    "ILogger.Severity.ERROR": "",
+    "IProfiler.__init__": "",
+    "IProfiler.report_layer_time": "layer_name, ms",
+    "Runtime.__init__": "logger",
+    "Runtime.deserialize_cuda_engine": "serialized_engine",
+    "ICudaEngine.num_io_tensors": "",
+    "ICudaEngine.get_tensor_name": "index",
+    "ICudaEngine.get_tensor_mode": "name",
+    "ICudaEngine.get_tensor_dtype": "name",
+    "ICudaEngine.create_execution_context": "",
+    "ICudaEngine.create_engine_inspector": "",
+    "EngineInspector.execution_context=": "",
+    "EngineInspector.get_engine_information": "format",
+    "LayerInformationFormat.JSON": "",
+    "IExecutionContext.set_input_shape": "name, shape",
+    "IExecutionContext.get_tensor_shape": "name",
+    "IExecutionContext.set_tensor_address": "name, memory",
+    "IExecutionContext.execute_async_v3": "stream_handle",
+    "IExecutionContext.profiler=": "",
+    "TensorIOMode.INPUT": "",
+}
+"""What the agent on a target uses, of 8.5 to 11."""
+
+LOOKED_FOR = (
+    "NetworkDefinitionCreationFlag.EXPLICIT_BATCH",
+    "NetworkDefinitionCreationFlag.STRONGLY_TYPED",
+    "IBuilderConfig.builder_optimization_level",
+    "ICudaEngine.device_memory_size",
+    "ICudaEngine.device_memory_size_v2",
+    "ParserError.node_name",
+    "ParserError.node_operator",
+    *(f"DataType.{name}" for name in ["FLOAT", "HALF", "BF16", "INT8", "UINT8", "INT32", "INT64", "BOOL"]),
+)
+"""Of some versions, which the agent does without in the others."""
+
+WEAK = {
+    "BuilderFlag.FP16": "",
+    "BuilderFlag.INT8": "",
+    "BuilderFlag.OBEY_PRECISION_CONSTRAINTS": "",
+    "INetworkDefinition.num_layers": "",
+    "INetworkDefinition.get_layer": "index",
+    "ILayer.name": "",
+    "ILayer.num_outputs": "",
+    "ILayer.get_output": "index",
+    "ILayer.precision=": "",
+    "ILayer.set_output_type": "index, dtype",
+    "ITensor.dtype": "",
+    "ITensor.is_shape_tensor": "",
+    "DataType.FLOAT": "",
+    "DataType.HALF": "",
+}
+"""What it uses besides of a version whose networks are not strongly typed."""
 
 POLYGRAPHY = {
     "Builder.create_network": "flags",

@@ -15,7 +15,10 @@ import pytest
 
 HERE = Path(__file__).parent
 SCRIPT = HERE.parents[2] / "scripts" / "proofs" / "check_tensorrt_api"
-ADAPTER = HERE.parents[2] / "autoprec" / "backends" / "tensorrt"
+BACKENDS = HERE.parents[2] / "autoprec" / "backends"
+ADAPTER = sorted((BACKENDS / "tensorrt").glob("*.py"))
+AGENT = sorted((BACKENDS / "target" / "agent").glob("*.py"))
+AGENT = [path for path in AGENT if path.stem.startswith(("tensorrt_", "weak_"))]
 OURS = {"attach", "close", "data", "device", "dtype", "errors", "itemsize", "kind", "log"}
 OURS |= {"name", "serialize", "shape", "version"}
 """Names of our own objects that a class of TensorRT has too, beside those that are listed."""
@@ -50,14 +53,21 @@ def members(told: dict[str, Any]) -> Iterator[str]:
         yield from members(one.get("nested", {}))
 
 
-def test_every_name_of_the_api_that_the_adapter_speaks_is_listed(check: Any) -> None:
-    listed = {**check.uses.ADAPTER, **check.uses.PROBED}
+@pytest.mark.parametrize(
+    ("paths", "lists"),
+    [(ADAPTER, ("ADAPTER",)), (AGENT, ("AGENT", "WEAK", "LOOKED_FOR"))],
+    ids=["adapter", "agent"],
+)
+def test_every_name_of_the_api_that_is_spoken_is_listed(
+    check: Any, paths: list[Path], lists: tuple[str, ...]
+) -> None:
+    listed = {name for group in (*lists, "PROBED") for name in getattr(check.uses, group)}
     classes = {name.partition(".")[0] for name in listed}
-    dumps = [dump(version)["classes"] for version in check.SUPPORTED]
+    dumps = [dump(version)["classes"] for version in (*check.SUPPORTED, *check.ON_TARGETS)]
     known = {name for told in dumps for name in members({k: v for k, v in told.items() if k in classes})}
     spoken: set[str] = set()
     direct: set[str] = set()
-    for path in ADAPTER.glob("*.py"):
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute):
                 spoken.add(node.attr)
@@ -70,15 +80,23 @@ def test_every_name_of_the_api_that_the_adapter_speaks_is_listed(check: Any) -> 
     assert direct <= classes | {"ComputeCapability", "__version__", "__name__"}
 
 
-@pytest.mark.parametrize("version", ["10.13.3.9", "10.16.1.11", "11.0.0.114", "11.4.0.106"])
+@pytest.mark.parametrize(
+    "version", ["8.6.1", "10.3.0", "10.13.3.9", "10.16.1.11", "11.0.0.114", "11.4.0.106"]
+)
 def test_all_that_is_used_is_in_a_supported_version(check: Any, version: str) -> None:
     assert list(check.problems(dump(version))) == []
 
 
 def test_what_an_older_version_lacks_is_told(check: Any) -> None:
-    found = list(check.problems(dump("8.6.1")))
-    assert "has no NetworkDefinitionCreationFlag.STRONGLY_TYPED" in found
-    assert "has no DataType.BF16" in found
+    told = dump("8.6.1") | {"version": "10.13.0"}
+    told["classes"]["NetworkDefinitionCreationFlag"]["enum"]["STRONGLY_TYPED"] = 1
+    assert "has no DataType.BF16" in list(check.problems(told))
+
+
+def test_a_version_before_10_needs_what_holds_layers_to_their_types(check: Any) -> None:
+    told = dump("8.6.1")
+    del told["classes"]["BuilderFlag"]["enum"]["OBEY_PRECISION_CONSTRAINTS"]
+    assert list(check.problems(told)) == ["has no BuilderFlag.OBEY_PRECISION_CONSTRAINTS"]
 
 
 def test_a_parameter_that_moved_is_told(check: Any) -> None:

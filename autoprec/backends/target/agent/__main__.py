@@ -66,7 +66,7 @@ class Agent:
             with path.open("wb") as file:
                 for digest in header["parts"]:
                     file.write(self.blobs.read(digest))
-            engine = self._maker.build(path, header["options"])
+            engine = self._maker.build(path, dict(header["options"], layers=header.get("layers", [])))
         finally:
             if path.exists():
                 path.unlink()

@@ -1,4 +1,4 @@
-"""TensorRT 10 and 11, and TensorRT-RTX, on a target's GPU, through their own bindings.
+"""TensorRT 8.5 to 11, and TensorRT-RTX, on a target's GPU, through their own bindings.
 
 Builds, loads and runs as `autoprec.backends.tensorrt` does beside a search, with nothing but numpy.
 """
@@ -13,6 +13,7 @@ import numpy as np
 
 from autoprec.backends.target.agent.cuda_driver import CudaError, Driver, Stream
 from autoprec.backends.target.agent.tensorrt_library import import_tensorrt, make_log, parser_words
+from autoprec.backends.target.agent.weak_network import is_weak, obey
 
 _DTYPES = {
     "FLOAT": np.float32, "HALF": np.float16, "BF16": np.uint16, "INT8": np.int8, "UINT8": np.uint8,
@@ -26,6 +27,7 @@ class Engines:
     def __init__(self, options: Dict[str, Any], folder: Path) -> None:
         self.trt = import_tensorrt()
         self.is_rtx = self.trt.__name__.startswith("tensorrt_rtx")
+        self.is_weak = is_weak(self.trt)
         self.options = options
         self.log = make_log(self.trt)
         self.driver = Driver(int(options.get("device", 0)))
@@ -42,10 +44,15 @@ class Engines:
             "version": str(self.trt.__version__),
             "device": "{name} ({major}.{minor}, driver for CUDA {driver})".format(**gpu),
             "capability": [gpu["major"], gpu["minor"]],
+            "is_weak": self.is_weak,
         }
 
     def build(self, path: Path, options: Dict[str, Any]) -> Engine:
         """Parse, build, load. Errors carry the first words of the library's log."""
+        return Engine(self, self.plan(path, options), self.log.layers, bool(options.get("profiled")))
+
+    def plan(self, path: Path, options: Dict[str, Any]) -> bytes:
+        """An engine's bytes; `options["layers"]` are for a builder that does not keep to a model's types."""
         trt, log = self.trt, self.log
         log.errors.clear()
         log.layers = ""
@@ -55,11 +62,9 @@ class Engines:
         if not parser.parse_from_file(str(path)):
             raise CudaError("build", parser_words(parser) or log.words("the parser gives no reason"))
         config = builder.create_builder_config()
-        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-        flag = trt.BuilderFlag.TF32
-        (config.set_flag if self.options.get("tf32", True) else config.clear_flag)(flag)
-        if self.options.get("optimization_level") is not None:
-            config.builder_optimization_level = int(self.options["optimization_level"])
+        self._configure(config)
+        if self.is_weak:
+            obey(trt, network, config, options.get("layers", []))
         timed = not hasattr(trt.IBuilderConfig, "set_compute_capability")
         if timed:
             self._use_timings(config)
@@ -69,7 +74,20 @@ class Engines:
             raise CudaError("memory" if "memory" in words.lower() else "build", words)
         if timed:
             self._keep_timings(config)
-        return Engine(self, bytes(plan), log.layers, bool(options.get("profiled")))
+        return bytes(plan)
+
+    def _configure(self, config: Any) -> None:
+        """The definition's options. Raises ValueError for one that this version does not have."""
+        trt, options = self.trt, self.options
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        flag = trt.BuilderFlag.TF32
+        (config.set_flag if options.get("tf32", True) else config.clear_flag)(flag)
+        if options.get("workspace_mb") is not None:
+            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(options["workspace_mb"]) << 20)
+        if options.get("optimization_level") is not None:
+            if not hasattr(config, "builder_optimization_level"):
+                raise ValueError(f"TensorRT {trt.__version__} has no optimization_level")
+            config.builder_optimization_level = int(options["optimization_level"])
 
     def clocks(self) -> Dict[str, Any]:
         """The machine's load."""
@@ -168,7 +186,8 @@ class Engine:
             self._shapes = shapes
         for name, array in arrays.items():
             self._driver.upload(self._buffers[name], array)
-        size_of = getattr(self._engine, "device_memory_size_v2", 0) or self.engine_bytes
+        names = ("device_memory_size_v2", "device_memory_size")
+        size_of = next((getattr(self._engine, name) for name in names if hasattr(self._engine, name)), 0)
         self.device_memory_bytes = int(size_of) + self.engine_bytes
 
     def execute(self) -> None:

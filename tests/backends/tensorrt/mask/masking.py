@@ -37,6 +37,10 @@ the library logs as an error before pybind11 raises that the factory gave nothin
 TARGET: list[tuple[int, int]] = []
 """The GPU that is pretended to be here, for which full TensorRT builds without being told."""
 
+TOLD: list[tuple[str, ...]] = []
+"""What a weakly typed network and its builder were told, which TensorRT-RTX cannot be: (layer, `precision` or
+`output`, type), and (`flag`, name)."""
+
 UNSET = {"ILayer.precision_is_set": False, "IBuilderConfig.int8_calibrator": None}
 """Of weakly typed networks, which TensorRT-RTX has not."""
 
@@ -58,7 +62,7 @@ class Mask:
     def __init__(self, surface: dict[str, Any]) -> None:
         self.module = ModuleType("tensorrt", f"TensorRT-RTX behind the mask of {surface['version']}")
         self.classes: dict[str, type] = {}
-        for name in sorted(surface["classes"], key=lambda n: n not in CALLBACKS):
+        for name in sorted(surface["classes"], key=lambda n: (n not in CALLBACKS, n != "ILayer")):
             self.classes[name] = self._class(name, surface["classes"][name], getattr(real, name, None))
             setattr(self.module, name, self.classes[name])
         self.module.__version__ = surface["version"]  # type: ignore[attr-defined]
@@ -107,7 +111,9 @@ class Mask:
             return self._callback(name, told, native)
         if name == "Logger":
             return _logger(self.module)
-        names: dict[str, Any] = {"__slots__": (_SELF,), "__init__": self._init(name, told), "__eq__": _same,
+        bases = tuple(self.classes[base] for base in told.get("bases", ()) if base == "ILayer")
+        slots = () if bases else (_SELF,)
+        names: dict[str, Any] = {"__slots__": slots, "__init__": self._init(name, told), "__eq__": _same,
                                  "__hash__": _number, "__module__": "tensorrt_bindings.tensorrt"}  # fmt: skip
         for method, signatures in told.get("methods", {}).items():
             if not method.startswith("__") or method in ("__len__", "__getitem__"):
@@ -116,7 +122,7 @@ class Mask:
             names[key] = self._property(key, is_fixed=found["ro"], of=name)
         for key, inner in told.get("nested", {}).items():
             names[key] = self._class(key, inner, getattr(native, key, None))
-        return type(name, (), names)
+        return type(name, bases, names)
 
     def _init(self, name: str, told: dict[str, Any]) -> Callable[..., None]:
         signatures = told.get("methods", {}).get("__init__", ["?"])
@@ -145,6 +151,10 @@ class Mask:
             _bind(short, signatures, (mask, *given), named)
             if name in FAULTS:
                 return _fault(name)
+            if name == "ILayer.set_output_type":
+                return TOLD.append((mask._real.name, "output", given[1].name))
+            if short == "set_flag" and given[0].is_foreign:
+                return TOLD.append(("flag", given[0].name))
             if short in _QUESTIONS and any(isinstance(v, Member) and v.is_foreign for v in given):
                 return False
             function = getattr(mask._real, short, None)
@@ -180,6 +190,9 @@ class Mask:
             return _fault(f"{of}.{key}") if f"{of}.{key}" in FAULTS else self.wrap(getattr(mask._real, key))
 
         def put(mask: Any, value: Any) -> None:
+            if (of, key) == ("ILayer", "precision"):
+                TOLD.append((mask._real.name, key, value.name))
+                return
             setattr(mask._real, key, self.unwrap(value))
 
         return property(get, None if is_fixed else put)
