@@ -7,6 +7,7 @@ loads nothing: names load when they are used, and an engine when a study names i
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from autoprec.study import Study, Watcher, compare_studies, verify_export
 
     __version__: str
+
+# ONNX Runtime 1.32 would report to its maker, and leave a session file in the temporary folder; whoever sets
+# the variable decides.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "Assignment",

@@ -32,7 +32,7 @@ def test_what_a_killed_process_left_goes_when_the_next_one_begins(tmp_path: Path
 
 
 def test_a_search_sweeps_what_a_killed_one_left_and_nothing_else(tmp_path: Path) -> None:
-    for name in ("scratch/tmpx", ".export-1-x", ".exact-y"):
+    for name in ("scratch/tmpx", ".export-1-x", ".exact-y", "autoprec-probe-1-x"):
         (tmp_path / name).mkdir(parents=True)
     for name in (".a.npz.1.part", "calibration/.b.1.part", "calibration/b.npz", "study.db", "scratch/tmpx/f"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from autoprec.backends._base import Arrays, as_float32
 from autoprec.backends.bfloat16 import without_bfloat16
 from autoprec.errors import TrialError
+from autoprec.files import scratch
 from autoprec.records import KernelTime
 
 WRONG = 0.02
@@ -198,8 +198,8 @@ def _runtime(path: Path, threads: int) -> tuple[_Run, str]:
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
     options.enable_cpu_mem_arena = False
-    with TemporaryDirectory(prefix="autoprec-exact-") as scratch:
-        file = without_bfloat16(path, Path(scratch) / "model.onnx")
+    with scratch("autoprec-exact-") as folder:
+        file = without_bfloat16(path, folder / "model.onnx")
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
     def run(feeds: Arrays) -> list[NDArray[Any]]:

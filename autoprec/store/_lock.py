@@ -15,7 +15,15 @@ from autoprec.files import ensure_regular, sweep
 from autoprec.store.dialects.sqlite import make_folder
 
 _LONGEST_NUMBER = 10
-_LEFTOVERS = ("scratch/*", ".export-*", ".exact-*", ".*.part", ".study.db.repaired*", "*/.*.part")
+_LEFTOVERS = (
+    "scratch/*",
+    ".export-*",
+    ".exact-*",
+    "autoprec-probe-*",
+    ".*.part",
+    ".study.db.repaired*",
+    "*/.*.part",
+)
 """Names of what is made and removed again, or takes another name when it is whole."""
 
 

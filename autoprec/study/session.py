@@ -7,10 +7,8 @@ the first process prepares, the others wait for it and find what it made.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ from types import FrameType
 from autoprec.backends import create_backend
 from autoprec.backends.devices import VISIBLE, devices
 from autoprec.errors import StudyError
+from autoprec.files import scratch
 from autoprec.records import Measurement, TrialRecord
 from autoprec.spec import StudySpec
 from autoprec.store import Membership, Run, Store, exclusive, host
@@ -80,8 +79,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         work, log = folder, "worker"
         if store.is_shared:
             log = f"worker-{host().split()[0]}-{os.getpid()}"
-            work = Path(tempfile.mkdtemp(prefix="autoprec-"))
-            stack.callback(shutil.rmtree, work, ignore_errors=True)
+            work = stack.enter_context(scratch("autoprec-work-"))
         membership = store.join(spec.name, [device.name for device in chosen], _version())
         heart = stack.enter_context(Heart(membership))
         crew: Crew[TrialRecord, Measurement] = stack.enter_context(

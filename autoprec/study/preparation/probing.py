@@ -8,11 +8,12 @@ version of the writer for everything.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from autoprec.backends import Backend
 from autoprec.errors import TrialError
+from autoprec.files import scratch
 from autoprec.graph.grids.grid import SIGNED, UNSIGNED
 from autoprec.graph.ops.signs import never_negative
 from autoprec.legality.cuts import Cutout, cuts
@@ -84,8 +85,8 @@ class Prober:
         nodes = node_patterns(loaded.model)
         patterns = {pattern for block in loaded.blocks for pattern in patterns_of(block, nodes)}
         wanted = Legality(base=base).lacks(patterns, precisions)
-        with TemporaryDirectory() as scratch:
-            folder, style = Path(scratch), WritingStyle.of(loaded.backend, base)
+        with self._scratch() as folder:
+            style = WritingStyle.of(loaded.backend, base)
             pieces = {pattern: pattern_piece(pattern, folder) for pattern, _ in wanted}
             verdicts = self._answers(
                 loaded.backend,
@@ -141,8 +142,8 @@ class Prober:
             return False
         how, chosen = loaded.spec.calibration, uniform(loaded.blocks, INT8.name)
         ranges = calibrated.histograms.ranges(how.method, how.percentile)
-        with TemporaryDirectory() as scratch:
-            paths = {one: Path(scratch) / f"{one}.onnx" for one in (base, safe)}
+        with self._scratch() as folder:
+            paths = {one: folder / f"{one}.onnx" for one in (base, safe)}
             for one, path in paths.items():
                 rewriter_in(loaded, loaded.blocks, ranges, base=one, grids=dict(grids)).write(chosen, path)
             race = Race(
@@ -156,6 +157,14 @@ class Prober:
             except TrialError as error:
                 self._say(f"{base} around integers could not be timed ({error.kind}: {error})")
                 return False
+
+    def _scratch(self) -> AbstractContextManager[Path]:
+        """A folder for models that are only asked about; what a killed process left there goes first.
+
+        A folder that hosts share is none: whether a process lives is known on its own host alone.
+        """
+        folder = None if self._store.is_shared else Path(self._spec.folder)
+        return scratch("autoprec-probe-", folder)
 
     def _refused_int8(self, loaded: Loaded, base: str) -> set[str]:
         """Names of the blocks whose patterns the engine does not take in INT8, with a base around it."""
@@ -185,8 +194,8 @@ class Prober:
         self, backend: Backend, base: str, asked: Sequence[tuple[Cutout, str]]
     ) -> list[Verdict | None]:
         """The verdict on each cut with its activation on a grid; None where it could not be tried."""
-        with TemporaryDirectory() as scratch:
-            folder, style = Path(scratch), WritingStyle.of(backend, base)
+        with self._scratch() as folder:
+            style = WritingStyle.of(backend, base)
             questions = [
                 question(
                     cut.piece,

@@ -1,18 +1,23 @@
 """Hostile inputs: every kind of file that is read, changed by its structure, read in a child process.
 
-Each input must end as one line of `UserError`, or be read as what it was; within 20 seconds and 4 GiB.
+Each input must end as one line of `UserError`, or be read as what it was; within 20 seconds and 4 GiB. A
+child reads a few inputs of a kind, since starting one takes longer than most reads; what fails is read again
+alone.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import resource
+import select
 import shutil
 import signal
 import tempfile
-import time
 import traceback
 from pathlib import Path
+from typing import NamedTuple, NoReturn
 
 import msgspec
 import mutators
@@ -22,74 +27,115 @@ from outcome import Campaign
 from autoprec.errors import AutoprecError
 
 SECONDS, MEMORY_BYTES = 20, 4 << 30
-SAME, TOLD, CHANGED, OTHER = 0, 10, 20, 30
+BATCH = 8
+"""Inputs for each child."""
+SOUND = -1
+"""The number of the input that is not changed."""
+
+
+class Task(NamedTuple):
+    """Inputs of a kind: `wanted` is what the sound one holds, `seed` and a number make an input."""
+
+    kind: Kind
+    wanted: object
+    seed: int
+    copy: Path
+
+    def make(self, number: int) -> Kind:
+        """Write an input, in a folder like that of the sound one; returns the kind with its path."""
+        shutil.rmtree(self.copy, ignore_errors=True)
+        shutil.copytree(self.kind.folder, self.copy, symlinks=True)
+        here = msgspec.structs.replace(
+            self.kind, path=self.copy / self.kind.path.relative_to(self.kind.folder), home=self.copy
+        )
+        dice, whole = random.Random(f"{self.seed} {number}"), self.kind.path.read_bytes()
+        if number == SOUND:
+            return here
+        try:
+            changed = self.kind.change(whole, dice)
+        except Exception:  # noqa: BLE001 - a second change cannot read what the first one made
+            changed = mutators.bytes_of(whole, dice)
+        here.path.write_bytes(changed)
+        return here
 
 
 def fuzz(campaign: Campaign, folder: Path, count: int) -> None:
     """Read changed inputs of every kind, in turn."""
     kinds = kinds_in(folder)
     wanted = {kind.name: kind.read(kind.path) for kind in kinds if kind.checked}
-    for number in range(count):
-        if campaign.is_over:
-            return
-        kind = kinds[number % len(kinds)]
-        whole = kind.path.read_bytes()
-        try:
-            changed = kind.change(whole, campaign.dice)
-        except Exception:  # noqa: BLE001
-            changed = mutators.bytes_of(whole, campaign.dice)  # the next change cannot read what one made
-        copy = folder / "copy"
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(kind.folder, copy, symlinks=True)
-        here = msgspec.structs.replace(kind, path=copy / kind.path.relative_to(kind.folder))
-        here.path.write_bytes(changed)
-        result, words = _in_child(here, wanted.get(kind.name))
-        campaign.note(f"fuzz: {kind.name}", result, words)
-        if words:
-            kept = Path(tempfile.gettempdir()) / f"autoprec-torture-{kind.name.replace(' ', '-')}-{number}"
-            kept.write_bytes(changed)
-            print(f"  kept as {kept}", flush=True)
+    seed, number = campaign.dice.getrandbits(32), 0
+    for kind in kinds:
+        [(result, words)] = _in_child(Task(kind, wanted.get(kind.name), seed, folder / "copy"), SOUND, 0)
+        campaign.note(
+            "sound inputs", result, words or ("" if result == "read" else f"{kind.name} is refused")
+        )
+    while number < count and not campaign.is_over:
+        kind = kinds[number // BATCH % len(kinds)]
+        task = Task(kind, wanted.get(kind.name), seed, folder / "copy")
+        last = min(count, (number // BATCH + 1) * BATCH)
+        results = _in_child(task, number, last)
+        if results[-1][1] and len(results) > 1:  # by itself, or by what the ones before it left?
+            results[-1] = _in_child(task, number + len(results) - 1, number + len(results))[0]
+        for result, words in results:
+            campaign.note(f"fuzz: {kind.name}", result, words and f"input {number} of {seed}: {words}")
+            if words:
+                kept = Path(tempfile.gettempdir()) / f"torture-{kind.name.replace(' ', '-')}-{seed}-{number}"
+                shutil.copyfile(task.make(number).path, kept)
+                print(f"  kept as {kept}", flush=True)
+            number += 1
 
 
-def _in_child(kind: Kind, wanted: object) -> tuple[str, str]:
-    """How reading ended, and what is wrong with that."""
+def _in_child(task: Task, first: int, last: int) -> list[tuple[str, str]]:
+    """How reading each input ended, and what is wrong with that; up to the first that went wrong."""
     end, begin = os.pipe()
     child = os.fork()
     if not child:
         os.close(end)
-        _child(kind, wanted, begin)
+        _child(task, first, last, begin)
     os.close(begin)
-    late = time.monotonic() + SECONDS
-    while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            break
-        if time.monotonic() > late:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            os.close(end)
-            return "hung", f"hung for {SECONDS} s"
-        time.sleep(0.002)
-    with os.fdopen(end, "rb") as pipe:
-        words = pipe.read(4000).decode(errors="replace")
-    code = os.waitstatus_to_exitcode(status)
-    results = {SAME: "read", TOLD: "told in one line"}
-    return (results[code], "") if code in results else ("failed", f"ended with {code}: {words}")
+    results: list[tuple[str, str]] = []
+    fault = ""
+    with os.fdopen(end, "rb", buffering=0) as pipe:
+        while len(results) < last - first:
+            if not select.select([pipe], [], [], SECONDS)[0]:
+                fault = f"hung for {SECONDS} s"
+                os.kill(child, signal.SIGKILL)
+                break
+            line = pipe.readline()
+            if not line:
+                break
+            results.append(json.loads(line))
+            if results[-1][1]:
+                break
+    _, status = os.waitpid(child, 0)
+    if len(results) < last - first and not (results and results[-1][1]):
+        results.append(("failed", fault or f"ended with {os.waitstatus_to_exitcode(status)}"))
+    return results
 
 
-def _child(kind: Kind, wanted: object, words: int) -> None:
-    """Never returns."""
+def _child(task: Task, first: int, last: int, pipe: int) -> NoReturn:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    tempfile.tempdir = str(kind.folder)
-    code = OTHER
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for number in range(first, last):
+        os.dup2(silence, 2)
+        result, words = _once(task, number)
+        os.write(pipe, json.dumps((result, words)).encode() + b"\n")
+        if words:
+            break
+    os._exit(0)
+
+
+def _once(task: Task, number: int) -> tuple[str, str]:
+    kind = task.make(number)
+    tempfile.tempdir = str(task.copy)
     try:
         found = kind.read(kind.path)
-        code = CHANGED if kind.checked and found is not None and found != wanted else SAME
-        if code == CHANGED:
-            os.write(words, b"it was changed, and believed")
     except AutoprecError:
-        code = TOLD
+        return "told in one line", ""
     except BaseException:  # noqa: BLE001 - whatever it is, it is what we look for
-        os.write(words, traceback.format_exc()[-3000:].encode(errors="replace"))
-    os._exit(code)
+        return "failed", traceback.format_exc()[-3000:]
+    finally:
+        tempfile.tempdir = None
+    if kind.checked and found is not None and found != task.wanted:
+        return "failed", "it was changed, and believed"
+    return "read", ""

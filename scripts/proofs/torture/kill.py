@@ -83,8 +83,25 @@ def kill(campaign: Campaign, folder: Path, count: int) -> None:
             home, known = folder / str(round_number), {}
             home.mkdir()
             write_study(home)
-    ran = end(start(["search", "--study", "tiny.toml", "--budget", str(BUDGET)], home))
-    campaign.note("after the last kill", "resumed", _evidence(home, known) or ran.fault)
+    for _ in range(2):  # the second one's budget is a new one: it searches, whatever the kills left to do
+        ran = end(start(["search", "--study", "tiny.toml", "--budget", str(BUDGET)], home, TMPDIR=_tmp(home)))
+        campaign.note(
+            "after the last kill", "resumed", _evidence(home, known) or ran.fault or _leftovers(home)
+        )
+
+
+def _tmp(home: Path) -> str:
+    """A folder for temporary files, in which everything is ours."""
+    (home / "tmp").mkdir(exist_ok=True)
+    return str(home / "tmp")
+
+
+def _leftovers(home: Path) -> str:
+    """What nobody needs any longer, and is still there after a search that came to its end."""
+    made = [path for path in (home / "tmp").iterdir() if path.name != "autoprec-devices"]  # locks of devices
+    made += [*(home / "tiny" / "scratch").glob("*"), *(home / "tiny").glob("**/.*")]
+    made += (home / "tiny").glob("autoprec-*")
+    return f"left behind: {sorted(path.name for path in made)}" if made else ""
 
 
 def _blow(campaign: Campaign, way: str, home: Path, site: Path, longest: float) -> Ran:
@@ -97,8 +114,8 @@ def _blow(campaign: Campaign, way: str, home: Path, site: Path, longest: float) 
             "TORTURE_COUNT": str(campaign.dice.randint(1, 6)),
             "TORTURE_WHEN": campaign.dice.choice(("before", "after")),
         }
-        return end(start(words, home, **point))
-    process = start(words, home)
+        return end(start(words, home, TMPDIR=_tmp(home), **point))
+    process = start(words, home, TMPDIR=_tmp(home))
     time.sleep(campaign.dice.uniform(0.2, longest))
     worker = next((child for child in _children(process.pid)), None)
     with suppress(ProcessLookupError, psutil.NoSuchProcess):

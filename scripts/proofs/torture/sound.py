@@ -15,7 +15,7 @@ from autoprec.graph.statistics.ranges import Histograms
 from autoprec.measurement.masks import ReferenceMasks
 from autoprec.records import Basis, TrialRecord
 from autoprec.store import Store
-from families import encoder, segmenter, single_decoder, yolo
+from families import encoder, segmenter, yolo
 from tiny_export import export_of
 from trial_records import BLOCKS, IDENTITY, REFERENCE, complete, failed, running
 from vit import transformer
@@ -31,7 +31,7 @@ def models(folder: Path) -> list[Path]:
     return [
         segmenter(folder / "segmenter" / "segmenter.onnx", "Softmax", 5),
         transformer(home / "transformer.onnx"),
-        single_decoder(folder / "prompted" / "prompted.onnx"),
+        segmenter(folder / "labels" / "labels.onnx", "ArgMax", 5, nhwc=True),
         yolo(folder / "yolo" / "yolo.onnx"),
         encoder(folder / "encoder" / "encoder.onnx"),
     ]
