@@ -31,6 +31,7 @@ from autoprec.graph.model.forms.reductions import over_no_axes
 from autoprec.graph.model.forms.resampling import with_matrices
 from autoprec.graph.model.forms.sequences import without_sequences
 from autoprec.graph.model.forms.sharing import apart
+from autoprec.graph.model.forms.vectors import without_single_values
 from autoprec.graph.model.incoming import QUANTIZED_OPS, lift
 from autoprec.graph.model.inference import Notes, infer, set_aside, unshaped
 from autoprec.graph.model.inputs import fix_inputs, input_shapes, real_inputs
@@ -150,7 +151,7 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     tame(model.graph)
     remove_unused(model.graph)
     _name_nodes(model.graph)
-    for write in (over_no_axes, without_ceiling, with_matrices, apart):
+    for write in (over_no_axes, without_ceiling, with_matrices, without_single_values, apart):
         write(model.graph)
     CheckerPass(full_check=False)(model)
     _refuse_untyped(model)

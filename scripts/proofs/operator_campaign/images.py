@@ -144,7 +144,9 @@ def resize(d: Draw) -> Wanted:
         return Wanted([x, roi, d.constant(scales)], given)
     empty = "" if d.opset >= 13 else d.constant(np.zeros(0, np.float32))
     if d.has("axes") and d.chance(0.4):
-        return Wanted([x, roi, empty, d.ints(d.number(2, 9), d.number(2, 9))], {**given, "axes": [2, 3]})
+        given |= {"axes": d.one([2, 3], [3, 2], [-2, -1])}
+        given |= d.some(keep_aspect_ratio_policy=d.one("not_larger", "not_smaller"))
+        return Wanted([x, roi, empty, d.ints(d.number(2, 9), d.number(2, 9))], given)
     return Wanted([x, roi, empty, d.ints(1, 2, d.number(2, 9), d.number(2, 9))], given)
 
 

@@ -34,6 +34,19 @@ FORMS = {
         "p = GlobalAveragePool (z)  f = Flatten (p)  a = Gemm <transB = 1> (f, w)  b = Gemm (f, w)"
         "  c = MatMul (f, w)  s = Sum (a, b, c)  y = Reshape (s, shape)"
     ),
+    "not larger": (
+        'y = Resize <mode = "linear", axes = [2, 3], keep_aspect_ratio_policy = "not_larger">'
+        " (z, none, none, wide)"
+    ),
+    "not smaller": (
+        'y = Resize <mode = "cubic", axes = [2, 3], keep_aspect_ratio_policy = "not_smaller">'
+        " (z, none, none, wide)"
+    ),
+    "the nearest, not larger": (
+        'y = Resize <axes = [3, 2], keep_aspect_ratio_policy = "not_larger", nearest_mode = "ceil">'
+        " (z, none, none, wide)"
+    ),
+    "a vector of one value": "t = Unsqueeze (z, last)  p = MatMul (t, one)  y = Abs (p)",
     "a convolution and its transpose": "a = Conv (z, k)  b = ConvTranspose (z, k)  y = Add (a, b)",
 }
 
@@ -44,6 +57,9 @@ def test_the_engine_computes_what_the_file_says(form: str, tmp_path: Path) -> No
     proto = onnx.parser.parse_model(TEXT.replace("MIDDLE", FORMS[form].replace("none", "")))
     arrays = {
         "sizes": np.array([1, 8, 4, 5]),
+        "wide": np.array([7, 20]),
+        "one": np.array([-0.5], np.float32),
+        "last": np.array([4]),
         "scales": np.array([1, 1, 0.6, 1.7], np.float32),
         "w": random.standard_normal((8, 8)).astype(np.float32),
         "k": random.standard_normal((8, 8, 1, 1)).astype(np.float32),

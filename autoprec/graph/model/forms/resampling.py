@@ -1,7 +1,8 @@
 """Resampling that engines compute in their own ways, written as products with constant matrices.
 
-Resize with `antialias` or `exclude_outside` departs from ONNX in OpenVINO (2026.4.1), and TensorRT has
-neither. It is linear and separable: a matrix for each axis. Source: ONNX, "Resize".
+Resize with `antialias`, `exclude_outside` or a policy that keeps the aspect ratio departs from ONNX in
+OpenVINO (2026.4.1), and TensorRT has none of them. It is separable: a matrix for each axis, or a Gather where
+it takes the nearest. Source: ONNX, "Resize".
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from autoprec.graph.model.passing import constant, replace
 
 Matrix = NDArray[np.float64]
+Places = NDArray[np.int64]
 _WAYS = frozenset({"half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"})
 
 
@@ -28,23 +30,37 @@ class _Axis(NamedTuple):
 
 
 def with_matrices(graph: ir.Graph) -> None:
-    """Write such Resize nodes over the last two axes as MatMuls, in place. The graph has shapes."""
+    """Write such Resize nodes over the last axes as MatMuls or Gathers, in place. The graph has shapes."""
     for node in list(graph):
         if node.op_type != "Resize" or node.domain != "" or not _departs(node):
             continue
         axes = _axes(node)
-        if axes is not None:
+        if axes is None:
+            continue
+        if _mode(node) == "nearest":
+            _write_gathers(graph, node, axes)
+        else:
             _write(graph, node, axes)
 
 
 def _departs(node: ir.Node) -> bool:
-    if node.attributes.get_string("mode", "nearest") not in ("linear", "cubic"):
-        return False
     if node.attributes.get_string("coordinate_transformation_mode", "half_pixel") not in _WAYS:
         return False
-    if node.attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
-        return False
-    return bool(node.attributes.get_int("antialias", 0) or node.attributes.get_int("exclude_outside", 0))
+    if _policy(node) != "stretch":
+        return True
+    smooths = node.attributes.get_int("antialias", 0) or node.attributes.get_int("exclude_outside", 0)
+    return bool(smooths) and _mode(node) in ("linear", "cubic")
+
+
+def _mode(node: ir.Node) -> str:
+    return str(node.attributes.get_string("mode", "nearest"))
+
+
+def _policy(node: ir.Node) -> str:
+    """What becomes of sizes that are given in another aspect ratio; scales know none."""
+    if _numbers(node, 3) is None:
+        return "stretch"
+    return str(node.attributes.get_string("keep_aspect_ratio_policy", "stretch"))
 
 
 def _axes(node: ir.Node) -> tuple[_Axis, _Axis] | None:
@@ -57,8 +73,13 @@ def _axes(node: ir.Node) -> tuple[_Axis, _Axis] | None:
     listed = [axis % len(before) for axis in node.attributes.get_ints("axes", range(len(before)))]
     found = [_Axis(size, size, 1.0) for size in before]
     if sizes is not None and len(sizes) == len(listed):
-        for axis, size in zip(listed, sizes, strict=True):
-            found[axis] = _Axis(before[axis], int(size), int(size) / before[axis])
+        scaled = [int(size) / before[axis] for axis, size in zip(listed, sizes, strict=True)]
+        if (policy := _policy(node)) != "stretch":
+            both = min(scaled) if policy == "not_larger" else max(scaled)
+            sizes = np.array([math.floor(before[axis] * both + 0.5) for axis in listed])
+            scaled = [both] * len(listed)
+        for axis, size, scale in zip(listed, sizes, scaled, strict=True):
+            found[axis] = _Axis(before[axis], int(size), scale)
     elif scales is not None and len(scales) == len(listed):
         for axis, scale in zip(listed, scales, strict=True):
             found[axis] = _Axis(before[axis], math.floor(before[axis] * scale), float(scale))
@@ -91,9 +112,37 @@ def _write(graph: ir.Graph, node: ir.Node, axes: tuple[_Axis, _Axis]) -> None:
     replace(graph, node, [first, ir.node("MatMul", [left, value], name=f"{node.name}/rows")])
 
 
+def _write_gathers(graph: ir.Graph, node: ir.Node, axes: tuple[_Axis, _Axis]) -> None:
+    name, source = node.outputs[0].name, node.inputs[0]
+    assert source is not None
+    assert source.shape is not None
+    columns = constant(graph, f"{name}/columns", _nearest(node, axes[1]))
+    rows = constant(graph, f"{name}/rows", _nearest(node, axes[0]))
+    rank = len(source.shape)
+    first = ir.node("Gather", [source, columns], {"axis": rank - 1}, name=f"{node.name}/columns")
+    value = first.outputs[0]
+    value.name, value.type = f"{name}/wide", source.type
+    value.shape = ir.Shape([*source.shape[:-1], axes[1].after])
+    second = ir.node("Gather", [value, rows], {"axis": rank - 2}, name=f"{node.name}/rows")
+    replace(graph, node, [first, second])
+
+
+def _nearest(node: ir.Node, axis: _Axis) -> Places:
+    """Which place before each place of the result takes; in the float32 that ties are decided in."""
+    found = np.array([_coordinate(node, axis, place) for place in range(axis.after)], np.float32)
+    ways = {
+        "round_prefer_floor": np.ceil(found - np.float32(0.5)),
+        "round_prefer_ceil": np.floor(found + np.float32(0.5)),
+        "floor": np.floor(found),
+        "ceil": np.ceil(found),
+    }
+    places = ways[str(node.attributes.get_string("nearest_mode", "round_prefer_floor"))]
+    return np.clip(places, 0, axis.before - 1).astype(np.int64)
+
+
 def _matrix(node: ir.Node, axis: _Axis) -> Matrix:
     """What each place of the result takes of each place before, [after, before]."""
-    cubic = node.attributes.get_string("mode", "nearest") == "cubic"
+    cubic = _mode(node) == "cubic"
     sharpness = node.attributes.get_float("cubic_coeff_a", -0.75)
     outside = bool(node.attributes.get_int("exclude_outside", 0)) and cubic
     smooths = bool(node.attributes.get_int("antialias", 0)) and axis.scale < 1
