@@ -10,7 +10,7 @@ import pytest
 from cases import OPSETS, make_case, operators
 from onnx.reference import ReferenceEvaluator
 from operators import MAKERS
-from verdicts import FAULTS, judged, loaded_and_rewritten, worst_error
+from verdicts import FAULTS, judged, loaded_and_rewritten, tolerance, worst_error
 
 LAST = 22
 
@@ -47,7 +47,7 @@ def test_an_operator_whose_meaning_changed_means_what_it_did(op: str, opset: int
             verdict = judged(case, engine=False)
             assert verdict.kind in ("equal", "refused by loading"), verdict
         else:
-            assert worst_error(found, case.wanted) < 1e-3
+            assert worst_error(found, case.wanted) < tolerance(case)
 
 
 @pytest.mark.parametrize("op", MAKERS)

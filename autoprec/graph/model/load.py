@@ -24,14 +24,10 @@ from autoprec.errors import ModelError
 from autoprec.files import ensure_regular
 from autoprec.graph.model.aside import SMALL_BYTES
 from autoprec.graph.model.files import read_model
+from autoprec.graph.model.forms import FORMS
 from autoprec.graph.model.forms.branches import take_known
 from autoprec.graph.model.forms.folding import fold
-from autoprec.graph.model.forms.pooling import without_ceiling
-from autoprec.graph.model.forms.reductions import over_no_axes
-from autoprec.graph.model.forms.resampling import with_matrices
 from autoprec.graph.model.forms.sequences import without_sequences
-from autoprec.graph.model.forms.sharing import apart
-from autoprec.graph.model.forms.vectors import without_single_values
 from autoprec.graph.model.incoming import QUANTIZED_OPS, lift
 from autoprec.graph.model.inference import Notes, infer, set_aside, unshaped
 from autoprec.graph.model.inputs import fix_inputs, input_shapes, real_inputs
@@ -151,7 +147,7 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     tame(model.graph)
     remove_unused(model.graph)
     _name_nodes(model.graph)
-    for write in (over_no_axes, without_ceiling, with_matrices, without_single_values, apart):
+    for write in FORMS:
         write(model.graph)
     CheckerPass(full_check=False)(model)
     _refuse_untyped(model)

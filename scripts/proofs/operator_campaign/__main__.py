@@ -1,8 +1,8 @@
 """Random models over ONNX's operators and opsets, loaded, rewritten in FP32 and run, against ONNX Runtime.
 
-`python scripts/proofs/operator_campaign --cases 400 --seed 0`. Prints each fault with the seed that
-makes it again (`--only SEED:OP:OPSET`), and how often each verdict came. Exit code 1 where there
-is a fault.
+`python scripts/proofs/operator_campaign --cases 400 --seed 0`; with `--more 5`, graphs of up to six.
+Prints each fault with the seed that makes it again (`--only SEED:OP:OPSET`, and the same `--more`), and how
+often each verdict came. Exit code 1 where there is a fault.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=400, help="models that ONNX Runtime takes")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--more", type=int, default=0, help="operators behind the first one, at most")
     parser.add_argument("--operator", help="only this one")
     parser.add_argument("--only", help="one case again: SEED:OP:OPSET")
     parser.add_argument(
@@ -34,7 +35,7 @@ def main() -> int:
     for seed, op, opset in [parsed(options.only)] if options.only else drawn(options.seed, options.operator):
         if sum(counts.values()) >= options.cases:
             break
-        case = make_case(seed, op, opset)
+        case = make_case(seed, op, opset, options.more)
         if case is None:
             continue
         verdict = judged(case, engine=not options.no_engine)

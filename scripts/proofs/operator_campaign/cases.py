@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 from draw import Array, Draw
 from onnx import TensorProto, helper
-from operators import MAKERS
+from operators import FIRST_ONLY, MAKERS
 
 OPSETS = range(7, 24)
 _IR = {range(7, 9): 3, range(9, 11): 5, range(11, 19): 8, range(19, 23): 10, range(23, 24): 11}
@@ -36,19 +36,30 @@ def _exists(name: str, opset: int) -> bool:
         return False
 
 
-def make_case(seed: int, op: str, opset: int) -> Case | None:
-    """The case of a seed; None where ONNX Runtime refuses it."""
+def make_case(seed: int, op: str, opset: int, more: int = 0) -> Case | None:
+    """The case of a seed; None where ONNX Runtime refuses it.
+
+    Args:
+        seed: draws the same case again.
+        op: the first operator.
+        opset: of the model.
+        more: so many others, drawn at random, are tried behind it, each fed by the one before.
+    """
     draw = Draw(seed, op, opset)
-    wanted = MAKERS[op](draw)
-    names = [f"y{place}" for place in range(wanted.outputs)]
-    inputs = list(wanted.inputs)
-    if inputs[0] in draw.feeds and draw.feeds[inputs[0]].dtype == np.float32 and draw.chance(0.3):
-        draw.nodes.append(helper.make_node("Neg", [inputs[0]], ["before"]))
-        inputs[0] = "before"
-    draw.nodes.append(helper.make_node(op, inputs, names, name="the_operator", **wanted.attributes))
-    try:
-        found = computed(_model(draw, names, {}), draw.feeds)
-    except Exception:  # noqa: BLE001 - whatever ONNX Runtime raises, the case is none
+    found = _grown(draw, "")
+    for step in range(more if found else 0):
+        floats = [(n, a.size) for n, a in (found or {}).items() if a.dtype == np.float32 and a.size]
+        if not floats:
+            break
+        before = draw.mark()
+        others = [name for name in operators(opset) if name not in FIRST_ONLY]
+        draw.then(draw.one(*others), *floats[0])
+        further = _grown(draw, f"{step}/")
+        if further is None or draw.carried is not None:
+            draw.back(before)
+        else:
+            found = further
+    if found is None:
         return None
     outputs = {name: _finished(draw, name, array) for name, array in found.items()}
     found = computed(_model(draw, list(outputs.values()), {}), draw.feeds)
@@ -56,6 +67,22 @@ def make_case(seed: int, op: str, opset: int) -> Case | None:
         return None  # where nothing is promised
     shapes = {name: array.shape for name, array in found.items()}
     return Case(_model(draw, list(outputs.values()), shapes), draw.feeds, found)
+
+
+def _grown(draw: Draw, prefix: str) -> dict[str, Array] | None:
+    """What one more operator computes; None where ONNX Runtime refuses it."""
+    wanted = MAKERS[draw.op](draw)
+    names = [f"{prefix}y{place}" for place in range(wanted.outputs)]
+    inputs = list(wanted.inputs)
+    if inputs[0] in draw.feeds and draw.feeds[inputs[0]].dtype == np.float32 and draw.chance(0.3):
+        draw.nodes.append(helper.make_node("Neg", [inputs[0]], [f"{prefix}before"]))
+        inputs[0] = f"{prefix}before"
+    name = f"{prefix}the_operator"
+    draw.nodes.append(helper.make_node(draw.op, inputs, names, name=name, **wanted.attributes))
+    try:
+        return computed(_model(draw, names, {}), draw.feeds)
+    except Exception:  # noqa: BLE001 - whatever ONNX Runtime raises, the case is none
+        return None
 
 
 def _finished(draw: Draw, name: str, array: Array) -> str:

@@ -40,6 +40,23 @@ class Draw:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.feeds: dict[str, Array] = {}
+        self.carried: tuple[str, int] | None = None
+
+    def then(self, op: str, name: str, count: int) -> None:
+        """Go on with another operator, to be fed by a float value of so many numbers."""
+        self.op, self.carried = op, (name, count)
+        self.schema = onnx.defs.get_schema(op, self.opset)
+
+    def mark(self) -> tuple[int, int, int]:
+        """How much there is by now, for `back`."""
+        return len(self.nodes), len(self.constants), len(self.feeds)
+
+    def back(self, mark: tuple[int, int, int]) -> None:
+        """Take away what came since a mark."""
+        nodes, constants, feeds = mark
+        self.carried = None
+        del self.nodes[nodes:], self.constants[constants:]
+        self.feeds = dict(list(self.feeds.items())[:feeds])
 
     def has(self, attribute: str) -> bool:
         """Whether the operator has an attribute in this opset."""
@@ -74,10 +91,30 @@ class Draw:
         return self.random.standard_normal(shape).astype(np.float32)
 
     def data(self, array: Array) -> str:
-        """An input of the model."""
+        """An input of the model, or once what is carried, brought to this shape."""
+        if self.carried is not None and array.dtype == np.float32 and array.size:
+            return self._brought(*self.carried, array.shape)
         name = f"x{len(self.feeds)}"
         self.feeds[name] = array
         return name
+
+    def _brought(self, name: str, count: int, shape: Shape) -> str:
+        """A value as another shape: repeated and cut to as many numbers."""
+        self.carried = None
+        wanted = int(np.prod(shape, dtype=np.int64))
+        flat = self.put("Reshape", [name, self.ints(-1)], {})
+        if count < wanted:
+            flat = self.put("Tile", [flat, self.ints(-(-wanted // count))], {})
+        if count != wanted:
+            places = self.constant(np.arange(wanted, dtype=np.int64))
+            flat = self.put("Gather", [flat, places], {})
+        return self.put("Reshape", [flat, self.ints(*shape)], {})
+
+    def put(self, op: str, inputs: Sequence[str], attributes: Mapping[str, Any]) -> str:
+        """A node in front of the operator; returns the name of what it makes."""
+        made = f"n{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, inputs, [made], **attributes))
+        return made
 
     def constant(self, array: Any) -> str:
         """An initializer, or what a Constant node gives."""

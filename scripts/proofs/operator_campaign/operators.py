@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from draw import Draw, Wanted
 from images import IMAGES
+from integers import INTEGERS
 from moves import MOVES
 from products import PRODUCTS
+from rarities import RARITIES
 
 Maker = Callable[[Draw], Wanted]
 
@@ -153,6 +155,16 @@ MAKERS: Mapping[str, Maker] = {
     **dict.fromkeys(("ArgMax", "ArgMin"), argument),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax", "LpNormalization"), over_axis),
     "Clip": clip, "Dropout": dropout, "Where": choice, "Cast": cast, "CastLike": cast, "CumSum": cumulative,
-    **MOVES, **IMAGES, **PRODUCTS,
+    **MOVES, **IMAGES, **PRODUCTS, **INTEGERS, **RARITIES,
 }  # fmt: skip
 """Operator to what makes a case of it."""
+FIRST_ONLY = frozenset(
+    _names(
+        """Det MaxUnpool STFT DeformConv QLinearMatMul QLinearConv MatMulInteger ConvInteger
+        DynamicQuantizeLinear ArgMax ArgMin TopK Hardmax Floor Ceil Round Sign Equal Greater GreaterOrEqual
+        Less LessOrEqual Mod NonZero Unique NonMaxSuppression IsInf IsNaN Shrink ThresholdedRelu Cast
+        CastLike"""
+    )
+)
+"""Not tried behind others: loading or OpenVINO would refuse the whole, or where numbers are equal rounding
+alone would decide."""

@@ -46,6 +46,9 @@ FORMS = {
         'y = Resize <axes = [3, 2], keep_aspect_ratio_policy = "not_larger", nearest_mode = "ceil">'
         " (z, none, none, wide)"
     ),
+    "a transform along the last axis": (
+        "t = Unsqueeze (z, last)  p = Reshape (t, rows)  q = DFT <inverse = 1> (p)  y = Reshape (q, pairs)"
+    ),
     "a vector of one value": "t = Unsqueeze (z, last)  p = MatMul (t, one)  y = Abs (p)",
     "a convolution and its transpose": "a = Conv (z, k)  b = ConvTranspose (z, k)  y = Add (a, b)",
 }
@@ -59,6 +62,8 @@ def test_the_engine_computes_what_the_file_says(form: str, tmp_path: Path) -> No
         "sizes": np.array([1, 8, 4, 5]),
         "wide": np.array([7, 20]),
         "one": np.array([-0.5], np.float32),
+        "rows": np.array([1, 72, 9, 1]),
+        "pairs": np.array([1, 72, 9, 2]),
         "last": np.array([4]),
         "scales": np.array([1, 1, 0.6, 1.7], np.float32),
         "w": random.standard_normal((8, 8)).astype(np.float32),

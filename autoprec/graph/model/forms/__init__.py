@@ -1,1 +1,24 @@
 """Other forms of what a model says: constants computed, operators as engines compute them right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from autoprec.graph.model.forms.fourier import along_first_axis
+from autoprec.graph.model.forms.pooling import without_ceiling
+from autoprec.graph.model.forms.reductions import over_no_axes
+from autoprec.graph.model.forms.resampling import with_matrices
+from autoprec.graph.model.forms.sharing import apart
+from autoprec.graph.model.forms.vectors import without_single_values
+
+FORMS: tuple[Callable[[ir.Graph], None], ...] = (
+    along_first_axis,
+    over_no_axes,
+    without_ceiling,
+    with_matrices,
+    without_single_values,
+    apart,
+)
+"""What is done to every graph that has shapes and is at the last opset, in this order."""

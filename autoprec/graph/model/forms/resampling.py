@@ -129,15 +129,16 @@ def _write_gathers(graph: ir.Graph, node: ir.Node, axes: tuple[_Axis, _Axis]) ->
 
 def _nearest(node: ir.Node, axis: _Axis) -> Places:
     """Which place before each place of the result takes; in the float32 that ties are decided in."""
-    found = np.array([_coordinate(node, axis, place) for place in range(axis.after)], np.float32)
+    centres = np.array([_coordinate(node, axis, place) for place in range(axis.after)], np.float32)
     ways = {
-        "round_prefer_floor": np.ceil(found - np.float32(0.5)),
-        "round_prefer_ceil": np.floor(found + np.float32(0.5)),
-        "floor": np.floor(found),
-        "ceil": np.ceil(found),
+        "round_prefer_floor": np.ceil(centres - np.float32(0.5)),
+        "round_prefer_ceil": np.floor(centres + np.float32(0.5)),
+        "floor": np.floor(centres),
+        "ceil": np.ceil(centres),
     }
-    places = ways[str(node.attributes.get_string("nearest_mode", "round_prefer_floor"))]
-    return np.clip(places, 0, axis.before - 1).astype(np.int64)
+    nearest = ways[str(node.attributes.get_string("nearest_mode", "round_prefer_floor"))]
+    found: Places = np.clip(nearest, 0, axis.before - 1).astype(np.int64)
+    return found
 
 
 def _matrix(node: ir.Node, axis: _Axis) -> Matrix:

@@ -1,0 +1,52 @@
+"""Fourier transforms along the axis that engines take: the first behind the batch.
+
+OpenVINO (2026.4.1) reads no axis that is an input, as ONNX has it since opset 20.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from autoprec.graph.model.passing import constant, replace
+
+_TAKEN = 1
+
+
+def along_first_axis(graph: ir.Graph) -> None:
+    """Turn what DFT nodes transform along another axis, and turn it back, in place.
+
+    The graph has shapes and is at the last opset.
+    """
+    for node in list(graph):
+        source = node.inputs[0] if node.op_type == "DFT" and node.domain == "" else None
+        if source is None or source.shape is None:
+            continue
+        axis = _axis(node)
+        if axis is not None and axis % len(source.shape) != _TAKEN:
+            _write(graph, node, axis % len(source.shape))
+
+
+def _axis(node: ir.Node) -> int | None:
+    """None where it is only known when the model runs."""
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    if given is None:
+        return -2
+    return None if given.const_value is None else int(given.const_value.numpy())
+
+
+def _write(graph: ir.Graph, node: ir.Node, axis: int) -> None:
+    source, made = node.inputs[0], node.outputs[0]
+    assert source is not None
+    assert source.shape is not None
+    order = list(range(len(source.shape)))
+    order[_TAKEN], order[axis] = axis, _TAKEN
+    turned = ir.node("Transpose", [source], {"perm": order}, name=f"{node.name}/turned")
+    taken = constant(graph, f"{made.name}/axis", np.array(_TAKEN, np.int64))
+    inputs = [turned.outputs[0], node.inputs[1] if len(node.inputs) > 1 else None, taken]
+    found = ir.node("DFT", inputs, dict(node.attributes), name=node.name)
+    for value, ending, like in ((turned.outputs[0], "turned", source), (found.outputs[0], "there", made)):
+        value.name, value.type = f"{made.name}/{ending}", like.type
+        value.shape = ir.Shape([like.shape[place] for place in order]) if like.shape is not None else None
+    back = ir.node("Transpose", [found.outputs[0]], {"perm": order}, name=f"{node.name}/back")
+    replace(graph, node, [turned, found, back])
