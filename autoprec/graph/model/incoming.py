@@ -15,6 +15,7 @@ from autoprec.graph.grids.given import GIVEN, give
 from autoprec.graph.grids.pairs import Array, Pair, lazy_tensor, spread
 from autoprec.graph.model.clipping import clipped
 from autoprec.graph.model.incoming_levels import lift_levels
+from autoprec.graph.model.passing import named
 
 PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _INTEGER_OPS = frozenset(
@@ -41,7 +42,7 @@ def lift(model: ir.Model) -> None:
     for node in graph:
         if node.op_type in _INTEGER_OPS:
             raise ModelError(
-                f"node {node.name!r} ({node.op_type}) computes in integers by itself: quantise into the "
+                f"node {named(node)!r} ({node.op_type}) computes in integers by itself: quantise into the "
                 "QDQ format (Q/DQ pairs around float ops), or give the float model"
             )
     lift_levels(graph)
@@ -68,8 +69,8 @@ def _drop_quantizers(graph: ir.Graph) -> None:
     for node in [node for node in reversed(graph) if node.op_type == "QuantizeLinear"]:
         if node.outputs[0].uses() or node.outputs[0].is_graph_output():
             raise ModelError(
-                f"node {node.name!r}: what it quantises does not go straight into a DequantizeLinear; export "
-                "the model with Q/DQ pairs around float ops"
+                f"node {named(node)!r}: what it quantises does not go straight into a DequantizeLinear; "
+                "export the model with Q/DQ pairs around float ops"
             )
         graph.remove(node, safe=True)
 
@@ -86,8 +87,8 @@ def _source(graph: ir.Graph, node: ir.Node) -> tuple[ir.Value, Pair | None]:
         return _constant(graph, pair), None if pair.kind == ir.DataType.INT32 else pair
     if maker is None or maker.op_type != "QuantizeLinear":
         raise ModelError(
-            f"node {node.name!r} dequantises what no QuantizeLinear makes ({read.name!r}); export the model "
-            "with Q/DQ pairs around float ops"
+            f"node {named(node)!r} dequantises what no QuantizeLinear makes ({read.name!r}); export the "
+            "model with Q/DQ pairs around float ops"
         )
     value = maker.inputs[0]
     assert value is not None
@@ -103,7 +104,9 @@ def _pair(node: ir.Node, name: str, kind: ir.DataType) -> Pair:
     """Scale and zero point of a Q or DQ node."""
     scale = _array(node, 1)
     if scale is None:
-        raise ModelError(f"node {node.name!r}: its scale is no constant; export the model in inference mode")
+        raise ModelError(
+            f"node {named(node)!r}: its scale is no constant; export the model in inference mode"
+        )
     zero = _array(node, 2)
     axis: int | None = node.attributes.get_int("axis", 1)
     block = int(node.attributes.get_int("block_size", False))

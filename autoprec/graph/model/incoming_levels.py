@@ -9,6 +9,7 @@ from autoprec.errors import ModelError
 from autoprec.graph.grids.given import give
 from autoprec.graph.grids.levels import QUANTIZER, Levels
 from autoprec.graph.grids.pairs import Array, lazy_tensor
+from autoprec.graph.model.passing import named
 
 _KINDS = (ir.DataType.FLOAT4E2M1, ir.DataType.FLOAT8E4M3FN)
 
@@ -24,7 +25,7 @@ def lift_levels(graph: ir.Graph) -> None:
             continue
         made = node.outputs[0]
         if made.is_graph_output():
-            raise ModelError(f"node {node.name!r} makes an output of the model from 4-bit floats")
+            raise ModelError(f"node {named(node)!r} makes an output of the model from 4-bit floats")
         value, levels = _source(graph, node, scales)
         for use in made.uses():
             give(use.node, use.idx, levels)
@@ -47,8 +48,8 @@ def _source(graph: ir.Graph, node: ir.Node, scales: ir.Node) -> tuple[ir.Value, 
     )  # shape inference does not know the quantiser
     if whole is None or whole.size != 1 or not block or kinds != _KINDS:
         raise ModelError(
-            f"node {node.name!r}: its scales are dequantised, but not for blocks and by one constant; export "
-            "the model with Q/DQ pairs, or in NVFP4 as ModelOpt does"
+            f"node {named(node)!r}: its scales are dequantised, but not for blocks and by one constant; "
+            "export the model with Q/DQ pairs, or in NVFP4 as ModelOpt does"
         )
     name = str(node.outputs[0].name)
     axis = int(node.attributes.get_int("axis", 1))
@@ -59,11 +60,13 @@ def _source(graph: ir.Graph, node: ir.Node, scales: ir.Node) -> tuple[ir.Value, 
         return _floats(graph, name, levels), levels
     maker = stored.producer()
     if maker is None or maker.op_type != QUANTIZER or maker.inputs[0] is None:
-        raise ModelError(f"node {node.name!r} dequantises blocks that no {QUANTIZER} makes ({stored.name!r})")
+        raise ModelError(
+            f"node {named(node)!r} dequantises blocks that no {QUANTIZER} makes ({stored.name!r})"
+        )
     shape = maker.inputs[0].shape
     if axis != -1 and shape is not None and axis != len(shape) - 1:
         raise ModelError(
-            f"node {node.name!r}: blocks of activations must lie along the last axis, not {axis}"
+            f"node {named(node)!r}: blocks of activations must lie along the last axis, not {axis}"
         )
     return maker.inputs[0], levels
 

@@ -31,7 +31,7 @@ from autoprec.graph.model.forms.sequences import without_sequences
 from autoprec.graph.model.incoming import QUANTIZED_OPS, lift
 from autoprec.graph.model.inference import Notes, infer, set_aside, unshaped
 from autoprec.graph.model.inputs import fix_inputs, input_shapes, real_inputs
-from autoprec.graph.model.passing import pass_identities, remove_unused
+from autoprec.graph.model.passing import named, pass_identities, remove_unused
 from autoprec.graph.model.raising import raised
 from autoprec.graph.model.taming import tame
 from autoprec.graph.model.upgrades.opset import OPSET, at_opset
@@ -243,7 +243,7 @@ def _refuse_control_flow(model: ir.Model) -> None:
     for node in model.graph:
         if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
             raise ModelError(
-                f"node {node.name or node.outputs[0].name!r} is control flow ({node.op_type}), which "
+                f"node {named(node)!r} is control flow ({node.op_type}), which "
                 "has no fixed precision; export the model with fixed shapes, or run onnxsim on it"
             )
 

@@ -11,6 +11,11 @@ from numpy.typing import NDArray
 from autoprec.graph.grids.given import GIVEN, give, given
 
 
+def named(node: ir.Node) -> str:
+    """What messages call a node: its name, or that of what it makes."""
+    return str(node.name or node.outputs[0].name)
+
+
 def bypass(graph: ir.Graph, node: ir.Node) -> None:
     """Take out a node that passes its first input on, in place; an output of the graph keeps its name."""
     source, made = node.inputs[0], node.outputs[0]

@@ -21,6 +21,8 @@ def window(d: Draw, places: int) -> tuple[dict[str, Any], Shape]:
     if d.chance(0.25):
         given["auto_pad"] = d.one("SAME_UPPER", "SAME_LOWER", "VALID")
         given.pop("dilations", None)
+        if "strides" in given and given["auto_pad"] != "VALID":  # ONNX leaves open where gaps would lie
+            given["strides"] = [min(pair) for pair in zip(given["strides"], kernel, strict=True)]
     elif d.chance(0.6):
         given["pads"] = [d.number(0, size - 1) for size in kernel * 2]
     return given, kernel

@@ -29,6 +29,9 @@ FORMS = {
         " count_include_pad = 1> (z)"
     ),
     "a window behind the values": "y = MaxPool <kernel_shape = [1, 1], strides = [4, 5], ceil_mode = 1> (z)",
+    "a cut window without pads": (
+        'y = LpPool <auto_pad = "VALID", kernel_shape = [2, 2], strides = [2, 2], ceil_mode = 1> (z)'
+    ),
     "a reduction over no axes": "y = ReduceL1 <noop_with_empty_axes = 1> (z)",
     "turned and not": (
         "p = GlobalAveragePool (z)  f = Flatten (p)  a = Gemm <transB = 1> (f, w)  b = Gemm (f, w)"

@@ -225,3 +225,16 @@ def test_inputs_that_do_not_fit_each_other_are_named(tmp_path: Path) -> None:
         "1 of 1 convolutions and products" in note and "(Concat)" in note for note in notes(load_model(path))
     )
     assert not notes(load_model(saved(tmp_path, PRODUCT)))
+
+
+@pytest.mark.parametrize("opset", [7, 9, 11])
+def test_a_mask_that_nobody_reads_does_no_harm(opset: int, tmp_path: Path) -> None:
+    text = " g (float[4,4] x) => (float[4,4] z) { y, mask = Dropout(x)  z = Relu(y) }"
+    path = saved(tmp_path, text)
+    made = onnx.load(path)
+    made.opset_import[0].version = opset
+    kind = TensorProto.FLOAT if opset < 10 else TensorProto.BOOL
+    made.graph.value_info.append(helper.make_tensor_value_info("mask", kind, [4, 4]))
+    onnx.save(made, path)
+    x = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
+    np.testing.assert_array_equal(computed(rewritten(path, "fp32"), x=x), np.maximum(x, 0))

@@ -21,8 +21,11 @@ def without_ceiling(graph: ir.Graph) -> None:
         if is_pool and node.attributes.get_int("ceil_mode", False):
             value = node.inputs[0]
             automatic = node.attributes.get_string("auto_pad", "NOTSET")
-            if value is None or value.shape is None or not value.shape.is_static() or automatic != "NOTSET":
+            known = value is not None and value.shape is not None and value.shape.is_static()
+            if not known or automatic not in ("NOTSET", "VALID"):
                 continue
+            assert value is not None
+            assert value.shape is not None
             _write(graph, node, [int(str(size)) for size in value.shape[2:]])
 
 
@@ -62,5 +65,6 @@ def _write(graph: ir.Graph, node: ir.Node, sizes: list[int]) -> None:
         node.replace_input_with(0, padded)
         node.attributes.add(ir.AttrInt64("count_include_pad", False))
         pads, ends = [0] * 2 * rank, overhang
+    node.attributes.add(ir.AttrString("auto_pad", "NOTSET"))
     node.attributes.add(ir.AttrInt64("ceil_mode", False))
     node.attributes.add(ir.AttrInt64s("pads", [*pads[:rank], *ends]))

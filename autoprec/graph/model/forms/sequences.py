@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from autoprec.errors import ModelError
-from autoprec.graph.model.passing import constant, replace
+from autoprec.graph.model.passing import constant, named, replace
 
 _Members = dict[ir.Value, list[ir.Value]]
 _MAKING = frozenset(
@@ -30,7 +30,7 @@ def without_sequences(graph: ir.Graph) -> None:
         found = _made(graph, node, members) if node.op_type in _MAKING else _read(graph, node, members)
         if not found:
             raise ModelError(
-                f"node {node.name or node.outputs[0].name!r} ({node.op_type}) works on a sequence known only "
+                f"node {named(node)!r} ({node.op_type}) works on a sequence known only "
                 "when it runs; export the model without lists of tensors, or with fixed shapes"
             )
     for node in reversed(graph):

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from autoprec.errors import ModelError
-from autoprec.graph.model.passing import constant, replace
+from autoprec.graph.model.passing import constant, named, replace
 
 SHELTER = "autoprec.sheltered"
 Write = Callable[[ir.Graph, ir.Node], ir.Node | None]
@@ -58,7 +58,7 @@ def _resize(graph: ir.Graph, node: ir.Node) -> ir.Node:
         given = node.inputs[1]
         if given is None or given.const_value is None:
             raise ModelError(
-                f"node {node.name!r} resizes by scales that it computes; export it with fixed shapes"
+                f"node {named(node)!r} resizes by scales that it computes; export it with fixed shapes"
             )
         tensor = given.const_value
     mode = node.attributes.get_string("mode", "nearest") or "nearest"
@@ -87,8 +87,8 @@ def _resize_by_tf(graph: ir.Graph, node: ir.Node) -> ir.Node:  # noqa: ARG001
     rounding = node.attributes.get_string("nearest_mode", "round_prefer_floor")
     if node.attributes.get_string("mode", "nearest") != "nearest" or rounding != "floor":
         raise ModelError(
-            f"node {node.name!r} resizes by tf_half_pixel_for_nn with {rounding}, which opset 13 cannot say; "
-            "export the model with a later opset"
+            f"node {named(node)!r} resizes by tf_half_pixel_for_nn with {rounding}, which opset 13 cannot "
+            "say; export the model with a later opset"
         )
     node.attributes.add(ir.AttrString("coordinate_transformation_mode", "half_pixel"))
     node.attributes.add(ir.AttrString("nearest_mode", "round_prefer_ceil"))
@@ -101,7 +101,7 @@ def _group_norm(graph: ir.Graph, node: ir.Node) -> ir.Node:
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
     channels = shape[1] if shape is not None and len(shape) > 1 else None
     if not groups or not isinstance(channels, int):
-        raise ModelError(f"node {node.name!r} normalises groups of a number of channels that nobody knows")
+        raise ModelError(f"node {named(node)!r} normalises groups of a number of channels that nobody knows")
     for place in (1, 2):
         value = node.inputs[place]
         assert value is not None
@@ -146,14 +146,17 @@ def _mask(graph: ir.Graph, node: ir.Node) -> None:  # noqa: ARG001
     """Dropout before 12, in inference: a mask of nothing; since then of everything."""
     if len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
         raise ModelError(
-            f"node {node.name!r}: its mask is read, although nothing drops out; export it for inference"
+            f"node {named(node)!r}: its mask is read, although nothing drops out; export it for inference"
         )
+    node.resize_outputs(1)  # a mask that nobody reads has a type that Dropout does not make any more
 
 
 def _static_shape(node: ir.Node) -> list[int]:
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
     if shape is None or not shape.is_static():
-        raise ModelError(f"node {node.name!r} ({node.op_type}) reads a value of unknown size; fix its sizes")
+        raise ModelError(
+            f"node {named(node)!r} ({node.op_type}) reads a value of unknown size; fix its sizes"
+        )
     return [int(str(size)) for size in shape]
 
 
