@@ -1,4 +1,4 @@
-"""One trial: show, explain."""
+"""One trial: show, explain, where."""
 
 from __future__ import annotations
 
@@ -53,3 +53,25 @@ def explain(
     reference = chosen.reference()
     assert reference is not None
     show_or_dump(found, parts.explanation_view(found, reference), json)
+
+
+@app.command()
+def where(
+    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    study: StudyOption = None,
+    storage: StorageOption = None,
+    samples: Annotated[int, typer.Option(min=1, help="So many evaluation samples are run.")] = 3,
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, help="A block breaks where it is off by more of its value's spread.")
+    ] = 0.1,
+    layers: Annotated[bool, typer.Option("--layers", help="A row for each node, not block.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Run exact arithmetic, not the engine.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Compare a trial's values with the reference's block by block, and name the first block that breaks.
+
+    Example: autoprec where 17
+    """
+    chosen = study_of(study, storage, is_quiet=json)
+    found = chosen.where(trial, tolerance=tolerance, samples=samples, layers=layers, exactly=exact)
+    show_or_dump(found, parts.layerwise_view(found), json)

@@ -11,6 +11,7 @@ from autoprec.isolation import Answers, requests
 from autoprec.legality.probe import try_question
 from autoprec.legality.verdicts import Verdict
 from autoprec.measurement.fidelity.judge import Judge
+from autoprec.measurement.fidelity.layers import locate
 from autoprec.measurement.inspection import inspect, write_examples
 from autoprec.measurement.messages import (
     Answer,
@@ -21,6 +22,7 @@ from autoprec.measurement.messages import (
     Inspect,
     Inspected,
     Job,
+    Locate,
     Probe,
     Probed,
     Race,
@@ -80,6 +82,8 @@ class _Desk:
             return Probed(_verdict(request))
         if isinstance(request, Race):
             return Raced(race(request))
+        if isinstance(request, Locate):
+            return locate(request)
         if isinstance(request, Compare):
             if self._judge is None or self._judge.original != request.original:
                 self._judge = Judge(request.original)

@@ -20,6 +20,8 @@ from autoprec.measurement.messages import (
     Inspect,
     Inspected,
     Job,
+    Locate,
+    Located,
     Probe,
     Probed,
     Race,
@@ -90,6 +92,12 @@ class Bench:
         answer = self._ask(request, request.original.backend)
         assert isinstance(answer, Compared)
         return answer.departure
+
+    def locate(self, request: Locate) -> Located:
+        """Compare a candidate's values with the reference's. Raises as `measure` does."""
+        answer = self._ask(request, request.setup.backend)
+        assert isinstance(answer, Located)
+        return answer
 
     def probe(self, probe: Probe) -> Verdict:
         """Put one question to the engine.

@@ -138,6 +138,17 @@ class Compare(msgspec.Struct, frozen=True, kw_only=True, tag="compare"):
     tolerance: float
 
 
+class Locate(msgspec.Struct, frozen=True, kw_only=True, tag="locate"):
+    """Compare these values of a candidate with the reference's, on so many samples; `exactly` leaves the
+    engine out."""
+
+    setup: Setup
+    candidate_path: str
+    values: tuple[str, ...]
+    samples: int
+    exactly: bool = False
+
+
 class Stage(msgspec.Struct, frozen=True, tag="stage"):
     """The worker begins a step."""
 
@@ -193,6 +204,15 @@ class Compared(msgspec.Struct, frozen=True, tag="compared"):
     departure: Departure
 
 
+class Located(msgspec.Struct, frozen=True, tag="located"):
+    """Values were compared on so many samples: by name error, largest and mean absolute difference, the same
+    of the relative one, and cosine. `ran` says what computed both."""
+
+    ran: str
+    samples: int
+    figures: dict[str, tuple[float, float, float, float, float, float]]
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """The candidate failed. After a "crash" the worker is fit for nothing more."""
 
@@ -206,8 +226,9 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     message: str
 
 
-Request = Job | Score | Probe | Race | Inspect | WriteExamples | Compare
-Answer = Stage | Said | Done | Scored | Written | Probed | Raced | Inspected | Compared | Failed | Refused
+Request = Job | Score | Probe | Race | Inspect | WriteExamples | Compare | Locate
+Found = Done | Scored | Written | Probed | Raced | Inspected | Compared | Located
+Answer = Stage | Said | Found | Failed | Refused
 
 encode = msgspec.json.encode
 decode_request: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode

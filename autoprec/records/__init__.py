@@ -19,6 +19,7 @@ from autoprec.records.blocks import Assignment, Block, Candidate
 from autoprec.records.comparisons import Comparison, Match, Side, Verdict
 from autoprec.records.exports import Examples, Preprocessing, Recipe
 from autoprec.records.fidelity import UNLIKE, Departure, Exactness, Step, in_words
+from autoprec.records.layers import BlockDifference, Layerwise
 from autoprec.records.measurements import (
     BlockAudit,
     Clocks,
@@ -64,6 +65,7 @@ __all__ = [
     "Basis",
     "Block",
     "BlockAudit",
+    "BlockDifference",
     "BlockReasons",
     "Border",
     "Candidate",
@@ -85,6 +87,7 @@ __all__ = [
     "Interval",
     "KernelTime",
     "Latency",
+    "Layerwise",
     "MachineCheck",
     "Match",
     "MeasuredOn",

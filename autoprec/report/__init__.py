@@ -4,6 +4,7 @@ from autoprec.report.comparison import comparison_view
 from autoprec.report.fidelity import fidelity_lines
 from autoprec.report.files import write_file
 from autoprec.report.json_text import as_json
+from autoprec.report.layers import layerwise_view
 from autoprec.report.notebook import Chart, Front, study_html, trials_dataframe
 from autoprec.report.page import front_chart, front_png, page
 from autoprec.report.plot import front_plot
@@ -29,6 +30,7 @@ __all__ = [
     "front_plot",
     "front_png",
     "front_table",
+    "layerwise_view",
     "page",
     "sensitivity_table",
     "shares",

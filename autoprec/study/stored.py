@@ -9,11 +9,21 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from autoprec.errors import StudyError, UserError
-from autoprec.records import Block, Departure, Explanation, Findings, Reference, TrialRecord, Worker
+from autoprec.records import (
+    Block,
+    Departure,
+    Explanation,
+    Findings,
+    Layerwise,
+    Reference,
+    TrialRecord,
+    Worker,
+)
 from autoprec.report import Chart, Front, front_chart, study_html, trials_dataframe
 from autoprec.spec import StudySpec
 from autoprec.store import Store
 from autoprec.study.definition import as_begun
+from autoprec.study.findings.locating import TOLERANCE, locate
 from autoprec.study.findings.reporting import explain_trial, gather
 from autoprec.study.following import is_searched
 from autoprec.study.night.priors import sensitivities
@@ -148,6 +158,37 @@ class StoredStudy:
     def _as_it_stands(self, record: TrialRecord) -> TrialRecord:
         """A trial that was running when its search was killed runs no more."""
         return record if is_searched(self.spec) else record.settled()
+
+    def where(
+        self,
+        number: int,
+        *,
+        tolerance: float = TOLERANCE,
+        samples: int = 3,
+        layers: bool = False,
+        exactly: bool = False,
+    ) -> Layerwise:
+        """Where a trial departs from the reference: the values where blocks meet, compared one by one.
+
+        Args:
+            number: of the trial, which may have failed.
+            tolerance: a block breaks where a value of it is off by more than so much of its own spread.
+            samples: so many evaluation samples are run, spread over the set.
+            layers: compare the values of every node, not only those that blocks give to others.
+            exactly: run both in exact arithmetic, without the engine.
+
+        Raises `StudyError` where neither runs them, or the study is being searched.
+        """
+        with self._stored() as store:
+            return locate(
+                self.spec,
+                store,
+                number,
+                tolerance=tolerance,
+                samples=samples,
+                layers=layers,
+                exactly=exactly,
+            )
 
     @contextmanager
     def _stored(self) -> Iterator[Store]:

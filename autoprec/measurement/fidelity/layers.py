@@ -1,0 +1,111 @@
+"""The worker's side of comparing a candidate with the reference value by value, where blocks meet.
+
+Both run on the engine with these values as outputs of their own; where the engine does not build that, or
+exactness is asked for, both run in exact arithmetic. An engine may fuse a little less around an output.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from autoprec.backends import Arrays, Builder, Engine, create_backend, run
+from autoprec.backends.exact import Exact
+from autoprec.backends.exact import error as error_of
+from autoprec.errors import TrialError
+from autoprec.graph.model.cuts import values_of, write_cut
+from autoprec.measurement.messages import Locate, Located
+from autoprec.records import UNLIKE
+from autoprec.samples import Sample, load_samples
+
+_AT_ONCE = 64
+"""So many values are outputs of one build: all of a large model's would not fit into memory."""
+Figures = tuple[float, float, float, float, float, float]
+
+
+def locate(request: Locate) -> Located:
+    """Compare the values of a candidate with the reference's. Raises `TrialError` where nothing runs both,
+    `UserError` for samples that cannot be read."""
+    setup = request.setup
+    every = load_samples(setup.samples, "evaluation", setup.shapes)
+    count = min(request.samples, len(every))
+    samples = [every[number * len(every) // count] for number in range(count)]
+    paths = (Path(request.candidate_path), Path(setup.reference_path))
+    there = values_of(paths[0]) & values_of(paths[1])
+    names = [name for name in request.values if name in there]
+    refusal = ""
+    if not request.exactly:
+        engine = create_backend(setup.backend.name, setup.backend.options)
+        try:
+            return Located(f"engine ({setup.backend.name})", count, _compared(engine, paths, names, samples))
+        except TrialError as error:
+            refusal = f"; the engine does not give them: {error}"
+    return Located(f"exact arithmetic{refusal}", count, _compared(Exact(), paths, names, samples))
+
+
+def _compared(
+    builder: Builder, paths: tuple[Path, Path], names: Sequence[str], samples: Sequence[Sample]
+) -> dict[str, Figures]:
+    """By value: error, max and mean of the absolute and of the relative difference, cosine."""
+    totals = {name: _Difference() for name in names}
+    for first in range(0, len(names), _AT_ONCE):
+        part = names[first : first + _AT_ONCE]
+        with TemporaryDirectory(dir=paths[0].parent, prefix=".layers-") as folder, ExitStack() as stack:
+            ours, theirs = (
+                _built(stack, builder, path, part, Path(folder) / f"{side}.onnx")
+                for side, path in zip(("ours", "theirs"), paths, strict=True)
+            )
+            for sample in samples:
+                found, wanted = run(ours, sample.inputs), run(theirs, sample.inputs)
+                for name in part:
+                    totals[name].add(found, wanted, name)
+    return {name: total.figures for name, total in totals.items()}
+
+
+def _built(stack: ExitStack, builder: Builder, path: Path, names: Sequence[str], target: Path) -> Engine:
+    return stack.enter_context(builder.build(write_cut(path, names, target)))
+
+
+class _Difference:
+    """Of one value, over samples."""
+
+    def __init__(self) -> None:
+        self._error = self._max_abs = self._max_rel = 0.0
+        self._abs: list[float] = []
+        self._rel: list[float] = []
+        self._product = self._ours = self._theirs = 0.0
+
+    def add(self, found: Arrays, wanted: Arrays, name: str) -> None:
+        """Another sample. A value of another shape, or with NaN, is off by infinity."""
+        self._error = max(self._error, error_of(found[name], wanted[name]))
+        if found[name].shape != wanted[name].shape:
+            self._max_abs = self._max_rel = math.inf
+            return
+        ours, theirs = (side[name].astype(np.float64).ravel() for side in (found, wanted))
+        with np.errstate(invalid="ignore", over="ignore"):
+            apart = np.abs(ours - theirs)
+            self._product += float(ours @ theirs)
+            self._ours += float(ours @ ours)
+            self._theirs += float(theirs @ theirs)
+        relative = apart[theirs != 0] / np.abs(theirs[theirs != 0])
+        for values, means in ((apart, self._abs), (relative, self._rel)):
+            means.append(float(values.mean()) if values.size else 0.0)
+        self._max_abs = max(self._max_abs, float(apart.max(initial=0.0)))
+        self._max_rel = max(self._max_rel, float(relative.max(initial=0.0)))
+
+    @property
+    def figures(self) -> Figures:
+        """As `_compared` gives them."""
+        size = math.sqrt(self._ours * self._theirs)
+        cosine = self._product / size if size else float(self._ours == self._theirs)
+        mean_abs, mean_rel = (np.mean(values) if values else math.inf for values in (self._abs, self._rel))
+        off = (self._error, self._max_abs, mean_abs, self._max_rel, mean_rel)
+        error, max_abs, mean_abs, max_rel, mean_rel = (
+            float(min(figure, UNLIKE)) if figure == figure else UNLIKE for figure in off
+        )
+        return error, max_abs, mean_abs, max_rel, mean_rel, cosine if math.isfinite(cosine) else 0.0

@@ -1,0 +1,106 @@
+"""Where a trial departs from the reference: its blocks compared one by one, and the first that breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from autoprec.errors import StudyError, TrialError
+from autoprec.measurement import Bench, Locate
+from autoprec.records import BlockDifference, Layerwise
+from autoprec.spec import StudySpec
+from autoprec.store import Store, exclusive
+from autoprec.study.preparation import Prepared, prepare
+
+Figures = tuple[float, float, float, float, float, float]
+"""Of a value, as `measurement.messages.Located` has them."""
+TOLERANCE = 0.1
+"""A value that is off by a tenth of its own spread is no longer the reference's."""
+
+
+class Place(NamedTuple):
+    """What a row of the comparison is about: a block, or one node of it."""
+
+    block: str
+    node: str
+    reads: tuple[str, ...]
+    gives: tuple[str, ...]
+
+
+def locate(
+    spec: StudySpec, store: Store, number: int, *, tolerance: float, samples: int, layers: bool, exactly: bool
+) -> Layerwise:
+    """Compare a trial's values with the reference's where blocks meet. See `StoredStudy.where`."""
+    name, folder = spec.name, Path(spec.folder)
+    record = store.trial(name, number)
+    if spec.backend.name == "simulated":
+        raise StudyError(f"study {name!r} is simulated: nothing is computed, so there are no values")
+    with exclusive(folder), Bench(folder / "worker.log") as bench:
+        prepared = prepare(spec, basis=store.basis(name))
+        store.check(name, prepared.identity, prepared.blocks)
+        places = list(_nodes(prepared) if layers else _blocks(prepared))
+        try:
+            with prepared.scratch() as path:
+                candidate = prepared.rewrite(record.assignment, path)
+                request = Locate(
+                    setup=prepared.setup,
+                    candidate_path=candidate.model_path,
+                    values=tuple(dict.fromkeys(value for place in places for value in place.gives)),
+                    samples=samples,
+                    exactly=exactly,
+                )
+                found = bench.locate(request)
+        except TrialError as error:
+            raise StudyError(f"trial {number} cannot be looked into ({error.kind}: {error})") from error
+    chosen, usual = record.assignment.as_dict(), prepared.reference.as_dict()
+    blocks = tuple(
+        _difference(place, chosen[place.block], usual[place.block], found.figures) for place in places
+    )
+    return Layerwise(
+        study=name,
+        number=number,
+        ran=found.ran,
+        samples=found.samples,
+        tolerance=tolerance,
+        blocks=blocks,
+        first=next((one.block for one in blocks if one.error > tolerance), ""),
+    )
+
+
+def _blocks(prepared: Prepared) -> Iterator[Place]:
+    for block in prepared.blocks:
+        yield Place(block.name, "", block.inputs, block.outputs)
+
+
+def _nodes(prepared: Prepared) -> Iterator[Place]:
+    home = {node: block.name for block in prepared.blocks for node in block.nodes}
+    for node in prepared.model.graph:
+        reads, gives = (
+            tuple(str(value.name) for value in values if value is not None and value.name)
+            for values in (node.inputs, node.outputs)
+        )
+        yield Place(home[str(node.name)], str(node.name), reads, gives)
+
+
+def _difference(place: Place, precision: str, usual: str, figures: Mapping[str, Figures]) -> BlockDifference:
+    """The worst of a place's values."""
+    here = {value: figures[value] for value in place.gives if value in figures}
+    row = BlockDifference(block=place.block, node=place.node, precision=precision, usual=usual)
+    if not here:
+        return row
+    value = max(here, key=lambda name: here[name][0])
+    error, max_abs, mean_abs, max_rel, mean_rel, cosine = here[value]
+    return msgspec.structs.replace(
+        row,
+        value=value,
+        error=error,
+        before=max((figures[name][0] for name in place.reads if name in figures), default=0.0),
+        max_abs=max_abs,
+        mean_abs=mean_abs,
+        max_rel=max_rel,
+        mean_rel=mean_rel,
+        cosine=cosine,
+    )
