@@ -163,7 +163,7 @@ FIRST_ONLY = frozenset(
         """Det MaxUnpool STFT DeformConv QLinearMatMul QLinearConv MatMulInteger ConvInteger
         DynamicQuantizeLinear ArgMax ArgMin TopK Hardmax Floor Ceil Round Sign Equal Greater GreaterOrEqual
         Less LessOrEqual Mod NonZero Unique NonMaxSuppression IsInf IsNaN Shrink ThresholdedRelu Cast
-        CastLike"""
+        CastLike DequantizeLinear"""
     )
 )
 """Not tried behind others: loading or OpenVINO would refuse the whole, or where numbers are equal rounding

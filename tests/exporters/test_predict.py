@@ -1,0 +1,75 @@
+"""`predict.py` takes an image as a stranger has it, and gives masks of its size."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from autoprec.exporters import write_export
+from autoprec.records import Preprocessing
+from tiny_export import RECIPE, export_of
+
+HALVES = np.where(np.arange(16)[None, :] < 8, 255, 0).astype(np.uint8).repeat(16, 0)
+
+
+def exported(folder: Path, resize: str = "stretch", **recipe: Any) -> Path:
+    """A Relu that gives an image's own planes as masks, with pixels from -1 to 1."""
+    how = Preprocessing(input="", size=None, resize=resize, mean=(0.5,) * 3, std=(0.5,) * 3)
+    changed = msgspec.structs.replace(RECIPE, preprocessing=how, **recipe)
+    write_export(msgspec.structs.replace(export_of(folder / "study"), recipe=changed), folder / "out")
+    return folder / "out"
+
+
+def predict(folder: Path, *words: str, flags: str = "-I") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, flags, str(folder / "predict.py"), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def masks_of(folder: Path, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The written image of what is predicted for one."""
+    photo, output = folder / "photo.png", folder / "mask.png"
+    Image.fromarray(pixels).save(photo)
+    ran = predict(folder, str(photo), "--output", str(output))
+    assert ran.returncode == 0, ran.stderr
+    return np.asarray(Image.open(output))
+
+
+@pytest.mark.parametrize("resize", ["stretch", "pad", "letterbox"])
+def test_masks_lie_where_they_are_in_the_image(resize: str, tmp_path: Path) -> None:
+    wide = HALVES.repeat(2, axis=1)  # 32 x 16: its left half is above the threshold
+    found = masks_of(exported(tmp_path, resize, threshold=0.5), wide)
+    np.testing.assert_array_equal(found[:, :12], 1)
+    np.testing.assert_array_equal(found[:, 20:], 0)
+
+
+def test_a_matte_is_written_as_opacities(tmp_path: Path) -> None:
+    found = masks_of(exported(tmp_path, metric="alpha_mae"), HALVES)
+    assert found.shape == (16, 16)
+    assert (found[0, 0], found[0, -1]) == (255, 0)
+
+
+def test_classes_are_written_as_their_numbers(tmp_path: Path) -> None:
+    planes = np.stack([HALVES, 255 - HALVES, 0 * HALVES], axis=-1)
+    found = masks_of(exported(tmp_path, metric="argmax_iou"), planes)
+    assert (found[0, 0], found[0, -1]) == (0, 1)
+
+
+def test_what_is_not_installed_is_one_line(tmp_path: Path) -> None:
+    ran = predict(exported(tmp_path), "photo.png", flags="-IS")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == "predict.py: numpy is not installed: pip install openvino numpy pillow\n"
+
+
+@pytest.mark.parametrize("name", ["none.png", "text.png"])
+def test_what_is_no_image_is_one_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("words")
+    ran = predict(exported(tmp_path), str(tmp_path / name))
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
