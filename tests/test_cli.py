@@ -11,6 +11,7 @@ import typer
 from autoprec import Study
 from autoprec.cli import app
 from autoprec.errors import SpecError
+from autoprec.store import exclusive
 from command_line import autoprec
 from tiny_study import write_model, write_samples, write_study
 
@@ -185,6 +186,21 @@ def test_the_fastest_point_is_held_to_the_accepted_loss(searched: Path) -> None:
     )
     assert picked == limited
     assert picked != free
+
+
+def test_an_export_says_that_only_the_reference_was_found(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    path.write_text(path.read_text().replace("[search]", '[search]\nprecisions = ["fp32"]'))
+    Study.load(path).search("1")
+    words = ("export", "--pick", "fastest", "--examples", "0", "--study", "tiny.toml")
+    assert "it is no faster than the reference" in autoprec(*words, folder=tmp_path).stderr
+
+
+def test_an_export_is_written_while_the_study_is_searched(searched: Path) -> None:
+    with exclusive(searched / "tiny"):  # as a search holds it
+        result = autoprec("export", "beside", "--trial", "3", "--study", "tiny.toml", folder=searched)
+    assert result.returncode == 0, result.stderr
+    assert (searched / "beside" / "model.onnx").is_file()
 
 
 def test_a_file_is_no_export(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from rich.text import Text
 from autoprec.legality.patterns import PATTERNS
 from autoprec.legality.verdicts import Legality
 from autoprec.precisions import PLAIN
-from autoprec.report import fidelity_lines
+from autoprec.report import Column, Columns, fidelity_lines
 from autoprec.study.diagnosis import Diagnosis
 
 _FLOATS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
@@ -34,15 +34,17 @@ def diagnosis_view(found: Diagnosis) -> RenderableType:
     return Group(parts, Text(), _table(found.legality), *_reasons(found.legality), Text(), *lines)
 
 
-def _table(legality: Legality) -> Table:
+def _table(legality: Legality) -> Columns:
     """Patterns by precision: what each runs in."""
-    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("operator", no_wrap=True)
-    for name in PLAIN:
-        table.add_column(name, no_wrap=True)
-    for pattern in PATTERNS:
-        table.add_row(pattern, *(_cell(legality, pattern, name) for name in PLAIN))
-    return table
+    return Columns(
+        (
+            Column("operator", list(PATTERNS), right=False),
+            *(
+                Column(name, [_cell(legality, pattern, name) for pattern in PATTERNS], right=False)
+                for name in PLAIN
+            ),
+        )
+    )
 
 
 def _cell(legality: Legality, pattern: str, precision: str) -> Text:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
         front_plot,
         front_png,
         front_table,
+        is_no_faster,
         layerwise_view,
+        next_steps,
         page,
         sensitivity_table,
         shares,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from autoprec.study import Study, compare_studies, verify_export
     from autoprec.study.definition import default_definition, make_default
     from autoprec.study.diagnosis import compare, diagnose
+    from autoprec.study.picks import picks
 else:
     _HOMES = {
         "autoprec.backends.target": ("TargetBackend",),
@@ -48,6 +51,7 @@ else:
         "autoprec.study": ("Study", "compare_studies", "verify_export"),
         "autoprec.study.definition": ("default_definition", "make_default"),
         "autoprec.study.diagnosis": ("compare", "diagnose"),
+        "autoprec.study.picks": ("picks",),
     }
     _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -78,9 +82,12 @@ __all__ = [
     "front_plot",
     "front_png",
     "front_table",
+    "is_no_faster",
     "layerwise_view",
     "make_default",
+    "next_steps",
     "page",
+    "picks",
     "read_manifest",
     "sensitivity_table",
     "shares",

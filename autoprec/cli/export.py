@@ -94,6 +94,10 @@ def export(
     written = files[-1].parent
     shipped = parts.read_manifest(written)
     tell(f"trial {shipped.number}: {shipped.speedup:.2f}x the reference, mask loss {shipped.loss:.4f}")
+    if trial is None and parts.is_no_faster(shipped.trial, shipped.reference):
+        limit = chosen.spec.search.accepted_loss if max_loss is None and pick == "fastest" else max_loss
+        within = "" if limit is None else f" within a loss of {limit:g}"
+        tell(f"it is no faster than the reference: nothing{within} is; search on, or raise --max-loss")
     if archive:
         answer(shutil.make_archive(str(written), "zip", written.parent, written.name))
 

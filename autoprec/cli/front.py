@@ -17,6 +17,7 @@ from autoprec.cli._app import (
     show_or_dump,
     study_of,
 )
+from autoprec.cli._views import front_view
 
 
 @app.command()
@@ -26,13 +27,13 @@ def front(study: StudyOption = None, storage: StorageOption = None, json: JsonOp
     Example: autoprec front --json
     """
     chosen = study_of(study, storage, is_quiet=json)
-    trials, reference = chosen.front(), chosen.reference()
-    shown: list[RenderableType] = [parts.front_table(trials, reference)]
+    shown: list[RenderableType] = [front_view(chosen)]
     if line := parts.shares_line(parts.shares(chosen.trials())):
         shown.append(Text(line, "dim"))
     if workers := chosen.workers():
         shown.append(parts.workers_table(workers, chosen.trials()))
-    noisy = [parts.TrialAndNoise.of(trial, reference) for trial in trials]
+    reference = chosen.reference()
+    noisy = [parts.TrialAndNoise.of(trial, reference) for trial in chosen.front()]
     show_or_dump(noisy, Group(*shown), json)
 
 

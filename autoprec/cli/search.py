@@ -19,6 +19,7 @@ from autoprec.cli._app import (
     study_of,
     tell,
 )
+from autoprec.cli._views import show_end
 
 
 @app.command()
@@ -63,8 +64,7 @@ def search(
     with parts.LiveProgress(console, chosen.spec.name) as progress:
         learnt = None if prior is None else parts.Study.find(prior)
         chosen.search(budget, progress, jobs=jobs, devices=devices, prior=learnt)
-    console.print(parts.front_plot(chosen.trials(), chosen.reference(), width=console.width), markup=False)
-    console.print(parts.front_table(chosen.front(), chosen.reference()))
+    show_end(chosen, study)
     if strict and (wrong := chosen.mismatches()):
         tell(f"did not run as asked: {', '.join(wrong)}")
         raise typer.Exit(EXIT_AUDIT_FAILED)
@@ -102,7 +102,7 @@ def watch(study: StudyOption = None, storage: StorageOption = None) -> None:
     chosen = study_of(study, storage)
     try:
         with parts.LiveProgress(console, chosen.spec.name) as progress:
-            front = chosen.follow(progress)
+            chosen.follow(progress)
     except KeyboardInterrupt:
         raise typer.Exit from None
-    console.print(parts.front_table(front, chosen.reference()))
+    show_end(chosen, study)

@@ -7,6 +7,7 @@ second description. Units live in names.
 from autoprec.records._base import Interval, Record
 from autoprec.records._front import (
     Point,
+    anchors,
     as_counted,
     counting,
     pareto,
@@ -115,6 +116,7 @@ __all__ = [
     "Verification",
     "Worker",
     "WorkerShare",
+    "anchors",
     "as_counted",
     "counting",
     "from_json",

@@ -73,6 +73,12 @@ def counting(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
     return tuple(sorted(map(_pooled, measured.values()), key=lambda trial: trial.number))
 
 
+def anchors(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """What counts of the uniform assignments that every study measures first, fastest first."""
+    labelled = (t for t in counting(trials) if t.label and not t.assignment.weights)
+    return tuple(sorted(labelled, key=lambda trial: trial.latency_ms))
+
+
 def as_counted(record: TrialRecord, trials: Iterable[TrialRecord]) -> TrialRecord:
     """A trial under its own number with what counts for its assignment; as it is where nothing does."""
     others = (trial for trial in trials if trial.assignment == record.assignment)

@@ -167,6 +167,8 @@ class Findings(Record, frozen=True, kw_only=True):
         definition: the study's definition as text.
         trials, front: as stored.
         picked: number of the front's point that `export` takes by default; None if there is none.
+        marks: number of a front's point to what it is picked as: the knee, the fastest within the accepted
+            loss.
         volumes: after each complete trial, the area behind the front as a part of the rectangle between the
             origin and `corner` (latency in ms, loss).
         sensitivity: block, then precision, to the loss with that block alone in that precision.
@@ -187,6 +189,7 @@ class Findings(Record, frozen=True, kw_only=True):
     front: tuple[TrialRecord, ...]
     picked: int | None
     nights: tuple[NightSummary, ...]
+    marks: dict[int, str] = msgspec.field(default_factory=dict)
     corner: tuple[float, float]
     volumes: tuple[tuple[int, float], ...]
     sensitivity: dict[str, dict[str, float]]

@@ -1,5 +1,7 @@
 """What people see: tables, a text plot, live progress; and JSON for scripts."""
 
+from autoprec.report._columns import Column, Columns
+from autoprec.report._figures import is_no_faster, marks
 from autoprec.report.comparison import comparison_view
 from autoprec.report.fidelity import fidelity_lines
 from autoprec.report.files import write_file
@@ -9,6 +11,7 @@ from autoprec.report.notebook import Chart, Front, study_html, trials_dataframe
 from autoprec.report.page import front_chart, front_png, page
 from autoprec.report.plot import front_plot
 from autoprec.report.progress import LiveProgress
+from autoprec.report.steps import next_steps
 from autoprec.report.story import explanation_view
 from autoprec.report.tables import blocks_table, front_table, sensitivity_table
 from autoprec.report.trial import trial_view
@@ -18,6 +21,8 @@ from autoprec.visible import HarmlessConsole, visible
 
 __all__ = [
     "Chart",
+    "Column",
+    "Columns",
     "Front",
     "HarmlessConsole",
     "LiveProgress",
@@ -30,7 +35,10 @@ __all__ = [
     "front_plot",
     "front_png",
     "front_table",
+    "is_no_faster",
     "layerwise_view",
+    "marks",
+    "next_steps",
     "page",
     "sensitivity_table",
     "shares",

@@ -1,22 +1,29 @@
-"""A table that leaves its least important columns out where the terminal is too narrow for all."""
+"""A table for any width: the least important columns go first, and what names a row never goes.
+
+Where even the columns that stay are too wide together, they stand below one another, each part with the
+column that names the rows. Nothing is cut.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from autoprec.visible import visible
 
+_NARROWEST = 12
+"""What may be wrapped has at least so many characters in a line, where it has as many."""
+
 
 class Column(NamedTuple):
     """One column; `rank` 0 always stays, the highest goes first. `cells` are plain text or styled; those
-    longer than `widest` characters go on in another line."""
+    longer than `widest` characters go on in another line. The first column of a table names its rows."""
 
     title: str
     cells: Sequence[str | Text]
@@ -33,27 +40,78 @@ class Columns:
         self._styles = styles
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        kept = list(self._columns)
-        while True:
-            table = self._table(kept)
-            fits = Measurement.get(console, options.update_width(10_000), table).maximum <= options.max_width
-            droppable = max(kept, key=lambda column: column.rank)
-            if fits or droppable.rank == 0:
-                yield table
-                return
+        kept, width = list(self._columns), options.max_width
+        while _total(map(_widest, kept)) > width:
+            droppable = max(kept[1:], key=lambda column: column.rank, default=kept[0])
+            if droppable.rank == 0:
+                break
             kept.remove(droppable)
+        for place, part in enumerate(_parts(kept, width)):
+            if place:
+                yield Text()
+            yield self._table(part, width)
 
-    def _table(self, columns: Sequence[Column]) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-        for column in columns:
+    def _table(self, columns: Sequence[Column], width: int) -> Table:
+        table = Table(
+            box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0)
+        )
+        for column, size in zip(columns, _widths(columns, width), strict=True):
             table.add_column(
-                column.title,
+                Text(visible(column.title), no_wrap=False, overflow="fold"),
                 justify="right" if column.right else "left",
                 no_wrap=column.right,
                 overflow="fold",
-                max_width=column.widest,
+                width=size,
             )
         for number, cells in enumerate(zip(*(column.cells for column in columns), strict=True)):
             texts = (cell if isinstance(cell, Text) else Text(visible(cell)) for cell in cells)
             table.add_row(*texts, style=self._styles[number] if self._styles else None)
         return table
+
+
+def _parts(columns: Sequence[Column], width: int) -> Iterator[Sequence[Column]]:
+    """The columns in as few tables as are narrow enough, each with the first column."""
+    first, *rest = columns
+    part = [first]
+    for column in rest:
+        if len(part) > 1 and _total(_narrowest([*part, column], width)) > width:
+            yield part
+            part = [first]
+        part.append(column)
+    yield part
+
+
+def _widths(columns: Sequence[Column], width: int) -> Iterator[int]:
+    """What each column gets: what it needs, and from the left on what it wants."""
+    narrowest = list(_narrowest(columns, width))
+    left = width - _total(narrowest)
+    for column, least in zip(columns, narrowest, strict=True):
+        more = max(0, min(left, _widest(column) - least))
+        left -= more
+        yield least + more
+
+
+def _total(widths: Iterable[int]) -> int:
+    """With the gaps between them."""
+    sizes = list(widths)
+    return sum(sizes) + 2 * (len(sizes) - 1)
+
+
+def _cells(column: Column) -> int:
+    lengths = (cell.cell_len if isinstance(cell, Text) else cell_len(visible(cell)) for cell in column.cells)
+    return max(lengths, default=0)
+
+
+def _widest(column: Column) -> int:
+    """Wide enough for everything in one line."""
+    widest = max(cell_len(column.title), _cells(column))
+    return widest if column.widest is None else min(widest, column.widest)
+
+
+def _narrowest(columns: Sequence[Column], width: int) -> Iterator[int]:
+    """Figures stay in one line, and so does what names a row, up to half of the table."""
+    for place, column in enumerate(columns):
+        if column.right:
+            yield max(_cells(column), min(cell_len(column.title), width // 4))
+        else:
+            yield min(_widest(column), _NARROWEST if place else width // 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.text import Text
 
@@ -136,3 +136,18 @@ def ties(trials: Sequence[TrialRecord], reference: Reference | None) -> tuple[tu
         )
         for previous, trial in pairs
     )
+
+
+def marks(picks: Mapping[str, TrialRecord], accepted_loss: float) -> dict[int, str]:
+    """Trial number to what it is picked as: `knee`, `fastest within 0.01`."""
+    words = {"knee": "knee", "fastest": f"fastest within {accepted_loss:g}"}
+    found: dict[int, list[str]] = {}
+    for name, trial in picks.items():
+        found.setdefault(trial.number, []).append(words[name])
+    return {number: ", ".join(names) for number, names in found.items()}
+
+
+def is_no_faster(record: TrialRecord, reference: Reference) -> bool:
+    """Whether a trial is the reference, or as fast within its noise: nothing is gained by it."""
+    assert record.measurement is not None
+    return record.measurement.latency.ratio >= 1 - reference.latency_noise

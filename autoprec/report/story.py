@@ -27,7 +27,7 @@ def explanation_view(explanation: Explanation, reference: Reference) -> Renderab
     ms = figures.milliseconds
     columns = (
         Column("block", [Text(b.block, "bold") for b in blocks], right=False),
-        Column("runs in", [b.precision for b in blocks], right=False),
+        Column("runs in", [figures.short(b.precision) for b in blocks], right=False),
         Column("not", [b.usual if b.usual != b.precision else "" for b in blocks], 3, right=False),
         Column("ms", [figures.NOTHING if b.time_ms is None else ms(b.time_ms) for b in blocks], 2),
         Column("gain ms", [gain(b) for b in blocks]),
@@ -38,7 +38,8 @@ def explanation_view(explanation: Explanation, reference: Reference) -> Renderab
     told = [
         Text.assemble((b.block, "bold"), ": ", " ".join(sentences(b))) for b in blocks if any(sentences(b))
     ]
-    return Group(*lines, Columns(columns), *told)
+    legend = map(Text, figures.legend(b.precision for b in blocks))
+    return Group(*lines, Text(), Columns(columns), *legend, Text(), *told)
 
 
 def headline(explanation: Explanation, reference: Reference) -> Iterator[str]:

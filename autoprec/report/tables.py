@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from autoprec.records import Block, Reference, TrialRecord
+from autoprec.records import Block, Reference, TrialRecord, anchors
 from autoprec.report import _figures as figures
 from autoprec.report._columns import Column, Columns
 
@@ -44,7 +45,7 @@ def blocks_table(blocks: Sequence[Block]) -> RenderableType:
         for (precision, reason), names in refused.items()
     ]
     known = (name for block in blocks for name in block.allowed)
-    return Group(Columns(columns), Text(total), *map(Text, figures.legend(known)), *reasons)
+    return Group(Columns(columns), Text(), Text(total), *map(Text, figures.legend(known)), *reasons)
 
 
 def sensitivity_table(blocks: Sequence[Block], table: Mapping[str, Mapping[str, float]]) -> RenderableType:
@@ -53,67 +54,107 @@ def sensitivity_table(blocks: Sequence[Block], table: Mapping[str, Mapping[str, 
         return Text("no sensitivity is measured yet: `autoprec search` does it after the anchors")
     names = sorted({name for row in table.values() for name in row})
     losses = [
-        Column(f"loss, {name} alone", [_loss(table.get(block.name, {}).get(name)) for block in blocks])
+        Column(figures.short(name), [_loss(table.get(block.name, {}).get(name)) for block in blocks])
         for name in names
     ]
-    return Columns(
-        (
-            Column("block", [Text(block.name, "bold") for block in blocks], right=False),
-            Column("MACs", [figures.count(block.macs) for block in blocks]),
-            *losses,
-        )
+    columns = (
+        Column("block", [Text(block.name, "bold") for block in blocks], right=False),
+        Column("MACs", [figures.count(block.macs) for block in blocks], 1),
+        *losses,
     )
+    told = Text("mask loss with one block alone in a precision, the others as in the reference")
+    return Group(told, Text(), Columns(columns), *map(Text, figures.legend(names)))
 
 
 def _loss(loss: float | None) -> str:
     return figures.NOTHING if loss is None else figures.loss(loss)
 
 
-def front_table(trials: Sequence[TrialRecord], reference: Reference | None) -> RenderableType:
-    """The front's trials, fastest first, as `Store.front` gives them; marks say what is only noise."""
+def front_table(
+    trials: Sequence[TrialRecord],
+    reference: Reference | None,
+    known: Sequence[TrialRecord] = (),
+    picks: Mapping[str, TrialRecord] = MappingProxyType({}),
+    accepted_loss: float | None = None,
+) -> RenderableType:
+    """The front's trials, fastest first, and below them, dimmed, the anchors that are not among them.
+
+    Args:
+        trials: the front, as `Store.front` gives it.
+        reference: what latencies are compared with.
+        known: all trials of the study.
+        picks: what `export` takes by name, `knee` and `fastest`.
+        accepted_loss: within which the fastest was picked.
+    """
     if not trials:
-        return Text("no trial is on the front yet: `autoprec search` measures some")
-    measured = [(trial, trial.measurement) for trial in trials if trial.measurement is not None]
-    quality = [found.quality for _, found in measured]
-    tied = figures.ties([trial for trial, _ in measured], reference)
-    slower = [figures.is_slower(trial, reference) for trial, _ in measured]
+        return Text(_empty(known))
+    numbers = {trial.number for trial in trials}
+    behind = [trial for trial in anchors(known) if trial.number not in numbers]
+    shown = [*trials, *behind]
+    measured = [trial.measurement for trial in shown if trial.measurement is not None]
+    tied = (*figures.ties(trials, reference), *((False, False) for _ in behind))
+    both = list(zip(shown, tied, strict=True))
+    slower = [figures.is_slower(trial, reference) for trial in trials]
+    notes = [_note(t, picks, is_slow) for t, is_slow in zip(trials, slower, strict=True)]
+    notes += ["beaten" for _ in behind]
     columns = (
-        Column("trial", [str(trial.number) for trial, _ in measured]),
+        Column("trial", [str(trial.number) for trial in shown]),
         Column(
             "latency ms",
-            [
-                _marked(same, figures.milliseconds(t.latency_ms))
-                for (t, _), (same, _) in zip(measured, tied, strict=True)
-            ],
+            [_marked(tie, figures.milliseconds(t.latency_ms)) for t, (tie, _) in both],
         ),
-        Column("speed-up", [f"{figures.speedup(found.latency):.2f}x" for _, found in measured]),
-        Column("interval", [_speedup_between(trial) for trial, _ in measured], 3),
-        Column(
-            "loss",
-            [_marked(same, figures.loss(t.loss)) for (t, _), (_, same) in zip(measured, tied, strict=True)],
-        ),
-        Column(
-            "interval",
-            [figures.loss_between(q) for q in quality],
-            4,
-        ),
-        Column("mIoU", [figures.share(q.miou) for q in quality], 2),
-        Column("border", [figures.share(q.boundary_iou) for q in quality], 6),
-        Column("worst 5%", [figures.loss(q.worst_loss) for q in quality], 5),
-        Column("MB", [figures.megabytes(found.engine_bytes) for _, found in measured], 7),
-        Column("precisions", [figures.named(trial) for trial, _ in measured], right=False),
+        Column("speed-up", [f"{figures.speedup(found.latency):.2f}x" for found in measured]),
+        Column("interval", [_speedup_between(trial) for trial in shown], 3),
+        Column("loss", [_marked(tie, figures.loss(t.loss)) for t, (_, tie) in both]),
+        Column("interval", [figures.loss_between(found.quality) for found in measured], 4),
+        Column("mIoU", [figures.share(found.quality.miou) for found in measured], 2),
+        Column("border", [figures.share(found.quality.boundary_iou) for found in measured], 6),
+        Column("worst 5%", [figures.loss(found.quality.worst_loss) for found in measured], 5),
+        Column("MB", [figures.megabytes(found.engine_bytes) for found in measured], 7),
+        Column("precisions", list(map(_assigned, shown, notes)), right=False),
     )
-    table = Columns(columns, ["dim" if slow else "" for slow in slower])
-    used = (name for trial, _ in measured for _, name in trial.assignment.choices)
+    table = Columns(columns, ["dim" if slow else "" for slow in (*slower, *(True for _ in behind))])
+    used = (name for trial in shown for _, name in trial.assignment.choices)
     return Group(
         table,
-        *_notes(reference, any(map(any, tied)), any(slower)),
+        Text(),
+        *_notes(reference, any(map(any, tied)), notes, accepted_loss),
+        *_pooled(trials),
         *_carried(trials),
         *map(Text, figures.legend(used)),
     )
 
 
-def _notes(reference: Reference | None, has_ties: bool, has_slower: bool) -> list[Text]:
+def _empty(known: Sequence[TrialRecord]) -> str:
+    """Why nothing is on the front."""
+    running = sum(trial.state == "running" for trial in known)
+    failed = sum(trial.state == "failed" for trial in known)
+    if len(known) == failed + running:
+        counts = ", ".join(f"{n} {what}" for n, what in ((running, "running"), (failed, "failed")) if n)
+        begun = f"{counts} trials, and none is measured yet" if counts else "no trial is measured yet"
+        return f"{begun}: `autoprec search` measures some"
+    return "no measured trial may be on the front: each is wrong, or over search.max_memory_mb"
+
+
+def _pooled(trials: Sequence[TrialRecord]) -> list[Text]:
+    """Which figures are means of several measurements."""
+    words = [f"{t.number} with {', '.join(map(str, t.pooled))}" for t in trials if t.pooled]
+    return [Text(f"measured more than once, and pooled: {'; '.join(words)}", "dim")] if words else []
+
+
+def _assigned(trial: TrialRecord, note: str) -> Text:
+    """What a trial is, and behind it what it is picked as."""
+    return Text.assemble(figures.named(trial), "  ", (note, "bold")) if note else figures.named(trial)
+
+
+def _note(trial: TrialRecord, picks: Mapping[str, TrialRecord], is_slower: bool) -> str:
+    names = [name for name, picked in picks.items() if picked.number == trial.number]
+    return " ".join([*names, "slower"] if is_slower else names)
+
+
+def _notes(
+    reference: Reference | None, has_ties: bool, words: Sequence[str], accepted_loss: float | None
+) -> list[Text]:
     """What the figures are compared with, and what the marks mean."""
     if reference is None:
         return []
@@ -125,8 +166,12 @@ def _notes(reference: Reference | None, has_ties: bool, has_slower: bool) -> lis
     notes = [noise]
     if has_ties:
         notes.append(f"{TIE} within that noise of the row above: a tie")
-    if has_slower:
-        notes.append("dim: slower than the reference")
+    if accepted_loss is not None and any("fastest" in word for word in words):
+        notes.append(f"fastest: within the accepted loss of {accepted_loss:g}")
+    if "beaten" in words:
+        notes.append("beaten: an anchor that is not on the front")
+    if any("slower" in word for word in words):
+        notes.append("slower: than the reference")
     return [Text(note) for note in notes]
 
 

@@ -65,7 +65,8 @@ def trial_view(
     grid.add_column(overflow="fold")
     for name, value in facts:
         grid.add_row(name, value)
-    return Group(grid, _blocks(record, blocks))
+    used = (precision for _, precision in record.assignment.choices)
+    return Group(grid, Text(), _blocks(record, blocks), *map(Text, figures.legend(used)))
 
 
 def _origin(record: TrialRecord) -> str:
@@ -162,7 +163,7 @@ def _blocks(record: TrialRecord, blocks: Sequence[Block]) -> Columns:
     rows = record.assignment.choices
     columns = [
         Column("block", [Text(block, "bold") for block, _ in rows], right=False),
-        Column("asked", [precision for _, precision in rows], right=False),
+        Column("asked", [figures.short(precision) for _, precision in rows], right=False),
         Column("MACs", [figures.count(macs.get(block, 0)) for block, _ in rows], 4),
     ]
     if record.measurement is not None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from rich.table import Table
 from rich.text import Text
 
 from autoprec.records import TrialRecord, Worker, WorkerShare
+from autoprec.report._columns import Column, Columns
 
 
 def shares(trials: Iterable[TrialRecord]) -> tuple[WorkerShare, ...]:
@@ -41,13 +41,9 @@ def shares_line(found: Sequence[WorkerShare]) -> str:
     return f"measured by {', '.join(parts)}" if found else ""
 
 
-def workers_table(workers: Sequence[Worker], trials: Iterable[TrialRecord]) -> Table:
+def workers_table(workers: Sequence[Worker], trials: Iterable[TrialRecord]) -> Columns:
     """Who takes part now, and what each device is at."""
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("worker", no_wrap=True)
-    table.add_column("trials", justify="right")
-    table.add_column("an hour", justify="right")
-    table.add_column("now")
+    rows: list[tuple[str, str, str, Text]] = []
     known = {share.worker: share for share in shares(trials)}
     for worker in workers:
         for device in worker.devices:
@@ -55,13 +51,23 @@ def workers_table(workers: Sequence[Worker], trials: Iterable[TrialRecord]) -> T
             share, now = known.get(name), [d for d in worker.doing if d.device == device]
             rate = share.trials_an_hour if share else None
             steps = ", ".join(f"trial {d.trial}: {d.stage}" for d in now)
-            table.add_row(
-                name,
-                str(share.trials if share else 0),
-                "-" if rate is None else f"{rate:.0f}",
-                Text(steps or "preparing, or between trials", "dim"),
+            rows.append(
+                (
+                    name,
+                    str(share.trials if share else 0),
+                    "-" if rate is None else f"{rate:.0f}",
+                    Text(steps or "preparing, or between trials", "dim"),
+                )
             )
-    return table
+    names, counts, rates, now_at = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return Columns(
+        (
+            Column("worker", names, right=False),
+            Column("trials", counts),
+            Column("an hour", rates),
+            Column("now", now_at, right=False),
+        )
+    )
 
 
 def _rate(trials_an_hour: float | None) -> str:

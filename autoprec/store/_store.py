@@ -229,7 +229,12 @@ class Store(OpenDatabase):
         with self._database.reading() as connection:
             row = connection.execute(query).mappings().one_or_none()
         if row is None:
-            known = ", ".join(self.studies()) or "none yet"
+            known = ", ".join(self.studies())
+            if not known:
+                raise StudyError(
+                    f"{self.name}: study {study!r} has begun, and nothing is measured yet: let its search go "
+                    "on, or run `autoprec search` again"
+                )
             raise StudyError(f"{self.name}: has no study {study!r}; it holds: {known}")
         check(STUDIES, row)
         return row

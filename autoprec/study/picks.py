@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal
 
 import numpy as np
@@ -46,3 +47,12 @@ def choose(
     spread = np.ptp(values, axis=0)
     scaled = (values - values.min(axis=0)) / np.where(spread > 0, spread, 1)
     return fit[int(np.argmin(scaled.sum(axis=1)))]
+
+
+def picks(front: Sequence[TrialRecord], reference: Reference, accepted_loss: float) -> dict[str, TrialRecord]:
+    """What `export` takes by name, as far as there is one: the knee, the fastest within the accepted loss."""
+    found = {}
+    for name, limit in (("knee", None), ("fastest", accepted_loss)):
+        with suppress(StudyError):
+            found[name] = choose(front, reference, pick=name, max_loss=limit)
+    return found

@@ -56,5 +56,5 @@ def test_each_device_says_what_it_is_at() -> None:
         start="", beat=0.0, doing=(Doing(device="gpu 1", trial=7, stage="build"),),
     )  # fmt: skip
     lines = shown(workers_table([worker], [trial(0, "a gpu 0", 0)])).splitlines()
-    assert lines[1].split() == ["a", "gpu", "0", "1", "6", "preparing,", "or", "between", "trials"]
-    assert lines[2].split() == ["a", "gpu", "1", "0", "-", "trial", "7:", "build"]
+    assert lines[2].split() == ["a", "gpu", "0", "1", "6", "preparing,", "or", "between", "trials"]
+    assert lines[3].split() == ["a", "gpu", "1", "0", "-", "trial", "7:", "build"]

@@ -63,9 +63,9 @@ def front_chart(found: Findings) -> Spec:
         ),
         # Below and left of a point of the front nothing is measured: no anchor's name is there.
         _layer(
-            "datum.picked && datum.anchor === ''",
+            "datum.mark !== '' && datum.anchor === ''",
             {"type": "text", "dy": 11, "dx": -7, "align": "right", "fontSize": 11, "fontWeight": "bold"},
-            at | {"text": {"value": "knee"}},
+            at | {"text": {"field": "mark"}},
         ),
     ]
     return chart({"data": {"values": rows}, "layer": layers, "height": 340})
@@ -147,7 +147,7 @@ def _points(found: Findings) -> Iterator[Row]:
             | {
                 "kind": "front" if record.number in on_front else "trial",
                 "anchor": anchor,
-                "picked": record.number == found.picked,
+                "mark": found.marks.get(record.number, ""),
             }
         )
 

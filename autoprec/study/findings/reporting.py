@@ -25,13 +25,14 @@ from autoprec.records import (
     counting,
     wrong_assignments,
 )
+from autoprec.report import marks
 from autoprec.search.fronts import hypervolume
 from autoprec.spec import StudySpec
 from autoprec.store import Store
 from autoprec.study.findings.explanation import Explainer
 from autoprec.study.findings.inspections import Inspections
 from autoprec.study.night.priors import sensitivities
-from autoprec.study.picks import choose
+from autoprec.study.picks import choose, picks
 from autoprec.study.preparation import Prepared
 from autoprec.study.preparation.fidelity import departures
 
@@ -73,6 +74,7 @@ def gather(
         trials=trials,
         front=front,
         picked=picked,
+        marks=_marks(spec, front, reference),
         nights=_nights(store, name, trials, volumes),
         corner=corner,
         volumes=volumes,
@@ -129,6 +131,11 @@ def _pick(front: Sequence[TrialRecord], reference: Reference | None) -> int | No
         return choose(front, reference).number if reference else None
     except StudyError:
         return None
+
+
+def _marks(spec: StudySpec, front: Sequence[TrialRecord], reference: Reference | None) -> dict[int, str]:
+    accepted = spec.search.accepted_loss
+    return marks(picks(front, reference, accepted), accepted) if reference is not None else {}
 
 
 def look_ahead(
