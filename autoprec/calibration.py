@@ -86,6 +86,12 @@ def measure_moments(
     """Second moments of what each weighted op multiplies, by node name; arguments as in `calibrate`.
 
     A few dozen samples do: each gives hundreds of rows.
+
+    Args:
+        model: in FP32; it is not changed.
+        backend: builds and runs the instrumented model.
+        feeds: inputs by name, one mapping for each sample.
+        scratch: where the instrumented model is written for a moment.
     """
     sums = MomentSums(model.graph)
     copy = model.clone()

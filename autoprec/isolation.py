@@ -65,6 +65,12 @@ class WorkerProcess:
     ) -> Iterator[bytes]:
         """Send one line and yield every answer up to and including the last one.
 
+        Args:
+            request: one line without its end.
+            seconds: until the last answer; then the process is killed.
+            memory_bytes: the most that it may hold, resident; None for any.
+            is_last: whether an answer ends the request.
+
         Raises `TrialError` of kind "timeout", "memory", "crash", or "killed" by something outside; the
         process is gone then, and the next call starts a fresh one. Raises `StudyError` where none can start.
         """
@@ -94,11 +100,6 @@ class WorkerProcess:
                     f"the trial held {held >> 20} MiB, over its limit of {memory_bytes >> 20} MiB; "
                     "raise backend.memory_mb",
                 )
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the process runs, and so still holds what earlier requests left in it."""
-        return self._process is not None and self._process.poll() is None
 
     def close(self) -> None:
         """Kill the process and everything that it started."""

@@ -67,6 +67,13 @@ def load(
     """What `read` makes of a file that `keep` wrote; None if it is not there, damaged, or of something else.
 
     `say` is told of what has to be made again. Raises `StudyError` for a file that cannot be read at all.
+
+    Args:
+        path: the file.
+        kind: of content, as `keep` was told.
+        of: what the content was made of, as `keep` was told.
+        read: reads the content from an open file.
+        say: is told of what has to be made again.
     """
     try:
         ensure_regular(path)

@@ -122,6 +122,12 @@ class SimulatedEngine:
 
     Every output plane is 1 in the first half of its pixels and -1 in the rest; a share `loss` of the ones
     is -1 too. So mask IoU against an engine without loss is 1 - `loss`, to one pixel.
+
+    Args:
+        model: the candidate; only its inputs and outputs are read.
+        chosen: the cost of each block, by (block, precision).
+        costs: the whole table, for what lies between blocks and for noise.
+        random: draws the noise of readings.
     """
 
     device_memory_bytes = 0

@@ -85,7 +85,14 @@ def pattern_piece(pattern: str, folder: Path) -> Piece:
 
 
 def pattern_question(piece: Piece, precision: Precision, style: WritingStyle, folder: Path) -> Question:
-    """Write a pattern in a precision; all of it is in the base where the precision does not quantise it."""
+    """Write a pattern in a precision; all of it is in the base where the precision does not quantise it.
+
+    Args:
+        piece: one of `pattern_piece`.
+        precision: the one that is asked for.
+        style: how the engine has its candidates written.
+        folder: takes the model.
+    """
     pattern, quantised = piece.name, quantises(precision, piece.name)
     own = precision if quantised or not precision.is_quantized else PRECISIONS[style.base]
     asked = precision.runs_as if quantised and PATTERNS[pattern].op_type in PRODUCTS else ""

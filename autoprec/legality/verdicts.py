@@ -120,7 +120,14 @@ class Legality(Record, frozen=True, kw_only=True):
 def refused_precisions(
     blocks: Iterable[Block], model: ir.Model, legality: Legality, precisions: Sequence[str]
 ) -> dict[tuple[str, str], str]:
-    """(block, precision) to the reason why the engine does not take it, for all blocks of a model."""
+    """(block, precision) to the reason why the engine does not take it, for all blocks of a model.
+
+    Args:
+        blocks: of the model.
+        model: where the blocks' nodes are.
+        legality: what the engine takes.
+        precisions: names of those that are wanted.
+    """
     patterns = node_patterns(model)
     return {
         (block.name, name): reason

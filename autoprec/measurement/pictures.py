@@ -38,6 +38,15 @@ def draw(
     """Write four files for one mask into `folder`; `reference` and `candidate` are opacities [h, w], 0..1.
 
     The longest side is 256 pixels. A model that takes no image gives an empty path for it.
+
+    Args:
+        folder: takes the files.
+        score: of the mask.
+        kind: what it is an example of, as `worst`.
+        sample: where the mask is from.
+        section: how its image came to be the model's input.
+        reference: float32 opacity [h, w] in 0..1.
+        candidate: the same of the candidate.
     """
     pixels = image_of(sample.inputs, section)
     place = sample.placement

@@ -27,6 +27,12 @@ class Metric(Protocol):
     def update(self, sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:
         """Score one sample: logits float32 [masks, h, w]; truth bool [masks, H, W] or None.
 
+        Args:
+            sample: its name.
+            reference: logits float32 [masks, h, w].
+            candidate: the same of the candidate.
+            truth: bool [masks, H, W], at any size; None where there is none.
+
         Raises `TrialError("nan", ...)` for NaN or infinite logits, `SamplesError` for a truth that has
         another number of masks, `SpecError` for values that the metric cannot judge.
         """
@@ -84,7 +90,14 @@ def constant(metric: str, survey: Survey) -> str:
 
 
 def check(sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:
-    """The gate of every metric; see `Metric.update`."""
+    """The gate of every metric; see `Metric.update`.
+
+    Args:
+        sample: its name, for messages.
+        reference: logits float32 [masks, h, w].
+        candidate: the same of the candidate.
+        truth: bool [masks, H, W], or None.
+    """
     for owner, logits in (("the reference's ", reference), ("", candidate)):
         finite = np.isfinite(logits)
         if not finite.all():

@@ -23,7 +23,14 @@ class ClassScores(NamedTuple):
     @classmethod
     def of(cls, first: Labels, second: Labels, classes: int, small: float) -> Self:
         """Of two maps [h, w] of the classes 0 to `classes` - 1; below the share `small` a class counts
-        less."""
+        less.
+
+        Args:
+            first: integers [h, w].
+            second: integers [h, w].
+            classes: how many there are.
+            small: share of the pixels from which on a class counts in full; 0 for any.
+        """
         pairs = first.astype(np.int64) * classes + second
         table = np.bincount(pairs.ravel(), minlength=classes**2).reshape(classes, classes)
         union: NDArray[np.int64] = table.sum(axis=0) + table.sum(axis=1) - table.diagonal()

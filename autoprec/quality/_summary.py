@@ -51,6 +51,14 @@ def rows_of(
     """Rows of one sample; all arrays have one element for each mask, None stands for not known.
 
     `deviations` are those of `deviations`; without `weight` every mask counts in full.
+
+    Args:
+        sample: its name.
+        scores: 1 for masks that are alike.
+        deviations: as `deviations` gives them.
+        boundaries: scores of boundaries.
+        truths: scores against the truth.
+        weight: what each mask counts, 1 in full.
     """
     count = len(scores)
     unknown = np.full(count, np.nan)

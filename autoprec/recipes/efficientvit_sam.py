@@ -88,7 +88,15 @@ def load_checkpoint(path: Path) -> tuple[str, Any]:
 
 
 def export(module: nn.Module, inputs: dict[str, Tensor], output: str, path: Path, *, dynamo: bool) -> None:
-    """Write one file; the first dimension of `point_*` inputs is free."""
+    """Write one file; the first dimension of `point_*` inputs is free.
+
+    Args:
+        module: what is traced.
+        inputs: an example of each input, by name.
+        output: the name of what it gives.
+        path: the file.
+        dynamo: by PyTorch's newer exporter.
+    """
     free = [name for name in inputs if name.startswith("point_")]
     how: dict[str, Any] = {
         "dynamic_axes": {name: {0: "prompts"} for name in (*free, output)} if free else None

@@ -142,11 +142,6 @@ class StageSeconds(Record, frozen=True, kw_only=True):
     timing: float = 0.0
     total: float = 0.0
 
-    @property
-    def overhead(self) -> float:
-        """Seconds that were neither build, run nor timing."""
-        return self.total - self.build - self.run - self.timing
-
 
 class Measurement(Record, frozen=True, kw_only=True):
     """All that one candidate's worker found out.

@@ -16,7 +16,15 @@ SMALLEST = 2.0**-14
 
 
 def fake_activation(x: Tensor, log_step: Tensor, low: float, high: float, *, integer: bool) -> Tensor:
-    """An activation on a grid of step exp(`log_step`), clipped to [low, high] steps; float32, same shape."""
+    """An activation on a grid of step exp(`log_step`), clipped to [low, high] steps; float32, same shape.
+
+    Args:
+        x: float32 values.
+        log_step: logarithm of the step, a learned scalar.
+        low: of the grid, in steps.
+        high: of the grid, in steps.
+        integer: whether the grid is even; else it is FP8's.
+    """
     scale = 1 / math.sqrt(x.numel() * high)
     step = log_step * scale + (log_step - log_step * scale).detach()  # its gradient, made smaller
     step = step.exp().clamp(min=SMALLEST)
@@ -25,7 +33,14 @@ def fake_activation(x: Tensor, log_step: Tensor, low: float, high: float, *, int
 
 
 def fake_weight(w: Tensor, axis: int | None, high: float, *, integer: bool) -> Tensor:
-    """Weights on the grid of their largest magnitude, by channel along `axis`; float32, same shape."""
+    """Weights on the grid of their largest magnitude, by channel along `axis`; float32, same shape.
+
+    Args:
+        w: float32 weights.
+        axis: that of the channels; None gives all one scale.
+        high: of the grid, in steps.
+        integer: whether the grid is even; else it is FP8's.
+    """
     others = [i for i in range(w.ndim) if i != axis]
     largest = w.detach().abs().amax(dim=others, keepdim=True) if axis is not None else w.detach().abs().max()
     step = (largest / high).clamp(min=torch.finfo(torch.float32).tiny)

@@ -26,6 +26,12 @@ def front_plot(
     """Plot what counts of every assignment, `width` columns wide, with `height` rows inside the axes.
 
     Anchors are lettered, the points of their Pareto front are filled, a line marks the reference's latency.
+
+    Args:
+        trials: all of a study.
+        reference: None before it is measured.
+        width: columns, axes included.
+        height: rows inside the axes.
     """
     shown = counting(trials)
     if not shown:
@@ -52,7 +58,14 @@ def front_plot(
 
 
 class Area:
-    """Where a point falls: column 0 is the left edge, row 0 the bottom."""
+    """Where a point falls: column 0 is the left edge, row 0 the bottom.
+
+    Args:
+        trials: that must be in it.
+        reference: that must be in it too.
+        columns: its width.
+        rows: its height.
+    """
 
     def __init__(
         self, trials: Sequence[TrialRecord], reference: Reference | None, columns: int, rows: int

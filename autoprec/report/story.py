@@ -11,12 +11,6 @@ from autoprec.records import BlockReasons, Explanation, Neighbour, Reference
 from autoprec.report import _figures as figures
 from autoprec.report._columns import Column, Columns
 
-SURENESS = {
-    "measured": "measured: a trial differs in this block alone",
-    "indicated": "indicated: trials differ in it and one or two others",
-    "prior": "a prior: its effect alone, far from this assignment",
-    "unknown": "not known: nothing but the profile",
-}
 _MOST = 2
 """So many neighbours are told of each block; `--json` has all."""
 

@@ -54,6 +54,12 @@ def sample_of(
 ) -> Sample:
     """A sample of arrays by name; `where` they are from begins every message.
 
+    Args:
+        where: they are from; begins every message.
+        name: the sample's.
+        found: arrays by name: inputs, prompts and `truth`.
+        inputs: shapes of the model's inputs, by name.
+
     Raises `SamplesError` for a missing input, another shape, what is no number, NaN.
     """
     arrays = {key: _numbers(where, key, array) for key, array in found.items()}

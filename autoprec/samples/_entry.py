@@ -22,6 +22,12 @@ class EntrySamples:
 
     The function is called again for another pass, and should give the same samples in the same order. What
     has `len` and `[]` is read in any order at no cost; of any other iterable, a step back begins anew.
+
+    Args:
+        key: of the definition, as `samples.calibration`.
+        entry: `module:function`.
+        inputs: shapes of the model's inputs, by name.
+        limit: take so many; None for all.
     """
 
     notes: Sequence[str] = ()

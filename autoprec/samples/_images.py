@@ -37,7 +37,14 @@ _WHOLE = 1e-6
 
 class ImageSamples:
     """Images brought to the model's frame, scaled to 0..1, normalised; float32 [1, channels, h, w], or
-    [1, h, w, channels] where the model takes it so."""
+    [1, h, w, channels] where the model takes it so.
+
+    Args:
+        folder: holds them, or `images/` in it does.
+        section: the definition's `[samples]`.
+        inputs: shapes of the model's inputs, by name.
+        limit: take so many; None for all.
+    """
 
     shareable = True
 

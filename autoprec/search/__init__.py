@@ -32,6 +32,12 @@ def create_strategy(
 ) -> Strategy:
     """The strategy of that name for these blocks, which are in graph order; it has learnt nothing yet.
 
+    Args:
+        name: one of `STRATEGIES`.
+        seed: of everything that it draws.
+        blocks: in graph order.
+        priors: what is known before the first trial.
+
     Raises `SpecError` for an unknown strategy.
     """
     if name not in STRATEGIES:

@@ -19,6 +19,12 @@ def sweep(space: Space, times: Floats, borders: Floats, damages: Floats) -> Code
     `times` and `damages` are (draws, blocks, precisions), `borders` (draws, edges, precisions,
     precisions). As in HAWQ-V3 (arXiv:2011.10680), but with the costs of type changes: blocks take their best
     precision in turn while their neighbours hold still (iterated conditional modes). Duplicates stay.
+
+    Args:
+        space: blocks, their precisions, and which blocks touch.
+        times: (draws, blocks, precisions).
+        borders: (draws, edges, precisions, precisions).
+        damages: (draws, blocks, precisions).
     """
     draws = len(times)
     spread = np.ptp(times, axis=2).sum(axis=1) / np.maximum(np.ptp(damages, axis=2).sum(axis=1), 1e-12)
@@ -50,7 +56,14 @@ def neighbours(space: Space) -> list[list[tuple[int, int, bool]]]:
 
 
 def mutants(space: Space, parents: Codes, rng: np.random.Generator, count: int) -> Codes:
-    """`count` children: a third flip one to three blocks, a third a run of blocks, a third cross two."""
+    """`count` children: a third flip one to three blocks, a third a run of blocks, a third cross two.
+
+    Args:
+        space: what children may be.
+        parents: codes (n, blocks).
+        rng: draws all.
+        count: of children.
+    """
     blocks = len(space.names)
     children = parents[rng.integers(len(parents), size=count)].copy()
     partners = parents[rng.integers(len(parents), size=count)]

@@ -25,6 +25,12 @@ def anchors(
 
     A block that does not allow the precision takes `base` under a quantised one (no casts within the
     float parts of its neighbours), else `reference`, else the first that it allows.
+
+    Args:
+        blocks: with what each may have.
+        precisions: names, one anchor for each.
+        reference: precision of the reference.
+        base: float precision around quantised blocks.
     """
     found: dict[Assignment, str] = {}
     for precision in precisions:

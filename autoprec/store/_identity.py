@@ -9,7 +9,14 @@ from autoprec.records import Basis, Block, Identity
 
 
 def differences(old: Identity, new: Identity, was: Sequence[Block], now: Sequence[Block]) -> list[str]:
-    """One phrase for each difference, with both values; empty if the study may go on."""
+    """One phrase for each difference, with both values; empty if the study may go on.
+
+    Args:
+        old: what the study is bound to.
+        new: what is here now.
+        was: its blocks.
+        now: those of here.
+    """
     old, new = old.typed(), new.typed()
     named = {"model": "the model", "samples": "the samples", "spec": "the definition"}
     found = [

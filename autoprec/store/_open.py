@@ -117,7 +117,15 @@ def replacing(
     *key: str,
     where: sa.ColumnElement[bool] | None = None,
 ) -> sa.Insert:
-    """An insert that takes the place of a row with the same key; columns that `row` lacks stay."""
+    """An insert that takes the place of a row with the same key; columns that `row` lacks stay.
+
+    Args:
+        connection: whose dialect it is.
+        table: takes the row.
+        row: values by column.
+        where: what the earlier row must be; else it stays.
+        key: columns that tell rows apart.
+    """
     # Standard SQL has no such insert; the two dialects write theirs alike.
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert(table).values(row)

@@ -52,6 +52,12 @@ def check(table: sa.TableClause, row: Row) -> None:
 def read(table: sa.TableClause, row: Row, column: str, form: type[T]) -> T:
     """A column of a row that was just read, as what it holds.
 
+    Args:
+        table: the row's.
+        row: just read, with its checksum.
+        column: that holds JSON.
+        form: what it holds.
+
     Raises `DamagedRowError` also for what the checksum lets pass but nobody can have measured.
     """
     check(table, row)

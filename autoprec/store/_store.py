@@ -163,35 +163,28 @@ class Store(OpenDatabase):
         return tuple(sorted((r for r in records if r.number in numbers), key=lambda r: r.latency_ms))
 
     @patient
-    def find(
-        self, study: str, assignment: str, fingerprint: str, *, model_digest: str | None = None
-    ) -> TrialRecord | None:
-        """The latest measurement of an assignment (by digest) on an engine (by digest), or None.
-
-        With `model_digest` only one of the same rewritten model will do: a newer rewriter may make another
-        one of the same assignment.
-        """
-        where: list[sa.ColumnElement[bool]] = [
-            TRIALS.c.study == study,
-            TRIALS.c.assignment == assignment,
-            TRIALS.c.fingerprint == fingerprint,
-            TRIALS.c.state == "complete",
-            TRIALS.c.reused_from.is_(None),
-        ]
-        if model_digest is not None:
-            where.append(TRIALS.c.model == model_digest)
-        found = self._records(*where)
-        return found[-1] if found else None
-
-    @patient
     def put_fact(self, study: str, kind: str, key: str, value: object) -> None:
-        """Keep anything that msgspec writes (a verdict, a sensitivity), in place of an earlier one."""
+        """Keep anything that msgspec writes (a verdict, a sensitivity), in place of an earlier one.
+
+        Args:
+            study: its name.
+            kind: of fact, as `legality`.
+            key: which of that kind.
+            value: what msgspec writes.
+        """
         row = {"study": study, "kind": kind, "key": key, "value": to_json(value)}
         with self._database.writing() as connection:
             connection.execute(replacing(connection, FACTS, sealed(row), "study", "kind", "key"))
 
     def fact(self, study: str, kind: str, key: str, form: type[T]) -> T | None:
-        """What `put_fact` kept, as a `form`; None if there is nothing."""
+        """What `put_fact` kept, as a `form`; None if there is nothing.
+
+        Args:
+            study: its name.
+            kind: of fact.
+            key: which of that kind.
+            form: type of the value.
+        """
         return self.facts(study, kind, form).get(key)
 
     @patient

@@ -22,7 +22,14 @@ class Watcher(Protocol):
         reference: Reference | None,
         earlier: Sequence[TrialRecord] = (),
     ) -> None:
-        """The reference is known; what this run may spend (one of `trials` and `seconds`)."""
+        """The reference is known; what this run may spend (one of `trials` and `seconds`).
+
+        Args:
+            trials: that it may spend, or None.
+            seconds: that it may spend, or None.
+            reference: what trials are compared with; None before it is measured.
+            earlier: trials of earlier runs.
+        """
 
     def begins(self, record: TrialRecord) -> None:
         """A trial begins."""

@@ -12,7 +12,14 @@ from autoprec.study.night.mirror import Mirror
 
 
 def mirror_of(spec: StudySpec, store: Store, blocks: Sequence[Block], name: str = "") -> Mirror:
-    """A study in Optuna's tables of the same database; `name` is by default the definition's."""
+    """A study in Optuna's tables of the same database; `name` is by default the definition's.
+
+    Args:
+        spec: the study's definition.
+        store: its database.
+        blocks: of the study.
+        name: in Optuna's tables; the definition's by default.
+    """
     return Mirror(store.optuna(), name or spec.name, blocks, limited=spec.search.max_memory_mb is not None)
 
 

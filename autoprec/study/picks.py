@@ -24,6 +24,12 @@ def choose(
     "On characterizing the knee of the Pareto curve", 1999). Nothing slower than the reference beyond its
     noise is chosen.
 
+    Args:
+        front: trials of the front.
+        reference: what they are compared with.
+        pick: `knee` or `fastest`.
+        max_loss: the most that may be lost; None for any.
+
     Raises `StudyError` for an unknown pick, or when no point is fast and good enough.
     """
     if pick not in PICKS:

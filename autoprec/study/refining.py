@@ -20,6 +20,12 @@ from autoprec.study.preparation import Prepared
 def refined(prepared: Prepared, record: TrialRecord, seconds: float, watcher: Watcher) -> Assignment:
     """Train a trial's candidate for so long; returns its assignment with the weights that were learned.
 
+    Args:
+        prepared: model, samples and rewriter.
+        record: a complete trial.
+        seconds: of training.
+        watcher: is told how it goes.
+
     Raises `StudyError` for a trial that cannot be refined, `BackendError` without PyTorch, `ModelError` for
     an operator that training does not know.
     """

@@ -63,6 +63,12 @@ class Session:
 def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bool) -> Iterator[Session]:
     """Take part in a study; with `checks`, compare the steps of preparing with the model as it was given.
 
+    Args:
+        spec: the study's definition.
+        watcher: is told what happens.
+        parallel: how much is done at a time.
+        checks: whether the steps of preparing are compared with the model as it was given.
+
     Raises `UserError` children for what the user can mend.
     """
     folder = make_folder(Path(spec.folder))

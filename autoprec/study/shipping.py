@@ -12,7 +12,7 @@ from autoprec.exporters import write_export
 from autoprec.files import scratch
 from autoprec.graph.model.load import model_digest
 from autoprec.measurement import Bench, WriteExamples
-from autoprec.records import Examples, Export, Preprocessing, Recipe, as_counted
+from autoprec.records import Examples, Export, Preprocessing, Recipe, TrialRecord, as_counted
 from autoprec.spec import StudySpec
 from autoprec.store import Store, exclusive, searching
 from autoprec.study.picks import choose
@@ -31,21 +31,27 @@ def export_point(
     targets: Sequence[str] | None,
     examples: int,
 ) -> tuple[Path, ...]:
-    """Write one point for build tools; returns the files. See `Study.export`."""
+    """Write one point for build tools; returns the files. See `Study.export`.
+
+    Args:
+        spec: the study's definition.
+        store: its database.
+        folder: takes the export; None is one of the study's own.
+        pick: `knee` or `fastest`, without a `trial`.
+        max_loss: the most that may be lost; None for `accepted_loss` with `fastest`, else for any.
+        trial: its number; None for a pick.
+        targets: names of exporters; None for all.
+        examples: samples that travel with it.
+    """
     name = spec.name
     reference, identity = store.reference(name), store.identity(name)
     if reference is None:
         raise StudyError(f"study {name!r} has no reference yet: run `autoprec search` first")
-    limit = spec.search.accepted_loss if pick == "fastest" and max_loss is None else max_loss
-    record = (
-        choose(store.front(name), reference, pick=pick, max_loss=limit)
-        if trial is None
-        else as_counted(store.trial(name, trial), store.trials(name))
-    )
-    if record.measurement is None:
-        failure = record.failure
-        why = "is running" if failure is None else f"failed ({failure.kind}: {failure.message})"
-        raise StudyError(f"trial {record.number} {why}: there is nothing to ship; export a complete one")
+    if trial is None:
+        limit = spec.search.accepted_loss if pick == "fastest" and max_loss is None else max_loss
+        record = choose(store.front(name), reference, pick=pick, max_loss=limit)
+    else:
+        record = _measured(as_counted(store.trial(name, trial), store.trials(name)))
     study_folder = Path(spec.folder)
     target = folder or study_folder / "exports" / f"trial-{record.number}"
     with _workshop(study_folder) as made:
@@ -72,6 +78,15 @@ def export_point(
             examples=_examples(prepared, candidate.model_path, made / "examples", examples),
         )
         return write_export(export, target, targets)
+
+
+def _measured(record: TrialRecord) -> TrialRecord:
+    """A trial, which is complete. Raises `StudyError` for another."""
+    if record.measurement is None:
+        failure = record.failure
+        why = "is running" if failure is None else f"failed ({failure.kind}: {failure.message})"
+        raise StudyError(f"trial {record.number} {why}: there is nothing to ship; export a complete one")
+    return record
 
 
 @contextmanager

@@ -73,18 +73,6 @@ def test_nan_and_infinity_survive_and_stay_off_the_front(store: Store) -> None:
     assert store.front("demo") == ()
 
 
-def test_a_measurement_is_found_by_assignment_engine_and_model(store: Store) -> None:
-    digest = running(0).assignment.digest
-    store.finish(complete(0, 5.0, 0.01), model_digest="a")
-    store.finish(complete(1, 5.1, 0.01, origin="finalist"), model_digest="b")
-    store.finish(complete(2, 5.1, 0.01, origin="reused", reused_from=1), model_digest="b")
-    store.finish(failed(3))
-    assert store.find("demo", digest, ENGINE.digest) == store.trial("demo", 1)
-    assert store.find("demo", digest, ENGINE.digest, model_digest="a") == store.trial("demo", 0)
-    assert store.find("demo", digest, "another engine") is None
-    assert store.find("demo", complete(4, 1, 1, choices="fp32 fp32").assignment.digest, ENGINE.digest) is None
-
-
 def test_choices_are_there_for_sql(store: Store, where: Path | str) -> None:
     store.begin(running(0, choices="int8 fp16"))
     store.finish(complete(0, 5.0, 0.01, choices="int8 fp16"))

@@ -40,8 +40,11 @@ def build_plan(
     """Parse, configure and build.
 
     Args:
+        library: the loaded TensorRT.
+        options: of the definition.
         targets: compute capabilities to build for; empty for the library's default, which leaves GPUs out
             without a word when the model holds a type that they lack. All must pass `check_targets`.
+        model_path: a strongly typed ONNX model.
         cache: file of kernel timings, for a library that times kernels when it builds.
 
     Raises `TrialError`: "build" naming the node or the builder's first error; "timeout" after

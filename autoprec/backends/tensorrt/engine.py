@@ -31,6 +31,9 @@ class TensorRTEngine:
     """An engine on the current GPU.
 
     Args:
+        library: the loaded TensorRT.
+        options: of the definition.
+        plan: what `build_plan` made.
         device: the GPU, for the size of its L2 cache.
         cache: compiled kernels, for a library that compiles them when it loads.
         profiled: measure every layer; slows `execute` down.

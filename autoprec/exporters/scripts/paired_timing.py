@@ -43,6 +43,13 @@ def paired(
 
     Rounds end once the interval is as narrow as the recipe asks for, or `seconds` are over; never before the
     recipe's smallest number.
+
+    Args:
+        model: the candidate, its inputs placed.
+        reference: what it is compared with, its inputs placed.
+        recipe: of the manifest: `interval`, `minimum_rounds` and `warmup`.
+        threads: of each engine; one is timed by processor time, several by wall time.
+        seconds: the longest that rounds go on.
     """
     for engine in (reference, model):
         for _ in range(recipe["warmup"]):

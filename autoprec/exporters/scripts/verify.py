@@ -115,7 +115,14 @@ def measured(manifest: dict[str, Any], seconds: float | None) -> list[Check]:
 
 
 def latency(manifest: dict[str, Any], model: "Engine", reference: "Engine", seconds: float) -> Check:
-    """The paired ratio against the recorded one."""
+    """The paired ratio against the recorded one.
+
+    Args:
+        manifest: what was recorded.
+        model: the export, its inputs placed.
+        reference: the reference, its inputs placed.
+        seconds: the longest that timing goes on.
+    """
     recipe, noise = manifest["recipe"], manifest["reference"]["latency_noise"]
     recorded = manifest["trial"]["measurement"]["latency"]
     limit = recorded["ratio_interval"]["high"] * (1 + noise)
@@ -142,7 +149,15 @@ def losses(manifest: dict[str, Any], model: "Engine", reference: "Engine") -> li
 
 
 def loss(manifest: dict[str, Any], name: str, key: str, right: list[Any], masks: list[Any]) -> Check:
-    """One mask loss against the one recorded under a key."""
+    """One mask loss against the one recorded under a key.
+
+    Args:
+        manifest: what was recorded.
+        name: what the check is called.
+        key: of the recorded loss, in the manifest's `examples`.
+        right: logits that are taken for the truth, one array [masks, h, w] for each example.
+        masks: the export's logits of the same examples.
+    """
     examples, recipe, pairs = manifest["examples"], manifest["recipe"], list(zip(right, masks, strict=True))
     ends = [end for given, _ in pairs for end in (given.min(), given.max())]
     if recipe["metric"] == "alpha_mae" and (min(ends) < -0.25 or max(ends) > 1.25):

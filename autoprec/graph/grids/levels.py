@@ -55,7 +55,14 @@ def activation_levels(name: str, limit: float, precision: Precision) -> Levels:
 
 
 def weight_levels(name: str, tensor: ir.TensorProtocol, precision: Precision, axis: int) -> Levels:
-    """Of a matrix of weights whose channels are along `axis`; what is stored is made when it is written."""
+    """Of a matrix of weights whose channels are along `axis`; what is stored is made when it is written.
+
+    Args:
+        name: what the stored tensors are named after.
+        tensor: float weights.
+        precision: quantised in blocks, with scales of its own type.
+        axis: that of the channels.
+    """
     kind, scale_kind = _kinds(precision)
     largest, block = precision.largest, precision.block_size
     whole, scales = level_scales(tensor.numpy(), axis, largest, scale_kind, block)

@@ -76,6 +76,13 @@ def weight_pair(
     """The pair of weights with a scale for each channel along `axis`; what is stored is made when written.
 
     Scales are as rounded to `base`.
+
+    Args:
+        name: what the pair's values are named after.
+        tensor: float weights.
+        precision: a quantised one.
+        axis: that of the channels; None gives all weights one scale.
+        base: float type of the scales and of what the pair gives.
     """
     kind, largest, block = precision.quantized_type, precision.largest, precision.block_size
     assert kind is not None
@@ -93,6 +100,13 @@ def weight_pair(
 def lazy_tensor(
     name: str, data_type: ir.DataType, shape: ir.ShapeProtocol, make: Callable[[], Array]
 ) -> ir.LazyTensor:
-    """Weights that are made when they are written, and let go again."""
+    """Weights that are made when they are written, and let go again.
+
+    Args:
+        name: the tensor's.
+        data_type: what `make` gives, as ONNX has it.
+        shape: of what `make` gives.
+        make: computes the values, each time that they are written.
+    """
     sizes = ir.Shape(shape.numpy())
     return ir.LazyTensor(lambda: ir.Tensor(make(), dtype=data_type, name=name), data_type, sizes, name=name)

@@ -82,7 +82,16 @@ def on_grid(
     data_type: ir.DataType,
     block: int = 0,
 ) -> NDArray[Any]:
-    """Weights on the grid of their `weight_scales`, as INT8, INT4, FLOAT8E4M3FN or FLOAT4E2M1."""
+    """Weights on the grid of their `weight_scales`, as INT8, INT4, FLOAT8E4M3FN or FLOAT4E2M1.
+
+    Args:
+        array: float32 weights.
+        scales: of channels, or of blocks [channels, inputs / block] where there are such.
+        axis: that of the channels; None for one scale.
+        largest: magnitude on the grid, as 127 of INT8.
+        data_type: what is stored.
+        block: so many weights share a scale; 0 for whole channels.
+    """
     shape = [-1 if i == axis else 1 for i in range(array.ndim)] if axis is not None else []
     grid = array / (np.repeat(scales, block, axis=1 - (axis or 0)) if block else scales.reshape(shape))
     if data_type.is_integer():

@@ -107,7 +107,14 @@ class Histograms:
 
 
 def range_of(histogram: Histogram, *, method: str, percentile: float, levels: int = 127) -> float:
-    """Largest magnitude to represent of one histogram; see `Histograms.ranges`."""
+    """Largest magnitude to represent of one histogram; see `Histograms.ranges`.
+
+    Args:
+        histogram: of magnitudes.
+        method: one of `RANGE_METHODS`.
+        percentile: 0 to 100, for the method of that name.
+        levels: positive steps of the grid, for methods that weigh its error.
+    """
     if not histogram.largest:
         return 0.0
     return min(RANGE_METHODS[method](histogram, percentile, levels), histogram.largest)

@@ -113,7 +113,14 @@ def learned(weights: Floats, moments: Moments, factors: Floats | None, noise: fl
 def bias_shift(
     weights: Floats, rounded: Floats, moments: Moments, factors: Floats | None
 ) -> NDArray[np.float32]:
-    """What the bias must gain for outputs to keep their means, [channels]."""
+    """What the bias must gain for outputs to keep their means, [channels].
+
+    Args:
+        weights: [groups, outputs, inputs, taps] before rounding.
+        rounded: the same, as they are on the grid.
+        moments: of what the op multiplies.
+        factors: by which its input channels are multiplied beforehand; None for 1.
+    """
     groups, outputs, inputs, taps = weights.shape
     means = _scaled(moments, factors, taps).mean
     lost = (weights - rounded).reshape(groups, outputs, inputs * taps)

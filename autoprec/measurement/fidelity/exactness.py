@@ -51,7 +51,14 @@ def checked(
 
 
 def ensured(backend: Backend, path: Path, engine: Engine, samples: Samples) -> Exactness:
-    """`exactness` on the first samples. Raises `TrialError("wrong", ...)` for an engine that is."""
+    """`exactness` on the first samples. Raises `TrialError("wrong", ...)` for an engine that is.
+
+    Args:
+        backend: what built the engine, and builds parts of the model to find the node.
+        path: the candidate's file.
+        engine: the candidate's.
+        samples: the evaluation set.
+    """
     few = [samples[place] for place in range(min(SAMPLES, len(samples)))]
     found = exactness(backend, path, engine, few)
     if found.is_wrong:

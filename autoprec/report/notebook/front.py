@@ -60,7 +60,14 @@ class Front(tuple[TrialRecord, ...]):
 def study_html(
     name: str, trials: Sequence[TrialRecord], front: Sequence[TrialRecord], *, note: str = ""
 ) -> str:
-    """A study's name, how much of it is measured, and its front."""
+    """A study's name, how much of it is measured, and its front.
+
+    Args:
+        name: the study's.
+        trials: all of them.
+        front: those on the front, fastest first.
+        note: in place of the numbers of both.
+    """
     told = note or f"{len(trials)} trials, {len(front)} on the front"
     return _TEMPLATE.render(title=f"Study {name}", note=told, rows=_rows(front))
 

@@ -54,6 +54,12 @@ class Draws(NamedTuple):
 class Acquisition:
     """The surrogates fitted to one history.
 
+    Args:
+        space: what can be proposed.
+        priors: what is known before the first trial.
+        history: all trials so far.
+        rng: draws from the posteriors.
+
     Attributes:
         swept: (n, blocks) Lagrangian optima of the surrogates, with duplicates.
     """

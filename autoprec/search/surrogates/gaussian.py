@@ -101,7 +101,14 @@ class Data:
 
     @classmethod
     def of(cls, space: Space, codes: Codes, values: Floats, doubt: Floats | None = None) -> Data:
-        """Codes (n, blocks), values (n,), and the standard deviation (n,) of what is rough in them."""
+        """Observations, and the covariance of what lies between them.
+
+        Args:
+            space: what codes are of.
+            codes: (n, blocks).
+            values: (n,).
+            doubt: (n,), the standard deviation of what is rough in the values; None for 0.
+        """
         residual = Residual(space)
         variance = np.zeros(len(codes)) if doubt is None else np.square(doubt)
         return cls(codes, values, residual, residual(codes, codes), variance)

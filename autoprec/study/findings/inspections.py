@@ -93,7 +93,14 @@ class Inspections:
         records: Iterable[TrialRecord],
         going: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Look into the reference and into what is missing of `records`, while `going`."""
+        """Look into the reference and into what is missing of `records`, while `going`.
+
+        Args:
+            prepared: rewrites the candidates.
+            bench: runs them.
+            records: complete trials.
+            going: asked before each; False ends it.
+        """
         if self._load(USUAL) is None:
             self._inspect(prepared, bench, prepared.reference, USUAL, None)
         missing = [record for record in records if self._load(record.assignment.digest) is None]

@@ -46,7 +46,14 @@ PACKAGES = ("autoprec", "numpy", "onnx", "optuna", "openvino")
 def gather(
     spec: StudySpec, store: Store, *, runs: bool, say: Callable[[str], None] = lambda _: None
 ) -> Findings:
-    """Everything that a report shows. Without `runs`, no engine runs, and there are no pictures."""
+    """Everything that a report shows. Without `runs`, no engine runs, and there are no pictures.
+
+    Args:
+        spec: the study's definition.
+        store: its database.
+        runs: whether engines may run.
+        say: is told what takes time, or could not be looked into.
+    """
     name = spec.name
     trials, front, reference = store.trials(name), store.front(name), store.reference(name)
     identity, blocks = store.identity(name), store.blocks(name)
@@ -97,6 +104,13 @@ def explain_trial(
 ) -> Explanation:
     """One trial's explanation; `say` is told what could not be looked into, too.
 
+    Args:
+        spec: the study's definition.
+        store: its database.
+        number: the trial's.
+        runs: whether engines may run.
+        say: is told what takes time, or could not be looked into.
+
     Raises `StudyError` for a trial that is not there, or was not measured.
     """
     name = spec.name
@@ -141,7 +155,15 @@ def _marks(spec: StudySpec, front: Sequence[TrialRecord], reference: Reference |
 def look_ahead(
     prepared: Prepared, store: Store, bench: Bench, say: Callable[[str], None], going: Callable[[], bool]
 ) -> None:
-    """At the end of a night, look into what the report will show, while `going`."""
+    """At the end of a night, look into what the report will show, while `going`.
+
+    Args:
+        prepared: rewrites the candidates.
+        store: the study's database.
+        bench: runs them.
+        say: is told what could not be looked into.
+        going: asked before each; False ends it.
+    """
     name = prepared.spec.name
     front = store.front(name)
     inspections = Inspections(prepared.spec, store.identity(name), say)

@@ -56,7 +56,14 @@ class Mirror:
 
     @classmethod
     def of(cls, store: Store, name: str, blocks: Sequence[Block], *, limited: bool) -> Mirror:
-        """The study in Optuna's tables of a store's database."""
+        """The study in Optuna's tables of a store's database.
+
+        Args:
+            store: the open database.
+            name: the study's.
+            blocks: of the study.
+            limited: whether engines' memory is limited.
+        """
         storage = store.optuna()
 
         def made() -> Mirror:

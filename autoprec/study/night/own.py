@@ -20,7 +20,14 @@ Choices = dict[str, str]
 
 
 def enqueue(store: Store, study: str, blocks: Sequence[Block], choices: Mapping[str, str]) -> None:
-    """Keep a mix until it is measured. Raises `StudyError` for one that no night could measure."""
+    """Keep a mix until it is measured. Raises `StudyError` for one that no night could measure.
+
+    Args:
+        store: the open database.
+        study: its name.
+        blocks: with what each may have.
+        choices: precisions by block; blocks that are left out are the reference's.
+    """
     known = {block.name: block for block in blocks}
     if not choices:
         raise StudyError("the mix is empty: name at least one block and its precision")

@@ -53,6 +53,13 @@ def measure_sensitivity(
 
     Each figure is stored when it is there, so a killed run loses none. A candidate that fails counts as a
     loss of 1, unless it is not to blame.
+
+    Args:
+        prepared: rewrites the candidates.
+        store: takes what is measured.
+        crew: measures.
+        say: is told what takes time.
+        going: asked before each; False ends it.
     """
     name = prepared.spec.name
     known = {*store.facts(name, KIND, float), *store.facts(name, PRIOR_ALONE, float)}

@@ -139,6 +139,13 @@ def prepare(
 def bind(loaded: Loaded, calibrated: Calibrated, basis: Basis, judged: Judged, work: Path) -> Prepared:
     """Make the rewriter, write the reference's model into `work`, and say what the study is bound to.
 
+    Args:
+        loaded: model and engine.
+        calibrated: statistics of the model.
+        basis: what the study has found out about its engine.
+        judged: what blocks may have.
+        work: takes the reference's model.
+
     Raises `ModelError` for a missing decoder, `StudyError` for a full disk.
     """
     spec, folder = loaded.spec, Path(loaded.spec.folder)

@@ -161,6 +161,12 @@ def based(loaded: Loaded, basis: Basis) -> Loaded:
 def judge(loaded: Loaded, calibrated: Calibrated, basis: Basis, asks: Asks | None) -> Judged:
     """Say what blocks may have. `asks` asks the engine; None leaves that open, for nothing is searched.
 
+    Args:
+        loaded: model and engine.
+        calibrated: statistics of the model.
+        basis: what the study has found out about its engine.
+        asks: asks the engine what it takes; None leaves that open, where nothing is searched.
+
     Raises `BackendError` if the engine is not there, `StudyError` where a plain FP16 reference overflows.
     """
     spec, overflow = loaded.spec, calibrated.overflow

@@ -135,7 +135,14 @@ class Engines:
 
 
 class Engine:
-    """A plan on the GPU, with its buffers and its CUDA graph."""
+    """A plan on the GPU, with its buffers and its CUDA graph.
+
+    Args:
+        engines: what built it: library, log and driver.
+        plan: the engine's bytes.
+        layers: what the builder's log says of them.
+        profiled: measure every layer; slows `execute` down.
+    """
 
     def __init__(self, engines: Engines, plan: bytes, layers: str, profiled: bool) -> None:
         self._engines, self._layers = engines, layers
