@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "autoprec"
+PACKAGE = Path(__file__).parents[2] / "autoprec"
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent.name != "cli"]
 """Typer asks commands for the help of each parameter."""
 PLACES = {path: ast.parse(path.read_text()) for path in MODULES}

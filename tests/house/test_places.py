@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"(?<![\w/.{}-])(?:autoprec|docs|scripts|studies|tests)/[\w./*-]*\w")
 MADE = re.compile(r"studies/(?!data/|models/|results/)")
 """What `init` and a search write."""
