@@ -12,18 +12,17 @@ from __future__ import annotations
 
 import functools
 import gzip
-import inspect
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import tensorrt_rtx as real
-from signatures import signature_of  # type: ignore[import-not-found]
+from signatures import bind, unserved  # type: ignore[import-not-found]
 
 DUMPS = Path(__file__).parent.parent / "api"
 CALLBACKS = ("ILogger", "IProfiler", "IProgressMonitor")
@@ -133,7 +132,7 @@ class Mask:
                 return
             if signatures == ["?"]:
                 raise TypeError(f"tensorrt_bindings.tensorrt.{name}: No constructor defined!")
-            _bind(name, signatures, (mask, *given), named)
+            bind(name, signatures, (mask, *given), named)
             if (said := FAULTS.get(f"{name}.__init__")) is not None:
                 logger = next(v for v in (*given, *named.values()) if isinstance(v, self.module.ILogger))
                 logger.log(real.ILogger.Severity.ERROR, said)
@@ -146,9 +145,9 @@ class Mask:
     def _method(self, name: str, signatures: list[str], native: Any) -> Callable[..., Any]:
         short = name.partition(".")[2]
 
-        @functools.wraps(getattr(native, short, _unserved))
+        @functools.wraps(getattr(native, short, unserved))
         def method(mask: Any, *given: Any, **named: Any) -> Any:
-            _bind(short, signatures, (mask, *given), named)
+            bind(short, signatures, (mask, *given), named)
             if name in FAULTS:
                 return _fault(name)
             if name == "ILayer.set_output_type":
@@ -282,22 +281,6 @@ def _fault(name: str) -> Any:
     if isinstance(fault, Exception):
         raise fault
     return fault
-
-
-def _bind(name: str, signatures: Iterable[str], given: tuple[Any, ...], named: dict[str, Any]) -> None:
-    """Raises `TypeError` if the arguments fit no signature."""
-    parsed = [signature_of(text) for text in signatures]
-    for signature in parsed:
-        try:
-            (signature or inspect.signature(_unserved)).bind(*given, **named)
-        except TypeError:
-            continue
-        return
-    raise TypeError(f"{name}(): incompatible function arguments; supported are {'; '.join(signatures)}")
-
-
-def _unserved(*args: Any, **kwargs: Any) -> None:
-    """Fits all arguments."""
 
 
 def _same(mask: Any, other: Any) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+from collections.abc import Iterable
+from typing import Any
 
 
 @functools.cache
@@ -24,3 +26,19 @@ def signature_of(text: str) -> inspect.Signature | None:
     return inspect.Signature(
         [inspect.Parameter(n, kind, default=None if has else inspect.Parameter.empty) for n, has in names]
     )
+
+
+def bind(name: str, signatures: Iterable[str], given: tuple[Any, ...], named: dict[str, Any]) -> None:
+    """Raises `TypeError` if the arguments fit no signature."""
+    parsed = [signature_of(text) for text in signatures]
+    for signature in parsed:
+        try:
+            (signature or inspect.signature(unserved)).bind(*given, **named)
+        except TypeError:
+            continue
+        return
+    raise TypeError(f"{name}(): incompatible function arguments; supported are {'; '.join(signatures)}")
+
+
+def unserved(*args: Any, **kwargs: Any) -> None:
+    """Fits all arguments."""
