@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from autoprec.backends._base import Arrays, Backend, Builder, Distant, Engine, KeepsTimings, run
+from autoprec.backends._base import Arrays, Backend, Builder, Distant, Engine, KeepsTimings, ShipsEngines, run
 from autoprec.errors import SpecError
 
 BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -42,6 +42,7 @@ __all__ = [
     "Distant",
     "Engine",
     "KeepsTimings",
+    "ShipsEngines",
     "create_backend",
     "run",
 ]

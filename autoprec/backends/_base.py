@@ -125,6 +125,15 @@ class KeepsTimings(Protocol):
         them; both empty where this version or machine keeps none."""
 
 
+@runtime_checkable
+class ShipsEngines(Protocol):
+    """A backend whose engines can be written down, to be loaded where they were built."""
+
+    def plan(self, model_path: Path) -> bytes:
+        """A built engine as its library writes it down; empty for a library that loads the model itself.
+        Raises `TrialError`."""
+
+
 def run(engine: Engine, inputs: Arrays) -> dict[str, NDArray[Any]]:
     """Prepare, execute, wait, fetch. Raises `TrialError("run", ...)`."""
     engine.prepare(inputs)

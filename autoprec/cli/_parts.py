@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         workers_table,
         write_file,
     )
-    from autoprec.spec import BackendSection
+    from autoprec.spec import BackendSection, TargetSection
     from autoprec.study import Study, compare_studies, verify_export
     from autoprec.study.definition import default_definition, make_default
     from autoprec.study.diagnosis import compare, diagnose
@@ -47,7 +47,7 @@ else:
         "autoprec.exporters.manifest": ("read_manifest",),
         "autoprec.records": ("TrialAndNoise",),
         "autoprec.recipes.writing": ("export_checkpoint", "write_definition"),
-        "autoprec.spec": ("BackendSection",),
+        "autoprec.spec": ("BackendSection", "TargetSection"),
         "autoprec.study": ("Study", "compare_studies", "verify_export"),
         "autoprec.study.definition": ("default_definition", "make_default"),
         "autoprec.study.diagnosis": ("compare", "diagnose"),
@@ -68,6 +68,7 @@ __all__ = [
     "LiveProgress",
     "Study",
     "TargetBackend",
+    "TargetSection",
     "TrialAndNoise",
     "as_json",
     "blocks_table",

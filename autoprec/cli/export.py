@@ -14,6 +14,7 @@ from autoprec.cli._app import (
     JsonOption,
     StorageOption,
     StudyOption,
+    TargetOption,
     answer,
     app,
     show_or_dump,
@@ -111,15 +112,25 @@ def verify(
             metavar="MODULE:FUNCTION", help="Run this metric, if the export asks for it.", show_default="none"
         ),
     ] = "",
+    study: Annotated[
+        str | None, typer.Option(help="Measure on the target of this study.", show_default="here")
+    ] = None,
+    target: TargetOption = "",
     json: JsonOption = False,
 ) -> None:
     """Build an export here, measure it, and compare with its manifest. Exits with 4 if it differs.
+
+    With a target it is built and measured there.
 
     Nothing that the export names is run, unless you name it with --trust-metric.
 
     Example: autoprec verify studies/demo/exports/trial-17
     """
-    found = parts.verify_export(folder, tell, trusted_metric=trust_metric)
+    there = parts.TargetSection(address=target)
+    if study is not None:
+        chosen = parts.Study.find(study)
+        there = (chosen.on(target) if target else chosen).spec.target
+    found = parts.verify_export(folder, tell, trusted_metric=trust_metric, target=there)
     show_or_dump(found, parts.verification_view(found), json)
     if not found.is_same:
         raise typer.Exit(EXIT_DIFFERENT)

@@ -26,6 +26,7 @@ WORDS = {
     "build_polygraphy.py": "builds the engine with Polygraphy",
     "modelopt_quantize.py": "quantises the same blocks of `implicit.onnx` with NVIDIA ModelOpt",
     "modelopt.json": "which nodes that quantises",
+    "model.engine": "the engine, built on {engine}, and for that GPU and version alone",
     "timing.cache": "kernel timings that the study built with, on {engine}: builds with them on the same "
     "GPU and version are quick, and pick the same kernels",
     "assignment.json": "the precision of each block",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from autoprec.backends import KeepsTimings, create_backend
+from autoprec.backends import KeepsTimings, ShipsEngines, create_backend
 from autoprec.errors import StudyError, TrialError
 from autoprec.exporters import write_export
 from autoprec.files import scratch
@@ -58,6 +58,7 @@ def export_point(
         prepared = prepare(spec, basis=store.basis(name), work=made)
         store.check(name, prepared.identity, prepared.blocks)
         candidate = prepared.rewrite(record.assignment, made / "candidate.onnx")
+        engine, timings = _made_there(spec, candidate.model_path, made)
         decoder = spec.pipeline.decoder or ""
         export = Export(
             trial=record,
@@ -73,7 +74,8 @@ def export_point(
             implicit=prepared.implicit(record.assignment, made / "implicit.onnx"),
             reference_path=prepared.reference_candidate.model_path,
             recipe=_recipe(spec),
-            timing_cache_path=_timings(spec, made),
+            engine_path=engine,
+            timing_cache_path=timings,
             fidelity=departures(store, name),
             examples=_examples(prepared, candidate.model_path, made / "examples", examples),
         )
@@ -131,21 +133,29 @@ def _examples(prepared: Prepared, candidate: str, folder: Path, count: int) -> E
     )
 
 
-def _timings(spec: StudySpec, folder: Path) -> str:
-    """The engine's kernel timings, written into `folder` under their own name; empty for one without."""
-    engine = create_backend(spec.backend.name, spec.backend.options)
-    name, data = engine.timings() if isinstance(engine, KeepsTimings) else ("", b"")
-    if not data:
-        return ""
-    (folder / name).write_bytes(data)
-    return str(folder / name)
+def _made_there(spec: StudySpec, candidate: str, folder: Path) -> tuple[str, str]:
+    """Files of the engine, where it can be written down, and of its kernel timings under their own name; ""
+    for what there is not.
+
+    Raises `StudyError` where the engine cannot be built.
+    """
+    backend = create_backend(spec.backend.name, spec.backend.options)
+    try:
+        plan = backend.plan(Path(candidate)) if isinstance(backend, ShipsEngines) else b""
+        name, data = backend.timings() if isinstance(backend, KeepsTimings) else ("", b"")
+    except TrialError as error:
+        raise StudyError(f"nothing is shipped ({error.kind}: {error}); pick another trial") from error
+    for written, content in (("engine", plan), (name, data)):
+        if content:
+            (folder / written).write_bytes(content)
+    return str(folder / "engine") if plan else "", str(folder / name) if data else ""
 
 
 def _recipe(spec: StudySpec) -> Recipe:
     timing, samples = spec.timing, spec.samples
     return Recipe(
         backend=spec.backend.name,
-        options=dict(spec.backend.options),
+        options={key: value for key, value in spec.backend.options.items() if not key.startswith("target")},
         output=spec.pipeline.output,
         metric=spec.quality.metric,
         threshold=spec.quality.threshold,

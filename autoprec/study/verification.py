@@ -21,7 +21,14 @@ from autoprec.measurement import Bench, Job, Setup, WriteExamples
 from autoprec.quality import METRICS
 from autoprec.records import Check, Examples, Measurement, Quality, Recipe, Verification
 from autoprec.report.fidelity import departure_words
-from autoprec.spec import BackendSection, PipelineSection, QualitySection, SamplesSection, TimingSection
+from autoprec.spec import (
+    BackendSection,
+    PipelineSection,
+    QualitySection,
+    SamplesSection,
+    TargetSection,
+    TimingSection,
+)
 
 _LONGEST_SECONDS, _LONGEST_TIMING, _MOST_ROUNDS = 3600.0, 60.0, 1000
 """What a recipe may ask for at most: it may come from anybody."""
@@ -30,7 +37,11 @@ SMALLEST_LOSS = 0.001
 
 
 def verify(
-    folder: Path, say: Callable[[str], None] = lambda _: None, *, trusted_metric: str = ""
+    folder: Path,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    trusted_metric: str = "",
+    target: TargetSection | None = None,
 ) -> Verification:
     """Check an export's files, build both models, time them in turn, and score the examples.
 
@@ -40,6 +51,7 @@ def verify(
         folder: the export.
         say: is told what differs here.
         trusted_metric: a metric `module:function` that may be run if the export asks for it.
+        target: where to build and measure; here without one.
 
     Raises `StudyError` if there is no export, or it cannot be measured; `BackendError` if its engine is not
     installed here.
@@ -52,11 +64,12 @@ def verify(
         raise StudyError(
             f"{folder}: holds no examples to measure on; export it again, with `--examples 4` or more"
         )
-    _refuse_strangers(manifest, manifest.recipe, trusted_metric, folder)
-    note = _note(manifest, manifest.recipe)
+    recipe = msgspec.structs.replace(manifest.recipe, options=_options(manifest.recipe, target))
+    _refuse_strangers(manifest, recipe, trusted_metric, folder)
+    note = _note(manifest, recipe)
     if note:
         say(note)
-    measured, faithful = _measure(manifest, manifest.recipe, folder)
+    measured, faithful = _measure(manifest, recipe, folder)
     checks = [files, _latency(manifest, measured), _loss(manifest, manifest.examples, measured)]
     if faithful is not None:
         checks.append(_faithful(manifest, manifest.examples, faithful))
@@ -97,7 +110,7 @@ def _note(manifest: Manifest, recipe: Recipe) -> str:
     """What is not as it was where the export was measured."""
     there, here = (
         manifest.identity.fingerprint,
-        create_backend(recipe.backend, _options(recipe)).fingerprint(),
+        create_backend(recipe.backend, recipe.options).fingerprint(),
     )
     departed = [departure_words(one) for one in manifest.fidelity if one.is_beyond]
     if departed:
@@ -117,7 +130,7 @@ def _measure(manifest: Manifest, recipe: Recipe, folder: Path) -> tuple[Measurem
     setup = Setup(
         backend=BackendSection(
             name=recipe.backend,
-            options=_options(recipe),
+            options=recipe.options,
             trial_seconds=min(recipe.trial_seconds, _LONGEST_SECONDS),
         ),
         pipeline=PipelineSection(
@@ -159,9 +172,11 @@ def _measure(manifest: Manifest, recipe: Recipe, folder: Path) -> tuple[Measurem
             raise StudyError(f"{folder}: cannot be measured here ({error.kind}: {error})") from error
 
 
-def _options(recipe: Recipe) -> dict[str, str | int | float | bool]:
-    """The engine's options without folders: where caches are is this machine's own business."""
-    return {name: value for name, value in recipe.options.items() if "folder" not in name}
+def _options(recipe: Recipe, target: TargetSection | None) -> dict[str, str | int | float | bool]:
+    """The engine's options. Folders of caches are this machine's own business, and where to measure is the
+    user's: an address that an export names might run anything."""
+    kept = {k: v for k, v in recipe.options.items() if "folder" not in k and not k.startswith("target")}
+    return kept | (target.options if target is not None and target.address else {})
 
 
 def _timing(recipe: Recipe, folder: Path) -> TimingSection:

@@ -75,6 +75,15 @@ def test_a_metric_that_the_export_names_is_not_run(folder: Path) -> None:
         verify_export(folder)
 
 
+def test_a_target_that_the_export_names_is_not_reached(folder: Path, tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/owned\n")
+    trap.chmod(0o755)
+    change(folder, options={"target": f"local:{trap}", "target_trtexec": str(trap)})
+    assert verify_export(folder).checks
+    assert not (tmp_path / "owned").exists()
+
+
 def test_a_metric_that_the_user_names_is_run(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

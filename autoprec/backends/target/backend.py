@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,6 +18,7 @@ from autoprec.backends.openvino_nodes import Graph, RuntimeNode, kernels_of, rea
 from autoprec.backends.target.address import Address, parse_address
 from autoprec.backends.target.channel import Channel, UnreachableError
 from autoprec.backends.target.engine import Asked, Line, TargetEngine
+from autoprec.backends.target.models import split_model
 from autoprec.backends.target.trtexec import Trtexec
 from autoprec.backends.tensorrt import TensorRTBackend
 from autoprec.backends.tensorrt.layers import kernels_of as layers_kernels
@@ -123,6 +125,28 @@ class TargetBackend:
             partial(_READERS[self.name], graph),
             profiled=profiled,
         )
+
+    def plan(self, model_path: Path) -> bytes:
+        """As `ShipsEngines.plan`, built there."""
+        if self.name == "openvino":
+            return b""
+        line = self._open()
+        parts = split_model(model_path, line.newest_opset, is_weak=line.is_weak)
+        line.bring(parts.blobs)
+        layers = [layer[:3] for layer in parts.layers]
+        answer = line.channel.ask("plan", parts=parts.order, layers=layers)[1]
+        if len(answer) != 1 or not answer[0]:
+            raise TrialError("crash", "the target's answer holds no engine")
+        return answer[0]
+
+    def timings(self) -> tuple[str, bytes]:
+        """As `KeepsTimings.timings`."""
+        if self.name == "openvino" or self._is_rtx:
+            return "", b""
+        answer = self._open().channel.ask("timings")[1]
+        kind = self.fingerprint()
+        name = re.sub(r"[^A-Za-z0-9.]+", "_", f"{kind.version} {kind.device}").strip("_.")
+        return (f"{name}.cache", answer[0]) if answer and answer[0] else ("", b"")
 
     def clocks(self) -> Clocks:
         """Clocks and load of the target now."""

@@ -30,7 +30,7 @@ def build_flags(
             f"backend.options.{unknown[0]}: trtexec on a target has nothing for it; leave it out"
         )
     flags = [f"--onnx={model}", f"--saveEngine={plan}", "--profilingVerbosity=detailed"]
-    flags.append(f"--timingCacheFile=trtexec-{'.'.join(map(str, tool.version))}.cache")
+    flags.append(f"--timingCacheFile={timings_file(tool)}")
     flags.append("--skipInference" if "skipInference" in tool.flags else "--buildOnly")
     if "stronglyTyped" in tool.flags:
         flags.append("--stronglyTyped")
@@ -49,6 +49,11 @@ def build_flags(
     for flag in flags:
         _check(tool, flag)
     return flags
+
+
+def timings_file(tool: Tool) -> str:
+    """Where its builds keep their kernel timings."""
+    return f"trtexec-{'.'.join(map(str, tool.version))}.cache"
 
 
 def _check(tool: Tool, flag: str) -> None:

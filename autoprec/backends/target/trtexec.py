@@ -11,6 +11,7 @@ import hashlib
 import io
 import shlex
 import tarfile
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -32,7 +33,7 @@ from autoprec.backends.target.exports import (
     read_profile,
     read_times,
 )
-from autoprec.backends.target.flags import build_flags
+from autoprec.backends.target.flags import build_flags, timings_file
 from autoprec.backends.target.shell import CommandError, Shell
 from autoprec.errors import BackendError, TrialError
 
@@ -54,6 +55,7 @@ class Trtexec:
         self._types: dict[int, dict[str, str]] = {}
         self._feeds: dict[int, list[str]] = {}
         self._memory: dict[int, int] = {}
+        self._end: Callable[[], object] = lambda: None
 
     def ask(self, request: str, blobs: Sequence[bytes] = (), **header: Any) -> Answer:
         """One answer; raises as `Channel.ask`."""
@@ -64,10 +66,7 @@ class Trtexec:
 
     def close(self) -> None:
         """Remove the engines there; a second call does nothing."""
-        folder, self._folder = self._folder, ""
-        if folder:
-            with contextlib.suppress(CommandError, TrialError, BackendError):
-                self._shell.run('cd "$1" && rm -rf "$2"; finish 0', [folder, self._run])
+        self._end()
 
     def _told(self, request: str, error: CommandError) -> Exception:
         words = first_error(str(error))
@@ -94,6 +93,7 @@ class Trtexec:
         )
         try:
             self._folder, self._run, machine, disk, text = told.split("\n", 4)
+            self._end = weakref.finalize(self, _remove, self._shell, self._folder, self._run)
             self._tool = read_help(text)
             free = int(disk.split()[-3]) * 1024
         except (ValueError, IndexError) as error:
@@ -146,6 +146,16 @@ class Trtexec:
         if not size.strip().isdigit():
             raise TrialError("crash", "the target's answer holds no size of an engine")
         return int(size), log
+
+    def _plan(self, header: dict[str, Any], _: Sequence[bytes]) -> Answer:
+        """The bytes of an engine that is built anew."""
+        self._built("shipped.plan", header["parts"], header["layers"])
+        words = [self._folder, f"{self._run}/shipped.plan"]
+        return {}, [self._shell.run('cd "$1" && cat "$2" && rm "$2"; finish $?', words)]
+
+    def _timings(self, *_: Any) -> Answer:
+        words = [self._folder, timings_file(self._tool)]
+        return {}, [self._shell.run('cd "$1" && { [ ! -e "$2" ] || cat "$2"; }; finish $?', words)]
 
     def _prepare(self, header: dict[str, Any], _: Sequence[bytes]) -> Answer:
         number, feeds = header["number"], []
@@ -227,6 +237,8 @@ _REQUESTS: Mapping[str, Callable[[Trtexec, dict[str, Any], Sequence[bytes]], Ans
         "missing": Trtexec._missing,
         "put": Trtexec._put,
         "build": Trtexec._build,
+        "plan": Trtexec._plan,
+        "timings": Trtexec._timings,
         "prepare": Trtexec._prepare,
         "run": Trtexec._once,
         "rounds": Trtexec._rounds,
@@ -236,6 +248,12 @@ _REQUESTS: Mapping[str, Callable[[Trtexec, dict[str, Any], Sequence[bytes]], Ans
         "clean": Trtexec._clean,
     }
 )
+
+
+def _remove(shell: Shell, folder: str, run: str) -> None:
+    """Take away what one line had built."""
+    with contextlib.suppress(CommandError, TrialError, BackendError):
+        shell.run('cd "$1" && rm -rf "$2"; finish 0', [folder, run])
 
 
 def wire_type(name: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoprec import Study
+from autoprec import Study, verify_export
 from autoprec.backends import create_backend, run
 from autoprec.backends.target import TargetBackend
 from autoprec.backends.target.channel import Channel
@@ -17,6 +17,7 @@ from autoprec.backends.target.engine import TargetEngine
 from autoprec.backends.target.models import split_model
 from autoprec.backends.timing import pair
 from autoprec.errors import BackendError, SpecError, TrialError
+from autoprec.exporters import read_manifest
 from tiny_study import write_model, write_study
 
 from .conftest import Server
@@ -150,6 +151,13 @@ ssh_config = "{ssh_server.config}"
     assert study.search("2")
     assert all(record.state == "complete" for record in study.trials())
     assert (tmp_path / "agent" / "blobs").is_dir()
+    exported = study.export(targets=["json"], examples=2)[-1].parent
+    recipe = read_manifest(exported).recipe
+    assert recipe is not None
+    assert not [name for name in recipe.options if name.startswith("target")]
+    found = verify_export(exported, target=study.spec.target)
+    assert [check.name for check in found.checks] == ["files", "latency", "mask loss", "as given"]
+    assert not found.note
 
 
 @pytest.mark.parametrize("answer", [{}, {"missing": 5}, {"missing": [[]]}, {"missing": None}])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +102,15 @@ def test_what_it_leaves_there_is_removed(tmp_path: Path) -> None:
     assert not list((tmp_path / "a" / "there").glob("trtexec-*/"))
     assert backend.clean() > 1000
     assert not (tmp_path / "a" / "there").exists()
+
+
+def test_an_engine_is_written_down_where_it_was_built(tmp_path: Path) -> None:
+    backend = trtexec(tmp_path / "a", "8601")
+    plan = backend.plan(write_model(tmp_path / "tiny.onnx"))
+    assert zipfile.is_zipfile(io.BytesIO(plan))
+    name, timings = backend.timings()
+    assert name == "TensorRT_8.6.1_Orin_8.7_by_trtexec.cache"
+    assert timings.startswith(b"timing")
 
 
 def test_outputs_may_hold_what_json_does_not() -> None:

@@ -7,9 +7,10 @@ import platform
 import shutil
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
-from typing import Any, BinaryIO, Dict, List, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, List, Tuple
 
 import numpy as np
 
@@ -61,17 +62,32 @@ class Agent:
     def build(self, header: dict[str, Any], _: list[bytes]) -> Frame:
         """Build an engine of a model whose parts are here."""
         number = int(header["number"])
+        with self._model(header["parts"]) as path:
+            engine = self._maker.build(path, dict(header["options"], layers=header.get("layers", [])))
+        self._engines[number] = engine
+        return {"engine_bytes": engine.engine_bytes, "device_memory_bytes": engine.device_memory_bytes}, []
+
+    def plan(self, header: dict[str, Any], _: list[bytes]) -> Frame:
+        """The bytes of an engine that is built anew."""
+        with self._model(header["parts"]) as path:
+            return {}, [self._maker.plan(path, {"layers": header["layers"]})]
+
+    def timings(self, *_: Any) -> Frame:
+        """The kernel timings that builds here share."""
+        return {}, [self._maker.timings()]
+
+    @contextmanager
+    def _model(self, parts: list[str]) -> Iterator[Path]:
+        """A model's file, of parts that are here."""
         path = self._folder / f"model-{os.getpid()}.onnx"
         try:
             with path.open("wb") as file:
-                for digest in header["parts"]:
+                for digest in parts:
                     file.write(self.blobs.read(digest))
-            engine = self._maker.build(path, dict(header["options"], layers=header.get("layers", [])))
+            yield path
         finally:
             if path.exists():
                 path.unlink()
-        self._engines[number] = engine
-        return {"engine_bytes": engine.engine_bytes, "device_memory_bytes": engine.device_memory_bytes}, []
 
     def prepare(self, header: dict[str, Any], _: list[bytes]) -> Frame:
         """Place inputs that are here as blobs."""
@@ -135,6 +151,8 @@ REQUESTS = (
     "missing",
     "put",
     "build",
+    "plan",
+    "timings",
     "prepare",
     "run",
     "rounds",

@@ -89,6 +89,10 @@ class Engines:
                 raise ValueError(f"TensorRT {trt.__version__} has no optimization_level")
             config.builder_optimization_level = int(options["optimization_level"])
 
+    def timings(self) -> bytes:
+        """What builds have timed; empty before the first, and of TensorRT-RTX, which times nothing."""
+        return self._timings.read_bytes() if self._timings.exists() else b""
+
     def clocks(self) -> Dict[str, Any]:
         """The machine's load."""
         return {"load_average": os.getloadavg()[0]}
@@ -118,8 +122,7 @@ class Engines:
         return sum(1 << int(member) for member in wanted)
 
     def _use_timings(self, config: Any) -> None:
-        data = self._timings.read_bytes() if self._timings.exists() else b""
-        cache = config.create_timing_cache(data)
+        cache = config.create_timing_cache(self.timings())
         if cache is None or not config.set_timing_cache(cache, False):
             cache = config.create_timing_cache(b"")
             if cache is not None:
