@@ -9,9 +9,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+_KEPT = 0.75
+
 
 def feeds_of(path: Path) -> dict[str, NDArray[Any]]:
-    """Standard normal float32 of each input's shape, by name; integers are zeros."""
+    """Standard normal float32 of each input's shape, by name; integers are zeros, masks keep three of four.
+
+    A mask keeps the first place along its last axis: attention to nothing has no value.
+    """
     graph, random = onnx.load(path, load_external_data=False).graph, np.random.default_rng(0)
     held = {tensor.name for tensor in graph.initializer}
     found: dict[str, NDArray[Any]] = {}
@@ -21,6 +26,11 @@ def feeds_of(path: Path) -> dict[str, NDArray[Any]]:
         tensor = value.type.tensor_type
         kind: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
         shape = [size.dim_value for size in tensor.shape.dim]
-        is_float = kind == np.float32
-        found[value.name] = random.standard_normal(shape, np.float32) if is_float else np.zeros(shape, kind)
+        if kind == np.float32:
+            found[value.name] = random.standard_normal(shape, np.float32)
+        elif kind == np.bool_:
+            found[value.name] = random.random(shape) < _KEPT
+            found[value.name][..., :1] = True
+        else:
+            found[value.name] = np.zeros(shape, kind)
     return found

@@ -21,8 +21,11 @@ from autoprec.graph.model.load import load_model
 from autoprec.precisions import Precision
 
 _HEAD = '<ir_version: 10, opset_import: ["": 22]>'
+_HEAD_23 = '<ir_version: 11, opset_import: ["": 23]>'
+"""Of the operators that are new there."""
 _IMAGE, _TOKENS, _HEADS = "float[1,64,16,16]", "float[1,64,64]", "float[1,2,64,64]"
 _CONV = "float[64,64,3,3] w, float[64] b"
+_NEW_IN_23 = frozenset({"Attention", "RMSNormalization"})
 
 
 class Pattern(NamedTuple):
@@ -43,7 +46,8 @@ class Pattern(NamedTuple):
     def text(self) -> str:
         """The model in ONNX's text form, its weights as values without a maker."""
         weights = f"<{self.weights}>" if self.weights else ""
-        return f"{_HEAD} probe ({self.inputs}) => (float[] y) {weights} {{ {self.body} }}"
+        head = _HEAD_23 if self.op_type in _NEW_IN_23 else _HEAD
+        return f"{head} probe ({self.inputs}) => (float[] y) {weights} {{ {self.body} }}"
 
 
 def _conv(weights: str, attributes: str = "pads = [1, 1, 1, 1]", channels: int = 64) -> Pattern:
@@ -93,10 +97,20 @@ PATTERNS: Mapping[str, Pattern] = MappingProxyType(
         "relu_linear_attention": Pattern(
             "MatMul", f"{_HEADS} q, {_HEADS} k, {_HEADS} v", _LINEAR_WEIGHTS, _LINEAR_ATTENTION
         ),
+        "attention_op": Pattern(
+            "Attention", f"{_HEADS} q, {_HEADS} k, {_HEADS} v", "", "[op] y = Attention(q, k, v)"
+        ),
+        "attention_op_masked": Pattern(
+            "Attention", f"{_HEADS} q, {_HEADS} k, {_HEADS} v, bool[64,64] mask", "",
+            "[op] y = Attention(q, k, v, mask)",
+        ),
         "add": Pattern("Add", f"{_TOKENS} x", "float[64,64] w", "m = MatMul(x, w)  [op] y = Add(m, x)"),
         "layer_norm": Pattern(
             "LayerNormalization", f"{_TOKENS} x", "float[64] w, float[64] b",
             "[op] y = LayerNormalization<axis = -1>(x, w, b)",
+        ),
+        "rms_norm": Pattern(
+            "RMSNormalization", f"{_TOKENS} x", "float[64] w", "[op] y = RMSNormalization<axis = -1>(x, w)"
         ),
         "softmax": Pattern("Softmax", f"{_TOKENS} x", "", "[op] y = Softmax(x)"),
         "hard_swish": Pattern("HardSwish", f"{_TOKENS} x", "", "[op] y = HardSwish(x)"),
@@ -121,7 +135,9 @@ PATTERNS: Mapping[str, Pattern] = MappingProxyType(
         ),
     }
 )  # fmt: skip
-ACTIVATIONS = frozenset({"matmul", "attention", "relu_linear_attention"})
+ACTIVATIONS = frozenset(
+    {"matmul", "attention", "relu_linear_attention", "attention_op", "attention_op_masked"}
+)
 """Patterns whose products have no weights."""
 DECIDING_NODES = frozenset({"op", "op2"})
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -130,7 +146,8 @@ PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _CARRIERS = frozenset({"Cast", "Identity", "Transpose", "QuantizeLinear", "DequantizeLinear"})
 _BY_OP_TYPE = {
     "ConvTranspose": "conv_transpose", "Gemm": "gemm", "Add": "add", "LayerNormalization": "layer_norm",
-    "Softmax": "softmax", "HardSwish": "hard_swish", "Gelu": "gelu", "Resize": "resize",
+    "RMSNormalization": "rms_norm", "Softmax": "softmax", "HardSwish": "hard_swish", "Gelu": "gelu",
+    "Resize": "resize",
 }  # fmt: skip
 
 
@@ -174,6 +191,11 @@ def _pattern_of(node: ir.Node) -> str:
         if group == 1:
             return "conv_stem" if inputs < 16 else f"conv{narrow}"
         return "conv_depthwise" if inputs == 1 and outputs >= group else f"conv_grouped{narrow}"
+    if node.op_type == "Attention":
+        mask = node.inputs[3] if len(node.inputs) > 3 else None
+        return (
+            "attention_op_masked" if mask is not None and mask.dtype == ir.DataType.BOOL else "attention_op"
+        )
     return _BY_OP_TYPE.get(node.op_type, "")
 
 

@@ -131,7 +131,9 @@ def question(
     model_path, exact_path = folder / f"{stem}.onnx", folder / f"{stem}-exact.onnx"
     write_model(typed, model_path)
     write_model(exact, exact_path)
-    told = f"{_PROBED} {asked} {piece.deciding}".encode()
+    # Masks were fed as nothing but False once: what is asked with them is another question since.
+    masks = " masks" if any(value.dtype == ir.DataType.BOOL for value in piece.model.graph.inputs) else ""
+    told = f"{_PROBED} {asked} {piece.deciding}{masks}".encode()
     digest = hashlib.sha256(told + model_path.read_bytes() + exact_path.read_bytes()).hexdigest()[:16]
     return Question(
         pattern=piece.name,

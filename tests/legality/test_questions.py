@@ -82,3 +82,18 @@ def test_a_model_that_nothing_independent_runs_is_judged_by_its_kernels_alone(tm
 def test_feeds_are_the_same_every_time(tmp_path: Path) -> None:
     path = Path(question(tmp_path, "gemm", "fp32").model_path)
     np.testing.assert_array_equal(feeds_of(path)["x"], feeds_of(path)["x"])
+
+
+@pytest.mark.parametrize("pattern", ["attention_op", "attention_op_masked", "rms_norm"])
+def test_operators_of_opset_23_are_computed_as_they_should(pattern: str, tmp_path: Path) -> None:
+    verdict = tried(tmp_path, OpenVinoBackend({}), pattern, "fp16")
+    assert verdict.is_legal
+    assert verdict.error is not None
+    assert verdict.error < 1e-3
+
+
+def test_a_mask_keeps_something_of_every_row(tmp_path: Path) -> None:
+    mask = feeds_of(Path(question(tmp_path, "attention_op_masked", "fp32").model_path))["mask"]
+    assert mask.dtype == np.bool_
+    assert mask.any(axis=-1).all()
+    assert not mask.all()
