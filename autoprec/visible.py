@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 _STEERING = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _BREAKS = re.compile("[\t\n]")
 
@@ -28,10 +29,32 @@ def _escaped(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode()
 
 
+class Drawing(Text):
+    """Text whose line breaks are its own: any other text is one line, whatever the names in it hold."""
+
+
 class HarmlessConsole(Console):
     """A terminal that styles text itself, and lets no text style anything: names may be anybody's."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The segments of what is shown; those that Rich makes to steer the terminal stay."""
+        if isinstance(renderable, str):
+            renderable = visible(renderable)
+        elif isinstance(renderable, Text) and not isinstance(renderable, Drawing):
+            renderable = one_line(renderable)
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(harmless(segment.text), segment.style)
+
+
+def one_line(text: Text) -> Text:
+    """A text with its styles, as `visible` shows it."""
+    found = sorted((*_STEERING.finditer(text.plain), *_BREAKS.finditer(text.plain)), key=re.Match.start)
+    if not found:
+        return text
+    parts, place = [], 0
+    for match in found:
+        parts += [text[place : match.start()], Text(_escaped(match))]
+        place = match.end()
+    shown = Text("", text.style).join([*parts, text[place:]])
+    shown.no_wrap, shown.overflow, shown.justify = text.no_wrap, text.overflow, text.justify
+    return shown

@@ -13,6 +13,7 @@ from autoprec.legality.verdicts import Legality
 from autoprec.precisions import PLAIN
 from autoprec.report import Column, Columns, fidelity_lines
 from autoprec.study.diagnosis import Diagnosis
+from autoprec.visible import Drawing, visible
 
 _FLOATS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 """Kernel precision names (see `records.KernelTime`) of the float precisions."""
@@ -68,4 +69,4 @@ def _reasons(legality: Legality) -> Sequence[Text]:
     for verdict in legality.verdicts:
         if verdict.is_unfit:
             pairs.setdefault(verdict.reason, []).append(f"{verdict.pattern} {verdict.precision}")
-    return [Text(f"\n{', '.join(names)}:\n  {reason}", "dim") for reason, names in pairs.items()]
+    return [Drawing(f"\n{', '.join(names)}:\n  {visible(reason)}", "dim") for reason, names in pairs.items()]

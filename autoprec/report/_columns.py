@@ -15,7 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from autoprec.visible import visible
+from autoprec.visible import one_line
 
 _NARROWEST = 12
 """What may be wrapped has at least so many characters in a line, where it has as many."""
@@ -64,7 +64,7 @@ class Columns:
                 width=size,
             )
         for number, cells in enumerate(zip(*(column.cells for column in columns), strict=True)):
-            texts = (cell if isinstance(cell, Text) else Text(visible(cell)) for cell in cells)
+            texts = (one_line(cell if isinstance(cell, Text) else Text(cell)) for cell in cells)
             table.add_row(*texts, style=self._styles[number] if self._styles else None)
         return table
 

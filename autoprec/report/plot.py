@@ -10,6 +10,7 @@ from rich.text import Text
 
 from autoprec.records import Reference, TrialRecord, counting, pareto
 from autoprec.report import _figures as figures
+from autoprec.visible import Drawing
 
 TRIAL, FRONT, REFERENCE = "·", "●", "┊"
 STYLES = {TRIAL: "dim", FRONT: "bold green", REFERENCE: "cyan"}
@@ -51,7 +52,7 @@ def front_plot(
     for letter, trial in anchors.items():
         style = STYLES[FRONT] if trial in front else "bold yellow"
         cells[area.place(trial.latency_ms, trial.loss)] = (letter, style)
-    plot = Text(no_wrap=True, overflow="crop")
+    plot = Drawing(no_wrap=True, overflow="crop")
     plot.append("mask loss\n", "bold")
     _draw(plot, area, cells, left)
     return _legend(plot, anchors, reference, width)

@@ -7,9 +7,11 @@ import json
 
 import msgspec
 import pytest
+from rich.console import Group
 from rich.text import Text
 
 from autoprec.report import HarmlessConsole, as_json, blocks_table, trial_view, visible
+from autoprec.visible import Drawing
 from trial_records import BLOCKS, complete
 
 EVIL = "\x1b[2J\x9b1m\x07\u202e"
@@ -28,6 +30,13 @@ def test_names_in_tables_and_lines_are_made_visible() -> None:
         text = shown(view)
         assert "\x1b[2J" not in text
         assert not set("\x9b\x07\u202e") & set(text)
+
+
+def test_a_line_break_in_a_name_begins_no_line() -> None:
+    block = msgspec.structs.replace(BLOCKS[0], name="stem\nfake")
+    for view in (Group(blocks_table((block,))), Group(Text("a\nfake", "bold")), Group("a\nfake")):
+        assert [line for line in shown(view).splitlines() if line.strip().startswith("fake")] == []
+    assert shown(Group(Drawing("a\nb"))).splitlines() == ["a", "b"]
 
 
 def test_styles_stay() -> None:
