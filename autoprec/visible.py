@@ -29,8 +29,22 @@ def _escaped(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode()
 
 
-class Drawing(Text):
-    """Text whose line breaks are its own: any other text is one line, whatever the names in it hold."""
+class Drawing:
+    """Text whose line breaks are its own: any other text is one line, whatever the names in it hold.
+
+    It is no `Text`, for Rich joins what is printed at a time into one.
+    """
+
+    def __init__(self, text: Text) -> None:
+        self._text = text
+
+    @property
+    def plain(self) -> str:
+        """Without styles."""
+        return self._text.plain
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:
+        yield from self._text.__rich_console__(console, options)
 
 
 class HarmlessConsole(Console):
@@ -40,7 +54,7 @@ class HarmlessConsole(Console):
         """The segments of what is shown; those that Rich makes to steer the terminal stay."""
         if isinstance(renderable, str):
             renderable = visible(renderable)
-        elif isinstance(renderable, Text) and not isinstance(renderable, Drawing):
+        elif isinstance(renderable, Text):
             renderable = one_line(renderable)
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(harmless(segment.text), segment.style)

@@ -63,10 +63,12 @@ def _cell(legality: Legality, pattern: str, precision: str) -> Text:
     return Text("yes", "green")
 
 
-def _reasons(legality: Legality) -> Sequence[Text]:
+def _reasons(legality: Legality) -> Sequence[Drawing]:
     """Each reason once, with the pairs that it holds for."""
     pairs: dict[str, list[str]] = {}
     for verdict in legality.verdicts:
         if verdict.is_unfit:
             pairs.setdefault(verdict.reason, []).append(f"{verdict.pattern} {verdict.precision}")
-    return [Drawing(f"\n{', '.join(names)}:\n  {visible(reason)}", "dim") for reason, names in pairs.items()]
+    return [
+        Drawing(Text(f"\n{', '.join(names)}:\n  {visible(reason)}", "dim")) for reason, names in pairs.items()
+    ]

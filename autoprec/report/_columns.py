@@ -15,7 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from autoprec.visible import one_line
+from autoprec.visible import one_line, visible
 
 _NARROWEST = 12
 """What may be wrapped has at least so many characters in a line, where it has as many."""
@@ -98,7 +98,7 @@ def _total(widths: Iterable[int]) -> int:
 
 
 def _cells(column: Column) -> int:
-    lengths = (cell.cell_len if isinstance(cell, Text) else cell_len(visible(cell)) for cell in column.cells)
+    lengths = (one_line(cell if isinstance(cell, Text) else Text(cell)).cell_len for cell in column.cells)
     return max(lengths, default=0)
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from autoprec.records import Reference, TrialRecord, counting, pareto
 from autoprec.report import _figures as figures
-from autoprec.visible import Drawing
+from autoprec.visible import Drawing, visible
 
 TRIAL, FRONT, REFERENCE = "·", "●", "┊"
 STYLES = {TRIAL: "dim", FRONT: "bold green", REFERENCE: "cyan"}
@@ -23,7 +23,7 @@ Cells = dict[tuple[int, int], tuple[str, str]]
 
 def front_plot(
     trials: Sequence[TrialRecord], reference: Reference | None, width: int = 72, height: int = 14
-) -> Text:
+) -> Drawing:
     """Plot what counts of every assignment, `width` columns wide, with `height` rows inside the axes.
 
     Anchors are lettered, the points of their Pareto front are filled, a line marks the reference's latency.
@@ -36,7 +36,7 @@ def front_plot(
     """
     shown = counting(trials)
     if not shown:
-        return Text("no trial is complete yet")
+        return Drawing(Text("no trial is complete yet"))
     anchors = dict(zip(string.ascii_uppercase, _anchors(shown), strict=False))
     left = max(len(f"{tick:g}") for tick in TICKS) + 2
     area = Area(shown, reference, max(width - left, 10), max(height, 3))
@@ -52,7 +52,7 @@ def front_plot(
     for letter, trial in anchors.items():
         style = STYLES[FRONT] if trial in front else "bold yellow"
         cells[area.place(trial.latency_ms, trial.loss)] = (letter, style)
-    plot = Drawing(no_wrap=True, overflow="crop")
+    plot = Text(no_wrap=True, overflow="crop")
     plot.append("mask loss\n", "bold")
     _draw(plot, area, cells, left)
     return _legend(plot, anchors, reference, width)
@@ -116,12 +116,12 @@ def _draw(plot: Text, area: Area, cells: Cells, left: int) -> None:
     plot.append(f"{'latency in ms':>{left + area.columns}}\n", "bold")
 
 
-def _legend(plot: Text, anchors: dict[str, TrialRecord], reference: Reference | None, width: int) -> Text:
+def _legend(plot: Text, anchors: dict[str, TrialRecord], reference: Reference | None, width: int) -> Drawing:
     """What the marks mean, wrapped between them."""
     marks = [(FRONT, STYLES[FRONT], "front"), (TRIAL, STYLES[TRIAL], "trial")]
     if reference is not None:
         marks.append((REFERENCE, STYLES[REFERENCE], f"reference {reference.precision}"))
-    marks += [(letter, "bold yellow", trial.label) for letter, trial in anchors.items()]
+    marks += [(letter, "bold yellow", visible(trial.label)) for letter, trial in anchors.items()]
     used = 0
     for mark, style, words in marks:
         size = len(mark) + len(words) + 3
@@ -131,4 +131,4 @@ def _legend(plot: Text, anchors: dict[str, TrialRecord], reference: Reference | 
         plot.append(mark, style)
         plot.append(f" {words}  ")
         used += size
-    return plot
+    return Drawing(plot)

@@ -11,6 +11,13 @@ from autoprec.records import BlockReasons, Explanation, Neighbour, Reference
 from autoprec.report import _figures as figures
 from autoprec.report._columns import Column, Columns
 
+SURENESS = {
+    "measured": "measured: a trial differs in this block alone",
+    "indicated": "indicated: trials differ in it and one or two others",
+    "prior": "a prior: its effect alone, far from this assignment",
+    "unknown": "not known: nothing but the profile",
+}
+"""The page's template shows them."""
 _MOST = 2
 """So many neighbours are told of each block; `--json` has all."""
 
