@@ -30,15 +30,21 @@ if TYPE_CHECKING:
         sensitivity_table,
         shares,
         shares_line,
+        studies_table,
         trial_view,
+        trials_csv,
+        trials_table,
         verification_view,
         workers_table,
         write_file,
+        write_trials,
     )
     from autoprec.spec import BackendSection, TargetSection
     from autoprec.study import Study, compare_studies, verify_export
+    from autoprec.study.clearing import clear
     from autoprec.study.definition import default_definition, make_default
     from autoprec.study.diagnosis import compare, diagnose
+    from autoprec.study.listing import list_studies
     from autoprec.study.picks import picks
 else:
     _HOMES = {
@@ -49,8 +55,10 @@ else:
         "autoprec.recipes.writing": ("export_checkpoint", "write_definition"),
         "autoprec.spec": ("BackendSection", "TargetSection"),
         "autoprec.study": ("Study", "compare_studies", "verify_export"),
+        "autoprec.study.clearing": ("clear",),
         "autoprec.study.definition": ("default_definition", "make_default"),
         "autoprec.study.diagnosis": ("compare", "diagnose"),
+        "autoprec.study.listing": ("list_studies",),
         "autoprec.study.picks": ("picks",),
     }
     _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -72,6 +80,7 @@ __all__ = [
     "TrialAndNoise",
     "as_json",
     "blocks_table",
+    "clear",
     "compare",
     "compare_studies",
     "comparison_view",
@@ -85,6 +94,7 @@ __all__ = [
     "front_table",
     "is_no_faster",
     "layerwise_view",
+    "list_studies",
     "make_default",
     "next_steps",
     "page",
@@ -93,10 +103,14 @@ __all__ = [
     "sensitivity_table",
     "shares",
     "shares_line",
+    "studies_table",
     "trial_view",
+    "trials_csv",
+    "trials_table",
     "verification_view",
     "verify_export",
     "workers_table",
     "write_definition",
     "write_file",
+    "write_trials",
 ]

@@ -54,6 +54,7 @@ from autoprec.records.studies import (
     MeasuredOn,
     Origin,
     Reference,
+    StudySummary,
     TrialRecord,
     TrialState,
 )
@@ -108,6 +109,7 @@ __all__ = [
     "Side",
     "StageSeconds",
     "Step",
+    "StudySummary",
     "Sureness",
     "TrialAndNoise",
     "TrialRecord",

@@ -154,6 +154,29 @@ class Identity(Record, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, spec=spec, basis=Basis(version=0, base=base))
 
 
+class StudySummary(Record, frozen=True, kw_only=True):
+    """A study as listings show it.
+
+    Attributes:
+        name, path, engine: of the definition; `is_default` where commands take it when none is named.
+        state: what is worth a word: not searched yet, being searched, or why it cannot be read.
+        trials, front, nights: how many there are.
+        speedup: of the fastest point within the accepted loss; None where there is none.
+        last: when the last trial ended, ISO 8601.
+    """
+
+    name: str
+    path: str
+    engine: str = ""
+    is_default: bool = False
+    state: str = ""
+    trials: int = 0
+    front: int = 0
+    nights: int = 0
+    speedup: float | None = None
+    last: str = ""
+
+
 class Reference(Record, frozen=True, kw_only=True):
     """The engine that every candidate is compared with, and the noise between two builds of it.
 

@@ -7,6 +7,7 @@ from autoprec.report.fidelity import fidelity_lines
 from autoprec.report.files import write_file
 from autoprec.report.json_text import as_json
 from autoprec.report.layers import layerwise_view
+from autoprec.report.listings import studies_table, trials_csv, trials_table, write_trials
 from autoprec.report.notebook import Chart, Front, study_html, trials_dataframe
 from autoprec.report.page import front_chart, front_png, page
 from autoprec.report.plot import front_plot
@@ -43,11 +44,15 @@ __all__ = [
     "sensitivity_table",
     "shares",
     "shares_line",
+    "studies_table",
     "study_html",
     "trial_view",
+    "trials_csv",
     "trials_dataframe",
+    "trials_table",
     "verification_view",
     "visible",
     "workers_table",
     "write_file",
+    "write_trials",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from autoprec.records import Worker
 from autoprec.store._artifacts import Artifacts
 from autoprec.store._database import Database
+from autoprec.store._schema import OF_A_STUDY
 from autoprec.store._seals import check, sealed
 from autoprec.store._workers import Membership, living
 
@@ -88,6 +89,15 @@ class OpenDatabase:
     def workers(self, study: str) -> tuple[Worker, ...]:
         """Who takes part in a study now."""
         return living(self._database, study)
+
+    @patient
+    def remove(self, study: str) -> None:
+        """Remove everything of a study, Optuna's part too; nothing of other studies."""
+        with self._database.writing(study) as connection:
+            for table in OF_A_STUDY:
+                connection.execute(sa.delete(table).where(table.c.study == study))
+        with suppress(KeyError):  # it is not there: its first search was stopped before
+            optuna.delete_study(study_name=study, storage=self._database.optuna())
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

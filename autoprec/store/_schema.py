@@ -184,6 +184,8 @@ ARTIFACTS = sa.table(
     sa.column("content", sa.LargeBinary),
 )
 """Files that machines without a common disk share through the database, in parts: calibration statistics."""
+OF_A_STUDY = (CHOICES, FRONT, TRIALS, RUNS, FACTS, WORKERS, LEASES, ARTIFACTS, STUDIES)
+"""All tables with rows of a study, those that refer to others first."""
 KEYS: dict[sa.TableClause, tuple[str, ...]] = {
     STUDIES: ("study",),
     TRIALS: ("study", "number"),

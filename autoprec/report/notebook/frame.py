@@ -23,7 +23,7 @@ def trials_dataframe(trials: Sequence[TrialRecord], front: Iterable[TrialRecord]
     except ImportError as error:
         raise BackendError("pandas is not installed: pip install pandas") from error
     best = {record.number for record in front}
-    table = frames.DataFrame([_row(record, is_best=record.number in best) for record in trials])
+    table = frames.DataFrame([row_of(record, is_best=record.number in best) for record in trials])
     if len(table):
         for name in ("start", "end"):
             table[name] = frames.to_datetime(table[name], format="ISO8601", utc=True, errors="coerce")
@@ -31,7 +31,8 @@ def trials_dataframe(trials: Sequence[TrialRecord], front: Iterable[TrialRecord]
     return found
 
 
-def _row(record: TrialRecord, *, is_best: bool) -> dict[str, Any]:
+def row_of(record: TrialRecord, *, is_best: bool) -> dict[str, Any]:
+    """A trial as figures and words by column; one that was not measured has fewer."""
     row: dict[str, Any] = {
         "number": record.number,
         "state": record.state,

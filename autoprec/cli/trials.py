@@ -1,0 +1,143 @@
+"""What there is: trials, studies; and removing it: delete."""
+
+from __future__ import annotations
+
+import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autoprec.cli import _parts as parts
+from autoprec.cli._app import (
+    JsonOption,
+    StorageOption,
+    StudyOption,
+    answer,
+    app,
+    show_or_dump,
+    study_names,
+    study_of,
+)
+
+if TYPE_CHECKING:
+    from autoprec.records import TrialRecord
+
+STATES = ("complete", "failed", "running")
+SORTS = ("number", "latency", "loss")
+
+
+def _states(incomplete: str) -> list[str]:
+    return [name for name in STATES if name.startswith(incomplete)]
+
+
+def _sorts(incomplete: str) -> list[str]:
+    return [name for name in SORTS if name.startswith(incomplete)]
+
+
+@app.command()
+def trials(
+    study: StudyOption = None,
+    storage: StorageOption = None,
+    state: Annotated[
+        str, typer.Option(help="complete, failed or running.", autocompletion=_states, show_default="all")
+    ] = "",
+    origin: Annotated[
+        str, typer.Option(help="anchor, search, finalist, queued or refined.", show_default="all")
+    ] = "",
+    max_loss: Annotated[float | None, typer.Option(help="The largest mask loss.", show_default="any")] = None,
+    min_speedup: Annotated[
+        float | None, typer.Option(help="The least speed-up over the reference.", show_default="any")
+    ] = None,
+    block: Annotated[
+        list[str],
+        typer.Option(metavar="BLOCK=PRECISION", help="With this choice, as 'neck.*=int8*'; may be repeated."),
+    ] = [],  # noqa: B006 - typer copies it
+    sort: Annotated[str, typer.Option(help="By number, latency or loss.", autocompletion=_sorts)] = "number",
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="So many of them.", show_default="all")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write FILE.csv, FILE.parquet or FILE.json."),
+    ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """List the trials of a study, all or some, or write them to a file for other tools.
+
+    Example: autoprec trials --state complete --max-loss 0.01 --sort latency
+    """
+    chosen = study_of(study, storage, is_quiet=json or csv)
+    wanted = [trial for trial in chosen.trials() if _is_wanted(trial, state, origin, max_loss, min_speedup)]
+    for pair in block:
+        wanted = [trial for trial in wanted if _has(trial, pair)]
+    found = _sorted(wanted, sort)[:limit]
+    front = {trial.number for trial in chosen.front()}
+    if output is not None:
+        answer(parts.write_trials(output, found, front))
+    elif csv:
+        typer.echo(parts.trials_csv(found, front), nl=False)
+    else:
+        show_or_dump(found, parts.trials_table(found, front), json)
+
+
+@app.command()
+def studies(json: JsonOption = False) -> None:
+    """List the studies of studies/: the default one, how far each is, and whether it is being searched.
+
+    Example: autoprec studies
+    """
+    found = parts.list_studies()
+    show_or_dump(found, parts.studies_table(found), json)
+
+
+@app.command()
+def delete(
+    study: Annotated[str, typer.Argument(metavar="NAME_OR_PATH", autocompletion=study_names)],
+    storage: StorageOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete what a study has measured: its trials, calibration and pictures. There is no way back.
+
+    The definition, the model, the samples, exports and reports stay: the study can be searched anew.
+
+    Example: autoprec delete demo
+    """
+    chosen = parts.Study.find(study, storage)
+    count = len(chosen.trials())
+    if not yes:
+        typer.confirm(f"delete the {count} trials of study {chosen.spec.name}?", abort=True, err=True)
+    size = parts.clear(chosen.spec)
+    answer(f"deleted {count} trials of {chosen.spec.name}, {size / 1e6:.1f} MB")
+
+
+def _is_wanted(
+    trial: TrialRecord, state: str, origin: str, max_loss: float | None, min_speedup: float | None
+) -> bool:
+    if (state and trial.state != state) or (origin and trial.origin != origin):
+        return False
+    if max_loss is not None and not trial.loss <= max_loss:  # NaN of what was not measured
+        return False
+    found = trial.measurement
+    return min_speedup is None or (found is not None and found.latency.ratio * min_speedup <= 1)
+
+
+def _has(trial: TrialRecord, pair: str) -> bool:
+    """Whether some block whose name fits has a precision that fits."""
+    name, separator, precision = pair.partition("=")
+    if not separator:
+        raise typer.BadParameter("give it as BLOCK=PRECISION", param_hint="--block")
+    fits = fnmatch.fnmatchcase
+    return any(fits(block, name) and fits(chosen, precision) for block, chosen in trial.assignment.choices)
+
+
+def _sorted(found: list[TrialRecord], by: str) -> list[TrialRecord]:
+    """What was not measured comes last."""
+    if by not in SORTS:
+        raise typer.BadParameter(f"takes one of: {', '.join(SORTS)}", param_hint="--sort")
+    if by == "number":
+        return found
+    return sorted(
+        found, key=lambda t: (t.measurement is None, t.latency_ms if by == "latency" else t.loss, t.number)
+    )

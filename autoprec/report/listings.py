@@ -1,0 +1,108 @@
+"""Listings of trials and of studies: tables for people, rows for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from autoprec.errors import BackendError, SpecError
+from autoprec.records import StudySummary, TrialRecord
+from autoprec.report import _figures as figures
+from autoprec.report._columns import Column, Columns
+from autoprec.report.files import write_file
+from autoprec.report.json_text import as_json
+from autoprec.report.notebook.frame import row_of, trials_dataframe
+
+_STYLES = {"complete": "", "failed": "red", "running": "yellow"}
+
+
+def trials_table(trials: Sequence[TrialRecord], front: Collection[int] = ()) -> RenderableType:
+    """A line for each trial; those on the front are marked."""
+    if not trials:
+        return Text("no trial is like that")
+    ms, loss, nothing = figures.milliseconds, figures.loss, figures.NOTHING
+    found = [trial.measurement for trial in trials]
+    columns = (
+        Column("trial", [str(trial.number) for trial in trials]),
+        Column("state", [_state(trial, front) for trial in trials], right=False),
+        Column("origin", [trial.origin for trial in trials], 3, right=False),
+        Column("latency ms", [nothing if m is None else ms(m.latency_ms) for m in found]),
+        Column("speed-up", [nothing if m is None else f"{figures.speedup(m.latency):.2f}x" for m in found]),
+        Column("loss", [nothing if m is None else loss(m.quality.loss) for m in found]),
+        Column("ran on", [trial.worker for trial in trials], 5, right=False),
+        Column("ended", [trial.end[:16].replace("T", " ") for trial in trials], 4, right=False),
+        Column("precisions", [_what(trial) for trial in trials], right=False),
+    )
+    used = (name for trial in trials for _, name in trial.assignment.choices)
+    legend = map(Text, figures.legend(used))
+    return Group(Columns(columns), Text(), Text(f"{len(trials)} trials"), *legend)
+
+
+def trials_csv(trials: Sequence[TrialRecord], front: Collection[int] = ()) -> str:
+    """The trials as CSV with a header (RFC 4180), a column for each block behind the figures."""
+    rows = [row_of(trial, is_best=trial.number in front) for trial in trials]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    file = io.StringIO()
+    writer = csv.DictWriter(file, names, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def studies_table(studies: Sequence[StudySummary]) -> RenderableType:
+    """A line for each study definition of a folder."""
+    if not studies:
+        return Text("no study definition in studies/: `autoprec init MODEL.onnx` writes one")
+    columns = (
+        Column("study", [Text(one.name, "bold") for one in studies], right=False),
+        Column("", ["default" if one.is_default else "" for one in studies], right=False),
+        Column("trials", [str(one.trials) for one in studies]),
+        Column("front", [str(one.front) for one in studies], 2),
+        Column("nights", [str(one.nights) for one in studies], 3),
+        Column("fastest", [f"{one.speedup:.2f}x" if one.speedup else figures.NOTHING for one in studies]),
+        Column("engine", [one.engine for one in studies], 4, right=False),
+        Column("last trial", [one.last[:16].replace("T", " ") for one in studies], 5, right=False),
+        Column("state", [one.state for one in studies], 0, right=False),
+    )
+    return Group(Columns(columns), Text(), Text("fastest: within the accepted loss of each"))
+
+
+def _state(trial: TrialRecord, front: Collection[int]) -> Text:
+    if trial.number in front:
+        return Text("on front", "green")
+    return Text(trial.state, _STYLES[trial.state])
+
+
+def _what(trial: TrialRecord) -> Text:
+    """The assignment, and why there is no measurement of it."""
+    if trial.failure is None:
+        return figures.named(trial)
+    return Text.assemble(
+        figures.named(trial), "  ", (f"{trial.failure.kind}: {trial.failure.message}", "red")
+    )
+
+
+def write_trials(path: Path, trials: Sequence[TrialRecord], front: Collection[int] = ()) -> Path:
+    """Write the trials as the file's ending says: `.csv`, `.parquet` (needs pandas and pyarrow) or `.json`.
+
+    Raises `SpecError` for another ending, `BackendError` where a package is missing, `StudyError` where the
+    file cannot be written.
+    """
+    if path.suffix == ".csv":
+        return write_file(path, trials_csv(trials, front))
+    if path.suffix == ".json":
+        return write_file(path, as_json(trials))
+    if path.suffix != ".parquet":
+        raise SpecError(f"{path}: name a file that ends in .csv, .parquet or .json")
+    table = trials_dataframe(trials, [trial for trial in trials if trial.number in front])
+    file = io.BytesIO()
+    try:
+        table.to_parquet(file, index=False)
+    except ImportError as error:
+        raise BackendError("Parquet needs pyarrow: pip install pyarrow") from error
+    return write_file(path, file.getvalue())

@@ -1,0 +1,70 @@
+"""Removing what a study has measured: its evidence, and what can be made again. Exports and reports stay."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from autoprec.entry import is_entry
+from autoprec.errors import StudyError
+from autoprec.spec import StudySpec
+from autoprec.store import Store, exclusive
+from autoprec.study.following import is_searched
+
+_MADE = (
+    "study.db*",
+    "calibration",
+    "candidate.onnx*",
+    "engines",
+    "fidelity",
+    "inspections",
+    "logs",
+    "reference",
+    "reference.onnx*",
+    "refined",
+    "scratch",
+    "timing.cache",
+    "worker*.log*",
+)
+"""Names in a study's folder that are ours alone: the folder may hold the user's model and samples too."""
+
+
+def clear(spec: StudySpec) -> int:
+    """Remove a study's trials and what its searches made; returns how many bytes of files went.
+
+    Raises `StudyError` while the study is searched, or where it has measured nothing.
+    """
+    folder, database = Path(spec.folder), spec.database
+    if isinstance(database, Path) and not database.exists():
+        raise StudyError(f"study {spec.name!r} has measured nothing yet: there is nothing to delete")
+    if is_searched(spec):
+        raise StudyError(f"study {spec.name!r} is being searched: end that with Ctrl-C first")
+    with exclusive(folder):
+        if not isinstance(database, Path) or database.parent != folder:
+            with Store.open(database) as store:
+                store.remove(spec.name)
+        size = 0
+        theirs = _users(spec)
+        for path in (path for pattern in _MADE for path in folder.glob(pattern)):
+            if any(path.resolve() in (one, *one.parents) for one in theirs):
+                continue  # what the user named may be in a folder of that name
+            size += _size(path)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    (folder / "search.lock").unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+    return size
+
+
+def _users(spec: StudySpec) -> list[Path]:
+    """What the definition names: it is never removed, wherever it is."""
+    named = (spec.model.path, spec.pipeline.decoder or "", spec.samples.calibration, spec.samples.evaluation)
+    return [Path(name).resolve() for name in named if name and not is_entry(name)]
+
+
+def _size(path: Path) -> int:
+    files = [path, *path.rglob("*")] if path.is_dir() and not path.is_symlink() else [path]
+    return sum(file.lstat().st_size for file in files)

@@ -1,0 +1,55 @@
+"""What there is: the studies of a folder, each in a few figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from autoprec.errors import UserError
+from autoprec.records import StudySummary
+from autoprec.spec import StudySpec, load_spec
+from autoprec.store import Store
+from autoprec.study.definition import FOLDER
+from autoprec.study.following import is_searched
+from autoprec.study.picks import picks
+
+
+def list_studies(folder: Path = FOLDER) -> tuple[StudySummary, ...]:
+    """All definitions of a folder by name; one that cannot be read says why."""
+    return tuple(_summary(path) for path in sorted(folder.glob("*.toml")))
+
+
+def _summary(path: Path) -> StudySummary:
+    try:
+        spec = load_spec(path)
+    except UserError as error:
+        return StudySummary(name=path.stem, path=str(path), state=str(error))
+    known = StudySummary(
+        name=spec.name, path=str(path), engine=spec.backend.name, is_default=spec.default, state="begun"
+    )
+    if isinstance(spec.database, Path) and not spec.database.exists():
+        return replace(known, state="not searched yet")
+    try:
+        return _measured(spec, known)
+    except UserError as error:
+        return replace(known, state=str(error))
+
+
+def _measured(spec: StudySpec, known: StudySummary) -> StudySummary:
+    name = spec.name
+    with Store.open(spec.database, read_only=True) as store:
+        if name not in store.studies():
+            return known
+        trials, front, reference = store.trials(name), store.front(name), store.reference(name)
+        found = picks(front, reference, spec.search.accepted_loss) if reference is not None else {}
+        best = found["fastest"].measurement if "fastest" in found else None
+        return replace(
+            known,
+            state="being searched" if is_searched(spec) else "",
+            trials=len(trials),
+            front=len(front),
+            nights=len(store.runs(name)),
+            speedup=1 / best.latency.ratio if best is not None else None,
+            last=max((trial.end for trial in trials), default=""),
+        )

@@ -1,0 +1,135 @@
+"""Listing trials and studies, taking trials to other tools, and deleting what was measured."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import msgspec
+import optuna
+import pytest
+
+from autoprec import Study
+from autoprec.store import Store, exclusive
+from autoprec.study.clearing import clear
+from autoprec.study.listing import list_studies
+from command_line import autoprec
+from tiny_study import write_study
+from trial_records import BLOCKS, IDENTITY, complete
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "studies").mkdir()
+    Study.load(write_study(folder / "studies")).search("5")
+    return folder
+
+
+def listed(folder: Path, *words: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(autoprec("trials", "--csv", *words, folder=folder).stdout)))
+
+
+def test_trials_are_filtered_and_sorted(searched: Path) -> None:
+    everything = listed(searched)
+    assert [row["number"] for row in everything] == ["0", "1", "2", "3", "4"]
+    assert {row["origin"] for row in listed(searched, "--origin", "anchor")} == {"anchor"}
+    good = listed(searched, "--max-loss", "0.005", "--state", "complete")
+    assert 0 < len(good) < 5
+    assert all(float(row["loss"]) <= 0.005 for row in good)
+    times = [float(row["latency_ms"]) for row in listed(searched, "--sort", "latency", "-n", "3")]
+    assert len(times) == 3
+    assert times == sorted(times)
+    wanted = listed(searched, "--block", "a*=int8")
+    assert wanted
+    assert all(row["block.a"] == "int8" for row in wanted)
+    assert len(listed(searched, "--min-speedup", "1e9")) == 0
+
+
+def test_trials_are_written_for_other_tools(searched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("t.csv", "t.json"):
+        assert autoprec("trials", "-o", name, folder=searched).stdout == f"{name}\n"
+    assert (searched / "t.csv").read_text().count("\n") == 6
+    assert len(json.loads((searched / "t.json").read_text())) == 5
+    wrong = autoprec("trials", "-o", "t.xlsx", folder=searched)
+    assert wrong.returncode == 2
+    assert "ends in .csv, .parquet or .json" in wrong.stderr
+
+
+def test_parquet_reads_back_or_says_what_to_install(searched: Path) -> None:
+    told = autoprec("trials", "-o", "t.parquet", folder=searched)
+    try:
+        import pandas
+        import pyarrow  # noqa: F401
+    except ImportError:
+        assert told.returncode == 2
+        assert "pip install" in told.stderr
+    else:
+        assert len(pandas.read_parquet(searched / "t.parquet")) == 5
+
+
+def test_studies_say_how_far_they_are(searched: Path) -> None:
+    (searched / "studies" / "fresh.toml").write_text((searched / "studies" / "tiny.toml").read_text())
+    (searched / "studies" / "broken.toml").write_text("[model")
+    told = {one["name"]: one for one in json.loads(autoprec("studies", "--json", folder=searched).stdout)}
+    assert told["tiny"]["trials"] == 5
+    assert told["fresh"]["state"] == "not searched yet"
+    assert "TOML" in told["broken"]["state"]
+    with exclusive(searched / "studies" / "tiny"):
+        assert {one.name: one.state for one in list_studies(searched / "studies")}["tiny"] == "being searched"
+    text = autoprec("studies", folder=searched).stdout
+    assert all(name in text for name in ("tiny", "fresh", "broken"))
+    for name in ("fresh", "broken"):
+        (searched / "studies" / f"{name}.toml").unlink()
+
+
+def test_a_deleted_study_can_be_searched_anew_and_keeps_what_is_the_users(tmp_path: Path) -> None:
+    home = tmp_path / "tiny"  # the study writes where the model and the samples are
+    home.mkdir()
+    path = write_study(home).rename(tmp_path / "tiny.toml")
+    text = path.read_text().replace('"calibration"', '"inputs"').replace('= "', '= "tiny/')
+    path.write_text(text.replace('"tiny/masks"', '"masks"').replace('"tiny/random"', '"random"'))
+    (home / "calibration").rename(home / "inputs")
+    before = {file.name for file in home.iterdir()}
+    Study.load(path).search("1")
+    with exclusive(home):
+        assert "being searched" in autoprec("delete", "tiny.toml", "--yes", folder=tmp_path).stderr
+    told = autoprec("delete", "tiny.toml", "--yes", folder=tmp_path)
+    assert told.stdout.startswith("deleted 1 trials of tiny, ")
+    assert {file.name for file in home.iterdir()} == before
+    assert Study.load(path).search("1")
+
+
+def test_a_sample_folder_is_never_deleted(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    spec = Study.load(path).spec
+    (tmp_path / "tiny").mkdir()
+    with Store.open(tmp_path / "tiny" / "study.db"):
+        pass
+    (tmp_path / "tiny" / "calibration").mkdir()
+    samples = msgspec.structs.replace(spec.samples, calibration=str(tmp_path / "tiny" / "calibration"))
+    clear(msgspec.structs.replace(spec, samples=samples))
+    assert (tmp_path / "tiny" / "calibration").is_dir()
+    assert not (tmp_path / "tiny" / "study.db").exists()
+
+
+def test_deleting_asks_first(searched: Path) -> None:
+    told = autoprec("delete", "tiny", folder=searched)
+    assert told.returncode != 0
+    assert len(listed(searched)) == 5
+
+
+def test_a_study_in_a_shared_database_goes_alone(where: Path | str) -> None:
+    with Store.open(where) as store:
+        for name in ("demo", "other"):
+            store.bind(name, IDENTITY, BLOCKS)
+        store.finish(complete(0, 5.0, 0.01))
+        storage = store.optuna()
+        for name in ("demo", "other"):
+            optuna.create_study(storage=storage, study_name=name, directions=["minimize", "minimize"])
+        store.remove("demo")
+        assert store.studies() == ("other",)
+        assert store.trials("demo") == ()
+        assert [found.study_name for found in optuna.get_all_study_summaries(storage)] == ["other"]
