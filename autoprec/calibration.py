@@ -47,7 +47,7 @@ def calibrate(
         feeds: model inputs by name, one sample at a time; memory does not grow with their number.
         scratch: where the instrumented model is written, and removed.
         progress: called after each sample with what there is so far, while nothing is added to it.
-        earlier: what an interrupted calibration left; `feeds` go on behind its samples.
+        earlier: what an interrupted calibration left; `feeds` continue behind its samples.
 
     Raises `SamplesError` without samples or for values that are not finite where they are multiplied or are
     the model's outputs; `TrialError` if the engine fails.

@@ -1,16 +1,16 @@
 """The error tree: everything that autoprec raises on purpose.
 
     AutoprecError
-    ├── UserError              the user can mend it: one line, exit code 2
+    ├── UserError              the user can fix it: one line, exit code 2
     │   ├── SpecError          the study definition
-    │   ├── ModelError         an ONNX file, or what is asked of it
+    │   ├── ModelError         an ONNX file, or what was requested of it
     │   ├── SamplesError       images, prompts, arrays
     │   ├── StudyError         the study's database or folder
     │   └── BackendError       an engine that is not there or cannot serve
     └── TrialError             one candidate failed; becomes a failed trial with its kind
 
 A message names the thing, says what is wrong, and what to do next. Whatever else is raised is a fault of
-autoprec: `place_of` and `traceback_of` tell of it without a word of the user's data.
+autoprec: `place_of` and `traceback_of` describe it without a word of the user's data.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class AutoprecError(Exception):
 
 
 class UserError(AutoprecError):
-    """Something that the user can mend; the command line prints it as one line and exits with 2."""
+    """Something that the user can fix; the command line prints it as one line and exits with 2."""
 
 
 class SpecError(UserError):
@@ -78,7 +78,7 @@ class BackendError(UserError):
 
 
 class TrialError(AutoprecError):
-    """One candidate failed. The trial loop turns it into a failed trial; the night goes on.
+    """One candidate failed. The trial loop turns it into a failed trial; the search continues.
 
     Attributes:
         kind: which step failed; one of `FailureKind`.
@@ -102,7 +102,7 @@ def machine_fault(error: BaseException) -> str:
     if not isinstance(error, OSError) or error.errno not in _MACHINE:
         return ""
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror}; mend that and run it again, what was finished is kept"
+    return f"{where}{error.strerror}; fix that and run it again, what was finished is kept"
 
 
 def place_of(error: BaseException) -> str:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 
 def ensure_regular(path: Path) -> None:
-    """Raises OSError for what is no regular file: a pipe never ends, nor does `/dev/zero`."""
+    """Raises OSError for what is not a regular file: a pipe never ends, nor does `/dev/zero`."""
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
     if not stat.S_ISREG(mode):
-        raise OSError(errno.ENODEV, "is no regular file", str(path))
+        raise OSError(errno.ENODEV, "is not a regular file", str(path))
 
 
 @contextmanager

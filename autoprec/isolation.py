@@ -133,7 +133,7 @@ class WorkerProcess:
                 log = opened.enter_context(self._log.open("ab"))
                 answers, child_end = os.pipe()
                 opened.callback(os.close, child_end)
-                # A session of its own: Ctrl-C reaches the search alone, which lets the trial in hand finish.
+                # A session of its own: Ctrl-C reaches the search alone, which lets running trials finish.
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                     [sys.executable, "-P", "-m", self._module, str(child_end)],
                     stdin=subprocess.PIPE,
@@ -147,7 +147,7 @@ class WorkerProcess:
             except OSError as error:
                 where = error.filename or "the worker"
                 raise StudyError(
-                    f"{where}: no worker can start ({error.strerror}); mend that first"
+                    f"{where}: no worker can start ({error.strerror}); fix that first"
                 ) from error
         os.set_blocking(answers, False)
         self._answers, self._buffer = answers, b""
@@ -174,7 +174,7 @@ class WorkerProcess:
         if -code in _FROM_OUTSIDE:
             return TrialError(
                 "killed",
-                f"the worker was killed from outside ({name}): for want of memory, or by somebody",
+                f"the worker was killed from outside ({name}): by the system, out of memory, or by somebody",
             )
         return TrialError("crash", f"the worker died ({name}); last words: {self._last_words()}")
 

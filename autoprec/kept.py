@@ -1,7 +1,7 @@
 """Files kept from night to night that can be made again: sealed when written, checked when read.
 
 A kept file is one line of JSON, its seal, and whatever its maker writes. What is damaged, or of another
-model, engine or autoprec, is made again and said in one line; what cannot be read is the user's to mend.
+model, engine or autoprec, is rebuilt and reported in one line; what cannot be read is the user's to fix.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def load(
 ) -> T | None:
     """What `read` makes of a file that `keep` wrote; None if it is not there, damaged, or of something else.
 
-    `say` is told of what has to be made again. Raises `StudyError` for a file that cannot be read at all.
+    `say` receives a line about what has to be rebuilt. Raises `StudyError` for a file that cannot be read at
+    all.
 
     Args:
         path: the file.
@@ -85,11 +86,11 @@ def load(
         return None
     except OSError as error:
         raise StudyError(
-            f"{path}: cannot be read ({error.strerror}); make it readable, or remove it: it is made again"
+            f"{path}: cannot be read ({error.strerror}); make it readable, or remove it: it is rebuilt"
         ) from error
     except _UNREADABLE as error:
         reason = f"cannot be read ({type(error).__name__})"
-    say(f"{path.name} {reason}: it is made again")
+    say(f"{path.name} {reason}: it is rebuilt")
     return None
 
 

@@ -189,7 +189,7 @@ def test_a_damaged_store_of_histograms_is_made_anew(tmp_path: Path) -> None:
     kept.write_bytes(whole[: len(whole) // 2])
     said: list[str] = []
     prepare(load_spec(path), said.append)
-    assert f"{kept.name} is damaged: it is made again" in said
+    assert f"{kept.name} is damaged: it is rebuilt" in said
     assert kept.read_bytes() == whole
 
 

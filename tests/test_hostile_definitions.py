@@ -50,5 +50,5 @@ def test_numbers_that_no_setting_can_be_are_named(more: str, key: str, tmp_path:
 
 def test_a_pipe_is_no_definition(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "evil.toml")
-    with pytest.raises(SpecError, match="is no regular file"):
+    with pytest.raises(SpecError, match="is not a regular file"):
         load_spec(tmp_path / "evil.toml")

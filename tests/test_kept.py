@@ -38,7 +38,7 @@ def test_every_flipped_bit_is_told(path: Path) -> None:
         found, said = read(path)
         assert found is None
         assert len(said) == 1
-        assert said[0].endswith("it is made again")
+        assert said[0].endswith("it is rebuilt")
 
 
 @pytest.mark.parametrize("size", [0, 1, 60, -1])
@@ -49,21 +49,21 @@ def test_a_file_that_is_cut_short_is_told(size: int, path: Path) -> None:
 
 def test_what_is_of_something_else_is_told(path: Path) -> None:
     other = "is of another model, other samples or another engine"
-    assert read(path, of="model driver") == (None, [f"file {other}: it is made again"])
-    assert read(path, kind="letters 2") == (None, ["file is of another autoprec: it is made again"])
+    assert read(path, of="model driver") == (None, [f"file {other}: it is rebuilt"])
+    assert read(path, kind="letters 2") == (None, ["file is of another autoprec: it is rebuilt"])
 
 
 def test_a_reader_that_does_not_understand_it_is_no_crash(path: Path) -> None:
     said: list[str] = []
     assert load(path, "letters 1", "model engine", lambda file: int(file.read()), said.append) is None
-    assert said == ["file cannot be read (ValueError): it is made again"]
+    assert said == ["file cannot be read (ValueError): it is rebuilt"]
 
 
 def test_what_cannot_be_read_is_the_users_to_mend(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
     assert stat.S_ISFIFO(path.stat().st_mode)
-    with pytest.raises(StudyError, match=r"file: cannot be read \(is no regular file\); make it readable"):
+    with pytest.raises(StudyError, match=r"file: cannot be read \(is not a regular file\); make it readable"):
         read(path)
 
 

@@ -26,7 +26,7 @@ class Engine(Protocol):
 
     engine_bytes: int
     device_memory_bytes: int
-    """Weights, activations and workspace on the device, where the engine tells; else 0."""
+    """Weights, activations and workspace on the device, where the engine reports it; else 0."""
 
     def prepare(self, inputs: Arrays) -> None:
         """Place inputs where `execute` finds them: copies stay out of a timing."""
@@ -110,10 +110,10 @@ class Distant(Protocol):
     """A backend whose device may be out of reach."""
 
     def wait(self, seconds: float, say: Callable[[str], None]) -> None:
-        """Reach it, trying again for so long. Raises `BackendError` where it stays out of reach."""
+        """Reach it, trying again for `seconds`. Raises `BackendError` where it stays out of reach."""
 
     def checks(self) -> Sequence[MachineCheck]:
-        """What the machine there has, and how to mend it. Raises `BackendError` where it cannot serve."""
+        """What the machine there has, and how to fix it. Raises `BackendError` where it cannot serve."""
 
 
 @runtime_checkable
@@ -121,7 +121,7 @@ class KeepsTimings(Protocol):
     """A backend whose builds time kernels, and keep the timings."""
 
     def timings(self) -> tuple[str, bytes]:
-        """The name of their file, which tells library, version and GPU, and the timings as the library wrote
+        """The name of their file, which names library, version and GPU, and the timings as the library wrote
         them; both empty where this version or machine keeps none."""
 
 

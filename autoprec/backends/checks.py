@@ -1,4 +1,4 @@
-"""What a machine has that engines need: packages, driver, GPUs and their neighbours, and how to mend it.
+"""What a machine has that engines need: packages, driver, GPUs and their neighbours, and how to fix it.
 
 Works on any machine: what is not installed is a line of its own, never an error.
 """

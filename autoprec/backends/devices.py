@@ -23,7 +23,7 @@ class Device(Record, frozen=True, kw_only=True):
     Attributes:
         name: what tables call it, `gpu 1` or `cpu`.
         kind: what it is; figures of devices of another kind are not comparable.
-        lease: what tells it from every other device of the machine, for the lease of it.
+        lease: what distinguishes it from every other device of the machine, for the lease of it.
         visible: what CUDA_VISIBLE_DEVICES is to be for its workers; "" leaves that alone.
     """
 
@@ -72,7 +72,7 @@ def devices(backend: str, options: Mapping[str, object], wanted: str | None) -> 
 
 
 def _numbers(wanted: str, count: int) -> tuple[int, ...]:
-    """The numbers that are asked for. Raises `BackendError`."""
+    """The numbers that were requested. Raises `BackendError`."""
     if not count:
         raise BackendError(f"--devices {wanted}: no NVIDIA GPU is found; `nvidia-smi` must list it")
     if wanted == "all":

@@ -49,7 +49,7 @@ class Deviation(NamedTuple):
 def deviation(found: Arrays, exact: Arrays) -> Deviation:
     """The worst deviation among the values that both have, by name; ("", 0) if they share none.
 
-    Used wherever an engine is judged: operators that are probed, candidates, and the model as it was given.
+    Used wherever an engine is judged: operators that are probed, candidates, and the model as given.
     """
     errors = [Deviation(name, error(found[name], array)) for name, array in exact.items() if name in found]
     return max(errors, key=lambda one: one.error, default=Deviation("", 0.0))

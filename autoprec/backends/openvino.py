@@ -104,7 +104,7 @@ class OpenVinoBackend:
 class OpenVinoEngine:
     """A compiled model and its one infer request.
 
-    `engine_bytes` is the size of the weights as the rewritten model holds them: OpenVINO tells the size of
+    `engine_bytes` is the size of the weights as the rewritten model holds them: OpenVINO reports the size of
     a compiled model only by exporting it.
     """
 

@@ -13,7 +13,7 @@ from autoprec.backends.ratios import typical_ratio
 from autoprec.records import Clocks, Interval, Latency
 
 _FIRST_LOOK, _BETWEEN_LOOKS = 20, 1.25
-"""After so many rounds, then so many times as many: a look after each would stop at the lucky ones."""
+"""After this many rounds, then this many times as many: a look after each would stop at the lucky ones."""
 
 
 def looks_after(minimum_rounds: int) -> Iterator[int]:
@@ -54,7 +54,7 @@ class Rounds:
         return typical_ratio(self._ratios, self._build_spread)[1]
 
     def turns(self, builds: Sequence[tuple[Engine, Engine]], count: int) -> list[Engine]:
-        """The order of so many rounds, each of the next build; when all had a turn, the other is first."""
+        """The order of `count` rounds, each of the next build; when all had a turn, the other is first."""
         order: list[Engine] = []
         for number in range(self.count, self.count + count):
             cycle, build = divmod(number, len(builds))

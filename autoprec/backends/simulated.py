@@ -1,7 +1,7 @@
 """Known latency and known mask loss, without computing anything: for tests and for work on strategies.
 
 The cost table is a JSON file. Latency is `base_ms`, the blocks' `ms`, and `boundary_ms` for every change of
-precision from one block to the next; loss is the sum of the blocks' losses. `noise` is drawn anew for every
+precision from one block to the next; loss is the sum of the blocks' losses. `noise` is drawn afresh for every
 engine, from `seed` and the number of engines built before:
 
     {"base_ms": 1.0, "boundary_ms": 0.1, "noise": 0.01, "seed": 0,
@@ -105,7 +105,7 @@ class SimulatedBackend:
         for block, precision in choices:
             cost = self._costs.blocks.get(block, {}).get(precision)
             if cost is None or cost.fails == "build":
-                why = "has no simulated cost" if cost is None else "is told to fail"
+                why = "has no simulated cost" if cost is None else "is set to fail"
                 raise TrialError("build", f"block {block!r} {why} in {precision}")
             chosen[block, precision] = cost
         self._builds += 1
@@ -158,7 +158,7 @@ class SimulatedEngine:
             raise TrialError("run", f"the input {missing[0]!r} is not fed; fed are: {', '.join(inputs)}")
 
     def execute(self) -> None:
-        """Nothing, or what a block is told to do wrong: a real crash, hang or hunger."""
+        """Nothing, or what a block is set to do wrong: a real crash, hang or hunger."""
         if "crash" in self._faults:
             os.abort()
         if "hang" in self._faults:
@@ -166,7 +166,7 @@ class SimulatedEngine:
         if "memory" in self._faults:
             _eat_memory()
         if "run" in self._faults:
-            raise TrialError("run", "a block is told to fail in inference")
+            raise TrialError("run", "a block is set to fail in inference")
 
     def synchronize(self) -> None:
         """Nothing."""

@@ -83,7 +83,7 @@ class Pace:
 
 
 Stopwatch = Callable[[Engine, int], float]
-"""Milliseconds of one execution of a prepared engine: the mean of so many within one reading."""
+"""Milliseconds of one execution of a prepared engine: the mean of many within one reading."""
 
 
 def processor_milliseconds(engine: Engine, repeats: int) -> float:
@@ -147,7 +147,7 @@ class Elsewhere(Protocol):
     """An engine that is somewhere else, as is the clock that times it."""
 
     def milliseconds(self, repeats: int) -> float:
-        """The mean of so many executions, after one that is not measured."""
+        """The mean of `repeats` executions, after one that is not measured."""
 
     def turns(self, engines: Sequence[Self], repeats: int) -> list[float]:
         """Readings of engines in turn, each after an unmeasured execution, in one journey."""

@@ -28,7 +28,7 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
 
 
 def copy(source: Path, target: Path) -> tuple[Path, ...]:
-    """Copy a model byte for byte; one with weights in other files is written anew with a single one."""
+    """Copy a model byte for byte; one with weights in other files is rewritten with a single one."""
     graph = onnx.load(source, load_external_data=False).graph
     if not any(uses_external_data(tensor) for tensor in graph.initializer):
         shutil.copyfile(source, target)

@@ -46,7 +46,7 @@ NEEDS = {
 
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
-    """Write `README.md`; it tells of the files that are in `folder` by then."""
+    """Write `README.md`; it describes the files that are in `folder` by then."""
     there = {path.name for path in folder.iterdir()} | {"assignment.json", "manifest.json"}
     engine = export.identity.fingerprint
     words = {

@@ -1,5 +1,5 @@
-"""Small models in a precision, as the writer of candidates writes them, and what is asked of an engine with
-them: what is probed is what is searched."""
+"""Small models in a precision, as the writer of candidates writes them, and the questions put to an engine
+with them: what is probed is what is searched."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from autoprec.precisions import PRECISIONS, Precision
 from autoprec.records import Assignment, Block, Record
 
 _PROBED = 2
-"""Counts up when what is asked of a piece changes: verdicts of earlier versions are not used again."""
+"""Counts up when the questions about a piece change: verdicts of earlier versions are not used again."""
 
 
 class WritingStyle(NamedTuple):
@@ -45,7 +45,7 @@ class Piece(NamedTuple):
         name: of the pattern, or of the activation that it was cut out for.
         model: loaded, or cut out of one that was.
         ranges: largest magnitude to represent of its activations, by value name.
-        deciding: names of the nodes whose kernels tell what it ran in.
+        deciding: names of the nodes whose kernels show what it ran in.
     """
 
     name: str
@@ -55,15 +55,15 @@ class Piece(NamedTuple):
 
 
 class Question(Record, frozen=True, kw_only=True):
-    """What is asked of an engine: whether it takes a model, and what it computes.
+    """The question put to an engine: whether it takes a model, and what it computes.
 
     Attributes:
         pattern, precision: what is asked about.
         model_path: the typed model.
         exact_path: the same with FP32 between its integers, which says what is right.
         asked: the kernel precision that a quantised product must run in; empty where any float will do.
-        deciding: names of the nodes whose kernels tell; empty where others decide.
-        digest: of the typed model, and of what is asked of it: autoprec's version of the question.
+        deciding: names of the nodes whose kernels decide; empty where others decide.
+        digest: of the typed model, and of the question: autoprec's version of the question.
     """
 
     pattern: str

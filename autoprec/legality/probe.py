@@ -24,7 +24,7 @@ from autoprec.records import KernelTime
 
 @runtime_checkable
 class Planner(Protocol):
-    """A backend that can build, and tell its kernels, without the device that runs them."""
+    """A backend that can build, and report its kernels, without the device that runs them."""
 
     has_device: bool
 

@@ -95,7 +95,7 @@ class Legality(Record, frozen=True, kw_only=True):
         }
 
     def _runs(self, precision: str) -> dict[str, str]:
-        """Pattern to what it ran in, where the engine tells."""
+        """Pattern to what it ran in, where the engine reports it."""
         return {v.pattern: v.ran for v in self.verdicts if v.precision == precision and v.ran}
 
     def _reason(self, patterns: Sequence[str], precision: str) -> str:

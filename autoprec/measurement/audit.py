@@ -15,7 +15,7 @@ from autoprec.records import Assignment, Block, BlockAudit, KernelTime
 
 
 def deciding_nodes(model: ir.Model, blocks: Sequence[Block], assignment: Assignment) -> tuple[str, ...]:
-    """Names of the nodes whose kernels tell what a block ran in: the costly ones that its precision types; in
+    """Names of the nodes whose kernels show what a block ran in: the costly ones that its precision types; in
     a block that has none, those that square and sum."""
     choices = assignment.as_dict()
     home = {node: block.name for block in blocks for node in block.nodes}

@@ -46,7 +46,7 @@ class Bench:
 
     Args:
         log: file for what the engines print.
-        say: is told what the user should know.
+        say: receives what the user should know.
         environment: variables of the worker's, as which GPU it sees.
     """
 
@@ -82,13 +82,13 @@ class Bench:
 
     def write_examples(self, request: WriteExamples) -> tuple[Quality, Quality | None]:
         """Write samples with the logits of all; returns the candidate's score against the reference, and
-        against the model as it was given, where that could be run. Raises as `measure` does."""
+        against the model as given, where that could be run. Raises as `measure` does."""
         answer = self._ask(request, request.setup.backend)
         assert isinstance(answer, Written)
         return answer.quality, answer.faithful
 
     def compare(self, request: Compare) -> Departure:
-        """Judge one step against the model as it was given. Raises as `measure` does."""
+        """Judge one step against the model as given. Raises as `measure` does."""
         answer = self._ask(request, request.original.backend)
         assert isinstance(answer, Compared)
         return answer.departure

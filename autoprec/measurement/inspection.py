@@ -22,11 +22,11 @@ from autoprec.measurement.workbench import Workbench
 from autoprec.records import Inspection, Picture, Quality
 
 _RUNS = 10
-"""Kernel times are means over so many executions."""
+"""Kernel times are means over this many executions."""
 
 
 def inspect(bench: Workbench, request: Inspect) -> Inspection:
-    """Run the candidate on the samples that are asked for; draw their masks, and profile its kernels.
+    """Run the candidate on the requested samples; draw their masks, and profile its kernels.
 
     Raises `TrialError` if it cannot be built or run.
     """
@@ -42,7 +42,7 @@ def inspect(bench: Workbench, request: Inspect) -> Inspection:
 
 def write_examples(bench: Workbench, request: WriteExamples) -> tuple[Quality, Quality | None]:
     """Write samples, spread evenly over the set, with all logits; returns the candidate's score against the
-    reference, and against the model as it was given.
+    reference, and against the model as given.
 
     `00.npz` holds inputs and prompts by name, as a definition's samples do; `outputs/00.npz` holds float32
     logits [masks, h, w]: `reference`, `candidate` and, where it could be run, `original`. A decoder that
@@ -75,7 +75,7 @@ def write_examples(bench: Workbench, request: WriteExamples) -> tuple[Quality, Q
 
 
 def _originals(bench: Workbench, request: WriteExamples, places: Sequence[int]) -> list[Logits]:
-    """Logits of the model as it was given on the samples of these places; none where nothing independent
+    """Logits of the model as given on the samples of these places; none where nothing independent
     runs it, or earlier examples lack them."""
     samples = [bench.samples[place] for place in places]
     if request.originals:
@@ -101,7 +101,7 @@ def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _pictures(bench: Workbench, engine: Engine, request: Inspect) -> tuple[Picture, ...]:
-    """Masks of the samples that are asked for; those that the set no longer has are left out."""
+    """Masks of the requested samples; those that the set no longer has are left out."""
     opacity = bench.metric().opacity
     wanted = {score.sample for score in (*request.worst, *request.typical)}
     places = {name: index for name, index in bench.places.items() if name in wanted}

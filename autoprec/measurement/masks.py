@@ -1,6 +1,6 @@
 """The reference's mask logits, kept for every candidate: in memory up to a limit, and on disk.
 
-A file with a name serves later processes, too: a pass that was cut short goes on behind the last whole
+A file with a name serves later processes, too: a pass that was cut short resumes behind the last whole
 record. A record is a line of JSON and the logits' bytes; its checksum covers both, its place, and what the
 file is named by. What is damaged, and all behind it, is made again.
 """
@@ -58,10 +58,10 @@ class ReferenceMasks:
 
     Args:
         folder: where a file without a name is, once one is needed; it goes with the process.
-        path: the file that is gone on with; others beside it are removed. None, and one that another process
+        path: the file that is resumed; others beside it are removed. None, and one that another process
             has open, is none.
         memory_bytes: what may stay in memory.
-        say: is told of what was damaged.
+        say: receives a line about what was damaged.
 
     Raises OSError for a file that cannot be read or written.
     """
@@ -154,7 +154,7 @@ class ReferenceMasks:
                 break  # cut short, as a kill leaves it
             data = b"" if record is None else file.read(record.size)
             if record is None or record != record.sealed(self._of, len(self), data):
-                say(f"the reference's masks are damaged behind {len(self)} samples: they are made again")
+                say(f"the reference's masks are damaged behind {len(self)} samples: they are rebuilt")
                 break
             self._take_up(record, place, data)
             whole = place + record.size
@@ -174,7 +174,7 @@ class ReferenceMasks:
 
 
 def _record(line: bytes) -> _Record | None:
-    """None for what is no whole record."""
+    """None for an incomplete record."""
     try:
         return msgspec.json.decode(line, type=_Record)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):

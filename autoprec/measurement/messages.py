@@ -62,7 +62,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag="job"):
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True, tag="score"):
-    """Score one candidate's masks over so many samples, without timing it."""
+    """Score one candidate's masks over some samples, without timing it."""
 
     setup: Setup
     candidate_path: str
@@ -96,9 +96,9 @@ class Inspect(msgspec.Struct, frozen=True, kw_only=True, tag="inspect"):
 
 
 class WriteExamples(msgspec.Struct, frozen=True, kw_only=True, tag="examples"):
-    """Write so many samples with the logits of both engines into a new folder.
+    """Write some samples with the logits of both engines into a new folder.
 
-    Those of the model as it was given are made of `original`, a file, or read from `originals`, a folder of
+    Those of the model as given are made of `original`, a file, or read from `originals`, a folder of
     earlier examples. `exactly` fails where the candidate's engine computes something else than its file.
     """
 
@@ -112,7 +112,7 @@ class WriteExamples(msgspec.Struct, frozen=True, kw_only=True, tag="examples"):
 
 
 class Original(msgspec.Struct, frozen=True, kw_only=True):
-    """The model as the user gave it, so many evaluation samples, and what makes masks of its outputs.
+    """The model as the user gave it, some evaluation samples, and what makes masks of its outputs.
 
     `folder` takes what is written on the way; it may be cleared between two comparisons. A quantised model is
     run without its rounding, as the float model behind it, unless it `keeps_rounding`.
@@ -139,7 +139,7 @@ class Compare(msgspec.Struct, frozen=True, kw_only=True, tag="compare"):
 
 
 class Locate(msgspec.Struct, frozen=True, kw_only=True, tag="locate"):
-    """Compare these values of a candidate with the reference's, on so many samples; `exactly` leaves the
+    """Compare these values of a candidate with the reference's, on some samples; `exactly` leaves the
     engine out."""
 
     setup: Setup
@@ -205,7 +205,7 @@ class Compared(msgspec.Struct, frozen=True, tag="compared"):
 
 
 class Located(msgspec.Struct, frozen=True, tag="located"):
-    """Values were compared on so many samples: by name error, largest and mean absolute difference, the same
+    """Values were compared on some samples: by name error, largest and mean absolute difference, the same
     of the relative one, and cosine. `ran` says what computed both."""
 
     ran: str
@@ -221,7 +221,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
-    """The user has to mend something before any candidate can be measured."""
+    """The user has to fix something before any candidate can be measured."""
 
     message: str
 

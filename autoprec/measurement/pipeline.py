@@ -43,7 +43,7 @@ class Pipeline:
 
     @classmethod
     def of(cls, builder: Builder, setup: Setup | Original) -> Pipeline:
-        """The pipeline of what a worker is told.
+        """The pipeline of what a worker receives.
 
         Behind a target the decoder runs here: what the searched model gives has come over already.
         """

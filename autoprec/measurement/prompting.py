@@ -1,4 +1,4 @@
-"""From what is asked of an image to what a fixed decoder is fed: one run for all prompts, or one for each.
+"""From an image's prompts to what a fixed decoder is fed: one run for all prompts, or one for each.
 
 Decoders differ: some take any number of prompts, others exactly one, and some want the image's size or a mask
 of an earlier round beside it, as `segment_anything`'s own export does.
@@ -123,7 +123,7 @@ def _fitted(name: str, each: DecoderInput, array: NDArray[Any], sample: Sample) 
         sizes = ["free" if size is None else size for size in each.shape or ()]
         raise ModelError(
             f"the prompt {name!r} of {sample.name} is {list(array.shape)}, but the decoder takes {sizes}: "
-            "mend prompts.json"
+            "fix prompts.json"
         )
     return fitted
 

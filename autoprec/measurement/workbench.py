@@ -39,7 +39,7 @@ OnStage = Callable[[str], None]
 
 
 _RACE = (4, 2, 1)
-"""A candidate is scored on one in so many samples, step by step, while it may still be worth it."""
+"""A candidate is scored on one in this many samples, step by step, while it may still be worth it."""
 _FEWEST = 8
 """Samples below which an interval of the loss says little."""
 
@@ -263,7 +263,7 @@ class _Scores:
 
 
 def _forget_peak_memory() -> None:
-    """Start the kernel's count of peak resident memory anew (proc(5), clear_refs)."""
+    """Start the kernel's count of peak resident memory afresh (proc(5), clear_refs)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 

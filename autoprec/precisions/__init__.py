@@ -46,7 +46,7 @@ PRECISIONS: Mapping[str, Precision] = MappingProxyType(
 
 
 def listed() -> str:
-    """The names for a message: over a hundred variants are told by their parts."""
+    """The names for a message: over a hundred variants are described by their parts."""
     parts = ", ".join(f"+{name}" for name in (*RANGES, *CURES))
     return f"{', '.join(PLAIN)}; int8 and fp8 may be followed by {parts}"
 

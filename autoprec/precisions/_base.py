@@ -18,7 +18,7 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
         quantized_ops: op types whose inputs get Q/DQ. Empty for a float block.
         largest: largest finite magnitude of `float_type` or of the quantised grid (127 for INT8).
         weights_only: activations keep the float type; only constant weights are stored quantised.
-        block_size: a scale for so many values in a row along the reduced axis; 0 is one per output channel.
+        block_size: a scale for this many values in a row along the reduced axis; 0 is one per output channel.
         scale_type: type of the scales of blocks, multiples of one float32 scale for the tensor. Activations
             then have blocks too, whose scales are found as they run. None: scales have the float type.
         only_products: of convolutions only the dense 1x1 ones are quantised, written as products of matrices.

@@ -107,7 +107,7 @@ def check(sample: str, reference: Logits, candidate: Logits, truth: Masks | None
     if truth is not None and len(truth) != len(candidate):
         raise SamplesError(
             f"{sample} has {len(truth)} true masks, but the model gives {len(candidate)}: "
-            "mend its prompts, or remove the true masks"
+            "fix its prompts, or remove the true masks"
         )
 
 

@@ -39,7 +39,7 @@ class MaskIou:
         if survey.is_unit and not survey.is_two_valued and survey.threshold <= 0:
             return (
                 f"the masks hold values {survey.range}, as probabilities do, and quality.threshold "
-                f"{survey.threshold:g} takes all of them for mask: set quality.threshold = 0.5, "
+                f"{survey.threshold:g} counts all of them as mask: set quality.threshold = 0.5, "
                 'or quality.metric = "alpha_mae" for mattes'
             )
         return ""

@@ -47,13 +47,13 @@ def shape_refusal(
     if height * width < _FEWEST_PIXELS:
         if layout == "nchw" and _fits(shape, frame):
             return _other_layout(told)
-        return f"{told}: planes of {height} x {width} are no masks{instead or ': set pipeline.output'}"
+        return f"{told}: planes of {height} x {width} are not masks{instead or ': set pipeline.output'}"
     if frame is None or _skew(height / width, frame) <= _MOST_SKEW:
         return ""
     if layout == "nchw" and _fits(shape, frame):
         return _other_layout(told)
     return (
-        f"{told}: planes of {height} x {width} are no masks of images of {frame[0]} x {frame[1]}"
+        f"{told}: planes of {height} x {width} are not masks of images of {frame[0]} x {frame[1]}"
         f"{instead or ': set pipeline.output, or quality.metric to a function of your own'}"
     )
 

@@ -22,7 +22,7 @@ def structure_refusal(section: QualitySection, output: ModelOutput) -> str:
         )
         return (
             f"{told}, so its values are from 0 to {output.scale:g}, and quality.threshold "
-            f"{section.threshold:g} takes all of them for mask: set {way}"
+            f"{section.threshold:g} counts all of them as mask: set {way}"
         )
     if output.ending in ("ArgMax", "ArgMin") and section.metric in ("argmax_iou", "alpha_mae"):
         return f'{told}, so it is a map of classes: set quality.metric = "label_iou"'

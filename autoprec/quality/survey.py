@@ -93,7 +93,7 @@ def _whole(planes: Planes, known: set[float] | None) -> set[float] | None:
     """The different values so far while all of them are small whole numbers; None once one is not."""
     if known is None:
         return None
-    first: NDArray[Any] = planes[:, :1]  # most planes of floats are told by their first row
+    first: NDArray[Any] = planes[:, :1]  # the first row of a plane of floats usually shows it
     for part in (first, planes):
         if not np.array_equal(part, np.rint(part)) or np.abs(part).max(initial=0) > _MOST_LABELS:
             return None

@@ -44,7 +44,7 @@ def definition_text(
         return os.path.relpath(named, folder)
 
     document = tomlkit.document()
-    document.add(tomlkit.comment("What autoprec searches; every key is described in the README."))
+    document.add(tomlkit.comment("What autoprec searches; the documentation's reference has every key."))
     for reason in plan.reasons:
         document.add(tomlkit.comment(visible(f"{recipe or 'guessed'}: {reason}")))
     document["model"] = _table(
@@ -61,7 +61,7 @@ def definition_text(
         **({"threshold": plan.threshold} if plan.metric == "mask_iou" else {}),
     )
     document["search"] = _table(precisions=list(PRECISIONS))
-    document["search"].add(tomlkit.comment('reference = "fp16"  # without it fp32, where FP16 runs as FP32'))
+    document["search"].add(tomlkit.comment('reference = "fp16"  # by default fp32 where FP16 runs as FP32'))
     document["backend"] = _table(name="openvino")
     return str(tomlkit.dumps(document))
 

@@ -134,7 +134,7 @@ def write_both(model: Any, size: int, folder: Path, *, dynamo: bool = False, say
         size: side of the image.
         folder: where to.
         dynamo: whether PyTorch's newer exporter writes them.
-        say: is told each file and its error.
+        say: receives each file and its error.
 
     Raises `ModelError` if a file differs from PyTorch.
     """

@@ -21,10 +21,10 @@ def export_checkpoint(
     """Write `encoder.onnx` and `decoder.onnx`, compared with PyTorch, into a folder of the checkpoint's name.
 
     Args:
-        checkpoint: a `.pt` file of L0, L1, L2, XL0 or XL1; which one, its tensors tell.
+        checkpoint: a `.pt` file of L0, L1, L2, XL0 or XL1; its tensors show which one.
         recipe: as the user named it.
         folder: where folders of models are.
-        say: is told what takes time.
+        say: receives a line about each slow step.
 
     Raises `SpecError` for another recipe or a missing package, `ModelError` for a file that is no such
     checkpoint, or whose export differs from it.

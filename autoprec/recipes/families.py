@@ -22,7 +22,9 @@ def guess(facts: Facts) -> Plan:
         mean, std = (0.0,) * 3, (1 / 255,) * 3
         reasons.append("the image input is uint8: pixels are fed from 0 to 255")
     elif facts.frame is not None:
-        reasons.append("mean and std are ImageNet's: no graph tells them; compare with the model's training")
+        reasons.append(
+            "mean and std are ImageNet's: no graph contains them; compare with the model's training"
+        )
     if _has_prototypes(facts, choice.output.name):
         scoring = scoring._replace(metric="mask_iou")
         reasons[1] = (

@@ -18,7 +18,7 @@ __all__ = ["WrittenDefinition", "export_checkpoint", "write_definition"]
 
 
 class WrittenDefinition(NamedTuple):
-    """A definition's path, why it says what it says, and what to mend before the first search; a line
+    """A definition's path, why it says what it says, and what to fix before the first search; a line
     each."""
 
     path: Path
@@ -58,7 +58,7 @@ def write_definition(
     )
     target = folder / f"{name or model.stem}.toml"
     if target.exists():
-        raise SpecError(f"{target} is there already; edit it, or move it away")
+        raise SpecError(f"{target} already exists; edit it, or move it away")
     facts, plan = plan_of(facts_of(model, decoder, shapes or {}, SIDES.get(recipe, 512)), recipe)
     if plan.made:
         facts = facts._replace(decoder=folder / f"{target.stem}-decoder.onnx")
@@ -102,7 +102,7 @@ def _warnings(spec: StudySpec, facts: Facts) -> list[str]:
     try:
         sets = [load_samples(spec.samples, which, facts.inputs) for which in ("calibration", "evaluation")]
         told = warnings_of(spec.samples, *sets)
-        first = [samples[0] for samples in sets]  # what cannot be read is said now
+        first = [samples[0] for samples in sets]  # what cannot be read is reported now
         if spec.pipeline.decoder:
             known = [output.name for output in facts.outputs]
             check_prompts(Path(spec.pipeline.decoder), known, first[1])

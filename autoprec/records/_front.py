@@ -124,7 +124,7 @@ def _pooled(trials: Sequence[TrialRecord]) -> TrialRecord:
 
 def _latency(found: Sequence[Latency]) -> Latency:
     """Means. The interval of the ratio narrows as independent ones do, but never below what the ratios
-    differ by: builds and minutes vary more than the rounds of one measurement tell."""
+    differ by: builds and minutes vary more than the rounds of one measurement show."""
     ratio = fmean(one.ratio for one in found)
     inside = math.hypot(*((one.ratio_interval.high - one.ratio_interval.low) / 2 for one in found))
     apart = max(abs(one.ratio - ratio) for one in found)

@@ -45,7 +45,7 @@ class Comparison(Record, frozen=True, kw_only=True):
 
     Attributes:
         differs: what is not the same in both (engine, model, samples), one phrase each.
-        fastest: the fastest points within each of some losses; `what` tells the loss.
+        fastest: the fastest points within each of some losses; `what` names the loss.
         repeated: assignments that both measured, each measurement counted once.
     """
 

@@ -39,7 +39,7 @@ class Layerwise(Record, frozen=True, kw_only=True):
     Attributes:
         study, number: the trial.
         ran: what computed both, an engine or exact arithmetic.
-        samples: on so many samples.
+        samples: how many samples.
         tolerance: a block breaks where its error is beyond it.
         blocks: in graph order, a row for each, or for each node.
         first: name of the first block that breaks; empty if none does.

@@ -46,7 +46,7 @@ class Latency(Record, frozen=True, kw_only=True):
     after: Clocks = Clocks()
 
     def interval_ms(self, reference_ms: float) -> Interval:
-        """Interval of the paired latency, for a reference of so many ms."""
+        """Interval of the paired latency, for a reference of this many ms."""
         return self.ratio_interval.scaled(reference_ms)
 
 
@@ -150,7 +150,7 @@ class Measurement(Record, frozen=True, kw_only=True):
         latency, quality: what was measured of its speed and of its masks.
         latency_ms: the first objective: `latency.ratio` times the study's reference latency.
         engine_bytes: size of the built engine.
-        peak_memory_bytes: on the device, where the engine tells; else of the process that ran it.
+        peak_memory_bytes: on the device, where the engine reports it; else of the process that ran it.
         audit: what each block ran in.
         seconds: where the trial's wall time went.
         exactness: how exactly the engine computes it; of those alone that may be recommended.

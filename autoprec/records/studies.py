@@ -120,7 +120,7 @@ class Basis(Record, frozen=True, kw_only=True):
 
     Attributes:
         version: 0 is what versions until 0.1 wrote, every activation on the signed grid, every precision of
-            the definition a choice; the later nights of such studies go on so.
+            the definition a choice; later runs of such studies keep that.
         base: float precision of the float parts of quantised blocks.
         reference: precision of the reference; empty takes the definition's.
         grids: (value name, name of its grid) of 8-bit activations that are not on the signed one.
@@ -232,7 +232,7 @@ class Export(Record, frozen=True, kw_only=True):
     Paths are absolute. `model_name` is the name of the file that was searched. `decoder_path` is empty for a
     model that is not a pipeline; `implicit` is None for a study whose rewriter was not asked. `recipe` and
     `examples` say how and on what to measure it again, `fidelity` how far the study's steps are from the
-    model as it was given; `engine_path` is the built engine, where the backend can write it down,
+    model as given; `engine_path` is the built engine, where the backend can write it down,
     `timing_cache_path` the timings of kernels that builds of it start from, where it has any.
     """
 

@@ -6,7 +6,7 @@ from autoprec.records._base import Interval, Record
 
 
 class Check(Record, frozen=True, kw_only=True):
-    """One figure measured again: `is_same` if it is as recorded, or better; `words` tell both."""
+    """One figure measured again: `is_same` if it is as recorded, or better; `words` has both."""
 
     name: str
     is_same: bool

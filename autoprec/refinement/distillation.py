@@ -43,8 +43,8 @@ def distil(
         typed: the candidate, whose Q/DQ says what is quantised, and from which steps to start.
         samples: calibration images.
         seconds: of training.
-        say: is told how it goes.
-        least: so many samples are trained on, however long that takes.
+        say: receives a line about the progress now and then.
+        least: at least this many samples are trained on, however long that takes.
 
     Raises `ModelError` for a model with an operator that is not known here.
     """

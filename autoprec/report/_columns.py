@@ -18,12 +18,12 @@ from rich.text import Text
 from autoprec.visible import one_line, visible
 
 _NARROWEST = 12
-"""What may be wrapped has at least so many characters in a line, where it has as many."""
+"""What may be wrapped has at least this many characters in a line, where it has as many."""
 
 
 class Column(NamedTuple):
     """One column; `rank` 0 always stays, the highest goes first. `cells` are plain text or styled; those
-    longer than `widest` characters go on in another line. The first column of a table names its rows."""
+    longer than `widest` characters continue on another line. The first column of a table names its rows."""
 
     title: str
     cells: Sequence[str | Text]

@@ -12,7 +12,7 @@ from autoprec.records import Assignment, Interval, Latency, Quality, Reference, 
 
 NOTHING = "-"
 _FEW, _ENOUGH = 0.05, 8
-"""Of at least so many samples, that share is few."""
+"""Of at least this many samples, that share is few."""
 
 
 def milliseconds(value: float) -> str:

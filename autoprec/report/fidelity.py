@@ -1,4 +1,4 @@
-"""How far the steps to a measurement are from the model as it was given, in words."""
+"""How far the steps to a measurement are from the model as given, in words."""
 
 from __future__ import annotations
 
@@ -44,4 +44,4 @@ def fidelity_lines(found: Sequence[Departure]) -> tuple[str, ...]:
         return ()
     ran = next((one for one in found if not one.missing), None)
     by = f" ({ran.implementation}, {ran.samples} samples)" if ran is not None else ""
-    return (f"compared with the model as it was given{by}:", *(departure_words(one) for one in found))
+    return (f"compared with the model as given{by}:", *(departure_words(one) for one in found))

@@ -27,7 +27,7 @@ USEFUL_LOSS = 0.05
 class LiveProgress:
     """Listens to a run; use in a `with` block.
 
-    `starts` may come later than the first events, or not at all: what it tells is then not shown.
+    `starts` may come later than the first events, or not at all: what it reports is then not shown.
     """
 
     def __init__(self, console: Console, study: str) -> None:
@@ -72,12 +72,12 @@ class LiveProgress:
         self.stage("rewrite", record.number)
 
     def stage(self, name: str, trial: int | None = None) -> None:
-        """A trial in hand goes on to another step."""
+        """A running trial moves to another step."""
         self._stages[trial] = name
         if trial is None or len(self._current) < 2:
             self._stage.update(text=Text(name))
         else:
-            self._stage.update(text=Text(f"{len(self._current)} trials in hand"))
+            self._stage.update(text=Text(f"{len(self._current)} trials in progress"))
 
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
         """A trial is over; the front is what it is now."""
@@ -110,7 +110,7 @@ class LiveProgress:
             self._live.stop()
 
     def _refresh(self) -> None:
-        """Draw the results anew: only when they change, for a plot costs more than a clock."""
+        """Redraw the results only when they change, for a plot costs more than a clock."""
         if self._live is None or not self._known:
             return
         height = min(12, self._console.height - ROWS_BESIDE_PLOT)
@@ -160,7 +160,7 @@ class LiveProgress:
             f"loss {figures.loss(found.quality.loss)}"
         )
         if record.reused_from is not None:
-            text.append(f", known from trial {record.reused_from}")
+            text.append(f", reused from trial {record.reused_from}")
         if any(record.number == other.number for other in self._front):
             text.append(", on the front", "green")
         return text

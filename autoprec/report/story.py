@@ -19,7 +19,7 @@ SURENESS = {
 }
 """The page's template shows them."""
 _MOST = 2
-"""So many neighbours are told of each block; `--json` has all."""
+"""How many neighbours are shown for each block; `--json` has all."""
 
 
 def explanation_view(explanation: Explanation, reference: Reference) -> RenderableType:

@@ -41,7 +41,7 @@ def trial_view(
         record: the trial.
         blocks: of its study.
         reference: what it is compared with.
-        fidelity: how far the study's steps are from the model as it was given.
+        fidelity: how far the study's steps are from the model as given.
     """
     facts = [
         ("trial", Text.assemble((str(record.number), "bold"), f" of {record.study}, {_origin(record)}")),
@@ -71,7 +71,7 @@ def trial_view(
 
 def _origin(record: TrialRecord) -> str:
     if record.reused_from is not None:
-        return f"answered from trial {record.reused_from}"
+        return f"reused from trial {record.reused_from}"
     return record.origin
 
 

@@ -17,7 +17,7 @@ _MOST_READERS = 4
 
 
 def ahead(samples: Samples, start: int = 0) -> Iterator[Sample]:
-    """The samples from `start` on, in order; some are read before they are asked for.
+    """The samples from `start` on, in order; some are read before they are requested.
 
     One processor is left to the engine, the others read; samples that are not `shareable` are read by one
     thread. No more than `DEPTH` samples wait, plus one for each further reader. Closing the iterator ends its

@@ -114,7 +114,7 @@ def _check_headers(
         others += 0 if name in inputs else claimed
     if others > _MOST_BYTES:
         raise SamplesError(
-            f"{path}: arrays that are no input of the model hold {others >> 20} MiB, more than "
+            f"{path}: arrays that are not inputs of the model hold {others >> 20} MiB, more than "
             f"{_MOST_BYTES >> 20}; leave out what is not needed (the model's inputs are: {listed})"
         )
 
@@ -139,5 +139,5 @@ def _numbers(where: str, name: str, array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind != "f":
         return array
     if not np.isfinite(array).all():
-        raise SamplesError(f"{where}: {name!r} holds NaN or infinity; mend or remove it")
+        raise SamplesError(f"{where}: {name!r} holds NaN or infinity; fix or remove it")
     return array.astype(np.float32, copy=False)

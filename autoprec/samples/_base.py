@@ -15,7 +15,7 @@ from autoprec.samples._placing import Placement
 
 
 class Sample(NamedTuple):
-    """One image and what is asked of it.
+    """One image and its prompts.
 
     Attributes:
         name: file name, unique in its set.
@@ -44,7 +44,7 @@ class Sample(NamedTuple):
 
 
 class Samples(Protocol):
-    """A set of samples; each is read when it is asked for."""
+    """A set of samples; each is read when it is requested."""
 
     @property
     def notes(self) -> Sequence[str]:
@@ -74,7 +74,7 @@ def digest_of(files: Sequence[Path], settings: str) -> str:
 
 
 def content_digest(file: Path) -> bytes:
-    """SHA-256 of a file; read once while it stays as it is, however often it is asked for."""
+    """SHA-256 of a file; read once while it stays as it is, however often it is requested."""
     found = file.stat()
     return _read_digest(file, found.st_mtime_ns, found.st_size)
 

@@ -38,7 +38,7 @@ def shape_of(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any]]:
     except SamplesError:
         raise
     except Exception as error:  # broken files make tifffile and imagecodecs raise anything
-        raise SamplesError(f"{path}: cannot be read as an image ({error}); mend or remove it") from error
+        raise SamplesError(f"{path}: cannot be read as an image ({error}); fix or remove it") from error
 
 
 def read(path: Path) -> NDArray[Any]:
@@ -60,7 +60,7 @@ def read(path: Path) -> NDArray[Any]:
     except SamplesError:
         raise
     except Exception as error:  # broken files make tifffile and imagecodecs raise anything
-        raise SamplesError(f"{path}: cannot be read as an image ({error}); mend or remove it") from error
+        raise SamplesError(f"{path}: cannot be read as an image ({error}); fix or remove it") from error
 
 
 def _banded(path: Path, shape: tuple[int, ...], axes: str) -> tuple[int, int, int]:

@@ -21,7 +21,7 @@ class EntrySamples:
     """Each item maps names to arrays, as an `.npz` archive does: model inputs, decoder inputs, `truth`.
 
     The function is called again for another pass, and should give the same samples in the same order. What
-    has `len` and `[]` is read in any order at no cost; of any other iterable, a step back begins anew.
+    has `len` and `[]` is read in any order at no cost; of any other iterable, a step back starts over.
 
     Args:
         key: of the definition, as `samples.calibration`.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 _MOST_CHANNELS = 16
-"""More is no image, unless the definition names so many means."""
+"""More is no image, unless the definition names that many means."""
 
 
 class Frame(NamedTuple):

@@ -60,7 +60,7 @@ class ImageSamples:
             raise SamplesError(f"{images}: holds no images (jpg, png, webp, bmp, tif); put some there")
         odd = [path for path in found if not path.is_file()]
         if odd:
-            raise SamplesError(f"{odd[0]}: is no file that can be read; remove it")
+            raise SamplesError(f"{odd[0]}: is not a file that can be read; remove it")
         self._left_out = Counter(path.suffix for path in listed if path.is_file() and path not in found)
         self._images = found[:limit]
         self._masks = folder / "masks"
@@ -86,7 +86,7 @@ class ImageSamples:
         """What their owner may not expect; looks at every file's header."""
         told = [f"{count} of {len(self)} images: {note.value}" for note, count in sorted(self._notes.items())]
         left = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in self._left_out.items())
-        return [*told, *([f"files that are no images are left out: {left}"] if left else [])]
+        return [*told, *([f"files that are not images are left out: {left}"] if left else [])]
 
     @cached_property
     def _notes(self) -> Counter[Note]:
@@ -122,7 +122,7 @@ class ImageSamples:
         """Pixels over white, less the mean, over the deviation, in the model's layout.
 
         Plane by plane in place: a plane stays in the cache, and new arrays between the steps would each be
-        memory that the system hands out anew, which takes longer than the arithmetic.
+        memory that the system hands out again, which takes longer than the arithmetic.
         """
         frame, section = self._frame, self._section
         result = np.empty((1, frame.channels, *frame.size), np.float32)
@@ -184,7 +184,6 @@ def _image_input(section: SamplesSection, inputs: Mapping[str, Sequence[int]]) -
     if frame is None or frame.channels != channels or frame.size != size or inputs[name][0] != 1:
         wanted = [1, channels, *size] if frame is None or frame.layout == "nchw" else [1, *size, channels]
         raise SamplesError(
-            f"the input {name!r} is {list(inputs[name])}, but samples give {wanted}: mend samples.size or "
-            "mean"
+            f"the input {name!r} is {list(inputs[name])}, but samples give {wanted}: fix samples.size or mean"
         )
     return frame

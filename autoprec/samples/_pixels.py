@@ -1,4 +1,4 @@
-"""One image file as planes of pixels: its depth is kept, and what is lost on the way is said or refused."""
+"""One image file as planes of pixels: its depth is kept, and what is lost is reported or refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Note(StrEnum):
 
 class Header(NamedTuple):
     """What a file says of itself. `mode` is Pillow's, "" where Pillow does not keep all of it; `bits` are of
-    a channel, 32 for floats. `notes` are for a model of so many channels."""
+    a channel, 32 for floats. `notes` are for a model of that many channels."""
 
     mode: str
     bands: int
@@ -51,7 +51,7 @@ def header(path: Path, channels: int, white: float | None) -> Header:
         channels: how many the model takes.
         white: the definition's `samples.white`.
 
-    Raises `SamplesError` for what cannot be read, or does not fit so many channels.
+    Raises `SamplesError` for what cannot be read, or does not fit that many channels.
     """
     try:
         with Image.open(path) as image:
@@ -82,7 +82,7 @@ def pixels(path: Path, channels: int, white: float | None) -> tuple[list[Image.I
         found = _foreign(path, channels, white)
     planes = _fitted(_deep.read(path), channels)
     if planes.ndim != 3 or len(planes) != channels or not planes.size:
-        raise SamplesError(f"{path}: holds other bands than it says; mend or remove it")
+        raise SamplesError(f"{path}: holds other bands than it says; fix or remove it")
     return [Image.fromarray(plane) for plane in planes], white or _white(found.bits)
 
 
@@ -135,7 +135,7 @@ def _foreign(path: Path, channels: int, white: float | None) -> Header:
 
 def _unreadable(path: Path, error: Exception) -> SamplesError:
     words = str(error) or type(error).__name__
-    return SamplesError(f"{path}: cannot be read as an image ({words}); mend or remove it")
+    return SamplesError(f"{path}: cannot be read as an image ({words}); fix or remove it")
 
 
 def _held(notes: dict[Note, bool], bits: int, white: float | None) -> frozenset[Note]:
@@ -161,7 +161,7 @@ def _checked(path: Path, found: Header, channels: int, white: float | None) -> H
 
 
 def _bits(path: Path, image: Image.Image) -> int:
-    """Bits of a channel in the file; Pillow's mode tells 8 for 16-bit colour."""
+    """Bits of a channel in the file; Pillow's mode says 8 for 16-bit colour."""
     if image.format == "PNG":
         with path.open("rb") as file:
             return max(8, file.read(_PNG_DEPTH + 1)[_PNG_DEPTH])
@@ -190,7 +190,7 @@ def _planes(image: Image.Image, found: Header, channels: int) -> list[Image.Imag
 
 
 def _fitted(array: NDArray[Any], channels: int) -> NDArray[np.float32]:
-    """Bands [bands, h, w] as so many channels, float32: one repeated, alpha left out, colour made grey."""
+    """Bands [bands, h, w] as that many channels, float32: one repeated, alpha left out, colour made grey."""
     planes: NDArray[np.float32] = array.astype(np.float32)
     if len(planes) == channels:
         return planes

@@ -1,4 +1,4 @@
-"""`prompts.json`: what is asked of each image.
+"""`prompts.json`: the prompts of each image.
 
 It maps an image's file name to its prompts, each an object of decoder inputs, in pixels of the image:
 `{"000.jpg": [{"point_coords": [[x, y], [x, y]], "point_labels": [1, -1], "object": 3}]}`. Every key but
@@ -35,11 +35,11 @@ def read_prompts(path: Path, asked: Sequence[str], known: Container[str]) -> dic
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise SamplesError(f"{path}: is not a table of prompts by image, in UTF-8: {error}") from error
     except OSError as error:
-        raise SamplesError(f"{path}: cannot be read ({error.strerror}); mend or remove it") from error
+        raise SamplesError(f"{path}: cannot be read ({error.strerror}); fix or remove it") from error
     strange = [name for name in found if name not in known]
     if strange:
         raise SamplesError(
-            f"{path}: has prompts for {strange[0]!r}, which is not there; add the image or mend the name"
+            f"{path}: has prompts for {strange[0]!r}, which is not there; add the image or fix the name"
         )
     bare = [name for name in asked if not found.get(name)]
     if bare:
@@ -90,7 +90,7 @@ def _array(
     except (TypeError, ValueError, OverflowError) as error:
         raise SamplesError(f"{where} is not an array of numbers") from error
     if not np.isfinite(array).all():
-        raise SamplesError(f"{where} holds NaN or infinity; mend it")
+        raise SamplesError(f"{where} holds NaN or infinity; fix it")
     if not key.endswith(_PAIRS):
         return array
     if array.ndim < 1 or not array.size or array.shape[-1] % 2:

@@ -72,7 +72,7 @@ Factory = Callable[[int, Sequence[Block], Priors], Strategy]
 
 
 def seed_of_night(seed: int, trials: int) -> int:
-    """A seed for samplers that begin their random numbers anew when they are made.
+    """A seed for samplers that start their random numbers afresh when they are created.
 
     With the same one, a second night would propose the first night's assignments.
     """

@@ -1,4 +1,4 @@
-"""Assignments out of blocks: the anchors, and the space that Optuna is told of.
+"""Assignments out of blocks: the anchors, and the space that Optuna sees.
 
 Leaves choosing to the strategies and measuring to the study.
 """

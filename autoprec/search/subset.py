@@ -17,7 +17,7 @@ OF_FRONTS, OF_ACCEPTED = 0.5, 0.25
 """Parts of them: the front and those behind it, one after the other; those nearest to the accepted loss. The
 rest is drawn at random, so that surrogates stay right where nobody looks."""
 DRAWN_ANEW = 64
-"""Every so many trials another rest is drawn."""
+"""After this many trials another rest is drawn."""
 
 
 def subset(history: History, accepted_loss: float, most: int = MOST) -> NDArray[np.intp]:

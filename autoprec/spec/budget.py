@@ -1,4 +1,4 @@
-"""How far one run goes: so many trials, or so long."""
+"""How far one run goes: a number of trials, or a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A definition's file, parsed once: paths come out absolute, and every message says which key to mend."""
+"""A definition's file, parsed once: paths come out absolute, and every message says which key to fix."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:  # `int` refuses thousands of digits
         raise SpecError(f"{path}: cannot be read as TOML: {error}") from error
     if key := _impossible(table):
-        raise SpecError(f"{path}: the number at `{key}` is infinite, NaN or too large; mend it")
+        raise SpecError(f"{path}: the number at `{key}` is infinite, NaN or too large; fix it")
     return table
 
 
@@ -105,7 +105,7 @@ def _told(words: str) -> str:
         return f"unknown key `{'.'.join([*keys, unknown])}`; {hint}"
     if choices := get_args(section) if get_origin(section) is Literal else ():
         return f"{what}; the key `{name}` takes one of: {', '.join(choices)}"
-    return f"{what}; mend the key `{name}`" if name else what
+    return f"{what}; fix the key `{name}`" if name else what
 
 
 def _located(spec: StudySpec, path: Path) -> StudySpec:

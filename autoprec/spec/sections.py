@@ -70,8 +70,8 @@ class SamplesSection(Section, frozen=True, kw_only=True):
         resize: "stretch" to `size`; "pad" keeps the aspect ratio and pads at the bottom and the right, as SAM
             does; "letterbox" keeps it and centres the image, as YOLO does.
         white: the pixel value that becomes 1; by default the largest that the file's bit depth holds.
-        calibration_limit: use only the first so many calibration samples.
-        evaluation_limit: use only the first so many evaluation samples.
+        calibration_limit: use at most this many calibration samples.
+        evaluation_limit: use at most this many evaluation samples.
     """
 
     calibration: str
@@ -216,8 +216,8 @@ class TimingSection(Section, frozen=True, kw_only=True):
 
     Attributes:
         interval: stop when the 95 % interval of their ratio is this narrow, as a share of the ratio,
-        seconds: or after so long,
-        minimum_rounds: but never before so many rounds.
+        seconds: or after this time,
+        minimum_rounds: but never before this many rounds.
         warmup: inferences before the first round.
         builds: builds of each engine that take turns: a narrower interval on a CPU, where builds of one model
             differ, for that many times the memory and build time.

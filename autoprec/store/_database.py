@@ -24,7 +24,7 @@ from autoprec.store.dialects.sqlite import REASONS, SqliteDialect
 T = TypeVar("T")
 OPTUNA_TABLES = frozenset({"studies", "trials", "version_info"})
 TRIES, PAUSE_SECONDS = 240, 0.5
-"""A database that restarts is waited for through so many tries."""
+"""A database that restarts is tried this many times."""
 
 
 class OutOfReachError(StudyError):
@@ -191,7 +191,7 @@ class Database:
 
 def _origin(error: BaseException) -> BaseException | None:
     """The driver's own error. Optuna wraps SQLAlchemy's, and when a connection breaks inside a savepoint
-    SQLAlchemy tells of the savepoint: with what broke it as the context, or later alone."""
+    SQLAlchemy reports the savepoint: with what broke it as the context, or later alone."""
     seen: BaseException | None = error
     broken: BaseException | None = None
     while seen is not None:

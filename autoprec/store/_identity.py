@@ -9,7 +9,7 @@ from autoprec.records import Basis, Block, Identity
 
 
 def differences(old: Identity, new: Identity, was: Sequence[Block], now: Sequence[Block]) -> list[str]:
-    """One phrase for each difference, with both values; empty if the study may go on.
+    """One phrase for each difference, with both values; empty if the study may be resumed.
 
     Args:
         old: what the study is bound to.

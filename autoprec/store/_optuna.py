@@ -67,4 +67,4 @@ class _Sessions:
         return Session(bind=connection or self._engine, join_transaction_mode="create_savepoint")
 
     def remove(self) -> None:
-        """Nothing: each session is closed by who asked for it."""
+        """Nothing: each session is closed by whoever requested it."""

@@ -10,7 +10,7 @@ from autoprec.store._seals import Row, check
 class Run(Record, frozen=True, kw_only=True):
     """One night: when it ran, what it was allowed, how many trials it finished. `end` is empty if killed.
 
-    `first` is the number of its first trial: numbers tell which trials are whose, clocks can be set back.
+    `first` is the number of its first trial: numbers show which trials are whose; clocks can be set back.
     """
 
     id: int

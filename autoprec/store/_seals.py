@@ -1,4 +1,4 @@
-"""Checksums of rows: what changed on the disk is told, never believed.
+"""Checksums of rows: what changed on the disk is reported, never believed.
 
 SQLite notices a damaged page, not a byte that flipped inside a value. Each row of evidence therefore carries
 a digest of all its other columns, checked whenever the row is read.

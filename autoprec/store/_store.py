@@ -257,7 +257,7 @@ class Store(OpenDatabase):
                 return  # the answer to its commit was lost
             raise StudyError(
                 f"{self.name}: trial {record.number} of {record.study!r} is finished already; "
-                "start the search again, it goes on with the next one"
+                "start the search again, it resumes with the next one"
             )
         key = {"study": record.study, "number": record.number}
         if connection.scalar(sa.select(CHOICES.c.number).filter_by(**key).limit(1)) is not None:

@@ -24,7 +24,7 @@ from autoprec.store._database import Database
 from autoprec.store._schema import LEASES, WORKERS
 
 LEASE_SECONDS = 60.0
-"""A worker that has not beaten for so long is dead."""
+"""A worker that whose heartbeat is older than this, in seconds, is dead."""
 BEAT_SECONDS = 10.0
 CLOCKS_SECONDS = 30.0
 """Clocks of hosts may differ by so much: dates of trials are shown, nothing is decided by them."""
@@ -73,7 +73,7 @@ class Membership:
         self.beat(())
 
     def beat(self, doing: Sequence[Doing]) -> None:
-        """Say that this process lives, and what it does. Enters anew where it was given up for dead."""
+        """Say that this process lives, and what it does. Joins again if it was presumed dead."""
         if self._has_left:
             return
         row = msgspec.structs.asdict(self._me) | {
@@ -171,7 +171,7 @@ def living(database: Database, study: str) -> tuple[Worker, ...]:
 
 
 def host() -> str:
-    """This host's name, and what tells it from another of that name: its boot, and who sees its processes."""
+    """This host's name, and what sets it apart from another of that name: its boot and process namespace."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return f"{platform.node()} {boot[:8]} {os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116 - no link
 

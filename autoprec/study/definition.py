@@ -1,4 +1,4 @@
-"""Study definitions as files: which one is meant, and how it was begun."""
+"""Study definitions as files: which one a name selects, and how it was begun."""
 
 from __future__ import annotations
 

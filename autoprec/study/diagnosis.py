@@ -25,7 +25,7 @@ from autoprec.study.preparation.stages import load, uniform
 
 class Diagnosis(Record, frozen=True, kw_only=True):
     """The machine, the engine (None if there is none), which patterns it takes in which precision, and how
-    far a study's steps to a measurement are from the model as it was given."""
+    far a study's steps to a measurement are from the model as given."""
 
     checks: tuple[MachineCheck, ...]
     engine: Fingerprint | None = None
@@ -43,7 +43,7 @@ def diagnose(
     Args:
         backend: the engine; None takes TensorRT where it is installed, else OpenVINO.
         precisions: to try.
-        say: is told what takes time.
+        say: receives a line about each slow step.
     """
     checks = tuple(machine_checks())
     has_tensorrt = any(check.name.startswith("tensorrt") and not check.remedy for check in checks)
@@ -67,14 +67,14 @@ def diagnose(
 
 
 def compare(spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> tuple[Departure, ...]:
-    """How far the steps to a measurement are from a study's model as it was given; nothing of it is kept.
+    """How far the steps to a measurement are from a study's model as given; nothing of it is kept.
 
     The reference is left out where only calibration says which of its blocks stay FP32. Raises `UserError`
     children for a model or samples that cannot be used.
     """
     with scratch("autoprec-doctor-") as folder:
-        going_on = msgspec.structs.replace(spec.model, departure="tell")
-        there = msgspec.structs.replace(spec, folder=str(folder), model=going_on)
+        accepting = msgspec.structs.replace(spec.model, departure="tell")
+        there = msgspec.structs.replace(spec, folder=str(folder), model=accepting)
         with Store.open(folder / "study.db") as store, Bench(folder / "worker.log") as bench:
             fidelity, loaded = Fidelity(there, bench, store, say), load(there, say, scores=True)
             fidelity.check_loaded(loaded)

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on. The terminal's live view is one listener, a log file another."""
+"""What a run reports as it proceeds. The terminal's live view is one listener, a log file another."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from autoprec.records import Reference, TrialRecord
 
 
 class Watcher(Protocol):
-    """Is told of every step of a run."""
+    """Receives every step of a run."""
 
     def say(self, message: str) -> None:
         """Something worth a line."""
@@ -35,7 +35,7 @@ class Watcher(Protocol):
         """A trial begins."""
 
     def stage(self, name: str, trial: int | None = None) -> None:
-        """A trial in hand goes on to another step; told from the thread that waits for it."""
+        """A running trial moves to another step; called from the thread that waits for it."""
 
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
         """A trial is over and stored; the front is what it is now."""

@@ -16,7 +16,7 @@ PAUSE_SECONDS = 1.0
 
 
 def follow(spec: StudySpec, watcher: Watcher) -> tuple[TrialRecord, ...]:
-    """Tell `watcher` of the running search as it goes on; returns the front when the search is over.
+    """Report the running search to `watcher` as it proceeds; returns the front when the search is over.
 
     Reads only. Raises `StudyError` if nobody searches the study.
     """
@@ -62,7 +62,7 @@ def _has_begun(store: Store, name: str) -> bool:
 
 
 def _start(store: Store, spec: StudySpec, run: Run, watcher: Watcher) -> set[int]:
-    """Tell what is known already and what is left of the budget; returns the trials that are told."""
+    """Report what is known already and what is left of the budget; returns the trials that were reported."""
     earlier = [trial for trial in store.trials(spec.name) if trial.state != "running"]
     done = sum(trial.number >= run.first and trial.reused_from is None for trial in earlier)
     budget = parse_budget(run.budget)

@@ -1,4 +1,4 @@
-"""Evidence and its copy in Optuna's tables: whether both are as they were written, and writing them anew."""
+"""Evidence and its copy in Optuna's tables: whether both are as they were written, and rewriting them."""
 
 from __future__ import annotations
 

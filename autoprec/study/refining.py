@@ -18,7 +18,7 @@ from autoprec.study.preparation import Prepared
 
 
 def refined(prepared: Prepared, record: TrialRecord, seconds: float, watcher: Watcher) -> Assignment:
-    """Train a trial's candidate for so long; returns its assignment with the weights that were learned.
+    """Train a trial's candidate for `seconds`; returns its assignment with the weights that were learned.
 
     Args:
         prepared: model, samples and rewriter.

@@ -61,15 +61,15 @@ class Session:
 
 @contextmanager
 def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bool) -> Iterator[Session]:
-    """Take part in a study; with `checks`, compare the steps of preparing with the model as it was given.
+    """Take part in a study; with `checks`, compare the steps of preparing with the model as given.
 
     Args:
         spec: the study's definition.
         watcher: is told what happens.
         parallel: how much is done at a time.
-        checks: whether the steps of preparing are compared with the model as it was given.
+        checks: whether the steps of preparing are compared with the model as given.
 
-    Raises `UserError` children for what the user can mend.
+    Raises `UserError` children for what the user can fix.
     """
     folder = make_folder(Path(spec.folder))
     with ExitStack() as stack:
@@ -162,7 +162,7 @@ def make_folder(folder: Path) -> Path:
 
 @contextmanager
 def stopping(night: Night, watcher: Watcher) -> Iterator[None]:
-    """Ctrl-C ends the night after the trials in hand; a second one is not held back.
+    """Ctrl-C ends the night after the trials in progress; a second one is not held back.
 
     Signals are the main thread's business, and in a notebook its kernel's: there none is handled.
     """
@@ -172,7 +172,7 @@ def stopping(night: Night, watcher: Watcher) -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
         night.stop()
-        watcher.say("stopping after the trial in hand; press Ctrl-C again to stop at once")
+        watcher.say("stopping after the trial in progress; press Ctrl-C again to stop at once")
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = signal.signal(signal.SIGINT, stop)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class StoredStudy:
     """One study as it is stored: its definition, and the folder that holds its evidence.
 
-    Every method raises `UserError` children, one line each, for what the user can mend. Several may read a
+    Every method raises `UserError` children, one line each, for what the user can fix. Several may read a
     study while it is searched.
     """
 
@@ -113,7 +113,7 @@ class StoredStudy:
             return store.reference(self.spec.name)
 
     def fidelity(self) -> tuple[Departure, ...]:
-        """How far each step to a measurement is from the model as it was given; empty before a search."""
+        """How far each step to a measurement is from the model as given; empty before a search."""
         with self._stored() as store:
             return departures(store, self.spec.name)
 
@@ -143,7 +143,7 @@ class StoredStudy:
         Args:
             runs: run the best points once more, to profile them and to draw their masks; what was run for
                 an earlier report is not run again.
-            say: is told what takes time.
+            say: receives a line about each slow step.
         """
         with self._stored() as store:
             return gather(self.spec, store, runs=runs, say=say)
@@ -173,7 +173,7 @@ class StoredStudy:
         Args:
             number: of the trial, which may have failed.
             tolerance: a block breaks where a value of it is off by more than so much of its own spread.
-            samples: so many evaluation samples are run, spread over the set.
+            samples: how many evaluation samples are run, spread over the set.
             layers: compare the values of every node, not only those that blocks give to others.
             exactly: run both in exact arithmetic, without the engine.
 

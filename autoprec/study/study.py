@@ -32,7 +32,7 @@ from autoprec.study.stored import StoredStudy
 class Study(StoredStudy):
     """One study: its definition, and the folder that holds its evidence.
 
-    Every method raises `UserError` children, one line each, for what the user can mend.
+    Every method raises `UserError` children, one line each, for what the user can fix.
     """
 
     def __init__(self, spec: StudySpec) -> None:
@@ -76,12 +76,12 @@ class Study(StoredStudy):
     ) -> Front:
         """Search on until the budget is spent; returns the front.
 
-        In the main thread of a program the first Ctrl-C ends it after the trials in hand, a second one at
+        In the main thread of a program the first Ctrl-C ends it after the trials in progress, a second one at
         once. In other threads and in notebooks no signal is handled: `stop` ends it.
 
         Args:
             budget: trials (`50`) or time (`"90s"`, `"30m"`, `"8h"`) of this run; None takes the definition's.
-            watcher: is told of every step.
+            watcher: receives every step.
             jobs: candidates that are built at a time for each device; None is by cores and memory.
             devices: GPUs to measure on, as `0,1` or `all`; None is one device.
             prior: another study of the same model, on another engine, size or version, whose losses serve as
@@ -105,7 +105,7 @@ class Study(StoredStudy):
             return Front(made.store.front(self.spec.name), made.store.reference(self.spec.name))
 
     def stop(self) -> None:
-        """End the search that runs, after the trials in hand: from a callback, or from another thread.
+        """End the search that runs, after the trials in progress: from a callback, or from another thread.
 
         Does nothing where none runs.
         """
@@ -126,7 +126,7 @@ class Study(StoredStudy):
             enqueue(store, self.spec.name, blocks, choices)
 
     def refine(self, number: int, seconds: float = 3600.0, watcher: Watcher | None = None) -> TrialRecord:
-        """Fine-tune a trial's weights and ranges for so long, by distillation from the float model on the
+        """Fine-tune a trial's weights and ranges for `seconds`, by distillation from the float model on the
         calibration samples, and measure the result as a new trial, which is returned. Needs PyTorch.
 
         A trial's operators must be known to training; otherwise train with Q/DQ in your own code, and search
@@ -140,12 +140,12 @@ class Study(StoredStudy):
             return made.store.trial(self.spec.name, made.night.refine(assignment, f"refined-{number}"))
 
     def health(self) -> Health:
-        """Whether the evidence is as it was written; `repair` mends what follows from the rest."""
+        """Whether the evidence is as it was written; `repair` fixes what follows from the rest."""
         with self._stopped() as database:
             return health(self.spec, database)
 
     def repair(self) -> Path:
-        """Write the evidence anew: every intact row, the front, and Optuna's tables; what is damaged is left
+        """Rewrite the evidence: every intact row, the front, and Optuna's tables; what is damaged is left
         out, and measured again if the search wants it. Returns where the damaged file is kept.
         """
         with self._stopped() as database:
@@ -174,7 +174,7 @@ class Study(StoredStudy):
                 `accepted_loss`, for the knee any.
             trial: this trial instead of picking one.
             targets: names of `exporters.EXPORTERS`; all by default.
-            examples: so many samples travel with it, to verify it by; 0 runs no engine.
+            examples: how many samples travel with it, to verify it by; 0 runs no engine.
         """
         with self._stored() as store:
             return export_point(
@@ -211,8 +211,8 @@ class Study(StoredStudy):
     def _stopped(self) -> Iterator[Path]:
         """The database's file while nobody searches the study."""
         if not isinstance(self.spec.database, Path):
-            raise StudyError(f"study {self.spec.name!r} is on a server, which mends its own files")
+            raise StudyError(f"study {self.spec.name!r} is on a server, which repairs its own files")
         if not self.spec.database.exists():
-            raise StudyError(f"study {self.spec.name!r} has measured nothing yet: there is nothing to mend")
+            raise StudyError(f"study {self.spec.name!r} has measured nothing yet: there is nothing to repair")
         with exclusive(self.folder):
             yield self.spec.database

@@ -1,6 +1,6 @@
 """Measuring an export again, here, with whatever engine it was measured with.
 
-The export's `verify.py` does the same without autoprec, for OpenVINO; the rules are told there.
+The export's `verify.py` does the same without autoprec, for OpenVINO; the rules are documented there.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def verify(
 
     Args:
         folder: the export.
-        say: is told what differs here.
+        say: receives a line about what differs here.
         trusted_metric: a metric `module:function` that may be run if the export asks for it.
         target: where to build and measure; here without one.
 
@@ -84,7 +84,7 @@ def _files(manifest: Manifest, folder: Path) -> Check:
         if not is_inside(folder, file.name) or described(folder / file.name, folder) != file
     ]
     wrong += [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_symlink()]
-    words = f"changed or gone: {', '.join(wrong)}" if wrong else f"{len(manifest.files)} intact"
+    words = f"changed or missing: {', '.join(wrong)}" if wrong else f"{len(manifest.files)} intact"
     return Check(name="files", is_same=not wrong, words=words)
 
 
@@ -114,17 +114,17 @@ def _note(manifest: Manifest, recipe: Recipe) -> str:
     )
     departed = [departure_words(one) for one in manifest.fidelity if one.is_beyond]
     if departed:
-        return f"exported knowingly though {'; '.join(departed)}"
+        return f"exported although {'; '.join(departed)}"
     if there == here:
         return ""
     return (
         f"measured with {there.backend} {there.version} on {there.device}, here with {here.version} on "
-        f"{here.device}: the ratio may well be another"
+        f"{here.device}: the ratio may well differ"
     )
 
 
 def _measure(manifest: Manifest, recipe: Recipe, folder: Path) -> tuple[Measurement, Quality | None]:
-    """The export's model against its reference, and its masks against those of the model as it was given, in
+    """The export's model against its reference, and its masks against those of the model as given, in
     a worker that can die. Raises `StudyError`."""
     samples = str((folder / EXAMPLES).absolute())
     setup = Setup(
@@ -222,7 +222,7 @@ def _loss(manifest: Manifest, examples: Examples, measured: Measurement) -> Chec
 
 
 def _faithful(manifest: Manifest, examples: Examples, found: Quality) -> Check:
-    """The candidate's masks here against those of the model as it was given: an engine that computes
+    """The candidate's masks here against those of the model as given: an engine that computes
     something else shows, though candidate and reference may agree."""
     widened = max(manifest.reference.loss_noise, SMALLEST_LOSS)
     recorded, interval = examples.original_loss, examples.original_loss_interval
@@ -231,6 +231,6 @@ def _faithful(manifest: Manifest, examples: Examples, found: Quality) -> Check:
     return Check(
         name="as given",
         is_same=found.loss <= interval.high + widened,
-        words=f"mask loss {found.loss:.4f} against the model as it was given, recorded {recorded:.4f} there",
+        words=f"mask loss {found.loss:.4f} against the model as given, recorded {recorded:.4f} there",
         found=found.loss_interval,
     )

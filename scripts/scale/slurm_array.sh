@@ -4,7 +4,7 @@
 #     AUTOPREC_STORAGE=postgresql+psycopg://autoprec@db.example.org/autoprec sbatch scripts/scale/slurm_array.sh my_study 8h
 #
 # The first task that runs prepares the study, the others wait for it and join. Tasks may start late, end early,
-# be preempted or be requeued: what one had in hand is taken over a minute after it fell silent. No disk need be
+# be preempted or be requeued: the trials of a lost one are taken over a minute after its last heartbeat. No disk need be
 # shared but the one that holds the definition, the model and the samples.
 #SBATCH --array=0-7
 #SBATCH --gres=gpu:1
@@ -18,7 +18,7 @@ study=${1:?name the study}
 budget=${2:-8h}
 : "${AUTOPREC_STORAGE:?set it to the address of the database}"
 
-# Slurm sends SIGINT two minutes before the time is up: the trials in hand are then finished first.
+# Slurm sends SIGINT two minutes before the time is up: running trials are then finished first.
 autoprec search --study "$study" --budget "$budget" &
 search=$!
 trap 'kill -INT "$search"' INT

@@ -96,9 +96,9 @@ def failing(folder: Path, fault: str) -> SimulatedBackend:
 
 def test_a_failed_build_and_a_failed_run_are_trial_errors(tmp_path: Path) -> None:
     path = candidate(tmp_path, stem="int8")
-    with pytest.raises(TrialError, match="block 'stem' is told to fail in int8"):
+    with pytest.raises(TrialError, match="block 'stem' is set to fail in int8"):
         failing(tmp_path, "build").build(path)
-    with pytest.raises(TrialError, match="told to fail in inference"):
+    with pytest.raises(TrialError, match="set to fail in inference"):
         failing(tmp_path, "run").build(path).execute()
 
 

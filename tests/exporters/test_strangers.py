@@ -106,7 +106,7 @@ def test_files_outside_an_export_are_not_read(outside: str, folder: Path) -> Non
     path.write_text(json.dumps(listed | {"format": 2, "checksum": ""}))
     (found,) = verify_export(folder).checks
     assert not found.is_same
-    assert f"changed or gone: {outside}" in found.words
+    assert f"changed or missing: {outside}" in found.words
 
 
 def test_a_model_that_is_a_link_is_told(folder: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_changed_file_is_named(folder: Path, name: str) -> None:
         file.write(b"\n")
     ran = run(folder, "verify.py")
     assert ran.returncode == DIFFERENT
-    assert f"FAIL files: changed or gone: {name}" in ran.stdout
+    assert f"FAIL files: changed or missing: {name}" in ran.stdout
 
 
 def test_an_export_that_is_slower_than_recorded_fails(folder: Path) -> None:

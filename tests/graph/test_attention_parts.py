@@ -1,4 +1,4 @@
-"""Attention's products are told apart by their Softmax, and may stay floats each by itself."""
+"""Attention's products are distinguished by their Softmax, and may stay floats each by itself."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_a_mask_out_of_nothing_is_a_loss() -> None:
         ((1, 8, 16, 16), (32, 32), ""),
         ((1, 1, 64, 32), (128, 64), ""),
         ((16, 16), (32, 32), ""),
-        ((1, 116, 8400), (640, 640), "no masks of images of 640 x 640; set pipeline.output .*output1"),
+        ((1, 116, 8400), (640, 640), "not masks of images of 640 x 640; set pipeline.output .*output1"),
         ((1, 1, 100, 7), (300, 300), "pipeline.output"),
         ((1, 1000, 1, 1), (224, 224), "pipeline.output"),
         ((1000,), None, "holds no masks"),

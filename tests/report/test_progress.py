@@ -37,7 +37,7 @@ def test_without_a_terminal_each_trial_is_one_line() -> None:
     assert lines[:4] == [
         "the reference is [sound]",
         "trial 0: fp16×1 int8×1: 5.000 ms, 2.00x, loss 0.0100, on the front",
-        "trial 1: fp16×1 int8×1: 5.000 ms, 2.00x, loss 0.0100, known from trial 0",
+        "trial 1: fp16×1 int8×1: 5.000 ms, 2.00x, loss 0.0100, reused from trial 0",
         "trial 2: fp16×1 int8×1: failed (build): no kernel for Conv",
     ]
 

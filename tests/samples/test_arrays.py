@@ -69,7 +69,7 @@ def test_what_is_no_input_may_not_fill_the_memory(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("autoprec.samples._arrays._MOST_BYTES", 1 << 10)
     image = np.ones((1, 3, 16, 32), np.float32)
     np.savez_compressed(tmp_path / "a.npz", image=image, more=np.zeros(1 << 12))
-    with pytest.raises(SamplesError, match=r"a\.npz: arrays that are no input of the model"):
+    with pytest.raises(SamplesError, match=r"a\.npz: arrays that are not inputs of the model"):
         load(tmp_path)[0]
 
 

@@ -121,7 +121,7 @@ def test_what_only_looks_like_an_image_is_refused(tmp_path: Path, kind: str) -> 
         os.mkfifo(odd)
     else:
         odd.symlink_to(odd if kind == "loop" else tmp_path / "gone")
-    with pytest.raises(SamplesError, match=r"b\.png: is no file that can be read"):
+    with pytest.raises(SamplesError, match=r"b\.png: is not a file that can be read"):
         load(tmp_path)
 
 
@@ -182,7 +182,7 @@ def test_an_image_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (INPUTS, {"input": "img"}, r"'img', but the model's inputs are: image \[1, 3, 16, 32\]"),
         (INPUTS, {"size": (8, 8)}, r"samples give \[1, 3, 8, 8\]"),
         (INPUTS, {"mean": (0.0,), "std": (1.0,)}, r"samples give \[1, 1, 16, 32\]"),
-        ({"x": (1, 9)}, {}, "mend samples.size or mean"),
+        ({"x": (1, 9)}, {}, "fix samples.size or mean"),
         ({"image": (1, 3, 8, 8), "scale": (1,)}, {}, "images feed one input"),
     ],
 )

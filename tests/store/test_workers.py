@@ -119,7 +119,7 @@ def test_a_server_that_restarts_is_waited_for(
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("nonsense", "is no address"),
+        ("nonsense", "is not an address"),
         ("oracle+nothing://a/b", "cannot be used here"),
         ("postgresql+psycopg://autoprec@/demo?host=/nowhere", "cannot be reached"),
     ],

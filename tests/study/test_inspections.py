@@ -49,5 +49,5 @@ def test_a_changed_picture_or_figure_is_looked_into_again(kind: str, searched: P
     left, _, said = known(tmp_path / "copy")
     assert count
     assert left == 0
-    assert all(line.endswith("it is made again") for line in said)
+    assert all(line.endswith("it is rebuilt") for line in said)
     assert said

@@ -98,7 +98,7 @@ def test_a_changed_file_ends_it(exported: Path, tmp_path: Path) -> None:
     (folder / "model.onnx").write_bytes(b"")
     (check,) = verify_export(folder).checks
     assert not check.is_same
-    assert check.words == "changed or gone: model.onnx"
+    assert check.words == "changed or missing: model.onnx"
 
 
 def test_a_folder_without_an_export_is_named(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_an_mbconv_computes_the_same_smoothed_and_keeps_a_mul_behind_hard_swish(
     assert {scaling.value for scaling in edits.scalings} == {"image", "b"}
 
 
-def test_smoothing_mends_channels_that_differ_by_decades(tmp_path: Path) -> None:
+def test_smoothing_cures_channels_that_differ_by_decades(tmp_path: Path) -> None:
     model, blocks, box = toolbox(write_mbconv(tmp_path / "model.onnx"))
     rewriter, feeds = Rewriter(model, blocks, box, base="fp32"), images(4, seed=9)
     wanted = outputs(model, feeds)

@@ -82,7 +82,7 @@ def test_masks_of_another_study_are_not_believed(tmp_path: Path) -> None:
     (tmp_path / "kept" / "one.masks").rename(tmp_path / "kept" / "two.masks")
     said: list[str] = []
     assert len(ReferenceMasks(tmp_path, tmp_path / "kept" / "two.masks", say=said.append)) == 0
-    assert said == ["the reference's masks are damaged behind 0 samples: they are made again"]
+    assert said == ["the reference's masks are damaged behind 0 samples: they are rebuilt"]
 
 
 def test_masks_that_another_has_open_are_left_to_it_and_old_ones_are_removed(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ _SSH = (
     "ssh", "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=20",
     "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4",
 )  # fmt: skip
-"""Keys, agents, jump hosts and known hosts are ssh's own business. No password is asked for, and an unknown
-host key is an error: accept it once by hand."""
+"""Keys, agents, jump hosts and known hosts are ssh's own business. It never asks for a password, and an
+unknown host key is an error: accept it once by hand."""
 
 
 class Address(Record, frozen=True, kw_only=True):

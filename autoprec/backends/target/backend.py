@@ -167,7 +167,7 @@ class TargetBackend:
         return held if isinstance(held, int) else 0
 
     def checks(self) -> list[MachineCheck]:
-        """What the target says of itself, and how to mend it. Raises `BackendError` where it cannot serve."""
+        """What the target says of itself, and how to fix it. Raises `BackendError` where it cannot serve."""
         self._open()
         free = self.facts.get("free_bytes", 0)
         room = free if isinstance(free, int | float) else 0

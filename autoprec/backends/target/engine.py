@@ -121,7 +121,7 @@ class TargetEngine:
         self.device_memory_bytes = _size(answer, "device_memory_bytes")
 
     def execute(self) -> None:
-        """One inference; it happens when its outputs or `synchronize` are asked for."""
+        """One inference; it happens when its outputs or `synchronize` are requested."""
         self._pending = True
 
     def synchronize(self) -> None:
@@ -149,7 +149,7 @@ class TargetEngine:
         return dict(zip(names, arrays, strict=True))
 
     def milliseconds(self, repeats: int) -> float:
-        """The mean of so many inferences, by the clock there."""
+        """The mean of `repeats` inferences, by the clock there."""
         return self.turns([self], repeats)[0]
 
     def turns(self, engines: Sequence[TargetEngine], repeats: int) -> list[float]:
@@ -163,7 +163,7 @@ class TargetEngine:
         return [float(reading) for reading in found]
 
     def kernels(self) -> tuple[KernelTime, ...]:
-        """Every kernel with the ONNX nodes in it, as the library there tells."""
+        """Every kernel with the ONNX nodes in it, as the library there reports them."""
         found = self._read(self._ask("describe")[0])
         return tuple(
             msgspec.structs.replace(kernel, nodes=tuple(self._renamed.get(n, n) for n in kernel.nodes))

@@ -39,7 +39,7 @@ class Tool(NamedTuple):
 
 
 def read_help(text: str) -> Tool:
-    """What `trtexec --help` tells. Raises ValueError for the words of something else."""
+    """What `trtexec --help` lists. Raises ValueError for the words of something else."""
     found = _BANNER.search(text)
     if found is None:
         raise ValueError("it does not answer as trtexec does")

@@ -29,7 +29,7 @@ class TensorRTBackend:
         library: the imported TensorRT, with the process's one logger.
 
     Raises `SpecError` for an unknown option, `BackendError` if no TensorRT is installed, it does not
-    know a target that is asked for, or it needs a GPU to build and there is none.
+    know a requested target, or it needs a GPU to build and there is none.
     """
 
     name: str = "tensorrt"

@@ -24,7 +24,7 @@ from autoprec.records import KernelTime
 
 _MOST_SETS = 64
 _LOST: list[TensorRTEngine] = []
-"""Engines of a CUDA context that died: destroying them ends the process before the fault is told."""
+"""Engines of a CUDA context that died: destroying them ends the process before the fault is reported."""
 
 
 class TensorRTEngine:

@@ -71,7 +71,7 @@ class Layer(Record, frozen=True, kw_only=True):
 
     @property
     def is_opaque(self) -> bool:
-        """Whether it is a region of which only the border is told."""
+        """Whether it is a region of which only the border is known."""
         return bool(_OPAQUE.search(self.kind) or _OPAQUE.search(self.name))
 
     @property
@@ -96,16 +96,16 @@ class Layer(Record, frozen=True, kw_only=True):
 
     @property
     def precision(self) -> str:
-        """What it computes in; empty if its tensors do not tell.
+        """What it computes in; empty if its tensors do not show it.
 
         A product computes in a narrow type only where both operands have it: INT8 activations beside weights
         that another layer has dequantised are dequantised first. INT8 weights beside float activations are
         `i8w`, read as they are and multiplied in floats; 4-bit integers are made for that alone.
 
-        Full TensorRT tells the type of a convolution's weights, and that is what it computes in: its inputs
+        Full TensorRT reports the type of a convolution's weights, and that is what it computes in: its inputs
         may be a fused residual in another type, or floats that it quantises as it reads them. Of a matrix
-        product it tells all inputs in a row, residuals and scales with them: where they differ, the kernel's
-        name tells, or nothing does. A region is told by its border only where nothing in it changes types.
+        product it lists all inputs in a row, residuals and scales with them: where they differ, the kernel's
+        name shows it, or nothing does. A region is judged by its border only if no type changes in it.
         """
         if _MOVES.search(self.kind):
             return ""
@@ -173,7 +173,7 @@ def layers_from_message(message: str) -> tuple[Layer, ...]:
 
 
 def inspected_layers(library: Library, engine: Any, context: Any) -> tuple[Layer, ...]:
-    """The layers that the inspector of a loaded engine tells; none where it tells nothing."""
+    """The layers that the inspector of a loaded engine reports; none where it reports nothing."""
     try:
         inspector = engine.create_engine_inspector()
         inspector.execution_context = context
@@ -212,7 +212,7 @@ def _inspected(told: Mapping[str, Any]) -> Layer:
 
 
 def _nodes(name: str, kind: str, metadata: str) -> tuple[str, ...]:
-    """ONNX nodes of a layer: TensorRT before 10 tells them by the layer's name alone."""
+    """ONNX nodes of a layer: TensorRT before 10 names them in the layer's name alone."""
     if (found := _named(metadata)) or not name or _MOVES.search(kind) or _OPAQUE.search(name):
         return found
     nodes: list[str] = []

@@ -66,7 +66,7 @@ class Library:
 
     @property
     def lists_layers(self) -> bool:
-        """Whether the builder's message tells all of a layer. That of full TensorRT leaves the weights of
+        """Whether the builder's message describes layers completely. That of full TensorRT leaves weights of
         convolutions out, where the inspector of the loaded engine has them."""
         return bool(self.is_rtx)
 

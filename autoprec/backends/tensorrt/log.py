@@ -85,7 +85,7 @@ class Log:
         return f"{one_line(related[0])}: {remedy}" if remedy else one_line(related[0])
 
     def kind(self, otherwise: FailureKind) -> FailureKind:
-        """ "memory" if an error tells of it."""
+        """ "memory" if an error mentions it."""
         words = ("OutOfMemory", "out of memory", "OUT_OF_MEMORY")
         return "memory" if any(word in text for text in self.errors for word in words) else otherwise
 

@@ -1,6 +1,6 @@
-"""Clocks, power, temperature and neighbours of a GPU, as NVML tells them.
+"""Clocks, power, temperature and neighbours of a GPU, as NVML reports them.
 
-What a driver or a virtual machine does not tell comes out as None: a missing reading never fails a trial.
+What a driver or a virtual machine does not report comes out as None: a missing reading never fails a trial.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         rotate_buffers: use as many sets of inputs and outputs in turn as overflow the L2 cache twice.
         cache_folder: where kernel timings (TensorRT) or compiled kernels (RTX) are kept for all studies;
             empty takes `~/.cache/autoprec`.
-        build_seconds: the build is called off after so long; 0 leaves it to the trial's limit.
+        build_seconds: the build is cancelled after this many seconds; 0 leaves it to the trial's limit.
     """
 
     library: Literal["", "tensorrt-rtx", "tensorrt"] = ""

@@ -15,7 +15,7 @@ class Profile:
     """A profiler on an execution context, which then measures every layer of an inference.
 
     An inference that reports by itself (`enqueue_emits_profile`, the default) is synchronous; so it does not,
-    and the report is asked for when it is done. Source: trtexec.
+    and the report is requested when it is done. Source: trtexec.
     """
 
     def __init__(self, library: Library, context: Any) -> None:
@@ -45,7 +45,7 @@ class Profile:
         """
         for _ in range(_WARM):
             self._run(enqueue, wait)
-        if not self._found:  # it tells nothing when it is asked for: let it tell as it runs
+        if not self._found:  # it reports nothing on request: let it report as it runs
             self._context.enqueue_emits_profile = True
         self._found.clear()
         for _ in range(_RUNS):

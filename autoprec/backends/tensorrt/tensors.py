@@ -1,4 +1,4 @@
-"""What a loaded engine tells of itself: its inputs and outputs, and the memory that it takes."""
+"""What a loaded engine reports about itself: its inputs and outputs, and the memory that it takes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def tensors_of(library: Library, engine: Any) -> Tensors:
 def engine_bytes(library: Library, engine: Any, plan_bytes: int) -> int:
     """Bytes on the device of weights, and of activations with workspace.
 
-    The plan's size stands for that of the weights where the library does not tell it: TensorRT 10.13 has no
+    The plan's size stands for that of the weights where the library does not report it: TensorRT 10.13 has no
     such call, and that of 10.14 raises `TypeError`, since it cannot tie an `int` to the engine's life.
     """
     weights = plan_bytes

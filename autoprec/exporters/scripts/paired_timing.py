@@ -18,11 +18,11 @@ BUILD_SPREAD = 0.004
 GRAIN_MS = 1.0
 """Shorter inferences are repeated within a round, so that the clock's grain does not matter."""
 BETWEEN_LOOKS = 1.25
-"""Whether the interval is narrow enough is asked again after so many times as many rounds."""
+"""Whether the interval is narrow enough is checked again after this many times as many rounds."""
 
 
 def milliseconds(engine: Any, repeats: int, threads: int) -> float:
-    """One inference, the mean of so many: processor time on one thread, which leaves out neighbours."""
+    """One inference, the mean of many: processor time on one thread, which leaves out neighbours."""
     clock = time.process_time_ns if threads == 1 else time.perf_counter_ns
     start = clock()
     for _ in range(repeats):

@@ -86,7 +86,7 @@ def files(manifest: dict[str, Any]) -> Check:
     """Whether every file is there, as it was written, and no link leads out of the folder."""
     wrong = [file["name"] for file in manifest["files"] if digest(file["name"]) != file["sha256"]]
     wrong += [str(path.relative_to(FOLDER)) for path in sorted(FOLDER.rglob("*")) if path.is_symlink()]
-    words = f"changed or gone: {', '.join(wrong)}" if wrong else f"{len(manifest['files'])} intact"
+    words = f"changed or missing: {', '.join(wrong)}" if wrong else f"{len(manifest['files'])} intact"
     return {"name": "files", "ok": not wrong, "words": words}
 
 
@@ -104,7 +104,7 @@ def measured(manifest: dict[str, Any], seconds: float | None) -> list[Check]:
     if engine["version"] != model.version or engine["device"] != model.device:
         print(
             f"measured with {engine['version']} on {engine['device']}, here with {model.version} on "
-            f"{model.device}: the ratio may well be another",
+            f"{model.device}: the ratio may well differ",
             file=sys.stderr,
         )
     first = arrays_of(sorted((FOLDER / EXAMPLES).glob("*.npz"))[0])
@@ -137,7 +137,7 @@ def latency(manifest: dict[str, Any], model: "Engine", reference: "Engine", seco
 
 
 def losses(manifest: dict[str, Any], model: "Engine", reference: "Engine") -> list[Check]:
-    """The mask losses on the examples: to the reference, and to the model as it was given."""
+    """The mask losses on the examples: to the reference, and to the model as given."""
     paths = sorted((FOLDER / EXAMPLES).glob("*.npz"))
     found = [model.masks(arrays_of(path)) for path in paths]
     right = [reference.masks(arrays_of(path)) for path in paths]

@@ -31,7 +31,7 @@ def scope_of(node: ir.Node) -> Scope:
 
 
 def has_scopes(nodes: list[ir.Node]) -> bool:
-    """Whether scopes tell nodes apart: most have one, and there are several."""
+    """Whether scopes distinguish nodes: most have one, and there are several."""
     found = [scope for scope in map(scope_of, nodes) if scope]
     return len(found) * 2 > len(nodes) and len(set(found)) > 1
 

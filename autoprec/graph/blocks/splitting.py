@@ -20,7 +20,7 @@ _HEAVY = 0.4
 _UNITS = frozenset({"MatMul", "Softmax", "Div", "ReduceMean", "ReduceSum", "Resize", "LayerNormalization"})
 """Ops that, called directly by a module, make it one unit: attention, a norm, an up-sampler."""
 _BRANCHED = 6
-"""A module that adds branches of its one input is a residual block, up to so many costly nodes."""
+"""A module that adds branches of its one input is a residual block, up to this many costly nodes."""
 _JOINS = frozenset({"Add", "Mul", "Sub", "Concat"})
 
 

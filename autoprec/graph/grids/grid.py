@@ -2,7 +2,7 @@
 
 What a grid may be belongs to the engine, not to the precision: TensorRT takes signed symmetric alone, CPUs
 multiply unsigned activations by signed weights (oneDNN's u8s8), and one of them computes a signed one wrongly
-behind a Concat. `legality` finds out which an engine takes; the writer is told by value name.
+behind a Concat. `legality` finds out which an engine takes; the writer gets it by value name.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ GRIDS: Mapping[str, Grid] = MappingProxyType(
 
 
 def grid_of(precision: Precision, name: str = SIGNED) -> Grid:
-    """The grid of an activation in a precision; `name` tells the ones of 8-bit integers apart."""
+    """The grid of an activation in a precision; `name` distinguishes those of 8-bit integers."""
     assert precision.quantized_type is not None
     if precision.quantized_type != ir.DataType.INT8:
         return Grid(precision.quantized_type, 0, precision.largest)

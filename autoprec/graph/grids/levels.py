@@ -32,7 +32,7 @@ class Levels(NamedTuple):
         name: levels of one value and one name are the same.
         kind, scale_kind: types of what is stored, and of the scales of blocks.
         whole: the scale of the tensor.
-        axis, block: so many values in a row along the axis share a scale.
+        axis, block: this many values in a row along the axis share a scale.
         stored, scales: of weights; None for an activation.
     """
 

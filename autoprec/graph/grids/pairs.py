@@ -25,7 +25,7 @@ class Pair(NamedTuple):
         kind: the quantised type.
         zero: of the quantised type, the shape of `scale`; None for zeros.
         axis: of the scales; None for one scale.
-        block: so many values in a row along the axis share a scale; 0 where the axis holds channels.
+        block: this many values in a row along the axis share a scale; 0 where the axis holds channels.
         stored: weights on the grid; None for an activation.
     """
 

@@ -47,7 +47,7 @@ def weight_scales(
         axis: the channel axis; None for one scale.
         largest: largest magnitude of the grid, as 127 for INT8.
         base: the type that the scales will be stored in.
-        block: so many weights in a row share a scale; 0 is all of a channel.
+        block: this many weights in a row share a scale; 0 is all of a channel.
     """
     scales = _largest(array, axis, block) / np.float32(largest)
     smallest = np.float32(_SMALLEST_SCALE if base == ir.DataType.FLOAT16 else np.finfo(np.float32).tiny)
@@ -65,7 +65,7 @@ def level_scales(
         axis: the channel axis; blocks are along the other.
         largest: largest magnitude of the grid.
         kind: a float type; the largest block has its largest value.
-        block: so many weights in a row share a scale.
+        block: this many weights in a row share a scale.
     """
     limits, type_ = _largest(array, axis, block), ml_dtypes.finfo(kind.numpy())  # type: ignore[no-untyped-call]
     whole = limits.max() / np.float32(largest * float(type_.max)) or np.float32(1)

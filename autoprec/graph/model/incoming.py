@@ -105,7 +105,7 @@ def _pair(node: ir.Node, name: str, kind: ir.DataType) -> Pair:
     scale = _array(node, 1)
     if scale is None:
         raise ModelError(
-            f"node {named(node)!r}: its scale is no constant; export the model in inference mode"
+            f"node {named(node)!r}: its scale is not a constant; export the model in inference mode"
         )
     zero = _array(node, 2)
     axis: int | None = node.attributes.get_int("axis", 1)

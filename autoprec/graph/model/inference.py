@@ -126,7 +126,7 @@ def _node_by_node(model: ir.Model) -> dict[str, onnx.TypeProto]:
 
 
 def _filled(model: ir.Model) -> bool:
-    """Fill what schemas alone tell; returns whether anything was."""
+    """Fill in what schemas alone determine; returns whether anything was."""
     progress = False
     opset = model.graph.opset_imports[""]
     for node in model.graph:

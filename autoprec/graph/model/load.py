@@ -85,7 +85,7 @@ def _telling(path: Path) -> Iterator[None]:
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     except _BROKEN as error:
-        raise ModelError(f"{path}: is no valid ONNX model ({_short(error)}); export it again") from error
+        raise ModelError(f"{path}: is not a valid ONNX model ({_short(error)}); export it again") from error
 
 
 def notes(model: ir.Model) -> tuple[str, ...]:
@@ -254,8 +254,8 @@ def _refuse_untyped(model: ir.Model) -> None:
     for node, value in made:
         if value.type is None:
             raise ModelError(
-                f"nobody knows the type of {value.name!r}, which {node.op_type} of domain "
-                f"{node.domain!r} makes; export the model with operators of ONNX, or with value_info"
+                f"{node.op_type} of domain {node.domain!r} makes {value.name!r}, whose type is unknown; "
+                f"export the model with operators of ONNX, or with value_info"
             )
     types = {value.dtype for _, value in made if value.dtype is not None}
     if made and ir.DataType.FLOAT not in types:

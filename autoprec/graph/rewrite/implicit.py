@@ -1,7 +1,7 @@
 """An assignment for builders that take precisions by flags: a float model, ranges, a word for each layer.
 
-TensorRT 8 and 9 (and 10, weakly typed) compute where they like unless they are told, layer by layer; ranges
-come from a calibration cache. What such a builder cannot be told is listed, not left out silently.
+TensorRT 8 and 9 (and 10, weakly typed) compute where they like unless flags say otherwise, layer by layer;
+ranges come from a calibration cache. What such a builder cannot be told is listed, not left out silently.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class Rewriter:
         self._refined = refined
         self._splits_projections = splits_projections
         base_type = PRECISIONS[base].float_type
-        assert base_type is not None, f"{base} is no float precision"
+        assert base_type is not None, f"{base} is not a float precision"
         self._base = base_type
         types = ((op, PRECISIONS[name].float_type) for op, name in widened)
         self._widened = frozenset((op, float_type) for op, float_type in types if float_type is not None)

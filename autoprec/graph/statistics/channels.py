@@ -17,17 +17,17 @@ from autoprec.graph.statistics.histogram import BINS, Histogram
 Floats = NDArray[np.float64]
 
 OCTAVES, STEPS = 20, 8
-"""Bins reach this many powers of two down from the top; each power has so many bins."""
+"""Bins reach this many powers of two down from the top; each power has this many bins."""
 _POINTS = 4
-"""A bin's counts are spread over so many points when channels of different scales are put together."""
+"""A bin's counts are spread over this many points when channels of different scales are put together."""
 _POSITIONS = 1024
-"""So many positions of each sample are counted: neighbours in an image tell nearly the same."""
+"""So many positions of each sample are counted: neighbours in an image say nearly the same."""
 
 
 class ChannelCounts:
     """Counts of |x| by channel and magnitude; `largest` [channels] is exact.
 
-    Magnitudes are told apart by the leading bits of their float32 form: its exponent, and `STEPS` parts of
+    Magnitudes are distinguished by the leading bits of their float32 form: its exponent, and `STEPS` parts of
     each power of two. What is below the lowest bin is counted in it; nothing there can move a range.
     """
 

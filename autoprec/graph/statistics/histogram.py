@@ -32,7 +32,7 @@ class Histogram:
         largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
         if not np.isfinite(largest):
             raise SamplesError(
-                f"calibration: {name!r} becomes NaN or infinite in FP32; mend the data or the model"
+                f"calibration: {name!r} becomes NaN or infinite in FP32; fix the data or the model"
             )
         self.largest = max(self.largest, largest)
         if largest == 0.0:

@@ -1,4 +1,4 @@
-"""Copies of a float model that tell of their activations: whole, or at a few places of each.
+"""Copies of a float model that expose their activations: whole, or at a few places of each.
 
 Copying every activation out costs more than computing them. For thousands of samples a few places of each do.
 """

@@ -30,7 +30,7 @@ class Histograms:
         self.samples = 0
 
     def observe(self, name: str, array: NDArray[Any], weight: int = 1) -> None:
-        """Count a tensor's values, each as so many."""
+        """Count a tensor's values, each this many times."""
         histogram = self.by_value.setdefault(name, Histogram())
         histogram.observe(name, array, weight)
         self.observe_largest(name, histogram.largest)
@@ -50,7 +50,7 @@ class Histograms:
         """Keep the largest magnitude of a value. Raises `SamplesError` for NaN or infinity."""
         if not np.isfinite(largest):
             raise SamplesError(
-                f"calibration: {name!r} becomes NaN or infinite in FP32; mend the data or the model"
+                f"calibration: {name!r} becomes NaN or infinite in FP32; fix the data or the model"
             )
         self.largest[name] = max(self.largest.get(name, 0.0), largest)
 
@@ -88,7 +88,7 @@ class Histograms:
 
     @classmethod
     def load(cls, path: Path, of: str = "", say: Callable[[str], None] = lambda _: None) -> Histograms | None:
-        """What `save` wrote of the same; None if it is not there or not to be believed, which `say` is told.
+        """What `save` wrote of the same; None if missing or not to be trusted, and `say` gets the reason.
 
         Raises `StudyError` for a file that cannot be read at all.
         """

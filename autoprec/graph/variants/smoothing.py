@@ -73,7 +73,7 @@ def smooth(
         channels: statistics of activations by value name; one without stays as it is.
         choose: largest magnitude to represent of a histogram.
         levels: largest value of the grid, 127 for INT8.
-        label: of the variant; tells its constants from those of others.
+        label: of the variant; distinguishes its constants from those of others.
     """
     slots: Slots = {}
     scalings: list[Scaling] = []

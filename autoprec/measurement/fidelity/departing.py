@@ -14,7 +14,7 @@ from autoprec.graph.model.files import remove_model
 
 _NAMED = 3
 _SECONDS = 120.0
-"""Bisection ends after so long, with what it knows by then."""
+"""Bisection ends after this many seconds, with what it knows by then."""
 
 
 def first_departing(
@@ -66,7 +66,7 @@ def _first(
             found = _values(ours, path, names, inputs, folder / "ours.onnx")
             exact = _values(theirs, their_path, names, inputs, folder / "theirs.onnx")
         except TrialError:
-            return False  # what cannot be run by itself shows nothing: go on behind it
+            return False  # what cannot be run by itself shows nothing: continue behind it
         return deviation(found, exact).error > tolerance
 
     found = bisect(places, departs)

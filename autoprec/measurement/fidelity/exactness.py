@@ -1,7 +1,7 @@
 """The worker's side of judging a candidate: its engine against the exact arithmetic of its own file.
 
 A loss says how far masks are from the reference's. Whether that is quantisation, or an engine that computes
-another function, only exact Q/DQ arithmetic tells: such an engine is *wrong* on the candidate.
+another function, only exact Q/DQ arithmetic shows: such an engine is *wrong* on the candidate.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from autoprec.samples import Sample, Samples
 SAMPLES = 2
 """So many samples are run exactly."""
 _SECONDS = 5.0
-"""No further sample is begun after so long."""
+"""No further sample is begun after this many seconds."""
 _AMPLIFIED = 3.0
 """So many times what that does is rounding. Right engines were at 0.2 to 1.3 times on the demo's anchors."""
 

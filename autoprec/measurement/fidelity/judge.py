@@ -1,4 +1,4 @@
-"""The worker's side of judging a step against the model as it was given.
+"""The worker's side of judging a step against the model as given.
 
 The given file runs exactly (see `backends/exact.py`) on a few samples, once; each step then runs on the same
 ones. What rounding alone explains is found by rounding: the given model on inputs that are off by as little
@@ -31,7 +31,7 @@ from autoprec.records import UNLIKE, Departure, Step
 from autoprec.samples import Sample, load_samples
 
 _SECONDS = 10.0
-"""No further sample is begun after so long: one of a slow model says enough."""
+"""No further sample is begun after this many seconds: one of a slow model says enough."""
 _PLAIN, _TF32 = 1e-6, 5e-4
 """How far off the inputs are that show what rounding does: FP32 sums in another order, and TF32, which GPUs
 compute FP32 products in."""
@@ -62,7 +62,7 @@ class _Ran:
 
 
 class Judge:
-    """The model as it was given, on a few samples; `compare` runs a step on the same ones.
+    """The model as given, on a few samples; `compare` runs a step on the same ones.
 
     Raises `TrialError` where nothing independent runs it, `UserError` for samples that cannot be read.
     """
@@ -104,7 +104,7 @@ class Judge:
 
     @property
     def _path(self) -> Path:
-        """The model as it was given, without its rounding; the folder may have been cleared in between."""
+        """The model as given, without its rounding; the folder may have been cleared in between."""
         given, unrounded = Path(self.original.path), self._folder / _UNROUNDED
         if not self._is_rounded:
             return given
@@ -169,7 +169,7 @@ class Judge:
             return max(explained, UNLIKE)
 
     def _exact_error(self, path: Path) -> float:
-        """How far an exact run of a step's own file is from the model as it was given."""
+        """How far an exact run of a step's own file is from the model as given."""
         return self._worst(self._run(Exact(), path, self._samples)).error
 
     def _noise(self, spread: float) -> float:

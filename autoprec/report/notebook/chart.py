@@ -30,7 +30,7 @@ class Chart:
         spec: a Vega-Lite specification, of any width.
         title: above it.
 
-    `altair.Chart.from_dict(chart.spec)` makes one to go on with in Altair.
+    `altair.Chart.from_dict(chart.spec)` makes one to continue with in Altair.
     """
 
     def __init__(self, spec: dict[str, Any], title: str = "") -> None:

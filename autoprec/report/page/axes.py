@@ -81,7 +81,7 @@ def plain(precision: str) -> str:
 
 
 def by_precision(assignment: Assignment) -> dict[str, str]:
-    """Plain precision to the blocks that have it; `variants` tells the blocks that have a variant of it."""
+    """Plain precision to the blocks that have it; `variants` has the blocks that have a variant of it."""
     names: dict[str, list[str]] = {}
     for block, precision in assignment.choices:
         names.setdefault(plain(precision), []).append(block)

@@ -161,7 +161,7 @@ def _date(text: str) -> str:
 
 
 def _commands(found: Findings) -> list[str]:
-    """How to go on, and how to get the same again."""
+    """How to search on, and how to get the same again."""
     study = shlex.quote(found.study)
     commands = [f"autoprec search --study {study} --budget 8h", f"autoprec report --study {study}"]
     if found.picked is not None:

@@ -1,4 +1,4 @@
-"""Optuna's samplers as strategies: an Optuna study in memory is told the stored trials, then asked."""
+"""Optuna's samplers as strategies: an Optuna study in memory learns the stored trials, then proposes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DRAWS = 1000
 class OptunaStrategy:
     """A strategy out of a sampler for (latency_ms, loss), both minimised.
 
-    Samplers propose what they know over and over: each repeat is told again what is known of it. A failure
+    Samplers propose what they know over and over: each repeat gets what is known of it again. A failure
     is told as the worst of everything measured, because of a failed trial samplers learn nothing.
 
     Args:

@@ -20,12 +20,12 @@ _LOCKS = 0x6175746F
 _PASSING = ("08", "57P01", "57P02", "57P03", "53300", "25006")
 """SQLSTATE classes: connection lost, shut down, starting up, too many connections, in recovery."""
 REASONS = {
-    "28": "refuses this user or password; mend the address that `storage` or `--storage` gives",
+    "28": "refuses this user or password; fix the address that `storage` or `--storage` gives",
     "3D": "is not there; make it with `createdb`, or name another database",
     "42501": "does not let this user make or write tables; `GRANT CREATE, USAGE ON SCHEMA public`",
     "42P01": "has lost a table of autoprec's; restore a backup",
     "42703": "has lost a column of autoprec's; restore a backup",
-    "53100": "has no room on its disk; free some and go on: finished trials are kept",
+    "53100": "has no room on its disk; free some and resume: finished trials are kept",
     "25": "is read-only; name the primary server, or give this user the right to write",
 }
 
@@ -54,7 +54,7 @@ class PostgresqlDialect:
             ) from error
         except sa.exc.ArgumentError as error:
             raise StudyError(
-                f"storage {address.rsplit('@', maxsplit=1)[-1]!r} is no address; give one as "
+                f"storage {address.rsplit('@', maxsplit=1)[-1]!r} is not an address; give one as "
                 "`postgresql+psycopg://user@host/database`"
             ) from error
         self.name = url.render_as_string(hide_password=True)
@@ -96,7 +96,7 @@ class PostgresqlDialect:
         if "authentication failed" in words or "no password supplied" in words:
             return REASONS["28"]
         line = words.strip().splitlines()[0] if words.strip() else type(error).__name__
-        return f"cannot be reached ({line}); start the server, or mend the address"
+        return f"cannot be reached ({line}); start the server, or fix the address"
 
     def is_passing(self, error: BaseException) -> bool:
         """A server that restarts, or a network that comes back."""

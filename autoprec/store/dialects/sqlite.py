@@ -23,7 +23,7 @@ REASONS = {
     sqlite3.SQLITE_BUSY: "is locked by another process; close the program that writes to it, then try again",
     sqlite3.SQLITE_READONLY: "is read-only; make the file and its folder writable, or copy the study",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that its folder exists and may be written to",
-    sqlite3.SQLITE_FULL: "cannot grow, the disk is full; free some space and go on: finished trials are kept",
+    sqlite3.SQLITE_FULL: "cannot grow: the disk is full; free space and resume: finished trials are kept",
     sqlite3.SQLITE_IOERR: "cannot be read or written (input/output error); check the disk, then run again",
 }
 _DAMAGE = ("no such table", "no such column", "duplicate column", "malformed", "Could not decode")
@@ -47,7 +47,7 @@ class SqliteDialect:
         if read_only and not path.is_file():
             raise StudyError(f"{path}: no study there; `autoprec search` makes one")
         if path.exists() and not path.is_file():
-            raise StudyError(f"{path}: is no file; move it away, or name another folder for the study")
+            raise StudyError(f"{path}: is not a file; move it away, or name another folder for the study")
         if not read_only:
             make_folder(path.parent)
         self.name = str(path)

@@ -81,7 +81,7 @@ def _load(where: str) -> ComparedStudy:
     """The evidence of `NAME` or `NAME@NIGHT`."""
     name, _, night = where.partition("@")
     if night and not night.isdecimal():
-        raise StudyError(f"{where!r}: {night!r} is no night; give a number, as in {name}@1")
+        raise StudyError(f"{where!r}: {night!r} is not a night; give a number, as in {name}@1")
     spec = find_spec(name or None)
     with Store.open(spec.database, read_only=True) as store:
         reference, trials = store.reference(spec.name), store.trials(spec.name)
@@ -97,7 +97,7 @@ def _load(where: str) -> ComparedStudy:
 
 
 def _starts(side: ComparedStudy) -> list[tuple[int, str]]:
-    """What tells one trial from another of the same study."""
+    """What distinguishes one trial from another of the same study."""
     return [(trial.number, trial.start) for trial in side.trials]
 
 

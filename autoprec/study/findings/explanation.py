@@ -30,7 +30,7 @@ from autoprec.records import (
 )
 
 NEAREST = 3
-"""A trial that differs in more blocks says little about one of them; so many are shown for each block."""
+"""A trial that differs in more blocks says little about one of them; this many are shown for each block."""
 VISIBLE_LOSS = 1e-4
 """A smaller difference of mask loss is not worth a word, whatever the noise."""
 

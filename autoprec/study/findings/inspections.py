@@ -47,7 +47,7 @@ class Inspections:
     Args:
         spec: the study's definition.
         identity: what the study is bound to.
-        say: is told what takes time.
+        say: receives a line about each slow step.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Inspections:
         return {number: i for number, i in found.items() if i is not None}, self._load(USUAL)
 
     def made(self, records: Sequence[TrialRecord]) -> tuple[dict[int, Inspection], Inspection | None]:
-        """As `known`, after looking into what is missing. What cannot be is told in `missing`.
+        """As `known`, after looking into what is missing. What cannot be is listed in `missing`.
 
         Not while the study is searched: it would disturb the timing, and the folder has one writer.
         """

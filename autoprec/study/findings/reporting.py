@@ -102,7 +102,7 @@ def explain_trial(
     runs: bool,
     say: Callable[[str], None] = lambda _: None,
 ) -> Explanation:
-    """One trial's explanation; `say` is told what could not be looked into, too.
+    """One trial's explanation; `say` also receives what could not be looked into.
 
     Args:
         spec: the study's definition.

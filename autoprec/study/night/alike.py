@@ -26,5 +26,5 @@ class Alike:
         if failure is not None and self._times >= LIMIT:
             raise StudyError(
                 f"{LIMIT} trials in a row ended alike ({failure.kind}: {failure.message}): what they share "
-                "is at fault; `autoprec doctor` and the study's worker.log may tell more, then search again"
+                "is at fault; `autoprec doctor` and the study's worker.log may say more, then search again"
             )

@@ -27,12 +27,12 @@ def measure(
     """Rewrite an assignment, then measure it in the worker.
 
     Args:
-        prepared: the rewriter and what the worker is told.
+        prepared: the rewriter and what the worker receives.
         slot: the worker.
         assignment: what to measure.
         reference_ms: the study's reference latency; None takes this measurement's own.
         front: (ms, loss) of the points that it is raced against; None measures it in full and profiles it.
-        on_stage: is told of every step.
+        on_stage: receives every step.
 
     Raises `TrialError`, or `StudyError` for a full disk.
     """
@@ -56,5 +56,5 @@ def measure(
 
 
 def setup_for(prepared: Prepared, slot: Slot) -> Setup:
-    """What a slot's worker is told: its device is its own."""
+    """What a slot's worker receives: its device is its own."""
     return msgspec.structs.replace(prepared.setup, device=slot.device.lease)

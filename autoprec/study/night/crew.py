@@ -84,7 +84,7 @@ class Crew(Generic[Item, T]):
         jobs: candidates that are built beside one another for one device.
         folder: takes what the workers print.
         name: of the log files, `worker`.
-        say: is told what the user should know.
+        say: receives what the user should know.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Crew(Generic[Item, T]):
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         lock, self.slots = threading.Lock(), list[Slot]()
-        # Neighbouring slots have different devices: a few trials in hand are spread over all of them.
+        # Neighbouring slots have different devices: a few trials in progress are spread over all of them.
         for number, device in enumerate([device for _ in range(jobs) for device in devices]):
             log = folder / (f"{name}-{number}.log" if number else f"{name}.log")
             environment = {VISIBLE: device.visible} if device.visible else {}

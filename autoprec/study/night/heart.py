@@ -21,7 +21,7 @@ class Heart:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def stage(self, trial: int, device: str, stage: str) -> None:
-        """A trial goes on to another step; it is told with the next beat."""
+        """A trial moves to another step; the next heartbeat reports it."""
         with self._lock:
             self._doing[trial] = Doing(device=device, trial=trial, stage=stage)
 

@@ -1,7 +1,7 @@
 """What is known of a study's trials, and the one place that writes it down.
 
 A trial's beginning is one transaction: its number in Optuna's tables, its record, and the lease of who
-measures it. So is its end: the evidence, the front, what Optuna is told, and the end of the lease. A kill in
+measures it. So is its end: the evidence, the front, what Optuna gets, and the end of the lease. A kill in
 between leaves all or nothing, and the strategy learns from what is stored, whoever stored it.
 """
 
@@ -26,7 +26,7 @@ class Ledger:
 
     Args:
         store: the open store, bound to the study.
-        mirror: the study in Optuna's tables; it is told every trial.
+        mirror: the study in Optuna's tables; it gets every trial.
         membership: this process's part in the study.
         study: the study's name.
         fingerprint: digest of the engine and device that measure now.
@@ -65,12 +65,12 @@ class Ledger:
         self.sync()
         self.take_over()
 
-        def mend() -> None:
+        def fix() -> None:
             with self._store.transaction(self._study):
                 self.sync()
-                self._mirror.mend(self.records.values())
+                self._mirror.repair(self.records.values())
 
-        self._store.patiently(mend)
+        self._store.patiently(fix)
 
     def sync(self) -> None:
         """Read what this process or another one has stored since."""

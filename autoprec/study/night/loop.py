@@ -30,7 +30,7 @@ _PAUSE_SECONDS = 0.5
 
 
 class Night:
-    """One run; `stop` ends it after the trials in hand.
+    """One run; `stop` ends it after the trials in progress.
 
     Args:
         prepared: model, blocks, rewriter and identity.
@@ -38,8 +38,8 @@ class Night:
         ledger: reads and writes trials.
         membership: this process's part in the study.
         crew: the workers.
-        heart: tells others what the workers are at.
-        watcher: is told of every step.
+        heart: reports what the workers are doing.
+        watcher: receives every step.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Night:
         self.is_stopping = False
 
     def stop(self) -> None:
-        """End the run after the trials in hand."""
+        """End the run after the trials in progress."""
         self.is_stopping = True
 
     def establish(self) -> Reference:

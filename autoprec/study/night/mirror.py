@@ -1,7 +1,7 @@
 """The copy of a study in Optuna's tables, for optuna-dashboard and every other tool that opens them.
 
-Owns writing it, and the numbers of trials, which Optuna counts. It is told and never asked: nothing that
-decides what is measured is read from here. What a kill left different from the evidence is mended from it.
+Owns writing it, and the numbers of trials, which Optuna counts. It is written and never read: nothing that
+decides what is measured is read from here. What a kill left different from the evidence is fixed from it.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Mirror:
             user_attrs={"origin": record.origin, "label": record.label},
         )
 
-    def mend(self, records: Iterable[TrialRecord]) -> None:
+    def repair(self, records: Iterable[TrialRecord]) -> None:
         """Close what is still open there though nobody works on it; `records` are all of the study.
 
         A trial without a record failed: its search was killed before it wrote one. So did one that waits
@@ -138,7 +138,7 @@ class Mirror:
         for frozen in self._left_open():
             record = evidence.get(frozen.number)
             if record is not None and record.state == "running":
-                continue  # by somebody who lives
+                continue  # by a worker that is alive
             if frozen.state == TrialState.RUNNING and record is not None:
                 self.close(record)
             else:
@@ -147,7 +147,7 @@ class Mirror:
         if faults := self.faults(evidence.values()):
             raise StudyError(
                 f"{faults[0]}, and {len(faults) - 1} more are not; "
-                "`autoprec doctor --study NAME --repair` writes them anew"
+                "`autoprec doctor --study NAME --repair` rewrites them"
             )
 
     def _left_open(self) -> Sequence[FrozenTrial]:

@@ -29,7 +29,7 @@ BACK, PRIOR, PRIOR_ALONE = "sensitivity_back", "prior", "prior_sensitivity"
 SAMPLES = 8
 """A prior may be rough: the order of the blocks shows on few samples."""
 _TRIALS = 5
-"""Measuring sensitivities may cost as much as so many trials."""
+"""Measuring sensitivities may cost as much as this many trials."""
 _RUINED = 0.5
 """Where masks are lost to this degree with all blocks quantised, one block back in float shows little."""
 
@@ -58,7 +58,7 @@ def measure_sensitivity(
         prepared: rewrites the candidates.
         store: takes what is measured.
         crew: measures.
-        say: is told what takes time.
+        say: receives a line about each slow step.
         going: asked before each; False ends it.
     """
     name = prepared.spec.name

@@ -44,7 +44,7 @@ class Queue:
         the strategy proposes.
 
         A trial that was interrupted is queued again once: it may be what stopped the machine. None where
-        what runs must end first, or nothing is left. The strategy is asked for `room` at a time.
+        what runs must end first, or nothing is left. The strategy proposes `room` at a time.
         """
         ledger = self._ledger
         taken = {record.assignment for record in ledger.running.values()}
@@ -116,7 +116,7 @@ class Allowance:
 
     Args:
         budget: of the run; its time is counted from now.
-        finalists: so many points of the front are measured again at the end; none in a very short run.
+        finalists: how many points of the front are measured again at the end; none in a very short run.
         run: whose trials count.
         ledger: knows them.
     """

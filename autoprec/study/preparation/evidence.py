@@ -34,7 +34,7 @@ class Evidence:
         samples: the calibration set.
         folder: where statistics are kept.
         digest: of model and samples; names the files, which say what engine they are from.
-        say: is told what takes time.
+        say: receives a line about each slow step.
         artifacts: what other hosts have made of the same; None for a study of one host.
 
     Methods raise `ModelError` if the model cannot be run, `SamplesError` for values that are not finite.
@@ -50,7 +50,7 @@ class Evidence:
         self._artifacts = artifacts
 
     def histograms(self) -> Histograms:
-        """Of every activation that may be quantised. An interrupted calibration is gone on with."""
+        """Of every activation that may be quantised. An interrupted calibration is resumed."""
         path, part = self._folder / f"{self._digest}.npz", self._folder / f"{self._digest}-part.npz"
         self._fetch(path)
         found = Histograms.load(path, self._of, self._say)

@@ -41,7 +41,7 @@ class Fidelity:
         spec: the definition.
         bench: the worker.
         store: keeps what was found.
-        say: is told what takes time, and what departs where the definition says to go on.
+        say: receives a line about each slow step, and about departures that the definition accepts.
     """
 
     def __init__(self, spec: StudySpec, bench: Bench, store: Store, say: Callable[[str], None]) -> None:
@@ -49,13 +49,13 @@ class Fidelity:
         self._folder = Path(spec.folder) / "fidelity"
         self._loaded: Loaded | None = None
         self._is_mute = False
-        """Nothing independent runs the model as it was given: one attempt is enough."""
+        """Nothing independent runs the model as given: one attempt is enough."""
 
     def check_loaded(self, loaded: Loaded) -> None:
         """Compare the model as it is loaded, and all of it in FP32 on the engine.
 
         Nothing is compared where costs are known and nothing is built. Raises `StudyError` for a step that
-        departs, unless `[model] departure` says to go on.
+        departs, unless `[model] departure` accepts it.
         """
         if loaded.backend.stopwatch == "known":
             return
@@ -112,7 +112,7 @@ class Fidelity:
         if departure is None or departure.digest != digest:
             if self._is_mute:
                 return
-            self._say(f"comparing with {Path(spec.model.path).name} as it was given: {step} (once)")
+            self._say(f"comparing with {Path(spec.model.path).name} as given: {step} (once)")
             departure = self._compared(request)
             self._is_mute = step == "loading" and bool(departure.missing)
             if departure.missing:  # another night tries again
@@ -132,11 +132,11 @@ class Fidelity:
     def _stop(self, departure: Departure) -> None:
         words = departure_words(departure)
         if self._spec.model.departure == "tell":
-            self._say(f"going on knowingly: {words}")
+            self._say(f"accepted: {words}")
             return
         raise StudyError(
             f"{self._spec.model.path}: {words}; nothing was searched. Export the model without that "
-            'operator, or go on knowingly with: [model] departure = "tell"'
+            'operator, or accept it with: [model] departure = "tell"'
         )
 
     def _digest(self, request: Compare, loaded: Loaded) -> str:

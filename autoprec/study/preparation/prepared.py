@@ -1,4 +1,4 @@
-"""What a search works with: the rewriter, what the study is bound to, and what its workers are told."""
+"""What a search works with: the rewriter, what the study is bound to, and what its workers receive."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Prepared:
         return uniform(self.blocks, precision)
 
     def deciding(self, assignment: Assignment) -> tuple[str, ...]:
-        """Names of the nodes whose kernels tell what each block ran in."""
+        """Names of the nodes whose kernels show what each block ran in."""
         return deciding_nodes(self.model, self.blocks, assignment)
 
     def rewrite(self, assignment: Assignment, path: Path) -> Candidate:
@@ -118,7 +118,7 @@ def prepare(
 
     Args:
         spec: the study's definition.
-        say: is told what takes time.
+        say: receives a line about each slow step.
         asks: asks the engine what it takes; None leaves that open, where nothing will be searched.
         basis: what the study has found out about its engine; None for a new study.
         look: is shown what was loaded, before the long calibration.

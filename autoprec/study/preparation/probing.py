@@ -38,7 +38,7 @@ class Prober:
         spec: the definition.
         bench: the worker.
         store: keeps verdicts.
-        say: is told what takes time.
+        say: receives a line about each slow step.
     """
 
     def __init__(self, spec: StudySpec, bench: Bench, store: Store, say: Callable[[str], None]) -> None:
@@ -213,7 +213,7 @@ class Prober:
     def _answers(self, backend: Backend, questions: Iterable[Question]) -> list[Verdict]:
         """The verdicts on questions: what the study knows of this engine, and what is asked now.
 
-        A verdict is kept under the digest of its question: another version of the writer asks anew.
+        A verdict is kept under the digest of its question: another version of the writer asks again.
         """
         kind = f"verdict {backend.fingerprint().digest}"
         known = self._store.facts(self._spec.name, kind, Verdict)

@@ -100,7 +100,7 @@ def load(spec: StudySpec, say: Say, *, scores: bool) -> Loaded:
     if scores:
         for words in (*notes(model), *warnings_of(spec.samples, calibration, evaluation)):
             say(words)
-        first = evaluation[0]  # what cannot be read is said before the calibration
+        first = evaluation[0]  # what cannot be read is reported before the calibration
         if spec.pipeline.decoder:
             known = [str(value.name) for value in model.graph.outputs]
             check_prompts(Path(spec.pipeline.decoder), known, first)
@@ -118,9 +118,9 @@ def load(spec: StudySpec, say: Say, *, scores: bool) -> Loaded:
 
 
 def calibrate(loaded: Loaded, say: Say, artifacts: Artifacts | None = None) -> Calibrated:
-    """Run the calibration set through the model, unless an earlier night did; `say` is told what takes time.
+    """Run the calibration set through the model, unless an earlier run did.
 
-    Raises `ModelError` if the model cannot be run.
+    `say` receives a line about each slow step. Raises `ModelError` if the model cannot be run.
     """
     spec, digest = loaded.spec, "-".join(loaded.digests[:2])
     folder = Path(spec.folder) / "calibration"

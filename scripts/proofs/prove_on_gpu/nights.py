@@ -13,7 +13,7 @@ from typing import Any
 
 _POLL_SECONDS = 0.25
 _STOP_SECONDS = 30.0
-"""A search that is asked to stop finishes the trial in hand first."""
+"""A search that is asked to stop finishes the trial in progress first."""
 
 
 class Nights:

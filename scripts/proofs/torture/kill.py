@@ -22,7 +22,7 @@ from tiny_study import write_study
 POINTS = (
     "autoprec.study.night.mirror:Mirror.open",
     "autoprec.study.night.mirror:Mirror.close",
-    "autoprec.study.night.mirror:Mirror.mend",
+    "autoprec.study.night.mirror:Mirror.repair",
     "autoprec.study.night.ledger:Ledger.settle",
     "autoprec.store._store:Store.bind",
     "autoprec.store._store:Store.begin",

@@ -51,7 +51,7 @@ def test_what_a_kill_left_open_is_closed_by_the_evidence(storage: optuna.storage
     lost = opened(first, running(0))
     interrupted = opened(first, running(0)).settled()
     optuna.load_study(study_name="demo", storage=storage).enqueue_trial({"stem": "int8", "neck": "int8"})
-    mirror(storage, limited=True).mend([stored, interrupted])
+    mirror(storage, limited=True).repair([stored, interrupted])
     states = [trial.state for trial in trials(storage)]
     assert states[stored.number] == TrialState.COMPLETE
     assert trials(storage)[stored.number].constraints == {"max_memory_mb": 3.0}
@@ -63,5 +63,5 @@ def test_a_kill_between_constraint_and_values_is_mended(storage: optuna.storages
     record = msgspec.structs.replace(opened(book, complete(0, 5.0, 0.1)), excess_mb=-1.0)
     study = optuna.load_study(study_name="demo", storage=storage)
     optuna.Trial(study, 1).set_constraint("max_memory_mb", -1.0)
-    book.mend([record])
+    book.repair([record])
     assert trials(storage)[record.number].values == [5.0, 0.1]

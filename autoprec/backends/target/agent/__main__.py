@@ -119,7 +119,7 @@ class Agent:
         return {"milliseconds": readings}, []
 
     def describe(self, header: dict[str, Any], _: list[bytes]) -> Frame:
-        """What an engine runs, as its library tells of it."""
+        """What an engine runs, as its library reports it."""
         return self._engines[header["number"]].description(), []
 
     def close(self, header: dict[str, Any], _: list[bytes]) -> Frame:

@@ -45,7 +45,7 @@ class Engines:
         return Engine(self._openvino, compiled, self._threads == 1)
 
     def clocks(self) -> dict[str, Any]:
-        """The machine's load, and the first core's frequency where Linux tells it."""
+        """The machine's load, and the first core's frequency where Linux reports it."""
         found: dict[str, Any] = {"load_average": os.getloadavg()[0]}
         try:
             scaling = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
@@ -64,7 +64,7 @@ class Engine:
     def __init__(self, openvino: Any, compiled: Any, one_thread: bool) -> None:
         self._openvino, self._compiled = openvino, compiled
         self._request = compiled.create_infer_request()
-        self.output_names = [""] * len(compiled.outputs)  # a port may carry several names: the order tells
+        self.output_names = [""] * len(compiled.outputs)  # a port may carry several names: the order decides
         self._clock = time.process_time_ns if one_thread else time.perf_counter_ns
 
     def prepare(self, inputs: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ class Engine:
         self._request.infer()
 
     def milliseconds(self, repeats: int) -> float:
-        """The mean of so many inferences."""
+        """The mean of `repeats` inferences."""
         start = self._clock()
         for _ in range(repeats):
             self._request.infer()
@@ -103,7 +103,7 @@ class Engine:
         return found
 
     def description(self) -> dict[str, Any]:
-        """The executed nodes of the runtime model, as OpenVINO tells of them."""
+        """The executed nodes of the runtime model, as OpenVINO reports them."""
         keys = ("layerType", "primitiveType", "originalLayersNames", "execTimeMcs")
         nodes = []
         for node in self._compiled.get_runtime_model().get_ordered_ops():

@@ -22,7 +22,7 @@ class Blobs:
             left.unlink()
 
     def path(self, digest: str) -> Path:
-        """Where a blob is. Raises ValueError for what is no digest."""
+        """Where a blob is. Raises ValueError for what is not a digest."""
         if not _DIGEST.fullmatch(digest):
             raise ValueError(f"not a digest: {digest[:80]!r}")
         return self._folder / digest

@@ -206,7 +206,7 @@ class Engine:
         self._stream.synchronize()
 
     def milliseconds(self, repeats: int) -> float:
-        """The mean of so many inferences, between two events on the stream."""
+        """The mean of `repeats` inferences, between two events on the stream."""
         self._stream.start()
         for _ in range(repeats):
             self._enqueue()

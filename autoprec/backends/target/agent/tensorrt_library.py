@@ -42,7 +42,7 @@ def make_log(trt: Any) -> Any:
 
 
 def parser_words(parser: Any) -> str:
-    """The parser's first error, with its node where this version tells it."""
+    """The parser's first error, with its node where this version reports it."""
     if not parser.num_errors:
         return ""
     error = parser.get_error(0)

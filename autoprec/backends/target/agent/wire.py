@@ -37,7 +37,7 @@ def send(stream: BinaryIO, header: dict[str, Any], blobs: Sequence[bytes] = ()) 
 
 
 def receive(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]]:
-    """Read one frame. Raises `WireError` at the end of the line or for what is no frame."""
+    """Read one frame. Raises `WireError` at the end of the line or for what is not a frame."""
     version, length = _LENGTHS.unpack(_exactly(stream, _LENGTHS.size))
     if version != PROTOCOL or length > LARGEST_HEADER:
         raise WireError("the other side does not speak this protocol")

@@ -31,7 +31,7 @@ _FOLDABLE = _MOVING | frozenset(
 _AT_ONCE = 1 << 16
 """Bytes up to which a constant is computed at loading; above, each time that it is read."""
 _GROWTH = 2
-"""A constant that is larger than so many times what it is made of stays computed: files would grow."""
+"""A constant that is larger than this many times what it is made of stays computed: files would grow."""
 
 
 def fold(graph: ir.Graph, *, shapes: bool = False) -> None:
@@ -39,7 +39,7 @@ def fold(graph: ir.Graph, *, shapes: bool = False) -> None:
 
     Args:
         graph: sorted, with shapes.
-        shapes: what Shape tells of a value with a known shape is constant too.
+        shapes: what Shape gives for a value with a known shape is constant too.
     """
     for node in list(graph):
         if shapes and node.op_type in ("Shape", "Size") and node.domain == "":
