@@ -11,7 +11,7 @@ from autoprec.backends.tensorrt.build import BuiltPlan, Target, build_plan, chec
 from autoprec.backends.tensorrt.engine import TensorRTEngine
 from autoprec.backends.tensorrt.kernel_cache import kernel_cache
 from autoprec.backends.tensorrt.layers import kernels_of
-from autoprec.backends.tensorrt.library import load_library
+from autoprec.backends.tensorrt.library import CHECKED, load_library
 from autoprec.backends.tensorrt.nvml import read_clocks
 from autoprec.backends.tensorrt.options import parse_options
 from autoprec.backends.tensorrt.timing_cache import read_sealed
@@ -43,6 +43,11 @@ class TensorRTBackend:
     def __init__(self, options: Mapping[str, str | int | float | bool]) -> None:
         self._options = parse_options(options)
         self.library = load_library(self._options.library)
+        if not self.library.keeps_types:
+            raise BackendError(
+                f"{self.library.name} {self.library.version} chooses types by itself, whatever the model "
+                f"says; `pip install tensorrt` brings a later one (TensorRT {CHECKED} are known to serve)"
+            )
         self._device = cuda.find_device(self._options.device)
         self._holds_context = False
         if self._device is None and not self.library.names_targets:

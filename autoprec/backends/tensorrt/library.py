@@ -70,6 +70,12 @@ class Library:
         convolutions out, where the inspector of the loaded engine has them."""
         return bool(self.is_rtx)
 
+    @property
+    def keeps_types(self) -> bool:
+        """Whether an engine can be held to the types that its model has: not before TensorRT 10."""
+        can_be_told = self.member("NetworkDefinitionCreationFlag", "STRONGLY_TYPED") is not None
+        return can_be_told or self.member("BuilderFlag", "FP16") is None
+
     def member(self, enum: str, name: str) -> Any | None:
         """A member of an enum of the library; None where this version does not have it."""
         return getattr(self.trt, enum).__members__.get(name)
@@ -89,6 +95,8 @@ class Library:
         reason = self.log.first_error("it gives no reason; `nvidia-smi` must list the GPU")
         if self.log.kind("build") == "memory":
             raise TrialError("memory", f"{self.name} does not start: {reason}")
+        if _MISSING_LIBRARY.search(reason):
+            reason += f"; `pip install --force-reinstall {bindings(self.extra)}` brings all its parts"
         raise BackendError(f"{self.name} {self.version} does not start: {reason}")
 
     def given(self, value: Any, kind: FailureKind, what: str) -> Any:
@@ -132,12 +140,12 @@ def load_library(extra: str = "") -> Library:
     for key, names in MODULES.items():
         for module in names if extra in ("", key) else ():
             try:
-                return Library(importlib.import_module(module))
-            except ModuleNotFoundError as error:
-                if error.name != module:
+                found = importlib.import_module(module)
+                if hasattr(found, "ILogger"):  # a folder of that name is a package too, with nothing in it
+                    return Library(found)
+            except Exception as error:
+                if not isinstance(error, ModuleNotFoundError) or error.name != module:
                     raise _broken(module, key, error) from error
-            except (ImportError, OSError) as error:
-                raise _broken(module, key, error) from error
     wanted = extra or "tensorrt-rtx"
     raise BackendError(f"{wanted} is not installed: {how_to_install(wanted)}")
 

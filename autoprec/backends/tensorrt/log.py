@@ -30,6 +30,7 @@ _REMEDIES = {
     "804": "this GPU takes no forward-compatible CUDA: update the driver, or remove the cuda-compat package",
 }
 """What to do by CUDA error (driver_types.h)."""
+_REMEDY = "`nvidia-smi` must list the GPU; where it does, restart the machine or its container"
 
 
 class Log:
@@ -81,7 +82,7 @@ class Log:
         if not related:
             return otherwise
         found = _NO_CUDA.search(related[0])
-        remedy = _REMEDIES.get(found[1]) if found else None
+        remedy = _REMEDIES.get(found[1], _REMEDY) if found else None
         return f"{one_line(related[0])}: {remedy}" if remedy else one_line(related[0])
 
     def kind(self, otherwise: FailureKind) -> FailureKind:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from autoprec.backends.tensorrt import cuda
-from autoprec.backends.tensorrt.library import mixed_wheels
+from autoprec.backends.tensorrt.library import MODULES, load_library, mixed_wheels
 from autoprec.errors import BackendError
 
 LIBRARIES = "libnvinfer.so.11: cannot open shared object file: No such file or directory"
@@ -71,6 +71,29 @@ def test_what_a_broken_package_lacks_is_told_in_one_line(tmp_path: Path, error: 
     assert (found["name"], found["found"]) == ("backend tensorrt", "cannot serve")
     assert wanted in found["remedy"]
     assert "\n" not in found["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("program", "wanted"),
+    [
+        (None, "is not installed"),
+        ("raise RuntimeError('ABI mismatch')", "does not load: ABI mismatch"),
+        ("import numpy; numpy.no_such_type", "does not load: module 'numpy' has no attribute"),
+        ("from tensorrt_bindings_of_another_python import *", "does not load: No module named"),
+    ],
+)
+def test_a_package_that_is_half_there_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None, wanted: str
+) -> None:
+    (tmp_path / "half_there").mkdir()  # alone, as a package that was removed may leave it
+    if program is not None:
+        (tmp_path / "half_there" / "__init__.py").write_text(program)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(MODULES, "tensorrt", ("half_there",))
+    monkeypatch.delitem(sys.modules, "half_there", raising=False)
+    with pytest.raises(BackendError, match=wanted) as caught:
+        load_library.__wrapped__("tensorrt")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,24 @@ def test_a_builder_that_does_not_start_is_told_with_the_reason_and_the_remedy(
         tensorrt_backend().build_plan(path)
 
 
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ("CUDA initialization failure with error: 999", "restart the machine"),
+        (
+            "Unable to load library: libnvinfer_builder_resource.so.11: cannot open shared object file",
+            "reinstall",
+        ),
+    ],
+)
+def test_what_else_keeps_a_builder_from_starting_is_told_with_what_to_do(
+    path: Path, faults: dict[str, Any], reason: str, remedy: str
+) -> None:
+    faults["Builder.__init__"] = reason
+    with pytest.raises(BackendError, match=remedy):
+        tensorrt_backend().build_plan(path)
+
+
 def test_a_builder_without_memory_is_a_failed_trial(path: Path, faults: dict[str, Any]) -> None:
     faults["Builder.__init__"] = "Requested amount of GPU memory could not be allocated: out of memory"
     with pytest.raises(TrialError) as caught:
@@ -128,6 +146,13 @@ def test_a_shape_that_a_profile_refuses_is_a_failed_build(
     onnx.save(model, tmp_path / "m.onnx")
     with pytest.raises(TrialError, match=r"backend\.options\.shapes"):
         tensorrt_backend(shapes="x=1x8:9x8:4x8").build_plan(tmp_path / "m.onnx")
+
+
+def test_a_library_that_chooses_types_by_itself_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library().trt.NetworkDefinitionCreationFlag, "__members__", {})
+    monkeypatch.setattr(library().trt.BuilderFlag, "__members__", {"FP16": 0})
+    with pytest.raises(BackendError, match="chooses types by itself"):
+        tensorrt_backend()
 
 
 def test_gpus_to_build_for_are_refused() -> None:

@@ -4,4 +4,6 @@ import importlib
 import os
 import sys
 
-sys.modules[__name__] = importlib.import_module("masking").masked(os.environ["MASKED_TENSORRT"])
+module = importlib.import_module("masking").masked(os.environ["MASKED_TENSORRT"])
+module.__spec__ = __spec__
+sys.modules[__name__] = module
