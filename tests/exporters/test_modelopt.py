@@ -71,6 +71,18 @@ def test_int4_is_told_what_to_leave_out(script: ModuleType) -> None:
     assert [node.name for node in graph().node if re.match(pattern, node.name)] == ["node_MatMul_10"]
 
 
+def test_int4_leaves_weights_that_are_read_transposed(
+    script: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = graph()
+    found.node.append(onnx.helper.make_node("Gemm", ["x", "w"], ["z"], name="linear", transB=1))
+    told = script.chosen(settings("int4", "node_MatMul_1", "linear"), found)
+    assert script.patterns(["linear"])[0] in told["nodes_to_exclude"]
+    assert "linear stays float" in capsys.readouterr().out
+    told = script.chosen(settings("int8", "node_MatMul_1", "linear"), found)
+    assert told == {"nodes_to_quantize": script.patterns(["node_MatMul_1", "linear"])}
+
+
 def test_where_nothing_matches_it_says_so_instead_of_quantising_all(
     script: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:

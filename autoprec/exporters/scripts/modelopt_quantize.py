@@ -53,9 +53,13 @@ def patterns(names: list[str]) -> list[str]:
 def chosen(settings: dict[str, Any], graph: onnx.GraphProto) -> dict[str, list[str]]:
     """The arguments that name nodes. ModelOpt quantises everything where nothing matches."""
     there = {node.name for node in graph.node}
-    wanted = [name for name in settings["nodes_to_quantize"] if name in there]
-    for name in set(settings["nodes_to_quantize"]) - there:
-        print(f"{name} stays float: implicit.onnx has no such node")
+    turned = transposed(graph) if settings["quantize_mode"] == "int4" else set()
+    wanted = [name for name in settings["nodes_to_quantize"] if name in there - turned]
+    for name in settings["nodes_to_quantize"]:
+        if name not in there:
+            print(f"{name} stays float: implicit.onnx has no such node")
+        elif name in turned:
+            print(f"{name} stays float: ModelOpt gives INT4 weights that are read transposed a wrong axis")
     if not wanted:
         cannot("no product of this trial is quantised: convert model.onnx as it is")
     if settings["quantize_mode"] != "int4":
@@ -63,6 +67,12 @@ def chosen(settings: dict[str, Any], graph: onnx.GraphProto) -> dict[str, list[s
     # INT4 knows no list of what to quantise.
     others = [node.name for node in graph.node if node.op_type in PRODUCTS and node.name not in wanted]
     return {"nodes_to_exclude": patterns(others)}
+
+
+def transposed(graph: onnx.GraphProto) -> set[str]:
+    """Names of the products with `transB`: ModelOpt 0.47 writes their INT4 scales by K, and the axis of N."""
+    flags = {node.name: node.attribute for node in graph.node if node.op_type == "Gemm"}
+    return {name for name, given in flags.items() if any(one.name == "transB" and one.i for one in given)}
 
 
 def cannot(words: str) -> NoReturn:
