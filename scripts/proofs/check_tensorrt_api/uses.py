@@ -88,6 +88,7 @@ ADAPTER = {
 }
 
 PROBED = {
+    "BuilderFlag.FP16": "",
     "ICudaEngine.get_engine_stat": "stat",
     "EngineStat.TOTAL_WEIGHTS_SIZE": "",
     "IBuilderConfig.num_compute_capabilities=": "",
