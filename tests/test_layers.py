@@ -20,7 +20,7 @@ ROWS = (
     ("calibration",),
     ("legality",),
     ("sensitivity", "measurement", "search", "refinement"),
-    ("study", "recipes"),
+    ("study", "recipes", "demo"),
     ("cli", "__init__"),
     ("__main__",),
 )

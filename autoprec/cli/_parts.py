@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autoprec.backends.target import TargetBackend
     from autoprec.cli._diagnosis import diagnosis_view
+    from autoprec.demo import write_demo
     from autoprec.exporters.manifest import read_manifest
     from autoprec.recipes.writing import export_checkpoint, write_definition
     from autoprec.records import TrialAndNoise
@@ -50,6 +51,7 @@ else:
     _HOMES = {
         "autoprec.backends.target": ("TargetBackend",),
         "autoprec.cli._diagnosis": ("diagnosis_view",),
+        "autoprec.demo": ("write_demo",),
         "autoprec.exporters.manifest": ("read_manifest",),
         "autoprec.records": ("TrialAndNoise",),
         "autoprec.recipes.writing": ("export_checkpoint", "write_definition"),
@@ -111,6 +113,7 @@ __all__ = [
     "verify_export",
     "workers_table",
     "write_definition",
+    "write_demo",
     "write_file",
     "write_trials",
 ]

@@ -1,0 +1,43 @@
+"""demo: a first front without a model of one's own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from autoprec.cli import _parts as parts
+from autoprec.cli._app import answer, app, console, tell
+
+
+@app.command()
+def demo(
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Trials (50) or time (90s, 30m) of this run.", show_default="the demo's"),
+    ] = None,
+) -> None:
+    """Search a small SAM that comes with autoprec: a first front in about two minutes, on the CPU.
+
+    Writes model, images and definition into studies/, and searches them. Run it again to search on.
+
+    Example: autoprec demo
+    """
+    path = parts.write_demo()
+    tell(f"study demo ({path}): a small EfficientViT-SAM, twelve images to calibrate on, twelve to score")
+    chosen = parts.Study.load(path)
+    with parts.LiveProgress(console, chosen.spec.name) as progress:
+        chosen.search(budget, progress)
+    front, reference = chosen.front(), chosen.reference()
+    console.print(parts.front_plot(chosen.trials(), reference, width=console.width), markup=False)
+    console.print(parts.front_table(front, reference))
+    answer("next, in this folder:")
+    number = chosen.best(max_loss=1.0).number
+    for command, what in (
+        (f"autoprec explain {number} --study demo", "why its fastest point is fast, block by block"),
+        ("autoprec report --study demo", "all of it as one HTML page, with masks"),
+        ("autoprec search --study demo --budget 5m", "search on from here"),
+        ("autoprec export --study demo", "the best point, for TensorRT, OpenVINO or ONNX Runtime"),
+        ("autoprec init MODEL.onnx", "a study of your own model"),
+    ):
+        answer(f"  {command:<42} {what}")

@@ -1,0 +1,77 @@
+"""The demo that comes with the package: a small EfficientViT-SAM, its images, and a definition.
+
+`scripts/models/pack_demo.py` makes what is in `files/`. Weights lie there in BF16, and are FP32 in what is
+written: half the size in the wheel.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import ml_dtypes  # noqa: F401 - BF16 for NumPy
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from autoprec.errors import SpecError
+from autoprec.files import scratch
+
+FILES = Path(__file__).parent / "files"
+DEFINITION = "demo.toml"
+
+
+def write_demo(folder: Path | str = "studies") -> Path:
+    """Write the demo's model, images and definition into a folder of studies; returns the definition's path.
+
+    A demo that is there already stays as it is. Raises `SpecError` where it cannot be written, or something
+    else of that name is in the way.
+    """
+    target = Path(folder)
+    definition = target / DEFINITION
+    if definition.exists():
+        return definition
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with scratch(".demo-", target) as made:
+            for path in sorted(FILES.rglob("*")):
+                _write(path, made / path.relative_to(FILES))
+            for path in sorted(made.rglob("*")):
+                if path.is_file() and path.name != DEFINITION:
+                    _place(path, target / path.relative_to(made))
+            _place(made / DEFINITION, definition)  # last: without it there is no demo yet
+    except OSError as error:
+        raise SpecError(
+            f"{error.filename or target}: the demo cannot be written ({error.strerror}); go to a folder that "
+            "may be written to"
+        ) from error
+    return definition
+
+
+def _write(source: Path, target: Path) -> None:
+    if source.is_dir():
+        target.mkdir()
+    elif source.suffix == ".onnx":
+        target.write_bytes(_unpacked(source))
+    else:
+        shutil.copyfile(source, target)
+
+
+def _unpacked(source: Path) -> bytes:
+    """A model with its weights in FP32."""
+    model = onnx.load(source)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.BFLOAT16:
+            array = numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _place(source: Path, target: Path) -> None:
+    """Move a file where it belongs. Raises `SpecError` for another one of its name."""
+    if target.is_file() and target.read_bytes() == source.read_bytes():
+        return
+    if target.exists():
+        raise SpecError(f"{target} is there already, and is not the demo's; go to an empty folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.rename(target)
