@@ -23,6 +23,8 @@ from autoprec.records import (
     TrialRecord,
 )
 from autoprec.report import front_png, page
+from autoprec.report.page.costs import cost_curves
+from autoprec.report.page.graph import block_graph
 from autoprec.study.findings.explanation import Explainer
 from trial_records import REFERENCE, complete, failed, findings
 
@@ -57,7 +59,18 @@ def study(trials: int, blocks: int, folder: Path, *, name: str = "block") -> Fin
     names = [f"{name}{number}" for number in range(blocks)]
     records = [trial(number, names, random) for number in range(trials)]
     records[0] = msgspec.structs.replace(records[0], label="all-fp16")
-    listed = tuple(Block(name=block, nodes=(f"node{block}",)) for block in names)
+    listed = tuple(
+        Block(
+            name=block,
+            nodes=(f"node{block}",),
+            inputs=(
+                f"v{place}",
+                *(("v1",) if place > 2 else ()),
+            ),  # all but the next read the first one's, too
+            outputs=(f"v{place + 1}",),
+        )
+        for place, block in enumerate(names)
+    )
     usual = Inspection(
         kernels=tuple(
             KernelTime(nodes=b.nodes, kernel="k", precision="f16", time_ms=float(random.random()))
@@ -116,6 +129,52 @@ def test_a_name_that_is_a_script_is_shown_and_not_run(nasty: str) -> None:
     assert [tag for tag, _ in elements].count("script") == 3, "the data, the library and ours"
     assert not [a for _, a in elements if "onerror" in a]
     assert "&lt;/script&gt;" in nasty
+
+
+def test_the_graph_shows_every_block_with_its_edges_and_casts(tmp_path: Path) -> None:
+    found = study(30, 6, tmp_path)
+    graph = block_graph(found)
+    assert graph is not None
+    chosen = next(t for t in found.front if t.number == found.picked).assignment.as_dict()
+    assert [(row.name, row.whole) for row in graph.rows] == list(chosen.items())
+    titles = [edge.title.partition(",")[0] for edge in graph.edges]
+    following = [f"block{place} \u2192 block{place + 1}" for place in range(5)]
+    assert sorted(titles) == sorted([*following, *(f"block0 \u2192 block{place}" for place in (3, 4, 5))])
+    casts = [edge.cast for edge in graph.edges]
+    floats = [("fp16" if chosen[name] == "fp16" else "fp32") for name in chosen]
+    assert [bool(cast) for cast in casts] == [
+        floats[int(title[5])] != floats[int(title[-1])] for title in titles
+    ]
+    text = page(found)
+    assert text.count('class="cast"') == sum(map(bool, casts))
+    assert text.count('class="box"') == 6
+
+
+def test_edges_that_pass_rows_do_not_share_a_lane_with_others(tmp_path: Path) -> None:
+    found = study(10, 6, tmp_path)
+    reads = {"block2": ("v1", "v2"), "block4": ("v3", "v4"), "block5": ("v2", "v5")}  # 1 to 5 is over 2 to 4
+    blocks = tuple(
+        msgspec.structs.replace(b, inputs=reads.get(b.name, (f"v{place}",)))
+        for place, b in enumerate(found.blocks)
+    )
+    graph = block_graph(msgspec.structs.replace(found, blocks=blocks))
+    assert graph is not None
+    lanes = {edge.title[:6]: edge.cast_at[0] for edge in graph.edges if not edge.is_down}
+    assert lanes["block0"] != lanes["block1"] != lanes["block2"]
+
+
+def test_each_block_has_a_curve_of_what_precisions_cost_it(tmp_path: Path) -> None:
+    found = study(30, 4, tmp_path)
+    usual = {block.block: block.usual for block in next(iter(found.explanations.values())).blocks}
+    name = next(block for block, precision in usual.items() if precision.startswith("fp"))
+    changed = Assignment(choices=tuple((usual | {name: "int8+smooth"}).items()))
+    single = msgspec.structs.replace(complete(99, 9.0, 0.25), assignment=changed)
+    curves = cost_curves(msgspec.structs.replace(found, trials=(*found.trials, single)))
+    points = {point.whole: point for point in next(c for c in curves if c.block == name).points}
+    assert (points["int8+smooth"].loss, points["int8+smooth"].is_whole) == ("0.2500", True)
+    assert not points["int8"].is_whole
+    assert list(points) == [usual[name], "int8", "int8+smooth"]
+    assert points[usual[name]].x < points["int8+smooth"].x
 
 
 def test_a_long_night_fits_five_megabytes(tmp_path: Path) -> None:

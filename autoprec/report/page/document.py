@@ -26,6 +26,8 @@ from autoprec.report.fidelity import fidelity_lines
 from autoprec.report.page.axes import by_precision
 from autoprec.report.page.block_charts import heat_map, sensitivity_chart, time_chart
 from autoprec.report.page.charts import front_chart, progress_chart
+from autoprec.report.page.costs import cost_curves
+from autoprec.report.page.graph import block_graph
 from autoprec.report.workers import shares, shares_line
 
 _TEMPLATES = Path(__file__).parent / "template"
@@ -53,6 +55,8 @@ def page(found: Findings) -> str:
         reference=found.reference,
         figures=figures,
         charts=specs,
+        graph=block_graph(found),
+        costs=cost_curves(found),
         specs=_inert(specs),
         library=_library(),
         style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704

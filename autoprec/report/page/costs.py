@@ -1,0 +1,120 @@
+"""What each precision costs one block alone: a small curve for each block, and what is known of it.
+
+Points are losses with this block alone in a precision and all else as in the reference: from the search's
+sensitivities, on a few images, or from trials that are so, on all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from autoprec.precisions import PRECISIONS
+from autoprec.records import Findings, counting
+from autoprec.report import _figures as figures
+from autoprec.report.page.axes import COLOURS, QUIET, plain
+
+_LINE = 17
+"""Pixels of one precision's row."""
+_LEFT, _RIGHT = 40.0, 95.0
+"""Where the axis begins and ends, in percent of the width."""
+_LEAST = 1e-4
+"""Losses below it are drawn as it: 0 has no logarithm."""
+TICKS = (0.001, 0.01, 0.1, 1.0)
+
+
+class CostPoint(NamedTuple):
+    """One precision of a block: x in percent, y in pixels. `is_whole` for a trial's loss, on all images."""
+
+    precision: str
+    whole: str
+    x: float
+    y: int
+    loss: str
+    colour: str
+    is_whole: bool
+    is_picked: bool
+
+
+class CostCurve(NamedTuple):
+    """One block's points, from the widest precision to the narrowest; `ticks` are (x, label)."""
+
+    block: str
+    height: int
+    points: tuple[CostPoint, ...]
+    ticks: tuple[tuple[float, str], ...]
+
+
+def cost_curves(found: Findings) -> tuple[CostCurve, ...]:
+    """A curve for each block with a loss of its own, in graph order; none where nothing was measured."""
+    alone = _alone(found)
+    losses = [loss for row in alone.values() for loss, _ in row.values()]
+    top = max([0.01, *losses])
+    picked = next((t.assignment.as_dict() for t in found.trials if t.number == found.picked), {})
+    ticks = tuple((_x(tick, top), f"{tick:g}") for tick in TICKS if tick <= top)
+    return tuple(
+        CostCurve(
+            block=block.name,
+            height=_LINE * len(alone[block.name]) + 18,
+            points=tuple(
+                CostPoint(
+                    precision=figures.short(name),
+                    whole=name,
+                    x=_x(loss, top),
+                    y=_LINE * place + 10,
+                    loss=figures.loss(loss),
+                    colour=COLOURS.get(plain(name), QUIET),
+                    is_whole=is_whole,
+                    is_picked=picked.get(block.name) == name,
+                )
+                for place, (name, (loss, is_whole)) in enumerate(_ordered(alone[block.name]))
+            ),
+            ticks=ticks,
+        )
+        for block in found.blocks
+        if len(alone.get(block.name, {})) > 1
+    )
+
+
+Alone = dict[str, tuple[float, bool]]
+"""Precision to the loss with it alone, and whether a whole trial measured that."""
+
+
+def _alone(found: Findings) -> dict[str, Alone]:
+    """What is known of each block; the reference's own precision loses nothing, by definition."""
+    usual = next(({b.block: b.usual for b in one.blocks} for one in found.explanations.values()), {})
+    table: dict[str, Alone] = {block: {precision: (0.0, True)} for block, precision in usual.items()}
+    for block, row in found.sensitivity.items():
+        table.setdefault(block, {}).update({name: (loss, False) for name, loss in row.items()})
+    for block, precision, loss in _single(found, usual):
+        table[block][precision] = loss, True
+    return table
+
+
+def _single(found: Findings, usual: dict[str, str]) -> Iterator[tuple[str, str, float]]:
+    """(block, precision, loss) of trials that differ from the reference in that block alone."""
+    for trial in counting(found.trials):
+        choices = trial.assignment.as_dict()
+        differing = [name for name in usual if choices.get(name) != usual[name]]
+        if len(differing) == 1 and not trial.assignment.weights:
+            yield differing[0], choices[differing[0]], trial.loss
+
+
+def _ordered(row: Alone) -> list[tuple[str, tuple[float, bool]]]:
+    """From the widest precision to the narrowest, a variant below its plain one."""
+    order = list(PRECISIONS)
+
+    def place(name: str) -> tuple[int, str]:
+        known = plain(name)
+        return (order.index(known) if known in order else len(order)), name
+
+    return sorted(row.items(), key=lambda item: place(item[0]))
+
+
+def _x(loss: float, top: float) -> float:
+    """Percent of the width, on a logarithmic axis."""
+    if not math.isfinite(loss):
+        return _RIGHT
+    share = math.log(max(loss, _LEAST) / _LEAST) / math.log(max(top, 10 * _LEAST) / _LEAST)
+    return round(_LEFT + (_RIGHT - _LEFT) * min(1.0, share), 2)

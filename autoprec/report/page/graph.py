@@ -1,0 +1,171 @@
+"""The graph of blocks as a drawing: a row for each block in graph order, edges past rows in lanes beside.
+
+Only geometry is made here; `template/graph.html` draws it, every name escaped. Lengths are pixels; what
+depends on the width of the page is a share of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from autoprec.records import Block, BlockReasons, Explanation, Findings
+from autoprec.report import _figures as figures
+from autoprec.report.page.axes import COLOURS, QUIET, plain
+
+ROW, GAP = 44, 16
+"""Height of a block's box, and of the space below it."""
+_LANE, _WIDEST = 12, 96
+"""Between two lanes; all of them take no more than the second."""
+_OFF = 7
+"""Edges leave and enter a box so far from its middle."""
+
+
+class GraphRow(NamedTuple):
+    """A block's box. `share` and `usual_share` are parts of the longest time of any block."""
+
+    name: str
+    y: int
+    precision: str
+    whole: str
+    colour: str
+    time: str
+    share: float | None
+    usual_share: float | None
+    casts: tuple[str, ...]
+
+
+class GraphEdge(NamedTuple):
+    """From a block to one that reads its values: `path` is drawn, `tip` is where its arrow ends. `cast` says
+    how the type changes on the way, or is empty."""
+
+    path: str
+    tip: tuple[float, float]
+    is_down: bool
+    title: str
+    cast: str
+    cast_at: tuple[float, float]
+
+
+class BlockGraph(NamedTuple):
+    """All that is drawn; `left` is where the boxes begin."""
+
+    number: int
+    left: int
+    height: int
+    rows: tuple[GraphRow, ...]
+    edges: tuple[GraphEdge, ...]
+
+
+def block_graph(found: Findings) -> BlockGraph | None:
+    """The graph with the picked point's precisions; None where no point is picked or explained."""
+    picked = found.explanations.get(found.picked) if found.picked is not None else None
+    if picked is None:
+        return None
+    names = [block.name for block in found.blocks]
+    reads = list(_reads(found.blocks))
+    lanes = _lanes(reads)
+    spacing = min(_LANE, _WIDEST // max(1, len({*lanes.values()})))
+    left = 10 + spacing * (max(lanes.values(), default=-1) + 1)
+    casts = {
+        (names.index(border.other), place): (border.there, border.here)
+        for place, block in enumerate(picked.blocks)
+        for border in block.borders
+        if border.enters
+    }
+    rows = tuple(_rows(picked, casts, names))
+    edges = tuple(
+        _edge(
+            edge,
+            left,
+            left - spacing * (lanes[edge[0]] + 1) if edge in _passing(reads) else None,
+            names,
+            casts,
+        )
+        for edge in reads
+    )
+    return BlockGraph(picked.number, left, len(rows) * (ROW + GAP) - GAP + 2, rows, edges)
+
+
+Edge = tuple[int, int]
+
+
+def _reads(blocks: Sequence[Block]) -> Iterator[Edge]:
+    """(place of a block, place of one that reads its values)."""
+    for source, block in enumerate(blocks):
+        for target, other in enumerate(blocks):
+            if source != target and {*block.outputs} & {*other.inputs}:
+                yield source, target
+
+
+def _passing(edges: Sequence[Edge]) -> list[Edge]:
+    """Edges that do not lead to the next row."""
+    return [edge for edge in edges if edge[1] != edge[0] + 1]
+
+
+def _lanes(edges: Sequence[Edge]) -> dict[int, int]:
+    """A lane for each block with such edges, 0 next to the boxes; short ones inside, none over another."""
+    spans: dict[int, tuple[int, int]] = {}
+    for source, target in _passing(edges):
+        low, high = spans.get(source, (source, source))
+        spans[source] = min(low, target), max(high, target)
+    lanes: dict[int, int] = {}
+    for source in sorted(spans, key=lambda place: (spans[place][1] - spans[place][0], place)):
+        low, high = spans[source]
+        taken = {lane for other, lane in lanes.items() if spans[other][0] <= high and low <= spans[other][1]}
+        lanes[source] = min({*range(len(taken) + 1)} - taken)
+    return lanes
+
+
+def _rows(
+    picked: Explanation, casts: Mapping[Edge, tuple[str, str]], names: Sequence[str]
+) -> Iterator[GraphRow]:
+    times = [time for block in picked.blocks for time in (block.time_ms, block.usual_ms) if time is not None]
+    longest = max(times, default=0.0) or 1.0
+    for place, block in enumerate(picked.blocks):
+        yield GraphRow(
+            name=block.block,
+            y=place * (ROW + GAP) + 1,
+            precision=figures.short(block.precision),
+            whole=block.precision,
+            colour=COLOURS.get(plain(block.precision), QUIET),
+            time=_time(block),
+            share=None if block.time_ms is None else block.time_ms / longest,
+            usual_share=None if block.usual_ms is None else block.usual_ms / longest,
+            casts=tuple(
+                f"{names[source]} ({figures.short(there)})"
+                for (source, target), (there, _) in casts.items()
+                if target == place and source != place - 1
+            ),
+        )
+
+
+def _time(block: BlockReasons) -> str:
+    """`0.812 of 2.310 ms`, the latter in the reference."""
+    if block.time_ms is None:
+        return ""
+    usual = "" if block.usual_ms is None else f" of {figures.milliseconds(block.usual_ms)}"
+    return f"{figures.milliseconds(block.time_ms)}{usual} ms"
+
+
+def _edge(
+    edge: Edge,
+    left: int,
+    lane: float | None,
+    names: Sequence[str],
+    casts: Mapping[Edge, tuple[str, str]],
+) -> GraphEdge:
+    source, target = edge
+    top, bottom = source * (ROW + GAP) + 1, target * (ROW + GAP) + 1
+    there, here = casts.get(edge, ("", ""))
+    cast = f"{figures.short(there)} \u2192 {figures.short(here)}" if there else ""
+    title = f"{names[source]} \u2192 {names[target]}" + (f", cast {cast}" if cast else "")
+    if lane is None:
+        x = left + 22.0
+        path, tip = f"M{x},{top + ROW}V{bottom}", (x, float(bottom))
+        return GraphEdge(path, tip, True, title, cast, (x, (top + ROW + bottom) / 2))
+    begin, end = top + ROW / 2 + _OFF, bottom + ROW / 2 - _OFF
+    path, tip = f"M{left},{begin}H{lane}V{end}H{left}", (float(left), end)
+    return GraphEdge(
+        path, tip, False, title, cast, (lane, (end + (begin if end < begin else end - ROW / 2)) / 2)
+    )
