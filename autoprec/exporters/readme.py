@@ -35,7 +35,7 @@ WORDS = {
 OPENVINO = "`pip install openvino numpy`"
 NEEDS = {
     "verify.py": OPENVINO,
-    "predict.py": OPENVINO,
+    "predict.py": "`pip install openvino numpy pillow`",
     "run_openvino.py": OPENVINO,
     "trtexec.sh": "TensorRT 10 or 11",
     "implicit_trtexec.sh": "TensorRT 8.6, 9 or 10",
