@@ -89,7 +89,9 @@ def constant(metric: str, survey: Survey) -> str:
     )
 
 
-def check(sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:
+def check(
+    sample: str, reference: Logits, candidate: Logits, truth: Masks | None, *, several: bool = False
+) -> None:
     """The gate of every metric; see `Metric.update`.
 
     Args:
@@ -97,6 +99,7 @@ def check(sample: str, reference: Logits, candidate: Logits, truth: Masks | None
         reference: logits float32 [masks, h, w].
         candidate: the same of the candidate.
         truth: bool [masks, H, W], or None.
+        several: whether there may be as many masks of each true one: see `Sample.truth_for`.
     """
     for owner, logits in (("the reference's ", reference), ("", candidate)):
         finite = np.isfinite(logits)
@@ -104,7 +107,10 @@ def check(sample: str, reference: Logits, candidate: Logits, truth: Masks | None
             raise TrialError(
                 "nan", f"{1 - finite.mean():.1%} of {owner}mask logits of {sample} are NaN or infinite"
             )
-    if truth is not None and len(truth) != len(candidate):
+    if truth is None:
+        return
+    fits = len(truth) and len(candidate) % len(truth) == 0 if several else len(candidate) == len(truth)
+    if not fits:
         raise SamplesError(
             f"{sample} has {len(truth)} true masks, but the model gives {len(candidate)}: "
             "fix its prompts, or remove the true masks"

@@ -45,14 +45,18 @@ class MaskIou:
         return ""
 
     def update(self, sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:
-        """Score one sample's masks; logits are resized to the truth's size before they are cut."""
-        check(sample, reference, candidate, truth)
+        """Score one sample's masks; logits are resized to the truth's size before they are cut.
+
+        Of several masks of one true one, as SAM's decoder gives for a prompt that may mean a part or the
+        whole, the best counts as the answer: as in Kirillov et al., ICCV 2023, "oracle".
+        """
+        check(sample, reference, candidate, truth, several=True)
         if self._survey is None:
             refuse(self.refusal(Survey.of(reference, self._threshold)))
         wanted, found = reference > self._threshold, candidate > self._threshold
         truths = None
         if truth is not None:
-            truths = iou(resized(candidate, truth.shape[-2:]) > self._threshold, truth)
+            truths = _best(resized(candidate, truth.shape[-2:]) > self._threshold, truth)
         union = counts(wanted | found)
         self._rows += rows_of(
             sample,
@@ -70,6 +74,14 @@ class MaskIou:
     def opacity(self, logits: Logits) -> NDArray[np.float32]:
         """1 above the threshold, 0 elsewhere."""
         return (logits > self._threshold).astype(np.float32)
+
+
+def _best(found: Masks, truth: Masks) -> NDArray[np.float64]:
+    """IoU of each mask with its true one, [masks]; NaN for all but the best of those that share one."""
+    several = len(found) // len(truth)
+    scores = iou(found, truth.repeat(several, axis=0)).reshape(len(truth), several)
+    others = np.arange(several) != scores.argmax(axis=1)[:, None]
+    return np.where(others, np.nan, scores).reshape(-1)
 
 
 def _boundary(masks: Masks) -> Masks:

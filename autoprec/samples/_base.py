@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from autoprec.errors import SamplesError
 from autoprec.samples._placing import Placement
 
 
@@ -36,8 +37,18 @@ class Sample(NamedTuple):
     size: tuple[int, int] | None = None
 
     def truth_for(self, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
-        """True masks in the form of masks [..., h, w]: with the frame around them, unless those are of the
-        image's own size."""
+        """True masks in the form of masks [masks, h, w]: with the frame around them, unless those are of the
+        image's own size.
+
+        A promptable model may give several masks for each prompt, and so for each true one. Raises
+        `SamplesError` where another model gives more masks than there are true ones.
+        """
+        prompted = self.asked or self.prompts
+        if self.truth is not None and not prompted and len(self.truth) < shape[0]:
+            raise SamplesError(
+                f"{self.name} has {len(self.truth)} true masks, but the model gives {shape[0]}: mend or "
+                "remove the true masks"
+            )
         if self.truth is None or self.placement is None or tuple(shape[-2:]) == self.size:
             return self.truth
         return self.placement.masks(self.truth)

@@ -13,7 +13,7 @@ from scipy.ndimage import binary_erosion
 from autoprec.errors import SamplesError, SpecError, TrialError
 from autoprec.quality import METRICS, Metric, create_metric
 from autoprec.quality._base import Logits, Masks
-from autoprec.quality.mask_iou import _boundary
+from autoprec.quality.mask_iou import MaskIou, _boundary
 from autoprec.spec import QualitySection
 
 SIZE = 48
@@ -111,6 +111,16 @@ def test_ground_truth_is_scored_at_its_own_size(name: str, metric: Metric) -> No
 def test_a_truth_of_another_count_is_refused(metric: Metric) -> None:
     with pytest.raises(SamplesError, match=r"a\.jpg has 2 true masks, but the model gives 3"):
         metric.update("a.jpg", discs(0), discs(0), discs(0, 2) > 0)
+
+
+def test_of_several_masks_for_a_prompt_the_best_is_held_to_the_truth() -> None:
+    right, part, wrong = discs(0, 2), discs(1, 2), -discs(0, 2)
+    answers = np.stack([wrong, right, part], axis=1).reshape(-1, *right.shape[1:])  # three for each prompt
+    metric = MaskIou(0.0)
+    metric.update("a.jpg", answers, answers, right > 0)
+    assert metric.result().truth_score == 1
+    with pytest.raises(SamplesError, match="has 4 true masks, but the model gives 6"):
+        metric.update("b.jpg", answers, answers, discs(0, 4) > 0)
 
 
 def test_no_mask_at_all_is_refused(metric: Metric) -> None:

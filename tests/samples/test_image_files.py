@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autoprec.errors import SamplesError
-from autoprec.samples import Samples, load_samples
+from autoprec.samples import Sample, Samples, load_samples
 from autoprec.spec import SamplesSection
 
 RAMP = np.linspace(0, 60000, 16 * 32).reshape(16, 32).astype(np.uint16)
@@ -204,6 +204,15 @@ def test_a_form_can_be_kept(
     own = sample.truth_for((1, 40, 20))
     assert own is not None
     assert own.all()
+
+
+def test_more_masks_than_true_ones_are_refused_where_nothing_was_asked() -> None:
+    truth = np.ones((1, 8, 8), np.bool_)
+    plain = Sample(name="a.png", inputs={}, prompts={}, truth=truth)
+    with pytest.raises(SamplesError, match=r"a\.png has 1 true masks, but the model gives 3"):
+        plain.truth_for((3, 8, 8))
+    asked = plain._replace(prompts={"point_coords": np.ones((1, 1, 2), np.float32)})
+    assert asked.truth_for((3, 8, 8)) is truth
 
 
 def test_studies_of_plain_images_keep_their_digest(tmp_path: Path) -> None:
