@@ -11,7 +11,11 @@ from autoprec.records.fidelity import Exactness
 
 
 class Clocks(Record, frozen=True, kw_only=True):
-    """What the device's clocks, power and throttling said around a measurement; None where unknown."""
+    """What the device's clocks, power and throttling said around a measurement; None where unknown.
+
+    `power_mode` and `clocks_locked` are those of a board: what `nvpmodel` is set to, and whether
+    `jetson_clocks` holds the GPU's clock.
+    """
 
     sm_mhz: float | None = None
     memory_mhz: float | None = None
@@ -21,6 +25,8 @@ class Clocks(Record, frozen=True, kw_only=True):
     other_processes: int | None = None
     cpu_mhz: float | None = None
     load_average: float | None = None
+    power_mode: str | None = None
+    clocks_locked: bool | None = None
 
 
 class Latency(Record, frozen=True, kw_only=True):

@@ -153,6 +153,7 @@ def _clocks(before: Clocks, after: Clocks) -> str:
     ]
     reasons = sorted({*before.throttle_reasons, *after.throttle_reasons})
     parts += [f"throttled: {reason}" for reason in reasons]
+    parts += [f"power mode {after.power_mode}"] if after.power_mode else []
     others = max(before.other_processes or 0, after.other_processes or 0)
     return ", ".join([*parts, f"{others} other processes on the GPU"] if others else parts)
 

@@ -10,22 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from autoprec.backends._base import Engine, StopwatchName
 from autoprec.backends.openvino import OpenVinoBackend
-from autoprec.backends.openvino_nodes import Graph, RuntimeNode, kernels_of, read_graph
+from autoprec.backends.openvino_nodes import read_graph
 from autoprec.backends.target.address import Address, parse_address
 from autoprec.backends.target.channel import Channel, UnreachableError
 from autoprec.backends.target.engine import Asked, Line, TargetEngine
 from autoprec.backends.target.models import split_model
+from autoprec.backends.target.readings import KNOWN, READERS, clocks_of, held
 from autoprec.backends.target.trtexec import Trtexec
 from autoprec.backends.tensorrt import TensorRTBackend
-from autoprec.backends.tensorrt.layers import kernels_of as layers_kernels
-from autoprec.backends.tensorrt.layers import layers_from_json, layers_from_message
-from autoprec.backends.tensorrt.options import Options
 from autoprec.errors import BackendError, SpecError, TrialError
-from autoprec.records import Clocks, Fingerprint, KernelTime, MachineCheck
+from autoprec.records import Clocks, Fingerprint, MachineCheck
 
 _BETWEEN_TRIES_SECONDS = 5.0
 _LITTLE_ROOM = 2e9
@@ -47,11 +43,11 @@ class TargetBackend:
     def __init__(self, options: Mapping[str, str | int | float | bool]) -> None:
         engine = str(options.get("engine", ""))
         theirs = {key: value for key, value in options.items() if key not in _OURS}
-        unknown = sorted(set(theirs) - _KNOWN.get(engine, frozenset()))
+        unknown = sorted(set(theirs) - KNOWN.get(engine, frozenset()))
         if unknown:
             raise SpecError(f"backend.options: {engine or 'a target'} has no option {unknown[0]!r}")
-        if engine not in _READERS:
-            raise SpecError(f"backend.name is {engine!r}; targets serve: {', '.join(_READERS)}")
+        if engine not in READERS:
+            raise SpecError(f"backend.name is {engine!r}; targets serve: {', '.join(READERS)}")
         self.name = engine
         self.grids = (OpenVinoBackend if engine == "openvino" else TensorRTBackend).grids
         self.widened = (OpenVinoBackend if engine == "openvino" else TensorRTBackend).widened
@@ -59,6 +55,7 @@ class TargetBackend:
         self._options = theirs
         self._line: Line | None = None
         self.facts: dict[str, Any] = {}
+        self._power = Clocks()
 
     @property
     def bases(self) -> tuple[str, ...]:
@@ -106,9 +103,14 @@ class TargetBackend:
         return Fingerprint(
             backend=self.name,
             version=f"{self.facts.get('library', '')} {self.facts.get('version', '')}".strip()[:200],
-            device=str(self.facts.get("device", ""))[:200],
+            device=self._device()[:200],
             options=json.dumps(self._options, sort_keys=True),
         )
+
+    def _device(self) -> str:
+        """Its name, with a board's power mode: a slower one is another device."""
+        name, mode = str(self.facts.get("device", "")), self._power.power_mode
+        return f"{name}, power mode {mode[:40]}" if mode else name
 
     def build(self, model_path: Path, *, profiled: bool = False) -> Engine:
         """Build an engine there. Raises `TrialError("build", ...)`."""
@@ -122,7 +124,7 @@ class TargetBackend:
             model_path,
             graph.inputs,
             graph.outputs,
-            partial(_READERS[self.name], graph),
+            partial(READERS[self.name], graph),
             profiled=profiled,
         )
 
@@ -149,13 +151,20 @@ class TargetBackend:
         return (f"{name}.cache", answer[0]) if answer and answer[0] else ("", b"")
 
     def clocks(self) -> Clocks:
-        """Clocks and load of the target now."""
-        answer, _ = self._open().channel.ask("clocks")
-        known = {name: answer[name] for name in Clocks.__struct_fields__ if name in answer}
-        try:
-            return msgspec.convert(known, Clocks)
-        except msgspec.ValidationError as error:
-            raise TrialError("crash", f"the target's clocks are none: {error}") from error
+        """Clocks and load of the target now.
+
+        Raises `BackendError` where its power mode is no longer what it was, or its clocks no longer held:
+        latencies from before and after are not comparable.
+        """
+        now, was = clocks_of(self._open().channel.ask("clocks")[0]), self._power
+        changes = ""
+        if was.power_mode is not None and now.power_mode != was.power_mode:
+            changes = f"power mode was {was.power_mode}, and is {now.power_mode} now: `nvpmodel` sets it back"
+        elif was.clocks_locked is not None and now.clocks_locked != was.clocks_locked:
+            changes = f"GPU clock was {held(was)}, and is {held(now)} now: `jetson_clocks` holds it"
+        if changes:
+            raise BackendError(f"{self._address.text}: its {changes}; then resume the search")
+        return now
 
     def clean(self) -> int:
         """Remove what the agent keeps there; returns how many bytes that were."""
@@ -176,7 +185,22 @@ class TargetBackend:
             MachineCheck(name="target", found=self._address.text),
             MachineCheck(name="its machine", found=str(self.facts.get("machine", "unknown"))[:80]),
             MachineCheck(name="its python", found=str(self.facts.get("python", "unknown"))[:20]),
+            *self._power_checks(),
             MachineCheck(name="its disk", found=f"{room / 1e9:.1f} GB free", remedy=remedy),
+        ]
+
+    def _power_checks(self) -> list[MachineCheck]:
+        """What a board is set to, and the part of it that engines run on."""
+        power, number = self._power, self._options.get("device", 0)
+        if power.power_mode is None:
+            return []
+        found = f"mode {power.power_mode}, GPU clock {held(power)}"
+        remedy = (
+            "" if power.clocks_locked else "`sudo jetson_clocks` holds its clocks, which steadies timings"
+        )
+        return [
+            MachineCheck(name="its power", found=found, remedy=remedy),
+            MachineCheck(name="its engines", found=f"on GPU {number}; a DLA is not used"),
         ]
 
     def close(self) -> None:
@@ -191,6 +215,7 @@ class TargetBackend:
             channel = _reached(self._address)
             try:
                 self.facts, _ = channel.ask("hello", engine=self.name, options=self._options)
+                self._power = clocks_of(self.facts.get("power"))
             except (TrialError, BackendError) as error:
                 channel.close()
                 raise BackendError(f"{self._address.text}: the engine does not start: {error}") from error
@@ -203,44 +228,3 @@ class TargetBackend:
 def _reached(address: Address) -> Asked:
     """What answers there. Raises `BackendError`."""
     return Trtexec(address) if address.trtexec else Channel(address)
-
-
-def _openvino_kernels(graph: Graph, description: dict[str, Any]) -> tuple[KernelTime, ...]:
-    """OpenVINO's own words on its nodes, as kernels. Raises `TrialError` for something else."""
-    try:
-        nodes = [
-            RuntimeNode(
-                kind=str(kind),
-                kernel=str(kernel),
-                origins=tuple(filter(None, str(origins).split(","))),
-                time_ms=float(microseconds) / 1e3 if str(microseconds).isdigit() else 0.0,
-            )
-            for kind, kernel, origins, microseconds in description["nodes"]
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise TrialError("crash", f"the target does not describe its engine: {error}") from error
-    return kernels_of(graph, nodes)
-
-
-def _tensorrt_kernels(_: Graph, description: dict[str, Any]) -> tuple[KernelTime, ...]:
-    """TensorRT's own words on its layers, as kernels. Raises `TrialError` for something else."""
-    try:
-        layers = layers_from_message(str(description["message"])) or layers_from_json(
-            str(description["json"])
-        )
-        times = {str(name): float(ms) for name, ms in description["times"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise TrialError("crash", f"the target does not describe its engine: {error}") from error
-    return layers_kernels(layers, times)
-
-
-_KNOWN: Mapping[str, frozenset[str]] = {
-    "openvino": frozenset({"threads"}),
-    "tensorrt": frozenset(Options.__struct_fields__),
-}
-"""Options of the engines that targets serve."""
-_READERS: Mapping[str, Callable[[Graph, dict[str, Any]], tuple[KernelTime, ...]]] = {
-    "openvino": _openvino_kernels,
-    "tensorrt": _tensorrt_kernels,
-}
-"""What reads an engine's description, by the name of its backend."""

@@ -22,6 +22,7 @@ from onnx import TensorProto, helper
 from autoprec.backends.target import scripts
 from autoprec.backends.target.address import Address
 from autoprec.backends.target.agent import wire
+from autoprec.backends.target.agent.power import COMMANDS, read_power
 from autoprec.backends.target.channel import LIMIT_BYTES
 from autoprec.backends.target.exports import (
     Tool,
@@ -41,6 +42,12 @@ Answer = tuple[dict[str, Any], list[bytes]]
 _WARM_MS, _RUNS, _PROFILED_RUNS = 100, 20, 10
 """Warm-up of a reading, and the fewest inferences in it; those of a profile."""
 _REFUSED, _NOT_FOUND = 9, (126, 127)
+
+_CLOCKS = (
+    "cat /proc/loadavg; printf '\\000'; "
+    + " ".join(f"{shlex.join(words)} </dev/null 2>/dev/null; printf '\\000';" for words in COMMANDS)
+    + " finish 0"
+)
 
 
 class Trtexec:
@@ -110,6 +117,7 @@ class Trtexec:
             "machine": machine[:80],
             "python": "not used",
             "free_bytes": free,
+            "power": self._clocks()[0],
             "is_weak": self._tool.is_weak,
         }
         return facts, []
@@ -223,8 +231,8 @@ class Trtexec:
         return {}, []
 
     def _clocks(self, *_: Any) -> Answer:
-        told = self._shell.run("cat /proc/loadavg; finish 0").decode(errors="replace")
-        return {"load_average": float(told.split()[0])}, []
+        load, *told = self._shell.run(_CLOCKS).decode(errors="replace").split("\0")
+        return {"load_average": float(load.split()[0]), **read_power(told)}, []
 
     def _clean(self, *_: Any) -> Answer:
         told = self._shell.run(scripts.CLEAN, [self.address.folder]).decode(errors="replace").strip()

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Dict, Iterator, List, Tuple
 import numpy as np
 
 from autoprec.backends.target.agent import wire
+from autoprec.backends.target.agent.power import power_here
 from autoprec.backends.target.agent.store import Blobs
 
 Frame = Tuple[Dict[str, Any], List[bytes]]
@@ -47,6 +48,7 @@ class Agent:
         facts["python"] = platform.python_version()
         facts["machine"] = f"{platform.system()} {platform.machine()}"
         facts["free_bytes"] = self.blobs.free_bytes()
+        facts["power"] = power_here()
         return facts, []
 
     def missing(self, header: dict[str, Any], _: list[bytes]) -> Frame:
@@ -143,7 +145,7 @@ class Agent:
 
     def clocks(self, *_: Any) -> Frame:
         """Clocks, power and load now."""
-        return dict(self._maker.clocks()), []
+        return dict(power_here(), **self._maker.clocks()), []
 
 
 REQUESTS = (

@@ -1,0 +1,71 @@
+"""What a target says of its engines and of itself, as records; it is data, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from autoprec.backends.openvino_nodes import Graph, RuntimeNode, kernels_of
+from autoprec.backends.tensorrt.layers import kernels_of as layers_kernels
+from autoprec.backends.tensorrt.layers import layers_from_json, layers_from_message
+from autoprec.backends.tensorrt.options import Options
+from autoprec.errors import TrialError
+from autoprec.records import Clocks, KernelTime
+
+
+def clocks_of(told: object) -> Clocks:
+    """Readings that a target tells. Raises `TrialError` for what is none."""
+    named = told if isinstance(told, dict) else {}
+    known = {name: named[name] for name in Clocks.__struct_fields__ if name in named}
+    try:
+        return msgspec.convert(known, Clocks)
+    except msgspec.ValidationError as error:
+        raise TrialError("crash", f"the target's clocks are none: {error}") from error
+
+
+def held(power: Clocks) -> str:
+    """Whether a board's GPU clock is held, as a word."""
+    return "held" if power.clocks_locked else "not held"
+
+
+def _openvino_kernels(graph: Graph, description: dict[str, Any]) -> tuple[KernelTime, ...]:
+    """OpenVINO's own words on its nodes, as kernels. Raises `TrialError` for something else."""
+    try:
+        nodes = [
+            RuntimeNode(
+                kind=str(kind),
+                kernel=str(kernel),
+                origins=tuple(filter(None, str(origins).split(","))),
+                time_ms=float(microseconds) / 1e3 if str(microseconds).isdigit() else 0.0,
+            )
+            for kind, kernel, origins, microseconds in description["nodes"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrialError("crash", f"the target does not describe its engine: {error}") from error
+    return kernels_of(graph, nodes)
+
+
+def _tensorrt_kernels(_: Graph, description: dict[str, Any]) -> tuple[KernelTime, ...]:
+    """TensorRT's own words on its layers, as kernels. Raises `TrialError` for something else."""
+    try:
+        layers = layers_from_message(str(description["message"])) or layers_from_json(
+            str(description["json"])
+        )
+        times = {str(name): float(ms) for name, ms in description["times"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TrialError("crash", f"the target does not describe its engine: {error}") from error
+    return layers_kernels(layers, times)
+
+
+KNOWN: Mapping[str, frozenset[str]] = {
+    "openvino": frozenset({"threads"}),
+    "tensorrt": frozenset(Options.__struct_fields__),
+}
+"""Options of the engines that targets serve."""
+READERS: Mapping[str, Callable[[Graph, dict[str, Any]], tuple[KernelTime, ...]]] = {
+    "openvino": _openvino_kernels,
+    "tensorrt": _tensorrt_kernels,
+}
+"""What reads an engine's description, by the name of its backend."""
