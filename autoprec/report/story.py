@@ -74,11 +74,11 @@ def sentences(block: BlockReasons) -> Iterator[str]:
         )
     for enters, words in ((True, "Converts what comes from"), (False, "What it gives is converted for")):
         if borders := [b for b in block.borders if b.enters == enters]:
-            yield f"{words} {', '.join(f'{b.other} ({b.there})' for b in borders)}."
+            yield f"{words} {', '.join(f'{b.other} ({figures.short(b.there)})' for b in borders)}."
     for neighbour in block.neighbours[:_MOST]:
         yield _compared(neighbour, block.block)
     if block.tried and not block.neighbours:
-        tried = ", ".join(f"{p} in {_count(count, 'trial')}" for p, count in block.tried[:4])
+        tried = ", ".join(f"{figures.short(p)} in {_count(count, 'trial')}" for p, count in block.tried[:4])
         yield f"Elsewhere tried in {tried}, each with other differences."
 
 
@@ -101,11 +101,13 @@ def _gain(block: BlockReasons) -> float:
 def _compared(neighbour: Neighbour, block: str) -> str:
     """How a trial with another choice here differs."""
     here = dict(neighbour.choices)[block]
-    others = [f"{name} in {precision}" for name, precision in neighbour.choices if name != block]
+    others = [
+        f"{name} in {figures.short(precision)}" for name, precision in neighbour.choices if name != block
+    ]
     also = f" (and {', '.join(others)})" if others else " and is otherwise equal"
     time = _change(neighbour.latency_ms, neighbour.latency_is_sure, "slower", "faster", " ms", 2)
     loss = _change(neighbour.loss, neighbour.loss_is_sure, "more loss", "less loss", "", 4)
-    return f"Trial {neighbour.number} has it in {here}{also}: {time}, {loss}."
+    return f"Trial {neighbour.number} has it in {figures.short(here)}{also}: {time}, {loss}."
 
 
 def _change(value: float, is_sure: bool, more: str, less: str, unit: str, decimals: int) -> str:
