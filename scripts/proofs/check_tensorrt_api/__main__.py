@@ -14,6 +14,7 @@ import argparse
 import gzip
 import importlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def main() -> int:
             print(f"{version or 'newest'}: {' '.join(error.cmd[:4])} ... ended with {error.returncode}")
             is_amiss = True
             continue
-        found = [*problems(told), *stale(told)]
+        found = [*problems(told), *changes(told), *stale(told)]
         is_amiss |= bool(found)
         print(f"TensorRT {told['version']}: {'; '.join(found) or 'all that is used is there and fits'}")
         if given.keep:
@@ -84,6 +85,27 @@ def problems(told: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{name} takes other parameters than ({parameters}): {' or '.join(found)}"
         elif name.endswith("=") and found.get("ro"):
             yield f"{name.removesuffix('=')} cannot be set"
+
+
+def changes(told: Mapping[str, Any]) -> Iterator[str]:
+    """What is used and is of another kind, or gives something else, than in all versions with a dump."""
+    dumps = sorted((TESTS / "api").glob("*.json.gz"))
+    kept = [json.loads(gzip.decompress(path.read_bytes())) for path in dumps]
+    for name in (name.removesuffix("=") for name in used(told)):
+        known = {kind(found) for one in kept if (found := lookup(one, name)) is not None}
+        found = lookup(told, name)
+        if found is not None and known and kind(found) not in known:
+            yield f"{name} is {kind(found)}, and was {' or '.join(sorted(known))}"
+
+
+def kind(found: Any) -> str:
+    """A property, or a function with the classes that it gives, as pybind11 writes them."""
+    if not isinstance(found, list):
+        return "a property"
+    given = (re.search(r"-> (?:\w+\.|\w+::)*(\w+)", signature) for signature in found)
+    return (
+        f"a function that gives {' or '.join(sorted({match[1] if match else 'nothing' for match in given}))}"
+    )
 
 
 def used(told: Mapping[str, Any]) -> dict[str, str]:

@@ -105,3 +105,26 @@ def test_a_parameter_that_moved_is_told(check: Any) -> None:
     told["classes"]["IBuilderConfig"]["methods"]["set_timing_cache"] = [signature]
     (found,) = check.problems(told)
     assert found.startswith("IBuilderConfig.set_timing_cache takes other parameters")
+
+
+@pytest.mark.parametrize(
+    ("name", "moved", "wanted"),
+    [
+        ("report_to_profiler", {"ro": True}, "IExecutionContext.report_to_profiler is a property"),
+        (
+            "execute_async_v3",
+            ["execute_async_v3(self, stream_handle: int) -> Status"],
+            "a function that gives Status",
+        ),
+    ],
+)
+def test_what_became_another_kind_or_gives_something_else_is_told(
+    check: Any, name: str, moved: Any, wanted: str
+) -> None:
+    told = dump("11.4.0.106")
+    assert list(check.changes(told)) == []
+    del told["classes"]["IExecutionContext"]["methods"][name]
+    place = "methods" if isinstance(moved, list) else "properties"
+    told["classes"]["IExecutionContext"][place][name] = moved
+    (found,) = check.changes(told)
+    assert wanted in found
