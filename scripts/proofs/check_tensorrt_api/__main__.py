@@ -3,9 +3,10 @@
     python scripts/proofs/check_tensorrt_api [VERSION...] [--package tensorrt-cu13-bindings] [--keep DUMPS]
 
 Downloads the bindings of each version from the package index (by default those that are supported, and the
-newest there is), makes them importable over a stub, reads off what they have, and says what is missing or
-fits no more. Where the tests keep a dump of a version, its classes must be those of the wheel. The exit code
-is 1 if anything is amiss. Needs gcc and binutils.
+newest there is), makes them importable over a library of air, reads off what they have, and says what is
+missing or fits no more. Where the tests keep a dump of a version, its classes must be those of the wheel.
+Then the adapter builds, loads, runs, profiles and inspects an engine over the bindings, and is refused at
+each step. The exit code is 1 if anything is amiss. Needs gcc and binutils.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from typing import Any
 import uses
 from stub import download, importable
 
-ROOT = Path(__file__).resolve().parents[3]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
 TESTS = ROOT / "tests" / "backends" / "tensorrt"
 SUPPORTED = ("10.13.3.9", "10.16.1.11", "11.0.0.114", "11.4.0.106")
 ON_TARGETS = {"8.6.1": "tensorrt-bindings", "10.3.0": "tensorrt-cu12-bindings"}
@@ -44,12 +46,11 @@ def main() -> int:
     is_amiss = False
     for version in given.versions:
         try:
-            told = surface(ON_TARGETS.get(version, given.package), version)
+            told, found = examined(ON_TARGETS.get(version, given.package), version)
         except subprocess.CalledProcessError as error:
             print(f"{version or 'newest'}: {' '.join(error.cmd[:4])} ... ended with {error.returncode}")
             is_amiss = True
             continue
-        found = [*problems(told), *changes(told), *stale(told)]
         is_amiss |= bool(found)
         print(f"TensorRT {told['version']}: {'; '.join(found) or 'all that is used is there and fits'}")
         if given.keep:
@@ -59,18 +60,36 @@ def main() -> int:
     return int(is_amiss)
 
 
-def surface(package: str, version: str) -> dict[str, Any]:
-    """What the bindings of a version have. Raises `subprocess.CalledProcessError`."""
+def examined(package: str, version: str) -> tuple[dict[str, Any], list[str]]:
+    """What the bindings of a version have, and what is amiss. Raises `subprocess.CalledProcessError`."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "wheel").mkdir()
         environment = importable(download(package, version, folder / "wheel"), folder / "unpacked")
-        dump = Path(__file__).with_name("dump.py")
         out = folder / "dump.json.gz"
-        command = [sys.executable, str(dump), "tensorrt", str(out)]
+        command = [sys.executable, str(HERE / "dump.py"), "tensorrt", str(out)]
         subprocess.run(command, check=True, env=environment, cwd=folder)
-        found: dict[str, Any] = json.loads(gzip.decompress(out.read_bytes()))
-        return found
+        told: dict[str, Any] = json.loads(gzip.decompress(out.read_bytes()))
+        found = [*problems(told), *changes(told), *stale(told)]
+        return told, found + (driven(environment, folder) if is_for_adapter(told) else [])
+
+
+def driven(environment: Mapping[str, str], folder: Path) -> list[str]:
+    """What is amiss where the adapter works over the bindings and a library of air."""
+    environment = {**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{ROOT}"}
+    command = [sys.executable, str(HERE / "drive.py"), environment["LD_LIBRARY_PATH"]]
+    done = subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=120
+    )
+    if done.returncode:
+        return [f"the adapter over the bindings ended with {done.returncode}: {done.stderr.strip()[-300:]}"]
+    return done.stdout.splitlines()
+
+
+def is_for_adapter(told: Mapping[str, Any]) -> bool:
+    """Whether the adapter serves that version; older ones are the agent's alone."""
+    major, minor = (int(part) for part in str(told["version"]).split(".")[:2])
+    return (major, minor) >= (10, 13)
 
 
 def problems(told: Mapping[str, Any]) -> Iterator[str]:
@@ -110,10 +129,9 @@ def kind(found: Any) -> str:
 
 def used(told: Mapping[str, Any]) -> dict[str, str]:
     """What is used of a version: by the agent, and from 10.13 on by the adapter too."""
-    major, minor = (int(part) for part in str(told["version"]).split(".")[:2])
     if "STRONGLY_TYPED" not in told["classes"]["NetworkDefinitionCreationFlag"]["enum"]:
         return {**uses.AGENT, **uses.WEAK, **uses.PROBED}
-    if (major, minor) < (10, 13):
+    if not is_for_adapter(told):
         return {**uses.AGENT, **uses.PROBED}
     return {**uses.AGENT, **uses.ADAPTER, **uses.POLYGRAPHY, **uses.PROBED}
 

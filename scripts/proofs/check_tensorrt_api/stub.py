@@ -1,7 +1,8 @@
 """TensorRT's bindings without TensorRT's libraries: the wheel, and a stub of what it is linked to.
 
 The bindings' wheels are on PyPI; the libraries come from NVIDIA alone. The stub has the few functions that
-the bindings take from them, and they give NULL: everything is there up to the first native object.
+the bindings take from them; they give NULL, and everything is there up to the first native object, until
+`hollow.py` answers for them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ SYMBOLS = re.compile(
     r"\bU ((?:createInfer|createNv|getBuilder|getPlugin|getNv|getInfer|initLib|_ZN\d+nv)\w+)"
 )
 LIBRARIES = re.compile(r"NEEDED.*\[(libnv[^\]]*)\]")
+HOLLOW = Path(__file__).with_name("hollow.c")
 FRONT = "from tensorrt_bindings import *\nfrom tensorrt_bindings import __version__\n"
 """NVIDIA's `tensorrt` package does no more."""
 
@@ -46,21 +48,14 @@ def importable(wheel: Path, folder: Path) -> dict[str, str]:
     stub.mkdir()
     front.mkdir(parents=True)
     (front / "__init__.py").write_text(FRONT)
-    source = stub / "stub.c"
     symbols = sorted(set(SYMBOLS.findall(_told("nm", "-D", "--undefined-only", str(binary)))))
-    source.write_text("".join(f"void *{symbol}(void) {{ return 0; }}\n" for symbol in symbols))
-    for library in LIBRARIES.findall(_told("readelf", "-d", str(binary))):
-        command = [
-            "gcc",
-            "-shared",
-            "-fPIC",
-            "-w",
-            "-o",
-            str(stub / library),
-            f"-Wl,-soname,{library}",
-            str(source),
-        ]
-        subprocess.run(command, check=True)
+    made = "".join(f"FACTORY({symbol})\n" for symbol in symbols)
+    (stub / "hollow.c").write_text(HOLLOW.read_text() + made)
+    (stub / "empty.c").touch()
+    for number, library in enumerate(LIBRARIES.findall(_told("readelf", "-d", str(binary)))):
+        source = stub / ("empty.c" if number else "hollow.c")
+        command = ["gcc", "-shared", "-fPIC", "-w", f"-Wl,-soname,{library}", "-o", str(stub / library)]
+        subprocess.run([*command, str(source)], check=True)
     paths = [str(front.parent), str(folder)]
     return dict(os.environ) | {"LD_LIBRARY_PATH": str(stub), "PYTHONPATH": os.pathsep.join(paths)}
 
