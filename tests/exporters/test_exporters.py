@@ -176,9 +176,7 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
 def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="trial 3 of study 'demo' has no measurement"):
         write_export(export_of(tmp_path / "study", trial=failed(3)), tmp_path / "out")
-    with pytest.raises(
-        StudyError, match=r"unknown export target 'coreml'; known ones: onnx, examples, verify"
-    ):
+    with pytest.raises(StudyError, match=r"unknown export target 'coreml'; known ones: .*onnx"):
         write_export(export_of(tmp_path / "study"), tmp_path / "out", ["coreml"])
     with pytest.raises(StudyError, match="holds no export"):
         read_manifest(tmp_path)
@@ -249,7 +247,8 @@ def test_the_readme_is_of_this_model_and_says_what_each_file_is_and_needs(tmp_pa
     assert "`pip install openvino numpy` |" in text
     assert "| input | image | float | 1 x 3 x 8 x 8 |" in text
     told = {path.relative_to(tmp_path / "out").parts[0] for path in written} - {"README.md"}
-    assert all(f"| `{name}` |" in text for name in told)
+    unexplained = {name for name in told if f"| `{name}` |" not in text}
+    assert unexplained == set(), "say what they are in `WORDS` of exporters/readme.py"
 
 
 @pytest.mark.parametrize("path", sorted(SCRIPTS.glob("*.py")), ids=lambda path: path.name)

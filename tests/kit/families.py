@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +185,15 @@ def segmenter(path: Path, ending: str, classes: int = 1, *, nhwc: bool = False, 
     shape = [1, 32, 32, planes] if nhwc else [1, planes, 32, 32]
     image = [1, 32, 32, 3] if nhwc else [1, 3, 32, 32]
     return net.write(path, {"image": image}, {"aux": [1, 3, 16, 16], output: shape})
+
+
+def one_of_each(folder: Path) -> Iterator[tuple[Path, Path | None]]:
+    """(model, decoder): prompted ones, a detector of objects, a mask and a plane for each class."""
+    yield encoder(folder / "encoder.onnx"), batched_decoder(folder / "batched.onnx")
+    yield sam2(folder)
+    yield yolo(folder / "yolo.onnx"), None
+    yield segmenter(folder / "mask.onnx", "Sigmoid"), None
+    yield segmenter(folder / "classes.onnx", "", 5), None
 
 
 def images(folder: Path, count: int = 2, seed: int = 0, prompts: Sequence[Mapping[str, Any]] = ()) -> Path:

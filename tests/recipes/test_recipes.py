@@ -11,7 +11,7 @@ import pytest
 
 import families
 from autoprec.backends import create_backend
-from autoprec.errors import SpecError
+from autoprec.errors import SpecError, UserError
 from autoprec.graph.model.load import input_shapes, load_model
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.quality import Survey, check_reference, create_metric
@@ -133,9 +133,20 @@ def test_a_segmenter_is_scored_by_what_it_ends_in(
     assert shape[1:] == (32, 32)
 
 
-def test_every_recipe_is_tried_here() -> None:
-    text = Path(__file__).read_text()
-    assert all(f'"{name}"' in text for name in RECIPES)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_sees_damage_in_some_model_and_refuses_others_in_one_line(
+    tmp_path: Path, recipe: str
+) -> None:
+    losses, refusals = [], []
+    for number, (model, decoder) in enumerate(families.one_of_each(tmp_path)):
+        prompts = [POINT] * 3 if decoder else ()
+        try:
+            _, spec = begun(tmp_path / str(number), model, prompts, recipe=recipe, decoder=decoder)
+            losses.append(seen(spec)[0].loss)
+        except UserError as error:
+            refusals.append(str(error))
+    assert "\n" not in "".join(refusals)
+    assert max(losses) > 0.01
 
 
 @pytest.mark.parametrize(
