@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from autoprec.study.definition import default_definition, make_default
     from autoprec.study.diagnosis import compare, diagnose
     from autoprec.study.listing import list_studies
-    from autoprec.study.picks import picks
+    from autoprec.study.shipping.picks import picks
 else:
     _HOMES = {
         "autoprec.backends.target": ("TargetBackend",),
@@ -61,7 +61,7 @@ else:
         "autoprec.study.definition": ("default_definition", "make_default"),
         "autoprec.study.diagnosis": ("compare", "diagnose"),
         "autoprec.study.listing": ("list_studies",),
-        "autoprec.study.picks": ("picks",),
+        "autoprec.study.shipping.picks": ("picks",),
     }
     _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

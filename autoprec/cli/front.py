@@ -14,10 +14,10 @@ from autoprec.cli._app import (
     StorageOption,
     StudyOption,
     app,
+    front_view,
     show_or_dump,
     study_of,
 )
-from autoprec.cli._views import front_view
 
 
 @app.command()

@@ -16,10 +16,10 @@ from autoprec.cli._app import (
     answer,
     app,
     console,
+    show_end,
     study_of,
     tell,
 )
-from autoprec.cli._views import show_end
 
 
 @app.command()

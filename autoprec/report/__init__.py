@@ -1,23 +1,23 @@
 """What people see: tables, a text plot, live progress; and JSON for scripts."""
 
-from autoprec.report._columns import Column, Columns
 from autoprec.report._figures import is_no_faster, marks
-from autoprec.report.comparison import comparison_view
 from autoprec.report.fidelity import fidelity_lines
 from autoprec.report.files import write_file
 from autoprec.report.json_text import as_json
-from autoprec.report.layers import layerwise_view
-from autoprec.report.listings import studies_table, trials_csv, trials_table, write_trials
 from autoprec.report.notebook import Chart, Front, study_html, trials_dataframe
 from autoprec.report.page import front_chart, front_png, page
 from autoprec.report.plot import front_plot
 from autoprec.report.progress import LiveProgress
 from autoprec.report.steps import next_steps
-from autoprec.report.story import explanation_view
-from autoprec.report.tables import blocks_table, front_table, sensitivity_table
-from autoprec.report.trial import trial_view
-from autoprec.report.verdict import verification_view
-from autoprec.report.workers import shares, shares_line, workers_table
+from autoprec.report.terminal._columns import Column, Columns
+from autoprec.report.terminal.comparison import comparison_view
+from autoprec.report.terminal.layers import layerwise_view
+from autoprec.report.terminal.listings import studies_table, trials_csv, trials_table, write_trials
+from autoprec.report.terminal.story import explanation_view
+from autoprec.report.terminal.tables import blocks_table, front_table, sensitivity_table
+from autoprec.report.terminal.trial import trial_view
+from autoprec.report.terminal.verdict import verification_view
+from autoprec.report.terminal.workers import shares, shares_line, workers_table
 from autoprec.visible import HarmlessConsole, visible
 
 __all__ = [

@@ -15,7 +15,7 @@ from rich.text import Text
 from autoprec.records import Reference, TrialRecord, pareto
 from autoprec.report import _figures as figures
 from autoprec.report.plot import front_plot
-from autoprec.report.tables import front_table
+from autoprec.report.terminal.tables import front_table
 
 REFRESHES_PER_SECOND = 2
 """No more: the view runs beside the timing of engines."""

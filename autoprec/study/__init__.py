@@ -3,7 +3,7 @@
 from autoprec.study.definition import find_spec
 from autoprec.study.events import Watcher
 from autoprec.study.findings.comparison import compare as compare_studies
+from autoprec.study.shipping.verification import verify as verify_export
 from autoprec.study.study import Study
-from autoprec.study.verification import verify as verify_export
 
 __all__ = ["Study", "Watcher", "compare_studies", "find_spec", "verify_export"]

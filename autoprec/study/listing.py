@@ -12,7 +12,7 @@ from autoprec.spec import StudySpec, load_spec
 from autoprec.store import Store
 from autoprec.study.definition import FOLDER
 from autoprec.study.following import is_searched
-from autoprec.study.picks import picks
+from autoprec.study.shipping.picks import picks
 
 
 def list_studies(folder: Path = FOLDER) -> tuple[StudySummary, ...]:

@@ -27,8 +27,8 @@ from autoprec.study.findings.locating import TOLERANCE, locate
 from autoprec.study.findings.reporting import explain_trial, gather
 from autoprec.study.following import is_searched
 from autoprec.study.night.priors import sensitivities
-from autoprec.study.picks import choose
 from autoprec.study.preparation.fidelity import departures
+from autoprec.study.shipping.picks import choose
 
 if TYPE_CHECKING:
     import pandas

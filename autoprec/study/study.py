@@ -25,7 +25,7 @@ from autoprec.study.night.priors import adopt
 from autoprec.study.preparation import load_blocks
 from autoprec.study.refining import refined
 from autoprec.study.session import Parallel, close_run, open_run, session, stopping
-from autoprec.study.shipping import export_point
+from autoprec.study.shipping.export import export_point
 from autoprec.study.stored import StoredStudy
 
 

@@ -22,7 +22,7 @@ from autoprec.report import front_png, front_table
 from autoprec.store import Store
 from autoprec.study.findings.inspections import Inspections
 from autoprec.study.findings.reporting import gather
-from autoprec.study.picks import choose
+from autoprec.study.shipping.picks import choose
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE, GAP, LINE = 160, 6, 18

@@ -17,7 +17,7 @@ from autoprec.report.page.axes import (
     precision_colour,
     tips,
 )
-from autoprec.report.story import gain
+from autoprec.report.terminal.story import gain
 
 CROSS = "\u00d7"
 

@@ -21,14 +21,14 @@ from markupsafe import Markup
 
 from autoprec.records import Findings, Picture, TrialRecord, counting
 from autoprec.report import _figures as figures
-from autoprec.report import story
 from autoprec.report.fidelity import fidelity_lines
 from autoprec.report.page.axes import by_precision
 from autoprec.report.page.block_charts import heat_map, sensitivity_chart, time_chart
 from autoprec.report.page.charts import front_chart, progress_chart
 from autoprec.report.page.costs import cost_curves
 from autoprec.report.page.graph import block_graph
-from autoprec.report.workers import shares, shares_line
+from autoprec.report.terminal import story
+from autoprec.report.terminal.workers import shares, shares_line
 
 _TEMPLATES = Path(__file__).parent / "template"
 _ENVIRONMENT = jinja2.Environment(

@@ -32,9 +32,9 @@ from autoprec.store import Store
 from autoprec.study.findings.explanation import Explainer
 from autoprec.study.findings.inspections import Inspections
 from autoprec.study.night.priors import sensitivities
-from autoprec.study.picks import choose, picks
 from autoprec.study.preparation import Prepared
 from autoprec.study.preparation.fidelity import departures
+from autoprec.study.shipping.picks import choose, picks
 
 SHOWN = 12
 """So many front points are run again and shown in full; the rest only in the plots."""

@@ -25,7 +25,7 @@ from autoprec.records import to_json
 from autoprec.samples import load_samples, warnings_of
 from autoprec.spec import SamplesSection
 from autoprec.store import Store, examine, rebuild
-from autoprec.study.verification import verify
+from autoprec.study.shipping.verification import verify
 from tiny_study import write_study
 
 Read = Callable[[Path], object]

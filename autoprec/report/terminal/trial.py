@@ -21,8 +21,8 @@ from autoprec.records import (
     TrialRecord,
 )
 from autoprec.report import _figures as figures
-from autoprec.report._columns import Column, Columns
 from autoprec.report.fidelity import exactness_words, fidelity_lines
+from autoprec.report.terminal._columns import Column, Columns
 
 STATES = {"complete": "green", "failed": "red", "running": "yellow"}
 NOT_SEEN = BlockAudit(block="", asked="", ran="", matches=None, time_ms=0.0)

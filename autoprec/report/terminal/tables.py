@@ -11,7 +11,7 @@ from rich.text import Text
 
 from autoprec.records import Block, Reference, TrialRecord, anchors
 from autoprec.report import _figures as figures
-from autoprec.report._columns import Column, Columns
+from autoprec.report.terminal._columns import Column, Columns
 
 TIE = "≈"
 

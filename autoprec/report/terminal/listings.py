@@ -13,10 +13,10 @@ from rich.text import Text
 from autoprec.errors import BackendError, SpecError
 from autoprec.records import StudySummary, TrialRecord
 from autoprec.report import _figures as figures
-from autoprec.report._columns import Column, Columns
 from autoprec.report.files import write_file
 from autoprec.report.json_text import as_json
 from autoprec.report.notebook.frame import row_of, trials_dataframe
+from autoprec.report.terminal._columns import Column, Columns
 
 _STYLES = {"complete": "", "failed": "red", "running": "yellow"}
 

@@ -15,9 +15,9 @@ from autoprec.measurement import Bench, WriteExamples
 from autoprec.records import Examples, Export, Preprocessing, Recipe, TrialRecord, as_counted
 from autoprec.spec import StudySpec
 from autoprec.store import Store, exclusive, searching
-from autoprec.study.picks import choose
 from autoprec.study.preparation import Prepared, prepare
 from autoprec.study.preparation.fidelity import departures
+from autoprec.study.shipping.picks import choose
 
 
 def export_point(

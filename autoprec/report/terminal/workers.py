@@ -8,7 +8,7 @@ from datetime import datetime
 from rich.text import Text
 
 from autoprec.records import TrialRecord, Worker, WorkerShare
-from autoprec.report._columns import Column, Columns
+from autoprec.report.terminal._columns import Column, Columns
 
 
 def shares(trials: Iterable[TrialRecord]) -> tuple[WorkerShare, ...]:

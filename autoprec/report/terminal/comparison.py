@@ -10,7 +10,7 @@ from rich.text import Text
 
 from autoprec.records import Comparison, Interval, Match, Side, Verdict
 from autoprec.report import _figures as figures
-from autoprec.report._columns import Column, Columns
+from autoprec.report.terminal._columns import Column, Columns
 
 STYLES: dict[Verdict, Text] = {
     "same": Text("same", "dim"),

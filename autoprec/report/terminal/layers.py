@@ -7,7 +7,7 @@ from rich.text import Text
 
 from autoprec.records import UNLIKE, BlockDifference, Layerwise, in_words
 from autoprec.report import _figures as figures
-from autoprec.report._columns import Column, Columns
+from autoprec.report.terminal._columns import Column, Columns
 from autoprec.visible import visible
 
 

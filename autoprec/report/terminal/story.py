@@ -9,7 +9,7 @@ from rich.text import Text
 
 from autoprec.records import BlockReasons, Explanation, Neighbour, Reference
 from autoprec.report import _figures as figures
-from autoprec.report._columns import Column, Columns
+from autoprec.report.terminal._columns import Column, Columns
 
 SURENESS = {
     "measured": "measured: a trial differs in this block alone",

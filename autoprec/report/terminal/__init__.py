@@ -1,0 +1,1 @@
+"""What people see in a terminal: tables, and views of one trial or of two studies."""

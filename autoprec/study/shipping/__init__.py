@@ -1,0 +1,1 @@
+"""Choosing a point, shipping it, and measuring what was shipped again."""
