@@ -10,12 +10,14 @@ import pytest
 import sqlalchemy as sa
 import typer
 
+import autoprec
 from autoprec.cli import app
 from autoprec.spec import StudySpec
 from autoprec.store import _schema as schema
 from reference.commands import commands_page
 from reference.database import database_page
 from reference.definition import definition_page
+from reference.python_api import python_page
 
 TOP = Path(__file__).parent.parent
 PAGES = [*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md")]
@@ -38,6 +40,11 @@ def test_the_reference_has_every_key_of_every_table() -> None:
             assert all(f"| `{key.name}` |" in rows for key in msgspec.structs.fields(field.type))
         else:
             assert f"| `{field.name}` |" in page
+
+
+def test_the_reference_has_every_public_name() -> None:
+    page = python_page()
+    assert all(f".{name}\n" in page for name in autoprec.__all__ if not name.startswith("_"))
 
 
 def test_the_reference_has_every_command() -> None:

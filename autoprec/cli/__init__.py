@@ -14,7 +14,7 @@ from autoprec.cli._boundary import exit_code
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Entry point of `autoprec`: one line and exit code 2 for a mistake that the user can mend.
+    """Entry point of `autoprec`: one line and exit code 2 for a mistake that the user can fix.
 
     Anything else that is raised is a fault of autoprec: one line, and 70. `words` stand in for the command
     line's. Ends in SystemExit.

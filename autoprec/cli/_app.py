@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Finds, overnight, the precision of every block of an ONNX mask model: as fast as it can be, "
+    help="Search for the precision of each block of an ONNX mask model: as fast as possible, "
     "with masks that stay those of the FP16 engine.",
 )
 console = HarmlessConsole()

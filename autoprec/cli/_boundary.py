@@ -27,7 +27,7 @@ _PACKAGES = (
 
 
 def exit_code(error: Exception) -> int:
-    """Tell of what ended a command, in one line; returns the command's exit code."""
+    """Report what ended a command, in one line; returns the command's exit code."""
     if isinstance(error, BrokenPipeError):
         # Nobody reads on: as when `| head` has seen enough. The interpreter must not try to flush again.
         with contextlib.suppress(OSError, ValueError):

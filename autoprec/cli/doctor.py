@@ -35,7 +35,7 @@ def doctor(
     ] = "",
     target: TargetOption = "",
     repair: Annotated[
-        bool, typer.Option("--repair", help="Write the study's evidence anew, without what is damaged.")
+        bool, typer.Option("--repair", help="Rebuild the study's evidence, without what is damaged.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -76,7 +76,7 @@ def doctor(
 
 
 def _evidence(study: Study, repair: bool) -> Study:
-    """Tell how a study's evidence is; ends the command where it is damaged."""
+    """Report the state of a study's evidence; ends the command where it is damaged."""
     if not (isinstance(study.spec.database, Path) and study.spec.database.exists()):
         return study
     health = study.health()

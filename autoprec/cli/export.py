@@ -50,7 +50,7 @@ def _targets(incomplete: str) -> list[str]:
 @app.command()
 def export(
     folder: Annotated[
-        Path | None, typer.Argument(help="Where to; by default under the study's exports/.")
+        Path | None, typer.Argument(help="Where to write it; by default under the study's exports/.")
     ] = None,
     study: StudyOption = None,
     storage: StorageOption = None,
@@ -74,9 +74,9 @@ def export(
         ),
     ] = [],  # noqa: B006 - typer copies it
     examples: Annotated[
-        int, typer.Option(min=0, help="So many samples travel with it, to verify it by; 0 runs no engine.")
+        int, typer.Option(min=0, help="How many samples to include for verification; 0 runs no engine.")
     ] = 4,
-    archive: Annotated[bool, typer.Option("--zip", help="Pack the folder into FOLDER.zip, too.")] = False,
+    archive: Annotated[bool, typer.Option("--zip", help="Also pack the folder into FOLDER.zip.")] = False,
 ) -> None:
     """Write the typed ONNX, assignment, manifest, examples and build scripts of one point of the front.
 

@@ -23,23 +23,21 @@ def init(
         str,
         typer.Option(
             help="One of: efficientvit-sam, sam, mobilesam, sam2-image, yolo-seg, semantic, matting, unet.",
-            show_default="a guess, which is told",
+            show_default="a guess, which it reports",
         ),
     ] = "",
     checkpoint: Annotated[
         Path | None, typer.Option(help="A .pt file of EfficientViT-SAM, which is exported first.")
     ] = None,
     decoder: Annotated[
-        Path | None, typer.Option(help="A fixed ONNX model behind it, as SAM's decoder.")
+        Path | None, typer.Option(help="A fixed ONNX model behind it, such as SAM's decoder.")
     ] = None,
     calibration: Annotated[Path | None, typer.Option(help="Folder of images to calibrate on.")] = None,
     evaluation: Annotated[Path | None, typer.Option(help="Folder of images to score masks on.")] = None,
     shape: Annotated[
         list[str], typer.Option(metavar="NAME=1,3,512,512", help="Sizes of a dynamic input; may be repeated.")
     ] = [],  # noqa: B006 - typer copies it
-    default: Annotated[
-        bool, typer.Option(help="Make it the study that commands take where none is named.")
-    ] = True,
+    default: Annotated[bool, typer.Option(help="Make it the default study.")] = True,
 ) -> None:
     """Write a study definition for a model, or for a checkpoint of EfficientViT-SAM.
 

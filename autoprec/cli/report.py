@@ -25,7 +25,7 @@ from autoprec.errors import BackendError, how_to_install
 @app.command()
 def report(
     file: Annotated[
-        Path | None, typer.Argument(help="Where to; by default report.html in the study's folder.")
+        Path | None, typer.Argument(help="Where to write it; by default report.html in the study's folder.")
     ] = None,
     study: StudyOption = None,
     storage: StorageOption = None,
@@ -34,7 +34,7 @@ def report(
     ] = True,
     png: Annotated[bool, typer.Option("--png", help="Write the front alone, as a picture.")] = False,
 ) -> None:
-    """Write the whole night as one HTML file: front, pictures, reasons, audit. Needs no network to read.
+    """Write the whole study as one HTML file: front, pictures, reasons, audit. Needs no network to read.
 
     Example: autoprec report --no-pictures
     """

@@ -1,4 +1,4 @@
-"""Spending a night: search, refine, watch."""
+"""Running a search: search, refine, watch."""
 
 from __future__ import annotations
 
@@ -48,13 +48,15 @@ def search(
             help="Learn from another study of this model first, by name or path.", show_default="none"
         ),
     ] = None,
-    strict: Annotated[bool, typer.Option(help="Exit with 3 if a front point did not run as asked.")] = False,
+    strict: Annotated[
+        bool, typer.Option(help="Exit with 3 if a front point did not run as requested.")
+    ] = False,
     target: TargetOption = "",
 ) -> None:
-    """Search on: measure assignments until the budget is spent. Run it again to go on from there.
+    """Search until the budget is spent: build, time and score assignments. Run it again to resume.
 
     With --storage any number of hosts search one study together: start the same command on each. Ctrl-C
-    finishes the trials in hand; a second one stops at once. Nothing that was measured is lost.
+    lets the running trials finish; a second one stops immediately. Nothing that was measured is lost.
 
     Example: autoprec search --budget 50
     """
@@ -95,7 +97,7 @@ def refine(
 
 @app.command()
 def watch(study: StudyOption = None, storage: StorageOption = None) -> None:
-    """Show the live view of a search that runs in another terminal, until it is over. Ctrl-C leaves it alone.
+    """Show a search that runs in another terminal, live, until it ends. Ctrl-C does not stop it.
 
     Example: autoprec watch --study demo
     """

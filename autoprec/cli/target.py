@@ -11,7 +11,7 @@ from autoprec.errors import SpecError
 target_app = typer.Typer(
     name="target",
     no_args_is_help=True,
-    help="Look after machines elsewhere that engines run on.\n\nExample: autoprec target clean --study demo",
+    help="Manage remote machines that engines run on.\n\nExample: autoprec target clean --study demo",
 )
 app.add_typer(target_app)
 

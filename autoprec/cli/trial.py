@@ -25,7 +25,7 @@ def show(
     storage: StorageOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show one trial: every figure, and block by block what was asked and what ran.
+    """Show one trial: every figure, and block by block what was requested and what ran.
 
     Example: autoprec show 17
     """
@@ -60,7 +60,7 @@ def where(
     trial: Annotated[int, typer.Argument(help="The trial's number.")],
     study: StudyOption = None,
     storage: StorageOption = None,
-    samples: Annotated[int, typer.Option(min=1, help="So many evaluation samples are run.")] = 3,
+    samples: Annotated[int, typer.Option(min=1, help="How many evaluation samples to run.")] = 3,
     tolerance: Annotated[
         float, typer.Option(min=0.0, help="A block breaks where it is off by more of its value's spread.")
     ] = 0.1,

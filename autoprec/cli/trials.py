@@ -47,7 +47,7 @@ def trials(
     ] = "",
     max_loss: Annotated[float | None, typer.Option(help="The largest mask loss.", show_default="any")] = None,
     min_speedup: Annotated[
-        float | None, typer.Option(help="The least speed-up over the reference.", show_default="any")
+        float | None, typer.Option(help="The smallest speed-up over the reference.", show_default="any")
     ] = None,
     block: Annotated[
         list[str],
@@ -55,7 +55,7 @@ def trials(
     ] = [],  # noqa: B006 - typer copies it
     sort: Annotated[str, typer.Option(help="By number, latency or loss.", autocompletion=_sorts)] = "number",
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="So many of them.", show_default="all")
+        int | None, typer.Option("--limit", "-n", min=1, help="Show at most this many.", show_default="all")
     ] = None,
     output: Annotated[
         Path | None,
@@ -84,7 +84,7 @@ def trials(
 
 @app.command()
 def studies(json: JsonOption = False) -> None:
-    """List the studies of studies/: the default one, how far each is, and whether it is being searched.
+    """List the studies of studies/: the default one, their progress, and which are being searched.
 
     Example: autoprec studies
     """
@@ -98,7 +98,7 @@ def delete(
     storage: StorageOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete what a study has measured: its trials, calibration and pictures. There is no way back.
+    """Delete what a study has measured: its trials, calibration and pictures. This cannot be undone.
 
     The definition, the model, the samples, exports and reports stay: the study can be searched anew.
 

@@ -12,6 +12,7 @@ from mkdocs.structure.files import File, Files
 from reference.commands import commands_page
 from reference.database import database_page
 from reference.definition import definition_page
+from reference.python_api import python_page
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "studies" / "results"
@@ -19,6 +20,7 @@ GENERATED = {
     "reference/commands.md": commands_page,
     "reference/definition.md": definition_page,
     "reference/database.md": database_page,
+    "reference/python.md": python_page,
 }
 
 
