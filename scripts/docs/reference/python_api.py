@@ -14,15 +14,19 @@ raises a child of `autoprec.UserError`, with one line that says what to do.
 from autoprec import Study
 
 study = Study.load("studies/demo.toml")
-for point in study.search("50"):
+front = study.search(50, callbacks=[lambda study, trial: print(trial)])
+for point in front:
     print(point.number, point.latency_ms, point.loss, point.assignment.as_dict())
-print(study.best(max_loss=0.01))
-study.export(pick="fastest", max_loss=0.01)
+best = study.best(max_loss=0.01)
+study.where(best.number).first  # the first block that departs from the reference, if one does
+study.enqueue({"neck.out": "bf16"})  # a mix of your own: measured next
+study.export("shipped", trial=best.number)
 ```
 
-In a notebook, `study` and `study.front()` show themselves as tables, `study.plot_front()` as a chart, and
-`study.trials_dataframe()` gives pandas everything. All names below are imported from `autoprec`, the errors
-from `autoprec.errors`.
+A search may run in any thread, and in a notebook: there it handles no signals, and `study.stop()` ends it
+after the running trials, as it does in a callback. Notebooks show a study and its front as tables, and
+`study.plot_front()` as a chart; `study.trials_dataframe()` needs `pip install pandas`. All names below are
+imported from `autoprec`, the errors from `autoprec.errors`.
 """
 
 
