@@ -55,7 +55,13 @@ COMMANDS = (
 )
 ERRORS = (28, 13, 30, 24)  # no space, no permission, read-only, too many files
 Blow = tuple[tuple[str, ...], dict[str, str]]
-LIMITS = ("RLIMIT_FSIZE=4096", "RLIMIT_FSIZE=200000", "RLIMIT_NOFILE=24", "RLIMIT_AS=700000000")
+LIMITS = (
+    "RLIMIT_FSIZE=4096",
+    "RLIMIT_FSIZE=200000",
+    "RLIMIT_NOFILE=24",
+    "RLIMIT_AS=1500000000",
+    "RLIMIT_AS=3000000000",
+)
 
 
 def faults(campaign: Campaign, folder: Path, count: int) -> None:
@@ -104,7 +110,7 @@ def _blows(home: Path, base: dict[str, str], folder: Path) -> Iterator[Blow]:
 
 
 def _run(words: tuple[str, ...], home: Path, base: dict[str, str], **fault: str) -> Ran:
-    return end(start(list(words), home, **base, **fault, TORTURE_HERE=str(home)))
+    return end(start(list(words), home, site=SITE, **base, **fault, TORTURE_HERE=str(home)))
 
 
 def _trials(home: Path) -> dict[int, str]:
