@@ -187,6 +187,8 @@ class Database:
                 raise
             kind = OutOfReachError if self._dialect.is_passing(original) else StudyError
             raise kind(f"{self.name}: {reason}") from error
+        except UnicodeDecodeError as error:  # sqlite3 itself, of a message that quotes a damaged schema
+            raise StudyError(f"{self.name}: {REASONS[sqlite3.SQLITE_CORRUPT]}") from error
 
 
 def _origin(error: BaseException) -> BaseException | None:

@@ -24,6 +24,9 @@ from autoprec.store._front import front_numbers, kept_numbers, update_front
 from autoprec.store._schema import CHOICES, KEYS, STUDIES, TRIALS
 from autoprec.store._seals import DamagedRowError, Row, check, read
 
+_MOST_ROWS = 1_000_000
+"""More are in no table of ours; a number that is damaged may be any."""
+
 
 class Health(Record, frozen=True, kw_only=True):
     """What a file holds: intact trials, and one line for each thing that is not as it was written."""
@@ -120,13 +123,15 @@ def _read(connection: sqlite3.Connection, table: sa.TableClause, faults: list[st
     """Rows one by one: past one that cannot be read, the next ones may be."""
     try:
         last = connection.execute(f"SELECT max(rowid) FROM {table.name}").fetchone()[0] or 0  # noqa: S608
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         faults.append(f"{table.name}: {error}")
         return
-    for number in range(1, min(last, 10_000_000) + 1):
+    if last > _MOST_ROWS:
+        faults.append(f"{table.name}: a row has the number {last}; those above {_MOST_ROWS} are left out")
+    for number in range(1, min(last, _MOST_ROWS) + 1):
         try:
             row = connection.execute(f"SELECT * FROM {table.name} WHERE rowid = ?", (number,)).fetchone()  # noqa: S608
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             faults.append(f"row {number} of {table.name}: {error}")
             continue
         if row is not None:

@@ -213,9 +213,11 @@ class Store(OpenDatabase):
     @patient
     def runs(self, study: str) -> tuple[Run, ...]:
         """All nights of a study, in order."""
-        query = sa.select(RUNS).where(RUNS.c.study == study).order_by(RUNS.c.id)
+        strange = RUNS.c.study.not_in(sa.select(STUDIES.c.study))  # it may have been this study's
+        query = sa.select(RUNS).where(sa.or_(RUNS.c.study == study, strange)).order_by(RUNS.c.id)
         with self._database.reading() as connection:
-            return tuple(run_of(row) for row in connection.execute(query).mappings())
+            found = [run_of(row) for row in connection.execute(query).mappings()]
+        return tuple(run for run in found if run.study == study)
 
     def _study(self, study: str) -> sa.RowMapping:
         query = sa.select(STUDIES).where(STUDIES.c.study == study)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from autoprec.errors import StudyError
-from autoprec.store import Store
+from autoprec.store import Store, examine
 from trial_records import BLOCKS, IDENTITY, REFERENCE, complete
 
 READS: dict[str, Callable[[Store], object]] = {
@@ -56,7 +56,7 @@ def change(path: Path, statement: str) -> None:
 def test_what_changed_is_told_with_the_way_out(path: Path, table: str, change_to: str) -> None:
     where = "number = 1" if table == "front" else "1"
     change(path, f"UPDATE autoprec_{table} SET {change_to} WHERE {where}")
-    with Store.open(path) as store, pytest.raises(StudyError, match=r"damaged; `autoprec doctor --study"):
+    with pytest.raises(StudyError, match=r"damaged; `autoprec doctor --study"), Store.open(path) as store:
         READS[table](store)
 
 
@@ -81,3 +81,38 @@ def test_runs_know_their_trials_whatever_the_clock_says(path: Path) -> None:
         store.end_run(store.runs("demo")[0].id, 2)
         store.begin_run("demo", "50")
         assert [run.first for run in store.runs("demo")] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE autoprec_trials SET study = 'another' WHERE number = 0",
+        "UPDATE autoprec_runs SET study = 'another'",
+        "DELETE FROM autoprec_trials WHERE number = 0",
+    ],
+)
+def test_a_row_that_went_to_another_study_is_missed(statement: str, path: Path) -> None:
+    change(path, statement)
+
+    def read() -> None:
+        with Store.open(path) as store:
+            store.trials("demo")
+            store.runs("demo")
+
+    with pytest.raises(StudyError, match="damaged; `autoprec doctor"):
+        read()
+
+
+def test_a_table_whose_name_is_no_text_is_told(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(
+        data.replace(b"indexautoprec_trials_", b"index\xf7utoprec_trials_").replace(b"INDEX a", b"INDEX \xf7")
+    )
+    with pytest.raises(StudyError, match="damaged; `autoprec doctor"):
+        Store.open(path, read_only=True)
+    assert examine(path).faults
+
+
+def test_a_number_of_a_row_that_is_huge_is_not_counted_up_to(path: Path) -> None:
+    change(path, "UPDATE autoprec_runs SET id = 1 << 40")
+    assert any("a row has the number 1099511627776" in fault for fault in examine(path).faults)

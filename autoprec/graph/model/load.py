@@ -119,8 +119,8 @@ def _opened(path: Path) -> ir.Model:
     _shorten_domains(proto)
     model: ir.Model = ir.from_proto(proto)
     ir.external_data.set_base_dir(model.graph, path.parent)
-    if not list(model.graph) and not model.graph.outputs:
-        raise ModelError("holds no graph; export it again")
+    if not model.graph.outputs:
+        raise ModelError("holds no graph, or one without outputs; export it again")
     _check_external_data(model, path.parent)
     return model
 
