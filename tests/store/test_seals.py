@@ -103,11 +103,9 @@ def test_a_row_that_went_to_another_study_is_missed(statement: str, path: Path) 
         read()
 
 
-def test_a_table_whose_name_is_no_text_is_told(path: Path) -> None:
-    data = path.read_bytes()
-    path.write_bytes(
-        data.replace(b"indexautoprec_trials_", b"index\xf7utoprec_trials_").replace(b"INDEX a", b"INDEX \xf7")
-    )
+def test_a_schema_that_is_no_text_is_told(path: Path) -> None:
+    data = path.read_bytes().replace(b"CREATE TABLE autoprec_facts", b"CREATX TABLE autoprec_facts")
+    path.write_bytes(data.replace(b"tableautoprec_facts", b"table\xf7utoprec_facts"))
     with pytest.raises(StudyError, match="damaged; `autoprec doctor"):
         Store.open(path, read_only=True)
     assert examine(path).faults
