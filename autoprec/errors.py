@@ -16,6 +16,7 @@ autoprec: `place_of` and `traceback_of` describe it without a word of the user's
 from __future__ import annotations
 
 import errno
+import re
 import sysconfig
 import traceback
 from pathlib import Path
@@ -47,6 +48,9 @@ _MACHINE = frozenset(
     }
 )  # fmt: skip
 """What the system says of files and its own limits: nothing that code could be at fault for."""
+
+_NO_TEXT = re.compile("[\udc80-\udcff]")
+"""What Python makes of bytes in a file's name that are not UTF-8."""
 
 
 class AutoprecError(Exception):
@@ -99,6 +103,9 @@ def machine_fault(error: BaseException) -> str:
     """What the user can do about an error of the system's, in one line; empty for any other error."""
     if isinstance(error, MemoryError):
         return "there is no memory left; close other programs, or take a smaller model or fewer samples"
+    if isinstance(error, UnicodeEncodeError) and _NO_TEXT.search(error.object):
+        place = slice(max(0, error.start - 60), error.end + 60)
+        return f"{error.object[place]!a} has a name that is not UTF-8; rename the file or the folder"
     if not isinstance(error, OSError) or error.errno not in _MACHINE:
         return ""
     where = f"{error.filename}: " if error.filename else ""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprec.errors import SamplesError
-from autoprec.samples._base import Sample, digest_of
+from autoprec.samples._base import Sample, digest_of, refuse_odd
 
 _NUMBERS = "fiub"
 _MOST_BYTES = 1 << 30
@@ -31,6 +31,7 @@ class ArraySamples:
 
     def __init__(self, archives: Sequence[Path], inputs: Mapping[str, Sequence[int]]) -> None:
         self._archives = list(archives)
+        refuse_odd(self._archives)
         self._inputs = {name: tuple(shape) for name, shape in inputs.items()}
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprec.errors import SamplesError
+from autoprec.files import ensure_regular
 from autoprec.samples._placing import Placement
 
 
@@ -75,6 +76,17 @@ class Samples(Protocol):
     def __iter__(self) -> Iterator[Sample]: ...
 
 
+def refuse_odd(files: Iterable[Path]) -> None:
+    """Raise `SamplesError` for a file that would never end, as a pipe, or whose name no record can hold."""
+    for file in files:
+        if not file.is_file():
+            raise SamplesError(f"{file}: is not a file that can be read; remove it")
+        try:
+            file.name.encode()
+        except UnicodeEncodeError as error:
+            raise SamplesError(f"{file}: its name is not UTF-8; rename it") from error
+
+
 def digest_of(files: Sequence[Path], settings: str) -> str:
     """Digest of files, in order, and of how they are read."""
     total = hashlib.sha256(settings.encode())
@@ -86,6 +98,7 @@ def digest_of(files: Sequence[Path], settings: str) -> str:
 
 def content_digest(file: Path) -> bytes:
     """SHA-256 of a file; read once while it stays as it is, however often it is requested."""
+    ensure_regular(file)
     found = file.stat()
     return _read_digest(file, found.st_mtime_ns, found.st_size)
 

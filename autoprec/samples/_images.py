@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autoprec.errors import SamplesError
-from autoprec.samples._base import Sample, digest_of
+from autoprec.samples._base import Sample, digest_of, refuse_odd
 from autoprec.samples._frame import Frame, frame_of
 from autoprec.samples._pixels import Note, header, labels, pixels
 from autoprec.samples._placing import Placement
@@ -58,9 +58,7 @@ class ImageSamples:
         found = [path for path in listed if path.suffix.lower() in SUFFIXES]
         if not found:
             raise SamplesError(f"{images}: holds no images (jpg, png, webp, bmp, tif); put some there")
-        odd = [path for path in found if not path.is_file()]
-        if odd:
-            raise SamplesError(f"{odd[0]}: is not a file that can be read; remove it")
+        refuse_odd(found)
         self._left_out = Counter(path.suffix for path in listed if path.is_file() and path not in found)
         self._images = found[:limit]
         self._masks = folder / "masks"

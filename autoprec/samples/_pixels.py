@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from autoprec.errors import SamplesError
+from autoprec.files import ensure_regular
 from autoprec.samples import _deep
 
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
@@ -89,6 +90,7 @@ def pixels(path: Path, channels: int, white: float | None) -> tuple[list[Image.I
 def labels(path: Path) -> NDArray[Any]:
     """The labels [h, w] of a mask image, as they are in the file. Raises `SamplesError`."""
     try:
+        ensure_regular(path)
         with Image.open(path) as image:
             _check_size(image)
             found: NDArray[Any] = np.asarray(image)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprec.errors import SamplesError
+from autoprec.files import ensure_regular
 
 Prompts = list[dict[str, Any]]
 _PAIRS = ("coords", "box", "boxes")
@@ -31,6 +32,7 @@ def read_prompts(path: Path, asked: Sequence[str], known: Container[str]) -> dic
     if not path.exists():
         return {}
     try:
+        ensure_regular(path)
         found = msgspec.json.decode(path.read_bytes(), type=dict[str, Prompts])
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise SamplesError(f"{path}: is not a table of prompts by image, in UTF-8: {error}") from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from autoprec.errors import SamplesError, SpecError
 from autoprec.samples import Samples, load_samples
@@ -130,3 +132,32 @@ def test_a_function_that_is_not_there_is_named(entry: str) -> None:
     section = SamplesSection(calibration="", evaluation=entry)
     with pytest.raises(SpecError, match=entry.partition(":")[0]):
         load_samples(section, "evaluation", SHAPE)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "loop", "folder"])
+@pytest.mark.parametrize("name", ["1.npz", "1.png", "prompts.json", "masks/0.png"])
+def test_what_is_no_file_is_refused_before_it_is_read(name: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    {
+        "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "loop": lambda: path.symlink_to(path.name),
+        "folder": path.mkdir,
+    }[kind]()
+    if name != "1.npz":
+        Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
+    if name == "masks/0.png":
+        (tmp_path / "prompts.json").write_text('{"0.png": [{"point_coords": [[1, 2]], "object": 1}]}')
+    section = SamplesSection(calibration=str(tmp_path), evaluation="", size=(8, 8))
+    if kind == "loop" and name in ("prompts.json", "masks/0.png"):
+        return  # as if it were not there
+    with pytest.raises(SamplesError, match="not a file|not a regular file|is a folder"):
+        list(load_samples(section, "calibration", {"image": (1, 3, 8, 8)}))
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
+    section = SamplesSection(calibration=str(tmp_path), evaluation="", size=(8, 8))
+    with pytest.raises(SamplesError, match="not UTF-8; rename it"):
+        load_samples(section, "calibration", {"image": (1, 3, 8, 8)})
