@@ -9,7 +9,6 @@ the model do not bind: layers round to what `--layerPrecisions` says. Its times 
 from __future__ import annotations
 
 import json
-import os
 import random
 import sys
 import time
@@ -73,8 +72,8 @@ def build(version: int, options: dict[str, str]) -> None:
     model = onnx.load(options["--onnx"])
     cache = Path(options["--timingCacheFile"])
     cache.write_bytes((cache.read_bytes() if cache.exists() else b"") + b"timing")
-    if "STANDIN_SLEEP" in os.environ:
-        time.sleep(float(os.environ["STANDIN_SLEEP"]))
+    if (cache.absolute().parents[1] / "slow").exists():
+        time.sleep(600)
     if version < 100000:
         layers = weak_layers(version, model, options)
     else:

@@ -1,0 +1,126 @@
+"""Lines that are cut, disks that are full: told by their kind, and nothing runs on alone over there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autoprec.backends import run
+from autoprec.errors import BackendError, TrialError
+from tiny_study import write_model
+
+from .conftest import Server
+from .test_target import local, remote
+from .test_trtexec import FEEDS, trtexec
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)], check=False
+    ).returncode:
+        pytest.skip("may not mount a small disk here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def children(word: str) -> list[int]:
+    """Process numbers of those that have a word in their command, but for this one."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                words = (entry / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if word in words:
+                found.append(int(entry.name))
+    return found
+
+
+def place(number: int) -> str:
+    """A process's folder; empty for one that is gone."""
+    try:
+        return str(Path(f"/proc/{number}/cwd").readlink())
+    except OSError:
+        return ""
+
+
+def waited_for(what: object) -> bool:
+    """Whether something becomes true within some seconds."""
+    assert callable(what)
+    for _ in range(100):
+        if what():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def ssh_to(server: Server) -> list[int]:
+    port = server.address.rpartition(":")[2]
+    return [n for n in children(f"-p\0{port}\0") if Path(f"/proc/{n}/comm").read_text().strip() == "ssh"]
+
+
+def test_a_line_to_an_agent_that_is_cut_is_told(ssh_server: Server, tmp_path: Path) -> None:
+    engine = remote(ssh_server, tmp_path / "there").build(write_model(tmp_path / "tiny.onnx"))
+    for number in ssh_to(ssh_server):
+        os.kill(number, signal.SIGTERM)
+    with pytest.raises(TrialError) as told:
+        run(engine, FEEDS)
+    assert told.value.kind in ("killed", "crash")
+    assert waited_for(lambda: not children(f"{tmp_path}/there/agent-"))  # the agent ends with its line
+
+
+def test_a_build_by_trtexec_ends_with_its_line(ssh_server: Server, tmp_path: Path) -> None:
+    where = {"target": ssh_server.address, "target_ssh_config": str(ssh_server.config)}
+    backend = trtexec(tmp_path / "a", "8601", **where)
+    backend.fingerprint()
+    (tmp_path / "a" / "slow").touch()
+    failures: list[TrialError] = []
+
+    def build() -> None:
+        try:
+            backend.build(write_model(tmp_path / "tiny.onnx"))
+        except TrialError as error:
+            failures.append(error)
+
+    def builders() -> list[int]:
+        return [n for n in children("--onnx=") if place(n) == str(tmp_path / "a" / "there")]
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    try:
+        assert waited_for(builders)
+        for number in ssh_to(ssh_server):
+            os.kill(number, signal.SIGTERM)
+        thread.join(20)
+        assert [error.kind for error in failures] == ["killed"]
+        assert waited_for(lambda: not builders())
+    finally:
+        for number in builders():
+            os.kill(number, signal.SIGKILL)
+
+
+def test_a_full_disk_there_is_told_with_the_way_out(small_disk: Path, tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match=r"`autoprec target clean` makes room"):
+        local(small_disk).build(write_model(tmp_path / "tiny.onnx"))
+
+
+def test_a_full_disk_under_trtexec_is_told_with_the_way_out(small_disk: Path, tmp_path: Path) -> None:
+    backend = trtexec(tmp_path / "a", "8601", target_folder=str(small_disk))
+    backend.fingerprint()
+    (small_disk / "filling").write_bytes(b"x" * os.statvfs(small_disk).f_bavail * 4096)
+    with pytest.raises(BackendError, match=r"`autoprec target clean` makes room"):
+        backend.build(write_model(tmp_path / "tiny.onnx"))
