@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 
+from autoprec.backends.target.address import TARGET, several
 from autoprec.backends.tensorrt.nvml import Gpu, gpus
 from autoprec.errors import BackendError, StudyError
 from autoprec.records import Record
@@ -25,12 +26,20 @@ class Device(Record, frozen=True, kw_only=True):
         kind: what it is; figures of devices of another kind are not comparable.
         lease: what distinguishes it from every other device of the machine, for the lease of it.
         visible: what CUDA_VISIBLE_DEVICES is to be for its workers; "" leaves that alone.
+        target: the target of its workers, where a study has several; "" for the study's only one.
     """
 
     name: str
     kind: str = ""
     lease: str = ""
     visible: str = ""
+    target: str = ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its workers' environment is to hold."""
+        named = {VISIBLE: self.visible, TARGET: self.target}
+        return {name: value for name, value in named.items() if value}
 
 
 def devices(backend: str, options: Mapping[str, object], wanted: str | None) -> tuple[Device, ...]:
@@ -45,8 +54,11 @@ def devices(backend: str, options: Mapping[str, object], wanted: str | None) -> 
     """
     if target := str(options.get("target", "")):
         if wanted is not None:
-            raise BackendError(f"--devices {wanted}: {target} is one device")
-        return (Device(name=target, lease=hashlib.sha256(target.encode()).hexdigest()[:16]),)
+            raise BackendError(f"--devices {wanted}: name targets in target.address, with commas")
+        addresses = dict.fromkeys(several(target))
+        if len(addresses) == 1:
+            return (Device(name=target, lease=_named(target)),)
+        return tuple(Device(name=address, lease=_named(address), target=address) for address in addresses)
     if backend != "tensorrt":
         if wanted not in (None, "all", "0"):
             raise BackendError(f"--devices {wanted}: {backend} computes on the CPU, which is one device")
@@ -69,6 +81,11 @@ def devices(backend: str, options: Mapping[str, object], wanted: str | None) -> 
             "search a study on each, and set them side by side with `autoprec compare`"
         )
     return found
+
+
+def _named(address: str) -> str:
+    """A lease for a target."""
+    return hashlib.sha256(address.encode()).hexdigest()[:16]
 
 
 def _numbers(wanted: str, count: int) -> tuple[int, ...]:

@@ -185,7 +185,8 @@ class TargetSection(Section, frozen=True, kw_only=True):
     """`[target]`: the machine that builds, runs and times engines, if it is not this one.
 
     Attributes:
-        address: `ssh://user@host:port`, or `local:` for an agent on this machine; "" is this process.
+        address: `ssh://user@host:port`, or `local:` for an agent on this machine; several of one kind, with
+            commas, are searched on at a time; "" is this process.
         python: the path of Python 3.8 or later on the target, with numpy and the engine's bindings.
         folder: where the agent keeps models and samples, at most 8 GiB of them.
         ssh_config: a configuration file for ssh, in place of the user's own.

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from autoprec.backends import create_backend
-from autoprec.backends.devices import VISIBLE, devices
+from autoprec.backends.devices import VISIBLE, Device, devices
 from autoprec.errors import StudyError
 from autoprec.files import scratch
 from autoprec.records import Measurement, TrialRecord
@@ -77,6 +77,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         if not store.is_shared:
             stack.enter_context(exclusive(folder))
         chosen = devices(spec.backend.name, spec.backend.options, parallel.devices)
+        _refuse_unlike(spec, chosen)
         if chosen[0].visible:
             os.environ[VISIBLE] = chosen[0].visible  # this process calibrates, on the first one
         jobs = parallel.jobs or default_jobs(
@@ -111,6 +112,24 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         yield Session(
             store=store, membership=membership, prepared=prepared, ledger=ledger, crew=crew, night=night
         )
+
+
+def _refuse_unlike(spec: StudySpec, chosen: Sequence[Device]) -> None:
+    """Raises `StudyError` for targets of which one is not what the first is: figures of both would mix."""
+    kinds = {
+        device.target: create_backend(
+            spec.backend.name, {**spec.backend.options, "target": device.target}
+        ).fingerprint()
+        for device in chosen
+        if device.target
+    }
+    for target, kind in kinds.items():
+        first = kinds[chosen[0].target]
+        if kind != first:
+            raise StudyError(
+                f"{target} is {kind.version} on {kind.device}, and {chosen[0].target} is {first.version} on "
+                f"{first.device}: search a study on each, and set them side by side with `autoprec compare`"
+            )
 
 
 def open_run(session: Session, budget: str, watcher: Watcher) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -18,6 +19,15 @@ _SSH = (
 )  # fmt: skip
 """Keys, agents, jump hosts and known hosts are ssh's own business. It never asks for a password, and an
 unknown host key is an error: accept it once by hand."""
+
+
+TARGET = "AUTOPREC_TARGET"
+"""A worker's own target, where a study has several."""
+
+
+def several(text: str) -> tuple[str, ...]:
+    """The addresses of targets of one kind, which commas separate."""
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
 class Address(Record, frozen=True, kw_only=True):
@@ -43,10 +53,11 @@ class Address(Record, frozen=True, kw_only=True):
 
 
 def parse_address(options: dict[str, Any]) -> Address:
-    """The target of a backend's options: `target` is `local:`, `local:/path/to/python` or
-    `ssh://user@host:port`; `target_python` serves there, and keeps things in `target_folder`;
-    `target_ssh_config` is a configuration for ssh besides the user's own. With `target_trtexec`, its path
-    there, no Python is needed.
+    """The target of a backend's options, the first of several.
+
+    `target` is `local:`, `local:/path/to/python` or `ssh://user@host:port`; `target_python` serves there, and
+    keeps things in `target_folder`; `target_ssh_config` is a configuration for ssh besides the user's own.
+    With `target_trtexec`, its path there, no Python is needed.
 
     Raises `SpecError` for anything else.
     """
@@ -56,6 +67,7 @@ def parse_address(options: dict[str, Any]) -> Address:
         raise SpecError(
             "target.address, target.python, target.folder, target.ssh_config and target.trtexec are texts"
         )
+    text = os.environ.get(TARGET) or next(iter(several(text)), "")
     folder = folder or "~/.cache/autoprec-agent"
     if text.startswith("local:"):
         return Address(

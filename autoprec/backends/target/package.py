@@ -30,8 +30,9 @@ if not there:
     if not whole(data): sys.exit("the agent came damaged")
     for name in os.listdir(folder):
         if name.startswith("agent-") and name.endswith(".pyz"): os.remove(os.path.join(folder, name))
-    with open(path + ".part", "wb") as file: file.write(data)
-    os.replace(path + ".part", path)
+    part = path + "." + str(os.getpid()) + ".part"
+    with open(part, "wb") as file: file.write(data)
+    os.replace(part, path)
 os.execv(sys.executable, [sys.executable, path, folder, limit])
 """
 

@@ -20,7 +20,7 @@ from typing import Generic, Self, TypeVar
 import psutil
 
 from autoprec.backends import Backend
-from autoprec.backends.devices import VISIBLE, Device
+from autoprec.backends.devices import Device
 from autoprec.measurement import Bench
 
 Item = TypeVar("Item")
@@ -99,8 +99,7 @@ class Crew(Generic[Item, T]):
         # Neighbouring slots have different devices: a few trials in progress are spread over all of them.
         for number, device in enumerate([device for _ in range(jobs) for device in devices]):
             log = folder / (f"{name}-{number}.log" if number else f"{name}.log")
-            environment = {VISIBLE: device.visible} if device.visible else {}
-            self.slots.append(Slot(number, device, Bench(log, say, environment), lock))
+            self.slots.append(Slot(number, device, Bench(log, say, device.environment), lock))
         self._free = deque(self.slots)
         self._busy: dict[Future[T], tuple[Item, Slot]] = {}
         self._threads = ThreadPoolExecutor(len(self.slots))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
+_LEFT_SECONDS = 3600.0
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -18,8 +21,10 @@ class Blobs:
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder, self._limit = folder, limit
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for left in folder.glob("*.part"):
-            left.unlink()
+        for left in folder.glob("*.part"):  # of a process that is gone: another agent may be writing one
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+                    left.unlink()
 
     def path(self, digest: str) -> Path:
         """Where a blob is. Raises ValueError for what is not a digest."""
@@ -41,7 +46,7 @@ class Blobs:
         if hashlib.sha256(data).hexdigest() != digest:
             raise ValueError("a blob came damaged")
         self._make_room(len(data))
-        part = path.with_suffix(".part")
+        part = path.with_suffix(f".{os.getpid()}.part")
         try:
             part.write_bytes(data)
             part.replace(path)

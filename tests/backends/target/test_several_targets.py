@@ -1,0 +1,60 @@
+"""Several targets of one kind share a study, as several GPUs do."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from autoprec import Study
+from autoprec.backends.devices import devices
+from autoprec.backends.target.address import TARGET, parse_address
+from autoprec.errors import BackendError, StudyError
+from tiny_study import write_study
+
+
+def other(folder: Path, mode: str = "") -> str:
+    """A second target: another path to the same Python, on a board in a power mode if one is given."""
+    folder.mkdir()
+    if mode:
+        (folder / "nvpmodel").write_text(f'#!/bin/sh\necho "NV Power Mode: {mode}"\n')
+        (folder / "nvpmodel").chmod(0o755)
+    (folder / "python").write_text(
+        f'#!/bin/sh\necho once >>{folder}/starts\nPATH={folder}:$PATH exec {sys.executable} "$@"\n'
+    )
+    (folder / "python").chmod(0o755)
+    return f"local:{folder}/python"
+
+
+def study(folder: Path, *addresses: str) -> Study:
+    more = f'\n[target]\naddress = "{", ".join(addresses)}"\nfolder = "{folder}/there"\n'
+    return Study.load(write_study(folder, more))
+
+
+def test_each_target_is_a_device_with_a_lease_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"target": "ssh://one, ssh://two:2022,ssh://one"}
+    found = devices("openvino", options, None)
+    assert [device.name for device in found] == ["ssh://one", "ssh://two:2022"]
+    assert len({device.lease for device in found}) == 2
+    assert parse_address(options).host == "one"
+    monkeypatch.setenv(TARGET, found[1].environment[TARGET])
+    assert (parse_address(options).host, parse_address(options).port) == ("two", 2022)
+
+
+def test_targets_are_named_by_their_addresses() -> None:
+    with pytest.raises(BackendError, match=r"target\.address"):
+        devices("openvino", {"target": "ssh://one"}, "0,1")
+
+
+def test_a_study_is_searched_on_two_targets(tmp_path: Path) -> None:
+    found = study(tmp_path, "local:", other(tmp_path / "second"))
+    assert found.search("3")
+    assert all(record.state == "complete" for record in found.trials())
+    starts = (tmp_path / "second" / "starts").read_text().split()
+    assert len(starts) > 1  # the first is to see whether it is like the other
+
+
+def test_targets_that_are_not_alike_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"power mode 15W, and local: is .* `autoprec compare`"):
+        study(tmp_path, "local:", other(tmp_path / "board", "15W")).search("1")
