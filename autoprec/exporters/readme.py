@@ -115,8 +115,8 @@ def _preprocessing(export: Export) -> list[str]:
         return []
     ways = {
         "stretch": "stretched to",
-        "pad": "brought to fit, in its own form, the top left of",
-        "letterbox": "brought to fit, in its own form, the middle of a grey (114)",
+        "pad": "scaled, keeping its aspect ratio, to fit the top left of",
+        "letterbox": "scaled, keeping its aspect ratio, to fit the middle of a grey (114)",
     }
     shapes = dict(export.input_shapes)
     shape = shapes.get(how.input) or next(iter(shapes.values()), ())
@@ -125,8 +125,8 @@ def _preprocessing(export: Export) -> list[str]:
     way = ways.get(how.resize, how.resize)
     told = (
         f"Images, if the samples were images: {way} {size} (height x width, bilinear), RGB, divided by "
-        f"{white}, less the mean {list(how.mean)}, over the deviation {list(how.std)}. The input is "
-        f"{list(shape)}; what an image leaves empty of it is 0 with padding."
+        f"{white}, minus the mean {list(how.mean)}, divided by the standard deviation {list(how.std)}. The "
+        f"input is {list(shape)}; with padding, the part that an image leaves empty is 0."
     )
     return [told, ""]
 

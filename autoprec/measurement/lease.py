@@ -20,7 +20,7 @@ class DeviceLease:
     """The lease of one device. Not reentrant.
 
     Args:
-        device: distinguishes it from the machine's other devices; "" is a device that nobody else can have.
+        device: distinguishes it from the machine's other devices; "" is a device that nobody else can use.
         folder: where the leases of this machine are.
     """
 

@@ -40,7 +40,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     masks_path: str = ""
     """A file, named by all that the reference's masks depend on, that keeps them; "" keeps them nowhere."""
     device: str = ""
-    """Names the device for its lease, see `lease.DeviceLease`; "" is a device that nobody else can have."""
+    """Names the device for its lease, see `lease.DeviceLease`; "" is a device that nobody else can use."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, tag="job"):

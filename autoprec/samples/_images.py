@@ -117,7 +117,7 @@ class ImageSamples:
     def _normalised(
         self, planes: Sequence[Image.Image], white: float, placement: Placement
     ) -> NDArray[np.float32]:
-        """Pixels over white, less the mean, over the deviation, in the model's layout.
+        """Pixels divided by white, minus the mean, divided by the deviation, in the model's layout.
 
         Plane by plane in place: a plane stays in the cache, and new arrays between the steps would each be
         memory that the system hands out again, which takes longer than the arithmetic.

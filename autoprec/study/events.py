@@ -12,7 +12,7 @@ class Watcher(Protocol):
     """Receives every step of a run."""
 
     def say(self, message: str) -> None:
-        """Something worth a line."""
+        """Report something in one line."""
 
     def starts(
         self,
@@ -22,11 +22,11 @@ class Watcher(Protocol):
         reference: Reference | None,
         earlier: Sequence[TrialRecord] = (),
     ) -> None:
-        """The reference is known; what this run may spend (one of `trials` and `seconds`).
+        """The run starts; it may spend `trials` or `seconds`.
 
         Args:
-            trials: that it may spend, or None.
-            seconds: that it may spend, or None.
+            trials: how many it may measure, or None.
+            seconds: how long it may take, or None.
             reference: what trials are compared with; None before it is measured.
             earlier: trials of earlier runs.
         """
@@ -38,11 +38,11 @@ class Watcher(Protocol):
         """A running trial moves to another step; called from the thread that waits for it."""
 
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
-        """A trial is over and stored; the front is what it is now."""
+        """A trial has ended and is stored; `front` is the current one."""
 
 
 class Quiet:
-    """A watcher that keeps silent."""
+    """A watcher that reports nothing."""
 
     def say(self, message: str) -> None:
         """Nothing."""

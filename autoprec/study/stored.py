@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 
 class StoredStudy:
-    """One study as it is stored: its definition, and the folder that holds its evidence.
+    """A stored study, for reading: its definition, and the folder that holds its evidence.
 
-    Every method raises `UserError` children, one line each, for what the user can fix. Several may read a
-    study while it is searched.
+    Whatever the user can fix raises a child of `UserError`, with a message of one line. A study may be read
+    while it is being searched.
     """
 
     def __init__(self, spec: StudySpec) -> None:
@@ -62,7 +62,7 @@ class StoredStudy:
 
     @property
     def address(self) -> str:
-        """SQLAlchemy's address of the database, for other tools."""
+        """The SQLAlchemy URL of the database, for other tools."""
         where = self.spec.database
         # Unquoted, a path with `?`, `#` or `%` in it would name another file.
         return f"sqlite:///{quote(str(where.absolute()))}" if isinstance(where, Path) else where
@@ -85,7 +85,7 @@ class StoredStudy:
     def best(self, max_loss: float | None = None) -> TrialRecord:
         """The fastest point of the front within a mask loss, by default the definition's `accepted_loss`.
 
-        Raises `StudyError` where no point is faster than the reference, beyond its noise, and so close.
+        Raises `StudyError` if no point within that loss is faster than the reference, beyond its noise.
         """
         front = self.front()
         if front.reference is None:
@@ -103,17 +103,17 @@ class StoredStudy:
         return Chart(front_chart(self.findings(runs=False)), title=f"{self.spec.name}: latency and mask loss")
 
     def workers(self) -> tuple[Worker, ...]:
-        """The processes that search the study now, and what each of their devices is at."""
+        """The processes that search the study now, and what each of their devices is doing."""
         with self._stored() as store:
             return store.workers(self.spec.name)
 
     def reference(self) -> Reference | None:
-        """The engine that all are compared with; None before it is measured."""
+        """The reference that all trials are compared with; None before it is measured."""
         with self._stored() as store:
             return store.reference(self.spec.name)
 
     def fidelity(self) -> tuple[Departure, ...]:
-        """How far each step to a measurement is from the model as given; empty before a search."""
+        """How far each step towards a measurement departs from the model as given; empty before a search."""
         with self._stored() as store:
             return departures(store, self.spec.name)
 
@@ -123,7 +123,7 @@ class StoredStudy:
             return store.blocks(self.spec.name)
 
     def mismatches(self) -> tuple[str, ...]:
-        """Front points with a block that did not run in what it was asked to, one line each."""
+        """Blocks of front points that did not run in the requested precision, one line each."""
         return tuple(
             f"trial {record.number}, block {row.block}: asked {row.asked}, ran {row.ran}"
             for record in self.front()
@@ -133,16 +133,15 @@ class StoredStudy:
         )
 
     def sensitivity(self) -> dict[str, dict[str, float]]:
-        """Block name, then precision name, to the mask loss with that block alone in that precision."""
+        """Mask loss with one block alone in a precision, by block name, then precision name."""
         with self._stored() as store:
             return sensitivities(store, self.spec.name)
 
     def findings(self, *, runs: bool = True, say: Callable[[str], None] = lambda _: None) -> Findings:
-        """Everything that a report shows; `autoprec.report.page` makes one HTML document of it.
+        """Gather all that a report shows; `autoprec.report.page` makes an HTML document of it.
 
         Args:
-            runs: run the best points once more, to profile them and to draw their masks; what was run for
-                an earlier report is not run again.
+            runs: run the best points again, for profiles and masks, unless an earlier report did.
             say: receives a line about each slow step.
         """
         with self._stored() as store:
@@ -151,7 +150,7 @@ class StoredStudy:
     def explain(
         self, number: int, *, runs: bool = True, say: Callable[[str], None] = lambda _: None
     ) -> Explanation:
-        """Why a trial is as fast and as good as it is, block by block; `runs` and `say` as in `findings`."""
+        """Explain a trial's speed and loss, block by block; `runs` and `say` as in `findings`."""
         with self._stored() as store:
             return explain_trial(self.spec, store, number, runs=runs, say=say)
 
@@ -168,16 +167,16 @@ class StoredStudy:
         layers: bool = False,
         exactly: bool = False,
     ) -> Layerwise:
-        """Where a trial departs from the reference: the values where blocks meet, compared one by one.
+        """Find where a trial departs from the reference, by comparing the values where blocks meet.
 
         Args:
             number: of the trial, which may have failed.
-            tolerance: a block breaks where a value of it is off by more than so much of its own spread.
-            samples: how many evaluation samples are run, spread over the set.
-            layers: compare the values of every node, not only those that blocks give to others.
+            tolerance: a block breaks if one of its values is off by more than this share of its spread.
+            samples: how many evaluation samples to run, spread over the set.
+            layers: compare the values of every node, not only those between blocks.
             exactly: run both in exact arithmetic, without the engine.
 
-        Raises `StudyError` where neither runs them, or the study is being searched.
+        Raises `StudyError` if neither can run them, or the study is being searched.
         """
         with self._stored() as store:
             return locate(

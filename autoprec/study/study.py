@@ -32,7 +32,7 @@ from autoprec.study.stored import StoredStudy
 class Study(StoredStudy):
     """One study: its definition, and the folder that holds its evidence.
 
-    Every method raises `UserError` children, one line each, for what the user can fix.
+    Whatever the user can fix raises a child of `UserError`, with a message of one line.
     """
 
     def __init__(self, spec: StudySpec) -> None:
@@ -41,14 +41,14 @@ class Study(StoredStudy):
 
     @classmethod
     def load(cls, path: Path | str) -> Study:
-        """The study that a TOML file defines."""
+        """Load the study that a TOML file defines."""
         return cls(load_spec(Path(path)))
 
     @classmethod
     def find(cls, where: Path | str | None = None, storage: str | None = None) -> Study:
-        """A study by name or path; without one the only study of `studies/`, or its default.
+        """Find a study by name or path; without either, the only one in `studies/`, or the default one.
 
-        `storage` is the address of its database, in place of the definition's.
+        `storage` replaces the address of the database in the definition.
         """
         spec = find_spec(None if where is None else str(where))
         if storage is not None:
@@ -56,12 +56,12 @@ class Study(StoredStudy):
         return cls(spec)
 
     def on(self, target: str) -> Study:
-        """This study with its engine on a target: `ssh://user@host:port`, or `local:`."""
+        """Return this study with its engine on a target: `ssh://user@host:port`, or `local:`."""
         section = msgspec.structs.replace(self.spec.target, address=target)
         return Study(aimed(self.spec, section))
 
     def blocks(self) -> tuple[Block, ...]:
-        """The model's blocks, and the precisions that each may have."""
+        """Split the model into blocks, with the precisions that each may have."""
         return load_blocks(self.spec)[1]
 
     def search(
@@ -74,15 +74,15 @@ class Study(StoredStudy):
         prior: Study | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> Front:
-        """Search on until the budget is spent; returns the front.
+        """Search, or resume, until the budget is spent; returns the front.
 
-        In the main thread of a program the first Ctrl-C ends it after the trials in progress, a second one at
-        once. In other threads and in notebooks no signal is handled: `stop` ends it.
+        In the main thread of a program the first Ctrl-C ends it after the running trials, a second one
+        immediately. In other threads and in notebooks no signal is handled: call `stop`.
 
         Args:
             budget: trials (`50`) or time (`"90s"`, `"30m"`, `"8h"`) of this run; None takes the definition's.
             watcher: receives every step.
-            jobs: candidates that are built at a time for each device; None is by cores and memory.
+            jobs: candidates to build in parallel for each device; None decides by cores and memory.
             devices: GPUs to measure on, as `0,1` or `all`; None is one device.
             prior: another study of the same model, on another engine, size or version, whose losses serve as
                 this one's prior; they stay for every later run.
@@ -105,20 +105,20 @@ class Study(StoredStudy):
             return Front(made.store.front(self.spec.name), made.store.reference(self.spec.name))
 
     def stop(self) -> None:
-        """End the search that runs, after the trials in progress: from a callback, or from another thread.
+        """End the running search after the running trials: from a callback, or from another thread.
 
-        Does nothing where none runs.
+        Does nothing if no search runs.
         """
         if self._night is not None:
             self._night.stop()
 
     def enqueue(self, choices: Mapping[str, str]) -> None:
-        """Have a mix of your own measured, next in a search that runs, else first in the next one.
+        """Queue a mix of your own: it is measured next in a running search, else first in the next one.
 
         Args:
-            choices: block name to precision name; blocks that are left out stay as in the reference.
+            choices: block name to precision name; blocks left out stay as in the reference.
 
-        Raises `StudyError` for a block or a precision that there is not.
+        Raises `StudyError` for an unknown block or precision.
         """
         with Store.open(self.spec.database) as store:
             has_begun = self.spec.name in store.studies()
@@ -127,10 +127,10 @@ class Study(StoredStudy):
 
     def refine(self, number: int, seconds: float = 3600.0, watcher: Watcher | None = None) -> TrialRecord:
         """Fine-tune a trial's weights and ranges for `seconds`, by distillation from the float model on the
-        calibration samples, and measure the result as a new trial, which is returned. Needs PyTorch.
+        calibration samples; measure the result as a new trial and return that. Needs PyTorch.
 
-        A trial's operators must be known to training; otherwise train with Q/DQ in your own code, and search
-        the ONNX that comes out: its scales are kept.
+        Training must support all of the trial's operators; otherwise train with Q/DQ in your own code, and
+        search the resulting ONNX file: its scales are kept.
         """
         watcher = watcher or Quiet()
         with self._stored() as store:
@@ -140,19 +140,19 @@ class Study(StoredStudy):
             return made.store.trial(self.spec.name, made.night.refine(assignment, f"refined-{number}"))
 
     def health(self) -> Health:
-        """Whether the evidence is as it was written; `repair` fixes what follows from the rest."""
+        """Check whether the evidence is as it was written; see `repair`."""
         with self._stopped() as database:
             return health(self.spec, database)
 
     def repair(self) -> Path:
-        """Rewrite the evidence: every intact row, the front, and Optuna's tables; what is damaged is left
-        out, and measured again if the search wants it. Returns where the damaged file is kept.
+        """Rewrite the evidence from its intact rows, with the front and Optuna's tables. Damaged rows are
+        left out, and measured again if the search needs them. Returns where the damaged file is kept.
         """
         with self._stopped() as database:
             return repair(self.spec, database)
 
     def follow(self, watcher: Watcher) -> tuple[TrialRecord, ...]:
-        """Watch a search of this study that runs elsewhere until it is over; returns the front."""
+        """Watch a search of this study in another process until it ends; returns the front."""
         return follow(self.spec, watcher)
 
     def export(
@@ -168,13 +168,13 @@ class Study(StoredStudy):
         """Write one point for build tools: the typed ONNX, the manifest, build scripts; returns the files.
 
         Args:
-            folder: where to; by default `exports/trial-NUMBER` in the study's folder.
+            folder: where to write; by default `exports/trial-NUMBER` in the study's folder.
             pick: "knee" or "fastest", within `max_loss`.
             max_loss: the largest mask loss to accept; for "fastest" by default the definition's
                 `accepted_loss`, for the knee any.
             trial: this trial instead of picking one.
             targets: names of `exporters.EXPORTERS`; all by default.
-            examples: how many samples travel with it, to verify it by; 0 runs no engine.
+            examples: how many samples to include for verification; 0 runs no engine.
         """
         with self._stored() as store:
             return export_point(

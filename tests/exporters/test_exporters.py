@@ -232,7 +232,7 @@ def test_how_images_become_inputs_travels_with_an_export(tmp_path: Path) -> None
     assert found.preprocessing == how
     text = (tmp_path / "out" / "README.md").read_text()
     assert "the middle of a grey (114) 8 x 8 (height x width, bilinear), RGB, divided by 4095" in text
-    assert "less the mean [0.25], over the deviation [0.5]" in text
+    assert "minus the mean [0.25], divided by the standard deviation [0.5]" in text
 
 
 def test_the_readme_is_of_this_model_and_says_what_each_file_is_and_needs(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ class Library:
         """A `Builder` or a `Runtime`.
 
         Raises `BackendError` where there is none, since then nothing can be built or run here: a refusal is a
-        `TypeError` of pybind11, and the reason is in the log. Raises `TrialError` "memory" for want of it.
+        `TypeError` of pybind11, and the reason is in the log. Raises `TrialError` "memory" for lack of it.
         """
         try:
             made = getattr(self.trt, factory)(self.log.sink)

@@ -106,7 +106,7 @@ class Photo:
         self._box = ((wide - across) // 2 * middle, (high - down) // 2 * middle, across, down)
 
     def _normalised(self, planes: Sequence["Image.Image"]) -> np.ndarray:
-        """float32 in 0..1, less the mean, over the deviation."""
+        """float32 in 0..1, minus the mean, divided by the standard deviation."""
         left, top, width, height = self._box
         found = np.zeros((1, len(planes), *self.frame), np.float32)
         for number, (plane, mean, std) in enumerate(

@@ -1,6 +1,6 @@
 """The workers of one search: a measuring process for each slot, and a thread here that waits for it.
 
-Several slots of one device build beside one another; the device's lease keeps their timings apart (see
+Several slots of one device build in parallel; the device's lease keeps their timings apart (see
 `measurement.lease`). Everything that decides or writes stays in the thread that owns the crew.
 """
 
@@ -36,7 +36,7 @@ _PAUSE_SECONDS = 1.0
 
 
 def default_jobs(backend: Backend, devices: int) -> int:
-    """How many candidates to build beside one another for each device, by cores and memory.
+    """How many candidates to build in parallel for each device, by cores and memory.
 
     One where builds and timings share the device: they could not overlap, or costs are known.
     """
@@ -77,11 +77,11 @@ class Finished(Generic[Item, T]):
 
 
 class Crew(Generic[Item, T]):
-    """Slots that work beside one another; use in a `with` block.
+    """Slots that work in parallel; use in a `with` block.
 
     Args:
         devices: each gets `jobs` slots.
-        jobs: candidates that are built beside one another for one device.
+        jobs: candidates that are built in parallel for one device.
         folder: takes what the workers print.
         name: of the log files, `worker`.
         say: receives what the user should know.
