@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,12 +140,13 @@ def test_a_function_that_is_not_there_is_named(entry: str) -> None:
 def test_what_is_no_file_is_refused_before_it_is_read(name: str, kind: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
-    {
+    makers: dict[str, Callable[[], None]] = {
         "pipe": lambda: os.mkfifo(path),
         "device": lambda: path.symlink_to("/dev/zero"),
         "loop": lambda: path.symlink_to(path.name),
         "folder": path.mkdir,
-    }[kind]()
+    }
+    makers[kind]()
     if name != "1.npz":
         Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
     if name == "masks/0.png":
@@ -152,7 +154,7 @@ def test_what_is_no_file_is_refused_before_it_is_read(name: str, kind: str, tmp_
     section = SamplesSection(calibration=str(tmp_path), evaluation="", size=(8, 8))
     if kind == "loop" and name in ("prompts.json", "masks/0.png"):
         return  # as if it were not there
-    with pytest.raises(SamplesError, match="not a file|not a regular file|is a folder"):
+    with pytest.raises(SamplesError, match=r"not a file|not a regular file|is a folder"):
         list(load_samples(section, "calibration", {"image": (1, 3, 8, 8)}))
 
 
