@@ -37,7 +37,7 @@ SMALLEST_LOSS = 0.001
 
 
 def verify(
-    folder: Path,
+    folder: Path | str,
     say: Callable[[str], None] = lambda _: None,
     *,
     trusted_metric: str = "",
@@ -56,6 +56,7 @@ def verify(
     Raises `StudyError` if there is no export, or it cannot be measured; `BackendError` if its engine is not
     installed here.
     """
+    folder = Path(folder)
     manifest = read_manifest(folder)
     files = _files(manifest, folder)
     if not files.is_same:
