@@ -18,12 +18,13 @@ import importlib
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 try:
     from polygraphy import config as polygraphy_config
     from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
     from polygraphy.backend.trt import CreateConfig, EngineBytesFromNetwork, NetworkFromOnnxPath, Profile
+    from polygraphy.exception import PolygraphyException
 except ImportError:
     print("build_polygraphy.py: Polygraphy is not installed: pip install polygraphy", file=sys.stderr)
     sys.exit(2)
@@ -43,11 +44,12 @@ def build_config(capabilities: list[str], level: int | None) -> Any:
         profile.add(name, min=sizes, opt=sizes, max=sizes)
     if not polygraphy_config.USE_TENSORRT_RTX:
         options = (manifest.get("recipe") or {}).get("options", {})
+        chosen = int(options.get("optimization_level", LEVEL))
         caches = [path for path in (BUILD_CACHE, FOLDER / "timing.cache") if path.exists()]
         return CreateConfig(
             profiles=[profile],
             tf32=bool(options.get("tf32", True)),
-            builder_optimization_level=level or int(options.get("optimization_level", LEVEL)),
+            builder_optimization_level=chosen if level is None else level,
             load_timing_cache=str(caches[0]) if caches else None,
         )
     targets = [tuple(int(part) for part in text.split(".")) for text in capabilities]
@@ -58,7 +60,8 @@ def check_library() -> None:
     """Polygraphy imports the metapackage; the bindings alone do not serve it."""
     name = "tensorrt_rtx" if polygraphy_config.USE_TENSORRT_RTX else "tensorrt"
     package = name.replace("_", "-")
-    if importlib.util.find_spec(name) is None:
+    found = importlib.util.find_spec(name)
+    if found is None or found.loader is None or found.origin is None:  # nothing, or a folder of that name
         only = (
             "only its bindings are installed"
             if importlib.util.find_spec(f"{name}_bindings")
@@ -71,7 +74,7 @@ def check_library() -> None:
         cannot(f"{name} does not load ({error}): pip install --force-reinstall {package}")
 
 
-def cannot(words: str) -> None:
+def cannot(words: str) -> NoReturn:
     """End: nothing can be built."""
     print(f"build_polygraphy.py: {words}", file=sys.stderr)
     raise SystemExit(2)
@@ -96,11 +99,20 @@ def main() -> None:
     arguments = parser.parse_args()
     check_library()
     cache = None if polygraphy_config.USE_TENSORRT_RTX else str(BUILD_CACHE)
-    engine = EngineBytesFromNetwork(
+    build = EngineBytesFromNetwork(
         NetworkFromOnnxPath(str(FOLDER / "model.onnx"), strongly_typed=True),
         config=build_config(arguments.compute_capability, arguments.optimization_level),
         save_timing_cache=cache,
-    )()
+    )
+    try:
+        engine = build()
+    except (
+        PolygraphyException,
+        TypeError,
+        RuntimeError,
+    ) as error:  # TypeError: no builder starts
+        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        cannot(f"nothing is built ({first[0]}): the reason stands above; `nvidia-smi` must list the GPU")
     arguments.output.write_bytes(bytes(engine))
     print(f"wrote {arguments.output}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -160,17 +162,45 @@ def test_gpus_to_build_for_are_refused() -> None:
         tensorrt_backend(compute_capabilities="8.9")
 
 
-def test_the_exported_script_for_polygraphy_builds_an_engine(path: Path) -> None:
+@pytest.fixture
+def exported(path: Path) -> Path:
+    """`build_polygraphy.py` beside a model."""
     pytest.importorskip("polygraphy")
     (path.parent / "model.onnx").write_bytes(path.read_bytes())
     (path.parent / "manifest.json").write_text('{"input_shapes": []}')
-    script = path.parent / "build_polygraphy.py"
-    script.write_bytes((SCRIPTS / script.name).read_bytes())
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script)], capture_output=True, text=True, check=False
-    )
+    return Path(shutil.copy(SCRIPTS / "build_polygraphy.py", path.parent))
+
+
+def started(script: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "ignore", str(script), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
+
+
+def test_the_exported_script_for_polygraphy_builds_an_engine(exported: Path) -> None:
+    done = started(exported, "--optimization-level", "0")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert (path.parent / "model.engine").stat().st_size
+    assert (exported.parent / "model.engine").stat().st_size
+
+
+def test_the_exported_script_for_polygraphy_ends_in_one_line_where_no_builder_starts(
+    exported: Path, tmp_path: Path
+) -> None:
+    fault = (
+        "import masking; masking.FAULTS['Builder.__init__'] = 'CUDA initialization failure with error: 35'"
+    )
+    (tmp_path / "sitecustomize.py").write_text(fault)
+    done = started(exported, PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}")
+    assert done.returncode == 2
+    assert "nothing is built" in done.stderr.splitlines()[-1]
+
+
+def test_the_exported_script_for_polygraphy_takes_a_folder_for_no_package(
+    exported: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tensorrt").mkdir()
+    done = started(exported, PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "tensorrt: is not there: pip install tensorrt" in done.stderr
 
 
 def test_kernel_timings_are_given_away_as_the_library_wrote_them(path: Path, tmp_path: Path) -> None:
