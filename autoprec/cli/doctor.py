@@ -1,4 +1,4 @@
-"""The command that looks at the machine: doctor."""
+"""Machines, this one and targets: doctor, target clean."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from autoprec.cli._app import (
     JsonOption,
     StudyOption,
     TargetOption,
+    answer,
     app,
     show_or_dump,
     study_of,
     tell,
 )
+from autoprec.errors import SpecError
 
 if TYPE_CHECKING:
     from autoprec.study import Study
@@ -93,3 +95,25 @@ def _evidence(study: Study, repair: bool) -> Study:
         raise typer.Exit(EXIT_USER_ERROR)
     tell(f"{study.spec.database}: {health.trials} trials, all as they were written")
     return study
+
+
+target_app = typer.Typer(
+    name="target",
+    no_args_is_help=True,
+    help="Manage remote machines that engines run on.\n\nExample: autoprec target clean --study demo",
+)
+app.add_typer(target_app)
+
+
+@target_app.command()
+def clean(target: TargetOption = "", study: StudyOption = None) -> None:
+    """Remove what an agent keeps on a target: models, samples, kernel timings, and itself.
+
+    Example: autoprec target clean --study my_study
+    """
+    chosen = study_of(study)
+    spec = (chosen.on(target) if target else chosen).spec
+    if not spec.target.address:
+        raise SpecError(f"study {spec.name!r} has no target; give one with --target")
+    held = parts.TargetBackend({**spec.backend.options, "engine": spec.backend.name}).clean()
+    answer(f"removed {held / 1e6:.0f} MB from {spec.target.address}")

@@ -15,7 +15,7 @@ from autoprec.errors import SpecError
 from autoprec.samples import load_samples
 from autoprec.spec import load_spec
 
-STUDIES = Path(__file__).parent.parent / "studies"
+STUDIES = Path(__file__).parents[2] / "studies"
 
 
 @pytest.fixture(scope="module")
