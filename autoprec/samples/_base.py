@@ -47,7 +47,7 @@ class Sample(NamedTuple):
         prompted = self.asked or self.prompts
         if self.truth is not None and not prompted and len(self.truth) < shape[0]:
             raise SamplesError(
-                f"{self.name} has {len(self.truth)} true masks, but the model gives {shape[0]}: mend or "
+                f"{self.name} has {len(self.truth)} true masks, but the model gives {shape[0]}: fix or "
                 "remove the true masks"
             )
         if self.truth is None or self.placement is None or tuple(shape[-2:]) == self.size:
