@@ -6,7 +6,6 @@ TensorRT 8.5 to 11; what comes from a target is checked before it is used.
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import Any, NamedTuple
 
@@ -66,6 +65,12 @@ def read_device(log: str) -> tuple[str, list[int]]:
     return name[1].strip()[:80] if name else "", [int(n) for n in capability.groups()] if capability else []
 
 
+def read_load(text: str) -> dict[str, float]:
+    """The load average of /proc/loadavg; nothing of other words."""
+    found = re.match(r"\d{1,6}\.\d{2} ", text)
+    return {"load_average": float(found[0])} if found else {}
+
+
 def read_memory(log: str) -> int:
     """Bytes that an execution context holds on the device; 0 where the log does not say."""
     found = _MEMORY.findall(log)
@@ -92,11 +97,10 @@ def read_times(text: str) -> float:
 
 def read_profile(text: str) -> dict[str, float]:
     """Mean ms by layer, of a file of `--exportProfile`. Raises `TrialError`."""
-    found, told = {}, _json(text)
-    for entry in told if isinstance(told, list) else ():
-        if isinstance(entry, dict) and isinstance(entry.get("averageMs"), int | float):
-            found[str(entry.get("name", ""))] = float(entry["averageMs"])
-    return {name: ms for name, ms in found.items() if math.isfinite(ms) and ms >= 0}
+    told = _json(text)
+    entries = [entry for entry in told if isinstance(entry, dict)] if isinstance(told, list) else []
+    means = {str(entry.get("name", "")): entry.get("averageMs") for entry in entries}
+    return {name: float(ms) for name, ms in means.items() if isinstance(ms, int | float) and 0 <= ms < 1e9}
 
 
 def read_outputs(text: str) -> dict[str, NDArray[np.float64]]:

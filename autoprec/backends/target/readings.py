@@ -14,6 +14,8 @@ from autoprec.backends.tensorrt.options import Options
 from autoprec.errors import TrialError
 from autoprec.records import Clocks, KernelTime
 
+_LONGEST_MS = 1e9
+
 
 def clocks_of(told: object) -> Clocks:
     """Readings that a target tells. Raises `TrialError` for what is none."""
@@ -23,6 +25,12 @@ def clocks_of(told: object) -> Clocks:
         return msgspec.convert(known, Clocks)
     except msgspec.ValidationError as error:
         raise TrialError("crash", f"the target's clocks are none: {error}") from error
+
+
+def _milliseconds(microseconds: str) -> float:
+    """0 for what is no time."""
+    found = float(microseconds) / 1e3 if microseconds.isdecimal() else 0.0
+    return found if found < _LONGEST_MS else 0.0
 
 
 def held(power: Clocks) -> str:
@@ -38,7 +46,7 @@ def _openvino_kernels(graph: Graph, description: dict[str, Any]) -> tuple[Kernel
                 kind=str(kind),
                 kernel=str(kernel),
                 origins=tuple(filter(None, str(origins).split(","))),
-                time_ms=float(microseconds) / 1e3 if str(microseconds).isdigit() else 0.0,
+                time_ms=_milliseconds(str(microseconds)),
             )
             for kind, kernel, origins, microseconds in description["nodes"]
         ]
@@ -53,7 +61,7 @@ def _tensorrt_kernels(_: Graph, description: dict[str, Any]) -> tuple[KernelTime
         layers = layers_from_message(str(description["message"])) or layers_from_json(
             str(description["json"])
         )
-        times = {str(name): float(ms) for name, ms in description["times"].items()}
+        times = {str(name): float(ms) for name, ms in description["times"].items() if 0 <= ms < _LONGEST_MS}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrialError("crash", f"the target does not describe its engine: {error}") from error
     return layers_kernels(layers, times)

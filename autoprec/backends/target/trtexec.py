@@ -29,6 +29,7 @@ from autoprec.backends.target.exports import (
     first_error,
     read_device,
     read_help,
+    read_load,
     read_memory,
     read_outputs,
     read_profile,
@@ -232,7 +233,9 @@ class Trtexec:
 
     def _clocks(self, *_: Any) -> Answer:
         load, *told = self._shell.run(_CLOCKS).decode(errors="replace").split("\0")
-        return {"load_average": float(load.split()[0]), **read_power(told)}, []
+        if len(told) <= len(COMMANDS):
+            raise TrialError("crash", "the target's answer holds no clocks")
+        return {**read_load(load), **read_power(told)}, []
 
     def _clean(self, *_: Any) -> Answer:
         told = self._shell.run(scripts.CLEAN, [self.address.folder]).decode(errors="replace").strip()

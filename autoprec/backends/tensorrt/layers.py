@@ -190,7 +190,7 @@ def layers_from_json(text: str) -> tuple[Layer, ...]:
     """
     try:
         told = json.loads(text, strict=False)  # some versions separate nodes by raw control characters
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     layers = told.get("Layers", ()) if isinstance(told, dict) else ()
     return tuple(_inspected(layer) for layer in layers if isinstance(layer, dict))

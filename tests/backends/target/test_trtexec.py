@@ -142,3 +142,52 @@ def test_outputs_that_are_no_arrays_are_refused(values: str) -> None:
 def test_times_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(TrialError):
         read_times(text)
+
+
+def lying(folder: Path, file: str, text: str) -> TargetBackend:
+    """A trtexec that writes this text in place of the file that one of its options names."""
+    backend = trtexec(folder, "8601")
+    (tool,) = folder.glob("trtexec-8601")
+    real = tool.rename(folder / "real")
+    (folder / "lie").write_text(text)
+    name = f'*/{file}) cp {folder}/lie "${{word#*=}}" ;;'
+    loop = f'for word; do case "$word" in {name} esac; done'
+    tool.write_text(f'#!/bin/sh\n{real} "$@"; code=$?\n{loop}\nexit $code\n')
+    tool.chmod(0o755)
+    return backend
+
+
+@pytest.mark.parametrize("text", ["", "null", '[{"computeMs" : 1e400}]', "[" * 100_000])
+def test_times_that_a_target_makes_up_fail_the_trial(tmp_path: Path, text: str) -> None:
+    with lying(tmp_path / "a", "times.json", text).build(write_model(tmp_path / "tiny.onnx")) as engine:
+        engine.prepare(FEEDS)
+        with pytest.raises(TrialError):
+            engine.milliseconds(3)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no outputs",
+        '"name" : "masks"\n , "dimensions" : "1x2x32x32"\n , "values" : [ 1 ]',
+        '"name" : "masks"\n , "dimensions" : "99999999999x99999999999"\n , "values" : [ 1 ]',
+        '"name" : "others"\n , "dimensions" : "1"\n , "values" : [ 1 ]',
+    ],
+)
+def test_outputs_that_a_target_makes_up_fail_the_trial(tmp_path: Path, text: str) -> None:
+    engine = lying(tmp_path / "a", "outputs.json", text).build(write_model(tmp_path / "tiny.onnx"))
+    with engine, pytest.raises(TrialError):
+        run(engine, FEEDS)
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, '{"Layers": [7, []]}'])
+def test_layers_that_a_target_makes_up_say_nothing(tmp_path: Path, text: str) -> None:
+    with lying(tmp_path / "a", "layers.json", text).build(write_model(tmp_path / "tiny.onnx")) as engine:
+        assert not engine.kernels()
+
+
+@pytest.mark.parametrize("text", ['{"Layers": 7}', '{"Layers": [{"Inputs": 7}]}'])
+def test_layers_that_are_none_fail_the_trial(tmp_path: Path, text: str) -> None:
+    engine = lying(tmp_path / "a", "layers.json", text).build(write_model(tmp_path / "tiny.onnx"))
+    with engine, pytest.raises(TrialError, match="does not describe its engine"):
+        engine.kernels()
