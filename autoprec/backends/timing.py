@@ -54,6 +54,11 @@ class Deadline:
         return time.perf_counter() >= self._end
 
     @property
+    def left(self) -> float:
+        """Seconds until the moment; 0 once it is past."""
+        return max(0.0, self._end - time.perf_counter())
+
+    @property
     def share(self) -> float:
         """How much of the time until the moment is over, 0 to 1."""
         return min(1.0, (time.perf_counter() - self._begin) / max(1e-9, self._end - self._begin))

@@ -20,6 +20,8 @@ EXIT_AUDIT_FAILED = 3
 EXIT_DIFFERENT = 4
 EXIT_INTERNAL = 70
 """EX_SOFTWARE of sysexits(3)."""
+EXIT_STOPPED = 130
+"""As a shell has it for a process that Ctrl-C ended."""
 
 app = typer.Typer(
     name="autoprec",

@@ -63,7 +63,11 @@ def dashboard(
     if program is None:
         raise BackendError(f"optuna-dashboard is not installed: {how_to_install('dashboard')}")
     command = [program, chosen.address, "--host", "127.0.0.1", "--port", str(port)]
-    try:
-        raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - a program of the user's
-    except KeyboardInterrupt:
-        raise typer.Exit from None
+    # In a session of its own Ctrl-C does not reach it, which would answer with a traceback.
+    with subprocess.Popen(command, start_new_session=True) as running:  # noqa: S603 - a program of the user's
+        try:
+            code = running.wait()
+        except KeyboardInterrupt:
+            running.terminate()
+            code = 0
+    raise typer.Exit(code)

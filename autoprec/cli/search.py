@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autoprec.cli import _parts as parts
 from autoprec.cli._app import (
     EXIT_AUDIT_FAILED,
+    EXIT_STOPPED,
     EXIT_USER_ERROR,
     StorageOption,
     StudyOption,
@@ -20,6 +22,10 @@ from autoprec.cli._app import (
     study_of,
     tell,
 )
+from autoprec.errors import UserError
+
+if TYPE_CHECKING:
+    from autoprec.study import Study
 
 
 @app.command()
@@ -63,13 +69,34 @@ def search(
     chosen = study_of(study, storage)
     if target:
         chosen = chosen.on(target)
-    with parts.LiveProgress(console, chosen.spec.name) as progress:
-        learnt = None if prior is None else parts.Study.find(prior)
-        chosen.search(budget, progress, jobs=jobs, devices=devices, prior=learnt)
+    learnt = None if prior is None else parts.Study.find(prior)
+    try:
+        with parts.LiveProgress(console, chosen.spec.name) as progress:
+            chosen.search(budget, progress, jobs=jobs, devices=devices, prior=learnt)
+    except KeyboardInterrupt:
+        _tell_kept(chosen, study, budget)
+        raise typer.Exit(EXIT_STOPPED) from None
     show_end(chosen, study)
     if strict and (wrong := chosen.mismatches()):
         tell(f"did not run as asked: {', '.join(wrong)}")
         raise typer.Exit(EXIT_AUDIT_FAILED)
+
+
+def _tell_kept(chosen: Study, study: str | None, budget: str | None) -> None:
+    """What a search that was stopped at once leaves, and how to resume it."""
+    again = shlex.join(
+        [
+            "autoprec",
+            "search",
+            *(["--study", study] if study else []),
+            *(["--budget", budget] if budget else []),
+        ]
+    )
+    try:
+        kept = sum(trial.measurement is not None for trial in chosen.trials())
+    except UserError:  # it had not come to its first trial
+        kept = 0
+    tell(f"stopped at once: {kept} measured trials are kept; `{again}` resumes the run")
 
 
 @app.command()

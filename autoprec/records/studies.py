@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from autoprec.errors import FailureKind
+from autoprec.errors import BLAMELESS, FailureKind
 from autoprec.records._base import Record
 from autoprec.records.blocks import Assignment, Block
 from autoprec.records.exports import Examples, Recipe
@@ -105,6 +105,12 @@ class TrialRecord(Record, frozen=True, kw_only=True):
     def loss(self) -> float:
         """The second objective. NaN unless complete."""
         return self.measurement.quality.loss if self.measurement else float("nan")
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of its run's budget: what runs, and what ended for its own reason."""
+        is_blameless = self.failure is not None and self.failure.kind in BLAMELESS
+        return self.origin != "reused" and not is_blameless
 
     def settled(self) -> TrialRecord:
         """The trial, once nobody works on it: what was running is interrupted."""

@@ -20,6 +20,7 @@ from autoprec.report.terminal.tables import front_table
 REFRESHES_PER_SECOND = 2
 """No more: the view runs beside the timing of engines."""
 ROWS_BESIDE_PLOT = 18
+_STOPPING = "stopping after the trials in progress; press Ctrl-C again to stop at once"
 USEFUL_LOSS = 0.05
 """The best points shown are the fastest under it, where there are any: masks beyond are of little use."""
 
@@ -42,6 +43,7 @@ class LiveProgress:
         self._front: Sequence[TrialRecord] = ()
         self._failures: Counter[str] = Counter()
         self._done = 0
+        self._is_stopping = False
         self._current: dict[int, TrialRecord] = {}
         self._stages: dict[int | None, str] = {}
         self._stage = Spinner("dots", Text("preparing"))
@@ -81,7 +83,7 @@ class LiveProgress:
 
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
         """A trial is over; the front is what it is now."""
-        self._done += record.reused_from is None
+        self._done += record.counts
         self._known[record.number] = record
         self._front = front
         self._current.pop(record.number, None)
@@ -91,6 +93,12 @@ class LiveProgress:
         if self._live is None or record.failure is not None:
             self._console.print(self._line(record))
         self._refresh()
+
+    def stops(self) -> None:
+        """The run will end after the trials in progress."""
+        self._is_stopping = True
+        if self._live is None:
+            self.say(_STOPPING)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -127,6 +135,8 @@ class LiveProgress:
             failed = ", ".join(f"{kind} {number}" for kind, number in self._failures.most_common())
             head.append(f"  failed: {failed}", "red")
         parts: list[RenderableType] = [head]
+        if self._is_stopping:
+            parts.append(Text(_STOPPING, "bold yellow"))
         for number, record in list(self._current.items()):
             line = Text.assemble(f"trial {number}  ", figures.named(record))
             if len(self._current) > 1:

@@ -25,7 +25,7 @@ class Calling:
 
     def __init__(self, watcher: Watcher, study: Study, callbacks: Sequence[Callback]) -> None:
         self.say, self.starts = watcher.say, watcher.starts
-        self.begins, self.stage = watcher.begins, watcher.stage
+        self.begins, self.stage, self.stops = watcher.begins, watcher.stage, watcher.stops
         self._watcher, self._study, self._callbacks = watcher, study, callbacks
 
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:

@@ -40,6 +40,9 @@ class Watcher(Protocol):
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
         """A trial has ended and is stored; `front` is the current one."""
 
+    def stops(self) -> None:
+        """The run will end after the trials in progress: somebody asked for it."""
+
 
 class Quiet:
     """A watcher that reports nothing."""
@@ -64,4 +67,7 @@ class Quiet:
         """Nothing."""
 
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
+        """Nothing."""
+
+    def stops(self) -> None:
         """Nothing."""

@@ -10,6 +10,7 @@ from autoprec.records import TrialRecord
 from autoprec.spec import Budget, StudySpec, parse_budget
 from autoprec.store import Run, Store, searching
 from autoprec.study.events import Watcher
+from autoprec.study.night.ledger import spent
 
 PAUSE_SECONDS = 1.0
 """Between two looks: a trial takes seconds."""
@@ -64,7 +65,7 @@ def _has_begun(store: Store, name: str) -> bool:
 def _start(store: Store, spec: StudySpec, run: Run, watcher: Watcher) -> set[int]:
     """Report what is known already and what is left of the budget; returns the trials that were reported."""
     earlier = [trial for trial in store.trials(spec.name) if trial.state != "running"]
-    done = sum(trial.number >= run.first and trial.reused_from is None for trial in earlier)
+    done = len(spent(earlier, run))
     budget = parse_budget(run.budget)
     left = Budget(trials=None if budget.trials is None else max(0, budget.trials - done))
     watcher.say(f"the run has finished {done} of its budget of {run.budget}; it began at {run.start}")

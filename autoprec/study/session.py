@@ -148,13 +148,15 @@ def open_run(session: Session, budget: str, watcher: Watcher) -> Run:
     done = sum(record.state != "running" for record in session.ledger.spent(run))
     if done:
         others = len(store.workers(study)) - 1
-        what = f"joining {others} others, who did" if others else "resuming the run that was stopped after"
-        watcher.say(f"{what} {done} trials")
+        if others:
+            watcher.say(f"joining {others} others, who did {done} trials")
+        else:
+            watcher.say(f"resuming the run of {run.start[:16].replace('T', ' ')}: {done} trials are done")
     return run
 
 
 def close_run(session: Session, run: Run, allowed: int | None) -> None:
-    """Note that the run ended, unless others are still at it."""
+    """Note that the run ended, unless others are still at it, or it was stopped: then it can be resumed."""
     store, ledger, study = session.store, session.ledger, run.study
 
     def closed() -> None:
@@ -162,7 +164,8 @@ def close_run(session: Session, run: Run, allowed: int | None) -> None:
             ledger.sync()
             done = sum(record.state != "running" for record in ledger.spent(run))
             session.membership.leave()
-            if not store.workers(study) or (allowed is not None and done >= allowed):
+            is_spent = allowed is not None and done >= allowed
+            if is_spent or (not store.workers(study) and not session.night.is_stopping):
                 store.end_run(run.id, done)
 
     store.patiently(closed)
@@ -191,7 +194,7 @@ def stopping(night: Night, watcher: Watcher) -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
         night.stop()
-        watcher.say("stopping after the trial in progress; press Ctrl-C again to stop at once")
+        watcher.stops()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = signal.signal(signal.SIGINT, stop)

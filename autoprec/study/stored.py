@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from autoprec.errors import StudyError, UserError
+from autoprec.precisions import PRECISIONS
 from autoprec.records import (
     Block,
     Departure,
@@ -123,13 +124,18 @@ class StoredStudy:
             return store.blocks(self.spec.name)
 
     def mismatches(self) -> tuple[str, ...]:
-        """Blocks of front points that did not run in the requested precision, one line each."""
+        """Blocks of front points that did not run in the requested precision, one line each.
+
+        A float that this engine never runs as itself, as a CPU runs FP16, is none: nothing can be done there.
+        """
+        audits = [(t.number, row) for t in self.trials() if t.measurement for row in t.measurement.audit]
+        taken = {row.asked for _, row in audits if row.matches}
+        best = {record.number for record in self.front()}
         return tuple(
-            f"trial {record.number}, block {row.block}: asked {row.asked}, ran {row.ran}"
-            for record in self.front()
-            if record.measurement is not None
-            for row in record.measurement.audit
-            if row.matches is False
+            f"trial {number}, block {row.block}: asked {row.asked}, ran {row.ran}"
+            for number, row in audits
+            if number in best and row.matches is False
+            if row.asked in taken or PRECISIONS[row.asked].is_quantized
         )
 
     def sensitivity(self) -> dict[str, dict[str, float]]:

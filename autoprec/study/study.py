@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from autoprec.backends.timing import Deadline
 from autoprec.errors import StudyError
 from autoprec.records import Block, TrialRecord
 from autoprec.report import Front
@@ -27,6 +28,9 @@ from autoprec.study.refining import refined
 from autoprec.study.session import Parallel, close_run, open_run, session, stopping
 from autoprec.study.shipping.export import export_point
 from autoprec.study.stored import StoredStudy
+
+_LONG_SECONDS = 600.0
+"""Shorter runs look into nothing for the report: they are to end when their time is over."""
 
 
 class Study(StoredStudy):
@@ -99,8 +103,10 @@ class Study(StoredStudy):
             with self._stoppable(made.night), stopping(made.night, told):
                 made.night.run(run, allowed)
                 if len(made.store.workers(self.spec.name)) == 1:
-                    going = lambda: not made.night.is_stopping  # noqa: E731
-                    look_ahead(made.prepared, made.store, made.crew.first.bench, told.say, going)
+                    patience = Deadline(None if allowed.seconds is None else allowed.seconds / 50)
+                    going = lambda: not (made.night.is_stopping or patience.is_over)  # noqa: E731
+                    if allowed.seconds is None or allowed.seconds >= _LONG_SECONDS:
+                        look_ahead(made.prepared, made.store, made.crew.first.bench, told.say, going)
             close_run(made, run, allowed.trials)
             return Front(made.store.front(self.spec.name), made.store.reference(self.spec.name))
 
@@ -111,6 +117,14 @@ class Study(StoredStudy):
         """
         if self._night is not None:
             self._night.stop()
+
+    def wind_up(self) -> None:
+        """Let the search that runs try nothing new, measure its best points again, and end.
+
+        Does nothing where none runs.
+        """
+        if self._night is not None:
+            self._night.wind_up()
 
     def enqueue(self, choices: Mapping[str, str]) -> None:
         """Queue a mix of your own: it is measured next in a running search, else first in the next one.

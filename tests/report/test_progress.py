@@ -67,3 +67,12 @@ def test_a_later_night_begins_with_the_front_of_the_earlier_ones() -> None:
     text = console.file.getvalue()
     assert "no trial is complete yet" not in text
     assert "2.00x" in text
+
+
+def test_that_it_is_stopping_stays_in_view() -> None:
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
+    with LiveProgress(console, "demo") as progress:
+        progress.stops()
+        with console.capture() as shown:
+            console.print(progress._view())
+    assert "press Ctrl-C again to stop at once" in shown.get()

@@ -20,9 +20,11 @@ import pytest
 
 from autoprec import Study
 from autoprec.errors import StudyError, UserError
-from autoprec.records import TrialRecord
+from autoprec.records import BlockAudit, TrialRecord
 from autoprec.store import Store, exclusive, pareto
+from autoprec.study.night.ledger import seconds_of
 from tiny_study import write_model, write_samples, write_study
+from trial_records import BLOCKS, IDENTITY, complete, running
 
 
 def load(path: Path) -> Study:
@@ -144,9 +146,9 @@ def test_a_search_killed_at_twenty_random_moments_loses_nothing(tmp_path: Path) 
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
 
 
-def test_ctrl_c_ends_the_search_after_the_trial_in_hand(tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_search_after_the_trial_in_hand_and_it_resumes(tmp_path: Path) -> None:
     path = write_study(tmp_path)
-    process = search_process(path, 500)
+    process = search_process(path, 9)
     study = load(path)
     while not _stored(study.database):
         time.sleep(0.2)
@@ -154,7 +156,81 @@ def test_ctrl_c_ends_the_search_after_the_trial_in_hand(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors.decode()
-    assert all(trial.state == "complete" for trial in study.trials())
+    before = study.trials()
+    assert all(trial.state == "complete" for trial in before)
+    study.search("9")
+    assert len(study.trials()) == 9, "the same budget resumes the run"
+    study.search("9")
+    assert len(study.trials()) == 18, "which is over now"
+
+
+def test_a_second_ctrl_c_tells_what_is_kept_and_how_to_resume(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    command = [sys.executable, "-m", "autoprec", "search", "--study", str(path), "--budget", "500"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while not _stored(load(path).database):
+        time.sleep(0.1)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    if process.returncode == 0:  # the trial in hand was over before
+        assert "stopping after the trials in progress" in output
+    else:
+        assert process.returncode == 130
+        last = errors.splitlines()[-1]
+        assert "measured trials are kept" in last
+        assert f"`autoprec search --study {path} --budget 500` resumes" in last
+    assert "Traceback" not in errors
+
+
+def test_a_run_whose_time_is_over_measures_nothing_more(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    path.write_text(path.read_text().replace("finalists = 0", "finalists = 3"))
+    study = load(path)
+    study.search("4")
+    study.search("0.001s")
+    assert len(study.trials()) <= 5
+
+
+def test_only_the_time_that_trials_took_is_spent() -> None:
+    def trial(start: str, end: str) -> TrialRecord:
+        day = "2026-01-01T"
+        return msgspec.structs.replace(complete(0, 1.0, 0.0), start=day + start, end=day + end)
+
+    parallel = trial("00:00:00", "00:01:00"), trial("00:00:30", "00:01:30")
+    assert seconds_of(parallel) == 90
+    assert seconds_of((*parallel, trial("08:00:00", "08:00:10"), running(3))) == 100
+
+
+def test_what_an_engine_never_runs_as_itself_is_no_mismatch(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    path.write_text('name = "demo"\n' + path.read_text())
+    study = load(path)
+    study.folder.mkdir()
+    with Store.open(study.database) as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        store.finish(audited(0, 9.0, 0.0, stem=("fp16", "f32", False), neck=("fp16", "f32", False)))
+        store.finish(audited(1, 5.0, 0.1, stem=("int8", "f32", False), neck=("bf16", "bf16", True)))
+        store.finish(audited(2, 4.0, 0.2, stem=("bf16", "f32", False), neck=("int8", "i8", True)))
+    assert study.mismatches() == (
+        "trial 1, block stem: asked int8, ran f32",
+        "trial 2, block stem: asked bf16, ran f32",
+    )
+
+
+def audited(number: int, latency_ms: float, loss: float, **blocks: tuple[str, str, bool]) -> TrialRecord:
+    """A trial whose blocks were asked for something, ran in something, and whether that is the same."""
+    record = complete(number, latency_ms, loss, choices=" ".join(asked for asked, _, _ in blocks.values()))
+    audit = tuple(
+        BlockAudit(block=block, asked=asked, ran=ran, matches=is_same, time_ms=0.0)
+        for block, (asked, ran, is_same) in blocks.items()
+    )
+    assert record.measurement is not None
+    return msgspec.structs.replace(
+        record, measurement=msgspec.structs.replace(record.measurement, audit=audit)
+    )
 
 
 def _stored(database: Path) -> tuple[TrialRecord, ...]:

@@ -186,14 +186,8 @@ class Ledger:
         return news
 
     def spent(self, run: Run) -> list[TrialRecord]:
-        """The trials of a run that count for its budget: what runs, and what ended for its own reason."""
-        return [
-            record
-            for record in self.records.values()
-            if (record.run == run.id if record.run is not None else record.number >= run.first)
-            and record.origin != "reused"
-            and (record.failure is None or record.failure.kind not in BLAMELESS)
-        ]
+        """The trials of a run that count for its budget."""
+        return spent(self.records.values(), run)
 
     def front(self, reference_ms: float) -> tuple[tuple[Interval, Interval], ...]:
         """Intervals of the front's points, in ms and in loss: what a candidate is raced against."""
@@ -223,6 +217,30 @@ class Ledger:
     def _excess_mb(self, measurement: Measurement) -> float:
         """By how much a candidate is over the limit of memory; below 0 is within it."""
         return 0.0 if self._limit_mb is None else measurement.peak_memory_bytes / 1e6 - self._limit_mb
+
+
+def spent(records: Iterable[TrialRecord], run: Run) -> list[TrialRecord]:
+    """Those of a run that count for its budget; who searches and who watches count alike."""
+    return [
+        record
+        for record in records
+        if (record.run == run.id if record.run is not None else record.number >= run.first) and record.counts
+    ]
+
+
+def seconds_of(records: Iterable[TrialRecord]) -> float:
+    """Wall time in which at least one of the trials was measured, in seconds: neither pauses nor kills."""
+    spans = sorted(
+        (datetime.fromisoformat(record.start), datetime.fromisoformat(record.end))
+        for record in records
+        if record.end
+    )
+    seconds, until = 0.0, None
+    for start, end in spans:
+        begin = start if until is None else max(start, until)
+        seconds += max(0.0, (end - begin).total_seconds())
+        until = end if until is None else max(until, end)
+    return seconds
 
 
 def searching(records: Iterable[TrialRecord]) -> list[TrialRecord]:

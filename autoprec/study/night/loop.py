@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -60,11 +61,22 @@ class Night:
         self._seen: set[str] = set()
         """Devices whose own reference latency is stored."""
         self._alike = Alike()
+        self._allowance: Allowance | None = None
         self.is_stopping = False
 
     def stop(self) -> None:
-        """End the run after the trials in progress."""
+        """End the run after the trials in progress; it can be resumed."""
         self.is_stopping = True
+
+    def wind_up(self) -> None:
+        """Try nothing new: measure the best points again, and be done."""
+        if self._allowance is not None:
+            self._allowance.wind_up()
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the run's time is over; infinite for a run of so many trials."""
+        return math.inf if self._allowance is None else self._allowance.seconds_left
 
     def establish(self) -> Reference:
         """The stored reference, else it is measured and stored. Raises `StudyError` if it is unfit."""
@@ -87,12 +99,14 @@ class Night:
         self._ledger.reconcile()
         reference = self.establish()
         allowance = Allowance(budget, self._prepared.spec.search.finalists, run, self._ledger)
+        self._allowance = allowance
         queue = Queue(self._prepared, self._store, self._ledger, partial(self._measure_priors, run))
         for words in unfit(self._store, self._prepared):
             self._watcher.say(words)
         left = None if budget.trials is None else max(0, budget.trials - len(self._ledger.spent(run)))
         earlier = tuple(record for record in self._ledger.records.values() if record.state != "running")
-        self._watcher.starts(trials=left, seconds=budget.seconds, reference=reference, earlier=earlier)
+        seconds = None if budget.seconds is None else allowance.seconds_left
+        self._watcher.starts(trials=left, seconds=seconds, reference=reference, earlier=earlier)
         done = 0
         while True:
             self._ledger.sync()
@@ -197,7 +211,12 @@ class Night:
             done = self._store.facts(self._name, PRIORS, bool)
             if is_mine and str(run.id) not in done:
                 measure_sensitivity(
-                    self._prepared, self._store, self._crew, self._watcher.say, self._is_going
+                    self._prepared,
+                    self._store,
+                    self._crew,
+                    self._watcher.say,
+                    self._is_going,
+                    self.seconds_left / 5,
                 )
                 if self._is_going():
                     self._store.put_fact(self._name, PRIORS, str(run.id), value=True)

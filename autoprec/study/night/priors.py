@@ -7,6 +7,7 @@ in for both.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import takewhile
@@ -48,6 +49,7 @@ def measure_sensitivity(
     crew: Crew[TrialRecord, Measurement],
     say: Callable[[str], None],
     going: Callable[[], bool] = lambda: True,
+    most_seconds: float = math.inf,
 ) -> None:
     """Measure what is missing while `going`, heaviest blocks first, until the cost of 5 trials is spent.
 
@@ -60,12 +62,13 @@ def measure_sensitivity(
         crew: measures.
         say: receives a line about each slow step.
         going: asked before each; False ends it.
+        most_seconds: that it may take, however long trials are.
     """
     name = prepared.spec.name
     known = {*store.facts(name, KIND, float), *store.facts(name, PRIOR_ALONE, float)}
     known |= store.facts(name, BACK, RoughScore).keys()
     missing = [probe for probe in _probes(prepared, store) if probe.key not in known]
-    budget = _TRIALS * _mean_trial_seconds(store.trials(name))
+    budget = min(_TRIALS * _mean_trial_seconds(store.trials(name)), most_seconds)
     if not missing or not budget:
         return
     say(f"sensitivity: {len(missing)} assignments, one block at a time; takes {budget:.0f} s at most")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import median
 
 from autoprec.backends.timing import Deadline
 from autoprec.records import Assignment, Origin
 from autoprec.search import Priors, Strategy, create_strategy, finalists
 from autoprec.spec import Budget
 from autoprec.store import Run, Store
-from autoprec.study.night.ledger import Ledger, searching
+from autoprec.study.night.ledger import Ledger, searching, seconds_of
 from autoprec.study.night.own import enqueued
 from autoprec.study.night.priors import load_priors
 from autoprec.study.night.proposal import Proposal
@@ -115,29 +116,50 @@ class Allowance:
     """How much of a run is left, for all who take part in it.
 
     Args:
-        budget: of the run; its time is counted from now.
+        budget: of the run; of its time what the trials that are done took is spent.
         finalists: how many points of the front are measured again at the end; none in a very short run.
         run: whose trials count.
         ledger: knows them.
     """
 
     def __init__(self, budget: Budget, finalists: int, run: Run, ledger: Ledger) -> None:
-        self._deadline, self._trials = Deadline(budget.seconds), budget.trials
+        done = ledger.spent(run)
+        left = None if budget.seconds is None else max(0.0, budget.seconds - seconds_of(done))
+        self._deadline, self._trials = Deadline(left), budget.trials
         self._last = finalists if budget.trials is None or budget.trials >= 5 * finalists else 0
         self._run, self._ledger = run, ledger
+        self._is_winding_up = False
+
+    def wind_up(self) -> None:
+        """Try nothing new; the best points may still be measured again."""
+        self._is_winding_up = True
 
     def allows_search(self) -> bool:
         """Whether another assignment may be tried."""
-        if self._deadline.is_over:
+        if self._is_winding_up or self._deadline.left <= self._reserved():
             return False
         spent = len(searching(self._ledger.spent(self._run)))
         return self._trials is None or spent < self._trials - self._last
 
     def allows_finalist(self) -> bool:
         """Whether another point may be measured again, once nothing new is being tried."""
+        if self._deadline.is_over:
+            return False
         spent = self._ledger.spent(self._run)
         again = len(spent) - len(searching(spent))
         return again < self._last and (self._trials is None or len(spent) < self._trials)
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the run's time is over; infinite for a run of so many trials."""
+        return self._deadline.left
+
+    def _reserved(self) -> float:
+        """Seconds that measuring the best points again will take in a run of some time; 0 in a short one."""
+        times = [seconds_of([record]) for record in self._ledger.spent(self._run) if record.end]
+        if self._trials is not None or len(times) < 5 * self._last:
+            return 0.0
+        return self._last * median(times) if times else 0.0
 
     @property
     def is_timed(self) -> bool:
