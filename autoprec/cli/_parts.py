@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from autoprec.demo import write_demo
     from autoprec.exporters.manifest import read_manifest
     from autoprec.recipes.writing import export_checkpoint, write_definition
-    from autoprec.records import TrialAndNoise
+    from autoprec.records import TrialAndNoise, to_json
     from autoprec.report import (
         LiveProgress,
         as_json,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         layerwise_view,
         next_steps,
         page,
+        plan_view,
         sensitivity_table,
         shares,
         shares_line,
@@ -42,10 +43,13 @@ if TYPE_CHECKING:
     )
     from autoprec.spec import BackendSection, TargetSection
     from autoprec.study import Study, compare_studies, verify_export
-    from autoprec.study.clearing import clear
     from autoprec.study.definition import default_definition, make_default
     from autoprec.study.diagnosis import compare, diagnose
-    from autoprec.study.listing import list_studies
+    from autoprec.study.events import Quiet
+    from autoprec.study.overview.clearing import clear
+    from autoprec.study.overview.listing import list_studies
+    from autoprec.study.overview.plan import plan
+    from autoprec.study.rules import Patience, TargetSpeedup
     from autoprec.study.shipping.picks import picks
 else:
     _HOMES = {
@@ -53,15 +57,18 @@ else:
         "autoprec.cli._diagnosis": ("diagnosis_view",),
         "autoprec.demo": ("write_demo",),
         "autoprec.exporters.manifest": ("read_manifest",),
-        "autoprec.records": ("TrialAndNoise",),
+        "autoprec.records": ("TrialAndNoise", "to_json"),
         "autoprec.recipes.writing": ("export_checkpoint", "write_definition"),
         "autoprec.spec": ("BackendSection", "TargetSection"),
         "autoprec.study": ("Study", "compare_studies", "verify_export"),
-        "autoprec.study.clearing": ("clear",),
+        "autoprec.study.overview.clearing": ("clear",),
         "autoprec.study.definition": ("default_definition", "make_default"),
         "autoprec.study.diagnosis": ("compare", "diagnose"),
-        "autoprec.study.listing": ("list_studies",),
+        "autoprec.study.overview.listing": ("list_studies",),
+        "autoprec.study.events": ("Quiet",),
         "autoprec.study.shipping.picks": ("picks",),
+        "autoprec.study.overview.plan": ("plan",),
+        "autoprec.study.rules": ("Patience", "TargetSpeedup"),
     }
     _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -76,9 +83,12 @@ else:
 __all__ = [
     "BackendSection",
     "LiveProgress",
+    "Patience",
+    "Quiet",
     "Study",
     "TargetBackend",
     "TargetSection",
+    "TargetSpeedup",
     "TrialAndNoise",
     "as_json",
     "blocks_table",
@@ -101,11 +111,14 @@ __all__ = [
     "next_steps",
     "page",
     "picks",
+    "plan",
+    "plan_view",
     "read_manifest",
     "sensitivity_table",
     "shares",
     "shares_line",
     "studies_table",
+    "to_json",
     "trial_view",
     "trials_csv",
     "trials_table",

@@ -77,6 +77,7 @@ def export(
         int, typer.Option(min=0, help="How many samples to include for verification; 0 runs no engine.")
     ] = 4,
     archive: Annotated[bool, typer.Option("--zip", help="Also pack the folder into FOLDER.zip.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Write the typed ONNX, assignment, manifest, examples and build scripts of one point of the front.
 
@@ -86,12 +87,13 @@ def export(
         raise typer.BadParameter(
             "a trial is exported as it is: give one of both", param_hint="--trial, --max-loss"
         )
-    chosen = study_of(study, storage)
+    chosen = study_of(study, storage, is_quiet=json)
     files = chosen.export(
         folder, pick=pick, max_loss=max_loss, trial=trial, targets=to or None, examples=examples
     )
-    for path in files:
-        answer(path)
+    if not json:
+        for path in files:
+            answer(path)
     written = files[-1].parent
     shipped = parts.read_manifest(written)
     tell(f"trial {shipped.number}: {shipped.speedup:.2f}x the reference, mask loss {shipped.loss:.4f}")
@@ -99,8 +101,12 @@ def export(
         limit = chosen.spec.search.accepted_loss if max_loss is None and pick == "fastest" else max_loss
         within = "" if limit is None else f" within a loss of {limit:g}"
         tell(f"it is no faster than the reference: nothing{within} is; search on, or raise --max-loss")
-    if archive:
-        answer(shutil.make_archive(str(written), "zip", written.parent, written.name))
+    packed = shutil.make_archive(str(written), "zip", written.parent, written.name) if archive else ""
+    if json:
+        paths = {"folder": str(written), "files": [str(path) for path in files], "zip": packed}
+        answer(parts.to_json({**paths, "manifest": shipped}))
+    elif packed:
+        answer(packed)
 
 
 @app.command()

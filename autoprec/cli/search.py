@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -12,6 +13,7 @@ from autoprec.cli._app import (
     EXIT_AUDIT_FAILED,
     EXIT_STOPPED,
     EXIT_USER_ERROR,
+    JsonOption,
     StorageOption,
     StudyOption,
     TargetOption,
@@ -19,45 +21,58 @@ from autoprec.cli._app import (
     app,
     console,
     show_end,
+    show_or_dump,
     study_of,
     tell,
 )
+from autoprec.cli._search.options import (
+    AcceptedLossOption,
+    BudgetOption,
+    DevicesOption,
+    DryRunOption,
+    JobsOption,
+    JsonLinesOption,
+    NotifyOption,
+    PatienceOption,
+    PrecisionsOption,
+    PriorOption,
+    QuietOption,
+    SeedOption,
+    StrategyOption,
+    StrictOption,
+    TargetSpeedupOption,
+    VerboseOption,
+)
+from autoprec.cli._search.watching import View, notifying, watching
 from autoprec.errors import UserError
 
 if TYPE_CHECKING:
+    from autoprec.records import TrialRecord
     from autoprec.study import Study
 
 
 @app.command()
 def search(
-    budget: Annotated[
-        str | None,
-        typer.Option(help="Trials (50) or time (90s, 30m, 8h) of this run.", show_default="the study's"),
-    ] = None,
+    budget: BudgetOption = None,
     study: StudyOption = None,
     storage: StorageOption = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Candidates built at a time for each device; one engine is timed on it at a time.",
-            show_default="by cores and memory",
-        ),
-    ] = None,
-    devices: Annotated[
-        str | None,
-        typer.Option(metavar="0,1|all", help="GPUs to measure on; they must be alike.", show_default="one"),
-    ] = None,
-    prior: Annotated[
-        str | None,
-        typer.Option(
-            help="Learn from another study of this model first, by name or path.", show_default="none"
-        ),
-    ] = None,
-    strict: Annotated[
-        bool, typer.Option(help="Exit with 3 if a front point did not run as requested.")
-    ] = False,
+    jobs: JobsOption = None,
+    devices: DevicesOption = None,
+    prior: PriorOption = None,
+    seed: SeedOption = None,
+    strategy: StrategyOption = None,
+    precisions: PrecisionsOption = None,
+    accepted_loss: AcceptedLossOption = None,
+    patience: PatienceOption = None,
+    target_speedup: TargetSpeedupOption = None,
+    dry_run: DryRunOption = False,
+    strict: StrictOption = False,
     target: TargetOption = "",
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+    json_lines: JsonLinesOption = False,
+    notify: NotifyOption = "",
 ) -> None:
     """Search until the budget is spent: build, time and score assignments. Run it again to resume.
 
@@ -66,20 +81,78 @@ def search(
 
     Example: autoprec search --budget 50
     """
-    chosen = study_of(study, storage)
+    view = _view(verbose=verbose, quiet=quiet, json=json, json_lines=json_lines)
+    chosen = study_of(study, storage, is_quiet=view not in ("live", "verbose"))
     if target:
         chosen = chosen.on(target)
-    learnt = None if prior is None else parts.Study.find(prior)
-    try:
-        with parts.LiveProgress(console, chosen.spec.name) as progress:
-            chosen.search(budget, progress, jobs=jobs, devices=devices, prior=learnt)
-    except KeyboardInterrupt:
-        _tell_kept(chosen, study, budget)
-        raise typer.Exit(EXIT_STOPPED) from None
-    show_end(chosen, study)
+    chosen = chosen.with_search(
+        seed=seed, strategy=strategy, precisions=precisions, accepted_loss=accepted_loss
+    )
+    if dry_run:
+        planned = parts.plan(chosen.spec, budget)
+        show_or_dump(planned, parts.plan_view(planned), json)
+        return
+    how = Spending(budget, jobs, devices, None if prior is None else parts.Study.find(prior))
+    with notifying(notify, chosen):
+        _run(chosen, how, view, _rules(patience, target_speedup), study)
+    _show(chosen, view, study)
     if strict and (wrong := chosen.mismatches()):
         tell(f"did not run as asked: {', '.join(wrong)}")
         raise typer.Exit(EXIT_AUDIT_FAILED)
+
+
+class Spending(NamedTuple):
+    """How far a search goes, and on what."""
+
+    budget: str | None
+    jobs: int | None
+    devices: str | None
+    prior: Study | None
+
+
+def _view(*, verbose: bool, quiet: bool, json: bool, json_lines: bool) -> View:
+    wanted: dict[View, bool] = {"verbose": verbose, "quiet": quiet, "json": json, "json-lines": json_lines}
+    chosen = [view for view, is_wanted in wanted.items() if is_wanted]
+    if len(chosen) > 1:
+        raise typer.BadParameter("give one of these", param_hint=", ".join(f"--{view}" for view in chosen))
+    return chosen[0] if chosen else "live"
+
+
+def _rules(patience: int | None, target_speedup: float | None) -> list[Callable[[Study, TrialRecord], None]]:
+    rules: list[Callable[[Study, TrialRecord], None]] = []
+    if patience is not None:
+        rules.append(parts.Patience(patience))
+    if target_speedup is not None:
+        rules.append(parts.TargetSpeedup(target_speedup))
+    return rules
+
+
+def _run(
+    chosen: Study,
+    how: Spending,
+    view: View,
+    rules: Sequence[Callable[[Study, TrialRecord], None]],
+    study: str | None,
+) -> None:
+    """Search; a second Ctrl-C ends the command."""
+    budget, jobs, devices, prior = how
+    try:
+        with watching(chosen, view) as watcher:
+            chosen.search(budget, watcher, jobs=jobs, devices=devices, prior=prior, callbacks=rules)
+    except KeyboardInterrupt:
+        _tell_kept(chosen, study, budget)
+        raise typer.Exit(EXIT_STOPPED) from None
+
+
+def _show(chosen: Study, view: View, study: str | None) -> None:
+    """The end of a search: plot, front and what to do next, or the front as JSON."""
+    if view in ("json", "json-lines"):
+        reference = chosen.reference()
+        front = [parts.TrialAndNoise.of(trial, reference) for trial in chosen.front()]
+        lines = view == "json-lines"
+        typer.echo(parts.to_json({"event": "front", "front": front}) if lines else parts.as_json(front))
+    else:
+        show_end(chosen, study)
 
 
 def _tell_kept(chosen: Study, study: str | None, budget: str | None) -> None:

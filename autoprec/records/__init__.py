@@ -32,6 +32,7 @@ from autoprec.records.measurements import (
     StageSeconds,
 )
 from autoprec.records.outputs import ModelOutput
+from autoprec.records.plans import PlannedTrial, SearchPlan
 from autoprec.records.reports import (
     BlockReasons,
     Border,
@@ -99,6 +100,7 @@ __all__ = [
     "NightSummary",
     "Origin",
     "Picture",
+    "PlannedTrial",
     "Point",
     "Preprocessing",
     "Quality",
@@ -106,6 +108,7 @@ __all__ = [
     "Record",
     "Reference",
     "SampleScore",
+    "SearchPlan",
     "Side",
     "StageSeconds",
     "Step",

@@ -13,6 +13,7 @@ from autoprec.report.terminal._columns import Column, Columns
 from autoprec.report.terminal.comparison import comparison_view
 from autoprec.report.terminal.layers import layerwise_view
 from autoprec.report.terminal.listings import studies_table, trials_csv, trials_table, write_trials
+from autoprec.report.terminal.plan import plan_view
 from autoprec.report.terminal.story import explanation_view
 from autoprec.report.terminal.tables import blocks_table, front_table, sensitivity_table
 from autoprec.report.terminal.trial import trial_view
@@ -41,6 +42,7 @@ __all__ = [
     "marks",
     "next_steps",
     "page",
+    "plan_view",
     "sensitivity_table",
     "shares",
     "shares_line",

@@ -5,7 +5,7 @@ how long a run may take.
 """
 
 from autoprec.spec.budget import Budget, parse_budget
-from autoprec.spec.load import aimed, load_spec, stored_at
+from autoprec.spec.load import aimed, load_spec, stored_at, with_search
 from autoprec.spec.sections import (
     SAFE_REFERENCE,
     SMALL_MASK,
@@ -47,4 +47,5 @@ __all__ = [
     "load_spec",
     "parse_budget",
     "stored_at",
+    "with_search",
 ]

@@ -16,7 +16,7 @@ from autoprec.errors import SpecError
 from autoprec.files import ensure_regular
 from autoprec.precisions import PRECISIONS, listed
 from autoprec.spec.budget import parse_budget
-from autoprec.spec.sections import SAFE_REFERENCE, TargetSection
+from autoprec.spec.sections import SAFE_REFERENCE, SearchSection, TargetSection
 from autoprec.spec.study_spec import StudySpec
 
 
@@ -129,6 +129,37 @@ def _located(spec: StudySpec, path: Path) -> StudySpec:
             evaluation=absolute(spec.samples.evaluation),
         ),
     )
+
+
+def with_search(
+    spec: StudySpec,
+    *,
+    seed: int | None = None,
+    strategy: str | None = None,
+    precisions: str | None = None,
+    accepted_loss: float | None = None,
+) -> StudySpec:
+    """The definition with other settings of its search; None leaves one, `precisions` are split at commas.
+
+    Raises `SpecError` for what a definition may not say either.
+    """
+    changed = {
+        "seed": seed,
+        "strategy": strategy,
+        "precisions": None if precisions is None else [name.strip() for name in precisions.split(",")],
+        "accepted_loss": accepted_loss,
+    }
+    for name, value in changed.items():
+        if value is None:
+            continue
+        told = msgspec.to_builtins(spec.search) | {name: value}
+        try:
+            spec = msgspec.structs.replace(spec, search=msgspec.convert(told, SearchSection))
+        except msgspec.ValidationError as error:
+            words = _told(str(error).replace("`$.", "`$.search."))
+            raise SpecError(f"--{name.replace('_', '-')}: {words}") from error
+    _check(spec, Path("command line"))
+    return spec
 
 
 def stored_at(storage: str, folder: Path) -> str:

@@ -12,13 +12,14 @@ from autoprec.backends.timing import Deadline
 from autoprec.errors import StudyError
 from autoprec.records import Block, TrialRecord
 from autoprec.report import Front
-from autoprec.spec import StudySpec, aimed, load_spec, parse_budget, stored_at
+from autoprec.spec import StudySpec, aimed, load_spec, parse_budget, stored_at, with_search
 from autoprec.store import Health, Store, exclusive
 from autoprec.study.callbacks import Callback, Calling
 from autoprec.study.definition import find_spec
 from autoprec.study.events import Quiet, Watcher
 from autoprec.study.findings.reporting import look_ahead
 from autoprec.study.following import follow
+from autoprec.study.logged import Logged
 from autoprec.study.mending import health, repair
 from autoprec.study.night import Night
 from autoprec.study.night.own import enqueue
@@ -64,6 +65,28 @@ class Study(StoredStudy):
         section = msgspec.structs.replace(self.spec.target, address=target)
         return Study(aimed(self.spec, section))
 
+    def with_search(
+        self,
+        *,
+        seed: int | None = None,
+        strategy: str | None = None,
+        precisions: str | None = None,
+        accepted_loss: float | None = None,
+    ) -> Study:
+        """This study with other settings of its search, for as long as this object lives.
+
+        Args:
+            seed: of the strategy.
+            strategy: `autoprec`, `tpe`, `nsga2` or `random`.
+            precisions: names, separated by commas.
+            accepted_loss: within which the search looks hardest for speed.
+        """
+        return Study(
+            with_search(
+                self.spec, seed=seed, strategy=strategy, precisions=precisions, accepted_loss=accepted_loss
+            )
+        )
+
     def blocks(self) -> tuple[Block, ...]:
         """Split the model into blocks, with the precisions that each may have."""
         return load_blocks(self.spec)[1]
@@ -94,7 +117,7 @@ class Study(StoredStudy):
                 raises ends the search.
         """
         text = self.spec.search.budget if budget is None else str(budget)
-        allowed, told = parse_budget(text), Calling(watcher or Quiet(), self, callbacks)
+        allowed, told = parse_budget(text), Calling(Logged(watcher or Quiet()), self, callbacks)
         parallel = Parallel(jobs=jobs, devices=devices)
         with session(self.spec, told, parallel, checks=True) as made:
             if prior is not None:

@@ -13,8 +13,8 @@ import pytest
 
 from autoprec import Study
 from autoprec.store import Store, exclusive
-from autoprec.study.clearing import clear
-from autoprec.study.listing import list_studies
+from autoprec.study.overview.clearing import clear
+from autoprec.study.overview.listing import list_studies
 from command_line import autoprec
 from tiny_study import write_study
 from trial_records import BLOCKS, IDENTITY, complete

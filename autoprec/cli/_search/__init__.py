@@ -1,0 +1,1 @@
+"""What the command `search` takes, and how it tells what it does."""

@@ -1,0 +1,80 @@
+"""The options of a search, which are many."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+STRATEGIES = ("autoprec", "tpe", "nsga2", "random")
+
+
+def _strategies(incomplete: str) -> list[str]:
+    return [name for name in STRATEGIES if name.startswith(incomplete)]
+
+
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(help="Trials (50) or time (90s, 30m, 8h) of this run.", show_default="the study's"),
+]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        help="Candidates built at a time for each device; one engine is timed on it at a time.",
+        show_default="by cores and memory",
+    ),
+]
+DevicesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--devices", "--device", metavar="0,1|all", help="GPUs to measure on, alike.", show_default="one"
+    ),
+]
+PriorOption = Annotated[
+    str | None,
+    typer.Option(help="Learn from another study of this model first, by name or path.", show_default="none"),
+]
+SeedOption = Annotated[int | None, typer.Option(help="Of the strategy.", show_default="the study's")]
+StrategyOption = Annotated[
+    str | None,
+    typer.Option(
+        help="autoprec, tpe, nsga2 or random.", show_default="the study's", autocompletion=_strategies
+    ),
+]
+PrecisionsOption = Annotated[
+    str | None,
+    typer.Option(metavar="fp16,int8,...", help="Precisions to choose from.", show_default="the study's"),
+]
+AcceptedLossOption = Annotated[
+    float | None, typer.Option(help="Mask loss that you accept for speed.", show_default="the study's")
+]
+PatienceOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="End after so many trials that made the front no better.", show_default="never"),
+]
+TargetSpeedupOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="End when this is reached within the accepted loss, as 1.8.", show_default="never"
+    ),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be searched, and what comes first; run nothing.")
+]
+StrictOption = Annotated[bool, typer.Option(help="Exit with 3 if a front point did not run as asked.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show the log instead of a live view.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but the end.")]
+JsonLinesOption = Annotated[
+    bool, typer.Option("--json-lines", help="Print each event as a line of JSON, at last the front.")
+]
+NotifyOption = Annotated[
+    str,
+    typer.Option(
+        metavar="COMMAND",
+        help="Run this at the end, with AUTOPREC_STUDY, _END, _TRIALS and _SPEEDUP in its environment.",
+        show_default="nothing",
+    ),
+]

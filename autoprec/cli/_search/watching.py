@@ -1,0 +1,134 @@
+"""How a search tells what it does: a live view, lines of JSON, the log, or nothing; and always a log file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from autoprec.cli import _parts as parts
+from autoprec.cli._app import console, tell
+from autoprec.errors import UserError
+
+if TYPE_CHECKING:
+    from autoprec.records import Reference, TrialRecord
+    from autoprec.study import Study, Watcher
+
+View = Literal["live", "verbose", "quiet", "json", "json-lines"]
+_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+class JsonLines:
+    """A watcher that prints every event as one line of JSON, with the kind under `event`."""
+
+    def _print(self, event: str, **fields: object) -> None:
+        typer.echo(parts.to_json({"event": event, **fields}))
+
+    def say(self, message: str) -> None:
+        """A message."""
+        self._print("message", text=message)
+
+    def starts(
+        self,
+        *,
+        trials: int | None,
+        seconds: float | None,
+        reference: Reference | None,
+        earlier: Sequence[TrialRecord] = (),
+    ) -> None:
+        """The run begins."""
+        self._print("start", trials=trials, seconds=seconds, reference=reference, earlier=len(earlier))
+
+    def begins(self, record: TrialRecord) -> None:
+        """A trial begins."""
+        self._print("begin", number=record.number, origin=record.origin, label=record.label)
+
+    def stage(self, name: str, trial: int | None = None) -> None:
+        """A trial's next step."""
+        self._print("stage", number=trial, name=name)
+
+    def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
+        """A trial is over."""
+        self._print("end", trial=record, front=[point.number for point in front])
+
+    def stops(self) -> None:
+        """It will end after the trials in progress."""
+        self._print("stop")
+
+
+@contextmanager
+def watching(chosen: Study, view: View) -> Iterator[Watcher]:
+    """What a search tells: shown as `view` says, and logged to a file of its own in the study's folder."""
+    with _logging(chosen.folder / "logs", is_shown=view == "verbose"):
+        if view == "json-lines":
+            yield JsonLines()
+        elif view == "live":
+            with parts.LiveProgress(console, chosen.spec.name) as progress:
+                yield progress
+        else:
+            yield parts.Quiet()
+
+
+@contextmanager
+def _logging(folder: Path, *, is_shown: bool) -> Iterator[None]:
+    """Handlers of the logger `autoprec` for one run; a folder that cannot be written gets no file."""
+    logger, handlers = logging.getLogger("autoprec"), list[logging.Handler]()
+    level = logger.level
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"search-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
+        handlers.append(logging.FileHandler(folder / name, encoding="utf-8", delay=True))
+    if is_shown:
+        handlers.append(logging.StreamHandler())
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(_FORMAT))
+        logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+
+
+@contextmanager
+def notifying(command: str, chosen: Study) -> Iterator[None]:
+    """Run the user's command when the block is over, however it ends; AUTOPREC_END says how."""
+    ended = "failed"
+    try:
+        yield
+        ended = "done"
+    except typer.Exit:
+        ended = "stopped"
+        raise
+    finally:
+        if command:
+            _notify(command, chosen, ended)
+
+
+def _notify(command: str, chosen: Study, ended: str) -> None:
+    """Run the command that the user typed, without a shell; figures are in its environment."""
+    figures = {"AUTOPREC_STUDY": chosen.spec.name, "AUTOPREC_END": ended}
+    with suppress(UserError):
+        front, reference = chosen.front(), chosen.reference()
+        picks = parts.picks(front, reference, chosen.spec.search.accepted_loss) if reference else {}
+        best = picks["fastest"].measurement if "fastest" in picks else None
+        figures["AUTOPREC_TRIALS"] = str(len(chosen.trials()))
+        figures["AUTOPREC_SPEEDUP"] = f"{1 / best.latency.ratio:.2f}" if best is not None else ""
+    try:
+        code = subprocess.run(shlex.split(command), env=os.environ | figures, check=False).returncode  # noqa: S603
+    except (OSError, ValueError) as error:
+        tell(f"--notify could not run {command!r}: {error}")
+    else:
+        if code:
+            tell(f"--notify {command!r} ended with {code}")

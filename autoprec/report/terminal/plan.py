@@ -1,0 +1,52 @@
+"""What a search would do, for people."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from autoprec.records import PlannedTrial, SearchPlan
+from autoprec.report import _figures as figures
+from autoprec.report.terminal._columns import Column, Columns
+from autoprec.report.terminal.tables import blocks_table
+
+
+def plan_view(found: SearchPlan) -> RenderableType:
+    """Blocks and choices, the size of the space, the cost as far as it is known, and the first trials."""
+    asked = "" if found.is_judged else "; the engine is asked when the search begins, and may take less"
+    free = sum(len(block.allowed) > 1 for block in found.blocks)
+    lines = [
+        f"{found.assignments:.3g} assignments ({free} blocks with a choice){asked}",
+        f"{found.strategy}, seed {found.seed}, budget {found.budget}, {found.trials_known} trials so far",
+        _time(found),
+        _memory(found),
+    ]
+    first = Columns(
+        (
+            Column("next", [str(place) for place in range(1, len(found.first) + 1)]),
+            Column("origin", [one.origin for one in found.first], right=False),
+            Column("precisions", [_assigned(one) for one in found.first], right=False),
+        )
+    )
+    rest = "" if found.trials_known else "what comes after the anchors depends on what they show"
+    known = [first] if found.first else []
+    return Group(blocks_table(found.blocks), Text(), *map(Text, lines), Text(), *known, Text(rest))
+
+
+def _time(found: SearchPlan) -> str:
+    if found.trial_seconds is None:
+        return "time: not known before a trial is measured; preparing and the reference come first"
+    whole = "" if found.seconds is None else f", about {figures.duration(found.seconds)} for this budget"
+    return f"time: {found.trial_seconds:.1f} s a trial so far (median){whole}"
+
+
+def _memory(found: SearchPlan) -> str:
+    weights = f"weights of {figures.megabytes(found.weight_bytes)} MB"
+    if found.peak_memory_bytes is None:
+        return f"memory: {weights}; what engines take is not known before a trial is measured"
+    return f"memory: at most {figures.megabytes(found.peak_memory_bytes)} MB an engine so far; {weights}"
+
+
+def _assigned(one: PlannedTrial) -> Text:
+    text = Text(figures.summary(one.assignment))
+    return Text.assemble((figures.short(one.label), "bold"), " ", text) if one.label else text

@@ -1,0 +1,66 @@
+"""A search's steps in Python's standard logging, under the name `autoprec.search`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from autoprec.records import Reference, TrialRecord
+from autoprec.study.events import Watcher
+from autoprec.visible import visible
+
+LOG = logging.getLogger("autoprec.search")
+logging.getLogger("autoprec").addHandler(logging.NullHandler())  # a library's: who runs it says where to
+
+
+class Logged:
+    """A watcher that logs what it is told and passes it on: trials as INFO, failures as WARNING, steps as
+    DEBUG."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def say(self, message: str) -> None:
+        """Something worth a line."""
+        LOG.info("%s", visible(message))
+        self._watcher.say(message)
+
+    def starts(
+        self,
+        *,
+        trials: int | None,
+        seconds: float | None,
+        reference: Reference | None,
+        earlier: Sequence[TrialRecord] = (),
+    ) -> None:
+        """The reference is known, and what this run may spend."""
+        budget = f"{seconds:.0f} s" if seconds is not None else f"{trials} trials"
+        usual = f"{reference.precision} {reference.latency_ms:.4g} ms" if reference is not None else "none"
+        LOG.info("budget left: %s; reference: %s; earlier trials: %d", budget, usual, len(earlier))
+        self._watcher.starts(trials=trials, seconds=seconds, reference=reference, earlier=earlier)
+
+    def begins(self, record: TrialRecord) -> None:
+        """A trial begins."""
+        LOG.debug("trial %d begins: %s %s", record.number, record.origin, record.assignment.digest)
+        self._watcher.begins(record)
+
+    def stage(self, name: str, trial: int | None = None) -> None:
+        """Another step."""
+        LOG.debug("%s%s", "" if trial is None else f"trial {trial}: ", visible(name))
+        self._watcher.stage(name, trial)
+
+    def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
+        """A trial is over."""
+        if record.failure is not None:
+            why = visible(f"{record.failure.kind}: {record.failure.message}")
+            LOG.warning("trial %d failed: %s", record.number, why)
+        elif record.measurement is not None:
+            speedup = 1 / record.measurement.latency.ratio
+            figures = record.number, record.latency_ms, speedup, record.loss, record.origin
+            LOG.info("trial %d: %.4g ms, %.3fx, loss %.4f (%s)", *figures)
+        self._watcher.ends(record, front)
+
+    def stops(self) -> None:
+        """The run will end after the trials in progress."""
+        LOG.info("asked to stop")
+        self._watcher.stops()

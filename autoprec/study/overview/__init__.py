@@ -1,0 +1,1 @@
+"""Studies from outside: which there are, what a search would do, and removing what was measured."""

@@ -1,0 +1,84 @@
+"""What a search would do, without doing it: blocks, choices, the first trials, and what they may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from statistics import median
+
+from autoprec.backends import create_backend
+from autoprec.errors import UserError
+from autoprec.records import Assignment, Block, PlannedTrial, SearchPlan, TrialRecord
+from autoprec.search import anchors, create_strategy
+from autoprec.spec import StudySpec, parse_budget
+from autoprec.store import Store
+from autoprec.study.night.ledger import seconds_of
+from autoprec.study.night.priors import load_priors
+from autoprec.study.preparation import load_blocks
+
+_FIRST = 10
+
+
+def plan(spec: StudySpec, budget: str | None) -> SearchPlan:
+    """What the next search of a study would do; runs no engine, writes nothing.
+
+    Raises `UserError` children for what is wrong with the definition or the model.
+    """
+    text = spec.search.budget if budget is None else budget
+    allowed = parse_budget(text)
+    blocks, known, base = _known(spec)
+    tried = {trial.assignment for trial in known if trial.state != "running"}
+    first = [
+        PlannedTrial(origin="anchor", label=label, assignment=assignment)
+        for label, assignment in anchors(
+            blocks, spec.search.precisions, reference=spec.search.reference.removesuffix("-safe"), base=base
+        )
+        if assignment not in tried
+    ]
+    if known and not first:
+        first = [PlannedTrial(origin="search", assignment=one) for one in _proposed(spec, blocks, known)]
+    times = [seconds_of([trial]) for trial in known if trial.measurement is not None]
+    each = median(times) if times else None
+    peaks = [trial.measurement.peak_memory_bytes for trial in known if trial.measurement is not None]
+    return SearchPlan(
+        study=spec.name,
+        strategy=spec.search.strategy,
+        seed=spec.search.seed,
+        budget=text,
+        blocks=blocks,
+        is_judged=bool(known),
+        assignments=prod(len(block.allowed) for block in blocks),
+        trials_known=len(known),
+        trial_seconds=each,
+        seconds=allowed.seconds or (each * allowed.trials if each and allowed.trials else None),
+        peak_memory_bytes=max(peaks, default=None),
+        weight_bytes=sum(block.weight_bytes for block in blocks),
+        first=tuple(first[:_FIRST]),
+    )
+
+
+def _known(spec: StudySpec) -> tuple[tuple[Block, ...], tuple[TrialRecord, ...], str]:
+    """Blocks, trials and the base precision: of the evidence where there is any, else of the model alone."""
+    is_there = not isinstance(spec.database, Path) or spec.database.exists()
+    if is_there:
+        try:
+            with Store.open(spec.database, read_only=True) as store:
+                if spec.name in store.studies():
+                    basis = store.basis(spec.name)
+                    base = basis.base if basis is not None else "fp32"
+                    return store.blocks(spec.name), store.trials(spec.name), base
+        except UserError:  # a search says what is wrong with it; what it would do is of the model
+            pass
+    base = spec.backend.base or create_backend(spec.backend.name, spec.backend.options).base_precision
+    return load_blocks(spec)[1], (), base
+
+
+def _proposed(spec: StudySpec, blocks: Sequence[Block], known: Sequence[TrialRecord]) -> Sequence[Assignment]:
+    """What the strategy would try next, with what it knows now."""
+    search = spec.search
+    with Store.open(spec.database, read_only=True) as store:
+        priors = load_priors(store, spec.name, search.accepted_loss)
+    strategy = create_strategy(search.strategy, seed=search.seed, blocks=blocks, priors=priors)
+    strategy.learn(known)
+    return strategy.propose(_FIRST)
