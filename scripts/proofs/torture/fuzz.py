@@ -15,6 +15,7 @@ import select
 import shutil
 import signal
 import tempfile
+import time
 import traceback
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -27,6 +28,8 @@ from outcome import Campaign
 from autoprec.errors import AutoprecError
 
 SECONDS, MEMORY_BYTES = 20, 4 << 30
+LATEST_SECONDS = 180
+"""By the clock: the limit counts the processor's seconds, for the machine may be busy with other things."""
 BATCH = 8
 """Inputs for each child."""
 SOUND = -1
@@ -97,8 +100,8 @@ def _in_child(task: Task, first: int, last: int) -> list[tuple[str, str]]:
     fault = ""
     with os.fdopen(end, "rb", buffering=0) as pipe:
         while len(results) < last - first:
-            if not select.select([pipe], [], [], SECONDS)[0]:
-                fault = f"hung for {SECONDS} s"
+            if not select.select([pipe], [], [], LATEST_SECONDS)[0]:
+                fault = f"hung for {LATEST_SECONDS} s"
                 os.kill(child, signal.SIGKILL)
                 break
             line = pipe.readline()
@@ -118,6 +121,8 @@ def _child(task: Task, first: int, last: int, pipe: int) -> NoReturn:
     silence = os.open(os.devnull, os.O_WRONLY)
     for number in range(first, last):
         os.dup2(silence, 2)
+        latest = int(time.process_time()) + SECONDS
+        resource.setrlimit(resource.RLIMIT_CPU, (latest, resource.RLIM_INFINITY))
         result, words = _once(task, number)
         os.write(pipe, json.dumps((result, words)).encode() + b"\n")
         if words:
