@@ -75,6 +75,18 @@ def rows_of(
 
 def deviations(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> tuple[Scores, Scores]:
     """Mean squared error of each plane, and the variance of the reference's."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        errors, scales = _deviations(reference, candidate)
+    # Single floats serve, and are faster, but for logits of 1e19 and more.
+    huge = ~np.isfinite(errors + scales)
+    if huge.any():
+        wide = (reference[huge].astype(np.float64), candidate[huge].astype(np.float64))
+        errors, scales = errors.astype(np.float64), scales.astype(np.float64)
+        errors[huge], scales[huge] = _deviations(*wide)
+    return errors, scales
+
+
+def _deviations(reference: NDArray[Any], candidate: NDArray[Any]) -> tuple[Scores, Scores]:
     count = len(reference)
     difference = (candidate - reference).reshape(count, -1)
     errors = np.einsum("mp,mp->m", difference, difference) / difference.shape[1]

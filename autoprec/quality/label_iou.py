@@ -12,6 +12,9 @@ from autoprec.quality.survey import Survey
 from autoprec.records import Quality
 from autoprec.spec import SMALL_MASK
 
+_MOST_CLASSES = 1 << 31
+"""A larger number is no class: what a broken engine puts out."""
+
 
 class LabelIou:
     """Mean over samples and over the classes that the reference or the candidate found in them.
@@ -42,7 +45,9 @@ class LabelIou:
         if self._survey is None:
             refuse(self.refusal(Survey.of(reference, 0.0)))
         maps = tuple(
-            np.rint(planes).astype(np.int64).reshape(-1, planes.shape[-1])
+            np.rint(np.clip(planes, -_MOST_CLASSES, _MOST_CLASSES))
+            .astype(np.int64)
+            .reshape(-1, planes.shape[-1])
             for planes in (reference, candidate)
         )
         classes, inverse = np.unique(np.stack(maps), return_inverse=True)

@@ -93,6 +93,19 @@ def test_logits_that_are_no_numbers_are_refused_by_name(metric: Metric, value: f
     assert caught.value.kind == "nan"
 
 
+@pytest.mark.parametrize("value", [3e38, -3e38, 1e30])
+def test_huge_logits_in_one_sample_are_scored_as_any_others(name: str, metric: Metric, value: float) -> None:
+    for number in range(4):
+        logits = discs(number)
+        broken = logits.copy()
+        if number == 2:
+            broken[0, :4] = value
+        metric.update(f"{number}", fed(name, logits), fed(name, broken), None)
+    result = metric.result()
+    assert 0 <= result.loss < 1
+    assert np.isfinite(result.logit_error)
+
+
 def test_a_reference_without_numbers_is_blamed_itself(metric: Metric) -> None:
     with pytest.raises(TrialError, match=r"100\.0% of the reference's mask logits"):
         metric.update("a", np.full((1, 4, 4), np.nan, np.float32), np.zeros((1, 4, 4), np.float32), None)
