@@ -11,13 +11,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from autoprec.backends.timing import Deadline
 from autoprec.errors import BLAMELESS, StudyError, TrialError
 from autoprec.measurement import Score
 from autoprec.precisions import PRECISIONS
-from autoprec.records import Assignment, Block, Measurement, TrialRecord
+from autoprec.records import Assignment, Block, Measurement, Record, TrialRecord
 from autoprec.search import Priors, RoughScore, transferred
 from autoprec.store import Store
 from autoprec.study.night.candidates import setup_for
@@ -35,12 +35,33 @@ _RUINED = 0.5
 """Where masks are lost to this degree with all blocks quantised, one block back in float shows little."""
 
 
+class BlockLoss(Record, frozen=True, kw_only=True):
+    """The loss with one block alone in a precision: what is kept of a probe of kind `KIND`."""
+
+    block: str
+    precision: str
+    loss: float
+
+    @property
+    def key(self) -> str:
+        """Of the fact; nobody reads block and precision out of it but where `_losses` meets a bare float."""
+        return f"{self.block}|{self.precision}"
+
+
 class _Probe(NamedTuple):
     """An assignment to be scored, and the fact that its loss becomes."""
 
     kind: str
     key: str
     assignment: Assignment
+    block: str
+    precision: str = ""
+
+    def fact(self, loss: float) -> BlockLoss | RoughScore:
+        """What is kept of its loss."""
+        if self.kind == KIND:
+            return BlockLoss(block=self.block, precision=self.precision, loss=loss)
+        return RoughScore(assignment=self.assignment, loss=loss)
 
 
 def measure_sensitivity(
@@ -65,7 +86,7 @@ def measure_sensitivity(
         most_seconds: that it may take, however long trials are.
     """
     name = prepared.spec.name
-    known = {*store.facts(name, KIND, float), *store.facts(name, PRIOR_ALONE, float)}
+    known = {fact.key for kind in (KIND, PRIOR_ALONE) for fact in _losses(store, name, kind)}
     known |= store.facts(name, BACK, RoughScore).keys()
     missing = [probe for probe in _probes(prepared, store) if probe.key not in known]
     budget = min(_TRIALS * _mean_trial_seconds(store.trials(name)), most_seconds)
@@ -78,8 +99,7 @@ def measure_sensitivity(
         if isinstance(loss, TrialError):
             say(f"{probe.key} could not be measured: {loss}")
         else:
-            fact = loss if probe.kind == KIND else RoughScore(assignment=probe.assignment, loss=loss)
-            store.put_fact(name, probe.kind, probe.key, fact)
+            store.put_fact(name, probe.kind, probe.key, probe.fact(loss))
 
 
 def _loss(prepared: Prepared, slot: Slot, probe: _Probe) -> float | TrialError:
@@ -117,12 +137,12 @@ def adopt(
     """
     scored = transferred(trials, blocks, accepted_loss)
     legal = {(block.name, precision) for block in blocks for precision in block.allowed}
-    figures = {
-        f"{block}|{precision}": loss
+    figures = [
+        BlockLoss(block=block, precision=precision, loss=loss)
         for block, losses in alone.items()
         for precision, loss in losses.items()
         if (block, precision) in legal
-    }
+    ]
     if not scored and not figures:
         raise StudyError(
             "the prior study has no trial with this study's blocks and precisions: it must be of the same "
@@ -130,18 +150,25 @@ def adopt(
         )
     for found in scored:
         store.put_fact(study, PRIOR, found.assignment.digest, found)
-    for key, loss in figures.items():
-        store.put_fact(study, PRIOR_ALONE, key, loss)
+    for figure in figures:
+        store.put_fact(study, PRIOR_ALONE, figure.key, figure)
     return len(scored) + len(figures)
 
 
 def sensitivities(store: Store, study: str, kind: str = KIND) -> dict[str, dict[str, float]]:
     """Block name, then precision name, to the loss with that block alone in that precision."""
     table: dict[str, dict[str, float]] = {}
-    for key, loss in store.facts(study, kind, float).items():
-        block, _, precision = key.rpartition("|")
-        table.setdefault(block, {})[precision] = loss
+    for fact in _losses(store, study, kind):
+        table.setdefault(fact.block, {})[fact.precision] = fact.loss
     return table
+
+
+def _losses(store: Store, study: str, kind: str) -> Iterator[BlockLoss]:
+    """Facts of a kind; earlier versions kept a bare loss, and what it is of in the key alone."""
+    form: Any = BlockLoss | float
+    for key, fact in store.facts(study, kind, form).items():
+        block, _, precision = key.rpartition("|")
+        yield fact if isinstance(fact, BlockLoss) else BlockLoss(block=block, precision=precision, loss=fact)
 
 
 def load_priors(store: Store, study: str, accepted_loss: float) -> Priors:
@@ -173,10 +200,10 @@ def _probes(prepared: Prepared, store: Store) -> Iterator[_Probe]:
             slower = _is_slower(times.get(block.name, {}), precision, usual[block.name])
             if PRECISIONS[precision].is_quantized and not slower:
                 alone = Assignment.from_mapping(prepared.blocks, usual | {block.name: precision})
-                yield _Probe(KIND, f"{block.name}|{precision}", alone)
+                yield _Probe(KIND, f"{block.name}|{precision}", alone, block.name, precision)
         if base is not None and PRECISIONS[base[block.name]].is_quantized:
             back = Assignment.from_mapping(prepared.blocks, base | {block.name: usual[block.name]})
-            yield _Probe(BACK, f"{block.name}|back", back)
+            yield _Probe(BACK, f"{block.name}|back", back, block.name)
 
 
 def _best_quantised(trials: Sequence[TrialRecord]) -> dict[str, str] | None:

@@ -15,6 +15,7 @@ from outcome import HANG_SECONDS, Campaign, Ran, Started, end, start
 from autoprec.errors import UserError
 from autoprec.records import pareto, to_json
 from autoprec.store import Store, examine
+from autoprec.study.night.priors import sensitivities
 from tiny_study import write_study
 
 POINTS = (
@@ -173,7 +174,7 @@ def _evidence(home: Path, known: dict[int, str]) -> str:
     try:
         with Store.open(path, read_only=True) as store:
             trials = store.trials("tiny")
-            front, alone = store.front("tiny"), store.facts("tiny", "sensitivity", float)
+            front, alone = store.front("tiny"), sensitivities(store, "tiny")
     except UserError as error:
         return "" if not known and ("no study" in str(error)) else str(error)
     finished = {t.number: to_json(t) for t in trials if t.state != "running"}
@@ -182,6 +183,6 @@ def _evidence(home: Path, known: dict[int, str]) -> str:
     known |= finished
     if {t.number for t in front} != {t.number for t in pareto(trials)}:
         return "the front is not that of the trials"
-    if 1.0 in alone.values():  # no precision loses all masks of this model
+    if any(1.0 in losses.values() for losses in alone.values()):  # no precision loses all masks of this model
         return "a death from outside counts as a loss"
     return "; ".join(examine(path).faults)

@@ -10,8 +10,9 @@ from autoprec import Study
 from autoprec.errors import StudyError
 from autoprec.search import RoughScore
 from autoprec.store import Store
-from autoprec.study.night.priors import BACK, KIND, PRIOR, load_priors
+from autoprec.study.night.priors import BACK, KIND, PRIOR, BlockLoss, load_priors, sensitivities
 from tiny_study import write_study
+from trial_records import BLOCKS, IDENTITY
 
 
 def adaptive(folder: Path, more: str = "") -> Path:
@@ -58,7 +59,7 @@ def test_another_study_of_the_model_serves_as_the_prior_and_stays(tmp_path: Path
     second.search("5", prior=searched)
     with Store.open(second.database, read_only=True) as store:
         kept = store.facts("tiny", PRIOR, RoughScore)
-        assert not store.facts("tiny", KIND, float).keys() & searched.sensitivity().keys()
+        assert not sensitivities(store, "tiny").keys() & searched.sensitivity().keys()
         assert load_priors(store, "tiny", 0.01).sensitivity.keys() >= searched.sensitivity().keys()
     assert {found.assignment for found in kept.values()} == {t.assignment for t in searched.trials()}
 
@@ -70,3 +71,11 @@ def test_a_study_is_no_prior_of_itself_nor_is_one_that_was_never_searched(tmp_pa
         study.search("1", prior=study)
     with pytest.raises(StudyError, match="measured nothing yet"):
         study.search("1", prior=other)
+
+
+def test_losses_of_earlier_versions_are_read_beside_those_of_today(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "study.db") as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        store.put_fact("demo", KIND, "a|b|int8", 0.25)
+        store.put_fact("demo", KIND, "stem|int8", BlockLoss(block="stem", precision="int8", loss=0.5))
+        assert sensitivities(store, "demo") == {"a|b": {"int8": 0.25}, "stem": {"int8": 0.5}}
