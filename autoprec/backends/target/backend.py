@@ -14,7 +14,7 @@ from autoprec.backends._base import Engine, StopwatchName
 from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.backends.openvino_nodes import read_graph
 from autoprec.backends.target.address import Address, parse_address
-from autoprec.backends.target.channel import Channel, UnreachableError
+from autoprec.backends.target.channel import Channel, CutError, UnreachableError
 from autoprec.backends.target.engine import Asked, Line, TargetEngine
 from autoprec.backends.target.models import split_model
 from autoprec.backends.target.readings import KNOWN, READERS, clocks_of, held
@@ -24,6 +24,7 @@ from autoprec.errors import BackendError, SpecError, TrialError
 from autoprec.records import Clocks, Fingerprint, MachineCheck
 
 _BETWEEN_TRIES_SECONDS = 5.0
+_TRIES = 5
 _LITTLE_ROOM = 2e9
 _OURS = ("engine", "target", "target_python", "target_folder", "target_ssh_config", "target_trtexec")
 
@@ -145,7 +146,7 @@ class TargetBackend:
         """As `KeepsTimings.timings`."""
         if self.name == "openvino" or self._is_rtx:
             return "", b""
-        answer = self._open().channel.ask("timings")[1]
+        answer = self._asked("timings")[1]
         kind = self.fingerprint()
         name = re.sub(r"[^A-Za-z0-9.]+", "_", f"{kind.version} {kind.device}").strip("_.")
         return (f"{name}.cache", answer[0]) if answer and answer[0] else ("", b"")
@@ -156,7 +157,7 @@ class TargetBackend:
         Raises `BackendError` where its power mode is no longer what it was, or its clocks no longer held:
         latencies from before and after are not comparable.
         """
-        now, was = clocks_of(self._open().channel.ask("clocks")[0]), self._power
+        now, was = clocks_of(self._asked("clocks")[0]), self._power
         changes = ""
         if was.power_mode is not None and now.power_mode != was.power_mode:
             changes = f"power mode was {was.power_mode}, and is {now.power_mode} now: `nvpmodel` sets it back"
@@ -210,19 +211,47 @@ class TargetBackend:
         self._line = None
 
     def _open(self) -> Line:
-        """The line, which begins with the first use."""
-        if self._line is None:
-            channel = _reached(self._address)
+        """The line, which begins with the first use, and anew where the last one was cut."""
+        if self._line is not None and self._line.channel.is_lost:
+            self._line = None
+        tries = 1
+        while self._line is None:
             try:
-                self.facts, _ = channel.ask("hello", engine=self.name, options=self._options)
-                self._power = clocks_of(self.facts.get("power"))
-            except (TrialError, BackendError) as error:
-                channel.close()
-                raise BackendError(f"{self._address.text}: the engine does not start: {error}") from error
-            newest = self.facts.get("newest_opset", 0)
-            is_weak = self.facts.get("is_weak") is True
-            self._line = Line(channel, newest if isinstance(newest, int) else 0, is_weak=is_weak)
+                self._line = self._begun()
+            except CutError:
+                if tries == _TRIES:
+                    raise
+                tries += 1
         return self._line
+
+    def _begun(self) -> Line:
+        """A new line. Raises `BackendError`."""
+        channel = _reached(self._address)
+        try:
+            self.facts, _ = channel.ask("hello", engine=self.name, options=self._options)
+            power = clocks_of(self.facts.get("power"))
+        except UnreachableError:
+            channel.close()
+            raise
+        except (TrialError, BackendError) as error:
+            channel.close()
+            kind = CutError if channel.is_lost else BackendError
+            raise kind(f"{self._address.text}: the engine does not start: {error}") from error
+        if self._power == Clocks():  # a new line keeps to what the first one found
+            self._power = power
+        newest = self.facts.get("newest_opset", 0)
+        is_weak = self.facts.get("is_weak") is True
+        return Line(channel, newest if isinstance(newest, int) else 0, is_weak=is_weak)
+
+    def _asked(self, request: str) -> tuple[dict[str, Any], list[bytes]]:
+        """An answer that depends on no engine: where the line was cut meanwhile, a new one is asked."""
+        line = self._open()
+        try:
+            return line.channel.ask(request)
+        except TrialError:
+            if not line.channel.is_lost:
+                raise
+            return self._open().channel.ask(request)
 
 
 def _reached(address: Address) -> Asked:

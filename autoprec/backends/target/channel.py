@@ -18,11 +18,17 @@ from autoprec.errors import BackendError, FailureKind, TrialError
 LIMIT_BYTES = 8 << 30
 """What an agent keeps on the target's disk."""
 SSH_FAILED = 255
+_SIGNALLED = 128
+"""A shell adds this to a signal's number."""
 _KINDS: Mapping[str, FailureKind] = {"memory": "memory", "build": "build", "run": "run", "crash": "crash"}
 
 
 class UnreachableError(BackendError):
     """A target that cannot be reached now; it may come back."""
+
+
+class CutError(UnreachableError):
+    """A target that was reached, and whose line was cut before it served: to be tried again at once."""
 
 
 class Channel:
@@ -89,6 +95,11 @@ class Channel:
             raise TrialError(_KINDS.get(kind, "build" if request == "build" else "run"), message)
         return answer, found
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether its line was cut, or the agent died."""
+        return self._loss is not None
+
     def close(self) -> None:
         """End the agent; a second call does nothing."""
         self._end()
@@ -106,6 +117,10 @@ class Channel:
             return UnreachableError(
                 f"{self.address.text} cannot be reached ({words or 'ssh gives no reason'}); {hint}"
             )
+        if code is not None and (code < 0 or code > _SIGNALLED):
+            return CutError(
+                f"{self.address.text}: the line was cut while the agent started ({words or code})"
+            )
         return BackendError(
             f"{self.address.text}: {self.address.python} does not start the agent "
             f"({words or f'exit code {code}'}); name a Python 3.8 or later with numpy in target.python"
@@ -121,9 +136,9 @@ class Channel:
                 "killed", f"the line to {self.address.text} was cut ({words or 'no reason given'})"
             )
         name = f"exit code {code}"
-        if code is not None and (code < 0 or code > 128):  # a shell adds 128 to a signal's number
+        if code is not None and (code < 0 or code > _SIGNALLED):
             with contextlib.suppress(ValueError):
-                name = signal.Signals(-code if code < 0 else code - 128).name
+                name = signal.Signals(-code if code < 0 else code - _SIGNALLED).name
         return TrialError(
             "crash", f"the agent on {self.address.text} died ({name}); last words: {words or 'none'}"
         )

@@ -29,6 +29,10 @@ class Asked(Protocol):
     ) -> tuple[dict[str, Any], list[bytes]]:
         """One answer. Raises `TrialError`."""
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing more can be asked."""
+
     def close(self) -> None:
         """End it; a second call does nothing."""
 

@@ -63,6 +63,7 @@ class Trtexec:
         self._types: dict[int, dict[str, str]] = {}
         self._feeds: dict[int, list[str]] = {}
         self._memory: dict[int, int] = {}
+        self.is_lost = False  # each command has a line of its own
         self._end: Callable[[], object] = lambda: None
 
     def ask(self, request: str, blobs: Sequence[bytes] = (), **header: Any) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from autoprec.errors import BackendError, TrialError
 from tiny_study import write_model
 
 from .conftest import Server
-from .test_target import local, remote
+from .test_target import agents, local, remote
 from .test_trtexec import FEEDS, trtexec
 
 
@@ -81,6 +82,30 @@ def test_a_line_to_an_agent_that_is_cut_is_told(ssh_server: Server, tmp_path: Pa
         run(engine, FEEDS)
     assert told.value.kind in ("killed", "crash")
     assert waited_for(lambda: not children(f"{tmp_path}/there/agent-"))  # the agent ends with its line
+
+
+def test_a_line_that_was_cut_begins_anew(tmp_path: Path) -> None:
+    backend = local(tmp_path / "there")
+    first = backend.clocks()
+    for number in agents(tmp_path / "there"):
+        os.kill(number, signal.SIGKILL)
+    assert (backend.clocks().load_average is None) == (first.load_average is None)
+    for number in agents(tmp_path / "there"):
+        os.kill(number, signal.SIGKILL)
+    with pytest.raises(TrialError):
+        backend.build(write_model(tmp_path / "tiny.onnx"))  # what was asked of the dead one is lost
+    with backend.build(tmp_path / "tiny.onnx") as engine:
+        assert run(engine, FEEDS)["masks"].shape == (1, 2, 32, 32)
+
+
+def test_an_agent_that_is_killed_as_it_starts_is_tried_again(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        f"#!/bin/sh\n[ -e {tmp_path}/once ] || {{ touch {tmp_path}/once; kill -9 $$; }}\n"
+        f'exec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    assert local(tmp_path / "there", target=f"local:{python}").fingerprint().version
 
 
 def test_a_build_by_trtexec_ends_with_its_line(ssh_server: Server, tmp_path: Path) -> None:
