@@ -14,6 +14,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,8 @@ import psutil
 
 from autoprec.errors import StudyError, TrialError
 
+SHARED_TMPDIR = "AUTOPREC_SHARED_TMPDIR"
+"""Tells a worker, whose own temporary files go with its study, where those are that all studies share."""
 _POLL_SECONDS = 0.2
 _WORDS_BYTES = 4096
 _PR_SET_PDEATHSIG = 1
@@ -142,7 +145,12 @@ class WorkerProcess:
                     pass_fds=(child_end,),
                     start_new_session=True,
                     # What a kill leaves in temporary files is swept with the folder.
-                    env={**os.environ, "TMPDIR": str(scratch.absolute()), **self._environment},
+                    env={
+                        **os.environ,
+                        SHARED_TMPDIR: os.environ.get(SHARED_TMPDIR, tempfile.gettempdir()),
+                        "TMPDIR": str(scratch.absolute()),
+                        **self._environment,
+                    },
                 )
             except OSError as error:
                 where = error.filename or "the worker"

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from autoprec.errors import StudyError
+from autoprec.isolation import SHARED_TMPDIR
 
 
 class DeviceLease:
@@ -26,7 +27,8 @@ class DeviceLease:
 
     def __init__(self, device: str, folder: Path | None = None) -> None:
         self._device = device
-        self._folder = folder or Path(tempfile.gettempdir()) / "autoprec-devices"
+        shared = Path(os.environ.get(SHARED_TMPDIR) or tempfile.gettempdir())
+        self._folder = folder or shared / "autoprec-devices"
 
     @contextmanager
     def running(self) -> Iterator[None]:

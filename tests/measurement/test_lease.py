@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 
+import pytest
+
+from autoprec.isolation import WorkerProcess
 from autoprec.measurement.lease import DeviceLease
 
 HOLD = """
@@ -60,3 +65,25 @@ def test_who_waits_to_be_alone_is_not_overtaken(tmp_path: Path) -> None:
 def test_another_device_is_another_lease(tmp_path: Path) -> None:
     with DeviceLease("other", tmp_path).alone():
         assert entered(tmp_path, "alone").wait(10)
+
+
+WORKER = """
+import sys
+from autoprec.isolation import Answers, requests
+from autoprec.measurement.lease import DeviceLease
+answers = Answers(int(sys.argv[1]))
+for _ in requests():
+    with DeviceLease("gpu").running(): answers.send(b"leased")
+"""
+
+
+def test_workers_of_all_studies_lease_in_the_machine_s_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "leasing.py").write_text(WORKER)
+    (tmp_path / "machine").mkdir()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "machine"))
+    with WorkerProcess("leasing", tmp_path / "log") as worker:
+        assert list(worker.ask(b"go", seconds=60, memory_bytes=None, is_last=lambda _: True)) == [b"leased"]
+    assert (tmp_path / "machine" / "autoprec-devices" / "gpu.lease").exists()
