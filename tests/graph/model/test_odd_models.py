@@ -238,3 +238,14 @@ def test_a_mask_that_nobody_reads_does_no_harm(opset: int, tmp_path: Path) -> No
     onnx.save(made, path)
     x = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
     np.testing.assert_array_equal(computed(rewritten(path, "fp32"), x=x), np.maximum(x, 0))
+
+
+def test_a_norm_in_training_is_refused_by_name(tmp_path: Path) -> None:
+    text = " g (float[1,4,4] x) => (float[1,4,4] z) <float[4] w>"
+    text += "{ y, m, v, sm, sv = BatchNormalization(x, w, w, w, w)  z = Relu(y) }"
+    path = saved(tmp_path, text, w=np.ones(4, np.float32))
+    made = onnx.load(path)
+    made.opset_import[0].version = 9
+    onnx.save(made, path)
+    with pytest.raises(ModelError, match=r"node 'y' \(BatchNormalization\) has 5 outputs, as in training"):
+        load_model(path)

@@ -120,7 +120,8 @@ def _computed(node: onnx.NodeProto, inputs: dict[str, ir.TensorProtocol], opset:
     graph = onnx.helper.make_graph([node], "constants", values, outputs)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     feeds = {name: tensor.numpy() for name, tensor in inputs.items()}
-    return [np.asarray(array) for array in ReferenceEvaluator(model).run(None, feeds)]
+    with np.errstate(all="ignore"):  # masks are made by dividing by zero, and of logarithms of it
+        return [np.asarray(array) for array in ReferenceEvaluator(model).run(None, feeds)]
 
 
 def _opset(node: ir.Node) -> int:

@@ -151,6 +151,15 @@ def _mask(graph: ir.Graph, node: ir.Node) -> None:  # noqa: ARG001
     node.resize_outputs(1)  # a mask that nobody reads has a type that Dropout does not make any more
 
 
+def _not_training(graph: ir.Graph, node: ir.Node) -> None:  # noqa: ARG001
+    """BatchNormalization before 14: with more outputs than one it normalises by each batch's statistics."""
+    if any(value.name for value in node.outputs[1:]):
+        raise ModelError(
+            f"node {named(node)!r} (BatchNormalization) has {len(node.outputs)} outputs, as in training; "
+            "export the model for inference"
+        )
+
+
 def _static_shape(node: ir.Node) -> list[int]:
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
     if shape is None or not shape.is_static():
@@ -167,6 +176,7 @@ _RULES: Mapping[str, Sequence[Rule]] = MappingProxyType(
         "GroupNormalization": (Rule(18, 21, _group_norm),),
         "Hardmax": (Rule(7, 13, _hardmax),),
         "Dropout": (Rule(7, 12, _mask),),
+        "BatchNormalization": (Rule(7, 14, _not_training),),
         "RoiAlign": (Rule(10, 16, _output_half_pixel),),
     }
 )
