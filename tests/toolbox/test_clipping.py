@@ -11,6 +11,7 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
+from autoprec.errors import ModelError
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import load_model
 from autoprec.graph.rewrite.rewrite import Rewriter
@@ -86,3 +87,25 @@ def test_what_cannot_leave_the_grid_is_not_clipped(tmp_path: Path) -> None:
     proto.graph.node.insert(1, onnx.helper.make_node("Sigmoid", ["c"], ["a"]))
     onnx.save(proto, path)
     assert [node.op_type for node in load_model(path).graph] == ["Conv", "Sigmoid", "Conv"]
+
+
+TWO_PAIRS = """<ir_version: 10, opset_import: ["" : 20]> g (float[1,8,8,8] image) => (float[1,8,8,8] masks)
+    <float one = {%s}, float two = {%s}, int8 zero = {0}> {
+    a = Neg (image)
+    q = QuantizeLinear (a, one, zero)  d = DequantizeLinear (q, one, zero)
+    p = QuantizeLinear (a, %s, zero)  e = DequantizeLinear (p, two, zero)
+    masks = Add (d, e)
+}"""
+
+
+def test_two_pairs_of_one_value_clip_it_each_in_its_own_way(tmp_path: Path) -> None:
+    onnx.save(onnx.parser.parse_model(TWO_PAIRS % ("0.02", "0.005", "two")), tmp_path / "model.onnx")
+    plain, _ = rewritten(tmp_path / "model.onnx", "fp32")
+    wanted = sum(np.clip(-feeds()[0]["image"], -128 * step, 127 * step) for step in (0.02, 0.005))
+    np.testing.assert_allclose(outputs(plain, feeds())[0], wanted, rtol=1e-5)
+
+
+def test_ends_of_a_pair_with_other_scales_are_refused_by_name(tmp_path: Path) -> None:
+    onnx.save(onnx.parser.parse_model(TWO_PAIRS % ("0.02", "0.04", "one")), tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="node 'e' dequantises by another scale or zero point than 'p'"):
+        load_model(tmp_path / "model.onnx")

@@ -113,13 +113,11 @@ def _put_in(graph: ir.Graph, value: ir.Value, nodes: list[ir.Node]) -> None:
     """Behind what makes the value, and in its module."""
     maker = value.producer()
     stem = value.name if maker is None else maker.name or value.name
+    others = sum(CLIPPED in use.node.meta for use in value.uses())  # of pairs with other bounds
     for node in nodes:
-        node.name, result = f"{stem}/{node.op_type.lower()}", node.outputs[0]
-        result.name, result.shape, result.type = (
-            f"{value.name}/{node.op_type.lower()}",
-            value.shape,
-            value.type,
-        )
+        ending = f"{node.op_type.lower()}{others or ''}"
+        node.name, result = f"{stem}/{ending}", node.outputs[0]
+        result.name, result.shape, result.type = f"{value.name}/{ending}", value.shape, value.type
         if maker is not None:
             node.metadata_props.update(maker.metadata_props)
     if maker is None:

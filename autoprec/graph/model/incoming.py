@@ -93,6 +93,7 @@ def _source(graph: ir.Graph, node: ir.Node) -> tuple[ir.Value, Pair | None]:
     value = maker.inputs[0]
     assert value is not None
     pair = _pair(node, name, _kind(maker))
+    _refuse_unlike(maker, node, pair)
     if value.const_value is not None:
         grid = ir.Tensor(_on_grid(value.const_value.numpy(), pair), dtype=pair.kind, name=pair.name)
         pair = pair._replace(stored=grid)
@@ -114,6 +115,18 @@ def _pair(node: ir.Node, name: str, kind: ir.DataType) -> Pair:
         scale, axis = scale.reshape(()), None
     zeros = None if zero is None else zero.reshape(scale.shape)
     return Pair(f"{name}/given", scale.astype(np.float32), kind, zeros, axis, block)
+
+
+def _refuse_unlike(quantizer: ir.Node, node: ir.Node, pair: Pair) -> None:
+    """Raises `ModelError` where one end of a pair has another scale or zero point than the other: it
+    multiplies or shifts what goes through it."""
+    made = _pair(quantizer, pair.name, pair.kind)
+    alike = made.axis == pair.axis and np.array_equal(made.scale, pair.scale)
+    if not (alike and np.array_equal(made.zeros(), pair.zeros())):
+        raise ModelError(
+            f"node {named(node)!r} dequantises by another scale or zero point than {named(quantizer)!r} "
+            "quantises by; export the model with Q/DQ pairs that only round"
+        )
 
 
 def _kind(node: ir.Node) -> ir.DataType:
