@@ -22,6 +22,8 @@ from autoprec.records import Assignment
 
 TOLERANCE = 1e-3
 """Relative, of the root mean square: FP32 noise is a thousand times smaller, a wrong pixel larger."""
+_SMALL = 1e-4
+"""Outputs of this size are nothing but rounding."""
 UNROUNDED = 0.05
 """The same where the file quantises: it is loaded without that rounding."""
 Kind = Literal[
@@ -106,5 +108,5 @@ def worst_error(found: Mapping[str, Array], wanted: Mapping[str, Array]) -> floa
             return np.inf
         if finite.any():
             a, b = (part[finite].astype(np.float64) for part in (other, array))
-            worst = max(worst, float(np.sqrt(np.mean((a - b) ** 2)) / (np.sqrt(np.mean(b**2)) + 1e-6)))
+            worst = max(worst, float(np.sqrt(np.mean((a - b) ** 2)) / (np.sqrt(np.mean(b**2)) + _SMALL)))
     return worst
