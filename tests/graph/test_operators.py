@@ -57,3 +57,11 @@ def test_an_operator_runs_as_onnx_means_it_or_is_refused(op: str) -> None:
             case = make_case(seed, op, opset)
             verdict = judged(case) if case is not None else None
             assert verdict is None or verdict.kind not in FAULTS, verdict
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_operators_in_a_row_compute_what_they_did(seed: int) -> None:
+    cases = [case for op in ("Conv", "Gemm", "LSTM") if (case := make_case(seed, op, 17, 3)) is not None]
+    assert any(len({node.op_type for node in case.model.graph.node}) > 3 for case in cases)
+    for case in cases:
+        assert (verdict := judged(case)).kind not in FAULTS, verdict
