@@ -68,7 +68,7 @@ def test_functions_of_the_model_are_written_out(tmp_path: Path) -> None:
 
 def test_an_operator_that_nobody_knows_is_named(tmp_path: Path) -> None:
     text = PRODUCT.replace("z = MatMul(x, w)", "y = mine.Strange(x) [product] z = MatMul(y, w)")
-    with pytest.raises(ModelError, match=r"'y'.*Strange.*'mine'"):
+    with pytest.raises(ModelError, match="Strange of domain 'mine' makes 'y'"):
         load_model(saved(tmp_path, text))
 
 
