@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from autoprec import Study
 from autoprec.cli.export import TARGETS
 from autoprec.exporters import EXPORTERS
 from command_line import autoprec
@@ -84,3 +86,27 @@ def test_tab_completes_what_an_option_takes(studies: Path, words: str, offered: 
 
 def test_every_target_of_an_export_is_offered() -> None:
     assert tuple(EXPORTERS) == TARGETS
+
+
+def test_ctrl_c_ends_the_dashboard_without_a_traceback(studies: Path) -> None:
+    (studies / "bin").mkdir()
+    program = studies / "bin" / "optuna-dashboard"
+    program.write_text(f"#!{sys.executable}\nimport time\nprint('listening', flush=True)\ntime.sleep(60)\n")
+    program.chmod(0o755)
+    Study.load(studies / "studies" / "tiny.toml").search("1")
+    code = "import sys; sys.executable = 'python'; from autoprec.cli import main; main(['dashboard'])"
+    running = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=studies,
+        env=os.environ | {"PATH": str(studies / "bin")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline() == "listening\n"
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal sends it to all that it runs
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 0
+    assert "Traceback" not in errors
