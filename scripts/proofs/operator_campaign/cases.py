@@ -55,7 +55,7 @@ def make_case(seed: int, op: str, opset: int, more: int = 0) -> Case | None:
         others = [name for name in operators(opset) if name not in FIRST_ONLY]
         draw.then(draw.one(*others), *floats[0])
         further = _grown(draw, f"{step}/")
-        if further is None or draw.carried is not None:
+        if further is None or draw.carried is not None or not _is_finite(further):
             draw.back(before)
         else:
             found = further
@@ -63,10 +63,15 @@ def make_case(seed: int, op: str, opset: int, more: int = 0) -> Case | None:
         return None
     outputs = {name: _finished(draw, name, array) for name, array in found.items()}
     found = computed(_model(draw, list(outputs.values()), {}), draw.feeds)
-    if not all(np.isfinite(array).all() for array in found.values()):
-        return None  # where nothing is promised
+    if not _is_finite(found):
+        return None
     shapes = {name: array.shape for name, array in found.items()}
     return Case(_model(draw, list(outputs.values()), shapes), draw.feeds, found)
+
+
+def _is_finite(values: dict[str, Array]) -> bool:
+    """Of what is not, nothing is promised behind it either."""
+    return all(np.isfinite(array).all() for array in values.values())
 
 
 def _grown(draw: Draw, prefix: str) -> dict[str, Array] | None:
