@@ -249,3 +249,18 @@ def test_a_norm_in_training_is_refused_by_name(tmp_path: Path) -> None:
     onnx.save(made, path)
     with pytest.raises(ModelError, match=r"node 'y' \(BatchNormalization\) has 5 outputs, as in training"):
         load_model(path)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "edge"])
+def test_a_value_that_pads_nothing_does_no_harm(mode: str, tmp_path: Path) -> None:
+    text = (
+        f' g (float[4,4] x) => (float[6,4] z) {{ y = Pad<mode = "{mode}", pads = [1,0,1,0], value = 0.0>(x) '
+    )
+    path = saved(tmp_path, text + " z = Relu(y) }")
+    made = onnx.load(path)
+    made.opset_import[0].version = 9
+    onnx.save(made, path)
+    x = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
+    rows = [1, 0, 1, 2, 3, 2] if mode == "reflect" else [0, 0, 1, 2, 3, 3]
+    wanted = np.maximum(x[rows], 0)
+    np.testing.assert_array_equal(computed(rewritten(path, "fp32"), x=x), wanted)

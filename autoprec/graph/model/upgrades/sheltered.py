@@ -160,6 +160,12 @@ def _not_training(graph: ir.Graph, node: ir.Node) -> None:  # noqa: ARG001
         )
 
 
+def _without_value(graph: ir.Graph, node: ir.Node) -> None:  # noqa: ARG001
+    """Pad 2 by what is in the image: its value says nothing, and the converter would leave it there."""
+    if node.attributes.get_string("mode", "constant") != "constant":
+        node.attributes.pop("value", None)
+
+
 def _static_shape(node: ir.Node) -> list[int]:
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
     if shape is None or not shape.is_static():
@@ -176,6 +182,7 @@ _RULES: Mapping[str, Sequence[Rule]] = MappingProxyType(
         "GroupNormalization": (Rule(18, 21, _group_norm),),
         "Hardmax": (Rule(7, 13, _hardmax),),
         "Dropout": (Rule(7, 12, _mask),),
+        "Pad": (Rule(7, 11, _without_value),),
         "BatchNormalization": (Rule(7, 14, _not_training),),
         "RoiAlign": (Rule(10, 16, _output_half_pixel),),
     }
