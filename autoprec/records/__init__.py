@@ -32,7 +32,6 @@ from autoprec.records.measurements import (
     StageSeconds,
 )
 from autoprec.records.outputs import ModelOutput
-from autoprec.records.plans import PlannedTrial, SearchPlan
 from autoprec.records.reports import (
     BlockReasons,
     Border,
@@ -42,6 +41,8 @@ from autoprec.records.reports import (
     Neighbour,
     NightSummary,
     Picture,
+    PlannedTrial,
+    SearchPlan,
     Sureness,
     TrialAndNoise,
 )

@@ -139,7 +139,14 @@ def with_search(
     precisions: str | None = None,
     accepted_loss: float | None = None,
 ) -> StudySpec:
-    """The definition with other settings of its search; None leaves one, `precisions` are split at commas.
+    """The definition with other settings of its search; None leaves one as it is.
+
+    Args:
+        spec: the definition.
+        seed: of everything that is drawn.
+        strategy: name of one.
+        precisions: names, separated by commas.
+        accepted_loss: within which the search looks hardest for speed.
 
     Raises `SpecError` for what a definition may not say either.
     """
