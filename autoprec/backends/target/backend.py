@@ -180,7 +180,7 @@ class TargetBackend:
         """What the target says of itself, and how to fix it. Raises `BackendError` where it cannot serve."""
         self._open()
         free = self.facts.get("free_bytes", 0)
-        room = free if isinstance(free, int | float) else 0
+        room = free if isinstance(free, int | float) and 0 <= free < 1 << 60 else 0
         remedy = "`autoprec target clean` removes what is kept there" if room < _LITTLE_ROOM else ""
         return [
             MachineCheck(name="target", found=self._address.text),

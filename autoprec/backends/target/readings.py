@@ -50,7 +50,7 @@ def _openvino_kernels(graph: Graph, description: dict[str, Any]) -> tuple[Kernel
             )
             for kind, kernel, origins, microseconds in description["nodes"]
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise TrialError("crash", f"the target does not describe its engine: {error}") from error
     return kernels_of(graph, nodes)
 
@@ -62,7 +62,7 @@ def _tensorrt_kernels(_: Graph, description: dict[str, Any]) -> tuple[KernelTime
             str(description["json"])
         )
         times = {str(name): float(ms) for name, ms in description["times"].items() if 0 <= ms < _LONGEST_MS}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise TrialError("crash", f"the target does not describe its engine: {error}") from error
     return layers_kernels(layers, times)
 

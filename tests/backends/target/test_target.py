@@ -169,3 +169,10 @@ def test_an_answer_that_makes_no_sense_fails_the_trial(
     monkeypatch.setattr(Channel, "ask", lambda *_, **__: (answer, []))
     with pytest.raises(TrialError, match="does not say what it lacks"):
         backend.build(write_model(tmp_path / "tiny.onnx"))
+
+
+def test_a_size_that_no_disk_has_is_none(tmp_path: Path) -> None:
+    backend = local(tmp_path / "a")
+    backend.fingerprint()
+    backend.facts["free_bytes"] = 10**400
+    assert any(check.found == "0.0 GB free" for check in backend.checks())
