@@ -29,7 +29,7 @@ def sm86() -> TensorRTBackend:
     return TensorRTBackend({"compute_capabilities": "8.6"})
 
 
-@pytest.mark.parametrize("pattern", set(PATTERNS) - SURROUNDINGS)
+@pytest.mark.parametrize("pattern", sorted(set(PATTERNS) - SURROUNDINGS))
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_a_pattern_is_recognised_in_its_own_graph(pattern: str, precision: str, tmp_path: Path) -> None:
     model = ir.load(question(tmp_path, pattern, precision).model_path)
