@@ -94,8 +94,11 @@ def test_ctrl_c_ends_the_dashboard_without_a_traceback(studies: Path) -> None:
     program.write_text(f"#!{sys.executable}\nimport time\nprint('listening', flush=True)\ntime.sleep(60)\n")
     program.chmod(0o755)
     Study.load(studies / "studies" / "tiny.toml").search("1")
-    code = "import sys; sys.executable = 'python'; from autoprec.cli import main; main(['dashboard'])"
-    running = subprocess.Popen(
+    code = (  # SIGINT is ignored in what a shell runs in the background
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "sys.executable = 'python'; from autoprec.cli import main; main(['dashboard'])"
+    )
+    with subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=studies,
         env=os.environ | {"PATH": str(studies / "bin")},
@@ -103,10 +106,10 @@ def test_ctrl_c_ends_the_dashboard_without_a_traceback(studies: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
-    assert running.stdout is not None
-    assert running.stdout.readline() == "listening\n"
-    os.killpg(running.pid, signal.SIGINT)  # as a terminal sends it to all that it runs
-    _, errors = running.communicate(timeout=60)
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "listening\n"
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal sends it to all that it runs
+        _, errors = running.communicate()
     assert running.returncode == 0
     assert "Traceback" not in errors

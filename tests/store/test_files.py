@@ -137,7 +137,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(tmp_path: Path) -> None:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
         more = [complete(n, 5.0 - n / 100, 0.01 + n, choices=f"int8 x{n}") for n in range(1, 100)]
-        with pytest.raises(StudyError, match="the disk is full; free some space"):
+        with pytest.raises(StudyError, match="the disk is full; free space"):
             deque(map(store.finish, more), maxlen=0)
         finished = store.trials("demo")
         assert 1 <= len(finished) < 99

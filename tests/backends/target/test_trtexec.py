@@ -68,6 +68,9 @@ def test_a_version_is_read_as_trtexec_writes_it(banner: str, version: tuple[int,
 
 
 def test_what_trtexec_refuses_is_a_build_failure_in_its_words(tmp_path: Path) -> None:
+    pytest.importorskip(
+        "tensorrt_rtx", reason="the parser whose words these are: pip install '.[tensorrt-rtx]'"
+    )
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT16, [1]) for name in "xy"]
     weights = [numpy_helper.from_array(np.ones(1, np.float32), "w")]
     nodes = [helper.make_node("Add", ["x", "w"], ["y"], name="mixed")]

@@ -32,6 +32,10 @@ def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engines:
     import importlib
 
     monkeypatch.setattr(tensorrt_engine, "Driver", NoDriver)
+    if not MASK:
+        pytest.importorskip(
+            "tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install '.[tensorrt-rtx]'"
+        )
     if MASK:
         module = importlib.import_module("tensorrt")
         monkeypatch.setattr(tensorrt_engine, "import_tensorrt", lambda: module)
