@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 import onnx_ir as ir
 
@@ -35,13 +36,13 @@ def fix_inputs(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
         if declared is not None and len(declared) != len(shape):
             raise ModelError(f"input {name!r} has {len(declared)} dimensions, but {list(shape)} was given")
         for given, size in zip(shape, declared or shape, strict=True):
-            if isinstance(size, int) and size != given:
+            if _is_fixed(size) and size != given:
                 listed = ", ".join(map(str, declared or ()))
                 raise ModelError(f"input {name!r} is [{listed}], but {list(shape)} was given")
         inputs[name].shape = ir.Shape(shape)
     for name, value in inputs.items():
         sizes = None if value.shape is None else list(value.shape)
-        dynamic = [str(size) for size in sizes or () if not isinstance(size, int)]
+        dynamic = [str(size) for size in sizes or () if not _is_fixed(size)]
         if sizes is None or dynamic:
             what = "no shape" if sizes is None else f"dynamic sizes ({', '.join(dynamic)})"
             raise ModelError(
@@ -50,9 +51,12 @@ def fix_inputs(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
             )
 
 
+def _is_fixed(size: int | ir.SymbolicDim) -> TypeGuard[int]:
+    """Whether a size is one: some exporters write 0 or -1 for what they do not know."""
+    return isinstance(size, int) and size > 0
+
+
 def _example(sizes: Sequence[int | ir.SymbolicDim] | None) -> list[int]:
     """A shape to show: what the file fixes, a batch of one, a usual picture."""
     usual = [1, 3, 512, 512] if sizes is None or len(sizes) == 4 else [1] * len(sizes)
-    return [
-        size if isinstance(size, int) else other for size, other in zip(sizes or usual, usual, strict=True)
-    ]
+    return [size if _is_fixed(size) else other for size, other in zip(sizes or usual, usual, strict=True)]

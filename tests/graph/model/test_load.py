@@ -135,6 +135,16 @@ def test_dynamic_sizes_have_to_be_fixed(tmp_path: Path) -> None:
     assert input_shapes(load_model(path, {"x": (3, 4)})) == (("x", (3, 4)),)
 
 
+@pytest.mark.parametrize("unknown", [0, -1])
+def test_sizes_that_are_none_are_dynamic(unknown: int, tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(FREE)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = unknown
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match=rf"'x' has dynamic sizes \({unknown}\)"):
+        load_model(tmp_path / "model.onnx")
+    assert input_shapes(load_model(tmp_path / "model.onnx", {"x": (3, 4)})) == (("x", (3, 4)),)
+
+
 @pytest.mark.parametrize(("name", "shape"), [("xx", (3, 4)), ("x", (3, 5)), ("x", (3, 4, 1))])
 def test_sizes_that_do_not_fit_the_input_are_refused(
     name: str, shape: tuple[int, ...], tmp_path: Path
