@@ -56,8 +56,8 @@ def main() -> int:
     results = {name: points(name, given.work, given.trials, pythons) for name in given.models}
     target = given.out / f"peers_{datetime.date.today()}"
     target.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
-    target.with_suffix(".md").write_text(markdown(results))
-    print(markdown(results))
+    target.with_suffix(".md").write_text(markdown(results, given.trials))
+    print(markdown(results, given.trials))
     return 0
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import platform
+import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from autoprec.records import TrialRecord
@@ -21,14 +23,17 @@ def best(trials: Iterable[TrialRecord], loss: float) -> TrialRecord | None:
     return min(within, key=lambda trial: trial.latency_ms, default=None)
 
 
-def markdown(results: dict[str, Points]) -> str:
+def markdown(results: dict[str, Points], trials: int) -> str:
     """Every point, then the winners."""
     names = list(results)
     rows = list(dict.fromkeys(row for points in results.values() for row in points))
     lines = [
         f"# autoprec and its peers, {datetime.date.today()}",
         "",
-        f"Speed-up over the FP32 reference / mask loss; OpenVINO, one thread, {platform.machine()}.",
+        (
+            f"Speed-up over the FP32 reference / mask loss, {trials} trials; "
+            f"OpenVINO, one thread, {_processor()}."
+        ),
         "",
         *_table(["", *names], [[row, *(_cell(results[name].get(row)) for name in names)] for row in rows]),
         "",
@@ -47,6 +52,13 @@ def markdown(results: dict[str, Points]) -> str:
     return "\n".join(
         (*lines, *_table(["model", "loss", "best peer", "best anchor", "search", "autoprec is"], body), "")
     )
+
+
+def _processor() -> str:
+    """The processor's name where Linux tells it."""
+    told = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.+)", told.read_text()) if told.exists() else None
+    return found[1] if found else platform.machine()
 
 
 def _of(points: Points, kind: str) -> Points:
