@@ -89,3 +89,10 @@ def test_sensitivity_alone_is_a_prior() -> None:
 def test_a_failed_trial_cannot_be_explained() -> None:
     with pytest.raises(StudyError, match="trial 9 of study 'demo' has no measurement"):
         Explainer(BLOCKS, (), REFERENCE, base="fp16", sensitivity={}).explain(failed(9))
+
+
+def test_a_trial_of_other_blocks_is_damaged() -> None:
+    with pytest.raises(StudyError, match="trial 5 of study 'demo' is damaged"):
+        Explainer(BLOCKS[:1], (BOTH,), REFERENCE, base="fp16", sensitivity={})
+    with pytest.raises(StudyError, match="trial 5 of study 'demo' is damaged"):
+        Explainer(BLOCKS[:1], (), REFERENCE, base="fp16", sensitivity={}).explain(BOTH)

@@ -38,6 +38,8 @@ VISIBLE_LOSS = 1e-4
 class Explainer:
     """What all explanations of one study draw on.
 
+    Raises `StudyError` for a trial of other blocks.
+
     Args:
         blocks: in graph order.
         trials: all trials.
@@ -60,6 +62,7 @@ class Explainer:
         self._blocks, self._reference, self._base = blocks, reference, base
         self._sensitivity = sensitivity
         self._measured = counting(trials)
+        _ensure_of(blocks, self._measured)
         self._choices = [t.assignment.as_dict() for t in self._measured]
         name = reference.precision.removesuffix("-safe")
         anchor = next((t for t in self._measured if t.label == f"all-{name}"), None)
@@ -71,6 +74,7 @@ class Explainer:
     def explain(self, record: TrialRecord, inspection: Inspection | None = None) -> Explanation:
         """One trial's explanation. Raises `StudyError` for a trial without a measurement."""
         record = as_counted(record, self._measured)
+        _ensure_of(self._blocks, (record,))
         if record.measurement is None:
             raise StudyError(
                 f"trial {record.number} of study {record.study!r} has no measurement ({record.state}); "
@@ -223,3 +227,14 @@ def _blocks_of(kernel: KernelTime, home: Mapping[str, str]) -> list[str]:
 def _home(blocks: Sequence[Block]) -> dict[str, str]:
     """Node name to block name."""
     return {node: block.name for block in blocks for node in block.nodes}
+
+
+def _ensure_of(blocks: Sequence[Block], trials: Sequence[TrialRecord]) -> None:
+    """Raise `StudyError` for a trial that chooses for other blocks than its study has."""
+    names = {block.name for block in blocks}
+    for trial in trials:
+        if set(trial.assignment.as_dict()) != names:
+            raise StudyError(
+                f"trial {trial.number} of study {trial.study!r} is damaged: it chooses for other blocks than "
+                "the study has; run `autoprec doctor --study` on it"
+            )
