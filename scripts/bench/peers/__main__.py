@@ -72,8 +72,8 @@ def points(name: str, work: Path, trials: int, pythons: dict[str, str]) -> dict[
     with session(study.spec, Quiet(), Parallel(), checks=False) as made:
         judge = Judge(made.prepared.setup)
         for peer, path in quantised(name, work / name, made.prepared, judge, pythons).items():
-            found[peer] = judge.point(path) if path.exists() else {"failure": path.name}
-            if peer.startswith("nncf") and path.exists():
+            found[peer] = judge.point(path) if isinstance(path, Path) else {"failure": path}
+            if peer.startswith("nncf") and isinstance(path, Path):
                 found[f"{peer}, BF16 hint"] = judge.point(path, hint="bf16")
             print(name, peer, found[peer], flush=True)
         for label, trial in ours(study).items():
@@ -95,8 +95,8 @@ def ours(study: Study) -> dict[str, TrialRecord]:
 
 def quantised(
     name: str, folder: Path, prepared: Prepared, judge: Judge, pythons: dict[str, str]
-) -> dict[str, Path]:
-    """The peers' models, made once; a path that does not exist is named after what went wrong.
+) -> dict[str, Path | str]:
+    """The peers' models, made once, or what went wrong.
 
     Args:
         name: of the model.
@@ -105,30 +105,28 @@ def quantised(
         judge: knows the reference's masks.
         pythons: the environment of each peer.
     """
-    made: dict[str, Path] = {}
+    made: dict[str, Path | str] = {}
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / "data.npz"
         for peer, python in pythons.items():
-            suffix = ".xml" if peer.startswith("nncf") else ".onnx"
-            made[peer] = folder / f"{peer}{suffix}"
-            if made[peer].exists():
+            target = made[peer] = folder / f"{peer}{'.xml' if peer.startswith('nncf') else '.onnx'}"
+            if target.exists():
                 continue
             if not data.exists():
                 write_data(name, data, prepared, judge)
             command = (python, str(Path(__file__).with_name("quantize.py")), peer)
-            model = shutil.copy(
-                folder / "model.onnx", scratch
-            )  # ModelOpt writes into the file that it is given
+            # ModelOpt writes into the file that it is given.
+            model = shutil.copy(folder / "model.onnx", scratch)
             paths = (str(model), str(data), str(folder / peer))
             try:
                 ended = subprocess.run(
                     (*command, *paths), check=False, timeout=LIMIT_S, capture_output=True, text=True
                 )
             except subprocess.TimeoutExpired:
-                made[peer] = folder / f"took longer than {LIMIT_S:g} s"
+                made[peer] = f"took longer than {LIMIT_S:g} s"
                 continue
-            if not made[peer].exists():
-                made[peer] = folder / (ended.stderr.strip().splitlines() or ["wrote nothing"])[-1]
+            if not target.exists():
+                made[peer] = (ended.stderr.strip().splitlines() or ["wrote nothing"])[-1]
     return made
 
 

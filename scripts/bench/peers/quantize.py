@@ -101,7 +101,7 @@ def onnxruntime_with(signed: bool) -> Callable[[Path, Data, Path], None]:
             str(prepared),
             str(out.with_suffix(".onnx")),
             Reader(),
-            op_types_to_quantize=["Conv", "MatMul", "Gemm"],  # of all its kinds OpenVINO builds none of these
+            op_types_to_quantize=["Conv", "MatMul", "Gemm"],  # OpenVINO refuses PP-OCRv4 with all kinds
             per_channel=True,
             activation_type=kind.QInt8 if signed else kind.QUInt8,
             weight_type=kind.QInt8,

@@ -63,9 +63,10 @@ def _processor() -> str:
 
 def _of(points: Points, kind: str) -> Points:
     """The points of the anchors, of the search, or of the peers; the search has measured the anchors, too."""
-    own = ("anchor", "autoprec")
-    prefixes = {"anchor": ("anchor",), "autoprec": own, "peer": own}[kind]
-    return {n: point for n, point in points.items() if n.startswith(prefixes) is not (kind == "peer")}
+    if kind == "peer":
+        return {n: point for n, point in points.items() if not n.startswith(("anchor", "autoprec"))}
+    prefixes = ("anchor",) if kind == "anchor" else ("anchor", "autoprec")
+    return {n: point for n, point in points.items() if n.startswith(prefixes)}
 
 
 def _fastest(points: Points, loss: float) -> tuple[str, float]:
