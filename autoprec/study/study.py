@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from autoprec.records import Block, TrialRecord
 from autoprec.report import Front
 from autoprec.spec import StudySpec, aimed, load_spec, parse_budget, stored_at, with_search
 from autoprec.store import Health, Store, exclusive
-from autoprec.study.callbacks import Callback, Calling
+from autoprec.study.callbacks import Calling
 from autoprec.study.definition import find_spec
 from autoprec.study.events import Quiet, Watcher
 from autoprec.study.findings.reporting import look_ahead
@@ -99,7 +100,7 @@ class Study(StoredStudy):
         jobs: int | None = None,
         devices: str | None = None,
         prior: Study | None = None,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Callable[[Study, TrialRecord], None]] = (),
     ) -> Front:
         """Search, or resume, until the budget is spent; returns the front.
 
@@ -117,7 +118,8 @@ class Study(StoredStudy):
                 raises ends the search.
         """
         text = self.spec.search.budget if budget is None else str(budget)
-        allowed, told = parse_budget(text), Calling(Logged(watcher or Quiet()), self, callbacks)
+        allowed = parse_budget(text)
+        told = Calling(Logged(watcher or Quiet()), [partial(call, self) for call in callbacks])
         parallel = Parallel(jobs=jobs, devices=devices)
         with session(self.spec, told, parallel, checks=True) as made:
             if prior is not None:
