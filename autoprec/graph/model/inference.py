@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 from onnx import helper
 
-from autoprec.graph.model.aside import without_weights
+from autoprec.graph.model.aside import SMALL_BYTES, without_weights
 
 Notes = Mapping[str, tuple[ir.TypeProtocol | None, ir.Shape | None]]
 
@@ -58,16 +58,45 @@ def infer(model: ir.Model, notes: Notes) -> None:
             value.shape = shape if value.shape is None else value.shape
 
 
+def is_open(graph: ir.Graph) -> bool:
+    """Whether inference left a shape of a graph open: it does not see through what computes sizes."""
+    return any(value.name and not _is_static(value) for node in graph for value in node.outputs)
+
+
+def close(node: ir.Node) -> None:
+    """Infer the shapes of one node's results again, in place, where they are open and its inputs' are not.
+
+    For a pass that computes constants from the first node to the last: what was a computed size is one now.
+    """
+    read = {str(value.name): value for value in node.inputs if value is not None}
+    is_known = all(map(_is_static, read.values()))
+    if node.domain != "" or not is_known or all(map(_is_static, node.outputs)):
+        return
+    assert node.graph is not None
+    constants = {
+        name: ir.to_proto(value.const_value)
+        for name, value in read.items()
+        if value.const_value is not None and value.const_value.nbytes <= SMALL_BYTES
+    }
+    types = {name: _type_proto(value) for name, value in read.items() if value.dtype is not None}
+    found = _inferred(ir.to_proto(node), types, constants, node.graph.opset_imports)
+    for value in node.outputs:
+        if value.name in found:
+            _take(value, found[value.name])
+
+
 def unshaped(model: ir.Model, ops: Collection[str]) -> str:
     """A line about the nodes of such operators whose results have no known shape; empty if all have one.
 
     What a node costs is not known without, so it counts nothing where blocks are cut.
     """
     asked = [node for node in model.graph if node.op_type in ops]
-    bare = [node for node in asked if node.outputs[0].shape is None]
+    bare = [node for node in asked if not _is_static(node.outputs[0])]
     if not bare:
         return ""
-    first = next(node for node in model.graph if any(value.shape is None for value in node.outputs))
+    first = next(
+        node for node in model.graph if any(value.name and not _is_static(value) for value in node.outputs)
+    )
     return (
         f"{len(bare)} of {len(asked)} convolutions and products have no known shape: the first node without "
         f"one is {first.name!r} ({first.op_type}); blocks are cut without knowing what they cost, and if its "
@@ -112,17 +141,46 @@ def _node_by_node(model: ir.Model) -> dict[str, onnx.TypeProto]:
     }
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
     for node in graph.node:
-        try:
-            schema = onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
-            types = {name: known[name] for name in node.input if name in known}
-            data = {name: constants[name] for name in node.input if name in constants}
-            found = onnx.shape_inference.infer_node_outputs(
-                schema, node, types, data, opset_imports=list(proto.opset_import)
-            )
-        except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, RuntimeError, ValueError):
-            continue
+        types = {name: known[name] for name in node.input if name in known}
+        data = {name: constants[name] for name in node.input if name in constants}
+        found = _inferred(node, types, data, opsets)
         known |= {name: type_ for name, type_ in found.items() if type_.WhichOneof("value")}
     return known
+
+
+def _inferred(
+    node: onnx.NodeProto,
+    types: Mapping[str, onnx.TypeProto],
+    constants: Mapping[str, onnx.TensorProto],
+    opsets: Mapping[str, int],
+) -> dict[str, onnx.TypeProto]:
+    """The types of one node's results; none of an operator that ONNX does not know, or where inference fails.
+
+    Args:
+        node: of any domain.
+        types: of its inputs, by name.
+        constants: those of its inputs that are constants, by name.
+        opsets: by domain.
+    """
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
+        imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+        found: dict[str, onnx.TypeProto] = onnx.shape_inference.infer_node_outputs(
+            schema, node, dict(types), dict(constants), opset_imports=imports
+        )
+    except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        return {}
+    return found
+
+
+def _is_static(value: ir.Value) -> bool:
+    return value.shape is not None and value.shape.is_static()
+
+
+def _type_proto(value: ir.Value) -> onnx.TypeProto:
+    assert value.dtype is not None
+    assert value.shape is not None
+    return helper.make_tensor_type_proto(value.dtype.value, value.shape.numpy())
 
 
 def _filled(model: ir.Model) -> bool:

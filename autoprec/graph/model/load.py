@@ -29,7 +29,7 @@ from autoprec.graph.model.forms.branches import take_known
 from autoprec.graph.model.forms.folding import fold
 from autoprec.graph.model.forms.sequences import without_sequences
 from autoprec.graph.model.incoming import QUANTIZED_OPS, lift
-from autoprec.graph.model.inference import Notes, infer, set_aside, unshaped
+from autoprec.graph.model.inference import Notes, infer, is_open, set_aside, unshaped
 from autoprec.graph.model.inputs import fix_inputs, input_shapes, real_inputs
 from autoprec.graph.model.passing import named, pass_identities, remove_unused
 from autoprec.graph.model.raising import raised
@@ -158,7 +158,8 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
 def _compute_constants(model: ir.Model, notes: Notes) -> None:
     """Whatever is known before the model runs: constants, branches, members of sequences."""
     infer(model, notes)
-    fold(model.graph, shapes=any(node.op_type == "If" for node in model.graph))
+    has_branches = any(node.op_type == "If" for node in model.graph)
+    fold(model.graph, shapes=has_branches or is_open(model.graph))
     while take_known(model.graph):
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         infer(model, notes)

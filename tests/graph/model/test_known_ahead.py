@@ -85,3 +85,23 @@ def test_what_is_known_only_when_it_runs_is_named(op: str, tmp_path: Path) -> No
     with pytest.raises(ModelError, match=rf"node '.+'.*{op}") as caught:
         load_model(saved(tmp_path, UNKNOWN[op]))
     assert "\n" not in str(caught.value)
+
+
+def test_what_lies_behind_computed_sizes_has_a_known_cost(tmp_path: Path) -> None:
+    """Padded to windows by sizes that are transposed on the way, as PyTorch's exporter writes it."""
+    path = saved(
+        tmp_path,
+        "s = Shape (c)  h = Gather (s, last)  r = Mod (h, three)  p = Sub (three, r)  z = Sub (p, p)"
+        "  f = Constant <value_ints = [-1]> ()  u = Reshape (p, f)  v = Reshape (z, f)"
+        "  q = Concat <axis = 0> (v, v, v, v, v, v, v, u)  e = Constant <value_ints = [4, 2]> ()"
+        "  m = Reshape (q, e)  t = Transpose (m)  k = Reshape (t, f)  a = Pad (c, k)"
+        "  b = Transpose <perm = [0, 1, 3, 2]> (a)  d = MatMul (b, a)  y = Slice (d, ones, twos)",
+    )
+    proto = onnx.load(path)
+    arrays = {"ones": np.zeros(2, np.int64), "twos": np.array([1, 4])}
+    proto.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in arrays.items())
+    proto.graph.output[0].type.tensor_type.shape.ClearField("dim")
+    onnx.save(proto, path)
+    model = load_model(path)
+    blocks = partition(model, minimum=1, maximum=4)
+    assert sum(block.macs for block in blocks) == 4 * 4 * 8 * 8 + 4 * 9 * 9 * 8

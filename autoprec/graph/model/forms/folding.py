@@ -17,16 +17,17 @@ from onnx.reference import ReferenceEvaluator
 
 from autoprec.graph.grids.given import give, given
 from autoprec.graph.grids.pairs import Array, Pair, lazy_tensor
+from autoprec.graph.model.inference import close
 
 _MOVING = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
 """Ops that put values elsewhere and change none: the pair of a quantised weight passes through them."""
 _FOLDABLE = _MOVING | frozenset(
-    {"Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "Cos",
-     "Div", "Equal", "Exp", "Expand", "Floor", "Gather", "Greater", "Less", "Log", "MatMul", "Max",
-     "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pad", "Pow", "Range", "Reciprocal", "ReduceL1",
-     "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare",
-     "Relu", "Shape", "Sigmoid", "Sign", "Sin", "Slice", "Split", "Sqrt", "Sub", "Tanh", "Tile",
-     "Where"}
+    {"Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Concat", "ConstantOfShape", "Cos", "CumSum",
+     "Div", "Equal", "Erf", "Exp", "Expand", "Floor", "Gather", "GatherElements", "GatherND", "Greater",
+     "GreaterOrEqual", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mod", "Mul", "Neg", "NonZero",
+     "Not", "Or", "Pad", "Pow", "Range", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean",
+     "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu", "Round", "ScatterND", "Shape",
+     "Sigmoid", "Sign", "Sin", "Slice", "Split", "Sqrt", "Sub", "Tanh", "Tile", "Trilu", "Where", "Xor"}
 )  # fmt: skip
 _AT_ONCE = 1 << 16
 """Bytes up to which a constant is computed at loading; above, each time that it is read."""
@@ -42,6 +43,8 @@ def fold(graph: ir.Graph, *, shapes: bool = False) -> None:
         shapes: what Shape gives for a value with a known shape is constant too.
     """
     for node in list(graph):
+        if shapes:
+            close(node)
         if shapes and node.op_type in ("Shape", "Size") and node.domain == "":
             _fold_shape(graph, node)
             continue
