@@ -9,12 +9,16 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from autoprec.backends.timing import Deadline
 from autoprec.errors import StudyError
 from autoprec.isolation import SHARED_TMPDIR
+
+_SHARED_SECONDS = 0.3
+"""So long others may have to wait to be alone: about the time of one timing."""
 
 
 class DeviceLease:
@@ -31,10 +35,23 @@ class DeviceLease:
         self._folder = folder or shared / "autoprec-devices"
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Others may run beside this, but nobody is timed."""
-        with self._held(fcntl.LOCK_SH):
-            yield
+    def running(self) -> Iterator[Callable[[], None]]:
+        """Others may run beside this, but nobody is timed.
+
+        Yields what a long pass calls between two inferences: now and then it lets those in who wait to be
+        alone.
+        """
+        with self._held(fcntl.LOCK_SH) as taken:
+            since = Deadline(_SHARED_SECONDS)
+
+            def pause() -> None:
+                nonlocal since
+                if taken and since.is_over:
+                    fcntl.flock(taken[1], fcntl.LOCK_UN)
+                    _take(*taken, fcntl.LOCK_SH)
+                    since = Deadline(_SHARED_SECONDS)
+
+            yield pause
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -43,17 +60,15 @@ class DeviceLease:
             yield
 
     @contextmanager
-    def _held(self, how: int) -> Iterator[None]:
+    def _held(self, how: int) -> Iterator[tuple[int, int] | None]:
+        """The open files of the turn and of the device; None for a device that nobody else can use."""
         if not self._device:
-            yield
+            yield None
             return
-        # Who waits to be alone holds the turn: those that come later and would share wait behind it.
         turn, device = self._open("turn"), self._open("lease")
         try:
-            fcntl.flock(turn, fcntl.LOCK_EX)
-            fcntl.flock(device, how)
-            fcntl.flock(turn, fcntl.LOCK_UN)
-            yield
+            _take(turn, device, how)
+            yield turn, device
         finally:
             os.close(turn)
             os.close(device)
@@ -70,3 +85,10 @@ class DeviceLease:
                 f"{path}: the device cannot be leased ({error.strerror}); make its folder writable"
             ) from error
         return file
+
+
+def _take(turn: int, device: int, how: int) -> None:
+    """Who waits to be alone holds the turn: those that come later and would share wait behind it."""
+    fcntl.flock(turn, fcntl.LOCK_EX)
+    fcntl.flock(device, how)
+    fcntl.flock(turn, fcntl.LOCK_UN)

@@ -39,6 +39,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the samples are all there are: of a few, all masks may be empty by chance."""
     masks_path: str = ""
     """A file, named by all that the reference's masks depend on, that keeps them; "" keeps them nowhere."""
+    threads: int | None = None
+    """Of what is computed on the CPU beside the engine; None takes every core."""
     device: str = ""
     """Names the device for its lease, see `lease.DeviceLease`; "" is a device that nobody else can use."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 
@@ -15,13 +15,14 @@ from autoprec.backends.ratios import BUILD_SPREAD
 from autoprec.backends.timing import Pace, elapsed, pair
 from autoprec.errors import ModelError, StudyError, TrialError
 from autoprec.measurement.audit import audit
-from autoprec.measurement.fidelity.exactness import checked
+from autoprec.measurement.fidelity.exactness import Running, checked
 from autoprec.measurement.lease import DeviceLease
 from autoprec.measurement.masks import Logits, ReferenceMasks
 from autoprec.measurement.messages import Job, Score, Setup
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.quality import Metric, Survey, check_reference, create_metric
 from autoprec.records import (
+    Exactness,
     Interval,
     KernelTime,
     Latency,
@@ -102,7 +103,8 @@ class Workbench:
                 engine = stack.enter_context(self.build(Path(job.candidate_path)))
             scores, subsets = _Scores(self, engine, on_stage), iter(_RACE if job.front else _RACE[-1:])
             on_stage("score")
-            with self.lease.running(), elapsed() as first:
+            with self.lease.running() as pause, elapsed() as first:
+                scores.pause = pause
                 quality = scores.of_first(max(_FEWEST, len(self.samples) // next(subsets)))
             scored_peak = _peak_memory_bytes()  # before there are more builds of it
             on_stage("time")
@@ -112,14 +114,15 @@ class Workbench:
                 with self.lease.alone(), elapsed() as timing:
                     latency = self._time(engine, others, lambda ratio: _is_lost(job, ratio, quality))
             on_stage("score")
-            with self.lease.running(), elapsed() as rest:
+            with self.lease.running() as pause, elapsed() as rest:
+                scores.pause = pause
                 for part in subsets:
                     if _is_lost(job, latency.ratio_interval, quality):
                         break
                     quality = scores.of_first(max(_FEWEST, len(self.samples) // part))
             on_stage("compare")
-            with self.lease.running(), elapsed() as comparing:
-                exact = checked(job, self.backend, engine, self.samples, latency, quality)
+            with elapsed() as comparing:
+                exact = self._checked(job, engine, latency, quality)
             kernels = engine.kernels()
             engine_bytes, device_bytes = engine.engine_bytes, engine.device_memory_bytes
             peak = device_bytes or max(0, scored_peak - held)
@@ -179,6 +182,15 @@ class Workbench:
             others=list(zip(self._more_references, more, strict=True)),
             settled=settled,
         )
+
+    def _checked(self, job: Job, engine: Engine, latency: Latency, quality: Quality) -> Exactness | None:
+        """Exact arithmetic takes seconds of the CPU: timings wait for it only where they are made there."""
+        whole: AbstractContextManager[object] = nullcontext()
+        running: Running = self.lease.running
+        if self.backend.stopwatch in ("host", "processor"):
+            whole, running = self.lease.running(), nullcontext
+        with whole:
+            return checked(job, self.backend, engine, self.samples, latency, quality, running)
 
     def _profile(self, path: Path) -> tuple[KernelTime, ...]:
         """Kernel times of a second, instrumented engine: the timed one must not pay for the profile."""
@@ -245,6 +257,8 @@ class _Scores:
         self._found = ((s, bench.pipeline.logits(engine, s)) for s in ahead(bench.samples))
         self._references = iter(bench.masks)
         self._done = 0
+        self.pause: Callable[[], None] = lambda: None
+        """Called between two samples."""
         self._on_stage = on_stage
         self._pace = Pace(len(bench.samples))
 
@@ -253,6 +267,7 @@ class _Scores:
         more = None if count is None else max(1, count) - self._done
         for _ in behind(islice(self._found, more), self._compare):
             self._done += 1
+            self.pause()
             if line := self._pace.line(self._done):
                 self._on_stage(f"score, {line}")
         return self._metric.result()

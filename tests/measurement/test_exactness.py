@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from onnx import numpy_helper, parser
 
+from autoprec.backends import exact
 from autoprec.backends.openvino import OpenVinoBackend
-from autoprec.measurement.fidelity.exactness import exactness
+from autoprec.measurement.fidelity.exactness import Running, exactness
 from autoprec.records import Exactness
 from autoprec.samples import Sample
 
@@ -23,7 +27,7 @@ ODD = """size = Constant <value_ints = [7, 7]> ()
 """OpenVINO 2026.4.1 computes another function here."""
 
 
-def judged(path: Path, body: str) -> Exactness:
+def judged(path: Path, body: str, running: Running = nullcontext) -> Exactness:
     graph = f"g (float[1,3,16,16] image) => (float[1,C,H,W] masks) {{{body}}}"
     imports = '"" : 21, "org.openvinotoolkit" : 1'
     model = parser.parse_model(f"<ir_version: 10, opset_import: [{imports}]> {graph}")
@@ -34,7 +38,7 @@ def judged(path: Path, body: str) -> Exactness:
     image = np.random.default_rng(1).standard_normal((1, 3, 16, 16)).astype(np.float32)
     backend = OpenVinoBackend({})
     with backend.build(path) as engine:
-        return exactness(backend, path, engine, [Sample("0", {"image": image}, {})])
+        return exactness(backend, path, engine, [Sample("0", {"image": image}, {})], running)
 
 
 def test_an_engine_that_computes_its_file_is_not_wrong(tmp_path: Path) -> None:
@@ -52,3 +56,25 @@ def test_what_nothing_else_runs_is_told_and_not_judged(tmp_path: Path) -> None:
     found = judged(tmp_path / "m.onnx", f"{PAIRED} masks = org.openvinotoolkit.Swish(b)")
     assert "Swish" in found.missing
     assert not found.is_wrong
+
+
+def test_the_device_is_let_go_while_the_exact_arithmetic_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, seen = [False], list[bool]()
+
+    @contextmanager
+    def running() -> Iterator[None]:
+        held[0] = True
+        yield
+        held[0] = False
+
+    real = exact.ExactEngine.execute
+
+    def execute(engine: exact.ExactEngine) -> None:
+        seen.append(held[0])
+        real(engine)
+
+    monkeypatch.setattr(exact.ExactEngine, "execute", execute)
+    judged(tmp_path / "m.onnx", f"{PAIRED} masks = Conv <pads = [1,1,1,1]> (b, v)", running)
+    assert seen == [False]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from autoprec.isolation import WorkerProcess
+from autoprec.measurement import lease
 from autoprec.measurement.lease import DeviceLease
 
 HOLD = """
@@ -87,3 +88,17 @@ def test_workers_of_all_studies_lease_in_the_machine_s_own_folder(
     with WorkerProcess("leasing", tmp_path / "log") as worker:
         assert list(worker.ask(b"go", seconds=60, memory_bytes=None, is_last=lambda _: True)) == [b"leased"]
     assert (tmp_path / "machine" / "autoprec-devices" / "gpu.lease").exists()
+
+
+@pytest.mark.parametrize(("seconds", "is_let_in"), [(0.0, True), (3600.0, False)])
+def test_a_long_pass_lets_those_in_who_wait_to_be_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, *, is_let_in: bool
+) -> None:
+    monkeypatch.setattr(lease, "_SHARED_SECONDS", seconds)
+    with DeviceLease("gpu", tmp_path).running() as pause:
+        timed = entered(tmp_path, "alone")
+        for _ in range(1000 if is_let_in else 20):
+            pause()
+            if timed.wait(0.01):
+                break
+        assert timed.is_set() == is_let_in

@@ -6,7 +6,8 @@ another function, only exact Q/DQ arithmetic shows: such an engine is *wrong* on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,12 +27,20 @@ SAMPLES = 2
 """So many samples are run exactly."""
 _SECONDS = 5.0
 """No further sample is begun after this many seconds."""
+Running = Callable[[], AbstractContextManager[object]]
+"""Takes the device for a while: exact arithmetic needs none, and others are not to wait for it."""
 _AMPLIFIED = 3.0
 """So many times what that does is rounding. Right engines were at 0.2 to 1.3 times on the demo's anchors."""
 
 
 def checked(
-    job: Job, backend: Backend, engine: Engine, samples: Samples, latency: Latency, quality: Quality
+    job: Job,
+    backend: Backend,
+    engine: Engine,
+    samples: Samples,
+    latency: Latency,
+    quality: Quality,
+    running: Running = nullcontext,
 ) -> Exactness | None:
     """How exact a quantised anchor is, and every candidate that the front would have; None for others.
 
@@ -40,6 +49,7 @@ def checked(
         backend, engine: of the candidate.
         samples: of the evaluation set.
         latency, quality: what was measured of it.
+        running: held while an engine runs.
 
     Raises `TrialError("wrong", ...)` where the engine computes something else than the candidate's file.
     """
@@ -47,10 +57,18 @@ def checked(
         return None  # an anchor in floats: FP32 and the reference are compared with the model as given
     if backend.stopwatch == "known" or not _leads(job, latency, quality):
         return None
-    return ensured(backend, Path(job.candidate_path), engine, samples)
+    path, threads = Path(job.candidate_path), job.setup.threads
+    return ensured(backend, path, engine, samples, running, threads)
 
 
-def ensured(backend: Backend, path: Path, engine: Engine, samples: Samples) -> Exactness:
+def ensured(
+    backend: Backend,
+    path: Path,
+    engine: Engine,
+    samples: Samples,
+    running: Running = nullcontext,
+    threads: int | None = None,
+) -> Exactness:
     """`exactness` on the first samples. Raises `TrialError("wrong", ...)` for an engine that is.
 
     Args:
@@ -58,9 +76,11 @@ def ensured(backend: Backend, path: Path, engine: Engine, samples: Samples) -> E
         path: the candidate's file.
         engine: the candidate's.
         samples: the evaluation set.
+        running: held while an engine runs.
+        threads: of exact arithmetic; None takes every core.
     """
     few = [samples[place] for place in range(min(SAMPLES, len(samples)))]
-    found = exactness(backend, path, engine, few)
+    found = exactness(backend, path, engine, few, running, threads)
     if found.is_wrong:
         where = f"; the first node whose value departs is {found.node}" if found.node else ""
         raise TrialError(
@@ -81,7 +101,14 @@ def _leads(job: Job, latency: Latency, quality: Quality) -> bool:
     )
 
 
-def exactness(builder: Builder, path: Path, engine: Engine, samples: Sequence[Sample]) -> Exactness:
+def exactness(
+    builder: Builder,
+    path: Path,
+    engine: Engine,
+    samples: Sequence[Sample],
+    running: Running = nullcontext,
+    threads: int | None = None,
+) -> Exactness:
     """How far an engine is from its file.
 
     Args:
@@ -89,17 +116,21 @@ def exactness(builder: Builder, path: Path, engine: Engine, samples: Sequence[Sa
         path: the candidate's file.
         engine: built of it.
         samples: to run, one after the other.
+        running: held while an engine runs.
+        threads: of exact arithmetic; None takes every core.
 
     Raises `TrialError` if the engine fails.
     """
+    with running():
+        given = [run(engine, sample.inputs) for sample in samples]
     try:
-        exact = Exact(patient=False).build(path)
+        exact = Exact(threads, patient=False).build(path)
     except TrialError as error:
         return Exactness(missing=str(error))
     with exact:
         worst, at, done = Deviation("", 0.0), samples[0].inputs, 0
         deadline = Deadline(_SECONDS)
-        for sample in samples:
+        for sample, outputs in zip(samples, given, strict=True):
             if deadline.is_over:
                 break
             done += 1
@@ -107,7 +138,7 @@ def exactness(builder: Builder, path: Path, engine: Engine, samples: Sequence[Sa
                 wanted = run(exact, sample.inputs)
             except TrialError as error:
                 return Exactness(missing=str(error))
-            found = deviation(run(engine, sample.inputs), wanted)
+            found = deviation(outputs, wanted)
             if found.error >= worst.error:
                 worst, at = found, sample.inputs
         tolerance = WRONG
@@ -116,7 +147,10 @@ def exactness(builder: Builder, path: Path, engine: Engine, samples: Sequence[Sa
             spread = max([LEVELS, *(ROUNDING[kind] for kind in floats if kind in ROUNDING)])
             moved = deviation(run(exact, nudged(at, spread)), run(exact, at)).error
             tolerance = max(WRONG, _AMPLIFIED * moved)
-    found_at = "" if worst.error <= tolerance else _first(builder, path, at, tolerance)
+    found_at = ""
+    if worst.error > tolerance:
+        with running():
+            found_at = _first(builder, path, at, tolerance)
     return Exactness(
         error=min(worst.error, UNLIKE),
         value=worst.value,

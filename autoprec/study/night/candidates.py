@@ -57,4 +57,4 @@ def measure(
 
 def setup_for(prepared: Prepared, slot: Slot) -> Setup:
     """What a slot's worker receives: its device is its own."""
-    return msgspec.structs.replace(prepared.setup, device=slot.device.lease)
+    return msgspec.structs.replace(prepared.setup, device=slot.device.lease, threads=slot.threads)

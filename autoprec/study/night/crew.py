@@ -54,6 +54,8 @@ class Slot:
     number: int
     device: Device
     bench: Bench
+    threads: int
+    """Its share of the cores."""
     rewriting: threading.Lock
     """Held while a candidate is rewritten here: the tool-box learns as it goes."""
 
@@ -96,10 +98,11 @@ class Crew(Generic[Item, T]):
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         lock, self.slots = threading.Lock(), list[Slot]()
+        share = max(1, len(os.sched_getaffinity(0)) // (jobs * len(devices)))
         # Neighbouring slots have different devices: a few trials in progress are spread over all of them.
         for number, device in enumerate([device for _ in range(jobs) for device in devices]):
             log = folder / (f"{name}-{number}.log" if number else f"{name}.log")
-            self.slots.append(Slot(number, device, Bench(log, say, device.environment), lock))
+            self.slots.append(Slot(number, device, Bench(log, say, device.environment), share, lock))
         self._free = deque(self.slots)
         self._busy: dict[Future[T], tuple[Item, Slot]] = {}
         self._threads = ThreadPoolExecutor(len(self.slots))
