@@ -1,6 +1,8 @@
 """Torture: kills, hostile inputs and faults of the machine, against the real commands and readers.
 
     PYTHONPATH=tests/kit python scripts/proofs/torture [kill|fuzz|faults ...] [--seed N] [--kills N] ...
+    PYTHONPATH=tests/kit python scripts/proofs/torture --workers 12 --seconds 480 \\
+        --kills 300 --inputs 15000 --faults 400 --out studies/results/torture_DATE.md
 
 Bounded in time and count; the seed is printed, and repeats the campaign. What must hold whatever happens: no
 finished trial is lost or changed, every error is one line, nothing hangs for 20 seconds, nothing that is
@@ -10,21 +12,40 @@ damaged is believed, no code in data runs. The exit code is 1 if any of it does 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import spread
 from faults import faults
 from fuzz import fuzz
 from kill import kill
-from outcome import Campaign
+from outcome import Campaign, Share, Tally
 
-PARTS = {"kill": kill, "fuzz": fuzz, "faults": faults}
+PARTS = {"kill": kill, "faults": faults, "fuzz": fuzz}
 
 
 def main() -> int:
     """Run the parts that are asked for, and tell what was found."""
+    options = _options()
+    options.parts = options.parts or list(PARTS)
+    share = Share(*options.share)
+    print(f"seed {options.seed}, share {share.number + 1} of {share.among}", flush=True)
+    parts = spread.run_parts(options) if options.workers > 1 else _run(options, share)
+    if options.json:
+        spread.write(options.json, parts)
+    text = _page(options, parts)
+    if share.among == 1:
+        print(text, flush=True)
+    if options.out:
+        options.out.write_text(text, encoding="utf-8")
+    return 1 if any(tally.failures for tally in parts.values()) else 0
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -34,23 +55,39 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=8)
     parser.add_argument("--inputs", type=int, default=1500)
     parser.add_argument("--faults", type=int, default=6, dest="fault_count")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the blows")
+    parser.add_argument("--share", type=int, nargs=2, default=(0, 1), help=argparse.SUPPRESS)
+    parser.add_argument("--json", type=Path, help="write the results there, as JSON")
     parser.add_argument("--out", type=Path, help="write the results there, as Markdown")
-    options = parser.parse_args()
-    parts = options.parts or list(PARTS)
+    return parser.parse_args()
+
+
+def _run(options: argparse.Namespace, share: Share) -> dict[str, Tally]:
+    """Run the parts here, one after the other; time that one leaves is the next one's."""
+    late = time.monotonic() + options.seconds
     counts = {"kill": options.kills, "fuzz": options.inputs, "faults": options.fault_count}
-    print(f"seed {options.seed}", flush=True)
-    text = [f"Seed {options.seed}.", ""]
-    is_sound = True
-    for part in parts:
+    parts: dict[str, Tally] = {}
+    for number, part in enumerate(options.parts):
         with tempfile.TemporaryDirectory(prefix="autoprec-torture-") as folder:
-            campaign = Campaign(random.Random(f"{options.seed} {part}"), options.seconds / len(parts))
-            PARTS[part](campaign, Path(folder), counts[part])
-        text += [f"## {part}", "", *campaign.table(), ""]
-        print("\n".join(text[-len(campaign.table()) - 3 :]), flush=True)
-        is_sound &= not campaign.failures
-    if options.out:
-        options.out.write_text("\n".join(text), encoding="utf-8")
-    return 0 if is_sound else 1
+            seconds = (late - time.monotonic()) / (len(options.parts) - number)
+            campaign = Campaign(f"{options.seed} {part}", seconds, share)
+            PARTS[part](campaign, Path(folder), share.of(counts[part]))
+        parts[part] = campaign
+    return parts
+
+
+def _page(options: argparse.Namespace, parts: dict[str, Tally]) -> str:
+    """The results as Markdown, with the command that repeats them."""
+    command = (
+        f"PYTHONPATH=tests/kit python scripts/proofs/torture {' '.join(options.parts)} --seed {options.seed} "
+        f"--workers {options.workers} --seconds {options.seconds:g} --kills {options.kills} "
+        f"--inputs {options.inputs} --faults {options.fault_count}"
+    )
+    where = f"Python {sys.version.split()[0]}, {len(os.sched_getaffinity(0))} cores"
+    text = ["# Torture", "", f"`{command}` ({where})", ""]
+    for part, tally in parts.items():
+        text += [f"## {part}", "", *tally.table(), ""]
+    return "\n".join(text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Faults of the machine: every file that is opened for writing fails once; limits, and a clock that jumps.
+"""Faults of the machine: each path that a command writes fails; limits; a clock that jumps.
 
 A command that fails ends in one line with exit code 2; the same command without the fault then succeeds, and
 what was finished before is still there.
@@ -6,10 +6,14 @@ what was finished before is still there.
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
 import json
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from outcome import Campaign, Ran, end, start
 
@@ -18,20 +22,25 @@ from autoprec.store import Store
 from tiny_study import write_study
 
 SITE = r"""
-import errno, json, os, random, re, sys
+import errno, json, os, random, re, sqlite3, sys
 WANTED, LIST = os.environ.get("TORTURE_FAIL", ""), os.environ.get("TORTURE_LIST", "")
 HERE = os.environ["TORTURE_HERE"]
+PLACE = {"open": 0, "os.mkdir": 0, "os.rename": 1, "sqlite3.connect": 0}  # of the path among the arguments
 def plain(path):
     return re.sub(r"\d{3,}|[0-9a-f]{16,}|tmp\w{8}|-\w{8}(?=/|$)", "N", path)
 def hook(event, arguments):
-    if event != "open" or not isinstance(arguments[0], (str, bytes)): return
-    path, mode, flags = arguments
-    path = os.fsdecode(path)
-    if not (flags or 0) & (os.O_WRONLY | os.O_RDWR) or not os.path.abspath(path).startswith(HERE): return
-    name = plain(os.path.relpath(path, HERE))
-    if LIST and name != "list":
+    if event not in PLACE or not isinstance(arguments[PLACE[event]], (str, bytes, os.PathLike)): return
+    path = os.fsdecode(arguments[PLACE[event]]).removeprefix("file:").partition("?")[0]
+    if event == "open" and not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR): return
+    if not os.path.abspath(path).startswith(HERE): return
+    name = event + " " + plain(os.path.relpath(path, HERE))
+    if LIST and not path.endswith("/list"):
         with open(LIST, "a") as file: file.write(json.dumps(name) + "\n")
     if WANTED and name == WANTED:
+        if event == "sqlite3.connect":
+            error = sqlite3.OperationalError("unable to open database file")
+            error.sqlite_errorcode = 14  # as SQLite's own
+            raise error
         number = int(os.environ["TORTURE_ERRNO"])
         raise OSError(number, os.strerror(number), path)
 sys.addaudithook(hook)
@@ -45,72 +54,132 @@ if "TORTURE_CLOCK" in os.environ:
 if "TORTURE_LIMIT" in os.environ:
     import resource
     name, value = os.environ["TORTURE_LIMIT"].split("=")
-    resource.setrlimit(getattr(resource, name), (int(value), int(value)))
+    value = int(value)
+    if name == "RLIMIT_AS":  # above what this process holds already, be it the search or its worker
+        value += int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(getattr(resource, name), (value, value))
 """
+TARGET = '\n[target]\naddress = "local:"\nfolder = "agent"\n'
+
+
+class Command(NamedTuple):
+    """A command that writes; `before` are the commands that it follows."""
+
+    words: tuple[str, ...]
+    before: tuple[tuple[str, ...], ...] = ()
+
+
+_EXPORT = ("export", "--study", "tiny.toml", "--trial", "0", "--examples", "1", "out")
 COMMANDS = (
-    ("search", "--study", "tiny.toml", "--budget", "3"),
-    ("report", "--study", "tiny.toml"),
-    ("export", "--study", "tiny.toml", "--trial", "0", "--examples", "1", "out"),
-    ("init", "tiny.onnx"),
+    Command(("search", "--study", "tiny.toml", "--budget", "3")),
+    Command(("search", "--study", "target/tiny.toml", "--budget", "1")),
+    Command(("report", "--study", "tiny.toml")),
+    Command((*_EXPORT, "--zip")),
+    Command(("verify", "out"), before=(_EXPORT,)),
+    Command(("init", "tiny.onnx")),
+    Command(("where", "2", "--study", "tiny.toml")),
+    Command(("explain", "2", "--study", "tiny.toml")),
+    Command(("trials", "--study", "tiny.toml", "-o", "trials.csv")),
+    Command(("target", "clean", "--study", "target/tiny.toml")),
+    *(
+        [Command(("refine", "1", "--study", "tiny.toml", "--minutes", "0.02"))]
+        if importlib.util.find_spec("torch")
+        else []
+    ),
 )
-ERRORS = (28, 13, 30, 24)  # no space, no permission, read-only, too many files
-Blow = tuple[tuple[str, ...], dict[str, str]]
+ERRORS = (28, 13, 30, 24, 5)  # no space, no permission, read-only, too many files, input/output error
 LIMITS = (
-    "RLIMIT_FSIZE=4096",
-    "RLIMIT_FSIZE=200000",
-    "RLIMIT_NOFILE=24",
-    "RLIMIT_AS=1500000000",
-    "RLIMIT_AS=3000000000",
+    *(f"RLIMIT_FSIZE={size}" for size in (0, 4096, 200_000)),
+    *(f"RLIMIT_NOFILE={count}" for count in (6, 12, 18, 24, 32, 48)),
+    *(f"RLIMIT_AS={more}" for more in (1 << 20, 16 << 20, 64 << 20, 200 << 20, 500 << 20)),
 )
+AT_A_TIME = 2
+"""Blows at one command before the next one's turn: a short campaign reaches several."""
 
 
 def faults(campaign: Campaign, folder: Path, count: int) -> None:
-    """Walk over the files that commands write, and over the limits, as far as time allows."""
+    """Walk over what commands write, and over the limits, as far as count and time allow."""
+    home, site = _begin(campaign, folder)
+    before = _trials(home)
+    blows = {command: _blows(campaign, command, home, site, folder) for command in COMMANDS}
+    turns = itertools.chain.from_iterable(
+        itertools.repeat(command, AT_A_TIME)
+        for command in itertools.cycle(campaign.dice.sample(COMMANDS, len(COMMANDS)))
+    )
+    while blows and count and not campaign.is_over:
+        command = next(turns)
+        fault = next(blows.get(command, iter(())), None)
+        if fault is None:
+            blows.pop(command, None)
+            continue
+        count -= 1
+        copy = _fresh(home, folder)
+        ran = _run(command.words, copy, site, **fault)
+        again = Ran(0, "")
+        if command.words[0] != "init" or ran.code:  # what `init` wrote, it leaves alone
+            again = _run(command.words, copy, site)
+        what = fault.get("TORTURE_LIMIT", "").partition("=")[0] or fault["TORTURE_FAIL"].partition(" ")[0]
+        found = _trials(copy)
+        lost = {number: text for number, text in before.items() if found.get(number) != text}
+        stuck = f"not resumable: {again.words[-300:]}" if again.code else ""
+        failure = ran.fault or stuck or (f"lost {lost}" if lost else "")
+        where = f"{' '.join(command.words)}, {fault}: "
+        campaign.note(f"{command.words[0]}: {what}", f"exit code {ran.code}", failure and where + failure)
+
+
+def _begin(campaign: Campaign, folder: Path) -> tuple[Path, dict[str, str]]:
+    """A study that was searched while the clock jumped, and one on a target; what its workers run first."""
     site, home = folder / "site", folder / "home"
     site.mkdir()
     (site / "sitecustomize.py").write_text(SITE)
-    home.mkdir()
-    write_study(home)
+    for place, more in ((home, ""), (home / "target", TARGET)):
+        place.mkdir()
+        write_study(place, more)
     base = {"PYTHONPATH": str(site)}
     ran = _run(("search", "--study", "tiny.toml", "--budget", "4"), home, base, TORTURE_CLOCK="1")
     campaign.note("a clock that jumps", "searched", ran.fault or ran.words * bool(ran.code))
-    before = _trials(home)
-    campaign.note("a clock that jumps", "in order", "" if len(before) == 4 else f"{len(before)} trials of 4")
-    blows = list(_blows(home, base, folder))
-    campaign.dice.shuffle(blows)
-    for words, fault in blows[:count]:
-        if campaign.is_over:
-            return
-        copy = folder / "copy"
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(home, copy)
-        ran = _run(words, copy, base, **fault)
-        what = f"{words[0]}: {fault.get('TORTURE_LIMIT') or 'a file that cannot be opened'}"
-        again = _run(words, copy, base)
-        lost = {n: text for n, text in before.items() if _trials(copy).get(n) != text}
-        stuck = f"not resumable: {again.words[-300:]}" if again.code else ""
-        failure = ran.fault or stuck or (f"lost {lost}" if lost else "")
-        campaign.note(what, f"exit code {ran.code}", f"{fault}: {failure}" if failure else "")
+    found = len(_trials(home))
+    campaign.note("a clock that jumps", "in order", "" if found == 4 else f"{found} trials of 4")
+    return home, base
 
 
-def _blows(home: Path, base: dict[str, str], folder: Path) -> Iterator[Blow]:
-    """(command, fault) for every file that a command opens for writing, and for every limit."""
-    for words in COMMANDS:
-        copy = folder / "copy"
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(home, copy)
-        listed = copy / "list"
-        _run(words, copy, base, TORTURE_LIST=str(listed))
-        names = {json.loads(line) for line in listed.read_text().splitlines()} if listed.exists() else set()
-        for name in sorted(names):
-            for number in ERRORS:
-                yield words, {"TORTURE_FAIL": name, "TORTURE_ERRNO": str(number)}
-        for limit in LIMITS:
-            yield words, {"TORTURE_LIMIT": limit}
+def _blows(
+    campaign: Campaign, command: Command, home: Path, site: dict[str, str], folder: Path
+) -> Iterator[dict[str, str]]:
+    """This share's faults of a command: each path once, each limit, then the paths with other errors."""
+    for words in command.before:
+        _run(words, home, site)
+    copy = _fresh(home, folder)
+    listed = copy / "list"
+    ran = _run(command.words, copy, site, TORTURE_LIST=str(listed))
+    if ran.code:
+        campaign.note(command.words[0], "", f"fails by itself: {ran.words[-300:]}")
+    lines = listed.read_text().splitlines() if listed.exists() else []
+    names = sorted({json.loads(line) for line in lines})
+    dice = random.Random(f"{names} {campaign.seed}")  # alike in all shares
+    first: list[dict[str, str]] = [{"TORTURE_LIMIT": limit} for limit in LIMITS]
+    others = []
+    for name in names:
+        numbers = dice.sample(ERRORS, len(ERRORS))
+        one, *more = [{"TORTURE_FAIL": name, "TORTURE_ERRNO": str(number)} for number in numbers]
+        first.append(one)
+        others += [] if name.startswith("sqlite3") else more
+    dice.shuffle(first)
+    dice.shuffle(others)
+    campaign.note("walked", f"{' '.join(command.words)}: {len(names)} paths, {len(LIMITS)} limits")
+    yield from [*first, *others][campaign.share.number :: campaign.share.among]
 
 
-def _run(words: tuple[str, ...], home: Path, base: dict[str, str], **fault: str) -> Ran:
-    return end(start(list(words), home, site=SITE, **base, **fault, TORTURE_HERE=str(home)))
+def _fresh(home: Path, folder: Path) -> Path:
+    copy = folder / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    return shutil.copytree(home, copy)
+
+
+def _run(words: tuple[str, ...], home: Path, site: dict[str, str], **fault: str) -> Ran:
+    here = {"TORTURE_HERE": str(home), "TMPDIR": str(home / "tmp")}
+    (home / "tmp").mkdir(exist_ok=True)
+    return end(start(list(words), home, site=SITE, **site, **fault, **here))
 
 
 def _trials(home: Path) -> dict[int, str]:

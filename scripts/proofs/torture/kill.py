@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from outcome import HANG_SECONDS, Campaign, Ran, Started, end, start
+from outcome import LATEST_SECONDS, Campaign, Ran, Started, end, start
 
 from autoprec.errors import UserError
 from autoprec.records import pareto, to_json
@@ -71,7 +71,7 @@ PHASES = (
     "again",
 )
 """Words that a search says as it comes to something."""
-LATEST_SECONDS = 60.0
+INTERRUPTED_SECONDS = 60.0
 """An interrupt ends a search within one unit of work; on a machine that is busy with other things."""
 
 
@@ -89,7 +89,7 @@ def kill(campaign: Campaign, folder: Path, count: int) -> None:
         way = campaign.dice.choice(WAYS)
         begun = time.monotonic()
         ran = _blow(campaign, way, home, site, longest)
-        fault = _evidence(home, known) or ("" if ran.code in (-9, -2) else ran.fault)
+        fault = _evidence(home, known) or ran.hung or ("" if ran.code in (-9, -2) else ran.fault)
         campaign.note(f"kill: {way}", "nothing lost", fault)
         if ran.code == 0:  # it came to its end: the next ones hit another study
             longest = max(2.0, time.monotonic() - begun)
@@ -152,12 +152,12 @@ def _blow(campaign: Campaign, way: str, home: Path, site: Path, longest: float) 
             os.kill(process.pid, signal.SIGKILL)
         if way == "interrupt":
             os.kill(process.pid, signal.SIGINT)
-    return end(process, LATEST_SECONDS if way == "interrupt" else HANG_SECONDS)
+    return end(process, INTERRUPTED_SECONDS if way == "interrupt" else LATEST_SECONDS)
 
 
 def _read_up_to(words: str, process: Started) -> None:
     """Read what a search says until it says these words, or is over."""
-    while (line := process.read_line(HANG_SECONDS)) and words not in line:
+    while (line := process.read_line(LATEST_SECONDS)) and words not in line:
         pass
 
 

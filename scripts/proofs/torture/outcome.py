@@ -6,7 +6,6 @@ import atexit
 import os
 import random
 import select
-import signal
 import sys
 import tempfile
 import threading
@@ -15,15 +14,20 @@ import traceback
 import weakref
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
+
+import psutil
 
 import autoprec.study.night  # noqa: F401 - what a search imports when it starts
 from autoprec.cli import main
 
 EXPECTED = frozenset({0, 2, 3, 4, 130})
-HANG_SECONDS = 120.0
+LATEST_SECONDS = 120.0
 """A command trains, builds and measures, on a machine that may be busy: more than one input may take."""
+HANG_SECONDS = 20.0
+"""One that neither says nor computes anything for so long hangs."""
 
 
 class Ran(NamedTuple):
@@ -31,10 +35,13 @@ class Ran(NamedTuple):
 
     code: int
     words: str
+    hung: str = ""
 
     @property
     def fault(self) -> str:
         """Why this is no way to end; empty if it is one."""
+        if self.hung:
+            return f"{self.hung}: {self.words.strip()[-300:]}"
         if "Traceback" in self.words:
             return f"a traceback: {self.words.strip().splitlines()[-1]}"
         if self.code not in EXPECTED:
@@ -42,24 +49,30 @@ class Ran(NamedTuple):
         return ""
 
 
-class Campaign:
-    """Counts blows by kind, until the time is up.
+class Tally:
+    """How many blows of each kind ended how, and what failed."""
 
-    Args:
-        dice: the seeded source of every choice.
-        seconds: how long it may take.
-    """
-
-    def __init__(self, dice: random.Random, seconds: float) -> None:
-        self.dice = dice
-        self._end = time.monotonic() + seconds
+    def __init__(self) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.failures: list[str] = []
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the time is up."""
-        return time.monotonic() >= self._end
+    @classmethod
+    def of(cls, data: dict[str, Any]) -> Tally:
+        """What `data` gave."""
+        tally = cls()
+        tally.counts.update({(kind, result): times for kind, result, times in data["counts"]})
+        tally.failures += data["failures"]
+        return tally
+
+    def data(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        counts = [(kind, result, times) for (kind, result), times in self.counts.items()]
+        return {"counts": counts, "failures": self.failures}
+
+    def add(self, other: Tally) -> None:
+        """Count another's blows, too."""
+        self.counts.update(other.counts)
+        self.failures += other.failures
 
     def note(self, kind: str, result: str, failure: str = "") -> None:
         """Count a blow; a failure is told at once."""
@@ -73,6 +86,38 @@ class Campaign:
         rows = [f"| {kind} | {result} | {n} |" for (kind, result), n in sorted(self.counts.items())]
         total = f"{sum(self.counts.values())} in all, {len(self.failures)} failures."
         return ["| blow | result | times |", "|---|---|---|", *rows, "", total, *self.failures[:20]]
+
+
+class Share(NamedTuple):
+    """Which part of a campaign a process does: `number` among so many equal ones."""
+
+    number: int = 0
+    among: int = 1
+
+    def of(self, total: int) -> int:
+        """How many of `total` blows are its own."""
+        return total // self.among + (self.number < total % self.among)
+
+
+class Campaign(Tally):
+    """Blows, until the time is up.
+
+    Args:
+        seed: of every choice; the choices of one share are not those of another.
+        seconds: how long it may take.
+        share: which of the blows are dealt here, where they are listed in advance.
+    """
+
+    def __init__(self, seed: str, seconds: float, share: Share) -> None:
+        super().__init__()
+        self.seed, self.share = seed, share
+        self.dice = random.Random(f"{seed} {share.number}")
+        self._end = time.monotonic() + seconds
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        return time.monotonic() >= self._end
 
 
 class Started:
@@ -111,18 +156,45 @@ class Started:
     def end(self, seconds: float) -> Ran:
         """Wait for its end; one that hangs is killed, and told."""
         late = time.monotonic() + seconds
-        parts = []
-        while select.select([self.output], [], [], max(0.0, late - time.monotonic()))[0]:
-            part = self.output.read(1 << 16)
-            if not part:
+        idle_since, computed = time.monotonic(), 0.0
+        parts, hung = [], ""
+        while True:
+            now = time.monotonic()
+            if select.select([self.output], [], [], 1.0)[0]:
+                part = self.output.read(1 << 16)
+                if not part:
+                    break
+                parts.append(part)
+                idle_since = now
+            elif (spent := _processor_seconds(self.pid)) > computed + 0.01:
+                idle_since, computed = now, spent
+            if now > min(late, idle_since + HANG_SECONDS):
+                hung = f"hung for {now - late + seconds:.0f} s, idle for {now - idle_since:.0f} s"
+                for child in _family(self.pid):
+                    with suppress(psutil.NoSuchProcess):
+                        child.kill()
                 break
-            parts.append(part)
-        else:
-            os.killpg(self.pid, signal.SIGKILL)
-            self.words = f"hung for {seconds:g} s: "
         self.output.close()
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        return Ran(code, self.words + b"".join(parts).decode(errors="replace"))
+        return Ran(code, self.words + b"".join(parts).decode(errors="replace"), hung)
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    """A process and all that it started."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def _processor_seconds(pid: int) -> float:
+    """What a process and all that it started have computed until now."""
+    total = 0.0
+    for process in _family(pid):
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 def _command(
@@ -159,6 +231,6 @@ def start(words: list[str], folder: Path, *, site: str = "", **environment: str)
     return Started(words, folder, site, environment)
 
 
-def end(process: Started, seconds: float = HANG_SECONDS) -> Ran:
+def end(process: Started, seconds: float = LATEST_SECONDS) -> Ran:
     """Wait for a command; one that hangs is killed, and told."""
     return process.end(seconds)

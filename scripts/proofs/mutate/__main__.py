@@ -1,0 +1,156 @@
+"""Do the tests bite? Random mutants of the code where a fault would be silent, and the share that tests kill.
+
+    python scripts/proofs/mutate --count 300 --jobs 14 --minutes 9     # on 16 cores
+    python scripts/proofs/mutate --count 20 --area strategy --seed 7
+    python scripts/proofs/mutate --draw mutants.json       # here, and where cosmic-ray is not:
+    python scripts/proofs/mutate --mutants mutants.json
+
+Drawing needs `pip install cosmic-ray`. First every file of tests runs as it is: what fails then is left out,
+and how long each takes is noted. Then each mutant meets the tests that import its file, and those that import
+what imports it, until one fails; one that hangs counts as killed. Writes the share that was killed in each
+area, and every survivor's change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+
+import msgspec
+from choosing import imports_of, nearest, test_files
+from drawing import AREAS, ROOT, Mutant, draw
+from trying import Baseline, Bench, Outcome
+
+
+class Benches:
+    """One bench for each job, lent to one at a time."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        cores = sorted(os.sched_getaffinity(0))
+        self._free: SimpleQueue[Bench] = SimpleQueue()
+        for number in range(count):
+            self._free.put(Bench(folder / str(number), cores[number % len(cores)]))
+
+    @contextmanager
+    def lent(self) -> Iterator[Bench]:
+        """A bench that nobody else has."""
+        bench = self._free.get()
+        try:
+            yield bench
+        finally:
+            self._free.put(bench)
+
+
+def run(mutants: Sequence[Mutant], arguments: argparse.Namespace) -> list[Outcome]:
+    """Try mutants side by side, until they are through or the time is up."""
+    late = time.monotonic() + 60 * arguments.minutes
+    imports = imports_of()
+    with (
+        tempfile.TemporaryDirectory(prefix="autoprec-mutants-") as text,
+        ThreadPoolExecutor(arguments.jobs) as pool,
+    ):
+        benches = Benches(Path(text), arguments.jobs)
+
+        def observe(test: str) -> tuple[str, Baseline]:
+            with benches.lent() as bench:
+                return test, bench.baseline(test)
+
+        def attempt(mutant: Mutant) -> Outcome:
+            left = late - time.monotonic()
+            if left < 10:
+                return Outcome(mutant, "untried")
+            with benches.lent() as bench:
+                tests = nearest(mutant.path, imports, seconds)
+                outcome = bench.try_mutant(mutant, tests, failing, min(arguments.seconds, left))
+            print(f"{outcome.fate}: {mutant.path} {mutant.operator} {outcome.killer}", flush=True)
+            return outcome
+
+        baselines = _kept(arguments.baseline) or dict(pool.map(observe, test_files()))
+        if arguments.baseline:
+            arguments.baseline.write_bytes(msgspec.json.encode(baselines))
+        seconds = {test: baseline.seconds for test, baseline in baselines.items()}
+        failing = [name for baseline in baselines.values() for name in baseline.failing]
+        print(f"{len(failing)} tests fail without a mutant: {failing[:20]}", flush=True)
+        return list(pool.map(attempt, mutants))
+
+
+def page(outcomes: Sequence[Outcome], arguments: argparse.Namespace) -> str:
+    """The results as Markdown."""
+    tried = [outcome for outcome in outcomes if outcome.fate != "untried"]
+    fates = Counter((outcome.mutant.area, outcome.fate) for outcome in tried)
+    dead = sum(outcome.fate != "survived" for outcome in tried)
+    command = (
+        f"python scripts/proofs/mutate --count {arguments.count} --seed {arguments.seed} "
+        f"--seconds {arguments.seconds:g}"
+    )
+    share = f"{dead} of {len(tried)} mutants ({dead / max(1, len(tried)):.0%})"
+    untried = f"; {len(outcomes) - len(tried)} more were not tried in time" * (len(tried) < len(outcomes))
+    lines = [
+        f"# Random mutants, {datetime.date.today().isoformat()}",
+        "",
+        f"`{command}`: the tests kill {share}{untried}.",
+        "",
+        "| area | killed | hung | survived |",
+        "|---|---|---|---|",
+        *(
+            f"| {area} | {fates[area, 'killed']} | {fates[area, 'hung']} | {fates[area, 'survived']} |"
+            for area in AREAS
+        ),
+        "",
+        "## Survivors",
+        "",
+    ]
+    for outcome in tried:
+        if outcome.fate == "survived":
+            lines += [f"`{outcome.mutant.path}`", "", "```diff", outcome.mutant.diff(), "```", ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Draw, run, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--seconds", type=float, default=90.0, help="for one mutant's tests")
+    parser.add_argument("--minutes", type=float, default=600.0, help="for everything")
+    parser.add_argument("--area", action="append", choices=list(AREAS), help="these alone; may be repeated")
+    parser.add_argument("--draw", type=Path, help="draw only, into this file")
+    parser.add_argument("--mutants", type=Path, help="take those that were drawn into this file")
+    parser.add_argument("--baseline", type=Path, help="keep there how tests run without a mutant")
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    if arguments.mutants:
+        mutants = msgspec.json.decode(arguments.mutants.read_bytes(), type=list[Mutant])
+    else:
+        mutants = draw(arguments.count, arguments.area or list(AREAS), random.Random(arguments.seed))
+    if arguments.draw:
+        arguments.draw.write_bytes(msgspec.json.encode(mutants))
+        return
+    text = page(run(mutants, arguments), arguments)
+    today = datetime.date.today().isoformat()
+    target = arguments.output or ROOT / "studies" / "results" / f"mutants_{today}.md"
+    target.write_text(text, encoding="utf-8")
+    print(target)
+
+
+def _kept(path: Path | None) -> dict[str, Baseline]:
+    if path is None or not path.exists():
+        return {}
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, Baseline])
+
+
+if __name__ == "__main__":
+    main()

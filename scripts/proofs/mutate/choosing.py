@@ -1,0 +1,67 @@
+"""Which tests can notice a mutant: those whose imports lead to its file, the nearest first."""
+
+from __future__ import annotations
+
+import ast
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from drawing import ROOT
+
+NEVER = 99
+"""The distance of a test that no import leads from to the file; another process may still run it."""
+
+
+def test_files() -> list[str]:
+    """Every file of tests, relative to the root."""
+    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py"))
+
+
+def nearest(path: str, imports: Mapping[str, set[str]], seconds: Mapping[str, float]) -> list[str]:
+    """All test files, those that import `path` first, then those that import what does, and so on.
+
+    Args:
+        path: the mutated file, relative to the root.
+        imports: what `imports_of` gave.
+        seconds: how long each test file takes; among tests of one distance the quick ones are first.
+    """
+    importers: dict[str, set[str]] = {}
+    for importer, names in imports.items():
+        for name in names:
+            importers.setdefault(name, set()).add(importer)
+    distance, queue = {path: 0}, deque([path])
+    while queue:
+        at = queue.popleft()
+        for importer in importers.get(at, ()):
+            if importer not in distance:
+                distance[importer] = distance[at] + 1
+                queue.append(importer)
+    return sorted(test_files(), key=lambda name: (distance.get(name, NEVER), seconds.get(name, 0.0), name))
+
+
+def imports_of() -> dict[str, set[str]]:
+    """Each file of the package and of the tests, with the files that it imports, anywhere in it."""
+    files = [path for folder in ("autoprec", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
+    modules = {_module(path): str(path.relative_to(ROOT)) for path in files}
+    return {
+        str(path.relative_to(ROOT)): {modules[name] for name in _names(path) if name in modules}
+        for path in files
+    }
+
+
+def _module(path: Path) -> str:
+    relative = path.relative_to(ROOT)
+    if relative.parts[:2] == ("tests", "kit"):
+        return path.stem
+    return ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
+
+
+def _names(path: Path) -> Iterator[str]:
+    """Every name that may be a module which the file imports: `from a import b` may mean `a.b`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

@@ -1,0 +1,121 @@
+"""Random mutants of the code where a fault would be silent, by the operators of cosmic-ray.
+
+An operator exchanged, a number moved, a condition negated, a loop that does not run. What changes annotations
+alone is not drawn: nothing runs them.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+ROOT = Path(__file__).resolve().parents[3]
+AREAS: dict[str, tuple[str, ...]] = {
+    "writer": ("autoprec/graph/rewrite/*.py", "autoprec/graph/grids/*.py"),
+    "placement": ("autoprec/graph/ops/*.py", "autoprec/legality/*.py"),
+    "ranges": ("autoprec/graph/statistics/*.py", "autoprec/graph/variants/*.py", "autoprec/calibration.py"),
+    "timing": ("autoprec/backends/timing.py", "autoprec/backends/ratios.py"),
+    "store": ("autoprec/store/**/*.py", "autoprec/records/*.py"),
+    "strategy": ("autoprec/search/**/*.py",),
+    "audit": (
+        "autoprec/measurement/audit.py",
+        "autoprec/backends/openvino_nodes.py",
+        "autoprec/backends/tensorrt/layers.py",
+    ),
+    "loading": ("autoprec/graph/model/*.py", "autoprec/graph/blocks/*.py"),
+    "metrics": ("autoprec/quality/*.py",),
+}
+"""Area to the files that are mutated."""
+_BINARY = "Add_Sub Sub_Add Mul_Div Div_Mul FloorDiv_Mul Mod_FloorDiv Pow_Mul BitOr_BitAnd BitAnd_BitOr"
+_COMPARISON = "Eq_NotEq NotEq_Eq Lt_LtE LtE_Lt Gt_GtE GtE_Gt Lt_Gt Gt_Lt Is_IsNot IsNot_Is"
+OPERATORS = (
+    *(f"ReplaceBinaryOperator_{change}" for change in _BINARY.split()),
+    *(f"ReplaceComparisonOperator_{change}" for change in _COMPARISON.split()),
+    "ReplaceUnaryOperator_USub_UAdd",
+    "ReplaceUnaryOperator_Delete_Not",
+    "AddNot",
+    "ReplaceTrueWithFalse",
+    "ReplaceFalseWithTrue",
+    "ReplaceAndWithOr",
+    "ReplaceOrWithAnd",
+    "ReplaceBreakWithContinue",
+    "ReplaceContinueWithBreak",
+    "NumberReplacer",
+    "ZeroIterationForLoop",
+)
+
+
+class Mutant(msgspec.Struct, frozen=True):
+    """One change of one file: `code` is the whole changed file."""
+
+    area: str
+    path: str
+    operator: str
+    code: str
+
+    def diff(self) -> str:
+        """The lines that it changes, without context."""
+        before = (ROOT / self.path).read_text().splitlines()
+        lines = difflib.unified_diff(before, self.code.splitlines(), lineterm="", n=0)
+        return "\n".join(line for line in lines if not line.startswith(("---", "+++")))
+
+
+def draw(count: int, areas: Sequence[str], generator: random.Random) -> list[Mutant]:
+    """Random mutants, as many in each area, of different places; in random order."""
+    drawn: list[Mutant] = []
+    for place, area in enumerate(areas):
+        wanted = count // len(areas) + (place < count % len(areas))
+        pool = [mutant for path in files_of(area) for mutant in mutants_of(area, path)]
+        drawn += generator.sample(pool, min(wanted, len(pool)))
+    generator.shuffle(drawn)
+    return drawn
+
+
+def files_of(area: str) -> list[Path]:
+    """The files of an area."""
+    matches = (path for pattern in AREAS[area] for path in sorted(ROOT.glob(pattern)))
+    return [path for path in matches if path.name != "__init__.py"]
+
+
+def mutants_of(area: str, path: Path) -> list[Mutant]:
+    """Every mutant of a file that changes what runs."""
+    from cosmic_ray import plugins  # noqa: PLC0415 - only drawing needs it
+    from cosmic_ray.mutating import mutate_code  # noqa: PLC0415
+
+    text, mutants = path.read_text(), []
+    for name in OPERATORS:
+        operator: Any = plugins.get_operator(f"core/{name}")()
+        for occurrence in range(10_000):
+            code = mutate_code(text, operator, occurrence)
+            if code is None:
+                break
+            if runs_alike(text, code):
+                continue
+            mutants.append(Mutant(area, str(path.relative_to(ROOT)), name, code))
+    return mutants
+
+
+def runs_alike(text: str, code: str) -> bool:
+    """Whether two sources differ in annotations alone; what does not parse never runs."""
+    try:
+        return _without_annotations(text) == _without_annotations(code)
+    except SyntaxError:  # `not` before an assignment in a condition
+        return True
+
+
+def _without_annotations(text: str) -> str:
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(None)
+    return ast.dump(tree)

@@ -1,0 +1,126 @@
+"""Running tests on a mutant: in a copy of the tree, on a core of its own, within a time."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from drawing import ROOT, Mutant
+
+Fate = Literal["killed", "hung", "survived", "untried"]
+TEST_SECONDS = 60
+"""A single test that takes longer hangs."""
+MEMORY_BYTES = 16 << 30
+
+
+class Outcome(NamedTuple):
+    """What became of a mutant; `killer` is the test that failed."""
+
+    mutant: Mutant
+    fate: Fate
+    killer: str = ""
+
+
+class Baseline(NamedTuple):
+    """The tests of a file as they run without a mutant: seconds for all, and those that fail here."""
+
+    seconds: float
+    failing: tuple[str, ...]
+
+
+class Bench:
+    """A copy of the tree where mutants are tried one after another.
+
+    Args:
+        folder: for the copy.
+        core: of the processor, on which everything runs.
+    """
+
+    def __init__(self, folder: Path, core: int) -> None:
+        self._tree, self._temporary, self._core = folder / "tree", folder / "tmp", core
+        self._temporary.mkdir(parents=True)
+        ignored = shutil.ignore_patterns(".git", ".venv*", "build", "__pycache__", ".*_cache", "shared")
+        shutil.copytree(ROOT, self._tree, ignore=ignored, symlinks=True)
+
+    def baseline(self, test: str) -> Baseline:
+        """Run a file of tests on the tree as it is."""
+        report = self._temporary / "report.xml"
+        begun = time.monotonic()
+        self._run([f"--junit-xml={report}", test], 10 * TEST_SECONDS)
+        cases = ElementTree.parse(report).iter("testcase") if report.exists() else ()  # noqa: S314 - ours
+        failing = [
+            _node(test, case) for case in cases if {child.tag for child in case} & {"failure", "error"}
+        ]
+        report.unlink(missing_ok=True)
+        return Baseline(time.monotonic() - begun, tuple(failing))
+
+    def try_mutant(
+        self, mutant: Mutant, tests: Sequence[str], failing: Sequence[str], seconds: float
+    ) -> Outcome:
+        """Run tests on a mutant until one fails, or the time is up.
+
+        Args:
+            mutant: is written into the copy, and taken out again.
+            tests: files, in the order in which they run.
+            failing: tests that fail without it, which are left out.
+            seconds: for all tests together.
+        """
+        path = self._tree / mutant.path
+        path.write_text(mutant.code, encoding="utf-8")
+        try:
+            words = ["-x", *(word for name in failing for word in ("--deselect", name)), *tests]
+            code, text = self._run(words, seconds)
+        finally:
+            shutil.copyfile(ROOT / mutant.path, path)
+        if code is None:  # the time is up; one that never came to its first test hangs
+            return Outcome(mutant, "survived" if "%]" in text else "hung")
+        if "Timeout (" in text:
+            return Outcome(mutant, "hung")
+        killer = next((line for line in text.splitlines() if line.startswith(("FAILED ", "ERROR "))), "")
+        return Outcome(mutant, "killed" if code else "survived", killer[:160])
+
+    def _run(self, words: Sequence[str], seconds: float) -> tuple[int | None, str]:
+        """Exit code of pytest, None if its time was up, and what it wrote."""
+        log = self._temporary / "log"
+        command = [
+            sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header",
+            "-o", "console_output_style=progress", "-o", f"faulthandler_timeout={TEST_SECONDS}",
+            "-o", "faulthandler_exit_on_timeout=true", "--tb=no", "-rfE", "-v", *words,
+        ]  # fmt: skip
+        settings = os.environ | {
+            "PYTHONPATH": os.pathsep.join([str(self._tree), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1",
+            "TMPDIR": str(self._temporary),
+        }
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, cwd=self._tree, env=settings, stdout=output, stderr=output, start_new_session=True
+            )
+            os.sched_setaffinity(process.pid, {self._core})
+            resource.prlimit(process.pid, resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+            code: int | None = None
+            try:
+                code = process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, 9)
+                process.wait()
+        for left in self._temporary.glob("*"):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+        return code, log.read_text(errors="replace")
+
+
+def _node(test: str, case: ElementTree.Element) -> str:
+    """A test's name for `--deselect`: `tests/test_a.py::test_it[1]`."""
+    module = test.removesuffix(".py").replace("/", ".")
+    inner = case.get("classname", "").removeprefix(module).strip(".")
+    return "::".join(filter(None, (test, inner.replace(".", "::"), case.get("name", ""))))
