@@ -10,8 +10,9 @@ import ast
 import difflib
 import random
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -66,13 +67,23 @@ class Mutant(msgspec.Struct, frozen=True):
         return "\n".join(line for line in lines if not line.startswith(("---", "+++")))
 
 
+class Place(NamedTuple):
+    """One place of a file that an operator can change: the `occurrence`-th of those."""
+
+    path: Path
+    operator: str
+    occurrence: int
+
+
 def draw(count: int, areas: Sequence[str], generator: random.Random) -> list[Mutant]:
     """Random mutants, as many in each area, of different places; in random order."""
     drawn: list[Mutant] = []
-    for place, area in enumerate(areas):
-        wanted = count // len(areas) + (place < count % len(areas))
-        pool = [mutant for path in files_of(area) for mutant in mutants_of(area, path)]
-        drawn += generator.sample(pool, min(wanted, len(pool)))
+    for number, area in enumerate(areas):
+        wanted = count // len(areas) + (number < count % len(areas))
+        places = [place for path in files_of(area) for place in places_of(path)]
+        generator.shuffle(places)
+        mutants = (mutant_at(area, place) for place in places)
+        drawn += islice(filter(None, mutants), wanted)
     generator.shuffle(drawn)
     return drawn
 
@@ -83,22 +94,29 @@ def files_of(area: str) -> list[Path]:
     return [path for path in matches if path.name != "__init__.py"]
 
 
-def mutants_of(area: str, path: Path) -> list[Mutant]:
-    """Every mutant of a file that changes what runs."""
+def places_of(path: Path) -> list[Place]:
+    """Everything in a file that an operator can change."""
     from cosmic_ray import plugins  # noqa: PLC0415 - only drawing needs it
-    from cosmic_ray.mutating import mutate_code  # noqa: PLC0415
+    from cosmic_ray.ast import ast_nodes, get_ast  # noqa: PLC0415
 
-    text, mutants = path.read_text(), []
+    nodes, places = list(ast_nodes(get_ast(path.read_text()))), []
     for name in OPERATORS:
         operator: Any = plugins.get_operator(f"core/{name}")()
-        for occurrence in range(10_000):
-            code = mutate_code(text, operator, occurrence)
-            if code is None:
-                break
-            if runs_alike(text, code):
-                continue
-            mutants.append(Mutant(area, str(path.relative_to(ROOT)), name, code))
-    return mutants
+        count = sum(len(list(operator.mutation_positions(node))) for node in nodes)
+        places += [Place(path, name, occurrence) for occurrence in range(count)]
+    return places
+
+
+def mutant_at(area: str, place: Place) -> Mutant | None:
+    """The mutant of a place; None where nothing runs what changes."""
+    from cosmic_ray import plugins  # noqa: PLC0415
+    from cosmic_ray.mutating import mutate_code  # noqa: PLC0415
+
+    text = place.path.read_text()
+    code = mutate_code(text, plugins.get_operator(f"core/{place.operator}")(), place.occurrence)
+    if code is None or runs_alike(text, code):
+        return None
+    return Mutant(area, str(place.path.relative_to(ROOT)), place.operator, code)
 
 
 def runs_alike(text: str, code: str) -> bool:
