@@ -25,7 +25,7 @@ EXIT_STOPPED = 130
 
 app = typer.Typer(
     name="autoprec",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -43,11 +43,15 @@ def _tell_version(wanted: bool) -> None:
 
 @app.callback()
 def start(
-    show_version: Annotated[
+    context: typer.Context,
+    show_version: Annotated[  # noqa: ARG001 - its callback takes it
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """What comes before every command."""
+    """What comes before every command; alone, `autoprec` shows its help."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(EXIT_USER_ERROR)
 
 
 def study_names(incomplete: str) -> list[str]:

@@ -10,7 +10,9 @@ import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from autoprec.cli._app import EXIT_INTERNAL, EXIT_USER_ERROR, tell
+import typer
+
+from autoprec.cli._app import EXIT_INTERNAL, EXIT_STOPPED, EXIT_USER_ERROR, tell
 from autoprec.errors import AutoprecError, machine_fault, place_of, traceback_of
 
 _PACKAGES = (
@@ -33,6 +35,12 @@ def exit_code(error: Exception) -> int:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    if isinstance(error, typer.TyperException):
+        tell(_usage(error))
+        return EXIT_USER_ERROR
+    if isinstance(error, typer.Abort):
+        tell("autoprec: nothing was changed")
+        return EXIT_STOPPED
     words = str(error) if isinstance(error, AutoprecError) else machine_fault(error)
     if words:
         tell(f"autoprec: {words}")
@@ -42,6 +50,14 @@ def exit_code(error: Exception) -> int:
         f"autoprec, please report it; {_kept(error)}"
     )
     return EXIT_INTERNAL
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with the words of a command, and where the right ones are."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "autoprec"
+    said = error.format_message()
+    return f"{command}: {said[:1].lower()}{said[1:].rstrip('.')} (see `{command} --help`)"
 
 
 def _kept(error: Exception) -> str:

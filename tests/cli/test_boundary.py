@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 
 from autoprec.cli import main
 from autoprec.study import Study
-from tiny_study import write_model
+from command_line import autoprec
+from tiny_study import write_model, write_study
 
 
 def run(
@@ -78,3 +80,39 @@ def test_what_libraries_say_of_a_model_steers_no_terminal(
     assert end.value.code == 2
     assert words.count("\n") == 1
     assert "\x1b" not in words
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("front --nope", "autoprec front: no such option: --nope (see `autoprec front --help`)"),
+        ("serch", "autoprec: no such command 'serch'. Did you mean 'search'? (see `autoprec --help`)"),
+        ("show", "autoprec show: missing argument 'trial' (see `autoprec show --help`)"),
+        ("search --quiet --json", "autoprec search: invalid value for --quiet, --json: give one of these"),
+    ],
+)
+def test_an_error_of_usage_is_one_line(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words.split())
+    told = capsys.readouterr().err
+    assert end.value.code == 2
+    assert told.startswith(said)
+    assert told.count("\n") == 1
+
+
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([])
+    assert end.value.code == 2
+    assert "Usage: autoprec" in capsys.readouterr().out
+
+
+def test_what_is_not_confirmed_is_not_done(tmp_path: Path) -> None:
+    (tmp_path / "studies").mkdir()
+    Study.load(write_study(tmp_path / "studies")).search("1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", io.StringIO("n\n"))
+        declined = autoprec("delete", "tiny", folder=tmp_path)
+    assert declined.returncode == 130
+    assert declined.stderr.endswith("autoprec: nothing was changed\n")
+    assert autoprec("trials", "--study", "tiny", folder=tmp_path).returncode == 0
