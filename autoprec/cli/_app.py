@@ -118,7 +118,7 @@ def front_view(chosen: Study) -> RenderableType:
     """The front with its anchors, and with what `export` would take marked."""
     front, reference, accepted = chosen.front(), chosen.reference(), chosen.spec.search.accepted_loss
     picks = parts.picks(front, reference, accepted) if reference is not None else {}
-    return parts.front_table(front, reference, chosen.trials(), picks, accepted)
+    return parts.front_table(front, reference, chosen.trials(), picks, accepted, chosen.clock())
 
 
 def show_end(chosen: Study, named: str | None) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from autoprec.cli import _parts as parts
-from autoprec.cli._app import answer, app, console, tell
+from autoprec.cli._app import answer, app, console, front_view, tell
 
 
 @app.command()
@@ -28,9 +28,8 @@ def demo(
     chosen = parts.Study.load(path)
     with parts.LiveProgress(console, chosen.spec.name) as progress:
         chosen.search(budget, progress)
-    front, reference = chosen.front(), chosen.reference()
-    console.print(parts.front_plot(chosen.trials(), reference, width=console.width), markup=False)
-    console.print(parts.front_table(front, reference))
+    console.print(parts.front_plot(chosen.trials(), chosen.reference(), width=console.width), markup=False)
+    console.print(front_view(chosen))
     answer("next, in this folder:")
     number = chosen.best(max_loss=1.0).number
     for command, what in (

@@ -32,7 +32,7 @@ def show(
     chosen = study_of(study, storage, is_quiet=json)
     record = chosen.trial(trial)
     reference = chosen.reference()
-    view = parts.trial_view(record, chosen.stored_blocks(), reference, chosen.fidelity())
+    view = parts.trial_view(record, chosen.stored_blocks(), reference, chosen.fidelity(), chosen.clock())
     show_or_dump(parts.TrialAndNoise.of(record, reference), view, json)
 
 

@@ -113,6 +113,12 @@ class StoredStudy:
         with self._stored() as store:
             return store.reference(self.spec.name)
 
+    def clock(self) -> str:
+        """What the latencies are, in words, as "processor time on one thread"; empty before a search."""
+        with self._stored() as store:
+            is_bound = self.spec.name in store.studies()
+            return store.identity(self.spec.name).fingerprint.clock if is_bound else ""
+
     def fidelity(self) -> tuple[Departure, ...]:
         """How far each step towards a measurement departs from the model as given; empty before a search."""
         with self._stored() as store:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from autoprec.records import Block, BlockAudit, Reference, TrialRecord
+from autoprec.records import Block, BlockAudit, Fingerprint, Reference, TrialRecord
 from autoprec.report import (
     Column,
     Columns,
@@ -91,6 +91,16 @@ def test_losses_within_what_fp32_and_the_reference_differ_are_ties() -> None:
     assert "≈" in line_of(text, "8 ")
     assert "0.0200 between FP32 and the reference" in text
     assert "0.0200 of it may be noise" in shown(trial_view(FRONT[0], (), floats))
+
+
+def test_tables_say_what_a_latency_is() -> None:
+    fingerprint = Fingerprint(backend="openvino", version="", device="", options='{"threads": 4}')
+    assert fingerprint.clock == "wall time on 4 threads"
+    assert "latency: wall time on 4 threads" in shown(front_table(FRONT, REFERENCE, clock=fingerprint.clock))
+    there = Fingerprint(backend="target", version="OpenVINO 2026.1", device="", options="{}")
+    assert "ms of processor time on one thread;" in shown(trial_view(FRONT[0], (), clock=there.clock))
+    gpu = Fingerprint(backend="target", version="TensorRT 10.3", device="")
+    assert gpu.clock == "time on the GPU, without copies"
 
 
 def test_what_is_slower_than_the_reference_is_told() -> None:

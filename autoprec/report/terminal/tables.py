@@ -76,6 +76,7 @@ def front_table(
     known: Sequence[TrialRecord] = (),
     picks: Mapping[str, TrialRecord] = MappingProxyType({}),
     accepted_loss: float | None = None,
+    clock: str = "",
 ) -> RenderableType:
     """The front's trials, fastest first, and below them, dimmed, the anchors that are not among them.
 
@@ -85,6 +86,7 @@ def front_table(
         known: all trials of the study.
         picks: what `export` takes by name, `knee` and `fastest`.
         accepted_loss: within which the fastest was picked.
+        clock: what latencies are, as `Fingerprint.clock` says it.
     """
     if not trials:
         return Text(_empty(known))
@@ -119,6 +121,7 @@ def front_table(
         table,
         Text(),
         *_notes(reference, any(map(any, tied)), notes, accepted_loss),
+        *([Text(f"latency: {clock}")] if clock else []),
         *_pooled(trials),
         *_carried(trials),
         *map(Text, figures.legend(used)),

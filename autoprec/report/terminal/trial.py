@@ -34,6 +34,7 @@ def trial_view(
     blocks: Sequence[Block],
     reference: Reference | None = None,
     fidelity: Sequence[Departure] = (),
+    clock: str = "",
 ) -> RenderableType:
     """One trial: what was asked, every figure with its interval, and block by block what ran.
 
@@ -42,6 +43,7 @@ def trial_view(
         blocks: of its study.
         reference: what it is compared with.
         fidelity: how far the study's steps are from the model as given.
+        clock: what its latency is, as `Fingerprint.clock` says it.
     """
     facts = [
         ("trial", Text.assemble((str(record.number), "bold"), f" of {record.study}, {_origin(record)}")),
@@ -54,7 +56,7 @@ def trial_view(
     if record.failure is not None:
         facts.append(("failure", Text(f"{record.failure.kind}: {record.failure.message}", "red")))
     if record.measurement is not None:
-        facts += [(name, Text(value)) for name, value in _figures_of(record.measurement, reference)]
+        facts += [(name, Text(value)) for name, value in _figures_of(record.measurement, reference, clock)]
         if record.excess_mb > 0:
             facts.append(("over limit", Text(f"by {record.excess_mb:.1f} MB of memory: on no front", "red")))
     facts += [
@@ -75,11 +77,11 @@ def _origin(record: TrialRecord) -> str:
     return record.origin
 
 
-def _figures_of(found: Measurement, reference: Reference | None) -> list[tuple[str, str]]:
+def _figures_of(found: Measurement, reference: Reference | None, clock: str) -> list[tuple[str, str]]:
     """(name, figure) lines of a measurement."""
     quality, seconds = found.quality, found.seconds
     lines = [
-        ("latency", _latency(found)),
+        ("latency", _latency(found, clock)),
         ("speed-up", _speedup(found.latency)),
         ("mask loss", _loss(quality, reference)),
         ("masks", _masks(quality)),
@@ -104,10 +106,11 @@ def _figures_of(found: Measurement, reference: Reference | None) -> list[tuple[s
     return lines
 
 
-def _latency(found: Measurement) -> str:
+def _latency(found: Measurement, clock: str) -> str:
     ms, latency = figures.milliseconds, found.latency
     spread = figures.between(ms(latency.p10_ms), ms(latency.p90_ms))
-    return f"{ms(found.latency_ms)} ms; {latency.rounds} rounds of {ms(latency.median_ms)} {spread}"
+    what = f" of {clock}" if clock else ""
+    return f"{ms(found.latency_ms)} ms{what}; {latency.rounds} rounds of {ms(latency.median_ms)} {spread}"
 
 
 def _speedup(latency: Latency) -> str:
