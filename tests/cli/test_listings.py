@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import sys
 from pathlib import Path
 
 import msgspec
@@ -12,6 +14,7 @@ import optuna
 import pytest
 
 from autoprec import Study
+from autoprec.precisions import PRECISIONS
 from autoprec.store import Store, exclusive
 from autoprec.study.overview.clearing import clear
 from autoprec.study.overview.listing import list_studies
@@ -58,16 +61,24 @@ def test_trials_are_written_for_other_tools(searched: Path, monkeypatch: pytest.
     assert "ends in .csv, .parquet or .json" in wrong.stderr
 
 
-def test_parquet_reads_back_or_says_what_to_install(searched: Path) -> None:
+def test_parquet_reads_back(searched: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert autoprec("trials", "-o", "t.parquet", folder=searched).returncode == 0
+    table = parquet.read_table(searched / "t.parquet")
+    assert table.column("number").to_pylist() == list(range(5))
+    assert str(table.schema.field("start").type).startswith("timestamp")
+    assert set(table.column("block.a").to_pylist()) <= set(PRECISIONS)
+
+
+@pytest.mark.parametrize("missing", ["pandas", "pyarrow"])
+def test_without_its_packages_parquet_says_what_to_install(
+    searched: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
     told = autoprec("trials", "-o", "t.parquet", folder=searched)
-    try:
-        import pandas
-        import pyarrow  # noqa: F401
-    except ImportError:
-        assert told.returncode == 2
-        assert "pip install" in told.stderr
-    else:
-        assert len(pandas.read_parquet(searched / "t.parquet")) == 5
+    assert told.returncode == 2
+    assert told.stderr.count("\n") == 2  # the first names the study
+    assert re.search(rf"autoprec: .*{missing}.* `pip install '\.\[tables\]'`", told.stderr)
 
 
 def test_studies_say_how_far_they_are(searched: Path) -> None:

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from autoprec.errors import BackendError
+from autoprec.errors import BackendError, how_to_install
 from autoprec.records import TrialRecord
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def trials_dataframe(trials: Sequence[TrialRecord], front: Iterable[TrialRecord]
     try:
         frames: Any = importlib.import_module("pandas")
     except ImportError as error:
-        raise BackendError("pandas is not installed: pip install pandas") from error
+        raise BackendError(f"pandas is not installed: {how_to_install('tables')}") from error
     best = {record.number for record in front}
     table = frames.DataFrame([row_of(record, is_best=record.number in best) for record in trials])
     if len(table):

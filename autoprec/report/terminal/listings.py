@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from autoprec.errors import BackendError, SpecError
+from autoprec.errors import BackendError, SpecError, how_to_install
 from autoprec.records import StudySummary, TrialRecord
 from autoprec.report import _figures as figures
 from autoprec.report.files import write_file
@@ -102,7 +102,7 @@ def write_trials(path: Path, trials: Sequence[TrialRecord], front: Collection[in
     table = trials_dataframe(trials, [trial for trial in trials if trial.number in front])
     file = io.BytesIO()
     try:
-        table.to_parquet(file, index=False)
+        table.to_parquet(file, engine="pyarrow", index=False)
     except ImportError as error:
-        raise BackendError("Parquet needs pyarrow: pip install pyarrow") from error
+        raise BackendError(f"Parquet needs pyarrow: {how_to_install('tables')}") from error
     return write_file(path, file.getvalue())
