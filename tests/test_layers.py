@@ -18,7 +18,7 @@ ROWS = (
     ("spec",),
     ("samples", "graph", "backends", "quality", "store", "report", "exporters", "isolation"),
     ("calibration",),
-    ("legality",),
+    ("legality", "writing"),
     ("sensitivity", "measurement", "search", "refinement"),
     ("study", "recipes", "demo"),
     ("cli", "__init__"),

@@ -1,4 +1,4 @@
-"""From an assignment to its measurement: rewrite here, build and measure in the worker."""
+"""From an assignment to its measurement: rewrite, then build and measure in the worker."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def measure(
     """
     with elapsed() as total, prepared.scratch(slot.scratch) as path:
         on_stage("rewrite")
-        with slot.rewriting, elapsed() as rewriting:
-            candidate = prepared.rewrite(assignment, path)
+        with elapsed() as rewriting:
+            candidate = prepared.rewrite(assignment, path, slot.writers)
         job = Job(
             setup=setup_for(prepared, slot),
             candidate_path=candidate.model_path,

@@ -1,4 +1,4 @@
-"""The workers of one search: a measuring process for each slot, and a thread here that waits for it.
+"""The workers of one search: for each slot a measuring and a writing process, and a thread that waits.
 
 Several slots of one device build in parallel; the device's lease keeps their timings apart (see
 `measurement.lease`). Everything that decides or writes stays in the thread that owns the crew.
@@ -7,7 +7,6 @@ Several slots of one device build in parallel; the device's lease keeps their ti
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -22,6 +21,7 @@ import psutil
 from autoprec.backends import Backend
 from autoprec.backends.devices import Device
 from autoprec.measurement import Bench
+from autoprec.writing import Writers
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -56,8 +56,8 @@ class Slot:
     bench: Bench
     threads: int
     """Its share of the cores."""
-    rewriting: threading.Lock
-    """Held while a candidate is rewritten here: the tool-box learns as it goes."""
+    writers: Writers | None
+    """Processes that rewrite, where several slots do; one alone rewrites in this process."""
 
     @property
     def scratch(self) -> str:
@@ -97,12 +97,14 @@ class Crew(Generic[Item, T]):
         name: str = "worker",
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        lock, self.slots = threading.Lock(), list[Slot]()
-        share = max(1, len(os.sched_getaffinity(0)) // (jobs * len(devices)))
+        count, self.slots = jobs * len(devices), list[Slot]()
+        share = max(1, len(os.sched_getaffinity(0)) // count)
+        self._writers = Writers(count, share, folder / f"{name}-writing.log") if count > 1 else None
         # Neighbouring slots have different devices: a few trials in progress are spread over all of them.
         for number, device in enumerate([device for _ in range(jobs) for device in devices]):
             log = folder / (f"{name}-{number}.log" if number else f"{name}.log")
-            self.slots.append(Slot(number, device, Bench(log, say, device.environment), share, lock))
+            bench = Bench(log, say, device.environment)
+            self.slots.append(Slot(number, device, bench, share, self._writers))
         self._free = deque(self.slots)
         self._busy: dict[Future[T], tuple[Item, Slot]] = {}
         self._threads = ThreadPoolExecutor(len(self.slots))
@@ -172,6 +174,8 @@ class Crew(Generic[Item, T]):
         """End all workers, whatever they are at."""
         for slot in self.slots:
             slot.bench.close()
+        if self._writers is not None:
+            self._writers.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def __enter__(self) -> Self:

@@ -106,8 +106,7 @@ def _loss(prepared: Prepared, slot: Slot, probe: _Probe) -> float | TrialError:
     """The loss of a probe's assignment; or what went wrong, if that is not to blame."""
     try:
         with prepared.scratch(slot.scratch) as path:
-            with slot.rewriting:
-                candidate = prepared.rewrite(probe.assignment, path)
+            candidate = prepared.rewrite(probe.assignment, path, slot.writers)
             setup = setup_for(prepared, slot)
             score = Score(setup=setup, candidate_path=candidate.model_path, samples=SAMPLES)
             return slot.bench.score(score).loss

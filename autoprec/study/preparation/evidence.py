@@ -37,6 +37,10 @@ class Evidence:
         say: receives a line about each slow step.
         artifacts: what other hosts have made of the same; None for a study of one host.
 
+    Attributes:
+        path, moments_path: where histograms and moments are kept,
+        of: as being made of this.
+
     Methods raise `ModelError` if the model cannot be run, `SamplesError` for values that are not finite.
     """
 
@@ -46,17 +50,18 @@ class Evidence:
     ) -> None:  # fmt: skip
         self._model, self._backend, self._samples = model, backend, samples
         self._folder, self._digest, self._say = folder, digest, say
-        self._of = f"{digest} {backend.fingerprint().digest}"
+        self.path, self.moments_path = folder / f"{digest}.npz", folder / f"{digest}-moments.npz"
+        self.of = f"{digest} {backend.fingerprint().digest}"
         self._artifacts = artifacts
 
     def histograms(self) -> Histograms:
         """Of every activation that may be quantised. An interrupted calibration is resumed."""
-        path, part = self._folder / f"{self._digest}.npz", self._folder / f"{self._digest}-part.npz"
+        path, part = self.path, self._folder / f"{self._digest}-part.npz"
         self._fetch(path)
-        found = Histograms.load(path, self._of, self._say)
+        found = Histograms.load(path, self.of, self._say)
         if found is not None:
             return found
-        total, earlier = len(self._samples), Histograms.load(part, self._of, self._say)
+        total, earlier = len(self._samples), Histograms.load(part, self.of, self._say)
         done = earlier.samples if earlier else 0
         self._say(f"calibrating on {total} samples (once)" + (f", {done} are done" if done else ""))
         pace, saved = Pace(total, done), Deadline(_SAVE_SECONDS)
@@ -79,9 +84,9 @@ class Evidence:
         """Of what weighted ops multiply; empty if none of the precisions learns from them."""
         if not any(learns(PRECISIONS[name]) for name in precisions):
             return {}
-        path = self._folder / f"{self._digest}-moments.npz"
+        path = self.moments_path
         self._fetch(path)
-        found = load_moments(path, self._of, self._say)
+        found = load_moments(path, self.of, self._say)
         if found is None:
             self._say("measuring what the rounding of weights learns from (once)")
             found = self._run(measure_moments)
@@ -92,7 +97,7 @@ class Evidence:
     def _keep(self, save: Callable[[Path, str], None], path: Path) -> None:
         """Raises `StudyError` where the disk does not take it."""
         try:
-            save(path, self._of)
+            save(path, self.of)
         except OSError as error:
             raise StudyError(
                 f"{path}: cannot be written ({error.strerror}); make room and search again"

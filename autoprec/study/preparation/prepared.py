@@ -37,6 +37,7 @@ from autoprec.study.preparation.stages import (
     silent_basis,
     uniform,
 )
+from autoprec.writing import Material, Writers
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Prepared:
         anchors: (label, assignment) that every study measures first.
         identity: what the study is bound to.
         setup: what the measuring process keeps from candidate to candidate.
+        material: what a writing process makes the same rewriter of.
     """
 
     spec: StudySpec
@@ -65,6 +67,7 @@ class Prepared:
     reference_digest: str
     setup: Setup
     rewriter: Rewriter
+    material: Material
 
     def uniform(self, precision: str) -> Assignment:
         """Every block in one precision, whether or not the study allows it."""
@@ -74,9 +77,14 @@ class Prepared:
         """Names of the nodes whose kernels show what each block ran in."""
         return deciding_nodes(self.model, self.blocks, assignment)
 
-    def rewrite(self, assignment: Assignment, path: Path) -> Candidate:
-        """Write the typed model of an assignment. Raises `TrialError`, or `StudyError` for a full disk."""
+    def rewrite(self, assignment: Assignment, path: Path, writers: Writers | None = None) -> Candidate:
+        """Write the typed model of an assignment, here or by one of the `writers`.
+
+        Raises `TrialError`, or `StudyError` for a full disk.
+        """
         with _writing(path):
+            if writers is not None:
+                return writers.write(self.material, assignment, path)
             return self.rewriter.write(assignment, path)
 
     def implicit(self, assignment: Assignment, path: Path) -> Implicit:
@@ -168,6 +176,7 @@ def bind(loaded: Loaded, calibrated: Calibrated, basis: Basis, judged: Judged, w
         reference_digest=digest,
         setup=_setup(loaded, identity, reference, digest),
         rewriter=rewriter,
+        material=_material(loaded, calibrated, basis, folder / "refined"),
     )
 
 
@@ -185,6 +194,24 @@ def _rewriter(
         grids=dict(basis.grids),
     )
     return rewriter_in(loaded, blocks, toolbox, base=basis.base, refined=refined)
+
+
+def _material(loaded: Loaded, calibrated: Calibrated, basis: Basis, refined: Path) -> Material:
+    spec, backend = loaded.spec, loaded.backend
+    return Material(
+        model=spec.model,
+        digest=loaded.digests[0],
+        blocks=spec.blocks,
+        calibration=spec.calibration,
+        histograms=calibrated.files[0],
+        moments=calibrated.files[1],
+        of=calibrated.of,
+        base=basis.base,
+        grids=basis.grids,
+        widened=tuple(sorted(backend.widened)),
+        splits_projections=backend.splits_projections,
+        refined=str(refined),
+    )
 
 
 def rewriter_in(

@@ -55,11 +55,19 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """What one pass over the calibration set left; `overflow` is why a block overflows FP16, by its name."""
+    """What one pass over the calibration set left.
+
+    Attributes:
+        overflow: why a block overflows FP16, by its name.
+        files: of the histograms and the moments, as they are kept; "" for no moments.
+        of: what they are kept as being made of.
+    """
 
     histograms: Histograms
     moments: dict[str, Moments]
     overflow: Mapping[str, str]
+    files: tuple[str, str]
+    of: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +138,8 @@ def calibrate(loaded: Loaded, say: Say, artifacts: Artifacts | None = None) -> C
     histograms = evidence.histograms()
     overflow = overflowing(histograms, loaded.blocks, loaded.model)
     moments = evidence.moments((*spec.search.precisions, *spec.blocks.pin.values()))
-    return Calibrated(histograms, moments, overflow)
+    files = str(evidence.path), str(evidence.moments_path) if moments else ""
+    return Calibrated(histograms, moments, overflow, files, evidence.of)
 
 
 class Asks(Protocol):

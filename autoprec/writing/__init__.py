@@ -1,0 +1,10 @@
+"""Writing candidates in parallel: processes that each hold the model and what calibration found out.
+
+`Writers` is the search's side; `python -m autoprec.writing FD` is one process, which loads a `Material` once
+and writes any number of candidates from it.
+"""
+
+from autoprec.writing.material import Material
+from autoprec.writing.writers import Writers
+
+__all__ = ["Material", "Writers"]

@@ -1,0 +1,63 @@
+"""The writing process: `python -m autoprec.writing FD` answers requests on the pipe FD."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from autoprec.errors import TrialError, UserError, machine_fault, place_of
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.isolation import Answers, requests
+from autoprec.writing.material import Material
+from autoprec.writing.messages import (
+    Answer,
+    Declined,
+    DiskFull,
+    Saved,
+    Unwritten,
+    Write,
+    decode_request,
+    encode,
+)
+
+
+def main(descriptor: int) -> None:
+    """Write until the search closes the pipe; what was loaded serves as long as the material is the same."""
+    answers, loaded = Answers(descriptor), _Loaded()
+    for line in requests():
+        answers.send(encode(_answer(loaded, decode_request(line))))
+
+
+class _Loaded:
+    """What stays from request to request."""
+
+    def __init__(self) -> None:
+        self._material: Material | None = None
+        self._rewriter: Rewriter | None = None
+
+    def write(self, request: Write) -> None:
+        """Raises as `Rewriter.write` and `Material.rewriter` do."""
+        if self._rewriter is None or self._material != request.material:
+            self._rewriter, self._material = request.material.rewriter(), request.material
+        self._rewriter.write(request.assignment, Path(request.path))
+
+
+def _answer(loaded: _Loaded, request: Write) -> Answer:
+    try:
+        loaded.write(request)
+    except TrialError as error:
+        return Unwritten(error.kind, str(error))
+    except UserError as error:
+        return Declined(str(error))
+    except OSError as error:
+        return DiskFull(error.errno or 0, error.strerror or str(error))
+    except MemoryError as error:
+        return Unwritten("memory", machine_fault(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the search must hear of it
+        words = f"{type(error).__name__}: {error}, at {place_of(error)}"
+        return Unwritten("internal", f"{words}; this is a fault of autoprec, please report it")
+    return Saved()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,78 @@
+"""The search's side: as many writing processes as write at a time, kept warm."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import LifoQueue
+
+from autoprec.errors import TrialError, UserError
+from autoprec.isolation import WorkerProcess
+from autoprec.records import Assignment, Candidate
+from autoprec.writing.material import Material
+from autoprec.writing.messages import Declined, DiskFull, Unwritten, Write, decode_answer, encode
+
+_SECONDS = 3600.0
+"""Learning the rounding of a large model's weights takes minutes."""
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Writers:
+    """Processes that write candidates; any thread may ask.
+
+    Args:
+        count: of them, started when they are first wanted.
+        threads: that each may compute with.
+        log: takes what the first prints; the others' are numbered.
+    """
+
+    def __init__(self, count: int, threads: int, log: Path) -> None:
+        environment = {name: os.environ.get(name, str(threads)) for name in _THREADS}
+        logs = [log, *(log.with_stem(f"{log.stem}-{number}") for number in range(1, count))]
+        self._all = [WorkerProcess("autoprec.writing", path, environment) for path in logs]
+        self._free: LifoQueue[WorkerProcess] = LifoQueue()  # the last one has all in its caches
+        for process in reversed(self._all):
+            self._free.put(process)
+
+    def write(self, material: Material, assignment: Assignment, path: Path) -> Candidate:
+        """Write the typed model of an assignment.
+
+        Raises `TrialError` where it cannot be written, `UserError` where the model or its statistics are not
+        what they were, OSError if the disk is full.
+        """
+        request = encode(Write(material=material, assignment=assignment, path=str(path)))
+        with self._one() as process:
+            try:
+                line = _answer(process, request)
+            except TrialError as error:
+                if error.kind != "killed":
+                    raise
+                line = _answer(process, request)  # it says nothing about the assignment
+        match decode_answer(line):
+            case Unwritten(kind, message):
+                raise TrialError(kind, message)
+            case Declined(message):
+                raise UserError(message)
+            case DiskFull(number, reason):
+                raise OSError(number, reason)
+        return Candidate(assignment=assignment, model_path=str(path))
+
+    def close(self) -> None:
+        """End all processes, whatever they are at."""
+        for process in self._all:
+            process.close()
+
+    @contextmanager
+    def _one(self) -> Iterator[WorkerProcess]:
+        process = self._free.get()
+        try:
+            yield process
+        finally:
+            self._free.put(process)
+
+
+def _answer(process: WorkerProcess, request: bytes) -> bytes:
+    (line,) = process.ask(request, seconds=_SECONDS, memory_bytes=None, is_last=lambda _: True)
+    return line
