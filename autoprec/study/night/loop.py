@@ -116,6 +116,8 @@ class Night:
                 return done
             if self._crew.is_idle:
                 time.sleep(_PAUSE_SECONDS)
+            elif len(self._crew.slots) > 1 and not self._crew.has_room and allowance.allows_search():
+                queue.think_ahead()  # with one worker, the strategy waits for what it finds out
             for finished in self._crew.finished():
                 self._settle(finished)
                 done += 1

@@ -62,6 +62,12 @@ class Queue:
             return None
         return self._proposed(room)
 
+    def think_ahead(self) -> None:
+        """Let the strategy propose while every worker is busy, so that the next free one need not wait."""
+        if self._strategy is not None and not self._ready:
+            self._strategy.learn(self._ledger.news())
+            self._ready = list(self._strategy.propose(1))
+
     def is_exhausted(self) -> bool:
         """Whether every assignment has been tried."""
         return self._is_exhausted

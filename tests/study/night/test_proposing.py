@@ -1,0 +1,27 @@
+"""What is proposed while all workers are busy, so that none of them waits for the strategy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autoprec import Study
+from autoprec.study.night.proposal import Proposal
+from autoprec.study.night.queue import Queue
+from tiny_study import write_study
+
+
+@pytest.mark.parametrize(("jobs", "is_ready"), [(2, True), (1, False)])
+def test_with_several_workers_the_next_proposal_waits_for_the_first_that_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int, *, is_ready: bool
+) -> None:
+    ready, real = list[bool](), Queue.next
+
+    def following(self: Queue, room: int = 1) -> Proposal | None:
+        ready.append(bool(self._ready))
+        return real(self, room)
+
+    monkeypatch.setattr(Queue, "next", following)
+    Study.load(write_study(tmp_path)).search("9", jobs=jobs)
+    assert ready[-1] == is_ready
