@@ -14,9 +14,10 @@ import optuna
 import sqlalchemy as sa
 
 from autoprec.errors import StudyError
+from autoprec.store._counts import recount
 from autoprec.store._front import update_fronts
 from autoprec.store._optuna import JoiningStorage
-from autoprec.store._schema import VERSION, migrate, version_of
+from autoprec.store._schema import COUNTED, VERSION, migrate, version_of
 from autoprec.store.dialects.dialect import Dialect
 from autoprec.store.dialects.postgresql import PostgresqlDialect
 from autoprec.store.dialects.sqlite import REASONS, SqliteDialect
@@ -172,6 +173,8 @@ class Database:
                 with self.writing() as connection:
                     migrate(connection, self._dialect.statement)
                     update_fronts(connection)
+                    if version < COUNTED:
+                        recount(connection)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

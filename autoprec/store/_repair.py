@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ import sqlalchemy as sa
 
 from autoprec.errors import StudyError
 from autoprec.records import Block, Identity, Record, TrialRecord
+from autoprec.store._counts import ensure_complete, recount
 from autoprec.store._database import Database
 from autoprec.store._front import front_numbers, kept_numbers, update_front
-from autoprec.store._schema import CHOICES, KEYS, STUDIES, TRIALS
+from autoprec.store._schema import CHOICES, KEYS, RUNS, STUDIES, TRIALS
 from autoprec.store._seals import DamagedRowError, Row, check, read
 
 _MOST_ROWS = 1_000_000
@@ -48,6 +49,9 @@ def examine(path: Path) -> Health:
             for row in rows[STUDIES]:
                 if front_numbers(connection, row["study"]) != kept_numbers(connection, row["study"]):
                     faults.append(f"the front of {row['study']!r} does not follow from its trials")
+                for table in (TRIALS, RUNS):
+                    with _noted(faults):
+                        ensure_complete(connection, row["study"], table)
     except StudyError as error:
         faults.append(str(error))
     finally:
@@ -77,9 +81,18 @@ def rebuild(path: Path) -> Path:
                 connection.execute(sa.insert(CHOICES), choices)
             for row in rows[STUDIES]:
                 update_front(connection, row["study"])
+            recount(connection)
     finally:
         database.close()
     return _swap(path, fresh)
+
+
+@contextmanager
+def _noted(faults: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except DamagedRowError as error:
+        faults.append(f"{error.key} is not complete")
 
 
 def _swap(path: Path, fresh: Path) -> Path:

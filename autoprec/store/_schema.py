@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from autoprec.store._seals import DamagedRowError, seal_all
+from autoprec.store._seals import DamagedRowError, seal_all, seal_numbers
 
 Step = str | Callable[[sa.Connection], None]
 """A statement, or what no statement can do."""
@@ -30,6 +30,10 @@ def _first_trials(connection: sa.Connection) -> None:
 
 def _seal(connection: sa.Connection) -> None:
     seal_all(connection, KEYS)
+
+
+def _seal_runs(connection: sa.Connection) -> None:
+    seal_numbers(connection, RUNS)
 
 
 MIGRATIONS: tuple[tuple[Step, ...], ...] = (
@@ -126,8 +130,18 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
         )""",
     ),
     (),  # the front pools all measurements of an assignment: it is derived anew, as after every step
+    (
+        """CREATE TABLE autoprec_counts (
+            study TEXT NOT NULL PRIMARY KEY,
+            trials INTEGER NOT NULL,
+            runs INTEGER NOT NULL,
+            checksum TEXT NOT NULL
+        )""",
+        _seal_runs,
+    ),
 )
-VERSION = len(MIGRATIONS)
+VERSION, COUNTED = len(MIGRATIONS), 6
+"""The newest version, and the first one that counts its rows: an older file's are counted as they are."""
 
 SCHEMA = sa.table("autoprec_schema", sa.column("version", sa.Integer), sa.column("applied", sa.String))
 """One row for each migration that the file has been through, with its date."""
@@ -177,6 +191,12 @@ LEASES = sa.table(
     "autoprec_leases", *(sa.column(name, sa.String) for name in ("study", "name", "worker", "token"))
 )
 """Who holds what only one process may do at a time: preparing the study, or a trial."""
+COUNTS = sa.table(
+    "autoprec_counts",
+    *(sa.column(name, sa.String) for name in ("study", "checksum")),
+    *(sa.column(name, sa.Integer) for name in ("trials", "runs")),
+)
+"""One row for each study: how many trials and runs were ever written, so that one that is gone is missed."""
 ARTIFACTS = sa.table(
     "autoprec_artifacts",
     *(sa.column(name, sa.String) for name in ("study", "name")),
@@ -184,7 +204,7 @@ ARTIFACTS = sa.table(
     sa.column("content", sa.LargeBinary),
 )
 """Files that machines without a common disk share through the database, in parts: calibration statistics."""
-OF_A_STUDY = (CHOICES, FRONT, TRIALS, RUNS, FACTS, WORKERS, LEASES, ARTIFACTS, STUDIES)
+OF_A_STUDY = (CHOICES, FRONT, TRIALS, RUNS, COUNTS, FACTS, WORKERS, LEASES, ARTIFACTS, STUDIES)
 """All tables with rows of a study, those that refer to others first."""
 KEYS: dict[sa.TableClause, tuple[str, ...]] = {
     STUDIES: ("study",),

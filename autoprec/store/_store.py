@@ -20,12 +20,13 @@ from autoprec.records import (
     counting,
     to_json,
 )
+from autoprec.store._counts import count, ensure_complete
 from autoprec.store._front import front_numbers, kept_numbers, update_front
 from autoprec.store._identity import differences
 from autoprec.store._open import OpenDatabase, patient, replacing
 from autoprec.store._runs import Run, run_of
 from autoprec.store._schema import CHOICES, FACTS, RUNS, STUDIES, TRIALS
-from autoprec.store._seals import DamagedRowError, check, read, sealed
+from autoprec.store._seals import CHECKSUM, DamagedRowError, check, read, sealed
 
 T = TypeVar("T")
 _NUMBERS = 1 << 31
@@ -127,6 +128,8 @@ class Store(OpenDatabase):
     @patient
     def trials(self, study: str) -> tuple[TrialRecord, ...]:
         """All trials by number."""
+        with self._database.reading() as connection:
+            ensure_complete(connection, study, TRIALS)
         return self._records(TRIALS.c.study == study)
 
     @patient
@@ -200,10 +203,14 @@ class Store(OpenDatabase):
         """Note that a night begins; returns its id."""
         last = sa.select(sa.func.max(TRIALS.c.number)).where(TRIALS.c.study == study)
         row = {"study": study, "start": _now(), "end": "", "budget": budget, "trials": 0}
-        with self._database.writing() as connection:
+        with self._database.writing(study) as connection:
             number = connection.scalar(last)
             row["first"] = 0 if number is None else number + 1
-            return int(connection.scalar(sa.insert(RUNS).values(sealed(row)).returning(RUNS.c.id)) or 0)
+            blank = {**row, CHECKSUM: ""}  # it covers the id, which the database gives
+            run = connection.execute(sa.insert(RUNS).values(blank).returning(RUNS.c.id)).scalar_one()
+            connection.execute(sa.update(RUNS).where(RUNS.c.id == run).values(sealed({**row, "id": run})))
+            count(connection, study, RUNS)
+            return int(run)
 
     @patient
     def end_run(self, run: int, trials: int) -> None:
@@ -217,6 +224,7 @@ class Store(OpenDatabase):
         query = sa.select(RUNS).where(sa.or_(RUNS.c.study == study, strange)).order_by(RUNS.c.id)
         with self._database.reading() as connection:
             found = [run_of(row) for row in connection.execute(query).mappings()]
+            ensure_complete(connection, study, RUNS)
         return tuple(run for run in found if run.study == study)
 
     def _study(self, study: str) -> sa.RowMapping:
@@ -250,17 +258,20 @@ class Store(OpenDatabase):
             "excess_mb": record.excess_mb,
             "record": to_json(record),
         }
-        is_new = TRIALS.c.state == "running"
-        upsert = replacing(connection, TRIALS, sealed(row), "study", "number", where=is_new)
+        mine = (TRIALS.c.study == record.study, TRIALS.c.number == record.number)
+        is_added = connection.scalar(sa.select(TRIALS.c.number).where(*mine)) is None
+        is_open = TRIALS.c.state == "running"
+        upsert = replacing(connection, TRIALS, sealed(row), "study", "number", where=is_open)
         # Without the option SQLAlchemy does not count the rows of an INSERT on PostgreSQL.
         if connection.execute(upsert, execution_options={"preserve_rowcount": True}).rowcount != 1:
-            mine = (TRIALS.c.study == record.study, TRIALS.c.number == record.number)
             if connection.scalar(sa.select(TRIALS.c.record).where(*mine)) == row["record"]:
                 return  # the answer to its commit was lost
             raise StudyError(
                 f"{self.name}: trial {record.number} of {record.study!r} is finished already; "
                 "start the search again, it resumes with the next one"
             )
+        if is_added:
+            count(connection, record.study, TRIALS)
         key = {"study": record.study, "number": record.number}
         if connection.scalar(sa.select(CHOICES.c.number).filter_by(**key).limit(1)) is not None:
             return  # since it began

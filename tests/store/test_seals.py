@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from autoprec.errors import StudyError
-from autoprec.store import Store, examine
-from trial_records import BLOCKS, IDENTITY, REFERENCE, complete
+from autoprec.store import Store, examine, rebuild
+from trial_records import BLOCKS, IDENTITY, REFERENCE, complete, failed
 
 READS: dict[str, Callable[[Store], object]] = {
     "studies": lambda store: store.reference("demo"),
@@ -89,6 +89,10 @@ def test_runs_know_their_trials_whatever_the_clock_says(path: Path) -> None:
         "UPDATE autoprec_trials SET study = 'another' WHERE number = 0",
         "UPDATE autoprec_runs SET study = 'another'",
         "DELETE FROM autoprec_trials WHERE number = 0",
+        "DELETE FROM autoprec_runs",
+        "UPDATE autoprec_runs SET id = 1 << 62",
+        "DELETE FROM autoprec_counts",
+        "UPDATE autoprec_counts SET runs = 2",
     ],
 )
 def test_a_row_that_went_to_another_study_is_missed(statement: str, path: Path) -> None:
@@ -101,6 +105,18 @@ def test_a_row_that_went_to_another_study_is_missed(statement: str, path: Path) 
 
     with pytest.raises(StudyError, match="damaged; `autoprec doctor"):
         read()
+
+
+@pytest.mark.parametrize("rows", ["_runs", "_trials WHERE number = 2", "_counts"])
+def test_a_row_that_is_gone_is_missed_until_the_file_is_repaired(path: Path, rows: str) -> None:
+    with Store.open(path) as store:
+        store.finish(failed(2))
+    change(path, "DELETE FROM autoprec_choices WHERE number = 2")
+    change(path, f"DELETE FROM autoprec{rows}")
+    assert all("is not complete" in fault for fault in examine(path).faults)
+    assert examine(path).faults
+    rebuild(path)
+    assert not examine(path).faults
 
 
 def test_a_schema_that_is_no_text_is_told(path: Path) -> None:

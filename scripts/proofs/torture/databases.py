@@ -48,10 +48,7 @@ def pages(data: bytes, dice: random.Random) -> bytes:
 
 
 def rows(data: bytes, dice: random.Random) -> bytes:
-    """Give values of rows another content or type; take tables away, or put others in their place.
-
-    What SQL alone can tell (a row that is gone whole) is not changed: that is another study, not damage.
-    """
+    """Give values of rows another content or type; take tables away, or put others in their place."""
     with tempfile.TemporaryDirectory(prefix="autoprec-torture-rows-") as folder:
         path = Path(folder) / "study.db"
         path.write_bytes(data)
@@ -95,7 +92,11 @@ def _strike(connection: sqlite3.Connection, dice: random.Random) -> None:
     table = dice.choice([name for name in tables if name.startswith("autoprec")] * 3 + tables)
     columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
     column = dice.choice(columns)
-    match dice.randrange(9):
+    match dice.randrange(10):
+        case 9:
+            rows = dice.choice(("1", "rowid = (SELECT max(rowid) FROM {0})", "rowid % 2")).format(table)
+            connection.execute("PRAGMA foreign_keys = OFF")
+            connection.execute(f"DELETE FROM {table} WHERE {rows}")  # noqa: S608
         case 0:
             connection.execute(f"DROP TABLE {table}")
         case 1:
@@ -118,7 +119,7 @@ def _strike(connection: sqlite3.Connection, dice: random.Random) -> None:
             connection.execute("PRAGMA foreign_keys = OFF")
             connection.execute("PRAGMA ignore_check_constraints = ON")
             ids = [row[0] for row in connection.execute(f"SELECT rowid FROM {table}")]  # noqa: S608
-            where = (dice.choice(_VALUES), dice.choice(ids))
+            where = (dice.choice(_VALUES), dice.choice(ids or [0]))
             connection.execute(f'UPDATE {table} SET "{column}" = ? WHERE rowid = ?', where)  # noqa: S608
 
 
