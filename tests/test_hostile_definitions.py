@@ -9,7 +9,7 @@ import pytest
 
 from autoprec.errors import SpecError
 from autoprec.spec import load_spec
-from tiny_study import DEFINITION
+from tiny_study import DEFINITION, write_study
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,20 @@ def test_a_pipe_is_no_definition(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "evil.toml")
     with pytest.raises(SpecError, match="is not a regular file"):
         load_spec(tmp_path / "evil.toml")
+
+
+@pytest.mark.parametrize(
+    ("folder", "key"),
+    [
+        (".", "calibration"),
+        ("calibration", "calibration"),
+        ("evaluation/a", "evaluation"),
+        ("link/a", "evaluation"),
+    ],
+)
+def test_a_study_in_its_own_samples_is_refused(folder: str, key: str, tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    (tmp_path / "link").symlink_to("evaluation")
+    path.write_text(f'folder = "{folder}"\n' + path.read_text())
+    with pytest.raises(SpecError, match=rf"samples\.{key} .*lie in one another.*name another `folder`"):
+        load_spec(path)

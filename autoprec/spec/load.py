@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -193,6 +194,11 @@ def _check(spec: StudySpec, path: Path) -> None:
             raise SpecError(f"{path}: {role} is {name!r}, but it must be a float precision such as 'fp16'")
     if spec.blocks.minimum > spec.blocks.maximum:
         raise SpecError(f"{path}: blocks.minimum is above blocks.maximum")
+    _check_samples(spec, path)
+
+
+def _check_samples(spec: StudySpec, path: Path) -> None:
+    """Samples that would be measured with, or mixed with, what they must be apart from."""
     if spec.samples.calibration == spec.samples.evaluation:
         raise SpecError(
             f"{path}: samples.calibration and samples.evaluation are the same; calibrating on the images "
@@ -200,3 +206,15 @@ def _check(spec: StudySpec, path: Path) -> None:
         )
     if len(spec.samples.mean) != len(spec.samples.std):
         raise SpecError(f"{path}: samples.mean and samples.std must have one number for each channel")
+    for key, name in {"calibration": spec.samples.calibration, "evaluation": spec.samples.evaluation}.items():
+        if not is_entry(name) and _lie_in_one_another(spec.folder, name):
+            raise SpecError(
+                f"{path}: the study's folder {spec.folder!r} and samples.{key} {name!r} lie in one another: "
+                "what is measured would mix with the samples, and be deleted with them; name another `folder`"
+            )
+
+
+def _lie_in_one_another(first: str, second: str) -> bool:
+    """Whether one of two paths is, or holds, the other, whatever links lead there."""
+    one, other = (Path(os.path.realpath(name.replace("\0", ""))) for name in (first, second))
+    return one == other or one in other.parents or other in one.parents

@@ -76,10 +76,12 @@ def init(path: Path) -> object:
 
 def view(path: Path) -> object:
     """One of the commands that read evidence."""
+    dice = random.Random(path.read_bytes())
     write_study(path.parent)
     definition = path.parent / f"{STUDY}.toml"
-    definition.write_text('folder = "."\n' + (path.parent / "tiny.toml").read_text())
-    dice = random.Random(path.read_bytes())
+    definition.write_text((path.parent / "tiny.toml").read_text())
+    (path.parent / STUDY).mkdir()
+    path.rename(path.parent / STUDY / path.name)
     commands = (
         ("front",), ("front", "--json"), ("show", "3"), ("show", "12", "--json"), ("show", "13"),
         ("explain", "2", "--no-run"), ("report", "--no-pictures"), ("export", "--examples", "0", "out"),
