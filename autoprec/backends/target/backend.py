@@ -14,8 +14,10 @@ from autoprec.backends._base import Engine, StopwatchName
 from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.backends.openvino_nodes import read_graph
 from autoprec.backends.target.address import Address, parse_address
-from autoprec.backends.target.channel import Channel, CutError, UnreachableError
-from autoprec.backends.target.engine import Asked, Line, TargetEngine
+from autoprec.backends.target.channel import Channel
+from autoprec.backends.target.engine import TargetEngine
+from autoprec.backends.target.faults import CutError, UnreachableError
+from autoprec.backends.target.line import BETWEEN_TRIES_SECONDS, Asked, Line, Waiting
 from autoprec.backends.target.models import split_model
 from autoprec.backends.target.readings import KNOWN, READERS, clocks_of, held
 from autoprec.backends.target.trtexec import Trtexec
@@ -23,7 +25,6 @@ from autoprec.backends.tensorrt import TensorRTBackend
 from autoprec.errors import BackendError, SpecError, TrialError
 from autoprec.records import Clocks, Fingerprint, MachineCheck
 
-_BETWEEN_TRIES_SECONDS = 5.0
 _TRIES = 5
 _LITTLE_ROOM = 2e9
 _OURS = ("engine", "target", "target_python", "target_folder", "target_ssh_config", "target_trtexec")
@@ -57,6 +58,7 @@ class TargetBackend:
         self._line: Line | None = None
         self.facts: dict[str, Any] = {}
         self._power = Clocks()
+        self._patience = Waiting()
 
     @property
     def bases(self) -> tuple[str, ...]:
@@ -85,18 +87,9 @@ class TargetBackend:
         return self.facts.get("library") == "TensorRT-RTX"
 
     def wait(self, seconds: float, say: Callable[[str], None]) -> None:
-        """Reach the target, and wait for it so long where it cannot be reached. Raises `BackendError`."""
-        waited = 0.0
-        while True:
-            try:
-                self._open()
-                return
-            except UnreachableError as error:
-                if waited >= seconds:
-                    raise
-                say(f"waiting for the target: {error}")
-                time.sleep(_BETWEEN_TRIES_SECONDS)
-                waited += _BETWEEN_TRIES_SECONDS
+        """As `Distant.wait`; from now on, every line that is lost is waited for so long, and a full disk."""
+        self._patience = Waiting(seconds, say)
+        self._open()
 
     def fingerprint(self) -> Fingerprint:
         """What the target says of engine and device; not where it is: targets of one kind share a study."""
@@ -135,9 +128,8 @@ class TargetBackend:
             return b""
         line = self._open()
         parts = split_model(model_path, line.newest_opset, is_weak=line.is_weak)
-        line.bring(parts.blobs)
         layers = [layer[:3] for layer in parts.layers]
-        answer = line.channel.ask("plan", parts=parts.order, layers=layers)[1]
+        answer = line.ask_with(parts.blobs, "plan", parts=parts.order, layers=layers)[1]
         if len(answer) != 1 or not answer[0]:
             raise TrialError("crash", "the target's answer holds no engine")
         return answer[0]
@@ -214,14 +206,19 @@ class TargetBackend:
         """The line, which begins with the first use, and anew where the last one was cut."""
         if self._line is not None and self._line.channel.is_lost:
             self._line = None
-        tries = 1
+        tries, waited = 1, 0.0
         while self._line is None:
             try:
                 self._line = self._begun()
-            except CutError:
-                if tries == _TRIES:
+            except UnreachableError as error:
+                if isinstance(error, CutError) and tries < _TRIES:
+                    tries += 1
+                    continue
+                if waited >= self._patience.seconds:
                     raise
-                tries += 1
+                self._patience.say(f"waiting for the target: {error}")
+                time.sleep(BETWEEN_TRIES_SECONDS)
+                waited, tries = waited + BETWEEN_TRIES_SECONDS, 1
         return self._line
 
     def _begun(self) -> Line:
@@ -235,23 +232,26 @@ class TargetBackend:
             raise
         except (TrialError, BackendError) as error:
             channel.close()
-            kind = CutError if channel.is_lost else BackendError
+            kind: type[BackendError] = CutError if channel.is_lost else BackendError
+            if isinstance(channel, Channel) and channel.is_late:
+                kind = UnreachableError
             raise kind(f"{self._address.text}: the engine does not start: {error}") from error
         if self._power == Clocks():  # a new line keeps to what the first one found
             self._power = power
         newest = self.facts.get("newest_opset", 0)
         is_weak = self.facts.get("is_weak") is True
-        return Line(channel, newest if isinstance(newest, int) else 0, is_weak=is_weak)
+        known = newest if isinstance(newest, int) and 0 <= newest < 1000 else 0
+        return Line(channel, known, is_weak=is_weak, patience=lambda: self._patience)
 
     def _asked(self, request: str) -> tuple[dict[str, Any], list[bytes]]:
         """An answer that depends on no engine: where the line was cut meanwhile, a new one is asked."""
         line = self._open()
         try:
-            return line.channel.ask(request)
+            return line.ask(request)
         except TrialError:
             if not line.channel.is_lost:
                 raise
-            return self._open().channel.ask(request)
+            return self._open().ask(request)
 
 
 def _reached(address: Address) -> Asked:

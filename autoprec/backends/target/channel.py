@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import subprocess
-import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, cast
 
 from autoprec.backends.target.address import Address
 from autoprec.backends.target.agent import wire
+from autoprec.backends.target.faults import CutError, FullError, GoneError, UnreachableError
 from autoprec.backends.target.package import BOOTSTRAP, agent_archive
+from autoprec.backends.target.words import LastWords, ended_after
 from autoprec.errors import BackendError, FailureKind, TrialError
 
 LIMIT_BYTES = 8 << 30
@@ -20,15 +22,23 @@ LIMIT_BYTES = 8 << 30
 SSH_FAILED = 255
 _SIGNALLED = 128
 """A shell adds this to a signal's number."""
+_FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
+"""No fault of what ran there, but for the system's want of memory."""
+START_SECONDS = 60.0
+"""Until the agent says a first word: a target may take a connection and be silent for ever."""
+SECONDS: Mapping[str, float] = {
+    "hello": 180.0,  # loads libraries of gigabytes
+    "clocks": 60.0,
+    "clean": 300.0,
+    "timings": 300.0,
+    "plan": 3600.0,
+}
+"""Limits of what is asked outside a worker's own limit."""
+_MOST_BYTES: Mapping[str, int] = {"run": 1 << 30, "plan": wire.LARGEST_BLOB, "timings": 1 << 30}
+_MOST_WORDS: Mapping[str, int] = {"describe": 32 << 20}
+_WORDS = 1 << 20
+"""What an answer may hold: bytes behind its header, by request, and of the header itself."""
 _KINDS: Mapping[str, FailureKind] = {"memory": "memory", "build": "build", "run": "run", "crash": "crash"}
-
-
-class UnreachableError(BackendError):
-    """A target that cannot be reached now; it may come back."""
-
-
-class CutError(UnreachableError):
-    """A target that was reached, and whose line was cut before it served: to be tried again at once."""
 
 
 class Channel:
@@ -40,78 +50,92 @@ class Channel:
     Raises `UnreachableError` where no line can be had, `BackendError` where the agent does not start.
     """
 
+    cuts = True
+
     def __init__(self, address: Address) -> None:
         self.address = address
         archive, digest = agent_archive()
         self._loss: TrialError | None = None
-        self._words: BinaryIO = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - closed in `close`
+        self.is_late = False
         command = address.command(
             address.python, "-I", "-c", BOOTSTRAP, digest, str(len(archive)), address.folder, str(LIMIT_BYTES)
         )
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the system's ssh, or a Python that the user names
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._words
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
         except OSError as error:
-            self._words.close()
             raise BackendError(f"{address.text}: {command[0]} does not start: {error.strerror}") from error
-        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: PT018
+        assert self._process.stdin and self._process.stdout and self._process.stderr  # noqa: PT018
+        self._words = LastWords(self._process.stderr)
         self._out, self._in = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
-        self._end = weakref.finalize(self, _end, self._process, (self._out, self._in, self._words))
-        try:
-            answer = self._in.readline(16)
-            if answer == b"need\n":
-                self._out.write(archive)
-                self._out.flush()
-            elif answer != b"have\n":
-                raise self._not_started()
-        except OSError as error:
-            raise self._not_started() from error
+        self._end = weakref.finalize(self, _end, self._process, (self._out, self._in))
+        with ended_after(self._process, START_SECONDS) as late:
+            try:
+                answer = self._in.readline(16)
+                if answer == b"need\n":
+                    self._out.write(archive)
+                    self._out.flush()
+            except OSError:
+                answer = b""
+        if answer not in (b"need\n", b"have\n") or late.is_set():
+            raise self._not_started(is_late=late.is_set())
 
     def ask(
-        self, request: str, blobs: Sequence[bytes] = (), **header: Any
+        self, request: str, blobs: Sequence[bytes] = (), most: int | None = None, **header: Any
     ) -> tuple[dict[str, Any], list[bytes]]:
         """One answer.
+
+        Args:
+            request: what is asked.
+            blobs: bytes that go with it.
+            most: bytes that may come behind the answer's header; None takes what is usual.
+            header: the rest of the request.
 
         Raises `TrialError`: what the engine there refused, of kind "killed" where the line is cut, of
         kind "crash" where the agent died.
         """
         if self._loss is not None:
             raise self._loss
-        try:
-            wire.send(self._out, {**header, "request": request}, blobs)
-            answer, found = wire.receive(self._in)
-        except (OSError, ValueError, wire.WireError) as error:
-            self._loss = self._lost(error)
-            raise self._loss from error
+        most = _MOST_BYTES.get(request, 0) if most is None else most
+        with ended_after(self._process, SECONDS.get(request)) as late:
+            try:
+                wire.send(self._out, {**header, "request": request}, blobs)
+                answer, found = wire.receive(self._in, most, _MOST_WORDS.get(request, _WORDS))
+            except (OSError, ValueError, wire.WireError) as error:
+                self.is_late = late.is_set()
+                self._loss = self._lost(error, SECONDS.get(request, math.inf))
+                raise self._loss from error
         if "error" in answer:
-            kind, message = str(answer["error"]), str(answer.get("message", ""))[:1000]
+            kind, message = str(answer["error"])[:20], " ".join(str(answer.get("message", ""))[:1000].split())
             if kind == "missing":
                 raise BackendError(
                     f"{self.address.text}: {message}; install the engine's Python bindings there"
                 )
             if kind == "disk":
-                raise BackendError(f"{self.address.text}: {message}; `autoprec target clean` makes room")
+                raise FullError(f"{self.address.text}: {message}; `autoprec target clean` makes room")
+            if kind == "gone":
+                raise GoneError(f"{self.address.text}: {message}")
             raise TrialError(_KINDS.get(kind, "build" if request == "build" else "run"), message)
         return answer, found
 
     @property
     def is_lost(self) -> bool:
         """Whether its line was cut, or the agent died."""
-        return self._loss is not None
+        return self._loss is not None or self._process.poll() is not None
 
     def close(self) -> None:
         """End the agent; a second call does nothing."""
         self._end()
 
-    def _last_words(self) -> str:
-        self._words.seek(0)
-        lines = self._words.read()[-4000:].decode(errors="replace").strip().splitlines()
-        return lines[-1].strip() if lines else ""
-
-    def _not_started(self) -> BackendError:
-        code, words = self._ended(), self._last_words()
+    def _not_started(self, *, is_late: bool) -> BackendError:
+        code, words = self._ended(), self._words.line()
         self.close()
+        if is_late:
+            return UnreachableError(
+                f"{self.address.text} takes the connection, and does not answer within {START_SECONDS:g} s; "
+                "is the machine hung, or its disk?"
+            )
         if code == SSH_FAILED and self.address.host:
             hint = "accept its key once with `ssh`" if "Host key" in words else "does `ssh` reach it?"
             return UnreachableError(
@@ -126,21 +150,30 @@ class Channel:
             f"({words or f'exit code {code}'}); name a Python 3.8 or later with numpy in target.python"
         )
 
-    def _lost(self, error: Exception) -> TrialError:
-        code, words = self._ended(), self._last_words()
+    def _lost(self, error: Exception, seconds: float) -> TrialError:
+        """What ended the line; `seconds` is how long it had for an answer."""
+        is_closed = isinstance(error, (wire.ClosedError, OSError))
+        code = self._ended() if is_closed else self._process.poll()
+        words = self._words.line() if is_closed else ""
         self.close()
+        if self.is_late:
+            return TrialError(
+                "killed", f"{self.address.text} did not answer within {seconds:g} s; is it hung?"
+            )
         if isinstance(error, wire.WireError) and code is None:
             return TrialError("crash", f"{self.address.text}: {error}")
         if code == SSH_FAILED and self.address.host:
             return TrialError(
                 "killed", f"the line to {self.address.text} was cut ({words or 'no reason given'})"
             )
-        name = f"exit code {code}"
+        name, is_killed = f"exit code {code}", code == 0
         if code is not None and (code < 0 or code > _SIGNALLED):
             with contextlib.suppress(ValueError):
-                name = signal.Signals(-code if code < 0 else code - _SIGNALLED).name
+                number = signal.Signals(-code if code < 0 else code - _SIGNALLED)
+                name, is_killed = number.name, number in _FROM_OUTSIDE
         return TrialError(
-            "crash", f"the agent on {self.address.text} died ({name}); last words: {words or 'none'}"
+            "killed" if is_killed else "crash",
+            f"the agent on {self.address.text} died ({name}); last words: {words or 'none'}",
         )
 
     def _ended(self) -> int | None:

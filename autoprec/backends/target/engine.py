@@ -3,71 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from autoprec.backends._base import Arrays, as_float32
+from autoprec.backends.target.line import Line
 from autoprec.backends.target.models import split_model
 from autoprec.errors import TrialError
 from autoprec.records import KernelTime
 
 _SENDABLE = frozenset("biuf")
-_BATCH_BYTES = 64 << 20
-
-
-class Asked(Protocol):
-    """What answers on a target: an agent, or its trtexec."""
-
-    def ask(
-        self, request: str, blobs: Sequence[bytes] = (), **header: Any
-    ) -> tuple[dict[str, Any], list[bytes]]:
-        """One answer. Raises `TrialError`."""
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether nothing more can be asked."""
-
-    def close(self) -> None:
-        """End it; a second call does nothing."""
-
-
-class Line:
-    """What answers on a target, and what is known to be there."""
-
-    def __init__(self, channel: Asked, newest_opset: int = 0, *, is_weak: bool = False) -> None:
-        self.channel, self.newest_opset, self.is_weak = channel, newest_opset, is_weak
-        self._there: set[str] = set()
-        self._engines = 0
-
-    def next_number(self) -> int:
-        """A number for an engine; none is given twice."""
-        self._engines += 1
-        return self._engines
-
-    def bring(self, blobs: dict[str, bytes]) -> None:
-        """Send what is not there yet."""
-        unsure = [digest for digest in blobs if digest not in self._there]
-        if not unsure:
-            return
-        answer, _ = self.channel.ask("missing", digests=unsure)
-        named = answer.get("missing")
-        if not isinstance(named, list) or not all(isinstance(digest, str) for digest in named):
-            raise TrialError("crash", "the target's answer does not say what it lacks")
-        missing = [digest for digest in unsure if digest in set(named)]
-        while missing:
-            size = 0
-            batch: list[str] = []
-            while missing and (not batch or size + len(blobs[missing[0]]) <= _BATCH_BYTES):
-                batch.append(missing.pop(0))
-                size += len(blobs[batch[-1]])
-            self.channel.ask("put", [blobs[digest] for digest in batch], digests=batch)
-        self._there.update(unsure)
+_TYPE = re.compile(r"[<>|=]?[biuf]\d{1,2}")
+_WIDEST = 8
+"""Bytes of a number."""
+_ANY = 1 << 30
+"""Bytes of outputs whose sizes depend on data."""
 
 
 class TargetEngine:
@@ -97,9 +55,10 @@ class TargetEngine:
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
         parts = split_model(model_path, line.newest_opset, is_weak=line.is_weak)
         self._types, self._renamed = parts.types, {layer.name: layer.node for layer in parts.layers}
-        line.bring(parts.blobs)
+        self._shapes = parts.shapes
         self._number: int | None = line.next_number()
-        answer, _ = line.channel.ask(
+        answer, _ = line.ask_with(
+            parts.blobs,
             "build",
             number=self._number,
             parts=parts.order,
@@ -119,9 +78,14 @@ class TargetEngine:
         arrays = {name: _plain(inputs[name], self._types.get(name, "")) for name in self._inputs}
         blobs = {name: array.tobytes() for name, array in arrays.items()}
         digests = {name: hashlib.sha256(blob).hexdigest() for name, blob in blobs.items()}
-        self._line.bring({digests[name]: blob for name, blob in blobs.items()})
         described = [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()]
-        answer = self._ask("prepare", inputs=described, digests=[digests[name] for name in arrays])[0]
+        answer, _ = self._line.ask_with(
+            {digests[name]: blob for name, blob in blobs.items()},
+            "prepare",
+            number=self._number,
+            inputs=described,
+            digests=[digests[name] for name in arrays],
+        )
         self.device_memory_bytes = _size(answer, "device_memory_bytes")
 
     def execute(self) -> None:
@@ -131,12 +95,12 @@ class TargetEngine:
     def synchronize(self) -> None:
         """Have what `execute` began done."""
         if self._pending:
-            self._ask("run", outputs=False)
+            self._ask("run", 0, outputs=False)
         self._pending = False
 
     def outputs(self) -> dict[str, NDArray[Any]]:
         """The outputs of an inference of what was prepared."""
-        answer, blobs = self._ask("run", outputs=True)
+        answer, blobs = self._ask("run", self._most_bytes(self._outputs), outputs=True)
         self._pending = False
         described = answer.get("arrays")
         if not isinstance(described, list) or not len(described) == len(blobs) == len(self._outputs):
@@ -150,7 +114,10 @@ class TargetEngine:
         names = [str(name or ours) for (name, *_), ours in zip(described, self._outputs, strict=True)]
         if sorted(names) != sorted(self._outputs):
             raise TrialError("crash", "the target's answer does not hold the model's outputs")
-        return dict(zip(names, arrays, strict=True))
+        found = dict(zip(names, arrays, strict=True))
+        for name, array in found.items():
+            self._check_shape(name, array.shape)
+        return found
 
     def milliseconds(self, repeats: int) -> float:
         """The mean of `repeats` inferences, by the clock there."""
@@ -162,7 +129,7 @@ class TargetEngine:
         found = answer.get("milliseconds")
         if not isinstance(found, list) or len(found) != len(engines):
             raise TrialError("crash", "the target's answer holds no readings")
-        if not all(isinstance(reading, int | float) and 0 < reading < 1e9 for reading in found):
+        if not all(type(reading) in (int, float) and 0 < reading < 1e9 for reading in found):
             raise TrialError("crash", "the target's readings are no times")
         return [float(reading) for reading in found]
 
@@ -184,8 +151,28 @@ class TargetEngine:
         except TrialError:  # the line is cut: the agent is gone, and the engine with it
             return
 
-    def _ask(self, request: str, **header: Any) -> tuple[dict[str, Any], list[bytes]]:
-        return self._line.channel.ask(request, number=self._number, **header)
+    def _ask(
+        self, request: str, most: int | None = None, **header: Any
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        return self._line.ask(request, most=most, number=self._number, **header)
+
+    def _most_bytes(self, names: Sequence[str]) -> int:
+        """What outputs may take: a target sends no more than the model has."""
+        sizes = [self._shapes.get(name) for name in names]
+        known = [math.prod(size for size in shape if size) for shape in sizes if shape and None not in shape]
+        return _ANY if len(known) < len(names) else _WIDEST * sum(known)
+
+    def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        """Raises `TrialError` for another shape than the model's."""
+        wanted = self._shapes.get(name)
+        if wanted is None or (
+            len(wanted) == len(shape)
+            and all(ours in (None, theirs) for ours, theirs in zip(wanted, shape, strict=True))
+        ):
+            return
+        raise TrialError(
+            "crash", f"the target's output {name!r} is {list(shape)}, and the model's is {list(wanted)}"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -207,8 +194,10 @@ def _size(answer: dict[str, Any], key: str) -> int:
     return int(value) if isinstance(value, int | float) and 0 <= value < 1 << 50 else 0
 
 
-def _array(kind: str, shape: list[int], blob: bytes) -> NDArray[Any]:
-    dtype = np.dtype(kind)
-    if dtype.kind not in _SENDABLE:
-        raise ValueError(f"type {kind!r}")
-    return as_float32(np.frombuffer(blob, dtype).reshape(shape).copy())
+def _array(kind: object, shape: object, blob: bytes) -> NDArray[Any]:
+    """Raises ValueError for what is no array of numbers."""
+    if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
+        raise ValueError(f"type {str(kind)[:40]!r}")
+    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError(f"shape {str(shape)[:40]}")
+    return as_float32(np.frombuffer(blob, np.dtype(kind)).reshape(shape).copy())

@@ -23,11 +23,13 @@ _SMALL_BYTES = 1024
 
 class Parts(NamedTuple):
     """`order` are the digests of a file's parts in a row; `blobs` are their bytes; `types` are those of its
-    inputs and outputs, as numpy names them; `layers` are for a builder that does not keep to types."""
+    inputs and outputs, as numpy names them; `shapes` are those of its outputs, with None for a size that
+    depends on data; `layers` are for a builder that does not keep to types."""
 
     order: tuple[str, ...]
     blobs: dict[str, bytes]
     types: dict[str, str]
+    shapes: dict[str, tuple[int | None, ...]] = {}  # noqa: RUF012 - a tuple's default
     layers: tuple[HeldLayer, ...] = ()
 
 
@@ -63,4 +65,10 @@ def split_model(path: Path, newest_opset: int = 0, *, is_weak: bool = False) -> 
     order = tuple(hashlib.sha256(part).hexdigest() for part in parts)
     if is_weak:  # its parser reads 64-bit integers as 32 bits wide
         types = {name: "int32" if kind == "int64" else kind for name, kind in types.items()}
-    return Parts(order, dict(zip(order, parts, strict=True)), types, layers)
+    shapes = {v.name: _shape(v) for v in model.graph.output if v.type.tensor_type.HasField("shape")}
+    return Parts(order, dict(zip(order, parts, strict=True)), types, shapes, layers)
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
+    sizes = value.type.tensor_type.shape.dim
+    return tuple(size.dim_value if size.HasField("dim_value") else None for size in sizes)

@@ -15,6 +15,7 @@ from autoprec.errors import TrialError
 from autoprec.records import Clocks, KernelTime
 
 _LONGEST_MS = 1e9
+_LONGEST_CLOCKS = 2000
 
 
 def clocks_of(told: object) -> Clocks:
@@ -22,9 +23,12 @@ def clocks_of(told: object) -> Clocks:
     named = told if isinstance(told, dict) else {}
     known = {name: named[name] for name in Clocks.__struct_fields__ if name in named}
     try:
-        return msgspec.convert(known, Clocks)
+        found = msgspec.convert(known, Clocks)
     except msgspec.ValidationError as error:
         raise TrialError("crash", f"the target's clocks are none: {error}") from error
+    if len(str(found)) > _LONGEST_CLOCKS:
+        raise TrialError("crash", "the target's clocks are none: they are too long")
+    return found
 
 
 def _milliseconds(microseconds: str) -> float:

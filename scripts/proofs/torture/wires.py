@@ -17,7 +17,8 @@ import texts
 from autoprec.backends.target.agent import wire
 from autoprec.backends.target.backend import TargetBackend
 from autoprec.backends.target.channel import Channel
-from autoprec.backends.target.engine import Line, TargetEngine
+from autoprec.backends.target.engine import TargetEngine
+from autoprec.backends.target.line import Line
 from autoprec.errors import BackendError
 from tiny_study import write_model
 
@@ -51,10 +52,10 @@ class Recorded(Channel):
         self._out = io.BytesIO()
 
     def ask(
-        self, request: str, blobs: Sequence[bytes] = (), **header: Any
+        self, request: str, blobs: Sequence[bytes] = (), most: int | None = None, **header: Any
     ) -> tuple[dict[str, Any], list[bytes]]:
         """As a real one, up to the bytes of a frame."""
-        del blobs, header
+        del blobs, header, most
         answer = self._answers.get(request)
         if not isinstance(answer, dict):
             raise BackendError("no such answer")
@@ -64,6 +65,11 @@ class Recorded(Channel):
         )
         stream.seek(0)
         return wire.receive(stream)
+
+    @property
+    def is_lost(self) -> bool:
+        """There is no process that could end."""
+        return False
 
     def close(self) -> None:
         """Nothing is there."""

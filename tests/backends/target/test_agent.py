@@ -43,7 +43,7 @@ def test_a_blob_never_grows_beyond_what_it_said() -> None:
     import zlib
 
     bomb = zlib.compress(bytes(1 << 24))
-    text = json.dumps({"blobs": [[10, len(bomb), "z"]]}).encode()
+    text = json.dumps({"blobs": [[len(bomb), len(bomb), "z"]]}).encode()
     frame = wire._LENGTHS.pack(wire.PROTOCOL, len(text)) + text + bomb
     with pytest.raises(wire.WireError, match="as long as it said"):
         wire.receive(io.BytesIO(frame))

@@ -18,9 +18,8 @@ from autoprec.backends.target.models import split_model
 from autoprec.backends.timing import pair
 from autoprec.errors import BackendError, SpecError, TrialError
 from autoprec.exporters import read_manifest
+from loopback_ssh import Server
 from tiny_study import write_model, write_study
-
-from .conftest import Server
 
 FEEDS = {"image": np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)}
 

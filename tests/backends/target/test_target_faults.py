@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from autoprec.backends import run
+from autoprec.backends.target import line
 from autoprec.errors import BackendError, TrialError
+from loopback_ssh import Server
 from tiny_study import write_model
 
-from .conftest import Server
 from .test_target import agents, local, remote
 from .test_trtexec import FEEDS, trtexec
 
@@ -90,10 +91,12 @@ def test_a_line_that_was_cut_begins_anew(tmp_path: Path) -> None:
     for number in agents(tmp_path / "there"):
         os.kill(number, signal.SIGKILL)
     assert (backend.clocks().load_average is None) == (first.load_average is None)
+    engine = backend.build(write_model(tmp_path / "tiny.onnx"))
     for number in agents(tmp_path / "there"):
         os.kill(number, signal.SIGKILL)
-    with pytest.raises(TrialError):
-        backend.build(write_model(tmp_path / "tiny.onnx"))  # what was asked of the dead one is lost
+    with pytest.raises(TrialError) as told:
+        run(engine, FEEDS)  # what was asked of the dead one is lost
+    assert told.value.kind == "killed"
     with backend.build(tmp_path / "tiny.onnx") as engine:
         assert run(engine, FEEDS)["masks"].shape == (1, 2, 32, 32)
 
@@ -141,6 +144,42 @@ def test_a_build_by_trtexec_ends_with_its_line(ssh_server: Server, tmp_path: Pat
 def test_a_full_disk_there_is_told_with_the_way_out(small_disk: Path, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=r"`autoprec target clean` makes room"):
         local(small_disk).build(write_model(tmp_path / "tiny.onnx"))
+
+
+def test_a_full_disk_there_is_waited_for(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "BETWEEN_TRIES_SECONDS", 0.1)
+    said: list[str] = []
+    backend = local(small_disk)
+
+    def say(words: str) -> None:
+        said.append(words)
+        subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+
+    backend.wait(10, say)
+    with backend.build(write_model(tmp_path / "tiny.onnx")) as engine:
+        assert run(engine, FEEDS)["masks"].shape == (1, 2, 32, 32)
+    assert said[0].startswith("waiting for the target: local:: [Errno 28]")
+
+
+def test_a_disk_that_stays_full_is_nobody_s_fault(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "BETWEEN_TRIES_SECONDS", 0.1)
+    backend = local(small_disk)
+    backend.wait(0.2, lambda _: None)
+    with pytest.raises(TrialError, match="No space left") as told:
+        backend.build(write_model(tmp_path / "tiny.onnx"))
+    assert told.value.kind == "killed"
+
+
+def test_what_is_cleaned_away_meanwhile_is_sent_again(tmp_path: Path) -> None:
+    backend, model = local(tmp_path / "there"), write_model(tmp_path / "tiny.onnx")
+    backend.build(model).close()
+    local(tmp_path / "there").clean()
+    with backend.build(model) as engine:
+        assert run(engine, FEEDS)["masks"].shape == (1, 2, 32, 32)
 
 
 def test_a_full_disk_under_trtexec_is_told_with_the_way_out(small_disk: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from autoprec.backends import create_backend, run
 from autoprec.backends.target import TargetBackend
-from autoprec.backends.target.exports import read_help, read_outputs, read_times
+from autoprec.backends.target.trtexec.exports import read_help, read_outputs, read_times
 from autoprec.backends.timing import pair
 from autoprec.errors import BackendError, TrialError
 from tiny_study import write_model

@@ -9,7 +9,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Queue
+from queue import Empty, Queue
 from typing import Any, BinaryIO, Dict, Iterator, List, Tuple
 
 import numpy as np
@@ -20,6 +20,8 @@ from autoprec.backends.target.agent.store import Blobs
 
 Frame = Tuple[Dict[str, Any], List[bytes]]
 MOST_REPEATS = 100_000
+SILENT_SECONDS = 3600.0
+"""A line whose other end is gone without a word may never close: the agent, and its memory, go after that."""
 
 
 class Agent:
@@ -174,7 +176,10 @@ def main(folder: Path, limit: int) -> None:
     frames = Queue(maxsize=1)  # type: Queue[Frame]
     threading.Thread(target=_listen, args=(sys.stdin.buffer, frames), daemon=True).start()
     while True:
-        header, blobs = frames.get()
+        try:
+            header, blobs = frames.get(timeout=SILENT_SECONDS)
+        except Empty:
+            return
         wire.send(answers, *_answer(agent, header, blobs))
 
 
@@ -197,6 +202,8 @@ def _answer(agent: Agent, header: dict[str, Any], blobs: list[bytes]) -> Frame:
         return {"error": "memory", "message": "no memory left on the target"}, []
     except ImportError as error:
         return {"error": "missing", "message": str(error)}, []
+    except FileNotFoundError as error:
+        return {"error": "gone", "message": str(error)}, []
     except OSError as error:
         return {"error": "disk", "message": str(error)}, []
     except Exception as error:  # noqa: BLE001 - whatever an engine's library raises is an answer

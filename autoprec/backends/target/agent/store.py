@@ -45,6 +45,7 @@ class Blobs:
         path = self.path(digest)
         if hashlib.sha256(data).hexdigest() != digest:
             raise ValueError("a blob came damaged")
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # somebody may have cleaned up
         self._make_room(len(data))
         part = path.with_suffix(f".{os.getpid()}.part")
         try:

@@ -25,6 +25,10 @@ class WireError(Exception):
     """The other side is gone, or does not speak this protocol."""
 
 
+class ClosedError(WireError):
+    """The line is closed."""
+
+
 def send(stream: BinaryIO, header: dict[str, Any], blobs: Sequence[bytes] = ()) -> None:
     """Write one frame. Raises OSError where the line is cut."""
     packed = [_packed(blob) for blob in blobs]
@@ -36,17 +40,25 @@ def send(stream: BinaryIO, header: dict[str, Any], blobs: Sequence[bytes] = ()) 
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]]:
-    """Read one frame. Raises `WireError` at the end of the line or for what is not a frame."""
+def receive(
+    stream: BinaryIO, most: int = MOST_BLOBS * LARGEST_BLOB, words: int = LARGEST_HEADER
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Read one frame, with a header of `words` bytes at most, and no more than `most` behind it.
+
+    Raises `WireError` at the end of the line or for what is not a frame.
+    """
     version, length = _LENGTHS.unpack(_exactly(stream, _LENGTHS.size))
-    if version != PROTOCOL or length > LARGEST_HEADER:
+    if version != PROTOCOL or length > words:
         raise WireError("the other side does not speak this protocol")
     try:
         header = json.loads(_exactly(stream, length))
         sizes = header.pop("blobs")
-        blobs = [_unpacked(stream, *size) for size in sizes[:MOST_BLOBS]]
+        is_too_much = len(sizes) > MOST_BLOBS or sum(raw for raw, *_ in sizes) > most
+        blobs = [] if is_too_much else [_unpacked(stream, *size) for size in sizes]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, zlib.error) as error:
         raise WireError(f"what came over the line is no message: {error}") from error
+    if is_too_much:
+        raise WireError("the other side sends more than it was asked for")
     return header, blobs
 
 
@@ -59,7 +71,7 @@ def _packed(blob: bytes) -> tuple[bytes, str]:
 
 def _unpacked(stream: BinaryIO, raw: int, size: int, kind: str) -> bytes:
     """One blob; it never grows beyond the size that was announced."""
-    if not (0 <= raw <= LARGEST_BLOB and 0 <= size <= LARGEST_BLOB and kind in ("", "z")):
+    if not (0 <= raw <= LARGEST_BLOB and 0 <= size <= raw and kind in ("", "z")):
         raise ValueError("impossible sizes")
     data = _exactly(stream, size)
     if kind == "z":
@@ -75,7 +87,7 @@ def _exactly(stream: BinaryIO, size: int) -> bytes:
     while left:
         part = stream.read(min(left, 1 << 20))
         if not part:
-            raise WireError("the line is closed")
+            raise ClosedError("the line is closed")
         parts.append(part)
         left -= len(part)
     return b"".join(parts)

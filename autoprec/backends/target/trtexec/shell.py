@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from typing import IO
 
 from autoprec.backends.target.address import Address
-from autoprec.backends.target.channel import SSH_FAILED, UnreachableError
+from autoprec.backends.target.channel import SSH_FAILED
+from autoprec.backends.target.faults import UnreachableError
+from autoprec.backends.target.words import LastWords, ended_after
 from autoprec.errors import BackendError, TrialError
 
 MOST_BYTES = 1 << 30
 """What one command may answer."""
-_NO_SPACE, _NOT_FOUND = "No space left", 127
+_NO_SPACE, _NO_FILE = "No space left", "No such file"
 _GUARDED = """
 exec 3<&0
 set --
@@ -43,6 +44,11 @@ class CommandError(Exception):
         """Whether the disk there is full."""
         return _NO_SPACE in str(self)
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether something is not there any more that was sent."""
+        return self.code == 1 and _NO_FILE in str(self)
+
 
 class Shell:
     """Runs scripts at an address, one process each; ssh's own multiplexing makes more of them cheap."""
@@ -50,6 +56,8 @@ class Shell:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._reached = False
+        self.seconds: float | None = None
+        """How long a command may take."""
 
     def run(self, script: str, words: Sequence[str] = (), most: int = MOST_BYTES) -> bytes:
         """What a script prints; it ends with the line, and runs long commands by `waits`.
@@ -73,19 +81,18 @@ class Shell:
 
     def _ran(self, script: str, data: bytes, most: int, ends: bool) -> bytes:
         answer = b""
-        with tempfile.TemporaryFile() as told:
-            try:
-                process = subprocess.Popen(  # noqa: S603 - the system's ssh, or a shell
-                    self._address.command("sh", "-c", script),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=told,
-                )
-            except OSError as error:
-                raise BackendError(
-                    f"{self._address.text}: sh or ssh does not start: {error.strerror}"
-                ) from error
-            assert process.stdin is not None and process.stdout is not None  # noqa: PT018
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the system's ssh, or a shell
+                self._address.command("sh", "-c", script),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        except OSError as error:
+            raise BackendError(f"{self._address.text}: sh or ssh does not start: {error.strerror}") from error
+        assert process.stdin and process.stdout and process.stderr  # noqa: PT018
+        told = LastWords(process.stderr)
+        with ended_after(process, self.seconds) as late:
             with process.stdout, contextlib.suppress(BrokenPipeError):  # whose end the code tells
                 process.stdin.write(data)
                 process.stdin.flush()
@@ -95,9 +102,11 @@ class Shell:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
             code = process.wait()
-            told.seek(0)
-            words = told.read()[-4000:].decode(errors="replace").strip()
-        return self._judged(code, words, answer, most)
+        if late.is_set():
+            raise UnreachableError(
+                f"{self._address.text} did not answer within {self.seconds:g} s; is it hung?"
+            )
+        return self._judged(code, told.text(), answer, most)
 
     def _judged(self, code: int, words: str, answer: bytes, most: int) -> bytes:
         where, last = self._address.text, (words.splitlines() or ["no reason given"])[-1]

@@ -17,14 +17,14 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper
 
-from autoprec.backends.target import scripts
 from autoprec.backends.target.address import Address
 from autoprec.backends.target.agent import wire
 from autoprec.backends.target.agent.power import COMMANDS, read_power
-from autoprec.backends.target.channel import LIMIT_BYTES
-from autoprec.backends.target.exports import (
+from autoprec.backends.target.channel import LIMIT_BYTES, SECONDS
+from autoprec.backends.target.faults import FullError, GoneError
+from autoprec.backends.target.trtexec import scripts
+from autoprec.backends.target.trtexec.exports import (
     Tool,
     first_error,
     read_device,
@@ -35,8 +35,9 @@ from autoprec.backends.target.exports import (
     read_profile,
     read_times,
 )
-from autoprec.backends.target.flags import build_flags, timings_file
-from autoprec.backends.target.shell import CommandError, Shell
+from autoprec.backends.target.trtexec.flags import build_flags, timings_file
+from autoprec.backends.target.trtexec.probe import smallest_model
+from autoprec.backends.target.trtexec.shell import CommandError, Shell
 from autoprec.errors import BackendError, TrialError
 
 Answer = tuple[dict[str, Any], list[bytes]]
@@ -54,6 +55,8 @@ _CLOCKS = (
 class Trtexec:
     """Answers what an agent answers. The target's trtexec is at `address.trtexec`."""
 
+    cuts = False
+
     def __init__(self, address: Address) -> None:
         self.address = address
         self._shell = Shell(address)
@@ -66,8 +69,21 @@ class Trtexec:
         self.is_lost = False  # each command has a line of its own
         self._end: Callable[[], object] = lambda: None
 
-    def ask(self, request: str, blobs: Sequence[bytes] = (), **header: Any) -> Answer:
-        """One answer; raises as `Channel.ask`."""
+    def ask(
+        self, request: str, blobs: Sequence[bytes] = (), most: int | None = None, **header: Any
+    ) -> Answer:
+        """One answer.
+
+        Args:
+            request: what is asked.
+            blobs: bytes that go with it.
+            most: not used: what a command answers has a limit of its own.
+            header: the rest of the request.
+
+        Raises as `Channel.ask`.
+        """
+        del most
+        self._shell.seconds = SECONDS.get(request)
         try:
             return _REQUESTS[request](self, header, blobs)
         except CommandError as error:
@@ -80,7 +96,9 @@ class Trtexec:
     def _told(self, request: str, error: CommandError) -> Exception:
         words = first_error(str(error))
         if error.is_disk:
-            return BackendError(f"{self.address.text}: {words}; `autoprec target clean` makes room")
+            return FullError(f"{self.address.text}: {words}; `autoprec target clean` makes room")
+        if error.is_gone:
+            return GoneError(f"{self.address.text}: {words}")
         if error.code in _NOT_FOUND:
             return BackendError(
                 f"{self.address.text}: {words}; name its trtexec in target.trtexec, on a Jetson "
@@ -107,7 +125,7 @@ class Trtexec:
             free = int(disk.split()[-3]) * 1024
         except (ValueError, IndexError) as error:
             raise BackendError(f"{self.address.text}: {self.address.trtexec}: {error}") from error
-        relu = _relu()
+        relu = smallest_model()
         digest = hashlib.sha256(relu).hexdigest()
         self._put({"digests": [digest]}, [relu])
         name, capability = read_device(self._built("probe.plan", [digest], ())[1])
@@ -276,13 +294,3 @@ def wire_type(name: str) -> str:
 def _kept(kind: np.dtype[Any]) -> np.dtype[Any]:
     """FP16 was printed with six digits: as float32 nothing more is lost."""
     return np.dtype(np.float32) if kind.kind == "f" else kind
-
-
-def _relu() -> bytes:
-    shape = (
-        helper.make_tensor_value_info("x", TensorProto.FLOAT, [1]),
-        helper.make_tensor_value_info("y", TensorProto.FLOAT, [1]),
-    )
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "probe", [shape[0]], [shape[1]])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    return bytes(model.SerializeToString())

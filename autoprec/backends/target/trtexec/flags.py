@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from autoprec.backends.target.exports import Tool
+from autoprec.backends.target.trtexec.exports import Tool
 from autoprec.errors import BackendError, TrialError
 from autoprec.precisions.layer_flags import LONGEST, layer_flags
 

@@ -1,0 +1,58 @@
+"""What a process says last on its standard error, in bounded memory; and an end for one that is late."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import threading
+from collections.abc import Iterator
+from typing import IO
+
+_KEPT = 4000
+_PATIENCE_SECONDS = 1.0
+
+
+class LastWords:
+    """Reads a stream to its end, and keeps the last of it: a target may talk for ever."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._kept = stream, b""
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def text(self) -> str:
+        """What was said last, once the process is over. Another process may hold the stream open, as ssh's
+        multiplexing does: that is not waited for."""
+        self._thread.join(_PATIENCE_SECONDS)
+        return self._kept.decode(errors="replace").strip()
+
+    def line(self) -> str:
+        """The last line of it; empty if there is none."""
+        lines = self.text().splitlines()
+        return lines[-1].strip() if lines else ""
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while part := self._stream.read1(1 << 16):  # type: ignore[attr-defined]
+                self._kept = (self._kept + part)[-_KEPT:]
+        with contextlib.suppress(OSError):
+            self._stream.close()
+
+
+@contextlib.contextmanager
+def ended_after(process: subprocess.Popen[bytes], seconds: float | None) -> Iterator[threading.Event]:
+    """Kill a process that is not done with something by then; the event says whether it was late."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(seconds or 0, end)
+    timer.daemon = True
+    if seconds is not None:
+        timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
