@@ -18,6 +18,14 @@ Notes = Mapping[str, tuple[ir.TypeProtocol | None, ir.Shape | None]]
 
 _AS_FIRST_INPUT = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
 """Ops of ONNX whose schemas infer nothing: their result is shaped like their first input (1.23)."""
+_FAILS = (
+    onnx.defs.SchemaError,
+    onnx.shape_inference.InferenceError,
+    onnx.checker.ValidationError,
+    RuntimeError,
+    ValueError,
+)
+"""What ONNX raises where it cannot infer a node's results."""
 _ROUNDS = 64
 """Each round fills the gaps of a model that inference reaches; a model has few such ops in a row."""
 
@@ -168,13 +176,15 @@ def _inferred(
         found: dict[str, onnx.TypeProto] = onnx.shape_inference.infer_node_outputs(
             schema, node, dict(types), dict(constants), opset_imports=imports
         )
-    except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+    except _FAILS:
         return {}
     return found
 
 
 def _is_static(value: ir.Value) -> bool:
-    return value.shape is not None and value.shape.is_static()
+    """Whether a value is a tensor of known sizes; of a sequence, no shape is asked for."""
+    is_list = isinstance(value.type, ir.SequenceType | ir.OptionalType)
+    return not is_list and value.shape is not None and value.shape.is_static()
 
 
 def _type_proto(value: ir.Value) -> onnx.TypeProto:

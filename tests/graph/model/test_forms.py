@@ -33,6 +33,13 @@ FORMS = {
         'y = LpPool <auto_pad = "VALID", kernel_shape = [2, 2], strides = [2, 2], ceil_mode = 1> (z)'
     ),
     "a reduction over no axes": "y = ReduceL1 <noop_with_empty_axes = 1> (z)",
+    "a reduction that is turned": (
+        "m = ReduceMax <keepdims = 0> (z, inner)  t = Transpose (m)  y = Unsqueeze (t, two_axes)"
+    ),
+    "a reduction in one row": (
+        "m = ReduceSum <keepdims = 0> (z, two_axes)  t = Flatten <axis = 0> (m)  y = Unsqueeze (t, two_axes)"
+    ),
+    "slopes of the last axis": "p = Pad (z, wider)  q = PRelu (p, slopes)  y = Abs (q)",
     "turned and not": (
         "p = GlobalAveragePool (z)  f = Flatten (p)  a = Gemm <transB = 1> (f, w)  b = Gemm (f, w)"
         "  c = MatMul (f, w)  s = Sum (a, b, c)  y = Reshape (s, shape)"
@@ -68,6 +75,10 @@ def test_the_engine_computes_what_the_file_says(form: str, tmp_path: Path) -> No
         "rows": np.array([1, 72, 9, 1]),
         "pairs": np.array([1, 72, 9, 2]),
         "last": np.array([4]),
+        "inner": np.array([1, 2]),
+        "two_axes": np.array([0, 1]),
+        "wider": np.array([0, 0, 0, 0, 0, 1, 0, 0]),
+        "slopes": np.linspace(-1, 1, 9, dtype=np.float32),
         "scales": np.array([1, 1, 0.6, 1.7], np.float32),
         "w": random.standard_normal((8, 8)).astype(np.float32),
         "k": random.standard_normal((8, 8, 1, 1)).astype(np.float32),

@@ -32,6 +32,10 @@ KNOWN = {
         "  y = ConcatFromSequence <axis = 1, new_axis = 1> (s)"
     ),
     "constructed": "n = Neg (x)  s = SequenceConstruct (c, n)  y = SequenceAt (s, one)",
+    "behind a padding that is turned": (
+        "h = Shape (c)  m = Sub (h, h)  u = Concat <axis = 0> (m, m)  p = Transpose (u)  d = Pad (c, p)"
+        "  s = SequenceConstruct (d, c)  y = SequenceAt (s, one)"
+    ),
     "grown": (
         "e = SequenceEmpty ()  s = SequenceInsert (e, c)  t = SequenceInsert (s, x)"
         "  u = SequenceErase (t, last)  y = ConcatFromSequence <axis = 1> (u)"
