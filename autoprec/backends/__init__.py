@@ -9,7 +9,17 @@ import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from autoprec.backends._base import Arrays, Backend, Builder, Distant, Engine, KeepsTimings, ShipsEngines, run
+from autoprec.backends._base import (
+    Arrays,
+    Backend,
+    Builder,
+    CutsMasks,
+    Distant,
+    Engine,
+    KeepsTimings,
+    ShipsEngines,
+    run,
+)
 from autoprec.errors import SpecError
 
 BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -39,6 +49,7 @@ __all__ = [
     "Arrays",
     "Backend",
     "Builder",
+    "CutsMasks",
     "Distant",
     "Engine",
     "KeepsTimings",

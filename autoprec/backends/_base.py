@@ -117,6 +117,19 @@ class Distant(Protocol):
 
 
 @runtime_checkable
+class CutsMasks(Protocol):
+    """An engine that can cut masks where it is, since its line is slow."""
+
+    @property
+    def cuts(self) -> bool:
+        """Whether it is to do so."""
+
+    def cut(self, inputs: Arrays, output: str, above: float) -> NDArray[np.bool_]:
+        """Run it, and say where an output is above a value. Raises `TrialError`, of kind "nan" where it holds
+        what is no number."""
+
+
+@runtime_checkable
 class KeepsTimings(Protocol):
     """A backend whose builds time kernels, and keep the timings."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from autoprec.backends import Builder, Distant, Engine, create_backend, run
+from autoprec.backends import Builder, CutsMasks, Distant, Engine, create_backend, run
 from autoprec.errors import ModelError
 from autoprec.graph.model.load import open_model
 from autoprec.graph.model.outputs import model_outputs
@@ -58,6 +58,16 @@ class Pipeline:
         `TrialError` if an engine fails.
         """
         return self.masks(run(engine, sample.inputs), sample)
+
+    @property
+    def output_alone(self) -> str:
+        """The searched model's output that masks are, if no decoder is behind it; else empty."""
+        return "" if self._decoder else self._output
+
+    def cut(self, engine: CutsMasks, sample: Sample, above: float) -> NDArray[np.bool_]:
+        """Masks of one sample [masks, height, width], cut where the engine is. Raises as `logits` does."""
+        planes = self._planes({self._output: engine.cut(sample.inputs, self._output, above)})
+        return planes > 0
 
     def masks(self, values: Mapping[str, NDArray[Any]], sample: Sample) -> NDArray[np.float32]:
         """Mask logits of the searched model's outputs on one sample. Raises as `logits` does."""

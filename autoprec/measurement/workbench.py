@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from autoprec.measurement.lease import DeviceLease
 from autoprec.measurement.masks import Logits, ReferenceMasks
 from autoprec.measurement.messages import Job, Score, Setup
 from autoprec.measurement.pipeline import Pipeline
+from autoprec.measurement.scoring import Scores
 from autoprec.quality import Metric, Survey, check_reference, create_metric
 from autoprec.records import (
     Exactness,
@@ -31,7 +31,7 @@ from autoprec.records import (
     StageSeconds,
     surely_dominated,
 )
-from autoprec.samples import Sample, ahead, behind, load_samples
+from autoprec.samples import ahead, behind, load_samples
 
 _PROFILE_RUNS = 5
 _PATIENCE = 0.8
@@ -101,7 +101,7 @@ class Workbench:
             on_stage("build")
             with elapsed() as build:
                 engine = stack.enter_context(self.build(Path(job.candidate_path)))
-            scores, subsets = _Scores(self, engine, on_stage), iter(_RACE if job.front else _RACE[-1:])
+            scores, subsets = self._scores(engine, on_stage), iter(_RACE if job.front else _RACE[-1:])
             on_stage("score")
             with self.lease.running() as pause, elapsed() as first:
                 scores.pause = pause
@@ -163,7 +163,10 @@ class Workbench:
     def score(self, request: Score) -> Quality:
         """Score one candidate without timing it. Raises `TrialError`."""
         with self.build(Path(request.candidate_path)) as engine, self.lease.running():
-            return _Scores(self, engine).of_first(request.samples)
+            return self._scores(engine).of_first(request.samples)
+
+    def _scores(self, engine: Engine, on_stage: OnStage = lambda _: None) -> Scores:
+        return Scores(self.metric(), self.pipeline, self.samples, self.masks, engine, on_stage)
 
     def _time(self, engine: Engine, more: Sequence[Engine], settled: Callable[[Interval], bool]) -> Latency:
         """Paired rounds against the reference, on the first sample, until `settled` by the ratio; `more` are
@@ -244,37 +247,6 @@ def _is_lost(job: Job, ratio: Interval, quality: Quality) -> bool:
     if reference_ms is None:
         return False
     return surely_dominated(ratio.scaled(reference_ms), quality.loss_interval, job.front)
-
-
-class _Scores:
-    """Masks of one engine against the reference's, sample by sample.
-
-    The next sample is read and the last one scored while the engine computes.
-    """
-
-    def __init__(self, bench: Workbench, engine: Engine, on_stage: OnStage = lambda _: None) -> None:
-        self._metric = bench.metric()
-        self._found = ((s, bench.pipeline.logits(engine, s)) for s in ahead(bench.samples))
-        self._references = iter(bench.masks)
-        self._done = 0
-        self.pause: Callable[[], None] = lambda: None
-        """Called between two samples."""
-        self._on_stage = on_stage
-        self._pace = Pace(len(bench.samples))
-
-    def of_first(self, count: int | None) -> Quality:
-        """The score of the first `count` samples, of all for None; at least one. It must not sink."""
-        more = None if count is None else max(1, count) - self._done
-        for _ in behind(islice(self._found, more), self._compare):
-            self._done += 1
-            self.pause()
-            if line := self._pace.line(self._done):
-                self._on_stage(f"score, {line}")
-        return self._metric.result()
-
-    def _compare(self, found: tuple[Sample, Logits]) -> None:
-        sample, logits = found
-        self._metric.update(sample.name, next(self._references), logits, sample.truth_for(logits.shape))
 
 
 def _forget_peak_memory() -> None:

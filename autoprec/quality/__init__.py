@@ -11,7 +11,7 @@ from typing import Protocol
 
 from autoprec.entry import is_entry
 from autoprec.errors import SpecError
-from autoprec.quality._base import Metric, constant, empty_or_full, refuse
+from autoprec.quality._base import JudgesCut, Metric, constant, empty_or_full, refuse
 from autoprec.quality.alpha_mae import AlphaError
 from autoprec.quality.argmax_iou import ArgmaxIou
 from autoprec.quality.entry_score import EntryScore
@@ -74,6 +74,7 @@ def check_reference(section: QualitySection, survey: Survey) -> None:
 __all__ = [
     "METRICS",
     "UNIT_ENDINGS",
+    "JudgesCut",
     "Layout",
     "Metric",
     "Survey",

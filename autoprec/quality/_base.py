@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,19 @@ class Metric(Protocol):
 
         Holds for a single sample as for a whole set.
         """
+
+
+@runtime_checkable
+class JudgesCut(Protocol):
+    """A metric to which masks may come that are cut already, without the logits that they were cut from."""
+
+    @property
+    def cuts_above(self) -> float:
+        """Values above this are mask."""
+
+    def update_cut(self, sample: str, reference: Logits, found: Masks) -> None:
+        """Score one sample's masks: the reference's logits float32 and the candidate's masks bool, both
+        [masks, h, w]. Raises as `Metric.update` does."""
 
 
 def refuse(words: str) -> None:

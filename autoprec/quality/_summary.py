@@ -121,8 +121,6 @@ def summary(rows: Iterable[Row], *, scored_as: str, is_iou: bool = True) -> Qual
     worst = ordered[: math.ceil(len(ordered) * _WORST_SHARE)]
     middle = max(0, (len(ordered) - _TYPICAL) // 2)
     score, truth = _mean(ordered, "score"), _mean(ordered, "truth")
-    error = float(np.mean([row.logit_error for row in ordered]))
-    scale = float(np.mean([row.logit_scale for row in ordered]))
     losses = _losses(ordered)
     return Quality(
         loss=1 - (1.0 if score is None else score),
@@ -130,7 +128,7 @@ def summary(rows: Iterable[Row], *, scored_as: str, is_iou: bool = True) -> Qual
         miou=score if is_iou else None,
         boundary_iou=_mean(ordered, "boundary"),
         worst_loss=1 - (_mean(worst, "score") or 0.0),
-        logit_error=math.sqrt(error / scale) if scale > 0 else math.sqrt(error),
+        logit_error=_logit_error(ordered),
         truth_miou=truth if is_iou else None,
         truth_score=truth,
         samples=len(losses),
@@ -141,6 +139,15 @@ def summary(rows: Iterable[Row], *, scored_as: str, is_iou: bool = True) -> Qual
         typical=_shown(ordered[middle : middle + _TYPICAL], is_iou=is_iou),
         scored_as=scored_as,
     )
+
+
+def _logit_error(rows: Sequence[Row]) -> float | None:
+    """Root of the mean squared error over the mean variance; of the masks whose logits are known."""
+    known = [(row.logit_error, row.logit_scale) for row in rows if not math.isnan(row.logit_error)]
+    if not known:
+        return None
+    error, scale = map(float, np.mean(known, axis=0))
+    return math.sqrt(error / scale) if scale > 0 else math.sqrt(error)
 
 
 def _mean(rows: Sequence[Row], name: str) -> float | None:

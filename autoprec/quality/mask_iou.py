@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprec.quality._base import Logits, Masks, check, counts, iou, ratio, refuse, resized
-from autoprec.quality._summary import Row, deviations, rows_of, summary, weights
+from autoprec.quality._summary import Row, Scores, deviations, rows_of, summary, weights
 from autoprec.quality.survey import Survey
 from autoprec.records import Quality
 from autoprec.spec import SMALL_MASK
@@ -51,17 +51,47 @@ class MaskIou:
         whole, the best counts as the answer: as in Kirillov et al., ICCV 2023, "oracle".
         """
         check(sample, reference, candidate, truth, several=True)
-        if self._survey is None:
-            refuse(self.refusal(Survey.of(reference, self._threshold)))
-        wanted, found = reference > self._threshold, candidate > self._threshold
         truths = None
         if truth is not None:
             truths = _best(resized(candidate, truth.shape[-2:]) > self._threshold, truth)
+        self._add(sample, reference, candidate > self._threshold, deviations(reference, candidate), truths)
+
+    @property
+    def cuts_above(self) -> float:
+        """As `JudgesCut.cuts_above`."""
+        return self._threshold
+
+    def update_cut(self, sample: str, reference: Logits, found: Masks) -> None:
+        """As `JudgesCut.update_cut`."""
+        check(sample, reference, reference, None)
+        unknown = np.full(len(found), np.nan)
+        self._add(sample, reference, found, (unknown, unknown), None)
+
+    def _add(
+        self,
+        sample: str,
+        reference: Logits,
+        found: Masks,
+        logit_deviations: tuple[Scores, Scores],
+        truths: Scores | None,
+    ) -> None:
+        """Score masks that are cut.
+
+        Args:
+            sample: its name.
+            reference: logits.
+            found: the candidate's masks.
+            logit_deviations: as `deviations` gives them; NaN where they are not known.
+            truths: scores against the truth.
+        """
+        if self._survey is None:
+            refuse(self.refusal(Survey.of(reference, self._threshold)))
+        wanted = reference > self._threshold
         union = counts(wanted | found)
         self._rows += rows_of(
             sample,
             ratio(counts(wanted & found), union),
-            deviations(reference, candidate),
+            logit_deviations,
             boundaries=iou(_boundary(wanted), _boundary(found)),
             truths=truths,
             weight=weights(union, wanted.shape[1:], self._small),

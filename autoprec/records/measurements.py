@@ -81,7 +81,8 @@ class Quality(Record, frozen=True, kw_only=True):
         loss_interval: bootstrap interval over samples; says nothing for one sample.
         miou, boundary_iou: weighted means over masks; None for a metric that is no IoU, or has no boundary.
         worst_loss: mean loss of the worst 5 % of masks.
-        logit_error: root mean square error of the raw logits over the reference's standard deviation.
+        logit_error: root mean square error of the raw logits over the reference's standard deviation; None
+            where masks came without their logits.
         truth_score: mean score against ground truth, where the user has it; `truth_miou` repeats it for IoU.
         samples: number of samples scored (racing may stop early); masks: number of masks.
         small_masks: how many of them count less, or not at all, since they are nearly empty.
@@ -95,7 +96,7 @@ class Quality(Record, frozen=True, kw_only=True):
     miou: float | None = None
     boundary_iou: float | None = None
     worst_loss: float
-    logit_error: float
+    logit_error: float | None
     truth_miou: float | None = None
     truth_score: float | None = None
     samples: int = 0

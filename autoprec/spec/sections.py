@@ -192,6 +192,8 @@ class TargetSection(Section, frozen=True, kw_only=True):
         ssh_config: a configuration file for ssh, in place of the user's own.
         trtexec: the path of trtexec on the target, as /usr/src/tensorrt/bin/trtexec; it serves in place of
             the agent, and Python is not needed.
+        logits: whether an agent sends the values of masks, 32 times as much as the masks alone: only with
+            them is it known how far a candidate's logits are from the reference's.
     """
 
     address: str = ""
@@ -199,9 +201,10 @@ class TargetSection(Section, frozen=True, kw_only=True):
     folder: str = ""
     ssh_config: str = ""
     trtexec: str = ""
+    logits: bool = False
 
     @property
-    def options(self) -> dict[str, str]:
+    def options(self) -> dict[str, str | bool]:
         """As options of a backend."""
         named = {
             "target_python": self.python,
@@ -209,7 +212,8 @@ class TargetSection(Section, frozen=True, kw_only=True):
             "target_ssh_config": self.ssh_config,
             "target_trtexec": self.trtexec,
         }
-        return {"target": self.address, **{key: text for key, text in named.items() if text}}
+        told = {key: text for key, text in named.items() if text}
+        return {"target": self.address, **told, **({"target_logits": True} if self.logits else {})}
 
 
 class TimingSection(Section, frozen=True, kw_only=True):

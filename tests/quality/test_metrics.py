@@ -103,6 +103,7 @@ def test_huge_logits_in_one_sample_are_scored_as_any_others(name: str, metric: M
         metric.update(f"{number}", fed(name, logits), fed(name, broken), None)
     result = metric.result()
     assert 0 <= result.loss < 1
+    assert result.logit_error is not None
     assert np.isfinite(result.logit_error)
 
 

@@ -167,7 +167,10 @@ def test_a_refined_trial_stands_beside_the_one_that_it_came_from(tmp_path: Path)
     assert record.assignment.digest != before.assignment.digest
     assert record.measurement is not None
     assert before.measurement is not None
-    assert record.measurement.quality.logit_error < before.measurement.quality.logit_error
+    after, first = record.measurement.quality.logit_error, before.measurement.quality.logit_error
+    assert after is not None
+    assert first is not None
+    assert after < first
     study.export(tmp_path / "out", trial=record.number)
     study.search("2")  # goes on, and measures neither again
     assert [t.number for t in study.trials() if t.assignment == record.assignment] == [record.number]

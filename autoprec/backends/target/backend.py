@@ -27,7 +27,9 @@ from autoprec.records import Clocks, Fingerprint, MachineCheck
 
 _TRIES = 5
 _LITTLE_ROOM = 2e9
-_OURS = ("engine", "target", "target_python", "target_folder", "target_ssh_config", "target_trtexec")
+_OURS = frozenset(
+    f"target{what}" for what in ("", "_python", "_folder", "_ssh_config", "_trtexec", "_logits")
+) | {"engine"}
 
 
 class TargetBackend:
@@ -55,6 +57,7 @@ class TargetBackend:
         self.widened = (OpenVinoBackend if engine == "openvino" else TensorRTBackend).widened
         self._address = parse_address(dict(options))
         self._options = theirs
+        self._sends_cut = not options.get("target_logits")
         self._line: Line | None = None
         self.facts: dict[str, Any] = {}
         self._power = Clocks()
@@ -241,7 +244,9 @@ class TargetBackend:
         newest = self.facts.get("newest_opset", 0)
         is_weak = self.facts.get("is_weak") is True
         known = newest if isinstance(newest, int) and 0 <= newest < 1000 else 0
-        return Line(channel, known, is_weak=is_weak, patience=lambda: self._patience)
+        return Line(
+            channel, known, is_weak=is_weak, sends_cut=self._sends_cut, patience=lambda: self._patience
+        )
 
     def _asked(self, request: str) -> tuple[dict[str, Any], list[bytes]]:
         """An answer that depends on no engine: where the line was cut meanwhile, a new one is asked."""

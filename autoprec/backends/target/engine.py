@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from autoprec.backends._base import Arrays, as_float32
 from autoprec.backends.target.line import Line
 from autoprec.backends.target.models import split_model
-from autoprec.errors import TrialError
+from autoprec.errors import ModelError, TrialError
 from autoprec.records import KernelTime
 
 _SENDABLE = frozenset("biuf")
@@ -52,6 +52,7 @@ class TargetEngine:
         profiled: bool = False,
     ) -> None:
         self._line, self._read = line, read
+        self.cuts = line.channel.cuts and line.sends_cut
         self._inputs, self._outputs = tuple(inputs), tuple(outputs)
         parts = split_model(model_path, line.newest_opset, is_weak=line.is_weak)
         self._types, self._renamed = parts.types, {layer.name: layer.node for layer in parts.layers}
@@ -117,6 +118,25 @@ class TargetEngine:
         found = dict(zip(names, arrays, strict=True))
         for name, array in found.items():
             self._check_shape(name, array.shape)
+        return found
+
+    def cut(self, inputs: Arrays, output: str, above: float) -> NDArray[np.bool_]:
+        """As `CutsMasks.cut`: a bit for each value comes over the line."""
+        self.prepare(inputs)
+        if output not in self._outputs:
+            raise ModelError(
+                f"pipeline.output is {output!r}, but the model's outputs are: {', '.join(self._outputs)}"
+            )
+        wanted = {"name": output, "index": self._outputs.index(output), "above": above}
+        answer, blobs = self._ask("run", self._most_bytes([output]), outputs=True, cut=wanted)
+        try:
+            shape, strange = _shape(answer.get("shape")), answer.get("strange")
+            found = _unpacked(blobs[0], shape)
+        except (ValueError, TypeError, IndexError) as error:
+            raise TrialError("crash", f"the target's answer holds no masks: {error}") from error
+        self._check_shape(output, found.shape)
+        if type(strange) is not int or strange:
+            raise TrialError("nan", f"some values of the output {output!r} are NaN or infinite")
         return found
 
     def milliseconds(self, repeats: int) -> float:
@@ -198,6 +218,20 @@ def _array(kind: object, shape: object, blob: bytes) -> NDArray[Any]:
     """Raises ValueError for what is no array of numbers."""
     if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
         raise ValueError(f"type {str(kind)[:40]!r}")
-    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
-        raise ValueError(f"shape {str(shape)[:40]}")
-    return as_float32(np.frombuffer(blob, np.dtype(kind)).reshape(shape).copy())
+    return as_float32(np.frombuffer(blob, np.dtype(kind)).reshape(_shape(shape)).copy())
+
+
+def _unpacked(blob: bytes, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Bits as masks. Raises ValueError where there are more or fewer."""
+    size = math.prod(shape)
+    if len(blob) != -(-size // 8):
+        raise ValueError(f"{len(blob)} bytes for {size} bits")
+    bits = np.unpackbits(np.frombuffer(blob, np.uint8))[:size]
+    return bits.reshape(shape).astype(np.bool_)
+
+
+def _shape(told: object) -> tuple[int, ...]:
+    """Raises ValueError for what are no sizes."""
+    if not isinstance(told, list) or not all(type(size) is int and 0 <= size < 1 << 40 for size in told):
+        raise ValueError(f"shape {str(told)[:40]}")
+    return tuple(told)

@@ -57,6 +57,7 @@ class Line:
         channel: what answers.
         newest_opset: what the engine there knows, if it is old; else 0.
         is_weak: whether its builder does not keep to a model's types.
+        sends_cut: whether masks come as bits, where it can.
         patience: with a full disk.
     """
 
@@ -66,9 +67,11 @@ class Line:
         newest_opset: int = 0,
         *,
         is_weak: bool = False,
+        sends_cut: bool = True,
         patience: Callable[[], Waiting] = Waiting,
     ) -> None:
         self.channel, self.newest_opset, self.is_weak = channel, newest_opset, is_weak
+        self.sends_cut = sends_cut
         self._patience = patience
         self._there: set[str] = set()
         self._engines = 0

@@ -86,7 +86,7 @@ def _figures_of(found: Measurement, reference: Reference | None, clock: str) -> 
         ("mask loss", _loss(quality, reference)),
         ("masks", _masks(quality)),
         ("worst 5%", f"loss {figures.loss(quality.worst_loss)}"),
-        ("logits", f"error {quality.logit_error:.4f} of their standard deviation"),
+        *_logits(quality),
     ]
     truth, known = ("score", quality.truth_score) if quality.miou is None else ("mIoU", quality.truth_miou)
     if known is not None:
@@ -104,6 +104,13 @@ def _figures_of(found: Measurement, reference: Reference | None, clock: str) -> 
     if clocks := _clocks(found.latency.before, found.latency.after):
         lines.append(("device", clocks))
     return lines
+
+
+def _logits(quality: Quality) -> list[tuple[str, str]]:
+    """How far logits are, where they are known: from a target may come the masks alone."""
+    if quality.logit_error is None:
+        return []
+    return [("logits", f"error {quality.logit_error:.4f} of their standard deviation")]
 
 
 def _latency(found: Measurement, clock: str) -> str:

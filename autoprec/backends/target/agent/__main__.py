@@ -109,6 +109,8 @@ class Agent:
         if not header["outputs"]:
             return {}, []
         arrays = [np.ascontiguousarray(array) for array in engine.outputs()]
+        if "cut" in header:
+            return _cut(engine.output_names, arrays, header["cut"])
         described = wire.describe(zip(engine.output_names, arrays))
         return {"arrays": described}, [array.tobytes() for array in arrays]
 
@@ -165,6 +167,15 @@ REQUESTS = (
     "clocks",
     "clean",
 )
+
+
+def _cut(names: List[str], arrays: List[Any], wanted: Dict[str, Any]) -> Frame:
+    """Where one of the outputs is above a value, a bit each, and how many of its values are no numbers."""
+    index = names.index(wanted["name"]) if wanted["name"] in names else int(wanted["index"])
+    array = arrays[index].astype(np.float32)
+    strange = int(array.size - np.isfinite(array).sum())
+    bits = np.packbits(array.reshape(-1) > np.float32(wanted["above"]))
+    return {"shape": list(array.shape), "strange": strange}, [bits.tobytes()]
 
 
 def main(folder: Path, limit: int) -> None:
