@@ -12,12 +12,42 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from autoprec.errors import SamplesError
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_VALUES = 1 << 29
 """More, in all bands together, would fill the memory."""
+
+_PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339
+"""Tags of TIFF."""
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_SIGNED = 2
+SIGNED_BITS = 32
+"""So many bits are said of signed values: like floats, they do not say what is white."""
+_TURNS = {
+    2: (False, False, True), 3: (False, True, True), 4: (False, True, False), 5: (True, False, False),
+    6: (True, False, True), 7: (True, True, True), 8: (True, True, False),
+}  # fmt: skip
+"""By orientation, what brings an image upright: axes swapped, rows from the last, columns from the last."""
+
+
+def is_signed(image: Image.Image) -> bool:
+    """Whether Pillow has opened a TIFF of signed values."""
+    return _SIGNED in _tag(image, _SAMPLE_FORMAT)
+
+
+def needs_tifffile(image: Image.Image) -> bool:
+    """Whether Pillow has opened a TIFF that it reads otherwise than it is meant: 8-bit values with a sign, or
+    deep ones of which zero is white."""
+    deep_white = _WHITE_IS_ZERO in _tag(image, _PHOTOMETRIC) and image.mode.startswith("I")
+    return deep_white or (is_signed(image) and image.mode == "L")
+
+
+def _tag(image: Image.Image, number: int) -> tuple[int, ...]:
+    found = getattr(image, "tag_v2", {}).get(number, ())
+    return found if isinstance(found, tuple) else (found,)
 
 
 def is_tiff(path: Path) -> bool:
@@ -55,12 +85,32 @@ def read(path: Path) -> NDArray[Any]:
             _banded(path, tuple(map(int, series.shape)), series.axes)
             found = np.asarray(series.asarray())
             if found.ndim == 2:
-                return found[None]
-            return np.moveaxis(found, -1, 0) if series.axes.endswith("S") else found
+                found = found[None]
+            elif series.axes.endswith("S"):
+                found = np.moveaxis(found, -1, 0)
+            return _upright(_plain(path, found, series.keyframe), series.keyframe)
     except SamplesError:
         raise
     except Exception as error:  # broken files make tifffile and imagecodecs raise anything
         raise SamplesError(f"{path}: cannot be read as an image ({error}); fix or remove it") from error
+
+
+def _plain(path: Path, bands: NDArray[Any], page: Any) -> NDArray[Any]:
+    """Bands whose largest value is white. Raises `SamplesError` for colours that are not RGB or grey."""
+    if page.photometric == _WHITE_IS_ZERO and bands.dtype.kind == "u":
+        return np.iinfo(bands.dtype).max - bands
+    if page.photometric not in (_BLACK_IS_ZERO, _RGB):
+        raise SamplesError(f"{path}: its colours are {page.photometric.name}; save it in RGB or grey")
+    return bands
+
+
+def _upright(bands: NDArray[Any], page: Any) -> NDArray[Any]:
+    """Rows and columns as the file's orientation means them."""
+    tag = page.tags.get("Orientation")
+    swap, rows, columns = _TURNS.get(0 if tag is None else int(tag.value), (False, False, False))
+    if swap:
+        bands = bands.swapaxes(1, 2)
+    return np.ascontiguousarray(bands[:, :: -1 if rows else 1, :: -1 if columns else 1])
 
 
 def _banded(path: Path, shape: tuple[int, ...], axes: str) -> tuple[int, int, int]:

@@ -16,8 +16,15 @@ from autoprec.files import ensure_regular
 from autoprec.samples import _deep
 
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+_AS_BANDS = frozenset({"L", "RGB", "CMYK", *_WITH_ALPHA})
+"""Modes whose bands are the channels of a model that takes as many."""
+_STRANGE = {
+    "LAB": "in CIE L*a*b*, which has no form in RGB without a profile",
+    "RGB": "a PPM of more than 8 bits, which Pillow cuts",
+}
 _LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 """ITU-R BT.601, as Pillow's conversion to grey."""
+_BYTE = 255
 _PNG_DEPTH = 24
 """Where a PNG file says how many bits a channel has."""
 
@@ -108,8 +115,10 @@ def _examined(path: Path, image: Image.Image, channels: int, white: float | None
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a phone's gain map is no frame
     if image.format == "TIFF" and frames == channels > 1 == bands:
         mode, bands, frames = "", frames, 1  # bands as pages
-    elif bits > 8 and bands > 1:
-        mode = ""
+    elif mode == "LAB" or (image.format == "PPM" and mode == "RGB" and bits > 8):
+        raise SamplesError(f"{path}: is {_STRANGE[mode]}; save it as PNG or TIFF, in RGB or grey")
+    elif (bits > 8 and bands > 1) or _deep.needs_tifffile(image):
+        mode, bits = "", max(bits, _deep.SIGNED_BITS if _deep.is_signed(image) else 0)
     has_alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
     is_turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
     notes = {
@@ -130,7 +139,7 @@ def _is_foreign(path: Path, error: Exception) -> bool:
 def _foreign(path: Path, channels: int, white: float | None) -> Header:
     """The header of a TIFF file that Pillow does not open."""
     (bands, _, _), kind = _deep.shape_of(path)
-    bits = 32 if kind.kind == "f" else 8 * kind.itemsize
+    bits = 8 * kind.itemsize if kind.kind == "u" else 32
     notes = {Note.GREY: channels == 1 and bands > 1}
     return _checked(path, Header("", bands, bits, False, _held(notes, bits, white)), channels, white)
 
@@ -167,11 +176,19 @@ def _bits(path: Path, image: Image.Image) -> int:
     if image.format == "PNG":
         with path.open("rb") as file:
             return max(8, file.read(_PNG_DEPTH + 1)[_PNG_DEPTH])
+    if image.format == "PPM":
+        return 16 if image.mode == "I" or _largest(image) > _BYTE else 8
     if image.mode in ("I", "F"):
         return 32
     told = getattr(image, "tag_v2", {}).get(258, (8,))
     bits = max(told) if isinstance(told, tuple) else int(told)
     return max(8, bits, 16 if image.mode.startswith("I;16") else 8)
+
+
+def _largest(image: Image.Image) -> int:
+    """What is white in a PPM that Pillow has opened; it scales what it reads to all of its own bits."""
+    told = vars(image)["tile"][0].args
+    return told[-1] if isinstance(told, tuple) and isinstance(told[-1], int) else _BYTE
 
 
 def _white(bits: int) -> float:
@@ -185,7 +202,7 @@ def _planes(image: Image.Image, found: Header, channels: int) -> list[Image.Imag
     if found.bits > 8:
         plane = Image.fromarray(np.asarray(upright).astype(np.float32))
         return [plane] * channels
-    if found.bands == channels and found.mode not in ("P", "1"):
+    if found.bands == channels and found.mode in _AS_BANDS:
         return list(upright.split())
     wanted = "RGB" if channels == 3 else "L"
     return list((upright if found.mode == wanted else upright.convert(wanted)).split())

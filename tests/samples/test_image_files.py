@@ -118,6 +118,7 @@ def test_floats_need_a_white(tmp_path: Path) -> None:
         ("P", 1, "grey"),
         ("RGBA", 4, ""),
         ("CMYK", 4, ""),
+        ("YCbCr", 3, ""),
     ],
 )
 def test_other_kinds_of_pixels_are_converted_and_said(
@@ -125,13 +126,47 @@ def test_other_kinds_of_pixels_are_converted_and_said(
 ) -> None:
     colours = Image.fromarray((COLOUR // 256).astype(np.uint8))
     image = colours.convert(mode)
-    image.save(tmp_path / ("a.tif" if mode == "CMYK" else "a.png"))
+    image.save(tmp_path / ("a.tif" if mode in ("CMYK", "YCbCr") else "a.png"))
     samples = load(tmp_path, channels)
     target = {1: "L", 3: "RGB", 4: mode}[channels]
     wanted = np.asarray(image.convert(target)).reshape(16, 32, channels).transpose(2, 0, 1) / 255
     np.testing.assert_allclose(array(samples), wanted, atol=1e-6)
     assert bool(samples.notes) == bool(note)
     assert note in said(samples)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_deep_tiffs_stand_upright(tmp_path: Path, orientation: int) -> None:
+    turned = COLOUR.swapaxes(0, 1) if orientation > 4 else COLOUR
+    rows = {3: -1, 4: -1, 6: -1, 7: -1}.get(orientation, 1)
+    columns = {2: -1, 3: -1, 7: -1, 8: -1}.get(orientation, 1)
+    tag = (274, 3, 1, orientation, True)
+    pytest.importorskip("tifffile").imwrite(
+        tmp_path / "a.tif",
+        np.ascontiguousarray(turned[::rows, ::columns]),
+        photometric="rgb",
+        extratags=[tag],
+    )
+    np.testing.assert_allclose(array(load(tmp_path)), COLOUR.transpose(2, 0, 1) / 65535, atol=1e-6)
+
+
+def test_white_may_be_zero(tmp_path: Path) -> None:
+    pytest.importorskip("tifffile").imwrite(tmp_path / "a.tif", RAMP, photometric="miniswhite")
+    np.testing.assert_allclose(array(load(tmp_path, 1))[0], 1 - RAMP / 65535, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("signed.tif", "white"), ("lab.tif", "CIE"), ("deep.ppm", "Pillow cuts")]
+)
+def test_pixels_that_would_be_misread_are_refused(tmp_path: Path, name: str, message: str) -> None:
+    if name == "signed.tif":
+        pytest.importorskip("tifffile").imwrite(tmp_path / name, (RAMP // 256).astype(np.int8))
+    elif name == "lab.tif":
+        Image.new("LAB", (32, 16)).save(tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(b"P6 32 16 1023\n" + (COLOUR // 64).astype(">u2").tobytes())
+    with pytest.raises(SamplesError, match=message):
+        load(tmp_path)[0]
 
 
 def test_bands_that_are_not_there_are_not_invented(tmp_path: Path) -> None:
