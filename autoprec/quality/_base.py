@@ -70,6 +70,10 @@ def refuse(words: str) -> None:
         raise SpecError(words)
 
 
+_LEAST_SPAN = 0.1
+"""Opacities of a whole set that lie closer together than this show no picture."""
+
+
 def empty_or_full(survey: Survey) -> str:
     """A refusal if the reference has no mask with an edge; "" otherwise. For a whole set of samples."""
     if survey.full + survey.empty < survey.masks:
@@ -90,8 +94,13 @@ def empty_or_full(survey: Survey) -> str:
 
 
 def constant(metric: str, survey: Survey) -> str:
-    """A refusal if the reference never changes from pixel to pixel; "" otherwise. For a whole set of
-    samples."""
+    """A refusal if the reference never, or hardly, changes from pixel to pixel; "" otherwise. For a whole set
+    of samples."""
+    if metric == "alpha_mae" and survey.low < survey.high and survey.span < _LEAST_SPAN:
+        return (
+            f"alpha_mae would see no damage: of the values {survey.range}, all opacities lie within "
+            f"{survey.span:.2g}: set pipeline.output, or quality.metric to a function of your own"
+        )
     is_one_class = metric == "argmax_iou" and len(survey.winners) < 2
     if not is_one_class and survey.low < survey.high:
         return ""

@@ -31,12 +31,19 @@ class AlphaError:
     @staticmethod
     def refusal(survey: Survey) -> str:
         """Neither mattes nor logits."""
+        wrong = ""
         if survey.low >= 0 and survey.high > _MOST_LOGIT:
-            return (
-                f"alpha_mae needs mattes in 0..1 or their logits, but the masks hold values {survey.range}: "
-                "set pipeline.output to another output, or quality.metric to a function of your own"
+            wrong = f"the masks hold values {survey.range}"
+        elif survey.is_labels:
+            wrong = (
+                f'they hold whole numbers {survey.range}, as a map of classes (quality.metric = "label_iou")'
             )
-        return ""
+        if not wrong:
+            return ""
+        return (
+            f"alpha_mae needs mattes in 0..1 or their logits, but {wrong}; set pipeline.output to another "
+            "output, or quality.metric to a function of your own"
+        )
 
     def update(self, sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:
         """Score one sample's mattes; a true matte is 0 or 1."""

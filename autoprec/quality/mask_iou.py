@@ -29,8 +29,8 @@ class MaskIou:
 
     @staticmethod
     def refusal(survey: Survey) -> str:
-        """Probabilities cut at 0, and label maps."""
-        if survey.is_labels and survey.threshold <= 0:
+        """Probabilities cut at 0, and label maps cut below their first class."""
+        if survey.is_labels and survey.threshold < 1:
             return (
                 f"the masks hold whole numbers {survey.range}, as a map of classes does, and mask_iou would "
                 'not see one class become another: set quality.metric = "label_iou", or quality.threshold '

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 Planes = NDArray[np.float32]
 
@@ -82,6 +83,14 @@ class Survey:
     def is_matte(self) -> bool:
         """Whether the values are opacities rather than their logits."""
         return self.low >= -_MATTE_SLACK and self.high <= 1 + _MATTE_SLACK
+
+    @property
+    def span(self) -> float:
+        """Between the least and the largest opacity: those of mattes, or the sigmoid of logits."""
+        low, high = self.low, self.high
+        if not self.is_matte:
+            low, high = expit(low), expit(high)
+        return float(high - low)
 
     @property
     def range(self) -> str:

@@ -40,6 +40,10 @@ def surveyed(*samples: Logits, threshold: float = 0.0) -> Survey:
         ("label_iou", np.full((1, 8, 8), 3, np.float32), "the same class"),
         ("alpha_mae", PROBABILITIES * 255, "mattes in 0..1 or their logits"),
         ("alpha_mae", np.full((1, 8, 8), 1, np.float32), "the same value"),
+        ("alpha_mae", LABELS, 'quality.metric = "label_iou"'),
+        ("alpha_mae", LOGITS + 50, "all opacities lie within"),
+        ("alpha_mae", LOGITS - 50, "all opacities lie within"),
+        ("alpha_mae", PROBABILITIES / 1000, "all opacities lie within"),
     ],
 )
 def test_what_hides_damage_is_refused_with_the_key_to_change(
@@ -48,6 +52,11 @@ def test_what_hides_damage_is_refused_with_the_key_to_change(
     with pytest.raises(SpecError, match=key) as caught:
         check_reference(QualitySection(metric=metric), surveyed(reference.astype(np.float32)))
     assert "\n" not in str(caught.value)
+
+
+def test_a_threshold_below_the_first_class_sees_no_class_become_another() -> None:
+    with pytest.raises(SpecError, match="label_iou"):
+        check_reference(QualitySection(threshold=0.5), surveyed(LABELS, threshold=0.5))
 
 
 @pytest.mark.parametrize(
