@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import RenderableType
 
+import autoprec
 from autoprec.cli import _parts as parts
-from autoprec.visible import HarmlessConsole, visible
+from autoprec.visible import visible
 
 if TYPE_CHECKING:
     from autoprec.study import Study
@@ -32,12 +31,11 @@ app = typer.Typer(
     help="Search for the precision of each block of an ONNX mask model: as fast as possible, "
     "with masks that stay those of the FP16 engine.",
 )
-console = HarmlessConsole()
 
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"autoprec {version('autoprec')}")
+        typer.echo(f"autoprec {autoprec.__version__}")
         raise typer.Exit
 
 
@@ -107,27 +105,8 @@ def study_of(where: str | None, storage: str | None = None, *, is_quiet: bool = 
 
 
 def show_or_dump(value: Any, view: Any, as_text: bool) -> None:
-    """Print records as JSON, or what people read."""
+    """Print records as JSON, or what people read (a renderable of Rich's)."""
     if as_text:
         typer.echo(parts.as_json(value))
     else:
-        console.print(view)
-
-
-def front_view(chosen: Study) -> RenderableType:
-    """The front with its anchors, and with what `export` would take marked."""
-    front, reference, accepted = chosen.front(), chosen.reference(), chosen.spec.search.accepted_loss
-    picks = parts.picks(front, reference, accepted) if reference is not None else {}
-    return parts.front_table(front, reference, chosen.trials(), picks, accepted, chosen.clock())
-
-
-def show_end(chosen: Study, named: str | None) -> None:
-    """What a search leaves: plot, front, and the commands to type next; `named` is the study's option."""
-    front, reference = chosen.front(), chosen.reference()
-    console.print(parts.front_plot(chosen.trials(), reference, width=console.width), markup=False)
-    console.print(front_view(chosen))
-    if reference is not None and front:
-        accepted = chosen.spec.search.accepted_loss
-        picks = parts.picks(front, reference, accepted)
-        for line in parts.next_steps(picks, reference, accepted, named or ""):
-            answer(line)
+        parts.console.print(view)

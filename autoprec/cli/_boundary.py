@@ -7,11 +7,11 @@ import os
 import platform
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import typer
 
+from autoprec.cli import _parts as parts
 from autoprec.cli._app import EXIT_INTERNAL, EXIT_STOPPED, EXIT_USER_ERROR, tell
 from autoprec.errors import AutoprecError, machine_fault, place_of, traceback_of
 
@@ -64,8 +64,8 @@ def _kept(error: Exception) -> str:
     """Write versions and the traceback to a file, without anything of the user's; says where."""
     lines = [f"python {platform.python_version()} on {platform.platform()}"]
     for name in _PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            lines.append(f"{name} {version(name)}")
+        with contextlib.suppress(parts.PackageNotFoundError):
+            lines.append(f"{name} {parts.version(name)}")
     try:
         descriptor, name = tempfile.mkstemp(prefix="autoprec-error-", suffix=".txt")
         os.close(descriptor)

@@ -9,8 +9,10 @@ import pkgutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from importlib.metadata import PackageNotFoundError, version
+
     from autoprec.backends.target import TargetBackend
-    from autoprec.cli._diagnosis import diagnosis_view
+    from autoprec.cli._views import diagnosis_view, progress_view, show_end, show_plot_and_front
     from autoprec.demo import write_demo
     from autoprec.exporters.manifest import read_manifest
     from autoprec.recipes.writing import export_checkpoint, write_definition
@@ -20,24 +22,19 @@ if TYPE_CHECKING:
         as_json,
         blocks_table,
         comparison_view,
+        console,
         explanation_view,
-        front_plot,
         front_png,
-        front_table,
         is_no_faster,
         layerwise_view,
-        next_steps,
         page,
         plan_view,
         sensitivity_table,
-        shares,
-        shares_line,
         studies_table,
         trial_view,
         trials_csv,
         trials_table,
         verification_view,
-        workers_table,
         write_file,
         write_trials,
     )
@@ -54,7 +51,8 @@ if TYPE_CHECKING:
 else:
     _HOMES = {
         "autoprec.backends.target": ("TargetBackend",),
-        "autoprec.cli._diagnosis": ("diagnosis_view",),
+        "autoprec.cli._views": ("diagnosis_view", "progress_view", "show_end", "show_plot_and_front"),
+        "importlib.metadata": ("PackageNotFoundError", "version"),
         "autoprec.demo": ("write_demo",),
         "autoprec.exporters.manifest": ("read_manifest",),
         "autoprec.records": ("TrialAndNoise", "to_json"),
@@ -66,8 +64,8 @@ else:
         "autoprec.study.diagnosis": ("compare", "diagnose"),
         "autoprec.study.overview.listing": ("list_studies",),
         "autoprec.study.events": ("Quiet",),
-        "autoprec.study.shipping.picks": ("picks",),
         "autoprec.study.overview.plan": ("plan",),
+        "autoprec.study.shipping.picks": ("picks",),
         "autoprec.study.rules": ("Patience", "TargetSpeedup"),
     }
     _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -83,6 +81,7 @@ else:
 __all__ = [
     "BackendSection",
     "LiveProgress",
+    "PackageNotFoundError",
     "Patience",
     "Quiet",
     "Study",
@@ -96,27 +95,26 @@ __all__ = [
     "compare",
     "compare_studies",
     "comparison_view",
+    "console",
     "default_definition",
     "diagnose",
     "diagnosis_view",
     "explanation_view",
     "export_checkpoint",
-    "front_plot",
     "front_png",
-    "front_table",
     "is_no_faster",
     "layerwise_view",
     "list_studies",
     "make_default",
-    "next_steps",
     "page",
     "picks",
     "plan",
     "plan_view",
+    "progress_view",
     "read_manifest",
     "sensitivity_table",
-    "shares",
-    "shares_line",
+    "show_end",
+    "show_plot_and_front",
     "studies_table",
     "to_json",
     "trial_view",
@@ -124,7 +122,7 @@ __all__ = [
     "trials_table",
     "verification_view",
     "verify_export",
-    "workers_table",
+    "version",
     "write_definition",
     "write_demo",
     "write_file",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from autoprec.cli import _parts as parts
-from autoprec.cli._app import answer, app, console, front_view, tell
+from autoprec.cli._app import answer, app, tell
 
 
 @app.command()
@@ -26,10 +26,9 @@ def demo(
     path = parts.write_demo()
     tell(f"study demo ({path}): a small EfficientViT-SAM, twelve images to calibrate on, twelve to score")
     chosen = parts.Study.load(path)
-    with parts.LiveProgress(console, chosen.spec.name) as progress:
+    with parts.LiveProgress(parts.console, chosen.spec.name) as progress:
         chosen.search(budget, progress)
-    console.print(parts.front_plot(chosen.trials(), chosen.reference(), width=console.width), markup=False)
-    console.print(front_view(chosen))
+    parts.show_plot_and_front(chosen)
     answer("next, in this folder:")
     number = chosen.best(max_loss=1.0).number
     for command, what in (

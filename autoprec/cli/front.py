@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Group, RenderableType
-from rich.text import Text
 
 from autoprec.cli import _parts as parts
 from autoprec.cli._app import (
@@ -14,7 +12,6 @@ from autoprec.cli._app import (
     StorageOption,
     StudyOption,
     app,
-    front_view,
     show_or_dump,
     study_of,
 )
@@ -27,14 +24,9 @@ def front(study: StudyOption = None, storage: StorageOption = None, json: JsonOp
     Example: autoprec front --json
     """
     chosen = study_of(study, storage, is_quiet=json)
-    shown: list[RenderableType] = [front_view(chosen)]
-    if line := parts.shares_line(parts.shares(chosen.trials())):
-        shown.append(Text(line, "dim"))
-    if workers := chosen.workers():
-        shown.append(parts.workers_table(workers, chosen.trials()))
     reference = chosen.reference()
     noisy = [parts.TrialAndNoise.of(trial, reference) for trial in chosen.front()]
-    show_or_dump(noisy, Group(*shown), json)
+    show_or_dump(noisy, parts.progress_view(chosen), json)
 
 
 @app.command()

@@ -19,8 +19,6 @@ from autoprec.cli._app import (
     TargetOption,
     answer,
     app,
-    console,
-    show_end,
     show_or_dump,
     study_of,
     tell,
@@ -152,7 +150,7 @@ def _show(chosen: Study, view: View, study: str | None) -> None:
         lines = view == "json-lines"
         typer.echo(parts.to_json({"event": "front", "front": front}) if lines else parts.as_json(front))
     else:
-        show_end(chosen, study)
+        parts.show_end(chosen, study)
 
 
 def _tell_kept(chosen: Study, study: str | None, budget: str | None) -> None:
@@ -186,7 +184,7 @@ def refine(
     Example: autoprec refine 17 --minutes 30
     """
     chosen = study_of(study, storage)
-    with parts.LiveProgress(console, chosen.spec.name) as progress:
+    with parts.LiveProgress(parts.console, chosen.spec.name) as progress:
         record = chosen.refine(trial, 60 * minutes, progress)
     before = chosen.trial(trial)
     if record.failure is not None:
@@ -203,8 +201,8 @@ def watch(study: StudyOption = None, storage: StorageOption = None) -> None:
     """
     chosen = study_of(study, storage)
     try:
-        with parts.LiveProgress(console, chosen.spec.name) as progress:
+        with parts.LiveProgress(parts.console, chosen.spec.name) as progress:
             chosen.follow(progress)
     except KeyboardInterrupt:
         raise typer.Exit from None
-    show_end(chosen, study)
+    parts.show_end(chosen, study)

@@ -11,6 +11,7 @@ from autoprec.report.progress import LiveProgress
 from autoprec.report.steps import next_steps
 from autoprec.report.terminal._columns import Column, Columns
 from autoprec.report.terminal.comparison import comparison_view
+from autoprec.report.terminal.harmless import Drawing, HarmlessConsole, console
 from autoprec.report.terminal.layers import layerwise_view
 from autoprec.report.terminal.listings import studies_table, trials_csv, trials_table, write_trials
 from autoprec.report.terminal.plan import plan_view
@@ -19,18 +20,20 @@ from autoprec.report.terminal.tables import blocks_table, front_table, sensitivi
 from autoprec.report.terminal.trial import trial_view
 from autoprec.report.terminal.verdict import verification_view
 from autoprec.report.terminal.workers import shares, shares_line, workers_table
-from autoprec.visible import HarmlessConsole, visible
+from autoprec.visible import visible
 
 __all__ = [
     "Chart",
     "Column",
     "Columns",
+    "Drawing",
     "Front",
     "HarmlessConsole",
     "LiveProgress",
     "as_json",
     "blocks_table",
     "comparison_view",
+    "console",
     "explanation_view",
     "fidelity_lines",
     "front_chart",

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from autoprec.records import Reference, TrialRecord, counting, pareto
 from autoprec.report import _figures as figures
-from autoprec.visible import Drawing, visible
+from autoprec.report.terminal.harmless import Drawing
+from autoprec.visible import visible
 
 TRIAL, FRONT, REFERENCE = "·", "●", "┊"
 STYLES = {TRIAL: "dim", FRONT: "bold green", REFERENCE: "cyan"}

@@ -10,8 +10,7 @@ import pytest
 from rich.console import Group
 from rich.text import Text
 
-from autoprec.report import HarmlessConsole, as_json, blocks_table, trial_view, visible
-from autoprec.visible import Drawing
+from autoprec.report import Drawing, HarmlessConsole, as_json, blocks_table, trial_view, visible
 from trial_records import BLOCKS, complete
 
 EVIL = "\x1b[2J\x9b1m\x07\u202e"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from autoprec.cli import _parts as parts
-from autoprec.cli._app import console, tell
+from autoprec.cli._app import tell
 from autoprec.errors import UserError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def watching(chosen: Study, view: View) -> Iterator[Watcher]:
         if view == "json-lines":
             yield JsonLines()
         elif view == "live":
-            with parts.LiveProgress(console, chosen.spec.name) as progress:
+            with parts.LiveProgress(parts.console, chosen.spec.name) as progress:
                 yield progress
         else:
             yield parts.Quiet()

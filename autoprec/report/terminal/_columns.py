@@ -15,7 +15,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from autoprec.visible import one_line, visible
+from autoprec.report.terminal.harmless import one_line
+from autoprec.visible import visible
 
 _NARROWEST = 12
 """What may be wrapped has at least this many characters in a line, where it has as many."""

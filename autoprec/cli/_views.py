@@ -1,4 +1,4 @@
-"""What a diagnosis shows: the machine, and which precisions the engine takes for which operators."""
+"""What commands show that is more than one table: a diagnosis, the front, the end of a search."""
 
 from __future__ import annotations
 
@@ -8,18 +8,68 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from autoprec.cli._app import answer
 from autoprec.legality.patterns import PATTERNS
 from autoprec.legality.verdicts import Legality
 from autoprec.precisions import PLAIN
-from autoprec.report import Column, Columns, fidelity_lines
+from autoprec.report import (
+    Column,
+    Columns,
+    Drawing,
+    console,
+    fidelity_lines,
+    front_plot,
+    front_table,
+    next_steps,
+    shares,
+    shares_line,
+    workers_table,
+)
+from autoprec.study import Study
 from autoprec.study.diagnosis import Diagnosis
-from autoprec.visible import Drawing, visible
+from autoprec.study.shipping.picks import picks
+from autoprec.visible import visible
 
 _FLOATS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 """Kernel precision names (see `records.KernelTime`) of the float precisions."""
 
 
+def front_view(chosen: Study) -> RenderableType:
+    """The front with its anchors, and with what `export` would take marked."""
+    front, reference, accepted = chosen.front(), chosen.reference(), chosen.spec.search.accepted_loss
+    found = picks(front, reference, accepted) if reference is not None else {}
+    return front_table(front, reference, chosen.trials(), found, accepted, chosen.clock())
+
+
+def progress_view(chosen: Study) -> RenderableType:
+    """The front, and below it who works on it, or worked."""
+    shown = [front_view(chosen)]
+    if line := shares_line(shares(chosen.trials())):
+        shown.append(Text(line, "dim"))
+    if workers := chosen.workers():
+        shown.append(workers_table(workers, chosen.trials()))
+    return Group(*shown)
+
+
+def show_plot_and_front(chosen: Study) -> None:
+    """What a search found."""
+    plot = front_plot(chosen.trials(), chosen.reference(), width=console.width)
+    console.print(plot, markup=False)
+    console.print(front_view(chosen))
+
+
+def show_end(chosen: Study, named: str | None) -> None:
+    """What a search found, and the commands to type next; `named` is the study's option."""
+    show_plot_and_front(chosen)
+    front, reference = chosen.front(), chosen.reference()
+    if reference is not None and front:
+        accepted = chosen.spec.search.accepted_loss
+        for line in next_steps(picks(front, reference, accepted), reference, accepted, named or ""):
+            answer(line)
+
+
 def diagnosis_view(found: Diagnosis) -> RenderableType:
+    """The machine, and which precisions the engine takes for which operators."""
     parts = Table.grid(padding=(0, 2))
     parts.add_column(style="bold", no_wrap=True)
     parts.add_column(overflow="fold")
