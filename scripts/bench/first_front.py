@@ -1,0 +1,91 @@
+"""How long does a newcomer wait? `scripts/bench/first_front.py dist/autoprec-*.whl` times it in phases.
+
+In a new virtual environment and an empty folder: `pip install` of the wheel, then `autoprec demo`, whose
+lines are dated as they come. Prints a table of phases in seconds of wall time, and the processor seconds of each
+command: on a busy machine wall time is longer, processor time much the same. Aim on a quiet machine with two
+cores: two minutes in all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PHASES = {
+    "write the demo, load": r"^study demo",
+    "compare the model as given": r"^comparing",
+    "calibrate": r"^calibrating|^measuring what the rounding",
+    "ask the engine": r"^trying",
+    "reference and anchors": r"^comparing .* reference|^trial 0",
+    "search": r"^sensitivity|^trial [1-9]",
+    "show the front": r"^mask loss",
+}
+"""A phase and the first of its lines; what follows belongs to it until another phase begins."""
+
+
+def dated(words: list[str], folder: Path) -> tuple[list[tuple[float, str]], float]:
+    """The lines of a command, each with the second at which it came, and when it ended."""
+    start, lines = time.perf_counter(), list[tuple[float, str]]()
+    with subprocess.Popen(
+        words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as running:
+        assert running.stdout is not None
+        lines += [(time.perf_counter() - start, line.rstrip()) for line in running.stdout]
+    if running.returncode:
+        sys.exit("\n".join(line for _, line in lines[-5:]))
+    return lines, time.perf_counter() - start
+
+
+def processor_seconds() -> float:
+    """Of all commands so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def phases(lines: list[tuple[float, str]], end: float) -> list[tuple[str, float]]:
+    """Each phase and its seconds, in the order in which they came."""
+    found: list[tuple[str, float]] = [("start Python", 0.0)]
+    for second, line in lines:
+        names = [name for name, pattern in PHASES.items() if re.search(pattern, line)]
+        if names and names[-1] not in {name for name, _ in found}:
+            found.append((names[-1], second))
+    ends = [*(second for _, second in found[1:]), end]
+    return [(name, stop - begin) for (name, begin), stop in zip(found, ends, strict=True)]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("wheel", type=Path)
+    wheel = parser.parse_args().wheel.resolve()
+    with tempfile.TemporaryDirectory() as made:
+        home, folder = Path(made) / "venv", Path(made) / "work"
+        folder.mkdir()
+        _, prepared = dated([sys.executable, "-m", "venv", str(home)], folder)
+        start = processor_seconds()
+        _, installed = dated([str(home / "bin" / "pip"), "install", "-q", str(wheel)], folder)
+        middle = processor_seconds()
+        lines, searched = dated([str(home / "bin" / "autoprec"), "demo"], folder)
+        end = processor_seconds()
+    rows = [("python -m venv", prepared), ("pip install", installed), *phases(lines, searched)]
+    print("| phase | wall s |\n|---|---|")
+    for name, seconds in rows:
+        print(f"| {name} | {seconds:.1f} |")
+    trials = sum(line.startswith("trial ") and "ms" in line for _, line in lines)
+    print(
+        f"\n{sum(seconds for _, seconds in rows):.0f} s in all, {trials} trials; processor: pip {middle - start:.0f} s, demo {end - middle:.0f} s"
+    )
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; Python {sys.version.split()[0]}")
+
+
+if __name__ == "__main__":
+    main()
