@@ -99,7 +99,6 @@ def _evidence(study: Study, repair: bool) -> Study:
 
 target_app = typer.Typer(
     name="target",
-    no_args_is_help=True,
     help="Manage remote machines that engines run on.\n\nExample: autoprec target clean --study demo",
 )
 app.add_typer(target_app)
