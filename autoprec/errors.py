@@ -102,14 +102,14 @@ def how_to_install(extra: str) -> str:
 def machine_fault(error: BaseException) -> str:
     """What the user can do about an error of the system's, in one line; empty for any other error."""
     if isinstance(error, MemoryError):
-        return "there is no memory left; close other programs, or take a smaller model or fewer samples"
+        return "out of memory; close other programs, or use a smaller model or fewer samples"
     if isinstance(error, UnicodeEncodeError) and _NO_TEXT.search(error.object):
         place = slice(max(0, error.start - 60), error.end + 60)
         return f"{error.object[place]!a} has a name that is not UTF-8; rename the file or the folder"
     if not isinstance(error, OSError) or error.errno not in _MACHINE:
         return ""
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror}; fix that and run it again, what was finished is kept"
+    return f"{where}{error.strerror}; fix that and run it again; what was finished is kept"
 
 
 def place_of(error: BaseException) -> str:

@@ -182,7 +182,7 @@ class WorkerProcess:
         if -code in _FROM_OUTSIDE:
             return TrialError(
                 "killed",
-                f"the worker was killed from outside ({name}): by the system, out of memory, or by somebody",
+                f"the worker was killed from outside ({name}): by the system (out of memory) or by a user",
             )
         return TrialError("crash", f"the worker died ({name}); last words: {self._last_words()}")
 

@@ -100,11 +100,11 @@ def _refusal(file: BufferedReader, kind: str, of: str) -> str:
     try:
         seal = msgspec.json.decode(line, type=_Seal)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return "is damaged, or of an older autoprec"
+        return "is damaged or was written by an older autoprec"
     if seal.format != FORMAT or seal.kind != kind:
-        return "is of another autoprec"
+        return "was written by another version of autoprec"
     if seal.of != of:
-        return "is of another model, other samples or another engine"
+        return "belongs to another model, other samples or another engine"
     start = file.tell()
     if hashlib.file_digest(file, "sha256").hexdigest() != seal.sha256:
         return "is damaged"

@@ -206,7 +206,7 @@ def test_an_export_is_written_while_the_study_is_searched(searched: Path) -> Non
 def test_a_file_is_no_export(tmp_path: Path) -> None:
     result = autoprec("verify", str(write_model(tmp_path / "tiny.onnx")), folder=tmp_path)
     assert result.returncode == 2
-    assert "holds no export" in result.stderr
+    assert "contains no export" in result.stderr
 
 
 def test_a_trial_of_another_model_is_not_exported(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_answers_come_in_order_and_the_process_stays(worker: WorkerProcess) -> N
         (
             b"killed",
             "killed",
-            r"killed from outside \(SIGKILL\): by the system, out of memory, or by somebody",
+            r"killed from outside \(SIGKILL\): by the system \(out of memory\) or by a user",
         ),
     ],
 )

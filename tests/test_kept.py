@@ -48,9 +48,12 @@ def test_a_file_that_is_cut_short_is_told(size: int, path: Path) -> None:
 
 
 def test_what_is_of_something_else_is_told(path: Path) -> None:
-    other = "is of another model, other samples or another engine"
+    other = "belongs to another model, other samples or another engine"
     assert read(path, of="model driver") == (None, [f"file {other}: it is rebuilt"])
-    assert read(path, kind="letters 2") == (None, ["file is of another autoprec: it is rebuilt"])
+    assert read(path, kind="letters 2") == (
+        None,
+        ["file was written by another version of autoprec: it is rebuilt"],
+    )
 
 
 def test_a_reader_that_does_not_understand_it_is_no_crash(path: Path) -> None:

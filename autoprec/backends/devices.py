@@ -78,7 +78,7 @@ def devices(backend: str, options: Mapping[str, object], wanted: str | None) -> 
     if len(kinds := sorted({device.kind for device in found})) > 1:
         raise StudyError(
             f"--devices {wanted}: {' and '.join(kinds)} are not alike, and their figures cannot be compared; "
-            "search a study on each, and set them side by side with `autoprec compare`"
+            "search a study on each, and compare them with `autoprec compare`"
         )
     return found
 

@@ -91,7 +91,7 @@ class OpenVinoBackend:
             compiled = self._core.compile_model(self._core.read_model(str(model_path)), "CPU", settings)
             return OpenVinoEngine(compiled, graph, self._openvino.Tensor)
         except MemoryError as error:
-            raise TrialError("memory", f"no memory left to build {model_path.name}") from error
+            raise TrialError("memory", f"out of memory while building {model_path.name}") from error
         except (RuntimeError, ValueError) as error:
             raise TrialError("build", f"OpenVINO cannot build {model_path.name}: {_reason(error)}") from error
 
@@ -146,9 +146,9 @@ class OpenVinoEngine:
         try:
             self._request.infer()
         except MemoryError as error:
-            raise TrialError("memory", "no memory left in inference") from error
+            raise TrialError("memory", "out of memory during inference") from error
         except RuntimeError as error:
-            raise TrialError("run", f"OpenVINO failed in inference: {_reason(error)}") from error
+            raise TrialError("run", f"OpenVINO failed during inference: {_reason(error)}") from error
 
     def synchronize(self) -> None:
         """Nothing: `execute` waits by itself."""

@@ -46,7 +46,7 @@ def exit_code(error: Exception) -> int:
         tell(f"autoprec: {words}")
         return EXIT_USER_ERROR
     tell(
-        f"autoprec: internal error: {type(error).__name__}: {error} ({place_of(error)}): this is a fault of "
+        f"autoprec: internal error: {type(error).__name__}: {error} ({place_of(error)}): this is a bug in "
         f"autoprec, please report it; {_kept(error)}"
     )
     return EXIT_INTERNAL

@@ -33,8 +33,8 @@ def demo(
     number = chosen.best(max_loss=1.0).number
     for command, what in (
         (f"autoprec explain {number} --study demo", "why its fastest point is fast, block by block"),
-        ("autoprec report --study demo", "all of it as one HTML page, with masks"),
-        ("autoprec search --study demo --budget 5m", "search on from here"),
+        ("autoprec report --study demo", "everything on one HTML page, with masks"),
+        ("autoprec search --study demo --budget 5m", "continue the search"),
         ("autoprec export --study demo", "the best point, for TensorRT, OpenVINO or ONNX Runtime"),
         ("autoprec init MODEL.onnx", "a study of your own model"),
     ):

@@ -84,9 +84,7 @@ def export(
     Example: autoprec export --pick fastest --max-loss 0.01
     """
     if trial is not None and max_loss is not None:
-        raise typer.BadParameter(
-            "a trial is exported as it is: give one of both", param_hint="--trial, --max-loss"
-        )
+        raise typer.BadParameter("give a trial or a pick, not both", param_hint="--trial, --max-loss")
     chosen = study_of(study, storage, is_quiet=json)
     files = chosen.export(
         folder, pick=pick, max_loss=max_loss, trial=trial, targets=to or None, examples=examples
@@ -100,7 +98,7 @@ def export(
     if trial is None and parts.is_no_faster(shipped.trial, shipped.reference):
         limit = chosen.spec.search.accepted_loss if max_loss is None and pick == "fastest" else max_loss
         within = "" if limit is None else f" within a loss of {limit:g}"
-        tell(f"it is no faster than the reference: nothing{within} is; search on, or raise --max-loss")
+        tell(f"it is no faster than the reference: nothing{within} is; search further, or raise --max-loss")
     packed = shutil.make_archive(str(written), "zip", written.parent, written.name) if archive else ""
     if json:
         paths = {"folder": str(written), "files": [str(path) for path in files], "zip": packed}

@@ -31,7 +31,9 @@ def front(study: StudyOption = None, storage: StorageOption = None, json: JsonOp
 
 @app.command()
 def compare(
-    first: Annotated[str, typer.Argument(metavar="STUDY[@NIGHT]", help="A study, or one after a night.")],
+    first: Annotated[
+        str, typer.Argument(metavar="STUDY[@NIGHT]", help="A study, or its state after one night.")
+    ],
     second: Annotated[str, typer.Argument(metavar="STUDY[@NIGHT]", help="What it is compared with.")],
     json: JsonOption = False,
 ) -> None:

@@ -30,7 +30,7 @@ def init(
         Path | None, typer.Option(help="A .pt file of EfficientViT-SAM, which is exported first.")
     ] = None,
     decoder: Annotated[
-        Path | None, typer.Option(help="A fixed ONNX model behind it, such as SAM's decoder.")
+        Path | None, typer.Option(help="A fixed ONNX model that runs on its output, such as SAM's decoder.")
     ] = None,
     calibration: Annotated[Path | None, typer.Option(help="Folder of images to calibrate on.")] = None,
     evaluation: Annotated[Path | None, typer.Option(help="Folder of images to score masks on.")] = None,
@@ -44,7 +44,7 @@ def init(
     Example: autoprec init encoder.onnx --decoder decoder.onnx --calibration images/a --evaluation images/b
     """
     if (model is None) == (checkpoint is None):
-        raise SpecError("name one model: `autoprec init MODEL.onnx`, or one checkpoint: `--checkpoint l0.pt`")
+        raise SpecError("name a model: `autoprec init MODEL.onnx`, or a checkpoint: `--checkpoint l0.pt`")
     if checkpoint is not None:
         model, decoder = parts.export_checkpoint(checkpoint, recipe, FOLDER / "models", tell)
     assert model is not None
@@ -65,7 +65,7 @@ def init(
     if default:
         before = ", ".join(path.stem for path in parts.make_default(written.path))
         tell(f"{name} is the default study now{f', in place of {before}' if before else ''}")
-    answer(f"wrote {written.path}; look through it, then: autoprec search --study {name}")
+    answer(f"wrote {written.path}; check it, then run: autoprec search --study {name}")
 
 
 def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:

@@ -49,7 +49,7 @@ def dashboard(
     study: StudyOption = None,
     storage: StorageOption = None,
     port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Where it listens, on this machine only.")
+        int, typer.Option(min=1, max=65535, help="Port to listen on, on this machine only.")
     ] = 8080,
 ) -> None:
     """Open the study in optuna-dashboard, in a browser. Ctrl-C ends it.

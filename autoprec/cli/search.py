@@ -95,7 +95,7 @@ def search(
         _run(chosen, how, view, _rules(patience, target_speedup), study)
     _show(chosen, view, study)
     if strict and (wrong := chosen.mismatches()):
-        tell(f"did not run as asked: {', '.join(wrong)}")
+        tell(f"did not run as requested: {', '.join(wrong)}")
         raise typer.Exit(EXIT_AUDIT_FAILED)
 
 

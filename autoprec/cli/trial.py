@@ -62,10 +62,15 @@ def where(
     storage: StorageOption = None,
     samples: Annotated[int, typer.Option(min=1, help="How many evaluation samples to run.")] = 3,
     tolerance: Annotated[
-        float, typer.Option(min=0.0, help="A block breaks where it is off by more of its value's spread.")
+        float,
+        typer.Option(
+            min=0.0, help="A block breaks if it is off by more than this share of its values' spread."
+        ),
     ] = 0.1,
-    layers: Annotated[bool, typer.Option("--layers", help="A row for each node, not block.")] = False,
-    exact: Annotated[bool, typer.Option("--exact", help="Run exact arithmetic, not the engine.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="One row per node instead of per block.")] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compute in exact arithmetic instead of on the engine.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Compare a trial's values with the reference's block by block, and name the first block that breaks.

@@ -51,7 +51,10 @@ def trials(
     ] = None,
     block: Annotated[
         list[str],
-        typer.Option(metavar="BLOCK=PRECISION", help="With this choice, as 'neck.*=int8*'; may be repeated."),
+        typer.Option(
+            metavar="BLOCK=PRECISION",
+            help="Only trials with this choice, such as 'neck.*=int8*'; may be repeated.",
+        ),
     ] = [],  # noqa: B006 - typer copies it
     sort: Annotated[str, typer.Option(help="By number, latency or loss.", autocompletion=_sorts)] = "number",
     limit: Annotated[

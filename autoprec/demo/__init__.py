@@ -72,6 +72,6 @@ def _place(source: Path, target: Path) -> None:
     if target.is_file() and target.read_bytes() == source.read_bytes():
         return
     if target.exists():
-        raise SpecError(f"{target} is there already, and is not the demo's; go to an empty folder")
+        raise SpecError(f"{target} already exists and is not the demo's; go to an empty folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     source.rename(target)

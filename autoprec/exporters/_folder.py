@@ -32,7 +32,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise StudyError(
             f"{error.filename or folder}: the export failed ({error.strerror}); free some space, or name a "
-            "folder that may be written to"
+            "folder that is writable"
         ) from error
 
 
@@ -50,5 +50,5 @@ def _refuse_foreign(folder: Path) -> None:
         foreign = []
     if foreign:
         raise StudyError(
-            f"{folder}: holds a file that no export wrote ({foreign[0]}); name another folder, or move it"
+            f"{folder}: contains a file that no export wrote ({foreign[0]}); name another folder, or move it"
         )

@@ -110,7 +110,7 @@ def read_manifest(folder: Path) -> Manifest:
         found = from_json(text, Manifest)
     except OSError as error:
         why = "" if isinstance(error, FileNotFoundError) else f" ({error.strerror})"
-        raise StudyError(f"{folder}: holds no export{why}; `autoprec export` writes one") from error
+        raise StudyError(f"{folder}: contains no export{why}; `autoprec export` writes one") from error
     except (UnicodeDecodeError, msgspec.MsgspecError, RecursionError) as error:
         raise StudyError(
             f"{path}: is not a manifest of autoprec ({error}); export to another folder"

@@ -15,7 +15,7 @@ WORDS = {
     "reference.onnx": "the {reference} model that latency and masks are compared with",
     "decoder.onnx": "the fixed model behind it: takes its outputs, and prompts",
     "examples": "samples (`00.npz`: inputs and prompts); `outputs/` holds the logits of both engines",
-    "verify.py": "builds both models here, measures, compares with `manifest.json`; exit code 0: the same",
+    "verify.py": "measures both models here and compares with `manifest.json`; exits with 0 if they agree",
     "paired_timing.py": "how `verify.py` times the two",
     "predict.py": "runs the model, and the decoder, on a sample",
     "run_openvino.py": "runs and times the model with OpenVINO",

@@ -118,7 +118,7 @@ def _unforeseen(error: Exception) -> Failed | Refused:
     if fault := machine_fault(error):
         return Refused(fault)
     words = f"{type(error).__name__}: {error}, at {place_of(error)}"
-    return Failed("internal", f"{words}; this is a fault of autoprec, please report it")
+    return Failed("internal", f"{words}; this is a bug in autoprec, please report it")
 
 
 def _verdict(probe: Probe) -> Verdict:

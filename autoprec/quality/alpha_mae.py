@@ -62,7 +62,7 @@ class AlphaError:
 
     def result(self) -> Quality:
         """The score of all samples so far."""
-        kind = "mattes, as they are" if self._is_matte else "the sigmoid of logits"
+        kind = "mattes as given" if self._is_matte else "the sigmoid of logits"
         return summary(self._rows, scored_as=f"mean absolute difference of {kind}", is_iou=False)
 
     def opacity(self, logits: Logits) -> NDArray[np.float32]:

@@ -56,7 +56,7 @@ class ArgmaxIou:
 
     def result(self) -> Quality:
         """The score of all samples so far."""
-        return summary(self._rows, scored_as="IoU of each class, the largest of the planes")
+        return summary(self._rows, scored_as="IoU of each class, by the largest plane")
 
     def opacity(self, logits: Logits) -> NDArray[np.float32]:
         """1 where a class is the pixel's largest, 0 elsewhere."""

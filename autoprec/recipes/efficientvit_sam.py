@@ -82,7 +82,7 @@ def load_checkpoint(path: Path) -> tuple[str, Any]:
             model.load_state_dict(state)
             return name, model.eval()
     raise ModelError(
-        f"{path}: its {len(shapes)} tensors are those of no EfficientViT-SAM ({', '.join(SIZES)}); give the "
+        f"{path}: its {len(shapes)} tensors match no EfficientViT-SAM ({', '.join(SIZES)}); give the "
         ".pt file that the authors publish, or your own of the same network"
     )
 

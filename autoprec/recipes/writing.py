@@ -74,7 +74,7 @@ def _write(target: Path, text: str, facts: Facts, made: bytes) -> None:
         tomllib.loads(text)
     except (UnicodeEncodeError, tomllib.TOMLDecodeError) as error:
         raise SpecError(
-            f"{target}: a name cannot stand in a definition ({error}); rename the file or the tensor"
+            f"{target}: a name cannot be written in a definition ({error}); rename the file or the tensor"
         ) from error
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -83,14 +83,14 @@ def _write(target: Path, text: str, facts: Facts, made: bytes) -> None:
         target.write_bytes(data)
     except OSError as error:
         raise SpecError(
-            f"{target}: cannot be written ({error.strerror}); go to a folder that may be written to"
+            f"{target}: cannot be written ({error.strerror}); go to a folder that is writable"
         ) from error
 
 
 def _warnings(spec: StudySpec, facts: Facts) -> list[str]:
     """What a search would refuse or warn of, as far as it shows without running anything."""
     absent = [
-        f"samples.{which}: {named} is not there yet: put images or .npz files in it, or name another folder"
+        f"samples.{which}: {named} does not exist yet: put images or .npz files in it, or name another folder"
         for which, named in (
             ("calibration", spec.samples.calibration),
             ("evaluation", spec.samples.evaluation),

@@ -49,9 +49,7 @@ def yolo_seg(facts: Facts) -> Plan:
     has_objectness = sizes[2] < sizes[1]
     classes = min(sizes[1:]) - count - 4 - has_objectness
     if has_objectness and classes == 1 and sizes[1] <= _MOST_CHOSEN:
-        raise SpecError(
-            f"{rows.told} looks like objects that were chosen already: export the model without NMS in it"
-        )
+        raise SpecError(f"{rows.told} looks like detections after NMS: export the model without NMS")
     if classes < 1 or min(count, height, width) < 1:
         raise SpecError(
             f"{rows.told} has no room for boxes, classes and the coefficients of {prototypes.told}"

@@ -55,7 +55,7 @@ class Network(nn.Module):  # type: ignore[misc, unused-ignore]  # torch may be a
         unknown = sorted({node.op_type for node in model.graph} - OPERATORS.keys())
         if unknown:
             raise ModelError(
-                f"refinement does not know the operator {unknown[0]}: train with Q/DQ in your own code, and "
+                f"refinement does not support the operator {unknown[0]}: train with Q/DQ in your code, and "
                 "search the quantised ONNX; its scales are kept"
             )
         self.model, self._clips = model, dict(clips or {})

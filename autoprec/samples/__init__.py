@@ -38,7 +38,7 @@ def load_samples(
         archives = sorted(path.glob("*.npz")) if path.is_dir() else [path]
         if not path.exists():
             raise SamplesError(
-                f"samples.{which}: {path} is not there; name a folder of images or an .npz file"
+                f"samples.{which}: {path} does not exist; name a folder of images or an .npz file"
             )
         if archives and archives[0].suffix != ".npz":
             raise SamplesError(

@@ -80,7 +80,7 @@ def refuse_odd(files: Iterable[Path]) -> None:
     """Raise `SamplesError` for a file that would never end, as a pipe, or whose name no record can hold."""
     for file in files:
         if not file.is_file():
-            raise SamplesError(f"{file}: is not a file that can be read; remove it")
+            raise SamplesError(f"{file}: is not a readable file; remove it")
         try:
             file.name.encode()
         except UnicodeEncodeError as error:

@@ -23,15 +23,13 @@ def warnings_of(section: SamplesSection, calibration: Samples, evaluation: Sampl
     told = []
     count = len(evaluation)
     if count == 1:
-        told.append("samples.evaluation has one sample: losses have no interval; give 8 or more")
+        told.append("samples.evaluation has one sample: losses get no interval; give 8 or more")
     elif count < FEWEST:
-        told.append(
-            f"samples.evaluation has {count} samples: the interval of a loss says little below {FEWEST}"
-        )
+        told.append(f"samples.evaluation has {count} samples: intervals say little below {FEWEST}")
     if same := _same(section):
         told.append(
             f"{len(same)} of {count} evaluation samples are in the calibration set too ({same[0].name}): "
-            "their loss is better than on new ones; name disjoint sets"
+            "their loss is lower than on unseen images; use disjoint sets"
         )
     for which, samples in (("calibration", calibration), ("evaluation", evaluation)):
         told += [f"samples.{which}: {note}" for note in samples.notes]

@@ -84,7 +84,7 @@ class ImageSamples:
         """What their owner may not expect; looks at every file's header."""
         told = [f"{count} of {len(self)} images: {note.value}" for note, count in sorted(self._notes.items())]
         left = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in self._left_out.items())
-        return [*told, *([f"files that are not images are left out: {left}"] if left else [])]
+        return [*told, *([f"files that are not images are ignored: {left}"] if left else [])]
 
     @cached_property
     def _notes(self) -> Counter[Note]:

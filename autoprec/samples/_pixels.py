@@ -32,10 +32,10 @@ _PNG_DEPTH = 24
 class Note(StrEnum):
     """What happens to pixels that their owner may not expect."""
 
-    TURNED = "turned upright as EXIF says: prompts and true masks are of the upright image"
-    GREY = "colour made grey (ITU-R BT.601), since the model takes one channel"
-    ALPHA = "the alpha channel is left out: what lies under transparent pixels is seen"
-    INKS = "CMYK made RGB without a colour profile"
+    TURNED = "rotated as EXIF says: prompts and true masks refer to the upright image"
+    GREY = "colour converted to grey (ITU-R BT.601), since the model takes one channel"
+    ALPHA = "the alpha channel is dropped: the model sees what is under transparent pixels"
+    INKS = "CMYK converted to RGB without a colour profile"
     DEEP = "more than 8 bits: the largest value that fits is white, or set samples.white"
     FRAMES = "only the first of several frames is read"
 
@@ -90,7 +90,7 @@ def pixels(path: Path, channels: int, white: float | None) -> tuple[list[Image.I
         found = _foreign(path, channels, white)
     planes = _fitted(_deep.read(path), channels)
     if planes.ndim != 3 or len(planes) != channels or not planes.size:
-        raise SamplesError(f"{path}: holds other bands than it says; fix or remove it")
+        raise SamplesError(f"{path}: does not hold the bands that it declares; fix or remove it")
     return [Image.fromarray(plane) for plane in planes], white or _white(found.bits)
 
 
@@ -158,7 +158,7 @@ def _checked(path: Path, found: Header, channels: int, white: float | None) -> H
     """The header, if its file fits the model."""
     if found.bits > 16 and white is None:
         raise SamplesError(
-            f"{path}: holds {found.bits}-bit values, which do not say what is white: set samples.white (1.0 "
+            f"{path}: holds {found.bits}-bit values, whose white is unknown: set samples.white (1.0 "
             "for values in 0..1)"
         )
     named = found.mode in ("1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV", *_WITH_ALPHA)

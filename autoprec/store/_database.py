@@ -163,7 +163,7 @@ class Database:
                 "upgrade autoprec, or use another study folder"
             )
         if read_only and not version:
-            raise StudyError(f"{self.name}: holds no study yet; `autoprec search` makes one")
+            raise StudyError(f"{self.name}: holds no study yet; `autoprec search` creates one")
         if read_only and version < VERSION:
             Database(self._where, read_only=False).close()
         if not read_only:

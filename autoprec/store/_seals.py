@@ -26,7 +26,7 @@ class DamagedRowError(StudyError):
     """A row that is not as it was written; `key` says which one."""
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"{key} is damaged; `autoprec doctor --study NAME` says what can be saved")
+        super().__init__(f"{key} is damaged; `autoprec doctor --study NAME` says what can be recovered")
         self.key = key
 
 

@@ -62,13 +62,13 @@ class Membership:
         if off > CLOCKS_SECONDS:
             raise StudyError(
                 f"{self._database.name}: its clock and the one of {platform.node()} are {off:.0f} s apart; "
-                "let both follow a time server (NTP)"
+                "synchronise both with a time server (NTP)"
             )
         for other in living(self._database, self._study):
             if other.version != self._me.version:
                 raise StudyError(
                     f"study {self._study!r} is being searched with autoprec {other.version} on "
-                    f"{_host_name(other)}, and this is {self._me.version}; install the same everywhere"
+                    f"{_host_name(other)}, this is {self._me.version}; install the same version everywhere"
                 )
         self.beat(())
 

@@ -25,7 +25,7 @@ def follow(spec: StudySpec, watcher: Watcher) -> tuple[TrialRecord, ...]:
     if not is_searched(spec):
         raise StudyError(
             f"study {name!r} is not being searched; `autoprec search --study {name}` does, and "
-            "`autoprec front` shows what is there"
+            "`autoprec front` shows what has been measured"
         )
     told: set[int] | None = None
     begun: set[int] = set()
@@ -94,7 +94,7 @@ def _tell_workers(store: Store, name: str, watcher: Watcher, before: set[str]) -
     """Tell who joined and who left; returns who is there now."""
     workers = {w.id: f"{w.host.split()[0]} ({', '.join(w.devices)})" for w in store.workers(name)}
     for joined in workers.keys() - before:
-        watcher.say(f"{workers[joined]} takes part")
+        watcher.say(f"{workers[joined]} joined")
     if before - workers.keys() and workers:
         watcher.say(f"{len(before - workers.keys())} workers left, {len(workers)} are there")
     return set(workers)

@@ -31,7 +31,9 @@ def refined(prepared: Prepared, record: TrialRecord, seconds: float, watcher: Wa
     """
     ensure_trainable(record)
     if given_precisions(prepared.model.graph):
-        raise StudyError("the model came quantised: refine it where it was trained, and search the new ONNX")
+        raise StudyError(
+            "the model is already quantised: refine it where it was trained, and search the new ONNX"
+        )
     distil = _training().distil
     samples = load_samples(prepared.spec.samples, "calibration", prepared.shapes)
     source, typed = prepared.student(record.assignment)
@@ -48,12 +50,14 @@ def ensure_trainable(record: TrialRecord) -> None:
     if record.measurement is None:
         raise StudyError(f"{where} has no measurement ({record.state}); refine a complete one")
     if record.assignment.weights:
-        raise StudyError(f"{where} is refined already; refine the trial that it came from, for longer")
+        raise StudyError(f"{where} is already refined; refine the trial it came from, for longer")
     if not any(PRECISIONS[name].is_quantized for _, name in record.assignment.choices):
         raise StudyError(f"{where} has no quantised block: there is nothing to refine")
     for block, name in record.assignment.choices:
         if PRECISIONS[name].scale_type is not None:
-            raise StudyError(f"{where} has {block!r} in {name}, which training does not know; refine another")
+            raise StudyError(
+                f"{where} has {block!r} in {name}, which training does not support; refine another"
+            )
 
 
 def _training() -> Any:

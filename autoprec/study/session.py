@@ -128,7 +128,7 @@ def _refuse_unlike(spec: StudySpec, chosen: Sequence[Device]) -> None:
         if kind != first:
             raise StudyError(
                 f"{target} is {kind.version} on {kind.device}, and {chosen[0].target} is {first.version} on "
-                f"{first.device}: search a study on each, and set them side by side with `autoprec compare`"
+                f"{first.device}: search a study on each, and compare them with `autoprec compare`"
             )
 
 
@@ -149,7 +149,7 @@ def open_run(session: Session, budget: str, watcher: Watcher) -> Run:
     if done:
         others = len(store.workers(study)) - 1
         if others:
-            watcher.say(f"joining {others} others, who did {done} trials")
+            watcher.say(f"joining {others} others, who have done {done} trials")
         else:
             watcher.say(f"resuming the run of {run.start[:16].replace('T', ' ')}: {done} trials are done")
     return run
@@ -177,7 +177,7 @@ def make_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(
-            f"{folder}: cannot be made ({error.strerror}); give the study another `folder`"
+            f"{folder}: cannot be created ({error.strerror}); give the study another `folder`"
         ) from error
     return folder
 
@@ -247,5 +247,5 @@ def _turn(store: Store, membership: Membership, study: str, watcher: Watcher) ->
                 return
         if not is_told:
             is_told = True
-            watcher.say("waiting for another process, which prepares the study")
+            watcher.say("waiting for another process that is preparing the study")
         time.sleep(_PAUSE_SECONDS)

@@ -235,7 +235,7 @@ class Study(StoredStudy):
         count = adopt(
             store, name, blocks, prior.trials(), prior.sensitivity(), self.spec.search.accepted_loss
         )
-        watcher.say(f"{count} losses of study {prior.spec.name!r} serve as the prior")
+        watcher.say(f"{count} losses of study {prior.spec.name!r} are used as the prior")
 
     @contextmanager
     def _stoppable(self, night: Night) -> Iterator[None]:
@@ -250,7 +250,7 @@ class Study(StoredStudy):
     def _stopped(self) -> Iterator[Path]:
         """The database's file while nobody searches the study."""
         if not isinstance(self.spec.database, Path):
-            raise StudyError(f"study {self.spec.name!r} is on a server, which repairs its own files")
+            raise StudyError(f"study {self.spec.name!r} is on a database server, which repairs its own files")
         if not self.spec.database.exists():
             raise StudyError(f"study {self.spec.name!r} has measured nothing yet: there is nothing to repair")
         with exclusive(self.folder):

@@ -55,7 +55,7 @@ def _answer(loaded: _Loaded, request: Write) -> Answer:
         return Unwritten("memory", machine_fault(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the search must hear of it
         words = f"{type(error).__name__}: {error}, at {place_of(error)}"
-        return Unwritten("internal", f"{words}; this is a fault of autoprec, please report it")
+        return Unwritten("internal", f"{words}; this is a bug in autoprec, please report it")
     return Saved()
 
 

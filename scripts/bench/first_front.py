@@ -1,9 +1,9 @@
 """How long does a newcomer wait? `scripts/bench/first_front.py dist/autoprec-*.whl` times it in phases.
 
 In a new virtual environment and an empty folder: `pip install` of the wheel, then `autoprec demo`, whose
-lines are dated as they come. Prints a table of phases in seconds of wall time, and the processor seconds of each
-command: on a busy machine wall time is longer, processor time much the same. Aim on a quiet machine with two
-cores: two minutes in all.
+lines are dated as they come. Prints a table of phases in seconds of wall time, and the processor seconds of
+each command: on a busy machine wall time is longer, processor time much the same. Aim on a quiet machine with
+two cores: two minutes in all.
 """
 
 from __future__ import annotations
@@ -81,9 +81,8 @@ def main() -> None:
     for name, seconds in rows:
         print(f"| {name} | {seconds:.1f} |")
     trials = sum(line.startswith("trial ") and "ms" in line for _, line in lines)
-    print(
-        f"\n{sum(seconds for _, seconds in rows):.0f} s in all, {trials} trials; processor: pip {middle - start:.0f} s, demo {end - middle:.0f} s"
-    )
+    print(f"\n{sum(seconds for _, seconds in rows):.0f} s in all, {trials} trials")
+    print(f"processor: pip {middle - start:.0f} s, demo {end - middle:.0f} s")
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; Python {sys.version.split()[0]}")
 
 

@@ -57,7 +57,7 @@ def test_what_the_machine_refuses_is_the_users_to_mend(
     assert code == 2
     assert (
         words
-        == f"autoprec: /here: {os.strerror(number)}; fix that and run it again, what was finished is kept\n"
+        == f"autoprec: /here: {os.strerror(number)}; fix that and run it again; what was finished is kept\n"
     )
 
 

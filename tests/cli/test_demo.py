@@ -56,7 +56,7 @@ def test_what_is_in_the_way_is_named_and_kept(tmp_path: Path) -> None:
     model = tmp_path / "models" / "demo_encoder.onnx"
     model.parent.mkdir()
     model.write_text("mine")
-    with pytest.raises(SpecError, match=r"demo_encoder\.onnx is there already, and is not the demo's"):
+    with pytest.raises(SpecError, match=r"demo_encoder\.onnx already exists and is not the demo's"):
         write_demo(tmp_path)
     assert model.read_text() == "mine"
     assert not (tmp_path / "demo.toml").exists()

@@ -66,7 +66,7 @@ def test_a_dry_run_shows_what_comes_first_and_writes_nothing(work: Path) -> None
     told = autoprec("search", "--dry-run", "--precisions", "fp32,int8", folder=work)
     assert "8 assignments (3 blocks with a choice)" in told.stdout
     assert "all-int8" in told.stdout
-    assert "not known before a trial is measured" in told.stdout
+    assert "unknown until a trial is measured" in told.stdout
     assert not (work / "studies" / "tiny").exists()
     assert autoprec("search", "--budget", "4", "-q", folder=work).returncode == 0
     before = trials(work)

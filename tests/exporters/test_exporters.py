@@ -178,7 +178,7 @@ def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
         write_export(export_of(tmp_path / "study", trial=failed(3)), tmp_path / "out")
     with pytest.raises(StudyError, match=r"unknown export target 'coreml'; known ones: .*onnx"):
         write_export(export_of(tmp_path / "study"), tmp_path / "out", ["coreml"])
-    with pytest.raises(StudyError, match="holds no export"):
+    with pytest.raises(StudyError, match="contains no export"):
         read_manifest(tmp_path)
 
 
@@ -243,7 +243,7 @@ def test_the_readme_is_of_this_model_and_says_what_each_file_is_and_needs(tmp_pa
     text = (tmp_path / "out" / "README.md").read_text()
     assert text.startswith("# sam_l0: trial 17 of study demo")
     assert "5 ms of processor time on one thread" in text
-    assert "| `verify.py` | builds both models here" in text
+    assert "| `verify.py` | measures both models here" in text
     assert "`pip install openvino numpy` |" in text
     assert "| input | image | float | 1 x 3 x 8 x 8 |" in text
     told = {path.relative_to(tmp_path / "out").parts[0] for path in written} - {"README.md"}

@@ -173,7 +173,7 @@ def test_what_is_wrong_with_samples_is_said_at_once(tmp_path: Path) -> None:
     assert any("3 samples" in line for line in told)
     assert any("3 of 3 evaluation samples are in the calibration set" in line for line in told)
     absent = write_definition(plain, folder=tmp_path / "t", calibration=tmp_path / "nowhere").warnings
-    assert all("is not there yet" in line for line in absent)
+    assert all("does not exist yet" in line for line in absent)
     assert len(absent) == 2
 
 

@@ -127,9 +127,9 @@ def test_beaten_anchors_stand_below_the_front_and_picks_are_marked() -> None:
 
 
 def test_an_empty_front_says_why() -> None:
-    assert "no trial is measured yet" in shown(front_table((), None))
+    assert "no trial has been measured yet" in shown(front_table((), None))
     begun = shown(front_table((), None, (running(0), failed(1))))
-    assert "1 running, 1 failed trials, and none is measured yet" in begun
+    assert "1 running, 1 failed trials, and none has been measured yet" in begun
 
 
 def test_the_end_of_a_search_names_the_picks_and_the_next_command() -> None:

@@ -121,7 +121,7 @@ def test_what_only_looks_like_an_image_is_refused(tmp_path: Path, kind: str) -> 
         os.mkfifo(odd)
     else:
         odd.symlink_to(odd if kind == "loop" else tmp_path / "gone")
-    with pytest.raises(SamplesError, match=r"b\.png: is not a file that can be read"):
+    with pytest.raises(SamplesError, match=r"b\.png: is not a readable file"):
         load(tmp_path)
 
 
@@ -149,7 +149,7 @@ def test_wrong_prompts_are_refused(prompts: object, message: str, tmp_path: Path
 
 
 def test_an_absent_an_empty_and_a_strange_path_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SamplesError, match="is not there; name a folder"):
+    with pytest.raises(SamplesError, match="does not exist; name a folder"):
         load(tmp_path / "absent")
     with pytest.raises(SamplesError, match="holds no images"):
         load(tmp_path)

@@ -105,7 +105,7 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_study_is_named_when_only_reading(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"study\.db: no study there; `autoprec search` makes one"):
+    with pytest.raises(StudyError, match=r"study\.db: no study there; `autoprec search` creates one"):
         Store.open(tmp_path / "study.db", read_only=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -145,7 +145,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_made_is_named() -> None:
-    with pytest.raises(StudyError, match=r"/proc/nowhere: cannot be made .*; name a folder"):
+    with pytest.raises(StudyError, match=r"/proc/nowhere: cannot be created .*; name a folder"):
         Store.open(Path("/proc/nowhere/study.db"))
 
 

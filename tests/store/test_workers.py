@@ -72,7 +72,7 @@ def test_another_version_of_autoprec_is_refused_by_name(where: Path | str) -> No
 
 def test_a_clock_that_is_wrong_is_refused(where: Path | str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_workers, "CLOCKS_SECONDS", -1.0)
-    with Store.open(where) as store, pytest.raises(StudyError, match="s apart; let both follow"):
+    with Store.open(where) as store, pytest.raises(StudyError, match="s apart; synchronise both"):
         store.join("demo", (), "1").enter()
 
 

@@ -102,5 +102,5 @@ def test_a_changed_file_ends_it(exported: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_without_an_export_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="holds no export"):
+    with pytest.raises(StudyError, match="contains no export"):
         verify_export(str(tmp_path))

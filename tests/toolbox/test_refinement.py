@@ -184,7 +184,7 @@ def test_what_cannot_be_refined_is_told(tmp_path: Path) -> None:
 
 
 def test_a_trial_with_blocks_that_training_cannot_fake_is_refused_naming_one() -> None:
-    with pytest.raises(StudyError, match="trial 3 has 'neck' in nvfp4, which training does not know"):
+    with pytest.raises(StudyError, match="trial 3 has 'neck' in nvfp4, which training does not support"):
         ensure_trainable(complete(3, 5.0, 0.1, choices="int8 nvfp4"))
 
 

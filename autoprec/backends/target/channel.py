@@ -146,7 +146,7 @@ class Channel:
                 f"{self.address.text}: the line was cut while the agent started ({words or code})"
             )
         return BackendError(
-            f"{self.address.text}: {self.address.python} does not start the agent "
+            f"{self.address.text}: {self.address.python} cannot start the agent "
             f"({words or f'exit code {code}'}); name a Python 3.8 or later with numpy in target.python"
         )
 

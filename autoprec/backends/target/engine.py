@@ -150,7 +150,7 @@ class TargetEngine:
         if not isinstance(found, list) or len(found) != len(engines):
             raise TrialError("crash", "the target's answer holds no readings")
         if not all(type(reading) in (int, float) and 0 < reading < 1e9 for reading in found):
-            raise TrialError("crash", "the target's readings are no times")
+            raise TrialError("crash", "the target's readings are not times")
         return [float(reading) for reading in found]
 
     def kernels(self) -> tuple[KernelTime, ...]:

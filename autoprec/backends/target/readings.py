@@ -25,9 +25,9 @@ def clocks_of(told: object) -> Clocks:
     try:
         found = msgspec.convert(known, Clocks)
     except msgspec.ValidationError as error:
-        raise TrialError("crash", f"the target's clocks are none: {error}") from error
+        raise TrialError("crash", f"the target's clock readings are invalid: {error}") from error
     if len(str(found)) > _LONGEST_CLOCKS:
-        raise TrialError("crash", "the target's clocks are none: they are too long")
+        raise TrialError("crash", "the target's clock readings are invalid: they are too long")
     return found
 
 

@@ -23,21 +23,25 @@ JobsOption = Annotated[
         "--jobs",
         "-j",
         min=1,
-        help="Candidates built at a time for each device; one engine is timed on it at a time.",
+        help="Candidates to build in parallel on each device; engines are timed one at a time.",
         show_default="by cores and memory",
     ),
 ]
 DevicesOption = Annotated[
     str | None,
     typer.Option(
-        "--devices", "--device", metavar="0,1|all", help="GPUs to measure on, alike.", show_default="one"
+        "--devices",
+        "--device",
+        metavar="0,1|all",
+        help="GPUs to measure on, all of one kind.",
+        show_default="one",
     ),
 ]
 PriorOption = Annotated[
     str | None,
     typer.Option(help="Learn from another study of this model first, by name or path.", show_default="none"),
 ]
-SeedOption = Annotated[int | None, typer.Option(help="Of the strategy.", show_default="the study's")]
+SeedOption = Annotated[int | None, typer.Option(help="Seed of the strategy.", show_default="the study's")]
 StrategyOption = Annotated[
     str | None,
     typer.Option(
@@ -53,28 +57,34 @@ AcceptedLossOption = Annotated[
 ]
 PatienceOption = Annotated[
     int | None,
-    typer.Option(min=1, help="End after so many trials that made the front no better.", show_default="never"),
+    typer.Option(
+        min=1, help="Stop after this many trials in a row without a better front.", show_default="never"
+    ),
 ]
 TargetSpeedupOption = Annotated[
     float | None,
     typer.Option(
-        min=0, help="End when this is reached within the accepted loss, as 1.8.", show_default="never"
+        min=0,
+        help="Stop once this is reached within the accepted loss, for example 1.8.",
+        show_default="never",
     ),
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be searched, and what comes first; run nothing.")
 ]
-StrictOption = Annotated[bool, typer.Option(help="Exit with 3 if a front point did not run as asked.")]
+StrictOption = Annotated[
+    bool, typer.Option(help="Exit with 3 if a point of the front did not run in the precisions requested.")
+]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show the log instead of a live view.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but the end.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show only the result.")]
 JsonLinesOption = Annotated[
-    bool, typer.Option("--json-lines", help="Print each event as a line of JSON, at last the front.")
+    bool, typer.Option("--json-lines", help="Print each event as a line of JSON, the front last.")
 ]
 NotifyOption = Annotated[
     str,
     typer.Option(
         metavar="COMMAND",
-        help="Run this at the end, with AUTOPREC_STUDY, _END, _TRIALS and _SPEEDUP in its environment.",
+        help="Command to run at the end, with AUTOPREC_STUDY, _END, _TRIALS and _SPEEDUP in its environment.",
         show_default="nothing",
     ),
 ]

@@ -144,11 +144,11 @@ def opened(path: Path, count: int, white: float | None) -> tuple[list["Image.Ima
         image.load()
         if image.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
             if white is None and not image.mode.startswith("I;16"):
-                raise ValueError("its values do not say what is white: set samples.white, and export again")
+                raise ValueError("its range of values is unknown: set samples.white and export again")
             values = np.asarray(image).astype(np.float32)
             return [Image.fromarray(values)] * count, white or 65535.0
         if image.format == "PNG" and head[PNG_DEPTH] > 8:
-            raise ValueError("it has colours of 16 bits, which Pillow cuts to 8: give an .npz archive")
+            raise ValueError("it has 16-bit colour, which Pillow reduces to 8 bits: give an .npz archive")
         upright = image if image.format == "TIFF" else ImageOps.exif_transpose(image)
         if len(upright.getbands()) != count or upright.mode in ("P", "1"):
             if count not in (1, 3):

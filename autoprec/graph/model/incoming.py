@@ -42,7 +42,7 @@ def lift(model: ir.Model) -> None:
     for node in graph:
         if node.op_type in _INTEGER_OPS:
             raise ModelError(
-                f"node {named(node)!r} ({node.op_type}) computes in integers by itself: quantise into the "
+                f"node {named(node)!r} ({node.op_type}) computes in integers: quantise into the "
                 "QDQ format (Q/DQ pairs around float ops), or give the float model"
             )
     lift_levels(graph)

@@ -35,7 +35,7 @@ def layerwise_view(found: Layerwise) -> RenderableType:
         *figures.legend(one.precision for one in known),
     ]
     if unknown := [one.node or one.block for one in found.blocks if not one.value]:
-        lines.append(f"not compared, for both models do not have their values: {', '.join(unknown)}")
+        lines.append(f"not compared, because their values are not in both models: {', '.join(unknown)}")
     styles = ["red" if one.error > found.tolerance else "" for one in known]
     told = (Text(visible(line), "dim") for line in lines)
     return Group(Columns(columns, styles), *told, _verdict(found, known))
@@ -44,7 +44,7 @@ def layerwise_view(found: Layerwise) -> RenderableType:
 def _verdict(found: Layerwise, known: list[BlockDifference]) -> Text:
     """The first block that breaks, or that none does."""
     if not known:
-        return Text("no value is in both models: nothing could be compared")
+        return Text("the two models share no value: nothing could be compared")
     first = next((one for one in known if one.error > found.tolerance), None)
     if first is None:
         worst = max(known, key=lambda one: one.error)

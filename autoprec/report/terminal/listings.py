@@ -24,7 +24,7 @@ _STYLES = {"complete": "", "failed": "red", "running": "yellow"}
 def trials_table(trials: Sequence[TrialRecord], front: Collection[int] = ()) -> RenderableType:
     """A line for each trial; those on the front are marked."""
     if not trials:
-        return Text("no trial is like that")
+        return Text("no trial matches")
     ms, loss, nothing = figures.milliseconds, figures.loss, figures.NOTHING
     found = [trial.measurement for trial in trials]
     columns = (

@@ -13,7 +13,7 @@ from autoprec.report.terminal.tables import blocks_table
 
 def plan_view(found: SearchPlan) -> RenderableType:
     """Blocks and choices, the size of the space, the cost as far as it is known, and the first trials."""
-    asked = "" if found.is_judged else "; the engine is asked when the search begins, and may take less"
+    asked = "" if found.is_judged else "; the engine is probed when the search begins, and may accept fewer"
     free = sum(len(block.allowed) > 1 for block in found.blocks)
     lines = [
         f"{found.assignments:.3g} assignments ({free} blocks with a choice){asked}",
@@ -28,14 +28,14 @@ def plan_view(found: SearchPlan) -> RenderableType:
             Column("precisions", [_assigned(one) for one in found.first], right=False),
         )
     )
-    rest = "" if found.trials_known else "what comes after the anchors depends on what they show"
+    rest = "" if found.trials_known else "what follows the anchors depends on their results"
     known = [first] if found.first else []
     return Group(blocks_table(found.blocks), Text(), *map(Text, lines), Text(), *known, Text(rest))
 
 
 def _time(found: SearchPlan) -> str:
     if found.trial_seconds is None:
-        return "time: not known before a trial is measured; preparing and the reference come first"
+        return "time: unknown until a trial is measured; preparation and the reference come first"
     whole = "" if found.seconds is None else f", about {figures.duration(found.seconds)} for this budget"
     return f"time: {found.trial_seconds:.1f} s a trial so far (median){whole}"
 
@@ -43,7 +43,7 @@ def _time(found: SearchPlan) -> str:
 def _memory(found: SearchPlan) -> str:
     weights = f"weights of {figures.megabytes(found.weight_bytes)} MB"
     if found.peak_memory_bytes is None:
-        return f"memory: {weights}; what engines take is not known before a trial is measured"
+        return f"memory: {weights}; what engines need is unknown until a trial is measured"
     return f"memory: at most {figures.megabytes(found.peak_memory_bytes)} MB an engine so far; {weights}"
 
 

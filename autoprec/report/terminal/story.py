@@ -15,7 +15,7 @@ SURENESS = {
     "measured": "measured: a trial differs in this block alone",
     "indicated": "indicated: trials differ in it and one or two others",
     "prior": "a prior: its effect alone, far from this assignment",
-    "unknown": "not known: nothing but the profile",
+    "unknown": "unknown: only the profile is known",
 }
 """The page's template shows them."""
 _MOST = 2
@@ -51,11 +51,11 @@ def headline(explanation: Explanation, reference: Reference) -> Iterator[str]:
         f"trial {explanation.number}: {explanation.speedup:.2f}x the {reference.precision} reference "
         f"({fast.low:.2f} to {fast.high:.2f}), mask loss {figures.loss(explanation.loss)} "
         f"({figures.loss(loss.low)} to {figures.loss(loss.high)}); "
-        f"{len(changed)} of {len(explanation.blocks)} blocks are not as in the reference"
+        f"{len(changed)} of {len(explanation.blocks)} blocks differ from the reference"
     )
     here, usual = explanation.conversion_ms, explanation.usual_conversion_ms
     if here is None or usual is None:
-        yield "no profile of this trial: the times of its blocks are not known"
+        yield "there is no profile of this trial: the times of its blocks are unknown"
         return
     ms = figures.milliseconds
     yield f"casts and changes of layout outside all blocks: {ms(here)} ms, {ms(usual)} ms in the reference"
@@ -79,7 +79,7 @@ def sentences(block: BlockReasons) -> Iterator[str]:
         yield _compared(neighbour, block.block)
     if block.tried and not block.neighbours:
         tried = ", ".join(f"{figures.short(p)} in {_count(count, 'trial')}" for p, count in block.tried[:4])
-        yield f"Elsewhere tried in {tried}, each with other differences."
+        yield f"Also tried in {tried}, each with other differences."
 
 
 def gain(block: BlockReasons) -> str:

@@ -51,7 +51,7 @@ def blocks_table(blocks: Sequence[Block]) -> RenderableType:
 def sensitivity_table(blocks: Sequence[Block], table: Mapping[str, Mapping[str, float]]) -> RenderableType:
     """Mask loss of each block alone in each precision that was tried, in graph order."""
     if not table:
-        return Text("no sensitivity is measured yet: `autoprec search` does it after the anchors")
+        return Text("no sensitivity has been measured yet: `autoprec search` does that after the anchors")
     names = sorted({name for row in table.values() for name in row})
     losses = [
         Column(figures.short(name), [_loss(table.get(block.name, {}).get(name)) for block in blocks])
@@ -134,9 +134,11 @@ def _empty(known: Sequence[TrialRecord]) -> str:
     failed = sum(trial.state == "failed" for trial in known)
     if len(known) == failed + running:
         counts = ", ".join(f"{n} {what}" for n, what in ((running, "running"), (failed, "failed")) if n)
-        begun = f"{counts} trials, and none is measured yet" if counts else "no trial is measured yet"
-        return f"{begun}: `autoprec search` measures some"
-    return "no measured trial may be on the front: each is wrong, or over search.max_memory_mb"
+        begun = (
+            f"{counts} trials, and none has been measured yet" if counts else "no trial has been measured yet"
+        )
+        return f"{begun}: run `autoprec search`"
+    return "no measured trial can be on the front: each is wrong, or over search.max_memory_mb"
 
 
 def _pooled(trials: Sequence[TrialRecord]) -> list[Text]:

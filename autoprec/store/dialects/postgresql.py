@@ -21,11 +21,11 @@ _PASSING = ("08", "57P01", "57P02", "57P03", "53300", "25006")
 """SQLSTATE classes: connection lost, shut down, starting up, too many connections, in recovery."""
 REASONS = {
     "28": "refuses this user or password; fix the address that `storage` or `--storage` gives",
-    "3D": "is not there; make it with `createdb`, or name another database",
-    "42501": "does not let this user make or write tables; `GRANT CREATE, USAGE ON SCHEMA public`",
+    "3D": "does not exist; create it with `createdb`, or name another database",
+    "42501": "does not let this user create or write tables; `GRANT CREATE, USAGE ON SCHEMA public`",
     "42P01": "has lost a table of autoprec's; restore a backup",
     "42703": "has lost a column of autoprec's; restore a backup",
-    "53100": "has no room on its disk; free some and resume: finished trials are kept",
+    "53100": "has no space left on its disk; free some and resume: finished trials are kept",
     "25": "is read-only; name the primary server, or give this user the right to write",
 }
 

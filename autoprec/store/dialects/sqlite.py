@@ -19,10 +19,10 @@ from autoprec.errors import StudyError
 BUSY_SECONDS = 10.0
 REASONS = {
     sqlite3.SQLITE_NOTADB: "is not a SQLite database; move it away, or name another folder for the study",
-    sqlite3.SQLITE_CORRUPT: "is damaged; `autoprec doctor --study NAME` says what can be saved",
+    sqlite3.SQLITE_CORRUPT: "is damaged; `autoprec doctor --study NAME` says what can be recovered",
     sqlite3.SQLITE_BUSY: "is locked by another process; close the program that writes to it, then try again",
     sqlite3.SQLITE_READONLY: "is read-only; make the file and its folder writable, or copy the study",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that its folder exists and may be written to",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that its folder exists and is writable",
     sqlite3.SQLITE_FULL: "cannot grow: the disk is full; free space and resume: finished trials are kept",
     sqlite3.SQLITE_IOERR: "cannot be read or written (input/output error); check the disk, then run again",
 }
@@ -45,7 +45,7 @@ class SqliteDialect:
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
         if read_only and not path.is_file():
-            raise StudyError(f"{path}: no study there; `autoprec search` makes one")
+            raise StudyError(f"{path}: no study there; `autoprec search` creates one")
         if path.exists() and not path.is_file():
             raise StudyError(f"{path}: is not a file; move it away, or name another folder for the study")
         if not read_only:
@@ -102,7 +102,7 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(
-            f"{folder}: cannot be made ({error.strerror}); name a folder that may be written to"
+            f"{folder}: cannot be created ({error.strerror}); name a folder that is writable"
         ) from error
 
 

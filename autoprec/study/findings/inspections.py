@@ -136,7 +136,9 @@ class Inspections:
         try:
             keep(folder / _FILE, _KIND, self._of(name), lambda file: file.write(seen))
         except OSError as error:
-            raise StudyError(f"{folder}: cannot be written ({error.strerror}); make room first") from error
+            raise StudyError(
+                f"{folder}: cannot be written ({error.strerror}); free some space first"
+            ) from error
 
     def _load(self, name: str) -> Inspection | None:
         """What was seen earlier; None if it is not there, or not to be believed."""
@@ -145,7 +147,7 @@ class Inspections:
         def read(file: IO[bytes]) -> Inspection:
             seen = from_json(file.read().decode(), _Seen)
             if any(_sha256(folder / name) != digest for name, digest in seen.digests.items()):
-                raise ValueError("a picture is not as it was drawn")
+                raise ValueError("a picture was changed after it was drawn")
             pictures = tuple(_here(picture, folder) for picture in seen.inspection.pictures)
             return msgspec.structs.replace(seen.inspection, pictures=pictures)
 

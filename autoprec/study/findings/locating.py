@@ -54,7 +54,7 @@ def locate(
                 )
                 found = bench.locate(request)
         except TrialError as error:
-            raise StudyError(f"trial {number} cannot be looked into ({error.kind}: {error})") from error
+            raise StudyError(f"trial {number} cannot be inspected ({error.kind}: {error})") from error
     chosen, usual = record.assignment.as_dict(), prepared.reference.as_dict()
     blocks = tuple(
         _difference(place, chosen[place.block], usual[place.block], found.figures) for place in places

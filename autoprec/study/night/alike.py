@@ -1,4 +1,4 @@
-"""Trials that all end alike: what they share is at fault, and no night need be spent on finding that out."""
+"""Trials that all end alike: something they share is at fault, and no night is spent on it."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def unfit(store: Store, prepared: Prepared) -> Iterator[str]:
             for name, precision in choices.items():
                 _refuse(blocks[name], precision)
         except StudyError as error:
-            yield f"a mix that was enqueued is left out: {error}"
+            yield f"an enqueued mix was skipped: {error}"
 
 
 def _refuse(block: Block, precision: str) -> None:

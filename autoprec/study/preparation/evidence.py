@@ -100,7 +100,7 @@ class Evidence:
             save(path, self.of)
         except OSError as error:
             raise StudyError(
-                f"{path}: cannot be written ({error.strerror}); make room and search again"
+                f"{path}: cannot be written ({error.strerror}); free some space and search again"
             ) from error
 
     def _fetch(self, path: Path) -> None:

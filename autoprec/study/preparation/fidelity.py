@@ -88,7 +88,9 @@ class Fidelity:
                 f"{self._spec.model.path}: cannot be written to be compared ({error})"
             ) from error
         except OSError as error:
-            raise StudyError(f"{self._folder}: cannot be written ({error.strerror}); make room") from error
+            raise StudyError(
+                f"{self._folder}: cannot be written ({error.strerror}); free some space"
+            ) from error
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -284,5 +284,5 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StudyError(
-            f"{path}: cannot be written ({error.strerror}); make room and search again"
+            f"{path}: cannot be written ({error.strerror}); free some space and search again"
         ) from error

@@ -70,7 +70,7 @@ class Prober:
         if backend.stopwatch == "known":
             return {}
         if others := backend.clocks().other_processes:
-            self._say(f"{others} other processes use the GPU: they disturb timings, stop them if you can")
+            self._say(f"{others} other processes use the GPU: they disturb timings; stop them if you can")
         legality = self._legality(loaded, basis.base, names, lenient=not basis.version)
         refused = refused_precisions(loaded.blocks, loaded.model, legality, names)
         if basis.version:

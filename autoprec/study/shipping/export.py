@@ -87,7 +87,7 @@ def _measured(record: TrialRecord) -> TrialRecord:
     if record.measurement is None:
         failure = record.failure
         why = "is running" if failure is None else f"failed ({failure.kind}: {failure.message})"
-        raise StudyError(f"trial {record.number} {why}: there is nothing to ship; export a complete one")
+        raise StudyError(f"trial {record.number} {why}: there is nothing to export; choose a complete one")
     return record
 
 
@@ -122,7 +122,7 @@ def _examples(prepared: Prepared, candidate: str, folder: Path, count: int) -> E
         with Bench(prepared.work / "worker.log") as bench:
             quality, faithful = bench.write_examples(request)
     except TrialError as error:
-        raise StudyError(f"nothing is shipped ({error.kind}: {error}); pick another trial") from error
+        raise StudyError(f"nothing was exported ({error.kind}: {error}); pick another trial") from error
     return Examples(
         folder=str(folder),
         count=quality.samples,
@@ -144,7 +144,7 @@ def _made_there(spec: StudySpec, candidate: str, folder: Path) -> tuple[str, str
         plan = backend.plan(Path(candidate)) if isinstance(backend, ShipsEngines) else b""
         name, data = backend.timings() if isinstance(backend, KeepsTimings) else ("", b"")
     except TrialError as error:
-        raise StudyError(f"nothing is shipped ({error.kind}: {error}); pick another trial") from error
+        raise StudyError(f"nothing was exported ({error.kind}: {error}); pick another trial") from error
     for written, content in (("engine", plan), (name, data)):
         if content:
             (folder / written).write_bytes(content)

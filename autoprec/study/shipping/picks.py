@@ -36,7 +36,7 @@ def choose(
         raise StudyError(f"unknown pick {pick!r}; known ones: {', '.join(PICKS)}")
     if not front:
         raise StudyError(
-            "the front is empty: every trial failed, or took more memory than search.max_memory_mb"
+            "the front is empty: every trial failed or took more memory than search.max_memory_mb"
         )
     slowest = reference.latency_ms * (1 + reference.latency_noise)
     fit = [point for point in front if point.latency_ms <= slowest]
@@ -45,7 +45,7 @@ def choose(
         best = min((point.loss for point in front), default=float("nan"))
         within = "" if max_loss is None else f" within a loss of {max_loss:g} (its least is {best:.4f})"
         raise StudyError(
-            f"the front has no point faster than the reference{within}; search on, or raise --max-loss"
+            f"the front has no point faster than the reference{within}; search further, or raise --max-loss"
         )
     if pick == "fastest" or len(fit) < 3:
         return min(fit, key=lambda point: (point.latency_ms, point.loss))

@@ -194,7 +194,7 @@ def _timing(recipe: Recipe, folder: Path) -> TimingSection:
     try:
         return msgspec.convert(wanted, TimingSection)
     except msgspec.ValidationError as error:
-        raise StudyError(f"{folder}: its recipe cannot be measured by ({error}); export it again") from error
+        raise StudyError(f"{folder}: its recipe cannot be used ({error}); export it again") from error
 
 
 def _latency(manifest: Manifest, measured: Measurement) -> Check:

@@ -210,7 +210,7 @@ def _answer(agent: Agent, header: dict[str, Any], blobs: list[bytes]) -> Frame:
     try:
         return getattr(agent, name)(header, blobs)  # type: ignore[no-any-return]
     except MemoryError:
-        return {"error": "memory", "message": "no memory left on the target"}, []
+        return {"error": "memory", "message": "out of memory on the target"}, []
     except ImportError as error:
         return {"error": "missing", "message": str(error)}, []
     except FileNotFoundError as error:

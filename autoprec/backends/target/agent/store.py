@@ -44,7 +44,7 @@ class Blobs:
         """Keep a blob. Raises ValueError if it is not what its digest says, OSError for a full disk."""
         path = self.path(digest)
         if hashlib.sha256(data).hexdigest() != digest:
-            raise ValueError("a blob came damaged")
+            raise ValueError("a blob arrived damaged")
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # somebody may have cleaned up
         self._make_room(len(data))
         part = path.with_suffix(f".{os.getpid()}.part")

@@ -56,7 +56,7 @@ def receive(
         is_too_much = len(sizes) > MOST_BLOBS or sum(raw for raw, *_ in sizes) > most
         blobs = [] if is_too_much else [_unpacked(stream, *size) for size in sizes]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, zlib.error) as error:
-        raise WireError(f"what came over the line is no message: {error}") from error
+        raise WireError(f"what was received is not a message: {error}") from error
     if is_too_much:
         raise WireError("the other side sends more than it was asked for")
     return header, blobs
@@ -77,7 +77,7 @@ def _unpacked(stream: BinaryIO, raw: int, size: int, kind: str) -> bytes:
     if kind == "z":
         data = zlib.decompressobj().decompress(data, raw + 1)
     if len(data) != raw:
-        raise ValueError("a blob is not as long as it said")
+        raise ValueError("a blob's length is not the announced one")
     return data
 
 

@@ -253,7 +253,7 @@ class Trtexec:
     def _clocks(self, *_: Any) -> Answer:
         load, *told = self._shell.run(_CLOCKS).decode(errors="replace").split("\0")
         if len(told) <= len(COMMANDS):
-            raise TrialError("crash", "the target's answer holds no clocks")
+            raise TrialError("crash", "the target's answer holds no clock readings")
         return {**read_load(load), **read_power(told)}, []
 
     def _clean(self, *_: Any) -> Answer:

@@ -101,7 +101,7 @@ def _group_norm(graph: ir.Graph, node: ir.Node) -> ir.Node:
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
     channels = shape[1] if shape is not None and len(shape) > 1 else None
     if not groups or not isinstance(channels, int):
-        raise ModelError(f"node {named(node)!r} normalises groups of a number of channels that nobody knows")
+        raise ModelError(f"node {named(node)!r} normalises groups of an unknown number of channels")
     for place in (1, 2):
         value = node.inputs[place]
         assert value is not None
@@ -146,7 +146,7 @@ def _mask(graph: ir.Graph, node: ir.Node) -> None:  # noqa: ARG001
     """Dropout before 12, in inference: a mask of nothing; since then of everything."""
     if len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
         raise ModelError(
-            f"node {named(node)!r}: its mask is read, although nothing drops out; export it for inference"
+            f"node {named(node)!r}: its mask output is used, but nothing is dropped; export it for inference"
         )
     node.resize_outputs(1)  # a mask that nobody reads has a type that Dropout does not make any more
 
