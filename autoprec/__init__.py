@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         Reference,
         TrialRecord,
     )
-    from autoprec.report import Chart, Front
+    from autoprec.report import Chart, Front, LiveProgress
     from autoprec.study import Study, Watcher, compare_studies, verify_export
 
     __version__: str
@@ -52,6 +52,7 @@ __all__ = [
     "Interval",
     "Latency",
     "Layerwise",
+    "LiveProgress",
     "Measurement",
     "Quality",
     "Reference",
@@ -72,6 +73,7 @@ _HOMES = {
     "write_definition": "autoprec.recipes.writing",
     "Chart": "autoprec.report",
     "Front": "autoprec.report",
+    "LiveProgress": "autoprec.report",
     "AutoprecError": "autoprec.errors",
     "UserError": "autoprec.errors",
 }

@@ -14,7 +14,7 @@ import autoprec
 from autoprec import errors
 
 ENGINES = {"openvino", "tensorrt", "tensorrt_rtx", "torch", "onnxruntime", "polygraphy", "cuda", "pynvml"}
-HEAVY = {"numpy", "onnx", "optuna", "sqlalchemy", "scipy"}
+HEAVY = {"numpy", "onnx", "optuna", "rich", "scipy", "sqlalchemy"}
 
 
 def loaded_by(code: str) -> set[str]:

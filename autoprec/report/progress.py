@@ -15,6 +15,7 @@ from rich.text import Text
 from autoprec.records import Reference, TrialRecord, pareto
 from autoprec.report import _figures as figures
 from autoprec.report.plot import front_plot
+from autoprec.report.terminal.harmless import HarmlessConsole
 from autoprec.report.terminal.tables import front_table
 
 REFRESHES_PER_SECOND = 2
@@ -26,13 +27,19 @@ USEFUL_LOSS = 0.05
 
 
 class LiveProgress:
-    """Listens to a run; use in a `with` block.
+    """A watcher that shows a run: live on a terminal, a line for each trial elsewhere, as in notebooks.
 
-    `starts` may come later than the first events, or not at all: what it reports is then not shown.
+    `with LiveProgress() as progress: study.search(50, progress)`
+
+    Args:
+        console: where it shows it; by default standard output.
+        study: the name that stands above the live view.
     """
 
-    def __init__(self, console: Console, study: str) -> None:
-        self._console = console
+    # `starts` may come later than the first events, or not at all: what it reports is then not shown.
+
+    def __init__(self, console: Console | None = None, study: str = "") -> None:
+        self._console = console = console or HarmlessConsole()
         self._study = study
         self._live: Live | None = None
         self._began = console.get_time()

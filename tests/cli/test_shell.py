@@ -84,14 +84,6 @@ def test_tab_completes_what_an_option_takes(studies: Path, words: str, offered: 
     assert found.stdout.split() == offered, found.stderr
 
 
-def test_help_and_tab_load_no_engine_database_or_table() -> None:
-    code = "import autoprec.cli, sys; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    packages = {name.partition(".")[0] for name in loaded.split()}
-    assert "typer" in packages
-    assert not packages & {"numpy", "onnx", "openvino", "optuna", "rich", "scipy", "sqlalchemy"}
-
-
 def test_every_target_of_an_export_is_offered() -> None:
     assert tuple(EXPORTERS) == TARGETS
 

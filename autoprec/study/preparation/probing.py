@@ -220,7 +220,8 @@ class Prober:
         wanted = {one.digest: one for one in questions}
         missing = [one for digest, one in wanted.items() if digest not in known]
         if missing:
-            self._say(f"trying {len(missing)} uses of operators on the engine (once)")
+            uses = "1 use" if len(missing) == 1 else f"{len(missing)} uses"
+            self._say(f"trying {uses} of operators on the engine (once)")
         for one in missing:
             try:
                 verdict = self._bench.probe(Probe(backend=self._spec.backend, question=one))
