@@ -21,17 +21,19 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import msgspec
-import mutators
+from changes import mutators
 from kinds import Kind, kinds_in
 from outcome import Campaign
 
-from autoprec.errors import AutoprecError
+from autoprec.errors import AutoprecError, machine_fault
 
 SECONDS, MEMORY_BYTES = 20, 4 << 30
 LATEST_SECONDS = 180
 """By the clock: the limit counts the processor's seconds, for the machine may be busy with other things."""
 BATCH = 8
 """Inputs for each child."""
+PLACE_SHARE = 0.04
+"""Of the inputs that are no file at all."""
 SOUND = -1
 """The number of the input that is not changed."""
 
@@ -54,12 +56,33 @@ class Task(NamedTuple):
         dice, whole = random.Random(f"{self.seed} {number}"), self.kind.path.read_bytes()
         if number == SOUND:
             return here
+        if dice.random() < PLACE_SHARE:
+            _put_in_place(here.path, dice)
+            return here
         try:
             changed = self.kind.change(whole, dice)
         except Exception:  # noqa: BLE001 - a second change cannot read what the first one made
             changed = mutators.bytes_of(whole, dice)
         here.path.write_bytes(changed)
         return here
+
+
+def _put_in_place(path: Path, dice: random.Random) -> None:
+    """Something else of the same name: nothing of it may be waited for, or read without an end."""
+    path.unlink()
+    match dice.randrange(6):
+        case 0:
+            path.mkdir()
+        case 1:
+            os.mkfifo(path)
+        case 2:
+            path.symlink_to("/dev/zero")
+        case 3:
+            path.symlink_to(path.name)
+        case 4:
+            path.symlink_to("/proc/self/mem")
+        case _:
+            path.touch()
 
 
 def fuzz(campaign: Campaign, folder: Path, count: int) -> None:
@@ -83,7 +106,8 @@ def fuzz(campaign: Campaign, folder: Path, count: int) -> None:
             campaign.note(f"fuzz: {kind.name}", result, words and f"input {number} of {seed}: {words}")
             if words:
                 kept = Path(tempfile.gettempdir()) / f"torture-{kind.name.replace(' ', '-')}-{seed}-{number}"
-                shutil.copyfile(task.make(number).path, kept)
+                if task.make(number).path.is_file():
+                    shutil.copyfile(task.make(number).path, kept)
                 print(f"  kept as {kept}", flush=True)
             number += 1
 
@@ -137,7 +161,9 @@ def _once(task: Task, number: int) -> tuple[str, str]:
         found = kind.read(kind.path)
     except AutoprecError:
         return "told in one line", ""
-    except BaseException:  # noqa: BLE001 - whatever it is, it is what we look for
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is what we look for
+        if machine_fault(error):  # the command's boundary tells it
+            return "told in one line", ""
         return "failed", traceback.format_exc()[-3000:]
     finally:
         tempfile.tempdir = None

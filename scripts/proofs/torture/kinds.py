@@ -7,18 +7,14 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-import databases
-import graphs
+import caches
 import msgspec
-import mutators
 import readers
 import sound
-import texts
 import tomlkit
-import wires
+from changes import containers, databases, graphs, mutators, texts, wires
 from readers import Read
 
-import containers
 from autoprec.graph.model.load import model_digest, open_model
 from autoprec.spec import load_spec
 from autoprec.store import searching
@@ -55,7 +51,7 @@ def kinds_in(folder: Path) -> list[Kind]:
     arrays = write_samples(folder / "arrays", count=1)
     images = sound.images(folder / "images")
     manifest = sound.export(folder) / "manifest.json"
-    kept = sound.kept(folder / "kept")
+    kept, kept_study = caches.write(folder / "kept"), folder / "kept" / "study"
     database = sound.database(folder / "database")
     models = sound.models(folder)
     tiny = study / "tiny.onnx"
@@ -63,6 +59,7 @@ def kinds_in(folder: Path) -> list[Kind]:
     mask = images / "masks" / "0.png"
     any_toml, any_json = _either(_toml, texts.toml_text), _either(_json, texts.json_text)
     any_png = _either(containers.png, mutators.bytes_of)
+    any_archive = _either(containers.archive, mutators.bytes_of)
     any_kept = _either(containers.kept_file, mutators.bytes_of)
     return [
         Kind("definition", toml, any_toml, load_spec),
@@ -72,7 +69,7 @@ def kinds_in(folder: Path) -> list[Kind]:
         *(Kind(f"model {path.stem}", path, _model(tiny), readers.blocks) for path in models),
         Kind("decoder", tiny, _model(models[0]), lambda path: (open_model(path), model_digest(path))),
         Kind("model of init", models[0], _model(tiny), readers.init),
-        Kind("arrays", arrays / "0.npz", _either(containers.archive, mutators.bytes_of), readers.samples),
+        Kind("arrays", arrays / "0.npz", any_archive, readers.samples),
         Kind("image", images / "0.png", any_png, readers.pictures),
         Kind("deep image", images / "1.png", any_png, readers.pictures),
         Kind("tiff", images / "2.tif", _either(containers.tiff, mutators.bytes_of), readers.pictures),
@@ -84,10 +81,21 @@ def kinds_in(folder: Path) -> list[Kind]:
         Kind("database", database, _sqlite, readers.evidence, checked=True),
         Kind("database of commands", database, _either(_sqlite, databases.resealed), readers.view),
         Kind("database repaired", database, _sqlite, readers.repaired),
-        Kind("histograms", kept / "h.npz", any_kept, readers.histograms, checked=True),
-        Kind("moments", kept / "m.npz", any_kept, readers.moments, checked=True),
-        Kind("masks", kept / "reference.masks", any_kept, readers.masks),
-        Kind("lock", kept / "search.lock", mutators.bytes_of, lambda path: searching(path.parent)),
+        Kind("histograms", kept["histograms"], any_kept, caches.histograms, checked=True),
+        Kind("moments", kept["moments"], any_kept, caches.moments, checked=True),
+        Kind("masks", kept["masks"], any_kept, caches.masks),
+        Kind("timing cache", kept["timing cache"], any_kept, caches.timings, checked=True),
+        Kind("refined weights", kept["refined weights"], any_archive, caches.refined, checked=True),
+        Kind("inspection", kept["inspection"], any_kept, caches.inspection, checked=True, home=kept_study),
+        Kind(
+            "picture of one",
+            kept["picture of an inspection"],
+            mutators.bytes_of,
+            caches.inspection,
+            checked=True,
+            home=kept_study,
+        ),
+        Kind("lock", sound.lock(folder / "lock"), mutators.bytes_of, lambda path: searching(path.parent)),
         Kind("line to a target", frame, _either(wires.frame, mutators.bytes_of), wires.receive),
         Kind("answers of a target", answers, wires.answer, wires.use),
     ]

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import sound
 from outcome import EXPECTED
@@ -18,9 +19,6 @@ from autoprec.cli import main
 from autoprec.exporters import read_manifest
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import input_shapes, load_model
-from autoprec.graph.statistics.moments import load_moments
-from autoprec.graph.statistics.ranges import Histograms
-from autoprec.measurement.masks import ReferenceMasks
 from autoprec.records import to_json
 from autoprec.samples import load_samples, warnings_of
 from autoprec.spec import SamplesSection
@@ -127,7 +125,8 @@ def evidence(path: Path) -> object:
     """All that a database holds, as text."""
     with Store.open(path, read_only=True) as store:
         trials, front = store.trials(STUDY), store.front(STUDY)
-        return to_json((trials, front, store.reference(STUDY), store.runs(STUDY)))
+        facts = [store.facts(STUDY, kind, Any) for kind in sound.FACTS]
+        return to_json((trials, front, store.reference(STUDY), store.runs(STUDY), facts))
 
 
 def repaired(path: Path) -> object:
@@ -142,23 +141,3 @@ def repaired(path: Path) -> object:
             assert saved.items() <= written.items(), "repair made up a trial"
             store.front(STUDY)
     return None
-
-
-def histograms(path: Path) -> object:
-    """Ranges of kept histograms."""
-    found = Histograms.load(path)
-    return None if found is None else found.ranges("entropy", 99.99)
-
-
-def moments(path: Path) -> object:
-    """Kept moments, byte by byte."""
-    found = load_moments(path)
-    return None if found is None else {n: (m.second.tobytes(), m.mean.tobytes()) for n, m in found.items()}
-
-
-def masks(path: Path) -> object:
-    """Kept masks, each as it was written."""
-    masks = ReferenceMasks(path.parent, path)
-    for index in range(len(masks)):
-        assert (masks[index] == index + 1).all(), "changed masks were believed"
-    return len(masks)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 from PIL import Image
 
 from autoprec.exporters import write_export
-from autoprec.graph.statistics.moments import Moments, save_moments
-from autoprec.graph.statistics.ranges import Histograms
-from autoprec.measurement.masks import ReferenceMasks
-from autoprec.records import Basis, TrialRecord
+from autoprec.legality.verdicts import Verdict
+from autoprec.records import Basis, Departure, TrialRecord
 from autoprec.store import Store
 from families import encoder, segmenter, yolo
 from tiny_export import export_of
@@ -21,6 +20,14 @@ from trial_records import BLOCKS, IDENTITY, REFERENCE, complete, failed, running
 from vit import transformer
 
 STUDY = "demo"
+FACTS: dict[str, dict[str, Any]] = {
+    "sensitivity": {"stem int8": 0.25, "neck int8": 0.125},
+    f"verdict {IDENTITY.fingerprint.digest}": {
+        "q": Verdict(pattern="conv", precision="int8", state="legal", ran="i8", error=0.01, digest="q")
+    },
+    "fidelity": {"export": Departure(step="loading", error=1e-6, value="masks", tolerance=1e-3, samples=2)},
+}
+"""What a study finds out once."""
 _CHOICES = [f"{one} {other}" for one in ("int8", "fp32", "bf16") for other in ("int8", "fp32", "fp16", "fp8")]
 
 
@@ -61,20 +68,11 @@ def export(folder: Path) -> Path:
     return folder / "export"
 
 
-def kept(folder: Path) -> Path:
-    """Caches of each kind, and a lock."""
+def lock(folder: Path) -> Path:
+    """Of a search that runs."""
     folder.mkdir()
-    histograms = Histograms()
-    histograms.observe("x", np.linspace(-1, 1, 1000))
-    histograms.samples = 1
-    histograms.save(folder / "h.npz")
-    moments = Moments(np.eye(4, dtype=np.float32)[None], np.ones((1, 4), np.float32))
-    save_moments({"n": moments}, folder / "m.npz")
-    masks = ReferenceMasks(folder, folder / "reference.masks", 4096)
-    for number in range(4):
-        masks.append(f"{number}.png", np.full((1, 24, 24), number + 1, np.float32))
     (folder / "search.lock").write_text(f"{os.getpid()}\n")
-    return folder
+    return folder / "search.lock"
 
 
 def trials() -> list[TrialRecord]:
@@ -96,4 +94,7 @@ def database(folder: Path) -> Path:
         for trial in trials()[:-1]:
             store.finish(trial)
         store.begin(running(13))
+        for kind, facts in FACTS.items():
+            for key, value in facts.items():
+                store.put_fact(STUDY, kind, key, value)
     return folder / "study.db"

@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import mutators
 import numpy as np
-import texts
 
 from autoprec.backends.target.agent import wire
 from autoprec.backends.target.backend import TargetBackend
@@ -20,6 +18,7 @@ from autoprec.backends.target.channel import Channel
 from autoprec.backends.target.engine import TargetEngine
 from autoprec.backends.target.line import Line
 from autoprec.errors import BackendError
+from changes import mutators, texts
 from tiny_study import write_model
 
 _HELLO = {"library": "", "version": "2026.4.1", "device": "EPYC", "newest_opset": 22, "free_bytes": 1 << 40,

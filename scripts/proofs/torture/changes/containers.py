@@ -9,9 +9,9 @@ import zipfile
 import zlib
 from typing import Any
 
-import mutators
 import numpy as np
-import texts
+
+from changes import mutators, texts
 
 _SHAPES = (
     "()", "(0,)", "(1099511627776,)", "(-1,)", "(-1, -8)", "(1, 3, 32, 32)", "(3, 1, 32, 32)", "(1, 3, 1024)",

@@ -11,9 +11,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-import mutators
-
 from autoprec.store._seals import sealed
+from changes import mutators
 
 _VALUES: tuple[Any, ...] = (
     None, 0, -1, 1 << 62, 1e308, float("inf"), "", "x", "\x1b[2J", "null", "[]", "{}", '{"a": 1}', "nan",

@@ -1,0 +1,1 @@
+"""How inputs are changed, each kind by its structure."""
