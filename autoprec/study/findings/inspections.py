@@ -11,6 +11,7 @@ from typing import IO
 import msgspec
 
 from autoprec.errors import StudyError, TrialError, UserError
+from autoprec.files import ensure_regular
 from autoprec.kept import keep, load
 from autoprec.measurement import Bench, Inspect
 from autoprec.records import (
@@ -174,4 +175,5 @@ def _here(picture: Picture, folder: Path) -> Picture:
 
 
 def _sha256(path: Path) -> str:
+    ensure_regular(path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
