@@ -57,7 +57,7 @@ def test_quantised_and_float_precisions_do_not_mix(precision: Precision) -> None
     assert quantised == precision.is_quantized
     two_levels = precision.scale_type is not None
     assert precision.weights_only or bool(precision.block_size) == two_levels
-    cures = (precision.smooths, precision.learns_rounding, precision.corrects_bias)
+    cures = (precision.passes, precision.learns_rounding, precision.corrects_bias)
     assert quantised or not any(cures)
 
 

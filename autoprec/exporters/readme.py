@@ -10,7 +10,7 @@ import onnx
 from autoprec.records import Export
 
 README = "README.md"
-WORDS = {
+WORDS: dict[str, str] = {
     "model.onnx": "the model, strongly typed: every precision is in it, so build it without precision flags",
     "reference.onnx": "the {reference} model that latency and masks are compared with",
     "decoder.onnx": "the fixed model behind it: takes its outputs, and prompts",
@@ -53,11 +53,9 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
         "reference": export.reference.precision,
         "engine": f"{_plain(engine.version)}, {_plain(engine.device)}",
     }
-    rows = [
-        f"| `{name}` | {what.format(**words)} | {NEEDS.get(name, '')} |"
-        for name, what in WORDS.items()
-        if name in there
-    ]
+    told = {name: what.format(**words) for name, what in WORDS.items() if name in there}
+    told |= {name: _described(folder / name) for name in sorted(there - set(WORDS) - {README})}
+    rows = [f"| `{name}` | {what} | {NEEDS.get(name, '')} |" for name, what in told.items()]
     model = _plain(Path(export.model_name).stem) or "model"
     lines = [
         f"# {model}: trial {export.trial.number} of study {_plain(export.trial.study)}",
@@ -77,6 +75,15 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
     path = folder / README
     path.write_text("\n".join(lines), encoding="utf-8")
     return (path,)
+
+
+def _described(path: Path) -> str:
+    """The first line of a script's docstring or comment, for a file that `WORDS` does not know."""
+    if path.suffix not in (".py", ".sh"):
+        return "see the scripts beside it"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    told = (line.strip('"#').strip() for line in lines if not line.startswith("#!"))
+    return _plain(next(filter(None, told), ""))
 
 
 def _measured(export: Export) -> str:

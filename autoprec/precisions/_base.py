@@ -26,7 +26,8 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
             with keys; `pv`, probabilities with values.
         range_method: how ranges of activations are chosen; empty takes the study's.
         percentile: for that method, in percent.
-        smooths: channels of activations are scaled to like ranges, and weights the other way.
+        passes: modules of `graph/variants` whose `cure` edits the weights of its blocks, one after another.
+        needs_moments: a pass learns from the second moments of what weighted ops multiply.
         learns_rounding: weights are rounded for the least error of the op's output on calibration data.
         corrects_bias: biases take back the mean error that quantised weights make.
     """
@@ -44,7 +45,8 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
     float_products: frozenset[str] = frozenset()
     range_method: str = ""
     percentile: float = 0.0
-    smooths: bool = False
+    passes: tuple[str, ...] = ()
+    needs_moments: bool = False
     learns_rounding: bool = False
     corrects_bias: bool = False
 

@@ -29,16 +29,16 @@ RANGES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 CURES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "gemm": {"only_products": True},
-        "smooth": {"smooths": True},
+        "smooth": {"passes": ("smoothing",)},
         "float-add": {},
         "qk-float": {"float_products": frozenset({"qk"})},
         "pv-float": {"float_products": frozenset({"pv"})},
-        "adaround": {"learns_rounding": True},
-        "bias": {"corrects_bias": True},
+        "adaround": {"passes": ("rounding",), "needs_moments": True, "learns_rounding": True},
+        "bias": {"passes": ("rounding",), "needs_moments": True, "corrects_bias": True},
     }
 )
 """What is quantised at all, and what is done to activations, residual additions, products of attention,
-weights and biases, in this order."""
+weights and biases, in this order, as properties of `Precision`; passes of several parts run in turn."""
 
 _PRODUCTS = frozenset({"Gemm", "MatMul"})
 
@@ -60,9 +60,10 @@ def variants(plain: Precision, *, grid: bool) -> Iterator[Precision]:
             parts = [*([method] if method else []), *itertools.compress(cures, chosen)]
             if {"gemm", "float-add"} <= set(parts):
                 continue
-            data: dict[str, Any] = {}
-            for part in parts:
-                data |= RANGES[part] if part in RANGES else CURES[part]
+            settings = [RANGES[part] if part in RANGES else CURES[part] for part in parts]
+            data: dict[str, Any] = {name: value for setting in settings for name, value in setting.items()}
+            passes = (name for setting in settings for name in setting.get("passes", ()))
+            data["passes"] = tuple(dict.fromkeys(passes))
             if {"qk-float", "pv-float"} <= set(parts):
                 data["float_products"] = frozenset({"qk", "pv"})
             if "float-add" in parts:

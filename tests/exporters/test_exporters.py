@@ -18,7 +18,7 @@ import openvino
 import pytest
 
 from autoprec.errors import StudyError
-from autoprec.exporters import EXPORTERS, read_manifest, write_export
+from autoprec.exporters import EXPORTERS, read_manifest, readme, write_export
 from autoprec.exporters._script import SCRIPTS
 from autoprec.records import Implicit, Preprocessing
 from tiny_export import NASTY, REFERENCE, export_of
@@ -248,7 +248,19 @@ def test_the_readme_is_of_this_model_and_says_what_each_file_is_and_needs(tmp_pa
     assert "| input | image | float | 1 x 3 x 8 x 8 |" in text
     told = {path.relative_to(tmp_path / "out").parts[0] for path in written} - {"README.md"}
     unexplained = {name for name in told if f"| `{name}` |" not in text}
-    assert unexplained == set(), "say what they are in `WORDS` of exporters/readme.py"
+    assert unexplained == set()
+
+
+@pytest.mark.parametrize(
+    "text", ["#!/bin/sh\n# Builds it with mine.\n", '#!/usr/bin/python\n"""Builds it with mine."""\n']
+)
+def test_the_readme_takes_a_new_script_by_its_own_words(text: str, tmp_path: Path) -> None:
+    export = export_of(tmp_path)
+    write_export(export, tmp_path / "out", ["onnx"])
+    name = "mine.sh" if "sh" in text else "mine.py"
+    (tmp_path / "out" / name).write_text(text)
+    readme.write(export, tmp_path / "out")
+    assert f"| `{name}` | Builds it with mine. |" in (tmp_path / "out" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("path", sorted(SCRIPTS.glob("*.py")), ids=lambda path: path.name)

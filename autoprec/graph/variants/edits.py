@@ -6,12 +6,17 @@ the same but for rounding; learned rounding and corrected biases are small chang
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+
+from autoprec.graph.statistics.histogram import Histogram
+from autoprec.graph.statistics.moments import Moments
+from autoprec.graph.statistics.ranges import Histograms
+from autoprec.precisions import Precision
 
 Array = NDArray[Any]
 
@@ -47,6 +52,27 @@ class Edits(NamedTuple):
     scalings: tuple[Scaling, ...] = ()
     ranges: Mapping[str, float] = {}
     factors: Mapping[str, NDArray[np.float32]] = {}
+
+
+class Work(NamedTuple):
+    """What a pass has to work with, for one block and one variant.
+
+    Attributes:
+        block, nodes: the block's name and its nodes; untouched.
+        precision: the variant.
+        histograms: of calibration, with those of channels.
+        moments: second moments of what weighted ops multiply, by node name.
+        choose: largest magnitude to represent of a histogram.
+        steps: given edits so far, the width of a step of each node's first input, by node name.
+    """
+
+    block: str
+    nodes: Sequence[ir.Node]
+    precision: Precision
+    histograms: Histograms
+    moments: Mapping[str, Moments]
+    choose: Callable[[Histogram], float]
+    steps: Callable[[Edits], Mapping[str, float]]
 
 
 def edited(model: ir.Model, edits: Mapping[str, Edits]) -> tuple[ir.Model, dict[str, str]]:

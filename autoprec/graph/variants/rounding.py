@@ -21,7 +21,7 @@ from autoprec.graph.ops.matrices import matrices, restored
 from autoprec.graph.ops.placement import channel_axis
 from autoprec.graph.ops.pointwise import is_about
 from autoprec.graph.statistics.moments import Moments
-from autoprec.graph.variants.edits import Edits
+from autoprec.graph.variants.edits import Edits, Work
 from autoprec.precisions import Precision
 
 Floats = NDArray[Any]
@@ -30,6 +30,11 @@ SWEEPS = 4
 """Rounds over all weights; few change in the fourth."""
 _DAMPING = 1e-4
 """Added to the diagonal, as a part of its mean: directions that the data never shows are not free."""
+
+
+def cure(edits: Edits, work: Work) -> Edits:
+    """The pass of `+adaround` and `+bias`."""
+    return refine(edits, work.nodes, work.moments, work.steps(edits), work.precision)
 
 
 def refine(

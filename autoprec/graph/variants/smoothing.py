@@ -20,7 +20,7 @@ from autoprec.graph.ops.matrices import activation_axis, by_input, by_output, is
 from autoprec.graph.statistics.channels import ChannelCounts
 from autoprec.graph.statistics.histogram import Histogram
 from autoprec.graph.statistics.ranges import range_of
-from autoprec.graph.variants.edits import Edits, Scaling
+from autoprec.graph.variants.edits import Edits, Scaling, Work
 
 Floats = NDArray[Any]
 Slots = dict[tuple[str, int], NDArray[np.float32]]
@@ -55,6 +55,12 @@ def smoothable(nodes: Sequence[ir.Node]) -> list[Group]:
         for value, readers in found.items()
         if len({(activation_axis(node), _channels(node)) for node in readers}) == 1
     ]
+
+
+def cure(edits: Edits, work: Work) -> Edits:  # noqa: ARG001 - it is the first
+    """The pass of `+smooth`."""
+    channels, label = work.histograms.channels, work.precision.name
+    return smooth(work.block, work.nodes, channels, work.choose, work.precision.largest, label)
 
 
 def smooth(

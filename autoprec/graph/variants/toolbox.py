@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from types import MappingProxyType
 
 import onnx_ir as ir
@@ -15,9 +16,7 @@ import onnx_ir as ir
 from autoprec.graph.grids.grid import SIGNED, grid_of
 from autoprec.graph.statistics.moments import Moments
 from autoprec.graph.statistics.ranges import Histogram, Histograms, range_of
-from autoprec.graph.variants.edits import Edits
-from autoprec.graph.variants.rounding import refine
-from autoprec.graph.variants.smoothing import smooth
+from autoprec.graph.variants.edits import Edits, Work
 from autoprec.precisions import Precision
 from autoprec.records import Block
 
@@ -77,7 +76,7 @@ class Toolbox:
 
     def edits(self, block: str, precision: Precision) -> Edits | None:
         """What a variant changes in a block; None for a precision without cures."""
-        if not (precision.smooths or learns(precision)):
+        if not precision.passes:
             return None
         key = (block, precision.name)
         found = self._edits.pop(key, None) or self._made(block, precision)
@@ -91,14 +90,15 @@ class Toolbox:
         method, percentile = self._how(precision)
         choose: Callable[[Histogram], float] = partial(range_of, method=method, percentile=percentile)
         nodes, edits = self._nodes[block], Edits({})
-        if precision.smooths:
-            channels = self._histograms.channels
-            edits = smooth(block, nodes, channels, choose, precision.largest, precision.name)
-        if learns(precision):
-            limits = self._limits(nodes, edits, self.ranges(precision))
+
+        def steps(so_far: Edits) -> dict[str, float]:
+            limits = self._limits(nodes, so_far, self.ranges(precision))
             read = {str(n.name): str(n.inputs[0].name) for n in nodes if n.inputs and n.inputs[0] is not None}
-            steps = {name: limit / self._steps(read[name], precision) for name, limit in limits.items()}
-            edits = refine(edits, nodes, self._moments, steps, precision)
+            return {name: limit / self._steps(read[name], precision) for name, limit in limits.items()}
+
+        work = Work(block, nodes, precision, self._histograms, self._moments, choose, steps)
+        for name in precision.passes:
+            edits = import_module(f"autoprec.graph.variants.{name}").cure(edits, work)
         return edits
 
     def _limits(
@@ -131,8 +131,3 @@ class Toolbox:
 def _size(edits: Edits) -> int:
     """Bytes of the constants."""
     return sum(tensor.nbytes for tensor in edits.constants.values())
-
-
-def learns(precision: Precision) -> bool:
-    """Whether a precision needs second moments of the data."""
-    return precision.learns_rounding or precision.corrects_bias

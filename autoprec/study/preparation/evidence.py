@@ -15,7 +15,6 @@ from autoprec.calibration import calibrate, measure_moments
 from autoprec.errors import ModelError, StudyError, TrialError
 from autoprec.graph.statistics.moments import Moments, load_moments, save_moments
 from autoprec.graph.statistics.ranges import Histograms
-from autoprec.graph.variants.toolbox import learns
 from autoprec.precisions import PRECISIONS
 from autoprec.samples import Samples, ahead
 from autoprec.store import Artifacts
@@ -82,7 +81,7 @@ class Evidence:
 
     def moments(self, precisions: Iterable[str]) -> dict[str, Moments]:
         """Of what weighted ops multiply; empty if none of the precisions learns from them."""
-        if not any(learns(PRECISIONS[name]) for name in precisions):
+        if not any(PRECISIONS[name].needs_moments for name in precisions):
             return {}
         path = self.moments_path
         self._fetch(path)
