@@ -92,3 +92,15 @@ def test_rough_losses_of_one_block_back_in_float_teach_the_order_of_blocks() -> 
     harmless, harmful = fit.losses(fit.mixture.mean(half))
     assert harmless < 0.5 * harmful
     assert abs(fit.losses(fit.mixture.mean(everything))[0] - measured_losses(everything, damages)[0]) < 0.01
+
+
+def test_what_looks_best_in_noisy_profiles_is_not_believed() -> None:
+    rng = np.random.default_rng(0)
+    space = Space([Block(name=f"b{n}", nodes=(), allowed=("fp16", "int8")) for n in range(40)])
+    profile = np.array([1.0, 0.9]) / 40 * np.exp(0.1 * rng.standard_normal((40, 2)))
+    best = (profile[:, 1] < np.median(profile[:, 1] / profile[:, 0]) * profile[:, 0]).astype(np.intp)[None]
+    fit = LatencyModel(space, profile).fit(np.array([[0] * 40, [1] * 40]), np.array([1.0, 0.9]))
+    claimed = profile[np.arange(40), best[0]].sum() / profile[:, 0].sum()
+    truth = 1.0 - 0.1 * best.mean()
+    casts = 0.2 / 40 * space.crossings(best).sum()
+    assert abs(float(fit.mean(best)[0]) - casts - truth) < 0.5 * abs(claimed - truth)

@@ -7,12 +7,16 @@ reference's latency.
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from autoprec.search.space import Codes, Floats, Space
 from autoprec.search.surrogates.gaussian import Data, Linear, Mixture
+from autoprec.search.surrogates.profiles import shrunk
 
 TRUST = (0.1, 0.4, None)
 """Standard deviation of a block's time over its profile; None is a hypothesis that ignores profiles."""
+SMALLEST = 0.02
+"""The least that a profile says of a block, as a part of its share of the work: 0 where it was fused away."""
 SPREADS, NOISES = (0.01, 0.05), (0.004, 0.02)
 """Standard deviations of the residual and of a timing; every pair is a hypothesis."""
 CAST = 0.2
@@ -41,11 +45,11 @@ class LatencyModel:
         data = Data.of(self._space, codes, ratios)
         members, kinds = [], len(self._space.precisions)
         for trust in TRUST if np.isfinite(self._profile).any() else (None,):
-            means, sds = self._beliefs(trust, ratios)
+            means, errors = self._beliefs(trust, ratios)
             start = np.zeros(self._size)
             start[: means.size] = means.ravel()
             start[means.size : means.size + kinds**2] = CAST / len(self._space.names)
-            linear, covariance = self._linear(start), self._covariance(sds)
+            linear, covariance = self._linear(start), self._covariance(errors)
             members += data.condition(linear, start, covariance, spreads=SPREADS, noises=NOISES)
         return Mixture.of(members)
 
@@ -58,13 +62,16 @@ class LatencyModel:
         return weights[:split].reshape(blocks, kinds), pairs + local
 
     def _beliefs(self, trust: float | None, ratios: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation (blocks, precisions) of every block's time."""
+        """Mean (blocks, precisions) of every block's time, and its covariance (blocks, precisions, ...)."""
         even = np.broadcast_to(self._space.share[:, None] * np.median(ratios), self._profile.shape)
         if trust is None:
-            return even, even
+            return even, np.square(even)[:, :, None] * np.eye(even.shape[1])
         known = np.isfinite(self._profile)
-        means = np.where(known, self._profile, even)
-        return means, np.where(known, trust * means + 0.1 * trust * even, even)
+        logs = np.log(np.where(known, np.maximum(self._profile, SMALLEST * even), even))
+        beliefs = shrunk(logs, known, trust)
+        means = np.exp(beliefs.means)
+        scale = means + 0.1 * even
+        return means, beliefs.errors * scale[:, :, None] * scale[:, None]
 
     def _linear(self, start: Floats) -> Linear:
         def linear(codes: Codes) -> tuple[Floats, Floats]:
@@ -80,13 +87,14 @@ class LatencyModel:
         pairs = (first * kinds + second)[:, :, None] == np.arange(kinds**2)
         return (pairs * crossed[:, :, None]).sum(axis=1), crossed
 
-    def _covariance(self, sds: Floats) -> Floats:
+    def _covariance(self, errors: Floats) -> Floats:
         """Errors of a precision are partly common to all blocks: a profile slows every kernel alike."""
-        blocks, kinds = sds.shape
+        blocks, kinds, _ = errors.shape
         edges = len(self._space.edges)
         covariance = np.zeros((self._size, self._size))
-        common = np.outer(sds.ravel(), sds.ravel()) * np.tile(np.eye(kinds), (blocks, blocks))
-        covariance[: blocks * kinds, : blocks * kinds] = 0.3 * common + np.diag(np.square(sds.ravel()))
+        sds = np.sqrt(np.diagonal(errors, axis1=1, axis2=2)).ravel()
+        common = np.outer(sds, sds) * np.tile(np.eye(kinds), (blocks, blocks))
+        covariance[: blocks * kinds, : blocks * kinds] = 0.3 * common + block_diag(*errors)
         rest = np.concatenate((np.full(kinds**2, CAST_PAIR), np.full(edges, CAST_EDGE))) / blocks
         covariance[blocks * kinds :, blocks * kinds :] = np.diag(np.square(rest))
         pairs = slice(blocks * kinds, blocks * kinds + kinds**2)
