@@ -4,13 +4,14 @@ Constants of strategies were chosen on seeds from 100 to 103; judge on others (`
 kinds that are held out.
 
 Writes `search_bench.json`, `search_bench.md` and `search_bench.png`. Traces are kept in a cache folder, so an
-interrupted bench goes on where it was; delete the folder after changing a strategy. Needs matplotlib; GP
-takes part where torch can be imported, on small problems.
+interrupted bench is resumed; delete the folder after changing a strategy. Draws where matplotlib is; GP takes
+part where torch can be imported, on small problems.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import multiprocessing
@@ -25,7 +26,7 @@ from oracle import best_front
 from problems import HELD_OUT, KINDS, Kind, Problem
 from scores import Best, scored
 from strategies import STRATEGIES, Trace, run
-from summary import markdown, plot
+from summary import Run, markdown
 
 from autoprec.search.fronts import front_of
 
@@ -80,7 +81,8 @@ def main() -> None:
     deadline = time.monotonic() + 60 * options.minutes
     with multiprocessing.Pool(options.workers) as pool:
         pool.starmap(trace, [(job, deadline) for job in jobs], chunksize=1)
-    write(jobs, options.out)
+        scores = pool.map(scores_of, problems_of(jobs), chunksize=1)
+    write([found for found in scores if found], jobs[0].seed, options.out)
 
 
 def takes_part(kind: Kind, strategy: str) -> bool:
@@ -106,20 +108,27 @@ def trace(job: Job, deadline: float = float("inf")) -> Trace | None:
     return found
 
 
-def write(jobs: list[Job], out: Path) -> None:
-    """Score and report every problem whose traces are all there."""
+def problems_of(jobs: list[Job]) -> list[list[Job]]:
+    """The jobs of each problem."""
     problems: dict[tuple[Kind, int], list[Job]] = {}
     for job in jobs:
         problems.setdefault((job.kind, job.seed), []).append(job)
-    runs: list[dict[str, object]] = []
-    done = 0
-    for group in problems.values():
-        traces = {job.strategy: trace(job, -1.0) for job in group}
-        if all(found for name, found in traces.items() if not name.startswith("gp")):
-            done += 1
-            runs += _scores(group[0], {name: found for name, found in traces.items() if found})
+    return list(problems.values())
+
+
+def scores_of(group: list[Job]) -> list[Run] | None:
+    """One entry for each strategy of one problem; None where a trace is missing."""
+    traces = {job.strategy: trace(job, -1.0) for job in group}
+    if not all(found for name, found in traces.items() if not name.startswith("gp")):
+        return None
+    return _scores(group[0], {name: found for name, found in traces.items() if found})
+
+
+def write(scores: list[list[Run]], first: int, out: Path) -> None:
+    """Report every problem whose traces are all there."""
+    runs = [run for found in scores for run in found]
     note = (
-        f"{done} problems of {len(KINDS) + len(HELD_OUT)} kinds, seeds from {jobs[0].seed} on; "
+        f"{len(scores)} problems of {len(KINDS) + len(HELD_OUT)} kinds, seeds from {first} on; "
         "every seed is another instance and another noise. The front "
         "that was measured is judged by its true values against the best front known. Anchors count. "
         "`+ finalists` spends every sixth evaluation on measuring the front again. "
@@ -129,21 +138,20 @@ def write(jobs: list[Job], out: Path) -> None:
     (out / "search_bench.json").write_text(
         "[\n" + ",\n".join(json.dumps(entry) for entry in runs) + "\n]\n", encoding="utf-8"
     )
-    (out / "search_bench.md").write_text(
-        markdown(runs, note) + "\n![Hypervolume and gain over evaluations](search_bench.png)\n",
-        encoding="utf-8",
-    )
-    plot(runs, out / "search_bench.png")
+    picture = "\n![Hypervolume and gain over evaluations](search_bench.png)\n"
+    (out / "search_bench.md").write_text(markdown(runs, note) + picture, encoding="utf-8")
+    if importlib.util.find_spec("matplotlib"):
+        importlib.import_module("drawing").plot(runs, out / "search_bench.png")
 
 
-def _scores(job: Job, traces: dict[str, Trace]) -> list[dict[str, object]]:
+def _scores(job: Job, traces: dict[str, Trace]) -> list[Run]:
     """One entry for each strategy; the best front is that of the local search and of all traces."""
     kind, seed = job.kind, job.seed
     problem = Problem(kind, seed)
     limit = min(NETWORK_LIMIT, job.oracle) if kind.loss == "network" else job.oracle
     seen = [problem.truth(np.array(found[0], dtype=np.intp)) for found in traces.values()]
     best = Best(problem, front_of(np.concatenate((problem.truth(best_front(problem, seed, limit)), *seen))))
-    entries: list[dict[str, object]] = []
+    entries: list[Run] = []
     for name, found in traces.items():
         entry = {"kind": kind.name, "group": kind.group, "seed": seed, "strategy": name}
         entry["budget"] = job._replace(strategy=name).evaluations

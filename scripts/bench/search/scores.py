@@ -4,7 +4,8 @@ A strategy delivers the front of what it measured, and is judged by the truth of
 there by a lucky timing costs. Hypervolume is relative to the best front known; gain is hypervolume with the
 anchors at 0 and the best front at 1; share is the part of the speed-up that is possible at a loss of
 0.01; `searched` is the hypervolume of everything tried, had the truth been known; `near` is the part of the
-trials after the anchors within four times that loss.
+trials after the anchors within four times that loss; `behind` is by how much the best anchor within that loss
+is faster than what is delivered, in units of the reference.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def scored(best: Best, trace: Trace, seed: int, *, finalists: bool) -> dict[str,
     """Figures at every checkpoint that the trace reaches; a strategy that ended early keeps what it had."""
     rows, values, seconds = trace
     truth = best.problem.truth(np.array(rows, dtype=np.intp))
+    anchors = _speed_up(best.problem.truth(best.problem.anchors))
     table: dict[str, list[float]] = {
         "evaluations": [],
         "hypervolume": [],
@@ -59,17 +61,20 @@ def scored(best: Best, trace: Trace, seed: int, *, finalists: bool) -> dict[str,
         "share": [],
         "searched": [],
         "near": [],
+        "behind": [],
     }
     for count in CHECKPOINTS:
         searched = count - count // FINALISTS if finalists else count
         measured = np.array(values[:searched])
         if finalists:
             measured = _again(best.problem, rows[:searched], measured, count // FINALISTS, seed)
-        figures = best.score(truth[:searched][front_mask(measured)])
+        delivered = truth[:searched][front_mask(measured)]
+        figures = best.score(delivered)
+        behind = anchors - _speed_up(delivered)
         everything = best.score(truth[:searched])[0]
         tried = truth[len(best.problem.anchors) : searched, 1]
         near = np.mean(tried <= NEAR * LOSS_LIMIT) if len(tried) else np.nan
-        for name, figure in zip(table, (count, *figures, everything, near), strict=True):
+        for name, figure in zip(table, (count, *figures, everything, near, behind), strict=True):
             table[name].append(round(float(figure), 5))
     return {**table, "seconds": np.round((np.mean(seconds), np.percentile(seconds, 99)), 5).tolist()}
 

@@ -1,18 +1,13 @@
-"""Tables and a plot of the scores."""
+"""Tables of the scores."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from problems import HELD_OUT, KINDS
 from scores import CHECKPOINTS
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 Run = dict[str, Any]
 GROUPS = {
@@ -24,11 +19,12 @@ GROUPS = {
 }
 OURS, RIVAL = "autoprec anchored", "tpe anchored"
 SHOWN = (10, 25, 50, 100, 200)
+SHORT = (10, 15, 25, 50)
 
 
 def markdown(runs: Sequence[Run], note: str) -> str:
     """The whole report as one text."""
-    lines = ["# Search strategies on tabular problems", "", note, ""]
+    lines = ["# Search strategies on tabular problems", "", note, "", *_in_short(runs)]
     for group, title in GROUPS.items():
         chosen = [run for run in runs if run["group"] == group]
         lines += [f"## {group}: {title}", ""]
@@ -41,39 +37,42 @@ def markdown(runs: Sequence[Run], note: str) -> str:
     return "\n".join(lines)
 
 
-def plot(runs: Sequence[Run], path: Path) -> None:
-    """Hypervolume and gain over evaluations: medians, with quartiles shaded."""
-    figure, axes = plt.subplots(2, len(GROUPS), figsize=(5 * len(GROUPS), 8), sharex=True)
-    for column, group in enumerate(GROUPS):
-        for row, name in enumerate(("hypervolume", "gain")):
-            axis = axes[row][column]
-            for strategy in _strategies(runs):
-                points = [(n, _values(runs, strategy, name, n, group)) for n in CHECKPOINTS]
-                points = [(n, values) for n, values in points if len(values)]
-                if points:
-                    low, middle, high = np.array([np.percentile(v, (25, 50, 75)) for _, v in points]).T
-                    counts = [n for n, _ in points]
-                    (line,) = axis.plot(counts, middle, marker=".", label=strategy)
-                    axis.fill_between(counts, low, high, alpha=0.12, color=line.get_color())
-            axis.set_xscale("log")
-            axis.set_xticks(SHOWN, [str(n) for n in SHOWN])
-            axis.set_title(f"{group}: {name}")
-            axis.grid(alpha=0.3)
-        axes[1][column].set_xlabel("evaluations")
-        axes[0][column].set_ylim(0.8, 1.005)
-        axes[1][column].set_ylim(-0.05, 1.02)
-    axes[0][0].legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
+def _in_short(runs: Sequence[Run]) -> list[str]:
+    """Ours over all problems, and over parts of them; how often the best uniform anchor was ahead."""
+    ours = [run for run in runs if run["strategy"] == OURS]
+    parts = {
+        "all": tuple(GROUPS),
+        "rough": ("rough",),
+        "misled": ("misled",),
+        "all the others": ("assumed", "foreign", "held out"),
+    }
+    lines = [f"## {OURS}, in short: median / mean", ""]
+    lines += ["| problems | figure | " + " | ".join(map(str, SHORT)) + " |", "|---" * (len(SHORT) + 2) + "|"]
+    for name, groups in parts.items():
+        for figure in ("hypervolume", "share", "near"):
+            cells = [
+                _both(np.concatenate([values_of(ours, OURS, figure, n, g) for g in groups])) for n in SHORT
+            ]
+            lines.append(f"| {name} | {figure} | " + " | ".join(cells) + " |")
+    behind = [values_of(ours, OURS, "behind", n) for n in SHORT]
+    cells = [f"{np.count_nonzero(v > 0.01)} of {len(v)}" for v in behind]
+    lines.append("| all | slower by 0.01 than the best anchor within 0.01 | " + " | ".join(cells) + " |")
+    return [*lines, ""]
 
 
-def _strategies(runs: Iterable[Run]) -> list[str]:
+def _both(values: Any) -> str:
+    return f"{np.median(values):.3f} / {values.mean():.3f}" if len(values) else ""
+
+
+def strategies_of(runs: Iterable[Run]) -> list[str]:
+    """Each strategy once, in order of appearance."""
     return list(dict.fromkeys(run["strategy"] for run in runs))
 
 
-def _values(
+def values_of(
     runs: Iterable[Run], strategy: str, figure: str, count: int, group: str = "", kind: str = ""
 ) -> Any:
+    """(n,) figures of a strategy after `count` evaluations, of a group or kind; without NaN."""
     found = [
         run[figure][run["evaluations"].index(count)]
         for run in runs
@@ -87,10 +86,10 @@ def _values(
 
 def _table(runs: Sequence[Run], figure: str) -> list[str]:
     lines = ["| strategy | " + " | ".join(map(str, SHOWN)) + " |", "|---" * (len(SHOWN) + 1) + "|"]
-    for strategy in _strategies(runs):
+    for strategy in strategies_of(runs):
         cells = []
         for count in SHOWN:
-            values = _values(runs, strategy, figure, count)
+            values = values_of(runs, strategy, figure, count)
             if not len(values):
                 cells.append("")
                 continue
@@ -101,10 +100,10 @@ def _table(runs: Sequence[Run], figure: str) -> list[str]:
 
 
 def _kinds(runs: Sequence[Run]) -> list[str]:
-    strategies = _strategies(runs)
+    strategies = strategies_of(runs)
     lines = ["| kind | " + " | ".join(strategies) + " |", "|---" * (len(strategies) + 1) + "|"]
     for kind in (*KINDS, *HELD_OUT):
-        values = [_values(runs, strategy, "hypervolume", 50, kind=kind.name) for strategy in strategies]
+        values = [values_of(runs, strategy, "hypervolume", 50, kind=kind.name) for strategy in strategies]
         cells = [f"{np.median(v):.3f}" if len(v) else "" for v in values]
         lines.append(f"| {kind.name} | " + " | ".join(cells) + " |")
     return [*lines, ""]
@@ -142,7 +141,7 @@ def _duel(runs: Sequence[Run]) -> list[str]:
 
 def _seconds(runs: Sequence[Run]) -> list[str]:
     lines = ["| strategy | mean | 99 of 100 are under |", "|---|---|---|"]
-    for strategy in _strategies(runs):
+    for strategy in strategies_of(runs):
         seconds = np.array([run["seconds"] for run in runs if run["strategy"] == strategy])
         lines.append(f"| {strategy} | {seconds[:, 0].mean():.4f} | {seconds[:, 1].mean():.3f} |")
     return [*lines, ""]
