@@ -94,8 +94,9 @@ def onnxruntime_with(signed: bool) -> Callable[[Path, Data, Path], None]:
 
         prepared = out.with_suffix(".prepared.onnx")
         # Scales by channel came with opset 13, and OpenVINO builds none in older models.
-        newer = onnx.version_converter.convert_version(onnx.load(path), 17)
-        quant_pre_process(newer, str(prepared), skip_symbolic_shape=True)
+        onnx.save(onnx.version_converter.convert_version(onnx.load(path), 17), prepared)
+        # Of a model in memory it writes large weights beside it, and cannot read them again.
+        quant_pre_process(str(prepared), str(prepared), skip_symbolic_shape=True)
         kind = quantization.QuantType
         quantization.quantize_static(
             str(prepared),

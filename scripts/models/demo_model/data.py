@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -17,11 +18,12 @@ IMAGES = 64
 SEEDS = {"calibration": 20_001, "evaluation": 30_001}  # far from the seeds of training
 
 
-def _rows(prompts: Prompts) -> list[dict[str, object]]:
-    """Four prompts of one scene as JSON rows."""
+def _rows(prompts: Prompts, scale: int) -> list[dict[str, object]]:
+    """Four prompts of one scene as JSON rows, in pixels of the enlarged image."""
+    coords = prompts.coords[0] * scale + (scale - 1) / 2
     return [
         {
-            "point_coords": [[round(float(v), 1) for v in point] for point in prompts.coords[0, q]],
+            "point_coords": [[round(float(v), 1) for v in point] for point in coords[q]],
             "point_labels": [int(v) for v in prompts.labels[0, q]],
             "object": int(prompts.objects[0, q]),
         }
@@ -29,13 +31,23 @@ def _rows(prompts: Prompts) -> list[dict[str, object]]:
     ]
 
 
+def _enlarged(image: Tensor, scale: int) -> Tensor:
+    return image if scale == 1 else F.interpolate(image, scale_factor=scale, mode="bilinear").clamp(0, 1)
+
+
 def _save_image(image: Tensor, path: Path) -> None:
     pixels = (image[0].permute(1, 2, 0).numpy() * 255.0).round().astype(np.uint8)
     Image.fromarray(pixels).save(path, quality=90, subsampling=0)
 
 
-def write_data(folder: Path, count: int = IMAGES) -> None:
-    """Draw both sets on the CPU, where every machine draws the same; scenes with few objects are left out."""
+def write_data(folder: Path, count: int = IMAGES, scale: int = 1) -> None:
+    """Draw both sets on the CPU, where every machine draws the same; scenes with few objects are left out.
+
+    Args:
+        folder: that gets both sets.
+        count: of images in each.
+        scale: by which images are enlarged.
+    """
     for name, seed in SEEDS.items():
         root = folder / name
         (root / "images").mkdir(parents=True, exist_ok=True)
@@ -48,9 +60,9 @@ def write_data(folder: Path, count: int = IMAGES) -> None:
             if not bool(prompts.valid.all()):
                 continue
             stem = f"{len(listed):03d}"
-            _save_image(image, root / "images" / f"{stem}.jpg")
+            _save_image(_enlarged(image, scale), root / "images" / f"{stem}.jpg")
             if name == "evaluation":
                 Image.fromarray(label[0].numpy()).save(root / "masks" / f"{stem}.png", optimize=True)
-            listed[f"{stem}.jpg"] = _rows(prompts)
+            listed[f"{stem}.jpg"] = _rows(prompts, scale)
         rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in listed.items())
         (root / "prompts.json").write_text("{\n" + rows + "\n}\n")

@@ -1,0 +1,41 @@
+"""What plain INT8 does to an encoder in PyTorch, roughly: to steer its training by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from outlier_sam.spreading import folded
+
+LEVELS = 127.0
+
+
+@torch.no_grad()
+def quantised(encoder: Any) -> Any:
+    """A copy whose convolutions round weights by channel and inputs by tensor, to the largest value each."""
+    plain = folded(encoder).eval()
+    for module in plain.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.copy_(
+                _rounded(module.weight, module.weight.abs().amax(dim=(1, 2, 3), keepdim=True))
+            )
+            module.register_forward_pre_hook(lambda _, inputs: (_rounded(inputs[0], inputs[0].abs().amax()),))
+    return plain
+
+
+def _rounded(values: Tensor, largest: Tensor) -> Tensor:
+    scale = largest.clamp(min=1e-12) / LEVELS
+    return (values / scale).round() * scale
+
+
+@torch.no_grad()
+def points_lost(encoder: Any, miou: Callable[[Any], float]) -> tuple[float, float]:
+    """Mean IoU with the drawn masks, and by how much plain INT8 lowers it."""
+    encoder.eval()
+    whole = miou(encoder)
+    lost = whole - miou(quantised(encoder))
+    encoder.train()
+    return whole, lost
