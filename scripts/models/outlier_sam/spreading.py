@@ -19,9 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "bench" / "search" / "efficientvit_sam_int8.json"
-LARGEST = 2.2
-"""Log-normal spread of the most sensitive block's channels at strength 1; others: the root of theirs."""
+ROOT = Path(__file__).resolve().parents[3]
+PUBLISHED = ROOT / "scripts" / "bench" / "search" / "efficientvit_sam_int8.json"
+LARGEST, LIMIT = 2.2, math.log(300.0)
+"""Log-normal spread of the most sensitive block's channels at strength 1, others by the root of their loss;
+and the logarithm of the largest gain."""
 
 
 class SpreadMBConv(nn.Module):
@@ -55,7 +57,8 @@ class SpreadMBConv(nn.Module):
         return block.point_conv.norm(F.conv2d(block.depth_conv.act(x), down))
 
     def _weights(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
-        first, second = (torch.exp(self.strength * gain) for gain in (self.first, self.second))
+        logs = (self.strength * torch.stack((self.first, self.second))).clamp(max=LIMIT)
+        first, second = torch.exp(logs)
         up, depth = self.block.inverted_conv.conv, self.block.depth_conv.conv
         rows = (-1, 1, 1, 1)
         return (
