@@ -1,4 +1,4 @@
-"""Functions of the user's own, named `module:function` in a definition.
+"""User functions, named `module:function` in a definition.
 
 Modules come from where Python finds them (installed, or on PYTHONPATH), never from beside a data file.
 """

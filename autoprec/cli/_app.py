@@ -46,14 +46,14 @@ def start(
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """What comes before every command; alone, `autoprec` shows its help."""
+    """Options of `autoprec` itself; without a command it shows its help."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(EXIT_USER_ERROR)
 
 
 def study_names(incomplete: str) -> list[str]:
-    """Names of the studies here that begin so: what TAB offers."""
+    """Names of the studies here that start with `incomplete`, for TAB."""
     return [path.stem for path in sorted(Path("studies").glob("*.toml")) if path.stem.startswith(incomplete)]
 
 
@@ -85,12 +85,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def tell(message: str) -> None:
-    """One line beside the output: what takes time, what is wrong."""
+    """Print one line to standard error: progress, warnings, mistakes."""
     typer.echo(visible(" ".join(line.strip() for line in message.splitlines())), err=True)
 
 
 def answer(message: object) -> None:
-    """One line of output."""
+    """Print one line of output."""
     typer.echo(visible(str(message)))
 
 

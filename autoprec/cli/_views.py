@@ -1,4 +1,4 @@
-"""What commands show that is more than one table: a diagnosis, the front, the end of a search."""
+"""Views of several parts: a diagnosis, the front, the end of a search."""
 
 from __future__ import annotations
 

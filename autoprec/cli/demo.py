@@ -1,4 +1,4 @@
-"""demo: a first front without a model of one's own."""
+"""demo: a first front without a model of your own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole study to look at: report, dashboard."""
+"""Looking at a whole study: report, dashboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is: trials, studies; and removing it: delete."""
+"""Listing and deleting: trials, studies, delete."""
 
 from __future__ import annotations
 

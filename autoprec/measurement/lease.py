@@ -1,4 +1,4 @@
-"""Who may use a device now: any number of engines that run, or one that is timed, across all processes.
+"""Who may use a device now: any number of running engines, or one that is timed, across all processes.
 
 The kernel lets go of what a process held when it dies, however it dies. Leases are of one machine, as devices
 are, so they lie in its temporary folder, for every user and every study alike.
@@ -18,7 +18,7 @@ from autoprec.errors import StudyError
 from autoprec.isolation import SHARED_TMPDIR
 
 _SHARED_SECONDS = 0.3
-"""So long others may have to wait to be alone: about the time of one timing."""
+"""How long others may have to wait for exclusive use: about the time of one timing."""
 
 
 class DeviceLease:
@@ -36,7 +36,7 @@ class DeviceLease:
 
     @contextmanager
     def running(self) -> Iterator[Callable[[], None]]:
-        """Others may run beside this, but nobody is timed.
+        """Shared use: others may run as well, but nothing is timed.
 
         Yields what a long pass calls between two inferences: now and then it lets those in who wait to be
         alone.
@@ -55,7 +55,7 @@ class DeviceLease:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Nobody else is at the device."""
+        """Exclusive use of the device."""
         with self._held(fcntl.LOCK_EX):
             yield
 

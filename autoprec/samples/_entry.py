@@ -1,4 +1,4 @@
-"""Samples of the user's own: any iterable that a function `module:function` returns."""
+"""Samples from user code: any iterable that a function `module:function` returns."""
 
 from __future__ import annotations
 

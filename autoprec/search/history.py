@@ -1,4 +1,4 @@
-"""What a study's trials say so far, as arrays.
+"""A study's trials so far, as arrays.
 
 Owns reading stored trials for every strategy; leaves learning from them to the surrogates and to
 `failures.py`.

@@ -1,4 +1,4 @@
-"""The table of the Pareto front: it follows from the trials, and is checked against them."""
+"""The table of the Pareto front: derived from the trials, and checked against them."""
 
 from __future__ import annotations
 

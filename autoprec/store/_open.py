@@ -1,4 +1,4 @@
-"""An open database: its transactions, who takes part, and closing it."""
+"""An open database: its transactions, who is connected, and closing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who takes part in a study, and who has taken what: heartbeats, and leases that end with them.
+"""The workers of a study and the trials that they hold: heartbeats, and leases that end with them.
 
 A worker is one process of `autoprec search`. It beats; what it has taken (a trial, a step of preparing) is
 its own as long as it does, by the database's clock. What a dead worker held is free for the next one.

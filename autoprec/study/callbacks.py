@@ -1,4 +1,4 @@
-"""Functions of the user's that are called after each trial, as Optuna calls its callbacks."""
+"""User functions that are called after each trial, as Optuna calls its callbacks."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""What this machine can search with: its parts, an engine, and what that engine takes."""
+"""Diagnosing this machine: its packages and devices, an engine, and the precisions that it takes."""
 
 from __future__ import annotations
 

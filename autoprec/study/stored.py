@@ -1,4 +1,4 @@
-"""The reading half of a study: what is stored of it, as records, tables and pictures."""
+"""The reading half of a study: its stored evidence as records, tables and pictures."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class StoredStudy:
             return explain_trial(self.spec, store, number, runs=runs, say=say)
 
     def _as_it_stands(self, record: TrialRecord) -> TrialRecord:
-        """A trial that was running when its search was killed runs no more."""
+        """A trial that was running when its search was killed is no longer running."""
         return record if is_searched(self.spec) else record.settled()
 
     def where(

@@ -1,4 +1,4 @@
-"""What a process says last on its standard error, in bounded memory; and an end for one that is late."""
+"""The last lines of a process's standard error, in bounded memory; and a time limit for the process."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the command `search` takes, and how it tells what it does."""
+"""The options of `search`, and how it reports its progress."""

@@ -1,4 +1,4 @@
-"""The options of a search, which are many."""
+"""The options of `search`."""
 
 from __future__ import annotations
 

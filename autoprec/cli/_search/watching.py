@@ -1,4 +1,4 @@
-"""How a search tells what it does: a live view, lines of JSON, the log, or nothing; and always a log file."""
+"""How a search reports its progress: live, as JSON lines, as its log, or not; and always to a log file."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class JsonLines:
 
 @contextmanager
 def watching(chosen: Study, view: View) -> Iterator[Watcher]:
-    """What a search tells: shown as `view` says, and logged to a file of its own in the study's folder."""
+    """Report a search as `view` says, and log it to a file of its own in the study's folder."""
     with _logging(chosen.folder / "logs", is_shown=view == "verbose"):
         if view == "json-lines":
             yield JsonLines()

@@ -1,4 +1,4 @@
-"""What a node came with: the Q/DQ pairs that a quantised model had there, noted beside the float graph."""
+"""The Q/DQ pairs that a quantised model had at a node, recorded beside the float graph."""
 
 from __future__ import annotations
 

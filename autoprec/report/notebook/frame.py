@@ -1,4 +1,4 @@
-"""All trials as a pandas table. pandas is no dependency: it is imported where it is asked for."""
+"""All trials as a pandas table. pandas is optional, and imported on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came of measuring an export again."""
+"""The result of verifying an export."""
 
 from __future__ import annotations
 

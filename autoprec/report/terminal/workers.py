@@ -1,4 +1,4 @@
-"""Who measured a study's trials: how many, how fast, and what each is at now."""
+"""Who measured a study's trials: how many, how fast, and what each is doing now."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def an_hour(trials: Sequence[TrialRecord]) -> float | None:
 
 
 def shares_line(found: Sequence[WorkerShare]) -> str:
-    """One line: `measured by host gpu 0 (120, 61 an hour), ...`; empty where nobody knows."""
+    """One line: `measured by host gpu 0 (120, 61 an hour), ...`; empty where that is unknown."""
     parts = (f"{share.worker} ({share.trials}{_rate(share.trials_an_hour)})" for share in found)
     return f"measured by {', '.join(parts)}" if found else ""
 
 
 def workers_table(workers: Sequence[Worker], trials: Iterable[TrialRecord]) -> Columns:
-    """Who takes part now, and what each device is at."""
+    """Who searches now, and what each device is doing."""
     rows: list[tuple[str, str, str, Text]] = []
     known = {share.worker: share for share in shares(trials)}
     for worker in workers:

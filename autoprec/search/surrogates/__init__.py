@@ -1,1 +1,1 @@
-"""What our strategy believes: latency, mask loss, failures, limits; and what a candidate is worth by them."""
+"""The models of our strategy: latency, mask loss, failures, limits; and the value of a candidate by them."""

@@ -1,4 +1,4 @@
-"""The heartbeat of a search: a thread that says that it lives, and what its slots are at."""
+"""The heartbeat of a search: a thread that reports that it is alive, and what its slots are doing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mixes of the user's own, which wait in the study until a night measures them."""
+"""Assignments that the user enqueued, which wait in the study until a night measures them."""
 
 from __future__ import annotations
 

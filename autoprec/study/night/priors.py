@@ -1,4 +1,4 @@
-"""What the search believes before it measures: each block's effect on the masks, and its time in the anchors.
+"""The priors of a search: each block's effect on the masks, and its time in the anchors.
 
 A block's effect is taken twice: alone in a quantised precision, and back in float where all others are
 quantised. Neither is the truth: losses of single blocks do not add up. Another study of the model may stand

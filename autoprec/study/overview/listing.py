@@ -1,4 +1,4 @@
-"""What there is: the studies of a folder, each in a few figures."""
+"""Listing the studies of a folder, each in a few figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What calibration leaves on disk: made once, found again by every later night."""
+"""The results of calibration on disk: made once, reused by every later night."""
 
 from __future__ import annotations
 

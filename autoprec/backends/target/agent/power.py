@@ -1,4 +1,4 @@
-"""Power mode, clocks and temperature of a target's GPU, as the machine's own commands tell them.
+"""Power mode, clocks and temperature of a target's GPU, as the machine's own commands report them.
 
 `nvpmodel` and `jetson_clocks` are a Jetson's, `nvidia-smi` is there for other GPUs. What a machine does not
 have, or does not tell this user, is left out.
