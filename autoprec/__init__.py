@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     __version__: str
 
-# ONNX Runtime 1.32 would report to its maker, and leave a session file in the temporary folder; whoever sets
-# the variable decides.
+# ONNX Runtime 1.32 would report to its maker, and leave a session file in the temporary folder. If the
+# variable is set already, it stays as it is.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [

@@ -42,7 +42,7 @@ METRICS: Mapping[str, Maker] = MappingProxyType(
 
 
 def create_metric(section: QualitySection, survey: Survey | None = None) -> Metric:
-    """A fresh metric of the definition's name and threshold; `module:function` is a score of the user's own.
+    """A fresh metric of the definition's name and threshold; `module:function` is user code.
 
     Args:
         section: the definition's `[quality]`.

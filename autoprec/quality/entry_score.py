@@ -1,4 +1,4 @@
-"""A score of the user's own: any function `module:function` of two stacks of masks."""
+"""A user-defined score: any function `module:function` of two stacks of masks."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Fingerprint(Record, frozen=True, kw_only=True):
 
     @property
     def clock(self) -> str:
-        """What its latencies are, in words: on one thread of a CPU it is not the time that a caller waits."""
+        """What its latencies measure, in words: on one CPU thread it is not the time that a caller waits."""
         if self.backend != "openvino" and not self.version.startswith("OpenVINO"):  # on a target
             return {"simulated": "known cost"}.get(self.backend, "time on the GPU, without copies")
         options = msgspec.json.decode(self.options or "{}")

@@ -18,7 +18,7 @@ FOLDER = Path("studies")
 def find_spec(where: str | None, folder: Path = FOLDER) -> StudySpec:
     """The definition of that path or name; without one, the only one in `folder` or the one marked default.
 
-    Raises `SpecError` naming the definitions that there are.
+    Raises `SpecError` naming the definitions that exist.
     """
     if where is not None and (where.endswith(".toml") or Path(where).is_file()):
         return load_spec(Path(where))
@@ -35,7 +35,7 @@ def find_spec(where: str | None, folder: Path = FOLDER) -> StudySpec:
 def default_definition(folder: Path = FOLDER) -> tuple[Path, str]:
     """The definition that a command takes where none is named, and why it is that one.
 
-    Raises `SpecError` naming the definitions that there are.
+    Raises `SpecError` naming the definitions that exist.
     """
     found = sorted(folder.glob("*.toml"))
     if not found:
@@ -51,7 +51,7 @@ def default_definition(folder: Path = FOLDER) -> tuple[Path, str]:
 
 
 def make_default(path: Path) -> tuple[Path, ...]:
-    """Mark a definition as the default study of its folder; returns those that were it before.
+    """Mark a definition as the default study of its folder; returns those that were the default before.
 
     Comments and order of the files stay. Raises `SpecError` for a file that cannot be written.
     """

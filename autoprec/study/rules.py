@@ -22,7 +22,7 @@ GAIN = 0.001
 
 
 class Patience:
-    """Ends a search after so many trials in a row that made the front no better."""
+    """Ends a search after that many trials in a row without a better front."""
 
     def __init__(self, trials: int) -> None:
         self._patience, self._without, self._best = trials, 0, -1.0
@@ -42,7 +42,7 @@ class Patience:
 
 
 class TargetSpeedup:
-    """Ends a search when a point within the accepted loss is so many times as fast as the reference."""
+    """Ends a search when a point within the accepted loss is that many times as fast as the reference."""
 
     def __init__(self, speedup: float) -> None:
         self._speedup = speedup

@@ -40,7 +40,7 @@ _PAUSE_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parallel:
-    """How much a search does at a time: builds for each device (None is by cores and memory), and which
+    """How much a search does in parallel: builds for each device (None is by cores and memory), and which
     devices (`0,1` or `all`; None is one)."""
 
     jobs: int | None = None
@@ -61,7 +61,7 @@ class Session:
 
 @contextmanager
 def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bool) -> Iterator[Session]:
-    """Take part in a study; with `checks`, compare the steps of preparing with the model as given.
+    """Join a study; with `checks`, compare the steps of preparing with the model as given.
 
     Args:
         spec: the study's definition.
@@ -133,7 +133,7 @@ def _refuse_unlike(spec: StudySpec, chosen: Sequence[Device]) -> None:
 
 
 def open_run(session: Session, budget: str, watcher: Watcher) -> Run:
-    """The run to take part in: the last one, if it has no end and the same budget; otherwise a new one."""
+    """The run to join: the last one, if it has no end and the same budget; otherwise a new one."""
     store, study = session.store, session.prepared.spec.name
 
     def opened() -> Run:
@@ -156,7 +156,7 @@ def open_run(session: Session, budget: str, watcher: Watcher) -> Run:
 
 
 def close_run(session: Session, run: Run, allowed: int | None) -> None:
-    """Note that the run ended, unless others are still at it, or it was stopped: then it can be resumed."""
+    """Note that the run ended, unless others are still running, or it was stopped: then it can be resumed."""
     store, ledger, study = session.store, session.ledger, run.study
 
     def closed() -> None:

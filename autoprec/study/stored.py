@@ -114,7 +114,7 @@ class StoredStudy:
             return store.reference(self.spec.name)
 
     def clock(self) -> str:
-        """What the latencies are, in words, as "processor time on one thread"; empty before a search."""
+        """What latencies measure, such as "processor time on one thread"; empty before a search."""
         with self._stored() as store:
             is_bound = self.spec.name in store.studies()
             return store.identity(self.spec.name).fingerprint.clock if is_bound else ""

@@ -74,7 +74,7 @@ class Study(StoredStudy):
         precisions: str | None = None,
         accepted_loss: float | None = None,
     ) -> Study:
-        """This study with other settings of its search, for as long as this object lives.
+        """This study with other settings of its search, for as long as this object exists.
 
         Args:
             seed: of the strategy.
@@ -138,15 +138,15 @@ class Study(StoredStudy):
     def stop(self) -> None:
         """End the running search after the running trials: from a callback, or from another thread.
 
-        Does nothing if no search runs.
+        Does nothing if no search is running.
         """
         if self._night is not None:
             self._night.stop()
 
     def wind_up(self) -> None:
-        """Let the search that runs try nothing new, measure its best points again, and end.
+        """Let the running search try nothing new, measure its best points again, and end.
 
-        Does nothing where none runs.
+        Does nothing if no search is running.
         """
         if self._night is not None:
             self._night.wind_up()

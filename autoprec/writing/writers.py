@@ -60,7 +60,7 @@ class Writers:
         return Candidate(assignment=assignment, model_path=str(path))
 
     def close(self) -> None:
-        """End all processes, whatever they are at."""
+        """End all processes, whatever they are doing."""
         for process in self._all:
             process.close()
 

@@ -1,4 +1,4 @@
-"""An engine that lives on a target: what it is asked to do goes over the line when its answer is wanted."""
+"""An engine that lives on a target: requests are sent when their answers are needed."""
 
 from __future__ import annotations
 

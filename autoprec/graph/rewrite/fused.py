@@ -40,7 +40,7 @@ class Projection(NamedTuple):
     """A product that is taken in parts.
 
     Attributes:
-        chain: the product and, as far as they are there, the Add of its bias, a Reshape and a Transpose.
+        chain: the product and, as far as they exist, the Add of its bias, a Reshape and a Transpose.
         axis: that holds the parts, in what the Reshape makes, or else the product.
         columns: of the weights in one step along that axis.
         parts: without those that nothing reads, by where they start.

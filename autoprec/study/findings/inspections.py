@@ -62,7 +62,7 @@ class Inspections:
         """What could not be looked into and why, one line each."""
 
     def known(self, records: Sequence[TrialRecord]) -> tuple[dict[int, Inspection], Inspection | None]:
-        """Inspections by trial number, and the reference's, as far as they are there."""
+        """Inspections by trial number, and the reference's, as far as they exist."""
         found = {record.number: self._load(record.assignment.digest) for record in records}
         return {number: i for number, i in found.items() if i is not None}, self._load(USUAL)
 
@@ -142,7 +142,7 @@ class Inspections:
             ) from error
 
     def _load(self, name: str) -> Inspection | None:
-        """What was seen earlier; None if it is not there, or not to be believed."""
+        """What was seen earlier; None if it is not there, or cannot be trusted."""
         folder = self._folder / name
 
         def read(file: IO[bytes]) -> Inspection:

@@ -153,7 +153,7 @@ class Crew(Generic[Item, T]):
     def each(
         self, items: Iterable[Other], work: Callable[[Slot, Other], Made]
     ) -> Iterator[tuple[Other, Made]]:
-        """Do the same with every item, on all slots, in any order, while nothing else is in hand.
+        """Do the same with every item, on all slots, in any order, while nothing else is running.
 
         The next item is drawn when a slot is free. Raises what `work` raises.
         """
@@ -171,7 +171,7 @@ class Crew(Generic[Item, T]):
                 yield item, future.result()
 
     def close(self) -> None:
-        """End all workers, whatever they are at."""
+        """End all workers, whatever they are doing."""
         for slot in self.slots:
             slot.bench.close()
         if self._writers is not None:

@@ -79,7 +79,7 @@ class Ledger:
             self._learn(record)
 
     def take_over(self) -> None:
-        """Mark what the dead were at as interrupted; each is queued again, once.
+        """Mark what dead searches were doing as interrupted; each is queued again, once.
 
         Others' leases are looked at now and then: they last longer than a trial of theirs takes to be missed.
         """
@@ -107,7 +107,7 @@ class Ledger:
         worker: str = "",
         allows: Callable[[], bool] = lambda: True,
     ) -> TrialRecord | None:
-        """Give a trial its number and write down who measures it; None if somebody was faster with it.
+        """Give a trial its number and write down who measures it; None if another process took it first.
 
         Args:
             proposal: what is measured.
@@ -249,7 +249,7 @@ def searching(records: Iterable[TrialRecord]) -> list[TrialRecord]:
 
 
 def _slim(record: TrialRecord) -> TrialRecord:
-    """Without the tables that take most of its memory: there may be ten thousands of trials."""
+    """Without the tables that take most of its memory: there may be tens of thousands of trials."""
     found = record.measurement
     if found is None or record.origin == "anchor":
         return record

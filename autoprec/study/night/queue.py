@@ -119,7 +119,7 @@ class Queue:
 
 
 class Allowance:
-    """How much of a run is left, for all who take part in it.
+    """How much of a run is left, for all who share it.
 
     Args:
         budget: of the run; of its time what the trials that are done took is spent.
@@ -173,5 +173,5 @@ class Allowance:
         return self._trials is None
 
     def is_searching(self) -> bool:
-        """Whether somebody is still trying something new."""
+        """Whether anyone is still trying new assignments."""
         return bool(searching(self._ledger.running.values()))

@@ -15,7 +15,7 @@ Measure = Callable[[Assignment, float | None], Measurement]
 
 
 def warning_of(reference: Reference, accepted_loss: float) -> str:
-    """What the user should know of a reference whose own loss is near what they accept; else empty."""
+    """What the user should know about a reference whose own loss is near what they accept; else empty."""
     if reference.float_loss <= _NEAR * accepted_loss:
         return ""
     return (

@@ -98,7 +98,7 @@ class Prober:
 
     def _grids(self, loaded: Loaded, calibrated: Calibrated, base: str) -> tuple[tuple[str, str], ...]:
         """(value name, grid) where that is not the signed one: of what the engine offers, in its order, the
-        first that it computes as it should and in integers, else the first that it computes as it should."""
+        first that it computes correctly and in integers, else the first that it computes correctly."""
         open_, chosen = _cuts(loaded, calibrated), dict[str, str]()
         safe, fallback = never_negative(loaded.model.graph), dict[str, str]()
         for grid in loaded.backend.grids:
