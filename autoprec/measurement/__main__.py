@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from autoprec.backends import create_backend
+from autoprec.backends import Backend
+from autoprec.backends.target.faults import UnreachableError
 from autoprec.errors import TrialError, UserError, machine_fault, place_of
 from autoprec.isolation import Answers, requests
 from autoprec.legality.probe import try_question
@@ -39,7 +40,9 @@ from autoprec.measurement.messages import (
     encode,
 )
 from autoprec.measurement.racing import race
+from autoprec.measurement.reaching import reach
 from autoprec.measurement.workbench import Workbench
+from autoprec.spec import BackendSection
 
 Say = Callable[[Answer], None]
 
@@ -60,6 +63,7 @@ class _Desk:
         self._say = say
         self._bench: Workbench | None = None
         self._judge: Judge | None = None
+        self._asked: tuple[BackendSection, Backend] | None = None
 
     def serve(self, request: Request) -> Answer:
         """The last answer to one request."""
@@ -67,6 +71,8 @@ class _Desk:
             return self._served(request)
         except TrialError as error:
             return Failed(error.kind, str(error))
+        except UnreachableError as error:  # it may come back: the search goes on
+            return Failed("killed", str(error))
         except UserError as error:
             return Refused(str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, the search must hear of it
@@ -77,9 +83,15 @@ class _Desk:
         if self._bench is not None:
             self._bench.clear()
 
+    def _verdict(self, probe: Probe) -> Verdict:
+        """Of an engine that is kept from question to question: a target is reached once."""
+        if self._asked is None or self._asked[0] != probe.backend:
+            self._asked = probe.backend, reach(probe.backend, lambda name: self._say(Stage(name)))
+        return try_question(self._asked[1], probe.question)
+
     def _served(self, request: Request) -> Answer:
         if isinstance(request, Probe):
-            return Probed(_verdict(request))
+            return Probed(self._verdict(request))
         if isinstance(request, Race):
             return Raced(race(request))
         if isinstance(request, Locate):
@@ -90,7 +102,7 @@ class _Desk:
             return Compared(self._judge.compare(request))
         if self._bench is None or self._bench.setup != request.setup:
             self._say(Stage("reference"))
-            self._judge = None  # the night begins: its outputs need not be held
+            self._judge = self._asked = None  # the night begins: what they hold is not needed
             self._bench = Workbench(
                 request.setup,
                 lambda name: self._say(Stage(name)),
@@ -119,11 +131,6 @@ def _unforeseen(error: Exception) -> Failed | Refused:
         return Refused(fault)
     words = f"{type(error).__name__}: {error}, at {place_of(error)}"
     return Failed("internal", f"{words}; this is a bug in autoprec, please report it")
-
-
-def _verdict(probe: Probe) -> Verdict:
-    backend = create_backend(probe.backend.name, probe.backend.options)
-    return try_question(backend, probe.question)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autoprec.backends import create_backend
 from autoprec.backends.timing import pair
 from autoprec.legality.inputs import feeds_of
 from autoprec.measurement.messages import Race
+from autoprec.measurement.reaching import reach
 from autoprec.records import Latency
 
 
 def race(request: Race) -> Latency:
     """Paired latency of the candidate over the reference, one build of each. Raises `TrialError`."""
-    backend = create_backend(request.backend.name, request.backend.options)
+    backend = reach(request.backend)
     paths, timing = (Path(request.reference_path), Path(request.candidate_path)), request.timing
     with backend.build(paths[0]) as reference, backend.build(paths[1]) as candidate:
         for engine, path in ((reference, paths[0]), (candidate, paths[1])):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoprec.backends import Distant, Engine, create_backend, run
+from autoprec.backends import Engine, run
 from autoprec.backends.ratios import BUILD_SPREAD
 from autoprec.backends.timing import Pace, elapsed, pair
 from autoprec.errors import ModelError, StudyError, TrialError
@@ -19,6 +19,7 @@ from autoprec.measurement.lease import DeviceLease
 from autoprec.measurement.masks import Logits, ReferenceMasks
 from autoprec.measurement.messages import Job, Score, Setup
 from autoprec.measurement.pipeline import Pipeline
+from autoprec.measurement.reaching import reach
 from autoprec.measurement.scoring import Scores
 from autoprec.quality import Metric, Survey, check_reference, create_metric
 from autoprec.records import (
@@ -34,8 +35,6 @@ from autoprec.records import (
 from autoprec.samples import ahead, behind, load_samples
 
 _PROFILE_RUNS = 5
-_PATIENCE = 0.8
-"""How much of a trial's time may pass until a target that cannot be reached is given up."""
 OnStage = Callable[[str], None]
 
 
@@ -55,10 +54,8 @@ class Workbench:
         self, setup: Setup, on_stage: OnStage = lambda _: None, say: OnStage = lambda _: None
     ) -> None:
         self.setup = setup
-        self.backend = create_backend(setup.backend.name, setup.backend.options)
+        self.backend = reach(setup.backend, on_stage)
         self.lease = DeviceLease("" if self.backend.stopwatch == "known" else setup.device)
-        if isinstance(self.backend, Distant):
-            self.backend.wait(_PATIENCE * setup.backend.trial_seconds, on_stage)
         self.samples = load_samples(setup.samples, "evaluation", setup.shapes)
         self.pipeline = Pipeline.of(self.backend, setup)
         self._reference = self.build(Path(setup.reference_path))

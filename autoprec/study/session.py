@@ -11,18 +11,21 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
 
+import msgspec
+
 from autoprec.backends import create_backend
 from autoprec.backends.devices import VISIBLE, Device, devices
 from autoprec.errors import StudyError
 from autoprec.files import scratch
-from autoprec.records import Measurement, TrialRecord
+from autoprec.measurement.reaching import reach
+from autoprec.records import Fingerprint, Measurement, TrialRecord
 from autoprec.spec import StudySpec
 from autoprec.store import Membership, Run, Store, exclusive, host
 from autoprec.study.events import Watcher
@@ -77,7 +80,8 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         if not store.is_shared:
             stack.enter_context(exclusive(folder))
         chosen = devices(spec.backend.name, spec.backend.options, parallel.devices)
-        _refuse_unlike(spec, chosen)
+        known = spec.name in store.studies() and store.reference(spec.name) is not None
+        _refuse_unlike(spec, chosen, watcher.say, is_known=known)
         if chosen[0].visible:
             os.environ[VISIBLE] = chosen[0].visible  # this process calibrates, on the first one
         jobs = parallel.jobs or default_jobs(
@@ -114,20 +118,31 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         )
 
 
-def _refuse_unlike(spec: StudySpec, chosen: Sequence[Device]) -> None:
-    """Raises `StudyError` for targets of which one is not what the first is: figures of both would mix."""
-    kinds = {
-        device.target: create_backend(
-            spec.backend.name, {**spec.backend.options, "target": device.target}
-        ).fingerprint()
-        for device in chosen
-        if device.target
-    }
+def _refuse_unlike(
+    spec: StudySpec, chosen: Sequence[Device], say: Callable[[str], None], *, is_known: bool
+) -> None:
+    """Reach all targets, and compare them; those that a study has measured on are waited for.
+
+    Args:
+        spec: the definition.
+        chosen: devices, which may be targets.
+        say: receives a line for each time that one is waited for.
+        is_known: whether the study has measured on them: a new address may be wrong.
+
+    Raises `StudyError` for targets of which one is not what the first is: figures of both would mix.
+    """
+    kinds: dict[str, Fingerprint] = {}
+    if not spec.target.address:
+        return
+    for device in chosen:
+        options = {**spec.backend.options, **({"target": device.target} if device.target else {})}
+        section = msgspec.structs.replace(spec.backend, options=options)
+        kinds[device.name] = reach(section, say, at_once=not is_known).fingerprint()
     for target, kind in kinds.items():
-        first = kinds[chosen[0].target]
+        first = kinds[chosen[0].name]
         if kind != first:
             raise StudyError(
-                f"{target} is {kind.version} on {kind.device}, and {chosen[0].target} is {first.version} on "
+                f"{target} is {kind.version} on {kind.device}, and {chosen[0].name} is {first.version} on "
                 f"{first.device}: search a study on each, and compare them with `autoprec compare`"
             )
 

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from autoprec.backends import Arrays, Builder, create_backend, run
+from autoprec.backends import Arrays, Builder, run
 from autoprec.backends.exact import Deviation, Exact, deviation
 from autoprec.backends.timing import Deadline
 from autoprec.errors import SamplesError, TrialError
@@ -26,6 +26,7 @@ from autoprec.measurement.fidelity.departing import first_departing
 from autoprec.measurement.fidelity.nudges import LEVELS, ROUNDING, nudged
 from autoprec.measurement.messages import Compare, Original
 from autoprec.measurement.pipeline import Pipeline
+from autoprec.measurement.reaching import reach
 from autoprec.quality import create_metric
 from autoprec.records import UNLIKE, Departure, Step
 from autoprec.samples import Sample, load_samples
@@ -77,7 +78,7 @@ class Judge:
             Path(original.path), self._folder / _UNROUNDED
         )
         self._floats = float_types(Path(original.path))
-        self._backend = create_backend(original.backend.name, original.backend.options)
+        self._backend = reach(original.backend)
         self._given = self._run(Exact(), self._path, self._samples)
         del self._samples[len(self._given.values) :]
 

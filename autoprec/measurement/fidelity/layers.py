@@ -14,12 +14,13 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from autoprec.backends import Arrays, Builder, Engine, create_backend, run
+from autoprec.backends import Arrays, Builder, Engine, run
 from autoprec.backends.exact import Exact
 from autoprec.backends.exact import error as error_of
 from autoprec.errors import TrialError
 from autoprec.graph.model.cuts import values_of, write_cut
 from autoprec.measurement.messages import Locate, Located
+from autoprec.measurement.reaching import reach
 from autoprec.records import UNLIKE
 from autoprec.samples import Sample, load_samples
 
@@ -40,7 +41,7 @@ def locate(request: Locate) -> Located:
     names = [name for name in request.values if name in there]
     refusal = ""
     if not request.exactly:
-        engine = create_backend(setup.backend.name, setup.backend.options)
+        engine = reach(setup.backend)
         try:
             return Located(f"engine ({setup.backend.name})", count, _compared(engine, paths, names, samples))
         except TrialError as error:

@@ -20,6 +20,7 @@ from autoprec.graph.statistics.ranges import Histograms
 from autoprec.legality.judge import judge as judge_blocks
 from autoprec.legality.overflow import overflowing
 from autoprec.measurement.pipeline import check_prompts, decoder_outputs
+from autoprec.measurement.reaching import reach
 from autoprec.quality import create_metric, refuse, structure_refusal
 from autoprec.records import Assignment, Basis, Block
 from autoprec.samples import Samples, load_samples, warnings_of
@@ -98,7 +99,11 @@ def load(spec: StudySpec, say: Say, *, scores: bool) -> Loaded:
 
     Raises `UserError` children for what is wrong with the definition, the model or the samples.
     """
-    backend = create_backend(spec.backend.name, spec.backend.options)
+    backend = (
+        reach(spec.backend, say, at_once=True)
+        if scores
+        else create_backend(spec.backend.name, spec.backend.options)
+    )
     model, blocks = load_blocks(spec)
     shapes = dict(input_shapes(model))
     if scores:

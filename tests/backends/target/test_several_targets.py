@@ -9,8 +9,10 @@ import pytest
 
 from autoprec import Study
 from autoprec.backends.devices import devices
+from autoprec.backends.target import backend
 from autoprec.backends.target.address import TARGET, parse_address
 from autoprec.errors import BackendError, StudyError
+from autoprec.measurement.reaching import reach
 from tiny_study import write_study
 
 
@@ -53,6 +55,25 @@ def test_a_study_is_searched_on_two_targets(tmp_path: Path) -> None:
     assert all(record.state == "complete" for record in found.trials())
     starts = (tmp_path / "second" / "starts").read_text().split()
     assert len(starts) > 1  # the first is to see whether it is like the other
+
+
+def test_a_target_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "BETWEEN_TRIES_SECONDS", 0.1)
+    address, down, said = other(tmp_path / "second"), tmp_path / "second" / "down", list[str]()
+    python = tmp_path / "second" / "python"
+    python.write_text(python.read_text().replace("\n", f"\n[ ! -e {down} ] || kill -9 $$\n", 1))
+    section = study(tmp_path, address).spec.backend
+    down.touch()
+    with pytest.raises(BackendError, match="was cut while the agent started"):
+        reach(section, said.append, at_once=True)
+    assert not said
+
+    def say(words: str) -> None:
+        said.append(words)
+        down.unlink()
+
+    assert reach(section, say).fingerprint().version
+    assert [words.partition(":")[0] for words in said] == ["waiting for the target"]
 
 
 def test_targets_that_are_not_alike_are_refused(tmp_path: Path) -> None:

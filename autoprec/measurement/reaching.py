@@ -1,0 +1,31 @@
+"""A study's engine, waited for where it is on a target that cannot be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from autoprec.backends import Backend, Distant, create_backend
+from autoprec.spec import BackendSection
+
+_PATIENCE = 0.8
+"""How much of a trial's time may pass until a target that cannot be reached is given up."""
+
+
+def reach(
+    section: BackendSection, say: Callable[[str], None] = lambda _: None, *, at_once: bool = False
+) -> Backend:
+    """The engine; from now on its target is waited for, at most for a share of `trial_seconds`.
+
+    Args:
+        section: the definition's `[backend]`.
+        say: receives a line for each time that it is waited for.
+        at_once: whether the first contact is not waited for: an address may be wrong.
+
+    Raises `BackendError` where it stays out of reach, or cannot serve.
+    """
+    backend = create_backend(section.name, section.options)
+    if isinstance(backend, Distant):
+        if at_once:
+            backend.wait(0.0, say)
+        backend.wait(_PATIENCE * section.trial_seconds, say)
+    return backend
