@@ -1,0 +1,84 @@
+"""What the trials of a setting say, and the table of all settings."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from autoprec.records import TrialRecord
+
+STAGES = ("rewrite", "build", "run", "timing", "total")
+
+
+def rates(found: Sequence[TrialRecord], workers: int) -> dict[str, Any]:
+    """Trials an hour while every worker is busy, and where a trial's time goes.
+
+    Counted are trials that ended between the end of the first trial of every worker and the last start: the
+    workers' own start and the tail, in which fewer and fewer are busy, are left out.
+    """
+    ends = sorted(_seconds(trial.end) for trial in found)
+    done = [t.measurement for t in found if t.measurement is not None]
+    steady, window = 0.0, 0.0
+    if len(ends) > workers:
+        begin, until = ends[workers - 1], max(_seconds(trial.start) for trial in found)
+        window = until - begin
+        if window > 0:
+            steady = 3600 * sum(begin < end <= until for end in ends) / window
+    return {
+        "trials": len(found),
+        "failed": sum(t.state == "failed" for t in found),
+        "failures": sorted({t.failure.kind for t in found if t.failure is not None}),
+        "window_seconds": round(window, 1),
+        "trials_an_hour": round(steady, 1),
+        "median_seconds": {
+            stage: round(statistics.median(getattr(m.seconds, stage) for m in done), 2) if done else None
+            for stage in STAGES
+        },
+        "by_worker": {
+            name: sum(t.worker == name for t in found) for name in sorted({t.worker for t in found})
+        },
+    }
+
+
+def spread(pairs: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """How far from 1 the reference timed against itself was."""
+    off = sorted(abs(ratio - 1) for ratio, _, _ in pairs)
+    if not off:
+        return {"against_itself": 0}
+    return {
+        "against_itself": len(off),
+        "median_off": round(statistics.median(off), 5),
+        "worst_off": round(off[-1], 5),
+        "intervals_with_1": sum(low <= 1 <= high for _, low, high in pairs),
+    }
+
+
+def markdown(known: dict[str, Any]) -> str:
+    """The results of one model for people."""
+    head = (
+        "GPUs", "jobs", "trials", "failed", "trials an hour", "times the first", "search's CPU, cores",
+        "total s", "build s", "rewrite s", "run s", "timing s", "reference against itself: median off",
+        "worst off", "of",
+    )  # fmt: skip
+    first = known["settings"][0]["trials_an_hour"] if known["settings"] else 0
+    rows: list[tuple[object, ...]] = [head, ("---",) * len(head)]
+    for row in known["settings"]:
+        gain = f"{row['trials_an_hour'] / first:.2f}" if first else "-"
+        seconds = row["median_seconds"]
+        counts = row["devices"], row["jobs"], row["trials"], row["failed"], row["trials_an_hour"], gain
+        times = (seconds[stage] for stage in ("total", "build", "rewrite", "run", "timing"))
+        off = row.get("median_off", "-"), row.get("worst_off", "-"), row["against_itself"]
+        rows.append((*counts, row["search_cores"], *times, *off))
+    about = (
+        f"{known['command']}, {known['date']}; {known['cores']} cores for each GPU. Prepared in "
+        f"{known['prepared_seconds']} s, the first trial began after {known['first_trial_seconds']} s."
+    )
+    lines = [f"# Workers in parallel: {known['model']} on {known['device']}", "", about, ""]
+    lines += [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
