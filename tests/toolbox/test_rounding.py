@@ -16,6 +16,7 @@ from autoprec.calibration import measure_moments
 from autoprec.graph.grids.weights import on_grid, weight_scales
 from autoprec.graph.model.load import load_model
 from autoprec.graph.statistics.moments import Moments, load_moments, save_moments
+from autoprec.graph.variants import rounding
 from autoprec.graph.variants.edits import Edits, edited
 from autoprec.graph.variants.rounding import bias_shift, learned, refine
 from autoprec.precisions import PRECISIONS
@@ -116,6 +117,20 @@ def test_learned_weights_are_on_the_grid_that_quantisation_uses() -> None:
     np.testing.assert_allclose(grid * scales[:, None], found[0, :, :, 0], rtol=1e-5, atol=1e-7)
     steps = np.abs(weights).max(axis=2, keepdims=True) / 127
     assert (np.abs(found - weights) < steps * 1.001).all()
+
+
+def test_weights_are_learned_in_batches_as_they_are_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    weights = random.standard_normal((2, 7, 20, 9)).astype(np.float32)
+    rows = random.standard_normal((2, 400, 180)).astype(np.float32)
+    moments = Moments(np.einsum("gnk,gnl->gkl", rows, rows) / np.float32(400), rows.mean(axis=1))
+    found = []
+    for batch in (1, 64, 1000):
+        monkeypatch.setattr(rounding, "_BATCH", batch)
+        found.append(learned(weights, moments, None, 1e-3, 127))
+    assert (found[0] != weights).any()
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
 
 
 def test_a_corrected_bias_keeps_the_mean_of_the_output() -> None:

@@ -28,6 +28,9 @@ Floats = NDArray[Any]
 
 SWEEPS = 4
 """Rounds over all weights; few change in the fourth."""
+_BATCH = 64
+"""Weights of a row whose gradient is kept up to date one by one; all others' is updated once for all of them,
+as one product of matrices: Frantar et al., "GPTQ", ICLR 2023 (arXiv:2210.17323), step 2."""
 _DAMPING = 1e-4
 """Added to the diagonal, as a part of its mean: directions that the data never shows are not free."""
 
@@ -98,21 +101,36 @@ def learned(weights: Floats, moments: Moments, factors: Floats | None, noise: fl
     steps = np.abs(rows).max(axis=2, keepdims=True) / np.float32(levels)
     steps = np.where(steps > 0, steps, 1).astype(np.float32)
     grid = rows / steps
-    lower = np.clip(np.floor(grid), -levels, levels - 1)
-    fixed = np.abs(grid) > levels - 0.001  # the largest weight, which the scale is made from
-    whole = np.clip(np.rint(grid), -levels, levels)
-    error = whole - grid
-    gradient = np.matmul(error, second)
-    for _ in range(SWEEPS):
-        for k in range(rows.shape[2]):
-            wanted = whole[:, :, k] - gradient[:, :, k] / second[:, None, k, k]
-            up = wanted - lower[:, :, k] > 0.5
-            change = np.where(fixed[:, :, k], 0, lower[:, :, k] + up - whole[:, :, k])
-            if change.any():
-                whole[:, :, k] += change
-                gradient += change[:, :, None] * second[:, None, k, :]
-    found: Floats = (whole * steps).reshape(weights.shape)
+    free = np.abs(grid) <= levels - 0.001  # not the largest weight, which the scale is made from
+    whole = _descended(_columns(grid), _columns(free), second, levels)
+    found: Floats = (whole.transpose(0, 2, 1) * steps).reshape(weights.shape)
     return found
+
+
+def _columns(array: Floats) -> Floats:
+    """As contiguous float32 [groups, k, outputs]: what is read again and again is next to each other."""
+    return np.ascontiguousarray(array.transpose(0, 2, 1), np.float32)
+
+
+def _descended(grid: Floats, free: Floats, second: Floats, levels: int) -> Floats:
+    """Steps of each weight, float32 [groups, k, outputs], of which those that are `free`, 1 or 0, go up or
+    down from `grid`."""
+    lower = np.clip(np.floor(grid), -levels, levels - 1)
+    middle, whole = lower + np.float32(0.5), np.clip(np.rint(grid), -levels, levels)
+    gradient = np.matmul(second, whole - grid)
+    pull = 1 / np.einsum("gkk->gk", second)[:, :, None]
+    for _ in range(SWEEPS):
+        for start in range(0, grid.shape[1], _BATCH):
+            batch = slice(start, start + _BATCH)
+            near, square, before = gradient[:, batch].copy(), second[:, batch, batch], whole[:, batch].copy()
+            for j, k in enumerate(range(start, start + square.shape[1])):
+                wanted = whole[:, k] - near[:, j] * pull[:, k]
+                change = (lower[:, k] + (wanted > middle[:, k]) - whole[:, k]) * free[:, k]
+                if change.any():
+                    whole[:, k] += change
+                    near[:, j + 1 :] += square[:, j + 1 :, j, None] * change[:, None]
+            gradient += np.matmul(second[:, :, batch], whole[:, batch] - before)
+    return whole
 
 
 def bias_shift(
