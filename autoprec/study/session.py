@@ -230,7 +230,7 @@ def _prepared(
 ) -> Prepared:
     """Prepare, and bind the study to what that found."""
     bench, artifacts = crew.first.bench, store.artifacts(spec.name)
-    prober = Prober(spec, bench, store, watcher.say)
+    prober = Prober(spec, [slot.bench for slot in crew.slots], store, watcher.say)
     if checks:
         fidelity = Fidelity(spec, bench, store, watcher.say)
         look, basis = fidelity.check_loaded, store.basis(spec.name)

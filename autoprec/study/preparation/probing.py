@@ -7,11 +7,14 @@ version of the writer for everything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
+from queue import SimpleQueue
 
 from autoprec.backends import Backend
+from autoprec.backends.timing import Pace
 from autoprec.errors import TrialError
 from autoprec.files import scratch
 from autoprec.graph.grids.grid import SIGNED, UNSIGNED
@@ -36,13 +39,15 @@ class Prober:
 
     Args:
         spec: the definition.
-        bench: the worker.
+        benches: the workers, which are asked in parallel.
         store: keeps verdicts.
         say: receives a line about each slow step.
     """
 
-    def __init__(self, spec: StudySpec, bench: Bench, store: Store, say: Callable[[str], None]) -> None:
-        self._spec, self._bench, self._store, self._say = spec, bench, store, say
+    def __init__(
+        self, spec: StudySpec, benches: Sequence[Bench], store: Store, say: Callable[[str], None]
+    ) -> None:
+        self._spec, self._benches, self._store, self._say = spec, tuple(benches), store, say
 
     def basis(self, loaded: Loaded, calibrated: Calibrated) -> Basis:
         """How a new study is written: the grids that the engine takes for each activation, the float
@@ -153,7 +158,7 @@ class Prober:
                 candidate_path=str(paths[base]),
             )
             try:
-                return self._bench.race(race).ratio_interval.high < 1
+                return self._benches[0].race(race).ratio_interval.high < 1
             except TrialError as error:
                 self._say(f"{base} around integers could not be timed ({error.kind}: {error})")
                 return False
@@ -222,15 +227,35 @@ class Prober:
         if missing:
             uses = "1 use" if len(missing) == 1 else f"{len(missing)} uses"
             self._say(f"trying {uses} of operators on the engine (once)")
-        for one in missing:
-            try:
-                verdict = self._bench.probe(Probe(backend=self._spec.backend, question=one))
-            except TrialError as error:  # it says nothing about the engine
-                self._say(f"{one.pattern} in {one.precision} could not be tried ({error.kind}: {error})")
+        pace = Pace(len(missing))
+        for done, (one, verdict) in enumerate(self._asked(missing), 1):
+            if isinstance(verdict, TrialError):  # it says nothing about the engine
+                words = f"({verdict.kind}: {verdict})"
+                self._say(f"{one.pattern} in {one.precision} could not be tried {words}")
                 continue
             known[one.digest] = verdict
             self._store.put_fact(self._spec.name, kind, one.digest, verdict)
+            if line := pace.line(done):
+                self._say(f"trying uses of operators: {line}")
         return [known[digest] for digest in wanted if digest in known]
+
+    def _asked(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Verdict | TrialError]]:
+        """Each question with its verdict, or what went wrong, in order; every worker has one at a time."""
+        free: SimpleQueue[Bench] = SimpleQueue()
+        for bench in self._benches:
+            free.put(bench)
+
+        def ask(question: Question) -> Verdict | TrialError:
+            bench = free.get()
+            try:
+                return bench.probe(Probe(backend=self._spec.backend, question=question))
+            except TrialError as error:
+                return error
+            finally:
+                free.put(bench)
+
+        with ThreadPoolExecutor(len(self._benches)) as pool:
+            yield from zip(questions, pool.map(ask, questions), strict=True)
 
 
 def _cuts(loaded: Loaded, calibrated: Calibrated) -> list[Cutout]:

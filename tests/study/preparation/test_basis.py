@@ -50,7 +50,7 @@ def prepared(path: Path, basis: Basis | None = None) -> Prepared:
     """What a night works with."""
     spec, folder = load_spec(path), path.parent
     with Bench(folder / "worker.log") as bench, Store.open(folder / "facts.db") as store:
-        return prepare(spec, asks=Prober(spec, bench, store, lambda _: None), basis=basis)
+        return prepare(spec, asks=Prober(spec, [bench], store, lambda _: None), basis=basis)
 
 
 def test_int8_behind_a_concat_is_what_exact_arithmetic_gives(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_base_that_costs_a_block_its_int8_is_not_taken(tmp_path: Path) -> None
     path = write_concat_study(tmp_path)
     spec = load_spec(path)
     with Bench(tmp_path / "worker.log") as bench, Store.open(tmp_path / "facts.db") as store:
-        prober = Prober(spec, bench, store, lambda _: None)
+        prober = Prober(spec, [bench], store, lambda _: None)
         prepared = prepare(spec, asks=prober)
         basis = prepared.identity.basis
         assert basis is not None

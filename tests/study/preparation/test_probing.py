@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,7 @@ def loaded_by_openvino(spec: StudySpec) -> Loaded:
 
 
 def refusals(
-    path: Path, section: BackendSection, precisions: tuple[str, ...]
+    path: Path, section: BackendSection, precisions: tuple[str, ...], workers: int = 1
 ) -> tuple[dict[tuple[str, str], str], list[str]]:
     """What the engine of `section` refuses the tiny study, and what was said."""
     spec = load_spec(path)
@@ -36,8 +37,10 @@ def refusals(
     calibrated = calibrate(loaded_by_openvino(spec), said.append)
     said.clear()
     folder = path.parent
-    with Bench(folder / "worker.log") as bench, Store.open(folder / "facts.db") as store:
-        prober = Prober(spec, bench, store, said.append)
+    with ExitStack() as stack:
+        store = stack.enter_context(Store.open(folder / "facts.db"))
+        benches = [stack.enter_context(Bench(folder / f"worker-{n}.log")) for n in range(workers)]
+        prober = Prober(spec, benches, store, said.append)
         basis = silent_basis(loaded)
         return dict(prober.refused(based(loaded, basis), calibrated, basis)), said
 
@@ -49,6 +52,16 @@ def test_openvino_is_asked_once_and_refuses_fp8_alone(tmp_path: Path) -> None:
     assert {precision for _, precision in first} == {"fp8", "fp8+smooth"}
     assert again == first
     assert (bool(said), silence) == (True, [])
+
+
+def test_all_workers_are_asked_and_say_the_same(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "many").mkdir()
+    precisions = ("fp32", "int8", "fp8")
+    one, _ = refusals(write_study(tmp_path / "one"), BackendSection(), precisions)
+    many, _ = refusals(write_study(tmp_path / "many"), BackendSection(), precisions, workers=2)
+    assert many == one
+    assert (tmp_path / "many" / "worker-1.log").exists()
 
 
 def test_a_gpu_without_fp8_has_it_off_the_table(tmp_path: Path) -> None:
