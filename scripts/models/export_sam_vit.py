@@ -43,6 +43,7 @@ class Network(NamedTuple):
 
 
 NETWORKS = {
+    "s": Network(384, 12, 6, (2, 5, 8, 11)),  # never published for SAM: for random weights
     "b": Network(768, 12, 12, (2, 5, 8, 11)),
     "l": Network(1024, 24, 16, (5, 11, 17, 23)),
     "h": Network(1280, 32, 16, (7, 15, 23, 31)),

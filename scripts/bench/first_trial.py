@@ -1,0 +1,176 @@
+"""How long it takes until the first trial, and until the strategy's first proposal: this tree beside another.
+
+    git worktree add /tmp/older COMMIT
+    python scripts/bench/first_trial.py demo --against /tmp/older
+    python scripts/bench/first_trial.py sam_vit_s --backend tensorrt --against build/older
+
+Each tree prepares and searches the same new study, in turn, `--times` times, from an empty folder and with
+empty caches; a `--against` tree need only hold the package. `demo` is the demo's own definition; `sam_vit_s`
+is a ViT-S encoder with random weights at 512x512 and the demo's images. Figures are seconds from the start of
+the command, read off the study's trials. Writes `first_trial_MODEL_DATE.json` and `.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from autoprec import Study
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "studies" / "data" / "demo"
+DEFINITION = """\
+[model]
+path = "{models}/encoder.onnx"
+departure = "tell"  # random weights amplify rounding
+
+[pipeline]
+decoder = "{models}/decoder.onnx"
+
+[samples]
+calibration = "{data}/calibration"
+evaluation = "{data}/evaluation"
+input = "image"
+
+[quality]
+reference_limit = 0.9  # the masks of random weights mean nothing
+
+[search]
+precisions = {precisions}
+reference = "fp16-safe"
+finalists = 0
+
+[backend]
+name = "{backend}"
+{options}"""
+PRECISIONS = {
+    "tensorrt": ("fp32", "fp16", "bf16", "int8", "int8+adaround+bias", "fp8"),
+    "openvino": ("fp32", "bf16", "int8", "int8+adaround+bias"),
+}
+SHAPES = 'options = { shapes = "point_coords=1x2x2:4x2x2:8x2x2; point_labels=1x2:4x2:8x2" }\n'
+FIGURES = ("first trial begins", "first trial ends", "last anchor ends", "first proposal begins")
+
+
+def definition(given: argparse.Namespace, work: Path) -> str:
+    """The study's text; exports the network first, unless it is there."""
+    if given.model == "demo":
+        text = (ROOT / "studies" / "demo.toml").read_text()
+        return text.replace('"models/', f'"{ROOT}/studies/models/').replace(
+            '"data/', f'"{ROOT}/studies/data/'
+        )
+    models = work / "models"
+    if not (models / "decoder.onnx").exists():
+        script = ROOT / "scripts" / "models" / "export_sam_vit.py"
+        command = [sys.executable, str(script), "s", "--out", str(models), "--size", str(given.size)]
+        subprocess.run([*command, *given.export], check=True)
+    options = SHAPES if given.backend == "tensorrt" else ""
+    precisions = json.dumps(PRECISIONS[given.backend])
+    return DEFINITION.format(
+        models=models, data=DATA, precisions=precisions, backend=given.backend, options=options
+    )
+
+
+def measured(tree: Path, text: str, work: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Search a new study with a tree's package until the strategy has proposed; seconds of each figure."""
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    path = work / "study.toml"
+    path.write_text(text)
+    others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and Path(p) != ROOT]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(tree), *others]),
+        "XDG_CACHE_HOME": str(work / "cache"),
+    }
+    command = [sys.executable, "-m", "autoprec", "search", "--study", str(path), "--budget", given.budget]
+    command += ["--jobs", str(given.jobs)] if given.jobs else []
+    start = time.time()
+    with (work / "said.txt").open("wb") as said:
+        process = subprocess.Popen(
+            command, stdout=said, stderr=said, env=environment, cwd=tree, start_new_session=True
+        )
+        try:
+            code = process.wait(given.seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            code = process.wait()
+    if not (work / "study" / "study.db").exists():
+        sys.exit(f"{tree}: no study (exit code {code})\n{(work / 'said.txt').read_text()[-2000:]}")
+    trials = Study.load(path).trials()
+    anchors = [trial for trial in trials if trial.origin == "anchor" and trial.end]
+    proposed = [trial for trial in trials if trial.origin == "search"]
+    moments = (
+        min((t.start for t in trials), default=""),
+        min((t.end for t in trials if t.end), default=""),
+        max((t.end for t in anchors), default=""),
+        min((t.start for t in proposed), default=""),
+    )
+    found = {
+        name: round(datetime.fromisoformat(moment).timestamp() - start, 1) if moment else None
+        for name, moment in zip(FIGURES, moments, strict=True)
+    }
+    return {"exit_code": code, "trials": len(trials), **found}
+
+
+def markdown(known: dict[str, Any]) -> str:
+    """Medians side by side."""
+    rows = [("seconds until", *known["trees"], "share"), ("---",) * (len(known["trees"]) + 2)]
+    for name in FIGURES:
+        middle = []
+        for runs in known["trees"].values():
+            done = [run[name] for run in runs if run[name] is not None]
+            middle.append(statistics.median(done) if done else None)
+        first, last = middle[0], middle[-1]
+        share = f"{first / last:.2f}" if first and last else "-"
+        rows.append((name, *("-" if value is None else f"{value:.1f}" for value in middle), share))
+    about = f"{known['command']}, {known['date']}; {known['cores']} cores, medians of {known['times']}."
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"# Until the first trial: {known['model']}\n\n{about}\n\n{table}\n"
+
+
+def main() -> None:
+    """Each tree in turn."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("model", choices=("demo", "sam_vit_s"))
+    parser.add_argument("--against", type=Path, help="another tree of autoprec")
+    parser.add_argument("--label", default="before", help="what that one is called in the table")
+    parser.add_argument("--times", type=int, default=1)
+    parser.add_argument("--budget", default="8", help="of each search")
+    parser.add_argument("--seconds", type=float, default=280, help="that one search may take")
+    parser.add_argument("--jobs", type=int, help="of each search; by default by cores and memory")
+    parser.add_argument("--backend", choices=tuple(PRECISIONS), default="openvino")
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--export", action="append", default=[], help="for the exporter: --export=--depth=6")
+    parser.add_argument("--work", type=Path, default=Path("build/bench_first_trial"))
+    parser.add_argument("--out", type=Path, default=ROOT / "studies" / "results")
+    given = parser.parse_args()
+    work = (given.work / given.model).absolute()
+    work.mkdir(parents=True, exist_ok=True)
+    text, date = definition(given, work), datetime.now(UTC).date().isoformat()
+    trees = {"now": ROOT} | ({given.label: given.against.absolute()} if given.against else {})
+    command = " ".join(["scripts/bench/first_trial.py", *sys.argv[1:]]).partition(" --work")[0]
+    known: dict[str, Any] = {
+        "model": given.model, "command": f"`{command}`", "date": date, "times": given.times,
+        "cores": len(os.sched_getaffinity(0)), "trees": {label: [] for label in trees},
+    }  # fmt: skip
+    given.out.mkdir(parents=True, exist_ok=True)
+    target = given.out / f"first_trial_{given.model}_{date}"
+    for _ in range(given.times):
+        for label, tree in trees.items():
+            known["trees"][label].append(measured(tree, text, work / label, given))
+            target.with_suffix(".json").write_text(json.dumps(known, indent=1) + "\n")
+            target.with_suffix(".md").write_text(markdown(known))
+            print(markdown(known), flush=True)
+
+
+if __name__ == "__main__":
+    main()
