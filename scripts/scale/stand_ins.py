@@ -71,7 +71,7 @@ class SimulatedPreparation:
         """A file of this process."""
         yield self.work / f"{os.getpid()}-{name}"
 
-    def rewrite(self, assignment: Assignment, path: Path) -> Candidate:
+    def rewrite(self, assignment: Assignment, path: Path, writers: None = None) -> Candidate:  # noqa: ARG002
         """A model that says what it is, and nothing else."""
         mask = helper.make_tensor_value_info("masks", TensorProto.FLOAT, [1, 1, 64, 64])
         model = helper.make_model(helper.make_graph([], "candidate", [], [mask]))
