@@ -40,6 +40,8 @@ decoder = "{models}/decoder.onnx"
 [samples]
 calibration = "{data}/calibration"
 evaluation = "{data}/evaluation"
+calibration_limit = 16
+evaluation_limit = 12
 input = "image"
 
 [quality]
