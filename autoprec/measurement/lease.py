@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from autoprec.backends.timing import Deadline
+from autoprec.backends.timing import Deadline, elapsed
 from autoprec.errors import StudyError
 from autoprec.isolation import SHARED_TMPDIR
 
@@ -33,6 +33,8 @@ class DeviceLease:
         self._device = device
         shared = Path(os.environ.get(SHARED_TMPDIR) or tempfile.gettempdir())
         self._folder = folder or shared / "autoprec-devices"
+        self.waited = 0.0
+        """Seconds, of all that was ever waited for it here."""
 
     @contextmanager
     def running(self) -> Iterator[Callable[[], None]]:
@@ -48,7 +50,7 @@ class DeviceLease:
                 nonlocal since
                 if taken and since.is_over:
                     fcntl.flock(taken[1], fcntl.LOCK_UN)
-                    _take(*taken, fcntl.LOCK_SH)
+                    self._take(*taken, fcntl.LOCK_SH)
                     since = Deadline(_SHARED_SECONDS)
 
             yield pause
@@ -67,11 +69,19 @@ class DeviceLease:
             return
         turn, device = self._open("turn"), self._open("lease")
         try:
-            _take(turn, device, how)
+            self._take(turn, device, how)
             yield turn, device
         finally:
             os.close(turn)
             os.close(device)
+
+    def _take(self, turn: int, device: int, how: int) -> None:
+        """Who waits to be alone holds the turn: those that come later and would share wait behind it."""
+        with elapsed() as waiting:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            fcntl.flock(device, how)
+            fcntl.flock(turn, fcntl.LOCK_UN)
+        self.waited += waiting.seconds
 
     def _open(self, kind: str) -> int:
         path = self._folder / f"{self._device}.{kind}"
@@ -85,10 +95,3 @@ class DeviceLease:
                 f"{path}: the device cannot be leased ({error.strerror}); make its folder writable"
             ) from error
         return file
-
-
-def _take(turn: int, device: int, how: int) -> None:
-    """Who waits to be alone holds the turn: those that come later and would share wait behind it."""
-    fcntl.flock(turn, fcntl.LOCK_EX)
-    fcntl.flock(device, how)
-    fcntl.flock(turn, fcntl.LOCK_UN)

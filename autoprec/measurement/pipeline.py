@@ -11,6 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from autoprec.backends import Builder, CutsMasks, Distant, Engine, create_backend, run
+from autoprec.backends.timing import elapsed
 from autoprec.errors import ModelError
 from autoprec.graph.model.load import open_model
 from autoprec.graph.model.outputs import model_outputs
@@ -37,6 +38,8 @@ class Pipeline:
         self._output, self._layout = section.output, section.layout
         self._size = None if section.decoder else size  # a decoder may give masks of the original's size
         self._decoder: Engine | None = None
+        self.decoding = 0.0
+        """Seconds that the decoder ran, of all samples so far."""
         if section.decoder:
             self._inputs = _inputs(Path(section.decoder))
             self._decoder = builder.build(Path(section.decoder))
@@ -84,8 +87,11 @@ class Pipeline:
             return
         for prompts in asked_of(self._inputs, values, sample):
             known = {name: values[name] for name in self._inputs if name in values}
-            feeds = {name: found.astype(self._inputs[name].kind, copy=False) for name, found in known.items()}
-            yield prompts, self._planes(run(self._decoder, feeds | prompts))
+            feeds = {name: array.astype(self._inputs[name].kind, copy=False) for name, array in known.items()}
+            with elapsed() as decoding:
+                found = run(self._decoder, feeds | prompts)
+            self.decoding += decoding.seconds
+            yield prompts, self._planes(found)
 
     def _planes(self, values: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         if self._output not in values:

@@ -93,7 +93,7 @@ class Workbench:
         """
         self.clear()
         _forget_peak_memory()
-        held = _peak_memory_bytes()
+        held, waited, decoding = _peak_memory_bytes(), self.lease.waited, self.pipeline.decoding
         with elapsed() as total, ExitStack() as stack:
             on_stage("build")
             with elapsed() as build:
@@ -139,7 +139,10 @@ class Workbench:
             seconds=StageSeconds(
                 build=build.seconds,
                 run=first.seconds + rest.seconds + comparing.seconds + profiling.seconds,
+                decode=self.pipeline.decoding - decoding,
+                compare=comparing.seconds,
                 timing=timing.seconds,
+                wait=self.lease.waited - waited,
                 total=total.seconds,
             ),
             exactness=exact,

@@ -141,12 +141,24 @@ class BlockAudit(Record, frozen=True, kw_only=True):
 
 
 class StageSeconds(Record, frozen=True, kw_only=True):
-    """Where a trial's wall time went, in seconds."""
+    """Where a trial's wall time went, in seconds; what other workers' trials took of it is `wait`.
+
+    Attributes:
+        rewrite, build, timing: of the candidate.
+        run: scoring masks, comparing with exact arithmetic, profiling.
+        decode: of `run`, what the decoder behind the searched model took.
+        compare: of `run`, exact arithmetic.
+        wait: for the device, beside all of these.
+        total: of the trial.
+    """
 
     rewrite: float = 0.0
     build: float = 0.0
     run: float = 0.0
+    decode: float = 0.0
+    compare: float = 0.0
     timing: float = 0.0
+    wait: float = 0.0
     total: float = 0.0
 
 

@@ -102,3 +102,11 @@ def test_a_long_pass_lets_those_in_who_wait_to_be_alone(
             if timed.wait(0.01):
                 break
         assert timed.is_set() == is_let_in
+
+
+def test_what_is_waited_is_counted(tmp_path: Path) -> None:
+    mine = DeviceLease("gpu", tmp_path)
+    with holder(tmp_path, "alone") as other:
+        threading.Timer(0.2, other.kill).start()
+        with mine.running():
+            assert mine.waited > 0.1

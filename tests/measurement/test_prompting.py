@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import parser
 
+from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.errors import ModelError
+from autoprec.measurement.pipeline import Pipeline
 from autoprec.measurement.prompting import DecoderInput, asked_of
 from autoprec.samples import Sample
+from autoprec.spec import PipelineSection
 
 POINTS = {"point_coords": [[1, 2], [3, 4]], "point_labels": [1, 0]}
 SAM = {
@@ -126,3 +132,13 @@ def test_types_are_the_decoders() -> None:
 def test_what_does_not_fit_is_named(prompt: dict[str, Any], says: str) -> None:
     with pytest.raises(ModelError, match=says):
         asked_of(decoder(SAM), {"image_embeddings"}, sample(prompt))
+
+
+def test_what_the_decoder_takes_is_counted(tmp_path: Path) -> None:
+    graph = "g (float[1,2,8,8] embeddings) => (float[1,2,8,8] masks) { masks = Neg (embeddings) }"
+    path = tmp_path / "decoder.onnx"
+    onnx.save(parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {graph}'), path)
+    pipeline = Pipeline(OpenVinoBackend({}), PipelineSection(decoder=str(path), output="masks"))
+    embeddings = np.ones((1, 2, 8, 8), np.float32)
+    np.testing.assert_array_equal(pipeline.masks({"embeddings": embeddings}, sample()), -embeddings[0])
+    assert pipeline.decoding > 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from autoprec.records import TrialRecord
 
-STAGES = ("rewrite", "build", "run", "timing", "total")
+STAGES = ("rewrite", "build", "run", "decode", "compare", "timing", "wait", "total")
 
 
 def rates(found: Sequence[TrialRecord], workers: int) -> dict[str, Any]:
@@ -59,8 +59,8 @@ def markdown(known: dict[str, Any]) -> str:
     """The results of one model for people."""
     head = (
         "GPUs", "jobs", "trials", "failed", "trials an hour", "times the first", "search's CPU, cores",
-        "total s", "build s", "rewrite s", "run s", "timing s", "reference against itself: median off",
-        "worst off", "of",
+        "total s", "build s", "rewrite s", "run s", "compare s", "timing s", "wait s",
+        "reference against itself: median off", "worst off", "of",
     )  # fmt: skip
     first = known["settings"][0]["trials_an_hour"] if known["settings"] else 0
     rows: list[tuple[object, ...]] = [head, ("---",) * len(head)]
@@ -68,7 +68,9 @@ def markdown(known: dict[str, Any]) -> str:
         gain = f"{row['trials_an_hour'] / first:.2f}" if first else "-"
         seconds = row["median_seconds"]
         counts = row["devices"], row["jobs"], row["trials"], row["failed"], row["trials_an_hour"], gain
-        times = (seconds[stage] for stage in ("total", "build", "rewrite", "run", "timing"))
+        times = (
+            seconds[stage] for stage in ("total", "build", "rewrite", "run", "compare", "timing", "wait")
+        )
         off = row.get("median_off", "-"), row.get("worst_off", "-"), row["against_itself"]
         rows.append((*counts, row["search_cores"], *times, *off))
     about = (
