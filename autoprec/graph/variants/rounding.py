@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from autoprec.graph.grids.weights import on_grid, weight_scales
 from autoprec.graph.ops.matrices import matrices, restored
@@ -102,7 +103,8 @@ def learned(weights: Floats, moments: Moments, factors: Floats | None, noise: fl
     steps = np.where(steps > 0, steps, 1).astype(np.float32)
     grid = rows / steps
     free = np.abs(grid) <= levels - 0.001  # not the largest weight, which the scale is made from
-    whole = _descended(_columns(grid), _columns(free), second, levels)
+    with ThreadpoolController().limit(limits=1, user_api="blas"):  # threads wait for one another in loops
+        whole = _descended(_columns(grid), _columns(free), second, levels)
     found: Floats = (whole.transpose(0, 2, 1) * steps).reshape(weights.shape)
     return found
 
