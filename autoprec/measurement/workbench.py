@@ -97,7 +97,7 @@ class Workbench:
         with elapsed() as total, ExitStack() as stack:
             on_stage("build")
             with elapsed() as build:
-                engine = stack.enter_context(self.build(Path(job.candidate_path)))
+                engine = stack.enter_context(self.build(path := Path(job.candidate_path)))
             scores, subsets = self._scores(engine, on_stage), iter(_RACE if job.front else _RACE[-1:])
             on_stage("score")
             with self.lease.running() as pause, elapsed() as first:
@@ -106,7 +106,6 @@ class Workbench:
             scored_peak = _peak_memory_bytes()  # before there are more builds of it
             on_stage("time")
             with ExitStack() as more:
-                path = Path(job.candidate_path)
                 others = [more.enter_context(self.build(path)) for _ in self._more_references]
                 with self.lease.alone(), elapsed() as timing:
                     latency = self._time(engine, others, lambda ratio: _is_lost(job, ratio, quality))
@@ -122,19 +121,18 @@ class Workbench:
                 exact = self._checked(job, engine, latency, quality)
             kernels = engine.kernels()
             engine_bytes, device_bytes = engine.engine_bytes, engine.device_memory_bytes
-            peak = device_bytes or max(0, scored_peak - held)
             with elapsed() as profiling:
                 if job.profiled:
                     stack.close()  # two engines of a candidate may not fit
                     on_stage("profile")
-                    kernels = self._profile(Path(job.candidate_path))
+                    kernels = self._profile(path)
             self._spent = stack.pop_all()
         return Measurement(
             latency=latency,
             quality=quality,
             latency_ms=latency.ratio * (job.reference_latency_ms or latency.reference_median_ms),
             engine_bytes=engine_bytes,
-            peak_memory_bytes=peak,
+            peak_memory_bytes=device_bytes or max(0, scored_peak - held),
             audit=audit(job.blocks, job.assignment, kernels, job.heavy),
             seconds=StageSeconds(
                 build=build.seconds,
