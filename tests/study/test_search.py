@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
 
@@ -13,11 +12,10 @@ import optuna
 import pytest
 
 from autoprec import Study
-from autoprec.errors import StudyError, UserError
 from autoprec.records import BlockAudit, TrialRecord
 from autoprec.store import Store, exclusive, pareto
 from autoprec.study.night.ledger import seconds_of
-from tiny_study import write_model, write_samples, write_study
+from tiny_study import write_study
 from trial_records import BLOCKS, IDENTITY, complete, running
 
 
@@ -127,40 +125,6 @@ def audited(number: int, latency_ms: float, loss: float, **blocks: tuple[str, st
     )
 
 
-@pytest.mark.parametrize("changed", ["model", "samples", "definition"])
-def test_going_on_with_other_inputs_is_refused_and_loses_nothing(tmp_path: Path, changed: str) -> None:
-    path = write_study(tmp_path)
-    load(path).search("2")
-    if changed == "model":
-        write_model(tmp_path / "tiny.onnx", seed=9)
-    elif changed == "samples":
-        write_samples(tmp_path / "evaluation", count=5, seed=3)
-    else:
-        path.write_text(path.read_text() + "[quality]\nthreshold = 0.5\n")
-    with pytest.raises(StudyError, match=changed):
-        load(path).search("2")
-    assert len(load(path).trials()) == 2
-
-
-def test_two_searches_of_one_study_at_a_time_are_refused(tmp_path: Path) -> None:
-    study = load(write_study(tmp_path))
-    study.folder.mkdir()
-    with exclusive(study.folder), pytest.raises(StudyError, match=str(os.getpid())):
-        study.search("1")
-
-
-def test_values_beyond_fp16_are_found_before_anything_is_searched(tmp_path: Path) -> None:
-    path = write_study(tmp_path)
-    write_model(tmp_path / "tiny.onnx", scale=1e6)
-    path.write_text(path.read_text().replace("[search]", '[search]\nreference = "fp16"'))
-    with pytest.raises(StudyError, match="fp16-safe"):
-        load(path).search("2")
-    path.write_text(path.read_text().replace('"fp16"', '"fp16-safe"'))
-    load(path).search("1")
-    allowed = load(path).stored_blocks()[0].allowed
-    assert ("fp16" in allowed, "fp32" in allowed) == (False, True)
-
-
 def test_an_export_is_the_model_that_was_measured(tmp_path: Path) -> None:
     study = load(write_study(tmp_path))
     study.search("4")
@@ -174,11 +138,6 @@ def test_an_export_is_the_model_that_was_measured(tmp_path: Path) -> None:
     assert {"QuantizeLinear", "DequantizeLinear"} <= ops
 
 
-def test_reading_a_study_that_was_never_searched_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="autoprec search --study tiny"):
-        load(write_study(tmp_path)).front()
-
-
 def test_what_takes_more_memory_than_allowed_is_kept_but_on_no_front(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     path.write_text(path.read_text().replace("[search]", "[search]\nmax_memory_mb = 1"))
@@ -190,22 +149,3 @@ def test_what_takes_more_memory_than_allowed_is_kept_but_on_no_front(tmp_path: P
         assert trial.constraints == {"max_memory_mb": pytest.approx(over[trial.number])}
     assert {t.number for t in study.front()} == {t.number for t in pareto(study.trials())}
     assert all(t.excess_mb <= 0 for t in study.front())
-
-
-def test_a_finished_night_leaves_nothing_to_run_for_the_report(tmp_path: Path) -> None:
-    study = load(write_study(tmp_path))
-    study.search("3")
-    said: list[str] = []
-    findings = study.findings(say=said.append)
-    assert findings.inspections.keys() == {trial.number for trial in study.front()}
-    assert findings.usual is not None
-    assert not said
-
-
-def test_a_study_may_be_moved_with_its_folder(tmp_path: Path) -> None:
-    (tmp_path / "here").mkdir()
-    load(write_study(tmp_path / "here")).search("3")
-    (tmp_path / "here").rename(tmp_path / "there")
-    moved = load(tmp_path / "there" / "tiny.toml")
-    moved.search("2")
-    assert len(moved.trials()) == 5

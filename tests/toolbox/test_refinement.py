@@ -27,6 +27,7 @@ from tiny_study import write_study
 from trial_records import complete
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # waiting threads take many times as long beside other tests
 
 from autoprec.refinement import distil  # noqa: E402 - what needs torch comes behind the skip
 from autoprec.refinement.distillation import quantised_inputs  # noqa: E402

@@ -1,0 +1,71 @@
+"""A study is bound to its inputs: what does not fit is refused, what only moved is found again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from autoprec import Study
+from autoprec.errors import StudyError, UserError
+from autoprec.store import exclusive
+from tiny_study import write_model, write_samples, write_study
+
+
+@pytest.mark.parametrize("changed", ["model", "samples", "definition"])
+def test_going_on_with_other_inputs_is_refused_and_loses_nothing(tmp_path: Path, changed: str) -> None:
+    path = write_study(tmp_path)
+    Study.load(path).search("2")
+    if changed == "model":
+        write_model(tmp_path / "tiny.onnx", seed=9)
+    elif changed == "samples":
+        write_samples(tmp_path / "evaluation", count=5, seed=3)
+    else:
+        path.write_text(path.read_text() + "[quality]\nthreshold = 0.5\n")
+    with pytest.raises(StudyError, match=changed):
+        Study.load(path).search("2")
+    assert len(Study.load(path).trials()) == 2
+
+
+def test_two_searches_of_one_study_at_a_time_are_refused(tmp_path: Path) -> None:
+    study = Study.load(write_study(tmp_path))
+    study.folder.mkdir()
+    with exclusive(study.folder), pytest.raises(StudyError, match=str(os.getpid())):
+        study.search("1")
+
+
+def test_values_beyond_fp16_are_found_before_anything_is_searched(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    write_model(tmp_path / "tiny.onnx", scale=1e6)
+    path.write_text(path.read_text().replace("[search]", '[search]\nreference = "fp16"'))
+    with pytest.raises(StudyError, match="fp16-safe"):
+        Study.load(path).search("2")
+    path.write_text(path.read_text().replace('"fp16"', '"fp16-safe"'))
+    Study.load(path).search("1")
+    allowed = Study.load(path).stored_blocks()[0].allowed
+    assert ("fp16" in allowed, "fp32" in allowed) == (False, True)
+
+
+def test_reading_a_study_that_was_never_searched_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="autoprec search --study tiny"):
+        Study.load(write_study(tmp_path)).front()
+
+
+def test_a_finished_night_leaves_nothing_to_run_for_the_report(tmp_path: Path) -> None:
+    study = Study.load(write_study(tmp_path))
+    study.search("3")
+    said: list[str] = []
+    findings = study.findings(say=said.append)
+    assert findings.inspections.keys() == {trial.number for trial in study.front()}
+    assert findings.usual is not None
+    assert not said
+
+
+def test_a_study_may_be_moved_with_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    Study.load(write_study(tmp_path / "here")).search("3")
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = Study.load(tmp_path / "there" / "tiny.toml")
+    moved.search("2")
+    assert len(moved.trials()) == 5
