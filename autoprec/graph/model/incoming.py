@@ -2,7 +2,7 @@
 
 The float graph is what every pass sees; weights in it are those that the file's integers stand for. Where a
 block is then given the precision that it came in, the pairs are put back as they were, scales and zero points
-included. Producers: quantisation-aware training, ModelOpt, PyTorch, ONNX Runtime (its QDQ format).
+included. Producers: quantisation-aware training, ModelOpt, PyTorch, ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -14,22 +14,17 @@ from autoprec.errors import ModelError
 from autoprec.graph.grids.given import GIVEN, give
 from autoprec.graph.grids.pairs import Array, Pair, lazy_tensor, spread
 from autoprec.graph.model.clipping import clipped
+from autoprec.graph.model.forms.integers import INTEGER_OPS
 from autoprec.graph.model.incoming_levels import lift_levels
 from autoprec.graph.model.passing import named
 
 PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _INTEGER_OPS = frozenset(
-    {
-        "QLinearConv",
-        "QLinearMatMul",
-        "MatMulInteger",
-        "ConvInteger",
-        "DynamicQuantizeLinear",
-        "QGemm",
-        "QLinearAdd",
-    }
-)
-QUANTIZED_OPS = PAIR | _INTEGER_OPS
+    {"ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulInteger", "MatMulIntegerToFloat",
+     "MatMulNBits", "QAttention", "QLinearReduceMean", "QLinearWhere"}
+)  # fmt: skip
+"""What computes in integers, and is not written around: see `without_integers`."""
+QUANTIZED_OPS = PAIR | INTEGER_OPS | _INTEGER_OPS
 """Ops of models that come quantised."""
 
 
@@ -42,8 +37,8 @@ def lift(model: ir.Model) -> None:
     for node in graph:
         if node.op_type in _INTEGER_OPS:
             raise ModelError(
-                f"node {named(node)!r} ({node.op_type}) computes in integers: quantise into the "
-                "QDQ format (Q/DQ pairs around float ops), or give the float model"
+                f"node {named(node)!r} ({node.op_type}) computes in integers: quantise with static scales, "
+                "into the QDQ format (Q/DQ pairs around float ops), or give the float model"
             )
     lift_levels(graph)
     for node in [node for node in graph if node.op_type == "DequantizeLinear"]:

@@ -27,6 +27,7 @@ from autoprec.graph.model.files import read_model
 from autoprec.graph.model.forms import FORMS
 from autoprec.graph.model.forms.branches import take_known
 from autoprec.graph.model.forms.folding import fold
+from autoprec.graph.model.forms.integers import without_integers
 from autoprec.graph.model.forms.sequences import without_sequences
 from autoprec.graph.model.incoming import QUANTIZED_OPS, lift
 from autoprec.graph.model.inference import Notes, infer, is_open, set_aside, unshaped
@@ -137,6 +138,8 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     TopologicalSortPass()(model)
     _compute_constants(model, notes)
     if any(node.op_type in QUANTIZED_OPS for node in model.graph):
+        if without_integers(model.graph):
+            infer(model, notes)
         lift(model)
     came_in = raised(model)
     model = at_opset(model)

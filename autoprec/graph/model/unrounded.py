@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
 
 from autoprec.graph.model.files import write_model
+from autoprec.graph.model.forms.integers import INTEGER_OPS, without_integers
 
 Array = NDArray[Any]
+_QUANTIZED = INTEGER_OPS | {"DequantizeLinear"}
 _LARGEST = {
     ir.DataType.FLOAT8E4M3FN: 448.0,
     ir.DataType.FLOAT8E5M2: 57344.0,
@@ -30,9 +32,10 @@ def write_unrounded(path: Path, target: Path) -> bool:
     Pairs of weights stay: their levels are the weights. Pairs whose scale is no constant stay too.
     """
     model = ir.load(path)
-    if not any(node.op_type == "DequantizeLinear" for node in model.graph):
+    if not any(node.op_type in _QUANTIZED for node in model.graph):
         return False
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    without_integers(model.graph)
     done = [_replace(model.graph, node) for node in list(model.graph) if node.op_type == "DequantizeLinear"]
     if any(done):
         RemoveUnusedNodesPass()(model)
