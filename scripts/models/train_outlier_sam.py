@@ -93,8 +93,7 @@ def night(given: argparse.Namespace, engine: str, seconds: float) -> dict[str, A
     """Search with one engine for a part of the time; every anchor, and the fastest within each loss."""
     begin, folder = time.monotonic(), given.work / engine
     folder.mkdir(exist_ok=True)
-    definition = folder / "studies" / "l0.toml"
-    if not definition.exists():
+    if not (definition := folder / "studies" / "l0.toml").exists():
         sets = [f"--{name}={given.work / 'data' / name}" for name in ("calibration", "evaluation")]
         run(folder, "init", "--recipe=efficientvit-sam", f"--checkpoint={given.work / 'l0.pt'}", *sets)
         definition.write_text(edited(definition.read_text(), engine, given.threads))
@@ -141,7 +140,10 @@ def row(trial: TrialRecord) -> dict[str, float]:
 
 def edited(text: str, engine: str, threads: int) -> str:
     """The definition that `init` wrote, with the engine's precisions."""
-    text = re.sub(r"precisions = \[[^\]]*\]", f"precisions = {json.dumps(list(CHOICES[engine]))}", text)
+    told = f"precisions = {json.dumps(list(CHOICES[engine]))}"
+    if engine == "tensorrt":
+        told += '\nreference = "fp16-safe"'  # large channels overflow FP16
+    text = re.sub(r"precisions = \[[^\]]*\]", told, text)
     text = re.sub(r"(\[backend\]\s*)name = \"\w+\"", rf'\1name = "{engine}"', text)
     shapes = "point_coords=1x2x2:4x2x2:8x2x2; point_labels=1x2:4x2:8x2"
     options = {"openvino": f"threads = {threads}" if threads else "", "tensorrt": f'shapes = "{shapes}"'}

@@ -75,6 +75,7 @@ def train(plan: Plan) -> tuple[Any, dict[str, float]]:
     cuda = plan.device.startswith("cuda")
     network, dice = Network(plan).to(plan.device), Dice(plan.seed, plan.device)
     if cuda:
+        network.encoder.to(memory_format=torch.channels_last)
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     painter = torch.compile(paint) if cuda else paint
