@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     )
     from autoprec.spec import BackendSection, TargetSection
     from autoprec.study import Study, compare_studies, verify_export
+    from autoprec.study.cluster import search_on_ray
     from autoprec.study.definition import default_definition, make_default
     from autoprec.study.diagnosis import compare, diagnose
     from autoprec.study.events import Quiet
@@ -59,6 +60,7 @@ else:
         "autoprec.recipes.writing": ("export_checkpoint", "write_definition"),
         "autoprec.spec": ("BackendSection", "TargetSection"),
         "autoprec.study": ("Study", "compare_studies", "verify_export"),
+        "autoprec.study.cluster": ("search_on_ray",),
         "autoprec.study.overview.clearing": ("clear",),
         "autoprec.study.definition": ("default_definition", "make_default"),
         "autoprec.study.diagnosis": ("compare", "diagnose"),
@@ -112,6 +114,7 @@ __all__ = [
     "plan_view",
     "progress_view",
     "read_manifest",
+    "search_on_ray",
     "sensitivity_table",
     "show_end",
     "show_plot_and_front",

@@ -35,6 +35,7 @@ from autoprec.cli._search.options import (
     PrecisionsOption,
     PriorOption,
     QuietOption,
+    RayOption,
     SeedOption,
     StrategyOption,
     StrictOption,
@@ -56,6 +57,7 @@ def search(
     storage: StorageOption = None,
     jobs: JobsOption = None,
     devices: DevicesOption = None,
+    ray: RayOption = "",
     prior: PriorOption = None,
     seed: SeedOption = None,
     strategy: StrategyOption = None,
@@ -92,7 +94,10 @@ def search(
         return
     how = Spending(budget, jobs, devices, None if prior is None else parts.Study.find(prior))
     with notifying(notify, chosen):
-        _run(chosen, how, view, _rules(patience, target_speedup), study)
+        if ray:
+            parts.search_on_ray(chosen.spec, budget or chosen.spec.search.budget, ray, jobs, tell)
+        else:
+            _run(chosen, how, view, _rules(patience, target_speedup), study)
     _show(chosen, view, study)
     if strict and (wrong := chosen.mismatches()):
         tell(f"did not run as requested: {', '.join(wrong)}")

@@ -37,6 +37,15 @@ DevicesOption = Annotated[
         show_default="one",
     ),
 ]
+RayOption = Annotated[
+    str,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Search on all nodes of this Ray cluster; needs --storage. `local` starts one here.",
+        show_default="no cluster",
+    ),
+]
 PriorOption = Annotated[
     str | None,
     typer.Option(help="Learn from another study of this model first, by name or path.", show_default="none"),

@@ -1,0 +1,176 @@
+"""A search on every GPU of a Ray cluster, or on every node where engines run on CPUs: all join one study.
+
+Ray places the searches, ships the study's files through its object store, and says which died. What makes
+them one study is its database, as for searches that are started by hand: a node that is lost has its trials
+taken over, and one that joins later takes part from then on.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from autoprec.backends.timing import Deadline
+from autoprec.errors import BackendError, StudyError, UserError, how_to_install
+from autoprec.spec import StudySpec, parse_budget
+from autoprec.study.cluster.parcel import pack, unpack
+from autoprec.study.study import Study
+
+_LOOK_SECONDS = 5.0
+"""Between two looks at which nodes there are."""
+_MOST_JOBS = 8
+_MOST_FAILURES = 3
+"""So many searches in a row may end by themselves on a node; then nothing more is started there."""
+
+
+class SearchPlace(NamedTuple):
+    """Where one search runs: a node, and its how-manieth GPU (0 where engines run on the CPU)."""
+
+    node: str
+    number: int
+
+
+def search_on_ray(
+    spec: StudySpec, budget: str, address: str, jobs: int | None, say: Callable[[str], None]
+) -> None:
+    """Search on all nodes until the budget is spent.
+
+    Args:
+        spec: the definition; its storage is a database that every node reaches.
+        budget: of the run, which all share.
+        address: of the cluster, as `ray start` says it; `local` starts one on this machine.
+        jobs: builds in parallel for each GPU; None is by the node's CPUs.
+        say: receives a line about each search that begins or ends.
+
+    Raises `BackendError` without Ray or where the cluster cannot be reached, `StudyError` for a study whose
+    database is a file, and whatever the first search has to say that the user must fix.
+    """
+    if isinstance(spec.database, Path):
+        raise StudyError("a study on several nodes needs a database that all reach: give --storage ADDRESS")
+    ray = _joined(address)
+    try:
+        _Searches(ray, spec, budget, jobs, say).run()
+    finally:
+        ray.shutdown()
+
+
+class _Searches:
+    """Those that run now."""
+
+    def __init__(
+        self, ray: Any, spec: StudySpec, budget: str, jobs: int | None, say: Callable[[str], None]
+    ) -> None:
+        self._ray, self._budget, self._jobs, self._say = ray, budget, jobs, say
+        self._on_gpus = spec.backend.name == "tensorrt"
+        self._parcel = ray.put(pack(spec))
+        self._running: dict[Any, SearchPlace] = {}
+        self._failures: Counter[str] = Counter()
+        self._problem = ""
+        seconds = parse_budget(budget).seconds
+        self._deadline = Deadline(seconds)
+        self._is_over = False
+
+    def run(self) -> None:
+        """Until every search has ended. Raises `UserError` for what the user must fix."""
+        while True:
+            if not self._is_over and not self._deadline.is_over:
+                for place in self._free():
+                    self._start(place)
+            if not self._running:
+                break
+            try:
+                done, _ = self._ray.wait(list(self._running), timeout=_LOOK_SECONDS)
+            except KeyboardInterrupt:
+                self._stop()
+                continue
+            for search in done:
+                self._end(search, self._running.pop(search))
+        if self._problem:
+            raise UserError(self._problem)
+
+    def _free(self) -> Iterator[SearchPlace]:
+        """Places of living nodes where no search runs."""
+        busy = set(self._running.values())
+        for node in self._ray.nodes():
+            if not node["Alive"] or self._failures[node["NodeID"]] >= _MOST_FAILURES:
+                continue
+            count = int(node["Resources"].get("GPU", 0)) if self._on_gpus else 1
+            places = (SearchPlace(node["NodeID"], number) for number in range(count))
+            yield from (place for place in places if place not in busy)
+
+    def _start(self, place: SearchPlace) -> None:
+        """Begin a search at a place, with its share of the node's CPUs."""
+        node = next(node for node in self._ray.nodes() if node["NodeID"] == place.node)
+        here = node["Resources"]
+        share = int(here.get("CPU", 1)) // max(1, int(here.get("GPU", 0)) if self._on_gpus else 1)
+        cpus = max(1, min(share, _MOST_JOBS if self._jobs is None else self._jobs))
+        jobs = cpus if self._on_gpus and self._jobs is None else self._jobs
+        pinned = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(place.node, soft=False)
+        remote = self._ray.remote(_take_part).options(
+            num_cpus=cpus, num_gpus=int(self._on_gpus), max_retries=0, scheduling_strategy=pinned
+        )
+        self._running[remote.remote(self._parcel, self._budget, jobs, _version())] = place
+        self._say(f"a search begins on node {node['NodeManagerAddress']}")
+
+    def _stop(self) -> None:
+        """Let the running trials finish, as Ctrl-C does everywhere; the next one is not held back."""
+        if self._is_over:
+            raise KeyboardInterrupt
+        self._is_over = True
+        self._say("stopping after the running trials; once more stops immediately")
+        for search in self._running:
+            self._ray.cancel(search)
+
+    def _end(self, search: Any, place: SearchPlace) -> None:
+        """A search that ended has spent the budget; one that died is replaced, if its node lives."""
+        try:
+            problem = self._ray.get(search)
+        except self._ray.exceptions.RayError as error:
+            self._failures[place.node] += 1
+            self._say(f"a search was lost ({type(error).__name__}); others take its trials over")
+            return
+        self._is_over = True
+        self._problem = self._problem or problem
+        self._say("a search has ended")
+
+
+def _take_part(parcel: bytes, budget: str, jobs: int | None, wanted: str) -> str:
+    """On a node: search until the budget is spent; returns what the user has to fix, or nothing."""
+    if (here := _version()) != wanted:
+        return f"a node has autoprec {here}, and the one that started the search {wanted}: install the same"
+    try:
+        with tempfile.TemporaryDirectory(prefix="autoprec-ray-") as folder:
+            Study(unpack(parcel, Path(folder))).search(budget, jobs=jobs)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _joined(address: str) -> Any:
+    """Ray, connected to the cluster."""
+    try:
+        ray = importlib.import_module("ray")
+        importlib.import_module("ray.util.scheduling_strategies")
+    except ModuleNotFoundError as error:
+        raise BackendError(f"--ray needs Ray: {how_to_install('ray')}") from error
+    try:
+        if address == "local":
+            ray.init(log_to_driver=False, include_dashboard=False)
+        else:
+            ray.init(address=address, log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        lines = str(error).strip().splitlines()
+        raise BackendError(f"--ray {address}: the cluster cannot be joined: {lines[0]}") from error
+    return ray
+
+
+def _version() -> str:
+    try:
+        return version("autoprec")
+    except PackageNotFoundError:
+        return "not installed"
