@@ -33,6 +33,7 @@ def markdown(runs: Sequence[Run], note: str) -> str:
             lines += _table(chosen, figure)
     lines += ["## Ours against TPE with anchors", "", *_duel(runs)]
     lines += ["## Median hypervolume of every kind after 50 evaluations", "", *_kinds(runs)]
+    lines += ["## Eight in flight against one at a time", "", *_in_flight(runs)]
     lines += ["## Seconds for a proposal", "", *_seconds(runs)]
     return "\n".join(lines)
 
@@ -136,6 +137,32 @@ def _duel(runs: Sequence[Run]) -> list[str]:
         reached = np.where(best >= theirs[:, -1:], CHECKPOINTS, np.inf).min(axis=1)
         cells = [f"{wins[CHECKPOINTS.index(count)]:.2f}" for count in SHOWN]
         lines.append(f"| {group} | " + " | ".join(cells) + f" | {np.median(reached):g} | {reached.max():g} |")
+    return [*lines, ""]
+
+
+def _in_flight(runs: Sequence[Run]) -> list[str]:
+    """What is lost where eight trials run, problem by problem."""
+    found = {
+        (r["kind"], r["seed"], r["strategy"]): dict(zip(r["evaluations"], r["hypervolume"], strict=True))
+        for r in runs
+    }
+    pairs = [
+        (found[kind, seed, f"{OURS} x8"], one)
+        for (kind, seed, strategy), one in found.items()
+        if strategy == OURS and (kind, seed, f"{OURS} x8") in found
+    ]
+    if not pairs:
+        return []
+    note = (
+        "Hypervolume with eight in flight less that of one at a time, after so many evaluations of "
+        f"{len(pairs)} problems, each with the same instance and noise."
+    )
+    head = "| evaluations | mean | median | worst | lower by more than 0.01 |"
+    lines = [note, "", head, "|---|---|---|---|---|"]
+    for count in SHORT:
+        lost = np.array([eight[count] - one[count] for eight, one in pairs])
+        figures = f"{lost.mean():+.4f} | {np.median(lost):+.4f} | {lost.min():+.4f}"
+        lines.append(f"| {count} | {figures} | {np.count_nonzero(lost < -0.01)} of {len(pairs)} |")
     return [*lines, ""]
 
 
