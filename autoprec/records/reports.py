@@ -216,8 +216,9 @@ class SearchPlan(Record, frozen=True, kw_only=True):
         blocks: with what each may have; `is_judged` if the engine has been asked, not the operators alone.
         assignments: how many there are.
         trials_known: of earlier nights.
-        trial_seconds, seconds: median of a trial and the whole run, in seconds; None before a trial was
-            measured.
+        timing_seconds: the most that timing takes in a trial, from the definition.
+        trial_seconds: median of a trial; None before one was measured.
+        seconds: of the whole run: a budget in time, or its trials by that median; None if unknown.
         peak_memory_bytes: the most that a trial took; None before one was measured.
         weight_bytes: of the model as it came.
         first: the first trials; before the anchors are measured, those alone are known.
@@ -231,6 +232,7 @@ class SearchPlan(Record, frozen=True, kw_only=True):
     is_judged: bool
     assignments: int
     trials_known: int
+    timing_seconds: float
     trial_seconds: float | None
     seconds: float | None
     peak_memory_bytes: int | None

@@ -35,7 +35,11 @@ def plan_view(found: SearchPlan) -> RenderableType:
 
 def _time(found: SearchPlan) -> str:
     if found.trial_seconds is None:
-        return "time: unknown until a trial is measured; preparation and the reference come first"
+        whole = "" if found.seconds is None else f"{figures.duration(found.seconds)}, the budget; "
+        return (
+            f"time: {whole}of each trial, timing takes at most {found.timing_seconds:g} s, and the rest is "
+            "unknown until one is measured; preparation and the reference come first"
+        )
     whole = "" if found.seconds is None else f", about {figures.duration(found.seconds)} for this budget"
     return f"time: {found.trial_seconds:.1f} s a trial so far (median){whole}"
 
@@ -43,7 +47,10 @@ def _time(found: SearchPlan) -> str:
 def _memory(found: SearchPlan) -> str:
     weights = f"weights of {figures.megabytes(found.weight_bytes)} MB"
     if found.peak_memory_bytes is None:
-        return f"memory: {weights}; what engines need is unknown until a trial is measured"
+        return (
+            f"memory: {weights}, which the candidate and the reference each hold in their types; what else "
+            "engines need is unknown until a trial is measured"
+        )
     return f"memory: at most {figures.megabytes(found.peak_memory_bytes)} MB an engine so far; {weights}"
 
 

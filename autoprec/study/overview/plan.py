@@ -50,6 +50,7 @@ def plan(spec: StudySpec, budget: str | None) -> SearchPlan:
         is_judged=bool(known),
         assignments=prod(len(block.allowed) for block in blocks),
         trials_known=len(known),
+        timing_seconds=spec.timing.seconds,
         trial_seconds=each,
         seconds=allowed.seconds or (each * allowed.trials if each and allowed.trials else None),
         peak_memory_bytes=max(peaks, default=None),
