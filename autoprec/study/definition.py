@@ -27,7 +27,8 @@ def find_spec(where: str | None, folder: Path = FOLDER) -> StudySpec:
         if where in found:
             return load_spec(found[where])
         near = difflib.get_close_matches(where, found, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(found) or 'none'}"
+        known = f"known ones: {', '.join(found)}" if found else "`autoprec init MODEL.onnx` writes one"
+        hint = f"did you mean {near[0]!r}?" if near else known
         raise SpecError(f"no study {where!r} in {folder}/; {hint}")
     return load_spec(default_definition(folder)[0])
 
