@@ -49,6 +49,10 @@ _MACHINE = frozenset(
 )  # fmt: skip
 """What the system says of files and its own limits: nothing that code could be at fault for."""
 
+_STARVED = re.compile(
+    "failed to map segment|cannot allocate memory|start new thread|bad.alloc", re.IGNORECASE
+)
+"""What the loader of libraries, threads and C++ say where no memory is left."""
 _NO_TEXT = re.compile("[\udc80-\udcff]")
 """What Python makes of bytes in a file's name that are not UTF-8."""
 
@@ -101,7 +105,10 @@ def how_to_install(extra: str) -> str:
 
 def machine_fault(error: BaseException) -> str:
     """What the user can do about an error of the system's, in one line; empty for any other error."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, ImportError | RuntimeError) and "too many open files" in str(error).lower():
+        return "too many files are open; raise the limit with `ulimit -n`"
+    is_starved = isinstance(error, ImportError | RuntimeError) and _STARVED.search(str(error))
+    if isinstance(error, MemoryError) or is_starved:
         return "out of memory; close other programs, or use a smaller model or fewer samples"
     if isinstance(error, UnicodeEncodeError) and _NO_TEXT.search(error.object):
         place = slice(max(0, error.start - 60), error.end + 60)

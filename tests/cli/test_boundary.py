@@ -61,6 +61,23 @@ def test_what_the_machine_refuses_is_the_users_to_mend(
     )
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ImportError("x.so: failed to map segment from shared object"), "out of memory"),
+        (ImportError("x.so: cannot open shared object file: Too many open files"), "ulimit -n"),
+        (RuntimeError("can't start new thread"), "out of memory"),
+        (RuntimeError("std::bad_alloc"), "out of memory"),
+    ],
+)
+def test_limits_that_libraries_meet_are_the_users_to_mend(
+    error: Exception, says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, words = run(capsys, error, monkeypatch)
+    assert code == 2
+    assert says in words
+
+
 def test_a_name_in_a_message_steers_no_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
