@@ -17,6 +17,7 @@ from autoprec.backends import create_backend, run
 from autoprec.errors import ModelError, TrialError
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import load_model
+from autoprec.graph.model.unrounded import write_unrounded
 from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.records import Assignment
 
@@ -25,7 +26,7 @@ TOLERANCE = 1e-3
 _SMALL = 1e-4
 """Outputs of this size are nothing but rounding."""
 UNROUNDED = 0.05
-"""The same where the file quantises: it is loaded without that rounding."""
+"""The same where the file quantises: it is loaded without that rounding, and may clip half a step later."""
 Kind = Literal[
     "equal", "refused by loading", "refused by the engine", "loading differs", "the engine differs", "crash"
 ]
@@ -59,6 +60,7 @@ def judged(case: Case, *, engine: bool = True) -> Verdict:
     """
     try:
         candidate = loaded_and_rewritten(case)
+        case = unrounded(case)
     except ModelError as error:
         return Verdict("crash" if "\n" in str(error) else "refused by loading", str(error).partition(": ")[2])
     except Exception as error:  # noqa: BLE001 - nothing else may come out of loading
@@ -72,6 +74,16 @@ def judged(case: Case, *, engine: bool = True) -> Verdict:
         if (difference := worst_error(found, case.wanted)) > tolerance(case):
             return Verdict("loading differs", f"by {difference:.2g}")
     return _on_engine(candidate, case) if engine else Verdict("equal")
+
+
+def unrounded(case: Case) -> Case:
+    """The case with what its model computes without the rounding of Q/DQ pairs, which others may amplify."""
+    with tempfile.TemporaryDirectory() as name:
+        given, target = Path(name) / "model.onnx", Path(name) / "unrounded.onnx"
+        onnx.save(case.model, given)
+        if not write_unrounded(given, target):
+            return case
+        return case._replace(wanted=computed(onnx.load(target), case.feeds))
 
 
 def _on_engine(candidate: onnx.ModelProto, case: Case) -> Verdict:
