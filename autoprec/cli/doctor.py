@@ -32,6 +32,9 @@ _SHOWN = 10
 def doctor(
     study: StudyOption = None,
     backend: Annotated[str | None, typer.Option(help="Engine to try; by default the study's.")] = None,
+    library: Annotated[
+        str, typer.Option(metavar="tensorrt|tensorrt-rtx", help="Which TensorRT, where both are installed.")
+    ] = "",
     compute_capability: Annotated[
         str, typer.Option(metavar="8.6,8.9", help="GPUs to build for, where the engine can name them.")
     ] = "",
@@ -56,6 +59,9 @@ def doctor(
     section = spec.backend if spec else None
     if backend is not None:
         section = parts.BackendSection(name=backend)
+    if library:
+        here = section or parts.BackendSection(name="tensorrt")
+        section = msgspec.structs.replace(here, options=here.options | {"library": library})
     if compute_capability:
         if section is None:
             raise typer.BadParameter(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from autoprec.backends import Distant, create_backend
 from autoprec.backends.checks import machine_checks
+from autoprec.backends.tensorrt.library import MODULES, load_library
 from autoprec.errors import BackendError, TrialError, UserError
 from autoprec.files import scratch
 from autoprec.legality.patterns import PATTERNS
@@ -52,6 +53,8 @@ def diagnose(
         engine = create_backend(section.name, section.options)
         if isinstance(engine, Distant):
             checks = tuple(engine.checks())
+        elif section.name == "tensorrt":
+            checks += tuple(_other_library(checks, section))
     except BackendError as error:
         failed = MachineCheck(name=f"backend {section.name}", found="cannot serve", remedy=str(error))
         return Diagnosis(checks=(*checks, failed))
@@ -64,6 +67,20 @@ def diagnose(
         failed = MachineCheck(name=f"backend {section.name}", found="cannot serve", remedy=str(error))
         return Diagnosis(checks=(*checks, failed))
     return Diagnosis(checks=checks, engine=engine.fingerprint(), legality=legality)
+
+
+def _other_library(checks: Sequence[MachineCheck], section: BackendSection) -> Iterator[MachineCheck]:
+    """Which TensorRT is taken where both are there, and how to look at the other."""
+    if section.options.get("library") or not all(
+        check.found != "not installed" for check in checks if check.name in MODULES
+    ):
+        return
+    taken, other = load_library().extra, next(key for key in MODULES if key != load_library().extra)
+    yield MachineCheck(
+        name="backend tensorrt",
+        found=f"{taken} is taken",
+        remedy=f"`--library {other}` looks at the other; a study takes it by backend.options.library",
+    )
 
 
 def compare(spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> tuple[Departure, ...]:

@@ -135,17 +135,20 @@ class Library:
 def load_library(extra: str = "") -> Library:
     """Import TensorRT-RTX, or else TensorRT; `extra` (a key of `MODULES`) asks for one of them.
 
-    Raises `BackendError` where it is not installed. Cached, since the logger is for the whole process.
+    Raises `BackendError` where none that is installed loads. Cached: the logger is for the whole process.
     """
+    broken: BackendError | None = None
     for key, names in MODULES.items():
         for module in names if extra in ("", key) else ():
             try:
                 found = importlib.import_module(module)
                 if hasattr(found, "ILogger"):  # a folder of that name is a package too, with nothing in it
                     return Library(found)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever the import of an engine raises
                 if not isinstance(error, ModuleNotFoundError) or error.name != module:
-                    raise _broken(module, key, error) from error
+                    broken = broken or _broken(module, key, error)
+    if broken is not None:
+        raise broken
     wanted = extra or "tensorrt-rtx"
     raise BackendError(f"{wanted} is not installed: {how_to_install(wanted)}")
 

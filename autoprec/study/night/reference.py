@@ -25,6 +25,15 @@ def warning_of(reference: Reference, accepted_loss: float) -> str:
     )
 
 
+def _way_out(error: TrialError, precision: str) -> str:
+    """What to do next: another reference helps where the precision is at fault, and nowhere else."""
+    if precision == "fp32" or error.kind not in ("build", "run", "nan", "wrong"):
+        return ""
+    if error.kind in ("nan", "wrong"):
+        return "; name another search.reference, as 'fp32'"
+    return "; where the reason is the precision, name another search.reference, as 'fp32'"
+
+
 def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str, Measurement]]:
     """The reference's facts, and what was measured for them, by digest of the assignment.
 
@@ -38,10 +47,8 @@ def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str
     except TrialError as error:
         if error.kind in BLAMELESS:
             raise StudyError(f"the reference could not be measured: {error}; run it again") from error
-        raise StudyError(
-            f"the {precision} reference cannot be measured ({error.kind}: {error}); name another "
-            "search.reference, as 'fp32'"
-        ) from error
+        words = f"the {precision} reference cannot be measured ({error.kind}: {error})"
+        raise StudyError(words + _way_out(error, precision)) from error
     limit = prepared.spec.quality.reference_limit
     if exact.quality.loss > limit:
         raise StudyError(

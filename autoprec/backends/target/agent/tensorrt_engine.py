@@ -25,7 +25,7 @@ class Engines:
     """Builds engines; `options` as in `[backend.options]`, and the folder keeps kernel timings."""
 
     def __init__(self, options: Dict[str, Any], folder: Path) -> None:
-        self.trt = import_tensorrt()
+        self.trt = import_tensorrt(str(options.get("library", "")))
         self.is_rtx = self.trt.__name__.startswith("tensorrt_rtx")
         self.is_weak = is_weak(self.trt)
         self.options = options

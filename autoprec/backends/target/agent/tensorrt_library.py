@@ -5,16 +5,24 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+_MODULES = {
+    "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
+    "tensorrt": ("tensorrt", "tensorrt_bindings"),
+}
 
-def import_tensorrt() -> Any:
-    """TensorRT-RTX, or else TensorRT. Raises ImportError."""
+
+def import_tensorrt(library: str = "") -> Any:
+    """TensorRT-RTX, or else TensorRT; `library` asks for one of them. Raises ImportError."""
     errors = []
-    for name in ("tensorrt_rtx", "tensorrt_rtx_bindings", "tensorrt"):
-        try:
-            return importlib.import_module(name)
-        except ImportError as error:  # noqa: PERF203 - three names
-            errors.append(str(error))
-    raise ImportError("; ".join(errors))
+    for key, names in _MODULES.items():
+        for name in names if library in ("", key) else ():
+            try:
+                found = importlib.import_module(name)
+                if hasattr(found, "ILogger"):  # a folder of that name is a package too, with nothing in it
+                    return found
+            except ImportError as error:  # noqa: PERF203 - four names
+                errors.append(str(error))
+    raise ImportError("; ".join(errors) or "there is no TensorRT")
 
 
 def make_log(trt: Any) -> Any:
