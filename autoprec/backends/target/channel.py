@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import signal
 import subprocess
 import weakref
@@ -22,6 +23,8 @@ LIMIT_BYTES = 8 << 30
 SSH_FAILED = 255
 _SIGNALLED = 128
 """A shell adds this to a signal's number."""
+_CUT = re.compile(r"Connection (closed|reset|to .* timed out)|Broken pipe|banner exchange")
+"""What ssh says of a line that was there for a moment."""
 _FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
 """No fault of what ran there, but for the system's want of memory."""
 START_SECONDS = 60.0
@@ -138,9 +141,8 @@ class Channel:
             )
         if code == SSH_FAILED and self.address.host:
             hint = "accept its key once with `ssh`" if "Host key" in words else "does `ssh` reach it?"
-            return UnreachableError(
-                f"{self.address.text} cannot be reached ({words or 'ssh gives no reason'}); {hint}"
-            )
+            kind = CutError if _CUT.search(words) else UnreachableError
+            return kind(f"{self.address.text} cannot be reached ({words or 'ssh gives no reason'}); {hint}")
         if code is not None and (code < 0 or code > _SIGNALLED):
             return CutError(
                 f"{self.address.text}: the line was cut while the agent started ({words or code})"

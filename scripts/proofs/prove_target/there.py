@@ -1,0 +1,85 @@
+"""What both proofs share: a study's commands, the processes of a line, and what is left of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from loopback_ssh import Server
+
+ROOT = Path(__file__).resolve().parents[3]
+LINE = Path(__file__).with_name("line.py")
+
+
+def section(server: Server, python: str, folder: Path) -> str:
+    """`[target]` of a definition."""
+    return (
+        f'\n[target]\naddress = "{server.address}"\npython = "{python}"\nfolder = "{folder}"\n'
+        f'ssh_config = "{server.config}"\n'
+    )
+
+
+def started(words: list[str], folder: Path) -> subprocess.Popen[str]:
+    """A command of autoprec, in a folder; what it prints is kept."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "autoprec", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def ran(words: list[str], folder: Path) -> tuple[int, str]:
+    """Exit code and words of a command."""
+    process = started(words, folder)
+    text, _ = process.communicate()
+    return process.returncode, text
+
+
+def processes(is_wanted: Callable[[list[str]], bool]) -> list[psutil.Process]:
+    """Those whose command is wanted."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if is_wanted(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def agents(folder: Path) -> list[psutil.Process]:
+    """The agents that keep their things in a folder."""
+    return processes(lambda words: len(words) > 2 and words[1].startswith(f"{folder}/agent-"))
+
+
+def lines(server: Server) -> list[psutil.Process]:
+    """The ssh clients of a server."""
+    return processes(lambda words: words[:1] == ["ssh"] and str(server.port) in words)
+
+
+def sessions(server: Server) -> list[psutil.Process]:
+    """The sessions of a server: its end of each line."""
+    try:
+        return psutil.Process(server.process.pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def are_gone(folder: Path, seconds: float = 20.0) -> bool:
+    """Whether no agent is left within that time."""
+    late = time.monotonic() + seconds
+    while agents(folder):
+        if time.monotonic() > late:
+            return False
+        time.sleep(0.2)
+    return True
