@@ -1,12 +1,15 @@
 """Check what autoprec uses of TensorRT's Python API against the bindings themselves.
 
     python scripts/proofs/check_tensorrt_api [VERSION...] [--package tensorrt-cu13-bindings] [--keep DUMPS]
+    python scripts/proofs/check_tensorrt_api VERSION --search [STEP...]
 
 Downloads the bindings of each version from the package index (by default those that are supported, and the
 newest there is), makes them importable over a library of air, reads off what they have, and says what is
 missing or fits no more. Where the tests keep a dump of a version, its classes must be those of the wheel.
 Then the adapter builds, loads, runs, profiles and inspects an engine over the bindings, and is refused at
-each step. The exit code is 1 if anything is amiss. Needs gcc and binutils.
+each step. `--search` has a whole study searched over them instead, by the adapter and by an agent, and then
+with each STEP refused (`all` for all of them): see `searching.py`. The exit code is 1 if anything is amiss.
+Needs gcc and binutils.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +45,12 @@ def main() -> int:
     parser.add_argument("versions", nargs="*", default=[*ON_TARGETS, *SUPPORTED, NEWEST])
     parser.add_argument("--package", default="tensorrt-cu13-bindings")
     parser.add_argument("--keep", type=Path, help="write the dumps into this folder")
+    parser.add_argument("--search", nargs="*", metavar="STEP", help="search a study, with steps refused")
     given = parser.parse_args()
     is_amiss = False
     for version in given.versions:
         try:
-            told, found = examined(ON_TARGETS.get(version, given.package), version)
+            told, found = examined(ON_TARGETS.get(version, given.package), version, given.search)
         except subprocess.CalledProcessError as error:
             print(f"{version or 'newest'}: {' '.join(error.cmd[:4])} ... ended with {error.returncode}")
             is_amiss = True
@@ -60,8 +64,11 @@ def main() -> int:
     return int(is_amiss)
 
 
-def examined(package: str, version: str) -> tuple[dict[str, Any], list[str]]:
-    """What the bindings of a version have, and what is amiss. Raises `subprocess.CalledProcessError`."""
+def examined(
+    package: str, version: str, steps: Sequence[str] | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """What the bindings of a version have, and what is amiss; with `steps`, in a search in which they are
+    refused. Raises `subprocess.CalledProcessError`."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "wheel").mkdir()
@@ -70,16 +77,33 @@ def examined(package: str, version: str) -> tuple[dict[str, Any], list[str]]:
         command = [sys.executable, str(HERE / "dump.py"), "tensorrt", str(out)]
         subprocess.run(command, check=True, env=environment, cwd=folder)
         told: dict[str, Any] = json.loads(gzip.decompress(out.read_bytes()))
+        if steps is not None:
+            return told, driven("searching.py", environment, folder, steps)
         found = [*problems(told), *changes(told), *stale(told)]
-        return told, found + (driven(environment, folder) if is_for_adapter(told) else [])
+        return told, found + (driven("drive.py", environment, folder) if is_for_adapter(told) else [])
 
 
-def driven(environment: Mapping[str, str], folder: Path) -> list[str]:
-    """What is amiss where the adapter works over the bindings and a library of air."""
+def driven(
+    program: str, environment: Mapping[str, str], folder: Path, words: Sequence[str] = ()
+) -> list[str]:
+    """What is amiss where the adapter works over the bindings and a library of air.
+
+    Args:
+        program: what drives it.
+        environment: in which the bindings can be imported.
+        folder: where it runs.
+        words: its parameters.
+    """
     environment = {**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{ROOT}"}
-    command = [sys.executable, str(HERE / "drive.py"), environment["LD_LIBRARY_PATH"]]
+    command = [sys.executable, str(HERE / program), environment["LD_LIBRARY_PATH"], *words]
     done = subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=120
+        command,
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120 if not words else None,
     )
     if done.returncode:
         return [f"the adapter over the bindings ended with {done.returncode}: {done.stderr.strip()[-300:]}"]

@@ -10,7 +10,7 @@ import atexit
 import ctypes
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorrt as trt
 
@@ -32,12 +32,20 @@ class Dims(ctypes.Structure):
     _fields_ = (("count", ctypes.c_int32), ("sizes", ctypes.c_int64 * 8))
 
 
+class Made(NamedTuple):
+    """An object that a call gives: its class, and what it stands for."""
+
+    name: str
+    state: Any
+
+
 class Hollow:
     """The library.
 
     Attributes:
-        does: by `Class.method`, what a call gives: a number, a text, bytes of memory, sizes, or the name of a
-            class of which it gives an object; or a function of its arguments that gives one of them.
+        does: by `Class.method`, what a call gives: a number, a text, bytes of memory, sizes, a `Made`, or
+            the name of a class of which it gives an object; or a function of its arguments that gives one.
+        this: what the object stands for whose method is called.
         logged: errors that a call logs before it gives what it gives, by `Class.method`.
         called: the names of what was called, in order.
     """
@@ -49,6 +57,8 @@ class Hollow:
         self.does: dict[str, Any] = {}
         self.logged: dict[str, str] = {}
         self.called: list[str] = []
+        self.this: Any = None
+        self._states: dict[int, Any] = {}
         self._classes: dict[int, str] = {}
         self._names: dict[tuple[str, int], str] = {}
         self._learning = ""
@@ -70,6 +80,10 @@ class Hollow:
         found = self._ended(call)
         self._kept.append(found)
         return found
+
+    def state(self, place: int) -> Any:
+        """What an object stands for."""
+        return self._states.get(place)
 
     @staticmethod
     def text(place: int) -> str:
@@ -93,7 +107,10 @@ class Hollow:
         name = MAKERS.get(symbol.decode(), "")
         self._logger = second if name == "OnnxParser" else first
         self._say(f"{name}.__init__")
-        return self._object(name) if name and self.does.get(f"{name}.__init__", 1) else 0
+        gives = self.does.get(f"{name}.__init__", 1)
+        if callable(gives):
+            gives = gives(first, second)
+        return self._object(name, self.state(first)) if name and gives else 0
 
     def _asked(self, place: int, *arguments: int) -> int:
         first, second = arguments[:2]
@@ -107,18 +124,25 @@ class Hollow:
         self.called += [told] if told else []
         self._say(told)
         gives = self.does.get(told, 0)
+        self.this = self.state(second if by_memory else first)
         if callable(gives):
             gives = gives(*arguments[2 if by_memory else 1 :])
         if by_memory:
             return self._dims(first, gives or ())
         return self._native_value(gives)
 
+    def say(self, words: str) -> None:
+        """Log an error."""
+        text = ctypes.c_char_p(words.encode())
+        self._native.hollow_log(ctypes.c_void_p(self._logger), _FIRST, _ERROR, text)
+
     def _say(self, name: str) -> None:
         if words := self.logged.get(name):
-            text = ctypes.c_char_p(words.encode())
-            self._native.hollow_log(ctypes.c_void_p(self._logger), _FIRST, _ERROR, text)
+            self.say(words)
 
     def _native_value(self, gives: Any) -> int:
+        if isinstance(gives, Made):
+            return self._object(gives.name, gives.state)
         if isinstance(gives, str) and hasattr(trt, gives):
             return self._object(gives)
         if isinstance(gives, (str, bytes)):
@@ -127,12 +151,13 @@ class Hollow:
             return ctypes.addressof(self._kept[-1])
         return int(gives)
 
-    def _object(self, name: str) -> int:
+    def _object(self, name: str, state: Any = None) -> int:
         outer, inner = (ctypes.c_void_p * 8)(), (ctypes.c_void_p * 8)()
         outer[0] = inner[0] = self._native.hollow_table()
         outer[1] = ctypes.addressof(inner)
         for part in (outer, inner):
             self._classes[ctypes.addressof(part)] = name
+            self._states[ctypes.addressof(part)] = state
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(part))  # the bindings outlive this module
         return ctypes.addressof(outer)
 

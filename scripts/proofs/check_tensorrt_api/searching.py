@@ -1,0 +1,143 @@
+"""A search over TensorRT's own bindings and a library of air that computes; then with each step refused.
+
+python searching.py FOLDER [STEP...], the one with the library; prints what is amiss, one thing a line. A
+search with a step refused from the beginning ends in one line, or does without; one in which it is refused
+after a while ends with failed trials.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+sys.path.append(str(ROOT / "tests" / "kit"))
+
+from autoprec.records import TrialRecord  # noqa: E402
+from autoprec.store import Store  # noqa: E402
+from tiny_study import write_study  # noqa: E402 - behind the path
+
+SITE = """
+import os
+from pathlib import Path
+from computing import begin
+begin(Path(os.environ["AIR"]))
+"""
+BACKEND = """
+[backend]
+name = "tensorrt"
+options = {{ library = "tensorrt", cache_folder = "{folder}/cache" }}
+"""
+REASON = "the very reason"
+STEPS = {
+    "Builder.__init__": 12, "OnnxParser.__init__": 12, "OnnxParser.parse_from_file": 12,
+    "Builder.build_serialized_network": 12, "Runtime.__init__": 12, "Runtime.deserialize_cuda_engine": 12,
+    "ICudaEngine.create_execution_context": 12, "IExecutionContext.set_input_shape": 100,
+    "IExecutionContext.set_tensor_address": 200, "IExecutionContext.execute_async_v3": 400,
+    "IExecutionContext.report_to_profiler": 0, "EngineInspector.get_engine_information": 0,
+}  # fmt: skip
+"""What is refused, and after how many calls in one process it is refused later."""
+_SECONDS = 300
+
+
+AGENT = """
+[backend]
+name = "tensorrt"
+options = { library = "tensorrt" }
+"""
+TARGET = """
+[target]
+address = "local:{folder}/python"
+folder = "{folder}/there"
+"""
+WRAPPER = """#!/bin/sh
+shift  # -I: what runs first is found by PYTHONPATH
+exec {python} "$@"
+"""
+
+
+def searched(folder: Path, air: str, budget: int, step: str = "", after: int = 0) -> tuple[int, str]:
+    """Exit code and words of a search."""
+    path = [str(folder / "site"), str(HERE), os.environ["PYTHONPATH"]]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "AIR": air, "COLUMNS": "200"}
+    environment |= {"AIR_REFUSES": step, "AIR_AFTER": str(after)}
+    command = [sys.executable, "-m", "autoprec", "search", "--study", "tiny.toml", "--budget", str(budget)]
+    done = subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=_SECONDS
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def begun(folder: Path, *, by_agent: bool = False) -> None:
+    """A tiny study, and what its processes run first; with an agent on a target, if so wanted."""
+    (folder / "site").mkdir(parents=True)
+    (folder / "site" / "sitecustomize.py").write_text(SITE)
+    (folder / "python").write_text(WRAPPER.format(python=sys.executable))
+    (folder / "python").chmod(0o755)
+    backend = BACKEND.format(folder=folder)
+    if by_agent:
+        backend = '[backend]\nname = "tensorrt"\noptions = { library = "tensorrt" }\n' + TARGET.format(
+            folder=folder
+        )
+    write_study(folder, backend)
+
+
+def amiss(folder: Path, air: str, steps: list[str]) -> Iterator[str]:
+    """What goes otherwise than it should."""
+    begun(folder / "agent", by_agent=True)
+    code, words = searched(folder / "agent", air, 4)
+    states = [trial.state for trial in _trials(folder / "agent")]
+    if code or states.count("complete") < 4:
+        yield f"a search by the agent ends with {code}, trials {states}: {words.strip()[-600:]}"
+    begun(folder)
+    code, words = searched(folder, air, 4)
+    states = [trial.state for trial in _trials(folder)]
+    if code or states.count("complete") < 4:
+        yield f"a search ends with {code}, trials {states}: {words.strip()[-600:]}"
+        return
+    for number, step in enumerate(steps):
+        home = folder / str(number)
+        begun(home)
+        code, words = searched(home, air, 4, step)
+        if found := _ended_wrongly(code, words):
+            yield f"a search in which {step} refuses {found}"
+        code, words = searched(home / "..", air, 3, step, STEPS.get(step, 12))
+        if found := _ended_wrongly(code, words):
+            yield f"a search in which {step} refuses after a while {found}"
+    if strange := [
+        trial.failure for trial in _trials(folder) if trial.failure and REASON not in trial.failure.message
+    ]:
+        yield f"trials failed for other reasons: {strange[0]}"
+
+
+def _ended_wrongly(code: int, words: str) -> str:
+    """Why that is no way to end; empty if it is one."""
+    if "Traceback" in words or code not in (0, 2):
+        return f"ends with {code}: {words.strip()[-600:]}"
+    last = words.strip().splitlines()[-1:]
+    if code == 2 and REASON not in (last or [""])[0]:
+        return f"is told as: {last}"
+    return ""
+
+
+def _trials(folder: Path) -> list[TrialRecord]:
+    with Store.open(folder / "tiny" / "study.db", read_only=True) as store:
+        return list(store.trials("tiny"))
+
+
+def main() -> int:
+    """Search, and have it refused."""
+    with tempfile.TemporaryDirectory() as scratch:
+        steps = list(STEPS) if sys.argv[2:] == ["all"] else sys.argv[2:]
+        for line in amiss(Path(scratch), sys.argv[1], steps):
+            print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
