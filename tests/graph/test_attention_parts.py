@@ -13,9 +13,11 @@ from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import load_model
 from autoprec.graph.ops.attention import attention_part
+from autoprec.graph.ops.pointwise import is_about
 from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.legality.inputs import feeds_of
 from autoprec.legality.judge import judge
+from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block
 
 HEAD = (
@@ -70,3 +72,20 @@ def test_a_block_without_attention_has_no_choice_of_its_parts(tmp_path: Path) ->
 def test_a_block_of_one_product_in_floats_gains_nothing(tmp_path: Path) -> None:
     [block] = blocks(tmp_path, "p = Softmax(q)  t = MatMul(p, k)  y = Identity(v)", "int8", "int8+pv-float")
     assert dict(block.refused)["int8+pv-float"] == "has no op that gains by it"
+
+
+@pytest.mark.parametrize(
+    ("precision", "typed"),
+    [
+        ("fp16", "one two"),
+        ("int8", "one two"),
+        ("int8+qk-float", "two"),
+        ("int8+pv-float", "one"),
+        ("int4", ""),
+    ],
+)
+def test_a_precision_is_about_the_products_that_it_types(precision: str, typed: str, tmp_path: Path) -> None:
+    blocks(tmp_path, PLAIN)
+    graph = load_model(tmp_path / "model.onnx").graph
+    names = [n.name for n in graph if n.op_type == "MatMul" and is_about(PRECISIONS[precision], n)]
+    assert names == typed.split()

@@ -236,3 +236,13 @@ def test_depth_and_limits_are_the_users_to_choose() -> None:
 )
 def test_a_sequential_is_named_once_in_a_scope(name: str, scope: str) -> None:
     assert scope_of(ir.Node("", "Conv", [], name=name)) == tuple(scope.split())
+
+
+@pytest.mark.parametrize(
+    ("listed", "scope"),
+    [("['enc', 'enc.0', 'enc.0.conv']", "enc 0"), ("['conv']", ""), ('["a.b", "a.b.c"]', "a b"), ("[]", "")],
+)
+def test_a_scope_in_metadata_is_the_module_that_called_the_node(listed: str, scope: str) -> None:
+    node = ir.Node("", "Conv", [], name="/other/Conv")
+    node.metadata_props["pkg.torch.onnx.name_scopes"] = listed
+    assert scope_of(node) == tuple(scope.split())
