@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoprec.graph.statistics.ranges import RANGE_METHODS, Histograms
+from autoprec.graph.statistics.histogram import BINS, Histogram
+from autoprec.graph.statistics.ranges import RANGE_METHODS, Histograms, range_of
 
 
 def observed(*arrays: np.ndarray) -> Histograms:
@@ -76,3 +77,26 @@ def test_histograms_come_back_from_their_file_as_they_were(tmp_path: Path) -> No
 def test_a_broken_file_of_histograms_is_made_anew(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "histograms.npz").write_bytes(content)
     assert Histograms.load(tmp_path / "histograms.npz") is None
+
+
+@pytest.mark.parametrize("percentile", [91.0, 99.0, 99.9])
+def test_a_percentile_of_even_counts_is_that_share_of_the_range(percentile: float) -> None:
+    histogram = Histogram(np.full(BINS, 5, np.int64), 8.0, 8.0)
+    found = range_of(histogram, method="percentile", percentile=percentile)
+    assert found == pytest.approx(8.0 * percentile / 100, rel=1e-9)
+
+
+def test_a_percentile_within_one_bin_is_in_proportion() -> None:
+    counts = np.zeros(BINS, np.int64)
+    counts[0], counts[4] = 50, 50
+    histogram = Histogram(counts, float(BINS), 5.0)
+    assert range_of(histogram, method="percentile", percentile=95.0) == pytest.approx(4.9)
+
+
+def test_counts_are_kept_when_the_range_doubles() -> None:
+    histogram = Histogram()
+    for values in ([0.4, 0.9, 0.0], [3.9], [0.0, 0.0]):
+        histogram.observe("x", np.array(values), weight=2)
+    assert (histogram.top, histogram.counts.sum(), histogram.counts[0]) == (4.0, 12, 6)
+    assert histogram.counts[int(3.9 / 4 * BINS)] == 2
+    assert histogram.counts[int(0.9 / 4 * BINS)] == 2

@@ -80,8 +80,8 @@ class Bench:
             code, text = self._run(words, seconds)
         finally:
             shutil.copyfile(ROOT / mutant.path, path)
-        if code is None:  # the time is up; one that never came to its first test hangs
-            return Outcome(mutant, "survived" if "%]" in text else "hung")
+        if code is None:  # the time is up; one that never came to its tests hangs
+            return Outcome(mutant, "survived" if "collected " in text else "hung")
         if "Timeout (" in text:
             return Outcome(mutant, "hung")
         killer = next((line for line in text.splitlines() if line.startswith(("FAILED ", "ERROR "))), "")
@@ -93,7 +93,7 @@ class Bench:
         command = [
             sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header",
             "-o", "console_output_style=progress", "-o", f"faulthandler_timeout={TEST_SECONDS}",
-            "-o", "faulthandler_exit_on_timeout=true", "--tb=no", "-rfE", "-v", *words,
+            "-o", "faulthandler_exit_on_timeout=true", "--tb=no", "-rfE", "-vv", *words,
         ]  # fmt: skip
         settings = os.environ | {
             "PYTHONPATH": os.pathsep.join([str(self._tree), os.environ.get("PYTHONPATH", "")]),
