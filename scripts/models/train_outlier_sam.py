@@ -104,9 +104,11 @@ def night(given: argparse.Namespace, engine: str, seconds: float) -> dict[str, A
             search.wait(budget)
         except subprocess.TimeoutExpired:
             search.send_signal(2)  # it finishes the trial in progress
-    pictured(given, engine, definition)
     study = Study.find(str(definition))
-    measured = [t for t in study.trials() if t.measurement and t.origin != "reused"]
+    trials = study.trials() if study.database.exists() else ()
+    measured = [t for t in trials if t.measurement and t.origin != "reused"]
+    if measured:
+        pictured(given, engine, definition)
     rows = {f"anchor {t.label}": row(t) for t in measured if t.label}
     for loss in LOSSES:
         within = [t for t in measured if t.loss <= loss]

@@ -97,7 +97,7 @@ def train(plan: Plan) -> tuple[Any, dict[str, float]]:
         step += 1
         if step % EVERY == 0 and progress < UNTIL:
             told = _steer(network, plan, painter)
-            shown = f"loss {float(loss):.3f} IoU {float(iou):.3f}, INT8 costs {told[1]:.3f} of {told[0]:.3f}"
+            shown = f"loss {loss.item():.3f} IoU {iou.item():.3f}, INT8 costs {told[1]:.3f} of {told[0]:.3f}"
             print(f"{step} steps, {progress:.0%}: {shown} at {_strength(network):.2f}", flush=True)
     reached, lost = points_lost(network.encoder, lambda e: _miou(network, e, plan, painter, 4 * SCENES))
     facts = {"steps": step, "miou": reached, "int8_lost": lost, "strength": _strength(network)}
