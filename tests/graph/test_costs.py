@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import helper, numpy_helper
 
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import load_model
+from autoprec.graph.ops.costs import macs
 
 DEMO = Path(__file__).parents[2] / "studies/models/demo_encoder.onnx"
 
@@ -80,3 +82,7 @@ def test_blocks_of_the_demo_hold_all_its_weights_once() -> None:
     blocks = partition(load_model(DEMO))
     floats = sum(math.prod(tensor.dims) for tensor in held)
     assert floats <= sum(block.parameters for block in blocks) < floats * 1.001
+
+
+def test_a_product_without_inputs_costs_nothing() -> None:
+    assert macs(ir.Node("", "MatMul", [], num_outputs=1)) == 0

@@ -14,6 +14,8 @@ SQUARING_OPS = frozenset({"RMSNormalization"})
 
 def macs(node: ir.Node) -> int:
     """Multiply-accumulates of one node in one inference; 0 for ops without, or where shapes are unknown."""
+    if not (node.inputs and node.outputs):  # in a damaged file
+        return 0
     if node.op_type in SQUARING_OPS:
         return 2 * math.prod(_sizes(node.inputs[0]) or (0,))
     if node.op_type not in COSTLY_OPS:
