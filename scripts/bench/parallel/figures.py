@@ -73,9 +73,11 @@ def markdown(known: dict[str, Any]) -> str:
         )
         off = row.get("median_off", "-"), row.get("worst_off", "-"), row["against_itself"]
         rows.append((*counts, row["search_cores"], *times, *off))
+    began = known["first_trial_seconds"]
     about = (
-        f"{known['command']}, {known['date']}; {known['cores']} cores for each GPU. Prepared in "
-        f"{known['prepared_seconds']} s, the first trial began after {known['first_trial_seconds']} s."
+        f"{known['command']}, {known['date']}; {known['cores']} cores for each GPU. "
+        + ("Prepared by an earlier run" if began is None else f"Prepared in {known['prepared_seconds']} s")
+        + ("." if began is None else f", the first trial began after {began} s.")
     )
     lines = [f"# Workers in parallel: {known['model']} on {known['device']}", "", about, ""]
     lines += [f"| {' | '.join(map(str, row))} |" for row in rows]

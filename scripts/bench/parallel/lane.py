@@ -156,9 +156,11 @@ class Lane:
             return store.identity("base").fingerprint.device
 
     def first_trial(self, start: float) -> float | None:
-        """Seconds from `start` until the first trial of the prepared study began."""
-        began = [datetime.fromisoformat(trial.start).timestamp() for trial in trials(self.base)]
-        return round(min(began) - start, 1) if began else None
+        """Seconds from `start` until the first trial of the prepared study began; None if it had by then."""
+        began = min(
+            (datetime.fromisoformat(trial.start).timestamp() for trial in trials(self.base)), default=0.0
+        )
+        return round(began - start, 1) if began > start else None
 
     def log(self, name: str) -> str:
         """The end of a log."""
