@@ -97,12 +97,11 @@ def test_studies_say_how_far_they_are(searched: Path) -> None:
 
 
 def test_a_deleted_study_can_be_searched_anew_and_keeps_what_is_the_users(tmp_path: Path) -> None:
-    home = tmp_path / "tiny"  # the study writes where the model and the samples are
+    home = tmp_path / "tiny"  # the study writes where the model is
     home.mkdir()
-    path = write_study(home).rename(tmp_path / "tiny.toml")
-    text = path.read_text().replace('"calibration"', '"inputs"').replace('= "', '= "tiny/')
-    path.write_text(text.replace('"tiny/masks"', '"masks"').replace('"tiny/random"', '"random"'))
-    (home / "calibration").rename(home / "inputs")
+    path = write_study(tmp_path)
+    (tmp_path / "tiny.onnx").rename(home / "tiny.onnx")
+    path.write_text(path.read_text().replace('"tiny.onnx"', '"tiny/tiny.onnx"'))
     before = {file.name for file in home.iterdir()}
     Study.load(path).search("1")
     with exclusive(home):
