@@ -20,8 +20,9 @@ from autoprec.legality.pieces import Piece
 
 _NODES = 24
 """So many operators in front of the readers at most: what is farther off changes no kernel."""
-_MACS = 2_000_000_000
-"""Larger cuts are left out: computing them exactly takes seconds."""
+_MACS, _OF_READERS = 2_000_000_000, 16_000_000_000
+"""Larger cuts go without the products in front, and those that are larger still are left out: computing them
+exactly takes seconds. An activation that is not tried stands on a grid that may be computed wrongly."""
 
 
 class Cutout(NamedTuple):
@@ -48,6 +49,8 @@ def cuts(model: ir.Model, ranges: Mapping[str, float]) -> list[Cutout]:
     for value, readers in _quantised(model, ranges):
         nodes = _around(value, readers)
         if sum(map(macs, nodes)) > _MACS:
+            nodes = _around(value, readers, products=False)
+        if sum(map(macs, nodes)) > _OF_READERS:
             continue
         key = _likeness(nodes, value)
         names = tuple(str(node.name) for node in readers)
@@ -77,14 +80,15 @@ def _quantised(model: ir.Model, ranges: Mapping[str, float]) -> Iterator[tuple[i
     yield from found.items()
 
 
-def _around(value: ir.Value, readers: Collection[ir.Node]) -> list[ir.Node]:
-    """The readers and what makes their inputs, back to the products in front, in graph order."""
+def _around(value: ir.Value, readers: Collection[ir.Node], *, products: bool = True) -> list[ir.Node]:
+    """The readers and what makes their inputs, back to the products in front, with these or without, in graph
+    order."""
     found = set(readers)
     front = [v for node in readers for v in node.inputs if v is not None and v is not value]
     waiting = [value, *front]
     while waiting and len(found) < _NODES:
         maker = waiting.pop(0).producer()
-        if maker is None or maker in found:
+        if maker is None or maker in found or (maker.op_type in COSTLY_OPS and not products):
             continue
         found.add(maker)
         if maker.op_type not in COSTLY_OPS:
