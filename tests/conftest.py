@@ -26,6 +26,12 @@ def _own_devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(tempfile, "tempdir", None)
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What studies of one engine share in the user's cache does not pass from test to test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[PostgresqlServer]:
     """A PostgreSQL server, for tests that need one; skipped where it is not installed."""

@@ -7,27 +7,25 @@ version of the writer for everything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from queue import SimpleQueue
 
 from autoprec.backends import Backend
-from autoprec.backends.timing import Pace
 from autoprec.errors import TrialError
 from autoprec.files import scratch
 from autoprec.graph.grids.grid import SIGNED, UNSIGNED
 from autoprec.graph.ops.signs import never_negative
 from autoprec.legality.cuts import Cutout, cuts
 from autoprec.legality.patterns import node_patterns
-from autoprec.legality.pieces import Question, WritingStyle, pattern_piece, pattern_question, question
+from autoprec.legality.pieces import WritingStyle, pattern_piece, pattern_question, question
 from autoprec.legality.verdicts import Legality, Verdict, patterns_of, refused_precisions
-from autoprec.measurement import Bench, Probe, Race
+from autoprec.measurement import Bench, Race
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Basis
 from autoprec.spec import StudySpec
 from autoprec.store import Store
+from autoprec.study.preparation.asking import Asker
 from autoprec.study.preparation.prepared import rewriter_in
 from autoprec.study.preparation.stages import Calibrated, Loaded, silent_basis, uniform
 
@@ -47,7 +45,8 @@ class Prober:
     def __init__(
         self, spec: StudySpec, benches: Sequence[Bench], store: Store, say: Callable[[str], None]
     ) -> None:
-        self._spec, self._benches, self._store, self._say = spec, tuple(benches), store, say
+        self._spec, self._race, self._store, self._say = spec, benches[0].race, store, say
+        self._asker = Asker(spec, benches, store, say)
 
     def basis(self, loaded: Loaded, calibrated: Calibrated) -> Basis:
         """How a new study is written: the grids that the engine takes for each activation, the float
@@ -93,7 +92,7 @@ class Prober:
         with self._scratch() as folder:
             style = WritingStyle.of(loaded.backend, base)
             pieces = {pattern: pattern_piece(pattern, folder) for pattern, _ in wanted}
-            verdicts = self._answers(
+            verdicts = self._asker.answers(
                 loaded.backend,
                 [pattern_question(pieces[p], PRECISIONS[name], style, folder) for p, name in wanted],
             )
@@ -158,7 +157,7 @@ class Prober:
                 candidate_path=str(paths[base]),
             )
             try:
-                return self._benches[0].race(race).ratio_interval.high < 1
+                return self._race(race).ratio_interval.high < 1
             except TrialError as error:
                 self._say(f"{base} around integers could not be timed ({error.kind}: {error})")
                 return False
@@ -212,50 +211,8 @@ class Prober:
                 )
                 for cut, grid in asked
             ]
-            answers = {verdict.digest: verdict for verdict in self._answers(backend, questions)}
+            answers = {verdict.digest: verdict for verdict in self._asker.answers(backend, questions)}
         return [answers.get(one.digest) for one in questions]
-
-    def _answers(self, backend: Backend, questions: Iterable[Question]) -> list[Verdict]:
-        """The verdicts on questions: what the study knows of this engine, and what is asked now.
-
-        A verdict is kept under the digest of its question: another version of the writer asks again.
-        """
-        kind = f"verdict {backend.fingerprint().digest}"
-        known = self._store.facts(self._spec.name, kind, Verdict)
-        wanted = {one.digest: one for one in questions}
-        missing = [one for digest, one in wanted.items() if digest not in known]
-        if missing:
-            uses = "1 use" if len(missing) == 1 else f"{len(missing)} uses"
-            self._say(f"trying {uses} of operators on the engine (once)")
-        pace = Pace(len(missing))
-        for done, (one, verdict) in enumerate(self._asked(missing), 1):
-            if isinstance(verdict, TrialError):  # it says nothing about the engine
-                words = f"({verdict.kind}: {verdict})"
-                self._say(f"{one.pattern} in {one.precision} could not be tried {words}")
-                continue
-            known[one.digest] = verdict
-            self._store.put_fact(self._spec.name, kind, one.digest, verdict)
-            if line := pace.line(done):
-                self._say(f"trying uses of operators: {line}")
-        return [known[digest] for digest in wanted if digest in known]
-
-    def _asked(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Verdict | TrialError]]:
-        """Each question with its verdict, or what went wrong, in order; every worker has one at a time."""
-        free: SimpleQueue[Bench] = SimpleQueue()
-        for bench in self._benches:
-            free.put(bench)
-
-        def ask(question: Question) -> Verdict | TrialError:
-            bench = free.get()
-            try:
-                return bench.probe(Probe(backend=self._spec.backend, question=question))
-            except TrialError as error:
-                return error
-            finally:
-                free.put(bench)
-
-        with ThreadPoolExecutor(len(self._benches)) as pool:
-            yield from zip(questions, pool.map(ask, questions), strict=True)
 
 
 def _cuts(loaded: Loaded, calibrated: Calibrated) -> list[Cutout]:

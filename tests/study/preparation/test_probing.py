@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 
 from autoprec.backends import create_backend
+from autoprec.legality.verdicts import Verdict
 from autoprec.measurement import Bench
 from autoprec.spec import BackendSection, StudySpec, load_spec
 from autoprec.store import Store
@@ -54,11 +56,29 @@ def test_openvino_is_asked_once_and_refuses_fp8_alone(tmp_path: Path) -> None:
     assert (bool(said), silence) == (True, [])
 
 
-def test_all_workers_are_asked_and_say_the_same(tmp_path: Path) -> None:
+def test_studies_of_one_engine_share_what_they_found_out(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    precisions = ("fp32", "int8", "fp8")
+    one, said = refusals(write_study(tmp_path / "one"), BackendSection(), precisions)
+    two, silence = refusals(write_study(tmp_path / "two"), BackendSection(), precisions)
+    assert two == one
+    assert (bool(said), silence) == (True, [])
+    with Store.open(tmp_path / "two" / "facts.db") as store:
+        kind = f"verdict {create_backend('openvino', {}).fingerprint().digest}"
+        assert store.facts("tiny", kind, Verdict)  # resumed without the cache, it knows
+    (cache,) = Path(os.environ["XDG_CACHE_HOME"]).rglob("*.json")
+    cache.write_text("damaged")
+    (tmp_path / "three").mkdir()
+    assert refusals(write_study(tmp_path / "three"), BackendSection(), precisions)[0] == one
+
+
+def test_all_workers_are_asked_and_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "many").mkdir()
     precisions = ("fp32", "int8", "fp8")
     one, _ = refusals(write_study(tmp_path / "one"), BackendSection(), precisions)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     many, _ = refusals(write_study(tmp_path / "many"), BackendSection(), precisions, workers=2)
     assert many == one
     assert (tmp_path / "many" / "worker-1.log").exists()

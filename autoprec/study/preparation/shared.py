@@ -1,0 +1,48 @@
+"""Verdicts that all studies of one engine on one machine share: a file in the user's cache for each engine.
+
+What a study asks is kept in the study as well, so it needs no cache to be resumed. A cache that cannot be
+read or written costs time, and no study.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from autoprec import kept
+from autoprec.errors import StudyError
+from autoprec.legality.verdicts import Verdict
+from autoprec.records import Fingerprint
+
+_KIND = "verdicts 1"
+
+
+class SharedVerdicts:
+    """The verdicts on one engine, by the digest of their question.
+
+    Args:
+        fingerprint: of the engine: another version, driver or device has a file of its own.
+    """
+
+    def __init__(self, fingerprint: Fingerprint) -> None:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        self._of = fingerprint.digest
+        self._file = base / "autoprec" / "verdicts" / f"{self._of}.json"
+
+    def known(self) -> dict[str, Verdict]:
+        """All that studies have found out here."""
+        with suppress(StudyError):
+            found = kept.load(self._file, _KIND, self._of, lambda file: file.read(), lambda _: None)
+            if found is not None:
+                return msgspec.json.decode(found, type=dict[str, Verdict])
+        return {}
+
+    def add(self, verdicts: Mapping[str, Verdict]) -> None:
+        """Keep some more; what another process adds at the same moment may be asked again."""
+        text = msgspec.json.encode(self.known() | dict(verdicts))
+        with suppress(OSError):
+            kept.keep(self._file, _KIND, self._of, lambda file: file.write(text))
