@@ -262,3 +262,11 @@ def test_a_score_of_another_shape_is_refused() -> None:
     metric = create_metric(QualitySection(metric=f"{__name__}:wrong"))
     with pytest.raises(SpecError, match="one score for each of the 2 masks"):
         metric.update("a", np.ones((2, 4, 4), np.float32), np.ones((2, 4, 4), np.float32), None)
+
+
+def test_a_value_at_the_threshold_is_no_mask() -> None:
+    metric = METRICS["mask_iou"](0.5)
+    plane = np.array([[[0.5, 0.6], [0.5, 0.4]]], np.float32)
+    assert metric.opacity(plane).tolist() == [[[0, 1], [0, 0]]]
+    metric.update("a", plane, np.array([[[0.4, 0.6], [0.4, 0.4]]], np.float32), None)
+    assert metric.result().miou == 1
