@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 ROOT = Path(__file__).resolve().parents[3]
 PUBLISHED = ROOT / "scripts" / "bench" / "search" / "efficientvit_sam_int8.json"
-LARGEST, LIMIT = 2.2, math.log(300.0)
-"""Log-normal spread of the most sensitive block's channels at strength 1, others by the root of their loss;
-and the logarithm of the largest gain."""
+LARGEST, WIDEST = 2.2, 2.4
+"""Log-normal spread of the most sensitive block's channels at strength 1, others by the root of theirs; and
+the widest: of some thousand channels the largest is then some thousand times the smallest."""
 
 
 class SpreadMBConv(nn.Module):
@@ -41,11 +41,11 @@ class SpreadMBConv(nn.Module):
 
     def __init__(self, block: Any, spread: float, seed: int) -> None:
         super().__init__()
-        self.block = block
+        self.block, self.spread = block, spread
         generator = torch.Generator().manual_seed(seed)
         width = block.depth_conv.conv.out_channels
         for name in ("first", "second"):
-            self.register_buffer(name, spread * torch.randn(width, generator=generator).abs())
+            self.register_buffer(name, torch.randn(width, generator=generator).abs())
         self.register_buffer("strength", torch.tensor(1.0))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,8 +57,8 @@ class SpreadMBConv(nn.Module):
         return block.point_conv.norm(F.conv2d(block.depth_conv.act(x), down))
 
     def _weights(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
-        logs = (self.strength * torch.stack((self.first, self.second))).clamp(max=LIMIT)
-        first, second = torch.exp(logs)
+        spread = (self.strength * self.spread).clamp(max=WIDEST)
+        first, second = torch.exp(spread * self.first), torch.exp(spread * self.second)
         up, depth = self.block.inverted_conv.conv, self.block.depth_conv.conv
         rows = (-1, 1, 1, 1)
         return (

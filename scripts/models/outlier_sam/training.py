@@ -21,7 +21,7 @@ from outlier_sam.spreading import folded, spread
 WARM_UP, DRAWN = 100, 256
 EVERY, SCENES, UNTIL = 40, 32, 0.9
 """Steps between two looks at plain INT8, on so many scenes, up to this part of the training."""
-STRONGER, WEAKER, STRONGEST = 1.15, 0.97, 5.0
+STRONGER, WEAKER, STRONGEST = 1.15, 0.97, 8.0
 """What the gains' strength is multiplied by while INT8 costs too little, and too much; and its limit."""
 
 
