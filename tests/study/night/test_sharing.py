@@ -59,7 +59,7 @@ def test_two_hosts_without_a_shared_disk_search_one_study(tmp_path: Path, server
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     hosts = [joined(tmp_path / name / "tiny.toml", address, "8") for name in ("one", "two")]
     for process in hosts:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors.decode()
     study = shared(tmp_path / "one" / "tiny.toml", address)
     trials = study.trials()
@@ -84,7 +84,7 @@ def test_the_trial_of_a_killed_host_is_taken_over_once(tmp_path: Path, server: P
         assert first.poll() is None or second.poll() is None
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
-    _, errors = second.communicate(timeout=120)
+    _, errors = second.communicate(timeout=300)
     assert second.returncode == 0, errors.decode()
     trials = study.trials()
     assert sum(trial.state == "complete" for trial in trials) == 8
