@@ -12,7 +12,7 @@ import numpy as np
 from autoprec.backends import Engine, run
 from autoprec.backends.ratios import BUILD_SPREAD
 from autoprec.backends.timing import Pace, elapsed, pair
-from autoprec.errors import ModelError, StudyError, TrialError
+from autoprec.errors import BLAMELESS, ModelError, StudyError, TrialError
 from autoprec.measurement.audit import audit
 from autoprec.measurement.fidelity.exactness import Running, checked
 from autoprec.measurement.lease import DeviceLease
@@ -71,6 +71,8 @@ class Workbench:
                 with self.lease.running():
                     self._run_reference(on_stage)
             except TrialError as error:
+                if error.kind in BLAMELESS:  # as a line to a target that is cut: it is tried again
+                    raise
                 raise ModelError(f"the reference cannot be run: {error}") from error
             self.masks.share()
         if setup.is_whole:

@@ -35,13 +35,14 @@ options = {{ library = "tensorrt", cache_folder = "{folder}/cache" }}
 """
 REASON = "the very reason"
 STEPS = {
-    "Builder.__init__": 12, "OnnxParser.__init__": 12, "OnnxParser.parse_from_file": 12,
-    "Builder.build_serialized_network": 12, "Runtime.__init__": 12, "Runtime.deserialize_cuda_engine": 12,
-    "ICudaEngine.create_execution_context": 12, "IExecutionContext.set_input_shape": 100,
-    "IExecutionContext.set_tensor_address": 200, "IExecutionContext.execute_async_v3": 400,
+    "Builder.__init__": 2, "OnnxParser.__init__": 2, "OnnxParser.parse_from_file": 2,
+    "Builder.build_serialized_network": 2, "Runtime.__init__": 2, "Runtime.deserialize_cuda_engine": 2,
+    "ICudaEngine.create_execution_context": 2, "IExecutionContext.set_input_shape": 9,
+    "IExecutionContext.set_tensor_address": 20, "IExecutionContext.execute_async_v3": 20,
     "IExecutionContext.report_to_profiler": 0, "EngineInspector.get_engine_information": 0,
 }  # fmt: skip
-"""What is refused, and after how many calls in one process it is refused later."""
+"""What is refused, and how many calls in one process go well where it is refused later: enough for the
+reference, too few for three candidates. Without the last two there is a measurement, with less told."""
 _SECONDS = 300
 
 
@@ -106,7 +107,10 @@ def amiss(folder: Path, air: str, steps: list[str]) -> Iterator[str]:
         code, words = searched(home, air, 4, step)
         if found := _ended_wrongly(code, words):
             yield f"a search in which {step} refuses {found}"
-        code, words = searched(home / "..", air, 3, step, STEPS.get(step, 12))
+        failed = sum(trial.state == "failed" for trial in _trials(folder))
+        code, words = searched(home / "..", air, 3, step, after := STEPS.get(step, 2))
+        if after and sum(trial.state == "failed" for trial in _trials(folder)) == failed:
+            yield f"a search in which {step} refuses after a while has no failed trial"
         if found := _ended_wrongly(code, words):
             yield f"a search in which {step} refuses after a while {found}"
     if strange := [

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from autoprec import Study
 from autoprec.backends import run
 from autoprec.backends.target import line
 from autoprec.errors import BackendError, TrialError
 from loopback_ssh import Server
-from tiny_study import write_model
+from tiny_study import write_model, write_study
 
 from .test_target import agents, local, remote
 from .test_trtexec import FEEDS, trtexec
@@ -109,6 +110,33 @@ def test_an_agent_that_is_killed_as_it_starts_is_tried_again(tmp_path: Path) -> 
     )
     python.chmod(0o755)
     assert local(tmp_path / "there", target=f"local:{python}").fingerprint().version
+
+
+CUT = """
+import os, sys
+if "autoprec.measurement" in sys.orig_argv:
+    from autoprec.measurement.workbench import Workbench
+    run = Workbench._run_reference
+    def cut(self, on_stage):
+        if not os.path.exists({flag!r}):
+            open({flag!r}, "w").close()
+            self._reference._line.channel._process.kill()
+        run(self, on_stage)
+    Workbench._run_reference = cut
+"""
+
+
+def test_a_line_that_is_cut_while_the_reference_runs_ends_no_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(CUT.format(flag=str(tmp_path / "flag")))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), *filter(None, sys.path)]))
+    more = f'\n[target]\naddress = "local:"\nfolder = "{tmp_path}/there"\n'
+    study = Study.load(write_study(tmp_path, more))
+    assert study.search("1")
+    assert (tmp_path / "flag").exists()
+    assert [record.state for record in study.trials()] == ["complete"]
 
 
 def test_a_build_by_trtexec_ends_with_its_line(ssh_server: Server, tmp_path: Path) -> None:
