@@ -1,4 +1,4 @@
-"""A shell script that builds and times the engine with `trtexec`, of TensorRT 10 or 11."""
+"""A shell script that builds and times the engine with `trtexec` of TensorRT 10 or 11, and of none before."""
 
 from __future__ import annotations
 
@@ -54,6 +54,10 @@ if trtexec --help 2>&1 | grep -q -e --stronglyTyped; then
     # TensorRT 10 keeps to the model's types only if told to.
     trtexec --stronglyTyped "$level" \\
         {flags}
+elif trtexec --help 2>&1 | grep -q -e --precisionConstraints; then
+    echo "{script}: this TensorRT is older than 10, and would build each layer as it likes: take the engine" \
+        "that the study's target built, model.engine, or implicit_trtexec.sh" >&2
+    exit 2
 else
     # TensorRT 11 always does.
     trtexec "$level" \\

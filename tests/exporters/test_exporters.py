@@ -277,3 +277,16 @@ def test_a_script_for_trtexec_says_where_that_is_from(tmp_path: Path) -> None:
     done = run("/bin/sh", tmp_path / "out" / "trtexec.sh", PATH="/usr/bin:/bin")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "comes with TensorRT" in done.stderr
+
+
+def test_a_trtexec_that_types_do_not_bind_builds_nothing(tmp_path: Path) -> None:
+    write_export(export_of(tmp_path / "study"), tmp_path / "out", ["trtexec"])
+    tool = tmp_path / "bin" / "trtexec"
+    tool.parent.mkdir()
+    tool.write_text(
+        '#!/bin/sh\n[ "$1" = --help ] || touch built\necho "  --precisionConstraints=spec  Control"\n'
+    )
+    tool.chmod(0o755)
+    done = run("sh", tmp_path / "out" / "trtexec.sh", PATH=f"{tool.parent}:{os.environ['PATH']}")
+    assert (done.returncode, "older than 10" in done.stderr) == (2, True)
+    assert not (tmp_path / "out" / "built").exists()

@@ -37,6 +37,8 @@ SUPPORTED = ("10.13.3.9", "10.16.1.11", "11.0.0.114", "11.4.0.106")
 ON_TARGETS = {"8.6.1": "tensorrt-bindings", "10.3.0": "tensorrt-cu12-bindings"}
 """Versions that the agent alone serves, and the package of their bindings."""
 NEWEST = ""
+_LONGEST_SECONDS = 3600
+"""For a search in which each step is refused, on a busy machine."""
 
 
 def main() -> int:
@@ -103,7 +105,7 @@ def driven(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120 if not words else None,
+        timeout=_LONGEST_SECONDS,
     )
     if done.returncode:
         return [f"the adapter over the bindings ended with {done.returncode}: {done.stderr.strip()[-300:]}"]

@@ -109,7 +109,7 @@ def amiss(folder: Path, air: str, steps: list[str]) -> Iterator[str]:
             yield f"a search in which {step} refuses {found}"
         failed = sum(trial.state == "failed" for trial in _trials(folder))
         code, words = searched(home / "..", air, 3, step, after := STEPS.get(step, 2))
-        if after and sum(trial.state == "failed" for trial in _trials(folder)) == failed:
+        if after and not code and sum(trial.state == "failed" for trial in _trials(folder)) == failed:
             yield f"a search in which {step} refuses after a while has no failed trial"
         if found := _ended_wrongly(code, words):
             yield f"a search in which {step} refuses after a while {found}"
