@@ -69,3 +69,11 @@ def test_a_study_in_its_own_samples_is_refused(folder: str, key: str, tmp_path: 
     path.write_text(f'folder = "{folder}"\n' + path.read_text())
     with pytest.raises(SpecError, match=rf"samples\.{key} .*lie in one another.*name another `folder`"):
         load_spec(path)
+
+
+def test_a_study_that_was_begun_in_its_own_samples_still_opens(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    path.write_text('folder = "evaluation/a"\n' + path.read_text())
+    (tmp_path / "evaluation/a").mkdir()
+    (tmp_path / "evaluation/a/study.db").touch()
+    assert load_spec(path).folder.endswith("evaluation/a")
