@@ -56,7 +56,7 @@ class Task(NamedTuple):
         dice, whole = random.Random(f"{self.seed} {number}"), self.kind.path.read_bytes()
         if number == SOUND:
             return here
-        if dice.random() < PLACE_SHARE:
+        if dice.random() < PLACE_SHARE and not self.kind.is_file:
             _put_in_place(here.path, dice)
             return here
         try:

@@ -36,6 +36,8 @@ class Kind(msgspec.Struct, frozen=True):
     read: Read
     checked: bool = False
     home: Path | None = None
+    is_file: bool = False
+    """Whether the campaign reads it first, so that it stays a file."""
 
     @property
     def folder(self) -> Path:
@@ -77,9 +79,11 @@ def kinds_in(folder: Path) -> list[Kind]:
         Kind("mask image", mask, any_png, readers.pictures, home=images),
         Kind("prompts", images / "prompts.json", any_json, readers.pictures),
         Kind("manifest", manifest, any_json, readers.manifest),
-        Kind("sealed manifest", manifest, any_json, readers.resealed),
+        Kind("sealed manifest", manifest, any_json, readers.resealed, is_file=True),
         Kind("database", database, _sqlite, readers.evidence, checked=True),
-        Kind("database of commands", database, _either(_sqlite, databases.resealed), readers.view),
+        Kind(
+            "database of commands", database, _either(_sqlite, databases.resealed), readers.view, is_file=True
+        ),
         Kind("database repaired", database, _sqlite, readers.repaired),
         Kind("histograms", kept["histograms"], any_kept, caches.histograms, checked=True),
         Kind("moments", kept["moments"], any_kept, caches.moments, checked=True),
@@ -96,8 +100,8 @@ def kinds_in(folder: Path) -> list[Kind]:
             home=kept_study,
         ),
         Kind("lock", sound.lock(folder / "lock"), mutators.bytes_of, lambda path: searching(path.parent)),
-        Kind("line to a target", frame, _either(wires.frame, mutators.bytes_of), wires.receive),
-        Kind("answers of a target", answers, wires.answer, wires.use),
+        Kind("line to a target", frame, _either(wires.frame, mutators.bytes_of), wires.receive, is_file=True),
+        Kind("answers of a target", answers, wires.answer, wires.use, is_file=True),
     ]
 
 
