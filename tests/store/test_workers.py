@@ -134,5 +134,5 @@ def test_an_address_that_leads_nowhere_is_told(
 
 
 def test_a_database_that_is_not_there_is_told_at_once(server: PostgresqlServer) -> None:
-    with pytest.raises(StudyError, match="make it with `createdb`"):
+    with pytest.raises(StudyError, match="create it with `createdb`"):
         Store.open(server.address("missing"))
