@@ -17,9 +17,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import psutil
 
@@ -42,6 +43,9 @@ _FROM_OUTSIDE = frozenset(
     }
 )
 """Signals that no fault of the process itself raises: the system or somebody sends them."""
+_STARTER = ThreadPoolExecutor(1, "workers")
+"""Starts every worker: a process that dies with its parent dies with the thread that started it, and those
+that ask come and go."""
 
 
 class WorkerProcess:
@@ -113,7 +117,8 @@ class WorkerProcess:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         if process.stdin is not None:
-            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # what it died before it could read
+                process.stdin.close()
         os.close(self._answers)
 
     def __enter__(self) -> Self:
@@ -136,22 +141,7 @@ class WorkerProcess:
                 log = opened.enter_context(self._log.open("ab"))
                 answers, child_end = os.pipe()
                 opened.callback(os.close, child_end)
-                # A session of its own: Ctrl-C reaches the search alone, which lets running trials finish.
-                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                    [sys.executable, "-P", "-m", self._module, str(child_end)],
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=(child_end,),
-                    start_new_session=True,
-                    # What a kill leaves in temporary files is swept with the folder.
-                    env={
-                        **os.environ,
-                        SHARED_TMPDIR: os.environ.get(SHARED_TMPDIR, tempfile.gettempdir()),
-                        "TMPDIR": str(scratch.absolute()),
-                        **self._environment,
-                    },
-                )
+                self._process = _STARTER.submit(self._start, child_end, log, scratch).result()
             except OSError as error:
                 where = error.filename or "the worker"
                 raise StudyError(
@@ -160,6 +150,24 @@ class WorkerProcess:
         os.set_blocking(answers, False)
         self._answers, self._buffer = answers, b""
         return self._process
+
+    def _start(self, child_end: int, log: BinaryIO, scratch: Path) -> subprocess.Popen[bytes]:
+        # A session of its own: Ctrl-C reaches the search alone, which lets running trials finish.
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-P", "-m", self._module, str(child_end)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            pass_fds=(child_end,),
+            start_new_session=True,
+            # What a kill leaves in temporary files is swept with the folder.
+            env={
+                **os.environ,
+                SHARED_TMPDIR: os.environ.get(SHARED_TMPDIR, tempfile.gettempdir()),
+                "TMPDIR": str(scratch.absolute()),
+                **self._environment,
+            },
+        )
 
     def _lines(self) -> Iterator[bytes]:
         """Whole lines that came within one polling period. Raises `TrialError` if the process has died."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +49,27 @@ def ask(
 def test_answers_come_in_order_and_the_process_stays(worker: WorkerProcess) -> None:
     assert ask(worker, b"one") == [b"stage", b"done one"]
     assert ask(worker, b"count") == [b"stage", b"done 2"]
+
+
+def test_a_worker_outlives_the_thread_that_first_asked(worker: WorkerProcess) -> None:
+    thread = threading.Thread(target=ask, args=(worker, b"one"))
+    thread.start()
+    thread.join()
+    time.sleep(0.2)  # a signal from the system would be on its way
+    assert ask(worker, b"count")[-1] == b"done 2"
+
+
+def test_a_request_that_a_dead_worker_never_read_is_told_as_its_death(
+    worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(worker, b"one")
+    assert worker._process is not None
+    os.kill(worker._process.pid, signal.SIGKILL)
+    worker._process.wait()
+    monkeypatch.setattr(worker._process, "poll", lambda: None)  # as if it died a moment later
+    with pytest.raises(TrialError) as caught:
+        ask(worker, b"two")
+    assert caught.value.kind == "killed"
 
 
 @pytest.mark.parametrize(

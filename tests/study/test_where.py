@@ -81,7 +81,7 @@ def test_where_the_engine_takes_no_outputs_more_exact_arithmetic_serves(
     def refuse(path: Path) -> None:
         raise TrialError("build", "it has too many outputs")
 
-    monkeypatch.setattr(layers, "create_backend", lambda *_: SimpleNamespace(build=refuse))
+    monkeypatch.setattr(layers, "reach", lambda *_: SimpleNamespace(build=refuse))
     setup = Setup(
         backend=spec.backend,
         pipeline=spec.pipeline,
