@@ -57,7 +57,6 @@ def test_a_pipe_is_no_definition(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("folder", "key"),
     [
-        (".", "calibration"),
         ("calibration", "calibration"),
         ("evaluation/a", "evaluation"),
         ("link/a", "evaluation"),
@@ -67,7 +66,7 @@ def test_a_study_in_its_own_samples_is_refused(folder: str, key: str, tmp_path: 
     path = write_study(tmp_path)
     (tmp_path / "link").symlink_to("evaluation")
     path.write_text(f'folder = "{folder}"\n' + path.read_text())
-    with pytest.raises(SpecError, match=rf"samples\.{key} .*lie in one another.*name another `folder`"):
+    with pytest.raises(SpecError, match=rf"lies in samples\.{key} .*name another `folder`"):
         load_spec(path)
 
 
@@ -77,3 +76,16 @@ def test_a_study_that_was_begun_in_its_own_samples_still_opens(tmp_path: Path) -
     (tmp_path / "evaluation/a").mkdir()
     (tmp_path / "evaluation/a/study.db").touch()
     assert load_spec(path).folder.endswith("evaluation/a")
+
+
+def test_samples_may_lie_in_the_study_s_folder(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    path.write_text('folder = "."\n' + path.read_text())
+    assert load_spec(path).folder == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[1] / "studies").glob("*.toml")), ids=lambda path: path.stem
+)
+def test_definitions_of_this_repository_are_sound(path: Path) -> None:
+    assert load_spec(path).name == path.stem

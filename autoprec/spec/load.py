@@ -209,14 +209,14 @@ def _check_samples(spec: StudySpec, path: Path) -> None:
     if (Path(spec.folder.replace("\0", "")) / "study.db").exists():
         return  # begun by a version that allowed it: what it measured stays within reach
     for key, name in {"calibration": spec.samples.calibration, "evaluation": spec.samples.evaluation}.items():
-        if not is_entry(name) and _lie_in_one_another(spec.folder, name):
+        if not is_entry(name) and _lies_in(spec.folder, name):
             raise SpecError(
-                f"{path}: the study's folder {spec.folder!r} and samples.{key} {name!r} lie in one another: "
-                "what is measured would mix with the samples; name another `folder`"
+                f"{path}: the study's folder {spec.folder!r} lies in samples.{key} {name!r}: its pictures "
+                "would be taken for samples; name another `folder`"
             )
 
 
-def _lie_in_one_another(first: str, second: str) -> bool:
-    """Whether one of two paths is, or holds, the other, whatever links lead there."""
-    one, other = (Path(os.path.realpath(name.replace("\0", ""))) for name in (first, second))
-    return one == other or one in other.parents or other in one.parents
+def _lies_in(folder: str, samples: str) -> bool:
+    """Whether a folder is, or is inside, one of samples, whatever links lead there."""
+    inner, outer = (Path(os.path.realpath(name.replace("\0", ""))) for name in (folder, samples))
+    return inner == outer or outer in inner.parents
