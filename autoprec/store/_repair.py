@@ -18,6 +18,7 @@ import msgspec
 import sqlalchemy as sa
 
 from autoprec.errors import StudyError
+from autoprec.files import ensure_regular
 from autoprec.records import Block, Identity, Record, TrialRecord
 from autoprec.store._counts import ensure_complete, recount
 from autoprec.store._database import Database
@@ -113,7 +114,10 @@ def _rows(path: Path) -> tuple[dict[sa.TableClause, list[Row]], list[str]]:
     faults: list[str] = []
     rows: dict[sa.TableClause, list[Row]] = {table: [] for table in KEYS}
     try:
+        ensure_regular(path)  # SQLite waits at a pipe for good
         connection = sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be opened ({error.strerror})") from error
     except sqlite3.Error as error:
         raise StudyError(f"{path}: cannot be opened ({error})") from error
     with closing(connection):

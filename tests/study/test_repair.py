@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -90,3 +91,12 @@ def test_optunas_copy_is_checked_before_it_is_searched_on(study: Study) -> None:
     change(study, "UPDATE trial_values SET value = value / 2")
     with pytest.raises(StudyError, match="not in Optuna's tables as it was measured"):
         study.search("1")
+
+
+def test_a_pipe_in_the_place_of_the_database_is_refused(study: Study) -> None:
+    study.database.unlink()
+    os.mkfifo(study.database)
+    with pytest.raises(StudyError, match=r"study\.db: cannot be opened \(is not a regular file\)"):
+        study.health()
+    with pytest.raises(StudyError, match=r"study\.db: cannot be opened \(is not a regular file\)"):
+        study.repair()
