@@ -38,7 +38,7 @@ def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engines:
         )
     if MASK:
         module = importlib.import_module("tensorrt")
-        monkeypatch.setattr(tensorrt_engine, "import_tensorrt", lambda: module)
+        monkeypatch.setattr(tensorrt_engine, "import_tensorrt", lambda _: module)
         mask().TOLD.clear()
         mask().TARGET[:] = [(8, 6)]
     return Engines({}, tmp_path)
