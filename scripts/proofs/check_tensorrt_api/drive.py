@@ -8,14 +8,13 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
-from enum import Enum
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import onnx
 import tensorrt as trt
+from gpu import Air
 from hollow import Hollow
 from learning import learn
 
@@ -35,27 +34,6 @@ NEEDED = (
     "IExecutionContext.set_tensor_address", "IExecutionContext.execute_async_v3",
 )  # fmt: skip
 """Without these there is no measurement; without any other one there is, with less told."""
-
-
-class Air:
-    """A CUDA runtime and a GPU that do nothing, and say that all went well."""
-
-    cudaError_t = Enum("cudaError_t", {"cudaSuccess": 0})  # noqa: N815
-    cudaStreamNonBlocking = 1  # noqa: N815
-    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)  # noqa: N815
-    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)  # noqa: N815
-    given: ClassVar = {
-        "cudaGetDeviceCount": 1,
-        "cudaDriverGetVersion": 13000,
-        "cudaDeviceGetPCIBusId": b"0",
-        "cudaGetErrorName": b"cudaSuccess",
-        "cudaGetDeviceProperties": SimpleNamespace(name=b"air", major=8, minor=9, l2CacheSize=0),
-    }
-
-    def __getattr__(self, name: str) -> Any:
-        empty = name.endswith(("Synchronize", "Destroy", "Free", "Async", "Record", "Launch", "BeginCapture"))
-        value = () if empty else (self.given.get(name, 64),)
-        return lambda *_: (self.cudaError_t.cudaSuccess, *value)
 
 
 def answer(hollow: Hollow) -> None:
