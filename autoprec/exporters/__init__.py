@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from autoprec.errors import StudyError
-from autoprec.exporters import examples, implicit, manifest, modelopt, onnx, readme, trtexec
+from autoprec.exporters import examples, implicit, manifest, modelopt, onnx, readme, trtexec, verify
 from autoprec.exporters._folder import replacing
 from autoprec.exporters._script import script
 from autoprec.exporters.manifest import Manifest, read_manifest
@@ -21,7 +21,7 @@ EXPORTERS: Mapping[str, Callable[[Export, Path], tuple[Path, ...]]] = MappingPro
     {
         "onnx": onnx.write,
         "examples": examples.write,
-        "verify": script("verify.py", "paired_timing.py"),
+        "verify": verify.write,
         "python": script("predict.py"),
         "trtexec": trtexec.write,
         "implicit": implicit.write,

@@ -17,6 +17,7 @@ WORDS: dict[str, str] = {
     "examples": "samples (`00.npz`: inputs and prompts); `outputs/` holds the logits of both engines",
     "verify.py": "measures both models here and compares with `manifest.json`; exits with 0 if they agree",
     "paired_timing.py": "how `verify.py` times the two",
+    "metric.py": "how `verify.py` scores masks",
     "predict.py": "runs the model, and the decoder, on a sample",
     "run_openvino.py": "runs and times the model with OpenVINO",
     "trtexec.sh": "builds and times the engine with `trtexec`",

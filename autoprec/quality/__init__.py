@@ -1,17 +1,18 @@
 """How far masks are from the reference's: the table of metrics.
 
-A new metric is one new file and one line here.
+A new metric is one new file in `scoring/` and one line here, `"dice": plain(dice)`, see `plain.py`. A class
+as `MaskIou` is for one that has more to tell than a score for each mask.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
 
 from autoprec.entry import is_entry
 from autoprec.errors import SpecError
-from autoprec.quality._base import JudgesCut, Metric, constant, empty_or_full, refuse
+from autoprec.quality._base import JudgesCut, Maker, Metric, constant, empty_or_full, refuse
 from autoprec.quality.alpha_mae import AlphaError
 from autoprec.quality.argmax_iou import ArgmaxIou
 from autoprec.quality.entry_score import EntryScore
@@ -20,16 +21,7 @@ from autoprec.quality.mask_iou import MaskIou
 from autoprec.quality.planes import Layout, planes_of, shape_refusal
 from autoprec.quality.structure import UNIT_ENDINGS, structure_refusal
 from autoprec.quality.survey import Survey
-from autoprec.spec import SMALL_MASK, QualitySection
-
-
-class Maker(Protocol):
-    """Makes a metric from the definition's threshold, a survey of the reference, and `small_mask`."""
-
-    def __call__(
-        self, threshold: float, survey: Survey | None = None, small: float = SMALL_MASK
-    ) -> Metric: ...
-
+from autoprec.spec import QualitySection
 
 METRICS: Mapping[str, Maker] = MappingProxyType(
     {
@@ -39,6 +31,11 @@ METRICS: Mapping[str, Maker] = MappingProxyType(
         "alpha_mae": AlphaError,
     }
 )
+
+
+def scoring_file(metric: str) -> Path | None:
+    """The file that scores by a metric where autoprec is not installed; None for one of the user's."""
+    return Path(__file__).parent / "scoring" / f"{metric}.py" if metric in METRICS else None
 
 
 def create_metric(section: QualitySection, survey: Survey | None = None) -> Metric:
@@ -82,6 +79,7 @@ __all__ = [
     "create_metric",
     "planes_of",
     "refuse",
+    "scoring_file",
     "shape_refusal",
     "structure_refusal",
 ]

@@ -1,4 +1,4 @@
-"""What a metric promises, and what all of them share: the gate for what is no number, IoU, resizing."""
+"""What a metric promises, and what all of them share: the gate for what is no number, resizing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image
 from autoprec.errors import SamplesError, SpecError, TrialError
 from autoprec.quality.survey import Survey
 from autoprec.records import Quality
+from autoprec.spec import SMALL_MASK
 
 Logits = NDArray[np.float32]
 Masks = NDArray[np.bool_]
@@ -51,6 +52,14 @@ class Metric(Protocol):
         """
 
 
+class Maker(Protocol):
+    """Makes a metric from the definition's threshold, a survey of the reference, and `small_mask`."""
+
+    def __call__(
+        self, threshold: float, survey: Survey | None = None, small: float = SMALL_MASK
+    ) -> Metric: ...
+
+
 @runtime_checkable
 class JudgesCut(Protocol):
     """A metric to which masks may come that are cut already, without the logits that they were cut from."""
@@ -59,7 +68,7 @@ class JudgesCut(Protocol):
     def cuts_above(self) -> float:
         """Values above this are mask."""
 
-    def update_cut(self, sample: str, reference: Logits, found: Masks) -> None:
+    def update_cut(self, sample: str, reference: Logits, masks: Masks) -> None:
         """Score one sample's masks: the reference's logits float32 and the candidate's masks bool, both
         [masks, h, w]. Raises as `Metric.update` does."""
 
@@ -139,16 +148,6 @@ def check(
         )
 
 
-def iou(first: Masks, second: Masks) -> NDArray[np.float64]:
-    """Intersection over union of bool [masks, h, w], float64 [masks]; 1 where both are empty."""
-    return ratio(counts(first & second), counts(first | second))
-
-
-def ratio(both: NDArray[np.int64], union: NDArray[np.int64]) -> NDArray[np.float64]:
-    """IoU from pixel counts; 1 for an empty union."""
-    return np.where(union == 0, 1.0, both / np.maximum(union, 1))
-
-
 def resized(logits: Logits, size: tuple[int, ...]) -> Logits:
     """Logits resized bilinearly to (height, width), pixel centres at one half."""
     if logits.shape[-2:] == size:
@@ -157,8 +156,3 @@ def resized(logits: Logits, size: tuple[int, ...]) -> Logits:
         Image.fromarray(plane).resize((size[1], size[0]), Image.Resampling.BILINEAR) for plane in logits
     )
     return np.stack([np.asarray(plane) for plane in planes])
-
-
-def counts(masks: Masks) -> NDArray[np.int64]:
-    """Pixels in each mask; `count_nonzero` with an axis takes ten times as long."""
-    return np.array([np.count_nonzero(mask) for mask in masks], np.int64)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from autoprec.quality._base import Logits, Masks, check, refuse, resized
 from autoprec.quality._summary import Row, deviations, rows_of, summary
+from autoprec.quality.plain import MaskLevels
+from autoprec.quality.scoring import alpha_mae
 from autoprec.quality.survey import Survey
 from autoprec.records import Quality
 from autoprec.spec import SMALL_MASK
@@ -25,7 +26,7 @@ class AlphaError:
 
     def __init__(self, threshold: float, survey: Survey | None = None, small: float = SMALL_MASK) -> None:  # noqa: ARG002 - all metrics take the same
         self._survey = survey
-        self._is_matte = survey.is_matte if survey else None
+        self._ends = survey.ends if survey else None
         self._rows: list[Row] = []
 
     @staticmethod
@@ -52,9 +53,9 @@ class AlphaError:
             both = Survey.of(reference, 0.0)
             refuse(self.refusal(both))
             both.add(candidate)  # a blank reference says nothing of what it is
-            self._is_matte = both.is_matte
-        found = self.opacity(candidate)
-        scores = 1 - np.abs(self.opacity(reference) - found).mean(axis=(1, 2))
+            self._ends = both.ends
+        assert self._ends is not None
+        scores, _ = alpha_mae.score(reference, candidate, MaskLevels(0.0, *self._ends))
         truths = None
         if truth is not None:
             truths = 1 - np.abs(self.opacity(resized(candidate, truth.shape[-2:])) - truth).mean(axis=(1, 2))
@@ -62,11 +63,10 @@ class AlphaError:
 
     def result(self) -> Quality:
         """The score of all samples so far."""
-        kind = "mattes as given" if self._is_matte else "the sigmoid of logits"
+        is_matte = self._ends is not None and alpha_mae.is_matte(self._ends)
+        kind = "mattes as given" if is_matte else "the sigmoid of logits"
         return summary(self._rows, scored_as=f"mean absolute difference of {kind}", is_iou=False)
 
     def opacity(self, logits: Logits) -> NDArray[np.float32]:
         """The matte."""
-        is_matte = Survey.of(logits, 0.0).is_matte if self._is_matte is None else self._is_matte
-        matte: NDArray[np.float32] = (logits.clip(0, 1) if is_matte else expit(logits)).astype(np.float32)
-        return matte
+        return alpha_mae.opacity(logits, self._ends or Survey.of(logits, 0.0).ends)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.quality._base import Logits, Masks, check, iou, refuse, resized
-from autoprec.quality._classes import ClassScores
-from autoprec.quality._summary import Row, deviations, rows_of, summary
+from autoprec.quality._base import Logits, Masks, check, refuse, resized
+from autoprec.quality._summary import Row, deviations, rows_of, summary, weights
+from autoprec.quality.scoring import argmax_iou, mask_iou
 from autoprec.quality.survey import Survey
 from autoprec.records import Quality
 from autoprec.spec import SMALL_MASK
@@ -45,14 +45,12 @@ class ArgmaxIou:
             refuse(self.refusal(Survey.of(reference, 0.0)))
         truths = None
         if truth is not None:
-            found = resized(candidate, truth.shape[-2:]).argmax(axis=0)
-            truths = iou(found == np.arange(len(reference))[:, None, None], truth)
-        labels = reference.argmax(axis=0), candidate.argmax(axis=0)
-        scores = ClassScores.of(*labels, len(reference), self._small)
-        rows = rows_of(
-            sample, scores.iou, deviations(reference, candidate), truths=truths, weight=scores.weight
-        )
-        self._rows += [row for row in rows if scores.union[row.mask]]
+            labels = resized(candidate, truth.shape[-2:]).argmax(axis=0)
+            truths, _ = mask_iou.overlap(labels == np.arange(len(reference))[:, None, None], truth)
+        scores, union = argmax_iou.overlap(reference.argmax(axis=0), candidate.argmax(axis=0), len(reference))
+        weight = weights(union, reference.shape[1:], self._small)
+        rows = rows_of(sample, scores, deviations(reference, candidate), truths=truths, weight=weight)
+        self._rows += [row for row in rows if union[row.mask]]
 
     def result(self) -> Quality:
         """The score of all samples so far."""
@@ -61,5 +59,5 @@ class ArgmaxIou:
     def opacity(self, logits: Logits) -> NDArray[np.float32]:
         """1 where a class is the pixel's largest, 0 elsewhere."""
         classes = np.arange(len(logits))[:, None, None]
-        found: NDArray[np.float32] = (logits.argmax(axis=0) == classes).astype(np.float32)
-        return found
+        winners: NDArray[np.float32] = (logits.argmax(axis=0) == classes).astype(np.float32)
+        return winners

@@ -5,15 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.quality._base import Logits, Masks, check, iou, refuse
-from autoprec.quality._classes import ClassScores
-from autoprec.quality._summary import Row, rows_of, summary
+from autoprec.quality._base import Logits, Masks, check, refuse
+from autoprec.quality._summary import Row, rows_of, summary, weights
+from autoprec.quality.scoring import label_iou, mask_iou
 from autoprec.quality.survey import Survey
 from autoprec.records import Quality
 from autoprec.spec import SMALL_MASK
-
-_MOST_CLASSES = 1 << 31
-"""A larger number is no class: what a broken engine puts out."""
 
 
 class LabelIou:
@@ -44,19 +41,13 @@ class LabelIou:
         check(sample, reference, candidate, None)
         if self._survey is None:
             refuse(self.refusal(Survey.of(reference, 0.0)))
-        maps = tuple(
-            np.rint(np.clip(planes, -_MOST_CLASSES, _MOST_CLASSES))
-            .astype(np.int64)
-            .reshape(-1, planes.shape[-1])
-            for planes in (reference, candidate)
-        )
-        classes, inverse = np.unique(np.stack(maps), return_inverse=True)
-        labels = inverse.reshape(2, *maps[0].shape)
-        scores = ClassScores.of(labels[0], labels[1], len(classes), self._small)
-        shares = np.bincount(labels[0].ravel(), minlength=len(classes)) / labels[0].size
+        labels = label_iou.labels_of(reference)
+        classes, scores, union = label_iou.overlap(labels, label_iou.labels_of(candidate))
+        shares = np.bincount(np.searchsorted(classes, labels), minlength=len(classes)) / labels.size
         truths = None if truth is None else _against(truth, classes, candidate)
-        deviations = scores.union * (1 - scores.iou) / labels[0].size, shares * (1 - shares)
-        rows = rows_of(sample, scores.iou, deviations, truths=truths, weight=scores.weight)
+        deviations = union * (1 - scores) / labels.size, shares * (1 - shares)
+        weight = weights(union, (labels.size,), self._small)
+        rows = rows_of(sample, scores, deviations, truths=truths, weight=weight)
         self._rows += [row._replace(mask=int(classes[row.mask])) for row in rows]
 
     def result(self) -> Quality:
@@ -65,8 +56,8 @@ class LabelIou:
 
     def opacity(self, logits: Logits) -> NDArray[np.float32]:
         """1 where a pixel has the class, 0 elsewhere: a plane for each class up to the largest known."""
-        known = self._survey.high if self._survey else 0.0
-        classes = np.arange(int(max(known, logits.max())) + 1)
+        highest = max(self._survey.high if self._survey else 0.0, logits.max())
+        classes = np.arange(int(highest) + 1)
         planes: NDArray[np.float32] = (np.rint(logits[0]) == classes[:, None, None]).astype(np.float32)
         return planes
 
@@ -77,9 +68,9 @@ def _against(truth: Masks, classes: NDArray[np.int64], candidate: Logits) -> NDA
     height, width = truth.shape[-2:]
     rows = np.arange(height) * candidate.shape[1] // height
     columns = np.arange(width) * candidate.shape[2] // width
-    found = np.rint(candidate[0][rows][:, columns])
-    scores = [
-        iou((found == label)[None], truth[label : label + 1])[0] if 0 <= label < len(truth) else np.nan
-        for label in classes.tolist()
-    ]
-    return np.array(scores)
+    labels = np.rint(candidate[0][rows][:, columns])
+    scores = np.full(len(classes), np.nan)
+    for row, label in enumerate(classes.tolist()):
+        if 0 <= label < len(truth):
+            scores[row] = mask_iou.overlap((labels == label)[None], truth[label : label + 1])[0][0]
+    return scores

@@ -7,8 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.quality._base import Logits, Masks, check, counts, iou, ratio, refuse, resized
+from autoprec.quality._base import Logits, Masks, check, refuse, resized
 from autoprec.quality._summary import Row, Scores, deviations, rows_of, summary, weights
+from autoprec.quality.scoring.mask_iou import overlap
 from autoprec.quality.survey import Survey
 from autoprec.records import Quality
 from autoprec.spec import SMALL_MASK
@@ -61,17 +62,17 @@ class MaskIou:
         """As `JudgesCut.cuts_above`."""
         return self._threshold
 
-    def update_cut(self, sample: str, reference: Logits, found: Masks) -> None:
+    def update_cut(self, sample: str, reference: Logits, masks: Masks) -> None:
         """As `JudgesCut.update_cut`."""
         check(sample, reference, reference, None)
-        unknown = np.full(len(found), np.nan)
-        self._add(sample, reference, found, (unknown, unknown), None)
+        unknown = np.full(len(masks), np.nan)
+        self._add(sample, reference, masks, (unknown, unknown), None)
 
     def _add(
         self,
         sample: str,
         reference: Logits,
-        found: Masks,
+        masks: Masks,
         logit_deviations: tuple[Scores, Scores],
         truths: Scores | None,
     ) -> None:
@@ -80,19 +81,19 @@ class MaskIou:
         Args:
             sample: its name.
             reference: logits.
-            found: the candidate's masks.
+            masks: the candidate's.
             logit_deviations: as `deviations` gives them; NaN where they are not known.
             truths: scores against the truth.
         """
         if self._survey is None:
             refuse(self.refusal(Survey.of(reference, self._threshold)))
         wanted = reference > self._threshold
-        union = counts(wanted | found)
+        scores, union = overlap(wanted, masks)
         self._rows += rows_of(
             sample,
-            ratio(counts(wanted & found), union),
+            scores,
             logit_deviations,
-            boundaries=iou(_boundary(wanted), _boundary(found)),
+            boundaries=overlap(_boundary(wanted), _boundary(masks))[0],
             truths=truths,
             weight=weights(union, wanted.shape[1:], self._small),
         )
@@ -106,10 +107,10 @@ class MaskIou:
         return (logits > self._threshold).astype(np.float32)
 
 
-def _best(found: Masks, truth: Masks) -> NDArray[np.float64]:
+def _best(masks: Masks, truth: Masks) -> NDArray[np.float64]:
     """IoU of each mask with its true one, [masks]; NaN for all but the best of those that share one."""
-    several = len(found) // len(truth)
-    scores = iou(found, truth.repeat(several, axis=0)).reshape(len(truth), several)
+    several = len(masks) // len(truth)
+    scores = overlap(masks, truth.repeat(several, axis=0))[0].reshape(len(truth), several)
     others = np.arange(several) != scores.argmax(axis=1)[:, None]
     return np.where(others, np.nan, scores).reshape(-1)
 

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from autoprec.quality.scoring.alpha_mae import is_matte
+
 Planes = NDArray[np.float32]
 
 _MOST_LABELS = 1024
 """Whole numbers above this are no classes."""
 _FULL = 0.999
 """A mask over more of its plane than this has no edge."""
-_MATTE_SLACK = 0.25
-"""How far a matte may leave 0..1: networks that end in no activation overshoot a little."""
 
 
 class Survey:
@@ -65,6 +65,11 @@ class Survey:
         self._values = _whole(planes, self._values)
 
     @property
+    def ends(self) -> tuple[float, float]:
+        """The lowest and the highest value."""
+        return self.low, self.high
+
+    @property
     def is_labels(self) -> bool:
         """Whether all values are whole numbers, as of a label map with three classes or more."""
         return self._values is not None and len(self._values) > 2 and self.low >= 0
@@ -82,7 +87,7 @@ class Survey:
     @property
     def is_matte(self) -> bool:
         """Whether the values are opacities rather than their logits."""
-        return self.low >= -_MATTE_SLACK and self.high <= 1 + _MATTE_SLACK
+        return is_matte(self.ends)
 
     @property
     def span(self) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Item, Table
 
+from autoprec.quality import METRICS
 from autoprec.recipes._base import Facts, Plan
 from autoprec.visible import visible
 
@@ -57,7 +58,7 @@ def definition_text(
     if plan.blocks:
         document["blocks"] = _table(**plan.blocks)
     document["quality"] = _table(
-        metric=_told(plan.metric, 'mask_iou, argmax_iou, label_iou, alpha_mae, or "module:function"'),
+        metric=_told(plan.metric, f'{", ".join(METRICS)}, or "module:function"'),
         **({"threshold": plan.threshold} if plan.metric == "mask_iou" else {}),
     )
     document["search"] = _table(precisions=list(PRECISIONS))

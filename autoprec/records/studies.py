@@ -239,7 +239,8 @@ class Export(Record, frozen=True, kw_only=True):
     model that is not a pipeline; `implicit` is None for a study whose rewriter was not asked. `recipe` and
     `examples` say how and on what to measure it again, `fidelity` how far the study's steps are from the
     model as given; `engine_path` is the built engine, where the backend can write it down,
-    `timing_cache_path` the timings of kernels that builds of it start from, where it has any.
+    `timing_cache_path` the timings of kernels that builds of it start from, where it has any;
+    `metric_path` the file that scores by the study's metric without autoprec, empty for the user's own.
     """
 
     trial: TrialRecord
@@ -259,3 +260,4 @@ class Export(Record, frozen=True, kw_only=True):
     fidelity: tuple[Departure, ...] = ()
     engine_path: str = ""
     timing_cache_path: str = ""
+    metric_path: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
 import runpy
@@ -20,9 +21,10 @@ from autoprec.backends.ratios import BUILD_SPREAD, typical_ratio
 from autoprec.backends.timing import pair
 from autoprec.exporters import write_export
 from autoprec.exporters._script import SCRIPTS
-from autoprec.quality import METRICS
+from autoprec.quality import METRICS, scoring_file
+from autoprec.quality._base import Logits
 from autoprec.records import Clocks, Interval, TrialRecord
-from tiny_export import export_of
+from tiny_export import RECIPE, export_of
 from trial_records import complete
 
 SAME, CANNOT, DIFFERENT = 0, 2, 4
@@ -97,7 +99,6 @@ def test_masks_that_are_worse_than_recorded_fail(folder: Path) -> None:
     ("changed", "says"),
     [
         ({"backend": "tensorrt"}, "use `autoprec verify`"),
-        ({"metric": "mine:score"}, "its metric is 'mine:score'"),
     ],
 )
 def test_what_the_script_cannot_measure_it_says(folder: Path, changed: dict[str, str], says: str) -> None:
@@ -109,28 +110,62 @@ def test_what_the_script_cannot_measure_it_says(folder: Path, changed: dict[str,
     assert "Traceback" not in ran.stderr
 
 
-SCRIPT_METRICS = ("mask_iou", "argmax_iou", "label_iou", "alpha_mae")
-
-
-def test_the_script_scores_with_metrics_of_ours(folder: Path) -> None:
-    script = runpy.run_path(str(folder / "verify.py"))
-    assert set(SCRIPT_METRICS) == set(script["METRICS"]) <= set(METRICS)
-
-
-@pytest.mark.parametrize("metric", SCRIPT_METRICS)
-def test_the_script_scores_as_each_of_them(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [*sys.path])  # the script leaves its own folder
-    script = runpy.run_path(str(SCRIPTS / "verify.py"))
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_script_scores_as_each_metric_does(metric: str, tmp_path: Path) -> None:
+    folder = exported(tmp_path, metric)
     first, second = np.random.default_rng(3).normal(0, 3, (2, 4, 16, 16)).astype(np.float32)
     if metric == "label_iou":
         first, second = (np.rint(np.abs(logits[:1])) for logits in (first, second))
-    ours = METRICS[metric](0.0, None, 0.001)
-    ours.update("000", first, second, None)
-    recipe = {"metric": metric, "threshold": 0.0, "small_mask": 0.001}
-    examples = {"count": 1, "loss": 0.0, "loss_interval": {"high": 0.0}}
-    manifest = {"recipe": recipe, "examples": examples, "reference": {"loss_noise": 0.0}}
-    told = script["loss"](manifest, "masks", "loss", [first], [second])["loss"]
-    assert told == pytest.approx(ours.result().loss, rel=1e-5)
+    for small in (0.0, 0.5):
+        ours = METRICS[metric](0.0, None, small)
+        ours.update("000", first, second, None)
+        told = loss_told_by(folder, first, second, small)
+        assert told == pytest.approx(ours.result().loss, rel=1e-5)
+
+
+def exported(tmp_path: Path, metric: str) -> Path:
+    export = export_of(tmp_path / metric)
+    recipe = msgspec.structs.replace(RECIPE, metric=metric)
+    path = str(scoring_file(metric) or "")
+    write_export(msgspec.structs.replace(export, recipe=recipe, metric_path=path), tmp_path / "out")
+    return tmp_path / "out"
+
+
+def loss_told_by(folder: Path, reference: Logits, candidate: Logits, small: float) -> float:
+    """Of a shipped script, in a process of its own: it leaves its own folder."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["recipe"]["small_mask"] = small
+    np.savez(folder.parent / "pair.npz", reference=reference, candidate=candidate)
+    (folder.parent / "manifest.json").write_text(json.dumps(manifest))
+    program = (
+        "import json, runpy, numpy;"
+        "pair = numpy.load('pair.npz'); manifest = json.load(open('manifest.json'));"
+        "first, second = pair['reference'], pair['candidate'];"
+        "loss = runpy.run_path('out/verify.py')['loss'];"
+        "print(loss(manifest, 'masks', 'loss', [first], [second])['loss'])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=folder.parent
+    )
+    assert not ran.returncode, ran.stderr
+    return float(ran.stdout)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_what_scores_in_an_export_needs_numpy_alone(metric: str) -> None:
+    path = scoring_file(metric)
+    assert path is not None
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in names} <= {"__future__", "numpy", "typing"}
+
+
+def test_a_script_that_the_manifest_does_not_list_is_not_run(tmp_path: Path) -> None:
+    folder = exported(tmp_path, "mine:score")
+    (folder / "metric.py").write_text("raise SystemExit(99)")
+    ran = run(folder, "verify.py")
+    assert (ran.returncode, "its metric is 'mine:score', code of its own" in ran.stderr) == (CANNOT, True)
 
 
 def test_a_prediction_is_what_was_stored(folder: Path, tmp_path: Path) -> None:

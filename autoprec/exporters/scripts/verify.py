@@ -22,8 +22,8 @@ import argparse
 import hashlib
 import json
 import runpy
-from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 try:
@@ -43,8 +43,6 @@ SMALLEST_LOSS = 0.001
 UNFIT = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What comes of a manifest, or of arrays, that are not as they were written."""
 Check = dict[str, Any]
-Score = tuple[float, float]
-"""Of one mask: 1 is the same; and how much the mask counts."""
 
 
 def main() -> int:
@@ -98,8 +96,8 @@ def measured(manifest: dict[str, Any], seconds: float | None) -> list[Check]:
         cannot("there are no examples to measure on: export again, with `--examples 4` or more")
     if recipe["backend"] != "openvino":
         cannot(f"it was measured with {engine['backend']}: use `autoprec verify`")
-    if recipe["metric"] not in METRICS:
-        cannot(f"its metric is {recipe['metric']!r}: use `autoprec verify`")
+    if not is_listed("metric.py", manifest):
+        cannot(f"its metric is {recipe['metric']!r}, code of its own: use `autoprec verify`")
     model, reference = Engine("model.onnx", manifest), Engine("reference.onnx", manifest)
     if engine["version"] != model.version or engine["device"] != model.device:
         print(
@@ -126,8 +124,7 @@ def latency(manifest: dict[str, Any], model: "Engine", reference: "Engine", seco
     recipe, noise = manifest["recipe"], manifest["reference"]["latency_noise"]
     recorded = manifest["trial"]["measurement"]["latency"]
     limit = recorded["ratio_interval"]["high"] * (1 + noise)
-    # Not imported: no module comes from this folder, but for this file, by its path.
-    paired = runpy.run_path(str(FOLDER / "paired_timing.py"))["paired"]
+    paired = neighbour("paired_timing.py", manifest)["paired"]
     ratio, low, high = paired(model, reference, recipe, model.threads, seconds)
     words = (
         f"{1 / ratio:.3f}x the reference ({1 / high:.3f} to {1 / low:.3f}), recorded "
@@ -139,12 +136,12 @@ def latency(manifest: dict[str, Any], model: "Engine", reference: "Engine", seco
 def losses(manifest: dict[str, Any], model: "Engine", reference: "Engine") -> list[Check]:
     """The mask losses on the examples: to the reference, and to the model as given."""
     paths = sorted((FOLDER / EXAMPLES).glob("*.npz"))
-    found = [model.masks(arrays_of(path)) for path in paths]
+    masks = [model.masks(arrays_of(path)) for path in paths]
     right = [reference.masks(arrays_of(path)) for path in paths]
-    checks = [loss(manifest, "mask loss", "loss", right, found)]
+    checks = [loss(manifest, "mask loss", "loss", right, masks)]
     if manifest["examples"].get("original_loss") is not None:
         right = [arrays_of(path.parent / "outputs" / path.name)["original"] for path in paths]
-        checks.append(loss(manifest, "as given", "original_loss", right, found))
+        checks.append(loss(manifest, "as given", "original_loss", right, masks))
     return checks
 
 
@@ -158,18 +155,24 @@ def loss(manifest: dict[str, Any], name: str, key: str, right: list[Any], masks:
         right: logits that are taken for the truth, one array [masks, h, w] for each example.
         masks: the export's logits of the same examples.
     """
-    examples, recipe, pairs = manifest["examples"], manifest["recipe"], list(zip(right, masks, strict=True))
-    ends = [end for given, _ in pairs for end in (given.min(), given.max())]
-    if recipe["metric"] == "alpha_mae" and (min(ends) < -0.25 or max(ends) > 1.25):
-        # logits, not mattes
-        pairs = [tuple(1 / (1 + np.exp(-np.clip(one, -60, 60))) for one in pair) for pair in pairs]
-    scores = [one for given, own in pairs for one in METRICS[recipe["metric"]](given, own, recipe)]
-    total = sum(weight for _, weight in scores)
-    found = 1 - sum(value * weight for value, weight in scores) / total if total else 0.0
+    examples, recipe = manifest["examples"], manifest["recipe"]
+    score = neighbour("metric.py", manifest)["score"]
+    values = [*right, *masks]  # a blank reference says nothing of what it is
+    levels = SimpleNamespace(
+        threshold=recipe["threshold"],
+        low=min(float(logits.min()) for logits in values),
+        high=max(float(logits.max()) for logits in values),
+    )
+    scored = [score(*pair, levels) for pair in zip(right, masks, strict=True)]
+    scores, pixels = (np.concatenate(column) for column in zip(*scored, strict=True))
+    full = max(16.0, recipe["small_mask"] * right[0][0].size)
+    # Few pixels count less.
+    weights = np.minimum(1.0, pixels / full) if recipe["small_mask"] > 0 else np.ones(len(pixels))
+    lost = float(1 - (scores * weights).sum() / weights.sum()) if weights.any() else 0.0
     limit = examples[f"{key}_interval"]["high"]
     limit += max(manifest["reference"]["loss_noise"], SMALLEST_LOSS)
-    words = f"{found:.4f} on {examples['count']} examples, recorded {examples[key]:.4f} there"
-    return {"name": name, "ok": found <= limit, "words": words, "loss": found}
+    words = f"{lost:.4f} on {examples['count']} examples, recorded {examples[key]:.4f} there"
+    return {"name": name, "ok": lost <= limit, "words": words, "loss": lost}
 
 
 class Engine:
@@ -198,66 +201,45 @@ class Engine:
         """Mask logits, float32 [masks, h, w], of one sample's inputs and prompts."""
         values = dict(arrays)
         for compiled in filter(None, (self._compiled, self._decoder)):
-            results = compiled([values[known(port, values)] for port in compiled.inputs])
+            results = compiled([values[name_of(port, values)] for port in compiled.inputs])
             for port in compiled.outputs:
                 values |= dict.fromkeys(port.names, results[port])
-        found = values[self._output]
-        found = np.moveaxis(found, -1, -3) if self._layout == "nhwc" else found
-        return found.reshape(-1, *found.shape[-2:]).astype(np.float32)
+        output = values[self._output]
+        output = np.moveaxis(output, -1, -3) if self._layout == "nhwc" else output
+        return output.reshape(-1, *output.shape[-2:]).astype(np.float32)
 
     def prepare(self, arrays: dict[str, np.ndarray]) -> None:
         """Place inputs for `execute`: what stands in fresh memory may be slow to compute with."""
         for port in self._compiled.inputs:
-            self._request.get_tensor(port).data[...] = arrays[known(port, arrays)]
+            self._request.get_tensor(port).data[...] = arrays[name_of(port, arrays)]
 
     def execute(self) -> None:
         """One inference of what was placed."""
         self._request.infer()
 
 
-def known(port: Any, values: dict[str, np.ndarray]) -> str:
+def name_of(port: Any, values: dict[str, np.ndarray]) -> str:
     """The name under which a port's array is there: where a Cast is first, a port has two."""
     return str(next(name for name in port.names if name in values))
-
-
-def iou(first: np.ndarray, second: np.ndarray, small: float) -> list[Score]:
-    """Intersection over union of pairs of bool planes, and their weights: few pixels count less."""
-    both, union = (first & second).sum(axis=(1, 2)), (first | second).sum(axis=(1, 2))
-    full = max(16.0, small * first[0].size)
-    weights = np.minimum(1.0, union / full) if small > 0 else np.ones(len(union))
-    return [(1.0 if not u else float(b / u), float(w)) for b, u, w in zip(both, union, weights, strict=True)]
-
-
-def mask_iou(reference: np.ndarray, found: np.ndarray, recipe: dict[str, Any]) -> list[Score]:
-    """Of thresholded masks."""
-    return iou(reference > recipe["threshold"], found > recipe["threshold"], recipe["small_mask"])
-
-
-def argmax_iou(reference: np.ndarray, found: np.ndarray, recipe: dict[str, Any]) -> list[Score]:
-    """Of the classes that either has."""
-    return label_iou(reference.argmax(axis=0)[None], found.argmax(axis=0)[None], recipe)
-
-
-def label_iou(reference: np.ndarray, found: np.ndarray, recipe: dict[str, Any]) -> list[Score]:
-    """Of the classes that either has, from the number of a class in each pixel."""
-    classes = np.unique(np.rint([reference[0], found[0]]))[:, None, None]
-    return iou(np.rint(reference) == classes, np.rint(found) == classes, recipe["small_mask"])
-
-
-def alpha_mae(reference: np.ndarray, found: np.ndarray, _recipe: dict[str, Any]) -> list[Score]:
-    """1 - mean absolute difference of opacities."""
-    errors = np.abs(reference.clip(0, 1) - found.clip(0, 1)).mean(axis=(1, 2))
-    return [(1 - float(error), 1.0) for error in errors]
-
-
-Metric = Callable[[np.ndarray, np.ndarray, dict[str, Any]], list[Score]]
-METRICS: dict[str, Metric] = {one.__name__: one for one in (mask_iou, argmax_iou, label_iou, alpha_mae)}
 
 
 def arrays_of(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an archive, by name."""
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
+
+
+def is_listed(name: str, manifest: dict[str, Any]) -> bool:
+    """Whether a file is one of those whose SHA-256 was compared."""
+    return any(file["name"] == name for file in manifest["files"])
+
+
+def neighbour(name: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a script of this export defines. It is run by its path, not imported: no module comes from this
+    folder, and no file that the manifest does not list."""
+    if not is_listed(name, manifest):
+        cannot(f"{name} is not in manifest.json: export again")
+    return runpy.run_path(str(FOLDER / name))
 
 
 def inside(name: str) -> bool:

@@ -12,6 +12,7 @@ from autoprec.exporters import write_export
 from autoprec.files import scratch
 from autoprec.graph.model.load import model_digest
 from autoprec.measurement import Bench, WriteExamples
+from autoprec.quality import scoring_file
 from autoprec.records import Examples, Export, Preprocessing, Recipe, TrialRecord, as_counted
 from autoprec.spec import StudySpec
 from autoprec.store import Store, exclusive, searching
@@ -53,7 +54,6 @@ def export_point(
     else:
         record = _measured(as_counted(store.trial(name, trial), store.trials(name)))
     study_folder = Path(spec.folder)
-    target = folder or study_folder / "exports" / f"trial-{record.number}"
     with _workshop(study_folder) as made:
         prepared = prepare(spec, basis=store.basis(name), work=made)
         store.check(name, prepared.identity, prepared.blocks)
@@ -76,10 +76,11 @@ def export_point(
             recipe=_recipe(spec),
             engine_path=engine,
             timing_cache_path=timings,
+            metric_path=str(scoring_file(spec.quality.metric) or ""),
             fidelity=departures(store, name),
             examples=_examples(prepared, candidate.model_path, made / "examples", examples),
         )
-        return write_export(export, target, targets)
+        return write_export(export, folder or study_folder / "exports" / f"trial-{record.number}", targets)
 
 
 def _measured(record: TrialRecord) -> TrialRecord:
