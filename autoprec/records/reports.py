@@ -31,6 +31,22 @@ class NightSummary(Record, frozen=True, kw_only=True):
     volume: float = 0.0
 
 
+class RunStart(Record, frozen=True, kw_only=True):
+    """What a run tells its watchers before its first trial.
+
+    Attributes:
+        trials: how many it may still measure; None without such a budget.
+        seconds: how long it may still take; None without such a budget.
+        reference: what trials are compared with; None before it is measured.
+        earlier: trials of earlier runs.
+    """
+
+    trials: int | None
+    seconds: float | None
+    reference: Reference | None
+    earlier: tuple[TrialRecord, ...] = ()
+
+
 class TrialAndNoise(TrialRecord, frozen=True, kw_only=True):
     """A trial as listings print it for scripts: with what is noise beside its latency and its loss.
 

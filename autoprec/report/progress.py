@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from autoprec.records import Reference, TrialRecord, pareto
+from autoprec.records import Reference, RunStart, TrialRecord, pareto
 from autoprec.report import _figures as figures
 from autoprec.report.plot import front_plot
 from autoprec.report.terminal.harmless import HarmlessConsole
@@ -46,7 +46,7 @@ class LiveProgress:
         self._trials: int | None = None
         self._seconds: float | None = None
         self._reference: Reference | None = None
-        self._known: dict[int, TrialRecord] = {}
+        self._measured: dict[int, TrialRecord] = {}
         self._front: Sequence[TrialRecord] = ()
         self._failures: Counter[str] = Counter()
         self._done = 0
@@ -56,19 +56,12 @@ class LiveProgress:
         self._stage = Spinner("dots", Text("preparing"))
         self._results: RenderableType = Text("")
 
-    def starts(
-        self,
-        *,
-        trials: int | None,
-        seconds: float | None,
-        reference: Reference | None,
-        earlier: Sequence[TrialRecord] = (),
-    ) -> None:
-        """What this run may spend (one of `trials` and `seconds`), and what is known already."""
+    def starts(self, start: RunStart) -> None:
+        """The budget, and the front of earlier runs."""
         self._began = self._console.get_time()
-        self._trials, self._seconds, self._reference = trials, seconds, reference
-        self._known |= {record.number: record for record in earlier}
-        self._front = pareto(self._known.values())
+        self._trials, self._seconds, self._reference = start.trials, start.seconds, start.reference
+        self._measured |= {record.number: record for record in start.earlier}
+        self._front = pareto(self._measured.values())
         self._refresh()
 
     def say(self, message: str) -> None:
@@ -91,7 +84,7 @@ class LiveProgress:
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
         """A trial is over; the front is what it is now."""
         self._done += record.counts
-        self._known[record.number] = record
+        self._measured[record.number] = record
         self._front = front
         self._current.pop(record.number, None)
         self._stages.pop(record.number, None)
@@ -126,13 +119,13 @@ class LiveProgress:
 
     def _refresh(self) -> None:
         """Redraw the results only when they change, for a plot costs more than a clock."""
-        if self._live is None or not self._known:
+        if self._live is None or not self._measured:
             return
         height = min(12, self._console.height - ROWS_BESIDE_PLOT)
         best = [trial for trial in self._front if trial.loss <= USEFUL_LOSS] or self._front
         shown: list[RenderableType] = [front_table(best[:5], self._reference)]
         if height >= 5:
-            known = list(self._known.values())
+            known = list(self._measured.values())
             shown.insert(0, front_plot(known, self._reference, self._console.width, height))
         self._results = Group(*shown)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from autoprec.records import Reference, TrialRecord
+from autoprec.records import RunStart, TrialRecord
 
 
 class Watcher(Protocol):
@@ -14,22 +14,8 @@ class Watcher(Protocol):
     def say(self, message: str) -> None:
         """Report something in one line."""
 
-    def starts(
-        self,
-        *,
-        trials: int | None,
-        seconds: float | None,
-        reference: Reference | None,
-        earlier: Sequence[TrialRecord] = (),
-    ) -> None:
-        """The run starts; it may spend `trials` or `seconds`.
-
-        Args:
-            trials: how many it may measure, or None.
-            seconds: how long it may take, or None.
-            reference: what trials are compared with; None before it is measured.
-            earlier: trials of earlier runs.
-        """
+    def starts(self, start: RunStart) -> None:
+        """The run starts."""
 
     def begins(self, record: TrialRecord) -> None:
         """A trial begins."""
@@ -45,19 +31,12 @@ class Watcher(Protocol):
 
 
 class Quiet:
-    """A watcher that reports nothing."""
+    """A watcher that reports nothing; one that inherits from it reports what it overrides."""
 
     def say(self, message: str) -> None:
         """Nothing."""
 
-    def starts(
-        self,
-        *,
-        trials: int | None,
-        seconds: float | None,
-        reference: Reference | None,
-        earlier: Sequence[TrialRecord] = (),
-    ) -> None:
+    def starts(self, start: RunStart) -> None:
         """Nothing."""
 
     def begins(self, record: TrialRecord) -> None:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from autoprec.errors import StudyError
-from autoprec.records import TrialRecord
+from autoprec.records import RunStart, TrialRecord
 from autoprec.spec import Budget, StudySpec, parse_budget
 from autoprec.store import Run, Store, searching
 from autoprec.study.events import Watcher
@@ -69,7 +69,8 @@ def _start(store: Store, spec: StudySpec, run: Run, watcher: Watcher) -> set[int
     budget = parse_budget(run.budget)
     left = Budget(trials=None if budget.trials is None else max(0, budget.trials - done))
     watcher.say(f"the run has finished {done} of its budget of {run.budget}; it began at {run.start}")
-    watcher.starts(trials=left.trials, seconds=None, reference=store.reference(spec.name), earlier=earlier)
+    reference = store.reference(spec.name)
+    watcher.starts(RunStart(trials=left.trials, seconds=None, reference=reference, earlier=tuple(earlier)))
     return {trial.number for trial in earlier}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from autoprec.records import Reference, TrialRecord
+from autoprec.records import RunStart, TrialRecord
 from autoprec.study.events import Watcher
 from autoprec.visible import visible
 
@@ -25,19 +25,13 @@ class Logged:
         LOG.info("%s", visible(message))
         self._watcher.say(message)
 
-    def starts(
-        self,
-        *,
-        trials: int | None,
-        seconds: float | None,
-        reference: Reference | None,
-        earlier: Sequence[TrialRecord] = (),
-    ) -> None:
+    def starts(self, start: RunStart) -> None:
         """The reference is known, and what this run may spend."""
-        budget = f"{seconds:.0f} s" if seconds is not None else f"{trials} trials"
-        usual = f"{reference.precision} {reference.latency_ms:.4g} ms" if reference is not None else "none"
-        LOG.info("budget left: %s; reference: %s; earlier trials: %d", budget, usual, len(earlier))
-        self._watcher.starts(trials=trials, seconds=seconds, reference=reference, earlier=earlier)
+        budget = f"{start.seconds:.0f} s" if start.seconds is not None else f"{start.trials} trials"
+        usual, earlier = start.reference, len(start.earlier)
+        reference = "none" if usual is None else f"{usual.precision} {usual.latency_ms:.4g} ms"
+        LOG.info("budget left: %s; reference: %s; earlier trials: %d", budget, reference, earlier)
+        self._watcher.starts(start)
 
     def begins(self, record: TrialRecord) -> None:
         """A trial begins."""

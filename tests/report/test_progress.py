@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from autoprec.records import Reference, pareto
+from autoprec.records import Reference, RunStart, pareto
 from autoprec.report import LiveProgress
 from trial_records import complete, failed, running
 
@@ -19,7 +19,7 @@ def drive(console: Console) -> str:
     """A short run: one good trial, one known one, one failure, and one in hand; what was printed."""
     with LiveProgress(console, "demo") as progress:
         progress.say("the reference is [sound]")
-        progress.starts(trials=50, seconds=None, reference=REFERENCE, earlier=())
+        progress.starts(RunStart(trials=50, seconds=None, reference=REFERENCE))
         good = complete(0, 5.0, 0.01)
         for trial in (good, complete(1, 5.0, 0.01, origin="reused", reused_from=0), failed(2)):
             progress.begins(running(trial.number))
@@ -53,7 +53,7 @@ def test_the_view_tells_budget_stage_failures_and_best_points() -> None:
 def test_a_budget_of_time_counts_down() -> None:
     console = Console(file=io.StringIO(), width=100, force_terminal=False)
     progress = LiveProgress(console, "demo")
-    progress.starts(trials=None, seconds=3 * 3600.0, reference=None)
+    progress.starts(RunStart(trials=None, seconds=3 * 3600.0, reference=None))
     console.print(progress._view())
     assert isinstance(console.file, io.StringIO)
     assert "0 trials in 0 s, 3 h 00 min left" in console.file.getvalue()
@@ -62,7 +62,7 @@ def test_a_budget_of_time_counts_down() -> None:
 def test_a_later_night_begins_with_the_front_of_the_earlier_ones() -> None:
     console = Console(file=io.StringIO(), width=80, height=40, force_terminal=True)
     with LiveProgress(console, "demo") as progress:
-        progress.starts(trials=5, seconds=None, reference=None, earlier=[complete(7, 5.0, 0.01)])
+        progress.starts(RunStart(trials=5, seconds=None, reference=None, earlier=(complete(7, 5.0, 0.01),)))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert "no trial is complete yet" not in text

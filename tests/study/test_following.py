@@ -12,40 +12,22 @@ import pytest
 
 from autoprec import Study
 from autoprec.errors import StudyError
-from autoprec.records import Reference, TrialRecord
+from autoprec.records import RunStart, TrialRecord
 from autoprec.store import searching
+from autoprec.study.events import Quiet
 from tiny_study import write_study
 
 
-class Notes:
+class Notes(Quiet):
     """A watcher that remembers what it was told."""
 
     def __init__(self) -> None:
         self.trials: int | None = None
         self.ended: list[int] = []
 
-    def stops(self) -> None:
-        """Nobody stops it."""
-
-    def say(self, message: str) -> None:
-        """Nothing."""
-
-    def starts(
-        self,
-        *,
-        trials: int | None,
-        seconds: float | None,
-        reference: Reference | None,
-        earlier: Sequence[TrialRecord] = (),
-    ) -> None:
-        self.trials = trials
-        self.ended += [trial.number for trial in earlier]
-
-    def begins(self, record: TrialRecord) -> None:
-        """Nothing."""
-
-    def stage(self, name: str, trial: int | None = None) -> None:
-        """Nothing."""
+    def starts(self, start: RunStart) -> None:
+        self.trials = start.trials
+        self.ended += [trial.number for trial in start.earlier]
 
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
         self.ended.append(record.number)

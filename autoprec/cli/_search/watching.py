@@ -19,7 +19,7 @@ from autoprec.cli._app import tell
 from autoprec.errors import UserError
 
 if TYPE_CHECKING:
-    from autoprec.records import Reference, TrialRecord
+    from autoprec.records import RunStart, TrialRecord
     from autoprec.study import Study, Watcher
 
 View = Literal["live", "verbose", "quiet", "json", "json-lines"]
@@ -36,16 +36,12 @@ class JsonLines:
         """A message."""
         self._print("message", text=message)
 
-    def starts(
-        self,
-        *,
-        trials: int | None,
-        seconds: float | None,
-        reference: Reference | None,
-        earlier: Sequence[TrialRecord] = (),
-    ) -> None:
+    def starts(self, start: RunStart) -> None:
         """The run begins."""
-        self._print("start", trials=trials, seconds=seconds, reference=reference, earlier=len(earlier))
+        earlier = len(start.earlier)
+        self._print(
+            "start", trials=start.trials, seconds=start.seconds, reference=start.reference, earlier=earlier
+        )
 
     def begins(self, record: TrialRecord) -> None:
         """A trial begins."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from autoprec.errors import TrialError
-from autoprec.records import Assignment, MeasuredOn, Measurement, Reference, TrialRecord, pareto
+from autoprec.records import Assignment, MeasuredOn, Measurement, Reference, RunStart, TrialRecord, pareto
 from autoprec.spec import Budget
 from autoprec.store import Membership, Run, Store, host
 from autoprec.study.events import Watcher
@@ -106,7 +106,7 @@ class Night:
         left = None if budget.trials is None else max(0, budget.trials - len(self._ledger.spent(run)))
         earlier = tuple(record for record in self._ledger.records.values() if record.state != "running")
         seconds = None if budget.seconds is None else allowance.seconds_left
-        self._watcher.starts(trials=left, seconds=seconds, reference=reference, earlier=earlier)
+        self._watcher.starts(RunStart(trials=left, seconds=seconds, reference=reference, earlier=earlier))
         done = 0
         while True:
             self._ledger.sync()
