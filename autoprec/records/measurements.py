@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Self
 
 import msgspec
 
@@ -183,3 +184,36 @@ class Measurement(Record, frozen=True, kw_only=True):
     audit: tuple[BlockAudit, ...]
     seconds: StageSeconds
     exactness: Exactness | None = None
+
+    @classmethod
+    def of_objectives(
+        cls, latency_ms: float, loss: float, *, reference_ms: float = 1.0, noise: float = 0.0
+    ) -> Self:
+        """A measurement of which no more than its two objectives is known, as in a table or a simulation.
+
+        Args:
+            latency_ms: of the candidate.
+            loss: of its masks.
+            reference_ms: latency of the reference.
+            noise: half the width of the ratio's interval, relative to the ratio.
+        """
+        ratio, interval = latency_ms / reference_ms, Interval(low=loss, high=loss)
+        latency = Latency(
+            median_ms=latency_ms,
+            p10_ms=latency_ms,
+            p90_ms=latency_ms,
+            rounds=1,
+            reference_median_ms=reference_ms,
+            ratio=ratio,
+            ratio_interval=Interval(low=ratio * (1 - noise), high=ratio * (1 + noise)),
+        )
+        quality = Quality(loss=loss, loss_interval=interval, miou=1 - loss, worst_loss=loss, logit_error=None)
+        return cls(
+            latency=latency,
+            quality=quality,
+            latency_ms=latency_ms,
+            engine_bytes=0,
+            peak_memory_bytes=0,
+            audit=(),
+            seconds=StageSeconds(),
+        )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from onnx import TensorProto, helper
 
 from autoprec.backends.devices import Device
@@ -24,10 +25,7 @@ from autoprec.records import (
     Candidate,
     Fingerprint,
     Identity,
-    Interval,
-    Latency,
     Measurement,
-    Quality,
     Reference,
     StageSeconds,
 )
@@ -98,19 +96,8 @@ class SimulatedBench:
         time.sleep(self._random.uniform(0.5, 1.5) * self._seconds)
         loss = 1 - float((mask > 0).sum()) / (mask.size // 2)
         reference = job.reference_latency_ms or ms
-        ratio, interval = ms / reference, Interval(low=loss, high=loss)
-        return Measurement(
-            latency=Latency(
-                median_ms=ms, p10_ms=ms, p90_ms=ms, rounds=40, reference_median_ms=reference,
-                ratio=ratio, ratio_interval=Interval(low=0.998 * ratio, high=1.002 * ratio),
-            ),
-            quality=Quality(
-                loss=loss, loss_interval=interval, miou=1 - loss, boundary_iou=1 - loss, worst_loss=loss,
-                logit_error=loss,
-            ),
-            latency_ms=ms, engine_bytes=1, peak_memory_bytes=1, audit=(),
-            seconds=StageSeconds(total=self._seconds),
-        )  # fmt: skip
+        measurement = Measurement.of_objectives(ms, loss, reference_ms=reference, noise=0.002)
+        return replace(measurement, seconds=StageSeconds(total=self._seconds))
 
     def close(self) -> None:
         """Nothing to end."""

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
+
 from autoprec.errors import FailureKind
-from autoprec.records import (
-    Assignment,
-    Failure,
-    Interval,
-    Latency,
-    Measurement,
-    Origin,
-    Quality,
-    StageSeconds,
-    TrialRecord,
-)
+from autoprec.records import Assignment, Failure, Measurement, Origin, TrialRecord
 from autoprec.search import Strategy
 
 Values = tuple[float, float]
@@ -38,55 +30,14 @@ def running(number: int, assignment: Assignment, origin: Origin = "search") -> T
 def complete(
     number: int, assignment: Assignment, values: Values, origin: Origin = "search", excess_mb: float = 0.0
 ) -> TrialRecord:
-    latency_ms, loss = values
-    interval = Interval(low=0.0, high=1.0)
-    latency = Latency(
-        median_ms=latency_ms,
-        p10_ms=latency_ms,
-        p90_ms=latency_ms,
-        rounds=20,
-        reference_median_ms=10.0,
-        ratio=latency_ms / 10.0,
-        ratio_interval=interval,
-    )
-    quality = Quality(
-        loss=loss, loss_interval=interval, miou=1 - loss, boundary_iou=1.0, worst_loss=loss, logit_error=0.0
-    )
-    measurement = Measurement(
-        latency=latency,
-        quality=quality,
-        latency_ms=latency_ms,
-        engine_bytes=0,
-        peak_memory_bytes=0,
-        audit=(),
-        seconds=StageSeconds(),
-    )
-    return TrialRecord(
-        study="s",
-        number=number,
-        state="complete",
-        origin=origin,
-        label="",
-        assignment=assignment,
-        fingerprint="",
-        start="",
-        measurement=measurement,
-        excess_mb=excess_mb,
-    )
+    begun = running(number, assignment, origin)
+    measurement = Measurement.of_objectives(*values, reference_ms=10.0)
+    return replace(begun, state="complete", measurement=measurement, excess_mb=excess_mb)
 
 
 def failed(number: int, assignment: Assignment, kind: FailureKind = "build") -> TrialRecord:
-    return TrialRecord(
-        study="s",
-        number=number,
-        state="failed",
-        origin="search",
-        label="",
-        assignment=assignment,
-        fingerprint="",
-        start="",
-        failure=Failure(kind=kind, message="no kernel"),
-    )
+    begun = running(number, assignment)
+    return replace(begun, state="failed", failure=Failure(kind=kind, message="no kernel"))
 
 
 def outcome(number: int, assignment: Assignment, values: Values | None) -> TrialRecord:

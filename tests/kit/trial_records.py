@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
+
 from autoprec.errors import FailureKind
 from autoprec.records import (
     Assignment,
@@ -14,12 +16,9 @@ from autoprec.records import (
     Fingerprint,
     Identity,
     Inspection,
-    Interval,
-    Latency,
     Measurement,
     NightSummary,
     Origin,
-    Quality,
     Reference,
     StageSeconds,
     TrialRecord,
@@ -31,6 +30,7 @@ ENGINE = Fingerprint(backend="openvino", version="2026.4.1", device="EPYC", opti
 REFERENCE = Reference(
     precision="fp16", model_digest="r", latency_ms=10, latency_noise=0.01, loss_noise=0, float_loss=0.001
 )
+END = "2026-01-01T00:00:09+00:00"
 IDENTITY = Identity(model="m1", samples="s1", spec="d1", blocks="b1", fingerprint=ENGINE).typed()
 
 
@@ -58,50 +58,15 @@ def complete(
     reused_from: int | None = None,
 ) -> TrialRecord:
     begun = running(number, choices=choices, origin=origin)
-    interval = Interval(low=loss, high=loss)
-    quality = Quality(
-        loss=loss, loss_interval=interval, miou=1 - loss, boundary_iou=0.9, worst_loss=0.2, logit_error=0.1
-    )
-    ratio = latency_ms / 10.0
-    latency = Latency(
-        median_ms=latency_ms,
-        p10_ms=latency_ms,
-        p90_ms=latency_ms,
-        rounds=20,
-        reference_median_ms=10.0,
-        ratio=ratio,
-        ratio_interval=Interval(low=ratio, high=ratio),
-    )
-    measurement = Measurement(
-        latency=latency,
-        quality=quality,
-        latency_ms=latency_ms,
-        engine_bytes=1000,
-        peak_memory_bytes=2000,
-        audit=(),
-        seconds=StageSeconds(total=1.0),
-    )
-    return TrialRecord(
-        **{field: getattr(begun, field) for field in ("study", "number", "origin", "label", "assignment")},
-        fingerprint=begun.fingerprint,
-        start=begun.start,
-        state="complete",
-        end="2026-01-01T00:00:09+00:00",
-        measurement=measurement,
-        reused_from=reused_from,
-    )
+    measurement = Measurement.of_objectives(latency_ms, loss, reference_ms=10.0)
+    quality = replace(measurement.quality, boundary_iou=0.9)
+    measurement = replace(measurement, quality=quality, seconds=StageSeconds(total=1.0))
+    return replace(begun, state="complete", end=END, measurement=measurement, reused_from=reused_from)
 
 
 def failed(number: int, *, choices: str = "int8 fp16", kind: FailureKind = "build") -> TrialRecord:
     begun = running(number, choices=choices)
-    return TrialRecord(
-        **{field: getattr(begun, field) for field in ("study", "number", "origin", "label", "assignment")},
-        fingerprint=begun.fingerprint,
-        start=begun.start,
-        state="failed",
-        end="2026-01-01T00:00:09+00:00",
-        failure=Failure(kind=kind, message="no kernel for Conv"),
-    )
+    return replace(begun, state="failed", end=END, failure=Failure(kind=kind, message="no kernel for Conv"))
 
 
 def findings(
