@@ -20,6 +20,7 @@ from autoprec.backends._base import Backend, Engine
 from autoprec.backends.ratios import BUILD_SPREAD
 from autoprec.backends.rounds import Rounds, looks_after
 from autoprec.records import Interval, Latency
+from autoprec.spec import TimingSection
 
 _GRAIN_MS = 1.0
 """Executions shorter than this are repeated within a round, so that the clock's grain does not matter."""
@@ -179,11 +180,8 @@ def pair(
     reference: Engine,
     candidate: Engine,
     backend: Backend,
+    timing: TimingSection,
     *,
-    interval: float,
-    seconds: float,
-    minimum_rounds: int,
-    warmup: int,
     others: Sequence[tuple[Engine, Engine]] = (),
     settled: Callable[[Interval], bool] = lambda _: False,
 ) -> Latency:
@@ -192,29 +190,29 @@ def pair(
     Args:
         reference, candidate: `prepare`d by the caller, so that copies stay out of the number.
         backend: names the stopwatch, and reads the clocks before and after.
-        interval: rounds end once the 95 % interval of the ratio is so wide, relative to the ratio, without
-            what only more builds would narrow;
-        seconds: or once so much time is over;
-        minimum_rounds: but there are never fewer, or 20 where that is `settled`.
-        warmup: unmeasured executions of each engine before the first round.
+        timing: when rounds end. What only more builds would narrow is left out of the ratio's interval; where
+            the ratio is `settled`, 20 rounds do. Both engines warm up before the first round, unmeasured.
         others: prepared builds of the same two models; rounds take all builds in turn.
         settled: told the ratio's interval, says that it is narrow enough for what it is to decide.
     """
     watch, builds = STOPWATCHES[backend.stopwatch], [(reference, candidate), *others]
     for pairs in builds:
         for engine in pairs:
-            for _ in range(warmup):
+            for _ in range(timing.warmup):
                 engine.execute()
             engine.synchronize()
     grain = min(watch(reference, 3), watch(candidate, 3))
     repeats = max(1, math.ceil(_GRAIN_MS / max(grain, 1e-6)))
     rounds = Rounds(BUILD_SPREAD.get(backend.stopwatch, 0.0) / math.sqrt(len(builds)))
-    looks = looks_after(minimum_rounds)
-    before, deadline, look = backend.clocks(), Deadline(seconds), next(looks)
+    looks = looks_after(timing.minimum_rounds)
+    before, deadline, look = backend.clocks(), Deadline(timing.seconds), next(looks)
     with _no_garbage_collection():
-        while rounds.count < minimum_rounds or not (deadline.is_over or rounds.spent_ms > seconds * 1e3):
+        while rounds.count < timing.minimum_rounds or not (
+            deadline.is_over or rounds.spent_ms > timing.seconds * 1e3
+        ):
             if rounds.count >= look:
-                if settled(rounds.interval) or (rounds.count >= minimum_rounds and rounds.width <= interval):
+                is_narrow = rounds.count >= timing.minimum_rounds and rounds.width <= timing.interval
+                if settled(rounds.interval) or is_narrow:
                     break
                 look = next(looks)
             turns = rounds.turns(builds, max(1, look - rounds.count) if backend.stopwatch == "target" else 1)

@@ -22,8 +22,5 @@ def race(request: Race) -> Latency:
             reference,
             candidate,
             backend,
-            interval=timing.interval,
-            seconds=timing.seconds,
-            minimum_rounds=timing.minimum_rounds,
-            warmup=timing.warmup,
+            timing,
         )

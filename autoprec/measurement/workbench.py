@@ -178,10 +178,7 @@ class Workbench:
             self._reference,
             engine,
             self.backend,
-            interval=timing.interval,
-            seconds=timing.seconds,
-            minimum_rounds=timing.minimum_rounds,
-            warmup=timing.warmup,
+            timing,
             others=list(zip(self._more_references, more, strict=True)),
             settled=settled,
         )

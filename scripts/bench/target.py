@@ -29,6 +29,7 @@ from autoprec.graph.model.files import write_model
 from autoprec.graph.model.load import input_shapes, load_model
 from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.records import Assignment, Latency
+from autoprec.spec import TimingSection
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,7 +49,12 @@ def timed(backend: Backend, reference: Path, candidate: Path, feeds: Arrays, sec
     with backend.build(reference) as theirs, backend.build(candidate) as ours:
         for engine in (theirs, ours):
             engine.prepare(feeds)
-        return pair(theirs, ours, backend, interval=0.002, seconds=seconds, minimum_rounds=40, warmup=10)
+        return pair(
+            theirs,
+            ours,
+            backend,
+            TimingSection(interval=0.002, seconds=seconds, minimum_rounds=40, warmup=10),
+        )
 
 
 def largest_difference(one: Backend, other: Backend, path: Path, feeds: Arrays) -> float:

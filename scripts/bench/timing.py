@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import onnx
 import psutil
+from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 
 from autoprec.backends import Engine
@@ -76,11 +77,8 @@ def in_turn(builds: Sequence[tuple[Engine, Engine]], stopwatch: str, seconds: fl
     found = pair(
         *builds[0],
         backend,
+        replace(TIMING, seconds=seconds),
         others=builds[1:],
-        interval=TIMING.interval,
-        seconds=seconds,
-        minimum_rounds=TIMING.minimum_rounds,
-        warmup=TIMING.warmup,
     )
     low, high = found.ratio_interval.low, found.ratio_interval.high
     return {"ratio": found.ratio, "rounds": found.rounds, "low": low, "high": high}

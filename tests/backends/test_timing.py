@@ -20,6 +20,7 @@ from autoprec.backends.ratios import BUILD_SPREAD, typical_ratio
 from autoprec.backends.simulated import ASSIGNMENT_KEY, SimulatedBackend
 from autoprec.backends.timing import STOPWATCHES, Deadline, elapsed, pair
 from autoprec.records import Interval, Latency
+from autoprec.spec import TimingSection
 
 MODEL = '<ir_version: 10, opset_import: ["" : 21]> g (float[1,8] x) => (float[1,8] y) { [relu] y = Relu(x) }'
 
@@ -50,10 +51,7 @@ def simulated(
         reference,
         candidate,
         backend,
-        interval=interval,
-        seconds=seconds,
-        minimum_rounds=minimum_rounds,
-        warmup=1,
+        TimingSection(interval=interval, seconds=seconds, minimum_rounds=minimum_rounds, warmup=1),
         others=[(backend.build(model(folder, a)), backend.build(model(folder, b))) for a, b in others],
         settled=settled,
     )
@@ -160,7 +158,8 @@ def test_the_interval_allows_for_the_luck_of_real_builds(tmp_path: Path) -> None
         for engine in (one, two, *more):
             engine.prepare(feeds)
         others = list(zip(more[::2], more[1::2], strict=True))
-        found = pair(one, two, backend, others=others, interval=0.5, seconds=5, minimum_rounds=6, warmup=1)
+        timing = TimingSection(interval=0.5, seconds=5, minimum_rounds=6, warmup=1)
+        found = pair(one, two, backend, timing, others=others)
     assert np.log(found.ratio_interval.high / found.ratio) >= 1.95 * BUILD_SPREAD["processor"] / np.sqrt(3)
 
 
@@ -171,7 +170,9 @@ def test_a_real_engine_is_timed_on_the_host(threads: int, tmp_path: Path) -> Non
     with backend.build(path) as reference, backend.build(path) as candidate:
         for engine in (reference, candidate):
             engine.prepare(feeds)
-        found = pair(reference, candidate, backend, interval=0.5, seconds=5, minimum_rounds=7, warmup=2)
+        found = pair(
+            reference, candidate, backend, TimingSection(interval=0.5, seconds=5, minimum_rounds=7, warmup=2)
+        )
     assert found.rounds >= 7
     assert 0 < found.p10_ms <= found.median_ms <= found.p90_ms
     assert found.ratio_interval.low <= found.ratio <= found.ratio_interval.high

@@ -24,6 +24,7 @@ from autoprec.exporters._script import SCRIPTS
 from autoprec.quality import METRICS, scoring_file
 from autoprec.quality._base import Logits
 from autoprec.records import Clocks, Interval, TrialRecord
+from autoprec.spec import TimingSection
 from tiny_export import RECIPE, export_of
 from trial_records import complete
 
@@ -208,5 +209,7 @@ def test_the_script_takes_rounds_in_the_order_of_autoprec(monkeypatch: pytest.Mo
     timing["paired"](_Clocked("m", ours), _Clocked("r", ours), recipe, 1, 0.0)
     backend = cast(Backend, SimpleNamespace(stopwatch="processor", clocks=Clocks))
     reference, candidate = (cast(Engine, _Clocked(name, theirs)) for name in "rm")
-    pair(reference, candidate, backend, interval=1e-9, seconds=1e-9, minimum_rounds=6, warmup=2)
+    pair(
+        reference, candidate, backend, TimingSection(interval=1e-9, seconds=1e-9, minimum_rounds=6, warmup=2)
+    )
     assert (ours, len(ours)) == (theirs, len(theirs))

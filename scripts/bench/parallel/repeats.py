@@ -35,10 +35,7 @@ def main(definition: Path, work: Path) -> None:
                 first,
                 second,
                 backend,
-                interval=timing.interval,
-                seconds=timing.seconds,
-                minimum_rounds=timing.minimum_rounds,
-                warmup=timing.warmup,
+                timing,
             )
         interval = found.ratio_interval
         print(json.dumps([found.ratio, interval.low, interval.high]), flush=True)

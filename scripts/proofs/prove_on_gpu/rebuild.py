@@ -21,6 +21,7 @@ import onnx
 from autoprec.backends import Backend, create_backend
 from autoprec.backends.timing import STOPWATCHES, elapsed, pair
 from autoprec.exporters import read_manifest
+from autoprec.spec import TimingSection
 
 ROUNDS, REPEATS, WARMUP = 40, 20, 30
 LOOPS = {"cuda": "cuda_loop", "processor": "host_loop"}
@@ -56,7 +57,10 @@ def rebuilt(folder: Path, reference_path: Path, name: str) -> dict[str, Any]:
         engine.prepare(inputs)
         reference.prepare(inputs)
         latency = pair(
-            reference, engine, backend, interval=0.002, seconds=4, minimum_rounds=60, warmup=WARMUP
+            reference,
+            engine,
+            backend,
+            TimingSection(interval=0.002, seconds=4, minimum_rounds=60, warmup=WARMUP),
         )
         found: dict[str, Any] = {
             "trial": manifest.number,

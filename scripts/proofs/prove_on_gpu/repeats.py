@@ -34,10 +34,7 @@ def repeated(folder: Path, name: str, count: int) -> dict[str, Any]:
                 first,
                 second,
                 backend,
-                interval=TIMING.interval,
-                seconds=TIMING.seconds,
-                minimum_rounds=TIMING.minimum_rounds,
-                warmup=TIMING.warmup,
+                TIMING,
             )
         ratios.append(found.ratio)
         rounds.append(found.rounds)

@@ -18,6 +18,7 @@ from autoprec.backends.target.models import split_model
 from autoprec.backends.timing import pair
 from autoprec.errors import BackendError, SpecError, TrialError
 from autoprec.exporters import read_manifest
+from autoprec.spec import TimingSection
 from loopback_ssh import Server
 from tiny_study import write_model, write_study
 
@@ -60,7 +61,7 @@ def test_two_builds_over_the_line_are_as_fast_as_each_other(tmp_path: Path) -> N
     with backend.build(model) as one, backend.build(model) as other:
         one.prepare(FEEDS)
         other.prepare(FEEDS)
-        found = pair(one, other, backend, interval=0.5, seconds=2, minimum_rounds=20, warmup=1)
+        found = pair(one, other, backend, TimingSection(interval=0.5, seconds=2, minimum_rounds=20, warmup=1))
     assert 0.5 < found.ratio < 2
     assert found.rounds >= 20
 

@@ -17,6 +17,7 @@ from autoprec.backends.target import TargetBackend
 from autoprec.backends.target.trtexec.exports import read_help, read_outputs, read_times
 from autoprec.backends.timing import pair
 from autoprec.errors import BackendError, TrialError
+from autoprec.spec import TimingSection
 from tiny_study import write_model
 
 STANDIN = Path(__file__).parent / "standin_trtexec.py"
@@ -50,7 +51,9 @@ def test_engines_of_a_trtexec_take_turns(tmp_path: Path, version: str) -> None:
     with backend.build(model) as one, backend.build(model) as other:
         one.prepare(FEEDS)
         other.prepare(FEEDS)
-        found = pair(one, other, backend, interval=0.9, seconds=0.1, minimum_rounds=5, warmup=1)
+        found = pair(
+            one, other, backend, TimingSection(interval=0.9, seconds=0.1, minimum_rounds=5, warmup=1)
+        )
     assert found.rounds >= 5
     assert found.ratio == pytest.approx(1, abs=0.05)
 

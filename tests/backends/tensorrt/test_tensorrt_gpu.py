@@ -16,6 +16,7 @@ from autoprec.backends.tensorrt.library import load_library
 from autoprec.backends.timing import device_milliseconds, pair
 from autoprec.errors import TrialError
 from autoprec.legality.patterns import PATTERNS
+from autoprec.spec import TimingSection
 from patterns import saved, tried
 from tensorrt_here import MASK, library
 
@@ -120,7 +121,9 @@ def test_an_engine_paired_with_itself_is_as_fast_as_itself(slow_path: Path, back
     with backend.build(slow_path) as one, backend.build(slow_path) as other:
         one.prepare(inputs)
         other.prepare(inputs)
-        latency = pair(one, other, backend, interval=0.01, seconds=4, minimum_rounds=20, warmup=20)
+        latency = pair(
+            one, other, backend, TimingSection(interval=0.01, seconds=4, minimum_rounds=20, warmup=20)
+        )
     assert abs(latency.ratio - 1) < 0.02
     assert latency.after.sm_mhz
     assert latency.after.power_watts
