@@ -75,7 +75,7 @@ def test_several_at_once_spread_over_the_front() -> None:
     strategy = new(3, priors(np.arange(COUNT)))
     strategy.learn(complete(number, a, measure(a)) for number, a in enumerate(ANCHORS))
     losses = sorted(measure(a)[1] for a in strategy.propose(6))
-    assert losses[-1] > 5 * losses[0]
+    assert losses[-1] > 20 * losses[0]
 
 
 def test_a_resumed_study_proposes_as_if_it_had_never_stopped() -> None:

@@ -3,11 +3,14 @@
 Two aims, of which the strategy takes one at a time. `speed`: faster within the loss that users accept.
 `area`: expected hypervolume improvement, taken twice: over the loss itself, and over its logarithm, where
 near-perfect masks weigh as much as ruined ones; what is slower than the reference earns nothing there. All
-by Monte Carlo, with the same draws for every candidate.
+by Monte Carlo, with the same draws for every candidate. What is running counts in each draw at what that draw
+makes of it (Wilson, Hutter and Deisenroth, NeurIPS 2018, section 2): counted at its expectation, several at
+once would all stake on the same errors of the surrogates.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -80,13 +83,13 @@ class Acquisition:
         self._picks = rng.permuted((np.arange(DRAWS) + 0.5) / DRAWS), (np.arange(DRAWS) + 0.5) / DRAWS
         self.swept = self._sweeps()
         feasible = history.feasible[kept]
-        within = codes[feasible] if feasible.any() else codes
-        self._expected = np.concatenate((within, history.pending))
+        self._within = codes[feasible] if feasible.any() else codes
+        self._pending = history.pending
         self._set_fronts()
 
     def expect(self, row: Codes) -> None:
-        """Count a row (blocks,) as measured at what is expected of it, without a new fit."""
-        self._expected = np.concatenate((self._expected, row[None]))
+        """Count a row (blocks,) as running, without a new fit."""
+        self._pending = np.concatenate((self._pending, row[None]))
         self._set_fronts()
 
     def draws(self, codes: Codes) -> Draws:
@@ -100,7 +103,7 @@ class Acquisition:
     def area(self, draws: Draws) -> Floats:
         """(n,) expected improvement of the front, as a part of what the front has."""
         points = np.stack((draws.times, draws.losses), axis=2)
-        gain = improvement(points, self._front, self._corner).mean(axis=0) / self._area
+        gain = _improvements(points, self._fronts, self._corner).mean(axis=0) / self._area
         log_gain = self._log_gains(draws).mean(axis=0)
         return self._ranked(gain + LOG_WEIGHT * log_gain, draws)
 
@@ -118,16 +121,16 @@ class Acquisition:
     def chance(self, draws: Draws) -> float:
         """The largest expected gain in speed within the accepted loss, as a part of the speed-up so far."""
         gains = self._speed_gains(draws).mean(axis=0) * draws.succeeds
-        return float(gains.max(initial=0.0) / (1.0 - self._fastest + SPEED_SCALE))
+        return float(gains.max(initial=0.0) / (1.0 - self._fastest.mean() + SPEED_SCALE))
 
     def _speed_gains(self, draws: Draws) -> Floats:
-        gains = np.maximum(self._fastest - draws.times, 0.0) * (draws.losses <= self._accepted_loss)
+        gains = np.maximum(self._fastest[:, None] - draws.times, 0.0) * (draws.losses <= self._accepted_loss)
         return np.asarray(gains)
 
     def _log_gains(self, draws: Draws) -> Floats:
         logs = np.maximum(draws.logs, np.log(self._damages.floor))
         points = np.stack((draws.times, logs), axis=2)
-        return np.asarray(improvement(points, self._log_front, self._log_corner) / self._log_area)
+        return np.asarray(_improvements(points, self._log_fronts, self._log_corner) / self._log_area)
 
     def _ranked(self, worth: Floats, draws: Draws) -> Floats:
         """Without ties, and discounted by what may fail or break a limit."""
@@ -162,25 +165,44 @@ class Acquisition:
         return max(self._damages.scale, float(self._damages.losses(self._damages.mixture.mean(fastest))[0]))
 
     def _set_fronts(self) -> None:
-        """Fronts, corners and areas of both scales, of what is expected of measured and pending trials.
+        """Fronts in each draw, corners and areas of both scales.
 
-        Expected rather than measured: a lucky timing would otherwise hide what is better.
+        Of the measured, what is expected: a lucky timing would otherwise hide what is better.
         """
-        codes = self._expected
+        codes = np.concatenate((self._within, self._pending))
         losses = self._damages.losses(self._damages.mixture.mean(codes))
         values = np.column_stack((self._latencies.mean(codes), losses))
-        self._front = front_of(values)
+        drawn = self.draws(self._pending)
+        measured = values[: len(self._within)]
+        self._fronts = _fronts(measured, np.stack((drawn.times, drawn.losses), axis=2))
         self._corner = MARGIN * np.maximum(values.max(axis=0), (0.0, self._loss_of_fastest()))
         self._area = hypervolume(values, self._corner)
-        logs = np.log(self._damages.floor + np.maximum(values[:, 1], 0.0))
-        values = np.column_stack((values[:, 0], logs))
-        self._log_front = front_of(values)
-        lowest, worst = np.log(self._damages.floor), np.log(self._damages.floor + self._corner[1])
+        measured = np.column_stack((measured[:, 0], self._logs(measured[:, 1])))
+        floored = np.maximum(drawn.logs, np.log(self._damages.floor))
+        self._log_fronts = _fronts(measured, np.stack((drawn.times, floored), axis=2))
+        lowest, worst = self._logs(np.array((0.0, self._corner[1])))
         self._log_corner = np.array([1.0, worst])
         self._time_span = max(1.0 - values[:, 0].min(), 0.1)
         self._log_area = self._time_span * (worst - lowest)
-        within = self._front[self._front[:, 1] <= self._accepted_loss, 0]
-        self._fastest = min(1.0, within.min(initial=1.0))
+        within = [front[front[:, 1] <= self._accepted_loss, 0].min(initial=1.0) for front in self._fronts]
+        self._fastest = np.array(within)
+
+    def _logs(self, losses: Floats) -> Floats:
+        return np.asarray(np.log(self._damages.floor + np.maximum(losses, 0.0)))
+
+
+def _fronts(measured: Floats, running: Floats) -> tuple[Floats, ...]:
+    """The front (k, 2) in each draw, of measured values (n, 2) and of running ones (draws, m, 2)."""
+    if not running.shape[1]:
+        return (front_of(measured),) * len(running)
+    return tuple(front_of(np.concatenate((measured, values))) for values in running)
+
+
+def _improvements(points: Floats, fronts: Sequence[Floats], corner: Floats) -> Floats:
+    """(draws, n) area that each of `points` (draws, n, 2) would add to the front of its draw."""
+    if all(front is fronts[0] for front in fronts):
+        return improvement(points, fronts[0], corner)
+    return np.stack([improvement(p, f, corner) for p, f in zip(points, fronts, strict=True)])
 
 
 def _rough(space: Space, priors: Priors) -> Rough:
