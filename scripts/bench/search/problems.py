@@ -140,13 +140,15 @@ class Problem:
         """Worst values that count: a tenth beyond the worst anchor."""
         return 1.1 * self.truth(self.anchors).max(axis=0)
 
+    @cached_property
+    def exact_priors(self) -> Priors:
+        """What a study would measure without any error."""
+        return self._told(self._alone(), self.latency.times)  # type: ignore[attr-defined]
+
     def _priors(self, rng: np.random.Generator) -> Priors:
         """Single-block losses off by a third, block times off by a tenth; or made to mislead."""
-        count, kinds = len(self.blocks), len(self.precisions)
-        singles = np.zeros((count, kinds, count), dtype=np.intp)
-        for block in range(count):
-            singles[block, :, block] = np.arange(kinds)
-        losses = self.loss(singles.reshape(-1, count)).reshape(count, kinds)
+        count = len(self.blocks)
+        losses = self._alone()
         losses = losses * np.exp(0.35 * rng.standard_normal(losses.shape)) + 1e-4
         losses[rng.random(count) < 0.05 * bool(self.kind.catastrophic), :] = 0.003
         times = self.latency.times * np.exp(0.1 * rng.standard_normal(losses.shape))  # type: ignore[attr-defined]
@@ -154,6 +156,17 @@ class Problem:
             losses, times = losses[rng.permutation(count)], times[rng.permutation(count)]
         elif self.kind.priors == "inverted":
             losses, times = _inverted(losses), _inverted(times)
+        return self._told(losses, times)
+
+    def _alone(self) -> Floats:
+        """(blocks, precisions) losses with one block alone in a precision."""
+        count, kinds = len(self.blocks), len(self.precisions)
+        singles = np.zeros((count, kinds, count), dtype=np.intp)
+        for block in range(count):
+            singles[block, :, block] = np.arange(kinds)
+        return self.loss(singles.reshape(-1, count)).reshape(count, kinds)
+
+    def _told(self, losses: Floats, times: Floats) -> Priors:
         return Priors(
             sensitivity=self._table(losses[:, 1:], self.precisions[1:]),
             latency_ms=self._table(times, self.precisions),
