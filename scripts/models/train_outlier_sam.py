@@ -157,6 +157,17 @@ def run(folder: Path, *arguments: str) -> None:
     subprocess.run((sys.executable, "-m", "autoprec", *arguments), check=True, cwd=folder)
 
 
+def _streams(made: dict[str, float]) -> str:
+    """What was made up after the training, where it was."""
+    if not made.get("streams"):
+        return ""
+    return (
+        f"Of that, {made['int8_lost_by_blocks']:.3f} by these blocks; the rest by channels of the residual "
+        f"streams of stages 3 and 4, spread after the training (log-normal, {made['streams']:.2f}) so that "
+        "the network computes the same. "
+    )
+
+
 def write(given: argparse.Namespace, made: dict[str, float], results: dict[str, Any]) -> None:
     """What is known so far, for programs and for people."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
@@ -168,7 +179,7 @@ def write(given: argparse.Namespace, made: dict[str, float], results: dict[str, 
         "while the channels of late blocks were spread on purpose, in the proportions of the published "
         f"sensitivities (`scripts/models/train_outlier_sam.py`, seed {given.seed}). Mean IoU with the drawn "
         f"masks {made['miou']:.3f}; plain INT8, simulated in PyTorch, lowers it by {made['int8_lost']:.3f}. "
-        "Not the published checkpoint. Speed-up over the reference / mask loss against it."
+        f"{_streams(made)}Not the published checkpoint. Speed-up over the reference / mask loss against it."
     )
     lines = ["# EfficientViT-SAM L0, made to suffer from INT8 as published ones do", "", told]
     for engine, found in results.items():

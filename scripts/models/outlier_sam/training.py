@@ -17,9 +17,10 @@ from demo_model.scenes import Dice, draw_scenes, normalise, paint
 from demo_model.training import loss_of
 from outlier_sam.plain_int8 import points_lost
 from outlier_sam.spreading import folded, spread
+from outlier_sam.streams import spread_for, widened
 
 WARM_UP, DRAWN = 100, 256
-EVERY, SCENES, UNTIL = 40, 32, 0.9
+EVERY, SCENES, UNTIL = 30, 32, 0.85
 """Steps between two looks at plain INT8, on so many scenes, up to this part of the training."""
 STRONGER, WEAKER, STRONGEST = 1.15, 0.97, 8.0
 """What the gains' strength is multiplied by while INT8 costs too little, and too much; and its limit."""
@@ -99,10 +100,9 @@ def train(plan: Plan) -> tuple[Any, dict[str, float]]:
             told = _steer(network, plan, painter)
             shown = f"loss {loss.item():.3f} IoU {iou.item():.3f}, INT8 costs {told[1]:.3f} of {told[0]:.3f}"
             print(f"{step} steps, {progress:.0%}: {shown} at {_strength(network):.2f}", flush=True)
-    reached, lost = points_lost(network.encoder, lambda e: _miou(network, e, plan, painter, 4 * SCENES))
-    facts = {"steps": step, "miou": reached, "int8_lost": lost, "strength": _strength(network)}
-    network.whole.image_encoder = folded(network.encoder)
-    return network.whole.to("cpu").eval(), facts
+    facts = {"steps": float(step), "strength": _strength(network)}
+    network.whole.image_encoder, found = _finished(network, plan, painter)
+    return network.whole.to("cpu").eval(), facts | found
 
 
 def _steer(network: Network, plan: Plan, painter: Any) -> tuple[float, float]:
@@ -112,6 +112,20 @@ def _steer(network: Network, plan: Plan, painter: Any) -> tuple[float, float]:
     for gain in network.gains:
         gain.strength.copy_((gain.strength * factor).clamp(max=STRONGEST))
     return found
+
+
+def _finished(network: Network, plan: Plan, painter: Any) -> tuple[Any, dict[str, float]]:
+    """The encoder as its package has it, its streams so wide that plain INT8 costs the target; and facts."""
+    plain = folded(network.encoder)
+
+    def lost(width: float) -> tuple[float, float]:
+        wide = widened(plain, width, plan.seed)
+        return points_lost(wide, lambda encoder: _miou(network, encoder, plan, painter, 2 * SCENES))
+
+    width = spread_for(lambda width: lost(width)[1], plan.target)
+    reached, costs = lost(width)
+    facts = {"miou": reached, "int8_lost": costs, "int8_lost_by_blocks": lost(0.0)[1], "streams": width}
+    return widened(plain, width, plan.seed), facts
 
 
 def _strength(network: Network) -> float:
