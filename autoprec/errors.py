@@ -103,13 +103,24 @@ def how_to_install(extra: str) -> str:
     return f"`pip install '.[{extra}]'` in a clone of autoprec"
 
 
+def exhausted(error: BaseException) -> str:
+    """What to do about a limit of the machine's that was reached; empty for any other error.
+
+    Such an error says nothing of the file that was read at the time.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    words = str(error) if isinstance(error, ImportError | RuntimeError) else ""
+    if number in (errno.EMFILE, errno.ENFILE) or "too many open files" in words.lower():
+        return "too many files are open; raise the limit with `ulimit -n`, and run it again"
+    if number == errno.ENOMEM or isinstance(error, MemoryError) or _STARVED.search(words):
+        return "out of memory; close other programs, or use a smaller model or fewer samples"
+    return ""
+
+
 def machine_fault(error: BaseException) -> str:
     """What the user can do about an error of the system's, in one line; empty for any other error."""
-    if isinstance(error, ImportError | RuntimeError) and "too many open files" in str(error).lower():
-        return "too many files are open; raise the limit with `ulimit -n`"
-    is_starved = isinstance(error, ImportError | RuntimeError) and _STARVED.search(str(error))
-    if isinstance(error, MemoryError) or is_starved:
-        return "out of memory; close other programs, or use a smaller model or fewer samples"
+    if words := exhausted(error):
+        return words
     if isinstance(error, UnicodeEncodeError) and _NO_TEXT.search(error.object):
         place = slice(max(0, error.start - 60), error.end + 60)
         return f"{error.object[place]!a} has a name that is not UTF-8; rename the file or the folder"

@@ -16,7 +16,7 @@ from typing import IO, TypeVar
 
 import msgspec
 
-from autoprec.errors import StudyError
+from autoprec.errors import StudyError, exhausted
 from autoprec.files import ensure_regular, replacing
 
 T = TypeVar("T")
@@ -85,9 +85,8 @@ def load(
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StudyError(
-            f"{path}: cannot be read ({error.strerror}); make it readable, or remove it: it is rebuilt"
-        ) from error
+        mend = f"cannot be read ({error.strerror}); make it readable, or remove it: it is rebuilt"
+        raise StudyError(f"{path}: {exhausted(error) or mend}") from error
     except _UNREADABLE as error:
         reason = f"cannot be read ({type(error).__name__})"
     say(f"{path.name} {reason}: it is rebuilt")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from autoprec.errors import StudyError
+from autoprec.files import replacing
 
 
 def write_file(path: Path, content: str | bytes) -> Path:
     """Write `path`, with its folder; returns it. Raises `StudyError` where that is not possible."""
-    part = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        return part.replace(path)
+        with replacing(path) as part:
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise StudyError(f"{path}: cannot be written ({error.strerror}); name another file") from error
+    return path

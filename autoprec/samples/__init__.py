@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from autoprec.entry import is_entry
-from autoprec.errors import SamplesError
+from autoprec.errors import SamplesError, exhausted
 from autoprec.samples._ahead import ahead, behind
 from autoprec.samples._arrays import ArraySamples
 from autoprec.samples._base import Sample, Samples
@@ -48,7 +48,8 @@ def load_samples(
             ArraySamples(archives[:limit], inputs) if archives else ImageSamples(path, section, inputs, limit)
         )
     except OSError as error:
-        raise SamplesError(f"samples.{which}: {path} cannot be read: {error}") from error
+        said = exhausted(error) or f"cannot be read: {error}"
+        raise SamplesError(f"samples.{which}: {path}: {said}") from error
 
 
 __all__ = [

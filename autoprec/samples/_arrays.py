@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +13,14 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.errors import SamplesError
+from autoprec.errors import SamplesError, exhausted
 from autoprec.samples._base import Sample, digest_of, refuse_odd
 
 _NUMBERS = "fiub"
 _MOST_BYTES = 1 << 30
 """What prompts and truths of one sample may hold together."""
+_LONGEST_HEADER = 1 << 14
+"""More than NumPy takes; it would read all of the 4 GiB that a header may claim to be long."""
 
 
 class ArraySamples:
@@ -79,8 +82,6 @@ def sample_of(
 
 def _read(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[Any]]:
     """All arrays of an archive, each once its header is seen to fit: what a header claims is allocated."""
-    if path.is_file() and not zipfile.is_zipfile(path):
-        raise SamplesError(f"{path}: cannot be read as an .npz of plain arrays; write it with numpy.savez")
     try:
         # A file of our own: NumPy leaves its open when the archive is broken.
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
@@ -90,7 +91,8 @@ def _read(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, NDArra
     except SamplesError:
         raise
     except Exception as error:  # broken archives make NumPy and zipfile raise anything
-        raise SamplesError(f"{path}: cannot be read as an .npz of plain arrays: {error}") from error
+        said = f"cannot be read as an .npz of plain arrays ({error}); write it with numpy.savez"
+        raise SamplesError(f"{path}: {exhausted(error) or said}") from error
 
 
 def _check_headers(
@@ -103,12 +105,15 @@ def _check_headers(
     for member in names:
         name, size = member.removesuffix(".npy"), archive.getinfo(member).file_size
         with archive.open(member) as stream:
-            shape, kind = _header(stream)
-            held = size - stream.tell()
-        if name in inputs and kind.kind in _NUMBERS and shape != inputs[name]:
+            start = io.BytesIO(stream.read(_LONGEST_HEADER))
+        shape, kind = _header(start)
+        held = size - start.tell()
+        if kind.kind not in _NUMBERS:
+            raise SamplesError(f"{path}: {name!r} holds {kind}, not numbers; store it without pickling")
+        if name in inputs and shape != inputs[name]:
             raise SamplesError(f"{path}: {name!r} is {list(shape)}; the model's inputs are: {listed}")
         claimed = math.prod(shape) * kind.itemsize
-        if claimed > held and not kind.hasobject:  # objects are refused as they are read
+        if claimed > held:
             raise SamplesError(
                 f"{path}: {name!r} claims {list(shape)}, {claimed} bytes, but holds {held}; write it again"
             )

@@ -11,9 +11,16 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.errors import SamplesError
+from autoprec.errors import SamplesError, exhausted
 from autoprec.files import ensure_regular
 from autoprec.samples._placing import Placement
+
+
+def unreadable(path: Path, error: Exception) -> SamplesError:
+    """What to raise for an image that a decoder fails on: its fault, unless a limit of the machine's is."""
+    words = str(error) or type(error).__name__
+    said = exhausted(error) or f"cannot be read as an image ({words}); fix or remove it"
+    return SamplesError(f"{path}: {said}")
 
 
 class Sample(NamedTuple):

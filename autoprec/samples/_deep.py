@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autoprec.errors import SamplesError
+from autoprec.samples._base import unreadable
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_VALUES = 1 << 29
@@ -68,7 +69,7 @@ def shape_of(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any]]:
     except SamplesError:
         raise
     except Exception as error:  # broken files make tifffile and imagecodecs raise anything
-        raise SamplesError(f"{path}: cannot be read as an image ({error}); fix or remove it") from error
+        raise unreadable(path, error) from error
 
 
 def read(path: Path) -> NDArray[Any]:
@@ -92,7 +93,7 @@ def read(path: Path) -> NDArray[Any]:
     except SamplesError:
         raise
     except Exception as error:  # broken files make tifffile and imagecodecs raise anything
-        raise SamplesError(f"{path}: cannot be read as an image ({error}); fix or remove it") from error
+        raise unreadable(path, error) from error
 
 
 def _plain(path: Path, bands: NDArray[Any], page: Any) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from autoprec.errors import SamplesError
 from autoprec.files import ensure_regular
 from autoprec.samples import _deep
+from autoprec.samples._base import unreadable
 
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _AS_BANDS = frozenset({"L", "RGB", "CMYK", *_WITH_ALPHA})
@@ -68,7 +69,7 @@ def header(path: Path, channels: int, white: float | None) -> Header:
         raise
     except Exception as error:  # broken files make Pillow raise anything
         if not _is_foreign(path, error):
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
     return _foreign(path, channels, white)
 
 
@@ -86,7 +87,7 @@ def pixels(path: Path, channels: int, white: float | None) -> tuple[list[Image.I
         raise
     except Exception as error:  # as above
         if not _is_foreign(path, error):
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         found = _foreign(path, channels, white)
     planes = _fitted(_deep.read(path), channels)
     if planes.ndim != 3 or len(planes) != channels or not planes.size:
@@ -102,7 +103,7 @@ def labels(path: Path) -> NDArray[Any]:
             _check_size(image)
             found: NDArray[Any] = np.asarray(image)
     except Exception as error:  # as above
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if found.ndim != 2:
         raise SamplesError(f"{path}: has {found.shape[-1]} channels; a mask image has one, of labels")
     return found
@@ -142,11 +143,6 @@ def _foreign(path: Path, channels: int, white: float | None) -> Header:
     bits = 8 * kind.itemsize if kind.kind == "u" else 32
     notes = {Note.GREY: channels == 1 and bands > 1}
     return _checked(path, Header("", bands, bits, False, _held(notes, bits, white)), channels, white)
-
-
-def _unreadable(path: Path, error: Exception) -> SamplesError:
-    words = str(error) or type(error).__name__
-    return SamplesError(f"{path}: cannot be read as an image ({words}); fix or remove it")
 
 
 def _held(notes: dict[Note, bool], bits: int, white: float | None) -> frozenset[Note]:

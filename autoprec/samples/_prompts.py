@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.errors import SamplesError
+from autoprec.errors import SamplesError, exhausted
 from autoprec.files import ensure_regular
 
 Prompts = list[dict[str, Any]]
@@ -37,7 +37,8 @@ def read_prompts(path: Path, asked: Sequence[str], known: Container[str]) -> dic
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise SamplesError(f"{path}: is not a table of prompts by image, in UTF-8: {error}") from error
     except OSError as error:
-        raise SamplesError(f"{path}: cannot be read ({error.strerror}); fix or remove it") from error
+        said = exhausted(error) or f"cannot be read ({error.strerror}); fix or remove it"
+        raise SamplesError(f"{path}: {said}") from error
     strange = [name for name in found if name not in known]
     if strange:
         raise SamplesError(

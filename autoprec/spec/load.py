@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from autoprec.entry import is_entry
-from autoprec.errors import SpecError
+from autoprec.errors import SpecError, exhausted
 from autoprec.files import ensure_regular
 from autoprec.precisions import PRECISIONS, listed
 from autoprec.spec.budget import parse_budget
@@ -65,7 +65,10 @@ def _read(path: Path) -> dict[str, Any]:
         table = tomllib.loads(text)
     except FileNotFoundError as error:
         raise SpecError(f"{path}: no such study definition; `autoprec init MODEL.onnx` writes one") from error
-    except (OSError, ValueError, RecursionError) as error:  # `int` refuses thousands of digits
+    except OSError as error:
+        said = exhausted(error) or f"cannot be read ({error.strerror}); make it readable, or name another"
+        raise SpecError(f"{path}: {said}") from error
+    except (ValueError, RecursionError) as error:  # `int` refuses thousands of digits
         raise SpecError(f"{path}: cannot be read as TOML: {error}") from error
     if key := _impossible(table):
         raise SpecError(f"{path}: the number at `{key}` is infinite, NaN or too large; fix it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +43,7 @@ def test_arrays_are_named_like_inputs_and_the_rest_are_prompts(tmp_path: Path) -
         ({"image": np.ones((3, 16, 32))}, r"'image' is \[3, 16, 32\]; the model's inputs are"),
         ({"image": np.full((1, 3, 16, 32), np.nan)}, "'image' holds NaN"),
         ({"image": np.array(["text"])}, "not numbers"),
-        ({"image": np.array([object()])}, "cannot be read as an .npz of plain arrays"),
+        ({"image": np.array([object()])}, "holds object, not numbers"),
     ],
 )
 def test_wrong_arrays_are_refused(arrays: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -66,6 +67,24 @@ def test_an_array_is_not_read_before_its_header_fits(tmp_path: Path) -> None:
             archive.writestr(f"{name}.npy", member)
         with pytest.raises(SamplesError, match=rf"bad\.npz: .*{says}"):
             load(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"\x93NUMPY\x02\x00\xff\xff\xff\xff",  # so long a header
+        b"\x93NUMPY\x01\x00\x47\x00{'descr': '|V40000', 'fortran_order': False, 'shape': (1, 3, 16, 32), }",
+    ],
+)
+def test_an_archive_that_expands_a_thousand_times_is_refused(header: bytes, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bad.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("image.npy", header + bytes(61_440_000))
+    tracemalloc.start()
+    with pytest.raises(SamplesError, match=r"bad\.npz: "):
+        load(tmp_path)[0]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20
 
 
 def test_what_is_no_input_may_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

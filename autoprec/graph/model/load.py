@@ -20,7 +20,7 @@ from onnx_ir.passes.common import (
     TopologicalSortPass,
 )
 
-from autoprec.errors import ModelError
+from autoprec.errors import ModelError, exhausted
 from autoprec.files import ensure_regular
 from autoprec.graph.model.aside import SMALL_BYTES
 from autoprec.graph.model.files import read_model
@@ -86,7 +86,8 @@ def _telling(path: Path) -> Iterator[None]:
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     except _BROKEN as error:
-        raise ModelError(f"{path}: is not a valid ONNX model ({_short(error)}); export it again") from error
+        said = exhausted(error) or f"is not a valid ONNX model ({_short(error)}); export it again"
+        raise ModelError(f"{path}: {said}") from error
 
 
 def notes(model: ir.Model) -> tuple[str, ...]:

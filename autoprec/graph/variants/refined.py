@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from autoprec.errors import TrialError
+from autoprec.errors import TrialError, UserError, exhausted
 from autoprec.files import ensure_regular, replacing
 from autoprec.graph.variants.edits import Edits
 
@@ -54,6 +54,8 @@ def load_refined(folder: Path, digest: str) -> Edits:
             constants = {key: tensors[name] for key, name in zip(keys, names, strict=True)}
             ranges = dict(zip(file["range_names"].tolist(), file["ranges"].tolist(), strict=True))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        if words := exhausted(error):
+            raise UserError(f"{path}: {words}") from error
         raise TrialError("rewrite", f"{path}: the refined weights cannot be read ({error})") from error
     return Edits(constants, (), ranges)
 

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import vl_convert
 
 from autoprec.errors import UserError
 from autoprec.report.files import write_file
+from autoprec.report.vega import vega
 
 _WIDTH = 640
 _LOOKS = {"background": "white", "font": "sans-serif", "view": {"stroke": None}}
 """On white: whoever shows it may be light or dark."""
 _MAKERS: dict[str, Callable[[dict[str, Any]], str | bytes]] = {
-    ".html": lambda spec: str(vl_convert.vegalite_to_html(spec, bundle=True)),
+    ".html": lambda spec: vega("vegalite_to_html", spec, bundle=True),
     ".json": lambda spec: msgspec.json.format(msgspec.json.encode(spec), indent=2),
-    ".png": lambda spec: bytes(vl_convert.vegalite_to_png(spec, scale=2.0)),
-    ".svg": lambda spec: str(vl_convert.vegalite_to_svg(spec)),
+    ".png": lambda spec: vega("vegalite_to_png", spec, scale=2.0),
+    ".svg": lambda spec: vega("vegalite_to_svg", spec),
 }
 
 
@@ -44,7 +44,7 @@ class Chart:
         """The picture for every notebook; Vega-Lite for those that draw it themselves, with tool tips."""
         return {
             "application/vnd.vegalite.v6+json": self.spec,
-            "image/svg+xml": vl_convert.vegalite_to_svg(self.spec),
+            "image/svg+xml": vega("vegalite_to_svg", self.spec).decode(),
             "text/plain": repr(self),
         }
 

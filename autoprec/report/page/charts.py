@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import vl_convert
-
 from autoprec.precisions import PLAIN
 from autoprec.records import Findings, Measurement, Reference, TrialRecord, counting
 from autoprec.report import _figures as figures
 from autoprec.report.page.axes import ACCENT, ANCHOR, QUIET, Row, Spec, by_precision, chart, loss_axis, tips
+from autoprec.report.vega import vega
 
 _NEAR = 0.12
 """Anchors' labels closer than this part of the latency axis are put above one another."""
@@ -103,7 +102,7 @@ def front_png(found: Findings, *, scale: float = 2.0) -> bytes:
     """The front alone as a PNG, 720 pixels wide times `scale`, on white."""
     spec = front_chart(found) | {"width": 720, "title": f"{found.study}: latency and mask loss"}
     spec["config"] = {"background": "white", "font": "sans-serif", "view": {"stroke": None}}
-    return bytes(vl_convert.vegalite_to_png(spec, scale=scale))
+    return vega("vegalite_to_png", spec, scale=scale)
 
 
 def _layer(where: str, mark: Spec, encoding: Spec, shown: Sequence[object] = ()) -> Spec:

@@ -16,7 +16,6 @@ from typing import Any
 
 import jinja2
 import msgspec
-import vl_convert
 from markupsafe import Markup
 
 from autoprec.records import Findings, Picture, TrialRecord, counting
@@ -29,6 +28,7 @@ from autoprec.report.page.costs import cost_curves
 from autoprec.report.page.graph import block_graph
 from autoprec.report.terminal import story
 from autoprec.report.terminal.workers import shares, shares_line
+from autoprec.report.vega import vega
 
 _TEMPLATES = Path(__file__).parent / "template"
 _ENVIRONMENT = jinja2.Environment(
@@ -78,7 +78,7 @@ def page(found: Findings) -> str:
 @functools.cache
 def _library() -> Markup:
     """Vega, Vega-Lite and Vega-Embed as one script; putting it together takes a second."""
-    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    script = vega("javascript_bundle", "window.vegaEmbed = vegaEmbed;").decode()
     return Markup(script.replace("</script", "<\\/script"))  # noqa: S704 - their own code
 
 
