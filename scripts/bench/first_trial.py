@@ -28,44 +28,13 @@ from typing import Any
 from autoprec import Study
 
 ROOT = Path(__file__).parents[2]
-DATA = ROOT / "studies" / "data" / "demo"
-DEFINITION = """\
-[model]
-path = "{models}/encoder.onnx"
-{more}
+sys.path.append(str(ROOT / "scripts" / "models"))
+import untrained  # noqa: E402 - of another folder of scripts
 
-[pipeline]
-decoder = "{models}/decoder.onnx"
-
-[samples]
-calibration = "{data}/calibration"
-evaluation = "{data}/evaluation"
-calibration_limit = 16
-evaluation_limit = 12
-input = "image"
-
-[quality]
-reference_limit = 0.9  # the masks of random weights mean nothing
-
-[search]
-precisions = {precisions}
-reference = "fp16-safe"
-finalists = 0
-
-[backend]
-name = "{backend}"
-{options}"""
-PRECISIONS = {
-    "tensorrt": ("fp32", "fp16", "bf16", "int8", "int8+adaround+bias", "fp8"),
-    "openvino": ("fp32", "bf16", "int8", "int8+adaround+bias"),
-}
-SHAPES = 'options = { shapes = "point_coords=1x2x2:4x2x2:8x2x2; point_labels=1x2:4x2:8x2" }\n'
-DEPARTURE = 'departure = "tell"  # random weights amplify rounding'
-"""A line that trees before 0.2 do not know."""
 FIGURES = ("first trial begins", "first trial ends", "last anchor ends", "first proposal begins")
 
 
-def definition(given: argparse.Namespace, work: Path) -> str:
+def definition(given: argparse.Namespace, work: Path, *, knows_departures: bool) -> str:
     """The study's text; exports the network first, unless it is there."""
     if given.model == "demo":
         text = (ROOT / "studies" / "demo.toml").read_text()
@@ -74,23 +43,19 @@ def definition(given: argparse.Namespace, work: Path) -> str:
         )
     models = work / "models"
     if not (models / "decoder.onnx").exists():
-        script = ROOT / "scripts" / "models" / "export_sam_vit.py"
-        command = [sys.executable, str(script), "s", "--out", str(models), "--size", str(given.size)]
-        subprocess.run([*command, *given.export], check=True)
-    options = SHAPES if given.backend == "tensorrt" else ""
-    precisions = json.dumps(PRECISIONS[given.backend])
-    return DEFINITION.format(
-        models=models, data=DATA, precisions=precisions, backend=given.backend, options=options, more="{more}"
-    )
+        subprocess.run(untrained.export_command(given.model, models, given.size, given.export), check=True)
+    more = {"model": untrained.DEPARTURE} if knows_departures else {}
+    return untrained.definition(given.model, given.backend, f"{models}/", more)
 
 
-def measured(tree: Path, text: str, work: Path, given: argparse.Namespace) -> dict[str, Any]:
+def measured(tree: Path, work: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Search a new study with a tree's package until the strategy has proposed; seconds of each figure."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     path = work / "study.toml"
+    # a tree from before 0.2 refuses the key
     knows = any("departure" in file.read_text() for file in (tree / "autoprec" / "spec").glob("*.py"))
-    path.write_text(text.replace("{more}", DEPARTURE if knows else ""))
+    path.write_text(definition(given, work.parent, knows_departures=knows))
     others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and Path(p) != ROOT]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(tree), *others]),
@@ -152,7 +117,7 @@ def main() -> None:
     parser.add_argument("--budget", default="8", help="of each search")
     parser.add_argument("--seconds", type=float, default=280, help="that one search may take")
     parser.add_argument("--jobs", type=int, help="of each search; by default by cores and memory")
-    parser.add_argument("--backend", choices=tuple(PRECISIONS), default="openvino")
+    parser.add_argument("--backend", choices=("openvino", "tensorrt"), default="openvino")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--export", action="append", default=[], help="for the exporter: --export=--depth=6")
     parser.add_argument("--work", type=Path, default=Path("build/bench_first_trial"))
@@ -160,7 +125,7 @@ def main() -> None:
     given = parser.parse_args()
     work = (given.work / given.model).absolute()
     work.mkdir(parents=True, exist_ok=True)
-    text, date = definition(given, work), datetime.now(UTC).date().isoformat()
+    date = datetime.now(UTC).date().isoformat()
     trees = {"now": ROOT} | ({given.label: given.against.absolute()} if given.against else {})
     command = " ".join(["scripts/bench/first_trial.py", *sys.argv[1:]]).partition(" --work")[0]
     known: dict[str, Any] = {
@@ -171,7 +136,7 @@ def main() -> None:
     target = given.out / f"first_trial_{given.model}_{date}"
     for _ in range(given.times):
         for label, tree in trees.items():
-            known["trees"][label].append(measured(tree, text, work / label, given))
+            known["trees"][label].append(measured(tree, work / label, given))
             target.with_suffix(".json").write_text(json.dumps(known, indent=1) + "\n")
             target.with_suffix(".md").write_text(markdown(known))
             print(markdown(known), flush=True)

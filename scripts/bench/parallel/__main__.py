@@ -27,7 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from figures import markdown
-from lane import EXPORTERS, ROOT, Lane
+from lane import ROOT, Lane
+
+sys.path.append(str(ROOT / "scripts" / "models"))
+from untrained import EXPORTERS
 
 OVERHEAD_SECONDS = 14.0
 """Of a setting: copying the study, the workers' last trials."""

@@ -23,64 +23,23 @@ from autoprec.store import Store
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-EXPORTERS = {
-    "efficientvit_sam_l0": ("export_efficientvit_sam.py", "l0"),
-    "sam_vit_b": ("export_sam_vit.py", "b"),
+sys.path.append(str(ROOT / "scripts" / "models"))
+from untrained import DEPARTURE, Sections, definition, export_command  # noqa: E402 - of another folder of scripts
+
+SETTINGS: Sections = {
+    "model": DEPARTURE,
+    "samples": {"calibration_limit": 2, "evaluation_limit": 8},
+    "blocks": {"minimum": 20},
+    "backend": {"trial_seconds": 300},
+    "timing": {"seconds": 2},
 }
-PRECISIONS = {
-    ("tensorrt", "efficientvit_sam_l0"): ("fp32", "fp16", "bf16", "int8+gemm", "fp8+gemm"),
-    ("tensorrt", "sam_vit_b"): ("fp32", "fp16", "bf16", "int8", "fp8"),
-    ("openvino", "efficientvit_sam_l0"): ("fp32", "bf16", "int8"),
-    ("openvino", "sam_vit_b"): ("fp32", "bf16", "int8"),
-}
-DEFINITION = """\
-name = "base"
-folder = "{folder}"
-
-[model]
-path = "models/encoder.onnx"
-departure = "tell"  # random weights amplify rounding
-
-[pipeline]
-decoder = "models/decoder.onnx"
-
-[samples]
-calibration = "{data}/calibration"
-evaluation = "{data}/evaluation"
-calibration_limit = 2
-evaluation_limit = 8
-input = "image"
-
-[blocks]
-minimum = 20
-
-[quality]
-reference_limit = 0.9  # the masks of random weights mean nothing
-
-[search]
-precisions = {precisions}
-reference = "fp16-safe"
-finalists = 0
-
-[backend]
-name = "{backend}"
-trial_seconds = 300
-
-[timing]
-seconds = 2
-
-{options}"""
-TENSORRT = """\
-[backend.options]
-shapes = "point_coords=1x2x2:4x2x2:8x2x2; point_labels=1x2:4x2:8x2"
-"""
 
 
 class Lane:
     """One model's share of the machine.
 
     Args:
-        model: a key of `EXPORTERS`.
+        model: one of `untrained.EXPORTERS`.
         folder: takes models, studies and logs.
         backend: tensorrt or openvino.
         device: the number of its GPU.
@@ -95,21 +54,12 @@ class Lane:
 
     def export(self, size: int, more: Sequence[str]) -> subprocess.Popen[bytes] | None:
         """Start writing encoder and decoder, unless they are there; and a definition."""
-        script, name = EXPORTERS[self.model]
-        self.base.write_text(
-            DEFINITION.format(
-                folder="base",
-                data=ROOT / "studies" / "data" / "demo",
-                precisions=json.dumps(PRECISIONS[self.backend, self.model]),
-                backend=self.backend,
-                options=TENSORRT if self.backend == "tensorrt" else "",
-            )
-        )
+        text = definition(self.model, self.backend, "models/", SETTINGS)
+        self.base.write_text(f'name = "base"\nfolder = "base"\n\n{text}')
         models = self.folder / "models"
         if (models / "encoder.onnx").exists() and (models / "decoder.onnx").exists():
             return None
-        command = [sys.executable, str(ROOT / "scripts" / "models" / script), name, "--out", str(models)]
-        return self._started([*command, "--size", str(size), *more], self.folder / "export.log")
+        return self._started(export_command(self.model, models, size, more), self.folder / "export.log")
 
     def prepare(self, budget: str, jobs: int) -> subprocess.Popen[bytes]:
         """Start a search of a few trials, which all others begin with."""

@@ -34,67 +34,15 @@ from report import markdown
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-MODELS = {
-    "efficientvit_sam_l0": ("export_efficientvit_sam.py", "l0"),
-    "sam_vit_b": ("export_sam_vit.py", "b"),
-    "demo": ("", ""),
-}
-PRODUCTS = ("fp32", "fp16", "bf16", "int8+gemm", "fp8+gemm")
-"""TensorRT-RTX 1.6 refuses INT8 convolutions, and its FP8 ones are 60 times as slow as FP16 (H200)."""
-PRECISIONS = {
-    ("tensorrt", "efficientvit_sam_l0"): PRODUCTS,
-    ("tensorrt", "sam_vit_b"): ("fp32", "fp16", "bf16", "int8", "fp8"),
-    ("tensorrt", "demo"): PRODUCTS,
-    ("openvino", "efficientvit_sam_l0"): ("fp32", "bf16", "int8"),
-    ("openvino", "sam_vit_b"): ("fp32", "bf16", "int8"),
-    ("openvino", "demo"): ("fp32", "bf16", "int8"),
-}
+sys.path.append(str(ROOT / "scripts" / "models"))
+from untrained import EXPORTERS, definition, export_command  # noqa: E402 - of another folder of scripts
+
 REPEATS = 12
 """So many times the export is timed against itself."""
-DEFINITION = """\
-[model]
-path = "{models}encoder.onnx"
-
-[pipeline]
-decoder = "{models}decoder.onnx"
-
-[samples]
-calibration = "{data}/calibration"
-evaluation = "{data}/evaluation"
-calibration_limit = 16
-evaluation_limit = {samples}
-input = "image"
-
-[blocks]
-minimum = 20
-
-[quality]
-reference_limit = 0.3  # the masks of random weights mean nothing
-
-[search]
-precisions = {precisions}
-reference = "fp16-safe"
-finalists = 2
-
-[backend]
-name = "{backend}"
-trial_seconds = {limit}
-{base}
-[timing]
-seconds = 2
-
-{options}"""
 MASK = ROOT / "tests" / "backends" / "tensorrt" / "mask"
-MASKED = """\
-library = "tensorrt"
-"""
-MASKED_BASE = 'base = "bf16"  # its kernels are those of TensorRT-RTX, whose INT8 products overflow FP16\n'
-OPTIONS = {
-    "tensorrt": """\
-[backend.options]
-shapes = "point_coords=1x2x2:4x2x2:8x2x2; point_labels=1x2:4x2:8x2"
-""",
-    "openvino": "",
+MASKED = {
+    "base": "bf16",  # the kernels are TensorRT-RTX's, whose INT8 products overflow FP16
+    "options": {"library": "tensorrt"},
 }
 
 
@@ -145,21 +93,22 @@ class Proof:
     def export_network(self) -> None:
         """Encoder and decoder as ONNX, unless they are there."""
         models = self.folder / "models"
-        script, name = MODELS[self.given.model]
-        if script and not (models / "decoder.onnx.done").exists():
-            command = [sys.executable, str(ROOT / "scripts" / "models" / script), name, "--out", str(models)]
-            command += ["--size", str(self.given.size), *self.given.export]
+        given, trained = self.given, f"{ROOT}/studies/models/demo_"
+        if given.model in EXPORTERS and not (models / "decoder.onnx.done").exists():
+            command = export_command(given.model, models, given.size, given.export)
             subprocess.run(command, check=True, timeout=max(self.left, 1))
             (models / "decoder.onnx.done").touch()
-        text = DEFINITION.format(
-            data=ROOT / "studies" / "data" / "demo",
-            precisions=json.dumps(PRECISIONS[self.given.backend, self.given.model]),
-            backend=self.given.backend,
-            samples=self.given.samples,
-            limit=60 if self.given.backend == "tensorrt" else 600,
-            options=OPTIONS[self.given.backend] + (MASKED if self.given.mask else ""),
-            base=MASKED_BASE if self.given.mask else "",
-            models="models/" if script else f"{ROOT}/studies/models/demo_",
+        seconds = 60 if given.backend == "tensorrt" else 600
+        more = {
+            "samples": {"evaluation_limit": given.samples},
+            "blocks": {"minimum": 20},
+            "quality": {"reference_limit": 0.3},
+            "search": {"finalists": 2},
+            "backend": {"trial_seconds": seconds, **(MASKED if given.mask else {})},
+            "timing": {"seconds": 2},
+        }
+        text = definition(
+            given.model, given.backend, "models/" if given.model in EXPORTERS else trained, more
         )
         self.definition.write_text(text)
 
@@ -208,7 +157,7 @@ class Proof:
 def main() -> None:
     """Parse, then go through the steps; a failing one ends the proof, what is known is written."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("model", choices=MODELS)
+    parser.add_argument("model", choices=(*EXPORTERS, "demo"))
     parser.add_argument("--seconds", type=float, default=1800, help="all steps together")
     parser.add_argument("--reserve", type=float, default=100, help="of these, for what follows the search")
     parser.add_argument("--trials", type=int, default=50)
@@ -216,7 +165,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512, help="side of the images")
     parser.add_argument("--export", action="append", default=[], help="for the exporter: --export=--depth=6")
     parser.add_argument("--samples", type=int, default=12, help="images that masks are scored on")
-    parser.add_argument("--backend", choices=OPTIONS, default="tensorrt")
+    parser.add_argument("--backend", choices=("openvino", "tensorrt"), default="tensorrt")
     parser.add_argument("--mask", default="", help="present TensorRT-RTX as full TensorRT of this version")
     parser.add_argument("--work", type=Path, default=Path("build/prove_on_gpu"), help="models and study")
     parser.add_argument("--out", type=Path, default=ROOT / "studies" / "results")
