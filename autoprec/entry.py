@@ -27,14 +27,14 @@ def load_entry(key: str, text: str) -> Callable[..., Any]:
     """
     module, _, name = text.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name, None)
+        value = getattr(importlib.import_module(module), name, None)
     except Exception as error:  # a module of the user's may raise anything
         words = f"{type(error).__name__}: {error}"
         raise SpecError(
             f"{key}: the module {module!r} cannot be imported ({words}); install it, or name its folder in "
             "PYTHONPATH"
         ) from error
-    if not callable(found):
+    if not callable(value):
         raise SpecError(f"{key}: the module {module!r} has no function {name!r}")
-    function: Callable[..., Any] = found
+    function: Callable[..., Any] = value
     return function

@@ -58,8 +58,8 @@ def scratch(prefix: str, folder: Path | None = None) -> Iterator[Path]:
         process = leftover.name.removeprefix(prefix).partition("-")[0]
         if process.isascii() and process.isdecimal() and not _is_alive(int(process)):
             shutil.rmtree(leftover, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=home, prefix=f"{prefix}{os.getpid()}-") as made:
-        yield Path(made)
+    with tempfile.TemporaryDirectory(dir=home, prefix=f"{prefix}{os.getpid()}-") as fresh:
+        yield Path(fresh)
 
 
 def sweep(folder: Path, patterns: Iterable[str]) -> None:

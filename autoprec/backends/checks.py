@@ -54,8 +54,8 @@ def _gpus() -> Iterator[MachineCheck]:
     driver = driver_version()
     if not driver:
         remedy = "engines can be built, not run: install the NVIDIA driver, `nvidia-smi` must list the GPU"
-        found = "loaded, but NVML does not answer" if _DRIVER.exists() else "none found"
-        yield MachineCheck(name="NVIDIA driver", found=found, remedy=remedy)
+        state = "loaded, but NVML does not answer" if _DRIVER.exists() else "none found"
+        yield MachineCheck(name="NVIDIA driver", found=state, remedy=remedy)
         return
     yield MachineCheck(name="NVIDIA driver", found=driver)
     for gpu in gpus():

@@ -71,16 +71,16 @@ def devices(backend: str, options: Mapping[str, object], wanted: str | None) -> 
         return (Device(name=f"gpu {number}", kind=kind, lease=lease),)
     if int(str(options.get("device", 0))):
         raise BackendError("--devices and backend.options.device both name GPUs; take the option out")
-    found = tuple(
+    listed = tuple(
         Device(name=f"gpu {n}", kind=there[n].name, lease=there[n].uuid, visible=there[n].uuid)
         for n in _numbers(wanted, len(there))
     )
-    if len(kinds := sorted({device.kind for device in found})) > 1:
+    if len(kinds := sorted({device.kind for device in listed})) > 1:
         raise StudyError(
             f"--devices {wanted}: {' and '.join(kinds)} are not alike, and their figures cannot be compared; "
             "search a study on each, and compare them with `autoprec compare`"
         )
-    return found
+    return listed
 
 
 def _named(address: str) -> str:

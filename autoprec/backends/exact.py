@@ -46,27 +46,29 @@ class Deviation(NamedTuple):
     error: float
 
 
-def deviation(found: Arrays, exact: Arrays) -> Deviation:
+def deviation(outputs: Arrays, exact: Arrays) -> Deviation:
     """The worst deviation among the values that both have, by name; ("", 0) if they share none.
 
     Used wherever an engine is judged: operators that are probed, candidates, and the model as given.
     """
-    errors = [Deviation(name, error(found[name], array)) for name, array in exact.items() if name in found]
+    errors = [
+        Deviation(name, error(outputs[name], array)) for name, array in exact.items() if name in outputs
+    ]
     return max(errors, key=lambda one: one.error, default=Deviation("", 0.0))
 
 
-def error(found: NDArray[Any], exact: NDArray[Any]) -> float:
+def error(output: NDArray[Any], exact: NDArray[Any]) -> float:
     """The deviation of one value; see `Deviation`."""
-    if found.shape != exact.shape:
+    if output.shape != exact.shape:
         return float("inf")
     if not exact.size:
         return 0.0
-    if not _is_number(exact) or not _is_number(found):
-        return float(np.mean(found != exact))
+    if not _is_number(exact) or not _is_number(output):
+        return float(np.mean(output != exact))
     finite = np.isfinite(exact.astype(np.float64, copy=False))
-    if not np.array_equal(found[~finite], exact[~finite], equal_nan=True):
+    if not np.array_equal(output[~finite], exact[~finite], equal_nan=True):
         return float("inf")
-    wanted, got = exact[finite].astype(np.float64), found[finite].astype(np.float64)
+    wanted, got = exact[finite].astype(np.float64), output[finite].astype(np.float64)
     if not np.isfinite(got).all():
         return float("inf")
     if not wanted.size:
@@ -130,7 +132,7 @@ class ExactEngine:
     def execute(self) -> None:
         """Compute. Raises `TrialError("run", ...)` where no implementation can."""
         try:
-            found = self._run(self._feeds)
+            results = self._run(self._feeds)
         except Exception as reason:
             if self._refusal:
                 raise TrialError("run", f"{self.implementation} fails: {_line(reason)}") from reason
@@ -138,7 +140,7 @@ class ExactEngine:
             self._run, self.implementation = self._evaluator()
             self.execute()
             return
-        self._results = dict(zip(self._outputs, found, strict=True))
+        self._results = dict(zip(self._outputs, results, strict=True))
 
     def synchronize(self) -> None:
         """Nothing: `execute` waits by itself."""
@@ -203,8 +205,8 @@ def _runtime(path: Path, threads: int) -> tuple[_Run, str]:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
     def run(feeds: Arrays) -> list[NDArray[Any]]:
-        found: list[NDArray[Any]] = session.run(None, dict(feeds))
-        return found
+        outputs: list[NDArray[Any]] = session.run(None, dict(feeds))
+        return outputs
 
     return run, f"ONNX Runtime {onnxruntime.__version__}"
 

@@ -75,19 +75,19 @@ def kernels_of(graph: Graph, runtime: Sequence[RuntimeNode]) -> tuple[KernelTime
     held = [set(_resolved(node.origins, names, producers)) for node in executed]
     for name, place in _attention(graph, executed):
         held[place].add(name)
-    home = {name: place for place, found in enumerate(held) for name in found}
+    home = {name: place for place, carried in enumerate(held) for name in carried}
     # A view of memory runs nothing; but a folded constant is work of the kernel that takes it.
     idle = {name for node in runtime if _is_idle(node) and node.kind not in _PASSIVE for name in node.origins}
     for name, place in _forgotten(graph, home, idle):
         held[place].add(name)
     return tuple(
         KernelTime(
-            nodes=tuple(sorted(found, key=names.__getitem__)),
+            nodes=tuple(sorted(carried, key=names.__getitem__)),
             kernel=node.kernel,
             precision=_SHORT_NAMES.get(node.kernel.rsplit("_", 1)[-1].lower(), ""),
             time_ms=node.time_ms,
         )
-        for node, found in zip(executed, held, strict=True)
+        for node, carried in zip(executed, held, strict=True)
     )
 
 

@@ -45,8 +45,8 @@ class Rounds:
     @property
     def width(self) -> float:
         """Full width of the ratio's interval for these builds, relative to the ratio."""
-        ratio, found = typical_ratio(self._ratios)
-        return (found.high - found.low) / ratio
+        ratio, interval = typical_ratio(self._ratios)
+        return (interval.high - interval.low) / ratio
 
     @property
     def interval(self) -> Interval:

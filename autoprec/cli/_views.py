@@ -37,8 +37,8 @@ _FLOATS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 def front_view(chosen: Study) -> RenderableType:
     """The front with its anchors, and with what `export` would take marked."""
     front, reference, accepted = chosen.front(), chosen.reference(), chosen.spec.search.accepted_loss
-    found = picks(front, reference, accepted) if reference is not None else {}
-    return front_table(front, reference, chosen.trials(), found, accepted, chosen.clock())
+    marks = picks(front, reference, accepted) if reference is not None else {}
+    return front_table(front, reference, chosen.trials(), marks, accepted, chosen.clock())
 
 
 def progress_view(chosen: Study) -> RenderableType:
@@ -68,21 +68,21 @@ def show_end(chosen: Study, named: str | None) -> None:
             answer(line)
 
 
-def diagnosis_view(found: Diagnosis) -> RenderableType:
+def diagnosis_view(diagnosis: Diagnosis) -> RenderableType:
     """The machine, and which precisions the engine takes for which operators."""
     parts = Table.grid(padding=(0, 2))
     parts.add_column(style="bold", no_wrap=True)
     parts.add_column(overflow="fold")
-    for check in found.checks:
+    for check in diagnosis.checks:
         parts.add_row(check.name, Text(check.found, "yellow" if check.remedy else ""))
         if check.remedy:
             parts.add_row("", Text(f"-> {check.remedy}", "dim"))
-    if found.engine is not None:
-        parts.add_row("engine", Text(f"{found.engine.version} on {found.engine.device}"))
-    lines = [Text(line) for line in fidelity_lines(found.fidelity)]
-    if found.legality is None:
+    if diagnosis.engine is not None:
+        parts.add_row("engine", Text(f"{diagnosis.engine.version} on {diagnosis.engine.device}"))
+    lines = [Text(line) for line in fidelity_lines(diagnosis.fidelity)]
+    if diagnosis.legality is None:
         return Group(parts, *lines)
-    return Group(parts, Text(), _table(found.legality), *_reasons(found.legality), Text(), *lines)
+    return Group(parts, Text(), _table(diagnosis.legality), *_reasons(diagnosis.legality), Text(), *lines)
 
 
 def _table(legality: Legality) -> Columns:

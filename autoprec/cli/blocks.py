@@ -19,8 +19,8 @@ def blocks(study: StudyOption = None, storage: StorageOption = None, json: JsonO
 
     Example: autoprec blocks --study demo
     """
-    found = study_of(study, storage, is_quiet=json).blocks()
-    show_or_dump(found, parts.blocks_table(found), json)
+    listing = study_of(study, storage, is_quiet=json).blocks()
+    show_or_dump(listing, parts.blocks_table(listing), json)
 
 
 @app.command()

@@ -74,12 +74,12 @@ def doctor(
         section = parts.BackendSection(
             name=here.name, base=here.base, options=here.options | {"target": target}
         )
-    found = parts.diagnose(section, say=tell)
-    if spec is not None and section is not None and found.engine is not None:
+    diagnosis = parts.diagnose(section, say=tell)
+    if spec is not None and section is not None and diagnosis.engine is not None:
         there = parts.compare(msgspec.structs.replace(spec, backend=section), tell)
-        found = msgspec.structs.replace(found, fidelity=there)
-    show_or_dump(found, parts.diagnosis_view(found), json)
-    if found.engine is None or any(one.is_beyond for one in found.fidelity):
+        diagnosis = msgspec.structs.replace(diagnosis, fidelity=there)
+    show_or_dump(diagnosis, parts.diagnosis_view(diagnosis), json)
+    if diagnosis.engine is None or any(one.is_beyond for one in diagnosis.fidelity):
         raise typer.Exit(2)
 
 

@@ -134,7 +134,7 @@ def verify(
     if study is not None:
         chosen = parts.Study.find(study)
         there = (chosen.on(target) if target else chosen).spec.target
-    found = parts.verify_export(folder, tell, trusted_metric=trust_metric, target=there)
-    show_or_dump(found, parts.verification_view(found), json)
-    if not found.is_same:
+    verification = parts.verify_export(folder, tell, trusted_metric=trust_metric, target=there)
+    show_or_dump(verification, parts.verification_view(verification), json)
+    if not verification.is_same:
         raise typer.Exit(EXIT_DIFFERENT)

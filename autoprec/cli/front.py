@@ -41,5 +41,5 @@ def compare(
 
     Example: autoprec compare demo@1 demo@2
     """
-    found = parts.compare_studies(first, second)
-    show_or_dump(found, parts.comparison_view(found), json)
+    comparison = parts.compare_studies(first, second)
+    show_or_dump(comparison, parts.comparison_view(comparison), json)

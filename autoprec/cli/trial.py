@@ -49,10 +49,10 @@ def explain(
     Example: autoprec explain 17
     """
     chosen = study_of(study, storage, is_quiet=json)
-    found = chosen.explain(trial, runs=run, say=tell)
+    explanation = chosen.explain(trial, runs=run, say=tell)
     reference = chosen.reference()
     assert reference is not None
-    show_or_dump(found, parts.explanation_view(found, reference), json)
+    show_or_dump(explanation, parts.explanation_view(explanation, reference), json)
 
 
 @app.command()
@@ -78,5 +78,5 @@ def where(
     Example: autoprec where 17
     """
     chosen = study_of(study, storage, is_quiet=json)
-    found = chosen.where(trial, tolerance=tolerance, samples=samples, layers=layers, exactly=exact)
-    show_or_dump(found, parts.layerwise_view(found), json)
+    comparison = chosen.where(trial, tolerance=tolerance, samples=samples, layers=layers, exactly=exact)
+    show_or_dump(comparison, parts.layerwise_view(comparison), json)

@@ -75,14 +75,14 @@ def trials(
     wanted = [trial for trial in chosen.trials() if _is_wanted(trial, state, origin, max_loss, min_speedup)]
     for pair in block:
         wanted = [trial for trial in wanted if _has(trial, pair)]
-    found = _sorted(wanted, sort)[:limit]
+    records = _sorted(wanted, sort)[:limit]
     front = {trial.number for trial in chosen.front()}
     if output is not None:
-        answer(parts.write_trials(output, found, front))
+        answer(parts.write_trials(output, records, front))
     elif csv:
-        typer.echo(parts.trials_csv(found, front), nl=False)
+        typer.echo(parts.trials_csv(records, front), nl=False)
     else:
-        show_or_dump(found, parts.trials_table(found, front), json)
+        show_or_dump(records, parts.trials_table(records, front), json)
 
 
 @app.command()
@@ -91,8 +91,8 @@ def studies(json: JsonOption = False) -> None:
 
     Example: autoprec studies
     """
-    found = parts.list_studies()
-    show_or_dump(found, parts.studies_table(found), json)
+    listing = parts.list_studies()
+    show_or_dump(listing, parts.studies_table(listing), json)
 
 
 @app.command()
@@ -122,8 +122,8 @@ def _is_wanted(
         return False
     if max_loss is not None and not trial.loss <= max_loss:  # NaN of what was not measured
         return False
-    found = trial.measurement
-    return min_speedup is None or (found is not None and found.latency.ratio * min_speedup <= 1)
+    measurement = trial.measurement
+    return min_speedup is None or (measurement is not None and measurement.latency.ratio * min_speedup <= 1)
 
 
 def _has(trial: TrialRecord, pair: str) -> bool:
@@ -135,12 +135,12 @@ def _has(trial: TrialRecord, pair: str) -> bool:
     return any(fits(block, name) and fits(chosen, precision) for block, chosen in trial.assignment.choices)
 
 
-def _sorted(found: list[TrialRecord], by: str) -> list[TrialRecord]:
+def _sorted(records: list[TrialRecord], by: str) -> list[TrialRecord]:
     """What was not measured comes last."""
     if by not in SORTS:
         raise typer.BadParameter(f"takes one of: {', '.join(SORTS)}", param_hint="--sort")
     if by == "number":
-        return found
+        return records
     return sorted(
-        found, key=lambda t: (t.measurement is None, t.latency_ms if by == "latency" else t.loss, t.number)
+        records, key=lambda t: (t.measurement is None, t.latency_ms if by == "latency" else t.loss, t.number)
     )

@@ -33,13 +33,13 @@ def write_demo(folder: Path | str = "studies") -> Path:
         return definition
     try:
         target.mkdir(parents=True, exist_ok=True)
-        with scratch(".demo-", target) as made:
+        with scratch(".demo-", target) as work:
             for path in sorted(FILES.rglob("*")):
-                _write(path, made / path.relative_to(FILES))
-            for path in sorted(made.rglob("*")):
+                _write(path, work / path.relative_to(FILES))
+            for path in sorted(work.rglob("*")):
                 if path.is_file() and path.name != DEFINITION:
-                    _place(path, target / path.relative_to(made))
-            _place(made / DEFINITION, definition)  # last: without it there is no demo yet
+                    _place(path, target / path.relative_to(work))
+            _place(work / DEFINITION, definition)  # last: without it there is no demo yet
     except OSError as error:
         raise SpecError(
             f"{error.filename or target}: the demo cannot be written ({error.strerror}); go to a folder that "

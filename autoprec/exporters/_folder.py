@@ -22,8 +22,8 @@ def replacing(folder: Path) -> Iterator[Path]:
     try:
         _refuse_foreign(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with scratch(f".{folder.name}-", folder.parent) as made:
-            fresh = made / "export"
+        with scratch(f".{folder.name}-", folder.parent) as work:
+            fresh = work / "export"
             fresh.mkdir()
             yield fresh
             if folder.exists():

@@ -48,34 +48,34 @@ trtexec \\
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
     """Write the float model, the cache and the script; nothing for an export without them."""
-    found = export.implicit
-    if found is None:
+    implicit = export.implicit
+    if implicit is None:
         return ()
     files = [folder / MODEL, folder / CACHE, folder / SCRIPT]
-    shutil.copyfile(found.model_path, files[0])
-    outside = Path(f"{found.model_path}.data")
+    shutil.copyfile(implicit.model_path, files[0])
+    outside = Path(f"{implicit.model_path}.data")
     if outside.exists():  # the model names this file
         files.insert(1, Path(shutil.copyfile(outside, folder / outside.name)))
-    (folder / CACHE).write_text(cache(found), encoding="utf-8")
-    (folder / SCRIPT).write_text(_script(export, found), encoding="utf-8")
+    (folder / CACHE).write_text(cache(implicit), encoding="utf-8")
+    (folder / SCRIPT).write_text(_script(export, implicit), encoding="utf-8")
     (folder / SCRIPT).chmod(0o755)
     return tuple(files)
 
 
-def cache(found: Implicit) -> str:
+def cache(implicit: Implicit) -> str:
     """The calibration cache of all scales. A name with a line break or `: ` in it cannot be written."""
     lines = [
         f"{name}: {struct.pack('>f', scale).hex()}"
-        for name, scale in found.scales
+        for name, scale in implicit.scales
         if "\n" not in name and ": " not in name
     ]
     return "\n".join((HEADER, *lines, ""))
 
 
-def _script(export: Export, found: Implicit) -> str:
-    told = [(name, word) for name, word in found.layers if is_sayable(name)]
-    untold = len(found.layers) - len(told)
-    limits = list(found.limits)
+def _script(export: Export, implicit: Implicit) -> str:
+    told = [(name, word) for name, word in implicit.layers if is_sayable(name)]
+    untold = len(implicit.layers) - len(told)
+    limits = list(implicit.limits)
     if untold:
         limits.append(f"{untold} layers have names that flags cannot hold; the builder chooses for them.")
     precisions = layer_flags(told)

@@ -107,7 +107,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         ensure_regular(path)
         text = path.read_text(encoding="utf-8")
-        found = from_json(text, Manifest)
+        manifest = from_json(text, Manifest)
     except OSError as error:
         why = "" if isinstance(error, FileNotFoundError) else f" ({error.strerror})"
         raise StudyError(f"{folder}: contains no export{why}; `autoprec export` writes one") from error
@@ -115,8 +115,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise StudyError(
             f"{path}: is not a manifest of autoprec ({error}); export to another folder"
         ) from error
-    _refuse_changed(path, text, found)
-    return found
+    _refuse_changed(path, text, manifest)
+    return manifest
 
 
 def _refuse_changed(path: Path, text: str, manifest: Manifest) -> None:
@@ -172,11 +172,11 @@ def _manifest(export: Export, files: tuple[ExportedFile, ...]) -> Manifest:
 
 def _versions() -> dict[str, str]:
     """Of Python and of what is installed of `PACKAGES`."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            versions[name] = version(name)
+    return versions
 
 
 def described(path: Path, folder: Path) -> ExportedFile:

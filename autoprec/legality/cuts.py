@@ -45,7 +45,7 @@ def cuts(model: ir.Model, ranges: Mapping[str, float]) -> list[Cutout]:
         model: loaded.
         ranges: largest magnitude to represent of each activation, by value name.
     """
-    found: dict[str, Cutout] = {}
+    cutouts: dict[str, Cutout] = {}
     for value, readers in _quantised(model, ranges):
         nodes = _around(value, readers)
         if sum(map(macs, nodes)) > _MACS:
@@ -54,56 +54,56 @@ def cuts(model: ir.Model, ranges: Mapping[str, float]) -> list[Cutout]:
             continue
         key = _likeness(nodes, value)
         names = tuple(str(node.name) for node in readers)
-        if key in found:
-            known = found[key]
-            values, more = (*known.values, str(value.name)), (*known.readers, *names)
-            found[key] = known._replace(values=values, readers=more)
+        if key in cutouts:
+            cutout = cutouts[key]
+            values, more = (*cutout.values, str(value.name)), (*cutout.readers, *names)
+            cutouts[key] = cutout._replace(values=values, readers=more)
         else:
             deciding = tuple(str(node.name) for node in readers if node.op_type in COSTLY_OPS)
             piece = Piece(str(value.name), _extracted(model, nodes), ranges, deciding)
-            found[key] = Cutout(piece, (str(value.name),), names)
-    return list(found.values())
+            cutouts[key] = Cutout(piece, (str(value.name),), names)
+    return list(cutouts.values())
 
 
 def _quantised(model: ir.Model, ranges: Mapping[str, float]) -> Iterator[tuple[ir.Value, list[ir.Node]]]:
     """Activations behind Q/DQ of our own in an integer candidate, with their readers, in graph order."""
-    found: dict[ir.Value, list[ir.Node]] = {}
+    readers_of: dict[ir.Value, list[ir.Node]] = {}
     for node in model.graph:
         if given(node):
             continue
         for place in quantized_inputs(node, ranges):
             value = node.inputs[place]
             if value is not None and value.const_value is None:
-                readers = found.setdefault(value, [])
+                readers = readers_of.setdefault(value, [])
                 if node not in readers:
                     readers.append(node)
-    yield from found.items()
+    yield from readers_of.items()
 
 
 def _around(value: ir.Value, readers: Collection[ir.Node], *, products: bool = True) -> list[ir.Node]:
     """The readers and what makes their inputs, back to the products in front, with these or without, in graph
     order."""
-    found = set(readers)
+    chosen = set(readers)
     front = [v for node in readers for v in node.inputs if v is not None and v is not value]
     waiting = [value, *front]
-    while waiting and len(found) < _NODES:
+    while waiting and len(chosen) < _NODES:
         maker = waiting.pop(0).producer()
-        if maker is None or maker in found or (maker.op_type in COSTLY_OPS and not products):
+        if maker is None or maker in chosen or (maker.op_type in COSTLY_OPS and not products):
             continue
-        found.add(maker)
+        chosen.add(maker)
         if maker.op_type not in COSTLY_OPS:
             waiting += [v for v in maker.inputs if v is not None and v.const_value is None]
     first = next(iter(readers)).graph
     assert first is not None
-    return [node for node in first if node in found]
+    return [node for node in first if node in chosen]
 
 
 def _extracted(model: ir.Model, nodes: Collection[ir.Node]) -> ir.Model:
     """A model of these nodes alone: what they read from elsewhere is its input, what nobody of them reads its
     output."""
-    made = {value for node in nodes for value in node.outputs}
+    inner = {value for node in nodes for value in node.outputs}
     read = [value for node in nodes for value in node.inputs if value is not None]
-    inputs = [v for v in dict.fromkeys(read) if v not in made and v.const_value is None]
+    inputs = [v for v in dict.fromkeys(read) if v not in inner and v.const_value is None]
     outputs = [v for node in nodes for v in node.outputs if v.name and not set(read) & {v}]
     graph = ir.convenience.extract(model.graph, inputs, outputs)
     graph.sort()
@@ -124,7 +124,7 @@ def _likeness(nodes: Collection[ir.Node], value: ir.Value) -> str:
             kind = "c" if given_value.const_value is not None else "v"
             read.append(f"{kind}{place}{given_value.shape}{given_value.dtype}")
         attributes = sorted(str(attribute) for attribute in node.attributes.values())
-        made = [f"v{places.setdefault(v, len(places))}{v.shape}" for v in node.outputs]
-        told.append((node.domain, node.op_type, attributes, read, made))
+        outputs = [f"v{places.setdefault(v, len(places))}{v.shape}" for v in node.outputs]
+        told.append((node.domain, node.op_type, attributes, read, outputs))
     told.append(places.get(value))
     return hashlib.sha256(repr(told).encode()).hexdigest()

@@ -19,7 +19,7 @@ def feeds_of(path: Path) -> dict[str, NDArray[Any]]:
     """
     graph, random = onnx.load(path, load_external_data=False).graph, np.random.default_rng(0)
     held = {tensor.name for tensor in graph.initializer}
-    found: dict[str, NDArray[Any]] = {}
+    feeds: dict[str, NDArray[Any]] = {}
     for value in graph.input:
         if value.name in held:
             continue
@@ -27,10 +27,10 @@ def feeds_of(path: Path) -> dict[str, NDArray[Any]]:
         kind: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
         shape = [size.dim_value for size in tensor.shape.dim]
         if kind == np.float32:
-            found[value.name] = random.standard_normal(shape, np.float32)
+            feeds[value.name] = random.standard_normal(shape, np.float32)
         elif kind == np.bool_:
-            found[value.name] = random.random(shape) < _KEPT
-            found[value.name][..., :1] = True
+            feeds[value.name] = random.random(shape) < _KEPT
+            feeds[value.name][..., :1] = True
         else:
-            found[value.name] = np.zeros(shape, kind)
-    return found
+            feeds[value.name] = np.zeros(shape, kind)
+    return feeds

@@ -44,7 +44,7 @@ def judge(
     nodes = {str(node.name): node for node in model.graph}
     opset = model.graph.opset_imports[""]
     pins = _pins(blocks, pin or {})
-    found = []
+    judged = []
     for block in blocks:
         reasons: dict[str, str] = {}
         effects: dict[str, str] = {}
@@ -63,8 +63,8 @@ def judge(
             raise SpecError(
                 f"block {block.name!r} may have none of search.precisions ({why}); add one that it may"
             )
-        found.append(msgspec.structs.replace(block, allowed=allowed, refused=tuple(reasons.items())))
-    return tuple(found)
+        judged.append(msgspec.structs.replace(block, allowed=allowed, refused=tuple(reasons.items())))
+    return tuple(judged)
 
 
 def _reason(nodes: Sequence[ir.Node], precision: Precision, opset: int) -> str:

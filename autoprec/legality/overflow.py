@@ -15,10 +15,10 @@ def overflowing(histograms: Histograms, blocks: Sequence[Block], model: ir.Model
     """Block name to the reason, for blocks that make values above FP16's largest."""
     limit = PRECISIONS["fp16"].largest
     values = {str(node.name): [str(v.name) for v in node.outputs] for node in model.graph}
-    found = {}
+    reasons = {}
     for block in blocks:
-        made = (name for node in block.nodes for name in values[node])
-        largest = max((histograms.largest.get(name, 0.0) for name in made), default=0.0)
+        names = (name for node in block.nodes for name in values[node])
+        largest = max((histograms.largest.get(name, 0.0) for name in names), default=0.0)
         if largest > limit:
-            found[block.name] = f"its values reach {largest:.3g}, above FP16's {limit:.0f}"
-    return found
+            reasons[block.name] = f"its values reach {largest:.3g}, above FP16's {limit:.0f}"
+    return reasons

@@ -57,8 +57,8 @@ def _conv(weights: str, attributes: str = "pads = [1, 1, 1, 1]", channels: int =
 
 def _behind(body: str, weights: str) -> Pattern:
     """A convolution of what `body` makes as `k` of the images `a` and `c`, which convolutions make of `x`."""
-    made = "p = Conv<pads = [1, 1, 1, 1]>(x, w, b)  a = Relu(p)  c = Conv<pads = [1, 1, 1, 1]>(x, v, b)"
-    body = f"{made}  {body}  [op] y = Conv<pads = [1, 1, 1, 1]>(k, u, b)"
+    chain = "p = Conv<pads = [1, 1, 1, 1]>(x, w, b)  a = Relu(p)  c = Conv<pads = [1, 1, 1, 1]>(x, v, b)"
+    body = f"{chain}  {body}  [op] y = Conv<pads = [1, 1, 1, 1]>(k, u, b)"
     return Pattern("Conv", f"{_IMAGE} x", f"{_CONV}, float[64,64,3,3] v, {weights}", body)
 
 
@@ -174,8 +174,8 @@ def quantises(precision: Precision, pattern: str) -> bool:
 
 def node_patterns(model: ir.Model) -> dict[str, str]:
     """Which pattern each node is, by node name; other nodes are left out."""
-    found = ((node.name or "", _pattern_of(node)) for node in model.graph)
-    return {name: pattern for name, pattern in found if pattern}
+    patterns = ((node.name or "", _pattern_of(node)) for node in model.graph)
+    return {name: pattern for name, pattern in patterns if pattern}
 
 
 def _pattern_of(node: ir.Node) -> str:
@@ -219,10 +219,10 @@ def block_patterns(
         patterns: as from `node_patterns`.
         op_types: operator types in the block.
     """
-    found = Counter(patterns[node] for node in nodes if node in patterns)
+    counts = Counter(patterns[node] for node in nodes if node in patterns)
     types = frozenset(op_types)
-    if found["matmul"] >= 2 and "Softmax" in types:
-        found["attention"] = 1
-    elif found["matmul"] >= 2 and {"Relu", "Div"} <= types:
-        found["relu_linear_attention"] = 1
-    return +found
+    if counts["matmul"] >= 2 and "Softmax" in types:
+        counts["attention"] = 1
+    elif counts["matmul"] >= 2 and {"Relu", "Div"} <= types:
+        counts["relu_linear_attention"] = 1
+    return +counts

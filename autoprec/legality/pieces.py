@@ -78,10 +78,10 @@ class Question(Record, frozen=True, kw_only=True):
 def pattern_piece(pattern: str, folder: Path) -> Piece:
     """The model of a pattern, with the ranges that its activations have on drawn inputs."""
     model = float_model(pattern, folder)
-    found = calibrate(
+    histograms = calibrate(
         model, Exact(threads=1), [feeds_of(folder / f"{pattern}.onnx")], folder / "observed.onnx"
     )
-    return Piece(pattern, model, found.ranges("min-max", 100), tuple(sorted(DECIDING_NODES)))
+    return Piece(pattern, model, histograms.ranges("min-max", 100), tuple(sorted(DECIDING_NODES)))
 
 
 def pattern_question(piece: Piece, precision: Precision, style: WritingStyle, folder: Path) -> Question:

@@ -60,7 +60,7 @@ def try_question(backend: Backend, question: Question) -> Verdict:
         return verdict.but("wrong", f"computes something else, {100 * error:.0f} % off exact arithmetic")
     # What an engine does around a product, a bias or a scale, may stand in a float kernel of its own.
     if others := [
-        found for found in ran.values() if question.asked and found and question.asked not in found
+        types for types in ran.values() if question.asked and types and question.asked not in types
     ]:
         names = ", ".join(sorted(set().union(*others)))
         return verdict.but("dequantised", f"dequantised: asked for {question.asked}, ran {names}")

@@ -99,11 +99,11 @@ class Legality(Record, frozen=True, kw_only=True):
         return {v.pattern: v.ran for v in self.verdicts if v.precision == precision and v.ran}
 
     def _reason(self, patterns: Sequence[str], precision: str) -> str:
-        found = [v for p in patterns if (v := self.find(p, precision)) is not None]
-        for verdict in found:
+        verdicts = [v for p in patterns if (v := self.find(p, precision)) is not None]
+        for verdict in verdicts:
             if verdict.is_unfit:
                 return f"{verdict.pattern}: {verdict.reason}"
-        quantised = [v for v in found if v.ran and v.precision == PRECISIONS[precision].plain]
+        quantised = [v for v in verdicts if v.ran and v.precision == PRECISIONS[precision].plain]
         if quantised and not any(v.is_legal for v in quantised):
             return f"{quantised[0].pattern}: {quantised[0].reason}"
         return ""

@@ -20,12 +20,12 @@ def deciding_nodes(model: ir.Model, blocks: Sequence[Block], assignment: Assignm
     choices = assignment.as_dict()
     home = {node: block.name for block in blocks for node in block.nodes}
     costly = [node for node in model.graph if node.op_type in COSTLY_OPS]
-    found = [node for node in costly if is_about(PRECISIONS[choices[home[str(node.name)]]], node)]
+    deciding = [node for node in costly if is_about(PRECISIONS[choices[home[str(node.name)]]], node)]
     told = {home[str(node.name)] for node in costly}
-    found += [
+    deciding += [
         node for node in model.graph if node.op_type in SQUARING_OPS and home[str(node.name)] not in told
     ]
-    return tuple(str(node.name) for node in found)
+    return tuple(str(node.name) for node in deciding)
 
 
 def audit(

@@ -61,14 +61,14 @@ def write_examples(bench: Workbench, request: WriteExamples) -> tuple[Quality, Q
             sample, reference = bench.samples[index], bench.masks[index]
             runs = list(bench.pipeline.runs(run(engine, sample.inputs), sample))
             begin = 0
-            for place, (prompts, found) in enumerate(runs):
+            for place, (prompts, logits) in enumerate(runs):
                 name = f"{number:02}.npz" if len(runs) == 1 else f"{number:02}-{place:02}.npz"
-                outputs = {"reference": reference[begin : begin + len(found)], "candidate": found}
-                metric.update(name, outputs["reference"], found, None)
+                outputs = {"reference": reference[begin : begin + len(logits)], "candidate": logits}
+                metric.update(name, outputs["reference"], logits, None)
                 if originals:
-                    outputs["original"] = originals[number][begin : begin + len(found)]
-                    faithful.update(name, outputs["original"], found, None)
-                begin += len(found)
+                    outputs["original"] = originals[number][begin : begin + len(logits)]
+                    faithful.update(name, outputs["original"], logits, None)
+                begin += len(logits)
                 _write_arrays(folder / name, {**sample.inputs, **sample.prompts, **prompts})
                 _write_arrays(folder / "outputs" / name, outputs)
     return metric.result(), faithful.result() if originals else None
@@ -86,10 +86,10 @@ def _originals(bench: Workbench, request: WriteExamples, places: Sequence[int]) 
     try:
         pipeline = Pipeline.of(Exact(), bench.setup)
         with Exact().build(Path(request.original)) as given:
-            found = [pipeline.logits(given, sample) for sample in samples]
+            originals = [pipeline.logits(given, sample) for sample in samples]
     except TrialError:
         return []
-    return found if all(np.isfinite(logits).all() for logits in found) else []
+    return originals if all(np.isfinite(logits).all() for logits in originals) else []
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -107,8 +107,8 @@ def _pictures(bench: Workbench, engine: Engine, request: Inspect) -> tuple[Pictu
     places = {name: index for name, index in bench.places.items() if name in wanted}
     masks = {}
     for name, index in places.items():
-        found = bench.pipeline.logits(engine, bench.samples[index])
-        masks[name] = opacity(bench.masks[index]), opacity(found)
+        logits = bench.pipeline.logits(engine, bench.samples[index])
+        masks[name] = opacity(bench.masks[index]), opacity(logits)
     return tuple(
         draw(
             Path(request.folder),

@@ -54,13 +54,13 @@ def draw(
         # Masks of the image's own size have no frame around them.
         pixels = pixels[place.top : place.top + place.height, place.left : place.left + place.width]
     size = _shown_size(reference.shape if pixels is None else pixels.shape[:2])
-    known, found = _resized(reference, size), _resized(candidate, size)
+    before, after = _resized(reference, size), _resized(candidate, size)
     stem = f"{score.mask}-{Path(score.sample).name}"
     layers = {
         "image": None if pixels is None else Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR),
-        "reference": Image.fromarray(_bytes(known)),
-        "candidate": Image.fromarray(_bytes(found)),
-        "difference": Image.fromarray(_difference(known, found)),
+        "reference": Image.fromarray(_bytes(before)),
+        "candidate": Image.fromarray(_bytes(after)),
+        "difference": Image.fromarray(_difference(before, after)),
     }
     paths = {}
     for name, layer in layers.items():

@@ -86,12 +86,12 @@ class Pipeline:
             yield {}, self._planes(values)
             return
         for prompts in asked_of(self._inputs, values, sample):
-            known = {name: values[name] for name in self._inputs if name in values}
-            feeds = {name: array.astype(self._inputs[name].kind, copy=False) for name, array in known.items()}
+            given = {name: values[name] for name in self._inputs if name in values}
+            feeds = {name: array.astype(self._inputs[name].kind, copy=False) for name, array in given.items()}
             with elapsed() as decoding:
-                found = run(self._decoder, feeds | prompts)
+                outputs = run(self._decoder, feeds | prompts)
             self.decoding += decoding.seconds
-            yield prompts, self._planes(found)
+            yield prompts, self._planes(outputs)
 
     def _planes(self, values: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         if self._output not in values:

@@ -28,17 +28,19 @@ class DecoderInput(NamedTuple):
     shape: tuple[int | None, ...] | None
 
 
-def asked_of(inputs: Mapping[str, DecoderInput], known: Container[str], sample: Sample) -> tuple[Arrays, ...]:
+def asked_of(
+    inputs: Mapping[str, DecoderInput], computed: Container[str], sample: Sample
+) -> tuple[Arrays, ...]:
     """What each run of the decoder is fed beside the searched model's outputs.
 
     Args:
         inputs: all of the decoder's.
-        known: the names of the searched model's outputs.
+        computed: the names of the searched model's outputs.
         sample: whose prompts these are.
 
     Raises `ModelError` naming an input that nothing feeds, or that no prompt fits.
     """
-    wanted = {name: each for name, each in inputs.items() if name not in known}
+    wanted = {name: each for name, each in inputs.items() if name not in computed}
     prompts = [_completed(wanted, asked, sample) for asked in sample.asked] or [dict(sample.prompts)]
     for name in wanted:
         if not all(name in prompt for prompt in prompts):
@@ -130,8 +132,8 @@ def _fitted(name: str, each: DecoderInput, array: NDArray[Any], sample: Sample) 
 
 def _takes(each: DecoderInput, shape: Sequence[int]) -> bool:
     """Whether an input may have that shape."""
-    known = each.shape
-    return known is None or (
-        len(known) == len(shape)
-        and all(want in (None, size) for want, size in zip(known, shape, strict=True))
+    declared = each.shape
+    return declared is None or (
+        len(declared) == len(shape)
+        and all(want in (None, size) for want, size in zip(declared, shape, strict=True))
     )

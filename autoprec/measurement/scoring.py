@@ -76,8 +76,8 @@ class Scores:
             return self._pipeline.logits(engine, sample)
         return MasksAlone(self._pipeline.cut(engine, sample, metric.cuts_above))
 
-    def _compare(self, found: tuple[Sample, Logits | MasksAlone]) -> None:
-        sample, given = found
+    def _compare(self, scored: tuple[Sample, Logits | MasksAlone]) -> None:
+        sample, given = scored
         reference = next(self._references)
         if isinstance(given, MasksAlone):
             assert isinstance(self._metric, JudgesCut)

@@ -206,14 +206,14 @@ class Workbench:
             self.survey.add(kept)
         pace = Pace(len(self.samples), len(self.masks))
         left = ahead(self.samples, len(self.masks))
-        found = ((sample.name, self.pipeline.logits(self._reference, sample)) for sample in left)
-        for _ in behind(found, self._keep):
+        logits = ((sample.name, self.pipeline.logits(self._reference, sample)) for sample in left)
+        for _ in behind(logits, self._keep):
             if line := pace.line(len(self.masks)):
                 on_stage(f"reference, {line}")
 
-    def _keep(self, found: tuple[str, Logits]) -> None:
+    def _keep(self, named: tuple[str, Logits]) -> None:
         """One sample's reference."""
-        name, logits = found
+        name, logits = named
         if not np.isfinite(logits).all():
             raise ModelError(
                 f"the reference's masks of {name} hold NaN or infinity: "

@@ -15,16 +15,16 @@ def is_sayable(name: str) -> bool:
     return bool(_PLAIN.fullmatch(name)) and name.isprintable()
 
 
-def layer_flags(precisions: Sequence[tuple[str, str]], made: Sequence[tuple[str, str]] = ()) -> list[str]:
+def layer_flags(precisions: Sequence[tuple[str, str]], outputs: Sequence[tuple[str, str]] = ()) -> list[str]:
     """Options that hold layers to their precision, or fail the build.
 
     Args:
         precisions: (layer, `fp32`, `fp16` or `int8`).
-        made: (layer, type of its output).
+        outputs: (layer, type of its output).
 
     Their length may be beyond `LONGEST`.
     """
-    named = {"--layerPrecisions": precisions, "--layerOutputTypes": made}
+    named = {"--layerPrecisions": precisions, "--layerOutputTypes": outputs}
     said = [
         f"{flag}={','.join(f'{name}:{word}' for name, word in pairs)}"
         for flag, pairs in named.items()

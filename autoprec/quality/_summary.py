@@ -143,10 +143,10 @@ def summary(rows: Iterable[Row], *, scored_as: str, is_iou: bool = True) -> Qual
 
 def _logit_error(rows: Sequence[Row]) -> float | None:
     """Root of the mean squared error over the mean variance; of the masks whose logits are known."""
-    known = [(row.logit_error, row.logit_scale) for row in rows if not math.isnan(row.logit_error)]
-    if not known:
+    errors = [(row.logit_error, row.logit_scale) for row in rows if not math.isnan(row.logit_error)]
+    if not errors:
         return None
-    error, scale = map(float, np.mean(known, axis=0))
+    error, scale = map(float, np.mean(errors, axis=0))
     return math.sqrt(error / scale) if scale > 0 else math.sqrt(error)
 
 

@@ -103,12 +103,12 @@ class Survey:
         return f"from {self.low:.3g} to {self.high:.3g}"
 
 
-def _whole(planes: Planes, known: set[float] | None) -> set[float] | None:
+def _whole(planes: Planes, values: set[float] | None) -> set[float] | None:
     """The different values so far while all of them are small whole numbers; None once one is not."""
-    if known is None:
+    if values is None:
         return None
     first: NDArray[Any] = planes[:, :1]  # the first row of a plane of floats usually shows it
     for part in (first, planes):
         if not np.array_equal(part, np.rint(part)) or np.abs(part).max(initial=0) > _MOST_LABELS:
             return None
-    return known | set(np.unique(planes).tolist())
+    return values | set(np.unique(planes).tolist())

@@ -45,9 +45,9 @@ def plan_of(facts: Facts, recipe: str = "") -> tuple[Facts, Plan]:
         near = difflib.get_close_matches(recipe, RECIPES, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known ones: {', '.join(RECIPES)}"
         raise SpecError(f"unknown recipe {recipe!r}; {hint}")
-    facts, made, why = renamed(facts)
+    facts, decoder, why = renamed(facts)
     plan = RECIPES[recipe](facts) if recipe else guess(facts)
-    return facts, plan._replace(made=plan.made or made, reasons=(*plan.reasons, *facts.guessed, *why))
+    return facts, plan._replace(made=plan.made or decoder, reasons=(*plan.reasons, *facts.guessed, *why))
 
 
 __all__ = ["RECIPES", "SIDES", "Facts", "Plan", "definition_text", "facts_of", "plan_of"]

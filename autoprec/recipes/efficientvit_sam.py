@@ -51,9 +51,9 @@ class Decoder(nn.Module):
         tokens = torch.cat([tokens, self._embedded(point_coords, point_labels)], dim=1)
         image = image_embeddings + self.prompts.no_mask_embed.weight.reshape(1, -1, 1, 1)
         image = image.expand(count, -1, -1, -1)
-        found, image = decoder.transformer(image, self.position.expand(count, -1, -1, -1), tokens)
+        tokens_out, image = decoder.transformer(image, self.position.expand(count, -1, -1, -1), tokens)
         fine = decoder.output_upscaling(image.transpose(1, 2).reshape(count, 256, self.side, self.side))
-        kernel = decoder.output_hypernetworks_mlps[0](found[:, 1:2, :])
+        kernel = decoder.output_hypernetworks_mlps[0](tokens_out[:, 1:2, :])
         return (kernel @ fine.flatten(2)).reshape(count, 1, 4 * self.side, 4 * self.side)
 
     def _embedded(self, coords: Tensor, labels: Tensor) -> Tensor:
@@ -71,10 +71,10 @@ def load_checkpoint(path: Path) -> tuple[str, Any]:
     Only tensors are read, so nothing in the file is run. Raises `ModelError` for any other file.
     """
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # PyTorch raises whatever its archive reader or unpickler does
         raise ModelError(f"{path}: cannot be read as a checkpoint of tensors ({_short(error)})") from error
-    state = found.get("state_dict", found) if isinstance(found, dict) else {}
+    state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else {}
     shapes = {name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)}
     for name, size in SIZES.items():
         model = getattr(sam, f"efficientvit_sam_{name}")(image_size=size)
@@ -118,8 +118,8 @@ def compare(path: Path, inputs: dict[str, Tensor], expected: Tensor) -> float:
     """The largest difference between file and PyTorch, over the largest value. Raises `ModelError` if it is
     large."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
-    error = float(np.abs(found - expected.numpy()).max() / expected.abs().max())
+    (output,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+    error = float(np.abs(output - expected.numpy()).max() / expected.abs().max())
     if not error < TOLERANCE:
         raise ModelError(f"{path}: differs from PyTorch by {error:.2g} of the largest value")
     return error

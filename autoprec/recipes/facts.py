@@ -64,7 +64,7 @@ def _usual_shapes(model: Path, given: Mapping[str, Sequence[int]], side: int) ->
 
     What has other free sizes stays so: the loader says which, and how to give them.
     """
-    found: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for value in real_inputs(open_model(model)):
         sizes = [size if isinstance(size, int) else None for size in value.shape or ()]
         if not sizes or None not in sizes or value.name in given:
@@ -75,5 +75,5 @@ def _usual_shapes(model: Path, given: Mapping[str, Sequence[int]], side: int) ->
             usual = [1, side, side, 3] if is_last else [1, 3, side, side]
         fixed = tuple(other if size is None else size for size, other in zip(sizes, usual, strict=True))
         if min(fixed) > 0:
-            found[str(value.name)] = fixed
-    return found
+            shapes[str(value.name)] = fixed
+    return shapes

@@ -68,7 +68,7 @@ def write_definition(
     return WrittenDefinition(target, plan.reasons, tuple(_warnings(load_spec(target), facts)))
 
 
-def _write(target: Path, text: str, facts: Facts, made: bytes) -> None:
+def _write(target: Path, text: str, facts: Facts, decoder: bytes) -> None:
     try:
         data = text.encode()
         tomllib.loads(text)
@@ -78,8 +78,8 @@ def _write(target: Path, text: str, facts: Facts, made: bytes) -> None:
         ) from error
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if made and facts.decoder is not None:
-            facts.decoder.write_bytes(made)
+        if decoder and facts.decoder is not None:
+            facts.decoder.write_bytes(decoder)
         target.write_bytes(data)
     except OSError as error:
         raise SpecError(
@@ -104,8 +104,8 @@ def _warnings(spec: StudySpec, facts: Facts) -> list[str]:
         told = warnings_of(spec.samples, *sets)
         first = [samples[0] for samples in sets]  # what cannot be read is reported now
         if spec.pipeline.decoder:
-            known = [output.name for output in facts.outputs]
-            check_prompts(Path(spec.pipeline.decoder), known, first[1])
+            names = [output.name for output in facts.outputs]
+            check_prompts(Path(spec.pipeline.decoder), names, first[1])
     except UserError as error:
         return [str(error)]
     return told

@@ -54,14 +54,14 @@ def yolo_seg(facts: Facts) -> Plan:
         raise SpecError(
             f"{rows.told} has no room for boxes, classes and the coefficients of {prototypes.told}"
         )
-    made = _decoder(facts, rows, prototypes, classes, has_objectness=has_objectness)
+    decoder = _decoder(facts, rows, prototypes, classes, has_objectness=has_objectness)
     return Plan(
         output=ModelOutput(name="labels", shape=(1, 1, height, width), ending="ArgMax"),
         metric="label_iou",
         mean=PLAIN[0],
         std=PLAIN[1],
         resize="letterbox",
-        made=made.SerializeToString(),
+        made=decoder.SerializeToString(),
         reasons=(
             f"{rows.told} is {classes} classes with boxes, {prototypes.told} are prototypes of masks",
             f"a decoder was made: it draws the {_OBJECTS} surest objects above {_CONFIDENCE} into one map",

@@ -63,10 +63,10 @@ def counting(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
     Failed, running and NaN trials never count, nor those over a limit, nor reused ones (the trial that was
     measured does), nor any of an assignment that the engine is wrong on.
     """
-    known = sorted(trials, key=lambda trial: trial.number)
-    wrong = wrong_assignments(known)
+    ordered = sorted(trials, key=lambda trial: trial.number)
+    wrong = wrong_assignments(ordered)
     measured: dict[Assignment, list[TrialRecord]] = {}
-    for t in known:
+    for t in ordered:
         is_whole = t.state == "complete" and math.isfinite(t.latency_ms) and math.isfinite(t.loss)
         if is_whole and t.reused_from is None and t.excess_mb <= 0 and t.assignment not in wrong:
             measured.setdefault(t.assignment, []).append(t)
@@ -108,50 +108,52 @@ def surely_dominated(
 def _pooled(trials: Sequence[TrialRecord]) -> TrialRecord:
     """The latest of an assignment's trials with the means of all."""
     last = trials[-1]
-    found = [trial.measurement for trial in trials if trial.measurement is not None]
-    if len(found) < 2:
+    measurements = [trial.measurement for trial in trials if trial.measurement is not None]
+    if len(measurements) < 2:
         return last
     measurement = msgspec.structs.replace(
-        found[-1],
-        latency=_latency([one.latency for one in found]),
-        quality=_quality([one.quality for one in found]),
-        latency_ms=fmean(one.latency_ms for one in found),
+        measurements[-1],
+        latency=_latency([one.latency for one in measurements]),
+        quality=_quality([one.quality for one in measurements]),
+        latency_ms=fmean(one.latency_ms for one in measurements),
     )
     return msgspec.structs.replace(
         last, measurement=measurement, pooled=tuple(trial.number for trial in trials[:-1])
     )
 
 
-def _latency(found: Sequence[Latency]) -> Latency:
+def _latency(latencies: Sequence[Latency]) -> Latency:
     """Means. The interval of the ratio narrows as independent ones do, but never below what the ratios
     differ by: builds and minutes vary more than the rounds of one measurement show."""
-    ratio = fmean(one.ratio for one in found)
-    inside = math.hypot(*((one.ratio_interval.high - one.ratio_interval.low) / 2 for one in found))
-    apart = max(abs(one.ratio - ratio) for one in found)
-    half = max(inside / len(found), apart)
+    ratio = fmean(one.ratio for one in latencies)
+    inside = math.hypot(*((one.ratio_interval.high - one.ratio_interval.low) / 2 for one in latencies))
+    apart = max(abs(one.ratio - ratio) for one in latencies)
+    half = max(inside / len(latencies), apart)
     low, high = min(ratio, max(ratio - half, ratio / 1000)), ratio + half
     return msgspec.structs.replace(
-        found[-1],
-        median_ms=fmean(one.median_ms for one in found),
-        p10_ms=fmean(one.p10_ms for one in found),
-        p90_ms=fmean(one.p90_ms for one in found),
-        rounds=sum(one.rounds for one in found),
-        reference_median_ms=fmean(one.reference_median_ms for one in found),
+        latencies[-1],
+        median_ms=fmean(one.median_ms for one in latencies),
+        p10_ms=fmean(one.p10_ms for one in latencies),
+        p90_ms=fmean(one.p90_ms for one in latencies),
+        rounds=sum(one.rounds for one in latencies),
+        reference_median_ms=fmean(one.reference_median_ms for one in latencies),
         ratio=ratio,
-        ratio_interval=Interval(low=low, high=high, level=found[-1].ratio_interval.level),
+        ratio_interval=Interval(low=low, high=high, level=latencies[-1].ratio_interval.level),
     )
 
 
-def _quality(found: Sequence[Quality]) -> Quality:
+def _quality(qualities: Sequence[Quality]) -> Quality:
     """Means; the interval is theirs too: the same samples again say nothing of other samples."""
-    last = found[-1]
+    last = qualities[-1]
     names = ("loss", "miou", "boundary_iou", "worst_loss", "logit_error", "truth_miou", "truth_score")
     means = {
-        name: fmean(values) for name in names if None not in (values := [getattr(one, name) for one in found])
+        name: fmean(values)
+        for name in names
+        if None not in (values := [getattr(one, name) for one in qualities])
     }
     interval = Interval(
-        low=fmean(one.loss_interval.low for one in found),
-        high=fmean(one.loss_interval.high for one in found),
+        low=fmean(one.loss_interval.low for one in qualities),
+        high=fmean(one.loss_interval.high for one in qualities),
         level=last.loss_interval.level,
     )
     return msgspec.structs.replace(last, loss_interval=interval, **means)

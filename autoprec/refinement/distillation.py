@@ -50,8 +50,8 @@ def distil(
     """
     steps = scales_of(typed)
     clips = quantised_inputs(typed)
-    known = {str(value.name) for node in source.graph for value in node.inputs if value is not None}
-    teacher, student = Network(model), Network(source, clips, {n: s for n, s in steps.items() if n in known})
+    names = {str(value.name) for node in source.graph for value in node.inputs if value is not None}
+    teacher, student = Network(model), Network(source, clips, {n: s for n, s in steps.items() if n in names})
     _train(teacher, student, samples, seconds, say, least)
     weights = {
         (str(use.node.name), use.idx): ir.tensor(weights.copy(), name=name)
@@ -70,7 +70,7 @@ def distil(
 
 def quantised_inputs(typed: ir.Model) -> dict[tuple[str, int], Clip]:
     """(node name, input place) to the grid behind it, for inputs that a DequantizeLinear makes."""
-    found = {}
+    limits = {}
     for node in typed.graph:
         for place, value in enumerate(node.inputs):
             maker = None if value is None else value.producer()
@@ -79,8 +79,8 @@ def quantised_inputs(typed: ir.Model) -> dict[tuple[str, int], Clip]:
             zero = maker.inputs[2] if len(maker.inputs) > 2 else None
             clip = _clip(maker.inputs[0].dtype, zero)
             if clip is not None:
-                found[str(node.name), place] = clip
-    return found
+                limits[str(node.name), place] = clip
+    return limits
 
 
 def _clip(kind: ir.DataType | None, zero: ir.Value | None) -> Clip | None:
@@ -147,10 +147,10 @@ def sums(model: ir.Model) -> frozenset[str]:
     )
 
 
-def _loss(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Tensor:
+def _loss(outputs: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Tensor:
     """Squared error over variance, mean of the float outputs."""
     parts = [
-        (found[name] - value).square().mean() / value.var().clamp(min=1e-12)
+        (outputs[name] - value).square().mean() / value.var().clamp(min=1e-12)
         for name, value in wanted.items()
         if value.is_floating_point()
     ]

@@ -88,8 +88,8 @@ class Network(nn.Module):  # type: ignore[misc, unused-ignore]  # torch may be a
             inputs = [
                 None if v is None else self._read(node, i, v, values) for i, v in enumerate(node.inputs)
             ]
-            found = OPERATORS[node.op_type](node, inputs)
-            values.update(zip(node.outputs, found, strict=False))
+            outputs = OPERATORS[node.op_type](node, inputs)
+            values.update(zip(node.outputs, outputs, strict=False))
             tapped |= {str(v.name): values[v] for v in node.outputs if v.name in taps}
             for value in node.inputs:
                 if value in left:

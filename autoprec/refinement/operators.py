@@ -164,9 +164,9 @@ def _slice(_node: ir.Node, inputs: Inputs) -> tuple[Tensor, ...]:
 
 def _gather(node: ir.Node, inputs: Inputs) -> tuple[Tensor, ...]:
     x, index, axis = _need(inputs, 0), _need(inputs, 1).long(), node.attributes.get_int("axis", 0)
-    found = x.index_select(axis, index.reshape(-1) % x.shape[axis])
+    taken = x.index_select(axis, index.reshape(-1) % x.shape[axis])
     axis %= x.ndim
-    return (found.reshape([*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]]),)
+    return (taken.reshape([*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]]),)
 
 
 def _squeeze(_node: ir.Node, inputs: Inputs) -> tuple[Tensor, ...]:
@@ -202,12 +202,12 @@ def _resize(node: ir.Node, inputs: Inputs) -> tuple[Tensor, ...]:
 def _pad(node: ir.Node, inputs: Inputs) -> tuple[Tensor, ...]:
     x, pads, axes = _need(inputs, 0), _ints(inputs, 1) or [], _ints(inputs, 3)
     fill = float(inputs[2].item()) if len(inputs) > 2 and inputs[2] is not None else 0.0
-    found = [(0, 0)] * x.ndim
+    widths = [(0, 0)] * x.ndim
     places = axes if axes is not None else list(range(x.ndim))
     for i, axis in enumerate(places):
-        found[axis] = (pads[i], pads[i + len(places)])
+        widths[axis] = (pads[i], pads[i + len(places)])
     mode = {"edge": "replicate"}.get(name := node.attributes.get_string("mode", "constant"), name)
-    order = [size for pair in reversed(found) for size in pair]
+    order = [size for pair in reversed(widths) for size in pair]
     if mode == "constant":
         return (F.pad(x, order, value=fill),)
     return (F.pad(x, order[: 2 * (x.ndim - 2)], mode=mode),)

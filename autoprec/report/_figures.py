@@ -88,10 +88,10 @@ def summary(assignment: Assignment) -> str:
     """How many blocks have each precision: `bf16×14 int8×9 fp32×1`, most frequent first."""
     order = list(PRECISIONS)
     counts = Counter(precision for _, precision in assignment.choices)
-    known = sorted(
+    names = sorted(
         counts, key=lambda name: (-counts[name], order.index(name) if name in order else len(order))
     )
-    return " ".join(f"{short(name)}×{counts[name]}" for name in known)
+    return " ".join(f"{short(name)}×{counts[name]}" for name in names)
 
 
 def short(precision: str) -> str:
@@ -141,10 +141,10 @@ def ties(trials: Sequence[TrialRecord], reference: Reference | None) -> tuple[tu
 def marks(picks: Mapping[str, TrialRecord], accepted_loss: float) -> dict[int, str]:
     """Trial number to what it is picked as: `knee`, `fastest within 0.01`."""
     words = {"knee": "knee", "fastest": f"fastest within {accepted_loss:g}"}
-    found: dict[int, list[str]] = {}
+    words_of: dict[int, list[str]] = {}
     for name, trial in picks.items():
-        found.setdefault(trial.number, []).append(words[name])
-    return {number: ", ".join(names) for number, names in found.items()}
+        words_of.setdefault(trial.number, []).append(words[name])
+    return {number: ", ".join(names) for number, names in words_of.items()}
 
 
 def is_no_faster(record: TrialRecord, reference: Reference) -> bool:

@@ -30,18 +30,18 @@ def departure_words(departure: Departure) -> str:
     )
 
 
-def exactness_words(found: Exactness) -> str:
+def exactness_words(exactness: Exactness) -> str:
     """How exactly an engine computes a candidate."""
-    if found.missing:
-        return f"could not be compared ({found.missing})"
-    off, explained = in_words(found.error), in_words(found.tolerance)
-    return f"output {found.value!r} is off exact arithmetic by {off}, rounding explains {explained}"
+    if exactness.missing:
+        return f"could not be compared ({exactness.missing})"
+    off, explained = in_words(exactness.error), in_words(exactness.tolerance)
+    return f"output {exactness.value!r} is off exact arithmetic by {off}, rounding explains {explained}"
 
 
-def fidelity_lines(found: Sequence[Departure]) -> tuple[str, ...]:
+def fidelity_lines(departures: Sequence[Departure]) -> tuple[str, ...]:
     """A line for each step, below what all were compared with; nothing where nothing was."""
-    if not found:
+    if not departures:
         return ()
-    ran = next((one for one in found if not one.missing), None)
+    ran = next((one for one in departures if not one.missing), None)
     by = f" ({ran.implementation}, {ran.samples} samples)" if ran is not None else ""
-    return (f"compared with the model as given{by}:", *(departure_words(one) for one in found))
+    return (f"compared with the model as given{by}:", *(departure_words(one) for one in departures))

@@ -125,8 +125,8 @@ class LiveProgress:
         best = [trial for trial in self._front if trial.loss <= USEFUL_LOSS] or self._front
         shown: list[RenderableType] = [front_table(best[:5], self._reference)]
         if height >= 5:
-            known = list(self._measured.values())
-            shown.insert(0, front_plot(known, self._reference, self._console.width, height))
+            records = list(self._measured.values())
+            shown.insert(0, front_plot(records, self._reference, self._console.width, height))
         self._results = Group(*shown)
 
     def _view(self) -> RenderableType:
@@ -163,11 +163,11 @@ class LiveProgress:
         text = Text.assemble(f"trial {record.number}: ", figures.named(record), ": ")
         if record.failure is not None:
             return text.append(f"failed ({record.failure.kind}): {record.failure.message}", "red")
-        found = record.measurement
-        assert found is not None
+        measured = record.measurement
+        assert measured is not None
         text.append(
-            f"{figures.milliseconds(found.latency_ms)} ms, {figures.speedup(found.latency):.2f}x, "
-            f"loss {figures.loss(found.quality.loss)}"
+            f"{figures.milliseconds(measured.latency_ms)} ms, {figures.speedup(measured.latency):.2f}x, "
+            f"loss {figures.loss(measured.quality.loss)}"
         )
         if record.reused_from is not None:
             text.append(f", reused from trial {record.reused_from}")

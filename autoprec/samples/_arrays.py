@@ -54,19 +54,19 @@ class ArraySamples:
 
 
 def sample_of(
-    where: str, name: str, found: Mapping[str, NDArray[Any]], inputs: Mapping[str, tuple[int, ...]]
+    where: str, name: str, raw: Mapping[str, NDArray[Any]], inputs: Mapping[str, tuple[int, ...]]
 ) -> Sample:
     """A sample of arrays by name; `where` they are from begins every message.
 
     Args:
         where: they are from; begins every message.
         name: the sample's.
-        found: arrays by name: inputs, prompts and `truth`.
+        raw: arrays by name: inputs, prompts and `truth`.
         inputs: shapes of the model's inputs, by name.
 
     Raises `SamplesError` for a missing input, another shape, what is no number, NaN.
     """
-    arrays = {key: _numbers(where, key, array) for key, array in found.items()}
+    arrays = {key: _numbers(where, key, array) for key, array in raw.items()}
     truth = arrays.pop("truth", None)
     listed = ", ".join(f"{key} {list(shape)}" for key, shape in inputs.items())
     for key, shape in inputs.items():

@@ -106,8 +106,8 @@ def digest_of(files: Sequence[Path], settings: str) -> str:
 def content_digest(file: Path) -> bytes:
     """SHA-256 of a file; read once while it stays as it is, however often it is requested."""
     ensure_regular(file)
-    found = file.stat()
-    return _read_digest(file, found.st_mtime_ns, found.st_size)
+    status = file.stat()
+    return _read_digest(file, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=1 << 17)

@@ -53,7 +53,7 @@ def _same(section: SamplesSection) -> list[Path]:
 def _files(named: str, limit: int | None) -> Sequence[Path]:
     """The archives or images of a set, in order."""
 
-    def found() -> Iterator[Path]:
+    def listing() -> Iterator[Path]:
         path = Path(named)
         if path.is_file():
             yield path
@@ -63,4 +63,4 @@ def _files(named: str, limit: int | None) -> Sequence[Path]:
             listed = sorted(each for each in images.iterdir() if each.suffix.lower() in SUFFIXES)
             yield from archives or listed
 
-    return list(found())[:limit]
+    return list(listing())[:limit]

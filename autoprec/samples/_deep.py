@@ -47,8 +47,8 @@ def needs_tifffile(image: Image.Image) -> bool:
 
 
 def _tag(image: Image.Image, number: int) -> tuple[int, ...]:
-    found = getattr(image, "tag_v2", {}).get(number, ())
-    return found if isinstance(found, tuple) else (found,)
+    value = getattr(image, "tag_v2", {}).get(number, ())
+    return value if isinstance(value, tuple) else (value,)
 
 
 def is_tiff(path: Path) -> bool:
@@ -84,12 +84,12 @@ def read(path: Path) -> NDArray[Any]:
         with _module("tifffile", path).TiffFile(path) as file:
             series = file.series[0]
             _banded(path, tuple(map(int, series.shape)), series.axes)
-            found = np.asarray(series.asarray())
-            if found.ndim == 2:
-                found = found[None]
+            pixels = np.asarray(series.asarray())
+            if pixels.ndim == 2:
+                pixels = pixels[None]
             elif series.axes.endswith("S"):
-                found = np.moveaxis(found, -1, 0)
-            return _upright(_plain(path, found, series.keyframe), series.keyframe)
+                pixels = np.moveaxis(pixels, -1, 0)
+            return _upright(_plain(path, pixels, series.keyframe), series.keyframe)
     except SamplesError:
         raise
     except Exception as error:  # broken files make tifffile and imagecodecs raise anything

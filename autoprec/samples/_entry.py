@@ -78,8 +78,8 @@ class EntrySamples:
 
     @cached_property
     def _count(self) -> int:
-        known = hasattr(self._made, "__len__")
-        count = len(self._made) if known else sum(1 for _ in self._all())
+        has_length = hasattr(self._made, "__len__")
+        count = len(self._made) if has_length else sum(1 for _ in self._all())
         return count if self._limit is None else min(count, self._limit)
 
     def _all(self) -> Iterator[Any]:

@@ -55,16 +55,16 @@ class ImageSamples:
         self._frame = _image_input(section, inputs)
         images = folder / "images" if (folder / "images").is_dir() else folder
         listed = sorted(path for path in images.iterdir() if not path.name.startswith("."))
-        found = [path for path in listed if path.suffix.lower() in SUFFIXES]
-        if not found:
+        readable = [path for path in listed if path.suffix.lower() in SUFFIXES]
+        if not readable:
             raise SamplesError(f"{images}: holds no images (jpg, png, webp, bmp, tif); put some there")
-        refuse_odd(found)
-        self._left_out = Counter(path.suffix for path in listed if path.is_file() and path not in found)
-        self._images = found[:limit]
+        refuse_odd(readable)
+        self._left_out = Counter(path.suffix for path in listed if path.is_file() and path not in readable)
+        self._images = readable[:limit]
         self._masks = folder / "masks"
         self._prompts_file = folder / "prompts.json"
         asked = [path.name for path in self._images]
-        self._prompts = read_prompts(self._prompts_file, asked, {path.name for path in found})
+        self._prompts = read_prompts(self._prompts_file, asked, {path.name for path in readable})
 
     @cached_property
     def digest(self) -> str:
@@ -89,7 +89,7 @@ class ImageSamples:
     @cached_property
     def _notes(self) -> Counter[Note]:
         headers = (header(path, self._frame.channels, self._section.white) for path in self._images)
-        return Counter(note for found in headers for note in found.notes)
+        return Counter(note for one in headers for note in one.notes)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -150,14 +150,14 @@ class ImageSamples:
         objects, path = objects_of(prompts), self._mask_path(image)
         if objects is None or not path.exists():
             return None
-        found = labels(path)
-        height, width = found.shape
-        if (height > width) != (size[1] > size[0]) and sorted(found.shape) == sorted(size):
+        values = labels(path)
+        height, width = values.shape
+        if (height > width) != (size[1] > size[0]) and sorted(values.shape) == sorted(size):
             raise SamplesError(
                 f"{path}: is {width} x {height}, but {image.name} is {size[0]} x {size[1]} upright, "
                 "as its EXIF says: turn the mask"
             )
-        masks: NDArray[np.bool_] = found == np.array(objects)[:, None, None]
+        masks: NDArray[np.bool_] = values == np.array(objects)[:, None, None]
         lost = [number for number, mask in zip(objects, masks, strict=True) if not mask.any()]
         if lost:
             raise SamplesError(

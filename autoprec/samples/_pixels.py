@@ -80,19 +80,19 @@ def pixels(path: Path, channels: int, white: float | None) -> tuple[list[Image.I
     """
     try:
         with Image.open(path) as image:
-            found = _examined(path, image, channels, white)
-            if found.mode:
-                return _planes(image, found, channels), white or _white(found.bits)
+            head = _examined(path, image, channels, white)
+            if head.mode:
+                return _planes(image, head, channels), white or _white(head.bits)
     except SamplesError:
         raise
     except Exception as error:  # as above
         if not _is_foreign(path, error):
             raise unreadable(path, error) from error
-        found = _foreign(path, channels, white)
+        head = _foreign(path, channels, white)
     planes = _fitted(_deep.read(path), channels)
     if planes.ndim != 3 or len(planes) != channels or not planes.size:
         raise SamplesError(f"{path}: does not hold the bands that it declares; fix or remove it")
-    return [Image.fromarray(plane) for plane in planes], white or _white(found.bits)
+    return [Image.fromarray(plane) for plane in planes], white or _white(head.bits)
 
 
 def labels(path: Path) -> NDArray[Any]:
@@ -101,12 +101,12 @@ def labels(path: Path) -> NDArray[Any]:
         ensure_regular(path)
         with Image.open(path) as image:
             _check_size(image)
-            found: NDArray[Any] = np.asarray(image)
+            array: NDArray[Any] = np.asarray(image)
     except Exception as error:  # as above
         raise unreadable(path, error) from error
-    if found.ndim != 2:
-        raise SamplesError(f"{path}: has {found.shape[-1]} channels; a mask image has one, of labels")
-    return found
+    if array.ndim != 2:
+        raise SamplesError(f"{path}: has {array.shape[-1]} channels; a mask image has one, of labels")
+    return array
 
 
 def _examined(path: Path, image: Image.Image, channels: int, white: float | None) -> Header:
@@ -150,21 +150,21 @@ def _held(notes: dict[Note, bool], bits: int, white: float | None) -> frozenset[
     return frozenset(deep | {note for note, holds in notes.items() if holds})
 
 
-def _checked(path: Path, found: Header, channels: int, white: float | None) -> Header:
+def _checked(path: Path, head: Header, channels: int, white: float | None) -> Header:
     """The header, if its file fits the model."""
-    if found.bits > 16 and white is None:
+    if head.bits > 16 and white is None:
         raise SamplesError(
-            f"{path}: holds {found.bits}-bit values, whose white is unknown: set samples.white (1.0 "
+            f"{path}: holds {head.bits}-bit values, whose white is unknown: set samples.white (1.0 "
             "for values in 0..1)"
         )
-    named = found.mode in ("1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV", *_WITH_ALPHA)
-    converts = channels in (1, 3) and (named or found.bands in (1, 3) or Note.ALPHA in found.notes)
-    if found.bands != channels and not converts:
+    named = head.mode in ("1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV", *_WITH_ALPHA)
+    converts = channels in (1, 3) and (named or head.bands in (1, 3) or Note.ALPHA in head.notes)
+    if head.bands != channels and not converts:
         raise SamplesError(
-            f"{path}: has {found.bands} bands, but the model takes {channels}: name images with as many, or "
+            f"{path}: has {head.bands} bands, but the model takes {channels}: name images with as many, or "
             "store samples as .npz"
         )
-    return found
+    return head
 
 
 def _bits(path: Path, image: Image.Image) -> int:
@@ -191,17 +191,17 @@ def _white(bits: int) -> float:
     return float(2**bits - 1)
 
 
-def _planes(image: Image.Image, found: Header, channels: int) -> list[Image.Image]:
+def _planes(image: Image.Image, head: Header, channels: int) -> list[Image.Image]:
     """Planes of a file that Pillow keeps whole."""
     image.load()
-    upright = ImageOps.exif_transpose(image) if found.is_turned else image
-    if found.bits > 8:
+    upright = ImageOps.exif_transpose(image) if head.is_turned else image
+    if head.bits > 8:
         plane = Image.fromarray(np.asarray(upright).astype(np.float32))
         return [plane] * channels
-    if found.bands == channels and found.mode in _AS_BANDS:
+    if head.bands == channels and head.mode in _AS_BANDS:
         return list(upright.split())
     wanted = "RGB" if channels == 3 else "L"
-    return list((upright if found.mode == wanted else upright.convert(wanted)).split())
+    return list((upright if head.mode == wanted else upright.convert(wanted)).split())
 
 
 def _fitted(array: NDArray[Any], channels: int) -> NDArray[np.float32]:

@@ -23,35 +23,35 @@ _PAIRS = ("coords", "box", "boxes")
 """Names that end so hold x, y pairs."""
 
 
-def read_prompts(path: Path, asked: Sequence[str], known: Container[str]) -> dict[str, Prompts]:
+def read_prompts(path: Path, asked: Sequence[str], images: Container[str]) -> dict[str, Prompts]:
     """Prompts by image; empty without the file.
 
     Raises `SamplesError` if it is malformed, an image in `asked` has none, or one is for an image that is
-    not in `known`.
+    not in `images`.
     """
     if not path.exists():
         return {}
     try:
         ensure_regular(path)
-        found = msgspec.json.decode(path.read_bytes(), type=dict[str, Prompts])
+        by_image = msgspec.json.decode(path.read_bytes(), type=dict[str, Prompts])
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise SamplesError(f"{path}: is not a table of prompts by image, in UTF-8: {error}") from error
     except OSError as error:
         said = exhausted(error) or f"cannot be read ({error.strerror}); fix or remove it"
         raise SamplesError(f"{path}: {said}") from error
-    strange = [name for name in found if name not in known]
+    strange = [name for name in by_image if name not in images]
     if strange:
         raise SamplesError(
             f"{path}: has prompts for {strange[0]!r}, which is not there; add the image or fix the name"
         )
-    bare = [name for name in asked if not found.get(name)]
+    bare = [name for name in asked if not by_image.get(name)]
     if bare:
         raise SamplesError(f"{path}: has no prompts for {bare[0]}; add some, or remove the image")
-    for name, prompts in found.items():
+    for name, prompts in by_image.items():
         objects = [prompt["object"] for prompt in prompts if "object" in prompt]
         if not all(isinstance(number, int) for number in objects):
             raise SamplesError(f"{path}: an 'object' of {name} is not a whole number")
-    return found
+    return by_image
 
 
 def objects_of(prompts: Prompts) -> list[int] | None:

@@ -82,23 +82,23 @@ def mutants(space: Space, parents: Codes, rng: np.random.Generator, count: int) 
     return np.where((kind == 2) & runs, partners, children)
 
 
-def unknown(codes: Codes, known: frozenset[tuple[int, ...]]) -> Codes:
-    """Rows that are not `known`, each once, first come first."""
+def unknown(codes: Codes, tried: frozenset[tuple[int, ...]]) -> Codes:
+    """Rows that are not `tried`, each once, first come first."""
     rows = dict.fromkeys(map(tuple, codes.tolist()))
-    return np.array([row for row in rows if row not in known], dtype=np.intp).reshape(-1, codes.shape[1])
+    return np.array([row for row in rows if row not in tried], dtype=np.intp).reshape(-1, codes.shape[1])
 
 
-def any_unknown(space: Space, known: frozenset[tuple[int, ...]]) -> Codes:
-    """The first assignment in counting order that is not `known`; (0, blocks) when all are."""
+def any_unknown(space: Space, tried: frozenset[tuple[int, ...]]) -> Codes:
+    """The first assignment in counting order that is not `tried`; (0, blocks) when all are."""
     options = [np.flatnonzero(legal) for legal in space.legal]
-    if len(known) >= space.size:
+    if len(tried) >= space.size:
         return np.empty((0, len(options)), dtype=np.intp)
     digits = [len(option) for option in options]
-    for number in range(len(known) + 1):
+    for number in range(len(tried) + 1):
         row, rest = [], number
         for option, base in zip(options, digits, strict=True):
             rest, digit = divmod(rest, base)
             row.append(int(option[digit]))
-        if tuple(row) not in known:
+        if tuple(row) not in tried:
             return np.array([row], dtype=np.intp)
     raise AssertionError("fewer known rows than numbers tried")

@@ -32,12 +32,12 @@ def anchors(
         reference: precision of the reference.
         base: float precision around quantised blocks.
     """
-    found: dict[Assignment, str] = {}
+    labels: dict[Assignment, str] = {}
     for precision in precisions:
         fallbacks = (base, reference) if PRECISIONS[precision].is_quantized else (reference,)
         choices = tuple((block.name, _first_allowed(block, (precision, *fallbacks))) for block in blocks)
-        found.setdefault(Assignment(choices=choices), f"all-{precision}")
-    return tuple((label, assignment) for assignment, label in found.items())
+        labels.setdefault(Assignment(choices=choices), f"all-{precision}")
+    return tuple((label, assignment) for assignment, label in labels.items())
 
 
 def _first_allowed(block: Block, wanted: Sequence[str]) -> str:

@@ -39,11 +39,11 @@ def subset(history: History, accepted_loss: float, most: int = MOST) -> NDArray[
 
 def _by_fronts(history: History, most: int) -> NDArray[np.intp]:
     """Enough trials within all limits: the front, then the front behind it, and so on."""
-    left, layers, found = np.flatnonzero(history.feasible), [np.empty(0, dtype=np.intp)], 0
-    while len(left) and found < most:
+    left, layers, taken = np.flatnonzero(history.feasible), [np.empty(0, dtype=np.intp)], 0
+    while len(left) and taken < most:
         mask = front_mask(history.values[left])
         layers.append(left[mask])
-        found += int(mask.sum())
+        taken += int(mask.sum())
         left = left[~mask]
     return np.concatenate(layers)
 

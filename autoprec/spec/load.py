@@ -103,9 +103,9 @@ def _told(words: str) -> str:
     name = ".".join(keys)
     if "unknown field" in what and section is not None:
         unknown = what.split("`")[1]
-        known = [field.encode_name for field in msgspec.structs.fields(section)]
-        near = difflib.get_close_matches(unknown, known, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"known ones: {', '.join(known)}"
+        names = [field.encode_name for field in msgspec.structs.fields(section)]
+        near = difflib.get_close_matches(unknown, names, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"known ones: {', '.join(names)}"
         return f"unknown key `{'.'.join([*keys, unknown])}`; {hint}"
     if choices := get_args(section) if get_origin(section) is Literal else ():
         return f"{what}; the key `{name}` takes one of: {', '.join(choices)}"

@@ -19,21 +19,21 @@ def differences(old: Identity, new: Identity, was: Sequence[Block], now: Sequenc
     """
     old, new = old.typed(), new.typed()
     named = {"model": "the model", "samples": "the samples", "spec": "the definition"}
-    found = [
+    changes = [
         _changed(words, getattr(old, field), getattr(new, field))
         for field, words in named.items()
         if getattr(old, field) != getattr(new, field)
     ]
-    found += [
+    changes += [
         _changed(f"the engine's {field}", before, after)
         for field in ("backend", "version", "device", "options")
         if (before := getattr(old.fingerprint, field)) != (after := getattr(new.fingerprint, field))
     ]
     if old.basis != new.basis:
-        found.append(_changed("how candidates are written", _told(old.basis), _told(new.basis)))
+        changes.append(_changed("how candidates are written", _told(old.basis), _told(new.basis)))
     if old.blocks != new.blocks:
-        found.append(_changed("the blocks", old.blocks, new.blocks) + _moved(was, now))
-    return found
+        changes.append(_changed("the blocks", old.blocks, new.blocks) + _moved(was, now))
+    return changes
 
 
 def _changed(what: str, before: str, after: str) -> str:

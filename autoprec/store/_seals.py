@@ -60,12 +60,12 @@ def read(table: sa.TableClause, row: Row, column: str, form: type[T]) -> T:
     """
     check(table, row)
     try:
-        found = from_json(row[column], form)
+        record = from_json(row[column], form)
     except (msgspec.MsgspecError, TypeError, RecursionError) as error:
         raise DamagedRowError(_key(table, row)) from error
-    if not _is_possible(found):
+    if not _is_possible(record):
         raise DamagedRowError(_key(table, row))
-    return found
+    return record
 
 
 def seal_all(connection: sa.Connection, keys: Mapping[sa.TableClause, tuple[str, ...]]) -> None:
@@ -102,11 +102,11 @@ def _key(table: sa.TableClause, row: Row) -> str:
     return f"{what} {', '.join(ascii(row[name])[:80] for name in names if name in row)}"
 
 
-def _is_possible(found: object) -> bool:
+def _is_possible(record: object) -> bool:
     """Times and ratios are above 0; NaN is what some engines really give."""
-    if isinstance(found, Reference):
-        return 0 < found.latency_ms < float("inf")
-    if isinstance(found, TrialRecord) and found.measurement is not None:
-        latency = found.measurement.latency
-        return not (latency.ratio <= 0 or latency.median_ms <= 0 or found.latency_ms <= 0)
+    if isinstance(record, Reference):
+        return 0 < record.latency_ms < float("inf")
+    if isinstance(record, TrialRecord) and record.measurement is not None:
+        latency = record.measurement.latency
+        return not (latency.ratio <= 0 or latency.median_ms <= 0 or record.latency_ms <= 0)
     return True

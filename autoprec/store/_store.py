@@ -56,10 +56,10 @@ class Store(OpenDatabase):
                 old = read(STUDIES, stored, "identity", Identity).typed()
                 was = read(STUDIES, stored, "blocks", tuple[Block, ...])
                 row["reference"] = stored["reference"]
-                if found := differences(old, identity, was, blocks):
+                if changes := differences(old, identity, was, blocks):
                     raise StudyError(
                         f"{self.name}: study {study!r} was measured with something else: "
-                        f"{'; '.join(found)}; restore it, or copy the definition under a new name and "
+                        f"{'; '.join(changes)}; restore it, or copy the definition under a new name and "
                         "search that with `--study NAME`"
                     )
             connection.execute(replacing(connection, STUDIES, sealed(row), "study"))
@@ -71,9 +71,9 @@ class Store(OpenDatabase):
         """
         old = self.identity(study)
         same_engine = msgspec.structs.replace(identity, fingerprint=old.fingerprint)
-        if found := differences(old, same_engine, self.blocks(study), blocks):
+        if changes := differences(old, same_engine, self.blocks(study), blocks):
             raise StudyError(
-                f"{self.name}: study {study!r} was measured with something else: {'; '.join(found)}; "
+                f"{self.name}: study {study!r} was measured with something else: {'; '.join(changes)}; "
                 "restore it: its trials cannot be rebuilt from another"
             )
 
@@ -147,12 +147,12 @@ class Store(OpenDatabase):
     def trial(self, study: str, number: int) -> TrialRecord:
         """One trial. Raises `StudyError` if there is none of that number."""
         is_number = 0 <= number < _NUMBERS
-        if is_number and (found := self._records(TRIALS.c.study == study, TRIALS.c.number == number)):
-            return found[0]
+        if is_number and (records := self._records(TRIALS.c.study == study, TRIALS.c.number == number)):
+            return records[0]
         with self._database.reading() as connection:
             last = connection.scalar(sa.select(sa.func.max(TRIALS.c.number)).where(TRIALS.c.study == study))
-        known = "it has none yet" if last is None else f"they go up to {last}"
-        raise StudyError(f"{self.name}: study {study!r} has no trial {number}; {known}")
+        range_told = "it has none yet" if last is None else f"they go up to {last}"
+        raise StudyError(f"{self.name}: study {study!r} has no trial {number}; {range_told}")
 
     @patient
     def front(self, study: str) -> tuple[TrialRecord, ...]:
@@ -223,22 +223,22 @@ class Store(OpenDatabase):
         strange = RUNS.c.study.not_in(sa.select(STUDIES.c.study))  # it may have been this study's
         query = sa.select(RUNS).where(sa.or_(RUNS.c.study == study, strange)).order_by(RUNS.c.id)
         with self._database.reading() as connection:
-            found = [run_of(row) for row in connection.execute(query).mappings()]
+            listed = [run_of(row) for row in connection.execute(query).mappings()]
             ensure_complete(connection, study, RUNS)
-        return tuple(run for run in found if run.study == study)
+        return tuple(run for run in listed if run.study == study)
 
     def _study(self, study: str) -> sa.RowMapping:
         query = sa.select(STUDIES).where(STUDIES.c.study == study)
         with self._database.reading() as connection:
             row = connection.execute(query).mappings().one_or_none()
         if row is None:
-            known = ", ".join(self.studies())
-            if not known:
+            names = ", ".join(self.studies())
+            if not names:
                 raise StudyError(
                     f"{self.name}: study {study!r} has begun, and nothing is measured yet: let its search go "
                     "on, or run `autoprec search` again"
                 )
-            raise StudyError(f"{self.name}: has no study {study!r}; it holds: {known}")
+            raise StudyError(f"{self.name}: has no study {study!r}; it holds: {names}")
         check(STUDIES, row)
         return row
 

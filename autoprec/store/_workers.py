@@ -166,8 +166,8 @@ def living(database: Database, study: str) -> tuple[Worker, ...]:
             query = sa.select(WORKERS).where(WORKERS.c.study == study).order_by(WORKERS.c.start)
             return database.seconds(), [_worker(row) for row in connection.execute(query).mappings()]
 
-    now, found = database.patiently(read)
-    return tuple(worker for worker in found if now - worker.beat < LEASE_SECONDS and not _is_gone(worker))
+    now, workers = database.patiently(read)
+    return tuple(worker for worker in workers if now - worker.beat < LEASE_SECONDS and not _is_gone(worker))
 
 
 def host() -> str:

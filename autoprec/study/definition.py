@@ -22,13 +22,13 @@ def find_spec(where: str | None, folder: Path = FOLDER) -> StudySpec:
     """
     if where is not None and (where.endswith(".toml") or Path(where).is_file()):
         return load_spec(Path(where))
-    found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    paths = {path.stem: path for path in sorted(folder.glob("*.toml"))}
     if where is not None:
-        if where in found:
-            return load_spec(found[where])
-        near = difflib.get_close_matches(where, found, n=1)
-        known = f"known ones: {', '.join(found)}" if found else "`autoprec init MODEL.onnx` writes one"
-        hint = f"did you mean {near[0]!r}?" if near else known
+        if where in paths:
+            return load_spec(paths[where])
+        near = difflib.get_close_matches(where, paths, n=1)
+        choices = f"known ones: {', '.join(paths)}" if paths else "`autoprec init MODEL.onnx` writes one"
+        hint = f"did you mean {near[0]!r}?" if near else choices
         raise SpecError(f"no study {where!r} in {folder}/; {hint}")
     return load_spec(default_definition(folder)[0])
 
@@ -38,15 +38,15 @@ def default_definition(folder: Path = FOLDER) -> tuple[Path, str]:
 
     Raises `SpecError` naming the definitions that exist.
     """
-    found = sorted(folder.glob("*.toml"))
-    if not found:
+    paths = sorted(folder.glob("*.toml"))
+    if not paths:
         raise SpecError(f"no study definition in {folder}/; `autoprec init MODEL.onnx` writes one")
-    if len(found) == 1:
-        return found[0], f"the only one in {folder}/"
-    marked = [path for path in found if load_spec(path).default]
+    if len(paths) == 1:
+        return paths[0], f"the only one in {folder}/"
+    marked = [path for path in paths if load_spec(path).default]
     if len(marked) == 1:
         return marked[0], "the default; --study names another"
-    names = ", ".join(path.stem for path in found)
+    names = ", ".join(path.stem for path in paths)
     which = f"marks {len(marked)} of them" if marked else "holds several"
     raise SpecError(f"{folder}/ {which}: name one with --study ({names}), or mark one `default = true`")
 

@@ -25,9 +25,9 @@ def mirror_of(spec: StudySpec, store: Store, blocks: Sequence[Block], name: str 
 
 def health(spec: StudySpec, database: Path) -> Health:
     """What is wrong with a study's evidence, row by row, or else with Optuna's copy of it."""
-    found = examine(database)
-    if found.faults:
-        return found
+    diagnosis = examine(database)
+    if diagnosis.faults:
+        return diagnosis
     with Store.open(database) as store:
         trials = store.trials(spec.name)
         faults = mirror_of(spec, store, store.blocks(spec.name)).faults(trials)

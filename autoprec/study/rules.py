@@ -53,6 +53,6 @@ class TargetSpeedup:
         if reference is None:
             return
         best = picks(study.front(), reference, study.spec.search.accepted_loss).get("fastest")
-        found = best.measurement if best is not None else None
-        if found is not None and 1 / found.latency.ratio >= self._speedup:
+        measured = best.measurement if best is not None else None
+        if measured is not None and 1 / measured.latency.ratio >= self._speedup:
             study.wind_up()

@@ -80,8 +80,8 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         if not store.is_shared:
             stack.enter_context(exclusive(folder))
         chosen = devices(spec.backend.name, spec.backend.options, parallel.devices)
-        known = spec.name in store.studies() and store.reference(spec.name) is not None
-        _refuse_unlike(spec, chosen, watcher.say, is_known=known)
+        is_known = spec.name in store.studies() and store.reference(spec.name) is not None
+        _refuse_unlike(spec, chosen, watcher.say, is_known=is_known)
         if chosen[0].visible:
             os.environ[VISIBLE] = chosen[0].visible  # this process calibrates, on the first one
         jobs = parallel.jobs or default_jobs(
@@ -100,7 +100,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
             names = ", ".join(device.name for device in chosen)
             watcher.say(f"{jobs} builds at a time for each of: {names}")
 
-        def made() -> tuple[Prepared, Ledger, Night]:
+        def prepared_parts() -> tuple[Prepared, Ledger, Night]:
             prepared = _prepared(spec, store, crew, watcher, work, checks=checks)
             limit = spec.search.max_memory_mb
             mirror = Mirror.of(store, spec.name, prepared.blocks, limited=limit is not None)
@@ -112,7 +112,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
             return prepared, ledger, night
 
         with _turn(store, membership, spec.name, watcher):
-            prepared, ledger, night = made()
+            prepared, ledger, night = prepared_parts()
         yield Session(
             store=store, membership=membership, prepared=prepared, ledger=ledger, crew=crew, night=night
         )

@@ -121,19 +121,19 @@ class Study(StoredStudy):
         allowed = parse_budget(text)
         told = Calling(Logged(watcher or Quiet()), [partial(call, self) for call in callbacks])
         parallel = Parallel(jobs=jobs, devices=devices)
-        with session(self.spec, told, parallel, checks=True) as made:
+        with session(self.spec, told, parallel, checks=True) as opened:
             if prior is not None:
-                self._adopt(prior, made.store, told)
-            run = open_run(made, text, told)
-            with self._stoppable(made.night), stopping(made.night, told):
-                made.night.run(run, allowed)
-                if len(made.store.workers(self.spec.name)) == 1:
+                self._adopt(prior, opened.store, told)
+            run = open_run(opened, text, told)
+            with self._stoppable(opened.night), stopping(opened.night, told):
+                opened.night.run(run, allowed)
+                if len(opened.store.workers(self.spec.name)) == 1:
                     patience = Deadline(None if allowed.seconds is None else allowed.seconds / 50)
-                    going = lambda: not (made.night.is_stopping or patience.is_over)  # noqa: E731
+                    going = lambda: not (opened.night.is_stopping or patience.is_over)  # noqa: E731
                     if allowed.seconds is None or allowed.seconds >= _LONG_SECONDS:
-                        look_ahead(made.prepared, made.store, made.crew.first.bench, told.say, going)
-            close_run(made, run, allowed.trials)
-            return Front(made.store.front(self.spec.name), made.store.reference(self.spec.name))
+                        look_ahead(opened.prepared, opened.store, opened.crew.first.bench, told.say, going)
+            close_run(opened, run, allowed.trials)
+            return Front(opened.store.front(self.spec.name), opened.store.reference(self.spec.name))
 
     def stop(self) -> None:
         """End the running search after the running trials: from a callback, or from another thread.
@@ -174,9 +174,9 @@ class Study(StoredStudy):
         watcher = watcher or Quiet()
         with self._stored() as store:
             record = store.trial(self.spec.name, number)
-        with session(self.spec, watcher, Parallel(jobs=1), checks=False) as made:
-            assignment = refined(made.prepared, record, seconds, watcher)
-            return made.store.trial(self.spec.name, made.night.refine(assignment, f"refined-{number}"))
+        with session(self.spec, watcher, Parallel(jobs=1), checks=False) as opened:
+            assignment = refined(opened.prepared, record, seconds, watcher)
+            return opened.store.trial(self.spec.name, opened.night.refine(assignment, f"refined-{number}"))
 
     def health(self) -> Health:
         """Check whether the evidence is as it was written; see `repair`."""

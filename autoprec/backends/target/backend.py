@@ -190,12 +190,12 @@ class TargetBackend:
         power, number = self._power, self._options.get("device", 0)
         if power.power_mode is None:
             return []
-        found = f"mode {power.power_mode}, GPU clock {held(power)}"
+        state = f"mode {power.power_mode}, GPU clock {held(power)}"
         remedy = (
             "" if power.clocks_locked else "`sudo jetson_clocks` holds its clocks, which steadies timings"
         )
         return [
-            MachineCheck(name="its power", found=found, remedy=remedy),
+            MachineCheck(name="its power", found=state, remedy=remedy),
             MachineCheck(name="its engines", found=f"on GPU {number}; a DLA is not used"),
         ]
 
@@ -243,10 +243,8 @@ class TargetBackend:
             self._power = power
         newest = self.facts.get("newest_opset", 0)
         is_weak = self.facts.get("is_weak") is True
-        known = newest if isinstance(newest, int) and 0 <= newest < 1000 else 0
-        return Line(
-            channel, known, is_weak=is_weak, sends_cut=self._sends_cut, patience=lambda: self._patience
-        )
+        pid = newest if isinstance(newest, int) and 0 <= newest < 1000 else 0
+        return Line(channel, pid, is_weak=is_weak, sends_cut=self._sends_cut, patience=lambda: self._patience)
 
     def _asked(self, request: str) -> tuple[dict[str, Any], list[bytes]]:
         """An answer that depends on no engine: where the line was cut meanwhile, a new one is asked."""

@@ -104,7 +104,7 @@ class Channel:
         with ended_after(self._process, SECONDS.get(request)) as late:
             try:
                 wire.send(self._out, {**header, "request": request}, blobs)
-                answer, found = wire.receive(self._in, most, _MOST_WORDS.get(request, _WORDS))
+                answer, received = wire.receive(self._in, most, _MOST_WORDS.get(request, _WORDS))
             except (OSError, ValueError, wire.WireError) as error:
                 self.is_late = late.is_set()
                 self._loss = self._lost(error, SECONDS.get(request, math.inf))
@@ -120,7 +120,7 @@ class Channel:
             if kind == "gone":
                 raise GoneError(f"{self.address.text}: {message}")
             raise TrialError(_KINDS.get(kind, "build" if request == "build" else "run"), message)
-        return answer, found
+        return answer, received
 
     @property
     def is_lost(self) -> bool:

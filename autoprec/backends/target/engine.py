@@ -115,10 +115,10 @@ class TargetEngine:
         names = [str(name or ours) for (name, *_), ours in zip(described, self._outputs, strict=True)]
         if sorted(names) != sorted(self._outputs):
             raise TrialError("crash", "the target's answer does not hold the model's outputs")
-        found = dict(zip(names, arrays, strict=True))
-        for name, array in found.items():
+        results = dict(zip(names, arrays, strict=True))
+        for name, array in results.items():
             self._check_shape(name, array.shape)
-        return found
+        return results
 
     def cut(self, inputs: Arrays, output: str, above: float) -> NDArray[np.bool_]:
         """As `CutsMasks.cut`: a bit for each value comes over the line."""
@@ -131,13 +131,13 @@ class TargetEngine:
         answer, blobs = self._ask("run", self._most_bytes([output]), outputs=True, cut=wanted)
         try:
             shape, strange = _shape(answer.get("shape")), answer.get("strange")
-            found = _unpacked(blobs[0], shape)
+            masks = _unpacked(blobs[0], shape)
         except (ValueError, TypeError, IndexError) as error:
             raise TrialError("crash", f"the target's answer holds no masks: {error}") from error
-        self._check_shape(output, found.shape)
+        self._check_shape(output, masks.shape)
         if type(strange) is not int or strange:
             raise TrialError("nan", f"some values of the output {output!r} are NaN or infinite")
-        return found
+        return masks
 
     def milliseconds(self, repeats: int) -> float:
         """The mean of `repeats` inferences, by the clock there."""
@@ -146,19 +146,19 @@ class TargetEngine:
     def turns(self, engines: Sequence[TargetEngine], repeats: int) -> list[float]:
         """Readings of engines of this line in turn, in ms: each after an unmeasured inference."""
         answer, _ = self._ask("rounds", order=[engine._number for engine in engines], repeats=repeats)
-        found = answer.get("milliseconds")
-        if not isinstance(found, list) or len(found) != len(engines):
+        readings = answer.get("milliseconds")
+        if not isinstance(readings, list) or len(readings) != len(engines):
             raise TrialError("crash", "the target's answer holds no readings")
-        if not all(type(reading) in (int, float) and 0 < reading < 1e9 for reading in found):
+        if not all(type(reading) in (int, float) and 0 < reading < 1e9 for reading in readings):
             raise TrialError("crash", "the target's readings are not times")
-        return [float(reading) for reading in found]
+        return [float(reading) for reading in readings]
 
     def kernels(self) -> tuple[KernelTime, ...]:
         """Every kernel with the ONNX nodes in it, as the library there reports them."""
-        found = self._read(self._ask("describe")[0])
+        table = self._read(self._ask("describe")[0])
         return tuple(
             msgspec.structs.replace(kernel, nodes=tuple(self._renamed.get(n, n) for n in kernel.nodes))
-            for kernel in found
+            for kernel in table
         )
 
     def close(self) -> None:
@@ -179,8 +179,10 @@ class TargetEngine:
     def _most_bytes(self, names: Sequence[str]) -> int:
         """What outputs may take: a target sends no more than the model has."""
         sizes = [self._shapes.get(name) for name in names]
-        known = [math.prod(size for size in shape if size) for shape in sizes if shape and None not in shape]
-        return _ANY if len(known) < len(names) else _WIDEST * sum(known)
+        bounded = [
+            math.prod(size for size in shape if size) for shape in sizes if shape and None not in shape
+        ]
+        return _ANY if len(bounded) < len(names) else _WIDEST * sum(bounded)
 
     def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
         """Raises `TrialError` for another shape than the model's."""

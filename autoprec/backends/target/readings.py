@@ -21,20 +21,20 @@ _LONGEST_CLOCKS = 2000
 def clocks_of(told: object) -> Clocks:
     """Readings that a target tells. Raises `TrialError` for what is none."""
     named = told if isinstance(told, dict) else {}
-    known = {name: named[name] for name in Clocks.__struct_fields__ if name in named}
+    readings = {name: named[name] for name in Clocks.__struct_fields__ if name in named}
     try:
-        found = msgspec.convert(known, Clocks)
+        clocks = msgspec.convert(readings, Clocks)
     except msgspec.ValidationError as error:
         raise TrialError("crash", f"the target's clock readings are invalid: {error}") from error
-    if len(str(found)) > _LONGEST_CLOCKS:
+    if len(str(clocks)) > _LONGEST_CLOCKS:
         raise TrialError("crash", "the target's clock readings are invalid: they are too long")
-    return found
+    return clocks
 
 
 def _milliseconds(microseconds: str) -> float:
     """0 for what is no time."""
-    found = float(microseconds) / 1e3 if microseconds.isdecimal() else 0.0
-    return found if found < _LONGEST_MS else 0.0
+    milliseconds = float(microseconds) / 1e3 if microseconds.isdecimal() else 0.0
+    return milliseconds if milliseconds < _LONGEST_MS else 0.0
 
 
 def held(power: Clocks) -> str:

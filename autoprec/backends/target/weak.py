@@ -44,24 +44,24 @@ def weaken(model: onnx.ModelProto) -> tuple[HeldLayer, ...]:
     Raises `TrialError("build", ...)` for types and operators that TensorRT 8 does not have.
     """
     graph = model.graph
-    known = {value.name for value in (*graph.value_info, *graph.output)}
-    if not known.issuperset(name for node in graph.node for name in node.output):
+    typed = {value.name for value in (*graph.value_info, *graph.output)}
+    if not typed.issuperset(name for node in graph.node for name in node.output):
         graph.value_info.MergeFrom(onnx.shape_inference.infer_shapes(model).graph.value_info)
     types = _types(graph)
     _refuse(graph, types)
-    made = {node.name: types.get(node.output[0], 0) for node in graph.node}
+    output_types = {node.name: types.get(node.output[0], 0) for node in graph.node}
     _join(graph, types)
     _as_float32(graph)
     _unstore(graph)
     at_opset(model, NEWEST_OPSET)
-    return tuple(_layers(model.graph, made))
+    return tuple(_layers(model.graph, output_types))
 
 
 def _types(graph: onnx.GraphProto) -> dict[str, int]:
     """Element types by value."""
     values = (*graph.value_info, *graph.input, *graph.output)
-    found = {value.name: value.type.tensor_type.elem_type for value in values}
-    return found | {tensor.name: tensor.data_type for tensor in graph.initializer}
+    element_types = {value.name: value.type.tensor_type.elem_type for value in values}
+    return element_types | {tensor.name: tensor.data_type for tensor in graph.initializer}
 
 
 def _refuse(graph: onnx.GraphProto, types: dict[str, int]) -> None:
@@ -74,21 +74,22 @@ def _refuse(graph: onnx.GraphProto, types: dict[str, int]) -> None:
             raise TrialError("build", f"{tensor.name!r}: TensorRT has no zero points but 0")
 
 
-def _layers(graph: onnx.GraphProto, made: dict[str, int]) -> Iterator[HeldLayer]:
+def _layers(graph: onnx.GraphProto, output_types: dict[str, int]) -> Iterator[HeldLayer]:
     """Each node that makes floats; it gets a name that options can hold.
 
-    `made` are types by the names of the candidate's nodes; what stands for one of them is named below it.
+    `output_types` are types by the names of the candidate's nodes; what stands for one of them is named
+    below it.
     """
     made_by = {name: node.op_type for node in graph.node for name in node.output}
     outputs = {value.name for value in graph.output}
     taken = {node.name for node in graph.node}
     for number, node in enumerate(graph.node):
-        name = node.name if node.name in made else node.name.rpartition("/")[0]
+        name = node.name if node.name in output_types else node.name.rpartition("/")[0]
         if not is_sayable(node.name):
             node.name = next(n for n in _names(number) if n not in taken)
             taken.add(node.name)
         held = node.op_type in _PRODUCTS and "DequantizeLinear" in (made_by.get(v) for v in node.input[:2])
-        word = _WORDS.get(made.get(name, 0), "")
+        word = _WORDS.get(output_types.get(name, 0), "")
         if word and node.op_type not in _PAIRS and not held:
             yield HeldLayer(node.name, word, "fp32" if node.output[0] in outputs else word, name)
 
@@ -128,9 +129,9 @@ def _join(graph: onnx.GraphProto, types: dict[str, int]) -> None:
     del graph.node[:]
     graph.node.extend(kept)
     there = {name for node in kept for name in node.output}
-    known = [value for value in graph.value_info if value.name in there]
+    typed = [value for value in graph.value_info if value.name in there]
     del graph.value_info[:]
-    graph.value_info.extend(known)
+    graph.value_info.extend(typed)
 
 
 def _followed(name: str, renamed: dict[str, str]) -> str:

@@ -142,5 +142,5 @@ class TensorRTBackend:
         if self._device is None or not self.library.names_targets:
             return ()
         major, minor = self._device.compute_capability
-        known = self.library.member("ComputeCapability", f"SM{major}{minor}") is not None
-        return (self._device.compute_capability,) if known else ()
+        is_named = self.library.member("ComputeCapability", f"SM{major}{minor}") is not None
+        return (self._device.compute_capability,) if is_named else ()

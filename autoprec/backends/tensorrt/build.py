@@ -119,10 +119,12 @@ def check_targets(library: Library, targets: tuple[Target, ...]) -> None:
         )
     for major, minor in targets:
         if library.member("ComputeCapability", f"SM{major}{minor}") is None:
-            known = ", ".join(n for n in library.trt.ComputeCapability.__members__ if n.startswith("SM"))
+            capabilities = ", ".join(
+                n for n in library.trt.ComputeCapability.__members__ if n.startswith("SM")
+            )
             raise BackendError(
                 f"backend.options.compute_capabilities: {library.name} {library.version} cannot build for "
-                f"{major}.{minor}; it knows {known}"
+                f"{major}.{minor}; it knows {capabilities}"
             )
 
 

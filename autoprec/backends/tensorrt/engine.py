@@ -71,8 +71,8 @@ class TensorRTEngine:
         try:
             with library.asking("run", f"the engine does not load on {device.name}"):
                 self._load(plan.data)
-                found = tensors_of(library, self._engine)
-                self._inputs, self._outputs, self._dtypes = found.inputs, found.outputs, found.dtypes
+                tensors = tensors_of(library, self._engine)
+                self._inputs, self._outputs, self._dtypes = tensors.inputs, tensors.outputs, tensors.dtypes
                 self._own_bytes = engine_bytes(library, self._engine, len(plan.data))
                 self.device_memory_bytes = self._held_bytes()
                 if profiled:

@@ -213,8 +213,8 @@ def _inspected(told: Mapping[str, Any]) -> Layer:
 
 def _nodes(name: str, kind: str, metadata: str) -> tuple[str, ...]:
     """ONNX nodes of a layer: TensorRT before 10 names them in the layer's name alone."""
-    if (found := _named(metadata)) or not name or _MOVES.search(kind) or _OPAQUE.search(name):
-        return found
+    if (named := _named(metadata)) or not name or _MOVES.search(kind) or _OPAQUE.search(name):
+        return named
     nodes: list[str] = []
     for part in re.split(r" \+ | \|\| ", name):  # one node behind the other, and side by side
         nodes += _POINTWISE.sub("", part).split(", ") if part.startswith("PWN(") else [part]
@@ -264,5 +264,5 @@ def _described(tensor: Any) -> str:
 
 
 def _types(texts: Iterable[str]) -> tuple[str, ...]:
-    found = (_TYPE.search(text) for text in texts)
-    return tuple(_SHORT[match[1].lower()] for match in found if match)
+    matches = (_TYPE.search(text) for text in texts)
+    return tuple(_SHORT[match[1].lower()] for match in matches if match)

@@ -87,11 +87,11 @@ class Library:
         `TypeError` of pybind11, and the reason is in the log. Raises `TrialError` "memory" for lack of it.
         """
         try:
-            made = getattr(self.trt, factory)(self.log.sink)
+            instance = getattr(self.trt, factory)(self.log.sink)
         except (*REFUSALS, MemoryError):
-            made = None
-        if made is not None:
-            return made
+            instance = None
+        if instance is not None:
+            return instance
         reason = self.log.first_error("it gives no reason; `nvidia-smi` must list the GPU")
         if self.log.kind("build") == "memory":
             raise TrialError("memory", f"{self.name} does not start: {reason}")
@@ -141,9 +141,9 @@ def load_library(extra: str = "") -> Library:
     for key, names in MODULES.items():
         for module in names if extra in ("", key) else ():
             try:
-                found = importlib.import_module(module)
-                if hasattr(found, "ILogger"):  # a folder of that name is a package too, with nothing in it
-                    return Library(found)
+                imported = importlib.import_module(module)
+                if hasattr(imported, "ILogger"):  # a folder of that name is a package too, with nothing in it
+                    return Library(imported)
             except Exception as error:  # noqa: BLE001 - whatever the import of an engine raises
                 if not isinstance(error, ModuleNotFoundError) or error.name != module:
                     broken = broken or _broken(module, key, error)
@@ -183,8 +183,8 @@ def bindings(extra: str) -> str:
 
 def mixed_wheels() -> str:
     """What to do where TensorRT's bindings and libraries are made for different CUDAs; else empty."""
-    found = (_WHEEL.fullmatch(each.metadata["Name"].lower().replace("-", "_")) for each in distributions())
-    majors = {match["part"]: match["cuda"] for match in found if match}
+    matches = (_WHEEL.fullmatch(each.metadata["Name"].lower().replace("-", "_")) for each in distributions())
+    majors = {match["part"]: match["cuda"] for match in matches if match}
     ours, theirs = majors.get("bindings"), majors.get("libs")
     if ours is None or theirs is None or ours == theirs:
         return ""

@@ -81,8 +81,8 @@ class Log:
         related = [text for text in self.errors if "catchCudaError" not in text]
         if not related:
             return otherwise
-        found = _NO_CUDA.search(related[0])
-        remedy = _REMEDIES.get(found[1], _REMEDY) if found else None
+        cause = _NO_CUDA.search(related[0])
+        remedy = _REMEDIES.get(cause[1], _REMEDY) if cause else None
         return f"{one_line(related[0])}: {remedy}" if remedy else one_line(related[0])
 
     def kind(self, otherwise: FailureKind) -> FailureKind:

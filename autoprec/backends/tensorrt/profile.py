@@ -19,7 +19,7 @@ class Profile:
     """
 
     def __init__(self, library: Library, context: Any) -> None:
-        found: dict[str, float] = {}
+        milliseconds: dict[str, float] = {}
         base = library.trt.IProfiler
 
         class Profiler(base):  # type: ignore[misc, valid-type]
@@ -27,9 +27,9 @@ class Profile:
                 base.__init__(self)
 
             def report_layer_time(self, layer_name: str, ms: float) -> None:
-                found[layer_name] = found.get(layer_name, 0.0) + ms
+                milliseconds[layer_name] = milliseconds.get(layer_name, 0.0) + ms
 
-        self._found, self._library, self._context = found, library, context
+        self._found, self._library, self._context = milliseconds, library, context
         self._profiler = Profiler()  # the context keeps no reference of its own
         context.profiler = self._profiler
         context.enqueue_emits_profile = False

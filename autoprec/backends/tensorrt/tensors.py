@@ -30,8 +30,8 @@ class Tensors(Record, frozen=True, kw_only=True):
 def tensors_of(library: Library, engine: Any) -> Tensors:
     """Raises `TrialError("run", ...)` for one that cannot be filled from here."""
     trt = library.trt
-    found = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
-    names = [library.given(name or None, "run", "a tensor of the engine has no name") for name in found]
+    given = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
+    names = [library.given(name or None, "run", "a tensor of the engine has no name") for name in given]
     is_input = {name: engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names}
     for name in names:
         if engine.get_tensor_location(name) == trt.TensorLocation.HOST:
@@ -60,5 +60,5 @@ def _dtype_of(engine: Any, name: str) -> np.dtype[Any]:
     word = engine.get_tensor_dtype(name).name
     if word not in _DTYPES:
         raise TrialError("run", f"{name!r} is {word}, which NumPy has no type for: put a Cast before it")
-    found: np.dtype[Any] = np.dtype(_DTYPES[word])
-    return found
+    dtype: np.dtype[Any] = np.dtype(_DTYPES[word])
+    return dtype

@@ -60,8 +60,8 @@ def check_library() -> None:
     """Polygraphy imports the metapackage; the bindings alone do not serve it."""
     name = "tensorrt_rtx" if polygraphy_config.USE_TENSORRT_RTX else "tensorrt"
     package = name.replace("_", "-")
-    found = importlib.util.find_spec(name)
-    if found is None or found.loader is None or found.origin is None:  # nothing, or a folder of that name
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.loader is None or spec.origin is None:  # nothing, or a folder of that name
         only = (
             "only its bindings are installed"
             if importlib.util.find_spec(f"{name}_bindings")

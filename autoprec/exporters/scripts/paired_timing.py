@@ -68,8 +68,8 @@ def paired(
                     break
                 look = math.ceil(look * BETWEEN_LOOKS)
             order = (reference, model) if len(ratios) % 2 else (model, reference)
-            found = [turn(engine, repeats, threads) for engine in order]
-            theirs, ours = found if len(ratios) % 2 else reversed(found)
+            readings = [turn(engine, repeats, threads) for engine in order]
+            theirs, ours = readings if len(ratios) % 2 else reversed(readings)
             ratios.append(ours / theirs)
             spent += ours + theirs
     finally:

@@ -59,8 +59,8 @@ class Predictor:
         if (folder / "decoder.onnx").is_file():
             self._models.append(core.compile_model(core.read_model(folder / "decoder.onnx"), device, CONFIG))
         first = self._models[0]
-        known = {name for port in (*first.inputs, *first.outputs) for name in port.names}
-        self.prompts = [p for model in self._models[1:] for p in model.inputs if not p.names & known]
+        computed = {name for port in (*first.inputs, *first.outputs) for name in port.names}
+        self.prompts = [p for model in self._models[1:] for p in model.inputs if not p.names & computed]
 
     def __call__(self, arrays: Arrays) -> np.ndarray:
         """Mask logits, float32 [masks, h, w], of one sample's inputs and prompts."""
@@ -108,15 +108,15 @@ class Photo:
     def _normalised(self, planes: Sequence["Image.Image"]) -> np.ndarray:
         """float32 in 0..1, minus the mean, divided by the standard deviation."""
         left, top, width, height = self._box
-        found = np.zeros((1, len(planes), *self.frame), np.float32)
+        pixels = np.zeros((1, len(planes), *self.frame), np.float32)
         for number, (plane, mean, std) in enumerate(
             zip(planes, self._how["mean"], self._how["std"], strict=True)
         ):
             if self._how["resize"] == "letterbox":
-                found[0, number] = (LETTERBOX_GREY - mean) / std
+                pixels[0, number] = (LETTERBOX_GREY - mean) / std
             fitted = np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR), np.float32)
-            found[0, number, top : top + height, left : left + width] = (fitted / self._white - mean) / std
-        return found.transpose(0, 2, 3, 1) if self._is_nhwc else found
+            pixels[0, number, top : top + height, left : left + width] = (fitted / self._white - mean) / std
+        return pixels.transpose(0, 2, 3, 1) if self._is_nhwc else pixels
 
     def placed(self, pairs: np.ndarray) -> np.ndarray:
         """x, y pairs [..., 2 n] of the image, in pixels of the frame."""
@@ -175,20 +175,23 @@ def fed(port: Any, prompt: Arrays) -> np.ndarray:
 
 def completed(prompt: Arrays, photo: Photo, ports: Sequence[Any]) -> Arrays:
     """A prompt in the model's frame, with what goes without saying."""
-    found: Arrays = {"orig_im_size": np.array(photo.size[::-1]), "has_mask_input": np.zeros(1)}
+    prompts: Arrays = {"orig_im_size": np.array(photo.size[::-1]), "has_mask_input": np.zeros(1)}
     for port in ports:
         if "mask_input" in port.names:
             sizes = [size.get_length() if size.is_static else 1 for size in port.partial_shape]
-            found["mask_input"] = np.zeros(sizes)
+            prompts["mask_input"] = np.zeros(sizes)
     for name, value in prompt.items():
         array = np.asarray(value, np.float32)
-        found[name] = photo.placed(array) if name.endswith(("coords", "box", "boxes")) else array
+        prompts[name] = photo.placed(array) if name.endswith(("coords", "box", "boxes")) else array
     wanted = {name for port in ports for name in port.names}
-    if "box" in found and "box" not in wanted:
-        points, labels = found.get("point_coords", np.empty((0, 2))), found.get("point_labels", np.empty(0))
-        found["point_coords"] = np.concatenate([points.reshape(-1, 2), found["box"].reshape(-1, 2)])
-        found["point_labels"] = np.concatenate([labels.reshape(-1), CORNERS])
-    return found
+    if "box" in prompts and "box" not in wanted:
+        points, labels = (
+            prompts.get("point_coords", np.empty((0, 2))),
+            prompts.get("point_labels", np.empty(0)),
+        )
+        prompts["point_coords"] = np.concatenate([points.reshape(-1, 2), prompts["box"].reshape(-1, 2)])
+        prompts["point_labels"] = np.concatenate([labels.reshape(-1), CORNERS])
+    return prompts
 
 
 def picture(logits: np.ndarray, recipe: dict[str, Any]) -> "Image.Image":
@@ -220,15 +223,15 @@ def predict_image(predictor: Predictor, arguments: argparse.Namespace) -> None:
     """Predict the masks of an image, and write them as one."""
     photo = Photo(arguments.sample, predictor.manifest)
     prompts = [json.loads(prompt) for prompt in arguments.prompt] or [{}]
-    found = []
+    stacks = []
     for prompt in prompts:
         asked = completed(prompt, photo, predictor.prompts)
         inputs = {port.any_name: fed(port, asked) for port in predictor.prompts}
-        found.append(predictor({photo.input: photo.array, **inputs}))
+        stacks.append(predictor({photo.input: photo.array, **inputs}))
     recipe = predictor.manifest["recipe"]
     # Between numbers of classes there is nothing.
     way = Image.Resampling.NEAREST if recipe["metric"] == "label_iou" else Image.Resampling.BILINEAR
-    masks = photo.unplaced(np.concatenate(found), way)
+    masks = photo.unplaced(np.concatenate(stacks), way)
     output = arguments.output or Path(f"{arguments.sample.stem}_mask.png")
     picture(masks, recipe).save(output)
     planes = f"{len(masks)} planes of logits from {masks.min():.4g} to {masks.max():.4g}"

@@ -57,15 +57,15 @@ def partition(
 
 def _computing(nodes: Sequence[ir.Node], graph: ir.Graph) -> set[ir.Node]:
     """Nodes that depend on an input of the graph, or make an output of it: all others make constants."""
-    found: set[ir.Node] = set()
+    computing: set[ir.Node] = set()
     inputs, outputs = set(graph.inputs), set(graph.outputs)
     for node in nodes:
         reads = any(
-            value in inputs or value.producer() in found for value in node.inputs if value is not None
+            value in inputs or value.producer() in computing for value in node.inputs if value is not None
         )
         if reads or outputs.intersection(node.outputs):
-            found.add(node)
-    return found
+            computing.add(node)
+    return computing
 
 
 def _joined(
@@ -146,7 +146,7 @@ def _block(name: str, members: Sequence[ir.Node], outputs: set[ir.Value]) -> Blo
         value for node in members for value in node.inputs
         if value is not None and value.const_value is None and value.producer() not in inside
     )  # fmt: skip
-    made = [
+    visible = [
         value for node in members for value in node.outputs
         if value in outputs or any(use.node not in inside for use in value.uses())
     ]  # fmt: skip
@@ -158,5 +158,5 @@ def _block(name: str, members: Sequence[ir.Node], outputs: set[ir.Value]) -> Blo
         parameters=sum(value.const_value.size for value in weights if value.const_value is not None),
         weight_bytes=sum(value.const_value.nbytes for value in weights if value.const_value is not None),
         inputs=tuple(str(value.name) for value in read),
-        outputs=tuple(str(value.name) for value in made),
+        outputs=tuple(str(value.name) for value in visible),
     )

@@ -32,8 +32,8 @@ def scope_of(node: ir.Node) -> Scope:
 
 def has_scopes(nodes: list[ir.Node]) -> bool:
     """Whether scopes distinguish nodes: most have one, and there are several."""
-    found = [scope for scope in map(scope_of, nodes) if scope]
-    return len(found) * 2 > len(nodes) and len(set(found)) > 1
+    scopes = [scope for scope in map(scope_of, nodes) if scope]
+    return len(scopes) * 2 > len(nodes) and len(set(scopes)) > 1
 
 
 def _tokens(path: str) -> Scope:

@@ -15,19 +15,19 @@ _TARGET = 24
 
 def by_outputs(graph: ir.Graph) -> list[ir.Node]:
     """Nodes in the order that the graph's outputs need them: the same for every sorted order of the file."""
-    found: dict[ir.Node, None] = {}
+    order: dict[ir.Node, None] = {}
     for output in graph.outputs:
         stack = [(output.producer(), False)]
         while stack:
             node, ready = stack.pop()
-            if node is None or node in found:
+            if node is None or node in order:
                 continue
             if ready:
-                found[node] = None
+                order[node] = None
                 continue
             stack.append((node, True))
             stack += [(value.producer(), False) for value in reversed(node.inputs) if value is not None]
-    return list(found)
+    return list(order)
 
 
 def by_structure(nodes: Sequence[ir.Node], cost: Mapping[ir.Node, int]) -> dict[ir.Node, str]:
@@ -71,28 +71,28 @@ def _is_constant(node: ir.Node) -> bool:
 
 def _with_cost(segments: list[list[ir.Node]], cost: Mapping[ir.Node, int]) -> list[list[ir.Node]]:
     """Runs without a costly node join the one before them; at the start, the one after."""
-    found: list[list[ir.Node]] = []
+    merged: list[list[ir.Node]] = []
     for segment in segments:
-        if found and (not any(cost[n] for n in segment) or not any(cost[n] for n in found[-1])):
-            found[-1] = found[-1] + segment
+        if merged and (not any(cost[n] for n in segment) or not any(cost[n] for n in merged[-1])):
+            merged[-1] = merged[-1] + segment
         else:
-            found.append(segment)
-    return found
+            merged.append(segment)
+    return merged
 
 
 def _whole_mbconvs(segments: list[list[ir.Node]], cost: Mapping[ir.Node, int]) -> list[list[ir.Node]]:
     """Put a lone depthwise convolution together with the runs before and after it."""
-    found: list[list[ir.Node]] = []
+    merged: list[list[ir.Node]] = []
     follows = False
     for segment in segments:
         costly = [node for node in segment if cost[node]]
         lone = bool(costly) and all(map(is_depthwise, costly))
-        if found and (lone or (follows and len(costly) == 1)):
-            found[-1] = found[-1] + segment
+        if merged and (lone or (follows and len(costly) == 1)):
+            merged[-1] = merged[-1] + segment
         else:
-            found.append(segment)
+            merged.append(segment)
         follows = lone
-    return found
+    return merged
 
 
 def _name(number: int, segment: Sequence[ir.Node], cost: Mapping[ir.Node, int]) -> str:

@@ -88,13 +88,13 @@ class _Splitter:
     def homes(self) -> dict[ir.Node, str]:
         """Home of each node. A node without cost that a split scope called itself stands alone for now."""
         costly = self._costly_groups()
-        found = {}
+        places = {}
         for scope, members in self._groups.items():
             split = any(other[: len(scope)] == scope and other != scope for other in self._groups)
             name = _short_name(scope, costly)
             for node in members:
-                found[node] = f"{name}:{node.name}" if split and not self._cost[node] else name
-        return found
+                places[node] = f"{name}:{node.name}" if split and not self._cost[node] else name
+        return places
 
     def _parts(self, scope: Scope) -> Groups:
         """Members by child scope; what the scope calls itself stays under its own name."""

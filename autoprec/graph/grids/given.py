@@ -31,14 +31,14 @@ def give(node: ir.Node, place: int, pair: Pair | Levels) -> None:
 
 def given(node: ir.Node) -> Mapping[int, Pair | Levels]:
     """The pairs that a node's inputs came behind, by place."""
-    found: Mapping[int, Pair | Levels] = node.meta.get(GIVEN, {})
-    return found
+    grids: Mapping[int, Pair | Levels] = node.meta.get(GIVEN, {})
+    return grids
 
 
 def given_output(value: ir.Value) -> Pair | None:
     """The pair that an output of the graph came behind."""
-    found: Pair | None = value.meta.get(GIVEN)
-    return found
+    pair: Pair | None = value.meta.get(GIVEN)
+    return pair
 
 
 def given_precisions(nodes: Iterable[ir.Node]) -> frozenset[str]:

@@ -165,9 +165,9 @@ class _Chain:
             "block_size": levels.block,
             "scale_type": levels.scale_kind.value,
         }
-        name, made = self._free(f"autoprec/q/{label}"), [stored, scales]
+        name, output = self._free(f"autoprec/q/{label}"), [stored, scales]
         self.nodes.append(
-            ir.node(QUANTIZER, [value, whole], attributes, domain=DOMAIN, outputs=made, name=name)
+            ir.node(QUANTIZER, [value, whole], attributes, domain=DOMAIN, outputs=output, name=name)
         )
         return stored, scales
 

@@ -39,8 +39,8 @@ class Pair(NamedTuple):
 
     def attributes(self) -> list[ir.Attr]:
         """Of the DequantizeLinear, and of the QuantizeLinear."""
-        found = [] if self.axis is None else [ir.AttrInt64("axis", self.axis)]
-        return [*found, ir.AttrInt64("block_size", self.block)] if self.block else found
+        listed = [] if self.axis is None else [ir.AttrInt64("axis", self.axis)]
+        return [*listed, ir.AttrInt64("block_size", self.block)] if self.block else listed
 
     def zeros(self) -> Array:
         """Zero points: without any, ONNX means UINT8."""

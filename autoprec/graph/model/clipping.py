@@ -80,8 +80,8 @@ def _range(value: ir.Value, depth: int = _DEPTH) -> tuple[float, float]:
     sources = node.inputs if node.op_type == "Concat" else node.inputs[:1]
     if node.op_type not in _SELECTING and node.op_type != "Concat":
         return -math.inf, math.inf
-    found = [_range(source, depth - 1) for source in sources if source is not None]
-    return min(low for low, _ in found), max(high for _, high in found)
+    ranges = [_range(source, depth - 1) for source in sources if source is not None]
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
 
 
 def _clip(graph: ir.Graph, value: ir.Value, low: Array | None, high: Array | None) -> ir.Node:

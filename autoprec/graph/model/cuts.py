@@ -35,11 +35,11 @@ def cuts(path: Path) -> list[Cut]:
     last = {value: place for place, node in enumerate(nodes) for value in node.inputs if value is not None}
     last |= dict.fromkeys(graph.outputs, len(nodes))
     alive: list[ir.Value] = []
-    found = []
+    places = []
     for place, node in enumerate(nodes):
         alive = [value for value in (*alive, *node.outputs) if last.get(value, -1) > place]
-        found.append(Cut(str(node.name or node.outputs[0].name), node.op_type, _names(alive)))
-    return found
+        places.append(Cut(str(node.name or node.outputs[0].name), node.op_type, _names(alive)))
+    return places
 
 
 def values_of(path: Path) -> frozenset[str]:
@@ -51,8 +51,8 @@ def write_cut(path: Path, values: Collection[str], target: Path) -> Path:
     """Write the part of a model that makes these values, which become its outputs; returns `target`."""
     model = ir.load(path)
     graph = model.graph
-    made = {str(value.name): value for node in graph for value in node.outputs}
-    outputs = [made[name] for name in values]
+    by_name = {str(value.name): value for node in graph for value in node.outputs}
+    outputs = [by_name[name] for name in values]
     if any(value.type is None for value in outputs):
         ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
     graph.outputs.clear()

@@ -108,8 +108,8 @@ def _write_whole(model: ir.Model, path: Path) -> None:
     total = len(graph) + sum(len(_field(_INITIALIZER, size)) + size for size in sizes)
     behind = onnx.ModelProto()
     behind.CopyFrom(proto)
-    for known, _ in proto.ListFields():  # in order: OpenVINO takes no file with two imports before the graph
-        (behind if known.number < onnx.ModelProto.GRAPH_FIELD_NUMBER else proto).ClearField(known.name)
+    for field, _ in proto.ListFields():  # in order: OpenVINO takes no file with two imports before the graph
+        (behind if field.number < onnx.ModelProto.GRAPH_FIELD_NUMBER else proto).ClearField(field.name)
     with path.open("wb") as file, closing(_computed(tensors)) as arrays:
         file.write(proto.SerializeToString(deterministic=True))
         file.write(_field(_GRAPH, total) + graph)
@@ -144,11 +144,11 @@ def _field(key: int, size: int) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    found = bytearray()
+    octets = bytearray()
     while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
+        octets.append(number & 0x7F | 0x80)
         number >>= 7
-    return bytes([*found, number])
+    return bytes([*octets, number])
 
 
 def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int, int]]:

@@ -45,14 +45,14 @@ def lift(model: ir.Model) -> None:
         value, pair = _source(graph, node)
         if pair is not None and pair.stored is None:
             value = clipped(graph, value, pair)
-        made = node.outputs[0]
-        for use in made.uses():
+        floats = node.outputs[0]
+        for use in floats.uses():
             if pair is not None and use.node.op_type not in PAIR:
                 give(use.node, use.idx, pair)
             use.node.replace_input_with(use.idx, value)
-        if made.is_graph_output():
-            name = str(made.name)
-            output, copied = _as_output(graph, value, made)
+        if floats.is_graph_output():
+            name = str(floats.name)
+            output, copied = _as_output(graph, value, floats)
             if pair is not None:  # of a copy it is another pair: names of pairs are those of their values
                 output.meta[GIVEN] = pair._replace(name=f"{name}/output/given") if copied else pair
         graph.remove(node, safe=True)
@@ -115,9 +115,9 @@ def _pair(node: ir.Node, name: str, kind: ir.DataType) -> Pair:
 def _refuse_unlike(quantizer: ir.Node, node: ir.Node, pair: Pair) -> None:
     """Raises `ModelError` where one end of a pair has another scale or zero point than the other: it
     multiplies or shifts what goes through it."""
-    made = _pair(quantizer, pair.name, pair.kind)
-    alike = made.axis == pair.axis and np.array_equal(made.scale, pair.scale)
-    if not (alike and np.array_equal(made.zeros(), pair.zeros())):
+    own = _pair(quantizer, pair.name, pair.kind)
+    alike = own.axis == pair.axis and np.array_equal(own.scale, pair.scale)
+    if not (alike and np.array_equal(own.zeros(), pair.zeros())):
         raise ModelError(
             f"node {named(node)!r} dequantises by another scale or zero point than {named(quantizer)!r} "
             "quantises by; export the model with Q/DQ pairs that only round"
@@ -136,8 +136,8 @@ def _array(node: ir.Node, place: int) -> Array | None:
     value = node.inputs[place] if place < len(node.inputs) else None
     if value is None or value.const_value is None:
         return None
-    found: Array = value.const_value.numpy()
-    return found
+    array: Array = value.const_value.numpy()
+    return array
 
 
 def _on_grid(array: Array, pair: Pair) -> Array:
@@ -146,8 +146,8 @@ def _on_grid(array: Array, pair: Pair) -> Array:
     if not pair.kind.is_integer():
         return scaled.astype(pair.kind.numpy())
     moved = np.rint(scaled) + spread(pair, pair.zeros(), array.shape)
-    found: Array = np.clip(moved, pair.kind.min, pair.kind.max).astype(pair.kind.numpy())
-    return found
+    integers: Array = np.clip(moved, pair.kind.min, pair.kind.max).astype(pair.kind.numpy())
+    return integers
 
 
 def _constant(graph: ir.Graph, pair: Pair) -> ir.Value:
@@ -169,16 +169,16 @@ def _constant(graph: ir.Graph, pair: Pair) -> ir.Value:
     return value
 
 
-def _as_output(graph: ir.Graph, value: ir.Value, made: ir.Value) -> tuple[ir.Value, bool]:
+def _as_output(graph: ir.Graph, value: ir.Value, result: ir.Value) -> tuple[ir.Value, bool]:
     """Put a value in the place and under the name of an output of the graph that a DQ made; a copy of it, if
     it has a name to keep. Returns the output, and whether it is a copy."""
-    name, place = str(made.name), list(graph.outputs).index(made)
+    name, place = str(result.name), list(graph.outputs).index(result)
     copied = value.producer() is None or value.is_graph_output()
     if copied:
         identity = ir.Node("", "Identity", [value], name=f"{name}/Identity")
         graph.append(identity)
         value = identity.outputs[0]
-    made.name = f"{name}/dequantized"
-    value.name, value.shape, value.type = name, made.shape, made.type
+    result.name = f"{name}/dequantized"
+    value.name, value.shape, value.type = name, result.shape, result.type
     graph.outputs[place] = value
     return value, copied

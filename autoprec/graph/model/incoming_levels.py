@@ -23,11 +23,11 @@ def lift_levels(graph: ir.Graph) -> None:
         scales = node.inputs[1].producer() if node.inputs[1] is not None else None
         if scales is None or scales.op_type != "DequantizeLinear":
             continue
-        made = node.outputs[0]
-        if made.is_graph_output():
+        floats = node.outputs[0]
+        if floats.is_graph_output():
             raise ModelError(f"node {named(node)!r} makes an output of the model from 4-bit floats")
         value, levels = _source(graph, node, scales)
-        for use in made.uses():
+        for use in floats.uses():
             give(use.node, use.idx, levels)
             use.node.replace_input_with(use.idx, value)
         makers = [input_.producer() for input_ in node.inputs[:1] if input_ is not None]

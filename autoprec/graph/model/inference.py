@@ -35,17 +35,17 @@ def set_aside(graph: ir.Graph) -> Notes:
 
     Outputs of the graph keep their types, which are promises, and lose their shapes, which may be symbols.
     """
-    found: dict[str, tuple[ir.TypeProtocol | None, ir.Shape | None]] = {}
+    declared: dict[str, tuple[ir.TypeProtocol | None, ir.Shape | None]] = {}
     outputs = set(graph.outputs)
     for node in graph:
         for value in node.outputs:
             if value.name:
-                found[value.name] = value.type, value.shape
+                declared[value.name] = value.type, value.shape
             if node.domain == "" or value in outputs:
                 value.shape = None
             if node.domain == "" and value not in outputs:
                 value.type = None
-    return found
+    return declared
 
 
 def infer(model: ir.Model, notes: Notes) -> None:
@@ -87,10 +87,10 @@ def close(node: ir.Node) -> None:
         if value.const_value is not None and value.const_value.nbytes <= SMALL_BYTES
     }
     types = {name: _type_proto(value) for name, value in read.items() if value.dtype is not None}
-    found = _inferred(ir.to_proto(node), types, constants, node.graph.opset_imports)
+    inferred = _inferred(ir.to_proto(node), types, constants, node.graph.opset_imports)
     for value in node.outputs:
-        if value.name in found:
-            _take(value, found[value.name])
+        if value.name in inferred:
+            _take(value, inferred[value.name])
 
 
 def unshaped(model: ir.Model, ops: Collection[str]) -> str:
@@ -116,8 +116,8 @@ def _run(model: ir.Model) -> None:
     """ONNX's inference of the whole graph; where that fails, node by node, past what it stumbles over."""
     try:
         with without_weights(model) as (proto, _):
-            found = onnx.shape_inference.infer_shapes(proto, strict_mode=False, data_prop=True).graph
-            types = {value.name: value.type for value in (*found.value_info, *found.output)}
+            graph_found = onnx.shape_inference.infer_shapes(proto, strict_mode=False, data_prop=True).graph
+            types = {value.name: value.type for value in (*graph_found.value_info, *graph_found.output)}
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         types = _node_by_node(model)
     for node in model.graph:
@@ -126,11 +126,11 @@ def _run(model: ir.Model) -> None:
                 _take(value, types[value.name])
 
 
-def _take(value: ir.Value, found: onnx.TypeProto) -> None:
+def _take(value: ir.Value, kind: onnx.TypeProto) -> None:
     """What is known stays where inference knows less."""
     type_, shape = (
-        ir.serde.deserialize_type_proto_for_type(found),
-        ir.serde.deserialize_type_proto_for_shape(found),
+        ir.serde.deserialize_type_proto_for_type(kind),
+        ir.serde.deserialize_type_proto_for_shape(kind),
     )
     if value.type is None:
         value.type = type_
@@ -142,18 +142,18 @@ def _node_by_node(model: ir.Model) -> dict[str, onnx.TypeProto]:
     with without_weights(model) as (proto, _):
         graph = proto.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    known = {value.name: value.type for value in (*graph.input, *graph.value_info, *graph.output)}
-    known |= {
+    kinds = {value.name: value.type for value in (*graph.input, *graph.value_info, *graph.output)}
+    kinds |= {
         name: helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
         for name, tensor in constants.items()
     }
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
     for node in graph.node:
-        types = {name: known[name] for name in node.input if name in known}
+        types = {name: kinds[name] for name in node.input if name in kinds}
         data = {name: constants[name] for name in node.input if name in constants}
-        found = _inferred(node, types, data, opsets)
-        known |= {name: type_ for name, type_ in found.items() if type_.WhichOneof("value")}
-    return known
+        inferred = _inferred(node, types, data, opsets)
+        kinds |= {name: type_ for name, type_ in inferred.items() if type_.WhichOneof("value")}
+    return kinds
 
 
 def _inferred(
@@ -173,12 +173,12 @@ def _inferred(
     try:
         schema = onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
         imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
-        found: dict[str, onnx.TypeProto] = onnx.shape_inference.infer_node_outputs(
+        kinds: dict[str, onnx.TypeProto] = onnx.shape_inference.infer_node_outputs(
             schema, node, dict(types), dict(constants), opset_imports=imports
         )
     except _FAILS:
         return {}
-    return found
+    return kinds
 
 
 def _is_static(value: ir.Value) -> bool:

@@ -92,8 +92,8 @@ def _telling(path: Path) -> Iterator[None]:
 
 def notes(model: ir.Model) -> tuple[str, ...]:
     """What loading changed that its user should know of, a line each."""
-    found: tuple[str, ...] = model.meta.get(_NOTES, ())
-    return found
+    told: tuple[str, ...] = model.meta.get(_NOTES, ())
+    return told
 
 
 def model_digest(path: Path) -> str:
@@ -232,7 +232,7 @@ def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
     for graph in model.graphs():
         held = [value.const_value for value in graph.initializers.values()]
         attributes = (attribute for node in graph for attribute in node.attributes.values())
-        held += [found.as_tensor() for found in attributes if found.type == ir.AttributeType.TENSOR]
+        held += [one.as_tensor() for one in attributes if one.type == ir.AttributeType.TENSOR]
         yield from (tensor for tensor in held if isinstance(tensor, ir.ExternalTensor))
 
 
@@ -255,15 +255,15 @@ def _refuse_control_flow(model: ir.Model) -> None:
 
 def _refuse_untyped(model: ir.Model) -> None:
     """Where a type is not known, no Cast can be placed; where nothing is FP32, nothing can be lowered."""
-    made = [(node, value) for node in model.graph for value in node.outputs if value.name]
-    for node, value in made:
+    outputs = [(node, value) for node in model.graph for value in node.outputs if value.name]
+    for node, value in outputs:
         if value.type is None:
             raise ModelError(
                 f"{node.op_type} of domain {node.domain!r} makes {value.name!r}, whose type is unknown; "
                 f"export the model with operators of ONNX, or with value_info"
             )
-    types = {value.dtype for _, value in made if value.dtype is not None}
-    if made and ir.DataType.FLOAT not in types:
+    types = {value.dtype for _, value in outputs if value.dtype is not None}
+    if outputs and ir.DataType.FLOAT not in types:
         names = ", ".join(sorted(data_type.name for data_type in types))
         raise ModelError(f"computes in {names}, nothing in FP32; export it in FP32 to search from")
 

@@ -54,6 +54,8 @@ def _keeps_to_0_1(node: ir.Node) -> bool:
     if node.op_type != "Clip":
         return False
     ends = [value.const_value for value in node.inputs[1:3] if value is not None]
-    found = [float(end.numpy()) for end in ends if end is not None and end.size == 1]
-    found = found or [node.attributes[name].as_float() for name in ("min", "max") if name in node.attributes]
-    return found == [0.0, 1.0]
+    limits = [float(end.numpy()) for end in ends if end is not None and end.size == 1]
+    limits = limits or [
+        node.attributes[name].as_float() for name in ("min", "max") if name in node.attributes
+    ]
+    return limits == [0.0, 1.0]

@@ -18,24 +18,24 @@ def named(node: ir.Node) -> str:
 
 def bypass(graph: ir.Graph, node: ir.Node) -> None:
     """Take out a node that passes its first input on, in place; an output of the graph keeps its name."""
-    source, made = node.inputs[0], node.outputs[0]
+    source, output = node.inputs[0], node.outputs[0]
     assert source is not None
     pair = given(node).get(0)
-    for use in made.uses():
+    for use in output.uses():
         if pair is not None:
             give(use.node, use.idx, pair)
         use.node.replace_input_with(use.idx, source)
-    if not made.is_graph_output():
+    if not output.is_graph_output():
         graph.remove(node, safe=True)
     elif source.producer() is None or source.is_graph_output() or pair is not None:
         node.op_type = "Identity"  # a copy: the value has a name to keep already
         node.attributes.clear()
     else:
-        place = list(graph.outputs).index(made)
-        name, made.name = made.name, f"{made.name}/replaced"
-        source.name, source.type = name, made.type
-        source.shape = made.shape if source.shape is None else source.shape
-        source.meta.update({key: held for key, held in made.meta.items() if key == GIVEN})
+        place = list(graph.outputs).index(output)
+        name, output.name = output.name, f"{output.name}/replaced"
+        source.name, source.type = name, output.type
+        source.shape = output.shape if source.shape is None else source.shape
+        source.meta.update({key: held for key, held in output.meta.items() if key == GIVEN})
         graph.outputs[place] = source
         graph.remove(node, safe=True)
 

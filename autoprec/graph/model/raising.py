@@ -28,11 +28,11 @@ def raised(model: ir.Model) -> tuple[ir.DataType, ...]:
     graph = model.graph
     if FLOAT not in {value.dtype for value in (*graph.inputs, *graph.outputs)}:
         return ()
-    made = {value.dtype for node in graph for value in node.outputs}
-    found = tuple(sorted(HALVES & (made | {value.dtype for value in graph.initializers.values()})))
-    if found:
+    dtypes = {value.dtype for node in graph for value in node.outputs}
+    halves = tuple(sorted(HALVES & (dtypes | {value.dtype for value in graph.initializers.values()})))
+    if halves:
         _raise(graph)
-    return found
+    return halves
 
 
 def _raise(graph: ir.Graph) -> None:

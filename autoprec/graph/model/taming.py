@@ -39,8 +39,8 @@ def _convolution(node: ir.Node) -> ir.Node | None:
     if maker is None or maker.op_type != "Conv" or value is None or value.is_graph_output():
         return None
     constants = [one for one in (*node.inputs[1:], *maker.inputs[1:]) if one is not None]
-    known = all(one.const_value is not None and one.dtype == ir.DataType.FLOAT for one in constants)
-    return maker if known and len(value.uses()) == 1 else None
+    is_constant = all(one.const_value is not None and one.dtype == ir.DataType.FLOAT for one in constants)
+    return maker if is_constant and len(value.uses()) == 1 else None
 
 
 def _array(node: ir.Node, place: int) -> NDArray[np.float64]:

@@ -47,14 +47,14 @@ def float_types(path: Path) -> frozenset[ir.DataType]:
     """The float types that a model says it computes in: of its weights, its values and its Casts."""
     graph = ir.load(path).graph
     values = [value for node in graph for value in (*node.inputs, *node.outputs) if value is not None]
-    found = {value.dtype for value in (*values, *graph.inputs) if value.dtype is not None}
-    found |= {ir.DataType(node.attributes.get_int("to", 1)) for node in graph if node.op_type == "Cast"}
-    return frozenset(kind for kind in found if kind.is_floating_point())
+    kinds = {value.dtype for value in (*values, *graph.inputs) if value.dtype is not None}
+    kinds |= {ir.DataType(node.attributes.get_int("to", 1)) for node in graph if node.op_type == "Cast"}
+    return frozenset(kind for kind in kinds if kind.is_floating_point())
 
 
 def _replace(graph: ir.Graph, node: ir.Node) -> bool:
     """Put Max and Min in the place of one pair. Returns whether it is one of an activation."""
-    levels, made = node.inputs[0], node.outputs[0]
+    levels, output = node.inputs[0], node.outputs[0]
     quantizer = None if levels is None else levels.producer()
     if quantizer is None or quantizer.op_type != "QuantizeLinear" or quantizer.inputs[0] is None:
         return False
@@ -68,17 +68,17 @@ def _replace(graph: ir.Graph, node: ir.Node) -> bool:
         axis = int(node.attributes.get_int("axis", 1) or 0) % len(value.shape)
         form = tuple(-1 if place == axis else 1 for place in range(len(value.shape)))
     limits = [
-        _initializer(graph, f"{made.name}/{end}", limit.reshape(form), scale.dtype)
+        _initializer(graph, f"{output.name}/{end}", limit.reshape(form), scale.dtype)
         for end, limit in zip(("low", "high"), _limits(quantizer, scale.numpy()), strict=True)
     ]
-    raised = ir.Node("", "Max", [value, limits[0]], name=f"{made.name}/Max")
-    clipped = ir.Node("", "Min", [raised.outputs[0], limits[1]], name=str(node.name or f"{made.name}/Min"))
-    raised.outputs[0].name, raised.outputs[0].type = f"{made.name}/raised", value.type
+    raised = ir.Node("", "Max", [value, limits[0]], name=f"{output.name}/Max")
+    clipped = ir.Node("", "Min", [raised.outputs[0], limits[1]], name=str(node.name or f"{output.name}/Min"))
+    raised.outputs[0].name, raised.outputs[0].type = f"{output.name}/raised", value.type
     graph.insert_before(node, [raised, clipped])
-    made.replace_all_uses_with(clipped.outputs[0], replace_graph_outputs=True)
+    output.replace_all_uses_with(clipped.outputs[0], replace_graph_outputs=True)
     result = clipped.outputs[0]
-    result.name, result.shape, result.type = made.name, made.shape, value.type
-    made.name = f"{made.name}/rounded"
+    result.name, result.shape, result.type = output.name, output.shape, value.type
+    output.name = f"{output.name}/rounded"
     graph.remove(node, safe=True)
     return True
 

@@ -43,21 +43,21 @@ def matrices(node: ir.Node, weight: Array) -> Array:
     return matrix[None, :, :, None]
 
 
-def restored(node: ir.Node, found: Array, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def restored(node: ir.Node, stack: Array, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """What `matrices` was given: float32 of that shape."""
     if node.op_type == "ConvTranspose":
-        found = found.transpose(0, 2, 1, 3)
+        stack = stack.transpose(0, 2, 1, 3)
     elif node.op_type in ("Gemm", "MatMul"):
         transposed = node.op_type == "Gemm" and node.attributes.get_int("transB", False)
-        found = found[0, :, :, 0] if transposed else found[0, :, :, 0].T
-    return np.ascontiguousarray(found.reshape(shape), np.float32)
+        stack = stack[0, :, :, 0] if transposed else stack[0, :, :, 0].T
+    return np.ascontiguousarray(stack.reshape(shape), np.float32)
 
 
-def by_input(found: Array, vector: Array) -> Array:
-    """A vector over all input channels, in the form of `found`."""
-    return vector.reshape(found.shape[0], 1, found.shape[2], 1)
+def by_input(stack: Array, vector: Array) -> Array:
+    """A vector over all input channels, in the form of `stack`."""
+    return vector.reshape(stack.shape[0], 1, stack.shape[2], 1)
 
 
-def by_output(found: Array, vector: Array) -> Array:
-    """A vector over all output channels, in the form of `found`."""
-    return vector.reshape(found.shape[0], found.shape[1], 1, 1)
+def by_output(stack: Array, vector: Array) -> Array:
+    """A vector over all output channels, in the form of `stack`."""
+    return vector.reshape(stack.shape[0], stack.shape[1], 1, 1)

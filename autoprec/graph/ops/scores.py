@@ -19,17 +19,17 @@ _PASSING = frozenset(
 
 def scores(graph: ir.Graph) -> frozenset[str]:
     """Names of the values of a sorted graph that reach nothing but a Softmax."""
-    found: set[str] = set()
+    names: set[str] = set()
     outputs = set(graph.outputs)
     for node in reversed(graph):
         for value in node.outputs:
             uses = value.uses()
-            if value not in outputs and uses and all(_is_score(use.node, found) for use in uses):
-                found.add(str(value.name))
-    return frozenset(found)
+            if value not in outputs and uses and all(_is_score(use.node, names) for use in uses):
+                names.add(str(value.name))
+    return frozenset(names)
 
 
-def _is_score(reader: ir.Node, found: set[str]) -> bool:
+def _is_score(reader: ir.Node, names: set[str]) -> bool:
     if reader.op_type in _SOFTMAX:
         return True
-    return reader.op_type in _PASSING and all(str(value.name) in found for value in reader.outputs)
+    return reader.op_type in _PASSING and all(str(value.name) in names for value in reader.outputs)

@@ -21,13 +21,13 @@ _LARGEST_CONSTANT = 1 << 20
 
 def never_negative(graph: ir.Graph) -> frozenset[str]:
     """Names of the values that cannot be below 0, whatever the model is fed; one pass over a sorted graph."""
-    found: set[ir.Value] = set()
+    positive: set[ir.Value] = set()
 
     def holds(value: ir.Value | None) -> bool:
         if value is not None and value.const_value is not None:
             small = value.const_value.size <= _LARGEST_CONSTANT
             return small and bool((value.const_value.numpy() >= 0).all())
-        return value in found
+        return value in positive
 
     for node in graph:
         if node.domain not in ("", "ai.onnx"):
@@ -41,8 +41,8 @@ def never_negative(graph: ir.Graph) -> frozenset[str]:
             or (is_kept and holds(inputs[0]))
             or (op in _OF_ALL and all(map(holds, inputs)))
         ):
-            found |= set(node.outputs)
-    return frozenset(str(value.name) for value in found)
+            positive |= set(node.outputs)
+    return frozenset(str(value.name) for value in positive)
 
 
 def _keeps(node: ir.Node) -> bool:

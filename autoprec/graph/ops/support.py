@@ -64,12 +64,12 @@ def output_types(node: ir.Node, opset: int, own: ir.DataType) -> tuple[ir.DataTy
     except onnx.defs.SchemaError:
         return tuple(value.dtype for value in node.outputs)
     shared = {formal.type_str for formal in schema.inputs}
-    found = []
+    dtypes = []
     for place, value in enumerate(node.outputs):
         formal = schema.outputs[min(place, len(schema.outputs) - 1)]
         follows = value.dtype == ir.DataType.FLOAT and formal.type_str in shared
-        found.append(own if follows else value.dtype)
-    return tuple(found)
+        dtypes.append(own if follows else value.dtype)
+    return tuple(dtypes)
 
 
 def mistyped(node: ir.Node, opset: int) -> str:

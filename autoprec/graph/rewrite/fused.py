@@ -99,9 +99,9 @@ def _reader(value: ir.Value, op: str) -> ir.Node | None:
 
 def _adds_constants(node: ir.Node) -> bool:
     """Whether one operand is constant, and columns stay columns."""
-    made = [value for value in node.inputs if value is None or value.const_value is None]
-    ends = [value.shape[-1] for value in (*made, *node.outputs) if value is not None and value.shape]
-    return len(made) == 1 and len(ends) == 2 and ends[0] == ends[1]
+    computed = [value for value in node.inputs if value is None or value.const_value is None]
+    ends = [value.shape[-1] for value in (*computed, *node.outputs) if value is not None and value.shape]
+    return len(computed) == 1 and len(ends) == 2 and ends[0] == ends[1]
 
 
 def _is_static(node: ir.Node) -> bool:
@@ -117,10 +117,10 @@ def _reshape(chain: Sequence[ir.Node]) -> ir.Node | None:
 def _columns(chain: Sequence[ir.Node], axis: int) -> int | None:
     """Columns of the product in one step along an axis; None if it is not the first of those they are in."""
     reshape = _reshape(chain)
-    made = next(node for node in reversed(chain) if node.op_type != "Transpose").outputs[0]
+    product = next(node for node in reversed(chain) if node.op_type != "Transpose").outputs[0]
     if reshape is None:
-        return 1 if made.shape is not None and axis == len(made.shape) - 1 else None
-    before, after = (_lengths(value) for value in (reshape.inputs[0], made))
+        return 1 if product.shape is not None and axis == len(product.shape) - 1 else None
+    before, after = (_lengths(value) for value in (reshape.inputs[0], product))
     is_first = prod(after[:axis]) == prod(before[:-1]) and prod(after[axis:]) == before[-1]
     return prod(after[axis + 1 :]) if is_first else None
 
@@ -132,28 +132,28 @@ def _lengths(value: ir.Value | None) -> list[int]:
 
 def _all_parts(value: ir.Value) -> list[Part] | None:
     """What is taken of a value, by where it starts; None unless all of it is parts of one axis, apart."""
-    found = list[Part]()
+    ordered = list[Part]()
     for reader, place in value.uses():
         parts = _PARTS[reader.op_type](reader, value) if reader.op_type in _PARTS and place == 0 else None
         if parts is None or given(reader):
             return None
-        found += parts
-    found.sort(key=lambda part: part.start)
-    is_apart = all(one.stop <= other.start for one, other in pairwise(found))
-    is_fused = len(found) > 1 and len({part.axis for part in found}) == 1
-    return found if is_apart and is_fused and not value.is_graph_output() else None
+        ordered += parts
+    ordered.sort(key=lambda part: part.start)
+    is_apart = all(one.stop <= other.start for one, other in pairwise(ordered))
+    is_fused = len(ordered) > 1 and len({part.axis for part in ordered}) == 1
+    return ordered if is_apart and is_fused and not value.is_graph_output() else None
 
 
 def _split(node: ir.Node, value: ir.Value) -> list[Part] | None:
     axis = node.attributes.get_int("axis", 0) % len(value.shape or (0,))
-    found, start = list[Part](), 0
+    outputs, start = list[Part](), 0
     for output in node.outputs:
         length = output.shape[axis] if output.shape is not None else None
         if not isinstance(length, int) or length < 1:
             return None
-        found.append(Part(output, axis, start, start + length, drops=False))
+        outputs.append(Part(output, axis, start, start + length, drops=False))
         start += length
-    return found
+    return outputs
 
 
 def _gather(node: ir.Node, value: ir.Value) -> list[Part] | None:

@@ -73,7 +73,7 @@ def implicit(
 
 def scales_of(typed: ir.Model) -> dict[str, float]:
     """Scale of each quantised activation, by the name that it has in the float model."""
-    found: dict[str, float] = {}
+    scales: dict[str, float] = {}
     for node in typed.graph:
         if node.op_type != "QuantizeLinear":
             continue
@@ -81,8 +81,8 @@ def scales_of(typed: ir.Model) -> dict[str, float]:
         assert scale is not None
         assert scale.const_value is not None
         step = float(scale.const_value.numpy().astype("float32").max())
-        found[name] = max(step, found.get(name, 0.0))
-    return found
+        scales[name] = max(step, scales.get(name, 0.0))
+    return scales
 
 
 def _signed(typed: ir.Model) -> dict[str, float]:
@@ -112,13 +112,13 @@ def _reads_pairs(node: ir.Node) -> bool:
 
 def _limits(used: Sequence[Precision], source: ir.Model) -> list[str]:
     """What flags cannot say, one line each."""
-    found = list(_ALWAYS)
+    notes = list(_ALWAYS)
     names = {precision.plain for precision in used}
     if "bf16" in names:
-        found.append("BF16 needs TensorRT 9 and compute capability 8.0: those blocks are set to FP32 here.")
+        notes.append("BF16 needs TensorRT 9 and compute capability 8.0: those blocks are set to FP32 here.")
     if others := sorted({p.plain for p in used if p.is_quantized} - {"int8"}):
-        found.append(f"Flags cannot ask for {' and '.join(others)}: those blocks are set to FP16 here.")
+        notes.append(f"Flags cannot ask for {' and '.join(others)}: those blocks are set to FP16 here.")
     pairs = [pair for node in source.graph for pair in given(node).values() if isinstance(pair, Pair)]
     if any(pair.zero is not None and pair.zero.any() for pair in pairs):
-        found.append("The model came with zero points, which a calibration cache cannot hold: they are lost.")
-    return found
+        notes.append("The model came with zero points, which a calibration cache cannot hold: they are lost.")
+    return notes

@@ -37,13 +37,13 @@ def write_products(model: ir.Model, names: Collection[str]) -> Products:
 
     The MatMul takes over the convolution's name, the last node its output.
     """
-    found = Products({}, {})
+    products = Products({}, {})
     for node in [node for node in model.graph if node.name in names and is_pointwise(node)]:
-        _write_product(model.graph, node, found)
-    return found
+        _write_product(model.graph, node, products)
+    return products
 
 
-def _write_product(graph: ir.Graph, node: ir.Node, found: Products) -> None:
+def _write_product(graph: ir.Graph, node: ir.Node, products: Products) -> None:
     value, weight, bias = (*node.inputs, None)[:3]
     output, name = node.outputs[0], str(node.name)
     assert value is not None and weight is not None  # noqa: PT018 - what `is_pointwise` found
@@ -52,15 +52,17 @@ def _write_product(graph: ir.Graph, node: ir.Node, found: Products) -> None:
     last, first = [0, *range(2, rank), 1], [0, rank - 1, *range(1, rank - 1)]
     inputs, outputs = (ir.Shape([shape[i] for i in last]) for shape in (value.shape, output.shape))
     moved = _node("Transpose", [value], f"{name}/channels_last", inputs, perm=last)
-    made = [moved, _node("MatMul", [moved.outputs[0], _matrix(graph, weight)], name, outputs)]
-    made.append(_node("Transpose", [made[-1].outputs[0]], f"{name}/channels_first", output.shape, perm=first))
+    nodes = [moved, _node("MatMul", [moved.outputs[0], _matrix(graph, weight)], name, outputs)]
+    nodes.append(
+        _node("Transpose", [nodes[-1].outputs[0]], f"{name}/channels_first", output.shape, perm=first)
+    )
     if bias is not None:  # behind the Transpose: ONNX Runtime (1.27) breaks a MatMul, Add between pairs
         column = _column(graph, bias, rank)
-        made.append(_node("Add", [made[-1].outputs[0], column], f"{name}/bias", output.shape))
-    graph.insert_after(node, made)
-    found.nodes.update((str(new.name), name) for new in made)
-    found.values[str(moved.outputs[0].name)] = name, str(value.name)
-    take_over(output, made[-1].outputs[0])
+        nodes.append(_node("Add", [nodes[-1].outputs[0], column], f"{name}/bias", output.shape))
+    graph.insert_after(node, nodes)
+    products.nodes.update((str(new.name), name) for new in nodes)
+    products.values[str(moved.outputs[0].name)] = name, str(value.name)
+    take_over(output, nodes[-1].outputs[0])
     graph.remove(node, safe=True)
 
 
@@ -102,6 +104,6 @@ def _derived(
     if name not in graph.initializers:
         shape = ir.Shape(sizes)
         lazy = lazy_tensor(name, FLOAT, shape, lambda: np.ascontiguousarray(change(tensor.numpy())))
-        found = ir.Value(name=name, shape=shape, type=ir.TensorType(FLOAT), const_value=lazy)
-        graph.register_initializer(found)
+        initializer = ir.Value(name=name, shape=shape, type=ir.TensorType(FLOAT), const_value=lazy)
+        graph.register_initializer(initializer)
     return graph.initializers[name]

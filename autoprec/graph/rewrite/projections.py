@@ -22,9 +22,9 @@ FLOAT = ir.DataType.FLOAT
 _PART = re.compile(r"/part\d+_*$")
 
 
-def origin(name: str, known: Container[str]) -> str:
+def origin(name: str, names: Container[str]) -> str:
     """The node that a node of a candidate came from: itself where it is known, or what it is a part of."""
-    return name if name in known else _PART.sub("", name)
+    return name if name in names else _PART.sub("", name)
 
 
 def split_projections(model: ir.Model, names: Collection[str]) -> dict[str, str]:
@@ -54,14 +54,14 @@ class _Writer:
     def write(self, whole: Projection) -> None:
         """Put the parts in the place of the whole."""
         takers = dict.fromkeys(use.node for use in whole.chain[-1].outputs[0].uses())
-        made: list[ir.Node] = []
+        nodes: list[ir.Node] = []
         for number, part in enumerate(whole.parts):
             value = whole.chain[0].inputs[0]
             for old in whole.chain:
-                made.append(self._part(old, value, whole, number))
-                value = made[-1].outputs[0]
-            take_over(part.value, made[-1].outputs[0])
-        self._graph.insert_after(whole.chain[0], made)
+                nodes.append(self._part(old, value, whole, number))
+                value = nodes[-1].outputs[0]
+            take_over(part.value, nodes[-1].outputs[0])
+        self._graph.insert_after(whole.chain[0], nodes)
         for old in (*takers, *reversed(whole.chain)):
             self._graph.remove(old, safe=True)
 

@@ -98,16 +98,16 @@ class Rewriter:
     def rewrite(self, assignment: Assignment) -> ir.Model:
         """The typed model. Raises `TrialError("rewrite", ...)` if it breaks a promise."""
         choices = assignment.as_dict()
-        found = self.source(assignment)
-        source, home = found.model, dict(found.home)
+        edited_source = self.source(assignment)
+        source, home = edited_source.model, dict(edited_source.home)
 
         def ranges_in(precision: Precision) -> Mapping[str, float]:
-            return {**self._ranges_in(precision), **found.ranges}
+            return {**self._ranges_in(precision), **edited_source.ranges}
 
         if self._splits_projections:
             source, parts = self._split(source, lambda node: self._precision(node, choices, home), ranges_in)
             home |= {part: home[whole] for part, whole in parts.items()}
-        writer = Writer(source, self._base, ranges_in, self._widened, found.grids)
+        writer = Writer(source, self._base, ranges_in, self._widened, edited_source.grids)
         result = writer.write(lambda node: self._precision(node, choices, home))
         result.metadata_props[METADATA_KEY] = msgspec.json.encode(assignment.choices).decode()
         _ensure(self._model, result)
@@ -121,23 +121,25 @@ class Rewriter:
     ) -> tuple[ir.Model, dict[str, str]]:
         """The float model with a product for each part of fused projections whose activations are quantised,
         and the origin of each node that is new."""
-        found = set()
+        quantized = set()
         for node in source.graph:
             precision = precision_of(node)
             if precision.is_quantized and not precision.weights_only and projection(node) is not None:
-                found |= {str(node.name)} if places(node, precision, ranges_in(precision)) else set()
-        if not found:
+                quantized |= {str(node.name)} if places(node, precision, ranges_in(precision)) else set()
+        if not quantized:
             return source, {}
         copy = source.clone()
-        return copy, split_projections(copy, found)
+        return copy, split_projections(copy, quantized)
 
     def implicit(self, assignment: Assignment, path: Path) -> Implicit:
         """The same for builders that take precisions by flags; saves the float model. Raises as `write`."""
-        found = self.source(assignment)
-        write_model(found.model, path)
-        known = self._ranges.largest if isinstance(self._ranges, Toolbox) else self._ranges
-        largest = {**known, **found.ranges}
-        return implicit(found.model, self.rewrite(assignment), found.home, assignment, largest, str(path))
+        edited_source = self.source(assignment)
+        write_model(edited_source.model, path)
+        largest_observed = self._ranges.largest if isinstance(self._ranges, Toolbox) else self._ranges
+        largest = {**largest_observed, **edited_source.ranges}
+        return implicit(
+            edited_source.model, self.rewrite(assignment), edited_source.home, assignment, largest, str(path)
+        )
 
     def source(self, assignment: Assignment) -> Source:
         """The float model with the edits of variants and refined weights.
@@ -146,9 +148,9 @@ class Rewriter:
         """
         choices = assignment.as_dict()
         edits, products = self._edits(choices), self._products(choices)
-        changed = {name: limit for found in edits.values() for name, limit in found.ranges.items()}
+        changed = {name: limit for changes in edits.values() for name, limit in changes.ranges.items()}
         grids = dict(self._grids)
-        for scaling in (scaling for found in edits.values() for scaling in found.scalings):
+        for scaling in (scaling for changes in edits.values() for scaling in changes.scalings):
             _take_grid(grids, scaling.name, scaling.value)  # factors are positive: the sign stays
         source, added = edited(self._model, edits) if edits or products else (self._model, {})
         if products:
@@ -184,13 +186,13 @@ class Rewriter:
         """What variants change, by block name."""
         if not isinstance(self._ranges, Toolbox):
             return {}
-        found = {block: self._ranges.edits(block, PRECISIONS[name]) for block, name in choices.items()}
-        return {block: edits for block, edits in found.items() if edits is not None}
+        by_block = {block: self._ranges.edits(block, PRECISIONS[name]) for block, name in choices.items()}
+        return {block: edits for block, edits in by_block.items() if edits is not None}
 
     def _products(self, choices: Mapping[str, str]) -> dict[str, Precision]:
         """Nodes that may be written as products of matrices, to their precision."""
-        found = ((node, self._precision(node, choices, self._home)) for node in self._model.graph)
-        return {str(node.name): p for node, p in found if becomes_product(node, p)}
+        typed = ((node, self._precision(node, choices, self._home)) for node in self._model.graph)
+        return {str(node.name): p for node, p in typed if becomes_product(node, p)}
 
     def _ranges_in(self, precision: Precision) -> Mapping[str, float]:
         return self._ranges.ranges(precision) if isinstance(self._ranges, Toolbox) else self._ranges

@@ -132,9 +132,9 @@ class Writer:
 
     def _new(self, value: ir.Value, data_type: ir.DataType | None, name: str) -> ir.Value:
         """The copy of a value as it is made."""
-        made = ir.Value(name=name, shape=value.shape, type=_typed_as(value, data_type))
-        self._made[value] = made
-        return made
+        typed = ir.Value(name=name, shape=value.shape, type=_typed_as(value, data_type))
+        self._made[value] = typed
+        return typed
 
     def _free(self, name: str) -> str:
         """A name that neither is in the source nor begins one there: candidates may be rewritten again."""
@@ -146,11 +146,11 @@ class Writer:
         """An output of the graph, with its own name and type."""
         pair = given_output(value)
         if pair is not None and value in self._behind_pairs:
-            found = self._behind(value, pair)
-            if found.dtype != FLOAT:
-                found = self._cast(value, found, FLOAT, f"autoprec/output/{value.name}")
-            found.name = value.name
-            return found
+            output = self._behind(value, pair)
+            if output.dtype != FLOAT:
+                output = self._cast(value, output, FLOAT, f"autoprec/output/{value.name}")
+            output.name = value.name
+            return output
         return self._typed(value, FLOAT) if value.dtype == FLOAT else self._plain(value)
 
     def _plain(self, value: ir.Value) -> ir.Value:
@@ -166,21 +166,21 @@ class Writer:
         if key in self._values:
             return self._values[key]
         if value.const_value is not None:
-            found = self._weights(value, data_type)
+            typed = self._weights(value, data_type)
         else:
-            made = self._made[value]
-            found = made if made.dtype == data_type else self._cast(value, made, data_type)
-        self._values[key] = found
-        return found
+            source = self._made[value]
+            typed = source if source.dtype == data_type else self._cast(value, source, data_type)
+        self._values[key] = typed
+        return typed
 
-    def _cast(self, value: ir.Value, made: ir.Value, data_type: ir.DataType, label: str = "") -> ir.Value:
+    def _cast(self, value: ir.Value, source: ir.Value, data_type: ir.DataType, label: str = "") -> ir.Value:
         """The Cast of a value; it takes over the name of a graph's output, but for one behind a pair."""
         cast = self._free(label or f"autoprec/cast/{value.name}/{data_type.name.lower()}")
         is_output = value in self._outputs and data_type == value.dtype and value not in self._behind_pairs
         name = value.name if is_output else cast
         result = ir.Value(name=name, shape=value.shape, type=_typed_as(value, data_type))
         attributes = [ir.AttrInt64("to", data_type.value)]
-        self._nodes.append(ir.Node("", "Cast", [made], attributes, outputs=[result], name=cast))
+        self._nodes.append(ir.Node("", "Cast", [source], attributes, outputs=[result], name=cast))
         return result
 
     def _weights(self, value: ir.Value, data_type: ir.DataType) -> ir.Value:
@@ -276,7 +276,7 @@ def _prefixes(graph: ir.Graph) -> frozenset[str]:
     for node in graph:
         names += [node.name or "", *(value.name or "" for value in node.outputs)]
     parts = (name.split("/") for name in names)
-    return frozenset("/".join(found[:end]) for found in parts for end in range(1, len(found) + 1))
+    return frozenset("/".join(steps[:end]) for steps in parts for end in range(1, len(steps) + 1))
 
 
 def _typed_as(value: ir.Value, data_type: ir.DataType | None) -> ir.TypeProtocol | None:

@@ -53,15 +53,15 @@ class ChannelCounts:
         lowest = (self.top - OCTAVES + 127) << (23 - shift)
         bins = np.clip((rows.view(np.int32) >> shift) - lowest, 0, OCTAVES * STEPS - 1)
         bins += np.arange(len(rows), dtype=np.int32)[:, None] * (OCTAVES * STEPS)
-        found = np.bincount(bins.reshape(-1), minlength=self.counts.size)
+        counts = np.bincount(bins.reshape(-1), minlength=self.counts.size)
         weight = max(1, _POSITIONS // max(1, rows.shape[1]))
-        self.counts += (weight * found.reshape(self.counts.shape)).astype(np.uint32)
+        self.counts += (weight * counts.reshape(self.counts.shape)).astype(np.uint32)
 
     def mean_squares(self) -> Floats:
         """Mean of x^2 by channel, [channels]."""
         total = np.maximum(self.counts.sum(axis=1, dtype=np.float64), 1)
-        found: Floats = (self.counts @ np.square(self._magnitudes(1)[:, 0])) / total
-        return found
+        squares: Floats = (self.counts @ np.square(self._magnitudes(1)[:, 0])) / total
+        return squares
 
     def scaled(self, factors: NDArray[Any]) -> Histogram:
         """The histogram of the tensor after each channel is multiplied by its factor, [channels].
@@ -89,14 +89,14 @@ class ChannelCounts:
 
 def to_arrays(channels: Mapping[str, ChannelCounts]) -> dict[str, NDArray[Any]]:
     """Counts by value name as plain arrays."""
-    found = list(channels.values())
+    listed = list(channels.values())
     empty = ChannelCounts(np.zeros((0, OCTAVES * STEPS), np.uint32), np.zeros(0, np.float32), 0)
     return {
         "channel_names": np.array(list(channels), dtype=str),
-        "channel_sizes": np.array([len(c.largest) for c in found], np.int64),
-        "channel_tops": np.array([c.top for c in found], np.int64),
-        "channel_counts": np.concatenate([c.counts for c in (empty, *found)]),
-        "channel_largest": np.concatenate([c.largest for c in (empty, *found)]),
+        "channel_sizes": np.array([len(c.largest) for c in listed], np.int64),
+        "channel_tops": np.array([c.top for c in listed], np.int64),
+        "channel_counts": np.concatenate([c.counts for c in (empty, *listed)]),
+        "channel_largest": np.concatenate([c.largest for c in (empty, *listed)]),
     }
 
 

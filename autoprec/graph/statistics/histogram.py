@@ -39,13 +39,13 @@ class Histogram:
             self.counts[0] += weight * values.size
             return
         self._grow(largest)
-        found, scale = np.zeros(BINS + 1, np.int64), np.float32(BINS / self.top)
+        counts, scale = np.zeros(BINS + 1, np.int64), np.float32(BINS / self.top)
         for start in range(0, values.size, _AT_ONCE):
             magnitudes = np.abs(values[start : start + _AT_ONCE])
             magnitudes *= scale
-            found += np.bincount(magnitudes.astype(np.intp), minlength=BINS + 1)
-        found[BINS - 1] += found[BINS]  # the top itself
-        self.counts += weight * found[:BINS]
+            counts += np.bincount(magnitudes.astype(np.intp), minlength=BINS + 1)
+        counts[BINS - 1] += counts[BINS]  # the top itself
+        self.counts += weight * counts[:BINS]
 
     def _grow(self, largest: float) -> None:
         """Double the range until `largest` fits; bins are added up pair by pair, so no count is lost."""

@@ -30,21 +30,21 @@ def observing(model: ir.Model, observed: Set[str]) -> ir.Model:
     copy = model.clone()
     graph = copy.graph
     masked, kept = scores(graph), {value.name for value in graph.outputs}
-    made = [v for node in list(graph) for v in node.outputs if v.dtype == FLOAT]
-    outputs = [value for value in made if value.name in observed]
+    floats = [v for node in list(graph) for v in node.outputs if v.dtype == FLOAT]
+    outputs = [value for value in floats if value.name in observed]
     limit = _constant(graph, f"{LARGEST}limit", np.array(MASKED, np.float32))
     zero = _constant(graph, f"{LARGEST}zero", np.array(0, np.float32))
-    for value in made:
+    for value in floats:
         if value.name in observed:
             continue
         name = f"{LARGEST}{value.name}"
-        found = _added(
+        magnitude = _added(
             graph, "Relu" if value.name in masked else "Abs", [value], f"{name}/magnitude", value.shape
         )
         if value.name not in kept:
-            small = _added(graph, "Less", [found, limit], f"{name}/Less", value.shape, ir.DataType.BOOL)
-            found = _added(graph, "Where", [small, found, zero], f"{name}/Where", value.shape)
-        outputs.append(_added(graph, "ReduceMax", [found], name, ir.Shape([]), keepdims=0))
+            small = _added(graph, "Less", [magnitude, limit], f"{name}/Less", value.shape, ir.DataType.BOOL)
+            magnitude = _added(graph, "Where", [small, magnitude, zero], f"{name}/Where", value.shape)
+        outputs.append(_added(graph, "ReduceMax", [magnitude], name, ir.Shape([]), keepdims=0))
     graph.outputs.clear()
     graph.outputs.extend(outputs)
     return copy

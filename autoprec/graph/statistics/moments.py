@@ -82,8 +82,8 @@ class MomentSums:
 def save_moments(moments: Mapping[str, Moments], path: Path, of: str = "") -> None:
     """Write as a kept file of plain arrays; `of` is what they were made from. Raises OSError."""
     arrays: dict[str, Any] = {"names": np.array(list(moments), dtype=str)}
-    for number, found in enumerate(moments.values()):
-        arrays |= {f"second{number}": found.second, f"mean{number}": found.mean}
+    for number, moment in enumerate(moments.values()):
+        arrays |= {f"second{number}": moment.second, f"mean{number}": moment.mean}
     kept.keep(path, _KIND, of, lambda stream: np.savez(stream, **arrays))
 
 

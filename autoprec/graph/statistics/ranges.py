@@ -63,8 +63,8 @@ class Histograms:
             levels: positive steps of the grid.
         """
         return {
-            name: range_of(found, method=method, percentile=percentile, levels=levels)
-            for name, found in self.by_value.items()
+            name: range_of(histogram, method=method, percentile=percentile, levels=levels)
+            for name, histogram in self.by_value.items()
         }
 
     def save(self, path: Path, of: str = "") -> None:
@@ -74,11 +74,11 @@ class Histograms:
             path: the file.
             of: what it was made from; `load` wants the same.
         """
-        names, found = list(self.by_value), list(self.by_value.values())
+        names, histograms = list(self.by_value), list(self.by_value.values())
         arrays: dict[str, Any] = dict(
             names=np.array(names, dtype=str),
-            counts=np.stack([h.counts for h in found]) if found else np.zeros((0, BINS), np.int64),
-            tops=np.array([h.top for h in found]),
+            counts=np.stack([h.counts for h in histograms]) if histograms else np.zeros((0, BINS), np.int64),
+            tops=np.array([h.top for h in histograms]),
             largest_names=np.array(list(self.largest), dtype=str),
             largest=np.array(list(self.largest.values())),
             samples=np.array(self.samples),

@@ -105,8 +105,8 @@ def learned(weights: Floats, moments: Moments, factors: Floats | None, noise: fl
     free = np.abs(grid) <= levels - 0.001  # not the largest weight, which the scale is made from
     with ThreadpoolController().limit(limits=1, user_api="blas"):  # threads wait for one another in loops
         whole = _descended(_columns(grid), _columns(free), second, levels)
-    found: Floats = (whole.transpose(0, 2, 1) * steps).reshape(weights.shape)
-    return found
+    rounded: Floats = (whole.transpose(0, 2, 1) * steps).reshape(weights.shape)
+    return rounded
 
 
 def _columns(array: Floats) -> Floats:
@@ -149,8 +149,8 @@ def bias_shift(
     groups, outputs, inputs, taps = weights.shape
     means = _scaled(moments, factors, taps).mean
     lost = (weights - rounded).reshape(groups, outputs, inputs * taps)
-    found: NDArray[np.float32] = np.matmul(lost, means[:, :, None]).reshape(-1).astype(np.float32)
-    return found
+    shift: NDArray[np.float32] = np.matmul(lost, means[:, :, None]).reshape(-1).astype(np.float32)
+    return shift
 
 
 def _scaled(moments: Moments, factors: Floats | None, taps: int) -> Moments:
@@ -170,8 +170,8 @@ def _nearest(node: ir.Node, array: Floats, precision: Precision) -> Floats:
     scales = weight_scales(array, axis, precision.largest, ir.DataType.FLOAT)
     grid = on_grid(array, scales, axis, precision.largest, kind)
     shape = [-1 if i == axis else 1 for i in range(array.ndim)] if axis is not None else []
-    found: Floats = grid.astype(np.float32) * scales.reshape(shape)
-    return found
+    rounded: Floats = grid.astype(np.float32) * scales.reshape(shape)
+    return rounded
 
 
 def _biases(node: ir.Node, channels: int) -> list[tuple[ir.Node, int]]:

@@ -46,13 +46,13 @@ class Group(NamedTuple):
 
 def smoothable(nodes: Sequence[ir.Node]) -> list[Group]:
     """What can be smoothed among the nodes of a block."""
-    found: dict[ir.Value, list[ir.Node]] = {}
+    readers_of: dict[ir.Value, list[ir.Node]] = {}
     for node in nodes:
         if is_weighted(node) and node.inputs[0] is not None:
-            found.setdefault(node.inputs[0], []).append(node)
+            readers_of.setdefault(node.inputs[0], []).append(node)
     return [
         Group(value, tuple(readers))
-        for value, readers in found.items()
+        for value, readers in readers_of.items()
         if len({(activation_axis(node), _channels(node)) for node in readers}) == 1
     ]
 
@@ -131,8 +131,8 @@ def _factors(counts: ChannelCounts, weights: Sequence[Floats], levels: float) ->
         expected = sum(_error(weight, factors, squares, step, levels) for weight in weights)
         if expected < error:
             best, error = factors, expected
-    found: NDArray[np.float32] = best.astype(np.float32)
-    return found
+    chosen: NDArray[np.float32] = best.astype(np.float32)
+    return chosen
 
 
 def _error(weight: Floats, factors: Floats, squares: Floats, step: float, levels: float) -> float:
@@ -156,18 +156,18 @@ def _fold(
 
     Everything between must be read by nobody else, and be of this block: other blocks have their own variant.
     """
-    wanted, made = set(readers), value
+    wanted, output = set(readers), value
     while True:
-        maker = made.producer()
-        if maker is None or maker not in inside or made.is_graph_output():
+        maker = output.producer()
+        if maker is None or maker not in inside or output.is_graph_output():
             return False
-        if any(use.node not in wanted or use.idx != 0 for use in made.uses()):
+        if any(use.node not in wanted or use.idx != 0 for use in output.uses()):
             return False
         if maker.op_type not in _HOMOGENEOUS:
             break
         wanted = {maker}
         assert maker.inputs[0] is not None
-        made = maker.inputs[0]
+        output = maker.inputs[0]
     return _fold_into(slots, maker, readers[0], factors)
 
 

@@ -69,8 +69,8 @@ class Toolbox:
         if key not in self._ranges:
             ranges = self._histograms.ranges(method, percentile)
             for name in self._finer(precision):
-                found, levels = self._histograms.by_value[name], int(self._steps(name, precision))
-                ranges[name] = range_of(found, method=method, percentile=percentile, levels=levels)
+                histogram, levels = self._histograms.by_value[name], int(self._steps(name, precision))
+                ranges[name] = range_of(histogram, method=method, percentile=percentile, levels=levels)
             self._ranges[key] = ranges
         return self._ranges[key]
 
@@ -79,12 +79,12 @@ class Toolbox:
         if not precision.passes:
             return None
         key = (block, precision.name)
-        found = self._edits.pop(key, None) or self._made(block, precision)
-        self._edits[key] = found
+        edits = self._edits.pop(key, None) or self._made(block, precision)
+        self._edits[key] = edits
         held = sum(map(_size, self._edits.values()))
         while held > KEPT_BYTES and len(self._edits) > 1:
             held -= _size(self._edits.pop(next(iter(self._edits))))
-        return found
+        return edits
 
     def _made(self, block: str, precision: Precision) -> Edits:
         method, percentile = self._how(precision)

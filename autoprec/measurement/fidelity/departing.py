@@ -56,25 +56,25 @@ def _first(
     tolerance: float,
     folder: Path,
 ) -> str:
-    known = values_of(their_path)
+    their_values = values_of(their_path)
     every = cuts(path)
-    places = [cut for cut in every if any(name in known for name in cut.values)]
+    places = [cut for cut in every if any(name in their_values for name in cut.values)]
 
     def departs(cut: Cut) -> bool:
-        names = [name for name in cut.values if name in known]
+        names = [name for name in cut.values if name in their_values]
         try:
-            found = _values(ours, path, names, inputs, folder / "ours.onnx")
+            outputs = _values(ours, path, names, inputs, folder / "ours.onnx")
             exact = _values(theirs, their_path, names, inputs, folder / "theirs.onnx")
         except TrialError:
             return False  # what cannot be run by itself shows nothing: continue behind it
-        return deviation(found, exact).error > tolerance
+        return deviation(outputs, exact).error > tolerance
 
-    found = bisect(places, departs)
-    if found is None:
+    departing = bisect(places, departs)
+    if departing is None:
         return ""
-    place = places.index(found)
+    place = places.index(departing)
     before = every.index(places[place - 1]) if place else -1
-    named = [f"{cut.node!r} ({cut.op_type})" for cut in every[before + 1 : every.index(found) + 1]]
+    named = [f"{cut.node!r} ({cut.op_type})" for cut in every[before + 1 : every.index(departing) + 1]]
     return " or ".join(named if len(named) <= _NAMED else (named[0], f"one up to {named[-1]}"))
 
 

@@ -80,16 +80,16 @@ def ensured(
         threads: of exact arithmetic; None takes every core.
     """
     few = [samples[place] for place in range(min(SAMPLES, len(samples)))]
-    found = exactness(backend, path, engine, few, running, threads)
-    if found.is_wrong:
-        where = f"; the first node whose value departs is {found.node}" if found.node else ""
+    departure = exactness(backend, path, engine, few, running, threads)
+    if departure.is_wrong:
+        where = f"; the first node whose value departs is {departure.node}" if departure.node else ""
         raise TrialError(
             "wrong",
             f"the engine ({backend.name}) computes something else than the candidate's file: output "
-            f"{found.value!r} is off by {in_words(found.error)}, rounding explains "
-            f"{in_words(found.tolerance)}{where}",
+            f"{departure.value!r} is off by {in_words(departure.error)}, rounding explains "
+            f"{in_words(departure.tolerance)}{where}",
         )
-    return found
+    return departure
 
 
 def _leads(job: Job, latency: Latency, quality: Quality) -> bool:
@@ -138,9 +138,9 @@ def exactness(
                 wanted = run(exact, sample.inputs)
             except TrialError as error:
                 return Exactness(missing=str(error))
-            found = deviation(outputs, wanted)
-            if found.error >= worst.error:
-                worst, at = found, sample.inputs
+            departure = deviation(outputs, wanted)
+            if departure.error >= worst.error:
+                worst, at = departure, sample.inputs
         tolerance = WRONG
         if worst.error > WRONG:
             floats = float_types(path)

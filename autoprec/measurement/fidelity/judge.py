@@ -132,9 +132,9 @@ class Judge:
         given = self._given
         outputs = zip(ran.values, given.values, strict=False)
         masks = zip(ran.logits, given.logits, strict=False)
-        found = [deviation(_renamed(ours, theirs), theirs) for ours, theirs in outputs]
-        found += [deviation({self._output: ours}, {self._output: theirs}) for ours, theirs in masks]
-        return max(found, key=lambda one: one.error)
+        deviations = [deviation(_renamed(ours, theirs), theirs) for ours, theirs in outputs]
+        deviations += [deviation({self._output: ours}, {self._output: theirs}) for ours, theirs in masks]
+        return max(deviations, key=lambda one: one.error)
 
     @property
     def _output(self) -> str:
@@ -144,13 +144,13 @@ class Judge:
         """Mask loss against the given model's masks."""
         metric = create_metric(self.original.quality)
         try:
-            for sample, wanted, found in zip(
+            for sample, wanted, logits in zip(
                 self._samples,
                 self._given.logits,
                 ran.logits,
                 strict=False,  # time may have cut one short
             ):
-                metric.update(sample.name, wanted, found, None)
+                metric.update(sample.name, wanted, logits, None)
             return metric.result().loss
         except (SamplesError, TrialError):
             return None

@@ -62,9 +62,9 @@ def _compared(
                 for side, path in zip(("ours", "theirs"), paths, strict=True)
             )
             for sample in samples:
-                found, wanted = run(ours, sample.inputs), run(theirs, sample.inputs)
+                outputs, wanted = run(ours, sample.inputs), run(theirs, sample.inputs)
                 for name in part:
-                    totals[name].add(found, wanted, name)
+                    totals[name].add(outputs, wanted, name)
     return {name: total.figures for name, total in totals.items()}
 
 
@@ -81,13 +81,13 @@ class _Difference:
         self._rel: list[float] = []
         self._product = self._ours = self._theirs = 0.0
 
-    def add(self, found: Arrays, wanted: Arrays, name: str) -> None:
+    def add(self, outputs: Arrays, wanted: Arrays, name: str) -> None:
         """Another sample. A value of another shape, or with NaN, is off by infinity."""
-        self._error = max(self._error, error_of(found[name], wanted[name]))
-        if found[name].shape != wanted[name].shape:
+        self._error = max(self._error, error_of(outputs[name], wanted[name]))
+        if outputs[name].shape != wanted[name].shape:
             self._max_abs = self._max_rel = math.inf
             return
-        ours, theirs = (side[name].astype(np.float64).ravel() for side in (found, wanted))
+        ours, theirs = (side[name].astype(np.float64).ravel() for side in (outputs, wanted))
         with np.errstate(invalid="ignore", over="ignore"):
             apart = np.abs(ours - theirs)
             self._product += float(ours @ theirs)

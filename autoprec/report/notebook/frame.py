@@ -27,8 +27,8 @@ def trials_dataframe(trials: Sequence[TrialRecord], front: Iterable[TrialRecord]
     if len(table):
         for name in ("start", "end"):
             table[name] = frames.to_datetime(table[name], format="ISO8601", utc=True, errors="coerce")
-    found: pandas.DataFrame = table
-    return found
+    frame: pandas.DataFrame = table
+    return frame
 
 
 def row_of(record: TrialRecord, *, is_best: bool) -> dict[str, Any]:

@@ -42,9 +42,9 @@ class Front(tuple[TrialRecord, ...]):
 
     def __new__(cls, trials: Iterable[TrialRecord] = (), reference: Reference | None = None) -> Self:
         """Of trials in this order."""
-        made = super().__new__(cls, trials)
-        made.reference = reference
-        return made
+        front = super().__new__(cls, trials)
+        front.reference = reference
+        return front
 
     def __repr__(self) -> str:
         if not self:

@@ -22,9 +22,9 @@ from autoprec.report.terminal.story import gain
 CROSS = "\u00d7"
 
 
-def heat_map(found: Findings) -> Spec:
+def heat_map(findings: Findings) -> Spec:
     """Blocks against front points, fastest first, coloured by precision; a cross did not run as asked."""
-    names = [block.name for block in found.blocks]
+    names = [block.name for block in findings.blocks]
     rows = [
         {
             "trial": f"#{record.number}",
@@ -36,7 +36,7 @@ def heat_map(found: Findings) -> Spec:
             "ran": ran or figures.NOTHING,
             "mark": CROSS if wrong else ("+" if plain(precision) != precision else ""),
         }
-        for record in found.front
+        for record in findings.front
         for name, precision, ran, wrong in _choices(record)
     ]
     x = {
@@ -60,10 +60,10 @@ def heat_map(found: Findings) -> Spec:
     return chart({"data": {"values": rows}, "layer": layers, "height": BLOCK_HEIGHT * len(names)})
 
 
-def time_chart(found: Findings) -> Spec | None:
+def time_chart(findings: Findings) -> Spec | None:
     """Each block's share of the latency, in the reference and in a point to choose; None without profiles."""
-    known = {n: e for n, e in found.explanations.items() if any(b.time_ms is not None for b in e.blocks)}
-    if not known:
+    timed = {n: e for n, e in findings.explanations.items() if any(b.time_ms is not None for b in e.blocks)}
+    if not timed:
         return None
     rows = [
         {
@@ -75,7 +75,7 @@ def time_chart(found: Findings) -> Spec | None:
             "precision": precision,
             "gain": f"{gain(block)} ms",
         }
-        for number, explanation in known.items()
+        for number, explanation in timed.items()
         for block in explanation.blocks
         for engine, precision, ms in (
             ("reference", block.usual, block.usual_ms),
@@ -85,11 +85,11 @@ def time_chart(found: Findings) -> Spec | None:
     ]
     engines = ["reference", "choice"]
     colours = {"domain": engines, "range": ["#b4b4ae", ACCENT]}
-    labels = [_label(record, found) for record in found.front if record.number in known]
-    bind = {"input": "select", "options": list(known), "labels": labels, "name": "choice "}
-    first = found.picked if found.picked in known else next(iter(known))
+    labels = [_label(record, findings) for record in findings.front if record.number in timed]
+    bind = {"input": "select", "options": list(timed), "labels": labels, "name": "choice "}
+    first = findings.picked if findings.picked in timed else next(iter(timed))
     encoding = {
-        "y": block_axis([block.name for block in found.blocks]),
+        "y": block_axis([block.name for block in findings.blocks]),
         "yOffset": {"field": "engine", "type": "nominal", "sort": engines},
         "x": {"field": "ms", "type": "quantitative", "title": "ms of the latency"},
         "color": {"field": "engine", "type": "nominal", "title": None, "scale": colours},
@@ -100,23 +100,23 @@ def time_chart(found: Findings) -> Spec | None:
         "data": {"values": rows},
         "transform": [{"filter": "datum.number === point"}],
         "mark": {"type": "bar"},
-        "height": BLOCK_HEIGHT * len(found.blocks),
+        "height": BLOCK_HEIGHT * len(findings.blocks),
         "encoding": encoding,
     }
     return chart(parts)
 
 
-def sensitivity_chart(found: Findings) -> Spec | None:
+def sensitivity_chart(findings: Findings) -> Spec | None:
     """Mask loss with one block alone in a quantised precision; None where nothing was measured."""
     rows = [
         {"block": block, "precision": name, "plain": plain(name), "loss": loss, "shown": figures.loss(loss)}
-        for block, row in found.sensitivity.items()
+        for block, row in findings.sensitivity.items()
         for name, loss in row.items()
     ]
     if not rows:
         return None
-    names = [block.name for block in found.blocks]
-    losses = [loss for row in found.sensitivity.values() for loss in row.values()]
+    names = [block.name for block in findings.blocks]
+    losses = [loss for row in findings.sensitivity.values() for loss in row.values()]
     encoding = {
         "x": loss_axis(losses, "mask loss with this block alone"),
         "y": block_axis(names, grid=True),
@@ -137,7 +137,7 @@ def _choices(record: TrialRecord) -> Iterator[tuple[str, str, str, bool]]:
         yield block, precision, audit.ran if audit else "", audit is not None and audit.matches is False
 
 
-def _label(record: TrialRecord, found: Findings) -> str:
-    knee = ", knee" if record.number == found.picked else ""
+def _label(record: TrialRecord, findings: Findings) -> str:
+    knee = ", knee" if record.number == findings.picked else ""
     ms, loss = figures.milliseconds(record.latency_ms), figures.loss(record.loss)
     return f"#{record.number}: {ms} ms, loss {loss}{knee}"

@@ -20,17 +20,17 @@ _NEAR = 0.12
 _LEVELS = 4
 
 
-def front_chart(found: Findings) -> Spec:
+def front_chart(findings: Findings) -> Spec:
     """Latency against mask loss: all trials, the front with its intervals, anchors, the reference."""
-    rows = _levelled(list(_points(found)))
+    rows = _levelled(list(_points(findings)))
     x = {"field": "ms", "type": "quantitative", "title": "latency, ms", "scale": {"zero": False}}
     y = loss_axis([row["loss"] for row in rows], "mask loss")
-    shown = tips("trial", "latency", "speed-up", "mask loss", "mIoU", *_assigned(found))
+    shown = tips("trial", "latency", "speed-up", "mask loss", "mIoU", *_assigned(findings))
     at: Spec = {"x": x, "y": y}
     hair: Spec = {"type": "rule", "strokeWidth": 1.5, "color": ACCENT, "opacity": 0.6}
     dot: Spec = {"type": "circle", "opacity": 1}
     layers = [
-        *_reference(found.reference),
+        *_reference(findings.reference),
         _layer("datum.kind === 'trial'", dot | {"size": 22, "opacity": 0.45, "color": QUIET}, at, shown),
         _layer(
             "datum.kind === 'front'",
@@ -70,11 +70,11 @@ def front_chart(found: Findings) -> Spec:
     return chart({"data": {"values": rows}, "layer": layers, "height": 340})
 
 
-def progress_chart(found: Findings) -> Spec:
+def progress_chart(findings: Findings) -> Spec:
     """The area behind the front after each trial; later nights begin at the dashed lines."""
-    rows = [{"trial": number, "area": 100 * area} for number, area in found.volumes]
+    rows = [{"trial": number, "area": 100 * area} for number, area in findings.volumes]
     starts = [
-        {"trial": first, "night": f"night {night}"} for night, first in _night_starts(found) if night > 1
+        {"trial": first, "night": f"night {night}"} for night, first in _night_starts(findings) if night > 1
     ]
     x = {"field": "trial", "type": "quantitative", "title": "trial", "axis": {"tickMinStep": 1}}
     y = {"field": "area", "type": "quantitative", "title": "area behind the front, %"}
@@ -98,9 +98,9 @@ def progress_chart(found: Findings) -> Spec:
     return chart({"layer": layers, "height": 220})
 
 
-def front_png(found: Findings, *, scale: float = 2.0) -> bytes:
+def front_png(findings: Findings, *, scale: float = 2.0) -> bytes:
     """The front alone as a PNG, 720 pixels wide times `scale`, on white."""
-    spec = front_chart(found) | {"width": 720, "title": f"{found.study}: latency and mask loss"}
+    spec = front_chart(findings) | {"width": 720, "title": f"{findings.study}: latency and mask loss"}
     spec["config"] = {"background": "white", "font": "sans-serif", "view": {"stroke": None}}
     return vega("vegalite_to_png", spec, scale=scale)
 
@@ -130,31 +130,31 @@ def _reference(reference: Reference | None) -> list[Spec]:
     return [{"data": {"values": [row]}, "layer": layers}]
 
 
-def _points(found: Findings) -> Iterator[Row]:
+def _points(findings: Findings) -> Iterator[Row]:
     """What counts of every assignment, with what is shown when it is pointed at."""
-    on_front = {record.number for record in found.front}
+    on_front = {record.number for record in findings.front}
     labels: set[str] = set()
-    blank = dict.fromkeys(_assigned(found), figures.NOTHING)
-    for record in counting(found.trials):
+    blank = dict.fromkeys(_assigned(findings), figures.NOTHING)
+    for record in counting(findings.trials):
         measured = record.measurement
         assert measured is not None
         anchor = figures.short(record.label) if record.label not in labels else ""
         labels.add(record.label)
         yield (
             blank
-            | _point(record, measured, found)
+            | _point(record, measured, findings)
             | {
                 "kind": "front" if record.number in on_front else "trial",
                 "anchor": anchor,
-                "mark": found.marks.get(record.number, ""),
+                "mark": findings.marks.get(record.number, ""),
             }
         )
 
 
-def _point(record: TrialRecord, measured: Measurement, found: Findings) -> Row:
+def _point(record: TrialRecord, measured: Measurement, findings: Findings) -> Row:
     ms, loss, between = figures.milliseconds, figures.loss, figures.between
     latency, quality = measured.latency, measured.quality
-    usual = found.reference.latency_ms if found.reference else latency.reference_median_ms
+    usual = findings.reference.latency_ms if findings.reference else latency.reference_median_ms
     time, fast, spread = latency.interval_ms(usual), figures.speedup_interval(latency), quality.loss_interval
     return {
         "trial": f"#{record.number} {record.label}".strip(),
@@ -184,15 +184,15 @@ def _levelled(rows: list[Row]) -> list[Row]:
     return rows
 
 
-def _assigned(found: Findings) -> list[str]:
+def _assigned(findings: Findings) -> list[str]:
     """Plain precisions that some trial has, in the table's order; `variants` if one has any."""
-    used = {name for record in found.trials for name in by_precision(record.assignment)}
+    used = {name for record in findings.trials for name in by_precision(record.assignment)}
     return [name for name in (*PLAIN, "variants") if name in used]
 
 
-def _night_starts(found: Findings) -> Iterator[tuple[int, int]]:
+def _night_starts(findings: Findings) -> Iterator[tuple[int, int]]:
     """(night, its first trial), counted from 1."""
-    for number, night in enumerate(found.nights, 1):
-        later = [record.number for record in found.trials if record.start >= night.start]
+    for number, night in enumerate(findings.nights, 1):
+        later = [record.number for record in findings.trials if record.start >= night.start]
         if later:
             yield number, min(later)

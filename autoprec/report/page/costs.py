@@ -46,12 +46,12 @@ class CostCurve(NamedTuple):
     ticks: tuple[tuple[float, str], ...]
 
 
-def cost_curves(found: Findings) -> tuple[CostCurve, ...]:
+def cost_curves(findings: Findings) -> tuple[CostCurve, ...]:
     """A curve for each block with a loss of its own, in graph order; none where nothing was measured."""
-    alone = _alone(found)
+    alone = _alone(findings)
     losses = [loss for row in alone.values() for loss, _ in row.values()]
     top = max([0.01, *losses])
-    picked = next((t.assignment.as_dict() for t in found.trials if t.number == found.picked), {})
+    picked = next((t.assignment.as_dict() for t in findings.trials if t.number == findings.picked), {})
     ticks = tuple((_x(tick, top), f"{tick:g}") for tick in TICKS if tick <= top)
     return tuple(
         CostCurve(
@@ -72,7 +72,7 @@ def cost_curves(found: Findings) -> tuple[CostCurve, ...]:
             ),
             ticks=ticks,
         )
-        for block in found.blocks
+        for block in findings.blocks
         if len(alone.get(block.name, {})) > 1
     )
 
@@ -81,20 +81,20 @@ Alone = dict[str, tuple[float, bool]]
 """Precision to the loss with it alone, and whether a whole trial measured that."""
 
 
-def _alone(found: Findings) -> dict[str, Alone]:
+def _alone(findings: Findings) -> dict[str, Alone]:
     """What is known of each block; the reference's own precision loses nothing, by definition."""
-    usual = next(({b.block: b.usual for b in one.blocks} for one in found.explanations.values()), {})
+    usual = next(({b.block: b.usual for b in one.blocks} for one in findings.explanations.values()), {})
     table: dict[str, Alone] = {block: {precision: (0.0, True)} for block, precision in usual.items()}
-    for block, row in found.sensitivity.items():
+    for block, row in findings.sensitivity.items():
         table.setdefault(block, {}).update({name: (loss, False) for name, loss in row.items()})
-    for block, precision, loss in _single(found, usual):
+    for block, precision, loss in _single(findings, usual):
         table[block][precision] = loss, True
     return table
 
 
-def _single(found: Findings, usual: dict[str, str]) -> Iterator[tuple[str, str, float]]:
+def _single(findings: Findings, usual: dict[str, str]) -> Iterator[tuple[str, str, float]]:
     """(block, precision, loss) of trials that differ from the reference in that block alone."""
-    for trial in counting(found.trials):
+    for trial in counting(findings.trials):
         choices = trial.assignment.as_dict()
         differing = [name for name in usual if choices.get(name) != usual[name]]
         if len(differing) == 1 and not trial.assignment.weights:
@@ -106,8 +106,8 @@ def _ordered(row: Alone) -> list[tuple[str, tuple[float, bool]]]:
     order = list(PRECISIONS)
 
     def place(name: str) -> tuple[int, str]:
-        known = plain(name)
-        return (order.index(known) if known in order else len(order)), name
+        name_alone = plain(name)
+        return (order.index(name_alone) if name_alone in order else len(order)), name
 
     return sorted(row.items(), key=lambda item: place(item[0]))
 

@@ -40,38 +40,38 @@ _ENVIRONMENT = jinja2.Environment(
 )
 
 
-def page(found: Findings) -> str:
+def page(findings: Findings) -> str:
     """The whole report as one HTML document, pictures and scripts inside."""
     shown = {
-        "front": front_chart(found) if found.volumes else None,
-        "progress": progress_chart(found) if found.volumes else None,
-        "heat": heat_map(found) if found.front else None,
-        "time": time_chart(found),
-        "sensitivity": sensitivity_chart(found),
+        "front": front_chart(findings) if findings.volumes else None,
+        "progress": progress_chart(findings) if findings.volumes else None,
+        "heat": heat_map(findings) if findings.front else None,
+        "time": time_chart(findings),
+        "sensitivity": sensitivity_chart(findings),
     }
     specs = {name: spec for name, spec in shown.items() if spec is not None}
     return _ENVIRONMENT.get_template("page.html").render(
-        found=found,
-        reference=found.reference,
+        found=findings,
+        reference=findings.reference,
         figures=figures,
         charts=specs,
-        graph=block_graph(found),
-        costs=cost_curves(found),
+        graph=block_graph(findings),
+        costs=cost_curves(findings),
         specs=_inert(specs),
         library=_library(),
         style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),  # noqa: S704
         script=Markup((_TEMPLATES / "page.js").read_text(encoding="utf-8")),  # noqa: S704
-        summary=_summary(found),
-        points=list(_points(found)),
-        ties=figures.ties(found.front, found.reference),
-        failures=_failures(found.trials),
-        wrong=_mismatches(found.front),
-        unsaid=sum(row.matches is None for record in found.front for row in _audit(record)),
-        commands=_commands(found),
+        summary=_summary(findings),
+        points=list(_points(findings)),
+        ties=figures.ties(findings.front, findings.reference),
+        failures=_failures(findings.trials),
+        wrong=_mismatches(findings.front),
+        unsaid=sum(row.matches is None for record in findings.front for row in _audit(record)),
+        commands=_commands(findings),
         date=_date,
         story=story,
-        fidelity=fidelity_lines(found.fidelity),
-        workers=shares_line(shares(found.trials)),
+        fidelity=fidelity_lines(findings.fidelity),
+        workers=shares_line(shares(findings.trials)),
     )
 
 
@@ -88,37 +88,37 @@ def _inert(value: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028"))  # noqa: S704
 
 
-def _summary(found: Findings) -> list[tuple[str, str]]:
+def _summary(findings: Findings) -> list[tuple[str, str]]:
     """The report's head: (figure, what it is)."""
-    measured = counting(found.trials)
+    measured = counting(findings.trials)
     tiles = []
     for title, limit in (("within a loss of 0.01", 0.01), ("within a loss of 0.05", 0.05)):
-        fit = [t for t in measured if t.loss <= limit and not figures.is_slower(t, found.reference)]
+        fit = [t for t in measured if t.loss <= limit and not figures.is_slower(t, findings.reference)]
         if fit and (best := min(fit, key=lambda t: t.latency_ms)).measurement is not None:
             speedup = figures.speedup(best.measurement.latency)
             tiles.append((f"{speedup:.2f}x", f"fastest {title} (trial {best.number})"))
-    nights = "1 night" if len(found.nights) == 1 else f"{len(found.nights)} nights"
+    nights = "1 night" if len(findings.nights) == 1 else f"{len(findings.nights)} nights"
     tiles.append((str(len(measured)), f"trials measured in {nights}"))
-    tiles.append((str(len(found.front)), "points on the front"))
-    if found.reference is not None:
+    tiles.append((str(len(findings.front)), "points on the front"))
+    if findings.reference is not None:
         tiles.append(
-            (f"{100 * found.reference.latency_noise:.1f} %", "noise of the latency: closer is a tie")
+            (f"{100 * findings.reference.latency_noise:.1f} %", "noise of the latency: closer is a tie")
         )
     return tiles
 
 
-def _points(found: Findings) -> Iterator[dict[str, Any]]:
+def _points(findings: Findings) -> Iterator[dict[str, Any]]:
     """The front's points that are shown in full."""
-    for record in found.front:
-        explanation = found.explanations.get(record.number)
-        if explanation is None or record.measurement is None or found.reference is None:
+    for record in findings.front:
+        explanation = findings.explanations.get(record.number)
+        if explanation is None or record.measurement is None or findings.reference is None:
             continue
-        inspection = found.inspections.get(record.number)
+        inspection = findings.inspections.get(record.number)
         yield {
             "record": record,
             "measured": record.measurement,
-            "is_picked": record.number == found.picked,
-            "headline": list(story.headline(explanation, found.reference)),
+            "is_picked": record.number == findings.picked,
+            "headline": list(story.headline(explanation, findings.reference)),
             "explanation": explanation,
             "assignment": by_precision(record.assignment),
             "pictures": [_embedded(picture) for picture in inspection.pictures] if inspection else [],
@@ -164,14 +164,14 @@ def _date(text: str) -> str:
     return f"{text[:10]} {text[11:16]} UTC" if text else "not ended"
 
 
-def _commands(found: Findings) -> list[str]:
+def _commands(findings: Findings) -> list[str]:
     """How to search on, and how to get the same again."""
-    study = shlex.quote(found.study)
+    study = shlex.quote(findings.study)
     commands = [f"autoprec search --study {study} --budget 8h", f"autoprec report --study {study}"]
-    if found.picked is not None:
+    if findings.picked is not None:
         commands += [
-            f"autoprec explain {found.picked} --study {study}",
-            f"autoprec export --study {study} --trial {found.picked}",
-            f"autoprec verify studies/{study}/exports/trial-{found.picked}",
+            f"autoprec explain {findings.picked} --study {study}",
+            f"autoprec export --study {study} --trial {findings.picked}",
+            f"autoprec verify studies/{study}/exports/trial-{findings.picked}",
         ]
     return commands

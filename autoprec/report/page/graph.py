@@ -57,13 +57,13 @@ class BlockGraph(NamedTuple):
     edges: tuple[GraphEdge, ...]
 
 
-def block_graph(found: Findings) -> BlockGraph | None:
+def block_graph(findings: Findings) -> BlockGraph | None:
     """The graph with the picked point's precisions; None where no point is picked or explained."""
-    picked = found.explanations.get(found.picked) if found.picked is not None else None
+    picked = findings.explanations.get(findings.picked) if findings.picked is not None else None
     if picked is None:
         return None
-    names = [block.name for block in found.blocks]
-    reads = list(_reads(found.blocks))
+    names = [block.name for block in findings.blocks]
+    reads = list(_reads(findings.blocks))
     lanes = _lanes(reads)
     spacing = min(_LANE, _WIDEST // max(1, len({*lanes.values()})))
     left = 10 + spacing * (max(lanes.values(), default=-1) + 1)

@@ -20,19 +20,21 @@ STYLES: dict[Verdict, Text] = {
 _SHOWN = 12
 
 
-def comparison_view(found: Comparison) -> RenderableType:
+def comparison_view(comparison: Comparison) -> RenderableType:
     """Both sides, then what is fastest within a loss, then what was measured twice."""
-    parts: list[RenderableType] = [_sides(found.first, found.second, found.loss_limit)]
-    if found.differs:
-        parts.append(Text(f"not the same in both: {'; '.join(found.differs)}"))
-    if found.fastest:
-        parts.append(_matches("fastest within", [match.what for match in found.fastest], found.fastest))
+    parts: list[RenderableType] = [_sides(comparison.first, comparison.second, comparison.loss_limit)]
+    if comparison.differs:
+        parts.append(Text(f"not the same in both: {'; '.join(comparison.differs)}"))
+    if comparison.fastest:
+        parts.append(
+            _matches("fastest within", [match.what for match in comparison.fastest], comparison.fastest)
+        )
     else:
         parts.append(Text("no loss limit has a point on both sides"))
-    if found.repeated:
-        shown = found.repeated[:_SHOWN]
+    if comparison.repeated:
+        shown = comparison.repeated[:_SHOWN]
         parts.append(_matches("measured in both", [match.what for match in shown], shown))
-        parts.append(Text(_moved(found.repeated)))
+        parts.append(Text(_moved(comparison.repeated)))
     else:
         parts.append(Text("no assignment was measured in both"))
     return Group(*parts)

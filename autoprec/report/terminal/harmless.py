@@ -45,11 +45,11 @@ class HarmlessConsole(Console):
 
 def one_line(text: Text) -> Text:
     """A text with its styles, as `visible` shows it."""
-    found = sorted((*STEERING.finditer(text.plain), *BREAKS.finditer(text.plain)), key=re.Match.start)
-    if not found:
+    marks = sorted((*STEERING.finditer(text.plain), *BREAKS.finditer(text.plain)), key=re.Match.start)
+    if not marks:
         return text
     parts, place = [], 0
-    for match in found:
+    for match in marks:
         parts += [text[place : match.start()], Text(escaped(match))]
         place = match.end()
     shown = Text("", text.style).join([*parts, text[place:]])

@@ -11,44 +11,44 @@ from autoprec.report.terminal._columns import Column, Columns
 from autoprec.visible import visible
 
 
-def layerwise_view(found: Layerwise) -> RenderableType:
+def layerwise_view(layerwise: Layerwise) -> RenderableType:
     """A row for each block or node, those that break in red; below, the first of them in a sentence."""
-    known = [one for one in found.blocks if one.value]
-    has_nodes = any(one.node for one in found.blocks)
-    names = [Text(visible(one.node or one.block), "bold") for one in known]
+    compared = [one for one in layerwise.blocks if one.value]
+    has_nodes = any(one.node for one in layerwise.blocks)
+    names = [Text(visible(one.node or one.block), "bold") for one in compared]
     columns = (
         Column("node" if has_nodes else "block", names, right=False),
-        Column("runs in", [figures.short(one.precision) for one in known], 1, right=False),
-        Column("error", [_part(one.error) for one in known]),
-        Column("before", [_part(one.before) for one in known], 2),
-        Column("cosine", [f"{one.cosine:.5f}" for one in known], 3),
-        Column("max abs", [_short(one.max_abs) for one in known], 4),
-        Column("mean abs", [_short(one.mean_abs) for one in known], 5),
-        Column("max rel", [_short(one.max_rel) for one in known], 7),
-        Column("mean rel", [_short(one.mean_rel) for one in known], 6),
+        Column("runs in", [figures.short(one.precision) for one in compared], 1, right=False),
+        Column("error", [_part(one.error) for one in compared]),
+        Column("before", [_part(one.before) for one in compared], 2),
+        Column("cosine", [f"{one.cosine:.5f}" for one in compared], 3),
+        Column("max abs", [_short(one.max_abs) for one in compared], 4),
+        Column("mean abs", [_short(one.mean_abs) for one in compared], 5),
+        Column("max rel", [_short(one.max_rel) for one in compared], 7),
+        Column("mean rel", [_short(one.mean_rel) for one in compared], 6),
     )
-    samples = "1 sample" if found.samples == 1 else f"{found.samples} samples"
+    samples = "1 sample" if layerwise.samples == 1 else f"{layerwise.samples} samples"
     where = "node by node" if has_nodes else "where blocks meet"
     lines = [
-        f"trial {found.number} against the reference, {where}: {found.ran}, {samples}",
+        f"trial {layerwise.number} against the reference, {where}: {layerwise.ran}, {samples}",
         "error: of the worst value that is given, over its spread; before: of those that are read",
-        *figures.legend(one.precision for one in known),
+        *figures.legend(one.precision for one in compared),
     ]
-    if unknown := [one.node or one.block for one in found.blocks if not one.value]:
+    if unknown := [one.node or one.block for one in layerwise.blocks if not one.value]:
         lines.append(f"not compared, because their values are not in both models: {', '.join(unknown)}")
-    styles = ["red" if one.error > found.tolerance else "" for one in known]
+    styles = ["red" if one.error > layerwise.tolerance else "" for one in compared]
     told = (Text(visible(line), "dim") for line in lines)
-    return Group(Columns(columns, styles), *told, _verdict(found, known))
+    return Group(Columns(columns, styles), *told, _verdict(layerwise, compared))
 
 
-def _verdict(found: Layerwise, known: list[BlockDifference]) -> Text:
+def _verdict(layerwise: Layerwise, compared: list[BlockDifference]) -> Text:
     """The first block that breaks, or that none does."""
-    if not known:
+    if not compared:
         return Text("the two models share no value: nothing could be compared")
-    first = next((one for one in known if one.error > found.tolerance), None)
+    first = next((one for one in compared if one.error > layerwise.tolerance), None)
     if first is None:
-        worst = max(known, key=lambda one: one.error)
-        off, limit = in_words(worst.error), in_words(found.tolerance)
+        worst = max(compared, key=lambda one: one.error)
+        off, limit = in_words(worst.error), in_words(layerwise.tolerance)
         return Text(visible(f"no block breaks: {worst.block} is off the most, by {off}, within {limit}"))
     off = (
         f" ({first.precision}; {first.usual} in the reference): its value {first.value!r} is off by "

@@ -26,14 +26,16 @@ def trials_table(trials: Sequence[TrialRecord], front: Collection[int] = ()) -> 
     if not trials:
         return Text("no trial matches")
     ms, loss, nothing = figures.milliseconds, figures.loss, figures.NOTHING
-    found = [trial.measurement for trial in trials]
+    measurements = [trial.measurement for trial in trials]
     columns = (
         Column("trial", [str(trial.number) for trial in trials]),
         Column("state", [_state(trial, front) for trial in trials], right=False),
         Column("origin", [trial.origin for trial in trials], 3, right=False),
-        Column("latency ms", [nothing if m is None else ms(m.latency_ms) for m in found]),
-        Column("speed-up", [nothing if m is None else f"{figures.speedup(m.latency):.2f}x" for m in found]),
-        Column("loss", [nothing if m is None else loss(m.quality.loss) for m in found]),
+        Column("latency ms", [nothing if m is None else ms(m.latency_ms) for m in measurements]),
+        Column(
+            "speed-up", [nothing if m is None else f"{figures.speedup(m.latency):.2f}x" for m in measurements]
+        ),
+        Column("loss", [nothing if m is None else loss(m.quality.loss) for m in measurements]),
         Column("ran on", [trial.worker for trial in trials], 5, right=False),
         Column("ended", [trial.end[:16].replace("T", " ") for trial in trials], 4, right=False),
         Column("precisions", [_what(trial) for trial in trials], right=False),

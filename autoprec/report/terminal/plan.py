@@ -11,47 +11,47 @@ from autoprec.report.terminal._columns import Column, Columns
 from autoprec.report.terminal.tables import blocks_table
 
 
-def plan_view(found: SearchPlan) -> RenderableType:
+def plan_view(plan: SearchPlan) -> RenderableType:
     """Blocks and choices, the size of the space, the cost as far as it is known, and the first trials."""
-    asked = "" if found.is_judged else "; the engine is probed when the search begins, and may accept fewer"
-    free = sum(len(block.allowed) > 1 for block in found.blocks)
+    asked = "" if plan.is_judged else "; the engine is probed when the search begins, and may accept fewer"
+    free = sum(len(block.allowed) > 1 for block in plan.blocks)
     lines = [
-        f"{found.assignments:.3g} assignments ({free} blocks with a choice){asked}",
-        f"{found.strategy}, seed {found.seed}, budget {found.budget}, {found.trials_known} trials so far",
-        _time(found),
-        _memory(found),
+        f"{plan.assignments:.3g} assignments ({free} blocks with a choice){asked}",
+        f"{plan.strategy}, seed {plan.seed}, budget {plan.budget}, {plan.trials_known} trials so far",
+        _time(plan),
+        _memory(plan),
     ]
     first = Columns(
         (
-            Column("next", [str(place) for place in range(1, len(found.first) + 1)]),
-            Column("origin", [one.origin for one in found.first], right=False),
-            Column("precisions", [_assigned(one) for one in found.first], right=False),
+            Column("next", [str(place) for place in range(1, len(plan.first) + 1)]),
+            Column("origin", [one.origin for one in plan.first], right=False),
+            Column("precisions", [_assigned(one) for one in plan.first], right=False),
         )
     )
-    rest = "" if found.trials_known else "what follows the anchors depends on their results"
-    known = [first] if found.first else []
-    return Group(blocks_table(found.blocks), Text(), *map(Text, lines), Text(), *known, Text(rest))
+    rest = "" if plan.trials_known else "what follows the anchors depends on their results"
+    table = [first] if plan.first else []
+    return Group(blocks_table(plan.blocks), Text(), *map(Text, lines), Text(), *table, Text(rest))
 
 
-def _time(found: SearchPlan) -> str:
-    if found.trial_seconds is None:
-        whole = "" if found.seconds is None else f"{figures.duration(found.seconds)}, the budget; "
+def _time(plan: SearchPlan) -> str:
+    if plan.trial_seconds is None:
+        whole = "" if plan.seconds is None else f"{figures.duration(plan.seconds)}, the budget; "
         return (
-            f"time: {whole}of each trial, timing takes at most {found.timing_seconds:g} s, and the rest is "
+            f"time: {whole}of each trial, timing takes at most {plan.timing_seconds:g} s, and the rest is "
             "unknown until one is measured; preparation and the reference come first"
         )
-    whole = "" if found.seconds is None else f", about {figures.duration(found.seconds)} for this budget"
-    return f"time: {found.trial_seconds:.1f} s a trial so far (median){whole}"
+    whole = "" if plan.seconds is None else f", about {figures.duration(plan.seconds)} for this budget"
+    return f"time: {plan.trial_seconds:.1f} s a trial so far (median){whole}"
 
 
-def _memory(found: SearchPlan) -> str:
-    weights = f"weights of {figures.megabytes(found.weight_bytes)} MB"
-    if found.peak_memory_bytes is None:
+def _memory(plan: SearchPlan) -> str:
+    weights = f"weights of {figures.megabytes(plan.weight_bytes)} MB"
+    if plan.peak_memory_bytes is None:
         return (
             f"memory: {weights}, which the candidate and the reference each hold in their types; what else "
             "engines need is unknown until a trial is measured"
         )
-    return f"memory: at most {figures.megabytes(found.peak_memory_bytes)} MB an engine so far; {weights}"
+    return f"memory: at most {figures.megabytes(plan.peak_memory_bytes)} MB an engine so far; {weights}"
 
 
 def _assigned(one: PlannedTrial) -> Text:

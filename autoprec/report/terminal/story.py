@@ -116,5 +116,5 @@ def _change(value: float, is_sure: bool, more: str, less: str, unit: str, decima
     return f"{abs(value):.{decimals}f}{unit} {more if value > 0 else less}"
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+def _count(number: int, subject: str) -> str:
+    return f"{number} {subject}" if number == 1 else f"{number} {subject}s"

@@ -44,8 +44,8 @@ def blocks_table(blocks: Sequence[Block]) -> RenderableType:
         )
         for (precision, reason), names in refused.items()
     ]
-    known = (name for block in blocks for name in block.allowed)
-    return Group(Columns(columns), Text(), Text(total), *map(Text, figures.legend(known)), *reasons)
+    allowed = (name for block in blocks for name in block.allowed)
+    return Group(Columns(columns), Text(), Text(total), *map(Text, figures.legend(allowed)), *reasons)
 
 
 def sensitivity_table(blocks: Sequence[Block], table: Mapping[str, Mapping[str, float]]) -> RenderableType:
@@ -73,7 +73,7 @@ def _loss(loss: float | None) -> str:
 def front_table(
     trials: Sequence[TrialRecord],
     reference: Reference | None,
-    known: Sequence[TrialRecord] = (),
+    records: Sequence[TrialRecord] = (),
     picks: Mapping[str, TrialRecord] = MappingProxyType({}),
     accepted_loss: float | None = None,
     clock: str = "",
@@ -83,15 +83,15 @@ def front_table(
     Args:
         trials: the front, as `Store.front` gives it.
         reference: what latencies are compared with.
-        known: all trials of the study.
+        records: all trials of the study.
         picks: what `export` takes by name, `knee` and `fastest`.
         accepted_loss: within which the fastest was picked.
         clock: what latencies are, as `Fingerprint.clock` says it.
     """
     if not trials:
-        return Text(_empty(known))
+        return Text(_empty(records))
     numbers = {trial.number for trial in trials}
-    behind = [trial for trial in anchors(known) if trial.number not in numbers]
+    behind = [trial for trial in anchors(records) if trial.number not in numbers]
     shown = [*trials, *behind]
     measured = [trial.measurement for trial in shown if trial.measurement is not None]
     tied = (*figures.ties(trials, reference), *((False, False) for _ in behind))
@@ -105,14 +105,14 @@ def front_table(
             "latency ms",
             [_marked(tie, figures.milliseconds(t.latency_ms)) for t, (tie, _) in both],
         ),
-        Column("speed-up", [f"{figures.speedup(found.latency):.2f}x" for found in measured]),
+        Column("speed-up", [f"{figures.speedup(m.latency):.2f}x" for m in measured]),
         Column("interval", [_speedup_between(trial) for trial in shown], 3),
         Column("loss", [_marked(tie, figures.loss(t.loss)) for t, (_, tie) in both]),
-        Column("interval", [figures.loss_between(found.quality) for found in measured], 4),
-        Column("mIoU", [figures.share(found.quality.miou) for found in measured], 2),
-        Column("border", [figures.share(found.quality.boundary_iou) for found in measured], 6),
-        Column("worst 5%", [figures.loss(found.quality.worst_loss) for found in measured], 5),
-        Column("MB", [figures.megabytes(found.engine_bytes) for found in measured], 7),
+        Column("interval", [figures.loss_between(m.quality) for m in measured], 4),
+        Column("mIoU", [figures.share(m.quality.miou) for m in measured], 2),
+        Column("border", [figures.share(m.quality.boundary_iou) for m in measured], 6),
+        Column("worst 5%", [figures.loss(m.quality.worst_loss) for m in measured], 5),
+        Column("MB", [figures.megabytes(m.engine_bytes) for m in measured], 7),
         Column("precisions", list(map(_assigned, shown, notes)), right=False),
     )
     table = Columns(columns, ["dim" if slow else "" for slow in (*slower, *(True for _ in behind))])
@@ -128,11 +128,11 @@ def front_table(
     )
 
 
-def _empty(known: Sequence[TrialRecord]) -> str:
+def _empty(trials: Sequence[TrialRecord]) -> str:
     """Why nothing is on the front."""
-    running = sum(trial.state == "running" for trial in known)
-    failed = sum(trial.state == "failed" for trial in known)
-    if len(known) == failed + running:
+    running = sum(trial.state == "running" for trial in trials)
+    failed = sum(trial.state == "failed" for trial in trials)
+    if len(trials) == failed + running:
         counts = ", ".join(f"{n} {what}" for n, what in ((running, "running"), (failed, "failed")) if n)
         begun = (
             f"{counts} trials, and none has been measured yet" if counts else "no trial has been measured yet"

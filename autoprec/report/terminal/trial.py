@@ -77,31 +77,33 @@ def _origin(record: TrialRecord) -> str:
     return record.origin
 
 
-def _figures_of(found: Measurement, reference: Reference | None, clock: str) -> list[tuple[str, str]]:
+def _figures_of(measured: Measurement, reference: Reference | None, clock: str) -> list[tuple[str, str]]:
     """(name, figure) lines of a measurement."""
-    quality, seconds = found.quality, found.seconds
+    quality, seconds = measured.quality, measured.seconds
     lines = [
-        ("latency", _latency(found, clock)),
-        ("speed-up", _speedup(found.latency)),
+        ("latency", _latency(measured, clock)),
+        ("speed-up", _speedup(measured.latency)),
         ("mask loss", _loss(quality, reference)),
         ("masks", _masks(quality)),
         ("worst 5%", f"loss {figures.loss(quality.worst_loss)}"),
         *_logits(quality),
     ]
-    truth, known = ("score", quality.truth_score) if quality.miou is None else ("mIoU", quality.truth_miou)
-    if known is not None:
-        lines.append(("ground truth", f"{truth} {known:.4f}"))
-    if found.exactness is not None:
-        lines.append(("exactness", exactness_words(found.exactness)))
+    truth, against_truth = (
+        ("score", quality.truth_score) if quality.miou is None else ("mIoU", quality.truth_miou)
+    )
+    if against_truth is not None:
+        lines.append(("ground truth", f"{truth} {against_truth:.4f}"))
+    if measured.exactness is not None:
+        lines.append(("exactness", exactness_words(measured.exactness)))
     if words := figures.carried(quality):
         lines.append(("few samples", f"{words}: look at those first"))
     if quality.worst:
         worst = (f"{score.sample} mask {score.mask}: {score.score:.3f}" for score in quality.worst[:3])
         lines.append(("worst masks", ", ".join(worst)))
-    engine, memory = figures.megabytes(found.engine_bytes), figures.megabytes(found.peak_memory_bytes)
+    engine, memory = figures.megabytes(measured.engine_bytes), figures.megabytes(measured.peak_memory_bytes)
     stages = (f"{stage} {spent:.2f}" for stage, spent in msgspec.structs.asdict(seconds).items())
     lines += [("engine", f"{engine} MB, peak memory {memory} MB"), ("seconds", ", ".join(stages))]
-    if clocks := _clocks(found.latency.before, found.latency.after):
+    if clocks := _clocks(measured.latency.before, measured.latency.after):
         lines.append(("device", clocks))
     return lines
 
@@ -113,11 +115,11 @@ def _logits(quality: Quality) -> list[tuple[str, str]]:
     return [("logits", f"error {quality.logit_error:.4f} of their standard deviation")]
 
 
-def _latency(found: Measurement, clock: str) -> str:
-    ms, latency = figures.milliseconds, found.latency
+def _latency(measured: Measurement, clock: str) -> str:
+    ms, latency = figures.milliseconds, measured.latency
     spread = figures.between(ms(latency.p10_ms), ms(latency.p90_ms))
     what = f" of {clock}" if clock else ""
-    return f"{ms(found.latency_ms)} ms{what}; {latency.rounds} rounds of {ms(latency.median_ms)} {spread}"
+    return f"{ms(measured.latency_ms)} ms{what}; {latency.rounds} rounds of {ms(latency.median_ms)} {spread}"
 
 
 def _speedup(latency: Latency) -> str:
@@ -142,8 +144,8 @@ def _loss(quality: Quality, reference: Reference | None) -> str:
 def _masks(quality: Quality) -> str:
     """What was compared, and the scores that the metric has."""
     scores = {"mIoU": quality.miou, "boundary IoU": quality.boundary_iou}
-    known = [f"{name} {score:.4f}" for name, score in scores.items() if score is not None]
-    return ", ".join([*known, *([quality.scored_as] if quality.scored_as else [])])
+    parts = [f"{name} {score:.4f}" for name, score in scores.items() if score is not None]
+    return ", ".join([*parts, *([quality.scored_as] if quality.scored_as else [])])
 
 
 def _clocks(before: Clocks, after: Clocks) -> str:

@@ -9,7 +9,7 @@ from autoprec.records import Verification
 from autoprec.visible import visible
 
 
-def verification_view(found: Verification) -> RenderableType:
+def verification_view(verification: Verification) -> RenderableType:
     """One line for each figure, and the verdict."""
     lines = [
         Text.assemble(
@@ -18,7 +18,7 @@ def verification_view(found: Verification) -> RenderableType:
             ": ",
             visible(check.words),
         )
-        for check in found.checks
+        for check in verification.checks
     ]
-    verdict = Text("as recorded", "green") if found.is_same else Text("not as recorded", "bold red")
+    verdict = Text("as recorded", "green") if verification.is_same else Text("not as recorded", "bold red")
     return Group(*lines, verdict)

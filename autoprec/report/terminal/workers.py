@@ -13,13 +13,13 @@ from autoprec.report.terminal._columns import Column, Columns
 
 def shares(trials: Iterable[TrialRecord]) -> tuple[WorkerShare, ...]:
     """Each worker's part in the trials that say where they ran, most first; one by itself has all."""
-    found: dict[str, list[TrialRecord]] = {}
+    by_worker: dict[str, list[TrialRecord]] = {}
     for trial in trials:
         if trial.worker and trial.end and trial.state != "running":
-            found.setdefault(trial.worker, []).append(trial)
+            by_worker.setdefault(trial.worker, []).append(trial)
     listed = (
         WorkerShare(worker=worker, trials=len(mine), trials_an_hour=an_hour(mine))
-        for worker, mine in found.items()
+        for worker, mine in by_worker.items()
     )
     return tuple(sorted(listed, key=lambda share: (-share.trials, share.worker)))
 
@@ -35,20 +35,20 @@ def an_hour(trials: Sequence[TrialRecord]) -> float | None:
     return 3600 * len(trials) / seconds if seconds > 0 else None
 
 
-def shares_line(found: Sequence[WorkerShare]) -> str:
+def shares_line(listed: Sequence[WorkerShare]) -> str:
     """One line: `measured by host gpu 0 (120, 61 an hour), ...`; empty where that is unknown."""
-    parts = (f"{share.worker} ({share.trials}{_rate(share.trials_an_hour)})" for share in found)
-    return f"measured by {', '.join(parts)}" if found else ""
+    parts = (f"{share.worker} ({share.trials}{_rate(share.trials_an_hour)})" for share in listed)
+    return f"measured by {', '.join(parts)}" if listed else ""
 
 
 def workers_table(workers: Sequence[Worker], trials: Iterable[TrialRecord]) -> Columns:
     """Who searches now, and what each device is doing."""
     rows: list[tuple[str, str, str, Text]] = []
-    known = {share.worker: share for share in shares(trials)}
+    by_name = {share.worker: share for share in shares(trials)}
     for worker in workers:
         for device in worker.devices:
             name = f"{worker.host.split()[0]} {device}"
-            share, now = known.get(name), [d for d in worker.doing if d.device == device]
+            share, now = by_name.get(name), [d for d in worker.doing if d.device == device]
             rate = share.trials_an_hour if share else None
             steps = ", ".join(f"trial {d.trial}: {d.stage}" for d in now)
             rows.append(

@@ -103,13 +103,13 @@ class OptunaStrategy:
             trial = study.ask(self._distributions)
             row = self._space.encode(trial.params)
             assert row is not None
-            known = self._standings.get(row)
-            if known is None and row not in chosen:
+            standing = self._standings.get(row)
+            if standing is None and row not in chosen:
                 return row, trial
-            if known is None or known.standing == "running":
+            if standing is None or standing.standing == "running":
                 study.tell(trial, state=TrialState.FAIL)
             else:
-                self._tell(study, trial, known)
+                self._tell(study, trial, standing)
         taken = frozenset(self._standings.keys() | chosen.keys())
         rng = np.random.default_rng([self._seed, len(taken)])
         fresh = unknown(self._space.draw(rng, DRAWS), taken)

@@ -76,8 +76,8 @@ class AutoprecStrategy:
         for _ in range(ROUNDS):
             order = np.argsort(-scores, kind="stable")[:PARENTS]
             best, scores = best[order], scores[order]
-            known = history.known | set(map(tuple, best.tolist()))
-            children = unknown(mutants(space, best, rng, CHILDREN), known)
+            tried = history.known | set(map(tuple, best.tolist()))
+            children = unknown(mutants(space, best, rng, CHILDREN), tried)
             best = np.concatenate((best, children))
             scores = np.concatenate((scores, worth(acquisition.draws(children))))
         chosen: Codes = best[int(np.argmax(scores))]

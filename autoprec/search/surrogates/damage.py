@@ -87,13 +87,13 @@ class DamageModel:
         of_precision = IGNORANT_PRECISION
         sds = np.full((blocks, kinds), IGNORANT)
         if trust is not None:
-            known = np.isfinite(self.sensitivity)
-            seen = known.any(axis=0)
+            is_measured = np.isfinite(self.sensitivity)
+            seen = is_measured.any(axis=0)
             # A precision without any figure is the reference's own, or one as harmless.
             guess = np.where(seen, even, np.log(smallest))
-            figures = np.where(known, self.sensitivity, 1.0)
-            even = np.where(known, np.log(np.maximum(figures, smallest)), guess)
-            sds = np.where(known, trust, np.where(seen, IGNORANT, trust))
+            figures = np.where(is_measured, self.sensitivity, 1.0)
+            even = np.where(is_measured, np.log(np.maximum(figures, smallest)), guess)
+            sds = np.where(is_measured, trust, np.where(seen, IGNORANT, trust))
             of_precision = OF_PRECISION
         same_precision = np.tile(np.eye(kinds), (blocks, blocks))
         same_block = np.kron(np.eye(blocks), np.ones((kinds, kinds)))

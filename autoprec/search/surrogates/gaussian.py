@@ -133,16 +133,16 @@ class Data:
         """
         mean, features = linear(self.codes)
         explained, error = features @ covariance @ features.T, self.values - mean
-        found = []
+        posteriors = []
         for spread, noise in product(spreads, noises):
             kernel = explained + spread**2 * self.kernel
             kernel[np.diag_indices_from(kernel)] += noise**2 + self.doubt + 1e-10
             factor = cholesky(kernel, lower=True, overwrite_a=True, check_finite=False)
             alpha = cho_solve((factor, True), error, check_finite=False)
             evidence = float(-0.5 * error @ alpha - np.log(np.diag(factor)).sum())
-            known = (self.residual, spread, self.codes, features, factor, alpha, evidence)
-            found.append(Posterior(linear, start, covariance, *known))
-        return found
+            shared = (self.residual, spread, self.codes, features, factor, alpha, evidence)
+            posteriors.append(Posterior(linear, start, covariance, *shared))
+        return posteriors
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,9 +66,9 @@ class LatencyModel:
         even = np.broadcast_to(self._space.share[:, None] * np.median(ratios), self._profile.shape)
         if trust is None:
             return even, np.square(even)[:, :, None] * np.eye(even.shape[1])
-        known = np.isfinite(self._profile)
-        logs = np.log(np.where(known, np.maximum(self._profile, SMALLEST * even), even))
-        beliefs = shrunk(logs, known, trust)
+        is_measured = np.isfinite(self._profile)
+        logs = np.log(np.where(is_measured, np.maximum(self._profile, SMALLEST * even), even))
+        beliefs = shrunk(logs, is_measured, trust)
         means = np.exp(beliefs.means)
         scale = means + 0.1 * even
         return means, beliefs.errors * scale[:, :, None] * scale[:, None]

@@ -29,12 +29,12 @@ class Beliefs(NamedTuple):
     errors: Floats
 
 
-def shrunk(logs: Floats, known: NDArray[np.bool_], trust: float) -> Beliefs:
+def shrunk(logs: Floats, is_measured: NDArray[np.bool_], trust: float) -> Beliefs:
     """Beliefs from the log times of profiles.
 
     Args:
         logs: (blocks, precisions); guesses where nothing is known.
-        known: (blocks, precisions).
+        is_measured: (blocks, precisions).
         trust: the standard deviation of a profile's log time.
     """
     work = np.exp(logs[:, 0])
@@ -42,7 +42,7 @@ def shrunk(logs: Floats, known: NDArray[np.bool_], trust: float) -> Beliefs:
     common = work @ ratios / work.sum()
     spread = work @ np.square(ratios - common) / work.sum()
     prior = WORK**2 + np.diag(np.maximum(spread - 2 * trust**2, OWN * spread))
-    noise = np.square(np.where(known, trust, UNKNOWN))
+    noise = np.square(np.where(is_measured, trust, UNKNOWN))
     gain = prior @ np.linalg.inv(prior + noise[:, :, None] * np.eye(len(common)))
     centre = logs[:, 0].mean() + common
     means = centre + np.einsum("bij,bj->bi", gain, logs - centre)

@@ -62,9 +62,9 @@ class SqliteDialect:
         """SQLite's own look at the whole file: an index that lost a trial would hide it without a word, and
         so would a trial whose study is not there."""
         with self.reader.begin() as connection:
-            found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+            verdict = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
             strays = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-        if found != "ok" or any(str(table).startswith("autoprec_") for table, *_ in strays):
+        if verdict != "ok" or any(str(table).startswith("autoprec_") for table, *_ in strays):
             raise StudyError(f"{self.name}: {REASONS[sqlite3.SQLITE_CORRUPT]}")
 
     def prepare(self) -> None:

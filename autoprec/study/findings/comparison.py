@@ -121,30 +121,32 @@ def _differences(ours: Identity, theirs: Identity) -> Sequence[str]:
     """What is not the same in both, so that a move may come from it."""
     first, second = ours.fingerprint, theirs.fingerprint
     fields = ("backend", "version", "device", "options")
-    found = [
+    differences = [
         f"{field}: {getattr(first, field) or 'none'}, then {getattr(second, field) or 'none'}"
         for field in fields
         if getattr(first, field) != getattr(second, field)
     ]
     named = {"model": "the model", "samples": "the samples", "spec": "the definition", "blocks": "the blocks"}
-    return found + [words for field, words in named.items() if getattr(ours, field) != getattr(theirs, field)]
+    return differences + [
+        words for field, words in named.items() if getattr(ours, field) != getattr(theirs, field)
+    ]
 
 
 def _fastest(ours: ComparedStudy, theirs: ComparedStudy) -> Sequence[Match]:
     """The fastest trial of each within each loss, where both have one."""
-    found, counts = [], (ours.counting, theirs.counting)
+    matches, counts = [], (ours.counting, theirs.counting)
     for limit in LOSSES:
         fit = [[t for t in side if t.loss <= limit] for side in counts]
         if all(fit):
             first, second = (min(trials, key=lambda t: t.latency_ms) for trials in fit)
-            found.append(_match(f"loss {limit:g}", first, second, ours, theirs))
-    return found
+            matches.append(_match(f"loss {limit:g}", first, second, ours, theirs))
+    return matches
 
 
 def _repeated(ours: ComparedStudy, theirs: ComparedStudy) -> Sequence[Match]:
     """Assignments that both measured, fastest first; a measurement that is in both is none of them."""
-    known = set(_starts(ours))
-    again = counting(trial for trial in theirs.trials if (trial.number, trial.start) not in known)
+    starts = set(_starts(ours))
+    again = counting(trial for trial in theirs.trials if (trial.number, trial.start) not in starts)
     later = {trial.assignment: trial for trial in again}
     pairs = [(trial, later[trial.assignment]) for trial in ours.counting if trial.assignment in later]
     pairs.sort(key=lambda pair: pair[0].latency_ms)
@@ -169,10 +171,10 @@ def _match(
     )
 
 
-def _speed(found: Measurement) -> tuple[float, Interval]:
+def _speed(measured: Measurement) -> tuple[float, Interval]:
     """Speed-up over the reference and its interval."""
-    ratio = found.latency.ratio_interval
-    return 1 / found.latency.ratio, Interval(low=1 / ratio.high, high=1 / ratio.low, level=ratio.level)
+    ratio = measured.latency.ratio_interval
+    return 1 / measured.latency.ratio, Interval(low=1 / ratio.high, high=1 / ratio.low, level=ratio.level)
 
 
 def _verdict(before: Interval, after: Interval, noise: float) -> Verdict:

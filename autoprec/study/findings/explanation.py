@@ -107,8 +107,8 @@ class Explainer:
         choices = record.assignment.as_dict()
         name, precision = block.name, choices[block.name]
         others = Counter(theirs.get(name, "") for theirs in self._choices)
-        known = self._sensitivity.get(name, {})
-        alone = known.get(precision, known.get(PRECISIONS[precision].plain))
+        losses = self._sensitivity.get(name, {})
+        alone = losses.get(precision, losses.get(PRECISIONS[precision].plain))
         near = tuple(n for n in neighbours if name in dict(n.choices))[:NEAREST]
         return BlockReasons(
             block=name,
@@ -125,13 +125,13 @@ class Explainer:
             sureness=_sureness(near, alone),
         )
 
-    def _neighbours(self, record: TrialRecord, found: Measurement) -> list[Neighbour]:
+    def _neighbours(self, record: TrialRecord, measured: Measurement) -> list[Neighbour]:
         """Trials that differ in 1 to `NEAREST` blocks, nearest first."""
         mine, near = record.assignment.as_dict(), []
         for other, theirs in zip(self._measured, self._choices, strict=True):
             differing = tuple((b, p) for b, p in theirs.items() if mine.get(b) != p)
             if other.measurement is not None and 0 < len(differing) <= NEAREST:
-                near.append(self._compared(found, other.number, other.measurement, differing))
+                near.append(self._compared(measured, other.number, other.measurement, differing))
         return sorted(near, key=lambda neighbour: (len(neighbour.choices), neighbour.number))
 
     def _compared(
@@ -167,8 +167,8 @@ class Explainer:
 
     def _float_type(self, precision: str) -> str:
         """Name of the float type that tensors of a block have at its borders."""
-        found = PRECISIONS[precision].float_type or PRECISIONS[self._base].float_type
-        return found.name if found else ""
+        float_type = PRECISIONS[precision].float_type or PRECISIONS[self._base].float_type
+        return float_type.name if float_type else ""
 
 
 def _sureness(neighbours: Sequence[Neighbour], alone: float | None) -> Sureness:
@@ -187,8 +187,8 @@ def _times(
     Profiling slows an engine, so what counts is each block's share of the latency that was measured.
     """
     if inspection is None:
-        found = record.measurement if record else None
-        times = {row.block: row.time_ms for row in found.audit if row.time_ms > 0} if found else {}
+        measured = record.measurement if record else None
+        times = {row.block: row.time_ms for row in measured.audit if row.time_ms > 0} if measured else {}
         total = sum(times.values())
     else:
         home = _home(blocks)

@@ -63,8 +63,8 @@ class Inspections:
 
     def known(self, records: Sequence[TrialRecord]) -> tuple[dict[int, Inspection], Inspection | None]:
         """Inspections by trial number, and the reference's, as far as they exist."""
-        found = {record.number: self._load(record.assignment.digest) for record in records}
-        return {number: i for number, i in found.items() if i is not None}, self._load(USUAL)
+        inspections = {record.number: self._load(record.assignment.digest) for record in records}
+        return {number: i for number, i in inspections.items() if i is not None}, self._load(USUAL)
 
     def made(self, records: Sequence[TrialRecord]) -> tuple[dict[int, Inspection], Inspection | None]:
         """As `known`, after looking into what is missing. What cannot be is listed in `missing`.

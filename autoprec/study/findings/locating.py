@@ -52,18 +52,18 @@ def locate(
                     samples=samples,
                     exactly=exactly,
                 )
-                found = bench.locate(request)
+                located = bench.locate(request)
         except TrialError as error:
             raise StudyError(f"trial {number} cannot be inspected ({error.kind}: {error})") from error
     chosen, usual = record.assignment.as_dict(), prepared.reference.as_dict()
     blocks = tuple(
-        _difference(place, chosen[place.block], usual[place.block], found.figures) for place in places
+        _difference(place, chosen[place.block], usual[place.block], located.figures) for place in places
     )
     return Layerwise(
         study=name,
         number=number,
-        ran=found.ran,
-        samples=found.samples,
+        ran=located.ran,
+        samples=located.samples,
         tolerance=tolerance,
         blocks=blocks,
         first=next((one.block for one in blocks if one.error > tolerance), ""),

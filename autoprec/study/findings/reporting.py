@@ -62,7 +62,9 @@ def gather(
     inspections = Inspections(spec, identity, say)
     seen, usual = inspections.made(shown) if runs else inspections.known(shown)
     if not runs:
-        seen = {number: msgspec.structs.replace(found, pictures=()) for number, found in seen.items()}
+        seen = {
+            number: msgspec.structs.replace(inspection, pictures=()) for number, inspection in seen.items()
+        }
     explanations = {}
     if reference is not None:
         base, sensitivity = _base(identity), sensitivities(store, name)
@@ -197,15 +199,15 @@ def _volumes(trials: Sequence[TrialRecord], corner: tuple[float, float]) -> tupl
     wrong = wrong_assignments(trials)
     measured: dict[Assignment, list[tuple[float, float]]] = {}
     means: dict[Assignment, tuple[float, float]] = {}
-    found = []
+    volumes = []
     for trial in trials:
         if counting((trial,)) and trial.assignment not in wrong:
             measured.setdefault(trial.assignment, []).append((trial.latency_ms, trial.loss))
             latencies, losses = zip(*measured[trial.assignment], strict=True)
             means[trial.assignment] = fmean(latencies), fmean(losses)
             area = hypervolume(np.array(list(means.values())), np.array(corner))
-            found.append((trial.number, area / (corner[0] * corner[1])))
-    return tuple(found)
+            volumes.append((trial.number, area / (corner[0] * corner[1])))
+    return tuple(volumes)
 
 
 def _nights(

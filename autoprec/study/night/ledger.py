@@ -192,9 +192,9 @@ class Ledger:
     def front(self, reference_ms: float) -> tuple[tuple[Interval, Interval], ...]:
         """Intervals of the front's points, in ms and in loss: what a candidate is raced against."""
         return tuple(
-            (found.latency.interval_ms(reference_ms), found.quality.loss_interval)
+            (measured.latency.interval_ms(reference_ms), measured.quality.loss_interval)
             for point in pareto(self.records.values())
-            if (found := point.measurement) is not None
+            if (measured := point.measurement) is not None
         )
 
     def _learn(self, record: TrialRecord) -> None:
@@ -250,11 +250,11 @@ def searching(records: Iterable[TrialRecord]) -> list[TrialRecord]:
 
 def _slim(record: TrialRecord) -> TrialRecord:
     """Without the tables that take most of its memory: there may be tens of thousands of trials."""
-    found = record.measurement
-    if found is None or record.origin == "anchor":
+    measured = record.measurement
+    if measured is None or record.origin == "anchor":
         return record
-    quality = msgspec.structs.replace(found.quality, worst=(), typical=())
-    slim = msgspec.structs.replace(found, audit=(), quality=quality)
+    quality = msgspec.structs.replace(measured.quality, worst=(), typical=())
+    slim = msgspec.structs.replace(measured, audit=(), quality=quality)
     return msgspec.structs.replace(record, measurement=slim)
 
 

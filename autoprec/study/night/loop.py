@@ -80,9 +80,9 @@ class Night:
 
     def establish(self) -> Reference:
         """The stored reference, else it is measured and stored. Raises `StudyError` if it is unfit."""
-        found = self._store.reference(self._name)
-        if found is not None:
-            return found
+        stored = self._store.reference(self._name)
+        if stored is not None:
+            return stored
         measured = partial(measure, self._prepared, self._crew.first, on_stage=self._watcher.stage)
         reference, self._measured = establish(self._prepared, measured)
         self._store.put_reference(self._name, reference)
@@ -165,11 +165,11 @@ class Night:
         if record is None:
             return None
         self._watcher.begins(record)
-        known = self._measured.pop(record.assignment.digest, None)
+        measurement = self._measured.pop(record.assignment.digest, None)
         front = None if record.origin == "anchor" else self._ledger.front(reference.latency_ms)
 
         def work(slot: Slot, record: TrialRecord) -> Measurement:
-            return known or measure(
+            return measurement or measure(
                 self._prepared,
                 slot,
                 record.assignment,
@@ -197,8 +197,8 @@ class Night:
         device = finished.slot.device
         if isinstance(outcome, Measurement) and device.name not in self._seen:
             self._seen.add(device.name)
-            known = MeasuredOn(kind=device.kind, reference_ms=outcome.latency.reference_median_ms)
-            self._store.put_fact(self._name, DEVICES, done.worker, known)
+            fact = MeasuredOn(kind=device.kind, reference_ms=outcome.latency.reference_median_ms)
+            self._store.put_fact(self._name, DEVICES, done.worker, fact)
         self._watcher.ends(done, pareto(self._ledger.records.values()))
         self._alike.add(done)
 

@@ -66,11 +66,11 @@ class Mirror:
         """
         storage = store.optuna()
 
-        def made() -> Mirror:
+        def mirror() -> Mirror:
             with store.transaction(name):
                 return cls(storage, name, blocks, limited=limited)
 
-        return store.patiently(made)
+        return store.patiently(mirror)
 
     def open(self, proposal: Proposal) -> int:
         """Write down a running trial of just this assignment; returns its number.

@@ -28,16 +28,16 @@ def enqueue(store: Store, study: str, blocks: Sequence[Block], choices: Mapping[
         blocks: with what each may have.
         choices: precisions by block; blocks that are left out are the reference's.
     """
-    known = {block.name: block for block in blocks}
+    by_name = {block.name: block for block in blocks}
     if not choices:
         raise StudyError("the mix is empty: name at least one block and its precision")
     for name, precision in choices.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+        if name not in by_name:
+            near = difflib.get_close_matches(name, by_name, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "`autoprec blocks` lists them"
             raise StudyError(f"study {study!r} has no block {name!r}; {hint}")
-        _refuse(known[name], precision)
-    ordered = {name: choices[name] for name in known if name in choices}
+        _refuse(by_name[name], precision)
+    ordered = {name: choices[name] for name in by_name if name in choices}
     digest = hashlib.sha256(msgspec.json.encode(ordered)).hexdigest()[:16]
     store.put_fact(study, KIND, digest, ordered)
 

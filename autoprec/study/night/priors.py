@@ -86,9 +86,9 @@ def measure_sensitivity(
         most_seconds: that it may take, however long trials are.
     """
     name = prepared.spec.name
-    known = {fact.key for kind in (KIND, PRIOR_ALONE) for fact in _losses(store, name, kind)}
-    known |= store.facts(name, BACK, RoughScore).keys()
-    missing = [probe for probe in _probes(prepared, store) if probe.key not in known]
+    measured = {fact.key for kind in (KIND, PRIOR_ALONE) for fact in _losses(store, name, kind)}
+    measured |= store.facts(name, BACK, RoughScore).keys()
+    missing = [probe for probe in _probes(prepared, store) if probe.key not in measured]
     budget = min(_TRIALS * _mean_trial_seconds(store.trials(name)), most_seconds)
     if not missing or not budget:
         return
@@ -147,8 +147,8 @@ def adopt(
             "the prior study has no trial with this study's blocks and precisions: it must be of the same "
             "model, split into the same blocks"
         )
-    for found in scored:
-        store.put_fact(study, PRIOR, found.assignment.digest, found)
+    for score in scored:
+        store.put_fact(study, PRIOR, score.assignment.digest, score)
     for figure in figures:
         store.put_fact(study, PRIOR_ALONE, figure.key, figure)
     return len(scored) + len(figures)

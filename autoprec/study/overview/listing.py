@@ -25,27 +25,27 @@ def _summary(path: Path) -> StudySummary:
         spec = load_spec(path)
     except UserError as error:
         return StudySummary(name=path.stem, path=str(path), state=str(error))
-    known = StudySummary(
+    summary = StudySummary(
         name=spec.name, path=str(path), engine=spec.backend.name, is_default=spec.default, state="begun"
     )
     if isinstance(spec.database, Path) and not spec.database.exists():
-        return replace(known, state="not searched yet")
+        return replace(summary, state="not searched yet")
     try:
-        return _measured(spec, known)
+        return _measured(spec, summary)
     except UserError as error:
-        return replace(known, state=str(error))
+        return replace(summary, state=str(error))
 
 
-def _measured(spec: StudySpec, known: StudySummary) -> StudySummary:
+def _measured(spec: StudySpec, summary: StudySummary) -> StudySummary:
     name = spec.name
     with Store.open(spec.database, read_only=True) as store:
         if name not in store.studies():
-            return known
+            return summary
         trials, front, reference = store.trials(name), store.front(name), store.reference(name)
-        found = picks(front, reference, spec.search.accepted_loss) if reference is not None else {}
-        best = found["fastest"].measurement if "fastest" in found else None
+        marks = picks(front, reference, spec.search.accepted_loss) if reference is not None else {}
+        best = marks["fastest"].measurement if "fastest" in marks else None
         return replace(
-            known,
+            summary,
             state="being searched" if is_searched(spec) else "",
             trials=len(trials),
             front=len(front),

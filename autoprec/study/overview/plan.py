@@ -27,8 +27,8 @@ def plan(spec: StudySpec, budget: str | None) -> SearchPlan:
     """
     text = spec.search.budget if budget is None else budget
     allowed = parse_budget(text)
-    blocks, known, base = _known(spec)
-    tried = {trial.assignment for trial in known if trial.state != "running"}
+    blocks, trials, base = _known(spec)
+    tried = {trial.assignment for trial in trials if trial.state != "running"}
     first = [
         PlannedTrial(origin="anchor", label=label, assignment=assignment)
         for label, assignment in anchors(
@@ -36,20 +36,20 @@ def plan(spec: StudySpec, budget: str | None) -> SearchPlan:
         )
         if assignment not in tried
     ]
-    if known and not first:
-        first = [PlannedTrial(origin="search", assignment=one) for one in _proposed(spec, blocks, known)]
-    times = [seconds_of([trial]) for trial in known if trial.measurement is not None]
+    if trials and not first:
+        first = [PlannedTrial(origin="search", assignment=one) for one in _proposed(spec, blocks, trials)]
+    times = [seconds_of([trial]) for trial in trials if trial.measurement is not None]
     each = median(times) if times else None
-    peaks = [trial.measurement.peak_memory_bytes for trial in known if trial.measurement is not None]
+    peaks = [trial.measurement.peak_memory_bytes for trial in trials if trial.measurement is not None]
     return SearchPlan(
         study=spec.name,
         strategy=spec.search.strategy,
         seed=spec.search.seed,
         budget=text,
         blocks=blocks,
-        is_judged=bool(known),
+        is_judged=bool(trials),
         assignments=prod(len(block.allowed) for block in blocks),
-        trials_known=len(known),
+        trials_known=len(trials),
         timing_seconds=spec.timing.seconds,
         trial_seconds=each,
         seconds=allowed.seconds or (each * allowed.trials if each and allowed.trials else None),
@@ -75,11 +75,13 @@ def _known(spec: StudySpec) -> tuple[tuple[Block, ...], tuple[TrialRecord, ...],
     return load_blocks(spec)[1], (), base
 
 
-def _proposed(spec: StudySpec, blocks: Sequence[Block], known: Sequence[TrialRecord]) -> Sequence[Assignment]:
+def _proposed(
+    spec: StudySpec, blocks: Sequence[Block], trials: Sequence[TrialRecord]
+) -> Sequence[Assignment]:
     """What the strategy would try next, with what it knows now."""
     search = spec.search
     with Store.open(spec.database, read_only=True) as store:
         priors = load_priors(store, spec.name, search.accepted_loss)
     strategy = create_strategy(search.strategy, seed=search.seed, blocks=blocks, priors=priors)
-    strategy.learn(known)
+    strategy.learn(trials)
     return strategy.propose(_FIRST)

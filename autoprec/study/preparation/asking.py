@@ -42,16 +42,16 @@ class Asker:
         """
         engine, study = backend.fingerprint(), self._spec.name
         kind, shared = f"verdict {engine.digest}", SharedVerdicts(engine)
-        known = self._store.facts(study, kind, Verdict)
+        verdicts = self._store.facts(study, kind, Verdict)
         wanted = {one.digest: one for one in questions}
-        elsewhere = shared.known() if wanted.keys() - known.keys() else {}
-        for digest in wanted.keys() - known.keys():
+        elsewhere = shared.known() if wanted.keys() - verdicts.keys() else {}
+        for digest in wanted.keys() - verdicts.keys():
             if digest in elsewhere:
-                known[digest] = elsewhere[digest]
-                self._store.put_fact(study, kind, digest, known[digest])
-        missing = [one for digest, one in wanted.items() if digest not in known]
+                verdicts[digest] = elsewhere[digest]
+                self._store.put_fact(study, kind, digest, verdicts[digest])
+        missing = [one for digest, one in wanted.items() if digest not in verdicts]
         if not missing:
-            return [known[digest] for digest in wanted]
+            return [verdicts[digest] for digest in wanted]
         uses = "1 use" if len(missing) == 1 else f"{len(missing)} uses"
         self._say(f"trying {uses} of operators on the engine (once)")
         pace = Pace(len(missing))
@@ -60,12 +60,12 @@ class Asker:
                 words = f"({verdict.kind}: {verdict})"
                 self._say(f"{one.pattern} in {one.precision} could not be tried {words}")
                 continue
-            known[one.digest] = verdict
+            verdicts[one.digest] = verdict
             self._store.put_fact(study, kind, one.digest, verdict)
             if line := pace.line(done):
                 self._say(f"trying uses of operators: {line}")
-        shared.add({one.digest: known[one.digest] for one in missing if one.digest in known})
-        return [known[digest] for digest in wanted if digest in known]
+        shared.add({one.digest: verdicts[one.digest] for one in missing if one.digest in verdicts})
+        return [verdicts[digest] for digest in wanted if digest in verdicts]
 
     def _asked(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Verdict | TrialError]]:
         """Each question with its verdict, or what went wrong, in order; every worker has one at a time."""

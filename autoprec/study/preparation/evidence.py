@@ -57,9 +57,9 @@ class Evidence:
         """Of every activation that may be quantised. An interrupted calibration is resumed."""
         path, part = self.path, self._folder / f"{self._digest}-part.npz"
         self._fetch(path)
-        found = Histograms.load(path, self.of, self._say)
-        if found is not None:
-            return found
+        histograms = Histograms.load(path, self.of, self._say)
+        if histograms is not None:
+            return histograms
         total, earlier = len(self._samples), Histograms.load(part, self.of, self._say)
         done = earlier.samples if earlier else 0
         self._say(f"calibrating on {total} samples (once)" + (f", {done} are done" if done else ""))
@@ -73,11 +73,11 @@ class Evidence:
                 self._keep(so_far.save, part)
                 saved = Deadline(_SAVE_SECONDS)
 
-        found = self._run(partial(calibrate, progress=progress, earlier=earlier), done)
-        self._keep(found.save, path)
+        histograms = self._run(partial(calibrate, progress=progress, earlier=earlier), done)
+        self._keep(histograms.save, path)
         self._put(path)
         part.unlink(missing_ok=True)
-        return found
+        return histograms
 
     def moments(self, precisions: Iterable[str]) -> dict[str, Moments]:
         """Of what weighted ops multiply; empty if none of the precisions learns from them."""
@@ -85,13 +85,13 @@ class Evidence:
             return {}
         path = self.moments_path
         self._fetch(path)
-        found = load_moments(path, self.of, self._say)
-        if found is None:
+        moments = load_moments(path, self.of, self._say)
+        if moments is None:
             self._say("measuring what the rounding of weights learns from (once)")
-            found = self._run(measure_moments)
-            self._keep(partial(save_moments, found), path)
+            moments = self._run(measure_moments)
+            self._keep(partial(save_moments, moments), path)
             self._put(path)
-        return found
+        return moments
 
     def _keep(self, save: Callable[[Path, str], None], path: Path) -> None:
         """Raises `StudyError` where the disk does not take it."""

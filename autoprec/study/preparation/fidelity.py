@@ -175,5 +175,5 @@ def _came_in(loaded: Loaded) -> Assignment | None:
 
 def departures(store: Store, study: str) -> tuple[Departure, ...]:
     """What was found of a study's steps, in their order; empty for one of an earlier autoprec."""
-    found = store.facts(study, KIND, Departure)
-    return tuple(found[step] for step in TOLERANCES if step in found)
+    by_step = store.facts(study, KIND, Departure)
+    return tuple(by_step[step] for step in TOLERANCES if step in by_step)

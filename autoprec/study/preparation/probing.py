@@ -115,8 +115,8 @@ class Prober:
                 for value in cut.values:
                     target.setdefault(value, grid)
             open_ = [cut for cut in open_ if cut.values[0] not in chosen]
-        found = {**{value: grid for value, grid in fallback.items() if value not in chosen}, **chosen}
-        return tuple((value, grid) for value, grid in found.items() if grid != SIGNED)
+        merged = {**{value: grid for value, grid in fallback.items() if value not in chosen}, **chosen}
+        return tuple((value, grid) for value, grid in merged.items() if grid != SIGNED)
 
     def _base(
         self, loaded: Loaded, calibrated: Calibrated, safe: str, grids: tuple[tuple[str, str], ...]
@@ -183,12 +183,12 @@ class Prober:
         grid it is on."""
         home = {node: block.name for block in loaded.blocks for node in block.nodes}
         names = [name for name in loaded.spec.search.precisions if _is_integer(name)]
-        grids, found = dict(basis.grids), _cuts(loaded, calibrated)
-        asked = [(cut, grids.get(cut.values[0], SIGNED)) for cut in found]
+        grids, cutouts = dict(basis.grids), _cuts(loaded, calibrated)
+        asked = [(cut, grids.get(cut.values[0], SIGNED)) for cut in cutouts]
         verdicts = self._on_grids(loaded.backend, basis.base, asked)
         return {
             (home[node], name): f"{cut.values[0]}: {verdict.reason}"
-            for cut, verdict in zip(found, verdicts, strict=True)
+            for cut, verdict in zip(cutouts, verdicts, strict=True)
             if verdict is not None and verdict.state == "wrong"
             for node in cut.readers
             for name in names

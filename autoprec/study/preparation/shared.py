@@ -36,9 +36,9 @@ class SharedVerdicts:
     def known(self) -> dict[str, Verdict]:
         """All that studies have found out here."""
         with suppress(StudyError):
-            found = kept.load(self._file, _KIND, self._of, lambda file: file.read(), lambda _: None)
-            if found is not None:
-                return msgspec.json.decode(found, type=dict[str, Verdict])
+            content = kept.load(self._file, _KIND, self._of, lambda file: file.read(), lambda _: None)
+            if content is not None:
+                return msgspec.json.decode(content, type=dict[str, Verdict])
         return {}
 
     def add(self, verdicts: Mapping[str, Verdict]) -> None:

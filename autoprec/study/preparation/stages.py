@@ -115,8 +115,8 @@ def load(spec: StudySpec, say: Say, *, scores: bool) -> Loaded:
             say(words)
         first = evaluation[0]  # what cannot be read is reported before the calibration
         if spec.pipeline.decoder:
-            known = [str(value.name) for value in model.graph.outputs]
-            check_prompts(Path(spec.pipeline.decoder), known, first)
+            names = [str(value.name) for value in model.graph.outputs]
+            check_prompts(Path(spec.pipeline.decoder), names, first)
     return Loaded(
         spec=spec,
         definition=spec.digest,
@@ -197,8 +197,8 @@ def _check_scoring(spec: StudySpec, model: ir.Model) -> None:
     """Metric, decoder and output."""
     create_metric(spec.quality)
     wanted, decoder = spec.pipeline.output, spec.pipeline.decoder
-    found = decoder_outputs(Path(decoder)) if decoder else model_outputs(model.graph)
-    outputs = {output.name: output for output in found}
+    listed = decoder_outputs(Path(decoder)) if decoder else model_outputs(model.graph)
+    outputs = {output.name: output for output in listed}
     if wanted not in outputs:
         whose = "decoder" if decoder else "model"
         raise ModelError(

@@ -54,11 +54,11 @@ def export_point(
     else:
         record = _measured(as_counted(store.trial(name, trial), store.trials(name)))
     study_folder = Path(spec.folder)
-    with _workshop(study_folder) as made:
-        prepared = prepare(spec, basis=store.basis(name), work=made)
+    with _workshop(study_folder) as work:
+        prepared = prepare(spec, basis=store.basis(name), work=work)
         store.check(name, prepared.identity, prepared.blocks)
-        candidate = prepared.rewrite(record.assignment, made / "candidate.onnx")
-        engine, timings = _made_there(spec, candidate.model_path, made)
+        candidate = prepared.rewrite(record.assignment, work / "candidate.onnx")
+        engine, timings = _made_there(spec, candidate.model_path, work)
         decoder = spec.pipeline.decoder or ""
         export = Export(
             trial=record,
@@ -71,14 +71,14 @@ def export_point(
             model_name=Path(spec.model.path).name,
             decoder_path=decoder,
             decoder_digest=model_digest(Path(decoder)) if decoder else "",
-            implicit=prepared.implicit(record.assignment, made / "implicit.onnx"),
+            implicit=prepared.implicit(record.assignment, work / "implicit.onnx"),
             reference_path=prepared.reference_candidate.model_path,
             recipe=_recipe(spec),
             engine_path=engine,
             timing_cache_path=timings,
             metric_path=str(scoring_file(spec.quality.metric) or ""),
             fidelity=departures(store, name),
-            examples=_examples(prepared, candidate.model_path, made / "examples", examples),
+            examples=_examples(prepared, candidate.model_path, work / "examples", examples),
         )
         return write_export(export, folder or study_folder / "exports" / f"trial-{record.number}", targets)
 

@@ -57,8 +57,8 @@ def choose(
 
 def picks(front: Sequence[TrialRecord], reference: Reference, accepted_loss: float) -> dict[str, TrialRecord]:
     """What `export` takes by name, as far as there is one: the knee, the fastest within the accepted loss."""
-    found = {}
+    chosen = {}
     for name, limit in (("knee", None), ("fastest", accepted_loss)):
         with suppress(StudyError):
-            found[name] = choose(front, reference, pick=name, max_loss=limit)
-    return found
+            chosen[name] = choose(front, reference, pick=name, max_loss=limit)
+    return chosen

@@ -157,14 +157,14 @@ def _measure(manifest: Manifest, recipe: Recipe, folder: Path) -> tuple[Measurem
         heavy=(),
     )
     with (
-        scratch("autoprec-verify-") as made,
-        Bench(made / "worker.log") as bench,
+        scratch("autoprec-verify-") as work,
+        Bench(work / "worker.log") as bench,
     ):
         again = WriteExamples(
             setup=setup,
             candidate_path=job.candidate_path,
             count=manifest.examples.count if manifest.examples else 1,
-            folder=str(made / EXAMPLES),
+            folder=str(work / EXAMPLES),
             originals=str((folder / EXAMPLES / "outputs").absolute()),
         )
         try:
@@ -200,11 +200,11 @@ def _timing(recipe: Recipe, folder: Path) -> TimingSection:
 def _latency(manifest: Manifest, measured: Measurement) -> Check:
     """The paired ratio against the recorded one; faster is as good."""
     assert manifest.trial.measurement is not None
-    recorded, found = manifest.trial.measurement.latency, measured.latency
+    recorded, here = manifest.trial.measurement.latency, measured.latency
     noise = manifest.reference.latency_noise
-    interval = found.ratio_interval
+    interval = here.ratio_interval
     words = (
-        f"{1 / found.ratio:.3f}x the reference ({1 / interval.high:.3f} to {1 / interval.low:.3f}), recorded "
+        f"{1 / here.ratio:.3f}x the reference ({1 / interval.high:.3f} to {1 / interval.low:.3f}), recorded "
         f"{1 / recorded.ratio:.3f}x with a noise of {100 * noise:.1f} %"
     )
     is_same = interval.low <= recorded.ratio_interval.high * (1 + noise)
@@ -213,25 +213,25 @@ def _latency(manifest: Manifest, measured: Measurement) -> Check:
 
 def _loss(manifest: Manifest, examples: Examples, measured: Measurement) -> Check:
     """The mask loss on the examples against the recorded one; less is as good."""
-    found, widened = measured.quality.loss, max(manifest.reference.loss_noise, SMALLEST_LOSS)
+    loss, widened = measured.quality.loss, max(manifest.reference.loss_noise, SMALLEST_LOSS)
     return Check(
         name="mask loss",
-        is_same=found <= examples.loss_interval.high + widened,
-        words=f"{found:.4f} on {examples.count} examples, recorded {examples.loss:.4f} there",
+        is_same=loss <= examples.loss_interval.high + widened,
+        words=f"{loss:.4f} on {examples.count} examples, recorded {examples.loss:.4f} there",
         found=measured.quality.loss_interval,
     )
 
 
-def _faithful(manifest: Manifest, examples: Examples, found: Quality) -> Check:
+def _faithful(manifest: Manifest, examples: Examples, quality: Quality) -> Check:
     """The candidate's masks here against those of the model as given: an engine that computes
     something else shows, though candidate and reference may agree."""
     widened = max(manifest.reference.loss_noise, SMALLEST_LOSS)
     recorded, interval = examples.original_loss, examples.original_loss_interval
     if recorded is None or interval is None:
-        return Check(name="as given", is_same=True, words="not recorded", found=found.loss_interval)
+        return Check(name="as given", is_same=True, words="not recorded", found=quality.loss_interval)
     return Check(
         name="as given",
-        is_same=found.loss <= interval.high + widened,
-        words=f"mask loss {found.loss:.4f} against the model as given, recorded {recorded:.4f} there",
-        found=found.loss_interval,
+        is_same=quality.loss <= interval.high + widened,
+        words=f"mask loss {quality.loss:.4f} against the model as given, recorded {recorded:.4f} there",
+        found=quality.loss_interval,
     )

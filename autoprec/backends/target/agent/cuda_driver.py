@@ -115,9 +115,9 @@ class Stream:
         """Put the second event on it, wait, and give the milliseconds between the two."""
         self._driver.call("cuEventRecord", self._end, self.handle)
         self._driver.call("cuEventSynchronize", self._end)
-        found = ctypes.c_float()
-        self._driver.call("cuEventElapsedTime", ctypes.byref(found), self._begin, self._end)
-        return found.value
+        milliseconds = ctypes.c_float()
+        self._driver.call("cuEventElapsedTime", ctypes.byref(milliseconds), self._begin, self._end)
+        return milliseconds.value
 
     def capture(self, work: Any) -> None:
         """Record what `work` puts on it; `launch` replays it."""
@@ -127,10 +127,10 @@ class Stream:
             work()
         finally:
             self._driver.call("cuStreamEndCapture", self.handle, ctypes.byref(graph))
-        made = ctypes.c_void_p()
-        self._driver.call("cuGraphInstantiateWithFlags", ctypes.byref(made), graph, ctypes.c_uint64(0))
+        executable = ctypes.c_void_p()
+        self._driver.call("cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, ctypes.c_uint64(0))
         self._driver.call("cuGraphDestroy", graph)
-        self._graph = made
+        self._graph = executable
 
     @property
     def is_captured(self) -> bool:

@@ -46,13 +46,13 @@ class Engines:
 
     def clocks(self) -> dict[str, Any]:
         """The machine's load, and the first core's frequency where Linux reports it."""
-        found: dict[str, Any] = {"load_average": os.getloadavg()[0]}
+        readings: dict[str, Any] = {"load_average": os.getloadavg()[0]}
         try:
             scaling = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
-            found["cpu_mhz"] = int(scaling.read_text()) / 1e3
+            readings["cpu_mhz"] = int(scaling.read_text()) / 1e3
         except (OSError, ValueError):
             pass
-        return found
+        return readings
 
 
 class Engine:
@@ -93,14 +93,14 @@ class Engine:
 
     def outputs(self) -> list[Any]:
         """The outputs in the model's order; BF16 as float32."""
-        found = []
+        arrays = []
         for index in range(len(self._compiled.outputs)):
             tensor = self._request.get_output_tensor(index)
             data = tensor.data
             if tensor.element_type.get_type_name() == "bf16":
                 data = (np.ascontiguousarray(data).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-            found.append(np.array(data))
-        return found
+            arrays.append(np.array(data))
+        return arrays
 
     def description(self) -> dict[str, Any]:
         """The executed nodes of the runtime model, as OpenVINO reports them."""

@@ -54,16 +54,16 @@ def power_here() -> Dict[str, Any]:
 
 def read_power(told: Sequence[str]) -> Dict[str, Any]:
     """What the `COMMANDS` printed, by the names of autoprec's clock readings."""
-    mode, found = _MODE.search(told[0]), {}  # type: Any, Dict[str, Any]
+    mode, readings = _MODE.search(told[0]), {}  # type: Any, Dict[str, Any]
     if mode:
-        found["power_mode"] = mode.group(1).strip()[:40]
+        readings["power_mode"] = mode.group(1).strip()[:40]
     for part, low, high, now in _CLOCKS.findall(told[1] + told[2]):
-        found["sm_mhz" if part == "GPU" else "memory_mhz"] = int(now) / 1e6
+        readings["sm_mhz" if part == "GPU" else "memory_mhz"] = int(now) / 1e6
         if part == "GPU":
-            found["clocks_locked"] = low == high
+            readings["clocks_locked"] = low == high
     names = ("sm_mhz", "memory_mhz", "power_watts", "temperature_celsius")
     first = told[3].strip().split("\n")[0]
     for name, value in zip(names, first.split(",")):
         if re.match(r"^ *\d+(\.\d+)? *$", value):
-            found[name] = float(value)
-    return found
+            readings[name] = float(value)
+    return readings

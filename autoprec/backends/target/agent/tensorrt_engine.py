@@ -109,12 +109,12 @@ class Engines:
 
     def _made(self, kind: str, make: Any, *arguments: Any) -> Any:
         try:
-            found = make(*arguments)
+            product = make(*arguments)
         except TypeError as error:
             raise CudaError(kind, self.log.words(str(error))) from error
-        if found is None:
+        if product is None:
             raise CudaError(kind, self.log.words("the library gives no reason"))
-        return found
+        return product
 
     def _network_flags(self) -> int:
         members = self.trt.NetworkDefinitionCreationFlag.__members__
@@ -214,14 +214,14 @@ class Engine:
 
     def outputs(self) -> List[Any]:
         """The outputs in the engine's order; BF16 as float32."""
-        found = []
+        arrays = []
         for name in self._outputs:
             array = np.empty(self._shapes[name], self._dtype(name))
             self._driver.download(array, self._buffers[name])
             if array.dtype == np.uint16:
                 array = (array.astype(np.uint32) << 16).view(np.float32)
-            found.append(array)
-        return found
+            arrays.append(array)
+        return arrays
 
     def description(self) -> Dict[str, Any]:
         """The builder's layers, the inspector's JSON, and the times of layers, where there are any."""

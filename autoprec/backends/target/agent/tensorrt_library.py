@@ -17,9 +17,9 @@ def import_tensorrt(library: str = "") -> Any:
     for key, names in _MODULES.items():
         for name in names if library in ("", key) else ():
             try:
-                found = importlib.import_module(name)
-                if hasattr(found, "ILogger"):  # a folder of that name is a package too, with nothing in it
-                    return found
+                module = importlib.import_module(name)
+                if hasattr(module, "ILogger"):  # a folder of that name is a package too, with nothing in it
+                    return module
             except ImportError as error:  # noqa: PERF203 - four names
                 errors.append(str(error))
     raise ImportError("; ".join(errors) or "there is no TensorRT")

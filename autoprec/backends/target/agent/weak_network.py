@@ -24,7 +24,7 @@ def obey(trt: Any, network: Any, config: Any, layers: Sequence[List[str]]) -> No
         network, config: what will be built.
         layers: (name, precision, type of what it makes) of each layer that is told one.
     """
-    told = {name: (precision, made) for name, precision, made in layers}
+    told = {name: (precision, output_type) for name, precision, output_type in layers}
     config.set_flag(trt.BuilderFlag.FP16)
     config.set_flag(trt.BuilderFlag.INT8)
     if told:

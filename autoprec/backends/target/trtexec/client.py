@@ -202,10 +202,10 @@ class Trtexec:
         if not header["outputs"]:
             return {}, []
         flags = ["--iterations=1", "--warmUp=0", f"--exportOutput={self._run}/outputs.json"]
-        found = read_outputs(self._ran([number], "outputs.json", flags)[0])
-        kinds = {name: np.dtype(wire_type(self._types[number].get(name, "float32"))) for name in found}
-        arrays = [np.ascontiguousarray(found[name].astype(_kept(kinds[name]))) for name in found]
-        described = wire.describe(zip(found, arrays, strict=True))
+        results = read_outputs(self._ran([number], "outputs.json", flags)[0])
+        kinds = {name: np.dtype(wire_type(self._types[number].get(name, "float32"))) for name in results}
+        arrays = [np.ascontiguousarray(results[name].astype(_kept(kinds[name]))) for name in results]
+        described = wire.describe(zip(results, arrays, strict=True))
         return {"arrays": described}, [array.tobytes() for array in arrays]
 
     def _rounds(self, header: dict[str, Any], _: Sequence[bytes]) -> Answer:

@@ -39,13 +39,13 @@ class Tool(NamedTuple):
 
 def read_help(text: str) -> Tool:
     """What `trtexec --help` lists. Raises ValueError for the words of something else."""
-    found = _BANNER.search(text)
-    if found is None:
+    banner = _BANNER.search(text)
+    if banner is None:
         raise ValueError("it does not answer as trtexec does")
     lines = [line for line in text.splitlines() if line.lstrip().startswith("--")]
     heads = [line.strip().split("  ")[0] for line in lines]
     return Tool(
-        _version(found[1]), frozenset(flag for head in heads for flag in re.findall(r"--(\w+)", head))
+        _version(banner[1]), frozenset(flag for head in heads for flag in re.findall(r"--(\w+)", head))
     )
 
 
@@ -67,14 +67,14 @@ def read_device(log: str) -> tuple[str, list[int]]:
 
 def read_load(text: str) -> dict[str, float]:
     """The load average of /proc/loadavg; nothing of other words."""
-    found = re.match(r"\d{1,6}\.\d{2} ", text)
-    return {"load_average": float(found[0])} if found else {}
+    stamp = re.match(r"\d{1,6}\.\d{2} ", text)
+    return {"load_average": float(stamp[0])} if stamp else {}
 
 
 def read_memory(log: str) -> int:
     """Bytes that an execution context holds on the device; 0 where the log does not say."""
-    found = _MEMORY.findall(log)
-    return int(found[-1]) << 20 if found else 0
+    sizes = _MEMORY.findall(log)
+    return int(sizes[-1]) << 20 if sizes else 0
 
 
 def first_error(log: str) -> str:
@@ -108,15 +108,15 @@ def read_outputs(text: str) -> dict[str, NDArray[np.float64]]:
 
     Raises `TrialError` for sizes that do not fit what is there.
     """
-    found = {}
+    results = {}
     for match in _OUTPUT.finditer(text):
         shape = tuple(int(size) for size in match["shape"].split("x") if size)
         try:
             values = np.array(match["values"].split(",") if match["values"].strip() else [], np.float64)
-            found[match["name"]] = values.reshape(shape)
+            results[match["name"]] = values.reshape(shape)
         except ValueError as error:
             raise TrialError("crash", f"the target's trtexec exports no array: {error}") from error
-    return found
+    return results
 
 
 def _json(text: str) -> Any:

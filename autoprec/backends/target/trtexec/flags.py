@@ -44,7 +44,7 @@ def build_flags(
         flags.append(f"--device={options['device']}")
     if tool.is_weak:
         flags += layer_flags(
-            [(name, word) for name, word, _ in layers], [(name, made) for name, _, made in layers]
+            [(name, word) for name, word, _ in layers], [(name, output) for name, _, output in layers]
         )
     for flag in flags:
         _check(tool, flag)

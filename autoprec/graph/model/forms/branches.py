@@ -9,12 +9,12 @@ from autoprec.graph.model.passing import bypass
 
 def take_known(graph: ir.Graph) -> bool:
     """Put branches of If nodes with constant conditions in their places; returns whether there were any."""
-    known = [
+    constant = [
         node for node in graph if node.op_type == "If" and node.domain == "" and _condition(node) is not None
     ]
-    for node in known:
+    for node in constant:
         _take(graph, node, "then_branch" if _condition(node) else "else_branch")
-    return bool(known)
+    return bool(constant)
 
 
 def _condition(node: ir.Node) -> bool | None:
@@ -27,21 +27,21 @@ def _condition(node: ir.Node) -> bool | None:
 def _take(graph: ir.Graph, node: ir.Node, branch: str) -> None:
     inner = node.attributes[branch].as_graph()
     taken = {str(value.name) for other in graph for value in other.outputs} | set(graph.initializers)
-    made = list(inner)
+    nodes = list(inner)
     outputs = list(inner.outputs)
     held = list(inner.initializers.values())
     inner.outputs.clear()
     for value in held:
         inner.initializers.pop(str(value.name))
-    for other in made:
+    for other in nodes:
         inner.remove(other)
     stem = node.name or node.outputs[0].name
-    for value in [*held, *(value for other in made for value in other.outputs)]:
+    for value in [*held, *(value for other in nodes for value in other.outputs)]:
         if value.name in taken:
             value.name = f"{stem}/{value.name}"
     for value in held:
         graph.register_initializer(value)
-    graph.insert_before(node, made)
+    graph.insert_before(node, nodes)
     for old, new in zip(node.outputs, outputs, strict=True):
         copy = ir.node("Identity", [new], name=f"{stem}/{old.name}")
         copy.outputs[0].name, old.name = old.name, f"{old.name}/branched"

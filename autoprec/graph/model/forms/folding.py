@@ -66,16 +66,16 @@ def fold(graph: ir.Graph, *, shapes: bool = False) -> None:
 
 
 def _fold_shape(graph: ir.Graph, node: ir.Node) -> None:
-    value, made = node.inputs[0], node.outputs[0]
-    if value is None or value.shape is None or not value.shape.is_static() or made.is_graph_output():
+    value, output = node.inputs[0], node.outputs[0]
+    if value is None or value.shape is None or not value.shape.is_static() or output.is_graph_output():
         return
     sizes = np.array([int(str(size)) for size in value.shape], np.int64)
     if node.op_type == "Size":
-        found = np.array(sizes.prod(), np.int64)
+        folded = np.array(sizes.prod(), np.int64)
     else:
         end = node.attributes.get_int("end", len(sizes))
-        found = sizes[node.attributes.get_int("start", 0) : end]
-    _replace(graph, made, ir.tensor(found, name=made.name), None)
+        folded = sizes[node.attributes.get_int("start", 0) : end]
+    _replace(graph, output, ir.tensor(folded, name=output.name), None)
     graph.remove(node, safe=True)
 
 
@@ -95,12 +95,12 @@ def _tensors(node: ir.Node) -> list[ir.TensorProtocol] | None:
     held = sum(tensor.nbytes for tensor in inputs.values())
     compute = partial(_computed, ir.to_proto(node), inputs, _opset(node))
     sizes = [_bytes(value) for value in node.outputs]
-    known = [size for size in sizes if size is not None]
-    if len(known) == len(sizes) and sum(known) > max(_AT_ONCE, _GROWTH * held):
+    static = [size for size in sizes if size is not None]
+    if len(static) == len(sizes) and sum(static) > max(_AT_ONCE, _GROWTH * held):
         return None
-    if len(known) < len(sizes) and held > _AT_ONCE:
+    if len(static) < len(sizes) and held > _AT_ONCE:
         return None
-    if max(sum(known), held) <= _AT_ONCE or len(known) < len(sizes):
+    if max(sum(static), held) <= _AT_ONCE or len(static) < len(sizes):
         try:
             arrays = compute()
         except Exception:  # noqa: BLE001 - whatever the evaluator cannot do, the engine does
@@ -160,10 +160,10 @@ def _moved(node: ir.Node, pair: object) -> Pair | None:
     shape = [int(str(size)) for size in value.shape]
     before, axis = [int(size) for size in pair.stored.shape.numpy()], pair.axis
     if axis is not None:
-        found = _place_of(node, before, axis % len(before), shape)
-        if found is None:
+        place = _place_of(node, before, axis % len(before), shape)
+        if place is None:
             return None
-        axis = found
+        axis = place
     stored = pair.stored
     perm = _perm(node, len(before)) if node.op_type == "Transpose" else None
 

@@ -36,17 +36,20 @@ def _axis(node: ir.Node) -> int | None:
 
 
 def _write(graph: ir.Graph, node: ir.Node, axis: int) -> None:
-    source, made = node.inputs[0], node.outputs[0]
+    source, output = node.inputs[0], node.outputs[0]
     assert source is not None
     assert source.shape is not None
     order = list(range(len(source.shape)))
     order[_TAKEN], order[axis] = axis, _TAKEN
     turned = ir.node("Transpose", [source], {"perm": order}, name=f"{node.name}/turned")
-    taken = constant(graph, f"{made.name}/axis", np.array(_TAKEN, np.int64))
+    taken = constant(graph, f"{output.name}/axis", np.array(_TAKEN, np.int64))
     inputs = [turned.outputs[0], node.inputs[1] if len(node.inputs) > 1 else None, taken]
-    found = ir.node("DFT", inputs, dict(node.attributes), name=node.name)
-    for value, ending, like in ((turned.outputs[0], "turned", source), (found.outputs[0], "there", made)):
-        value.name, value.type = f"{made.name}/{ending}", like.type
+    transform = ir.node("DFT", inputs, dict(node.attributes), name=node.name)
+    for value, ending, like in (
+        (turned.outputs[0], "turned", source),
+        (transform.outputs[0], "there", output),
+    ):
+        value.name, value.type = f"{output.name}/{ending}", like.type
         value.shape = ir.Shape([like.shape[place] for place in order]) if like.shape is not None else None
-    back = ir.node("Transpose", [found.outputs[0]], {"perm": order}, name=f"{node.name}/back")
-    replace(graph, node, [turned, found, back])
+    back = ir.node("Transpose", [transform.outputs[0]], {"perm": order}, name=f"{node.name}/back")
+    replace(graph, node, [turned, transform, back])

@@ -69,17 +69,17 @@ def without_integers(graph: ir.Graph) -> bool:
     Raises `ModelError` naming a node that has another layout or meaning than the operator of floats.
     """
     grids: dict[ir.Value, _Grid] = {}
-    found = False
+    has_changed = False
     for node in list(graph):
         if node.op_type == "QuantizeLinear":
             grids[node.outputs[0]] = _at(node, 1), _at(node, 2)
         elif node.domain in _DOMAINS and node.op_type in INTEGER_OPS:
             grids |= _write(graph, node)
-            found = True
+            has_changed = True
         elif node.domain == "" and node.op_type in _MOVING and node.inputs[0] in grids:
             grids |= _moved(graph, node, grids[node.inputs[0]])
-            found = True
-    return found
+            has_changed = True
+    return has_changed
 
 
 def _write(graph: ir.Graph, node: ir.Node) -> dict[ir.Value, _Grid]:
@@ -110,8 +110,8 @@ def _moved(graph: ir.Graph, node: ir.Node, grid: _Grid) -> dict[ir.Value, _Grid]
         "", node.op_type, [value.outputs[0], *node.inputs[1:]], node.attributes.values(),
         num_outputs=len(node.outputs), name=node.name,
     )  # fmt: skip
-    for made, old in zip(copy.outputs, node.outputs, strict=True):
-        made.name = f"{old.name}/float" if old.name else ""
+    for moved, old in zip(copy.outputs, node.outputs, strict=True):
+        moved.name = f"{old.name}/float" if old.name else ""
     return _put(graph, node, [value, copy], grid)
 
 
@@ -119,14 +119,14 @@ def _put(graph: ir.Graph, node: ir.Node, new: list[ir.Node], grid: _Grid) -> dic
     """Nodes in the place of one, its results quantised; without a scale they stay floats."""
     grids: dict[ir.Value, _Grid] = {}
     for old, value in zip(list(node.outputs), list(new[-1].outputs), strict=True):
-        made = value
+        floats = value
         if grid[0] is not None:
             new.append(ir.Node("", "QuantizeLinear", [value, *grid], name=f"{named(node)}/quantize"))
-            made = new[-1].outputs[0]
-            grids[made] = grid
-        made.type, made.shape = old.type, old.shape
-        made.name, old.name = old.name, f"{old.name}/integer"
-        ir.convenience.replace_all_uses_with(old, made, replace_graph_outputs=True)
+            floats = new[-1].outputs[0]
+            grids[floats] = grid
+        floats.type, floats.shape = old.type, old.shape
+        floats.name, old.name = old.name, f"{old.name}/integer"
+        ir.convenience.replace_all_uses_with(old, floats, replace_graph_outputs=True)
     for one in new:
         one.metadata_props.update(node.metadata_props)
     graph.insert_after(node, new)
@@ -148,9 +148,9 @@ def _dequantized(
     """
     assert value is not None
     attributes = [ir.AttrInt64("axis", axis)]
-    found = ir.Node("", "DequantizeLinear", [value, *grid], attributes, name=f"{named(node)}/{number}")
-    found.outputs[0].name = f"{node.outputs[0].name}/{number}/float"
-    return found
+    node_put = ir.Node("", "DequantizeLinear", [value, *grid], attributes, name=f"{named(node)}/{number}")
+    node_put.outputs[0].name = f"{node.outputs[0].name}/{number}/float"
+    return node_put
 
 
 def _product(graph: ir.Graph, node: ir.Node) -> ir.Value:

@@ -21,8 +21,8 @@ def without_ceiling(graph: ir.Graph) -> None:
         if is_pool and node.attributes.get_int("ceil_mode", False):
             value = node.inputs[0]
             automatic = node.attributes.get_string("auto_pad", "NOTSET")
-            known = value is not None and value.shape is not None and value.shape.is_static()
-            if not known or automatic not in ("NOTSET", "VALID"):
+            is_static = value is not None and value.shape is not None and value.shape.is_static()
+            if not is_static or automatic not in ("NOTSET", "VALID"):
                 continue
             assert value is not None
             assert value.shape is not None

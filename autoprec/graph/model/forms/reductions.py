@@ -52,9 +52,9 @@ def _is_sizing(node: ir.Node) -> bool:
 
 
 def _keep_axes(graph: ir.Graph, node: ir.Node) -> None:
-    name, made = node.name, node.outputs[0].name
+    name, output = node.name, node.outputs[0].name
     attributes = {**node.attributes, "keepdims": ir.AttrInt64("keepdims", 1)}
     reduction = ir.Node("", node.op_type, node.inputs, attributes.values(), name=f"{name}/kept")
     value = reduction.outputs[0]
-    value.name, value.type = f"{made}/kept", node.outputs[0].type
+    value.name, value.type = f"{output}/kept", node.outputs[0].type
     replace(graph, node, [reduction, ir.node("Squeeze", [value, node.inputs[1]], name=name)])

@@ -71,7 +71,7 @@ def _axes(node: ir.Node) -> tuple[_Axis, _Axis] | None:
     before = [int(str(size)) for size in shape]
     scales, sizes = (_numbers(node, place) for place in (2, 3))
     listed = [axis % len(before) for axis in node.attributes.get_ints("axes", range(len(before)))]
-    found = [_Axis(size, size, 1.0) for size in before]
+    axes = [_Axis(size, size, 1.0) for size in before]
     if sizes is not None and len(sizes) == len(listed):
         scaled = [int(size) / before[axis] for axis, size in zip(listed, sizes, strict=True)]
         if (policy := _policy(node)) != "stretch":
@@ -79,23 +79,23 @@ def _axes(node: ir.Node) -> tuple[_Axis, _Axis] | None:
             sizes = np.array([math.floor(before[axis] * both + 0.5) for axis in listed])
             scaled = [both] * len(listed)
         for axis, size, scale in zip(listed, sizes, scaled, strict=True):
-            found[axis] = _Axis(before[axis], int(size), scale)
+            axes[axis] = _Axis(before[axis], int(size), scale)
     elif scales is not None and len(scales) == len(listed):
         for axis, scale in zip(listed, scales, strict=True):
-            found[axis] = _Axis(before[axis], math.floor(before[axis] * scale), float(scale))
+            axes[axis] = _Axis(before[axis], math.floor(before[axis] * scale), float(scale))
     else:
         return None
-    if any(axis.before != axis.after or axis.scale != 1 for axis in found[:-2]):
+    if any(axis.before != axis.after or axis.scale != 1 for axis in axes[:-2]):
         return None
-    return found[-2], found[-1]
+    return axes[-2], axes[-1]
 
 
 def _numbers(node: ir.Node, place: int) -> NDArray[np.float32] | None:
     value = node.inputs[place] if place < len(node.inputs) else None
     if value is None or value.const_value is None or not value.const_value.size:
         return None
-    found: NDArray[np.float32] = value.const_value.numpy()
-    return found
+    array: NDArray[np.float32] = value.const_value.numpy()
+    return array
 
 
 def _write(graph: ir.Graph, node: ir.Node, axes: tuple[_Axis, _Axis]) -> None:
@@ -137,8 +137,8 @@ def _nearest(node: ir.Node, axis: _Axis) -> Places:
         "ceil": np.ceil(centres),
     }
     nearest = ways[str(node.attributes.get_string("nearest_mode", "round_prefer_floor"))]
-    found: Places = np.clip(nearest, 0, axis.before - 1).astype(np.int64)
-    return found
+    places: Places = np.clip(nearest, 0, axis.before - 1).astype(np.int64)
+    return places
 
 
 def _matrix(node: ir.Node, axis: _Axis) -> Matrix:
@@ -149,7 +149,7 @@ def _matrix(node: ir.Node, axis: _Axis) -> Matrix:
     smooths = bool(node.attributes.get_int("antialias", 0)) and axis.scale < 1
     shrink = axis.scale if smooths else 1.0
     reach = (2 if cubic else 1) / shrink
-    found = np.zeros((axis.after, axis.before))
+    matrix = np.zeros((axis.after, axis.before))
     for place in range(axis.after):
         centre = _coordinate(node, axis, place)
         near = np.arange(math.floor(centre - reach), math.ceil(centre + reach) + 1)
@@ -160,8 +160,8 @@ def _matrix(node: ir.Node, axis: _Axis) -> Matrix:
             weights = weights * inside
         if outside or smooths or cubic:
             weights = weights / weights.sum()
-        np.add.at(found[place], np.clip(near, 0, axis.before - 1), weights)
-    return found
+        np.add.at(matrix[place], np.clip(near, 0, axis.before - 1), weights)
+    return matrix
 
 
 def _coordinate(node: ir.Node, axis: _Axis, place: int) -> float:

@@ -27,8 +27,8 @@ def without_sequences(graph: ir.Graph) -> None:
     for node in list(graph):
         if node.domain != "" or node.op_type not in _MAKING | _READING:
             continue
-        found = _made(graph, node, members) if node.op_type in _MAKING else _read(graph, node, members)
-        if not found:
+        has_taken = _made(graph, node, members) if node.op_type in _MAKING else _read(graph, node, members)
+        if not has_taken:
             raise ModelError(
                 f"node {named(node)!r} ({node.op_type}) works on a sequence known only "
                 "when it runs; export the model without lists of tensors, or with fixed shapes"
@@ -40,17 +40,17 @@ def without_sequences(graph: ir.Graph) -> None:
 
 def _made(graph: ir.Graph, node: ir.Node, members: _Members) -> bool:
     """Note the members of the sequence that a node makes; an optional is a sequence of one."""
-    first, made = (node.inputs[0] if node.inputs else None), node.outputs[0]
-    if made.is_graph_output():
+    first, output = (node.inputs[0] if node.inputs else None), node.outputs[0]
+    if output.is_graph_output():
         return False
     if node.op_type in ("SequenceConstruct", "Optional"):
         if node.op_type == "Optional" and first is not None and first in members:
-            members[made] = members[first]
+            members[output] = members[first]
         else:
-            members[made] = [value for value in node.inputs if value is not None]
+            members[output] = [value for value in node.inputs if value is not None]
         return True
     if node.op_type == "SequenceEmpty":
-        members[made] = []
+        members[output] = []
         return True
     if node.op_type == "SplitToSequence":
         return _split(graph, node, members)
@@ -61,13 +61,13 @@ def _made(graph: ir.Graph, node: ir.Node, members: _Members) -> bool:
         held.insert(len(held) if place is None else place, node.inputs[1])
     else:
         del held[-1 if place is None else place]
-    members[made] = held
+    members[output] = held
     return True
 
 
 def _split(graph: ir.Graph, node: ir.Node, members: _Members) -> bool:
     """SplitToSequence as Split, and Squeeze where parts of one lose their axis."""
-    value, made = node.inputs[0], node.outputs[0]
+    value, output = node.inputs[0], node.outputs[0]
     axis = node.attributes.get_int("axis", 0)
     length = None if value is None or value.shape is None else value.shape[axis]
     if not isinstance(length, int):
@@ -79,34 +79,34 @@ def _split(graph: ir.Graph, node: ir.Node, members: _Members) -> bool:
     if given.ndim == 0:
         whole, rest = divmod(length, int(given))
         given = np.array([int(given)] * whole + [rest] * bool(rest), np.int64)
-    parts = constant(graph, f"{made.name}/parts", given.astype(np.int64))
+    parts = constant(graph, f"{output.name}/parts", given.astype(np.int64))
     split = ir.node("Split", [value, parts], {"axis": axis}, num_outputs=len(given), name=node.name)
     for place, part in enumerate(split.outputs):
-        part.name = f"{made.name}/{place}"
+        part.name = f"{output.name}/{place}"
     split.metadata_props.update(node.metadata_props)
     graph.insert_before(node, split)
-    members[made] = list(split.outputs)
+    members[output] = list(split.outputs)
     if sizes is None and not node.attributes.get_int("keepdims", 1):
-        axes = constant(graph, f"{made.name}/axis", np.array([axis], np.int64))
-        members[made] = []
+        axes = constant(graph, f"{output.name}/axis", np.array([axis], np.int64))
+        members[output] = []
         for part in split.outputs:
             squeeze = ir.node("Squeeze", [part, axes], name=f"{part.name}/squeeze")
             squeeze.outputs[0].name = f"{part.name}/squeezed"
             graph.insert_before(node, squeeze)
-            members[made].append(squeeze.outputs[0])
+            members[output].append(squeeze.outputs[0])
     return True
 
 
 def _read(graph: ir.Graph, node: ir.Node, members: _Members) -> bool:
     """Write what a node takes out of a sequence; an optional that is given is what it holds."""
-    source, made = node.inputs[0], node.outputs[0]
+    source, output = node.inputs[0], node.outputs[0]
     if source is None or source not in members:
         return False
     held = members[source]
     if node.op_type == "ConcatFromSequence":
         _concat(graph, node, held)
     elif node.op_type == "SequenceLength":
-        length = constant(graph, f"{made.name}/length", np.array(len(held), np.int64))
+        length = constant(graph, f"{output.name}/length", np.array(len(held), np.int64))
         replace(graph, node, [ir.node("Identity", [length], name=node.name)])
     else:
         place = _number(node, 1) if node.op_type == "SequenceAt" else 0
@@ -117,13 +117,13 @@ def _read(graph: ir.Graph, node: ir.Node, members: _Members) -> bool:
 
 
 def _concat(graph: ir.Graph, node: ir.Node, held: list[ir.Value]) -> None:
-    axis, made = node.attributes.get_int("axis", 0), node.outputs[0]
+    axis, output = node.attributes.get_int("axis", 0), node.outputs[0]
     nodes: list[ir.Node] = []
     if node.attributes.get_int("new_axis", 0):
-        axes = constant(graph, f"{made.name}/axis", np.array([axis], np.int64))
+        axes = constant(graph, f"{output.name}/axis", np.array([axis], np.int64))
         for place, value in enumerate(held):
             nodes.append(ir.node("Unsqueeze", [value, axes], name=f"{node.name}/{place}"))
-            nodes[-1].outputs[0].name = f"{made.name}/{place}"
+            nodes[-1].outputs[0].name = f"{output.name}/{place}"
         held = [part.outputs[0] for part in nodes]
     replace(graph, node, [*nodes, ir.node("Concat", held, {"axis": axis}, name=node.name)])
 

@@ -50,6 +50,6 @@ def _copied(graph: ir.Graph, value: ir.Value, name: str) -> ir.Value:
         name += "_"
     copy = lazy_tensor(name, tensor.dtype, tensor.shape, tensor.numpy)
     kind, shape = ir.TensorType(tensor.dtype), ir.Shape(tensor.shape.numpy())
-    found = ir.Value(name=name, shape=shape, type=kind, const_value=copy)
-    graph.register_initializer(found)
-    return found
+    duplicate = ir.Value(name=name, shape=shape, type=kind, const_value=copy)
+    graph.register_initializer(duplicate)
+    return duplicate

@@ -23,8 +23,8 @@ def along_last_axis(graph: ir.Graph) -> None:
         if len(slopes.shape) == 1 and missing > 1:
             axes = constant(graph, f"{slopes.name}/axes", np.arange(missing))
             spread = ir.node("Unsqueeze", [slopes, axes], name=f"{node.name}/slopes")
-            made = spread.outputs[0]
-            made.name, made.type = f"{node.name}/slopes", slopes.type
-            made.shape = ir.Shape([1] * missing + list(slopes.shape))
+            reshaped = spread.outputs[0]
+            reshaped.name, reshaped.type = f"{node.name}/slopes", slopes.type
+            reshaped.shape = ir.Shape([1] * missing + list(slopes.shape))
             graph.insert_before(node, spread)
-            node.replace_input_with(1, made)
+            node.replace_input_with(1, reshaped)

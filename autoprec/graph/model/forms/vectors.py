@@ -29,9 +29,9 @@ def _is_single(value: ir.Value | None) -> bool:
 
 def _write(graph: ir.Graph, node: ir.Node, axis: int) -> None:
     """`axis`: the one of the product that a vector has not."""
-    name, made = node.name, node.outputs[0].name
+    name, output = node.name, node.outputs[0].name
     product = ir.node("Mul", list(node.inputs), name=f"{name}/product")
     value = product.outputs[0]
-    value.name, value.type = f"{made}/product", node.outputs[0].type
-    axes = constant(graph, f"{made}/axis", np.array([axis], np.int64))
+    value.name, value.type = f"{output}/product", node.outputs[0].type
+    axes = constant(graph, f"{output}/axis", np.array([axis], np.int64))
     replace(graph, node, [product, ir.node("Squeeze", [value, axes], name=name)])

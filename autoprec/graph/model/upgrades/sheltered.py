@@ -68,16 +68,16 @@ def _resize(graph: ir.Graph, node: ir.Node) -> ir.Node:
     if mode == "nearest" and shrinks.any() and grows.any():
         steps = [np.where(shrinks, factors, 1), np.where(shrinks, 1, factors)]
     value, last = node.inputs[0], node.outputs[0]
-    made: list[ir.Node] = []
+    nodes: list[ir.Node] = []
     for place, step in enumerate(steps):
         attributes = {"mode": mode, "coordinate_transformation_mode": "asymmetric"}
         if mode == "nearest":
             attributes["nearest_mode"] = "ceil" if (step < 1).any() else "floor"
         part = constant(graph, f"{last.name}/scales{place or ''}", np.asarray(step, np.float32))
-        made.append(ir.node("Resize", [value, None, part], attributes, domain=SHELTER, name=node.name))
-        value = made[-1].outputs[0]
+        nodes.append(ir.node("Resize", [value, None, part], attributes, domain=SHELTER, name=node.name))
+        value = nodes[-1].outputs[0]
         value.name = f"{last.name}/resized{place}"
-    return replace(graph, node, made)
+    return replace(graph, node, nodes)
 
 
 def _resize_by_tf(graph: ir.Graph, node: ir.Node) -> ir.Node:  # noqa: ARG001
@@ -133,13 +133,13 @@ def _hardmax(graph: ir.Graph, node: ir.Node) -> ir.Node:
     axis = node.attributes.get_int("axis", 1) % max(1, len(shape))
     flat = constant(graph, f"{node.outputs[0].name}/flat", np.array([*shape[:axis], -1], np.int64))
     whole = constant(graph, f"{node.outputs[0].name}/whole", np.array(shape, np.int64))
-    made = [ir.node("Reshape", [node.inputs[0], flat], name=f"{node.name}/flat")]
-    made[0].outputs[0].name = f"{node.outputs[0].name}/flattened"
-    made.append(ir.node("Hardmax", [made[0].outputs[0]], {"axis": -1}, domain=SHELTER, name=node.name))
-    made[1].outputs[0].name = f"{node.outputs[0].name}/hardmax"
-    made.append(ir.node("Reshape", [made[1].outputs[0], whole], domain=SHELTER, name=f"{node.name}/whole"))
-    made[0].domain = SHELTER
-    return replace(graph, node, made)
+    nodes = [ir.node("Reshape", [node.inputs[0], flat], name=f"{node.name}/flat")]
+    nodes[0].outputs[0].name = f"{node.outputs[0].name}/flattened"
+    nodes.append(ir.node("Hardmax", [nodes[0].outputs[0]], {"axis": -1}, domain=SHELTER, name=node.name))
+    nodes[1].outputs[0].name = f"{node.outputs[0].name}/hardmax"
+    nodes.append(ir.node("Reshape", [nodes[1].outputs[0], whole], domain=SHELTER, name=f"{node.name}/whole"))
+    nodes[0].domain = SHELTER
+    return replace(graph, node, nodes)
 
 
 def _mask(graph: ir.Graph, node: ir.Node) -> None:  # noqa: ARG001

@@ -1,0 +1,27 @@
+"""Locals say what they hold: `found`, `known` and `made` could be anything."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "autoprec"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+VAGUE = {"found", "known", "made", "stuff", "thing"}
+
+
+def named(function: ast.FunctionDef) -> set[str]:
+    """What a function takes, assigns or defines."""
+    nodes = list(ast.walk(function))
+    names = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    names |= {n.arg for n in nodes if isinstance(n, ast.arg)}
+    return names | {n.name for n in nodes[1:] if isinstance(n, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_local_has_a_noun_of_the_field(path: Path) -> None:
+    functions = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
+    vague = {function.name: names for function in functions if (names := named(function) & VAGUE)}
+    assert vague == {}
