@@ -1,0 +1,165 @@
+"""Readings, deadlines and rounds on a clock that stands still between the steps of the test."""
+
+from __future__ import annotations
+
+import gc
+import math
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from scipy.stats import mstats, norm, t, trim_mean
+
+from autoprec.backends import Backend, Engine
+from autoprec.backends.ratios import typical_ratio
+from autoprec.backends.timing import STOPWATCHES, Deadline, Pace, pair
+from autoprec.records import Clocks, Latency
+from autoprec.spec import TimingSection
+
+
+class Clock:
+    """Seconds since the test began."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("time.perf_counter", lambda: clock.now)
+    for name in ("perf_counter_ns", "process_time_ns"):
+        monkeypatch.setattr(f"time.{name}", lambda: round(1e9 * clock.now))
+    return clock
+
+
+class Steady:
+    """An engine that always takes as long, on the host or on a device."""
+
+    def __init__(self, clock: Clock, ms: float) -> None:
+        self._clock, self._ms, self._begun = clock, ms, 0.0
+        self.executed = self.synchronized = 0
+        self.collects = False
+
+    def execute(self) -> None:
+        self.executed += 1
+        self._clock.now += self._ms / 1e3
+        self.collects |= gc.isenabled()
+
+    def synchronize(self) -> None:
+        self.synchronized += 1
+
+    def start_timer(self) -> None:
+        self._begun = self._clock.now
+
+    def stop_timer(self) -> float:
+        return 1e3 * (self._clock.now - self._begun)
+
+    def known_milliseconds(self) -> float:
+        return self._ms
+
+
+def paired(
+    reference: Any, candidate: Any, stopwatch: str = "host", others: Any = (), **settings: float
+) -> Latency:
+    backend = cast(Backend, SimpleNamespace(stopwatch=stopwatch, clocks=Clocks))
+    how = {"interval": 1e-9, "seconds": 0.0, "minimum_rounds": 6, "warmup": 2} | settings
+    return pair(reference, candidate, backend, TimingSection(**how), others=others)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["host", "processor", "cuda"])
+def test_a_reading_is_the_milliseconds_of_one_execution(name: str, clock: Clock) -> None:
+    engine = Steady(clock, 3.0)
+    assert STOPWATCHES[name](cast(Engine, engine), 5) == pytest.approx(3.0)
+    assert engine.executed == 5
+    assert engine.synchronized == (name != "cuda")
+
+
+def test_short_executions_are_repeated_until_a_reading_takes_a_millisecond(clock: Clock) -> None:
+    reference, candidate = Steady(clock, 0.5), Steady(clock, 0.3)
+    latency = paired(reference, candidate)
+    # 2 to warm up, 3 to see how short they are, and in 6 rounds 1 unmeasured and 4 measured ones
+    assert reference.executed == candidate.executed == 2 + 3 + 6 * (1 + 4)
+    assert reference.synchronized == 1 + 1 + 6 * 2
+    assert latency.rounds == 6
+    assert latency.ratio == pytest.approx(0.6)
+    assert latency.median_ms == pytest.approx(0.3)
+
+
+def test_what_takes_no_time_at_all_is_not_repeated_without_end(clock: Clock) -> None:
+    readings = iter([0.0, 0.0, *[1.0] * 4])
+    engine = cast(Any, SimpleNamespace(execute=lambda: None, synchronize=lambda: None))
+    engine.known_milliseconds = lambda: next(readings)
+    assert paired(engine, engine, "known", minimum_rounds=2).ratio == 1
+
+
+def test_nothing_is_collected_while_engines_are_timed(clock: Clock) -> None:
+    reference, candidate = Steady(clock, 2), Steady(clock, 1)
+    paired(reference, candidate, warmup=0)
+    reference.collects = candidate.collects = False
+    gc.disable()
+    try:
+        paired(reference, candidate, warmup=0)
+        assert not reference.collects
+        assert not gc.isenabled(), "it was off before"
+    finally:
+        gc.enable()
+
+
+def test_rounds_go_on_for_as_long_as_there_is_time_and_no_longer(clock: Clock) -> None:
+    latency = paired(Steady(clock, 100), Steady(clock, 100), seconds=9.9, interval=-1.0)
+    assert latency.rounds == 25  # a round takes both engines twice, 0.4 s
+
+
+@pytest.mark.parametrize(("name", "spread"), [("host", 0.004), ("processor", 0.004), ("cuda", 0.001)])
+@pytest.mark.parametrize("builds", [1, 4])
+def test_readings_without_noise_leave_the_luck_of_builds(
+    name: str, spread: float, builds: int, clock: Clock
+) -> None:
+    engines = [(Steady(clock, 10), Steady(clock, 5)) for _ in range(builds)]
+    latency = paired(*engines[0], name, others=engines[1:], minimum_rounds=8)
+    reach = math.exp(norm.ppf(0.975) * spread / math.sqrt(builds))
+    assert latency.ratio_interval.high == pytest.approx(0.5 * reach, rel=1e-6)
+    assert latency.ratio_interval.low == pytest.approx(0.5 / reach, rel=1e-6)
+
+
+@pytest.mark.parametrize("count", [2, 4, 5, 11, 60])
+def test_the_interval_is_that_of_a_trimmed_mean(count: int) -> None:
+    logs = np.sort(np.random.default_rng(count).normal(size=count))
+    ratio, interval = typical_ratio(np.exp(logs).tolist())
+    kept = count - 2 * int(0.2 * count)
+    # SciPy takes the share that is asked for, not the one that is kept, for what is left.
+    reach = t.ppf(0.975, kept - 1) * mstats.trimmed_stde(logs, (0.2, 0.2)) * 0.6 * count / kept
+    assert ratio == pytest.approx(math.exp(trim_mean(logs, 0.2)))
+    assert math.log(interval.high / ratio) == pytest.approx(reach)
+    assert math.log(ratio / interval.low) == pytest.approx(reach)
+    assert interval.level == 0.95
+
+
+def test_a_deadline_says_what_is_left_and_what_is_over(clock: Clock) -> None:
+    deadline, never = Deadline(10), Deadline(None)
+    for now, left, share in ((0, 10, 0), (4, 6, 0.4), (10, 0, 1), (15, 0, 1)):
+        clock.now = now
+        assert deadline.left == pytest.approx(left)
+        assert deadline.share == pytest.approx(share)
+        assert deadline.is_over == (now >= 10)
+    assert (never.left, never.share, never.is_over) == (math.inf, 0, False)
+    assert Deadline(0).share == 0, "it has only just begun"
+
+
+def test_a_long_task_says_every_ten_seconds_how_far_it_is(clock: Clock) -> None:
+    pace, lines = Pace(100, start=10), []
+    for now, done in ((0, 10), (9.9, 15), (10, 20), (19, 25), (30, 25), (31, 99), (40, 10), (40, 90)):
+        clock.now = now
+        lines.append(pace.line(done))
+    assert lines == [
+        "",
+        "",
+        "20 of 100, 80 s left",
+        "",
+        "25 of 100, 2 min left",
+        "",
+        "",
+        "90 of 100, 5 s left",
+    ]
