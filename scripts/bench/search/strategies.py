@@ -6,8 +6,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 
+import msgspec
 import numpy as np
 import optuna
+from elsewhere import TRIALS, elsewhere, left_to
 from problems import Problem
 from trials import complete, running
 
@@ -24,7 +26,8 @@ def run(name: str, problem: Problem, budget: int, seed: int) -> Trace:
     """Try `budget` rows; a strategy that has nothing left to say stops earlier.
 
     `anchored` in a name measures the anchors first; `x8` keeps eight trials in flight; `exact` knows every
-    block's time and its loss alone without an error: what better priors could bring at most.
+    block's time and its loss alone without an error: what better priors could bring at most; `prior` has a
+    search of the same model on another engine behind it, as with `--prior STUDY`.
     """
     if name in ONE_SHOT:
         return _one_shot(ONE_SHOT[name], problem, budget, seed)
@@ -34,6 +37,9 @@ def run(name: str, problem: Problem, budget: int, seed: int) -> Trace:
         made: Strategy = OptunaStrategy(problem.blocks, _gp, seed)
     else:
         priors = problem.exact_priors if "exact" in options else problem.priors
+        if "prior" in options:
+            rows, values, _ = run("autoprec anchored", elsewhere(problem), TRIALS, seed)
+            priors = msgspec.structs.replace(priors, scored=left_to(problem, rows, values))
         made = create_strategy(strategy, seed=seed, blocks=problem.blocks, priors=priors)
     return _searched(made, problem, budget, seed, anchored="anchored" in options, at_once=at_once)
 

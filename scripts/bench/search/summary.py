@@ -18,13 +18,16 @@ GROUPS = {
     "held out": "kinds that no constant of a strategy was chosen by",
 }
 OURS, RIVAL = "autoprec anchored", "tpe anchored"
+INFORMED = (f"{OURS} exact", f"{OURS} prior")
 SHOWN = (10, 25, 50, 100, 200)
 SHORT = (10, 15, 25, 50)
 
 
 def markdown(runs: Sequence[Run], note: str) -> str:
     """The whole report as one text."""
-    lines = ["# Search strategies on tabular problems", "", note, "", *_in_short(runs)]
+    lines = ["# Search strategies on tabular problems", "", note, ""]
+    for strategy in (OURS, *INFORMED):
+        lines += _in_short([run for run in runs if run["strategy"] == strategy], strategy)
     for group, title in GROUPS.items():
         chosen = [run for run in runs if run["group"] == group]
         lines += [f"## {group}: {title}", ""]
@@ -38,24 +41,26 @@ def markdown(runs: Sequence[Run], note: str) -> str:
     return "\n".join(lines)
 
 
-def _in_short(runs: Sequence[Run]) -> list[str]:
-    """Ours over all problems, and over parts of them; how often the best uniform anchor was ahead."""
-    ours = [run for run in runs if run["strategy"] == OURS]
+def _in_short(ours: Sequence[Run], strategy: str) -> list[str]:
+    """One strategy over all problems, and over parts; how often the best uniform anchor was ahead."""
+    if not ours:
+        return []
     parts = {
         "all": tuple(GROUPS),
         "rough": ("rough",),
         "misled": ("misled",),
         "all the others": ("assumed", "foreign", "held out"),
     }
-    lines = [f"## {OURS}, in short: median / mean", ""]
+    lines = [f"## {strategy}, in short: median / mean", ""]
     lines += ["| problems | figure | " + " | ".join(map(str, SHORT)) + " |", "|---" * (len(SHORT) + 2) + "|"]
     for name, groups in parts.items():
         for figure in ("hypervolume", "share", "near"):
             cells = [
-                _both(np.concatenate([values_of(ours, OURS, figure, n, g) for g in groups])) for n in SHORT
+                _both(np.concatenate([values_of(ours, strategy, figure, n, g) for g in groups]))
+                for n in SHORT
             ]
             lines.append(f"| {name} | {figure} | " + " | ".join(cells) + " |")
-    behind = [values_of(ours, OURS, "behind", n) for n in SHORT]
+    behind = [values_of(ours, strategy, "behind", n) for n in SHORT]
     cells = [f"{np.count_nonzero(v > 0.01)} of {len(v)}" for v in behind]
     lines.append("| all | slower by 0.01 than the best anchor within 0.01 | " + " | ".join(cells) + " |")
     return [*lines, ""]
