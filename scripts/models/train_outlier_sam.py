@@ -37,6 +37,7 @@ CHOICES = {
     "tensorrt": ("fp32", "fp16", "bf16", "int8+gemm", "fp8+gemm"),
 }
 """TensorRT-RTX 1.6 refuses INT8 convolutions, and its FP8 ones are 60 times as slow as FP16 (H200)."""
+ADDED = "\n[timing]\nseconds = 2\n"
 KEPT = 100.0
 """Seconds at the end of a night's share of the time, for pictures."""
 
@@ -96,7 +97,8 @@ def night(given: argparse.Namespace, engine: str, seconds: float) -> dict[str, A
     if not (definition := folder / "studies" / "l0.toml").exists():
         sets = [f"--{name}={given.work / 'data' / name}" for name in ("calibration", "evaluation")]
         run(folder, "init", "--recipe=efficientvit-sam", f"--checkpoint={given.work / 'l0.pt'}", *sets)
-        definition.write_text(edited(definition.read_text(), engine, given.threads))
+    if ADDED not in (text := definition.read_text()):  # a run that ended within `init` left it as it was
+        definition.write_text(edited(text, engine, given.threads))
     budget = max(seconds - KEPT - (time.monotonic() - begin), 1.0)
     program = (sys.executable, "-m", "autoprec", "search", "--study", str(definition))
     with subprocess.Popen((*program, "--budget", str(given.trials)), cwd=folder) as search:
@@ -121,7 +123,8 @@ def pictured(given: argparse.Namespace, engine: str, definition: Path) -> None:
     """The front and masks as pictures, as far as there is anything to show."""
     given.out.mkdir(parents=True, exist_ok=True)
     front = given.out / f"{NAME}_{engine}_front.png"
-    run(definition.parent, "report", str(front), "--png", f"--study={definition}")
+    report = (sys.executable, "-m", "autoprec", "report", str(front), "--png", f"--study={definition}")
+    subprocess.run(report, check=False, cwd=definition.parent)
     pictures, script = given.work / engine / "pictures", ROOT / "scripts" / "docs" / "picture_readme.py"
     pictures.mkdir(exist_ok=True)
     command = (sys.executable, str(script), "--study", str(definition), "--out", str(pictures))
@@ -149,7 +152,7 @@ def edited(text: str, engine: str, threads: int) -> str:
     text = re.sub(r"(\[backend\]\s*)name = \"\w+\"", rf'\1name = "{engine}"', text)
     shapes = "point_coords=1x2x2:4x2x2:8x2x2; point_labels=1x2:4x2:8x2"
     options = {"openvino": f"threads = {threads}" if threads else "", "tensorrt": f'shapes = "{shapes}"'}
-    return f"{text}\n[backend.options]\n{options[engine]}\n\n[timing]\nseconds = 2\n"
+    return f"{text}\n[backend.options]\n{options[engine]}\n{ADDED}"
 
 
 def run(folder: Path, *arguments: str) -> None:
