@@ -1,0 +1,126 @@
+"""One file against what autoprec makes of it: loaded, rewritten in FP32, on the engine, and as it came."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from pictures import arrays
+from raising import write_raised
+
+from autoprec.backends import Builder, create_backend, run
+from autoprec.backends.exact import Exact, deviation
+from autoprec.errors import UserError
+from autoprec.graph.blocks.partition import partition
+from autoprec.graph.grids.given import given_precisions
+from autoprec.graph.model.files import write_model
+from autoprec.graph.model.load import load_model
+from autoprec.graph.model.unrounded import write_unrounded
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.records import Assignment
+
+FP32 = 1e-3
+"""Errors below this are rounding, relative to the spread of the worst output."""
+CLIPPED = 0.05
+"""The same where Q/DQ pairs are taken away: a value may be clipped half a step later."""
+GIVEN = 0.02
+"""The same where pairs are as given: sums in another order fall on other levels here and there."""
+CUT = 0.1
+"""The same in ONNX Runtime's QOperator format: its Resize of integers cuts where one of floats rounds."""
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass
+class Comparison:
+    """How far each step is from the file, by step; what could not be compared, with the reason.
+
+    Attributes:
+        errors: root mean square of the difference over the spread of the worst output.
+        beyond: steps beyond their tolerance.
+        words: what the loading refused, or what a step could not run.
+    """
+
+    errors: dict[str, float] = field(default_factory=dict)
+    beyond: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+    def add(self, step: str, error: float, tolerance: float) -> None:
+        """Note a step."""
+        self.errors[step] = error
+        if error > tolerance:
+            self.beyond.append(step)
+
+
+def compared(path: Path, pictures: Path) -> Comparison:
+    """Compare a file on one picture. A refusal by loading is noted; it must be one line.
+
+    A file in FP16 is compared without that rounding: it is searched in FP32.
+    """
+    found = Comparison()
+    feeds = _feeds(path, pictures)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        unrounded, raised = folder / "unrounded.onnx", folder / "raised.onnx"
+        exact = raised if write_raised(path, raised) else path
+        is_quantised = write_unrounded(exact, unrounded)
+        floats = _outputs(Exact(), unrounded if is_quantised else exact, feeds)
+        try:
+            for step, file, builder in _steps(path, folder):
+                wanted, tolerance = floats, CLIPPED if is_quantised else FP32
+                if step == "as given":
+                    wanted, tolerance = _outputs(Exact(), exact, feeds), _rounding(path)
+                try:
+                    ours = dict(zip(wanted, _outputs(builder, file, feeds).values(), strict=True))
+                except UserError as error:
+                    found.words.append(f"{step}: {error}")
+                else:
+                    found.add(step, deviation(ours, wanted).error, tolerance)
+        except UserError as error:
+            found.words.append(f"refused: {error}")
+            found.beyond += ["a refusal of several lines"] if "\n" in str(error) else []
+    return found
+
+
+def _steps(path: Path, folder: Path) -> Iterator[tuple[str, Path, Builder]]:
+    """Name, file and runner of each step; the file is written when its step comes."""
+    model, target = load_model(path), folder / "step.onnx"
+    blocks = partition(model, minimum=4, maximum=16)
+    write_model(model, target)
+    yield "loaded", target, Exact()
+    rewriter, engine = Rewriter(model, blocks, {}, base="fp32"), create_backend("openvino", {})
+    rewriter.write(Assignment(choices=tuple((block.name, "fp32") for block in blocks)), target)
+    yield "FP32", target, Exact()
+    yield "engine", target, engine
+    nodes = {str(node.name): node for node in model.graph}
+    came = [(block.name, sorted(given_precisions(nodes[name] for name in block.nodes))) for block in blocks]
+    if any(names for _, names in came):
+        choices = tuple((name, names[0] if names else "fp32") for name, names in came)
+        rewriter.write(Assignment(choices=choices), target)
+        yield "as given", target, Exact()
+
+
+def _rounding(path: Path) -> float:
+    """The tolerance where pairs are as given."""
+    nodes = onnx.load(path, load_external_data=False).graph.node
+    return CUT if any(node.op_type.startswith("QLinear") for node in nodes) else GIVEN
+
+
+def _outputs(builder: Builder, path: Path, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    with builder.build(path) as engine:
+        return run(engine, feeds)
+
+
+def _feeds(path: Path, pictures: Path) -> dict[str, NDArray[Any]]:
+    """The first picture for the only input of a model."""
+    graph = onnx.load(path, load_external_data=False).graph
+    held = {tensor.name for tensor in graph.initializer}
+    (given,) = [value for value in graph.input if value.name not in held]
+    size = given.type.tensor_type.shape.dim[-1].dim_value
+    kind = onnx.helper.tensor_dtype_to_np_dtype(given.type.tensor_type.elem_type)
+    return {given.name: np.ascontiguousarray(arrays(pictures, size)[:1].astype(kind))}

@@ -1,0 +1,49 @@
+"""Virtual environments for what makes models: their packages pin versions that autoprec does not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+PACKAGES: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "torch": (
+            "torch",
+            "torchvision",
+            "timm",
+            "transformers",
+            "segmentation-models-pytorch",
+            "onnxscript",
+            "onnx",
+            "onnxruntime",
+            "scipy",
+        ),
+        "modelopt": ("nvidia-modelopt[onnx]==0.47.*", "pillow"),
+    }
+)
+
+
+def python_of(name: str, folder: Path) -> Path:
+    """The Python of an environment, which is made where it is not there yet.
+
+    Args:
+        name: of `PACKAGES`.
+        folder: that environments lie in.
+    """
+    home = folder / f"venv-{name}"
+    python, mark = home / "bin" / "python", home / ".complete"
+    if not mark.exists():
+        print(f"making {home}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES[name]], check=True)
+        mark.touch()
+    return python
+
+
+def made(python: Path, script: str, *arguments: str) -> None:
+    """Run a script of this folder in an environment; it says by its files what became of each model."""
+    path = Path(__file__).with_name(script)
+    subprocess.run([str(python), str(path), *arguments], check=True, stdout=subprocess.DEVNULL)
