@@ -28,6 +28,7 @@ from autoprec.graph.model.forms import FORMS
 from autoprec.graph.model.forms.branches import take_known
 from autoprec.graph.model.forms.folding import fold
 from autoprec.graph.model.forms.integers import without_integers
+from autoprec.graph.model.forms.loops import unroll_known
 from autoprec.graph.model.forms.sequences import without_sequences
 from autoprec.graph.model.incoming import QUANTIZED_OPS, lift
 from autoprec.graph.model.inference import Notes, infer, is_open, set_aside, unshaped
@@ -160,11 +161,11 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
 
 
 def _compute_constants(model: ir.Model, notes: Notes) -> None:
-    """Whatever is known before the model runs: constants, branches, members of sequences."""
+    """Whatever is known before the model runs: constants, branches, rounds of loops, members of sequences."""
     infer(model, notes)
-    has_branches = any(node.op_type == "If" for node in model.graph)
-    fold(model.graph, shapes=has_branches or is_open(model.graph))
-    while take_known(model.graph):
+    is_controlled = any(node.op_type in ("If", "Loop", "Scan") for node in model.graph)
+    fold(model.graph, shapes=is_controlled or is_open(model.graph))
+    while take_known(model.graph) or unroll_known(model.graph):
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         infer(model, notes)
         fold(model.graph, shapes=True)
@@ -248,8 +249,8 @@ def _refuse_control_flow(model: ir.Model) -> None:
     for node in model.graph:
         if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
             raise ModelError(
-                f"node {named(node)!r} is control flow ({node.op_type}), which "
-                "has no fixed precision; export the model with fixed shapes, or run onnxsim on it"
+                f"node {named(node)!r} is control flow ({node.op_type}) that only its run decides, or of "
+                "thousands of nodes: export the model with fixed shapes and conditions"
             )
 
 

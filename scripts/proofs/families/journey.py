@@ -8,13 +8,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-SECONDS = 400
+from autoprec.precisions import PRECISIONS
+
+SECONDS = 500
 """A command that takes longer has failed."""
 
 
+class CommandError(Exception):
+    """A command that ended as it should not have."""
+
+
 def travelled(path: Path, pictures: tuple[Path, Path], folder: Path) -> tuple[bool, str]:
-    """Take a file from `init` to `verify`; returns whether every command did as it should, and what it said.
+    """Take a file from `init` to `verify`; returns whether every command did as it should, and the end.
 
     Args:
         path: the model.
@@ -23,41 +30,45 @@ def travelled(path: Path, pictures: tuple[Path, Path], folder: Path) -> tuple[bo
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    sets = ["--calibration", str(pictures[0]), "--evaluation", str(pictures[1])]
-    steps = [
-        ["init", str(path), *sets],
-        ["search", "--budget", "3"],
-        ["export", "shipped", "--pick", "fastest", "--max-loss", "1"],
-        ["verify", "shipped"],
-    ]
-    for step in steps:
-        command = [sys.executable, "-m", "autoprec", *step]
-        try:
-            done = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return False, f"{step[0]} took more than {SECONDS} s"
-        (folder / f"{step[0]}.log").write_text(done.stdout + done.stderr)
-        if done.returncode and not _only_slower(step[0], done.stdout):
-            return False, f"{step[0]} ended with {done.returncode}: {_last_lines(done.stderr or done.stdout)}"
-    return _shipped(folder)
-
-
-def _shipped(folder: Path) -> tuple[bool, str]:
-    """What was exported, and its loss against the model as given."""
-    manifest = json.loads((folder / "shipped" / "manifest.json").read_text())
-    said = " ".join((folder / "verify.log").read_text().split())
+    try:
+        sets = ["--calibration", str(pictures[0]), "--evaluation", str(pictures[1])]
+        _command(folder, "init", str(path), *sets)
+        _command(folder, "search", "--budget", "3")
+        trial = _most_quantised(json.loads(_command(folder, "trials", "--json")))
+        _command(folder, "export", "shipped", "--trial", str(trial["number"]), "--examples", "2")
+        said = " ".join(_command(folder, "verify", "shipped").split())
+    except CommandError as error:
+        return False, str(error)
     found = re.search(r"as given: mask loss ([\d.]+)", said)
-    loss = found[1] if found else "not compared"
-    return True, f"trial {manifest['trial']['number']} verified; loss against the file {loss}"
+    return found is not None, f"{trial['label']} verified, loss {found[1] if found else 'not compared'}"
 
 
-def _only_slower(step: str, said: str) -> bool:
+def _command(folder: Path, *arguments: str) -> str:
+    """What a command prints. Raises `CommandError`."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "autoprec", *arguments],
+            cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(f"{arguments[0]} took more than {SECONDS} s") from error
+    (folder / f"{arguments[0]}.log").write_text(done.stdout + done.stderr)
+    if done.returncode and not _is_only_slower(arguments[0], done.stdout):
+        last = " ".join((done.stderr or done.stdout).strip().splitlines()[-2:])
+        raise CommandError(f"{arguments[0]} ended with {done.returncode}: {last[:300]}")
+    return done.stdout
+
+
+def _is_only_slower(command: str, said: str) -> bool:
     """Whether all that `verify` found is another latency: a busy machine's, and no value's."""
     differing = [line for line in said.splitlines() if line.startswith("DIFFERS")]
-    return step == "verify" and bool(differing) and all("latency:" in line for line in differing)
+    return command == "verify" and bool(differing) and all("latency:" in line for line in differing)
 
 
-def _last_lines(text: str) -> str:
-    return " ".join(text.strip().splitlines()[-2:])[:300]
+def _most_quantised(trials: list[dict[str, Any]]) -> dict[str, Any]:
+    """The complete trial with most quantised blocks."""
+
+    def count(trial: dict[str, Any]) -> int:
+        return sum(PRECISIONS[name].is_quantized for _, name in trial["assignment"]["choices"])
+
+    return max((trial for trial in trials if trial["state"] == "complete"), key=count)
