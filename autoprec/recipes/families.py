@@ -8,8 +8,11 @@ from autoprec.recipes.choosing import choose_output, choose_scoring, planes_in
 
 _HALVES = ((0.5,) * 3, (0.5,) * 3)
 _SAM_PROMPTS = (
-    'prompts.json beside the images: {"000.jpg": [{"point_coords": [[x, y]], "point_labels": [1]}]}, or "box"'
+    'write prompts.json beside the images: {"000.jpg": [{"point_coords": [[x, y]], "point_labels": [1]}]}, '
+    'or {"box": [x0, y0, x1, y1]}'
 )
+_FILLED = frozenset({"mask_input", "has_mask_input", "orig_im_size"})
+"""What SAM's own export asks for and the pipeline gives by itself."""
 
 
 def guess(facts: Facts) -> Plan:
@@ -104,12 +107,13 @@ def _promptable(facts: Facts) -> Plan:
             "decoder.onnx`"
         )
     choice = choose_output(facts, ("masks", "low_res_masks"))
+    prompts = [name for name in facts.prompts() if name not in _FILLED]
     return Plan(
         output=choice.output,
         reasons=(
             choice.reason,
             "mask_iou: mask logits, cut at 0; mean and std are ImageNet's, as in SAM's training",
-            f"the decoder is asked {', '.join(facts.prompts())}: {_SAM_PROMPTS}",
+            f"the decoder takes {' and '.join(prompts)}: {_SAM_PROMPTS}",
         ),
     )
 

@@ -59,10 +59,12 @@ class ImageSamples:
         if not readable:
             raise SamplesError(f"{images}: holds no images (jpg, png, webp, bmp, tif); put some there")
         refuse_odd(readable)
-        self._left_out = Counter(path.suffix for path in listed if path.is_file() and path not in readable)
         self._images = readable[:limit]
         self._masks = folder / "masks"
-        self._prompts_file = folder / "prompts.json"
+        beside = images / "prompts.json"
+        self._prompts_file = beside if beside.exists() else folder / "prompts.json"
+        used = {*readable, self._prompts_file}
+        self._left_out = Counter(path.suffix for path in listed if path.is_file() and path not in used)
         asked = [path.name for path in self._images]
         self._prompts = read_prompts(self._prompts_file, asked, {path.name for path in readable})
 

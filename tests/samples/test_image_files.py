@@ -204,6 +204,16 @@ def test_a_mask_of_an_image_on_its_side_is_refused(tmp_path: Path) -> None:
         load(folder)[0]
 
 
+@pytest.mark.parametrize(("images", "prompts"), [("images", ""), ("images", "images"), ("", "")])
+def test_prompts_lie_beside_the_images_or_their_folder(tmp_path: Path, images: str, prompts: str) -> None:
+    (tmp_path / images).mkdir(exist_ok=True)
+    Image.new("RGB", (20, 40)).save(tmp_path / images / "a.png")
+    (tmp_path / prompts / "prompts.json").write_text('{"a.png": [{"point_coords": [[1, 2]]}]}')
+    samples = load(tmp_path)
+    assert len(samples[0].asked) == 1
+    assert "ignored" not in said(samples)
+
+
 def test_channels_come_last_where_the_model_wants_it(tmp_path: Path) -> None:
     Image.fromarray((COLOUR // 256).astype(np.uint8)).save(tmp_path / "a.png")
     last = load(tmp_path, nhwc=True)[0].inputs["image"]
