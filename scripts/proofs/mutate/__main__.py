@@ -3,7 +3,7 @@
     python scripts/proofs/mutate --count 300 --jobs 14 --minutes 9     # on 16 cores
     python scripts/proofs/mutate --count 20 --area strategy --seed 7
     python scripts/proofs/mutate --draw mutants.json       # here, and where cosmic-ray is not:
-    python scripts/proofs/mutate --mutants mutants.json
+    python scripts/proofs/mutate --mutants mutants.json --outcomes outcomes.jsonl    # run again, it resumes
 
 Drawing needs `pip install cosmic-ray`. First every file of tests runs as it is: what fails then is left out,
 and how long each takes is noted. Then each mutant meets the tests that import its file, and those that import
@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 
 import msgspec
 from choosing import imports_of, nearest, test_files
@@ -73,15 +74,20 @@ def run(mutants: Sequence[Mutant], arguments: argparse.Namespace) -> list[Outcom
                 tests = nearest(mutant.path, imports, seconds)
                 outcome = bench.try_mutant(mutant, tests, failing, min(arguments.seconds, left))
             print(f"{outcome.fate}: {mutant.path} {mutant.operator} {outcome.killer}", flush=True)
+            if arguments.outcomes and outcome.fate != "untried":
+                with lock, arguments.outcomes.open("ab") as file:
+                    file.write(msgspec.json.encode(outcome) + b"\n")
             return outcome
 
+        lock = Lock()
+        earlier = {outcome.mutant: outcome for outcome in _earlier(arguments.outcomes)}
         baselines = _kept(arguments.baseline) or dict(pool.map(observe, test_files()))
         if arguments.baseline:
             arguments.baseline.write_bytes(msgspec.json.encode(baselines))
         seconds = {test: baseline.seconds for test, baseline in baselines.items()}
         failing = [name for baseline in baselines.values() for name in baseline.failing]
         print(f"{len(failing)} tests fail without a mutant: {failing[:20]}", flush=True)
-        return list(pool.map(attempt, mutants))
+        return list(pool.map(lambda mutant: earlier.get(mutant) or attempt(mutant), mutants))
 
 
 def page(outcomes: Sequence[Outcome], arguments: argparse.Namespace) -> str:
@@ -129,6 +135,7 @@ def main() -> None:
     parser.add_argument("--area", action="append", choices=list(AREAS), help="these alone; may be repeated")
     parser.add_argument("--draw", type=Path, help="draw only, into this file")
     parser.add_argument("--mutants", type=Path, help="take those that were drawn into this file")
+    parser.add_argument("--outcomes", type=Path, help="keep there what became of each; a later run resumes")
     parser.add_argument("--baseline", type=Path, help="keep there how tests run without a mutant")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
@@ -144,6 +151,12 @@ def main() -> None:
     target = arguments.output or ROOT / "studies" / "results" / f"mutants_{today}.md"
     target.write_text(text, encoding="utf-8")
     print(target)
+
+
+def _earlier(path: Path | None) -> list[Outcome]:
+    if path is None or not path.exists():
+        return []
+    return [msgspec.json.decode(line, type=Outcome) for line in path.read_bytes().splitlines()]
 
 
 def _kept(path: Path | None) -> dict[str, Baseline]:

@@ -18,13 +18,14 @@ def test_files() -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py"))
 
 
-def nearest(path: str, imports: Mapping[str, set[str]], seconds: Mapping[str, float]) -> list[str]:
+def nearest(path: str, imports: Mapping[str, set[str]], seconds: Mapping[str, float | None]) -> list[str]:
     """All test files, those that import `path` first, then those that import what does, and so on.
 
     Args:
         path: the mutated file, relative to the root.
         imports: what `imports_of` gave.
-        seconds: how long each test file takes; among tests of one distance the quick ones are first.
+        seconds: how long each test file takes; among tests of one distance the quick ones are first, and
+            those that do not end are left out.
     """
     importers: dict[str, set[str]] = {}
     for importer, names in imports.items():
@@ -37,7 +38,8 @@ def nearest(path: str, imports: Mapping[str, set[str]], seconds: Mapping[str, fl
             if importer not in distance:
                 distance[importer] = distance[at] + 1
                 queue.append(importer)
-    return sorted(test_files(), key=lambda name: (distance.get(name, NEVER), seconds.get(name, 0.0), name))
+    usable = [name for name in test_files() if seconds.get(name, 0.0) is not None]
+    return sorted(usable, key=lambda name: (distance.get(name, NEVER), seconds.get(name) or 0.0, name))
 
 
 def imports_of() -> dict[str, set[str]]:

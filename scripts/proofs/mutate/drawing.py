@@ -30,7 +30,7 @@ AREAS: dict[str, tuple[str, ...]] = {
         "autoprec/backends/tensorrt/layers.py",
     ),
     "loading": ("autoprec/graph/model/*.py", "autoprec/graph/blocks/*.py"),
-    "metrics": ("autoprec/quality/*.py",),
+    "metrics": ("autoprec/quality/**/*.py",),
 }
 """Area to the files that are mutated."""
 _BINARY = "Add_Sub Sub_Add Mul_Div Div_Mul FloorDiv_Mul Mod_FloorDiv Pow_Mul BitOr_BitAnd BitAnd_BitOr"

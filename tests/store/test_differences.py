@@ -1,0 +1,60 @@
+"""What differs between two bindings of a study is said in words, with both values."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from autoprec.records import Basis, Block, Identity
+from autoprec.store._identity import differences
+from trial_records import BLOCKS, IDENTITY
+
+
+def told(now: Identity, blocks: tuple[Block, ...] = BLOCKS, old: Identity = IDENTITY) -> list[str]:
+    return differences(old, now, BLOCKS, blocks)
+
+
+def test_the_same_binding_differs_in_nothing() -> None:
+    assert told(IDENTITY) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "words"), [("model", "the model"), ("samples", "the samples"), ("spec", "the definition")]
+)
+def test_inputs_are_named_with_both_values(field: str, words: str) -> None:
+    old = msgspec.structs.replace(IDENTITY, **{field: "old"})
+    assert told(msgspec.structs.replace(IDENTITY, **{field: "new"}), old=old) == [
+        f"{words} (old before, new now)"
+    ]
+    assert told(msgspec.structs.replace(IDENTITY, **{field: ""}), old=old) == [
+        f"{words} (old before, none now)"
+    ]
+
+
+@pytest.mark.parametrize("field", ["backend", "version", "device", "options"])
+def test_the_engine_is_named_by_what_differs(field: str) -> None:
+    engine = IDENTITY.fingerprint
+    changed = msgspec.structs.replace(engine, **{field: "other"})
+    (words,) = told(msgspec.structs.replace(IDENTITY, fingerprint=changed))
+    assert words == f"the engine's {field} ({getattr(engine, field) or 'none'} before, other now)"
+
+
+def test_grids_of_activations_are_counted() -> None:
+    old = msgspec.structs.replace(IDENTITY, basis=Basis(base="fp16", grids=()))
+    grids = (("a", "unsigned"), ("b", "biased"), ("c", "unsigned"))
+    new = msgspec.structs.replace(IDENTITY, basis=Basis(base="fp32", grids=grids))
+    (words,) = told(new, old=old)
+    assert words == (
+        "how candidates are written (fp16 around integers before, "
+        "fp32 around integers, activations: 1 biased, 2 unsigned now)"
+    )
+
+
+def test_blocks_that_came_went_or_changed_are_named_three_of_each() -> None:
+    first, *others = BLOCKS
+    changed = msgspec.structs.replace(first, macs=first.macs + 1)
+    new = tuple(Block(name=f"new{n}", nodes=()) for n in range(4))
+    identity = msgspec.structs.replace(IDENTITY, blocks="other")
+    (words,) = told(identity, (changed, *new))
+    gone = ", ".join(block.name for block in others[:3])
+    assert words.endswith(f"now), gone: {gone}, new: new0, new1, new2, changed: {first.name}")
