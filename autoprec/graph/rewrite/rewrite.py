@@ -102,7 +102,7 @@ class Rewriter:
         source, home = edited_source.model, dict(edited_source.home)
 
         def ranges_in(precision: Precision) -> Mapping[str, float]:
-            return {**self._ranges_in(precision), **edited_source.ranges}
+            return {**self.ranges_in(precision), **edited_source.ranges}
 
         if self._splits_projections:
             source, parts = self._split(source, lambda node: self._precision(node, choices, home), ranges_in)
@@ -157,7 +157,7 @@ class Rewriter:
             written = write_products(source, products)
             added |= {node: self._home[convolution] for node, convolution in written.nodes.items()}
             for name, (convolution, value) in written.values.items():
-                ranges = {**self._ranges_in(products[convolution]), **changed}
+                ranges = {**self.ranges_in(products[convolution]), **changed}
                 changed |= {name: ranges[value]} if value in ranges else {}
                 _take_grid(grids, name, value)
         if assignment.weights:
@@ -194,7 +194,8 @@ class Rewriter:
         typed = ((node, self._precision(node, choices, self._home)) for node in self._model.graph)
         return {str(node.name): p for node, p in typed if becomes_product(node, p)}
 
-    def _ranges_in(self, precision: Precision) -> Mapping[str, float]:
+    def ranges_in(self, precision: Precision) -> Mapping[str, float]:
+        """Largest magnitude to represent of each activation, by value name, in a precision."""
         return self._ranges.ranges(precision) if isinstance(self._ranges, Toolbox) else self._ranges
 
 

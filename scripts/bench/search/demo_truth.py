@@ -3,9 +3,11 @@
     python scripts/bench/search/demo_truth.py measure       # hours; goes on where it was
     python scripts/bench/search/demo_truth.py judge
 
-`measure` builds, scores and times all 3^8 = 6561 assignments of FP32, BF16 and INT8 with OpenVINO, those of
-7 blocks (2187, the two attention blocks alike) first, and keeps them in a cache folder. `judge` runs every
-strategy against the table, with the noise that a study has, and writes `demo_truth_DATE.{json,md}`.
+`measure` builds, scores and times all 3^8 = 6561 assignments of FP32, BF16 and INT8 with its cures with
+OpenVINO, those of 7 blocks (2187, the two attention blocks alike) first, and keeps them in a cache folder.
+On many cores several may share the work: `TMPDIR=$(mktemp -d) ... measure --part 0/24` takes every 24th (a
+temporary folder of its own, or they wait for one another's timings). `judge` runs every strategy against the
+table, with the noise that a study has, and writes `demo_truth_DATE.{json,md}`.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ from autoprec.spec import TimingSection, load_spec
 from autoprec.study.preparation import Prepared, prepare
 
 ROOT = Path(__file__).resolve().parents[3]
-PRECISIONS = ("fp32", "bf16", "int8")
+QUANTISED = "int8+smooth+float-add+adaround+bias"
+PRECISIONS = ("fp32", "bf16", QUANTISED)
 GROUPS = {
     "stem": ("stem.",),
     "stages.0": ("stages.0.",),
@@ -66,10 +69,12 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=ROOT / "build/demo_truth")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--results", type=Path, default=ROOT / "studies/results")
+    parser.add_argument("--part", default="0/1", help="K/N: every Nth assignment from the Kth on")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     if options.step == "measure":
-        measure(options.cache)
+        part, parts = map(int, options.part.split("/"))
+        measure(options.cache, part, parts)
     else:
         judge(options.cache, options.seeds, options.results)
 
@@ -80,18 +85,19 @@ def everything() -> Iterator[Codes]:
     yield from sorted(codes, key=lambda row: (len(set(row)) > 1, row[TWINS[0]] != row[TWINS[1]]))
 
 
-def measure(cache: Path) -> None:
-    """Append one line of JSON for each assignment that is not there yet."""
-    path = cache / "table.jsonl"
-    known = read(path)
+def measure(cache: Path, part: int, parts: int) -> None:
+    """Append one line of JSON for each assignment of a part that is not there yet."""
+    path, known = cache / f"table{part}.jsonl", read(cache)
     spec = load_spec(ROOT / "studies/demo.toml")
     samples = msgspec.structs.replace(spec.samples, evaluation_limit=IMAGES)
     search = msgspec.structs.replace(spec.search, reference="fp32", precisions=PRECISIONS)
-    spec = msgspec.structs.replace(spec, folder=str(cache), samples=samples, timing=TIMING, search=search)
+    spec = msgspec.structs.replace(
+        spec, folder=str(cache / f"part{part}"), samples=samples, timing=TIMING, search=search
+    )
     prepared = prepare(spec, print)
     bench = Workbench(prepared.setup)
     with path.open("a", encoding="utf-8") as file:
-        for row in everything():
+        for row in itertools.islice(everything(), part, None, parts):
             if row not in known:
                 values, times = measured(prepared, bench, row)
                 file.write(json.dumps([row, *values, times]) + "\n")
@@ -129,10 +135,11 @@ def group_of(block: str) -> int:
     return next(n for n, starts in enumerate(GROUPS.values()) if block.startswith(starts))
 
 
-def read(path: Path) -> dict[Codes, tuple[float, float, dict[str, float]]]:
+def read(cache: Path) -> dict[Codes, tuple[float, float, dict[str, float]]]:
     """The table so far; a last line that was cut off is dropped."""
     table = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    paths = sorted(cache.glob("table*.jsonl"))
+    for line in (line for path in paths for line in path.read_text(encoding="utf-8").splitlines()):
         with contextlib.suppress(json.JSONDecodeError):
             row, ratio, loss, times = json.loads(line)
             table[tuple(row)] = (ratio, loss, times)
@@ -143,7 +150,7 @@ class Truth:
     """The measured table as a search problem of 8 blocks, or of 7 where the rest is not measured."""
 
     def __init__(self, cache: Path) -> None:
-        table = read(cache / "table.jsonl")
+        table = read(cache)
         self.whole = len(table) == len(PRECISIONS) ** len(GROUPS)
         names = [name for place, name in enumerate(GROUPS) if self.whole or place != TWINS[1]]
         self.blocks = tuple(Block(name=name, nodes=(), allowed=PRECISIONS) for name in names)
@@ -174,7 +181,7 @@ class Truth:
                 home = name if name in times else list(GROUPS)[TWINS[0]]
                 times[home][precision] = times[home].get(precision, 0.0) + milliseconds
         return Priors(
-            sensitivity={name: {"int8": self.values[row][1]} for name, row in alone.items()},
+            sensitivity={name: {QUANTISED: self.values[row][1]} for name, row in alone.items()},
             latency_ms=times,
             reference_latency_ms=sum(uniform["fp32"].values()),
         )
