@@ -2,12 +2,12 @@
 
     PYTHONPATH=tests/kit python scripts/proofs/prove_target night --python py38/bin/python --trials 6
     PYTHONPATH=tests/kit python scripts/proofs/prove_target night --tiny --rate 100000 --delay 0.05 --life 60
-    PYTHONPATH=tests/kit python scripts/proofs/prove_target kills --python ... --count 40 --seed 1
+    PYTHONPATH=tests/kit python scripts/proofs/prove_target kills --python ... --count 40 --seed 1 [--tiny]
 
 `night` searches the demo, or a tiny study, exports the fastest point, verifies it there, and cleans up.
-`kills` searches a tiny study, and kills the search, its worker, ssh, the agent or its session at random
-moments; then it looks for what is lost. `--python` has numpy and OpenVINO. The exit code is 1 if anything is
-amiss. Needs openssh-server.
+`kills` searches the demo with few samples, or a tiny study, and kills the search, its worker, ssh, the agent
+or its session at random moments; it looks for what is lost, resumes to the end, exports, verifies and cleans.
+`--python` has numpy and OpenVINO. The exit code is 1 if anything is amiss. Needs openssh-server.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Kills on both sides of a line: a search, its worker, ssh, the agent, and its session."""
+"""Kills on both sides of a line: a search, its worker, ssh, the agent, its session; the rest ships."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import subprocess
 import time
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
-from there import agents, are_gone, lines, section, sessions, started
+from there import agents, are_gone, lines, section, sessions, shipped, started
 
+from autoprec.demo import write_demo
 from autoprec.errors import UserError
 from autoprec.records import pareto, to_json
 from autoprec.store import Store, examine
@@ -22,8 +24,28 @@ from loopback_ssh import Server, serving
 from tiny_study import write_study
 
 VICTIMS = ("search", "worker", "ssh", "agent", "session", "interrupt")
-BUDGET = 5
 _LONGEST_SECONDS = 240.0
+
+
+class Hit(NamedTuple):
+    """What is searched, resumed and hit: the demo with few samples, or a tiny study of `trials` trials."""
+
+    name: str
+    server: Server
+    python: str
+    trials: int
+
+    @property
+    def words(self) -> list[str]:
+        """A search, or its resumption."""
+        return ["search", "--study", f"studies/{self.name}.toml", "--budget", str(self.trials)]
+
+    def begun(self, home: Path) -> Path:
+        """A folder with a fresh definition."""
+        (home / "studies").mkdir(parents=True)
+        path = (write_demo if self.name == "demo" else write_study)(home / "studies")
+        path.write_text(path.read_text() + section(self.server, self.python, home / "agent"))
+        return home
 
 
 def kills(given: argparse.Namespace, folder: Path) -> tuple[list[str], list[str]]:
@@ -32,46 +54,41 @@ def kills(given: argparse.Namespace, folder: Path) -> tuple[list[str], list[str]
     (folder / "ssh").mkdir()
     late = time.monotonic() + given.seconds
     with serving(folder / "ssh") as server:
-        home, known, longest, number = folder / "0", dict[int, str](), 12.0, 0
-        _begin(home, server, given.python)
+        hit = Hit("tiny" if given.tiny else "demo", server, given.python, given.trials)
+        home, known, longest, number = hit.begun(folder / "0"), dict[int, str](), 12.0, 0
         while sum(counts.values()) < given.count and time.monotonic() < late:
             victim, begun = dice.choice(VICTIMS), time.monotonic()
-            code, text = _blow(victim, home, server, dice.uniform(0.3, longest))
-            fault = _ended_wrongly(victim, code, text) or _evidence(home, known)
+            code, text = _blow(victim, home, hit, dice.uniform(0.3, longest))
+            fault = _ended_wrongly(victim, code, text) or _evidence(home, hit.name, known)
             if not are_gone(home / "agent"):
                 fault = fault or "an agent is left"
             counts[victim, "FAILED" if fault else "ended" if code == 0 else "nothing lost"] += 1
             faults += [f"{victim}: {fault}"] if fault else []
             if code == 0:  # it came to its end: the next ones hit another study
                 longest, number = max(4.0, time.monotonic() - begun), number + 1
-                home, known = folder / str(number), {}
-                _begin(home, server, given.python)
-        code, text = _ended(started(_WORDS, home))
-        if fault := _ended_wrongly("none", code, text) or _evidence(home, known):
+                home, known = hit.begun(folder / str(number)), {}
+        code, text = _ended(started(hit.words, home))
+        if fault := _ended_wrongly("none", code, text) or _evidence(home, hit.name, known):
             faults.append(f"after the last kill: {fault}")
+        faults += shipped(hit.name, home)
     rows = [f"| {victim} | {what} | {count} |" for (victim, what), count in sorted(counts.items())]
-    total = f"{sum(counts.values())} kills, seed {given.seed}, {len(faults)} failures."
+    total = (
+        f"{sum(counts.values())} kills of {hit.name}, {number} times to its end, seed {given.seed}; then "
+        f"resumed, exported, verified and cleaned: {len(faults)} failures."
+    )
     return ["| killed | result | times |", "|---|---|---|", *rows, "", total], faults
 
 
-_WORDS = ["search", "--study", "tiny.toml", "--budget", str(BUDGET)]
-
-
-def _begin(home: Path, server: Server, python: str) -> None:
-    home.mkdir()
-    write_study(home, section(server, python, home / "agent"))
-
-
-def _blow(victim: str, home: Path, server: Server, seconds: float) -> tuple[int, str]:
+def _blow(victim: str, home: Path, hit: Hit, seconds: float) -> tuple[int, str]:
     """Search, or resume, and kill once."""
-    process = started(_WORDS, home)
+    process = started(hit.words, home)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
     with contextlib.suppress(psutil.Error, ProcessLookupError):
         if victim in ("search", "interrupt"):
             os.kill(process.pid, signal.SIGKILL if victim == "search" else signal.SIGINT)
         found = {"ssh": lines, "session": sessions}.get(victim)
-        victims = found(server) if found else []
+        victims = found(hit.server) if found else []
         victims += agents(home / "agent") if victim == "agent" else []
         victims += psutil.Process(process.pid).children()[:1] if victim == "worker" else []
         for each in victims:
@@ -96,12 +113,12 @@ def _ended_wrongly(victim: str, code: int, text: str) -> str:
     return ""
 
 
-def _evidence(home: Path, known: dict[int, str]) -> str:
+def _evidence(home: Path, study: str, known: dict[int, str]) -> str:
     """What is wrong with the evidence; what it holds is remembered in `known`."""
-    path = home / "tiny" / "study.db"
+    path = home / "studies" / study / "study.db"
     try:
         with Store.open(path, read_only=True) as store:
-            trials, front = store.trials("tiny"), store.front("tiny")
+            trials, front = store.trials(study), store.front(study)
     except UserError as error:
         return "" if not known and "no study" in str(error) else str(error)
     finished = {trial.number: to_json(trial) for trial in trials if trial.state != "running"}

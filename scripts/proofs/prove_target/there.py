@@ -45,6 +45,24 @@ def ran(words: list[str], folder: Path) -> tuple[int, str]:
     return process.returncode, text
 
 
+def shipped(study: str, home: Path) -> list[str]:
+    """Export the fastest point of a study, verify it on its target, and clean the target; what went wrong."""
+    exports, faults = home / "studies" / study / "exports", []
+    for words, allowed in (
+        (["export", "--study", study, "--pick", "fastest", "--max-loss", "0.9", "--examples", "4"], (0,)),
+        (["verify", "--study", study], (0, 4)),  # 4: another latency, on a machine that does other things
+        (["doctor", "--study", study], (0,)),
+        (["target", "clean", "--study", study], (0,)),
+    ):
+        verified = (
+            [str(next(exports.iterdir(), exports))] if words[0] == "verify" and exports.exists() else []
+        )
+        code, text = ran([words[0], *verified, *words[1:]], home)
+        if code not in allowed:
+            faults.append(f"{' '.join(words[:2])} ended with {code}: {text.strip()[-600:]}")
+    return faults
+
+
 def processes(is_wanted: Callable[[list[str]], bool]) -> list[psutil.Process]:
     """Those whose command is wanted."""
     found = []
