@@ -42,6 +42,18 @@ class Address(Record, frozen=True, kw_only=True):
     ssh_config: str = ""
     trtexec: str = ""
 
+    @property
+    def by_hand(self) -> str:
+        """What a user types to reach it."""
+        config = ["-F", self.ssh_config] if self.ssh_config else []
+        port = [] if self.port is None else ["-p", str(self.port)]
+        return shlex.join(["ssh", *config, *port, f"{self.user}@{self.host}" if self.user else self.host])
+
+    @property
+    def key_name(self) -> str:
+        """Its name in ssh's list of known hosts."""
+        return self.host if self.port in (None, 22) else f"[{self.host}]:{self.port}"
+
     def command(self, *words: str) -> list[str]:
         """The words that run a command on the target."""
         if not self.host:

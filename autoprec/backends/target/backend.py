@@ -16,7 +16,7 @@ from autoprec.backends.openvino_nodes import read_graph
 from autoprec.backends.target.address import Address, parse_address
 from autoprec.backends.target.channel import Channel
 from autoprec.backends.target.engine import TargetEngine
-from autoprec.backends.target.faults import CutError, UnreachableError
+from autoprec.backends.target.faults import CutError, FullError, UnreachableError
 from autoprec.backends.target.line import BETWEEN_TRIES_SECONDS, Asked, Line, Waiting
 from autoprec.backends.target.models import split_model
 from autoprec.backends.target.readings import KNOWN, READERS, clocks_of, held
@@ -213,7 +213,7 @@ class TargetBackend:
         while self._line is None:
             try:
                 self._line = self._begun()
-            except UnreachableError as error:
+            except (UnreachableError, FullError) as error:
                 if isinstance(error, CutError) and tries < _TRIES:
                     tries += 1
                     continue
@@ -230,14 +230,15 @@ class TargetBackend:
         try:
             self.facts, _ = channel.ask("hello", engine=self.name, options=self._options)
             power = clocks_of(self.facts.get("power"))
-        except UnreachableError:
+        except (UnreachableError, FullError):
             channel.close()
             raise
         except (TrialError, BackendError) as error:
             channel.close()
-            kind: type[BackendError] = CutError if channel.is_lost else BackendError
-            if isinstance(channel, Channel) and channel.is_late:
-                kind = UnreachableError
+            kind: type[BackendError] = BackendError
+            if isinstance(error, TrialError) and error.kind == "killed":
+                is_late = isinstance(channel, Channel) and channel.is_late
+                kind = UnreachableError if is_late else CutError
             raise kind(f"{self._address.text}: the engine does not start: {error}") from error
         if self._power == Clocks():  # a new line keeps to what the first one found
             self._power = power

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 import signal
 import subprocess
 import weakref
@@ -13,8 +12,8 @@ from typing import Any, BinaryIO, cast
 
 from autoprec.backends.target.address import Address
 from autoprec.backends.target.agent import wire
-from autoprec.backends.target.faults import CutError, FullError, GoneError, UnreachableError
-from autoprec.backends.target.package import BOOTSTRAP, agent_archive
+from autoprec.backends.target.faults import CutError, FullError, GoneError, UnreachableError, unreached
+from autoprec.backends.target.package import FULL, HAVE, NEED, NO_FOLDER, UNFIT, agent_archive, bootstrap
 from autoprec.backends.target.words import LastWords, ended_after
 from autoprec.errors import BackendError, FailureKind, TrialError
 
@@ -23,10 +22,10 @@ LIMIT_BYTES = 8 << 30
 SSH_FAILED = 255
 _SIGNALLED = 128
 """A shell adds this to a signal's number."""
-_CUT = re.compile(r"Connection (closed|reset|to .* timed out)|Broken pipe|banner exchange")
-"""What ssh says of a line that was there for a moment."""
 _FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
 """No fault of what ran there, but for the system's want of memory."""
+_MOST_PRINTED = 1 << 16
+"""Bytes that login scripts may print."""
 START_SECONDS = 60.0
 """Until the agent says a first word: a target may take a connection and be silent for ever."""
 SECONDS: Mapping[str, float] = {
@@ -57,12 +56,9 @@ class Channel:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        archive, digest = agent_archive()
         self._loss: TrialError | None = None
         self.is_late = False
-        command = address.command(
-            address.python, "-I", "-c", BOOTSTRAP, digest, str(len(archive)), address.folder, str(LIMIT_BYTES)
-        )
+        command = address.command(address.python, "-I", "-c", bootstrap(address.folder, LIMIT_BYTES))
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the system's ssh, or a Python that the user names
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -73,16 +69,26 @@ class Channel:
         self._words = LastWords(self._process.stderr)
         self._out, self._in = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
         self._end = weakref.finalize(self, _end, self._process, (self._out, self._in))
+        self._printed = b""
         with ended_after(self._process, START_SECONDS) as late:
-            try:
-                answer = self._in.readline(16)
-                if answer == b"need\n":
-                    self._out.write(archive)
-                    self._out.flush()
-            except OSError:
-                answer = b""
-        if answer not in (b"need\n", b"have\n") or late.is_set():
+            is_there = self._brought()
+        if not is_there or late.is_set():
             raise self._not_started(is_late=late.is_set())
+
+    def _brought(self) -> bool:
+        """Have the agent come, if it is not there yet. What a login script prints before is not heard."""
+        try:
+            while len(self._printed) < _MOST_PRINTED and (line := self._in.readline(_MOST_PRINTED)):
+                if line == HAVE:
+                    return True
+                if line == NEED:
+                    self._out.write(agent_archive()[0])
+                    self._out.flush()
+                elif line.strip():
+                    self._printed += line
+        except OSError:
+            pass
+        return False
 
     def ask(
         self, request: str, blobs: Sequence[bytes] = (), most: int | None = None, **header: Any
@@ -117,6 +123,10 @@ class Channel:
                 )
             if kind == "disk":
                 raise FullError(f"{self.address.text}: {message}; `autoprec target clean` makes room")
+            if kind == "folder":
+                raise FullError(
+                    f"{self.address.text}: {message}; target.folder must be one that can be written"
+                )
             if kind == "gone":
                 raise GoneError(f"{self.address.text}: {message}")
             raise TrialError(_KINDS.get(kind, "build" if request == "build" else "run"), message)
@@ -132,24 +142,26 @@ class Channel:
         self._end()
 
     def _not_started(self, *, is_late: bool) -> BackendError:
-        code, words = self._ended(), self._words.line()
+        code, told, where = self._ended(), self._words.text(), self.address.text
+        printed = self._printed.decode(errors="replace").strip()
+        words = (told or printed or f"exit code {code}").splitlines()[-1].strip()
         self.close()
         if is_late:
             return UnreachableError(
-                f"{self.address.text} takes the connection, and does not answer within {START_SECONDS:g} s; "
+                f"{where} takes the connection, and does not answer within {START_SECONDS:g} s; "
                 "is the machine hung, or its disk?"
             )
         if code == SSH_FAILED and self.address.host:
-            hint = "accept its key once with `ssh`" if "Host key" in words else "does `ssh` reach it?"
-            kind = CutError if _CUT.search(words) else UnreachableError
-            return kind(f"{self.address.text} cannot be reached ({words or 'ssh gives no reason'}); {hint}")
+            return unreached(self.address, told)
         if code is not None and (code < 0 or code > _SIGNALLED):
-            return CutError(
-                f"{self.address.text}: the line was cut while the agent started ({words or code})"
-            )
+            return CutError(f"{where}: the line was cut while the agent started ({words})")
+        if code == FULL:
+            return FullError(f"{where}: {words}; make room there, or `autoprec target clean` does")
+        if code == NO_FOLDER:
+            return BackendError(f"{where}: {words}; name a folder that can be written in target.folder")
         return BackendError(
-            f"{self.address.text}: {self.address.python} cannot start the agent "
-            f"({words or f'exit code {code}'}); name a Python 3.8 or later with numpy in target.python"
+            f"{where}: {self.address.python} cannot start the agent ({words}); "
+            "name a Python 3.8 or later with numpy in target.python"
         )
 
     def _lost(self, error: Exception, seconds: float) -> TrialError:
@@ -168,6 +180,8 @@ class Channel:
             return TrialError(
                 "killed", f"the line to {self.address.text} was cut ({words or 'no reason given'})"
             )
+        if code == UNFIT:
+            return TrialError("crash", f"{words}, or name another Python in target.python")
         name, is_killed = f"exit code {code}", code == 0
         if code is not None and (code < 0 or code > _SIGNALLED):
             with contextlib.suppress(ValueError):

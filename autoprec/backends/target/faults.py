@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+from autoprec.backends.target.address import Address
 from autoprec.errors import BackendError
+
+_CUT = re.compile(r"Connection (closed|reset)|Broken pipe|banner exchange")
+"""What ssh says of a line that was there for a moment."""
 
 
 class UnreachableError(BackendError):
@@ -19,3 +25,20 @@ class FullError(BackendError):
 
 class GoneError(BackendError):
     """Something that was sent is not there any more: it made room, or was cleaned away."""
+
+
+def unreached(address: Address, words: str) -> BackendError:
+    """Why ssh gets no line, by its own last words, with the way out. Nobody waits for a host key."""
+    last = (words.splitlines() or ["ssh gives no reason"])[-1].strip()
+    told = f"{address.text} cannot be reached ({last})"
+    if "IDENTIFICATION HAS CHANGED" in words:
+        forget = f"ssh-keygen -R '{address.key_name}'"
+        return BackendError(f"{told}; its host key is another than before: if it may be, `{forget}`")
+    if "Host key" in words:
+        return BackendError(f"{told}; accept its key once: `{address.by_hand}`")
+    if "Permission denied" in words:
+        return UnreachableError(
+            f"{told}; let your key in: `{address.by_hand.replace('ssh', 'ssh-copy-id', 1)}`"
+        )
+    kind = CutError if _CUT.search(words) else UnreachableError
+    return kind(f"{told}; is it on, and does `{address.by_hand}` reach it?")

@@ -27,7 +27,7 @@ TRUTHS: dict[str, dict[str, Any]] = {
 def main() -> None:
     lies = json.loads(sys.argv[1])
     out = sys.stdout.buffer
-    out.write(b"have\n")
+    out.write(b"autoprec have\n")
     out.flush()
     while True:
         header, _ = wire.receive(sys.stdin.buffer)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +95,21 @@ def test_bf16_is_rounded_half_to_even() -> None:
 
     values = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
     assert (_as_bf16(values) == values.astype(ml_dtypes.bfloat16).view(np.uint16)).all()
+
+
+PUTTING = """
+import hashlib, pathlib, sys
+from autoprec.backends.target.agent.store import Blobs
+store = Blobs(pathlib.Path(sys.argv[1]), 20_000)
+for _ in range(20):
+    for data in (bytes([n]) * 1000 for n in range(50)):
+        store.put(hashlib.sha256(data).hexdigest(), data)
+        store.missing([hashlib.sha256(data).hexdigest()])
+"""
+
+
+def test_agents_beside_each_other_keep_within_the_limit(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", PUTTING, str(tmp_path / "blobs")]
+    agents = [subprocess.Popen(words, stderr=subprocess.PIPE) for _ in range(3)]
+    assert [(agent.communicate(timeout=60)[1], agent.returncode) for agent in agents] == [(b"", 0)] * 3
+    assert sum(path.stat().st_size for path in (tmp_path / "blobs").iterdir()) <= 23_000

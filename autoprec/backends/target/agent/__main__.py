@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import shutil
@@ -52,6 +53,12 @@ class Agent:
         facts["free_bytes"] = self.blobs.free_bytes()
         facts["power"] = power_here()
         return facts, []
+
+    def kind_of(self, error: OSError) -> str:
+        """Whether the disk is full, the agent's folder does not serve, or an engine's library failed."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "disk"
+        return "folder" if str(error.filename or "").startswith(str(self._folder)) else "engine"
 
     def missing(self, header: dict[str, Any], _: list[bytes]) -> Frame:
         """Which blobs have to be sent."""
@@ -216,7 +223,7 @@ def _answer(agent: Agent, header: dict[str, Any], blobs: list[bytes]) -> Frame:
     except FileNotFoundError as error:
         return {"error": "gone", "message": str(error)}, []
     except OSError as error:
-        return {"error": "disk", "message": str(error)}, []
+        return {"error": agent.kind_of(error), "message": str(error)}, []
     except Exception as error:  # noqa: BLE001 - whatever an engine's library raises is an answer
         kind = str(getattr(error, "kind", "engine"))
         return {"error": kind, "message": f"{type(error).__name__}: {error}"}, []

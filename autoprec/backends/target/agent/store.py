@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Optional, Tuple
 
 _LEFT_SECONDS = 3600.0
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -20,7 +21,6 @@ class Blobs:
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder, self._limit = folder, limit
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for left in folder.glob("*.part"):  # of a process that is gone: another agent may be writing one
             with contextlib.suppress(OSError):
                 if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
@@ -34,11 +34,13 @@ class Blobs:
 
     def missing(self, digests: Iterable[str]) -> list[str]:
         """Those that are not here; the others count as used now."""
-        paths = {digest: self.path(digest) for digest in digests}
-        for path in paths.values():
-            if path.exists():
-                os.utime(str(path))
-        return [digest for digest, path in paths.items() if not path.exists()]
+        found = []
+        for digest in digests:
+            try:
+                os.utime(str(self.path(digest)))
+            except FileNotFoundError:  # noqa: PERF203 - another agent may take it away at any moment
+                found.append(digest)
+        return found
 
     def put(self, digest: str, data: bytes) -> None:
         """Keep a blob. Raises ValueError if it is not what its digest says, OSError for a full disk."""
@@ -61,12 +63,25 @@ class Blobs:
 
     def free_bytes(self) -> int:
         """Room on the disk."""
-        return shutil.disk_usage(str(self._folder)).free
+        return shutil.disk_usage(str(self._folder.parent)).free
 
     def _make_room(self, size: int) -> None:
-        files = sorted((p for p in self._folder.iterdir() if p.is_file()), key=lambda p: p.stat().st_mtime)
-        held = sum(path.stat().st_size for path in files)
-        while files and held + size > self._limit:
-            oldest = files.pop(0)
-            held -= oldest.stat().st_size
-            oldest.unlink()
+        held = [found for found in map(_found, self._folder.iterdir()) if found is not None]
+        total = sum(bytes_ for _, bytes_, _ in held)
+        for _, bytes_, path in sorted(held):
+            if total + size <= self._limit:
+                break
+            if path.suffix == ".part":  # another agent writes it
+                continue
+            total -= bytes_
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+
+def _found(path: Path) -> Optional[Tuple[float, int, Path]]:
+    """When a file was used last, and its size; None for one that another agent has taken away meanwhile."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime, found.st_size, path

@@ -9,12 +9,16 @@ from typing import IO
 
 from autoprec.backends.target.address import Address
 from autoprec.backends.target.channel import SSH_FAILED
-from autoprec.backends.target.faults import UnreachableError
+from autoprec.backends.target.faults import UnreachableError, unreached
 from autoprec.backends.target.words import LastWords, ended_after
 from autoprec.errors import BackendError, TrialError
 
 MOST_BYTES = 1 << 30
 """What one command may answer."""
+_MARK, _MOST_PRINTED = "autoprec answers", 1 << 16
+"""What stands between the words of a login script, and the bytes of these, and an answer."""
+_BEGIN = 'eval "$(dd bs=1 count={} 2>/dev/null)"'
+"""A script comes by standard input: login shells take a line break, or a `!`, of a command for their own."""
 _NO_SPACE, _NO_FILE = "No space left", "No such file"
 _GUARDED = """
 exec 3<&0
@@ -71,19 +75,18 @@ class Shell:
         the line is cut and of kind "crash" for an answer that is too long.
         """
         assert all(word and "\n" not in word for word in words)
-        return self._ran(
-            _GUARDED + script, "".join(f"{word}\n" for word in (*words, "")).encode(), most, False
-        )
+        lines = "".join(f"{word}\n" for word in (*words, ""))
+        return self._ran(_GUARDED + script, lines.encode(), most, False)
 
     def feed(self, script: str, data: bytes) -> bytes:
         """What a script prints that reads these bytes as its standard input. Raises as `run` does."""
         return self._ran(script, data, MOST_BYTES, True)
 
     def _ran(self, script: str, data: bytes, most: int, ends: bool) -> bytes:
-        answer = b""
+        answer, text = b"", f"echo; echo {_MARK}\n{script}".encode()
         try:
             process = subprocess.Popen(  # noqa: S603 - the system's ssh, or a shell
-                self._address.command("sh", "-c", script),
+                self._address.command("sh", "-c", _BEGIN.format(len(text))),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -94,11 +97,11 @@ class Shell:
         told = LastWords(process.stderr)
         with ended_after(process, self.seconds) as late:
             with process.stdout, contextlib.suppress(BrokenPipeError):  # whose end the code tells
-                process.stdin.write(data)
+                process.stdin.write(text + data)
                 process.stdin.flush()
                 if ends:
                     process.stdin.close()
-                answer = _up_to(process.stdout, most)
+                answer = _up_to(process.stdout, most + _MOST_PRINTED).partition(f"\n{_MARK}\n".encode())[2]
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
             code = process.wait()
@@ -113,8 +116,7 @@ class Shell:
         if code == SSH_FAILED and self._address.host:
             if self._reached:
                 raise TrialError("killed", f"the line to {where} was cut ({last})")
-            hint = "accept its key once with `ssh`" if "Host key" in words else "does `ssh` reach it?"
-            raise UnreachableError(f"{where} cannot be reached ({last}); {hint}")
+            raise unreached(self._address, words)
         self._reached = True
         if len(answer) > most:
             raise TrialError("crash", f"{where} answers more than {most >> 20} MiB")

@@ -1,0 +1,110 @@
+"""What keeps an agent from starting is told in one line with the way out, and is not waited for in vain."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autoprec.backends.target.address import parse_address
+from autoprec.backends.target.package import bootstrap
+from autoprec.errors import BackendError
+from loopback_ssh import Server
+
+from .test_target import local, remote
+
+
+def script(folder: Path, text: str) -> str:
+    """A Python of that text, as an address."""
+    path = folder / "python"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return f"local:{path}"
+
+
+def without_numpy(folder: Path) -> str:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "bare")], check=True)
+    return f"local:{folder}/bare/bin/python"
+
+
+def old_python(folder: Path) -> str:
+    begin = "import sys; sys.version_info = (3, 6, 15); exec(sys.argv[1])"
+    return script(folder, f"exec {sys.executable} -I -c '{begin}' \"$3\"")
+
+
+def refused(folder: Path, target: str, there: str = "there") -> str:
+    """Why it does not start, though it would be waited for."""
+    backend, said = local(folder / there, target=target), list[str]()
+    with pytest.raises(BackendError) as told:
+        backend.wait(30, said.append)
+    assert not said
+    assert "\n" not in str(told.value)
+    return str(told.value)
+
+
+def test_a_python_without_numpy_is_told(tmp_path: Path) -> None:
+    assert "-m pip install numpy` brings it" in refused(tmp_path, without_numpy(tmp_path))
+
+
+def test_a_python_that_is_too_old_is_told(tmp_path: Path) -> None:
+    assert "is Python 3.6); name a Python 3.8 or later" in refused(tmp_path, old_python(tmp_path))
+
+
+def test_a_folder_that_is_not_to_be_had_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "Not a directory; name a folder that can be written in target.folder" in refused(
+        tmp_path, "local:", "file/there"
+    )
+
+
+def test_an_account_without_a_shell_is_told_in_its_words(tmp_path: Path) -> None:
+    words = refused(tmp_path, script(tmp_path, "echo This account is not available.; exit 1"))
+    assert "(This account is not available.)" in words
+
+
+def test_what_a_login_script_prints_is_not_heard(tmp_path: Path) -> None:
+    noise = script(tmp_path, f"echo welcome; printf 'no end of line'; exec {sys.executable} \"$@\"")
+    assert local(tmp_path / "there", target=noise).fingerprint().version
+
+
+def test_no_login_shell_changes_the_command() -> None:
+    address = parse_address({"target": "ssh://host"})
+    command = address.command(address.python, "-I", "-c", bootstrap("~/it's my \n!folder", 1))[-1]
+    assert not set("\n!\\$`") & set(command)
+    assert command.count("'") == 2
+
+
+def test_an_agent_of_another_version_is_left_alone_while_it_may_run(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    other = tmp_path / "there" / "agent-0123456789abcdef.pyz"
+    other.touch()
+    assert local(tmp_path / "there").fingerprint().version
+    assert other.exists()
+
+
+def test_an_agent_that_was_changed_there_comes_anew(tmp_path: Path) -> None:
+    local(tmp_path / "there").fingerprint()
+    [agent] = (tmp_path / "there").glob("agent-*.pyz")
+    whole = agent.read_bytes()
+    agent.write_bytes(whole[:-100])
+    assert local(tmp_path / "there").fingerprint().version
+    assert agent.read_bytes() == whole
+
+
+def test_a_host_key_that_changed_is_told_and_not_waited_for(ssh_server: Server, tmp_path: Path) -> None:
+    known, said = ssh_server.known_hosts.read_text(), list[str]()
+    ssh_server.known_hosts.write_text(" ".join([known.split()[0], *_another_key(tmp_path)]))
+    try:
+        with pytest.raises(BackendError, match=r"another than before: .* `ssh-keygen -R '\[127"):
+            remote(ssh_server, tmp_path / "there").wait(30, said.append)
+    finally:
+        ssh_server.known_hosts.write_text(known)
+    assert not said
+
+
+def _another_key(folder: Path) -> list[str]:
+    words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "other")]
+    subprocess.run(words, check=True, timeout=20)
+    return (folder / "other.pub").read_text().split()[:2]
