@@ -18,6 +18,7 @@ from autoprec.backends._base import (
     Engine,
     KeepsTimings,
     ShipsEngines,
+    TellsLayers,
     run,
 )
 from autoprec.errors import SpecError
@@ -54,6 +55,7 @@ __all__ = [
     "Engine",
     "KeepsTimings",
     "ShipsEngines",
+    "TellsLayers",
     "create_backend",
     "run",
 ]

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.records import Clocks, Fingerprint, KernelTime, MachineCheck
+from autoprec.records import Clocks, Fingerprint, KernelTime, MachineCheck, Told
 
 Arrays = Mapping[str, NDArray[Any]]
 StopwatchName = Literal["host", "processor", "cuda", "known", "target"]
@@ -145,6 +145,15 @@ class ShipsEngines(Protocol):
     def plan(self, model_path: Path) -> bytes:
         """A built engine as its library writes it down; empty for a library that loads the model itself.
         Raises `TrialError`."""
+
+
+@runtime_checkable
+class TellsLayers(Protocol):
+    """A backend whose library may not keep to the types in a model."""
+
+    def told(self, model_path: Path, written: Path) -> Told | None:
+        """What its builder gets in the place of a model, in the file `written`, and what it is told of the
+        layers; None for a library that keeps to the types. Raises `TrialError` as `build` does."""
 
 
 def run(engine: Engine, inputs: Arrays) -> dict[str, NDArray[Any]]:

@@ -29,6 +29,7 @@ TARGETS = (
     "verify",
     "python",
     "trtexec",
+    "tensorrt8",
     "implicit",
     "modelopt",
     "polygraphy",

@@ -11,7 +11,17 @@ from pathlib import Path
 from types import MappingProxyType
 
 from autoprec.errors import StudyError
-from autoprec.exporters import examples, implicit, manifest, modelopt, onnx, readme, trtexec, verify
+from autoprec.exporters import (
+    examples,
+    implicit,
+    manifest,
+    modelopt,
+    onnx,
+    readme,
+    tensorrt8,
+    trtexec,
+    verify,
+)
 from autoprec.exporters._folder import replacing
 from autoprec.exporters._script import script
 from autoprec.exporters.manifest import Manifest, read_manifest
@@ -24,6 +34,7 @@ EXPORTERS: Mapping[str, Callable[[Export, Path], tuple[Path, ...]]] = MappingPro
         "verify": verify.write,
         "python": script("predict.py"),
         "trtexec": trtexec.write,
+        "tensorrt8": tensorrt8.write,
         "implicit": implicit.write,
         "modelopt": modelopt.write,
         "polygraphy": script("build_polygraphy.py"),

@@ -10,8 +10,8 @@ import shutil
 import struct
 from pathlib import Path
 
-from autoprec.exporters._script import quoted
-from autoprec.precisions.layer_flags import LONGEST, is_sayable, layer_flags
+from autoprec.exporters._layers import by_layers
+from autoprec.precisions.layer_flags import is_sayable, layer_flags
 from autoprec.records import Export, Implicit
 
 MODEL = "implicit.onnx"
@@ -19,31 +19,12 @@ CACHE = "implicit.cache"
 SCRIPT = "implicit_trtexec.sh"
 HEADER = "TRT-8601-EntropyCalibration2"
 
-TOO_LONG = """\
-#!/bin/sh
-# Study {study}, trial {number}.
-echo "{script}: the precisions of {layers} layers take {size} bytes, and one argument of a command may have" \
-    "{longest}: build with trtexec.sh, which needs none; or shorten the names of the model's nodes, and" \
-    "search and export it again" >&2
-exit 2
-"""
-
-TEMPLATE = """\
-#!/bin/sh
-# Builds an engine with implicit quantisation: TensorRT 8.6, 9, or 10. TensorRT 11 has none of these flags:
-# take trtexec.sh there. Study {study}, trial {number}.
-#
-# Limits:
-{limits}
-set -eu
-cd -- "$(dirname -- "$0")"
-command -v trtexec > /dev/null || {{
-    echo "{script}: trtexec is not on the PATH: it comes with TensorRT, in the bin folder of its archive" >&2
-    exit 2
-}}
-trtexec \\
-    {flags}
-"""
+ABOUT = (
+    "Builds an engine with implicit quantisation: TensorRT 8.6, 9, or 10. TensorRT 11 has none of these",
+    "flags: take trtexec.sh there.",
+    "",
+    "Limits:",
+)
 
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
@@ -78,28 +59,7 @@ def _script(export: Export, implicit: Implicit) -> str:
     limits = list(implicit.limits)
     if untold:
         limits.append(f"{untold} layers have names that flags cannot hold; the builder chooses for them.")
-    precisions = layer_flags(told)
-    study, size = ascii(export.trial.study), max(len(flag.encode()) for flag in precisions)
-    if size > LONGEST:
-        told_of = {"script": SCRIPT, "layers": len(told), "size": size, "longest": LONGEST}
-        return TOO_LONG.format(study=study, number=export.trial.number, **told_of)
-    flags = (
-        f"--onnx={MODEL}",
-        "--saveEngine=implicit.engine",
-        *precisions,
-        f"--calib={CACHE}",
-        "--profilingVerbosity=detailed",
-        "--exportLayerInfo=implicit_layers.json",
-        "--useCudaGraph",
-        "--noDataTransfers",
-        "--useSpinWait",
-        "--warmUp=1000",
-        "--duration=10",
-    )
-    return TEMPLATE.format(
-        study=study,
-        script=SCRIPT,
-        number=export.trial.number,
-        limits="\n".join(f"# - {ascii(line)[1:-1]}" for line in limits),
-        flags=" \\\n    ".join(quoted(flag) for flag in flags),
-    )
+    about = (*ABOUT, *(f"- {ascii(line)[1:-1]}" for line in limits))
+    files = (f"--onnx={MODEL}", "--saveEngine=implicit.engine", f"--calib={CACHE}")
+    flags = (*files, "--exportLayerInfo=implicit_layers.json")
+    return by_layers(export, SCRIPT, about, layer_flags(told), flags)

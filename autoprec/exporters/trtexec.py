@@ -56,7 +56,8 @@ if trtexec --help 2>&1 | grep -q -e --stronglyTyped; then
         {flags}
 elif trtexec --help 2>&1 | grep -q -e --precisionConstraints; then
     echo "{script}: this TensorRT is older than 10, and would build each layer as it likes: take the engine" \
-        "that the study's target built, model.engine, or implicit_trtexec.sh" >&2
+        "that the study's target built, model.engine; or build with tensorrt8_trtexec.sh, if it is here," \\
+        "or with implicit_trtexec.sh" >&2
     exit 2
 else
     # TensorRT 11 always does.

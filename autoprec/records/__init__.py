@@ -58,6 +58,7 @@ from autoprec.records.studies import (
     Origin,
     Reference,
     StudySummary,
+    Told,
     TrialRecord,
     TrialState,
 )
@@ -117,6 +118,7 @@ __all__ = [
     "Step",
     "StudySummary",
     "Sureness",
+    "Told",
     "TrialAndNoise",
     "TrialRecord",
     "TrialState",

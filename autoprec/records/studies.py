@@ -232,14 +232,26 @@ class Implicit(Record, frozen=True, kw_only=True):
     limits: tuple[str, ...]
 
 
+class Told(Record, frozen=True, kw_only=True):
+    """The same point for TensorRT before 10, whose builder does not keep to a model's types.
+
+    Attributes:
+        model_path: a float32 model that keeps its Q/DQ pairs.
+        layers: (node name, precision, type of what it makes), `fp32` or `fp16`, as the builder was told.
+    """
+
+    model_path: str
+    layers: tuple[tuple[str, str, str], ...]
+
+
 class Export(Record, frozen=True, kw_only=True):
     """What an exporter writes from: the chosen trial, the typed ONNX file, and the study's facts.
 
     Paths are absolute. `model_name` is the name of the file that was searched. `decoder_path` is empty for a
-    model that is not a pipeline; `implicit` is None for a study whose rewriter was not asked. `recipe` and
-    `examples` say how and on what to measure it again, `fidelity` how far the study's steps are from the
-    model as given; `engine_path` is the built engine, where the backend can write it down,
-    `timing_cache_path` the timings of kernels that builds of it start from, where it has any;
+    model that is not a pipeline; `implicit` is None for a study whose rewriter was not asked, `told` where
+    types in a model bind. `recipe` and `examples` say how and on what to measure it again, `fidelity` how far
+    the study's steps are from the model as given; `engine_path` is the built engine, where the backend can
+    write it down, `timing_cache_path` the timings of kernels that builds of it start from, where it has any;
     `metric_path` the file that scores by the study's metric without autoprec, empty for the user's own.
     """
 
@@ -254,6 +266,7 @@ class Export(Record, frozen=True, kw_only=True):
     decoder_path: str = ""
     decoder_digest: str = ""
     implicit: Implicit | None = None
+    told: Told | None = None
     reference_path: str = ""
     recipe: Recipe | None = None
     examples: Examples | None = None

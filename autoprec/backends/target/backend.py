@@ -23,7 +23,7 @@ from autoprec.backends.target.readings import KNOWN, READERS, clocks_of, held
 from autoprec.backends.target.trtexec import Trtexec
 from autoprec.backends.tensorrt import TensorRTBackend
 from autoprec.errors import BackendError, SpecError, TrialError
-from autoprec.records import Clocks, Fingerprint, MachineCheck
+from autoprec.records import Clocks, Fingerprint, MachineCheck, Told
 
 _TRIES = 5
 _LITTLE_ROOM = 2e9
@@ -136,6 +136,16 @@ class TargetBackend:
         if len(answer) != 1 or not answer[0]:
             raise TrialError("crash", "the target's answer holds no engine")
         return answer[0]
+
+    def told(self, model_path: Path, written: Path) -> Told | None:
+        """As `TellsLayers.told`."""
+        line = self._open()
+        if not line.is_weak:
+            return None
+        parts = split_model(model_path, line.newest_opset, is_weak=True)
+        written.write_bytes(b"".join(parts.blobs[part] for part in parts.order))
+        layers = tuple((layer.name, layer.precision, layer.made) for layer in parts.layers)
+        return Told(model_path=str(written), layers=layers)
 
     def timings(self) -> tuple[str, bytes]:
         """As `KeepsTimings.timings`."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from autoprec.backends import KeepsTimings, ShipsEngines, create_backend
+from autoprec.backends import KeepsTimings, ShipsEngines, TellsLayers, create_backend
 from autoprec.errors import StudyError, TrialError
 from autoprec.exporters import write_export
 from autoprec.files import scratch
 from autoprec.graph.model.load import model_digest
 from autoprec.measurement import Bench, WriteExamples
 from autoprec.quality import scoring_file
-from autoprec.records import Examples, Export, Preprocessing, Recipe, TrialRecord, as_counted
+from autoprec.records import Examples, Export, Preprocessing, Recipe, Told, TrialRecord, as_counted
 from autoprec.spec import StudySpec
 from autoprec.store import Store, exclusive, searching
 from autoprec.study.preparation import Prepared, prepare
@@ -58,7 +59,7 @@ def export_point(
         prepared = prepare(spec, basis=store.basis(name), work=work)
         store.check(name, prepared.identity, prepared.blocks)
         candidate = prepared.rewrite(record.assignment, work / "candidate.onnx")
-        engine, timings = _made_there(spec, candidate.model_path, work)
+        there = _made_there(spec, candidate.model_path, work)
         decoder = spec.pipeline.decoder or ""
         export = Export(
             trial=record,
@@ -74,8 +75,7 @@ def export_point(
             implicit=prepared.implicit(record.assignment, work / "implicit.onnx"),
             reference_path=prepared.reference_candidate.model_path,
             recipe=_recipe(spec),
-            engine_path=engine,
-            timing_cache_path=timings,
+            **there._asdict(),
             metric_path=str(scoring_file(spec.quality.metric) or ""),
             fidelity=departures(store, name),
             examples=_examples(prepared, candidate.model_path, work / "examples", examples),
@@ -134,9 +134,17 @@ def _examples(prepared: Prepared, candidate: str, folder: Path, count: int) -> E
     )
 
 
-def _made_there(spec: StudySpec, candidate: str, folder: Path) -> tuple[str, str]:
-    """Files of the engine, where it can be written down, and of its kernel timings under their own name; ""
-    for what there is not.
+class _MadeThere(NamedTuple):
+    """Files of the engine, where it can be written down, and of its kernel timings under their own name, else
+    ""; and what the builder was told, where it does not keep to a model's types."""
+
+    engine_path: str
+    timing_cache_path: str
+    told: Told | None
+
+
+def _made_there(spec: StudySpec, candidate: str, folder: Path) -> _MadeThere:
+    """What only the study's engine can make of a candidate.
 
     Raises `StudyError` where the engine cannot be built.
     """
@@ -144,12 +152,16 @@ def _made_there(spec: StudySpec, candidate: str, folder: Path) -> tuple[str, str
     try:
         plan = backend.plan(Path(candidate)) if isinstance(backend, ShipsEngines) else b""
         name, data = backend.timings() if isinstance(backend, KeepsTimings) else ("", b"")
+        told = (
+            backend.told(Path(candidate), folder / "told.onnx") if isinstance(backend, TellsLayers) else None
+        )
     except TrialError as error:
         raise StudyError(f"nothing was exported ({error.kind}: {error}); pick another trial") from error
     for written, content in (("engine", plan), (name, data)):
         if content:
             (folder / written).write_bytes(content)
-    return str(folder / "engine") if plan else "", str(folder / name) if data else ""
+    engine, timings = str(folder / "engine") if plan else "", str(folder / name) if data else ""
+    return _MadeThere(engine, timings, told)
 
 
 def _recipe(spec: StudySpec) -> Recipe:
