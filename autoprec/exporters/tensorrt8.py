@@ -27,7 +27,7 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
     if told is None:
         return ()
     layers = layer_flags(
-        [(name, word) for name, word, _ in told.layers], [(name, made) for name, _, made in told.layers]
+        [(name, word) for name, word, _ in told.layers], [(name, kind) for name, _, kind in told.layers]
     )
     script = folder / SCRIPT
     flags = [f"--onnx={MODEL}", "--saveEngine=tensorrt8.engine", "--timingCacheFile=build.cache"]

@@ -34,13 +34,13 @@ class Blobs:
 
     def missing(self, digests: Iterable[str]) -> list[str]:
         """Those that are not here; the others count as used now."""
-        found = []
+        absent = []
         for digest in digests:
             try:
                 os.utime(str(self.path(digest)))
             except FileNotFoundError:  # noqa: PERF203 - another agent may take it away at any moment
-                found.append(digest)
-        return found
+                absent.append(digest)
+        return absent
 
     def put(self, digest: str, data: bytes) -> None:
         """Keep a blob. Raises ValueError if it is not what its digest says, OSError for a full disk."""
@@ -66,22 +66,22 @@ class Blobs:
         return shutil.disk_usage(str(self._folder.parent)).free
 
     def _make_room(self, size: int) -> None:
-        held = [found for found in map(_found, self._folder.iterdir()) if found is not None]
-        total = sum(bytes_ for _, bytes_, _ in held)
-        for _, bytes_, path in sorted(held):
-            if total + size <= self._limit:
+        files = [file for file in map(_used, self._folder.iterdir()) if file is not None]
+        held = sum(file_bytes for _, file_bytes, _ in files)
+        for _, file_bytes, path in sorted(files):
+            if held + size <= self._limit:
                 break
             if path.suffix == ".part":  # another agent writes it
                 continue
-            total -= bytes_
+            held -= file_bytes
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
 
 
-def _found(path: Path) -> Optional[Tuple[float, int, Path]]:
+def _used(path: Path) -> Optional[Tuple[float, int, Path]]:
     """When a file was used last, and its size; None for one that another agent has taken away meanwhile."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_mtime, found.st_size, path
+    return status.st_mtime, status.st_size, path
