@@ -17,7 +17,7 @@ from autoprec.graph.ops.matrices import is_weighted
 from autoprec.graph.ops.placement import may_be_quantized
 from autoprec.graph.ops.pointwise import is_about, is_pointwise
 from autoprec.graph.ops.support import supports
-from autoprec.precisions import PRECISIONS, Precision
+from autoprec.precisions import CURES, PRECISIONS, Precision
 from autoprec.records import Block
 
 
@@ -101,7 +101,7 @@ def _effective(nodes: Sequence[ir.Node], precision: Precision) -> str:
     """The name of a variant without the parts that change nothing in a block of these nodes."""
     idle: set[str] = set()
     if not any(map(is_weighted, nodes)):
-        idle |= {"smooth", "adaround", "bias"}
+        idle |= {name for name, cure in CURES.items() if "passes" in cure}  # they edit weights
     if not any(node.op_type == "Add" and may_be_quantized(node) for node in nodes):
         idle.add("float-add")
     parts = {attention_part(node) for node in nodes}

@@ -25,9 +25,9 @@ def test_names_say_what_a_variant_does() -> None:
         assert ("smooth" in parts, "adaround" in parts, "bias" in parts) == (
             "smoothing" in precision.passes, precision.learns_rounding, precision.corrects_bias,
         )  # fmt: skip
-        products, adds = "gemm" in parts, precision.plain == "int8" and not {"float-add", "gemm"} & parts
-        assert ("Conv" in precision.quantized_ops) == (precision.plain in ("int8", "fp8") and not products)
-        assert ("Add" in precision.quantized_ops) == adds
+        ops = PRECISIONS[precision.plain].quantized_ops
+        assert ("Conv" in precision.quantized_ops) == ("Conv" in ops and "gemm" not in parts)
+        assert ("Add" in precision.quantized_ops) == ("Add" in ops and not {"float-add", "gemm"} & parts)
 
 
 def test_every_variant_of_int8_gives_a_valid_model_near_the_float_one(tmp_path: Path) -> None:
