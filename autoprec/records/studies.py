@@ -15,6 +15,7 @@ from autoprec.records.fidelity import Departure
 from autoprec.records.measurements import Measurement
 
 TrialState = Literal["complete", "failed", "running"]
+_ON_GPU = ("tensorrt", "target")
 Origin = Literal["anchor", "search", "reused", "finalist", "queued", "refined"]
 
 
@@ -46,7 +47,8 @@ class Fingerprint(Record, frozen=True, kw_only=True):
     def clock(self) -> str:
         """What its latencies measure, in words: on one CPU thread it is not the time that a caller waits."""
         if self.backend != "openvino" and not self.version.startswith("OpenVINO"):  # on a target
-            return {"simulated": "known cost"}.get(self.backend, "time on the GPU, without copies")
+            told = {"simulated": "known cost"} | dict.fromkeys(_ON_GPU, "time on the GPU, without copies")
+            return told.get(self.backend, "wall time")
         options = msgspec.json.decode(self.options or "{}")
         threads = options.get("threads", 1) if isinstance(options, dict) else 1
         return "processor time on one thread" if threads == 1 else f"wall time on {threads} threads"

@@ -101,6 +101,9 @@ def test_tables_say_what_a_latency_is() -> None:
     assert "ms of processor time on one thread;" in shown(trial_view(FRONT[0], (), clock=there.clock))
     gpu = Fingerprint(backend="target", version="TensorRT 10.3", device="")
     assert gpu.clock == "time on the GPU, without copies"
+    assert msgspec.structs.replace(gpu, backend="a-new-one").clock == "wall time", (
+        "nothing is known of its device"
+    )
 
 
 def test_what_is_slower_than_the_reference_is_told() -> None:
