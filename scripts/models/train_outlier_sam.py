@@ -63,7 +63,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "studies" / "results")
     given = parser.parse_args()
     begin = time.monotonic()
-    given.work.mkdir(parents=True, exist_ok=True)
+    for folder in (given.work, given.out):
+        folder.mkdir(parents=True, exist_ok=True)
     made = trained(given)
     if not (given.work / "data" / "evaluation" / "prompts.json").exists():
         write_data(given.work / "data", given.images, given.size // 256)
@@ -121,7 +122,6 @@ def night(given: argparse.Namespace, engine: str, seconds: float) -> dict[str, A
 
 def pictured(given: argparse.Namespace, engine: str, definition: Path) -> None:
     """The front and masks as pictures, as far as there is anything to show."""
-    given.out.mkdir(parents=True, exist_ok=True)
     front = given.out / f"{NAME}_{engine}_front.png"
     report = (sys.executable, "-m", "autoprec", "report", str(front), "--png", f"--study={definition}")
     subprocess.run(report, check=False, cwd=definition.parent)
