@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from autoprec.backends._base import Arrays, StopwatchName, as_float32
 from autoprec.backends.openvino_nodes import Graph, RuntimeNode, kernels_of, read_graph
-from autoprec.errors import BackendError, SpecError, TrialError
+from autoprec.errors import BackendError, FailureKind, SpecError, TrialError, exhausted
 from autoprec.records import Clocks, Fingerprint, KernelTime
 
 _FORMALITIES = (
@@ -93,7 +93,10 @@ class OpenVinoBackend:
         except MemoryError as error:
             raise TrialError("memory", f"out of memory while building {model_path.name}") from error
         except (RuntimeError, ValueError) as error:
-            raise TrialError("build", f"OpenVINO cannot build {model_path.name}: {_reason(error)}") from error
+            if (words := exhausted(error)) and "memory" not in words:  # whatever the candidate is
+                raise BackendError(words) from error
+            kind: FailureKind = "memory" if words else "build"
+            raise TrialError(kind, f"OpenVINO cannot build {model_path.name}: {_reason(error)}") from error
 
     def clocks(self) -> Clocks:
         """The CPU's frequency and the machine's load."""

@@ -53,10 +53,10 @@ class RuntimeNode(NamedTuple):
 
 
 def read_graph(path: Path) -> Graph:
-    """The graph of an ONNX file; external data are not opened. Raises ValueError if it is none."""
+    """The graph of an ONNX file; external data are not opened. Raises ValueError if it is none, OSError."""
     try:
         graph = onnx.load(path, load_external_data=False).graph
-    except (OSError, DecodeError) as error:
+    except DecodeError as error:
         raise ValueError(f"not a readable ONNX file: {error}") from error
     weights = {tensor.name for tensor in graph.initializer}
     return Graph(

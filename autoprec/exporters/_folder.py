@@ -30,9 +30,11 @@ def replacing(folder: Path) -> Iterator[Path]:
                 shutil.rmtree(folder)
             fresh.rename(folder)
     except OSError as error:
+        place, reason = error.filename or folder, error.strerror
+        if isinstance(error, shutil.Error):  # of a tree: one for each file
+            _, place, reason = error.args[0][0]
         raise StudyError(
-            f"{error.filename or folder}: the export failed ({error.strerror}); free some space, or name a "
-            "folder that is writable"
+            f"{place}: the export failed ({reason}); free some space, or name a folder that is writable"
         ) from error
 
 

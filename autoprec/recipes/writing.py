@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autoprec.errors import SpecError, UserError
+from autoprec.files import replacing
 from autoprec.measurement.pipeline import check_prompts
 from autoprec.recipes import SIDES, Facts, definition_text, facts_of, plan_of
 from autoprec.recipes.exporting import export_checkpoint
@@ -80,7 +81,8 @@ def _write(target: Path, text: str, facts: Facts, decoder: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if decoder and facts.decoder is not None:
             facts.decoder.write_bytes(decoder)
-        target.write_bytes(data)
+        with replacing(target) as part:
+            part.write_bytes(data)
     except OSError as error:
         raise SpecError(
             f"{target}: cannot be written ({error.strerror}); go to a folder that is writable"

@@ -9,6 +9,7 @@ import msgspec
 import tomlkit
 
 from autoprec.errors import SpecError, StudyError
+from autoprec.files import replacing
 from autoprec.spec import StudySpec, load_spec
 from autoprec.store import Store
 
@@ -66,7 +67,8 @@ def make_default(path: Path) -> tuple[Path, ...]:
                 document["default"] = True
             else:
                 continue
-            other.write_text(tomlkit.dumps(document), encoding="utf-8")
+            with replacing(other.resolve()) as part:
+                part.write_text(tomlkit.dumps(document), encoding="utf-8")
         except (ValueError, OSError) as error:  # TOML errors and bad UTF-8 are ValueErrors
             if other == path or other in before:
                 raise SpecError(

@@ -121,7 +121,7 @@ class Inspections:
         """Look into one assignment and keep what is seen; the file comes last, so a kill leaves none."""
         folder = self._folder / name
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)  # what could not be removed may stay
         with prepared.scratch() as path:
             candidate = prepared.rewrite(assignment, path)
             request = Inspect(

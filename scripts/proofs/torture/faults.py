@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from outcome import Campaign, Ran, end, start
+from outcome import Campaign, Ran, end, first_on_path, start
 
 from autoprec.records import to_json
 from autoprec.store import Store
@@ -142,7 +142,7 @@ def _begin(campaign: Campaign, folder: Path) -> tuple[Path, dict[str, str]]:
     for place, more in ((home, ""), (home / "target", TARGET)):
         place.mkdir()
         write_study(place, more)
-    base = {"PYTHONPATH": str(site)}
+    base = {"PYTHONPATH": first_on_path(site)}
     ran = _run(("search", "--study", "tiny.toml", "--budget", "4"), home, base, TORTURE_CLOCK="1")
     campaign.note("a clock that jumps", "searched", ran.fault or ran.words * bool(ran.code))
     found = len(_trials(home))

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from outcome import LATEST_SECONDS, Campaign, Ran, Started, end, start
+from outcome import LATEST_SECONDS, Campaign, Ran, Started, end, first_on_path, start
 
 from autoprec.errors import UserError
 from autoprec.records import pareto, to_json
@@ -131,7 +131,7 @@ def _blow(campaign: Campaign, way: str, home: Path, site: Path, longest: float) 
     words = ["search", "--study", "tiny.toml", "--budget", str(BUDGET)]
     if way == "point":
         point = {
-            "PYTHONPATH": str(site),
+            "PYTHONPATH": first_on_path(site),
             "TORTURE_POINT": campaign.dice.choice(POINTS),
             "TORTURE_COUNT": str(campaign.dice.randint(1, 6)),
             "TORTURE_WHEN": campaign.dice.choice(("before", "after")),

@@ -226,6 +226,11 @@ def _command(
         os._exit(code)
 
 
+def first_on_path(folder: Path) -> str:
+    """Python's path for what a command starts: `folder`, then all that this process finds modules in."""
+    return os.pathsep.join([str(folder), *(str(Path(entry).absolute()) for entry in sys.path if entry)])
+
+
 def start(words: list[str], folder: Path, *, site: str = "", **environment: str) -> Started:
     """Start a command in a session of its own; see `Started`."""
     return Started(words, folder, site, environment)
