@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -100,6 +101,8 @@ def export(
         limit = chosen.spec.search.accepted_loss if max_loss is None and pick == "fastest" else max_loss
         within = "" if limit is None else f" within a loss of {limit:g}"
         tell(f"it is no faster than the reference: nothing{within} is; search further, or raise --max-loss")
+    here = written.relative_to(Path.cwd()) if written.is_relative_to(Path.cwd()) else written
+    tell(f"next: `autoprec verify {shlex.quote(str(here))}`")
     packed = shutil.make_archive(str(written), "zip", written.parent, written.name) if archive else ""
     if json:
         paths = {"folder": str(written), "files": [str(path) for path in files], "zip": packed}

@@ -47,6 +47,8 @@ NEEDS = {
     "modelopt_quantize.py": "`pip install 'nvidia-modelopt[onnx]'`",
 }
 """What somebody who has nothing else must install."""
+EXAMPLE = '{"point_coords": [[320, 240]], "point_labels": [1]}'
+"""A prompt, as `predict.py` takes it."""
 
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
@@ -68,6 +70,7 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
         "",
         "Start with `python verify.py`: it needs nothing but this folder and what is in its row below.",
         "",
+        *_prediction(export, folder),
         "| file | what it is | what it needs |",
         "|---|---|---|",
         *rows,
@@ -79,6 +82,31 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
     path = folder / README
     path.write_text("\n".join(lines), encoding="utf-8")
     return (path,)
+
+
+def _prediction(export: Export, folder: Path) -> list[str]:
+    """The command that writes the masks of an image; none where the model takes none."""
+    takes_images = any(len(shape) == 4 for shape in dict(export.input_shapes).values())
+    if not takes_images or not _preprocessing(export) or not (folder / "predict.py").exists():
+        return []
+    if not _takes_prompts(folder):
+        return ["`python predict.py photo.jpg` writes `photo_mask.png`.", ""]
+    told = (
+        f"`python predict.py photo.jpg --prompt '{EXAMPLE}'` writes `photo_mask.png`. Prompts are in pixels "
+        "of the image; repeat `--prompt` for more masks."
+    )
+    return [told, ""]
+
+
+def _takes_prompts(folder: Path) -> bool:
+    """Whether the decoder takes more than the model gives."""
+    if not (folder / "decoder.onnx").exists():
+        return False
+    model, decoder = (
+        onnx.load(folder / name, load_external_data=False).graph for name in ("model.onnx", "decoder.onnx")
+    )
+    given = {value.name for value in (*decoder.initializer, *model.input, *model.output)}
+    return not {value.name for value in decoder.input} <= given
 
 
 def _described(path: Path) -> str:
@@ -135,7 +163,7 @@ def _preprocessing(export: Export) -> list[str]:
     white = "the largest value of its bits" if how.white is None else f"{how.white:g}"
     way = ways.get(how.resize, how.resize)
     told = (
-        f"Images, if the samples were images: {way} {size} (height x width, bilinear), RGB, divided by "
+        f"`predict.py` prepares an image so: {way} {size} (height x width, bilinear), RGB, divided by "
         f"{white}, minus the mean {list(how.mean)}, divided by the standard deviation {list(how.std)}. The "
         f"input is {list(shape)}; with padding, the part that an image leaves empty is 0."
     )

@@ -73,3 +73,8 @@ def test_what_is_no_image_is_one_line(name: str, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("words")
     ran = predict(exported(tmp_path), str(tmp_path / name))
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+
+
+def test_the_readme_says_what_to_type(tmp_path: Path) -> None:
+    folder = exported(tmp_path)
+    assert "`python predict.py photo.jpg` writes `photo_mask.png`." in (folder / "README.md").read_text()

@@ -4,10 +4,11 @@
     python predict.py photo.jpg --prompt '{"point_coords": [[120, 80]], "point_labels": [1]}'
     python predict.py examples/00.npz [--output masks.npz]
 
-An image is prepared as the manifest says; prompts are in its pixels, one `--prompt` for each mask. Writes one
-image of its size: white where the mask is, opacities of a matte, or in colours the numbers of classes (of
-masks from 1, 0 for none). An archive holds one array for each input of the model, and of the decoder that is
-no output of the model; of it the logits are written, float32 [masks, h, w], under the name `masks`.
+An image is prepared as the manifest says; prompts are in its pixels, one `--prompt` for each mask. The result
+is an image of the same size: a mask in white, a matte's opacities, or the numbers of classes (or of masks,
+from 1; 0 is none) as colours. An archive holds one array for each input of the model, and for each of the
+decoder's that the model does not give; its result is an archive with the logits, float32 [masks, h, w], as
+`masks`.
 """
 
 import sys
@@ -41,6 +42,7 @@ PNG_DEPTH = 24
 LETTERBOX_GREY = 114 / 255
 CORNERS = (2, 3)
 """SAM's labels of a box's first and last corner."""
+EXAMPLE = '{"point_coords": [[320, 240]], "point_labels": [1]}'
 Arrays = dict[str, Any]
 UNFIT = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, StopIteration)
 """What comes of samples, prompts and manifests that are not as they should be."""
@@ -161,7 +163,10 @@ def fed(port: Any, prompt: Arrays) -> np.ndarray:
     """What one prompt gives an input of the decoder, with the dimensions that it has."""
     name = next((name for name in port.names if name in prompt), None)
     if name is None:
-        raise ValueError(f"the decoder's input {port.any_name!r} is in no prompt: name it in --prompt")
+        raise ValueError(
+            f"the decoder needs {port.any_name!r}, which no prompt has; give it, in pixels of the image: "
+            f"--prompt '{EXAMPLE}'"
+        )
     array, shape = np.asarray(prompt[name]), port.partial_shape
     if shape.rank.is_static:
         array = array.reshape((1,) * max(0, shape.rank.get_length() - array.ndim) + array.shape)
@@ -234,8 +239,9 @@ def predict_image(predictor: Predictor, arguments: argparse.Namespace) -> None:
     masks = photo.unplaced(np.concatenate(stacks), way)
     output = arguments.output or Path(f"{arguments.sample.stem}_mask.png")
     picture(masks, recipe).save(output)
-    planes = f"{len(masks)} planes of logits from {masks.min():.4g} to {masks.max():.4g}"
-    print(f"wrote {output}: {photo.size[0]} x {photo.size[1]}, of {planes}")
+    planes = "1 plane" if len(masks) == 1 else f"{len(masks)} planes"
+    values = f"logits from {masks.min():.4g} to {masks.max():.4g}"
+    print(f"wrote {output}: {photo.size[0]} x {photo.size[1]}, from {planes} of {values}")
 
 
 def predict_archive(predictor: Predictor, arguments: argparse.Namespace) -> None:
