@@ -66,7 +66,7 @@ class LiveProgress:
 
     def say(self, message: str) -> None:
         """A line that stays above the view."""
-        self._console.print(Text(message))
+        self._print(Text(message))
 
     def begins(self, record: TrialRecord) -> None:
         """A trial begins."""
@@ -91,7 +91,7 @@ class LiveProgress:
         if record.failure is not None:
             self._failures[record.failure.kind] += 1
         if self._live is None or record.failure is not None:
-            self._console.print(self._line(record))
+            self._print(self._line(record))
         self._refresh()
 
     def stops(self) -> None:
@@ -116,6 +116,10 @@ class LiveProgress:
     ) -> None:
         if self._live is not None:
             self._live.stop()
+
+    def _print(self, text: Text) -> None:
+        """Print a line; in a file or a pipe it stays one line, however long, for `grep`."""
+        self._console.print(text, soft_wrap=not self._console.is_terminal)
 
     def _refresh(self) -> None:
         """Redraw the results only when they change, for a plot costs more than a clock."""

@@ -33,7 +33,7 @@ def drive(console: Console) -> str:
 
 
 def test_without_a_terminal_each_trial_is_one_line() -> None:
-    lines = drive(Console(file=io.StringIO(), width=100, force_terminal=False)).splitlines()
+    lines = drive(Console(file=io.StringIO(), width=40, force_terminal=False)).splitlines()
     assert lines[:4] == [
         "the reference is [sound]",
         "trial 0: fp16×1 int8×1: 5.000 ms, 2.00x, loss 0.0100, on the front",
