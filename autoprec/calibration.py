@@ -26,9 +26,9 @@ from autoprec.graph.statistics.ranges import Histograms
 from autoprec.samples import behind
 
 WHOLE_SAMPLES = 128
-"""So many samples are observed whole; of later ones a few places, which cost next to nothing."""
+"""Samples observed whole; later ones are observed at a few positions, which costs next to nothing."""
 MOMENT_SAMPLES = 32
-"""So many samples serve learned rounding and corrected biases."""
+"""Samples that learned rounding and corrected biases use."""
 
 
 def calibrate(

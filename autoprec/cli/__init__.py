@@ -20,9 +20,7 @@ def main(words: Sequence[str] | None = None) -> None:
     line's. Ends in SystemExit.
     """
     try:
-        sys.exit(
-            app(words, prog_name="autoprec", standalone_mode=False) or 0
-        )  # errors of usage come here, too
+        sys.exit(app(words, prog_name="autoprec", standalone_mode=False) or 0)  # usage errors too
     except Exception as error:  # noqa: BLE001 - a traceback helps no user
         sys.exit(exit_code(error))
 

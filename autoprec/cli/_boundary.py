@@ -31,7 +31,7 @@ _PACKAGES = (
 def exit_code(error: Exception) -> int:
     """Report what ended a command, in one line; returns the command's exit code."""
     if isinstance(error, BrokenPipeError):
-        # Nobody reads on: as when `| head` has seen enough. The interpreter must not try to flush again.
+        # The reader is gone, as when `| head` has seen enough. The interpreter must not try to flush again.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -63,7 +63,7 @@ def dashboard(
     if program is None:
         raise BackendError(f"optuna-dashboard is not installed: {how_to_install('dashboard')}")
     command = [program, chosen.address, "--host", "127.0.0.1", "--port", str(port)]
-    # In a session of its own Ctrl-C does not reach it, which would answer with a traceback.
+    # In its own session Ctrl-C does not reach it; it would answer with a traceback.
     with subprocess.Popen(command, start_new_session=True) as running:  # noqa: S603 - a program of the user's
         try:
             code = running.wait()

@@ -170,7 +170,7 @@ def _tell_kept(chosen: Study, study: str | None, budget: str | None) -> None:
     )
     try:
         kept = sum(trial.measurement is not None for trial in chosen.trials())
-    except UserError:  # it had not come to its first trial
+    except UserError:  # it had not reached its first trial
         kept = 0
     tell(f"stopped at once: {kept} measured trials are kept; `{again}` resumes the run")
 

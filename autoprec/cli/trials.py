@@ -120,7 +120,7 @@ def _is_wanted(
 ) -> bool:
     if (state and trial.state != state) or (origin and trial.origin != origin):
         return False
-    if max_loss is not None and not trial.loss <= max_loss:  # NaN of what was not measured
+    if max_loss is not None and not trial.loss <= max_loss:  # NaN for what was not measured
         return False
     measurement = trial.measurement
     return min_speedup is None or (measurement is not None and measurement.latency.ratio * min_speedup <= 1)

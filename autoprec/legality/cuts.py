@@ -19,7 +19,7 @@ from autoprec.graph.ops.placement import quantized_inputs
 from autoprec.legality.pieces import Piece
 
 _NODES = 24
-"""So many operators in front of the readers at most: what is farther off changes no kernel."""
+"""Most operators kept in front of the readers: what is farther off changes no kernel."""
 _MACS, _OF_READERS = 2_000_000_000, 64_000_000_000
 """Larger cuts go without the products in front, and those that are larger still are left out: computing them
 exactly takes seconds. An activation that is not tried stands on a grid that may be computed wrongly."""

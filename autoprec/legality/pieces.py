@@ -131,7 +131,7 @@ def question(
     model_path, exact_path = folder / f"{stem}.onnx", folder / f"{stem}-exact.onnx"
     write_model(typed, model_path)
     write_model(exact, exact_path)
-    # Masks were fed as nothing but False once: what is asked with them is another question since.
+    # Masks were once fed as nothing but False: a question with them has been another one since.
     masks = " masks" if any(value.dtype == ir.DataType.BOOL for value in piece.model.graph.inputs) else ""
     told = f"{_PROBED} {asked} {piece.deciding}{masks}".encode()
     digest = hashlib.sha256(told + model_path.read_bytes() + exact_path.read_bytes()).hexdigest()[:16]

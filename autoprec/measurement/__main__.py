@@ -71,7 +71,7 @@ class _Desk:
             return self._served(request)
         except TrialError as error:
             return Failed(error.kind, str(error))
-        except UnreachableError as error:  # it may come back: the search goes on
+        except UnreachableError as error:  # it may come back: the search continues
             return Failed("killed", str(error))
         except UserError as error:
             return Refused(str(error))

@@ -98,7 +98,7 @@ def _read(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, NDArra
 def _check_headers(
     path: Path, archive: zipfile.ZipFile, names: Sequence[str], inputs: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Raise `SamplesError` for an input of another shape, or more than an archive's header or size bears
+    """Raise `SamplesError` for an input of another shape, or more than an archive's header or size allows
     out."""
     listed = ", ".join(f"{key} {list(shape)}" for key, shape in inputs.items())
     others = 0

@@ -26,7 +26,7 @@ _PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _SIGNED = 2
 SIGNED_BITS = 32
-"""So many bits are said of signed values: like floats, they do not say what is white."""
+"""The depth reported for signed values, which, like floats, do not say what is white."""
 _TURNS = {
     2: (False, False, True), 3: (False, True, True), 4: (False, True, False), 5: (True, False, False),
     6: (True, False, True), 7: (True, True, True), 8: (True, True, False),
@@ -40,7 +40,7 @@ def is_signed(image: Image.Image) -> bool:
 
 
 def needs_tifffile(image: Image.Image) -> bool:
-    """Whether Pillow has opened a TIFF that it reads otherwise than it is meant: 8-bit values with a sign, or
+    """Whether Pillow has opened a TIFF that it reads differently than it should: 8-bit values with a sign, or
     deep ones of which zero is white."""
     deep_white = _WHITE_IS_ZERO in _tag(image, _PHOTOMETRIC) and image.mode.startswith("I")
     return deep_white or (is_signed(image) and image.mode == "L")

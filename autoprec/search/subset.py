@@ -12,7 +12,7 @@ from autoprec.search.fronts import front_mask
 from autoprec.search.history import History
 
 MOST = 256
-"""So many trials are fitted; up to here, all of them."""
+"""Most trials that are fitted; up to this number, all of them are."""
 OF_FRONTS, OF_ACCEPTED = 0.5, 0.25
 """Parts of them: the front and those behind it, one after the other; those nearest to the accepted loss. The
 rest is drawn at random, so that surrogates stay right where nobody looks."""

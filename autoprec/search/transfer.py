@@ -20,7 +20,7 @@ from autoprec.search.subset import subset
 DOUBT = 0.3
 """Standard deviation of a loss on another engine, in log loss."""
 MOST = 96
-"""So many trials of the other study: each costs as much as one of this study's in every fit."""
+"""Most trials taken from the other study: each costs every fit as much as one of this study's."""
 
 
 def transferred(

@@ -42,7 +42,7 @@ class PipelineSection(Section, frozen=True, kw_only=True):
     """`[pipeline]`: where the masks come from.
 
     Attributes:
-        decoder: a fixed ONNX model behind the searched one. Its inputs that bear the name of an output of the
+        decoder: a fixed ONNX model behind the searched one. Its inputs that have the name of an output of the
             model take that output; the others are prompts.
         output: the output that holds the mask logits.
         layout: "nchw" for logits [..., height, width], "nhwc" for [..., height, width, masks].

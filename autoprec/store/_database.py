@@ -126,7 +126,7 @@ class Database:
 
     @contextmanager
     def setting_up(self) -> Iterator[None]:
-        """Nobody else makes tables meanwhile, where several workers may begin at once."""
+        """Keep others from making tables at the same time: several workers may begin at once."""
         with self._translated():
             if not self._dialect.is_shared:
                 yield  # one search at a time has the folder, and a transaction would keep Optuna out

@@ -17,7 +17,7 @@ def front_numbers(connection: sa.Connection, study: str) -> set[int]:
     counting = (TRIALS.c.study == study, TRIALS.c.state == "complete", TRIALS.c.reused_from.is_(None))
     fit = (TRIALS.c.latency_ms.is_not(None), TRIALS.c.loss.is_not(None), TRIALS.c.excess_mb <= 0)
     points = [Point(*row) for row in connection.execute(sa.select(*columns).where(*counting, *fit))]
-    # An engine that is found wrong on an assignment was so in its earlier trials too.
+    # An engine found wrong on an assignment was wrong in its earlier trials, too.
     failed = (TRIALS.c.study == study, TRIALS.c.state == "failed", TRIALS.c.record.contains(_WRONG))
     wrong = set(connection.scalars(sa.select(TRIALS.c.assignment).where(*failed)))
     return set(pareto_numbers(point for point in points if point.assignment not in wrong))

@@ -40,7 +40,7 @@ class Health(Record, frozen=True, kw_only=True):
 def examine(path: Path) -> Health:
     """Look at every row and at what follows from them. Raises `StudyError` for a file that is not there."""
     try:
-        database = Database(path, read_only=True)  # brings an older one up to date: only then rows are sealed
+        database = Database(path, read_only=True)  # brings an older one up to date: only then are rows sealed
     except StudyError as error:
         rows, faults = _rows(path)
         return Health(trials=len(rows[TRIALS]), faults=(str(error), *faults))
@@ -61,7 +61,7 @@ def examine(path: Path) -> Health:
 
 
 def rebuild(path: Path) -> Path:
-    """Put a file with all that is intact in the place of a damaged one; returns where that is kept.
+    """Replace a damaged file with one that has all that is intact; returns where the damaged one is kept.
 
     Raises `StudyError` if what ties the trials to a model is lost.
     """
@@ -114,7 +114,7 @@ def _rows(path: Path) -> tuple[dict[sa.TableClause, list[Row]], list[str]]:
     faults: list[str] = []
     rows: dict[sa.TableClause, list[Row]] = {table: [] for table in KEYS}
     try:
-        ensure_regular(path)  # SQLite waits at a pipe for good
+        ensure_regular(path)  # SQLite would wait at a pipe forever
         connection = sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)
     except OSError as error:
         raise StudyError(f"{path}: cannot be opened ({error.strerror})") from error

@@ -80,7 +80,7 @@ def make_default(path: Path) -> tuple[Path, ...]:
 def as_begun(spec: StudySpec) -> StudySpec:
     """The definition as its study was begun: one from before small masks counted less stays so."""
     database = spec.database
-    is_stored = isinstance(database, Path) and database.is_file()  # in a shared one there are none so old
+    is_stored = isinstance(database, Path) and database.is_file()  # a shared one has none that old
     if spec.quality.small_mask is not None or not is_stored:
         return spec
     quality = msgspec.structs.replace(spec.quality, small_mask=0.0)

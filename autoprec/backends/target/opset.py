@@ -1,4 +1,4 @@
-"""Writing a model in an older opset, for a parser that knows no later one: ONNX's version converter, and what
+"""Writing a model in an older opset, for a parser that takes no later one: ONNX's version converter, and what
 it cannot take down."""
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def _attached(config: Any, data: bytes) -> Any | None:
 
 
 def _save(config: Any, file: Path) -> None:
-    """Write all timings, and those that another process has written meanwhile."""
+    """Write all timings, and those that another process has written since."""
     try:
         cache = config.get_timing_cache()
         if not cache:

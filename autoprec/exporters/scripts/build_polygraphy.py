@@ -11,7 +11,7 @@ The same on the command line, for a model without dynamic inputs:
 import sys
 
 if __name__ == "__main__" and not sys.flags.safe_path:
-    del sys.path[0]  # this folder: a module that lies in it is no part of the export
+    del sys.path[0]  # this folder: a module in it is not part of the export
 
 import argparse
 import importlib

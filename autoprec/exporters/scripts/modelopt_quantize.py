@@ -64,7 +64,7 @@ def chosen(settings: dict[str, Any], graph: onnx.GraphProto) -> dict[str, list[s
         cannot("no product of this trial is quantised: convert model.onnx as it is")
     if settings["quantize_mode"] != "int4":
         return {"nodes_to_quantize": patterns(wanted)}
-    # INT4 knows no list of what to quantise.
+    # INT4 takes no list of what to quantise.
     others = [node.name for node in graph.node if node.op_type in PRODUCTS and node.name not in wanted]
     return {"nodes_to_exclude": patterns(others)}
 

@@ -14,7 +14,7 @@ decoder's that the model does not give; its result is an archive with the logits
 import sys
 
 if __name__ == "__main__" and not sys.flags.safe_path:
-    del sys.path[0]  # this folder: a module that lies in it is no part of the export
+    del sys.path[0]  # this folder: a module in it is not part of the export
 
 import argparse
 import json
@@ -139,7 +139,7 @@ class Photo:
 
 
 def opened(path: Path, count: int, white: float | None) -> tuple[list["Image.Image"], float]:
-    """So many planes of an image, upright, and the value that is white."""
+    """The planes of an image, `count` of them, upright, and the value that is white."""
     with path.open("rb") as file:
         head = file.read(PNG_DEPTH + 1)
     with Image.open(path) as image:
@@ -234,7 +234,7 @@ def predict_image(predictor: Predictor, arguments: argparse.Namespace) -> None:
         inputs = {port.any_name: fed(port, asked) for port in predictor.prompts}
         stacks.append(predictor({photo.input: photo.array, **inputs}))
     recipe = predictor.manifest["recipe"]
-    # Between numbers of classes there is nothing.
+    # Nothing lies between two class numbers.
     way = Image.Resampling.NEAREST if recipe["metric"] == "label_iou" else Image.Resampling.BILINEAR
     masks = photo.unplaced(np.concatenate(stacks), way)
     output = arguments.output or Path(f"{arguments.sample.stem}_mask.png")

@@ -10,7 +10,7 @@ the ratio to another export on the same machine compares anywhere.
 import sys
 
 if __name__ == "__main__" and not sys.flags.safe_path:
-    del sys.path[0]  # this folder: a module that lies in it is no part of the export
+    del sys.path[0]  # this folder: a module in it is not part of the export
 
 import argparse
 import json

@@ -16,7 +16,7 @@ the user's there is `autoprec verify FOLDER`, which computes the same figures.
 import sys
 
 if __name__ == "__main__" and not sys.flags.safe_path:
-    del sys.path[0]  # this folder: a module that lies in it is no part of the export
+    del sys.path[0]  # this folder: a module in it is not part of the export
 
 import argparse
 import hashlib

@@ -1,4 +1,4 @@
-"""Steps that change a graph: taking nodes out, putting nodes in the place of others, new constants."""
+"""Steps that change a graph: taking nodes out, putting nodes in place of others, new constants."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def constant(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
 
 
 def replace(graph: ir.Graph, old: ir.Node, new: Sequence[ir.Node]) -> ir.Node:
-    """Put nodes in the place of one; the last takes over its output, all what was noted on it."""
+    """Put nodes in place of one; the last takes over its output with everything noted on it."""
     was, value = old.outputs[0], new[-1].outputs[0]
     for node in new:
         node.metadata_props.update(old.metadata_props)

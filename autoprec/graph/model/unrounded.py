@@ -53,7 +53,7 @@ def float_types(path: Path) -> frozenset[ir.DataType]:
 
 
 def _replace(graph: ir.Graph, node: ir.Node) -> bool:
-    """Put Max and Min in the place of one pair. Returns whether it is one of an activation."""
+    """Put Max and Min in place of one pair. Returns whether it is one of an activation."""
     levels, output = node.inputs[0], node.outputs[0]
     quantizer = None if levels is None else levels.producer()
     if quantizer is None or quantizer.op_type != "QuantizeLinear" or quantizer.inputs[0] is None:

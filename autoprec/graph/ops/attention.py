@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 QK, PV = "qk", "pv"
 _STEPS = 8
-"""So many operators may stand between a product and the Softmax: a scale, a mask, a reshape."""
+"""Most operators between a product and the Softmax: a scale, a mask, a reshape."""
 _BEFORE = frozenset({"Add", "Cast", "Clip", "Div", "Identity", "Mul", "Reshape", "Sub", "Transpose", "Where"})
 _BEHIND = frozenset({"Cast", "Dropout", "Identity", "Reshape", "Transpose", "Where"})
 

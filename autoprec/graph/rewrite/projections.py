@@ -52,7 +52,7 @@ class _Writer:
             self._taken |= {str(node.name), *(str(value.name) for value in node.outputs)}
 
     def write(self, whole: Projection) -> None:
-        """Put the parts in the place of the whole."""
+        """Put the parts in place of the whole."""
         takers = dict.fromkeys(use.node for use in whole.chain[-1].outputs[0].uses())
         nodes: list[ir.Node] = []
         for number, part in enumerate(whole.parts):

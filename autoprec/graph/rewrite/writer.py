@@ -74,7 +74,7 @@ class Writer:
             opset_imports=dict(self._source.graph.opset_imports),
             name=self._source.graph.name or "autoprec",
         )
-        remove_unused(graph)  # a pair clips by itself: an operator that clips for it is needed no more
+        remove_unused(graph)  # a pair clips by itself: an operator that clips for it is no longer needed
         model = ir.Model(
             graph,
             ir_version=max(self._source.ir_version, 10),

@@ -21,7 +21,7 @@ OCTAVES, STEPS = 20, 8
 _POINTS = 4
 """A bin's counts are spread over this many points when channels of different scales are put together."""
 _POSITIONS = 1024
-"""So many positions of each sample are counted: neighbours in an image say nearly the same."""
+"""Positions counted in each sample: neighbours in an image are nearly alike."""
 
 
 class ChannelCounts:

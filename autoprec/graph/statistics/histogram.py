@@ -11,7 +11,7 @@ from autoprec.errors import SamplesError
 
 BINS = 8192
 _AT_ONCE = 1 << 15
-"""So many values are counted at a time, in the processor's cache: twice as fast as all at once."""
+"""Values counted at a time, so that they fit the processor's cache: twice as fast as all at once."""
 Counts = NDArray[np.int64]
 
 

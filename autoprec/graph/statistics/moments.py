@@ -21,7 +21,7 @@ Array = NDArray[np.float32]
 
 _KIND = "moments 1"
 _POSITIONS = 256
-"""So many places of each sample are taken, evenly spread."""
+"""Positions taken from each sample, evenly spread."""
 _BYTES = 1 << 30
 """All matrices together may be so large; ops beyond that are rounded to nearest."""
 

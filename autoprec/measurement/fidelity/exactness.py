@@ -24,13 +24,13 @@ from autoprec.records import UNLIKE, Exactness, Latency, Quality, in_words
 from autoprec.samples import Sample, Samples
 
 SAMPLES = 2
-"""So many samples are run exactly."""
+"""Samples that are run exactly."""
 _SECONDS = 5.0
 """No further sample is begun after this many seconds."""
 Running = Callable[[], AbstractContextManager[object]]
-"""Takes the device for a while: exact arithmetic needs none, and others are not to wait for it."""
+"""Takes the device for a while: exact arithmetic needs none, and nobody should wait for it."""
 _AMPLIFIED = 3.0
-"""So many times what that does is rounding. Right engines were at 0.2 to 1.3 times on the demo's anchors."""
+"""Up to this multiple of it, a difference is rounding; the demo's anchors had 0.2 to 1.3 when right."""
 
 
 def checked(

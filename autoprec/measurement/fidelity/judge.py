@@ -37,9 +37,9 @@ _PLAIN, _TF32 = 1e-6, 5e-4
 """How far off the inputs are that show what rounding does: FP32 sums in another order, and TF32, which GPUs
 compute FP32 products in."""
 _AMPLIFIED = 10.0
-"""So many times what rounded inputs do is explained by rounding everywhere."""
+"""A difference up to this multiple of what rounded inputs cause is explained by rounding everywhere."""
 _EXACTLY = 3.0
-"""So many times what an exact run of the same low precision loses is explained by that precision."""
+"""A difference up to this multiple of an exact run's loss in the same low precision is that precision's."""
 _COARSE = {ir.DataType.FLOAT16: 0.02, ir.DataType.BFLOAT16: 0.05}
 """The error that the rounding of a file in these is; it is raised to FP32 when it is loaded."""
 _EXACT: dict[Step, str] = {

@@ -25,7 +25,7 @@ from autoprec.records import UNLIKE
 from autoprec.samples import Sample, load_samples
 
 _AT_ONCE = 64
-"""So many values are outputs of one build: all of a large model's would not fit into memory."""
+"""Values that one build has as outputs: all of a large model's would not fit into memory."""
 Figures = tuple[float, float, float, float, float, float]
 
 

@@ -17,7 +17,7 @@ from autoprec.search.proposals import search_space
 from autoprec.search.space import Row, Space
 
 REPEATS = 10
-"""So many draws in a row that are known already, and an unknown one is drawn at random."""
+"""Known draws in a row after which an unknown one is drawn at random."""
 DRAWS = 1000
 
 

@@ -37,9 +37,9 @@ LOG_WEIGHT = 0.5
 SPEED_WEIGHT = 30.0
 """Worth of speed where it is the aim: the logarithmic area decides only where no speed is to be gained."""
 SPEED_SCALE = 0.02
-"""A speed-up below this, in units of the reference, is as good as none."""
+"""A speed-up below this, in units of the reference, counts as none."""
 NEAR = 4.0
-"""So many times the accepted loss is near it."""
+"""Losses up to this multiple of the accepted loss are near it."""
 LIKELY_TO_FAIL = 0.5
 CAUTION = 4
 """Power of the probability that limits hold: beyond them the front has nothing, so all looks good."""

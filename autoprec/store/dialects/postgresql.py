@@ -76,7 +76,7 @@ class PostgresqlDialect:
         connection.execute(take, {"first": _LOCKS, "study": study})
 
     def statement(self, text: str) -> str:
-        """SQLite's REAL has 8 bytes, PostgreSQL's 4; only SQLite numbers a primary key by itself."""
+        """SQLite's REAL has 8 bytes, PostgreSQL's 4; only SQLite numbers a primary key on its own."""
         numbered = text.replace("id INTEGER PRIMARY KEY", "id SERIAL PRIMARY KEY")
         sized = re.sub(r"\bREAL\b", "DOUBLE PRECISION", numbered)
         return re.sub(r"\bBLOB\b", "BYTEA", sized)

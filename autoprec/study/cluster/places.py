@@ -22,10 +22,10 @@ from autoprec.study.cluster.parcel import pack, unpack
 from autoprec.study.study import Study
 
 _LOOK_SECONDS = 5.0
-"""Between two looks at which nodes there are."""
+"""Between two checks of which nodes there are."""
 _MOST_JOBS = 8
 _MOST_FAILURES = 3
-"""So many searches in a row may end by themselves on a node; then nothing more is started there."""
+"""Searches in a row that may end on a node of their own accord; after that none is started there."""
 
 
 class SearchPlace(NamedTuple):

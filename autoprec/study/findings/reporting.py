@@ -37,7 +37,7 @@ from autoprec.study.preparation.fidelity import departures
 from autoprec.study.shipping.picks import choose, picks
 
 SHOWN = 12
-"""So many front points are run again and shown in full; the rest only in the plots."""
+"""Front points that are run again and shown in full; the rest appear only in the plots."""
 USEFUL_LOSS = 0.05
 """The area behind the front counts up to this mask loss: beyond it masks are of little use."""
 PACKAGES = ("autoprec", "numpy", "onnx", "optuna", "openvino")

@@ -6,7 +6,7 @@ from autoprec.errors import BLAMELESS, StudyError
 from autoprec.records import Failure, TrialRecord
 
 LIMIT = 4
-"""So many trials in a row that end for the same reason, and the reason is not theirs."""
+"""Trials in a row that end for the same reason, after which the reason is taken not to be theirs."""
 _NOT_ITS_OWN = BLAMELESS | {"crash"}
 """Kinds of failure that may come from outside the candidate; engines refuse candidates in other kinds."""
 

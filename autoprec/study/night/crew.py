@@ -32,7 +32,7 @@ _MOST_JOBS = 8
 _JOB_BYTES = 4 << 30
 """Memory that a builder may take, engines of both kinds and samples included."""
 _PAUSE_SECONDS = 1.0
-"""So long at most until the owner looks around: for Ctrl-C, and for what others did."""
+"""How often, at least, the owner checks for Ctrl-C and for what others did."""
 
 
 def default_jobs(backend: Backend, devices: int) -> int:

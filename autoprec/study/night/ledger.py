@@ -113,7 +113,7 @@ class Ledger:
             proposal: what is measured.
             run: whose trial it is; None for one outside all runs.
             worker: host and device.
-            allows: asked in the transaction: others may have spent the budget meanwhile.
+            allows: asked in the transaction: others may have spent the budget by then.
         """
         record = self._store.patiently(lambda: self._claim(proposal, run, worker, allows))
         if record is not None:
@@ -154,7 +154,7 @@ class Ledger:
     def settle(self, record: TrialRecord, outcome: Measurement | TrialError) -> TrialRecord:
         """Store the outcome of a running trial, whatever it is, and tell Optuna; returns the final record.
 
-        Where the trial was given up and taken over meanwhile, what was stored for it stays.
+        Where the trial was given up and taken over, what was stored for it stays.
         """
         if isinstance(outcome, TrialError):
             failure = Failure(kind=outcome.kind, message=str(outcome))

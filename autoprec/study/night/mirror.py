@@ -91,7 +91,7 @@ class Mirror:
         # Not by `tell`: what it remembers of a transaction that was rolled back would be wrong.
         identifier = self._storage.get_trial_id_from_study_id_trial_number(self._id, record.number)
         values = (record.latency_ms, record.loss)
-        if record.state != "complete" or math.isnan(sum(values)):  # Optuna knows no NaN
+        if record.state != "complete" or math.isnan(sum(values)):  # Optuna accepts no NaN
             with suppress(UpdateFinishedTrialError):
                 self._storage.set_trial_state_values(identifier, TrialState.FAIL)
             return

@@ -163,7 +163,7 @@ def sensitivities(store: Store, study: str, kind: str = KIND) -> dict[str, dict[
 
 
 def _losses(store: Store, study: str, kind: str) -> Iterator[BlockLoss]:
-    """Facts of a kind; earlier versions kept a bare loss, and what it is of in the key alone."""
+    """Facts of a kind; earlier versions kept a bare loss, and what it belongs to in the key alone."""
     form: Any = BlockLoss | float
     for key, fact in store.facts(study, kind, form).items():
         block, _, precision = key.rpartition("|")

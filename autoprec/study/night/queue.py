@@ -80,7 +80,7 @@ class Queue:
         return self._labelled(again, "finalist") if again else None
 
     def _proposed(self, room: int) -> Proposal | None:
-        """The strategy's next one; what others have taken meanwhile is left out."""
+        """The strategy's next one; what others have taken by then is left out."""
         strategy, ledger = self._strategy, self._ledger
         assert strategy is not None
         taken = {record.assignment for record in ledger.running.values()}

@@ -29,7 +29,7 @@ from autoprec.study.preparation.stages import Loaded, uniform
 KIND = "fidelity"
 """Under which the store keeps departures, by step."""
 SAMPLES = 3
-"""So many evaluation samples are run, spread over the set."""
+"""Evaluation samples that are run, spread over the set."""
 TOLERANCES: dict[Step, float] = {"loading": 1e-3, "given": 0.02, "engine": 0.01, "reference": 0.02}
 """Errors that are rounding in any model; one that amplifies it is given more, see `measurement.fidelity`."""
 

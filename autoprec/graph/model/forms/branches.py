@@ -1,4 +1,4 @@
-"""Branches whose condition is known: the one that is taken, in the place of the If."""
+"""Branches whose condition is known: the one that is taken, in place of the If."""
 
 from __future__ import annotations
 

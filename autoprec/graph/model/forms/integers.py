@@ -116,7 +116,7 @@ def _moved(graph: ir.Graph, node: ir.Node, grid: _Grid) -> dict[ir.Value, _Grid]
 
 
 def _put(graph: ir.Graph, node: ir.Node, new: list[ir.Node], grid: _Grid) -> dict[ir.Value, _Grid]:
-    """Nodes in the place of one, its results quantised; without a scale they stay floats."""
+    """Nodes in place of one, its results quantised; without a scale they stay floats."""
     grids: dict[ir.Value, _Grid] = {}
     for old, value in zip(list(node.outputs), list(new[-1].outputs), strict=True):
         floats = value

@@ -1,4 +1,4 @@
-"""An inner graph, of a branch or of one round of a loop, in the place of the node that has it."""
+"""An inner graph, of a branch or of one round of a loop, in place of the node that has it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def splice(graph: ir.Graph, node: ir.Node, inner: ir.Graph, stem: str) -> list[i
 
 
 def stand_in(graph: ir.Graph, node: ir.Node, values: Sequence[ir.Value]) -> None:
-    """Put values in the place of all that a node makes, and remove it."""
+    """Put values in place of all that a node makes, and remove it."""
     stem = node.name or node.outputs[0].name
     for old, new in zip(node.outputs, values, strict=True):
         copy = ir.node("Identity", [new], name=f"{stem}/{old.name}")
