@@ -37,6 +37,7 @@ from autoprec.study.night.mirror import Mirror
 from autoprec.study.preparation import Prepared, prepare
 from autoprec.study.preparation.fidelity import Fidelity
 from autoprec.study.preparation.probing import Prober
+from autoprec.study.preparation.stages import Loaded
 
 _PAUSE_SECONDS = 1.0
 
@@ -232,8 +233,12 @@ def _prepared(
     bench, artifacts = crew.first.bench, store.artifacts(spec.name)
     prober = Prober(spec, [slot.bench for slot in crew.slots], store, watcher.say)
     if checks:
-        fidelity = Fidelity(spec, bench, store, watcher.say)
-        look, basis = fidelity.check_loaded, store.basis(spec.name)
+        fidelity, basis = Fidelity(spec, bench, store, watcher.say), store.basis(spec.name)
+
+        def look(loaded: Loaded) -> None:
+            fidelity.check_loaded(loaded)
+            prober.anticipate(loaded, basis)
+
         prepared = prepare(spec, watcher.say, prober, basis, look, work=work, artifacts=artifacts)
         fidelity.check_reference(Path(prepared.reference_candidate.model_path))
     else:

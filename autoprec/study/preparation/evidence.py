@@ -30,9 +30,10 @@ class Evidence:
     Args:
         model: the float model, loaded.
         backend: runs it in FP32.
+        engine: its digest, which is kept in the files.
         samples: the calibration set.
         folder: where statistics are kept.
-        digest: of model and samples; names the files, which say what engine they are from.
+        digest: of model and samples; names the files.
         say: receives a line about each slow step.
         artifacts: what other hosts have made of the same; None for a study of one host.
 
@@ -44,13 +45,13 @@ class Evidence:
     """
 
     def __init__(
-        self, model: ir.Model, backend: Backend, samples: Samples, folder: Path, digest: str,
+        self, model: ir.Model, backend: Backend, engine: str, samples: Samples, folder: Path, digest: str,
         say: Callable[[str], None], artifacts: Artifacts | None = None,
     ) -> None:  # fmt: skip
         self._model, self._backend, self._samples = model, backend, samples
         self._folder, self._digest, self._say = folder, digest, say
         self.path, self.moments_path = folder / f"{digest}.npz", folder / f"{digest}-moments.npz"
-        self.of = f"{digest} {backend.fingerprint().digest}"
+        self.of = f"{digest} {engine}"
         self._artifacts = artifacts
 
     def histograms(self) -> Histograms:

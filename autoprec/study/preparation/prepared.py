@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,6 +26,7 @@ from autoprec.measurement.audit import deciding_nodes
 from autoprec.records import Assignment, Basis, Block, Candidate, Identity, Implicit
 from autoprec.spec import StudySpec
 from autoprec.store import Artifacts
+from autoprec.study.preparation.alongside import alongside
 from autoprec.study.preparation.stages import (
     Asks,
     Calibrated,
@@ -129,15 +131,19 @@ def prepare(
         say: receives a line about each slow step.
         asks: asks the engine what it takes; None leaves that open, where nothing will be searched.
         basis: what the study has found out about its engine; None for a new study.
-        look: is shown what was loaded, before the long calibration.
+        look: is shown what was loaded, before the long calibration, or meanwhile where that is on a GPU.
         work: a folder for models that are written again and again; None is the study's own.
         artifacts: what other hosts have made of the same; None for a study of one host.
 
     Raises `UserError` children for what is wrong with the definition, the model or the samples.
     """
     loaded = load(spec, say, scores=asks is not None)
-    look(loaded)
-    calibrated = calibrate(loaded, say, artifacts)
+    if loaded.backend.stopwatch == "cuda":  # the engine leaves the processors free
+        with alongside(partial(look, loaded), say) as listen:
+            calibrated = calibrate(loaded, listen, artifacts)
+    else:
+        look(loaded)
+        calibrated = calibrate(loaded, say, artifacts)
     if basis is None:
         basis = asks.basis(loaded, calibrated) if asks else silent_basis(loaded)
     loaded = based(loaded, basis)

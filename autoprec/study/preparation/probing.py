@@ -65,6 +65,12 @@ class Prober:
         base = self._base(loaded, calibrated, silent.base, grids)
         return Basis(base=base, reference=reference, grids=grids)
 
+    def anticipate(self, loaded: Loaded, basis: Basis | None) -> None:
+        """Ask what does not depend on the calibration, which a GPU leaves time for; the verdicts are kept."""
+        if loaded.backend.stopwatch == "cuda":
+            base = basis.base if basis else silent_basis(loaded).base
+            self._legality(loaded, base, loaded.spec.search.precisions)
+
     def refused(self, loaded: Loaded, calibrated: Calibrated, basis: Basis) -> dict[tuple[str, str], str]:
         """What the engine does not take; nothing where costs are known and nothing is built.
 

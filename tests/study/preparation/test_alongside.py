@@ -1,0 +1,101 @@
+"""With a GPU the processors calibrate while the engine is compared and asked what it takes."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autoprec.backends.openvino import OpenVinoBackend, OpenVinoEngine
+from autoprec.errors import StudyError, TrialError
+from autoprec.spec import load_spec
+from autoprec.study.preparation import stages
+from autoprec.study.preparation.alongside import alongside
+from autoprec.study.preparation.stages import Loaded, calibrate, load
+from tiny_study import write_study
+
+
+class Gpu(OpenVinoBackend):
+    """An engine that is timed as a GPU is; it counts what it builds."""
+
+    builds = 0
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.stopwatch = "cuda"
+
+    def build(self, model_path: Path, *, profiled: bool = False) -> OpenVinoEngine:
+        self.builds += 1
+        return super().build(model_path, profiled=profiled)
+
+
+def loaded_on(backend: OpenVinoBackend, folder: Path) -> Loaded:
+    folder.mkdir(exist_ok=True)
+    return replace(load(load_spec(write_study(folder)), print, scores=True), backend=backend)
+
+
+def fail() -> None:
+    raise StudyError("another function")
+
+
+def test_what_went_wrong_is_raised_at_the_next_report() -> None:
+    def report_for_ever() -> None:
+        with alongside(fail, print) as say:
+            for _ in itertools.repeat(None):
+                say("calibrating")
+
+    with pytest.raises(StudyError, match="another function"):
+        report_for_ever()
+
+
+def test_what_went_wrong_is_raised_at_the_end() -> None:
+    with pytest.raises(StudyError, match="another function"), alongside(fail, print):
+        pass
+
+
+def test_the_block_ends_when_both_are_done() -> None:
+    ready, done = threading.Event(), list[str]()
+
+    def work() -> None:
+        ready.wait()
+        done.append("work")
+
+    with alongside(work, done.append) as say:
+        say("block")
+        ready.set()
+    assert done == ["block", "work"]
+
+
+def test_a_small_calibration_for_a_gpu_runs_on_the_processors(tmp_path: Path) -> None:
+    gpu = Gpu()
+    there = calibrate(loaded_on(gpu, tmp_path / "gpu"), print)
+    here = calibrate(loaded_on(OpenVinoBackend({}), tmp_path / "cpu"), print)
+    assert gpu.builds == 0
+    assert there.histograms.by_value.keys() == here.histograms.by_value.keys()
+
+
+def test_a_large_calibration_runs_on_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "_CPU_MACS", 0)
+    gpu = Gpu()
+    calibrate(loaded_on(gpu, tmp_path), print)
+    assert gpu.builds
+
+
+def test_what_the_processors_cannot_run_is_calibrated_on_the_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu, said = Gpu(), list[str]()
+    loaded, build = loaded_on(gpu, tmp_path), OpenVinoBackend.build
+
+    def refusing(self: OpenVinoBackend, path: Path, *, profiled: bool = False) -> OpenVinoEngine:
+        if self is not gpu:
+            raise TrialError("build", "unknown operator")
+        return build(self, path, profiled=profiled)
+
+    monkeypatch.setattr(OpenVinoBackend, "build", refusing)
+    calibrate(loaded, said.append)
+    assert gpu.builds
+    assert any("unknown operator; calibrating on the engine instead" in line for line in said)
