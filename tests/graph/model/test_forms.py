@@ -53,6 +53,18 @@ FORMS = {
         'y = Resize <axes = [3, 2], keep_aspect_ratio_policy = "not_larger", nearest_mode = "ceil">'
         " (z, none, none, wide)"
     ),
+    "symmetric": (
+        'y = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel_symmetric">'
+        " (z, none, larger)"
+    ),
+    "a region": (
+        'y = Resize <mode = "cubic", axes = [3, 2], coordinate_transformation_mode = "tf_crop_and_resize">'
+        " (z, region, none, wide)"
+    ),
+    "the nearest of a region": (
+        'y = Resize <axes = [3, 2], coordinate_transformation_mode = "tf_crop_and_resize">'
+        " (z, region, none, wide)"
+    ),
     "a transform along the last axis": (
         "t = Unsqueeze (z, last)  p = Reshape (t, rows)  q = DFT <inverse = 1> (p)  y = Reshape (q, pairs)"
     ),
@@ -68,6 +80,8 @@ def test_the_engine_computes_what_the_file_says(form: str, tmp_path: Path) -> No
     arrays = {
         "sizes": np.array([1, 8, 4, 5]),
         "wide": np.array([7, 20]),
+        "larger": np.array([1, 1, 1.7, 0.45], np.float32),
+        "region": np.array([0.2, 0, 0.9, 0.7], np.float32),
         "one": np.array([-0.5], np.float32),
         "rows": np.array([1, 72, 9, 1]),
         "pairs": np.array([1, 72, 9, 2]),

@@ -1,13 +1,14 @@
 """Resampling that engines compute in their own ways, written as products with constant matrices.
 
 Resize with `antialias`, `exclude_outside` or a policy that keeps the aspect ratio departs from ONNX in
-OpenVINO (2026.4.1), and TensorRT has none of them. It is separable: a matrix for each axis, or a Gather where
-it takes the nearest. Source: ONNX, "Resize".
+OpenVINO (2026.4.1), and TensorRT has none of them; OpenVINO refuses coordinates that are symmetric, or of a
+region. It is separable: a matrix for each axis, or a Gather where it takes the nearest. Source: ONNX, "Resize".
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,14 +20,16 @@ from autoprec.graph.model.passing import constant, replace
 Matrix = NDArray[np.float64]
 Places = NDArray[np.int64]
 _WAYS = frozenset({"half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"})
+_SYMMETRIC, _REGION = "half_pixel_symmetric", "tf_crop_and_resize"
 
 
 class _Axis(NamedTuple):
-    """How one axis is resampled: sizes before and after, and the scale that coordinates go by."""
+    """How one axis is resampled: sizes before and after, the scale that coordinates go by, and the region."""
 
     before: int
     after: int
     scale: float
+    region: tuple[float, float] = (0.0, 1.0)
 
 
 def with_matrices(graph: ir.Graph) -> None:
@@ -35,7 +38,7 @@ def with_matrices(graph: ir.Graph) -> None:
         if node.op_type != "Resize" or node.domain != "" or not _departs(node):
             continue
         axes = _axes(node)
-        if axes is None:
+        if axes is None or not _is_within(node, axes):
             continue
         if _mode(node) == "nearest":
             _write_gathers(graph, node, axes)
@@ -44,12 +47,23 @@ def with_matrices(graph: ir.Graph) -> None:
 
 
 def _departs(node: ir.Node) -> bool:
-    if node.attributes.get_string("coordinate_transformation_mode", "half_pixel") not in _WAYS:
-        return False
+    if _way(node) not in _WAYS:
+        return _way(node) in (_SYMMETRIC, _REGION)
     if _policy(node) != "stretch":
         return True
     smooths = node.attributes.get_int("antialias", 0) or node.attributes.get_int("exclude_outside", 0)
     return bool(smooths) and _mode(node) in ("linear", "cubic")
+
+
+def _is_within(node: ir.Node, axes: tuple[_Axis, _Axis]) -> bool:
+    """Whether no place of the result is outside the image: beyond it a region takes a value of its own."""
+    return _way(node) != _REGION or all(
+        0 <= _coordinate(node, axis, place) <= axis.before - 1 for axis in axes for place in range(axis.after)
+    )
+
+
+def _way(node: ir.Node) -> str:
+    return str(node.attributes.get_string("coordinate_transformation_mode", "half_pixel"))
 
 
 def _mode(node: ir.Node) -> str:
@@ -85,9 +99,22 @@ def _axes(node: ir.Node) -> tuple[_Axis, _Axis] | None:
             axes[axis] = _Axis(before[axis], math.floor(before[axis] * scale), float(scale))
     else:
         return None
-    if any(axis.before != axis.after or axis.scale != 1 for axis in axes[:-2]):
+    for axis, ends in _regions(node, listed):
+        axes[axis] = axes[axis]._replace(region=ends)
+    if any(axis.region != (0, 1) for axis in axes[:-2]) or any(
+        axis.before != axis.after or axis.scale != 1 for axis in axes[:-2]
+    ):
         return None
     return axes[-2], axes[-1]
+
+
+def _regions(node: ir.Node, listed: Sequence[int]) -> list[tuple[int, tuple[float, float]]]:
+    """Where each axis that a node lists begins and ends, in parts of the image."""
+    corners = _numbers(node, 1)
+    if _way(node) != _REGION or corners is None:
+        return []
+    starts, ends = corners.reshape(2, -1).tolist()
+    return list(zip(listed, zip(starts, ends, strict=True), strict=True))
 
 
 def _numbers(node: ir.Node, place: int) -> NDArray[np.float32] | None:
@@ -166,14 +193,19 @@ def _matrix(node: ir.Node, axis: _Axis) -> Matrix:
 
 def _coordinate(node: ir.Node, axis: _Axis, place: int) -> float:
     """Where a place of the result is among those before."""
-    way = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
+    way = _way(node)
     if way == "asymmetric":
         return place / axis.scale
     if way == "align_corners":
         return place * (axis.before - 1) / (axis.after - 1) if axis.after > 1 else 0.0
     if way == "pytorch_half_pixel" and axis.after == 1:
         return 0.0
-    return (place + 0.5) / axis.scale - 0.5
+    if way == _REGION:
+        (start, end), last = axis.region, axis.before - 1
+        inside = place / (axis.after - 1) if axis.after > 1 else 0.5
+        return (start + inside * (end - start)) * last
+    cut = axis.after / (axis.scale * axis.before) if way == _SYMMETRIC else 1.0
+    return axis.before / 2 * (1 - cut) + (place + 0.5) / axis.scale - 0.5
 
 
 def _cubic(distance: Matrix, a: float) -> Matrix:
