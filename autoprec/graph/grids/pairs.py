@@ -53,8 +53,20 @@ def spread(pair: Pair, array: Array, shape: tuple[int, ...]) -> Array:
     if pair.axis is None:
         return array
     if pair.block:
-        return np.repeat(array, pair.block, axis=pair.axis)
+        return over_blocks(array, pair.block, pair.axis, shape[pair.axis])
     return array.reshape([-1 if i == pair.axis % len(shape) else 1 for i in range(len(shape))])
+
+
+def over_blocks(array: Array, block: int, axis: int, length: int) -> Array:
+    """What blocks have, for each element.
+
+    Args:
+        array: one number for each block along the axis.
+        block: elements in each; the last one may be cut.
+        axis: that blocks lie along.
+        length: elements along the axis.
+    """
+    return np.take(np.repeat(array, block, axis=axis), range(length), axis=axis)
 
 
 def bounds(pair: Pair) -> tuple[Array, Array]:

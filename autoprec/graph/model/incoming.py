@@ -107,7 +107,7 @@ def _pair(node: ir.Node, name: str, kind: ir.DataType) -> Pair:
     axis: int | None = node.attributes.get_int("axis", 1)
     block = int(node.attributes.get_int("block_size", False))
     if scale.size == 1:
-        scale, axis = scale.reshape(()), None
+        scale, axis, block = scale.reshape(()), None, 0
     zeros = None if zero is None else zero.reshape(scale.shape)
     return Pair(f"{name}/given", scale.astype(np.float32), kind, zeros, axis, block)
 

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from autoprec.errors import ModelError
 from autoprec.graph.grids.given import give
 from autoprec.graph.grids.levels import QUANTIZER, Levels
-from autoprec.graph.grids.pairs import Array, lazy_tensor
+from autoprec.graph.grids.pairs import Array, lazy_tensor, over_blocks
 from autoprec.graph.model.passing import named
 
 _KINDS = (ir.DataType.FLOAT4E2M1, ir.DataType.FLOAT8E4M3FN)
@@ -79,7 +79,9 @@ def _floats(graph: ir.Graph, name: str, levels: Levels) -> ir.Value:
 
     def make() -> Array:
         fine = scales.numpy().astype(np.float32) * levels.whole
-        return np.asarray(stored.numpy() * np.repeat(fine, levels.block, axis=levels.axis), np.float32)
+        length = stored.shape.numpy()[levels.axis]
+        scaled = stored.numpy() * over_blocks(fine, levels.block, levels.axis, length)
+        return np.asarray(scaled, np.float32)
 
     tensor = lazy_tensor(name, ir.DataType.FLOAT, stored.shape, make)
     value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)

@@ -2,7 +2,8 @@
 
 Resize with `antialias`, `exclude_outside` or a policy that keeps the aspect ratio departs from ONNX in
 OpenVINO (2026.4.1), and TensorRT has none of them; OpenVINO refuses coordinates that are symmetric, or of a
-region. It is separable: a matrix for each axis, or a Gather where it takes the nearest. Source: ONNX, "Resize".
+region. It is separable: a matrix for each axis, or a Gather where it takes the nearest.
+Source: ONNX, "Resize".
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def with_matrices(graph: ir.Graph) -> None:
 
 def _departs(node: ir.Node) -> bool:
     if _way(node) not in _WAYS:
-        return _way(node) in (_SYMMETRIC, _REGION)
+        return _way(node) == _SYMMETRIC or (_way(node) == _REGION and _numbers(node, 1) is not None)
     if _policy(node) != "stretch":
         return True
     smooths = node.attributes.get_int("antialias", 0) or node.attributes.get_int("exclude_outside", 0)
