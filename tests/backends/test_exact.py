@@ -104,3 +104,16 @@ def test_the_slow_evaluator_is_left_out_where_nobody_waits_for_it(tmp_path: Path
     path = saved(tmp_path, f"(float[1,4,8,8] x) => (float[1,4,8,8] y) <float s = {{0.5}}> {{ {body} }}", 23)
     with pytest.raises(TrialError, match="too slow"):
         Exact(patient=False).build(path)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic", "nearest"])
+def test_samples_on_a_grid_in_float64_are_taken_as_on_one_in_float32(mode: str, tmp_path: Path) -> None:
+    """Mask2Former has such grids; ONNX Runtime takes them in float32 alone."""
+    places = np.random.default_rng(1).uniform(-1, 1, (1, 5, 5, 2)).astype(np.float32)
+    found = []
+    for kind in ("float", "double"):
+        text = f"({kind}[1,5,5,2] g, float[1,4,8,8] x) => (float[1,4,5,5] y) {{ y = GridSample"
+        path = saved(tmp_path, f'{text} <mode = "{mode}"> (x, g) }}', 16)
+        with Exact().build(path) as exact:
+            found.append(run(exact, {"x": X, "g": places})["y"])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-5)
