@@ -56,13 +56,13 @@ def processor_seconds() -> float:
 
 def phases(lines: list[tuple[float, str]], end: float) -> list[tuple[str, float]]:
     """Each phase and its seconds, in the order in which they came."""
-    found: list[tuple[str, float]] = [("start Python", 0.0)]
+    starts: list[tuple[str, float]] = [("start Python", 0.0)]
     for second, line in lines:
         names = [name for name, pattern in PHASES.items() if re.search(pattern, line)]
-        if names and names[-1] not in {name for name, _ in found}:
-            found.append((names[-1], second))
-    ends = [*(second for _, second in found[1:]), end]
-    return [(name, stop - begin) for (name, begin), stop in zip(found, ends, strict=True)]
+        if names and names[-1] not in {name for name, _ in starts}:
+            starts.append((names[-1], second))
+    ends = [*(second for _, second in starts[1:]), end]
+    return [(name, stop - begin) for (name, begin), stop in zip(starts, ends, strict=True)]
 
 
 def main() -> None:
@@ -72,8 +72,8 @@ def main() -> None:
     )
     parser.add_argument("wheel", type=Path, nargs="?")
     wheel = parser.parse_args().wheel
-    with tempfile.TemporaryDirectory() as made:
-        home, folder = Path(made) / "venv", Path(made) / "work"
+    with tempfile.TemporaryDirectory() as temporary:
+        home, folder = Path(temporary) / "venv", Path(temporary) / "work"
         folder.mkdir()
         rows: list[tuple[str, float]] = []
         python = sys.executable

@@ -84,27 +84,27 @@ def measured(tree: Path, work: Path, given: argparse.Namespace) -> dict[str, Any
         max((t.end for t in anchors), default=""),
         min((t.start for t in proposed), default=""),
     )
-    found = {
+    marks = {
         name: round(datetime.fromisoformat(moment).timestamp() - start, 1) if moment else None
         for name, moment in zip(FIGURES, moments, strict=True)
     }
-    return {"exit_code": code, "trials": len(trials), **found}
+    return {"exit_code": code, "trials": len(trials), **marks}
 
 
-def markdown(known: dict[str, Any]) -> str:
+def markdown(times: dict[str, Any]) -> str:
     """Medians side by side."""
-    rows = [("seconds until", *known["trees"], "share"), ("---",) * (len(known["trees"]) + 2)]
+    rows = [("seconds until", *times["trees"], "share"), ("---",) * (len(times["trees"]) + 2)]
     for name in FIGURES:
         middle = []
-        for runs in known["trees"].values():
+        for runs in times["trees"].values():
             done = [run[name] for run in runs if run[name] is not None]
             middle.append(statistics.median(done) if done else None)
         first, last = middle[0], middle[-1]
         share = f"{first / last:.2f}" if first and last else "-"
         rows.append((name, *("-" if value is None else f"{value:.1f}" for value in middle), share))
-    about = f"{known['command']}, {known['date']}; {known['cores']} cores, medians of {known['times']}."
+    about = f"{times['command']}, {times['date']}; {times['cores']} cores, medians of {times['times']}."
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"# Until the first trial: {known['model']}\n\n{about}\n\n{table}\n"
+    return f"# Until the first trial: {times['model']}\n\n{about}\n\n{table}\n"
 
 
 def main() -> None:
@@ -128,7 +128,7 @@ def main() -> None:
     date = datetime.now(UTC).date().isoformat()
     trees = {"now": ROOT} | ({given.label: given.against.absolute()} if given.against else {})
     command = " ".join(["scripts/bench/first_trial.py", *sys.argv[1:]]).partition(" --work")[0]
-    known: dict[str, Any] = {
+    results: dict[str, Any] = {
         "model": given.model, "command": f"`{command}`", "date": date, "times": given.times,
         "cores": len(os.sched_getaffinity(0)), "trees": {label: [] for label in trees},
     }  # fmt: skip
@@ -136,10 +136,10 @@ def main() -> None:
     target = given.out / f"first_trial_{given.model}_{date}"
     for _ in range(given.times):
         for label, tree in trees.items():
-            known["trees"][label].append(measured(tree, work / label, given))
-            target.with_suffix(".json").write_text(json.dumps(known, indent=1) + "\n")
-            target.with_suffix(".md").write_text(markdown(known))
-            print(markdown(known), flush=True)
+            results["trees"][label].append(measured(tree, work / label, given))
+            target.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+            target.with_suffix(".md").write_text(markdown(results))
+            print(markdown(results), flush=True)
 
 
 if __name__ == "__main__":

@@ -35,21 +35,21 @@ def facts(trial: TrialRecord) -> dict[str, Any]:
     }
 
 
-def markdown(found: dict[str, Any]) -> str:
+def markdown(results: dict[str, Any]) -> str:
     """A table, and how much of the loss came back."""
     lines = [
-        f"# Refinement of {found['label']}, {found['date']}",
+        f"# Refinement of {results['label']}, {results['date']}",
         "",
-        f"{found['study']}; {found['minutes']:g} minutes on {found['cores']} CPU cores, no labels.",
+        f"{results['study']}; {results['minutes']:g} minutes on {results['cores']} CPU cores, no labels.",
         "",
         "| | mask loss | interval | speed-up |",
         "|---|---|---|---|",
     ]
     for name in ("before", "after"):
-        row = found[name]
+        row = results[name]
         low, high = row["loss_interval"]
         lines.append(f"| {name} | {row['loss']:.4f} | {low:.4f} to {high:.4f} | {row['speedup']:.3f} |")
-    return "\n".join((*lines, "", f"Recovered: {found['recovered']:.0%} of the loss.", ""))
+    return "\n".join((*lines, "", f"Recovered: {results['recovered']:.0%} of the loss.", ""))
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def main() -> None:
         study.search("6")
     before = next(trial for trial in study.trials() if trial.label == options.label)
     after = study.refine(before.number, 60 * options.minutes)
-    found = {
+    results = {
         "date": str(datetime.date.today()),
         "study": options.study.name,
         "label": options.label,
@@ -79,9 +79,9 @@ def main() -> None:
     }
     options.out.mkdir(parents=True, exist_ok=True)
     target = options.out / f"refinement_{datetime.date.today()}"
-    target.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
-    target.with_suffix(".md").write_text(markdown(found))
-    print(markdown(found))
+    target.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+    target.with_suffix(".md").write_text(markdown(results))
+    print(markdown(results))
 
 
 if __name__ == "__main__":

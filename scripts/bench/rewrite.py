@@ -101,7 +101,7 @@ def measure(path: Path, repeats: int) -> dict[str, Any]:
     start = time.process_time()
     model = load_model(path)
     blocks = judge(partition(model), model, tuple(PLAIN))
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "nodes": len(list(model.graph)),
         "parameters": sum(block.parameters for block in blocks),
         "bytes": size,
@@ -123,10 +123,10 @@ def measure(path: Path, repeats: int) -> dict[str, Any]:
             seconds.setdefault(name, []).append(time.process_time() - start)
             for file in Path(folder).iterdir():
                 file.unlink()
-    found["seconds"] = {name: float(np.median(values)) for name, values in seconds.items()}
-    found["slowest"] = max(max(values) for values in seconds.values())
-    found["peak"] = (_peak_bytes() - resident) / size
-    return found
+    figures["seconds"] = {name: float(np.median(values)) for name, values in seconds.items()}
+    figures["slowest"] = max(max(values) for values in seconds.values())
+    figures["peak"] = (_peak_bytes() - resident) / size
+    return figures
 
 
 def _peak_bytes() -> int:
@@ -137,11 +137,11 @@ def _peak_bytes() -> int:
 
 def _apart(path: Path, repeats: int) -> dict[str, Any]:
     command = [sys.executable, __file__, "--one", str(path), "--repeats", str(repeats)]
-    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    return found
+    figures: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return figures
 
 
-def table(found: dict[str, dict[str, Any]], date: str) -> str:
+def table(figures: dict[str, dict[str, Any]], date: str) -> str:
     """Markdown."""
     names = [*PLAIN, "mixed"]
     about = (
@@ -154,7 +154,7 @@ def table(found: dict[str, dict[str, Any]], date: str) -> str:
         f"| model | nodes | parameters | load | {' | '.join(names)} | slowest | allowed | peak | allowed |",
         "|---" * (len(names) + 8) + "|",
     ]
-    for name, one in found.items():
+    for name, one in figures.items():
         seconds = " | ".join(f"{one['seconds'][kind]:.2f}" for kind in names)
         lines.append(
             f"| {name} | {one['nodes']} | {one['parameters'] / 1e6:.1f} M | {one['load_seconds']:.2f} s | "
@@ -182,15 +182,15 @@ def main() -> int:
         paths = {"demo": ROOT / "studies/models/demo_encoder.onnx", "large": large}
         if options.huge:
             paths["huge"] = huge_model(Path(folder) / "huge.onnx")
-        found = {name: _apart(path, options.repeats) for name, path in paths.items()}
+        figures = {name: _apart(path, options.repeats) for name, path in paths.items()}
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     options.results.mkdir(parents=True, exist_ok=True)
     path = options.results / f"rewrite_{date}"
-    path.with_suffix(".md").write_text(table(found, date) + "\n", encoding="utf-8")
-    path.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(table(found, date))
-    slow = any(one["seconds"]["mixed"] > SECONDS[name] for name, one in found.items())
-    return int(slow or any(found[name]["peak"] > MODELS[name] for name in found.keys() & MODELS.keys()))
+    path.with_suffix(".md").write_text(table(figures, date) + "\n", encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    print(table(figures, date))
+    slow = any(one["seconds"]["mixed"] > SECONDS[name] for name, one in figures.items())
+    return int(slow or any(figures[name]["peak"] > MODELS[name] for name in figures.keys() & MODELS.keys()))
 
 
 if __name__ == "__main__":

@@ -75,8 +75,8 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=15, help="how often each is run (15)")
     rounds = parser.parse_args().rounds
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         (folder / "studies").mkdir()
         (folder / "studies" / "demo.toml").touch()
         spent: dict[str, list[Spent]] = {name: [] for name in ANSWERS}

@@ -74,14 +74,14 @@ def in_turn(builds: Sequence[tuple[Engine, Engine]], stopwatch: str, seconds: fl
     """What the product does."""
     backend = OpenVinoBackend({})
     backend.stopwatch = stopwatch  # type: ignore[assignment]
-    found = pair(
+    latency = pair(
         *builds[0],
         backend,
         replace(TIMING, seconds=seconds),
         others=builds[1:],
     )
-    low, high = found.ratio_interval.low, found.ratio_interval.high
-    return {"ratio": found.ratio, "rounds": found.rounds, "low": low, "high": high}
+    low, high = latency.ratio_interval.low, latency.ratio_interval.high
+    return {"ratio": latency.ratio, "rounds": latency.rounds, "low": low, "high": high}
 
 
 def block_after_block(
@@ -117,7 +117,7 @@ def neighbours(count: int) -> Iterator[None]:
 def measure(model: Path, repeats: int, seconds: float) -> dict[str, list[dict[str, float]]]:
     """All methods, `repeats` times over, interleaved."""
     backend, arrays = OpenVinoBackend({}), feeds(model)
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in METHODS}
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in METHODS}
     for _ in range(repeats):
         with ExitStack() as stack:
             engines = [stack.enter_context(backend.build(model)) for _ in range(2 * BUILDS)]
@@ -131,8 +131,8 @@ def measure(model: Path, repeats: int, seconds: float) -> dict[str, list[dict[st
                         if count
                         else block_after_block(*builds[0], stopwatch, seconds)
                     )
-                found[name].append({**result, "seconds": spent.seconds})
-    return found
+                results[name].append({**result, "seconds": spent.seconds})
+    return results
 
 
 def row(scene: str, method: str, results: list[dict[str, float]]) -> dict[str, Any]:
@@ -212,7 +212,7 @@ def main() -> None:
         scenes = {"as it is": measure(model, arguments.repeats, arguments.seconds)}
         with neighbours(cores):
             scenes[f"beside {cores} busy processes"] = measure(model, arguments.repeats, arguments.seconds)
-    lines = [row(scene, name, each) for scene, found in scenes.items() for name, each in found.items()]
+    lines = [row(scene, name, each) for scene, results in scenes.items() for name, each in results.items()]
     fingerprint = OpenVinoBackend({}).fingerprint()
     quiet = scenes["as it is"]["block after block, processor time"]
     facts = {

@@ -53,7 +53,7 @@ def facts(study: Study, trials: tuple[TrialRecord, ...], worst: float, max_loss:
     }
 
 
-def markdown(found: dict[str, dict[str, Any]], worst: float, max_loss: float) -> str:
+def markdown(rows: dict[str, dict[str, Any]], worst: float, max_loss: float) -> str:
     """A table and the fronts."""
     lines = [
         f"# The tool-box against plain INT8, {datetime.date.today()}",
@@ -66,9 +66,9 @@ def markdown(found: dict[str, dict[str, Any]], worst: float, max_loss: float) ->
         "| search | trials | area | speed-up |",
         "|---|---|---|---|",
     ]
-    for name, row in found.items():
+    for name, row in rows.items():
         lines.append(f"| {name} | {row['trials']} | {row['hypervolume']:.4f} | {row['speedup']:.3f} |")
-    for name, row in found.items():
+    for name, row in rows.items():
         lines += ["", f"## {name}", "", f"Precisions: {', '.join(row['precisions'])}", ""]
         lines += ["Uniform assignments (speed-up, loss):", ""]
         lines += [f"- {label}: {speed}, {loss}" for label, (speed, loss) in row["anchors"].items()]
@@ -88,19 +88,19 @@ def main() -> None:
     options = parser.parse_args()
     spec = load_spec(options.study)
     asked = tuple(name for name in spec.search.precisions if name not in FLOATS)
-    found = {}
+    rows = {}
     for name, precisions in {"plain": PLAIN, "tool-box": asked}.items():
         study = Study(definition(spec, name, precisions, options.work))
         done = sum(t.origin != "reused" for t in study.trials()) if study.database.exists() else 0
         if done < options.trials:
             study.search(str(options.trials - done))
-        found[name] = facts(study, study.trials(), options.worst, options.max_loss)
-        print(name, json.dumps(found[name]), flush=True)
+        rows[name] = facts(study, study.trials(), options.worst, options.max_loss)
+        print(name, json.dumps(rows[name]), flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
     target = options.out / f"toolbox_{spec.name}_{datetime.date.today()}"
     machine = {"machine": platform.processor() or platform.machine(), "study": options.study.name}
-    target.with_suffix(".json").write_text(json.dumps(machine | found, indent=1) + "\n")
-    target.with_suffix(".md").write_text(markdown(found, options.worst, options.max_loss))
+    target.with_suffix(".json").write_text(json.dumps(machine | rows, indent=1) + "\n")
+    target.with_suffix(".md").write_text(markdown(rows, options.worst, options.max_loss))
 
 
 if __name__ == "__main__":

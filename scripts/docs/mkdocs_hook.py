@@ -45,6 +45,6 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
     """Refuse a page that would load something from the network."""
-    if found := re.search(r'<(?:script|link|img|iframe)\b[^>]*(?:src|href)="https?://[^"]+"', output):
-        raise PluginError(f"{page.file.src_path} loads from the network: {found.group()}")
+    if link := re.search(r'<(?:script|link|img|iframe)\b[^>]*(?:src|href)="https?://[^"]+"', output):
+        raise PluginError(f"{page.file.src_path} loads from the network: {link.group()}")
     return output

@@ -67,11 +67,11 @@ def main() -> None:
     options = parser.parse_args()
     study = Study.find(options.study)
     with Store.open(study.database, read_only=True) as store:
-        found = gather(study.spec, store, runs=False)
-        assert found.reference is not None
-        best = choose(found.front, found.reference, pick="fastest", max_loss=options.max_loss)
-        ruined = next(trial for trial in found.trials if trial.label.startswith("all-int8"))
-        looking = Inspections(study.spec, found.identity, print)
+        findings = gather(study.spec, store, runs=False)
+        assert findings.reference is not None
+        best = choose(findings.front, findings.reference, pick="fastest", max_loss=options.max_loss)
+        ruined = next(trial for trial in findings.trials if trial.label.startswith("all-int8"))
+        looking = Inspections(study.spec, findings.identity, print)
         seen, _ = looking.made((ruined, best))
     rows = []
     for title, trial in (("all-INT8", ruined), (f"trial {best.number}", best)):
@@ -79,9 +79,9 @@ def main() -> None:
         speed = f"{title}, {1 / trial.measurement.latency.ratio:.2f}x"
         pictures = {picture.kind: picture for picture in reversed(seen[trial.number].pictures)}
         rows += [(f"{speed}, {kind}", picture) for kind, picture in sorted(pictures.items(), reverse=True)]
-    (options.out / "demo_front.png").write_bytes(front_png(found))
+    (options.out / "demo_front.png").write_bytes(front_png(findings))
     masks(rows).save(options.out / "demo_masks.png", optimize=True)
-    (options.out / "demo_terminal.svg").write_text(terminal(study, found.front), encoding="utf-8")
+    (options.out / "demo_terminal.svg").write_text(terminal(study, findings.front), encoding="utf-8")
 
 
 if __name__ == "__main__":

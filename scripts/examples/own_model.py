@@ -155,8 +155,8 @@ def _fitted(model: onnx.ModelProto, classes: int) -> tuple[NDArray[Any], NDArray
         ys.append(np.where(wanted[picked], 4.0, -4.0))
     x = np.concatenate(xs).astype(np.float64)
     x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-    found = np.linalg.solve(x.T @ x + 1e-2 * np.eye(x.shape[1]), x.T @ np.concatenate(ys))
-    return found[:-1].T, found[-1]
+    weights = np.linalg.solve(x.T @ x + 1e-2 * np.eye(x.shape[1]), x.T @ np.concatenate(ys))
+    return weights[:-1].T, weights[-1]
 
 
 def main() -> None:

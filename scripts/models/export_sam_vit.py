@@ -82,8 +82,8 @@ def add_relative_positions(
     by_row = grid @ along_h
     by_column = (grid.transpose(1, 2) @ along_w).transpose(1, 2)
     shape = (-1, rows, columns, key_rows, key_columns)
-    found = attention.reshape(shape) + by_row[..., None] + by_column[:, :, :, None, :]
-    return found.reshape(attention.shape)
+    biased = attention.reshape(shape) + by_row[..., None] + by_column[:, :, :, None, :]
+    return biased.reshape(attention.shape)
 
 
 def load_model(name: str, depth: int | None, size: int, checkpoint: Path | None, seed: int) -> Any:

@@ -72,10 +72,10 @@ def main() -> None:
     options = parser.parse_args()
     model = options.model
     if model is None:
-        found = importlib.util.find_spec("rapidocr_onnxruntime")
-        if found is None or found.origin is None:
+        spec = importlib.util.find_spec("rapidocr_onnxruntime")
+        if spec is None or spec.origin is None:
             raise SystemExit("pip install --no-deps rapidocr-onnxruntime==1.4.4, or give --model")
-        model = Path(found.origin).parent / MODEL
+        model = Path(spec.origin).parent / MODEL
     for name, first, count in (("calibration", 0, 64), ("evaluation", 1000, 48)):
         folder = options.folder / name
         folder.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ def main() -> None:
     begin = time.monotonic()
     for folder in (given.work, given.out):
         folder.mkdir(parents=True, exist_ok=True)
-    made = trained(given)
+    facts = trained(given)
     if not (given.work / "data" / "evaluation" / "prompts.json").exists():
         write_data(given.work / "data", given.images, given.size // 256)
     engines = [e for e in given.engines if e != "tensorrt" or importlib.util.find_spec("tensorrt_rtx")]
@@ -73,7 +73,7 @@ def main() -> None:
     for number, engine in enumerate(engines):
         left = given.seconds - (time.monotonic() - begin)
         results[engine] = night(given, engine, left / (len(engines) - number))
-        write(given, made, results)
+        write(given, facts, results)
 
 
 def trained(given: argparse.Namespace) -> dict[str, float]:
@@ -83,12 +83,12 @@ def trained(given: argparse.Namespace) -> dict[str, float]:
         plan = Plan(
             given.device, given.minutes, given.seed, given.size, given.batch, given.rate, given.target
         )
-        model, found = train(plan)
+        model, reached = train(plan)
         torch.save(model.state_dict(), checkpoint)
-        facts.write_text(json.dumps(found))
-        print(found, flush=True)
-    made: dict[str, float] = json.loads(facts.read_text())
-    return made
+        facts.write_text(json.dumps(reached))
+        print(reached, flush=True)
+    kept: dict[str, float] = json.loads(facts.read_text())
+    return kept
 
 
 def night(given: argparse.Namespace, engine: str, seconds: float) -> dict[str, Any]:
@@ -160,35 +160,37 @@ def run(folder: Path, *arguments: str) -> None:
     subprocess.run((sys.executable, "-m", "autoprec", *arguments), check=True, cwd=folder)
 
 
-def _streams(made: dict[str, float]) -> str:
+def _streams(facts: dict[str, float]) -> str:
     """What was made up after the training, where it was."""
-    if not made.get("streams"):
+    if not facts.get("streams"):
         return ""
     return (
-        f"Of that, {made['int8_lost_by_blocks']:.3f} by these blocks; the rest by channels of the residual "
-        f"streams of stages 3 and 4, spread after the training (log-normal, {made['streams']:.2f}) so that "
+        f"Of that, {facts['int8_lost_by_blocks']:.3f} by these blocks; the rest by channels of the residual "
+        f"streams of stages 3 and 4, spread after the training (log-normal, {facts['streams']:.2f}) so that "
         "the network computes the same. "
     )
 
 
-def write(given: argparse.Namespace, made: dict[str, float], results: dict[str, Any]) -> None:
+def write(given: argparse.Namespace, run: dict[str, float], results: dict[str, Any]) -> None:
     """What is known so far, for programs and for people."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    facts = {"made": made, "device": device, "size": given.size, "seed": given.seed, "results": results}
+    facts = {"made": run, "device": device, "size": given.size, "seed": given.seed, "results": results}
     target = given.out / f"{NAME}_{datetime.datetime.now(datetime.UTC).date()}"
     target.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
     told = (
-        f"Trained on drawn scenes at {given.size}x{given.size} for {made['steps']:g} steps (GPU: {device}), "
+        f"Trained on drawn scenes at {given.size}x{given.size} for {run['steps']:g} steps (GPU: {device}), "
         "while the channels of late blocks were spread on purpose, in the proportions of the published "
         f"sensitivities (`scripts/models/train_outlier_sam.py`, seed {given.seed}). Mean IoU with the drawn "
-        f"masks {made['miou']:.3f}; plain INT8, simulated in PyTorch, lowers it by {made['int8_lost']:.3f}. "
-        f"{_streams(made)}Not the published checkpoint. Speed-up over the reference / mask loss against it."
+        f"masks {run['miou']:.3f}; plain INT8, simulated in PyTorch, lowers it by {run['int8_lost']:.3f}. "
+        f"{_streams(run)}Not the published checkpoint. Speed-up over the reference / mask loss against it."
     )
     lines = ["# EfficientViT-SAM L0, made to suffer from INT8 as published ones do", "", told]
-    for engine, found in results.items():
-        lines += ["", f"## {engine}: {found['trials']} trials in {found['seconds']} s"]
+    for engine, figures in results.items():
+        lines += ["", f"## {engine}: {figures['trials']} trials in {figures['seconds']} s"]
         lines += ["", "| | speed-up / loss |", "|---|---|"]
-        lines += [f"| {name} | {p['speedup']:.2f} / {p['loss']:.4f} |" for name, p in found["points"].items()]
+        lines += [
+            f"| {name} | {p['speedup']:.2f} / {p['loss']:.4f} |" for name, p in figures["points"].items()
+        ]
         lines += ["", f"![front]({NAME}_{engine}_front.png)", "", f"![masks]({NAME}_{engine}_masks.png)"]
     target.with_suffix(".md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines), flush=True)

@@ -40,8 +40,8 @@ def main() -> int:
         study.export(folder, trial=number, examples=EXAMPLES)
         subprocess.run([given.python, str(folder / "modelopt_quantize.py")], check=True)
         losses = {name: loss(folder, name) for name in ("model.onnx", "modelopt.onnx")}
-    for name, found in losses.items():
-        print(f"{name} of trial {number}: mask loss {found:.4f} against the reference")
+    for name, lost in losses.items():
+        print(f"{name} of trial {number}: mask loss {lost:.4f} against the reference")
     return int(abs(losses["model.onnx"] - losses["modelopt.onnx"]) > ALLOWED)
 
 

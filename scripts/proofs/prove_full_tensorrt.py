@@ -60,18 +60,18 @@ def search(model: str, given: argparse.Namespace) -> int:
 def run_tests(out: Path) -> int:
     """The adapter's GPU tests behind each mask; 1 if one of them failed."""
     runs = [run_under(version) for version in VERSIONS]
-    known = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "gpu": gpu(), "runs": runs}
-    target = out / f"full_tensorrt_tests_{str(known['date'])[:10]}"
-    target.with_suffix(".json").write_text(json.dumps(known, indent=1) + "\n")
+    results = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "gpu": gpu(), "runs": runs}
+    target = out / f"full_tensorrt_tests_{str(results['date'])[:10]}"
+    target.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
     lines = [
-        f"# GPU tests behind masks of full TensorRT, {str(known['date'])[:10]}",
+        f"# GPU tests behind masks of full TensorRT, {str(results['date'])[:10]}",
         "",
         "**The code path for full TensorRT over the kernels of TensorRT-RTX**, which presents itself as each",
         "version in turn. Full TensorRT itself was not run.",
         "",
         "Written by `python scripts/proofs/prove_full_tensorrt.py tests`.",
         "",
-        f"{known['gpu']}.",
+        f"{results['gpu']}.",
         "",
         *(f"- TensorRT {run['version']}: {run['summary']}, {run['seconds']} s" for run in runs),
         *(f"  - {line}" for run in runs for line in run["failures"]),
@@ -84,7 +84,7 @@ def run_tests(out: Path) -> int:
 def run_under(version: str) -> dict[str, Any]:
     """One run of the tests that need a GPU."""
     there = os.environ.get("PYTHONPATH")
-    found = {"MASKED_TENSORRT": version, "PYTHONPATH": os.pathsep.join(filter(None, (str(MASK), there)))}
+    settings = {"MASKED_TENSORRT": version, "PYTHONPATH": os.pathsep.join(filter(None, (str(MASK), there)))}
     command = [
         sys.executable,
         "-m",
@@ -98,7 +98,7 @@ def run_under(version: str) -> dict[str, Any]:
     ]
     begin = time.monotonic()
     done = subprocess.run(
-        command, check=False, cwd=ROOT, env=os.environ | found, stdout=subprocess.PIPE, text=True
+        command, check=False, cwd=ROOT, env=os.environ | settings, stdout=subprocess.PIPE, text=True
     )
     print(done.stdout[-6000:], flush=True)
     lines = done.stdout.splitlines()

@@ -31,13 +31,13 @@ def finished(address: str) -> int:
 
 def times(spent: list[dict[str, list[float]]]) -> dict[str, Any]:
     """Medians and 95th percentiles of what the workers' calls took, in seconds."""
-    found = {}
+    seconds = {}
     for name in ("begin", "settle", "propose"):
         values = sorted(value for one in spent for value in one.get(name, []))
         if values:
             tail = values[int(0.95 * len(values))]
-            found[f"{name}_seconds"] = [round(statistics.median(values), 4), round(tail, 4)]
-    return found
+            seconds[f"{name}_seconds"] = [round(statistics.median(values), 4), round(tail, 4)]
+    return seconds
 
 
 def verdict(address: str, budget: int) -> dict[str, Any]:
@@ -67,21 +67,21 @@ def verdict(address: str, budget: int) -> dict[str, Any]:
     }
 
 
-def markdown(known: dict[str, Any]) -> str:
+def markdown(results: dict[str, Any]) -> str:
     """The results for people."""
-    first = known["runs"][0]
-    names = [name for name in first if any(name in row for row in known["runs"])]
+    first = results["runs"][0]
+    names = [name for name in first if any(name in row for row in results["runs"])]
     lines = [
-        f"# Simulated workers on PostgreSQL, {known['date']}",
+        f"# Simulated workers on PostgreSQL, {results['date']}",
         "",
-        f"`scripts/scale/simulate_scale.py {known['arguments']}` on {known['cores']} cores, which the",
+        f"`scripts/scale/simulate_scale.py {results['arguments']}` on {results['cores']} cores, which the",
         "workers share with the server. Pairs are the median and the 95th percentile, in seconds,",
         "waiting for other writers included.",
         "",
-        f"| | {' | '.join(str(number + 1) for number in range(len(known['runs'])))} |",
-        f"|---{'|---' * len(known['runs'])}|",
+        f"| | {' | '.join(str(number + 1) for number in range(len(results['runs'])))} |",
+        f"|---{'|---' * len(results['runs'])}|",
         *(
-            f"| {name.replace('_', ' ')} | {' | '.join(str(row.get(name)) for row in known['runs'])} |"
+            f"| {name.replace('_', ' ')} | {' | '.join(str(row.get(name)) for row in results['runs'])} |"
             for name in names
         ),
     ]

@@ -36,10 +36,10 @@ class PostgresqlServer:
     """
 
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
-        found = programs()
-        if found is None:
+        there = programs()
+        if there is None:
             raise FileNotFoundError("PostgreSQL is not installed: apt-get install postgresql")
-        self._programs, self._folder, self._durable = found, folder, durable
+        self._programs, self._folder, self._durable = there, folder, durable
         self._user = _user()
         self._process: subprocess.Popen[bytes] | None = None
         self._count = 0

@@ -85,16 +85,16 @@ def main() -> None:
     given = parser.parse_args()
     random.seed(given.seed)
     date = datetime.now(UTC).date().isoformat()
-    known: dict[str, Any] = {
+    results: dict[str, Any] = {
         "date": date, "arguments": " ".join(sys.argv[1:]).partition(" --out")[0],
         "cores": len(os.sched_getaffinity(0)), "runs": [],
     }  # fmt: skip
     target = given.out / f"simulated_scale_{date}"
 
     def note(row: dict[str, Any]) -> None:
-        known["runs"].append(row)
-        target.with_suffix(".json").write_text(json.dumps(known, indent=1) + "\n")
-        target.with_suffix(".md").write_text(markdown(known))
+        results["runs"].append(row)
+        target.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+        target.with_suffix(".md").write_text(markdown(results))
         print(json.dumps(row, indent=1), flush=True)
 
     with postgresql_server(durable=True) as server:
@@ -104,7 +104,7 @@ def main() -> None:
             quiet.trials = given.sweep_trials
             note(run(server, quiet, workers))
     wrong = ("lost", "doubled", "numbers_missing", "still_running", "workers_left", "optuna_differs")
-    sys.exit(any(row[name] for row in known["runs"] for name in wrong))
+    sys.exit(any(row[name] for row in results["runs"] for name in wrong))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "autoprec"
-MODULES = sorted(PACKAGE.rglob("*.py"))
+ROOT = Path(__file__).parents[2]
+MODULES = sorted(path for folder in ("autoprec", "scripts") for path in (ROOT / folder).rglob("*.py"))
 VAGUE = {"found", "known", "made", "stuff", "thing"}
 
 
@@ -20,7 +20,7 @@ def named(function: ast.FunctionDef) -> set[str]:
     return names | {n.name for n in nodes[1:] if isinstance(n, ast.FunctionDef)}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_local_has_a_noun_of_the_field(path: Path) -> None:
     functions = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
     vague = {function.name: names for function in functions if (names := named(function) & VAGUE)}

@@ -75,12 +75,12 @@ class Results:
 
     def add(self, model: str, setting: dict[str, Any]) -> None:
         """Keep one setting's figures."""
-        known = self._known[model]
-        known["settings"].append(setting)
-        target = self._out / f"parallel_{model}_{known['date']}"
-        target.with_suffix(".json").write_text(json.dumps(known, indent=1) + "\n")
-        target.with_suffix(".md").write_text(markdown(known))
-        print(markdown(known), flush=True)
+        results = self._known[model]
+        results["settings"].append(setting)
+        target = self._out / f"parallel_{model}_{results['date']}"
+        target.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+        target.with_suffix(".md").write_text(markdown(results))
+        print(markdown(results), flush=True)
 
 
 def measure(lanes: list[Lane], given: argparse.Namespace) -> None:
@@ -98,14 +98,14 @@ def measure(lanes: list[Lane], given: argparse.Namespace) -> None:
             sys.exit(f"{left:.0f} s are left: too little for {devices}x{jobs}")
         print(f"{devices}x{jobs}: {seconds:.0f} s", flush=True)
         with ThreadPoolExecutor(len(some)) as pool:
-            found = {
+            settings_of = {
                 lane.model: pool.submit(
                     lane.measure, devices, jobs, seconds, repeats=given.repeats,
                     cores=lane.cores if devices == 1 else every,
                 )
                 for lane in some
             }  # fmt: skip
-        for model, setting in found.items():
+        for model, setting in settings_of.items():
             results.add(model, setting.result())
 
 

@@ -12,24 +12,24 @@ from autoprec.records import TrialRecord
 STAGES = ("rewrite", "build", "run", "decode", "compare", "timing", "wait", "total")
 
 
-def rates(found: Sequence[TrialRecord], workers: int) -> dict[str, Any]:
+def rates(trials: Sequence[TrialRecord], workers: int) -> dict[str, Any]:
     """Trials an hour while every worker is busy, and where a trial's time goes.
 
     Counted are trials that ended between the end of the first trial of every worker and the last start: the
     workers' own start and the tail, in which fewer and fewer are busy, are left out.
     """
-    ends = sorted(_seconds(trial.end) for trial in found)
-    done = [t.measurement for t in found if t.measurement is not None]
+    ends = sorted(_seconds(trial.end) for trial in trials)
+    done = [t.measurement for t in trials if t.measurement is not None]
     steady, window = 0.0, 0.0
     if len(ends) > workers:
-        begin, until = ends[workers - 1], max(_seconds(trial.start) for trial in found)
+        begin, until = ends[workers - 1], max(_seconds(trial.start) for trial in trials)
         window = until - begin
         if window > 0:
             steady = 3600 * sum(begin < end <= until for end in ends) / window
     return {
-        "trials": len(found),
-        "failed": sum(t.state == "failed" for t in found),
-        "failures": sorted({t.failure.kind for t in found if t.failure is not None}),
+        "trials": len(trials),
+        "failed": sum(t.state == "failed" for t in trials),
+        "failures": sorted({t.failure.kind for t in trials if t.failure is not None}),
         "window_seconds": round(window, 1),
         "trials_an_hour": round(steady, 1),
         "median_seconds": {
@@ -37,7 +37,7 @@ def rates(found: Sequence[TrialRecord], workers: int) -> dict[str, Any]:
             for stage in STAGES
         },
         "by_worker": {
-            name: sum(t.worker == name for t in found) for name in sorted({t.worker for t in found})
+            name: sum(t.worker == name for t in trials) for name in sorted({t.worker for t in trials})
         },
     }
 
@@ -55,16 +55,16 @@ def spread(pairs: Sequence[Sequence[float]]) -> dict[str, Any]:
     }
 
 
-def markdown(known: dict[str, Any]) -> str:
+def markdown(results: dict[str, Any]) -> str:
     """The results of one model for people."""
     head = (
         "GPUs", "jobs", "trials", "failed", "trials an hour", "times the first", "search's CPU, cores",
         "total s", "build s", "rewrite s", "run s", "compare s", "timing s", "wait s",
         "reference against itself: median off", "worst off", "of",
     )  # fmt: skip
-    first = known["settings"][0]["trials_an_hour"] if known["settings"] else 0
+    first = results["settings"][0]["trials_an_hour"] if results["settings"] else 0
     rows: list[tuple[object, ...]] = [head, ("---",) * len(head)]
-    for row in known["settings"]:
+    for row in results["settings"]:
         gain = f"{row['trials_an_hour'] / first:.2f}" if first else "-"
         seconds = row["median_seconds"]
         counts = row["devices"], row["jobs"], row["trials"], row["failed"], row["trials_an_hour"], gain
@@ -73,13 +73,13 @@ def markdown(known: dict[str, Any]) -> str:
         )
         off = row.get("median_off", "-"), row.get("worst_off", "-"), row["against_itself"]
         rows.append((*counts, row["search_cores"], *times, *off))
-    began = known["first_trial_seconds"]
+    began = results["first_trial_seconds"]
     about = (
-        f"{known['command']}, {known['date']}; {known['cores']} cores for each GPU. "
-        + ("Prepared by an earlier run" if began is None else f"Prepared in {known['prepared_seconds']} s")
+        f"{results['command']}, {results['date']}; {results['cores']} cores for each GPU. "
+        + ("Prepared by an earlier run" if began is None else f"Prepared in {results['prepared_seconds']} s")
         + ("." if began is None else f", the first trial began after {began} s.")
     )
-    lines = [f"# Workers in parallel: {known['model']} on {known['device']}", "", about, ""]
+    lines = [f"# Workers in parallel: {results['model']} on {results['device']}", "", about, ""]
     lines += [f"| {' | '.join(map(str, row))} |" for row in rows]
     return "\n".join(lines) + "\n"
 

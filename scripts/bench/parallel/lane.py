@@ -94,10 +94,10 @@ class Lane:
             beside.wait()
             lines = (work / "pairs.jsonl").read_text().splitlines()
             pairs = [json.loads(line) for line in lines if line.startswith("[") and line.endswith("]")]
-        found = [t for t in trials(definition)[before:] if t.end and t.state != "running"]
+        measured = [t for t in trials(definition)[before:] if t.end and t.state != "running"]
         return {
             "devices": devices, "jobs": jobs, "exit_code": process.returncode, "search_cores": used,
-            **rates(found, devices * jobs), **spread(pairs),
+            **rates(measured, devices * jobs), **spread(pairs),
         }  # fmt: skip
 
     def device_name(self) -> str:

@@ -31,14 +31,14 @@ def main(definition: Path, work: Path) -> None:
         with backend.build(path) as first, backend.build(path) as second, lease.alone():
             first.prepare(inputs)
             second.prepare(inputs)
-            found = pair(
+            latency = pair(
                 first,
                 second,
                 backend,
                 timing,
             )
-        interval = found.ratio_interval
-        print(json.dumps([found.ratio, interval.low, interval.high]), flush=True)
+        interval = latency.ratio_interval
+        print(json.dumps([latency.ratio, interval.low, interval.high]), flush=True)
 
 
 if __name__ == "__main__":

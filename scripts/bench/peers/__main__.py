@@ -68,19 +68,19 @@ def points(name: str, work: Path, trials: int, pythons: dict[str, str]) -> dict[
     if done < trials:
         print(f"{name}: {trials - done} trials", flush=True)
         study.search(str(trials - done))
-    found: dict[str, Point] = {}
-    with session(study.spec, Quiet(), Parallel(), checks=False) as made:
-        judge = Judge(made.prepared.setup)
-        for peer, path in quantised(name, work / name, made.prepared, judge, pythons).items():
-            found[peer] = judge.point(path) if isinstance(path, Path) else {"failure": path}
+    judged: dict[str, Point] = {}
+    with session(study.spec, Quiet(), Parallel(), checks=False) as opened:
+        judge = Judge(opened.prepared.setup)
+        for peer, path in quantised(name, work / name, opened.prepared, judge, pythons).items():
+            judged[peer] = judge.point(path) if isinstance(path, Path) else {"failure": path}
             if peer.startswith("nncf") and isinstance(path, Path):
-                found[f"{peer}, BF16 hint"] = judge.point(path, hint="bf16")
-            print(name, peer, found[peer], flush=True)
+                judged[f"{peer}, BF16 hint"] = judge.point(path, hint="bf16")
+            print(name, peer, judged[peer], flush=True)
         for label, trial in ours(study).items():
-            candidate = made.prepared.rewrite(trial.assignment, work / name / "judged.onnx")
-            found[label] = judge.point(Path(candidate.model_path)) | {"trial": trial.number}
-            print(name, label, found[label], flush=True)
-    return found
+            candidate = opened.prepared.rewrite(trial.assignment, work / name / "judged.onnx")
+            judged[label] = judge.point(Path(candidate.model_path)) | {"trial": trial.number}
+            print(name, label, judged[label], flush=True)
+    return judged
 
 
 def ours(study: Study) -> dict[str, TrialRecord]:
@@ -105,11 +105,11 @@ def quantised(
         judge: knows the reference's masks.
         pythons: the environment of each peer.
     """
-    made: dict[str, Path | str] = {}
+    models: dict[str, Path | str] = {}
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / "data.npz"
         for peer, python in pythons.items():
-            target = made[peer] = folder / f"{peer}{'.xml' if peer.startswith('nncf') else '.onnx'}"
+            target = models[peer] = folder / f"{peer}{'.xml' if peer.startswith('nncf') else '.onnx'}"
             if target.exists():
                 continue
             if not data.exists():
@@ -123,11 +123,11 @@ def quantised(
                     (*command, *paths), check=False, timeout=LIMIT_S, capture_output=True, text=True
                 )
             except subprocess.TimeoutExpired:
-                made[peer] = f"took longer than {LIMIT_S:g} s"
+                models[peer] = f"took longer than {LIMIT_S:g} s"
                 continue
             if not target.exists():
-                made[peer] = (ended.stderr.strip().splitlines() or ["wrote nothing"])[-1]
-    return made
+                models[peer] = (ended.stderr.strip().splitlines() or ["wrote nothing"])[-1]
+    return models
 
 
 def write_data(name: str, path: Path, prepared: Prepared, judge: Judge) -> None:

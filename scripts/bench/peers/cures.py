@@ -54,17 +54,17 @@ def measured(study: Path, variants: tuple[str, ...], work: Path) -> dict[str, Po
     replace, spec = msgspec.structs.replace, load_spec(study)
     search = replace(spec.search, precisions=("fp32", *variants))
     spec = replace(spec, folder=str(work / spec.name), search=search, default=False)
-    found: dict[str, Point] = {}
-    with session(spec, Quiet(), Parallel(), checks=False) as made:
-        judge = Judge(made.prepared.setup)
-        for label, assignment in made.prepared.anchors:
+    points: dict[str, Point] = {}
+    with session(spec, Quiet(), Parallel(), checks=False) as opened:
+        judge = Judge(opened.prepared.setup)
+        for label, assignment in opened.prepared.anchors:
             try:
-                candidate = made.prepared.rewrite(assignment, work / spec.name / "judged.onnx")
-                found[label] = judge.point(Path(candidate.model_path))
+                candidate = opened.prepared.rewrite(assignment, work / spec.name / "judged.onnx")
+                points[label] = judge.point(Path(candidate.model_path))
             except AutoprecError as error:
-                found[label] = {"failure": str(error)}
-            print(study.stem, label, found[label], flush=True)
-    return found
+                points[label] = {"failure": str(error)}
+            print(study.stem, label, points[label], flush=True)
+    return points
 
 
 def write(results: dict[str, dict[str, Point]], out: Path) -> None:

@@ -72,17 +72,17 @@ class Judge:
             front=NOTHING_LEADS,
         )
         try:
-            found = self._bench.measure(job, lambda _: None)
+            measured = self._bench.measure(job, lambda _: None)
         except TrialError as error:
             return {"failure": str(error)}
         finally:
             self._bench.clear()
-        interval = found.latency.ratio_interval
+        interval = measured.latency.ratio_interval
         return {
-            "speedup": 1 / found.latency.ratio,
+            "speedup": 1 / measured.latency.ratio,
             "speedup_low": 1 / interval.high,
             "speedup_high": 1 / interval.low,
-            "loss": found.quality.loss,
-            "loss_low": found.quality.loss_interval.low,
-            "loss_high": found.quality.loss_interval.high,
+            "loss": measured.quality.loss,
+            "loss_low": measured.quality.loss_interval.low,
+            "loss_high": measured.quality.loss_interval.high,
         }

@@ -53,34 +53,34 @@ def main() -> None:
 
 def measured(study: Path, work: Path) -> dict[str, Point]:
     """Speed-up and loss of each form."""
-    spec, found = load_spec(study), dict[str, Point]()
+    spec, points = load_spec(study), dict[str, Point]()
     search = msgspec.structs.replace(spec.search, precisions=("fp32", "int8"))
     spec = msgspec.structs.replace(spec, folder=str(work / spec.name), search=search, default=False)
-    with session(spec, Quiet(), Parallel(), checks=False) as made:
-        judge, path = Judge(made.prepared.setup), work / spec.name / "judged.onnx"
-        uniform = next(a for label, a in made.prepared.anchors if label == "all-int8")
-        candidate = Path(made.prepared.rewrite(uniform, work / spec.name / "int8.onnx").model_path)
-        limits = made.prepared.rewriter.ranges_in(PRECISIONS["int8"])
+    with session(spec, Quiet(), Parallel(), checks=False) as opened:
+        judge, path = Judge(opened.prepared.setup), work / spec.name / "judged.onnx"
+        uniform = next(a for label, a in opened.prepared.anchors if label == "all-int8")
+        candidate = Path(opened.prepared.rewrite(uniform, work / spec.name / "int8.onnx").model_path)
+        limits = opened.prepared.rewriter.ranges_in(PRECISIONS["int8"])
         forms = {"int8": onnx.load(candidate)}
         forms |= {f"and {kind}": more(onnx.load(candidate), ops, limits) for kind, ops in KINDS.items()}
         forms["weights with zero points"] = asymmetric(onnx.load(candidate))
         for label, model in forms.items():
             onnx.save(model, path)
             pairs = sum(node.op_type == "QuantizeLinear" for node in model.graph.node)
-            found[label] = judge.point(path) | {"pairs": pairs}
-            print(study.stem, label, found[label], flush=True)
-    return found
+            points[label] = judge.point(path) | {"pairs": pairs}
+            print(study.stem, label, points[label], flush=True)
+    return points
 
 
 def more(model: onnx.ModelProto, ops: frozenset[str], limits: Mapping[str, float]) -> onnx.ModelProto:
     """Signed Q/DQ before the activations of ops of some kinds, where they have a range and no pair yet."""
-    made = {name: node.op_type for node in model.graph.node for name in node.output}
+    makers = {name: node.op_type for node in model.graph.node for name in node.output}
     nodes, pairs = list[onnx.NodeProto](), dict[str, str]()
     for node in model.graph.node:
         places = range(1 if node.op_type == "Resize" else len(node.input)) if node.op_type in ops else ()
         for place in places:
             name = node.input[place]
-            if not limits.get(name, 0.0) > 0 or made.get(name, "DequantizeLinear") == "DequantizeLinear":
+            if not limits.get(name, 0.0) > 0 or makers.get(name, "DequantizeLinear") == "DequantizeLinear":
                 continue
             if name not in pairs:
                 pairs[name] = f"{name}__more"

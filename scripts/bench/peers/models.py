@@ -192,29 +192,29 @@ def _wheel(requirement: str, packages: Path) -> Path:
     """A wheel, downloaded once."""
     stem = requirement.replace("==", "-").replace("-", "_")
     packages.mkdir(parents=True, exist_ok=True)
-    if not (found := _named(packages, stem, ".whl")):
+    if not (paths := _named(packages, stem, ".whl")):
         command = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(packages))
         subprocess.run((*command, requirement), check=True)
-        found = _named(packages, stem, ".whl")
-    return found[0]
+        paths = _named(packages, stem, ".whl")
+    return paths[0]
 
 
 def _tarball(name: str, packages: Path) -> Path:
     """An npm package, downloaded once."""
     stem = name.removeprefix("@").replace("/", "-").replace("@", "-").replace("-", "_")
     packages.mkdir(parents=True, exist_ok=True)
-    if not (found := _named(packages, stem, ".tgz")):
+    if not (paths := _named(packages, stem, ".tgz")):
         subprocess.run(
             (_npm(), "pack", "--silent", name), check=True, cwd=packages, stdout=subprocess.DEVNULL
         )
-        found = _named(packages, stem, ".tgz")
-    return found[0]
+        paths = _named(packages, stem, ".tgz")
+    return paths[0]
 
 
 def _npm() -> str:
     """Raises SystemExit without npm."""
-    if found := shutil.which("npm"):
-        return found
+    if path := shutil.which("npm"):
+        return path
     raise SystemExit("a model comes from an npm package: install Node.js with npm")
 
 

@@ -56,8 +56,8 @@ def nncf_control(path: Path, data: Data, out: Path) -> None:
     def score(model: Any, items: Any) -> tuple[float, None]:
         ious = []
         for image, mask in items:
-            found = model(image[None])[0].reshape(mask.shape) > data["threshold"]
-            ious.append((found & mask).sum() / max(1, (found | mask).sum()))
+            predicted = model(image[None])[0].reshape(mask.shape) > data["threshold"]
+            ious.append((predicted & mask).sum() / max(1, (predicted | mask).sum()))
         return float(np.mean(ious)), None
 
     pairs = list(zip(data["validation"], data["masks"], strict=True))

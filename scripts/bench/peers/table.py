@@ -57,8 +57,8 @@ def markdown(results: dict[str, Points], trials: int) -> str:
 def _processor() -> str:
     """The processor's name where Linux tells it."""
     told = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.+)", told.read_text()) if told.exists() else None
-    return found[1] if found else platform.machine()
+    match = re.search(r"model name\s*: (.+)", told.read_text()) if told.exists() else None
+    return match[1] if match else platform.machine()
 
 
 def _of(points: Points, kind: str) -> Points:

@@ -82,7 +82,7 @@ def main() -> None:
     with multiprocessing.Pool(options.workers) as pool:
         pool.starmap(trace, [(job, deadline) for job in jobs], chunksize=1)
         scores = pool.map(scores_of, problems_of(jobs), chunksize=1)
-    write([found for found in scores if found], jobs[0].seed, options.out)
+    write([entries for entries in scores if entries], jobs[0].seed, options.out)
 
 
 def takes_part(kind: Kind, strategy: str) -> bool:
@@ -102,10 +102,10 @@ def trace(job: Job, deadline: float = float("inf")) -> Trace | None:
         return [tuple(row) for row in rows], [tuple(value) for value in values], seconds
     if time.monotonic() > deadline:
         return None
-    found = run(strategy, Problem(kind, seed), job.evaluations, seed)
-    rows = [[int(code) for code in row] for row in found[0]]
-    path.write_text(json.dumps([rows, found[1], found[2]]), encoding="utf-8")
-    return found
+    ran = run(strategy, Problem(kind, seed), job.evaluations, seed)
+    rows = [[int(code) for code in row] for row in ran[0]]
+    path.write_text(json.dumps([rows, ran[1], ran[2]]), encoding="utf-8")
+    return ran
 
 
 def problems_of(jobs: list[Job]) -> list[list[Job]]:
@@ -119,14 +119,14 @@ def problems_of(jobs: list[Job]) -> list[list[Job]]:
 def scores_of(group: list[Job]) -> list[Run] | None:
     """One entry for each strategy of one problem; None where a trace is missing."""
     traces = {job.strategy: trace(job, -1.0) for job in group}
-    if not all(found for name, found in traces.items() if not name.startswith("gp")):
+    if not all(ran for name, ran in traces.items() if not name.startswith("gp")):
         return None
-    return _scores(group[0], {name: found for name, found in traces.items() if found})
+    return _scores(group[0], {name: ran for name, ran in traces.items() if ran})
 
 
 def write(scores: list[list[Run]], first: int, out: Path) -> None:
     """Report every problem whose traces are all there."""
-    runs = [run for found in scores for run in found]
+    runs = [run for entries in scores for run in entries]
     note = (
         f"{len(scores)} problems of {len(KINDS) + len(HELD_OUT)} kinds, seeds from {first} on; "
         "every seed is another instance and another noise. The front "
@@ -149,16 +149,16 @@ def _scores(job: Job, traces: dict[str, Trace]) -> list[Run]:
     kind, seed = job.kind, job.seed
     problem = Problem(kind, seed)
     limit = min(NETWORK_LIMIT, job.oracle) if kind.loss == "network" else job.oracle
-    seen = [problem.truth(np.array(found[0], dtype=np.intp)) for found in traces.values()]
+    seen = [problem.truth(np.array(ran[0], dtype=np.intp)) for ran in traces.values()]
     best = Best(problem, front_of(np.concatenate((problem.truth(best_front(problem, seed, limit)), *seen))))
     entries: list[Run] = []
-    for name, found in traces.items():
+    for name, ran in traces.items():
         entry = {"kind": kind.name, "group": kind.group, "seed": seed, "strategy": name}
         entry["budget"] = job._replace(strategy=name).evaluations
-        entries.append({**entry, **scored(best, found, seed, finalists=False)})
+        entries.append({**entry, **scored(best, ran, seed, finalists=False)})
         if name == OURS:
             entry["strategy"] = f"{OURS} + finalists"
-            entries.append({**entry, **scored(best, found, seed, finalists=True)})
+            entries.append({**entry, **scored(best, ran, seed, finalists=True)})
     return entries
 
 

@@ -87,7 +87,7 @@ def everything() -> Iterator[Codes]:
 
 def measure(cache: Path, part: int, parts: int) -> None:
     """Append one line of JSON for each assignment of a part that is not there yet."""
-    path, known = cache / f"table{part}.jsonl", read(cache)
+    path, rows_read = cache / f"table{part}.jsonl", read(cache)
     spec = load_spec(ROOT / "studies/demo.toml")
     samples = msgspec.structs.replace(spec.samples, evaluation_limit=IMAGES)
     search = msgspec.structs.replace(spec.search, reference="fp32", precisions=PRECISIONS)
@@ -98,7 +98,7 @@ def measure(cache: Path, part: int, parts: int) -> None:
     bench = Workbench(prepared.setup)
     with path.open("a", encoding="utf-8") as file:
         for row in itertools.islice(everything(), part, None, parts):
-            if row not in known:
+            if row not in rows_read:
                 values, times = measured(prepared, bench, row)
                 file.write(json.dumps([row, *values, times]) + "\n")
                 file.flush()
@@ -118,14 +118,16 @@ def measured(prepared: Prepared, bench: Workbench, row: Codes) -> tuple[Values, 
             heavy=prepared.deciding(assignment),
             profiled=len(set(row)) == 1,
         )
-        found = bench.measure(job, lambda _: None)
-    return (found.latency.ratio, found.quality.loss), group_times(found) if job.profiled else {}
+        measurement = bench.measure(job, lambda _: None)
+    return (measurement.latency.ratio, measurement.quality.loss), group_times(
+        measurement
+    ) if job.profiled else {}
 
 
-def group_times(found: Measurement) -> dict[str, float]:
+def group_times(measurement: Measurement) -> dict[str, float]:
     """Milliseconds of each group, by profile."""
     times = dict.fromkeys(GROUPS, 0.0)
-    for row in found.audit:
+    for row in measurement.audit:
         times[list(GROUPS)[group_of(row.block)]] += row.time_ms
     return times
 
@@ -154,12 +156,12 @@ class Truth:
         self.whole = len(table) == len(PRECISIONS) ** len(GROUPS)
         names = [name for place, name in enumerate(GROUPS) if self.whole or place != TWINS[1]]
         self.blocks = tuple(Block(name=name, nodes=(), allowed=PRECISIONS) for name in names)
-        alike = {row: found for row, found in table.items() if self.whole or row[TWINS[0]] == row[TWINS[1]]}
-        self.values = {self._merged(row): (found[0], found[1]) for row, found in alike.items()}
+        alike = {row: entry for row, entry in table.items() if self.whole or row[TWINS[0]] == row[TWINS[1]]}
+        self.values = {self._merged(row): (entry[0], entry[1]) for row, entry in alike.items()}
         if len(self.values) != len(PRECISIONS) ** len(names):
             raise SystemExit(f"{len(table)} assignments are measured; go on with `measure`")
         self.anchors = np.repeat(np.arange(len(PRECISIONS))[:, None], len(names), axis=1)
-        uniform = {PRECISIONS[row[0]]: found[2] for row, found in table.items() if found[2]}
+        uniform = {PRECISIONS[row[0]]: entry[2] for row, entry in table.items() if entry[2]}
         self.priors = self._priors(uniform)
         self.array = np.array(list(self.values.values()))
         self.corner = 1.1 * self.of(map(tuple, self.anchors.tolist())).max(axis=0)
@@ -209,11 +211,11 @@ def figures(truth: Truth, rows: Sequence[Codes]) -> dict[str, list[float]]:
     whole, start = hypervolume(best, truth.corner), hypervolume(anchors, truth.corner)
     table: dict[str, list[float]] = {"hypervolume": [], "gain": [], "share": []}
     for count in CHECKPOINTS:
-        found = truth.of(rows[:count])
-        reached = hypervolume(found[front_mask(found)], truth.corner)
+        values = truth.of(rows[:count])
+        reached = hypervolume(values[front_mask(values)], truth.corner)
         table["hypervolume"].append(reached / whole)
         table["gain"].append((reached - start) / (whole - start))
-        table["share"].append(speed_up(found) / speed_up(best))
+        table["share"].append(speed_up(values) / speed_up(best))
     return table
 
 
@@ -226,9 +228,9 @@ def judge(cache: Path, seeds: int, results: Path) -> None:
     """Run, compare, write."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     truth, date = Truth(cache), datetime.datetime.now(datetime.UTC).date().isoformat()
-    found = {name: [figures(truth, run(truth, name, seed)) for seed in range(seeds)] for name in STRATEGIES}
+    runs = {name: [figures(truth, run(truth, name, seed)) for seed in range(seeds)] for name in STRATEGIES}
     half = CHECKPOINTS.index(50)
-    ours, tpe = ([entry["hypervolume"][half] for entry in found[name]] for name in ("autoprec", "tpe"))
+    ours, tpe = ([entry["hypervolume"][half] for entry in runs[name]] for name in ("autoprec", "tpe"))
     wins = sum(a > b for a, b in zip(ours, tpe, strict=True))
     head = ("strategy", *(f"{count}" for count in CHECKPOINTS), "gain at 50", "share at 50")
     text = (
@@ -242,7 +244,7 @@ def judge(cache: Path, seeds: int, results: Path) -> None:
         "| " + " | ".join(head) + " |",
         "|---" * len(head) + "|",
     ]
-    for name, entries in found.items():
+    for name, entries in runs.items():
         medians = np.median([entry["hypervolume"] for entry in entries], axis=0)
         rest = (np.median([entry[key][half] for entry in entries]) for key in ("gain", "share"))
         lines.append("| " + " | ".join((name, *(f"{v:.3f}" for v in (*medians, *rest)))) + " |")
@@ -250,7 +252,7 @@ def judge(cache: Path, seeds: int, results: Path) -> None:
     (results / f"demo_truth_{date}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     table = [[*row, *np.round(values, 5).tolist()] for row, values in truth.values.items()]
     (results / f"demo_truth_{date}.json").write_text(
-        json.dumps({"blocks": [b.name for b in truth.blocks], "table": table, "runs": found}) + "\n",
+        json.dumps({"blocks": [b.name for b in truth.blocks], "table": table, "runs": runs}) + "\n",
         encoding="utf-8",
     )
     print("\n".join(lines))

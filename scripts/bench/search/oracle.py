@@ -22,9 +22,9 @@ def best_front(problem: Problem, seed: int, limit: int) -> NDArray[np.intp]:
         keep = front_mask(values)
         pool, values = pool[keep], values[keep]
         children = np.concatenate((_flips(space, pool), mutants(space, pool, rng, 4000)))
-        found = problem.truth(children)
+        fresh = problem.truth(children)
         spent += len(children)
-        both = np.concatenate((values, found))
+        both = np.concatenate((values, fresh))
         better = front_mask(both)[len(values) :].any()
         quiet = 0 if better else quiet + 1
         pool, values = np.concatenate((pool, children)), both

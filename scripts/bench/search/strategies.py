@@ -34,14 +34,14 @@ def run(name: str, problem: Problem, budget: int, seed: int) -> Trace:
     strategy, *options = name.split()
     at_once = next((int(option[1:]) for option in options if option.startswith("x")), 1)
     if strategy == "gp":
-        made: Strategy = OptunaStrategy(problem.blocks, _gp, seed)
+        chosen: Strategy = OptunaStrategy(problem.blocks, _gp, seed)
     else:
         priors = problem.exact_priors if "exact" in options else problem.priors
         if "prior" in options:
             rows, values, _ = run("autoprec anchored", elsewhere(problem), TRIALS, seed)
             priors = msgspec.structs.replace(priors, scored=left_to(problem, rows, values))
-        made = create_strategy(strategy, seed=seed, blocks=problem.blocks, priors=priors)
-    return _searched(made, problem, budget, seed, anchored="anchored" in options, at_once=at_once)
+        chosen = create_strategy(strategy, seed=seed, blocks=problem.blocks, priors=priors)
+    return _searched(chosen, problem, budget, seed, anchored="anchored" in options, at_once=at_once)
 
 
 def _gp(seed: int) -> optuna.samplers.BaseSampler:
@@ -92,25 +92,25 @@ def _row(space: Space, assignment: Assignment) -> Row:
 
 
 def _one_shot(generator: Callable[..., Iterator[Row]], problem: Problem, budget: int, seed: int) -> Trace:
-    known: dict[Row, tuple[float, float]] = {}
+    measured: dict[Row, tuple[float, float]] = {}
     seconds: list[float] = []
-    proposals = generator(problem, known)
-    while len(known) < budget:
+    proposals = generator(problem, measured)
+    while len(measured) < budget:
         start = time.perf_counter()
         row = next(proposals, None)
         if row is None:
             break
-        if row not in known:
+        if row not in measured:
             seconds.append(time.perf_counter() - start)
-            known[row] = problem.measure(row, seed)
-    return list(known), list(known.values()), seconds
+            measured[row] = problem.measure(row, seed)
+    return list(measured), list(measured.values()), seconds
 
 
 def _anchors(problem: Problem) -> Iterator[Row]:
     yield from map(tuple, problem.anchors.tolist())
 
 
-def greedy(problem: Problem, known: dict[Row, tuple[float, float]]) -> Iterator[Row]:
+def greedy(problem: Problem, measured: dict[Row, tuple[float, float]]) -> Iterator[Row]:
     """One at a time from the reference: all single changes first, then the best ones on top of each other."""
     yield from _anchors(problem)
     count, kinds = problem.anchors.shape[1], len(problem.precisions)
@@ -120,7 +120,7 @@ def greedy(problem: Problem, known: dict[Row, tuple[float, float]]) -> Iterator[
         for kind in range(1, kinds):
             row = (*reference[:block], kind, *reference[block + 1 :])
             yield row
-            saved, lost = known[reference][0] - known[row][0], known[row][1] - known[reference][1]
+            saved, lost = measured[reference][0] - measured[row][0], measured[row][1] - measured[reference][1]
             if saved > 0:
                 changes.append((max(lost, 1e-5) / saved, block, kind))
     current = list(reference)
@@ -130,7 +130,7 @@ def greedy(problem: Problem, known: dict[Row, tuple[float, float]]) -> Iterator[
             yield tuple(current)
 
 
-def lagrangian(problem: Problem, known: dict[Row, tuple[float, float]]) -> Iterator[Row]:  # noqa: ARG001
+def lagrangian(problem: Problem, measured: dict[Row, tuple[float, float]]) -> Iterator[Row]:  # noqa: ARG001
     """Least predicted time + multiplier * summed sensitivity (HAWQ-V3, ModelOpt's auto_quantize)."""
     yield from _anchors(problem)
     space = Space(problem.blocks)

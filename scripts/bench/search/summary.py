@@ -79,7 +79,7 @@ def values_of(
     runs: Iterable[Run], strategy: str, figure: str, count: int, group: str = "", kind: str = ""
 ) -> Any:
     """(n,) figures of a strategy after `count` evaluations, of a group or kind; without NaN."""
-    found = [
+    values = [
         run[figure][run["evaluations"].index(count)]
         for run in runs
         if run["strategy"] == strategy
@@ -87,7 +87,7 @@ def values_of(
         and kind in ("", run["kind"])
         and count <= run["budget"]
     ]
-    return np.array([value for value in found if not np.isnan(value)])
+    return np.array([value for value in values if not np.isnan(value)])
 
 
 def _table(runs: Sequence[Run], figure: str) -> list[str]:
@@ -128,11 +128,13 @@ def _duel(runs: Sequence[Run]) -> list[str]:
         "|---" * (len(SHOWN) + 3) + "|",
     ]
     for group in GROUPS:
-        found = {(r["kind"], r["seed"], r["strategy"]): r["hypervolume"] for r in runs if r["group"] == group}
+        volumes = {
+            (r["kind"], r["seed"], r["strategy"]): r["hypervolume"] for r in runs if r["group"] == group
+        }
         pairs = [
-            (ours, found[kind, seed, RIVAL])
-            for (kind, seed, strategy), ours in found.items()
-            if strategy == OURS and (kind, seed, RIVAL) in found
+            (ours, volumes[kind, seed, RIVAL])
+            for (kind, seed, strategy), ours in volumes.items()
+            if strategy == OURS and (kind, seed, RIVAL) in volumes
         ]
         if not pairs:
             continue
@@ -147,14 +149,14 @@ def _duel(runs: Sequence[Run]) -> list[str]:
 
 def _in_flight(runs: Sequence[Run]) -> list[str]:
     """What is lost where eight trials run, problem by problem."""
-    found = {
+    volumes = {
         (r["kind"], r["seed"], r["strategy"]): dict(zip(r["evaluations"], r["hypervolume"], strict=True))
         for r in runs
     }
     pairs = [
-        (found[kind, seed, f"{OURS} x8"], one)
-        for (kind, seed, strategy), one in found.items()
-        if strategy == OURS and (kind, seed, f"{OURS} x8") in found
+        (volumes[kind, seed, f"{OURS} x8"], one)
+        for (kind, seed, strategy), one in volumes.items()
+        if strategy == OURS and (kind, seed, f"{OURS} x8") in volumes
     ]
     if not pairs:
         return []

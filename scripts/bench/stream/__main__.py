@@ -36,8 +36,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.one:
         name, _, count = options.one.partition(":")
-        with tempfile.TemporaryDirectory() as made:
-            folder, size = Path(made), int(count)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder, size = Path(temporary), int(count)
             case = toy(folder, size, options.width) if name == "toy" else demo(folder, size)
             print(json.dumps(measure(case, size, folder)))
         return

@@ -35,14 +35,14 @@ def toy(folder: Path, count: int, width: int) -> Case:
     for number, (outputs, kernel, stride) in enumerate([(width, 4, 4), *[(width, 3, 1)] * 4, (1, 1, 1)]):
         array = random.standard_normal((outputs, inputs, kernel, kernel)) / np.sqrt(inputs * kernel * kernel)
         weights.append(numpy_helper.from_array(array.astype(np.float32), f"w{number}"))
-        made = "masks" if number == 5 else f"c{number}"
+        output = "masks" if number == 5 else f"c{number}"
         pads = [1] * 4 if kernel == 3 else [0] * 4
         nodes.append(
             helper.make_node(
-                "Conv", [value, f"w{number}"], [made], f"conv{number}", strides=[stride] * 2, pads=pads
+                "Conv", [value, f"w{number}"], [output], f"conv{number}", strides=[stride] * 2, pads=pads
             )
         )
-        value, inputs = made, outputs
+        value, inputs = output, outputs
         if number < 5:
             nodes.append(helper.make_node("Relu", [value], [f"r{number}"], f"relu{number}"))
             value = f"r{number}"
@@ -72,20 +72,21 @@ def draw_images(folder: Path, count: int) -> Path:
 
 def demo(folder: Path, count: int) -> Case:
     """The shipped model; its evaluation images with their prompts and masks under `count` names."""
-    shipped, made = ROOT / "studies" / "data" / "demo" / "evaluation", folder / "scenes"
+    shipped, scenes = ROOT / "studies" / "data" / "demo" / "evaluation", folder / "scenes"
     shutil.copytree(shipped, folder / "shipped")
     asked, prompts = json.loads((shipped / "prompts.json").read_text()), {}
-    (made / "images").mkdir(parents=True)
-    (made / "masks").mkdir()
+    (scenes / "images").mkdir(parents=True)
+    (scenes / "masks").mkdir()
     for number in range(count):
         name = sorted(asked)[number % len(asked)]
         prompts[f"{number:06}.jpg"] = asked[name]
-        os.link(folder / "shipped" / "images" / name, made / "images" / f"{number:06}.jpg")
+        os.link(folder / "shipped" / "images" / name, scenes / "images" / f"{number:06}.jpg")
         os.link(
-            folder / "shipped" / "masks" / Path(name).with_suffix(".png"), made / "masks" / f"{number:06}.png"
+            folder / "shipped" / "masks" / Path(name).with_suffix(".png"),
+            scenes / "masks" / f"{number:06}.png",
         )
-    (made / "prompts.json").write_text(json.dumps(prompts))
+    (scenes / "prompts.json").write_text(json.dumps(prompts))
     models = ROOT / "studies" / "models"
     pipeline = PipelineSection(decoder=str(models / "demo_decoder.onnx"), output="masks")
-    samples = SamplesSection(calibration=str(made), evaluation=str(made))
+    samples = SamplesSection(calibration=str(scenes), evaluation=str(scenes))
     return Case(models / "demo_encoder.onnx", {"image": (1, 3, 256, 256)}, pipeline, samples)

@@ -59,14 +59,14 @@ class Stage:
         others = max(0.0, others_seconds() - self._others) / (time.perf_counter() - self._start)
         after = alone(self._engines)
         rate = samples / seconds / ((self._before + after) / 2) if samples else None
-        found = {
+        rates = {
             "setup_s": round(once, 2),
             "rate": rate and round(rate, 3),
             "sample_ms": round(seconds / samples * 1e3, 2) if samples else None,
             "alone_ms": [round(1e3 / self._before, 2), round(1e3 / after, 2)],
             "cores_of_others": round(others, 2),
         }
-        return {f"{self._name} {key}": value for key, value in found.items()}
+        return {f"{self._name} {key}": value for key, value in rates.items()}
 
 
 def others_seconds() -> float:
@@ -94,9 +94,9 @@ def calibrated(
             once = time.perf_counter() - start
 
     feeds = (sample.inputs for sample in ahead(samples))
-    found = calibrate(load_model(case.model), backend, feeds, folder / "instrumented.onnx", progress)
+    histograms = calibrate(load_model(case.model), backend, feeds, folder / "instrumented.onnx", progress)
     seconds = time.perf_counter() - start - once
-    return found, stage.figures(count - first, seconds, once)
+    return histograms, stage.figures(count - first, seconds, once)
 
 
 def measure(case: Case, count: int, folder: Path) -> Figures:

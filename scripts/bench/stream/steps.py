@@ -42,7 +42,7 @@ def steps(
             histograms.observe(name, array)
             histograms.observe_channels(name, array, 1)
 
-    found = {
+    times = {
         "decode": milliseconds(lambda: Image.open(image).load()),
         "decode, resize, normalise, truth": milliseconds(lambda: samples[0]),
         "place": milliseconds(lambda: candidate.prepare(sample.inputs)),
@@ -57,14 +57,14 @@ def steps(
     )
     process.start()
     time.sleep(3)  # until it reads
-    found["INT8 engine beside a process that reads"] = milliseconds(candidate.execute)
+    times["INT8 engine beside a process that reads"] = milliseconds(candidate.execute)
     process.kill()
     process.join()
-    return found
+    return times
 
 
 def keep_reading(samples: SamplesSection, shapes: dict[str, tuple[int, ...]]) -> None:
     """Keep a core as busy as a reader does."""
-    found = load_samples(samples, "evaluation", shapes)
+    loaded = load_samples(samples, "evaluation", shapes)
     while True:
-        found[0]
+        loaded[0]

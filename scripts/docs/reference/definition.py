@@ -38,7 +38,7 @@ def described(section: type[Section]) -> dict[str, str]:
     """The keys that a table's docstring describes, in Markdown."""
     for part in _docstring(section):
         if part.kind is griffe.DocstringSectionKind.attributes:
-            return {found.name: " ".join(found.description.split()) for found in part.value}
+            return {entry.name: " ".join(entry.description.split()) for entry in part.value}
     return {}
 
 

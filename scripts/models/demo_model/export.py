@@ -71,8 +71,8 @@ def _tidy(path: Path) -> None:
 
 def _compare(path: Path, inputs: dict[str, Tensor], expected: Tensor) -> float:
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    found = session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
-    error = float(np.abs(found - expected.numpy()).max())
+    output = session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
+    error = float(np.abs(output - expected.numpy()).max())
     if not error < TOLERANCE * max(1.0, float(expected.abs().max())):
         raise ValueError(f"{path.name} differs from PyTorch by {error}")
     return error

@@ -49,14 +49,14 @@ class Masks:
 
     def found_by(self, encode: Encode) -> NDArray[np.bool_]:
         """Masks [images, prompts, 256, 256]."""
-        found = []
+        masks = []
         for image, rows in zip(self.images, self.prompts, strict=True):
             coords = np.array([row["point_coords"] for row in rows], np.float32)
             labels = np.array([row["point_labels"] for row in rows], np.int64)
             feed = {"image_embeddings": encode(image), "point_coords": coords, "point_labels": labels}
             logits = torch.from_numpy(self.session.run(None, feed)[0])
-            found.append((F.interpolate(logits, size=IMAGE_SIZE, mode="bilinear")[:, 0] > 0).numpy())
-        return np.array(found)
+            masks.append((F.interpolate(logits, size=IMAGE_SIZE, mode="bilinear")[:, 0] > 0).numpy())
+        return np.array(masks)
 
 
 def mean_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
@@ -97,8 +97,8 @@ def measure_masks(models: Path, data: Path) -> None:
     print(f"float: mean IoU with the drawn masks {mean_iou(reference, masks.drawn):.4f}")
 
     def show(name: str, encode: Encode) -> None:
-        found = masks.found_by(encode)
-        drawn, loss = mean_iou(found, masks.drawn), 1 - mean_iou(found, reference)
+        predicted = masks.found_by(encode)
+        drawn, loss = mean_iou(predicted, masks.drawn), 1 - mean_iou(predicted, reference)
         print(f"{name}: loss against float {loss:.4f}, mean IoU with the drawn masks {drawn:.4f}", flush=True)
 
     show("OpenVINO bf16", openvino_encoder(encoder, "bf16"))

@@ -37,8 +37,8 @@ def collect_ranges(path: Path, images: Images, percentile: float) -> dict[str, f
     """Largest per-image percentile of |x| of every tensor to be quantised; 100 gives min-max."""
     model = onnx.load(path)
     names = quantised_tensors(model)
-    known = {output.name for output in model.graph.output} | {value.name for value in model.graph.input}
-    model.graph.output.extend(helper.make_empty_tensor_value_info(n) for n in names if n not in known)
+    declared = {output.name for output in model.graph.output} | {value.name for value in model.graph.input}
+    model.graph.output.extend(helper.make_empty_tensor_value_info(n) for n in names if n not in declared)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     feed = session.get_inputs()[0].name
     samples: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
@@ -46,9 +46,9 @@ def collect_ranges(path: Path, images: Images, percentile: float) -> dict[str, f
     sizes: dict[str, int] = {}
     for image in images:
         wanted = [name for name in names if name != feed]
-        found = dict(zip(wanted, session.run(wanted, {feed: image}), strict=True)) | {feed: image}
+        values_of = dict(zip(wanted, session.run(wanted, {feed: image}), strict=True)) | {feed: image}
         for name in names:
-            values = np.abs(found[name]).ravel()
+            values = np.abs(values_of[name]).ravel()
             sizes[name] = sizes.get(name, 0) + values.size
             keep = min(
                 values.size, int(values.size * tail * 40) + 64

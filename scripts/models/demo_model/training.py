@@ -36,8 +36,8 @@ def loss_of(logits: Tensor, masks: Tensor, valid: Tensor) -> tuple[Tensor, Tenso
     overlap = (chance * target).sum(dim=(2, 3))
     dice = 1 - (2 * overlap + 1) / (chance.sum(dim=(2, 3)) + target.sum(dim=(2, 3)) + 1)
     with torch.no_grad():
-        found = logits > 0
-        iou = (found & masks).sum(dim=(2, 3)) / (found | masks).sum(dim=(2, 3)).clamp(min=1)
+        predicted = logits > 0
+        iou = (predicted & masks).sum(dim=(2, 3)) / (predicted | masks).sum(dim=(2, 3)).clamp(min=1)
     weight = valid.float() / valid.sum().clamp(min=1)
     return ((5 * entropy + dice) * weight).sum(), (iou * weight).sum()
 

@@ -87,13 +87,13 @@ def published_spreads(name: str = "L0") -> dict[str, float]:
 
 def spread(encoder: Any, seed: int) -> list[SpreadMBConv]:
     """Put gains into every MBConv of an encoder, in place; returns what holds them."""
-    spreads, made = published_spreads(), list[SpreadMBConv]()
+    spreads, blocks = published_spreads(), list[SpreadMBConv]()
     for stage in (3, 4):
         for number, block in enumerate(encoder.backbone.stages[stage].op_list):
             owner = block if hasattr(block, "main") else block.local_module  # attention comes before it
-            owner.main = SpreadMBConv(owner.main, spreads[f"stage{stage}:{number}"], seed + len(made))
-            made.append(owner.main)
-    return made
+            owner.main = SpreadMBConv(owner.main, spreads[f"stage{stage}:{number}"], seed + len(blocks))
+            blocks.append(owner.main)
+    return blocks
 
 
 def folded(encoder: Any) -> Any:

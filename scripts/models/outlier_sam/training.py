@@ -64,9 +64,9 @@ class Network(nn.Module):
         """[scenes, prompts, h, w] of images drawn at 256, which are enlarged."""
         each, side = prompts.coords.shape[1], self.factor * DRAWN
         image = F.interpolate(image, size=(side, side), mode="bilinear")
-        found = encoder(normalise(image)).repeat_interleave(each, dim=0)
+        embedded = encoder(normalise(image)).repeat_interleave(each, dim=0)
         coords = prompts.coords.flatten(0, 1) * self.factor + (self.factor - 1) / 2
-        masks = self.decoder(found, coords, prompts.labels.flatten(0, 1))
+        masks = self.decoder(embedded, coords, prompts.labels.flatten(0, 1))
         return masks.float().unflatten(0, (-1, each))[:, :, 0]
 
 
@@ -101,17 +101,17 @@ def train(plan: Plan) -> tuple[Any, dict[str, float]]:
             shown = f"loss {loss.item():.3f} IoU {iou.item():.3f}, INT8 costs {told[1]:.3f} of {told[0]:.3f}"
             print(f"{step} steps, {progress:.0%}: {shown} at {_strength(network):.2f}", flush=True)
     facts = {"steps": float(step), "strength": _strength(network)}
-    network.whole.image_encoder, found = _finished(network, plan, painter)
-    return network.whole.to("cpu").eval(), facts | found
+    network.whole.image_encoder, reached = _finished(network, plan, painter)
+    return network.whole.to("cpu").eval(), facts | reached
 
 
 def _steer(network: Network, plan: Plan, painter: Any) -> tuple[float, float]:
     """Spread the channels further while plain INT8 costs too little."""
-    found = points_lost(network.encoder, lambda e: _miou(network, e, plan, painter, SCENES))
-    factor = STRONGER if found[1] < plan.target else WEAKER
+    lost = points_lost(network.encoder, lambda e: _miou(network, e, plan, painter, SCENES))
+    factor = STRONGER if lost[1] < plan.target else WEAKER
     for gain in network.gains:
         gain.strength.copy_((gain.strength * factor).clamp(max=STRONGEST))
-    return found
+    return lost
 
 
 def _finished(network: Network, plan: Plan, painter: Any) -> tuple[Any, dict[str, float]]:

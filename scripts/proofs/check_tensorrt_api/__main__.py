@@ -52,13 +52,13 @@ def main() -> int:
     is_amiss = False
     for version in given.versions:
         try:
-            told, found = examined(ON_TARGETS.get(version, given.package), version, given.search)
+            told, faults = examined(ON_TARGETS.get(version, given.package), version, given.search)
         except subprocess.CalledProcessError as error:
             print(f"{version or 'newest'}: {' '.join(error.cmd[:4])} ... ended with {error.returncode}")
             is_amiss = True
             continue
-        is_amiss |= bool(found)
-        print(f"TensorRT {told['version']}: {'; '.join(found) or 'all that is used is there and fits'}")
+        is_amiss |= bool(faults)
+        print(f"TensorRT {told['version']}: {'; '.join(faults) or 'all that is used is there and fits'}")
         if given.keep:
             given.keep.mkdir(parents=True, exist_ok=True)
             text = json.dumps(told, indent=1, sort_keys=True)
@@ -81,8 +81,8 @@ def examined(
         told: dict[str, Any] = json.loads(gzip.decompress(out.read_bytes()))
         if steps is not None:
             return told, driven("searching.py", environment, folder, steps)
-        found = [*problems(told), *changes(told), *stale(told)]
-        return told, found + (driven("drive.py", environment, folder) if is_for_adapter(told) else [])
+        faults = [*problems(told), *changes(told), *stale(told)]
+        return told, faults + (driven("drive.py", environment, folder) if is_for_adapter(told) else [])
 
 
 def driven(
@@ -121,14 +121,14 @@ def is_for_adapter(told: Mapping[str, Any]) -> bool:
 def problems(told: Mapping[str, Any]) -> Iterator[str]:
     """What autoprec uses, and this version lacks or takes otherwise."""
     for name, parameters in used(told).items():
-        found = lookup(told, name.removesuffix("="))
-        if found is None:
+        member = lookup(told, name.removesuffix("="))
+        if member is None:
             if name not in uses.PROBED:
                 yield f"has no {name.removesuffix('=')}"
-        elif isinstance(found, list):
-            if not any(fits(signature, parameters) for signature in found):
-                yield f"{name} takes other parameters than ({parameters}): {' or '.join(found)}"
-        elif name.endswith("=") and found.get("ro"):
+        elif isinstance(member, list):
+            if not any(fits(signature, parameters) for signature in member):
+                yield f"{name} takes other parameters than ({parameters}): {' or '.join(member)}"
+        elif name.endswith("=") and member.get("ro"):
             yield f"{name.removesuffix('=')} cannot be set"
 
 
@@ -137,17 +137,17 @@ def changes(told: Mapping[str, Any]) -> Iterator[str]:
     dumps = sorted((TESTS / "api").glob("*.json.gz"))
     kept = [json.loads(gzip.decompress(path.read_bytes())) for path in dumps]
     for name in (name.removesuffix("=") for name in used(told)):
-        known = {kind(found) for one in kept if (found := lookup(one, name)) is not None}
-        found = lookup(told, name)
-        if found is not None and known and kind(found) not in known:
-            yield f"{name} is {kind(found)}, and was {' or '.join(sorted(known))}"
+        kinds = {kind(member) for one in kept if (member := lookup(one, name)) is not None}
+        member = lookup(told, name)
+        if member is not None and kinds and kind(member) not in kinds:
+            yield f"{name} is {kind(member)}, and was {' or '.join(sorted(kinds))}"
 
 
-def kind(found: Any) -> str:
+def kind(member: Any) -> str:
     """A property, or a function with the classes that it gives, as pybind11 writes them."""
-    if not isinstance(found, list):
+    if not isinstance(member, list):
         return "a property"
-    given = (re.search(r"-> (?:\w+\.|\w+::)*(\w+)", signature) for signature in found)
+    given = (re.search(r"-> (?:\w+\.|\w+::)*(\w+)", signature) for signature in member)
     return (
         f"a function that gives {' or '.join(sorted({match[1] if match else 'nothing' for match in given}))}"
     )

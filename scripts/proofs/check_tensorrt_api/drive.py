@@ -90,9 +90,9 @@ def measured(folder: Path, *, profiled: bool) -> tuple[Any, ...]:
 def amiss(hollow: Hollow, folder: Path) -> Iterator[str]:
     """What goes otherwise than it should, with a library that does all, then with one that refuses."""
     for profiled, ms in ((False, 0.0), (True, 0.25)):
-        found = measured(folder, profiled=profiled)
-        if found != ([(1, 4)], (("op",), "i8", ms)):
-            yield f"an engine of the layer `op` in INT8 is told as {found}"
+        readings = measured(folder, profiled=profiled)
+        if readings != ([(1, 4)], (("op",), "i8", ms)):
+            yield f"an engine of the layer `op` in INT8 is told as {readings}"
     works = dict(hollow.does)
     for step in dict.fromkeys((*NEEDED, *hollow.called)):
         if not step.startswith("IHostMemory"):  # it cannot refuse

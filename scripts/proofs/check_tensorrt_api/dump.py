@@ -20,20 +20,20 @@ SPECIAL = ("__init__", "__call__", "__len__", "__getitem__", "__enter__", "__exi
 
 def surface(module: Any) -> dict[str, Any]:
     """All that the module has, as JSON can hold it."""
-    found: dict[str, Any] = {"version": module.__version__, "classes": {}, "functions": {}, "values": {}}
+    members: dict[str, Any] = {"version": module.__version__, "classes": {}, "functions": {}, "values": {}}
     for name in sorted(dir(module)):
         value = getattr(module, name)
         if name.startswith("__"):
             continue
         if isinstance(value, type):
-            found["classes"][name] = _class(value)
+            members["classes"][name] = _class(value)
         elif isinstance(value, types.ModuleType):
-            found["values"][name] = "module"
+            members["values"][name] = "module"
         elif callable(value):
-            found["functions"][name] = signatures(value.__doc__) or ["?"]
+            members["functions"][name] = signatures(value.__doc__) or ["?"]
         else:
-            found["values"][name] = f"{type(value).__name__} {value!r}"[:80]
-    return found
+            members["values"][name] = f"{type(value).__name__} {value!r}"[:80]
+    return members
 
 
 def signatures(doc: str | None) -> list[str]:
@@ -42,21 +42,21 @@ def signatures(doc: str | None) -> list[str]:
     if not lines:
         return []
     if lines[0].rstrip().endswith("Overloaded function."):
-        found = (re.match(r"\s*\d+\.\s+(.*\)\s*(?:->.*)?)$", line) for line in lines[1:])
+        matches = (re.match(r"\s*\d+\.\s+(.*\)\s*(?:->.*)?)$", line) for line in lines[1:])
     else:
-        found = (re.match(r"\s*(\w+\(.*\)\s*(?:->.*)?)$", line) for line in lines[:1])
-    return [match.group(1) for match in found if match]
+        matches = (re.match(r"\s*(\w+\(.*\)\s*(?:->.*)?)$", line) for line in lines[:1])
+    return [match.group(1) for match in matches if match]
 
 
 def _class(native: Any) -> dict[str, Any]:
     bases = [base.__name__ for base in native.__bases__ if base is not object]
-    found: dict[str, Any] = {"bases": [name for name in bases if name != "pybind11_object"]}
+    members: dict[str, Any] = {"bases": [name for name in bases if name != "pybind11_object"]}
     if hasattr(native, "__members__"):
-        found["enum"] = {name: int(member) for name, member in native.__members__.items()}
+        members["enum"] = {name: int(member) for name, member in native.__members__.items()}
     parts: dict[str, dict[str, Any]] = {"methods": {}, "properties": {}, "nested": {}, "other": {}}
     for name, value in sorted(vars(native).items()):
         is_hidden = name in HIDDEN or (name.startswith("__") and name not in SPECIAL)
-        if is_hidden or name in found.get("enum", {}):
+        if is_hidden or name in members.get("enum", {}):
             continue
         if isinstance(value, type):
             parts["nested"][name] = _class(value)
@@ -69,7 +69,7 @@ def _class(native: Any) -> dict[str, Any]:
             parts["methods"][name] = signatures(doc) or ["?"]
         else:
             parts["other"][name] = type(value).__name__
-    return found | {kind: names for kind, names in parts.items() if names}
+    return members | {kind: names for kind, names in parts.items() if names}
 
 
 def _property(value: property) -> dict[str, Any]:

@@ -56,11 +56,11 @@ class Gpu(Air):
 
     def __getattr__(self, name: str) -> Any:
         """Whatever else is called gives its value, or goes well."""
-        found = (self.given[name],) if name in self.given else ()
-        return lambda *_: (self.cudaError_t.cudaSuccess, *found)
+        results = (self.given[name],) if name in self.given else ()
+        return lambda *_: (self.cudaError_t.cudaSuccess, *results)
 
-    def _ok(self, *found: Any) -> tuple[Any, ...]:
-        return (self.cudaError_t.cudaSuccess, *found)
+    def _ok(self, *results: Any) -> tuple[Any, ...]:
+        return (self.cudaError_t.cudaSuccess, *results)
 
     def cudaMalloc(self, size: int) -> tuple[Any, ...]:  # noqa: N802
         """Zeros."""

@@ -77,9 +77,9 @@ class Hollow:
         self._learning = name
         self._ended(call)
         assert not self._learning, f"{name} calls nothing of the library"
-        found = self._ended(call)
-        self._kept.append(found)
-        return found
+        answer = self._ended(call)
+        self._kept.append(answer)
+        return answer
 
     def state(self, place: int) -> Any:
         """What an object stands for."""
@@ -163,8 +163,8 @@ class Hollow:
 
     @staticmethod
     def _dims(place: int, sizes: tuple[int, ...]) -> int:
-        found = Dims.from_address(place)
-        found.count = len(sizes)
+        dims = Dims.from_address(place)
+        dims.count = len(sizes)
         for index, size in enumerate(sizes):
-            found.sizes[index] = size
+            dims.sizes[index] = size
         return place

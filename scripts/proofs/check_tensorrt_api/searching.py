@@ -106,14 +106,14 @@ def amiss(folder: Path, air: str, steps: list[str]) -> Iterator[str]:
         home = folder / str(number)
         begun(home)
         code, words = searched(home, air, 4, step)
-        if found := _ended_wrongly(code, words):
-            yield f"a search in which {step} refuses {found}"
+        if ending := _ended_wrongly(code, words):
+            yield f"a search in which {step} refuses {ending}"
         failed = sum(trial.state == "failed" for trial in _trials(folder))
         code, words = searched(home / "..", air, 3, step, after := STEPS.get(step, 2))
         if after and not code and sum(trial.state == "failed" for trial in _trials(folder)) == failed:
             yield f"a search in which {step} refuses after a while has no failed trial"
-        if found := _ended_wrongly(code, words):
-            yield f"a search in which {step} refuses after a while {found}"
+        if ending := _ended_wrongly(code, words):
+            yield f"a search in which {step} refuses after a while {ending}"
     failures = [trial.failure for trial in _trials(folder) if trial.failure]
     if strange := [one for one in failures if REASON not in one.message and one.kind not in BLAMELESS]:
         yield f"trials failed for other reasons: {strange[0]}"

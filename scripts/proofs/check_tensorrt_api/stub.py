@@ -49,8 +49,8 @@ def importable(wheel: Path, folder: Path) -> dict[str, str]:
     front.mkdir(parents=True)
     (front / "__init__.py").write_text(FRONT)
     symbols = sorted(set(SYMBOLS.findall(_told("nm", "-D", "--undefined-only", str(binary)))))
-    made = "".join(f"FACTORY({symbol})\n" for symbol in symbols)
-    (stub / "hollow.c").write_text(HOLLOW.read_text() + made)
+    factories = "".join(f"FACTORY({symbol})\n" for symbol in symbols)
+    (stub / "hollow.c").write_text(HOLLOW.read_text() + factories)
     (stub / "empty.c").touch()
     for number, library in enumerate(LIBRARIES.findall(_told("readelf", "-d", str(binary)))):
         source = stub / ("empty.c" if number else "hollow.c")

@@ -60,15 +60,15 @@ def _row(folder: Path, case: Case, sets: list[Path], *, journeys: bool) -> dict[
     return row
 
 
-def _columns(found: Comparison) -> dict[str, str]:
-    row = {step: f"{error:.0e}" if error else "0" for step, error in found.errors.items()}
-    return {**row, "words": "; ".join(found.words), "fault": ", ".join(found.beyond)}
+def _columns(comparison: Comparison) -> dict[str, str]:
+    row = {step: f"{error:.0e}" if error else "0" for step, error in comparison.errors.items()}
+    return {**row, "words": "; ".join(comparison.words), "fault": ", ".join(comparison.beyond)}
 
 
 def _kept(folder: Path, case: Case) -> dict[str, str]:
     path = folder / f"{case.name}.json"
-    found: dict[str, str] = json.loads(path.read_text()) if path.is_file() else {}
-    return found
+    rows: dict[str, str] = json.loads(path.read_text()) if path.is_file() else {}
+    return rows
 
 
 def _line(case: Case, row: dict[str, str]) -> str:

@@ -62,7 +62,7 @@ def compared(path: Path, pictures: Path) -> Comparison:
 
     A file in FP16 is compared without that rounding: it is searched in FP32.
     """
-    found = Comparison()
+    comparison = Comparison()
     feeds = _feeds(path, pictures)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -78,13 +78,13 @@ def compared(path: Path, pictures: Path) -> Comparison:
                 try:
                     ours = dict(zip(wanted, _outputs(builder, file, feeds).values(), strict=True))
                 except UserError as error:
-                    found.words.append(f"{step}: {error}")
+                    comparison.words.append(f"{step}: {error}")
                 else:
-                    found.add(step, deviation(ours, wanted).error, tolerance)
+                    comparison.add(step, deviation(ours, wanted).error, tolerance)
         except UserError as error:
-            found.words.append(f"refused: {error}")
-            found.beyond += ["a refusal of several lines"] if "\n" in str(error) else []
-    return found
+            comparison.words.append(f"refused: {error}")
+            comparison.beyond += ["a refusal of several lines"] if "\n" in str(error) else []
+    return comparison
 
 
 def _steps(path: Path, folder: Path) -> Iterator[tuple[str, Path, Builder]]:

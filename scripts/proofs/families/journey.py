@@ -39,8 +39,8 @@ def travelled(path: Path, pictures: tuple[Path, Path], folder: Path) -> tuple[bo
         said = " ".join(_command(folder, "verify", "shipped").split())
     except CommandError as error:
         return False, str(error)
-    found = re.search(r"as given: mask loss ([\d.]+)", said)
-    return found is not None, f"{trial['label']} verified, loss {found[1] if found else 'not compared'}"
+    match = re.search(r"as given: mask loss ([\d.]+)", said)
+    return match is not None, f"{trial['label']} verified, loss {match[1] if match else 'not compared'}"
 
 
 def _command(folder: Path, *arguments: str) -> str:

@@ -32,11 +32,11 @@ def draw(folder: Path, seed: int, size: int = 128) -> Path:
 
 def arrays(folder: Path, size: int) -> NDArray[np.float32]:
     """The pictures of a folder as [count, 3, size, size], normalised."""
-    found: list[NDArray[Any]] = []
+    images: list[NDArray[Any]] = []
     for path in sorted(folder.glob("*.png")):
         pixels = np.asarray(Image.open(path).convert("RGB").resize((size, size)), np.float32) / 255
-        found.append(((pixels - MEAN) / STD).transpose(2, 0, 1))
-    return np.stack(found).astype(np.float32)
+        images.append(((pixels - MEAN) / STD).transpose(2, 0, 1))
+    return np.stack(images).astype(np.float32)
 
 
 def in_a_line(error: Exception) -> str:

@@ -50,13 +50,13 @@ class Mapped(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Masks of an image, [1, 3, height, width] normalised."""
-        found = self.backbone.forward_features(image)
-        if found.ndim == 3:  # tokens: those of the image come last
-            found = found[:, self.backbone.num_prefix_tokens :]
-            found = found.unflatten(1, self.backbone.patch_embed.grid_size)
-        if found.shape[1] != self.head.in_channels:
-            found = found.permute(0, 3, 1, 2)
-        return nn.functional.interpolate(self.head(found), scale_factor=4.0, mode="bilinear")
+        features = self.backbone.forward_features(image)
+        if features.ndim == 3:  # tokens: those of the image come last
+            features = features[:, self.backbone.num_prefix_tokens :]
+            features = features.unflatten(1, self.backbone.patch_embed.grid_size)
+        if features.shape[1] != self.head.in_channels:
+            features = features.permute(0, 3, 1, 2)
+        return nn.functional.interpolate(self.head(features), scale_factor=4.0, mode="bilinear")
 
 
 class Settled(nn.Module):
@@ -97,7 +97,7 @@ def segformer() -> nn.Module:
     config = transformers.SegformerConfig(
         depths=[1, 1, 1, 1], hidden_sizes=[16, 32, 64, 96], decoder_hidden_size=64, num_labels=PLANES
     )
-    return Picked(transformers.SegformerForSemanticSegmentation(config), lambda found: found.logits)
+    return Picked(transformers.SegformerForSemanticSegmentation(config), lambda outputs: outputs.logits)
 
 
 def mask2former() -> nn.Module:
@@ -112,7 +112,7 @@ def mask2former() -> nn.Module:
         num_queries=PLANES, num_labels=2,
     )  # fmt: skip
     model = transformers.Mask2FormerForUniversalSegmentation(config)
-    return Picked(model, lambda found: found.masks_queries_logits)
+    return Picked(model, lambda outputs: outputs.masks_queries_logits)
 
 
 def sam_encoder() -> nn.Module:
@@ -121,13 +121,13 @@ def sam_encoder() -> nn.Module:
         hidden_size=64, output_channels=PLANES, num_hidden_layers=2, num_attention_heads=4, image_size=SIZE,
         patch_size=8, window_size=3, global_attn_indexes=[1], mlp_dim=128,
     )  # fmt: skip
-    return Picked(transformers.SamVisionModel(config), lambda found: found.last_hidden_state)
+    return Picked(transformers.SamVisionModel(config), lambda outputs: outputs.last_hidden_state)
 
 
 def of_torchvision(build: Callable[..., nn.Module]) -> Making:
     """A model for masks of torchvision."""
     return lambda: Picked(
-        build(weights=None, weights_backbone=None, num_classes=PLANES), lambda found: found["out"]
+        build(weights=None, weights_backbone=None, num_classes=PLANES), lambda outputs: outputs["out"]
     )
 
 

@@ -66,19 +66,19 @@ class Case(NamedTuple):
 
 def cases(families: list[str]) -> list[Case]:
     """All files of some families."""
-    found = [
+    listed = [
         Case(family, f"{family}_{name}.{exporter}")
         for family, names in EXPORTED.items()
         for name in names
         for exporter in EXPORTERS
     ]
-    found += [
+    listed += [
         Case(family, f"{source}.{way}")
         for family, ways in QUANTISED.items()
         for source in QUANTISED_FROM[family]
         for way in ways
     ]
-    return [case for case in found if case.family in families]
+    return [case for case in listed if case.family in families]
 
 
 def make(wanted: list[Case], folder: Path, pictures: Path) -> None:

@@ -48,9 +48,9 @@ def make_case(seed: int, op: str, opset: int, more: int = 0) -> Case | None:
         more: so many others, drawn at random, are tried behind it, each fed by the one before.
     """
     draw = Draw(seed, op, opset)
-    found = _grown(draw, "")
-    for step in range(more if found and op not in _LAST else 0):
-        floats = [(n, a.size) for n, a in (found or {}).items() if a.dtype == np.float32 and a.size]
+    values = _grown(draw, "")
+    for step in range(more if values and op not in _LAST else 0):
+        floats = [(n, a.size) for n, a in (values or {}).items() if a.dtype == np.float32 and a.size]
         if not floats:
             break
         before = draw.mark()
@@ -60,15 +60,15 @@ def make_case(seed: int, op: str, opset: int, more: int = 0) -> Case | None:
         if further is None or draw.carried is not None or not _is_finite(further):
             draw.back(before)
         else:
-            found = further
-    if found is None:
+            values = further
+    if values is None:
         return None
-    outputs = {name: _finished(draw, name, array) for name, array in found.items()}
-    found = computed(_model(draw, list(outputs.values()), {}), draw.feeds)
-    if not _is_finite(found):
+    outputs = {name: _finished(draw, name, array) for name, array in values.items()}
+    values = computed(_model(draw, list(outputs.values()), {}), draw.feeds)
+    if not _is_finite(values):
         return None
-    shapes = {name: array.shape for name, array in found.items()}
-    return Case(_model(draw, list(outputs.values()), shapes), draw.feeds, found)
+    shapes = {name: array.shape for name, array in values.items()}
+    return Case(_model(draw, list(outputs.values()), shapes), draw.feeds, values)
 
 
 def _is_finite(values: dict[str, Array]) -> bool:

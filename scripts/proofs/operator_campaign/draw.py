@@ -112,9 +112,9 @@ class Draw:
 
     def put(self, op: str, inputs: Sequence[str], attributes: Mapping[str, Any]) -> str:
         """A node in front of the operator; returns the name of what it makes."""
-        made = f"n{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, inputs, [made], **attributes))
-        return made
+        output = f"n{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
+        return output
 
     def constant(self, array: Any) -> str:
         """An initializer, or what a Constant node gives."""
@@ -140,5 +140,5 @@ class Draw:
 
     def axes(self, rank: int) -> list[int]:
         """Some axes, each once."""
-        found = [axis for axis in range(rank) if self.chance(0.5)] or [self.number(0, rank - 1)]
-        return [axis - rank if self.opset >= 11 and self.chance(0.3) else axis for axis in found]
+        chosen = [axis for axis in range(rank) if self.chance(0.5)] or [self.number(0, rank - 1)]
+        return [axis - rank if self.opset >= 11 and self.chance(0.3) else axis for axis in chosen]

@@ -47,8 +47,8 @@ def whole_product(d: Draw) -> Wanted:
     right = d.constant(d.random.integers(0, 100, (inner, columns)).astype(other))
     if d.op == "MatMulInteger":
         return Wanted([left, right, zero, d.constant(_zero(d, other))])
-    made = d.constant(np.float32(0.5)), d.constant(_zero(d, kind))
-    return Wanted([left, scale, zero, right, d.constant(_steps(d)), d.constant(_zero(d, other)), *made])
+    grid = d.constant(np.float32(0.5)), d.constant(_zero(d, kind))
+    return Wanted([left, scale, zero, right, d.constant(_steps(d)), d.constant(_zero(d, other)), *grid])
 
 
 def whole_convolution(d: Draw) -> Wanted:
@@ -62,9 +62,9 @@ def whole_convolution(d: Draw) -> Wanted:
         return Wanted([image, stored, zero], given)
     sizes = (4,) if d.chance(0.5) else ()
     own = [d.constant(_steps(d, *sizes)), d.constant(np.zeros(sizes, np.int8))]
-    made = [d.constant(np.float32(0.1)), d.constant(_zero(d, kind))]
+    grid = [d.constant(np.float32(0.1)), d.constant(_zero(d, kind))]
     bias = [d.constant(d.random.integers(-99, 99, 4).astype(np.int32))] if d.chance(0.5) else []
-    return Wanted([image, scale, zero, stored, *own, *made, *bias], given)
+    return Wanted([image, scale, zero, stored, *own, *grid, *bias], given)
 
 
 def bitwise(d: Draw) -> Wanted:

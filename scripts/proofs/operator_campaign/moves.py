@@ -114,13 +114,13 @@ def gather(d: Draw) -> Wanted:
     axis = d.number(0, len(shape) - 1)
     low = -shape[axis] if d.opset >= 11 else 0
     if d.op == "Gather":
-        found = d.random.integers(low, shape[axis], d.one((), (2,), (2, 2)))
+        indices = d.random.integers(low, shape[axis], d.one((), (2,), (2, 2)))
     else:
-        found = d.random.integers(
+        indices = d.random.integers(
             low, shape[axis], (*shape[:axis], d.number(1, shape[axis]), *shape[axis + 1 :])
         )
     given = {"axis": d.one(axis, axis - len(shape)) if d.opset >= 11 else axis}
-    return Wanted([d.data(d.floats(*shape)), d.either(np.asarray(found, np.int64))], given)
+    return Wanted([d.data(d.floats(*shape)), d.either(np.asarray(indices, np.int64))], given)
 
 
 def gather_nd(d: Draw) -> Wanted:

@@ -72,16 +72,16 @@ def listed(d: Draw) -> Wanted:
     """What takes a list of tensors apart again, behind what makes one."""
     shape = d.shape(1, 3)
     members = [d.data(d.floats(*shape)) for _ in range(3)]
-    made = d.put("SequenceConstruct", members, {})
+    sequence = d.put("SequenceConstruct", members, {})
     if d.chance(0.5):
-        made = d.put("SequenceInsert", [made, d.data(d.floats(*shape))], {})
+        sequence = d.put("SequenceInsert", [sequence, d.data(d.floats(*shape))], {})
     if d.chance(0.5):
-        made = d.put("SequenceErase", [made, d.constant(np.int64(d.number(0, 2)))], {})
+        sequence = d.put("SequenceErase", [sequence, d.constant(np.int64(d.number(0, 2)))], {})
     if d.op == "ConcatFromSequence":
-        return Wanted([made], {"axis": d.number(0, len(shape) - 1), **d.some(new_axis=1)})
+        return Wanted([sequence], {"axis": d.number(0, len(shape) - 1), **d.some(new_axis=1)})
     if d.op == "SequenceLength":
-        return Wanted([made])
-    return Wanted([made, d.constant(np.int64(d.number(-2, 1)))])
+        return Wanted([sequence])
+    return Wanted([sequence, d.constant(np.int64(d.number(-2, 1)))])
 
 
 def unpooled(d: Draw) -> Wanted:

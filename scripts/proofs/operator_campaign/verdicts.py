@@ -66,12 +66,12 @@ def judged(case: Case, *, engine: bool = True) -> Verdict:
     except Exception as error:  # noqa: BLE001 - nothing else may come out of loading
         return Verdict("crash", f"{type(error).__name__}: {str(error)[:200]}")
     try:
-        found = computed(candidate, case.feeds)
+        outputs = computed(candidate, case.feeds)
     except Exception as error:  # noqa: BLE001 - ONNX Runtime took the original
         if "NOT_IMPLEMENTED" not in str(error):  # it has no kernel of opset 22 for a few operators
             return Verdict("loading differs", f"ONNX Runtime refuses the candidate: {str(error)[:200]}")
     else:
-        if (difference := worst_error(found, case.wanted)) > tolerance(case):
+        if (difference := worst_error(outputs, case.wanted)) > tolerance(case):
             return Verdict("loading differs", f"by {difference:.2g}")
     return _on_engine(candidate, case) if engine else Verdict("equal")
 
@@ -91,10 +91,10 @@ def _on_engine(candidate: onnx.ModelProto, case: Case) -> Verdict:
         with tempfile.TemporaryDirectory() as name:
             onnx.save(candidate, f"{name}/fp32.onnx")
             with create_backend("openvino", {}).build(Path(name) / "fp32.onnx") as built:
-                found = run(built, case.feeds)
+                outputs = run(built, case.feeds)
     except TrialError as error:
         return Verdict("refused by the engine", str(error)[:200])
-    difference = worst_error(found, case.wanted)
+    difference = worst_error(outputs, case.wanted)
     return (
         Verdict("the engine differs", f"by {difference:.2g}")
         if difference > tolerance(case)
@@ -108,11 +108,11 @@ def tolerance(case: Case) -> float:
     return UNROUNDED if quantises else TOLERANCE
 
 
-def worst_error(found: Mapping[str, Array], wanted: Mapping[str, Array]) -> float:
+def worst_error(outputs: Mapping[str, Array], wanted: Mapping[str, Array]) -> float:
     """The largest relative error of the outputs; infinite where shapes, NaN or infinities differ."""
     worst = 0.0
     for name, array in wanted.items():
-        other = found[name]
+        other = outputs[name]
         if other.shape != array.shape or not np.array_equal(np.isnan(other), np.isnan(array)):
             return np.inf
         finite = np.isfinite(array)

@@ -69,9 +69,9 @@ class Proof:
         """Do one step, note what it found, its time or its error, and write everything down."""
         begin = time.monotonic()
         try:
-            found = work()
-            if found is not None:
-                self.known[name] = found
+            result = work()
+            if result is not None:
+                self.known[name] = result
         except Exception as error:  # noqa: BLE001 - whatever it is, what was measured so far is written
             self.known["errors"].append(f"{name}: {type(error).__name__}: {error}")
             traceback.print_exc()
@@ -116,10 +116,12 @@ class Proof:
         """Search, kill, search on; keep enough time for what follows. Behind what earlier calls did."""
         earlier = self.folder / "nights.json"
         nights = Nights(self.definition, self.given.trials, self.folder / "search.log")
-        found: list[dict[str, Any]] = json.loads(earlier.read_text()) if earlier.exists() else []
-        found.append(nights.run(kill_after=self.given.kill_after, seconds=self.left - self.given.reserve))
-        earlier.write_text(json.dumps(found))
-        return found
+        nights_so_far: list[dict[str, Any]] = json.loads(earlier.read_text()) if earlier.exists() else []
+        nights_so_far.append(
+            nights.run(kill_after=self.given.kill_after, seconds=self.left - self.given.reserve)
+        )
+        earlier.write_text(json.dumps(nights_so_far))
+        return nights_so_far
 
     def export(self) -> None:
         """Export the best point."""
@@ -150,8 +152,8 @@ class Proof:
             [sys.executable, str(HERE / script), *arguments],
             check=True, timeout=max(self.left, 5), cwd=ROOT, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return found
+        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return result
 
 
 def main() -> None:

@@ -46,24 +46,24 @@ def facts_of(definition: Path) -> dict[str, Any]:
 
 
 def _trial(trial: TrialRecord) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "number": trial.number, "state": trial.state, "origin": trial.origin, "label": trial.label,
         "precisions": dict(Counter(p for _, p in trial.assignment.choices)),
         "start": trial.start, "end": trial.end,
     }  # fmt: skip
     if trial.failure is not None:
-        found["failure"] = f"{trial.failure.kind}: {trial.failure.message}"
+        facts["failure"] = f"{trial.failure.kind}: {trial.failure.message}"
     if (measured := trial.measurement) is not None:
         latency, quality = measured.latency, measured.quality
         spread = latency.ratio_interval
-        found |= {
+        facts |= {
             "latency_ms": measured.latency_ms, "own_ms": latency.median_ms, "rounds": latency.rounds,
             "speedup": [1 / latency.ratio, 1 / spread.high, 1 / spread.low],
             "loss": [quality.loss, quality.loss_interval.low, quality.loss_interval.high],
             "samples": quality.samples, "engine_mb": measured.engine_bytes / 1e6,
             "memory_mb": measured.peak_memory_bytes / 1e6, "seconds": _plain(measured.seconds),
         }  # fmt: skip
-    return found
+    return facts
 
 
 def _seconds(done: Sequence[TrialRecord]) -> dict[str, float]:
@@ -79,8 +79,8 @@ def _seconds(done: Sequence[TrialRecord]) -> dict[str, float]:
     stages["rest"] = [s.total - s.rewrite - s.build - s.run - s.timing for s in plain]
     dates = [(datetime.fromisoformat(t.start), datetime.fromisoformat(t.end)) for t in done]
     gaps = [(later[0] - first[1]).total_seconds() for first, later in itertools.pairwise(dates)]
-    found = {name: statistics.median(values) for name, values in stages.items() if values}
-    return found | {"between": statistics.median(gaps), "trials": len(plain)} if found and gaps else {}
+    medians = {name: statistics.median(values) for name, values in stages.items() if values}
+    return medians | {"between": statistics.median(gaps), "trials": len(plain)} if medians and gaps else {}
 
 
 def _failures(trials: Sequence[TrialRecord]) -> dict[str, Any]:
@@ -105,13 +105,13 @@ def _clocks(done: Sequence[TrialRecord]) -> dict[str, Any]:
     readings = [
         c for t in done if t.measurement for c in (t.measurement.latency.before, t.measurement.latency.after)
     ]
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         name: [min(values), max(values)]
         for name in ("sm_mhz", "memory_mhz", "power_watts", "temperature_celsius", "other_processes")
         if (values := [v for c in readings if (v := getattr(c, name)) is not None])
     }
-    found["throttled"] = dict(Counter(reason for c in readings for reason in c.throttle_reasons))
-    return found
+    facts["throttled"] = dict(Counter(reason for c in readings for reason in c.throttle_reasons))
+    return facts
 
 
 def _verdicts(database: Path) -> Iterator[dict[str, Any]]:
@@ -126,13 +126,13 @@ def _one(database: Path, query: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _plain(record: Any) -> dict[str, Any]:

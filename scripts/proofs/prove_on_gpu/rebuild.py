@@ -62,7 +62,7 @@ def rebuilt(folder: Path, reference_path: Path, name: str) -> dict[str, Any]:
             backend,
             TimingSection(interval=0.002, seconds=4, minimum_rounds=60, warmup=WARMUP),
         )
-        found: dict[str, Any] = {
+        facts: dict[str, Any] = {
             "trial": manifest.number,
             "label": manifest.label,
             "manifest_ms": manifest.latency_ms,
@@ -77,15 +77,15 @@ def rebuilt(folder: Path, reference_path: Path, name: str) -> dict[str, Any]:
             "build_seconds": build.seconds,
             "fingerprint_is_the_same": backend.fingerprint() == manifest.identity.fingerprint,
         }
-        found["deviation"] = found["rebuilt_ms"] / found["manifest_ms"] - 1
-        found["own_deviation"] = found["rebuilt_own_ms"] / found["manifest_own_ms"] - 1
+        facts["deviation"] = facts["rebuilt_ms"] / facts["manifest_ms"] - 1
+        facts["own_deviation"] = facts["rebuilt_own_ms"] / facts["manifest_own_ms"] - 1
         try:
-            found["timers"] = timers(backend, engine, path, inputs)
+            facts["timers"] = timers(backend, engine, path, inputs)
         except Exception as error:  # noqa: BLE001 - the rest of what was found counts without it
-            found["timers"] = {"error": f"{type(error).__name__}: {error}"}
+            facts["timers"] = {"error": f"{type(error).__name__}: {error}"}
     if name == "tensorrt":
-        found["first_build_seconds"] = cold_build(folder, path)
-    return found
+        facts["first_build_seconds"] = cold_build(folder, path)
+    return facts
 
 
 def timers(backend: Any, engine: Any, path: Path, inputs: dict[str, np.ndarray]) -> dict[str, float]:

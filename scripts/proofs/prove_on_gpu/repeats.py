@@ -30,15 +30,15 @@ def repeated(folder: Path, name: str, count: int) -> dict[str, Any]:
         with backend.build(path) as first, backend.build(path) as second:
             first.prepare(inputs)
             second.prepare(inputs)
-            found = pair(
+            latency = pair(
                 first,
                 second,
                 backend,
                 TIMING,
             )
-        ratios.append(found.ratio)
-        rounds.append(found.rounds)
-        held += found.ratio_interval.low <= 1 <= found.ratio_interval.high
+        ratios.append(latency.ratio)
+        rounds.append(latency.rounds)
+        held += latency.ratio_interval.low <= 1 <= latency.ratio_interval.high
     return {"ratios": ratios, "held": held, "rounds": rounds}
 
 

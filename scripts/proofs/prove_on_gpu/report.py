@@ -11,29 +11,32 @@ ACCEPTED = 0.01
 STAGES = ("build", "run", "timing", "rewrite", "rest", "between")
 
 
-def markdown(known: Mapping[str, Any]) -> str:
+def markdown(results: Mapping[str, Any]) -> str:
     """The report."""
-    size = known["size"]
-    lines = [f"# {known['model']} at {size}x{size}, {known['date'][:10]}", ""]
-    masked = f" --mask {known['mask']}" if known.get("mask") else ""
-    if known["model"] != "demo":
+    size = results["size"]
+    lines = [f"# {results['model']} at {size}x{size}, {results['date'][:10]}", ""]
+    masked = f" --mask {results['mask']}" if results.get("mask") else ""
+    if results["model"] != "demo":
         lines += ["Random weights of a fixed seed: latencies are real, masks mean nothing.", ""]
     if masked:
-        lines += [_masked(known["mask"]), ""]
-    lines += [f"Written by `python scripts/proofs/prove_on_gpu {known['model']} --size {size}{masked}`.", ""]
-    if facts := known.get("facts"):
+        lines += [_masked(results["mask"]), ""]
+    lines += [
+        f"Written by `python scripts/proofs/prove_on_gpu {results['model']} --size {size}{masked}`.",
+        "",
+    ]
+    if facts := results.get("facts"):
         lines += [*_about(facts), *_front(facts), *_where_time_goes(facts), *_legality(facts)]
         lines += _what_failed(facts)
-    if found := known.get("search"):
-        lines += _interruption(found)
-    if found := known.get("verify"):
-        lines += _verified(found)
-    if found := known.get("rebuild"):
-        lines += _rebuilt(found)
-    if found := known.get("repeats"):
-        lines += _repeated(found)
-    lines += ["## Steps", "", *(f"- {name}: {seconds} s" for name, seconds in known["seconds"].items())]
-    lines += [f"- **failed**: {error}" for error in known["errors"]]
+    if part := results.get("search"):
+        lines += _interruption(part)
+    if part := results.get("verify"):
+        lines += _verified(part)
+    if part := results.get("rebuild"):
+        lines += _rebuilt(part)
+    if part := results.get("repeats"):
+        lines += _repeated(part)
+    lines += ["## Steps", "", *(f"- {name}: {seconds} s" for name, seconds in results["seconds"].items())]
+    lines += [f"- **failed**: {error}" for error in results["errors"]]
     return "\n".join(lines) + "\n"
 
 
@@ -48,12 +51,12 @@ def _masked(version: str) -> str:
     )
 
 
-def _verified(found: Mapping[str, Any]) -> list[str]:
+def _verified(verification: Mapping[str, Any]) -> list[str]:
     checks = (
         f"- {c['name']}: {'the same' if c['is_same'] else '**not the same**'}; {c['words']}"
-        for c in found["checks"]
+        for c in verification["checks"]
     )
-    return ["## Verified", "", f"`autoprec verify` ends with {found['exit_code']}.", "", *checks, ""]
+    return ["## Verified", "", f"`autoprec verify` ends with {verification['exit_code']}.", "", *checks, ""]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
@@ -65,10 +68,12 @@ def _about(facts: Mapping[str, Any]) -> list[str]:
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     size = f"{facts['blocks']} blocks, {facts['parameters'] / 1e6:.1f} M parameters, {macs:.1f} G MACs."
     lines = [f"{engine['version']} on {engine['device']}; {versions}.", "", size, ""]
-    if found := facts["reference"]:
-        noise = f"differ by {100 * found['latency_noise']:.2f} % and lose {found['loss_noise']:.4f}"
-        first = f"Reference {found['precision']}: {found['latency_ms']:.4f} ms; two builds of it {noise}"
-        lines += [f"{first}; it loses {found['float_loss']:.4f} against FP32.", ""]
+    if reference := facts["reference"]:
+        noise = f"differ by {100 * reference['latency_noise']:.2f} % and lose {reference['loss_noise']:.4f}"
+        first = (
+            f"Reference {reference['precision']}: {reference['latency_ms']:.4f} ms; two builds of it {noise}"
+        )
+        lines += [f"{first}; it loses {reference['float_loss']:.4f} against FP32.", ""]
     return lines
 
 
@@ -117,11 +122,11 @@ def _legality(facts: Mapping[str, Any]) -> list[str]:
     precisions = list(dict.fromkeys(precision for _, precision in verdicts))
 
     def cell(pattern: str, precision: str) -> str:
-        found = verdicts.get((pattern, precision))
-        if found is None:
+        verdict = verdicts.get((pattern, precision))
+        if verdict is None:
             return ""
-        words = {"legal": "yes", "refused": "fails", "dequantised": f"ran {found['ran']}"}
-        return words.get(found["state"], str(found["state"]))
+        words = {"legal": "yes", "refused": "fails", "dequantised": f"ran {verdict['ran']}"}
+        return words.get(verdict["state"], str(verdict["state"]))
 
     rows = [(pattern, *(cell(pattern, name) for name in precisions)) for pattern in patterns]
     return ["## What the engine takes", "", *_table(("pattern", *precisions), rows)]
@@ -133,7 +138,7 @@ def _what_failed(facts: Mapping[str, Any]) -> list[str]:
     return [
         "## What did not work",
         "",
-        *(f"- {kind}: {found['trials']} trials, as: {found['last']}" for kind, found in failures),
+        *(f"- {kind}: {failure['trials']} trials, as: {failure['last']}" for kind, failure in failures),
         *(f"- refused before the first trial, {count} blocks: {reason}" for reason, count in refused),
         "",
         f"Asked, and ran (blocks over all trials): {ran}.",
@@ -145,27 +150,27 @@ def _what_failed(facts: Mapping[str, Any]) -> list[str]:
 
 def _interruption(nights: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = ["## Killed and resumed", ""]
-    for found in nights:
-        when, lost = found["finished_when_killed"], found["lost"] or "none"
-        end = "" if found["reached_its_budget"] else ", when the time was up"
-        running = found["in_flight_when_killed"]
+    for night in nights:
+        when, lost = night["finished_when_killed"], night["lost"] or "none"
+        end = "" if night["reached_its_budget"] else ", when the time was up"
+        running = night["in_flight_when_killed"]
         lines.append(f"- Killed (SIGKILL) with {when} trials finished and {running} running; lost: {lost}.")
-        lines.append(f"  Resumed up to {found['finished']} trials, {found['wall_seconds']} s in all{end}.")
+        lines.append(f"  Resumed up to {night['finished']} trials, {night['wall_seconds']} s in all{end}.")
     return [*lines, ""]
 
 
-def _repeated(found: Mapping[str, Any]) -> list[str]:
-    ratios, rounds = found["ratios"], found["rounds"]
+def _repeated(repeats: Mapping[str, Any]) -> list[str]:
+    ratios, rounds = repeats["ratios"], repeats["rounds"]
     off = [100 * abs(ratio - 1) for ratio in ratios]
     line = (
         f"{len(off)} times two new builds of it, {min(rounds)} to {max(rounds)} rounds: the ratio is off by "
         f"{statistics.median(off):.2f} % in the median, {max(off):.2f} % at most; standard deviation "
-        f"{100 * statistics.pstdev(ratios, 1.0):.2f} %. {found['held']} of the 95 % intervals hold 1."
+        f"{100 * statistics.pstdev(ratios, 1.0):.2f} %. {repeats['held']} of the 95 % intervals hold 1."
     )
     return ["## The export against itself", "", line, ""]
 
 
-def _rebuilt(found: Mapping[str, Any]) -> list[str]:
+def _rebuilt(rebuild: Mapping[str, Any]) -> list[str]:
     figures = {
         "paired latency, ms": ("manifest_ms", "rebuilt_ms"),
         "its own latency, ms": ("manifest_own_ms", "rebuilt_own_ms"),
@@ -173,15 +178,20 @@ def _rebuilt(found: Mapping[str, Any]) -> list[str]:
         "reference, ms": ("study_reference_ms", "rebuilt_reference_ms"),
     }
     rows = [
-        (what, f"{found[was]:.4f}", f"{found[now]:.4f}", f"{100 * (found[now] / found[was] - 1):+.2f} %")
+        (
+            what,
+            f"{rebuild[was]:.4f}",
+            f"{rebuild[now]:.4f}",
+            f"{100 * (rebuild[now] / rebuild[was] - 1):+.2f} %",
+        )
         for what, (was, now) in figures.items()
     ]
     lines = ["## Rebuilt from the export, in a fresh process", ""]
-    lines += [f"Trial {found['trial']} {found['label']}, built in {found['build_seconds']:.1f} s.", ""]
-    if "first_build_seconds" in found:
-        lines += [f"Without compiled kernels in the cache: {found['first_build_seconds']:.1f} s.", ""]
+    lines += [f"Trial {rebuild['trial']} {rebuild['label']}, built in {rebuild['build_seconds']:.1f} s.", ""]
+    if "first_build_seconds" in rebuild:
+        lines += [f"Without compiled kernels in the cache: {rebuild['first_build_seconds']:.1f} s.", ""]
     lines += _table(("", "manifest", "rebuilt", "difference"), rows)
-    timers = found["timers"]
+    timers = rebuild["timers"]
     if "error" in timers:
         return [*lines, f"Independent loop: failed, {timers['error']}.", ""]
     ours, loop = f"{timers['ours_ms']:.4f} ms", f"{timers['loop_ms']:.4f} ms"

@@ -55,20 +55,20 @@ def kills(given: argparse.Namespace, folder: Path) -> tuple[list[str], list[str]
     late = time.monotonic() + given.seconds
     with serving(folder / "ssh") as server:
         hit = Hit("tiny" if given.tiny else "demo", server, given.python, given.trials)
-        home, known, longest, number = hit.begun(folder / "0"), dict[int, str](), 12.0, 0
+        home, evidence, longest, number = hit.begun(folder / "0"), dict[int, str](), 12.0, 0
         while sum(counts.values()) < given.count and time.monotonic() < late:
             victim, begun = dice.choice(VICTIMS), time.monotonic()
             code, text = _blow(victim, home, hit, dice.uniform(0.3, longest))
-            fault = _ended_wrongly(victim, code, text) or _evidence(home, hit.name, known)
+            fault = _ended_wrongly(victim, code, text) or _evidence(home, hit.name, evidence)
             if not are_gone(home / "agent"):
                 fault = fault or "an agent is left"
             counts[victim, "FAILED" if fault else "ended" if code == 0 else "nothing lost"] += 1
             faults += [f"{victim}: {fault}"] if fault else []
             if code == 0:  # it came to its end: the next ones hit another study
                 longest, number = max(4.0, time.monotonic() - begun), number + 1
-                home, known = hit.begun(folder / str(number)), {}
+                home, evidence = hit.begun(folder / str(number)), {}
         code, text = _ended(started(hit.words, home))
-        if fault := _ended_wrongly("none", code, text) or _evidence(home, hit.name, known):
+        if fault := _ended_wrongly("none", code, text) or _evidence(home, hit.name, evidence):
             faults.append(f"after the last kill: {fault}")
         faults += shipped(hit.name, home)
     rows = [f"| {victim} | {what} | {count} |" for (victim, what), count in sorted(counts.items())]
@@ -87,8 +87,8 @@ def _blow(victim: str, home: Path, hit: Hit, seconds: float) -> tuple[int, str]:
     with contextlib.suppress(psutil.Error, ProcessLookupError):
         if victim in ("search", "interrupt"):
             os.kill(process.pid, signal.SIGKILL if victim == "search" else signal.SIGINT)
-        found = {"ssh": lines, "session": sessions}.get(victim)
-        victims = found(hit.server) if found else []
+        processes_of = {"ssh": lines, "session": sessions}.get(victim)
+        victims = processes_of(hit.server) if processes_of else []
         victims += agents(home / "agent") if victim == "agent" else []
         victims += psutil.Process(process.pid).children()[:1] if victim == "worker" else []
         for each in victims:
@@ -113,18 +113,18 @@ def _ended_wrongly(victim: str, code: int, text: str) -> str:
     return ""
 
 
-def _evidence(home: Path, study: str, known: dict[int, str]) -> str:
-    """What is wrong with the evidence; what it holds is remembered in `known`."""
+def _evidence(home: Path, study: str, stored: dict[int, str]) -> str:
+    """What is wrong with the evidence; what it holds is remembered in `stored`."""
     path = home / "studies" / study / "study.db"
     try:
         with Store.open(path, read_only=True) as store:
             trials, front = store.trials(study), store.front(study)
     except UserError as error:
-        return "" if not known and "no study" in str(error) else str(error)
+        return "" if not stored and "no study" in str(error) else str(error)
     finished = {trial.number: to_json(trial) for trial in trials if trial.state != "running"}
-    if changed := [number for number, text in known.items() if finished.get(number) != text]:
+    if changed := [number for number, text in stored.items() if finished.get(number) != text]:
         return f"finished trials are lost or changed: {changed}"
-    known |= finished
+    stored |= finished
     if {trial.number for trial in front} != {trial.number for trial in pareto(trials)}:
         return "the front is not that of the trials"
     blamed = [t.failure.kind for t in trials if t.failure and t.failure.kind not in ("killed", "interrupted")]

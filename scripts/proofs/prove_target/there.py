@@ -65,14 +65,14 @@ def shipped(study: str, home: Path) -> list[str]:
 
 def processes(is_wanted: Callable[[list[str]], bool]) -> list[psutil.Process]:
     """Those whose command is wanted."""
-    found = []
+    alive = []
     for process in psutil.process_iter():
         try:
             if is_wanted(process.cmdline()):
-                found.append(process)
+                alive.append(process)
         except psutil.Error:
             continue
-    return found
+    return alive
 
 
 def agents(folder: Path) -> list[psutil.Process]:

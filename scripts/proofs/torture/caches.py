@@ -60,14 +60,14 @@ def write(folder: Path) -> dict[str, Path]:
 
 def histograms(path: Path) -> object:
     """Ranges of kept histograms."""
-    found = _told(path, lambda say: Histograms.load(path, say=say))
-    return None if found is None else found.ranges("entropy", 99.99)
+    read = _told(path, lambda say: Histograms.load(path, say=say))
+    return None if read is None else read.ranges("entropy", 99.99)
 
 
 def moments(path: Path) -> object:
     """Kept moments, byte by byte."""
-    found = _told(path, lambda say: load_moments(path, say=say))
-    return None if found is None else {n: (m.second.tobytes(), m.mean.tobytes()) for n, m in found.items()}
+    read = _told(path, lambda say: load_moments(path, say=say))
+    return None if read is None else {n: (m.second.tobytes(), m.mean.tobytes()) for n, m in read.items()}
 
 
 def masks(path: Path) -> object:
@@ -95,18 +95,18 @@ def inspection(path: Path) -> object:
     study = path.parents[4]
     folder = path.parent
     spec = load_spec(study / "tiny.toml")
-    found = _told(folder / "inspection.json", lambda say: Inspections(spec, IDENTITY, say)._load(_TRIAL))
-    if found is None:
+    read = _told(folder / "inspection.json", lambda say: Inspections(spec, IDENTITY, say)._load(_TRIAL))
+    if read is None:
         return None
-    return found.kernels, [Path(picture.candidate).read_bytes() for picture in found.pictures]
+    return read.kernels, [Path(picture.candidate).read_bytes() for picture in read.pictures]
 
 
 def _told(path: Path, load: Callable[[Callable[[str], None]], T | None]) -> T | None:
     said: list[str] = []
-    found = load(said.append)
-    if found is None and path.exists():
+    read = load(said.append)
+    if read is None and path.exists():
         assert [line.count("\n") for line in said] == [0], f"not told in one line: {said}"
-    return found
+    return read
 
 
 def _inspection(study: Path) -> Path:

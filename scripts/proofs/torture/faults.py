@@ -119,8 +119,8 @@ def faults(campaign: Campaign, folder: Path, count: int) -> None:
         if command.words[0] != "init" or ran.code:  # what `init` wrote, it leaves alone
             again = _run(command.words, copy, site)
         what = fault.get("TORTURE_LIMIT", "").partition("=")[0] or fault["TORTURE_FAIL"].partition(" ")[0]
-        found = _trials(copy)
-        lost = {number: text for number, text in before.items() if found.get(number) != text}
+        kept = _trials(copy)
+        lost = {number: text for number, text in before.items() if kept.get(number) != text}
         stuck = f"not resumable: {again.words[-300:]}" if again.code else ""
         fault_of_ours = "" if "RLIMIT_AS" in what and _gave_up(ran) else ran.fault
         failure = fault_of_ours or stuck or (f"lost {lost}" if lost else "")
@@ -145,8 +145,8 @@ def _begin(campaign: Campaign, folder: Path) -> tuple[Path, dict[str, str]]:
     base = {"PYTHONPATH": first_on_path(site)}
     ran = _run(("search", "--study", "tiny.toml", "--budget", "4"), home, base, TORTURE_CLOCK="1")
     campaign.note("a clock that jumps", "searched", ran.fault or ran.words * bool(ran.code))
-    found = len(_trials(home))
-    campaign.note("a clock that jumps", "in order", "" if found == 4 else f"{found} trials of 4")
+    count = len(_trials(home))
+    campaign.note("a clock that jumps", "in order", "" if count == 4 else f"{count} trials of 4")
     return home, base
 
 

@@ -158,7 +158,7 @@ def _once(task: Task, number: int) -> tuple[str, str]:
     kind = task.make(number)
     tempfile.tempdir = str(task.copy)
     try:
-        found = kind.read(kind.path)
+        value = kind.read(kind.path)
     except AutoprecError:
         return "told in one line", ""
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is what we look for
@@ -167,6 +167,6 @@ def _once(task: Task, number: int) -> tuple[str, str]:
         return "failed", traceback.format_exc()[-3000:]
     finally:
         tempfile.tempdir = None
-    if kind.checked and found is not None and found != task.wanted:
+    if kind.checked and value is not None and value != task.wanted:
         return "failed", "it was changed, and believed"
     return "read", ""

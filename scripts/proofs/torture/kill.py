@@ -80,7 +80,7 @@ def kill(campaign: Campaign, folder: Path, count: int) -> None:
     site = folder / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(SITE)
-    known: dict[int, str] = {}
+    evidence: dict[int, str] = {}
     home, longest, round_number = folder / "0", 8.0, 0
     _begin(home)
     for _ in range(count):
@@ -89,18 +89,18 @@ def kill(campaign: Campaign, folder: Path, count: int) -> None:
         way = campaign.dice.choice(WAYS)
         begun = time.monotonic()
         ran = _blow(campaign, way, home, site, longest)
-        fault = _evidence(home, known) or ran.hung or ("" if ran.code in (-9, -2) else ran.fault)
+        fault = _evidence(home, evidence) or ran.hung or ("" if ran.code in (-9, -2) else ran.fault)
         campaign.note(f"kill: {way}", "nothing lost", fault)
         if ran.code == 0:  # it came to its end: the next ones hit another study
             longest = max(2.0, time.monotonic() - begun)
             round_number += 1
             shutil.rmtree(home)
-            home, known = folder / str(round_number), {}
+            home, evidence = folder / str(round_number), {}
             _begin(home)
     for _ in range(2):  # the second one's budget is a new one: it searches, whatever the kills left to do
         ran = end(start(["search", "--study", "tiny.toml", "--budget", str(BUDGET)], home, TMPDIR=_tmp(home)))
         campaign.note(
-            "after the last kill", "resumed", _evidence(home, known) or ran.fault or _leftovers(home)
+            "after the last kill", "resumed", _evidence(home, evidence) or ran.fault or _leftovers(home)
         )
 
 
@@ -120,10 +120,10 @@ def _tmp(home: Path) -> str:
 
 def _leftovers(home: Path) -> str:
     """What nobody needs any longer, and is still there after a search that came to its end."""
-    made = [path for path in (home / "tmp").iterdir() if path.name != "autoprec-devices"]  # locks of devices
-    made += [*(home / "tiny" / "scratch").glob("*"), *(home / "tiny").glob("**/.*")]
-    made += (home / "tiny").glob("autoprec-*")
-    return f"left behind: {sorted(path.name for path in made)}" if made else ""
+    paths = [path for path in (home / "tmp").iterdir() if path.name != "autoprec-devices"]  # locks of devices
+    paths += [*(home / "tiny" / "scratch").glob("*"), *(home / "tiny").glob("**/.*")]
+    paths += (home / "tiny").glob("autoprec-*")
+    return f"left behind: {sorted(path.name for path in paths)}" if paths else ""
 
 
 def _blow(campaign: Campaign, way: str, home: Path, site: Path, longest: float) -> Ran:
@@ -168,19 +168,19 @@ def _children(process: int) -> list[psutil.Process]:
         return []
 
 
-def _evidence(home: Path, known: dict[int, str]) -> str:
-    """What is wrong with the evidence; what it holds is remembered in `known`."""
+def _evidence(home: Path, stored: dict[int, str]) -> str:
+    """What is wrong with the evidence; what it holds is remembered in `stored`."""
     path = home / "tiny" / "study.db"
     try:
         with Store.open(path, read_only=True) as store:
             trials = store.trials("tiny")
             front, alone = store.front("tiny"), sensitivities(store, "tiny")
     except UserError as error:
-        return "" if not known and ("no study" in str(error)) else str(error)
+        return "" if not stored and ("no study" in str(error)) else str(error)
     finished = {t.number: to_json(t) for t in trials if t.state != "running"}
-    if changed := [number for number, text in known.items() if finished.get(number) != text]:
+    if changed := [number for number, text in stored.items() if finished.get(number) != text]:
         return f"finished trials are lost or changed: {changed}"
-    known |= finished
+    stored |= finished
     if {t.number for t in front} != {t.number for t in pareto(trials)}:
         return "the front is not that of the trials"
     if any(1.0 in losses.values() for losses in alone.values()):  # no precision loses all masks of this model

@@ -97,9 +97,9 @@ def pictures(path: Path) -> int:
     """All samples of a folder of images, and what is said of them."""
     folder = str(path.parent.parent if path.parent.name == "masks" else path.parent)
     section = SamplesSection(calibration=folder, evaluation=folder, size=(32, 32))
-    found = load_samples(section, "calibration", {"image": (1, 3, 32, 32)})
-    told = warnings_of(section, found, found)
-    return len([(s.prompts, s.truth) for s in found]) + len(found.digest) + len(told)
+    loaded = load_samples(section, "calibration", {"image": (1, 3, 32, 32)})
+    told = warnings_of(section, loaded, loaded)
+    return len([(s.prompts, s.truth) for s in loaded]) + len(loaded.digest) + len(told)
 
 
 def manifest(path: Path) -> object:
@@ -133,8 +133,8 @@ def repaired(path: Path) -> object:
     """What repair saves is as it was written, and sound."""
     written = {trial.number: to_json(trial) for trial in sound.trials()}
     rebuild(path)
-    found = examine(path)
-    assert not found.faults, f"faults after repair: {found.faults}"
+    health = examine(path)
+    assert not health.faults, f"faults after repair: {health.faults}"
     with Store.open(path, read_only=True) as store:
         if STUDY in store.studies():
             saved = {trial.number: to_json(trial) for trial in store.trials(STUDY)}

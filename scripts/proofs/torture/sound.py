@@ -77,11 +77,11 @@ def lock(folder: Path) -> Path:
 
 def trials() -> list[TrialRecord]:
     """What the database holds: complete ones, a failed one, one in flight."""
-    found = [
+    records = [
         complete(number, 10.0 - number / 2, 0.01 * number, choices=choice)
         for number, choice in enumerate(_CHOICES)
     ]
-    return [*found, failed(12), running(13)]
+    return [*records, failed(12), running(13)]
 
 
 def database(folder: Path) -> Path:

@@ -102,8 +102,10 @@ def _strike(connection: sqlite3.Connection, dice: random.Random) -> None:
             connection.execute(f'ALTER TABLE {table} RENAME COLUMN "{column}" TO other')
         case 2:
             connection.execute(f"ALTER TABLE {table} RENAME TO other")
-            made = dice.choice(("VIEW {} AS SELECT 1 AS a", "TABLE {} (a)", "VIEW {} AS SELECT * FROM other"))
-            connection.execute(f"CREATE {made.format(table)}")
+            statement = dice.choice(
+                ("VIEW {} AS SELECT 1 AS a", "TABLE {} (a)", "VIEW {} AS SELECT * FROM other")
+            )
+            connection.execute(f"CREATE {statement.format(table)}")
         case 3:
             event = dice.choice(("INSERT", "UPDATE", "DELETE"))
             act = dice.choice(("SELECT RAISE(ABORT, 'no')", f"DELETE FROM {table}"))  # noqa: S608

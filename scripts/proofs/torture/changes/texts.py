@@ -61,32 +61,32 @@ def _once(text: str, kind: str, dice: random.Random) -> str:
 
 
 def _token(text: str, kind: str, dice: random.Random) -> re.Match[str] | None:
-    found = list(_TOKENS[kind].finditer(text))
-    return dice.choice(found) if found else None
+    matches = list(_TOKENS[kind].finditer(text))
+    return dice.choice(matches) if matches else None
 
 
 def _replaced(text: str, kind: str, new: str, dice: random.Random) -> str:
-    found = _token(text, kind, dice)
-    return text if found is None else text[: found.start()] + new + text[found.end() :]
+    token = _token(text, kind, dice)
+    return text if token is None else text[: token.start()] + new + text[token.end() :]
 
 
 def _swapped(text: str, kind: str, dice: random.Random) -> str:
     """Two values of a kind change places: keys too, where they are strings."""
-    found = list(_TOKENS[kind].finditer(text))
-    if len(found) < 2:
+    tokens = list(_TOKENS[kind].finditer(text))
+    if len(tokens) < 2:
         return text
-    first, second = sorted(dice.sample(found, 2), key=lambda match: match.start())
+    first, second = sorted(dice.sample(tokens, 2), key=lambda match: match.start())
     between = text[first.end() : second.start()]
     return text[: first.start()] + second[0] + between + first[0] + text[second.end() :]
 
 
 def _nested(text: str, kind: str, dice: random.Random) -> str:
-    found = _token(text, dice.choice(("string", "number")), dice)
-    if found is None:
+    token = _token(text, dice.choice(("string", "number")), dice)
+    if token is None:
         return text
     depth = dice.choice((3, 200, 20_000))
     begin, end = dice.choice((("[", "]"), _OPEN[kind]))
-    return text[: found.start()] + begin * depth + found[0] + end * depth + text[found.end() :]
+    return text[: token.start()] + begin * depth + token[0] + end * depth + text[token.end() :]
 
 
 def _lines(text: str, dice: random.Random) -> str:
@@ -120,11 +120,11 @@ def _keys(text: str, kind: str, dice: random.Random) -> str:
         odd = (f"{long} = 1", f"[{long}]", '"" = 1', '"a.b" = 1', "[[model]]", "[model.path]", '["model"]')
         lines.insert(dice.randrange(len(lines) + 1), dice.choice(odd))
         return "\n".join(lines)
-    found = re.findall(r'"[^"\\\n]*": *[^,{}\[\]\n]+', text)
+    pairs = re.findall(r'"[^"\\\n]*": *[^,{}\[\]\n]+', text)
     place = text.find("{", dice.randrange(max(1, len(text)))) + 1
-    if not found or not place:
+    if not pairs or not place:
         return text
-    double = dice.choice(found)
+    double = dice.choice(pairs)
     if dice.random() < 0.3:
         double = re.sub(r":.*", ": " + dice.choice(_NUMBERS), double)
     return f"{text[:place]}{double}, {text[place:]}"
