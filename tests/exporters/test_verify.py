@@ -66,7 +66,7 @@ def test_an_export_that_is_as_recorded_passes(folder: Path) -> None:
     assert [check["name"] for check in json.loads(ran.stdout)] == ["files", "latency", "mask loss"]
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "examples/00.npz", "verify.py"])
+@pytest.mark.parametrize("name", ["model.onnx", "examples/00.npz", "verify.py", "metric.py"])
 def test_a_changed_file_is_named(folder: Path, name: str) -> None:
     with (folder / name).open("ab") as file:
         file.write(b"\n")
