@@ -22,7 +22,6 @@ from autoprec.backends.timing import pair
 from autoprec.exporters import write_export
 from autoprec.exporters._script import SCRIPTS
 from autoprec.quality import METRICS, scoring_file
-from autoprec.quality._base import Logits
 from autoprec.records import Clocks, Interval, TrialRecord
 from autoprec.spec import TimingSection
 from tiny_export import RECIPE, export_of
@@ -117,10 +116,13 @@ def test_the_script_scores_as_each_metric_does(metric: str, tmp_path: Path) -> N
     first, second = np.random.default_rng(3).normal(0, 3, (2, 4, 16, 16)).astype(np.float32)
     if metric == "label_iou":
         first, second = (np.rint(np.abs(logits[:1])) for logits in (first, second))
+    script = runpy.run_path(str(folder / "verify.py"))
+    manifest = json.loads((folder / "manifest.json").read_text())
     for small in (0.0, 0.5):
         ours = METRICS[metric](0.0, None, small)
         ours.update("000", first, second, None)
-        told = loss_told_by(folder, first, second, small)
+        manifest["recipe"]["small_mask"] = small
+        told = script["loss"](manifest, "masks", "loss", [first], [second])["loss"]
         assert told == pytest.approx(ours.result().loss, rel=1e-5)
 
 
@@ -130,26 +132,6 @@ def exported(tmp_path: Path, metric: str) -> Path:
     path = str(scoring_file(metric) or "")
     write_export(msgspec.structs.replace(export, recipe=recipe, metric_path=path), tmp_path / "out")
     return tmp_path / "out"
-
-
-def loss_told_by(folder: Path, reference: Logits, candidate: Logits, small: float) -> float:
-    """Of a shipped script, in a process of its own: it leaves its own folder."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["recipe"]["small_mask"] = small
-    np.savez(folder.parent / "pair.npz", reference=reference, candidate=candidate)
-    (folder.parent / "manifest.json").write_text(json.dumps(manifest))
-    program = (
-        "import json, runpy, numpy;"
-        "pair = numpy.load('pair.npz'); manifest = json.load(open('manifest.json'));"
-        "first, second = pair['reference'], pair['candidate'];"
-        "loss = runpy.run_path('out/verify.py')['loss'];"
-        "print(loss(manifest, 'masks', 'loss', [first], [second])['loss'])"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=folder.parent
-    )
-    assert not ran.returncode, ran.stderr
-    return float(ran.stdout)
 
 
 @pytest.mark.parametrize("metric", METRICS)
