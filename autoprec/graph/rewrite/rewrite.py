@@ -135,11 +135,15 @@ class Rewriter:
         """The same for builders that take precisions by flags; saves the float model. Raises as `write`."""
         edited_source = self.source(assignment)
         write_model(edited_source.model, path)
-        largest_observed = self._ranges.largest if isinstance(self._ranges, Toolbox) else self._ranges
-        largest = {**largest_observed, **edited_source.ranges}
+        largest = {**self.largest, **edited_source.ranges}
         return implicit(
             edited_source.model, self.rewrite(assignment), edited_source.home, assignment, largest, str(path)
         )
+
+    @property
+    def largest(self) -> Mapping[str, float]:
+        """Largest magnitude that was observed of each float value, by name."""
+        return self._ranges.largest if isinstance(self._ranges, Toolbox) else self._ranges
 
     def source(self, assignment: Assignment) -> Source:
         """The float model with the edits of variants and refined weights.

@@ -60,7 +60,8 @@ def measured(study: Path, work: Path) -> dict[str, Point]:
         judge, path = Judge(opened.prepared.setup), work / spec.name / "judged.onnx"
         uniform = next(a for label, a in opened.prepared.anchors if label == "all-int8")
         candidate = Path(opened.prepared.rewrite(uniform, work / spec.name / "int8.onnx").model_path)
-        limits = opened.prepared.rewriter.ranges_in(PRECISIONS["int8"])
+        rewriter = opened.prepared.rewriter
+        limits = {**rewriter.largest, **rewriter.ranges_in(PRECISIONS["int8"])}
         forms = {"int8": onnx.load(candidate)}
         forms |= {f"and {kind}": more(onnx.load(candidate), ops, limits) for kind, ops in KINDS.items()}
         forms["weights with zero points"] = asymmetric(onnx.load(candidate))
