@@ -191,7 +191,9 @@ def write(given: argparse.Namespace, run: dict[str, float], results: dict[str, A
         lines += [
             f"| {name} | {p['speedup']:.2f} / {p['loss']:.4f} |" for name, p in figures["points"].items()
         ]
-        lines += ["", f"![front]({NAME}_{engine}_front.png)", "", f"![masks]({NAME}_{engine}_masks.png)"]
+        for picture in ("front", "masks"):
+            if (file := given.out / f"{NAME}_{engine}_{picture}.png").exists():
+                lines += ["", f"![{picture}]({file.name})"]
     target.with_suffix(".md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines), flush=True)
 
