@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("--delay", type=float, default=0, help="seconds each way")
     parser.add_argument("--life", type=float, default=0, help="seconds until a line drops, in the mean")
     parser.add_argument("--count", type=int, default=40, help="kills")
+    parser.add_argument("--between", type=float, default=12, help="seconds from kill to kill, at most")
     parser.add_argument("--seconds", type=float, default=540, help="no further kill after these")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="add the results to this file, as Markdown")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from there import agents, are_gone, lines, section, sessions, shipped, started
+from there import agents, are_gone, lines, section, sessions, shipped, started, version
 
 from autoprec.demo import write_demo
 from autoprec.errors import UserError
@@ -24,7 +24,7 @@ from loopback_ssh import Server, serving
 from tiny_study import write_study
 
 VICTIMS = ("search", "worker", "ssh", "agent", "session", "interrupt")
-_LONGEST_SECONDS = 240.0
+_LONGEST_SECONDS = 420.0
 
 
 class Hit(NamedTuple):
@@ -50,59 +50,77 @@ class Hit(NamedTuple):
 
 def kills(given: argparse.Namespace, folder: Path) -> tuple[list[str], list[str]]:
     """How many of each kind, and what is amiss."""
-    dice, counts, faults = random.Random(given.seed), Counter[tuple[str, str]](), list[str]()
+    dice, counts, faults, ends = random.Random(given.seed), Counter[str](), list[str](), Counter[str]()
     (folder / "ssh").mkdir()
     late = time.monotonic() + given.seconds
     with serving(folder / "ssh") as server:
         hit = Hit("tiny" if given.tiny else "demo", server, given.python, given.trials)
-        home, evidence, longest, number = hit.begun(folder / "0"), dict[int, str](), 12.0, 0
+        home, evidence = hit.begun(folder / "0"), dict[int, str]()
         while sum(counts.values()) < given.count and time.monotonic() < late:
-            victim, begun = dice.choice(VICTIMS), time.monotonic()
-            code, text = _blow(victim, home, hit, dice.uniform(0.3, longest))
-            fault = _ended_wrongly(victim, code, text) or _evidence(home, hit.name, evidence)
+            search, last = Search(hit, home), ""
+            while last not in ("search", "interrupt") and time.monotonic() < late:
+                if not search.runs_for(dice.uniform(0.3, given.between)):
+                    break
+                last = dice.choice(VICTIMS)
+                counts[last] += search.loses(last)
+            code, text = search.ended()
+            fault = _ended_wrongly(last, code, text) or _evidence(home, hit.name, evidence)
             if not are_gone(home / "agent"):
                 fault = fault or "an agent is left"
-            counts[victim, "FAILED" if fault else "ended" if code == 0 else "nothing lost"] += 1
-            faults += [f"{victim}: {fault}"] if fault else []
-            if code == 0:  # it came to its end: the next ones hit another study
-                longest, number = max(4.0, time.monotonic() - begun), number + 1
-                home, evidence = hit.begun(folder / str(number)), {}
-        code, text = _ended(started(hit.words, home))
-        if fault := _ended_wrongly("none", code, text) or _evidence(home, hit.name, evidence):
+            faults += [f"{last or 'none'}: {fault}"] if fault else []
+            ends["to its end" if code == 0 else "resumed"] += 1
+            if code == 0:  # the next ones hit another study
+                home, evidence = hit.begun(folder / str(sum(ends.values()))), {}
+        code, text = Search(hit, home).ended()
+        if fault := _ended_wrongly("", code, text) or _evidence(home, hit.name, evidence):
             faults.append(f"after the last kill: {fault}")
         faults += shipped(hit.name, home)
-    rows = [f"| {victim} | {what} | {count} |" for (victim, what), count in sorted(counts.items())]
-    total = (
-        f"{sum(counts.values())} kills of {hit.name}, {number} times to its end, seed {given.seed}; then "
-        f"resumed, exported, verified and cleaned: {len(faults)} failures."
+    told = ", ".join(f"{count} of the {victim}" for victim, count in sorted(counts.items()))
+    row = (
+        f"| {hit.name} | {version(given.python)} | {given.seed} | {sum(counts.values())}: {told} | "
+        f"{ends['resumed'] + 1} | {ends['to its end'] + 1} | {len(faults)} |"
     )
-    return ["| killed | result | times |", "|---|---|---|", *rows, "", total], faults
+    return [row], faults
 
 
-def _blow(victim: str, home: Path, hit: Hit, seconds: float) -> tuple[int, str]:
-    """Search, or resume, and kill once."""
-    process = started(hit.words, home)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
-    with contextlib.suppress(psutil.Error, ProcessLookupError):
+class Search:
+    """One that runs, or resumes."""
+
+    def __init__(self, hit: Hit, home: Path) -> None:
+        self._hit, self._home = hit, home
+        self._process = started(hit.words, home)
+
+    def runs_for(self, seconds: float) -> bool:
+        """Whether it still runs after that time."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self._process.returncode is None
+
+    def loses(self, victim: str) -> bool:
+        """Kill something of it; whether there was such a thing."""
+        number, place = self._process.pid, self._home / "agent"
         if victim in ("search", "interrupt"):
-            os.kill(process.pid, signal.SIGKILL if victim == "search" else signal.SIGINT)
-        processes_of = {"ssh": lines, "session": sessions}.get(victim)
-        victims = processes_of(hit.server) if processes_of else []
-        victims += agents(home / "agent") if victim == "agent" else []
-        victims += psutil.Process(process.pid).children()[:1] if victim == "worker" else []
+            os.kill(number, signal.SIGKILL if victim == "search" else signal.SIGINT)
+            return True
+        victims = {
+            "ssh": lambda: lines(self._hit.server),
+            "session": lambda: sessions(self._hit.server),
+            "agent": lambda: agents(place),
+            "worker": lambda: psutil.Process(number).children()[:1],
+        }[victim]()
         for each in victims:
-            each.kill()
-    return _ended(process)
+            with contextlib.suppress(psutil.Error):
+                each.kill()
+        return bool(victims)
 
-
-def _ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    try:
-        text, _ = process.communicate(timeout=_LONGEST_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        return 1, f"hung for {_LONGEST_SECONDS:g} s: {process.communicate()[0][-300:]}"
-    return process.returncode, text
+    def ended(self) -> tuple[int, str]:
+        """Exit code and words; one that does not end in time has failed."""
+        try:
+            text, _ = self._process.communicate(timeout=_LONGEST_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            return 1, f"hung for {_LONGEST_SECONDS:g} s: {self._process.communicate()[0][-300:]}"
+        return self._process.returncode, text
 
 
 def _ended_wrongly(victim: str, code: int, text: str) -> str:
@@ -113,18 +131,18 @@ def _ended_wrongly(victim: str, code: int, text: str) -> str:
     return ""
 
 
-def _evidence(home: Path, study: str, stored: dict[int, str]) -> str:
-    """What is wrong with the evidence; what it holds is remembered in `stored`."""
+def _evidence(home: Path, study: str, evidence: dict[int, str]) -> str:
+    """What is wrong with the evidence; what it holds is remembered in `evidence`."""
     path = home / "studies" / study / "study.db"
     try:
         with Store.open(path, read_only=True) as store:
             trials, front = store.trials(study), store.front(study)
     except UserError as error:
-        return "" if not stored and "no study" in str(error) else str(error)
+        return "" if not evidence and "no study" in str(error) else str(error)
     finished = {trial.number: to_json(trial) for trial in trials if trial.state != "running"}
-    if changed := [number for number, text in stored.items() if finished.get(number) != text]:
+    if changed := [number for number, text in evidence.items() if finished.get(number) != text]:
         return f"finished trials are lost or changed: {changed}"
-    stored |= finished
+    evidence |= finished
     if {trial.number for trial in front} != {trial.number for trial in pareto(trials)}:
         return "the front is not that of the trials"
     blamed = [t.failure.kind for t in trials if t.failure and t.failure.kind not in ("killed", "interrupted")]

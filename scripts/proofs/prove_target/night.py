@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
-from there import LINE, ROOT, are_gone, ran, section, shipped
+from there import LINE, ROOT, are_gone, ran, section, shipped, version
 
 from loopback_ssh import serving
 from tiny_study import write_study
@@ -52,7 +51,7 @@ def night(given: argparse.Namespace, folder: Path) -> tuple[list[str], list[str]
     sent = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     row = (
-        f"| {study} | {_version(given.python)} | {_line_of(given)} | {told} | {len(sent) or '-'} | "
+        f"| {study} | {version(given.python)} | {_line_of(given)} | {told} | {len(sent) or '-'} | "
         f"{sum(one[0] for one in sent) / 1e6:.1f} / {sum(one[1] for one in sent) / 1e6:.1f} | "
         f"{kept / 1e6:.1f} | {seconds:.0f} | {len(faults)} |"
     )
@@ -77,13 +76,6 @@ def _demo(home: Path) -> str:
 def _state(trial: dict[str, object]) -> str:
     failure = trial.get("failure")
     return str(failure.get("kind")) if isinstance(failure, dict) else str(trial.get("state"))
-
-
-def _version(python: str) -> str:
-    probe = "import platform, openvino; print(platform.python_version(), openvino.__version__.split('-')[0])"
-    with os.popen(f'{python} -c "{probe}"') as told:  # noqa: S605 - our own words
-        version, _, engine = told.read().strip().partition(" ")
-    return f"{version}, OpenVINO {engine}"
 
 
 def _line_of(given: argparse.Namespace) -> str:

@@ -45,6 +45,14 @@ def ran(words: list[str], folder: Path) -> tuple[int, str]:
     return process.returncode, text
 
 
+def version(python: str) -> str:
+    """Of a target's Python, and of its engine."""
+    probe = "import platform, openvino; print(platform.python_version(), openvino.__version__.split('-')[0])"
+    with os.popen(f'{python} -c "{probe}"') as told:  # noqa: S605 - our own words
+        version, _, engine = told.read().strip().partition(" ")
+    return f"{version}, OpenVINO {engine}"
+
+
 def shipped(study: str, home: Path) -> list[str]:
     """Export the fastest point of a study, verify it on its target, and clean the target; what went wrong."""
     exports, faults = home / "studies" / study / "exports", []
