@@ -7,7 +7,7 @@ import re
 from autoprec.backends.target.address import Address
 from autoprec.errors import BackendError
 
-_CUT = re.compile(r"Connection (closed|reset)|Broken pipe|banner exchange")
+_CUT = re.compile(r"Connection (to \S+ )?(closed|reset)|Broken pipe")
 """What ssh says of a line that was there for a moment."""
 
 

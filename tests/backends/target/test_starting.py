@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from autoprec.backends.target.address import parse_address
+from autoprec.backends.target.faults import CutError, UnreachableError, unreached
 from autoprec.backends.target.package import bootstrap
 from autoprec.errors import BackendError
 from loopback_ssh import Server
 
 from .test_target import local, remote
+from .test_trtexec import trtexec
 
 
 def script(folder: Path, text: str) -> str:
@@ -64,6 +67,28 @@ def test_an_account_without_a_shell_is_told_in_its_words(tmp_path: Path) -> None
     assert "(This account is not available.)" in words
 
 
+def test_under_trtexec_it_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for words, options in {
+        "not a directory; name a folder that can be written in target.folder": {
+            "target_folder": f"{tmp_path}/file/there"
+        },
+        "nothing: not found; name its trtexec in target.trtexec": {"target_trtexec": f"{tmp_path}/nothing"},
+        "it does not answer as trtexec does; name its trtexec": {"target_trtexec": "/bin/echo"},
+    }.items():
+        with pytest.raises(BackendError, match=f"(?i){words}"):
+            trtexec(tmp_path / "a", "8601", **options).fingerprint()
+
+
+def test_what_is_built_from_stays_while_another_cleans(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    used, left = (tmp_path / "there" / f"model-{number}.onnx" for number in (os.getpid(), 1 << 30))
+    used.touch()
+    left.touch()
+    local(tmp_path / "there").clean()
+    assert (used.exists(), left.exists()) == (True, False)
+
+
 def test_what_a_login_script_prints_is_not_heard(tmp_path: Path) -> None:
     noise = script(tmp_path, f"echo welcome; printf 'no end of line'; exec {sys.executable} \"$@\"")
     assert local(tmp_path / "there", target=noise).fingerprint().version
@@ -108,3 +133,20 @@ def _another_key(folder: Path) -> list[str]:
     words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "other")]
     subprocess.run(words, check=True, timeout=20)
     return (folder / "other.pub").read_text().split()[:2]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("Connection to 127.0.0.1 closed by remote host.", CutError),
+        ("Connection closed by 127.0.0.1 port 22", CutError),
+        ("kex_exchange_identification: read: Connection reset by peer", CutError),
+        ("ssh: connect to host h port 22: Connection refused", UnreachableError),
+        ("Connection timed out during banner exchange", UnreachableError),
+        ("root@h: Permission denied (publickey).", UnreachableError),
+        ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.", BackendError),
+        ("No ED25519 host key is known for h\nHost key verification failed.", BackendError),
+    ],
+)
+def test_what_ssh_says_decides_what_is_tried_again(words: str, kind: type[BackendError]) -> None:
+    assert type(unreached(parse_address({"target": "ssh://h"}), words)) is kind

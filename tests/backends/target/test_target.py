@@ -41,7 +41,10 @@ def agents(folder: Path) -> list[int]:
     """Process numbers of the agents that keep their things in a folder."""
     found = []
     for entry in Path("/proc").iterdir():
-        words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+        except OSError:  # it ended meanwhile
+            continue
         if len(words) > 2 and words[1].startswith(str(folder).encode()):
             found.append(int(entry.name))
     return found

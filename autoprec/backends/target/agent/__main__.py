@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import re
 import shutil
 import sys
 import threading
@@ -148,7 +149,9 @@ class Agent:
         for path in self._folder.iterdir():
             if path.name == "blobs":
                 shutil.rmtree(str(path))
-            elif path.name.startswith("agent-") or path.suffix in (".cache", ".onnx", ".part"):
+            elif path.suffix == ".onnx":
+                _remove_unread(path)
+            elif path.name.startswith("agent-") or path.suffix in (".cache", ".part"):
                 path.unlink()
         if not any(self._folder.iterdir()):
             self._folder.rmdir()
@@ -174,6 +177,18 @@ REQUESTS = (
     "clocks",
     "clean",
 )
+
+
+def _remove_unread(path: Path) -> None:
+    """Remove a model, unless another agent that runs builds from it."""
+    number = re.match(r"model-(\d+)\.onnx$", path.name)
+    try:
+        if number is not None and int(number.group(1)) != os.getpid():
+            os.kill(int(number.group(1)), 0)
+            return
+    except (OSError, OverflowError):
+        pass
+    path.unlink()
 
 
 def _cut(names: List[str], arrays: List[Any], wanted: Dict[str, Any]) -> Frame:

@@ -41,6 +41,7 @@ from autoprec.backends.target.trtexec.shell import CommandError, Shell
 from autoprec.errors import BackendError, TrialError
 
 Answer = tuple[dict[str, Any], list[bytes]]
+_KEY = "target.folder"
 _WARM_MS, _RUNS, _PROFILED_RUNS = 100, 20, 10
 """Warm-up of a reading, and the fewest inferences in it; those of a profile."""
 _REFUSED, _NOT_FOUND = 9, (126, 127)
@@ -97,6 +98,8 @@ class Trtexec:
         words = first_error(str(error))
         if error.is_disk:
             return FullError(f"{self.address.text}: {words}; `autoprec target clean` makes room")
+        if request == "hello" and error.code == 1:
+            return BackendError(f"{self.address.text}: {words}; name a folder that can be written in {_KEY}")
         if error.is_gone:
             return GoneError(f"{self.address.text}: {words}")
         if error.code in _NOT_FOUND:
@@ -124,7 +127,8 @@ class Trtexec:
             self._tool = read_help(text)
             free = int(disk.split()[-3]) * 1024
         except (ValueError, IndexError) as error:
-            raise BackendError(f"{self.address.text}: {self.address.trtexec}: {error}") from error
+            where = f"{self.address.text}: {self.address.trtexec}"
+            raise BackendError(f"{where}: {error}; name its trtexec in target.trtexec") from error
         relu = smallest_model()
         digest = hashlib.sha256(relu).hexdigest()
         self._put({"digests": [digest]}, [relu])

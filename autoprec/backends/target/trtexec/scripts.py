@@ -9,7 +9,9 @@ umask 077; mkdir -p "$folder/blobs" && cd "$folder" || finish 1
 find . -maxdepth 1 -name 'trtexec-*' -mmin +60 -exec rm -rf {} + 2>/dev/null
 run=$(mktemp -d trtexec-XXXXXX) || finish 1
 pwd; echo "$run"; uname -sm; df -Pk . | tail -n 1
-"$2" --help 2>&1; code=$?; [ $code -le 1 ] || { rmdir "$run"; finish $code; }
+help=$("$2" --help 2>&1); code=$?
+[ $code -le 1 ] || { rmdir "$run"; printf '%s\\n' "$help" >&2; finish $code; }
+printf '%s\\n' "$help"
 finish 0
 """
 MISSING = """

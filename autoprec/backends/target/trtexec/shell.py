@@ -83,7 +83,7 @@ class Shell:
         return self._ran(script, data, MOST_BYTES, True)
 
     def _ran(self, script: str, data: bytes, most: int, ends: bool) -> bytes:
-        answer, text = b"", f"echo; echo {_MARK}\n{script}".encode()
+        printed, text = b"", f"echo; echo {_MARK}\n{script}".encode()
         try:
             process = subprocess.Popen(  # noqa: S603 - the system's ssh, or a shell
                 self._address.command("sh", "-c", _BEGIN.format(len(text))),
@@ -101,7 +101,7 @@ class Shell:
                 process.stdin.flush()
                 if ends:
                     process.stdin.close()
-                answer = _up_to(process.stdout, most + _MOST_PRINTED).partition(f"\n{_MARK}\n".encode())[2]
+                printed = _up_to(process.stdout, most + _MOST_PRINTED)
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
             code = process.wait()
@@ -109,7 +109,9 @@ class Shell:
             raise UnreachableError(
                 f"{self._address.text} did not answer within {self.seconds:g} s; is it hung?"
             )
-        return self._judged(code, told.text(), answer, most)
+        login, mark, answer = printed.partition(f"\n{_MARK}\n".encode())
+        words = told.text() or ("" if mark else login[-_MOST_PRINTED:].decode(errors="replace").strip())
+        return self._judged(code, words, answer, most)
 
     def _judged(self, code: int, words: str, answer: bytes, most: int) -> bytes:
         where, last = self._address.text, (words.splitlines() or ["no reason given"])[-1]
