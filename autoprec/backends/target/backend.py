@@ -249,7 +249,8 @@ class TargetBackend:
             if isinstance(error, TrialError) and error.kind == "killed":
                 is_late = isinstance(channel, Channel) and channel.is_late
                 kind = UnreachableError if is_late else CutError
-            raise kind(f"{self._address.text}: the engine does not start: {error}") from error
+            words = str(error).removeprefix(f"{self._address.text}: ")
+            raise kind(f"{self._address.text}: the engine does not start: {words}") from error
         if self._power == Clocks():  # a new line keeps to what the first one found
             self._power = power
         newest = self.facts.get("newest_opset", 0)
