@@ -7,12 +7,12 @@ import re
 import shlex
 import sys
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from autoprec.errors import SpecError
 from autoprec.records import Record
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%-]*")  # never an option of ssh's
+_NAME = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")  # never an option of ssh's
 _SSH = (
     "ssh", "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=20",
     "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4",
@@ -90,7 +90,7 @@ def parse_address(options: dict[str, Any]) -> Address:
         )
     try:
         parts = urlsplit(text)
-        host, user, port = parts.hostname or "", parts.username or "", parts.port
+        host, user, port = _host(parts), parts.username or "", parts.port
     except ValueError as error:
         raise SpecError(f"target.address is {text!r}: {error}") from error
     plain = parts.scheme == "ssh" and not (parts.path.strip("/") or parts.query or parts.password)
@@ -108,3 +108,9 @@ def parse_address(options: dict[str, Any]) -> Address:
         ssh_config=config,
         trtexec=trtexec,
     )
+
+
+def _host(parts: SplitResult) -> str:
+    """As it was typed: ssh's configuration tells `Orin` from `orin`."""
+    lower, typed = parts.hostname or "", parts.netloc.rpartition("@")[2]
+    return typed[: len(lower)] if typed[: len(lower)].lower() == lower else lower

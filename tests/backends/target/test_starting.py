@@ -150,3 +150,11 @@ def _another_key(folder: Path) -> list[str]:
 )
 def test_what_ssh_says_decides_what_is_tried_again(words: str, kind: type[BackendError]) -> None:
     assert type(unreached(parse_address({"target": "ssh://h"}), words)) is kind
+
+
+@pytest.mark.parametrize(
+    ("typed", "host"),
+    [("me@Orin", "Orin"), ("Orin:22", "Orin"), ("[::1]:22", "::1"), ("me@[fe80::A]", "fe80::a")],
+)
+def test_a_host_is_named_as_it_was_typed(typed: str, host: str) -> None:
+    assert parse_address({"target": f"ssh://{typed}"}).command("true")[-2].rpartition("@")[2] == host
