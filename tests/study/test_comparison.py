@@ -98,5 +98,6 @@ def test_two_nights_of_one_study_are_compared(tmp_path: Path) -> None:
     with contextlib.redirect_stdout(out):
         Console(width=80).print(comparison_view(found))
     assert max(map(len, out.getvalue().splitlines())) <= 80
+    assert "no assignment was measured again" in out.getvalue()
     with pytest.raises(StudyError, match="has no night 7; it has had 2"):
         compare_studies(f"{path}@7", path)

@@ -36,7 +36,9 @@ def comparison_view(comparison: Comparison) -> RenderableType:
         parts.append(_matches("measured in both", [match.what for match in shown], shown))
         parts.append(Text(_moved(comparison.repeated)))
     else:
-        parts.append(Text("no assignment was measured in both"))
+        studies = {side.name.partition("@")[0] for side in (comparison.first, comparison.second)}
+        how = "in both" if len(studies) == 2 else "again"
+        parts.append(Text(f"no assignment was measured {how}"))
     return Group(*parts)
 
 
