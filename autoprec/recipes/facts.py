@@ -42,7 +42,10 @@ def facts_of(
         outputs=model_outputs(graph.graph),
         shapes={name: tuple(shape) for name, shape in {**guessed, **shapes}.items()},
         guessed=(
-            *(f"{name} is {list(shape)}: its dynamic sizes are guessed" for name, shape in guessed.items()),
+            *(
+                f"{name} is {list(shape)}: its dynamic sizes are guessed; --shape {name}=... sets others"
+                for name, shape in guessed.items()
+            ),
             *notes(graph),
         ),
     )

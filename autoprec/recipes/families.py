@@ -80,7 +80,10 @@ def matting(facts: Facts) -> Plan:
         metric="alpha_mae",
         mean=_HALVES[0],
         std=_HALVES[1],
-        reasons=(choice.reason, "alpha_mae: mattes in 0..1 or logits, as the reference's values say"),
+        reasons=(
+            choice.reason,
+            "alpha_mae: the reference's values tell mattes in 0..1 from logits; pixels from -1 to 1",
+        ),
     )
 
 

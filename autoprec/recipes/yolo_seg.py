@@ -1,8 +1,8 @@
 """YOLO's instance segmentation: rows of boxes, classes and coefficients, and prototypes that they weigh.
 
 The rows are no masks, and objects come in another order from each engine. So the recipe makes a fixed
-decoder: it takes the surest rows, draws each object's mask inside its box, and gives one map of classes, 0
-where there is none.
+decoder: it takes the most confident rows, draws each object's mask inside its box, and gives one map of
+classes, 0 where there is none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from autoprec.recipes._base import PLAIN, Facts, Plan
 from autoprec.records import ModelOutput
 
 _OBJECTS = 64
-"""The surest rows that are drawn; the others are far below the confidence on any usual image."""
+"""The most confident rows, which are drawn; the others are far below the confidence on any usual image."""
 _CONFIDENCE = 0.25
 _MOST_CHOSEN = 1000
 """Rows of a whole grid are more; an export with NMS in it gives a few hundred."""
@@ -64,8 +64,8 @@ def yolo_seg(facts: Facts) -> Plan:
         made=decoder.SerializeToString(),
         reasons=(
             f"{rows.told} is {classes} classes with boxes, {prototypes.told} are prototypes of masks",
-            f"a decoder was made: it draws the {_OBJECTS} surest objects above {_CONFIDENCE} into one map",
-            "label_iou: of each class that either engine finds; pixels from 0 to 1 in a letterbox of grey",
+            f"made a decoder: its map shows the {_OBJECTS} most confident objects above {_CONFIDENCE}",
+            "label_iou: IoU of each class that either engine finds; pixels from 0 to 1, letterboxed in grey",
         ),
     )
 
