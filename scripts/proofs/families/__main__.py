@@ -50,10 +50,10 @@ def _row(folder: Path, case: Case, sets: list[Path], *, journeys: bool) -> dict[
     """What became of a file, by column; what is known is not done again, faults are."""
     row, path = _kept(folder, case), folder / f"{case.name}.onnx"
     if not path.is_file():
-        return {"words": f"not made: {(folder / f'{case.name}.refused').read_text()}"}
-    if not row or row.get("fault"):
+        row = {"words": f"not made: {(folder / f'{case.name}.refused').read_text()}"}
+    elif not row or row.get("fault"):
         row = _columns(compared(path, sets[0]))
-    if journeys and case.name in JOURNEYS and "journey" not in row:
+    if journeys and case.name in JOURNEYS and path.is_file() and "journey" not in row:
         well, row["journey"] = travelled(path, (sets[0], sets[1]), folder / "journeys" / case.name)
         row["fault"] = row["fault"] or ("" if well else "journey")
     folder.joinpath(f"{case.name}.json").write_text(json.dumps(row))
@@ -91,15 +91,23 @@ def _page(rows: list[tuple[Case, dict[str, str]]]) -> str:
     ]
     for case, row in rows:
         steps = " | ".join(row.get(step, "") for step in STEPS)
-        way = row.get("journey") or ("compared only" if case.has_masks else "no masks: compared only")
-        lines.append(f"| {case.name} | {steps} | {way}{_remark(row)} |")
-    faults = sum(bool(row.get("fault")) for _, row in rows)
-    return "\n".join([*lines, "", f"{len(rows)} files, {faults} faults.", ""])
+        lines.append(f"| {case.name} | {steps} | {_end(case, row)} |")
+    counts = {
+        "compared": sum("loaded" in row for _, row in rows),
+        "from `init` to `verify`": sum("verified" in row.get("journey", "") for _, row in rows),
+        "refused by their makers": sum("loaded" not in row for _, row in rows),
+        "with faults": sum(bool(row.get("fault")) for _, row in rows),
+    }
+    told = ", ".join(f"{count} {words}" for words, count in counts.items())
+    return "\n".join([*lines, "", f"{len(rows)} files: {told}.", ""])
 
 
-def _remark(row: dict[str, str]) -> str:
-    told = "; ".join(filter(None, (row.get("words"), row.get("fault") and f"FAULT: {row['fault']}")))
-    return f"; {told}".replace("|", "/") if told else ""
+def _end(case: Case, row: dict[str, str]) -> str:
+    """How far a file got, and what was refused or differs."""
+    only = "not yet tried" if case.name in JOURNEYS else "compared only"
+    way = row.get("journey") or (only if case.has_masks else "no masks: compared only")
+    told = (way if "loaded" in row else "", row.get("words"), row.get("fault") and f"FAULT: {row['fault']}")
+    return "; ".join(filter(None, told)).replace("|", "/")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's, which `autoprec init` guesses."""
 COUNT = 8
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 
 def draw(folder: Path, seed: int, size: int = 128) -> Path:
@@ -42,4 +44,4 @@ def arrays(folder: Path, size: int) -> NDArray[np.float32]:
 def in_a_line(error: Exception) -> str:
     """Why a maker refuses a model."""
     line = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__}: {line}"[:160]
+    return f"{type(error).__name__}: {_COLOUR.sub('', line)}"[:120]
