@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from autoprec.backends import Engine, run
 from autoprec.backends.exact import Exact
-from autoprec.errors import TrialError
+from autoprec.errors import SamplesError, TrialError
 from autoprec.measurement.fidelity.exactness import ensured
 from autoprec.measurement.masks import Logits
 from autoprec.measurement.messages import Inspect, WriteExamples
@@ -20,6 +20,7 @@ from autoprec.measurement.pictures import draw
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.measurement.workbench import Workbench
 from autoprec.records import Inspection, Picture, Quality
+from autoprec.samples import read_archive
 
 _RUNS = 10
 """Kernel times are means over this many executions."""
@@ -59,6 +60,11 @@ def write_examples(bench: Workbench, request: WriteExamples) -> tuple[Quality, Q
             ensured(bench.backend, Path(request.candidate_path), engine, bench.samples)
         for number, index in enumerate(places):
             sample, reference = bench.samples[index], bench.masks[index]
+            if originals and originals[number].shape != reference.shape:
+                raise SamplesError(
+                    f"{sample.name}: the outputs of the model as given are {list(originals[number].shape)}, "
+                    f"the reference's {list(reference.shape)}; they are not of this export: copy it again"
+                )
             runs = list(bench.pipeline.runs(run(engine, sample.inputs), sample))
             begin = 0
             for place, (prompts, logits) in enumerate(runs):
@@ -79,8 +85,9 @@ def _originals(bench: Workbench, request: WriteExamples, places: Sequence[int]) 
     runs it, or earlier examples lack them."""
     samples = [bench.samples[place] for place in places]
     if request.originals:
-        archives = [np.load(Path(request.originals) / sample.name, allow_pickle=False) for sample in samples]
-        return [archive["original"] for archive in archives if "original" in archive]
+        archives = [read_archive(Path(request.originals) / sample.name, {}) for sample in samples]
+        kept = [archive["original"] for archive in archives if "original" in archive]
+        return kept if len(kept) == len(samples) else []
     if not request.original:
         return []
     try:

@@ -9,7 +9,7 @@ from typing import Literal
 from autoprec.entry import is_entry
 from autoprec.errors import SamplesError, exhausted
 from autoprec.samples._ahead import ahead, behind
-from autoprec.samples._arrays import ArraySamples
+from autoprec.samples._arrays import ArraySamples, read_archive
 from autoprec.samples._base import Sample, Samples
 from autoprec.samples._checks import FEWEST, warnings_of
 from autoprec.samples._entry import EntrySamples
@@ -61,5 +61,6 @@ __all__ = [
     "behind",
     "frame_of",
     "load_samples",
+    "read_archive",
     "warnings_of",
 ]

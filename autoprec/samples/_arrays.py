@@ -50,7 +50,7 @@ class ArraySamples:
 
     def __getitem__(self, index: int) -> Sample:
         path = self._archives[index]
-        return sample_of(str(path), path.name, _read(path, self._inputs), self._inputs)
+        return sample_of(str(path), path.name, read_archive(path, self._inputs), self._inputs)
 
 
 def sample_of(
@@ -80,8 +80,12 @@ def sample_of(
     return Sample(name, fed, arrays, None if truth is None else truth.astype(bool))
 
 
-def _read(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[Any]]:
-    """All arrays of an archive, each once its header is seen to fit: what a header claims is allocated."""
+def read_archive(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[Any]]:
+    """All arrays of an archive, each once its header is seen to fit: what a header claims is allocated.
+
+    Raises `SamplesError` for what is no number, another shape than that of the input of its name, or more
+    than 1 GiB of others.
+    """
     try:
         # A file of our own: NumPy leaves its open when the archive is broken.
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:

@@ -116,7 +116,10 @@ def _located(spec: StudySpec, path: Path) -> StudySpec:
     """The definition with absolute paths, a name and a folder."""
 
     def absolute(name: str) -> str:
-        return name if is_entry(name) else str((path.parent / name).absolute())
+        return str((path.parent / name).absolute())
+
+    def found(name: str) -> str:
+        return name if is_entry(name) else absolute(name)
 
     replace = msgspec.structs.replace
     decoder = spec.pipeline.decoder
@@ -129,8 +132,8 @@ def _located(spec: StudySpec, path: Path) -> StudySpec:
         pipeline=replace(spec.pipeline, decoder=absolute(decoder) if decoder else None),
         samples=replace(
             spec.samples,
-            calibration=absolute(spec.samples.calibration),
-            evaluation=absolute(spec.samples.evaluation),
+            calibration=found(spec.samples.calibration),
+            evaluation=found(spec.samples.evaluation),
         ),
     )
 

@@ -6,13 +6,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from autoprec import Study
-from autoprec.errors import StudyError
+from autoprec.errors import StudyError, UserError
 from autoprec.exporters import read_manifest
 from autoprec.exporters.manifest import described
 from autoprec.records import to_json
@@ -66,15 +68,38 @@ def test_masks_that_are_not_those_of_the_model_as_it_was_given_are_told_apart(
     for path in (folder / "examples" / "outputs").glob("*.npz"):
         arrays = dict(np.load(path))
         np.savez(path, **{**arrays, "original": -arrays["original"]})
-    manifest = read_manifest(folder)
-    files = tuple(described(folder / file.name, folder) for file in manifest.files)
-    unsealed = msgspec.structs.replace(manifest, files=files, format=2, checksum="")
-    (folder / "manifest.json").write_text(to_json(unsealed))
+    list_anew(folder)
     different = [check.name for check in verify_export(folder).checks if not check.is_same]
     assert [name for name in different if name != "latency"] == ["as given"]  # a tiny model's is noise
     command = [sys.executable, str(folder / "verify.py"), "--seconds", "0.2"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "FAIL as given" in ran.stdout
+
+
+def list_anew(folder: Path) -> None:
+    """Write the manifest with the files as they are, as whoever changed them would."""
+    manifest = read_manifest(folder)
+    files = tuple(described(folder / file.name, folder) for file in manifest.files)
+    unsealed = msgspec.structs.replace(manifest, files=files, format=2, checksum="")
+    (folder / "manifest.json").write_text(to_json(unsealed))
+
+
+@pytest.mark.parametrize(
+    ("original", "told"),
+    [
+        (np.array([{}], object), r"00\.npz: 'original' holds object, not numbers"),
+        (np.zeros((2, 9, 9), np.float32), r"00\.npz: the outputs .* are \[2, 9, 9\]"),
+    ],
+)
+def test_outputs_that_are_not_of_the_export_are_refused(
+    original: NDArray[Any], told: str, exported: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "export"
+    shutil.copytree(exported, folder)
+    np.savez(folder / "examples" / "outputs" / "00.npz", original=original)
+    list_anew(folder)
+    with pytest.raises(UserError, match=told):
+        verify_export(folder)
 
 
 def test_figures_that_were_better_are_told_apart(exported: Path, tmp_path: Path) -> None:
