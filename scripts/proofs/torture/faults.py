@@ -122,16 +122,9 @@ def faults(campaign: Campaign, folder: Path, count: int) -> None:
         kept = _trials(copy)
         lost = {number: text for number, text in before.items() if kept.get(number) != text}
         stuck = f"not resumable: {again.words[-300:]}" if again.code else ""
-        fault_of_ours = "" if "RLIMIT_AS" in what and _gave_up(ran) else ran.fault
-        failure = fault_of_ours or stuck or (f"lost {lost}" if lost else "")
+        failure = ran.fault or stuck or (f"lost {lost}" if lost else "")
         where = f"{' '.join(command.words)}, {fault}: "
         campaign.note(f"{command.words[0]}: {what}", f"exit code {ran.code}", failure and where + failure)
-
-
-def _gave_up(ran: Ran) -> bool:
-    """Whether a library of Rust, C++ or Fortran ended the process itself, as they do without memory."""
-    words = ("memory allocation of", "bad_alloc", "Memory allocation still failed")
-    return ran.code in (-6, 1) and "Traceback" not in ran.words and any(word in ran.words for word in words)
 
 
 def _begin(campaign: Campaign, folder: Path) -> tuple[Path, dict[str, str]]:
