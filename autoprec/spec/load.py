@@ -118,7 +118,7 @@ def _located(spec: StudySpec, path: Path) -> StudySpec:
     def absolute(name: str) -> str:
         return str((path.parent / name).absolute())
 
-    def found(name: str) -> str:
+    def source(name: str) -> str:
         return name if is_entry(name) else absolute(name)
 
     replace = msgspec.structs.replace
@@ -132,8 +132,8 @@ def _located(spec: StudySpec, path: Path) -> StudySpec:
         pipeline=replace(spec.pipeline, decoder=absolute(decoder) if decoder else None),
         samples=replace(
             spec.samples,
-            calibration=found(spec.samples.calibration),
-            evaluation=found(spec.samples.evaluation),
+            calibration=source(spec.samples.calibration),
+            evaluation=source(spec.samples.evaluation),
         ),
     )
 
