@@ -10,6 +10,7 @@ from autoprec.study.preparation import Prepared
 
 _NEAR = 0.5
 """A reference's own loss counts from this share of the accepted one."""
+_TRIES = 4
 Measure = Callable[[Assignment, float | None], Measurement]
 """Measures an assignment; the reference's latency in ms is what its ratio is multiplied by."""
 
@@ -34,6 +35,17 @@ def _way_out(error: TrialError, precision: str) -> str:
     return "; where the reason is the precision, name another search.reference, as 'fp32'"
 
 
+def _insisting(measure: Measure, assignment: Assignment, reference_ms: float | None) -> Measurement:
+    """Measure again what something outside killed, as a line to a target: without it there is no night."""
+    for _ in range(_TRIES - 1):
+        try:
+            return measure(assignment, reference_ms)
+        except TrialError as error:
+            if error.kind != "killed":
+                raise
+    return measure(assignment, reference_ms)
+
+
 def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str, Measurement]]:
     """The reference's facts, and what was measured for them, by digest of the assignment.
 
@@ -41,9 +53,10 @@ def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str
     """
     precision = prepared.spec.search.reference
     try:
-        again = measure(prepared.reference, None)
+        again = _insisting(measure, prepared.reference, None)
         same = prepared.reference == prepared.uniform("fp32")
-        exact = again if same else measure(prepared.uniform("fp32"), again.latency.reference_median_ms)
+        latency_ms = again.latency.reference_median_ms
+        exact = again if same else _insisting(measure, prepared.uniform("fp32"), latency_ms)
     except TrialError as error:
         if error.kind in BLAMELESS:
             raise StudyError(f"the reference could not be measured: {error}; run it again") from error

@@ -118,8 +118,9 @@ if "autoprec.measurement" in sys.orig_argv:
     from autoprec.measurement.workbench import Workbench
     run = Workbench._run_reference
     def cut(self, on_stage):
-        if not os.path.exists({flag!r}):
-            open({flag!r}, "w").close()
+        with open({flag!r}, "a") as flag:
+            print("cut", file=flag)
+        if os.path.getsize({flag!r}) <= 3 * len("cut\\n"):  # a worker asks twice
             self._reference._line.channel._process.kill()
         run(self, on_stage)
     Workbench._run_reference = cut
