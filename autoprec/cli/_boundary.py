@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 
 from autoprec.cli import _parts as parts
 from autoprec.cli._app import EXIT_INTERNAL, EXIT_STOPPED, EXIT_USER_ERROR, tell
-from autoprec.errors import AutoprecError, machine_fault, place_of, traceback_of
+from autoprec.errors import AutoprecError, UserError, machine_fault, place_of, traceback_of
 
 _PACKAGES = (
     "autoprec",
@@ -26,6 +27,20 @@ _PACKAGES = (
     "tensorrt",
     "tensorrt-rtx",
 )
+
+
+_LEAST_BYTES = 384 << 20
+"""Of address space: libraries of linear algebra may wait for ever as they are loaded with 290 MiB."""
+
+
+def ensure_memory() -> None:
+    """Raises `UserError` where the shell lets a process have less memory than the libraries need to load."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < _LEAST_BYTES:
+        raise UserError(
+            f"the shell allows {limit >> 20} MiB of address space, too little to load the libraries; raise "
+            "the limit with `ulimit -v`"
+        )
 
 
 def exit_code(error: Exception) -> int:

@@ -6,6 +6,8 @@ import errno
 import io
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -78,6 +80,13 @@ def test_limits_that_libraries_meet_are_the_users_to_mend(
     code, words = run(capsys, error, monkeypatch)
     assert code == 2
     assert says in words
+
+
+def test_too_little_memory_to_load_libraries_is_refused() -> None:
+    words = f"ulimit -v 200000; exec {sys.executable} -m autoprec --version"
+    ran = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("autoprec: the shell allows 195 MiB of address space")
 
 
 def test_a_name_in_a_message_steers_no_terminal(
