@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -86,6 +87,15 @@ def test_a_quantised_model_is_compared_with_its_pairs_too(tmp_path: Path) -> Non
     assert list(steps) == ["loading", "given", "engine", "reference"]
     assert not any(one.is_beyond for one in steps.values())
     assert (steps["loading"].error, steps["given"].error) == (0, 0)
+
+
+def test_pairs_that_no_block_may_have_are_told(tmp_path: Path) -> None:
+    study, lines = Study.load(write_study(tmp_path)), Lines()
+    quantise(tmp_path / "tiny.onnx")
+    search = msgspec.structs.replace(study.spec.search, precisions=("fp32", "bf16"))
+    steps = compare(msgspec.structs.replace(study.spec, search=search), lines.say)
+    assert [one.step for one in steps] == ["loading", "engine", "reference"]
+    assert "its Q/DQ pairs in int8 are not compared: blocks may not have that here" in lines.lines
 
 
 def test_a_study_whose_engine_departs_stops_and_names_the_node(tmp_path: Path) -> None:
