@@ -131,6 +131,9 @@ class ReferenceMasks:
     def _open(self, path: Path, say: Callable[[str], None]) -> bool:
         """Take up what the file has; False if another process does."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink():  # it would be written to
+            say(f"the reference's masks are a link, {path}: it is removed, and they are rebuilt")
+            path.unlink()
         if path.exists():
             ensure_regular(path)
         file = path.open("a+b")

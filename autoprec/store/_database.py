@@ -171,10 +171,19 @@ class Database:
                 self._dialect.prepare()
             if version < VERSION:
                 with self.writing() as connection:
-                    migrate(connection, self._dialect.statement)
+                    self._migrate(connection)
                     update_fronts(connection)
                     if version < COUNTED:
                         recount(connection)
+
+    def _migrate(self, connection: sa.Connection) -> None:
+        """Raises `StudyError` where tables are there that a file of its version has not."""
+        try:
+            migrate(connection, self._dialect.statement)
+        except sa.exc.DBAPIError as error:
+            if not any(words in str(error.orig) for words in _THERE):
+                raise
+            raise StudyError(f"{self.name}: {REASONS[sqlite3.SQLITE_CORRUPT]}") from error
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -192,6 +201,10 @@ class Database:
             raise kind(f"{self.name}: {reason}") from error
         except UnicodeDecodeError as error:  # sqlite3 itself, of a message that quotes a damaged schema
             raise StudyError(f"{self.name}: {REASONS[sqlite3.SQLITE_CORRUPT]}") from error
+
+
+_THERE = ("already exists", "duplicate column")
+"""What SQLite and PostgreSQL say of a table or a column that is to be added."""
 
 
 def _origin(error: BaseException) -> BaseException | None:

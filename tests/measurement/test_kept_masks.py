@@ -72,3 +72,13 @@ def test_masks_with_a_damaged_byte_are_made_again(tmp_path: Path) -> None:
         path.write_bytes(whole[:place] + b"\xe5" + whole[place + 1 :])
         assert ReferenceMasks(tmp_path, path, say=told.append).names == []
         assert len(told) <= 1
+
+
+def test_a_link_in_the_place_of_masks_is_not_written_to(tmp_path: Path) -> None:
+    target, said = tmp_path / "notes.txt", list[str]()
+    target.write_text("mine")
+    (tmp_path / "a.masks").symlink_to(target)
+    masks = ReferenceMasks(tmp_path, tmp_path / "a.masks", say=said.append)
+    masks.append("0.png", np.ones((1, 4, 4), np.float32))
+    assert target.read_text() == "mine"
+    assert "is removed, and they are rebuilt" in said[0]

@@ -69,11 +69,11 @@ def test_a_step_that_fails_leaves_neither_table_nor_mark(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = stored(tmp_path / "study.db")
-    broken = (("CREATE TABLE autoprec_new (x)", "CREATE TABLE autoprec_new (x)"),)
+    broken = (("CREATE TABLE autoprec_new (x)", "CREATE NONSENSE"),)
     monkeypatch.setattr("autoprec.store._schema.MIGRATIONS", ((),) * VERSION + broken)
     monkeypatch.setattr("autoprec.store._schema.VERSION", VERSION + 1)
     monkeypatch.setattr("autoprec.store._database.VERSION", VERSION + 1)
-    with pytest.raises(sa.exc.OperationalError, match="already exists"):
+    with pytest.raises(sa.exc.OperationalError, match="syntax error"):
         Store.open(path)
     monkeypatch.undo()
     with Store.open(path) as store:

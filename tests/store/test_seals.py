@@ -50,6 +50,9 @@ def change(path: Path, statement: str) -> None:
         ("trials", "loss = loss / 2"),
         ("runs", "budget = '51'"),
         ("facts", "value = '0.15'"),
+        ("facts", "kind = ''"),
+        ("facts", "key = 'neck|int8'"),
+        ("facts", "study = 'other'"),
         ("front", "number = 2"),
     ],
 )
@@ -117,6 +120,12 @@ def test_a_row_that_is_gone_is_missed_until_the_file_is_repaired(path: Path, row
     assert examine(path).faults
     rebuild(path)
     assert not examine(path).faults
+
+
+def test_a_file_with_tables_of_a_later_version_than_its_own_is_told(path: Path) -> None:
+    change(path, "DELETE FROM autoprec_schema WHERE version = (SELECT max(version) FROM autoprec_schema)")
+    with pytest.raises(StudyError, match=r"damaged; `autoprec doctor --study"):
+        Store.open(path)
 
 
 def test_a_schema_that_is_no_text_is_told(path: Path) -> None:

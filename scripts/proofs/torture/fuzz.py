@@ -17,6 +17,7 @@ import signal
 import tempfile
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -106,7 +107,7 @@ def fuzz(campaign: Campaign, folder: Path, count: int) -> None:
             campaign.note(f"fuzz: {kind.name}", result, words and f"input {number} of {seed}: {words}")
             if words:
                 kept = Path(tempfile.gettempdir()) / f"torture-{kind.name.replace(' ', '-')}-{seed}-{number}"
-                if task.make(number).path.is_file():
+                with suppress(OSError):  # it may be anything but a file
                     shutil.copyfile(task.make(number).path, kept)
                 print(f"  kept as {kept}", flush=True)
             number += 1
