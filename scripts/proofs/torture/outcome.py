@@ -43,7 +43,7 @@ class Ran(NamedTuple):
         if self.hung:
             return f"{self.hung}: {self.words.strip()[-300:]}"
         if "Traceback" in self.words:
-            return f"a traceback: {self.words.strip().splitlines()[-1]}"
+            return f"a traceback: {self.words[self.words.index('Traceback') :].strip()[:2000]}"
         if self.code not in EXPECTED:
             return f"exit code {self.code}: {self.words.strip()[-300:]}"
         return ""
