@@ -56,6 +56,8 @@ def read_graph(path: Path) -> Graph:
     """The graph of an ONNX file; external data are not opened. Raises ValueError if it is none, OSError."""
     try:
         graph = onnx.load(path, load_external_data=False).graph
+    except FileNotFoundError as error:
+        raise ValueError("there is no such file") from error
     except DecodeError as error:
         raise ValueError(f"not a readable ONNX file: {error}") from error
     weights = {tensor.name for tensor in graph.initializer}

@@ -99,7 +99,7 @@ class SimulatedBackend:
             model = onnx.load(model_path, load_external_data=False)
             metadata = {entry.key: entry.value for entry in model.metadata_props}
             choices = msgspec.json.decode(metadata.get(ASSIGNMENT_KEY, "[]"), type=list[tuple[str, str]])
-        except (DecodeError, msgspec.MsgspecError) as error:
+        except (FileNotFoundError, DecodeError, msgspec.MsgspecError) as error:
             raise TrialError("build", f"{model_path.name} is not a readable candidate: {error}") from error
         chosen: dict[tuple[str, str], Cost] = {}
         for block, precision in choices:

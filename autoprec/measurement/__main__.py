@@ -64,6 +64,7 @@ class _Desk:
         self._bench: Workbench | None = None
         self._judge: Judge | None = None
         self._asked: tuple[BackendSection, Backend] | None = None
+        self._told = ""
 
     def serve(self, request: Request) -> Answer:
         """The last answer to one request."""
@@ -83,22 +84,28 @@ class _Desk:
         if self._bench is not None:
             self._bench.clear()
 
+    def _tell(self, words: str) -> None:
+        """Say that a target is waited for, once: it is tried every few seconds."""
+        if words != self._told:
+            self._say(Said(words))
+        self._told = words
+
     def _verdict(self, probe: Probe) -> Verdict:
         """Of an engine that is kept from question to question: a target is reached once."""
         if self._asked is None or self._asked[0] != probe.backend:
-            self._asked = probe.backend, reach(probe.backend, lambda name: self._say(Stage(name)))
+            self._asked = probe.backend, reach(probe.backend, self._tell)
         return try_question(self._asked[1], probe.question)
 
     def _served(self, request: Request) -> Answer:
         if isinstance(request, Probe):
             return Probed(self._verdict(request))
         if isinstance(request, Race):
-            return Raced(race(request))
+            return Raced(race(request, self._tell))
         if isinstance(request, Locate):
-            return locate(request)
+            return locate(request, self._tell)
         if isinstance(request, Compare):
             if self._judge is None or self._judge.original != request.original:
-                self._judge = Judge(request.original)
+                self._judge = Judge(request.original, self._tell)
             return Compared(self._judge.compare(request))
         if self._bench is None or self._bench.setup != request.setup:
             self._say(Stage("reference"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from autoprec.backends.timing import pair
@@ -11,9 +12,9 @@ from autoprec.measurement.reaching import reach
 from autoprec.records import Latency
 
 
-def race(request: Race) -> Latency:
+def race(request: Race, say: Callable[[str], None]) -> Latency:
     """Paired latency of the candidate over the reference, one build of each. Raises `TrialError`."""
-    backend = reach(request.backend)
+    backend = reach(request.backend, say)
     paths, timing = (Path(request.reference_path), Path(request.candidate_path)), request.timing
     with backend.build(paths[0]) as reference, backend.build(paths[1]) as candidate:
         for engine, path in ((reference, paths[0]), (candidate, paths[1])):

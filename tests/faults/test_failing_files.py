@@ -44,6 +44,7 @@ ELSEWHERE = (
     "backends/tensorrt/",  # on a GPU
     "cli/_boundary.py",  # the details of a fault of autoprec
     "exporters/scripts/",  # where an export arrives
+    "exporters/tensorrt8.py",  # for a target with TensorRT 8: tests/backends/target
     "measurement/fidelity/exactness.py",  # where an engine departs from its file
     "recipes/efficientvit_sam.py",  # needs PyTorch
     "store/_artifacts.py",  # where hosts share a database: tests/store

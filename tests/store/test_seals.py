@@ -128,6 +128,15 @@ def test_a_file_with_tables_of_a_later_version_than_its_own_is_told(path: Path) 
         Store.open(path)
 
 
+@pytest.mark.parametrize(("place", "byte"), [(47, 9), (19, 9), (16, 3)])
+def test_a_header_that_changed_is_told(path: Path, place: int, byte: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] = byte
+    path.write_bytes(content)
+    with pytest.raises(StudyError, match=r"study\.db: (is damaged|is not a SQLite database)"):
+        Store.open(path)
+
+
 def test_a_schema_that_is_no_text_is_told(path: Path) -> None:
     data = path.read_bytes().replace(b"CREATE TABLE autoprec_facts", b"CREATX TABLE autoprec_facts")
     path.write_bytes(data.replace(b"tableautoprec_facts", b"table\xf7utoprec_facts"))

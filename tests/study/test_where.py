@@ -93,6 +93,6 @@ def test_where_the_engine_takes_no_outputs_more_exact_arithmetic_serves(
         reference_digest="",
     )
     other = write_model(tmp_path / "other.onnx", scale=1.5)
-    found = layers.locate(Locate(setup=setup, candidate_path=str(other), values=("a.act",), samples=1))
+    found = layers.locate(Locate(setup=setup, candidate_path=str(other), values=("a.act",), samples=1), print)
     assert found.ran == "exact arithmetic; the engine does not give them: it has too many outputs"
     assert found.figures["a.act"][2] > 0

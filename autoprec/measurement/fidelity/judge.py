@@ -7,7 +7,7 @@ as an engine's own arithmetic is, and the exact run of a file in low precision.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ class Judge:
     Raises `TrialError` where nothing independent runs it, `UserError` for samples that cannot be read.
     """
 
-    def __init__(self, original: Original) -> None:
+    def __init__(self, original: Original, say: Callable[[str], None] = lambda _: None) -> None:
         self.original = original
         every = load_samples(original.samples, "evaluation", original.shapes)
         count = min(original.count, len(every))
@@ -78,7 +78,7 @@ class Judge:
             Path(original.path), self._folder / _UNROUNDED
         )
         self._floats = float_types(Path(original.path))
-        self._backend = reach(original.backend)
+        self._backend = reach(original.backend, say)
         self._given = self._run(Exact(), self._path, self._samples)
         del self._samples[len(self._given.values) :]
 

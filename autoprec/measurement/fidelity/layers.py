@@ -7,7 +7,7 @@ exactness is asked for, both run in exact arithmetic. An engine may fuse a littl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +29,7 @@ _AT_ONCE = 64
 Figures = tuple[float, float, float, float, float, float]
 
 
-def locate(request: Locate) -> Located:
+def locate(request: Locate, say: Callable[[str], None]) -> Located:
     """Compare the values of a candidate with the reference's. Raises `TrialError` where nothing runs both,
     `UserError` for samples that cannot be read."""
     setup = request.setup
@@ -41,7 +41,7 @@ def locate(request: Locate) -> Located:
     names = [name for name in request.values if name in there]
     refusal = ""
     if not request.exactly:
-        engine = reach(setup.backend)
+        engine = reach(setup.backend, say)
         try:
             return Located(f"engine ({setup.backend.name})", count, _compared(engine, paths, names, samples))
         except TrialError as error:

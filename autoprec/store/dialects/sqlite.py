@@ -26,7 +26,14 @@ REASONS = {
     sqlite3.SQLITE_FULL: "cannot grow: the disk is full; free space and resume: finished trials are kept",
     sqlite3.SQLITE_IOERR: "cannot be read or written (input/output error); check the disk, then run again",
 }
-_DAMAGE = ("no such table", "no such column", "duplicate column", "malformed", "Could not decode")
+_DAMAGE = (
+    "no such table",
+    "no such column",
+    "duplicate column",
+    "malformed",
+    "unsupported file format",
+    "Could not decode",
+)
 """What SQLite says of tables that are not as we made them, and of text that is no UTF-8."""
 _CLOCK = "SELECT (julianday('now') - 2440587.5) * 86400.0"
 
