@@ -6,8 +6,11 @@ import contextlib
 import os
 import platform
 import resource
+import signal
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import typer
@@ -33,6 +36,9 @@ _LEAST_BYTES = 384 << 20
 """Of address space: libraries of linear algebra may wait for ever as they are loaded with 290 MiB."""
 
 
+_AGAIN_SECONDS = 0.05
+
+
 def ensure_memory() -> None:
     """Raises `UserError` where the shell lets a process have less memory than the libraries need to load."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -41,6 +47,27 @@ def ensure_memory() -> None:
             f"the shell allows {limit >> 20} MiB of address space, too little to load the libraries; raise "
             "the limit with `ulimit -v`"
         )
+
+
+@contextlib.contextmanager
+def hearing_interrupts() -> Iterator[None]:
+    """Python prints and forgets an exception in a callback of the garbage collector's: a Ctrl-C that lands
+    there is sent once more."""
+    report, main_thread = sys.unraisablehook, threading.main_thread().ident or 0
+
+    def hear(lost: sys.UnraisableHookArgs) -> None:
+        if lost.exc_type is KeyboardInterrupt:
+            again = threading.Timer(_AGAIN_SECONDS, signal.pthread_kill, (main_thread, signal.SIGINT))
+            again.daemon = True
+            again.start()
+        else:
+            report(lost)
+
+    sys.unraisablehook = hear
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
 
 
 def exit_code(error: Exception) -> int:

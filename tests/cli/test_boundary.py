@@ -33,6 +33,27 @@ def run(
     return end.value.code, capsys.readouterr().err
 
 
+LOSING = """
+import sys, time, weakref
+from autoprec.cli._boundary import hearing_interrupts
+class Thing: ...
+def interrupt(_): raise KeyboardInterrupt
+thing = Thing()
+reference = weakref.ref(thing, interrupt)
+with hearing_interrupts():
+    try:
+        del thing
+        time.sleep(30)
+    except KeyboardInterrupt:
+        sys.exit(7)
+"""
+
+
+def test_an_interrupt_in_a_callback_of_the_garbage_collector_is_not_lost() -> None:
+    ended = subprocess.run([sys.executable, "-c", LOSING], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (7, "")
+
+
 def test_a_fault_of_autoprec_is_told_with_its_place_and_its_details_hold_nothing_of_the_users(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
