@@ -21,8 +21,10 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_VALUES = 1 << 29
 """More, in all bands together, would fill the memory."""
 
-_PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339
+_PHOTOMETRIC, _BANDS, _SAMPLE_FORMAT = 262, 277, 339
 """Tags of TIFF."""
+_J2K_SIZE = b"\xff\x4f\xff\x51"
+"""Start of a JPEG 2000 code stream and of its sizes; the first band's depth lies 42 bytes on."""
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _SIGNED = 2
 SIGNED_BITS = 32
@@ -40,10 +42,26 @@ def is_signed(image: Image.Image) -> bool:
 
 
 def needs_tifffile(image: Image.Image) -> bool:
-    """Whether Pillow has opened a TIFF that it reads differently than it should: 8-bit values with a sign, or
-    deep ones of which zero is white."""
+    """Whether Pillow has opened a TIFF that it reads differently than it should: 8-bit values with a sign,
+    32-bit ones without, or deep ones of which zero is white."""
     deep_white = _WHITE_IS_ZERO in _tag(image, _PHOTOMETRIC) and image.mode.startswith("I")
-    return deep_white or (is_signed(image) and image.mode == "L")
+    wraps = image.format == "TIFF" and image.mode == "I" and not is_signed(image)
+    return deep_white or wraps or (is_signed(image) and image.mode == "L")
+
+
+def bands_of(image: Image.Image) -> int:
+    """Bands of a file that Pillow has opened; of a TIFF it leaves some out."""
+    return max(len(image.getbands()), *_tag(image, _BANDS), 1)
+
+
+def coded_bits(path: Path) -> int:
+    """Bits of a channel in a JPEG 2000 or AVIF file, 8 at least; Pillow's mode does not tell."""
+    head = path.read_bytes()
+    size, av1 = head.find(_J2K_SIZE), head.find(b"av1C")
+    if size >= 0:
+        return max(8, *(1 + (byte & 127) for byte in head[size + 42 : size + 43]))
+    flags = head[av1 + 6 : av1 + 7] if av1 >= 0 else b""
+    return next((12 if byte & 32 else 10 for byte in flags if byte & 64), 8)
 
 
 def _tag(image: Image.Image, number: int) -> tuple[int, ...]:
@@ -57,15 +75,16 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in _TIFF
 
 
-def shape_of(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any]]:
-    """(bands, height, width) and type of a TIFF file, without its pixels.
+def shape_of(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any], bool]:
+    """(bands, height, width) and type of a TIFF file, and whether its first bands are RGB; without its pixels.
 
     Raises `SamplesError` for a file that cannot be read as one image.
     """
     try:
         with _module("tifffile", path).TiffFile(path) as file:
             series = file.series[0]
-            return _banded(path, tuple(map(int, series.shape)), series.axes), np.dtype(series.dtype)
+            sizes = _banded(path, tuple(map(int, series.shape)), series.axes)
+            return sizes, np.dtype(series.dtype), series.keyframe.photometric == _RGB
     except SamplesError:
         raise
     except Exception as error:  # broken files make tifffile and imagecodecs raise anything
@@ -73,7 +92,7 @@ def shape_of(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any]]:
 
 
 def read(path: Path) -> NDArray[Any]:
-    """All bands [bands, height, width] of a PNG or TIFF file, in the file's own type.
+    """All bands [bands, height, width] of a PNG or TIFF file, in the file's own type; a TIFF's upright.
 
     Raises `SamplesError` for a file that cannot be read.
     """
@@ -89,7 +108,8 @@ def read(path: Path) -> NDArray[Any]:
                 pixels = pixels[None]
             elif series.axes.endswith("S"):
                 pixels = np.moveaxis(pixels, -1, 0)
-            return _upright(_plain(path, pixels, series.keyframe), series.keyframe)
+            tag = series.keyframe.tags.get("Orientation")
+            return upright(_plain(path, pixels, series.keyframe), 1 if tag is None else int(tag.value))
     except SamplesError:
         raise
     except Exception as error:  # broken files make tifffile and imagecodecs raise anything
@@ -105,10 +125,9 @@ def _plain(path: Path, bands: NDArray[Any], page: Any) -> NDArray[Any]:
     return bands
 
 
-def _upright(bands: NDArray[Any], page: Any) -> NDArray[Any]:
-    """Rows and columns as the file's orientation means them."""
-    tag = page.tags.get("Orientation")
-    swap, rows, columns = _TURNS.get(0 if tag is None else int(tag.value), (False, False, False))
+def upright(bands: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Rows and columns as an orientation means them, numbered as in TIFF and EXIF."""
+    swap, rows, columns = _TURNS.get(orientation, (False, False, False))
     if swap:
         bands = bands.swapaxes(1, 2)
     return np.ascontiguousarray(bands[:, :: -1 if rows else 1, :: -1 if columns else 1])

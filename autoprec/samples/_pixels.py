@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from autoprec.errors import SamplesError
 from autoprec.files import ensure_regular
@@ -21,7 +21,8 @@ _AS_BANDS = frozenset({"L", "RGB", "CMYK", *_WITH_ALPHA})
 """Modes whose bands are the channels of a model that takes as many."""
 _STRANGE = {
     "LAB": "in CIE L*a*b*, which has no form in RGB without a profile",
-    "RGB": "a PPM of more than 8 bits, which Pillow cuts",
+    "PPM": "a PPM of more than 8 bits, which Pillow cuts",
+    "JPEG2000": "a JPEG 2000 of more than 8 bits, which Pillow cuts, with white wrapped to black",
 }
 _LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 """ITU-R BT.601, as Pillow's conversion to grey."""
@@ -39,6 +40,8 @@ class Note(StrEnum):
     INKS = "CMYK converted to RGB without a colour profile"
     DEEP = "more than 8 bits: the largest value that fits is white, or set samples.white"
     FRAMES = "only the first of several frames is read"
+    EXTRA = "bands beyond red, green and blue are left out, since the model does not take as many"
+    CUT = "more than 8 bits are cut to 8, as Pillow reads AVIF: save as PNG or TIFF to keep them"
 
 
 class Header(NamedTuple):
@@ -81,15 +84,16 @@ def pixels(path: Path, channels: int, white: float | None) -> tuple[list[Image.I
     try:
         with Image.open(path) as image:
             head = _examined(path, image, channels, white)
+            turn = image.getexif().get(ExifTags.Base.Orientation, 1) if head.is_turned else 1
             if head.mode:
-                return _planes(image, head, channels), white or _white(head.bits)
+                return _planes(path, image, head, channels), white or _white(head.bits)
     except SamplesError:
         raise
     except Exception as error:  # as above
         if not _is_foreign(path, error):
             raise unreadable(path, error) from error
-        head = _foreign(path, channels, white)
-    planes = _fitted(_deep.read(path), channels)
+        head, turn = _foreign(path, channels, white), 1
+    planes = _fitted(_finite(path, _deep.upright(_deep.read(path), turn)), channels)
     if planes.ndim != 3 or len(planes) != channels or not planes.size:
         raise SamplesError(f"{path}: does not hold the bands that it declares; fix or remove it")
     return [Image.fromarray(plane) for plane in planes], white or _white(head.bits)
@@ -112,19 +116,25 @@ def labels(path: Path) -> NDArray[Any]:
 def _examined(path: Path, image: Image.Image, channels: int, white: float | None) -> Header:
     """The header of a file that Pillow opens."""
     _check_size(image)
-    mode, bits, bands = image.mode, _bits(path, image), len(image.getbands())
+    mode, bits, bands = image.mode, _bits(path, image), _deep.bands_of(image)
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a phone's gain map is no frame
+    is_extra, is_cut = bands > len(image.getbands()), image.format == "AVIF" and bits > 8
     if image.format == "TIFF" and frames == channels > 1 == bands:
         mode, bands, frames = "", frames, 1  # bands as pages
-    elif mode == "LAB" or (image.format == "PPM" and mode == "RGB" and bits > 8):
-        raise SamplesError(f"{path}: is {_STRANGE[mode]}; save it as PNG or TIFF, in RGB or grey")
-    elif (bits > 8 and bands > 1) or _deep.needs_tifffile(image):
+    elif mode == "LAB" or (image.format in _STRANGE and bands > 1 and bits > 8):
+        strange = _STRANGE[mode if mode == "LAB" else str(image.format)]
+        raise SamplesError(f"{path}: is {strange}; save it as PNG or TIFF, in RGB or grey")
+    elif is_cut:
+        bits = 8
+    elif (bits > 8 and bands > 1) or is_extra or _deep.needs_tifffile(image):
         mode, bits = "", max(bits, _deep.SIGNED_BITS if _deep.is_signed(image) else 0)
     has_alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
     is_turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
     notes = {
         Note.TURNED: is_turned,
         Note.FRAMES: frames > 1,
+        Note.CUT: is_cut,
+        Note.EXTRA: is_extra and image.mode == "RGB" and bands != channels,
         Note.ALPHA: has_alpha and bands != channels,
         Note.INKS: mode == "CMYK" and channels != 4,
         Note.GREY: channels == 1 and (bands - has_alpha > 1 or mode == "P"),
@@ -139,9 +149,9 @@ def _is_foreign(path: Path, error: Exception) -> bool:
 
 def _foreign(path: Path, channels: int, white: float | None) -> Header:
     """The header of a TIFF file that Pillow does not open."""
-    (bands, _, _), kind = _deep.shape_of(path)
+    (bands, _, _), kind, is_rgb = _deep.shape_of(path)
     bits = 8 * kind.itemsize if kind.kind == "u" else 32
-    notes = {Note.GREY: channels == 1 and bands > 1}
+    notes = {Note.GREY: channels == 1 and bands > 1, Note.EXTRA: is_rgb and bands > max(3, channels)}
     return _checked(path, Header("", bands, bits, False, _held(notes, bits, white)), channels, white)
 
 
@@ -158,7 +168,8 @@ def _checked(path: Path, head: Header, channels: int, white: float | None) -> He
             "for values in 0..1)"
         )
     named = head.mode in ("1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV", *_WITH_ALPHA)
-    converts = channels in (1, 3) and (named or head.bands in (1, 3) or Note.ALPHA in head.notes)
+    left_out = not head.notes.isdisjoint((Note.ALPHA, Note.EXTRA))
+    converts = channels in (1, 3) and (named or head.bands in (1, 3) or left_out)
     if head.bands != channels and not converts:
         raise SamplesError(
             f"{path}: has {head.bands} bands, but the model takes {channels}: name images with as many, or "
@@ -172,6 +183,10 @@ def _bits(path: Path, image: Image.Image) -> int:
     if image.format == "PNG":
         with path.open("rb") as file:
             return max(8, file.read(_PNG_DEPTH + 1)[_PNG_DEPTH])
+    if image.format == "JPEG2000":
+        return 16 if _deep.coded_bits(path) > 8 else 8  # Pillow scales grey to all 16
+    if image.format == "AVIF":
+        return _deep.coded_bits(path)
     if image.format == "PPM":
         return 16 if image.mode == "I" or _largest(image) > _BYTE else 8
     if image.mode in ("I", "F"):
@@ -191,17 +206,25 @@ def _white(bits: int) -> float:
     return float(2**bits - 1)
 
 
-def _planes(image: Image.Image, head: Header, channels: int) -> list[Image.Image]:
+def _planes(path: Path, image: ImageFile.ImageFile, head: Header, channels: int) -> list[Image.Image]:
     """Planes of a file that Pillow keeps whole."""
+    image.filename = ""  # Pillow maps a file that has a name, and then garbles a TIFF that lies on its side
     image.load()
     upright = ImageOps.exif_transpose(image) if head.is_turned else image
     if head.bits > 8:
-        plane = Image.fromarray(np.asarray(upright).astype(np.float32))
+        plane = Image.fromarray(_finite(path, np.asarray(upright).astype(np.float32)))
         return [plane] * channels
     if head.bands == channels and head.mode in _AS_BANDS:
         return list(upright.split())
     wanted = "RGB" if channels == 3 else "L"
     return list((upright if head.mode == wanted else upright.convert(wanted)).split())
+
+
+def _finite(path: Path, array: NDArray[Any]) -> NDArray[Any]:
+    """The array. Raises `SamplesError` if it holds what is no number, as where a raster has no data."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise SamplesError(f"{path}: holds NaN or infinity; fill those pixels")
+    return array
 
 
 def _fitted(array: NDArray[Any], channels: int) -> NDArray[np.float32]:

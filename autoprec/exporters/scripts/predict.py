@@ -143,6 +143,7 @@ def opened(path: Path, count: int, white: float | None) -> tuple[list["Image.Ima
     with path.open("rb") as file:
         head = file.read(PNG_DEPTH + 1)
     with Image.open(path) as image:
+        image.filename = ""  # Pillow maps a file that has a name, and garbles a TIFF that lies on its side
         image.load()
         if image.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
             if white is None and not image.mode.startswith("I;16"):
@@ -152,7 +153,7 @@ def opened(path: Path, count: int, white: float | None) -> tuple[list["Image.Ima
         if image.format == "PNG" and head[PNG_DEPTH] > 8:
             raise ValueError("it has 16-bit colour, which Pillow reduces to 8 bits: give an .npz archive")
         upright = image if image.format == "TIFF" else ImageOps.exif_transpose(image)
-        if len(upright.getbands()) != count or upright.mode in ("P", "1"):
+        if len(upright.getbands()) != count or upright.mode in ("P", "1", "YCbCr"):
             if count not in (1, 3):
                 raise ValueError(f"it has {len(upright.getbands())} channels, but the model takes {count}")
             upright = upright.convert("L" if count == 1 else "RGB")
