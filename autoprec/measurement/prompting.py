@@ -51,9 +51,7 @@ def asked_of(
             )
     together = _together(wanted, prompts) if sample.asked else prompts[0]
     runs = [together] if together is not None else [_alone(wanted, prompt, sample) for prompt in prompts]
-    return tuple(
-        {name: run[name].astype(each.kind, copy=False) for name, each in wanted.items()} for run in runs
-    )
+    return tuple({name: _typed(run[name], each.kind) for name, each in wanted.items()} for run in runs)
 
 
 def _completed(
@@ -69,11 +67,27 @@ def _completed(
         prompt["point_labels"] = np.concatenate([prompt.get("point_labels", labels[:0]).reshape(-1), labels])
     if sample.size is not None:
         prompt.setdefault("orig_im_size", np.array(sample.size, np.float32))
-    prompt.setdefault("has_mask_input", np.zeros((), np.float32))
+    prompt.setdefault("has_mask_input", np.array("mask_input" in asked, np.float32))
     shape = wanted["mask_input"].shape if "mask_input" in wanted else None
     if shape is not None and None not in shape[1:]:
         prompt.setdefault("mask_input", np.zeros(tuple(int(size or 1) for size in shape[1:]), np.float32))
+    _check_labels(prompt, sample)
     return _padded(wanted, prompt)
+
+
+def _check_labels(prompt: Arrays, sample: Sample) -> None:
+    """Raise `ModelError` unless each point has a label: a decoder may broadcast one to all."""
+    points, labels = prompt.get("point_coords"), prompt.get("point_labels")
+    if points is not None and labels is not None and points.size != 2 * labels.size:
+        raise ModelError(
+            f"a prompt of {sample.name} has {points.size // 2} points, but {labels.size} point_labels: give "
+            "each point its own in prompts.json"
+        )
+
+
+def _typed(array: NDArray[Any], kind: np.dtype[Any]) -> NDArray[Any]:
+    """The array in the type of an input; whole numbers are the nearest, not those below."""
+    return (np.rint(array) if kind.kind in "iu" else array).astype(kind, copy=False)
 
 
 def _padded(wanted: Mapping[str, DecoderInput], prompt: Arrays) -> Arrays:

@@ -76,7 +76,7 @@ def is_tiff(path: Path) -> bool:
 
 
 def shape_of(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any], bool]:
-    """(bands, height, width) and type of a TIFF file, and whether its first bands are RGB; without its pixels.
+    """(bands, height, width) and type of a TIFF file, and whether it is RGB; without its pixels.
 
     Raises `SamplesError` for a file that cannot be read as one image.
     """

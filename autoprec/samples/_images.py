@@ -19,9 +19,9 @@ from PIL import Image
 from autoprec.errors import SamplesError
 from autoprec.samples._base import Sample, digest_of, refuse_odd
 from autoprec.samples._frame import Frame, frame_of
-from autoprec.samples._pixels import Note, header, labels, pixels
+from autoprec.samples._pixels import Note, header, labels, pixels, upright_size
 from autoprec.samples._placing import Placement
-from autoprec.samples._prompts import Prompts, arrays_of, objects_of, read_prompts
+from autoprec.samples._prompts import Prompts, arrays_of, is_outside, objects_of, read_prompts
 from autoprec.spec import SamplesSection
 
 SUFFIXES = frozenset(
@@ -91,7 +91,11 @@ class ImageSamples:
     @cached_property
     def _notes(self) -> Counter[Note]:
         headers = (header(path, self._frame.channels, self._section.white) for path in self._images)
-        return Counter(note for one in headers for note in one.notes)
+        return Counter(note for one in headers for note in one.notes) + Counter(
+            Note.OUTSIDE
+            for path in self._images
+            if path.name in self._prompts and is_outside(self._prompts[path.name], upright_size(path))
+        )
 
     def __len__(self) -> int:
         return len(self._images)

@@ -40,6 +40,9 @@ class Note(StrEnum):
     INKS = "CMYK converted to RGB without a colour profile"
     DEEP = "more than 8 bits: the largest value that fits is white, or set samples.white"
     FRAMES = "only the first of several frames is read"
+    OUTSIDE = (
+        "prompts lie outside of the image, or all in its first pixel: they are in pixels of the upright image"
+    )
     EXTRA = "bands beyond red, green and blue are left out, since the model does not take as many"
     CUT = "more than 8 bits are cut to 8, as Pillow reads AVIF: save as PNG or TIFF to keep them"
 
@@ -97,6 +100,18 @@ def pixels(path: Path, channels: int, white: float | None) -> tuple[list[Image.I
     if planes.ndim != 3 or len(planes) != channels or not planes.size:
         raise SamplesError(f"{path}: does not hold the bands that it declares; fix or remove it")
     return [Image.fromarray(plane) for plane in planes], white or _white(head.bits)
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """(width, height) of an image whose header was taken, from its header alone."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            lies = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+            return (height, width) if lies else (width, height)
+    except UnidentifiedImageError:
+        _, height, width = _deep.shape_of(path)[0]
+        return width, height
 
 
 def labels(path: Path) -> NDArray[Any]:

@@ -60,6 +60,21 @@ def objects_of(prompts: Prompts) -> list[int] | None:
     return objects if objects and len(objects) == len(prompts) else None
 
 
+def is_outside(prompts: Prompts, size: tuple[int, int]) -> bool:
+    """Whether x, y pairs lie beyond an image of (width, height), or none beyond its first pixel, as where
+    they are meant for another size, or as shares of it."""
+    told = [value for prompt in prompts for key, value in prompt.items() if key.endswith(_PAIRS)]
+    try:
+        pairs = [np.array(value, np.float64).reshape(-1, 2) for value in told]
+    except (TypeError, ValueError, OverflowError):
+        return False  # refused by name where it is read
+    if not pairs:
+        return False
+    values = np.concatenate(pairs)
+    is_share = values.max(initial=0) <= 1 < min(size) - 1
+    return bool(is_share or (values < -1).any() or (values > np.array(size) + 1).any())
+
+
 def arrays_of(
     path: Path, image: str, prompts: Prompts, place: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 ) -> tuple[dict[str, NDArray[np.float32]], ...]:

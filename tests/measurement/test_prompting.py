@@ -111,6 +111,18 @@ def test_an_earlier_mask_is_taken_as_given() -> None:
     assert run["has_mask_input"].tolist() == [1]
 
 
+def test_a_mask_of_the_users_is_not_ignored() -> None:
+    given = POINTS | {"mask_input": np.ones((1, 16, 16))}
+    runs = asked_of(decoder(SAM), {"image_embeddings"}, sample(given, POINTS))
+    assert [run["has_mask_input"].tolist() for run in runs] == [[1], [0]]
+
+
+def test_coordinates_of_whole_numbers_are_the_nearest() -> None:
+    inputs = {"point_coords": DecoderInput(np.dtype(np.int64), (1, None, 2))}
+    (run,) = asked_of(inputs, set(), sample({"point_coords": [[1.7, 2.2]]}))
+    assert run["point_coords"].tolist() == [[[2, 2]]]
+
+
 def test_types_are_the_decoders() -> None:
     inputs = {"point_labels": DecoderInput(np.dtype(np.int64), (1, None))}
     assert asked_of(inputs, set(), sample(POINTS))[0]["point_labels"].dtype == np.int64
@@ -127,6 +139,8 @@ def test_types_are_the_decoders() -> None:
             POINTS | {"mask_input": np.ones((1, 8, 8))},
             r"'mask_input' of a.png is \[1, 8, 8\], but the decoder takes",
         ),
+        (POINTS | {"point_labels": [1]}, "a prompt of a.png has 2 points, but 1 point_labels"),
+        ({"box": [1, 2, 3, 4, 5, 6]}, "a prompt of a.png has 3 points, but 2 point_labels"),
     ],
 )
 def test_what_does_not_fit_is_named(prompt: dict[str, Any], says: str) -> None:

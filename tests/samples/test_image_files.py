@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -212,6 +213,23 @@ def test_prompts_lie_beside_the_images_or_their_folder(tmp_path: Path, images: s
     samples = load(tmp_path)
     assert len(samples[0].asked) == 1
     assert "ignored" not in said(samples)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "is_told"),
+    [
+        ({"point_coords": [[20, 40]]}, False),
+        ({"point_coords": [[39, 19]]}, True),
+        ({"point_coords": [[0.5, 0.5]]}, True),
+        ({"box": [-5, 0, 9, 9]}, True),
+    ],
+)
+def test_prompts_outside_of_an_image_are_told(tmp_path: Path, prompt: dict[str, Any], is_told: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 20)).save(tmp_path / "a.jpg", exif=exif)
+    (tmp_path / "prompts.json").write_text(json.dumps({"a.jpg": [prompt]}))
+    assert ("1 of 1 images: prompts lie outside" in said(load(tmp_path))) is is_told
 
 
 def test_channels_come_last_where_the_model_wants_it(tmp_path: Path) -> None:

@@ -176,12 +176,16 @@ def fed(port: Any, prompt: Arrays) -> np.ndarray:
             more = shape[place].get_length() - array.shape[place]
             widths = [(0, max(0, more) * (axis == place)) for axis in range(array.ndim)]
             array = np.pad(array, widths, constant_values=-1 if name == "point_labels" else 0)
-    return array.astype(port.element_type.to_dtype())
+    kind = np.dtype(port.element_type.to_dtype())
+    return (np.rint(array) if kind.kind in "iu" else array).astype(kind)
 
 
 def completed(prompt: Arrays, photo: Photo, ports: Sequence[Any]) -> Arrays:
     """A prompt in the model's frame, with what goes without saying."""
-    prompts: Arrays = {"orig_im_size": np.array(photo.size[::-1]), "has_mask_input": np.zeros(1)}
+    prompts: Arrays = {
+        "orig_im_size": np.array(photo.size[::-1]),
+        "has_mask_input": np.full(1, "mask_input" in prompt),
+    }
     for port in ports:
         if "mask_input" in port.names:
             sizes = [size.get_length() if size.is_static else 1 for size in port.partial_shape]
@@ -190,13 +194,17 @@ def completed(prompt: Arrays, photo: Photo, ports: Sequence[Any]) -> Arrays:
         array = np.asarray(value, np.float32)
         prompts[name] = photo.placed(array) if name.endswith(("coords", "box", "boxes")) else array
     wanted = {name for port in ports for name in port.names}
-    if "box" in prompts and "box" not in wanted:
+    box = next((prompts[name] for name in ("box", "boxes") if name in prompts and name not in wanted), None)
+    if box is not None and {"point_coords", "point_labels"} <= wanted:
         points, labels = (
             prompts.get("point_coords", np.empty((0, 2))),
             prompts.get("point_labels", np.empty(0)),
         )
-        prompts["point_coords"] = np.concatenate([points.reshape(-1, 2), prompts["box"].reshape(-1, 2)])
-        prompts["point_labels"] = np.concatenate([labels.reshape(-1), CORNERS])
+        prompts["point_coords"] = np.concatenate([points.reshape(-1, 2), box.reshape(-1, 2)])
+        prompts["point_labels"] = np.concatenate([labels.reshape(-1), np.tile(CORNERS, box.size // 4)])
+    points, labels = (np.size(prompts.get(name, ())) for name in ("point_coords", "point_labels"))
+    if {"point_coords", "point_labels"} <= prompts.keys() and points != 2 * labels:
+        raise ValueError(f"the prompt has {points // 2} points, but {labels} point_labels: give each its own")
     return prompts
 
 
