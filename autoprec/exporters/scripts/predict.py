@@ -70,7 +70,8 @@ class Predictor:
         for compiled in self._models:
             # By whichever of its names is there: where a Cast is first, a port has two.
             names = [next(name for name in port.names if name in values) for port in compiled.inputs]
-            results = compiled([values[name] for name in names])
+            given = [typed(values[name], port) for name, port in zip(names, compiled.inputs, strict=True)]
+            results = compiled(given)
             for port in compiled.outputs:
                 values |= dict.fromkeys(port.names, results[port])
         masks: np.ndarray = values[self._output]
@@ -176,8 +177,13 @@ def fed(port: Any, prompt: Arrays) -> np.ndarray:
             more = shape[place].get_length() - array.shape[place]
             widths = [(0, max(0, more) * (axis == place)) for axis in range(array.ndim)]
             array = np.pad(array, widths, constant_values=-1 if name == "point_labels" else 0)
+    return typed(array, port)
+
+
+def typed(array: np.ndarray, port: Any) -> np.ndarray:
+    """The array in the type of an input; whole numbers are the nearest, not those below."""
     kind = np.dtype(port.element_type.to_dtype())
-    return (np.rint(array) if kind.kind in "iu" else array).astype(kind)
+    return (np.rint(array) if kind.kind in "iu" else array).astype(kind, copy=False)
 
 
 def completed(prompt: Arrays, photo: Photo, ports: Sequence[Any]) -> Arrays:
