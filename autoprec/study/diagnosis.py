@@ -21,6 +21,7 @@ from autoprec.spec import SAFE_REFERENCE, BackendSection, StudySpec
 from autoprec.store import Store
 from autoprec.study.preparation.fidelity import Fidelity, departures
 from autoprec.study.preparation.prepared import rewriter_in
+from autoprec.study.preparation.probing import Prober
 from autoprec.study.preparation.stages import load, uniform
 
 
@@ -95,7 +96,7 @@ def compare(spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> tup
         with Store.open(folder / "study.db") as store, Bench(folder / "worker.log") as bench:
             fidelity, loaded = Fidelity(there, bench, store, say), load(there, say, scores=True)
             fidelity.check_loaded(loaded)
-            name = spec.search.reference or "fp16"
+            name = Prober(there, [bench], store, say).reference(loaded)
             if name != SAFE_REFERENCE:
                 reference = uniform(loaded.blocks, name)
                 rewriter_in(loaded, loaded.blocks, {}).write(reference, folder / "reference.onnx")

@@ -57,13 +57,18 @@ class Prober:
         silent = silent_basis(loaded)
         if loaded.backend.stopwatch == "known":
             return silent
-        reference = loaded.spec.search.reference
-        if not reference:
-            same = self._legality(loaded, silent.base, ("fp32", "fp16")).same_floats(("fp32", "fp16"))
-            reference = same.get("fp16", "fp16")
+        reference = self.reference(loaded)
         grids = self._grids(loaded, calibrated, silent.base)
         base = self._base(loaded, calibrated, silent.base, grids)
         return Basis(base=base, reference=reference, grids=grids)
+
+    def reference(self, loaded: Loaded) -> str:
+        """What candidates are compared with: as the definition says, else FP16 where the engine has it."""
+        silent = silent_basis(loaded)
+        if loaded.spec.search.reference or loaded.backend.stopwatch == "known":
+            return silent.reference
+        names = ("fp32", "fp16")
+        return self._legality(loaded, silent.base, names).same_floats(names).get("fp16", "fp16")
 
     def anticipate(self, loaded: Loaded, basis: Basis | None) -> None:
         """Ask what does not depend on the calibration, which a GPU leaves time for; the verdicts are kept."""
