@@ -10,11 +10,11 @@ from autoprec.entry import is_entry
 from autoprec.errors import SamplesError, exhausted
 from autoprec.samples._ahead import ahead, behind
 from autoprec.samples._arrays import ArraySamples, read_archive
-from autoprec.samples._base import Sample, Samples
-from autoprec.samples._checks import FEWEST, warnings_of
+from autoprec.samples._base import Sample, Samples, seen
+from autoprec.samples._checks import FEWEST, check_whole, warnings_of
 from autoprec.samples._entry import EntrySamples
 from autoprec.samples._frame import Frame, frame_of
-from autoprec.samples._images import ImageSamples
+from autoprec.samples._images import SUFFIXES, ImageSamples
 from autoprec.spec import SamplesSection
 
 Shapes = Mapping[str, Sequence[int]]
@@ -35,18 +35,20 @@ def load_samples(
     if is_entry(named):
         return EntrySamples(f"samples.{which}", named, inputs, limit)
     try:
-        archives = sorted(path.glob("*.npz")) if path.is_dir() else [path]
+        listed = seen(path) if path.is_dir() else [path]
+        archives = [each for each in listed if each.suffix.lower() == ".npz"] if path.is_dir() else listed
         if not path.exists():
             raise SamplesError(
                 f"samples.{which}: {path} does not exist; name a folder of images or an .npz file"
             )
-        if archives and archives[0].suffix != ".npz":
+        if archives and archives[0].suffix.lower() != ".npz":
             raise SamplesError(
                 f"samples.{which}: {path} is neither a folder nor an .npz file; name one of them"
             )
-        return (
-            ArraySamples(archives[:limit], inputs) if archives else ImageSamples(path, section, inputs, limit)
-        )
+        if not archives:
+            return ImageSamples(path, section, inputs, limit)
+        ignored = sum(each.suffix.lower() in SUFFIXES for each in listed)
+        return ArraySamples(archives[:limit], inputs, ignored)
     except OSError as error:
         said = exhausted(error) or f"cannot be read: {error}"
         raise SamplesError(f"samples.{which}: {path}: {said}") from error
@@ -59,6 +61,7 @@ __all__ = [
     "Samples",
     "ahead",
     "behind",
+    "check_whole",
     "frame_of",
     "load_samples",
     "read_archive",

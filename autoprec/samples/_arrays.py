@@ -29,10 +29,13 @@ class ArraySamples:
     Every input has the model's shape, with its batch of one; floats come as float32.
     """
 
-    notes: Sequence[str] = ()
     shareable = True
 
-    def __init__(self, archives: Sequence[Path], inputs: Mapping[str, Sequence[int]]) -> None:
+    def __init__(
+        self, archives: Sequence[Path], inputs: Mapping[str, Sequence[int]], ignored: int = 0
+    ) -> None:
+        """`ignored`: how many images lie beside the archives."""
+        self.notes = [f"{ignored} images beside the .npz files are ignored"] if ignored else []
         self._archives = list(archives)
         refuse_odd(self._archives)
         self._inputs = {name: tuple(shape) for name, shape in inputs.items()}
@@ -77,7 +80,19 @@ def sample_of(
                 f"{where}: {key!r} is {list(arrays[key].shape)}; the model's inputs are: {listed}"
             )
     fed = {key: arrays.pop(key) for key in inputs}
-    return Sample(name, fed, arrays, None if truth is None else truth.astype(bool))
+    return Sample(name, fed, arrays, None if truth is None else _masks(where, truth))
+
+
+def _masks(where: str, truth: NDArray[Any]) -> NDArray[np.bool_]:
+    """True masks [masks, h, w] of two values, of which zero is false."""
+    if truth.ndim != 3:
+        raise SamplesError(f"{where}: 'truth' is {list(truth.shape)}; true masks are [masks, height, width]")
+    if np.any((truth != 0) & (truth != truth.max(initial=0))):
+        raise SamplesError(
+            f"{where}: 'truth' holds more than two values, as labels, opacities or logits do; store true "
+            "masks of 0 and 1, a plane for each"
+        )
+    return truth.astype(bool)
 
 
 def read_archive(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[Any]]:
@@ -148,6 +163,10 @@ def _numbers(where: str, name: str, array: NDArray[Any]) -> NDArray[Any]:
         raise SamplesError(f"{where}: {name!r} holds {array.dtype}, not numbers; store it without pickling")
     if array.dtype.kind != "f":
         return array
-    if not np.isfinite(array).all():
-        raise SamplesError(f"{where}: {name!r} holds NaN or infinity; fix or remove it")
-    return array.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # refused below
+        single = array.astype(np.float32, copy=False)
+    if not np.isfinite(single).all():
+        raise SamplesError(
+            f"{where}: {name!r} holds NaN or infinity, or more than float32 does; fix or remove it"
+        )
+    return single

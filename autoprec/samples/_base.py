@@ -83,6 +83,11 @@ class Samples(Protocol):
     def __iter__(self) -> Iterator[Sample]: ...
 
 
+def seen(folder: Path) -> list[Path]:
+    """What is in a folder, in order, without hidden files, as macOS leaves beside others."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def refuse_odd(files: Iterable[Path]) -> None:
     """Raise `SamplesError` for a file that would never end, as a pipe, or whose name no record can hold."""
     for file in files:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from autoprec.entry import is_entry
-from autoprec.samples._base import Samples, content_digest
+from autoprec.errors import SamplesError
+from autoprec.samples._base import Sample, Samples, content_digest, seen
 from autoprec.samples._images import SUFFIXES
 from autoprec.spec import SamplesSection
 
+_WHOLE = 0.01
+"""A deviation from a whole number that rounding explains."""
 FEWEST = 8
 """Evaluation samples below which the interval of a loss says little."""
 
@@ -36,6 +42,25 @@ def warnings_of(section: SamplesSection, calibration: Samples, evaluation: Sampl
     return told
 
 
+def check_whole(sample: Sample, kinds: Mapping[str, np.dtype[Any]]) -> None:
+    """Raise `SamplesError` for values that an input of whole numbers would cut.
+
+    Args:
+        sample: any of a set.
+        kinds: types of the model's inputs, by name.
+    """
+    for name, array in sample.inputs.items():
+        kind = kinds[name]
+        if kind.kind not in "iu" or not array.size:
+            continue
+        low, high, limits = array.min(), array.max(), np.iinfo(kind)
+        if low < limits.min or high > limits.max or np.abs(array - np.rint(array)).max() > _WHOLE:
+            raise SamplesError(
+                f"{sample.name}: {name!r} is {low:g} to {high:g}, which the model's {kind} would cut: feed "
+                "whole numbers of that type (for images: mean = 0 and std = 1/255, as 0.00392156862745098)"
+            )
+
+
 def _same(section: SamplesSection) -> list[Path]:
     """Evaluation files whose content is in the calibration set."""
     if is_entry(section.calibration) or is_entry(section.evaluation):
@@ -58,9 +83,9 @@ def _files(named: str, limit: int | None) -> Sequence[Path]:
         if path.is_file():
             yield path
         elif path.is_dir():
-            archives = sorted(path.glob("*.npz"))
+            archives = [each for each in seen(path) if each.suffix.lower() == ".npz"]
             images = path / "images" if (path / "images").is_dir() else path
-            listed = sorted(each for each in images.iterdir() if each.suffix.lower() in SUFFIXES)
+            listed = [each for each in seen(images) if each.suffix.lower() in SUFFIXES]
             yield from archives or listed
 
     return list(listing())[:limit]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autoprec.errors import SamplesError
-from autoprec.samples._base import Sample, digest_of, refuse_odd
+from autoprec.samples._base import Sample, digest_of, refuse_odd, seen
 from autoprec.samples._frame import Frame, frame_of
 from autoprec.samples._pixels import Note, header, labels, pixels, upright_size
 from autoprec.samples._placing import Placement
@@ -54,10 +54,12 @@ class ImageSamples:
         self._section = section
         self._frame = _image_input(section, inputs)
         images = folder / "images" if (folder / "images").is_dir() else folder
-        listed = sorted(path for path in images.iterdir() if not path.name.startswith("."))
+        listed = seen(images)
         readable = [path for path in listed if path.suffix.lower() in SUFFIXES]
         if not readable:
-            raise SamplesError(f"{images}: holds no images (jpg, png, webp, bmp, tif); put some there")
+            raise SamplesError(
+                f"{images}: holds no images (jpg, png, webp, bmp, tif) and no .npz files; put some there"
+            )
         refuse_odd(readable)
         self._images = readable[:limit]
         self._masks = folder / "masks"
@@ -134,13 +136,15 @@ class ImageSamples:
         rows = slice(placement.top, placement.top + placement.height)
         columns = slice(placement.left, placement.left + placement.width)
         for number, plane in enumerate(planes):
+            is_whole = mean[number] == 0 and abs(std[number] * white - 1) < _WHOLE
             if not placement.is_full:
                 empty = _LETTERBOX_GREY if section.resize == "letterbox" else mean[number]
-                result[0, number] = (empty - mean[number]) / std[number]
+                value = (empty - mean[number]) / std[number]
+                result[0, number] = np.rint(value) if is_whole else value
             target = result[0, number, rows, columns]
             size = (placement.width, placement.height)
             fitted = plane if plane.size == size else plane.resize(size, Image.Resampling.BILINEAR)
-            if mean[number] == 0 and abs(std[number] * white - 1) < _WHOLE:
+            if is_whole:
                 target[...] = np.asarray(fitted)  # whole numbers stay whole for models that take bytes
                 continue
             np.divide(np.asarray(fitted), np.float32(white), out=target)

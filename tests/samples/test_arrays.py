@@ -6,6 +6,7 @@ import os
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import pytest
 from PIL import Image
 
 from autoprec.errors import SamplesError, SpecError
-from autoprec.samples import Samples, load_samples
+from autoprec.samples import Samples, check_whole, load_samples
 from autoprec.spec import SamplesSection
 
 INPUTS = {"image": (1, 3, 16, 32)}
+IMAGE = np.ones((1, 3, 16, 32), np.float32)
 
 
 def load(folder: Path, inputs: dict[str, tuple[int, ...]] | None = None, **settings: Any) -> Samples:
@@ -42,6 +44,10 @@ def test_arrays_are_named_like_inputs_and_the_rest_are_prompts(tmp_path: Path) -
         ({"picture": np.ones(3)}, r"has no array 'image'; the model's inputs are: image \[1, 3, 16, 32\]"),
         ({"image": np.ones((3, 16, 32))}, r"'image' is \[3, 16, 32\]; the model's inputs are"),
         ({"image": np.full((1, 3, 16, 32), np.nan)}, "'image' holds NaN"),
+        ({"image": np.full((1, 3, 16, 32), 1e300)}, "'image' holds .* more than float32 does"),
+        ({"image": IMAGE, "truth": np.eye(4)}, r"'truth' is \[4, 4\]; true masks are"),
+        ({"image": IMAGE, "truth": np.arange(8).reshape(1, 2, 4)}, "more than two values, as labels"),
+        ({"image": IMAGE, "truth": np.array([[[-1.5, 0, 2]]])}, "more than two values, as labels"),
         ({"image": np.array(["text"])}, "not numbers"),
         ({"image": np.array([object()])}, "holds object, not numbers"),
     ],
@@ -50,6 +56,23 @@ def test_wrong_arrays_are_refused(arrays: dict[str, Any], message: str, tmp_path
     np.savez(tmp_path / "bad.npz", **arrays)
     with pytest.raises(SamplesError, match=r"bad\.npz: .*" + message):
         load(tmp_path)[0]
+
+
+def test_what_lies_beside_archives_is_left_alone(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", image=IMAGE, truth=np.eye(4, dtype=np.uint8)[None] * 255)
+    (tmp_path / "a.npz").rename(tmp_path / "A.NPZ")
+    (tmp_path / "._A.NPZ").write_bytes(b"what macOS leaves")
+    Image.new("RGB", (32, 16)).save(tmp_path / "a.png")
+    samples = load(tmp_path)
+    assert [sample.name for sample in samples] == ["A.NPZ"]
+    assert list(samples.notes) == ["1 images beside the .npz files are ignored"]
+
+
+@pytest.mark.parametrize(("values", "is_cut"), [(0.7, True), (256, True), (-1, True), (255, False)])
+def test_whole_numbers_are_not_made_of_fractions(tmp_path: Path, values: float, is_cut: bool) -> None:
+    np.savez(tmp_path / "a.npz", image=IMAGE * values)
+    with pytest.raises(SamplesError, match=r"uint8 would cut") if is_cut else nullcontext():
+        check_whole(load(tmp_path)[0], {"image": np.dtype(np.uint8)})
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04rubbish", b"\x93NUMPY rubbish"])

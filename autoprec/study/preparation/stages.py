@@ -25,7 +25,7 @@ from autoprec.measurement.pipeline import check_prompts, decoder_outputs
 from autoprec.measurement.reaching import reach
 from autoprec.quality import create_metric, refuse, structure_refusal
 from autoprec.records import Assignment, Basis, Block
-from autoprec.samples import Samples, load_samples, warnings_of
+from autoprec.samples import Samples, check_whole, load_samples, warnings_of
 from autoprec.search import anchors
 from autoprec.spec import SAFE_REFERENCE, StudySpec
 from autoprec.store import Artifacts
@@ -118,6 +118,7 @@ def load(spec: StudySpec, say: Say, *, scores: bool) -> Loaded:
         for words in (*notes(model), *warnings_of(spec.samples, calibration, evaluation)):
             say(words)
         first = evaluation[0]  # what cannot be read is reported before the calibration
+        check_whole(first, {str(v.name): v.dtype.numpy() for v in model.graph.inputs if v.dtype is not None})
         if spec.pipeline.decoder:
             names = [str(value.name) for value in model.graph.outputs]
             check_prompts(Path(spec.pipeline.decoder), names, first)
