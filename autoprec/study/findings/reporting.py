@@ -215,7 +215,7 @@ def _nights(
 ) -> tuple[NightSummary, ...]:
     """The runs of a study; each with the area behind the front when it was over."""
     runs = store.runs(name)
-    ends = [run.first for run in runs[1:]] + [sys.maxsize]
+    ends = [*(run.first for run in runs), sys.maxsize][1:]  # none where no run began
     return tuple(
         NightSummary(
             start=run.start,
