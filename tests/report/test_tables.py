@@ -151,6 +151,13 @@ def test_a_refused_precision_is_listed_once_with_its_blocks() -> None:
     assert "2 blocks, 0 weights, 4.0 M MACs" in text
 
 
+def test_what_holds_for_every_block_of_many_lists_none() -> None:
+    blocks = [Block(name=f"b{n}", nodes=("n",), refused=(("int8", "no weights"),)) for n in range(4)]
+    assert "not int8: no weights (every block)" in shown(blocks_table(blocks))
+    named = shown(blocks_table([*blocks, Block(name="last", nodes=("n",))]))
+    assert "not int8: no weights (b0, b1, b2, b3)" in named
+
+
 def test_a_trial_shows_what_ran_against_what_was_asked() -> None:
     right = BlockAudit(block="stem", asked="int8", ran="i8 x3", matches=True, time_ms=0.3)
     wrong = BlockAudit(block="neck", asked="fp16", ran="f32 x2", matches=False, time_ms=0.1)
@@ -244,6 +251,15 @@ def test_no_width_loses_a_figure_or_what_names_its_row(width: int, count: int) -
     for row, name in enumerate(names):
         mine = " ".join(line for line in lines if line.startswith(name))
         assert all(cells[row] in mine for cells in figures)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_words_and_names_of_rows_stay_whole(width: int) -> None:
+    name, kinds = "backbone.stages.3.op_list.1.main.depth_conv", "all-int8+sfpab int8+sfpab×12 fp16×3"
+    columns = [Column("block", [name], right=False), *(Column(f"c{n}", ["0.1234"]) for n in range(5))]
+    text = shown(Columns([*columns, Column("precisions", [kinds], right=False)]), width)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert {name, *kinds.split()} <= set(text.split())
 
 
 def test_unimportant_columns_go_where_there_is_no_room() -> None:

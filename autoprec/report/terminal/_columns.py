@@ -109,10 +109,22 @@ def _widest(column: Column) -> int:
     return widest if column.widest is None else min(widest, column.widest)
 
 
+def _longest_word(column: Column) -> int:
+    words = (word for cell in column.cells for word in str(cell).split())
+    return max(map(cell_len, words), default=0)
+
+
 def _narrowest(columns: Sequence[Column], width: int) -> Iterator[int]:
-    """Figures stay in one line, and so does what names a row, up to half of the table."""
-    for place, column in enumerate(columns):
-        if column.right:
-            yield max(_cells(column), min(cell_len(column.title), width // 4))
-        else:
-            yield min(_widest(column), _NARROWEST if place else width // 2)
+    """Figures stay in one line, and words whole up to half of the table. What names a row stays whole where
+    one more column fits beside it, and gets half of the table otherwise."""
+    first, *rest = columns
+    others = [
+        max(_cells(column), min(cell_len(column.title), width // 4))
+        if column.right
+        else min(_widest(column), max(_NARROWEST, min(_longest_word(column), width // 2)))
+        for column in rest
+    ]
+    beside = width - _total([max(others, default=0), 0])
+    whole = _widest(first)
+    yield whole if first.right or whole <= beside else width // 2
+    yield from others
