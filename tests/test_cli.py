@@ -165,11 +165,25 @@ def test_the_version_is_told(tmp_path: Path) -> None:
     assert autoprec("--version", folder=tmp_path).stdout.startswith("autoprec ")
 
 
+def test_a_study_whose_search_was_refused_is_reported(tmp_path: Path) -> None:
+    write_study(tmp_path, "\n[quality]\nthreshold = 1000\n")
+    refused = autoprec("search", "--study", "tiny.toml", "--budget", "1", folder=tmp_path)
+    assert "quality.threshold" in refused.stderr
+    report = autoprec("report", "--study", "tiny.toml", folder=tmp_path)
+    assert report.returncode == 0, report.stderr
+    assert (tmp_path / report.stdout.strip()).is_file()
+
+
 def test_an_export_is_written_where_it_is_asked_for(searched: Path) -> None:
     result = autoprec("export", "out", "--trial", "3", "--study", "tiny.toml", folder=searched)
     assert result.returncode == 0, result.stderr
-    assert all((searched / line).is_file() for line in result.stdout.splitlines())
+    assert result.stdout.splitlines() == ["out"]
     assert "trial 3: " in result.stderr
+    verbose = autoprec("export", "out", "--trial", "3", "-v", "--study", "tiny.toml", folder=searched)
+    folder, *files = verbose.stdout.splitlines()
+    assert folder == "out"
+    assert "out/verify.py" in files
+    assert all((searched / line).is_file() for line in files)
 
 
 def test_the_fastest_point_is_held_to_the_accepted_loss(searched: Path) -> None:

@@ -79,6 +79,7 @@ def export(
         int, typer.Option(min=0, help="How many samples to include for verification; 0 runs no engine.")
     ] = 4,
     archive: Annotated[bool, typer.Option("--zip", help="Also pack the folder into FOLDER.zip.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the path of each file.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Write the typed ONNX, assignment, manifest, examples and build scripts of one point of the front.
@@ -91,16 +92,16 @@ def export(
     files = chosen.export(
         folder, pick=pick, max_loss=max_loss, trial=trial, targets=to or None, examples=examples
     )
-    if not json:
-        for path in files:
-            answer(path)
     written = files[-1].parent
+    if not json:
+        for path in (written, *(files if verbose else ())):
+            answer(path)
     shipped = parts.read_manifest(written)
+    tell(f"{len(files)} files: model.onnx, verify.py, README.md, which says what each one is, and others")
     tell(f"trial {shipped.number}: {shipped.speedup:.2f}x the reference, mask loss {shipped.loss:.4f}")
     if trial is None and parts.is_no_faster(shipped.trial, shipped.reference):
         limit = chosen.spec.search.accepted_loss if max_loss is None and pick == "fastest" else max_loss
-        within = "" if limit is None else f" within a loss of {limit:g}"
-        tell(f"it is no faster than the reference: nothing{within} is; search further, or raise --max-loss")
+        tell(_no_faster(limit))
     here = written.relative_to(Path.cwd()) if written.is_relative_to(Path.cwd()) else written
     tell(f"next: `autoprec verify {shlex.quote(str(here))}`")
     packed = shutil.make_archive(str(written), "zip", written.parent, written.name) if archive else ""
@@ -109,6 +110,11 @@ def export(
         answer(parts.to_json({**paths, "manifest": shipped}))
     elif packed:
         answer(packed)
+
+
+def _no_faster(limit: float | None) -> str:
+    within = "" if limit is None else f" within a loss of {limit:g}"
+    return f"it is no faster than the reference: nothing{within} is; search further, or raise --max-loss"
 
 
 @app.command()

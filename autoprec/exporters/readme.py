@@ -162,10 +162,11 @@ def _preprocessing(export: Export) -> list[str]:
     size = " x ".join(map(str, how.size or shape[2:]))
     white = "the largest value of its bits" if how.white is None else f"{how.white:g}"
     way = ways.get(how.resize, how.resize)
+    empty = "; the part that an image leaves empty is 0" if how.resize == "pad" else ""
     told = (
         f"`predict.py` prepares an image so: {way} {size} (height x width, bilinear), RGB, divided by "
         f"{white}, minus the mean {list(how.mean)}, divided by the standard deviation {list(how.std)}. The "
-        f"input is {list(shape)}; with padding, the part that an image leaves empty is 0."
+        f"input is {list(shape)}{empty}."
     )
     return [told, ""]
 
