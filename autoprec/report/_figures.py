@@ -106,6 +106,11 @@ def legend(precisions: Iterable[str]) -> list[str]:
     return [f"{short(name)}: {name}" for name in dict.fromkeys(precisions) if short(name) != name]
 
 
+def which(blocks: Sequence[str], total: int) -> str:
+    """The names of blocks of which the same holds; two words for more than three that are all there are."""
+    return "every block" if len(blocks) == total > 3 else ", ".join(blocks)
+
+
 def named(record: TrialRecord) -> Text:
     """An anchor's label before the summary of its assignment, where it says more."""
     text = Text(summary(record.assignment))

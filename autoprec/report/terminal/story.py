@@ -36,8 +36,13 @@ def explanation_view(explanation: Explanation, reference: Reference) -> Renderab
         Column("sure", [sure(b) for b in blocks], 1, right=False),
     )
     lines = [Text(line) for line in headline(explanation, reference)]
+    said: dict[str, list[str]] = {}
+    for block in blocks:
+        if words := " ".join(sentences(block)):
+            said.setdefault(words, []).append(block.block)
     told = [
-        Text.assemble((b.block, "bold"), ": ", " ".join(sentences(b))) for b in blocks if any(sentences(b))
+        Text.assemble((figures.which(names, len(blocks)), "bold"), ": ", words)
+        for words, names in said.items()
     ]
     legend = map(Text, figures.legend(b.precision for b in blocks))
     return Group(*lines, Text(), Columns(columns), *legend, Text(), *told)

@@ -14,8 +14,6 @@ from autoprec.report import _figures as figures
 from autoprec.report.terminal._columns import Column, Columns
 
 TIE = "≈"
-MANY = 3
-"""More blocks than these are not listed by name where something holds for every one."""
 
 
 def blocks_table(blocks: Sequence[Block]) -> RenderableType:
@@ -42,17 +40,15 @@ def blocks_table(blocks: Sequence[Block]) -> RenderableType:
     )
     reasons = [
         Text.assemble(
-            ("not ", "dim"), (precision, "yellow"), f": {reason} ", (f"({_which(names, blocks)})", "dim")
+            ("not ", "dim"),
+            (precision, "yellow"),
+            f": {reason} ",
+            (f"({figures.which(names, len(blocks))})", "dim"),
         )
         for (precision, reason), names in refused.items()
     ]
     allowed = (name for block in blocks for name in block.allowed)
     return Group(Columns(columns), Text(), Text(total), *map(Text, figures.legend(allowed)), *reasons)
-
-
-def _which(names: Sequence[str], blocks: Sequence[Block]) -> str:
-    """The names, or one word for a long list of all of them."""
-    return "every block" if len(names) == len(blocks) > MANY else ", ".join(names)
 
 
 def sensitivity_table(blocks: Sequence[Block], table: Mapping[str, Mapping[str, float]]) -> RenderableType:
