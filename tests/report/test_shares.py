@@ -39,7 +39,7 @@ def test_the_pause_between_two_nights_slows_nobody_down() -> None:
         ("a gpu 0", 3, 6.0),
         ("b", 1, 6.0),
     ]
-    assert shares_line(shares(trials)) == "measured by a gpu 0 (3, 6 an hour), b (1, 6 an hour)"
+    assert shares_line(shares(trials)) == "measured by a gpu 0 (3 trials, 6 an hour), b (1 trial, 6 an hour)"
 
 
 def test_trials_from_before_they_said_where_they_ran_say_nothing() -> None:

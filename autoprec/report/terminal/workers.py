@@ -36,8 +36,8 @@ def an_hour(trials: Sequence[TrialRecord]) -> float | None:
 
 
 def shares_line(listed: Sequence[WorkerShare]) -> str:
-    """One line: `measured by host gpu 0 (120, 61 an hour), ...`; empty where that is unknown."""
-    parts = (f"{share.worker} ({share.trials}{_rate(share.trials_an_hour)})" for share in listed)
+    """One line: `measured by host gpu 0 (120 trials, 61 an hour), ...`; empty where that is unknown."""
+    parts = (f"{share.worker} ({_trials(share.trials)}{_rate(share.trials_an_hour)})" for share in listed)
     return f"measured by {', '.join(parts)}" if listed else ""
 
 
@@ -68,6 +68,10 @@ def workers_table(workers: Sequence[Worker], trials: Iterable[TrialRecord]) -> C
             Column("now", now_at, right=False),
         )
     )
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"
 
 
 def _rate(trials_an_hour: float | None) -> str:
