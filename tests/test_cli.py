@@ -40,6 +40,11 @@ def test_every_command_has_help_with_an_example_and_stands_in_the_readme(name: s
         ("blocks --study nowhere", "no study 'nowhere'"),
         ("blocks --study missing.toml", "no such study definition"),
         ("init missing.onnx", "no such model"),
+        ("init --recipe efficientvit-sam --checkpoint l0.pt --shape image=1,3,9,9", "leave --decoder and"),
+        (
+            "init --recipe efficientvit-sam --checkpoint made.pt",
+            "init studies/models/made/encoder.onnx --dec",
+        ),
         ("search --budget many", "budget 'many'"),
         ("search --budget 0", "budget '0'"),
         ("search --budget=", "budget ''"),
@@ -52,6 +57,9 @@ def test_every_command_has_help_with_an_example_and_stands_in_the_readme(name: s
 )
 def test_a_mistake_is_one_line_and_exit_code_2(searched: Path, words: str, says: str) -> None:
     (searched / "fresh.toml").write_text((searched / "tiny.toml").read_text())
+    for path in ("l0.pt", "made.pt", "studies/models/made/encoder.onnx"):
+        (searched / path).parent.mkdir(parents=True, exist_ok=True)
+        (searched / path).touch()
     study = [] if "--study" in words or words.startswith("init") else ["--study", "tiny.toml"]
     result = autoprec(*words.split(), *study, folder=searched)
     assert result.returncode == 2, result.stdout + result.stderr

@@ -46,6 +46,8 @@ def init(
     if (model is None) == (checkpoint is None):
         raise SpecError("name a model: `autoprec init MODEL.onnx`, or a checkpoint: `--checkpoint l0.pt`")
     if checkpoint is not None:
+        if decoder or shape:
+            raise SpecError("a checkpoint gives the decoder and the sizes: leave --decoder and --shape out")
         model, decoder = parts.export_checkpoint(checkpoint, recipe, FOLDER / "models", tell)
     assert model is not None
     written = parts.write_definition(

@@ -36,7 +36,10 @@ def export_checkpoint(
     target = folder / checkpoint.stem
     encoder, decoder = target / "encoder.onnx", target / "decoder.onnx"
     if encoder.exists() or decoder.exists():
-        raise SpecError(f"{target} holds an export already: search it, or move it away")
+        raise SpecError(
+            f"{target} holds an export already: move it away, or take it with "
+            f"`autoprec init {encoder} --decoder {decoder} --recipe {RECIPE}`"
+        )
     network = _network()
     name, model = network.load_checkpoint(checkpoint)
     say(f"{checkpoint} is EfficientViT-SAM {name.upper()}: exporting")
