@@ -34,8 +34,9 @@ def run(
 
 
 LOSING = """
-import sys, time, weakref
+import signal, sys, time, weakref
 from autoprec.cli._boundary import hearing_interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where it is ignored, as in the background
 class Thing: ...
 def interrupt(_): raise KeyboardInterrupt
 thing = Thing()
