@@ -44,14 +44,14 @@ net (float[2,8] x) => (float[2,8] y) <float[8,8] w1, float[8,8] w2, float[8,8] w
 
 def saved(folder: Path, scale: float = 1.0, *, outside: bool = False) -> Path:
     """Three products; what the third one reads is always zero."""
-    made, random = onnx.parser.parse_model(MODEL), np.random.default_rng(0)
+    model, random = onnx.parser.parse_model(MODEL), np.random.default_rng(0)
     for name in ("w1", "w2", "w3"):
         array = random.standard_normal((8, 8)).astype(np.float32) * (scale if name == "w1" else 1)
-        made.graph.initializer.append(numpy_helper.from_array(array, name))
-    made.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), "zero"))
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), "zero"))
     folder.mkdir(exist_ok=True)
     path = folder / "model.onnx"
-    onnx.save(made, path, save_as_external_data=outside, size_threshold=0, location="model.data")
+    onnx.save(model, path, save_as_external_data=outside, size_threshold=0, location="model.data")
     return path
 
 
@@ -69,9 +69,9 @@ def calibrated(path: Path, feeds: object, folder: Path) -> tuple[ir.Model, Histo
 
 def test_ranges_are_those_of_the_activations(tmp_path: Path) -> None:
     path, feeds = saved(tmp_path), samples(5)
-    _, found = calibrated(path, feeds, tmp_path)
+    _, ranges = calibrated(path, feeds, tmp_path)
     weight = numpy_helper.to_array(onnx.load(path).graph.initializer[0])
-    limits = found.ranges("min-max", 100)
+    limits = ranges.ranges("min-max", 100)
     assert limits["x"] == pytest.approx(max(np.abs(feed["x"]).max() for feed in feeds), rel=1e-6)
     assert limits["r"] == pytest.approx(max((feed["x"] @ weight).max() for feed in feeds), rel=1e-4)
     assert not (tmp_path / "scratch.onnx").exists()
@@ -99,8 +99,8 @@ def arrays_in(file: IO[bytes]) -> dict[str, NDArray[Any]]:
 def test_what_is_kept_does_not_grow_with_the_samples(tmp_path: Path) -> None:
     path = saved(tmp_path)
     for count in (2, 40):
-        _, found = calibrated(path, samples(count), tmp_path)
-        found.save(tmp_path / f"{count}.npz")
+        _, ranges = calibrated(path, samples(count), tmp_path)
+        ranges.save(tmp_path / f"{count}.npz")
     few, many = (load(tmp_path / f"{count}.npz", "histograms 1", "", arrays_in, print) for count in (2, 40))
     assert few is not None
     assert many is not None
@@ -127,9 +127,9 @@ def test_no_samples_are_an_error_that_says_where_they_go(tmp_path: Path) -> None
 
 
 def test_an_activation_that_is_always_zero_leaves_its_op_in_floats(tmp_path: Path) -> None:
-    model, found = calibrated(saved(tmp_path), samples(4), tmp_path)
+    model, ranges = calibrated(saved(tmp_path), samples(4), tmp_path)
     blocks = partition(model, minimum=1, maximum=1)
-    limits = found.ranges("percentile", 99.99)
+    limits = ranges.ranges("percentile", 99.99)
     assert limits["z"] == 0.0
     chosen = Assignment.uniform(blocks, "int8", "int8")
     names = {
@@ -144,17 +144,17 @@ def test_an_activation_that_is_always_zero_leaves_its_op_in_floats(tmp_path: Pat
 def test_a_block_beyond_fp16_is_told_with_its_largest_value(
     scale: float, overflows: bool, tmp_path: Path
 ) -> None:
-    model, found = calibrated(saved(tmp_path, scale), [{"x": np.eye(2, 8, dtype=np.float32)}], tmp_path)
+    model, ranges = calibrated(saved(tmp_path, scale), [{"x": np.eye(2, 8, dtype=np.float32)}], tmp_path)
     [block] = partition(model, minimum=1, maximum=1)
-    told = overflowing(found, [block], model)
+    told = overflowing(ranges, [block], model)
     assert bool(told) == overflows
     assert all("above FP16's 65504" in reason for reason in told.values())
 
 
 def test_a_value_that_nothing_quantises_counts_for_overflow_too(tmp_path: Path) -> None:
-    model, found = calibrated(saved(tmp_path), samples(2), tmp_path)
+    model, ranges = calibrated(saved(tmp_path), samples(2), tmp_path)
     assert "y" not in quantizable(model)
-    assert found.largest["y"] > 0
+    assert ranges.largest["y"] > 0
 
 
 def test_weights_in_a_file_beside_the_model_come_along(tmp_path: Path) -> None:
@@ -230,12 +230,12 @@ def test_masks_of_attention_are_no_range_and_no_fault(mask: str, tmp_path: Path)
     onnx.save(attention_with(mask), tmp_path / "model.onnx")
     model = load_model(tmp_path / "model.onnx")
     feeds = [{"image": np.random.default_rng(0).standard_normal((1, 16, 8)).astype(np.float32)}]
-    found = calibrate(model, create_backend("openvino", {}), feeds, tmp_path / "scratch.onnx")
-    assert max(found.largest.values()) < 100
-    ranges = found.ranges("min-max", 100.0)
+    measured = calibrate(model, create_backend("openvino", {}), feeds, tmp_path / "scratch.onnx")
+    assert max(measured.largest.values()) < 100
+    ranges = measured.ranges("min-max", 100.0)
     assert ranges["p"] > 0
     assert not ranges.get("a", 0.0)
-    assert not overflowing(found, partition(model, minimum=1), model)
+    assert not overflowing(measured, partition(model, minimum=1), model)
 
 
 def test_infinity_in_what_is_multiplied_is_a_fault(tmp_path: Path) -> None:

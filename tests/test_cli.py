@@ -117,7 +117,7 @@ def test_noise_stands_beside_every_loss_for_scripts_too(searched: Path) -> None:
     front = json.loads(autoprec("front", *words, folder=searched).stdout)
     trial = json.loads(autoprec("show", "0", *words, folder=searched).stdout)
     assert front
-    assert all(found["float_loss"] >= 0 and found["loss_noise"] >= 0 for found in [*front, trial])
+    assert all(row["float_loss"] >= 0 and row["loss_noise"] >= 0 for row in [*front, trial])
 
 
 @pytest.mark.parametrize("words", ["blocks", "front", "sensitivity", "show 3"])

@@ -80,9 +80,9 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_commands_of_the_documentation_that_read_a_study_run(studies: Path) -> None:
-    found = {shlex.join(here(words)) for page in PAGES for words in fenced(page) if words[0] in READS}
-    assert len(found) > 6
-    for line in sorted(found):
+    commands = {shlex.join(here(words)) for page in PAGES for words in fenced(page) if words[0] in READS}
+    assert len(commands) > 6
+    for line in sorted(commands):
         told = autoprec(*shlex.split(line), folder=studies)
         assert told.returncode == 0, f"autoprec {line}: {told.stderr}"
 

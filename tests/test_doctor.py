@@ -25,17 +25,17 @@ def test_every_part_is_told_and_what_is_missing_has_a_remedy() -> None:
 def test_an_engine_that_is_not_there_is_a_check_with_a_remedy() -> None:
     if importlib.util.find_spec("tensorrt"):
         pytest.skip("TensorRT is installed")
-    found = diagnose(BackendSection(name="tensorrt", options={"library": "tensorrt"}))
-    assert found.engine is None
-    assert "pip install '.[tensorrt]'" in found.checks[-1].remedy
+    checks = diagnose(BackendSection(name="tensorrt", options={"library": "tensorrt"}))
+    assert checks.engine is None
+    assert "pip install '.[tensorrt]'" in checks.checks[-1].remedy
 
 
 def test_doctor_ends_with_2_where_the_engine_cannot_serve() -> None:
     if importlib.util.find_spec("tensorrt_rtx") or importlib.util.find_spec("tensorrt"):
         pytest.skip("TensorRT is installed")
     command = [sys.executable, "-m", "autoprec", "doctor", "--backend", "tensorrt"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (found.returncode, "cannot serve" in found.stdout) == (2, True)
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (process.returncode, "cannot serve" in process.stdout) == (2, True)
 
 
 def test_fp8_is_off_the_table_of_a_gpu_without_it() -> None:
@@ -48,11 +48,13 @@ def test_fp8_is_off_the_table_of_a_gpu_without_it() -> None:
 
 def test_doctor_prints_as_json_that_openvino_takes_int8_and_not_fp8() -> None:
     command = [sys.executable, "-m", "autoprec", "doctor", "--backend", "openvino", "--json"]
-    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    listing = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     conv = {
-        v["precision"]: v["state"] == "legal" for v in found["legality"]["verdicts"] if v["pattern"] == "conv"
+        v["precision"]: v["state"] == "legal"
+        for v in listing["legality"]["verdicts"]
+        if v["pattern"] == "conv"
     }
-    assert found["engine"]["backend"] == "openvino"
+    assert listing["engine"]["backend"] == "openvino"
     assert (conv["int8"], conv["fp8"]) == (True, False)
 
 

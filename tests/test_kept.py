@@ -35,8 +35,8 @@ def test_every_flipped_bit_is_told(path: Path) -> None:
         flipped = bytearray(whole)
         flipped[place // 8] ^= 1 << place % 8
         path.write_bytes(flipped)
-        found, said = read(path)
-        assert found is None
+        content, said = read(path)
+        assert content is None
         assert len(said) == 1
         assert said[0].endswith("it is rebuilt")
 

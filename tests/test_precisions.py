@@ -82,11 +82,11 @@ def test_its_kernels_have_a_name_as_engines_report_them(precision: Precision) ->
 
 def test_a_precision_of_another_type_is_data_alone() -> None:
     fp8 = PLAIN["fp8"]
-    made = msgspec.structs.replace(fp8, name="e5m2", quantized_type=E5M2, largest=57344.0)
-    assert (made.runs_as, made.plain, made.is_quantized) == ("f8", "e5m2", True)
-    test_its_largest_value_is_that_of_its_type(made)
+    changed = msgspec.structs.replace(fp8, name="e5m2", quantized_type=E5M2, largest=57344.0)
+    assert (changed.runs_as, changed.plain, changed.is_quantized) == ("f8", "e5m2", True)
+    test_its_largest_value_is_that_of_its_type(changed)
     weights, scales = np.array([[-3, 0.1], [7, 9e5]], np.float32), np.ones(2, np.float32)
-    stored = on_grid(weights, scales, 0, made.largest, E5M2)
+    stored = on_grid(weights, scales, 0, changed.largest, E5M2)
     assert stored.astype(np.float32).tolist() == [[-3, 0.09375], [7, 57344]]
 
 
@@ -153,8 +153,8 @@ def test_it_rewrites_a_model_that_is_valid_and_holds_what_it_promises(
     precision: Precision, rewriter: tuple[Rewriter, str, Path]
 ) -> None:
     writer, block, folder = rewriter
-    found = writer.write(Assignment(choices=((block, precision.name),)), folder / "candidate.onnx")
-    model = onnx.load(found.model_path)
+    candidate = writer.write(Assignment(choices=((block, precision.name),)), folder / "candidate.onnx")
+    model = onnx.load(candidate.model_path)
     onnx.checker.check_model(model, full_check=True)
     behind = {node.output[0]: node for node in model.graph.node if node.op_type not in ("Cast", "Reshape")}
     passed = {

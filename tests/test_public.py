@@ -45,28 +45,28 @@ def test_no_engine_loads_before_it_is_named(code: str) -> None:
 
 def public() -> list[tuple[str, typing.Any]]:
     """Public names, and the public methods of the classes among them."""
-    found = [(name, getattr(autoprec, name)) for name in autoprec.__all__]
-    for name, thing in tuple(found):
-        if inspect.isclass(thing):
-            found += [
+    members = [(name, getattr(autoprec, name)) for name in autoprec.__all__]
+    for name, owner in tuple(members):
+        if inspect.isclass(owner):
+            members += [
                 (f"{name}.{attribute}", getattr(member, "fget", None) or getattr(member, "__func__", member))
-                for attribute, member in vars(thing).items()
+                for attribute, member in vars(owner).items()
                 if not attribute.startswith("_")
                 and (callable(member) or hasattr(member, "__get__"))
-                and attribute not in getattr(thing, "__struct_fields__", ())
+                and attribute not in getattr(owner, "__struct_fields__", ())
             ]
-    return found
+    return members
 
 
 @pytest.mark.parametrize(
-    ("name", "thing"), public(), ids=lambda value: value if isinstance(value, str) else ""
+    ("name", "member"), public(), ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_a_public_name_has_a_docstring_and_types(name: str, thing: typing.Any) -> None:
-    assert (thing.__doc__ or "").strip(), f"{name} has no docstring"
-    if inspect.isfunction(thing):
-        hints = inspect.signature(thing).parameters.values()
+def test_a_public_name_has_a_docstring_and_types(name: str, member: typing.Any) -> None:
+    assert (member.__doc__ or "").strip(), f"{name} has no docstring"
+    if inspect.isfunction(member):
+        hints = inspect.signature(member).parameters.values()
         assert all(p.annotation is not p.empty for p in hints if p.name not in {"self", "cls"})
-        assert "return" in thing.__annotations__
+        assert "return" in member.__annotations__
 
 
 RECORDS = [name for name in autoprec.__all__ if hasattr(getattr(autoprec, name), "__struct_fields__")]

@@ -21,14 +21,14 @@ def test_what_a_killed_process_left_goes_when_the_next_one_begins(tmp_path: Path
     (tmp_path / f".export-{left}-abc" / "model.onnx").touch()
     (tmp_path / f".export-{os.getppid()}-abc").mkdir()
     (tmp_path / ".export-mine").mkdir()
-    with scratch(".export-", tmp_path) as made:
-        assert made.is_dir()
+    with scratch(".export-", tmp_path) as folder:
+        assert folder.is_dir()
         assert {path.name for path in tmp_path.iterdir()} == {
-            made.name,
+            folder.name,
             f".export-{os.getppid()}-abc",
             ".export-mine",
         }
-    assert not made.exists()
+    assert not folder.exists()
 
 
 def test_a_search_sweeps_what_a_killed_one_left_and_nothing_else(tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ def mutant(change: Callable[[OpenVinoEngine], None], **facts: Any) -> OpenVinoBa
             change(engine)
             return engine
 
-    found = Mutant({})
+    backend = Mutant({})
     for name, value in facts.items():
-        setattr(found, name, value)
-    return found
+        setattr(backend, name, value)
+    return backend
 
 
 def outputs(change: Callable[[Any], Any]) -> Callable[[OpenVinoEngine], None]:
@@ -46,7 +46,7 @@ def kernels(change: Callable[[Any], Any]) -> Callable[[OpenVinoEngine], None]:
 
 
 def spelled(name: str) -> Callable[[Any], Any]:
-    return lambda found: [msgspec.structs.replace(kernel, precision=name) for kernel in found]
+    return lambda changed: [msgspec.structs.replace(kernel, precision=name) for kernel in changed]
 
 
 def same(engine: OpenVinoEngine) -> None:
@@ -60,7 +60,7 @@ MUTANTS: Mapping[str, Callable[[], OpenVinoBackend]] = {
     "FP16 outputs stay FP16": lambda: mutant(outputs(lambda array: array.astype(np.float16))),
     "there are no kernels": lambda: mutant(kernels(lambda _: [])),
     "kernels hold no nodes": lambda: mutant(
-        kernels(lambda found: [msgspec.structs.replace(kernel, nodes=()) for kernel in found])
+        kernels(lambda changed: [msgspec.structs.replace(kernel, nodes=()) for kernel in changed])
     ),
     "precisions are spelled otherwise": lambda: mutant(kernels(spelled("fp32"))),
     "precisions are spelled in capitals": lambda: mutant(kernels(spelled("F32"))),

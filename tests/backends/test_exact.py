@@ -31,9 +31,9 @@ def test_integers_behind_a_pair_are_those_of_the_standard(tmp_path: Path) -> Non
         <float s = {0.3}, uint8 z = {7}> { q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z) }""",
     )
     with Exact().build(path) as exact:
-        found = run(exact, {"x": X})["y"]
+        output = run(exact, {"x": X})["y"]
     wanted = (np.clip(np.rint(X / np.float32(0.3)) + 7, 0, 255) - 7) * np.float32(0.3)
-    assert np.array_equal(found, wanted.astype(np.float32))
+    assert np.array_equal(output, wanted.astype(np.float32))
     assert exact.implementation.startswith("ONNX Runtime")
 
 
@@ -44,10 +44,10 @@ def test_bfloat16_operators_round_what_they_compute(tmp_path: Path) -> None:
             a = Cast <to = 16> (x) b = Sqrt(a) c = Mul(b, b) y = Cast <to = 1> (c) }""",
     )
     with Exact().build(path) as exact:
-        found = run(exact, {"x": np.abs(X)})["y"]
+        output = run(exact, {"x": np.abs(X)})["y"]
     kind = ml_dtypes.bfloat16
     root = np.sqrt(np.abs(X).astype(kind).astype(np.float32)).astype(kind).astype(np.float32)
-    assert np.array_equal(found, (root * root).astype(kind).astype(np.float32))
+    assert np.array_equal(output, (root * root).astype(kind).astype(np.float32))
 
 
 def test_what_onnx_runtime_refuses_runs_on_the_reference_evaluator(tmp_path: Path) -> None:
@@ -58,9 +58,9 @@ def test_what_onnx_runtime_refuses_runs_on_the_reference_evaluator(tmp_path: Pat
         23,
     )
     with Exact().build(path) as exact:
-        found = run(exact, {"x": X})["y"]
+        output = run(exact, {"x": X})["y"]
     assert exact.implementation.startswith("ONNX reference evaluator")
-    assert set(np.unique(np.abs(found) / 0.5)) <= {0, 0.5, 1, 1.5, 2, 3, 4, 6}
+    assert set(np.unique(np.abs(output) / 0.5)) <= {0, 0.5, 1, 1.5, 2, 3, 4, 6}
 
 
 def test_an_operator_that_nobody_knows_is_refused_with_both_reasons(tmp_path: Path) -> None:
@@ -110,10 +110,10 @@ def test_the_slow_evaluator_is_left_out_where_nobody_waits_for_it(tmp_path: Path
 def test_samples_on_a_grid_in_float64_are_taken_as_on_one_in_float32(mode: str, tmp_path: Path) -> None:
     """Mask2Former has such grids; ONNX Runtime takes them in float32 alone."""
     places = np.random.default_rng(1).uniform(-1, 1, (1, 5, 5, 2)).astype(np.float32)
-    found = []
+    collected = []
     for kind in ("float", "double"):
         text = f"({kind}[1,5,5,2] g, float[1,4,8,8] x) => (float[1,4,5,5] y) {{ y = GridSample"
         path = saved(tmp_path, f'{text} <mode = "{mode}"> (x, g) }}', 16)
         with Exact().build(path) as exact:
-            found.append(run(exact, {"x": X, "g": places})["y"])
-    np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-5)
+            collected.append(run(exact, {"x": X, "g": places})["y"])
+    np.testing.assert_allclose(collected[0], collected[1], rtol=1e-4, atol=1e-5)

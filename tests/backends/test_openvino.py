@@ -40,8 +40,8 @@ def kernels_of(path: Path, channels: int = 16) -> tuple[KernelTime, ...]:
 
 
 def holding(kernels: tuple[KernelTime, ...], node: str) -> KernelTime:
-    (found,) = [kernel for kernel in kernels if node in kernel.nodes]
-    return found
+    (kernel_of_node,) = [kernel for kernel in kernels if node in kernel.nodes]
+    return kernel_of_node
 
 
 @pytest.fixture
@@ -123,9 +123,9 @@ def test_a_quantised_convolution_holds_its_dequantisers(tmp_path: Path) -> None:
 def test_low_precision_inputs_and_outputs_are_true_numbers(kind: str, tmp_path: Path) -> None:
     path = save(f"g ({kind}[4] x) => ({kind}[4] y) {{ [relu] y = Relu(x) }}", tmp_path / "m.onnx")
     with create_backend("openvino", {}).build(path) as engine:
-        found = run(engine, {"x": np.array([1.5, -2, 3.125, 64], np.float32)})["y"]
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, [1.5, 0, 3.125, 64])
+        output = run(engine, {"x": np.array([1.5, -2, 3.125, 64], np.float32)})["y"]
+    assert output.dtype == np.float32
+    np.testing.assert_array_equal(output, [1.5, 0, 3.125, 64])
 
 
 def test_an_output_behind_a_cast_keeps_its_name(block: onnx.ModelProto, tmp_path: Path) -> None:
@@ -151,15 +151,15 @@ def test_an_input_of_another_shape_fails_the_run(tmp_path: Path) -> None:
     assert caught.value.kind == "run"
 
 
-@pytest.mark.parametrize("made", [np.ascontiguousarray, np.asfortranarray, np.float64])
-def test_inputs_are_read_where_they_are_and_left_as_they_were(made: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray, np.float64])
+def test_inputs_are_read_where_they_are_and_left_as_they_were(layout: Any, tmp_path: Path) -> None:
     path = save("g (float[64,64] x) => (float[64,64] y) { a = Relu(x)  y = Neg(a) }", tmp_path / "m.onnx")
-    first = made(np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32))
+    first = layout(np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32))
     second, kept = -first, first.copy()
     with OpenVinoBackend({}).build(path) as engine:
         for array in (first, second, first[::-1], np.broadcast_to(first[0], (64, 64))):
-            found = run(engine, {"x": array})["y"]
-            np.testing.assert_allclose(found, -np.maximum(array, 0), rtol=1e-6)
+            output = run(engine, {"x": array})["y"]
+            np.testing.assert_allclose(output, -np.maximum(array, 0), rtol=1e-6)
     np.testing.assert_array_equal(first, kept)
     np.testing.assert_array_equal(second, -kept)
 

@@ -45,8 +45,8 @@ def candidate(folder: Path, **choices: str) -> Path:
 
 
 def masks(engine: Any) -> np.ndarray[Any, Any]:
-    found: np.ndarray[Any, Any] = run(engine, {"x": np.zeros(1, np.float32)})["masks"]
-    return found
+    output: np.ndarray[Any, Any] = run(engine, {"x": np.zeros(1, np.float32)})["masks"]
+    return output
 
 
 def test_latency_is_the_sum_of_blocks_and_boundaries(tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_a_failed_build_and_a_failed_run_are_trial_errors(tmp_path: Path) -> Non
 
 
 def test_nan_comes_out_as_nan(tmp_path: Path) -> None:
-    found = masks(failing(tmp_path, "nan").build(candidate(tmp_path, stem="int8")))
-    assert np.isnan(found).all()
+    values = masks(failing(tmp_path, "nan").build(candidate(tmp_path, stem="int8")))
+    assert np.isnan(values).all()
 
 
 CHILD = """

@@ -26,9 +26,9 @@ MODEL = '<ir_version: 10, opset_import: ["" : 21]> g (float[1,8] x) => (float[1,
 
 
 def model(folder: Path, precision: str) -> Path:
-    made = onnx.parser.parse_model(MODEL)
-    onnx.helper.set_model_props(made, {ASSIGNMENT_KEY: json.dumps([["all", precision]])})
-    onnx.save(made, folder / f"{precision}.onnx")
+    proto = onnx.parser.parse_model(MODEL)
+    onnx.helper.set_model_props(proto, {ASSIGNMENT_KEY: json.dumps([["all", precision]])})
+    onnx.save(proto, folder / f"{precision}.onnx")
     return folder / f"{precision}.onnx"
 
 
@@ -58,26 +58,26 @@ def simulated(
 
 
 def test_the_ratio_is_candidate_over_reference(tmp_path: Path) -> None:
-    found = simulated(tmp_path, noise=0)
-    assert found.ratio == pytest.approx(0.6)
-    assert found.median_ms == pytest.approx(6)
-    assert found.reference_median_ms == pytest.approx(10)
-    assert found.ratio_interval.high - found.ratio_interval.low == pytest.approx(0)
-    assert found.rounds == 20
+    comparison = simulated(tmp_path, noise=0)
+    assert comparison.ratio == pytest.approx(0.6)
+    assert comparison.median_ms == pytest.approx(6)
+    assert comparison.reference_median_ms == pytest.approx(10)
+    assert comparison.ratio_interval.high - comparison.ratio_interval.low == pytest.approx(0)
+    assert comparison.rounds == 20
 
 
 def test_noise_asks_for_rounds_until_the_interval_is_narrow(tmp_path: Path) -> None:
-    found = simulated(tmp_path, noise=0.05)
-    width = found.ratio_interval.high - found.ratio_interval.low
-    assert found.rounds > 100
-    assert width <= 0.01 * found.ratio * 1.001
-    assert found.ratio == pytest.approx(0.6, rel=0.02)
-    assert found.p10_ms < found.median_ms < found.p90_ms
+    comparison = simulated(tmp_path, noise=0.05)
+    width = comparison.ratio_interval.high - comparison.ratio_interval.low
+    assert comparison.rounds > 100
+    assert width <= 0.01 * comparison.ratio * 1.001
+    assert comparison.ratio == pytest.approx(0.6, rel=0.02)
+    assert comparison.p10_ms < comparison.median_ms < comparison.p90_ms
 
 
 def test_rounds_end_when_the_time_is_up(tmp_path: Path) -> None:
-    found = simulated(tmp_path, noise=0.5, seconds=0.8)
-    assert 20 < found.rounds < 100
+    comparison = simulated(tmp_path, noise=0.5, seconds=0.8)
+    assert 20 < comparison.rounds < 100
 
 
 def test_there_are_never_fewer_rounds_than_the_minimum(tmp_path: Path) -> None:
@@ -114,8 +114,8 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     random = np.random.default_rng(0)
     hits = 0
     for _ in range(1000):
-        _, found = typical_ratio(np.sort(np.exp(0.02 * random.standard_t(3, 25))).tolist())
-        hits += found.low <= 1 <= found.high
+        _, interval = typical_ratio(np.sort(np.exp(0.02 * random.standard_t(3, 25))).tolist())
+        hits += interval.low <= 1 <= interval.high
     assert 0.93 <= hits / 1000 <= 0.97
 
 
@@ -123,15 +123,15 @@ def test_a_spread_of_builds_widens_the_interval_to_what_it_allows_for() -> None:
     random, hits = np.random.default_rng(0), 0
     for _ in range(1000):
         luck = 0.005 * random.standard_normal()
-        _, found = typical_ratio(np.sort(np.exp(luck + 0.02 * random.standard_t(3, 50))).tolist(), 0.005)
-        hits += found.low <= 1 <= found.high
+        _, interval = typical_ratio(np.sort(np.exp(luck + 0.02 * random.standard_t(3, 50))).tolist(), 0.005)
+        hits += interval.low <= 1 <= interval.high
     assert 0.93 <= hits / 1000 <= 0.98
 
 
 @pytest.mark.parametrize(("minimum_rounds", "rounds"), [(5, 5), (50, 20)])
 def test_a_settled_ratio_ends_sooner(minimum_rounds: int, rounds: int, tmp_path: Path) -> None:
-    found = simulated(tmp_path, noise=0.05, minimum_rounds=minimum_rounds, settled=lambda _: True)
-    assert found.rounds == rounds
+    comparison = simulated(tmp_path, noise=0.05, minimum_rounds=minimum_rounds, settled=lambda _: True)
+    assert comparison.rounds == rounds
 
 
 def test_rounds_are_looked_at_seldom_so_that_lucky_ones_do_not_end_them(tmp_path: Path) -> None:
@@ -141,13 +141,13 @@ def test_rounds_are_looked_at_seldom_so_that_lucky_ones_do_not_end_them(tmp_path
         widths.append(interval.high - interval.low)
         return False
 
-    found = simulated(tmp_path, noise=0.05, settled=look)
-    assert 2 < len(widths) < found.rounds / 10
+    comparison = simulated(tmp_path, noise=0.05, settled=look)
+    assert 2 < len(widths) < comparison.rounds / 10
 
 
 def test_all_builds_take_turns(tmp_path: Path) -> None:
-    found = simulated(tmp_path, noise=0, others=[("fp16", "fp16")])
-    assert found.ratio == pytest.approx(0.6**0.5)  # half of the rounds give 0.6, the others 1
+    comparison = simulated(tmp_path, noise=0, others=[("fp16", "fp16")])
+    assert comparison.ratio == pytest.approx(0.6**0.5)  # half of the rounds give 0.6, the others 1
 
 
 def test_the_interval_allows_for_the_luck_of_real_builds(tmp_path: Path) -> None:
@@ -159,8 +159,10 @@ def test_the_interval_allows_for_the_luck_of_real_builds(tmp_path: Path) -> None
             engine.prepare(feeds)
         others = list(zip(more[::2], more[1::2], strict=True))
         timing = TimingSection(interval=0.5, seconds=5, minimum_rounds=6, warmup=1)
-        found = pair(one, two, backend, timing, others=others)
-    assert np.log(found.ratio_interval.high / found.ratio) >= 1.95 * BUILD_SPREAD["processor"] / np.sqrt(3)
+        comparison = pair(one, two, backend, timing, others=others)
+    assert np.log(comparison.ratio_interval.high / comparison.ratio) >= 1.95 * BUILD_SPREAD[
+        "processor"
+    ] / np.sqrt(3)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -170,12 +172,12 @@ def test_a_real_engine_is_timed_on_the_host(threads: int, tmp_path: Path) -> Non
     with backend.build(path) as reference, backend.build(path) as candidate:
         for engine in (reference, candidate):
             engine.prepare(feeds)
-        found = pair(
+        comparison = pair(
             reference, candidate, backend, TimingSection(interval=0.5, seconds=5, minimum_rounds=7, warmup=2)
         )
-    assert found.rounds >= 7
-    assert 0 < found.p10_ms <= found.median_ms <= found.p90_ms
-    assert found.ratio_interval.low <= found.ratio <= found.ratio_interval.high
+    assert comparison.rounds >= 7
+    assert 0 < comparison.p10_ms <= comparison.median_ms <= comparison.p90_ms
+    assert comparison.ratio_interval.low <= comparison.ratio <= comparison.ratio_interval.high
 
 
 class Counting:

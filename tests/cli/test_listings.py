@@ -142,4 +142,4 @@ def test_a_study_in_a_shared_database_goes_alone(where: Path | str) -> None:
         store.remove("demo")
         assert store.studies() == ("other",)
         assert store.trials("demo") == ()
-        assert [found.study_name for found in optuna.get_all_study_summaries(storage)] == ["other"]
+        assert [summary.study_name for summary in optuna.get_all_study_summaries(storage)] == ["other"]

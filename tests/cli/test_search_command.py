@@ -72,9 +72,9 @@ def test_a_dry_run_shows_what_comes_first_and_writes_nothing(work: Path) -> None
     assert not (work / "studies" / "tiny").exists()
     assert autoprec("search", "--budget", "4", "-q", folder=work).returncode == 0
     before = trials(work)
-    found = json.loads(autoprec("search", "--dry-run", "--json", "--budget", "6", folder=work).stdout)
-    assert {one["origin"] for one in found["first"]} == {"search"}
-    assert found["seconds"] == pytest.approx(6 * found["trial_seconds"])
+    listing = json.loads(autoprec("search", "--dry-run", "--json", "--budget", "6", folder=work).stdout)
+    assert {one["origin"] for one in listing["first"]} == {"search"}
+    assert listing["seconds"] == pytest.approx(6 * listing["trial_seconds"])
     assert trials(work) == before
 
 
@@ -114,6 +114,6 @@ def test_a_rule_ends_a_search_before_its_budget(work: Path, rule: str) -> None:
 def test_an_export_is_told_as_json(work: Path) -> None:
     assert autoprec("search", "--budget", "2", "-q", folder=work).returncode == 0
     told = autoprec("export", "out", "--trial", "0", "--examples", "0", "--json", folder=work)
-    found = json.loads(told.stdout)
-    assert (found["folder"], found["manifest"]["number"]) == ("out", 0)
-    assert all((work / file).is_file() for file in found["files"])
+    listing = json.loads(told.stdout)
+    assert (listing["folder"], listing["manifest"]["number"]) == ("out", 0)
+    assert all((work / file).is_file() for file in listing["files"])

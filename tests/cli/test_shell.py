@@ -78,10 +78,10 @@ def test_tab_completes_what_an_option_takes(studies: Path, words: str, offered: 
     asked["COMP_CWORD"] = str(len(f"autoprec {words}".split(" ")) - 1)
     # bash runs the command `autoprec`, and so its name.
     code = "import sys; sys.argv = ['autoprec']; from autoprec.cli import main; main()"
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], cwd=studies, env=os.environ | asked, capture_output=True, text=True
     )
-    assert found.stdout.split() == offered, found.stderr
+    assert process.stdout.split() == offered, process.stderr
 
 
 def test_every_target_of_an_export_is_offered() -> None:

@@ -227,9 +227,9 @@ def test_how_images_become_inputs_travels_with_an_export(tmp_path: Path) -> None
     assert export.recipe is not None
     recipe = msgspec.structs.replace(export.recipe, preprocessing=how)
     write_export(msgspec.structs.replace(export, recipe=recipe), tmp_path / "out")
-    found = read_manifest(tmp_path / "out").recipe
-    assert found is not None
-    assert found.preprocessing == how
+    read = read_manifest(tmp_path / "out").recipe
+    assert read is not None
+    assert read.preprocessing == how
     text = (tmp_path / "out" / "README.md").read_text()
     assert "the middle of a grey (114) 8 x 8 (height x width, bilinear), RGB, divided by 4095" in text
     assert "minus the mean [0.25], divided by the standard deviation [0.5]" in text

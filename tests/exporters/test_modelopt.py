@@ -40,8 +40,8 @@ def script() -> ModuleType:
 
 
 def graph() -> onnx.GraphProto:
-    found: onnx.GraphProto = onnx.parser.parse_model(TYPED).graph
-    return found
+    model: onnx.GraphProto = onnx.parser.parse_model(TYPED).graph
+    return model
 
 
 def test_a_product_counts_as_quantised_where_both_operands_are() -> None:
@@ -74,12 +74,12 @@ def test_int4_is_told_what_to_leave_out(script: ModuleType) -> None:
 def test_int4_leaves_weights_that_are_read_transposed(
     script: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = graph()
-    found.node.append(onnx.helper.make_node("Gemm", ["x", "w"], ["z"], name="linear", transB=1))
-    told = script.chosen(settings("int4", "node_MatMul_1", "linear"), found)
+    typed = graph()
+    typed.node.append(onnx.helper.make_node("Gemm", ["x", "w"], ["z"], name="linear", transB=1))
+    told = script.chosen(settings("int4", "node_MatMul_1", "linear"), typed)
     assert script.patterns(["linear"])[0] in told["nodes_to_exclude"]
     assert "linear stays float" in capsys.readouterr().out
-    told = script.chosen(settings("int8", "node_MatMul_1", "linear"), found)
+    told = script.chosen(settings("int8", "node_MatMul_1", "linear"), typed)
     assert told == {"nodes_to_quantize": script.patterns(["node_MatMul_1", "linear"])}
 
 

@@ -45,21 +45,21 @@ def masks_of(folder: Path, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("resize", ["stretch", "pad", "letterbox"])
 def test_masks_lie_where_they_are_in_the_image(resize: str, tmp_path: Path) -> None:
     wide = HALVES.repeat(2, axis=1)  # 32 x 16: its left half is above the threshold
-    found = masks_of(exported(tmp_path, resize, threshold=0.5), wide)
-    np.testing.assert_array_equal(found[:, :12], 1)
-    np.testing.assert_array_equal(found[:, 20:], 0)
+    masks = masks_of(exported(tmp_path, resize, threshold=0.5), wide)
+    np.testing.assert_array_equal(masks[:, :12], 1)
+    np.testing.assert_array_equal(masks[:, 20:], 0)
 
 
 def test_a_matte_is_written_as_opacities(tmp_path: Path) -> None:
-    found = masks_of(exported(tmp_path, metric="alpha_mae"), HALVES)
-    assert found.shape == (16, 16)
-    assert (found[0, 0], found[0, -1]) == (255, 0)
+    masks = masks_of(exported(tmp_path, metric="alpha_mae"), HALVES)
+    assert masks.shape == (16, 16)
+    assert (masks[0, 0], masks[0, -1]) == (255, 0)
 
 
 def test_classes_are_written_as_their_numbers(tmp_path: Path) -> None:
     planes = np.stack([HALVES, 255 - HALVES, 0 * HALVES], axis=-1)
-    found = masks_of(exported(tmp_path, metric="argmax_iou"), planes)
-    assert (found[0, 0], found[0, -1]) == (0, 1)
+    masks = masks_of(exported(tmp_path, metric="argmax_iou"), planes)
+    assert (masks[0, 0], masks[0, -1]) == (0, 1)
 
 
 def test_what_is_not_installed_is_one_line(tmp_path: Path) -> None:

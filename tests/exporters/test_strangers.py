@@ -91,8 +91,8 @@ def test_a_metric_that_the_user_names_is_run(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.syspath_prepend(tmp_path)
     change(folder, metric="mine:same")
-    found = verify_export(folder, trusted_metric="mine:same")
-    assert {check.name for check in found.checks if not check.is_same} <= {"latency"}  # of a tiny model
+    checks = verify_export(folder, trusted_metric="mine:same")
+    assert {check.name for check in checks.checks if not check.is_same} <= {"latency"}  # of a tiny model
 
 
 @pytest.mark.parametrize("outside", ["../secret", "/etc/hostname", "linked", "loop/model.onnx"])
@@ -104,16 +104,16 @@ def test_files_outside_an_export_are_not_read(outside: str, folder: Path) -> Non
     listed = json.loads(path.read_text())
     listed["files"].append({"name": outside, "sha256": "0" * 64, "bytes": 1})
     path.write_text(json.dumps(listed | {"format": 2, "checksum": ""}))
-    (found,) = verify_export(folder).checks
-    assert not found.is_same
-    assert f"changed or missing: {outside}" in found.words
+    (check,) = verify_export(folder).checks
+    assert not check.is_same
+    assert f"changed or missing: {outside}" in check.words
 
 
 def test_a_model_that_is_a_link_is_told(folder: Path) -> None:
     (folder / "model.onnx").rename(folder.parent / "model.onnx")
     (folder / "model.onnx").symlink_to(folder.parent / "model.onnx")
-    (found,) = verify_export(folder).checks
-    assert "model.onnx" in found.words
+    (difference,) = verify_export(folder).checks
+    assert "model.onnx" in difference.words
     ran = subprocess.run([sys.executable, folder / "verify.py"], capture_output=True, text=True, check=False)
     assert ran.returncode == 4
 

@@ -43,8 +43,8 @@ def blocks(folder: Path, body: str, *precisions: str) -> tuple[Block, ...]:
 def test_a_product_is_told_by_its_softmax(body: str, parts: str, tmp_path: Path) -> None:
     blocks(tmp_path, body)
     graph = load_model(tmp_path / "model.onnx").graph
-    found = {str(node.name): attention_part(node) for node in graph}
-    assert [found["one"], found["two"]] == parts.split(" ")
+    by_node = {str(node.name): attention_part(node) for node in graph}
+    assert [by_node["one"], by_node["two"]] == parts.split(" ")
 
 
 @pytest.mark.parametrize(("precision", "pairs"), [("int8", 4), ("int8+qk-float", 2), ("int8+pv-float", 2)])

@@ -25,8 +25,8 @@ def cost(folder: Path, op: str, inputs: dict[str, tuple[int, ...]], **attributes
     nodes = [helper.make_node(op, list(inputs), ["y"], **attributes)]
     output = [helper.make_empty_tensor_value_info("y")]
     graph = helper.make_graph(nodes, "g", values, output, weights)
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=11)
-    onnx.save(onnx.shape_inference.infer_shapes(made), folder / "model.onnx")
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=11)
+    onnx.save(onnx.shape_inference.infer_shapes(model), folder / "model.onnx")
     [block] = partition(load_model(folder / "model.onnx"))
     return block.macs, block.parameters
 

@@ -71,8 +71,8 @@ def test_the_calibration_cache_has_scales_with_a_sign_whatever_the_grid(tmp_path
     home = dict.fromkeys(block.nodes, block.name)
     for grid in ("signed", "unsigned", "offset"):
         typed = Rewriter(model, (block,), RANGES, base="fp32", grids={"r": grid}).rewrite(chosen)
-        found = implicit(model, typed, home, chosen, {}, "model.onnx")
-        assert dict(found.scales)["r"] == pytest.approx(RANGES["r"] / 127)
+        export = implicit(model, typed, home, chosen, {}, "model.onnx")
+        assert dict(export.scales)["r"] == pytest.approx(RANGES["r"] / 127)
 
 
 @pytest.mark.parametrize(

@@ -47,13 +47,13 @@ LIMIT = 6.0
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    random, made = np.random.default_rng(0), onnx.parser.parse_model(MODEL)
+    random, model = np.random.default_rng(0), onnx.parser.parse_model(MODEL)
     arrays: dict[str, Any] = {
         name: (random.standard_normal(shape) / 6).astype(np.float32) for name, shape in WEIGHTS.items()
     }
     arrays |= {"sizes": np.array([16, 64]), "whole": np.array([1, 4, 4, 32])}
-    made.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
-    onnx.save(made, tmp_path / "model.onnx")
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
+    onnx.save(model, tmp_path / "model.onnx")
     return tmp_path / "model.onnx"
 
 
@@ -99,8 +99,8 @@ DynamicQuantize.__name__ = QUANTIZER
 
 def computed(model: onnx.ModelProto) -> Floats:
     feeds = {"image": np.random.default_rng(1).standard_normal((1, 32, 4, 4)).astype(np.float32)}
-    (found,) = ReferenceEvaluator(model, new_ops=[DynamicQuantize]).run(None, feeds)
-    return np.asarray(found, np.float32)
+    (output,) = ReferenceEvaluator(model, new_ops=[DynamicQuantize]).run(None, feeds)
+    return np.asarray(output, np.float32)
 
 
 def weights(model: onnx.ModelProto) -> dict[str, Any]:
@@ -117,8 +117,8 @@ def test_weights_are_those_of_the_reference_to_the_bit(path: Path, name: str, ax
     grid, fine = in_blocks(rows, whole)
     label = f"{name}/float4e2m1/axis{1 - axis}"
     assert stored[f"{label}/whole"] == pytest.approx(whole)
-    for found, wanted in ((stored[f"{label}/scale"], fine), (stored[label], grid)):
-        np.testing.assert_array_equal(found.astype(np.float32), wanted.T if axis == 0 else wanted)
+    for actual, wanted in ((stored[f"{label}/scale"], fine), (stored[label], grid)):
+        np.testing.assert_array_equal(actual.astype(np.float32), wanted.T if axis == 0 else wanted)
 
 
 def test_dequantised_weights_are_as_near_as_the_format_has_it(path: Path) -> None:
@@ -148,11 +148,11 @@ def test_a_candidate_is_valid_and_its_shapes_go_on_behind_the_quantiser(path: Pa
     onnx.checker.check_model(model, full_check=True)
     imports = {entry.domain: entry.version for entry in model.opset_import}
     assert (imports, model.ir_version) == ({"": 23, DOMAIN: 1}, 11)
-    known = {value.name: value.type.tensor_type for value in model.graph.value_info}
+    types = {value.name: value.type.tensor_type for value in model.graph.value_info}
     for node in model.graph.node:
         if node.op_type == QUANTIZER:
-            kinds = [known[name].elem_type for name in node.output]
-            sizes = [known[name].shape.dim[-1].dim_value for name in node.output]
+            kinds = [types[name].elem_type for name in node.output]
+            sizes = [types[name].shape.dim[-1].dim_value for name in node.output]
             assert kinds == [TensorProto.FLOAT4E2M1, TensorProto.FLOAT8E4M3FN]
             assert sizes[0] == 16 * sizes[1]
 
@@ -216,11 +216,11 @@ def test_what_flags_cannot_say_of_it_is_a_limit(path: Path) -> None:
     model = load_model(path)
     block = Block(name="all", nodes=tuple(str(node.name) for node in model.graph))
     ranges = {str(v.name): LIMIT for node in model.graph for v in (*node.inputs, *node.outputs) if v}
-    found = Rewriter(model, (block,), ranges, base="bf16").implicit(
+    export = Rewriter(model, (block,), ranges, base="bf16").implicit(
         Assignment(choices=(("all", "nvfp4"),)), path.with_name("implicit.onnx")
     )
-    assert "Flags cannot ask for nvfp4: those blocks are set to FP16 here." in found.limits
-    assert {word for _, word in found.layers} == {"fp16"}
+    assert "Flags cannot ask for nvfp4: those blocks are set to FP16 here." in export.limits
+    assert {word for _, word in export.layers} == {"fp16"}
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-36, 1e30])

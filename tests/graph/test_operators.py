@@ -17,14 +17,14 @@ LAST = 22
 
 def changes() -> list[tuple[str, int]]:
     """Operators and the last opsets before their inputs, attributes or defaults changed."""
-    found = []
+    collected = []
     for op in sorted(MAKERS):
         for opset in OPSETS:
             if opset < LAST and op in operators(opset):
                 before, after = (onnx.defs.get_schema(op, version) for version in (opset, opset + 1))
                 if after.since_version == opset + 1 and signature(before) != signature(after):
-                    found.append((op, opset))
-    return found
+                    collected.append((op, opset))
+    return collected
 
 
 def signature(schema: onnx.defs.OpSchema) -> tuple[object, ...]:
@@ -42,12 +42,12 @@ def test_an_operator_whose_meaning_changed_means_what_it_did(op: str, opset: int
         try:
             new = loaded_and_rewritten(case)
             names = [output.name for output in new.graph.output]
-            found = dict(zip(names, ReferenceEvaluator(new).run(names, case.feeds), strict=True))
+            computed = dict(zip(names, ReferenceEvaluator(new).run(names, case.feeds), strict=True))
         except Exception:  # noqa: BLE001 - what the evaluator does not have is judged by ONNX Runtime
             verdict = judged(case, engine=False)
             assert verdict.kind in ("equal", "refused by loading"), verdict
         else:
-            assert worst_error(found, case.wanted) < tolerance(case)
+            assert worst_error(computed, case.wanted) < tolerance(case)
 
 
 @pytest.mark.parametrize("op", MAKERS)

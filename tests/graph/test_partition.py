@@ -81,9 +81,9 @@ def test_a_stack_of_more_layers_than_blocks_is_cut_into_runs_of_them(tmp_path: P
     proto = residuals(100)
     for number, node in enumerate(proto.graph.node):
         node.name = f"/layers.{number // 3}/{node.op_type}"
-    found = loaded(proto, tmp_path)
-    assert 20 <= len(found) <= 40
-    assert max(len(block.nodes) for block in found) <= 12
+    blocks = loaded(proto, tmp_path)
+    assert 20 <= len(blocks) <= 40
+    assert max(len(block.nodes) for block in blocks) <= 12
 
 
 def test_scopes_give_the_same_blocks_from_names_and_from_metadata(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_residual_branch_keeps_its_add(scopes: bool, tmp_path: Path) -> None:
     owner = home(partition(model))
     ends = [(node, node.inputs[1]) for node in model.graph if node.op_type == "Add"]
     branches = [
-        (add, made) for add, end in ends if end and "main" in str(end.name) and (made := end.producer())
+        (add, maker) for add, end in ends if end and "main" in str(end.name) and (maker := end.producer())
     ]
     assert len(branches) >= 5
     assert all(owner[str(add.name)] == owner[str(branch.name)] for add, branch in branches)
@@ -167,15 +167,15 @@ def test_layers_that_would_be_too_many_in_halves_stay_whole(tmp_path: Path) -> N
 
 def shuffled(proto: onnx.ModelProto, seed: int) -> onnx.ModelProto:
     """The same graph with its nodes in another sorted order."""
-    random, nodes, made = np.random.default_rng(seed), list(proto.graph.node), {proto.graph.input[0].name, ""}
-    made |= {tensor.name for tensor in proto.graph.initializer}
+    random, nodes = np.random.default_rng(seed), list(proto.graph.node)
+    values = {proto.graph.input[0].name, "", *(tensor.name for tensor in proto.graph.initializer)}
     result = onnx.ModelProto()
     result.CopyFrom(proto)
     del result.graph.node[:]
     while nodes:
-        ready = [place for place, node in enumerate(nodes) if made.issuperset(node.input)]
+        ready = [place for place, node in enumerate(nodes) if values.issuperset(node.input)]
         node = nodes.pop(ready[random.integers(len(ready))])
-        made |= set(node.output)
+        values |= set(node.output)
         result.graph.node.append(node)
     return result
 

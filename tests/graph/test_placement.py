@@ -43,12 +43,12 @@ WEIGHTS = {
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    random, made = np.random.default_rng(0), onnx.parser.parse_model(MODEL)
+    random, model = np.random.default_rng(0), onnx.parser.parse_model(MODEL)
     for name, shape in WEIGHTS.items():
-        made.graph.initializer.append(
+        model.graph.initializer.append(
             numpy_helper.from_array(random.standard_normal(shape).astype(np.float32), name)
         )
-    onnx.save(made, tmp_path / "model.onnx")
+    onnx.save(model, tmp_path / "model.onnx")
     return tmp_path / "model.onnx"
 
 
@@ -83,18 +83,18 @@ class Reading:
 
 
 def test_both_inputs_of_a_weighted_op_are_quantised_and_its_bias_is_not(path: Path) -> None:
-    found = Reading(rewritten(path, "int8"))
+    reading = Reading(rewritten(path, "int8"))
     for node in ("entry", "branch", "product"):
-        assert found.behind(node, 0)[:2] == ["DequantizeLinear", "QuantizeLinear"]
-        assert found.behind(node, 1) == ["DequantizeLinear"]
-    assert found.behind("entry", 2) == []
+        assert reading.behind(node, 0)[:2] == ["DequantizeLinear", "QuantizeLinear"]
+        assert reading.behind(node, 1) == ["DequantizeLinear"]
+    assert reading.behind("entry", 2) == []
 
 
 def test_weights_are_stored_in_int8_with_a_scale_for_each_output_channel(path: Path) -> None:
-    found = Reading(rewritten(path, "int8"))
+    reading = Reading(rewritten(path, "int8"))
     for node, axis in (("entry", 0), ("product", 1)):
-        dequantise = found.makers[found.nodes[node].input[1]]
-        stored, scale = (found.weights[dequantise.input[place]] for place in (0, 1))
+        dequantise = reading.makers[reading.nodes[node].input[1]]
+        stored, scale = (reading.weights[dequantise.input[place]] for place in (0, 1))
         assert stored.data_type == TensorProto.INT8
         assert list(scale.dims) == [4]
         assert next(a.i for a in dequantise.attribute if a.name == "axis") == axis
@@ -103,18 +103,18 @@ def test_weights_are_stored_in_int8_with_a_scale_for_each_output_channel(path: P
 
 def test_activations_have_one_scale_and_every_pair_an_explicit_zero_point_of_zero(path: Path) -> None:
     model = rewritten(path, "int8", base="fp32")
-    found = Reading(model)
+    reading = Reading(model)
     pairs = [n for n in model.graph.node if n.op_type in {"QuantizeLinear", "DequantizeLinear"}]
     assert pairs
-    assert all(not numpy_helper.to_array(found.weights[n.input[2]]).any() for n in pairs)
-    scales = [found.weights[n.input[1]] for n in pairs if n.op_type == "QuantizeLinear"]
+    assert all(not numpy_helper.to_array(reading.weights[n.input[2]]).any() for n in pairs)
+    scales = [reading.weights[n.input[1]] for n in pairs if n.op_type == "QuantizeLinear"]
     assert all(numpy_helper.to_array(s) == pytest.approx(2.54 / 127) and not s.dims for s in scales)
 
 
 def test_the_skip_of_a_residual_add_is_quantised_and_the_branch_is_not(path: Path) -> None:
-    found = Reading(rewritten(path, "int8"))
-    assert found.behind("join", 0)[:2] == ["DequantizeLinear", "QuantizeLinear"]
-    assert found.behind("join", 1) == []
+    reading = Reading(rewritten(path, "int8"))
+    assert reading.behind("join", 0)[:2] == ["DequantizeLinear", "QuantizeLinear"]
+    assert reading.behind("join", 1) == []
 
 
 def test_a_value_that_several_ops_read_is_quantised_once(path: Path) -> None:
@@ -126,9 +126,9 @@ def test_a_value_that_several_ops_read_is_quantised_once(path: Path) -> None:
 
 
 def test_norms_stay_in_the_float_type_of_the_base(path: Path) -> None:
-    found = Reading(rewritten(path, "int8"))
-    assert found.behind("norm", 0) == []
-    assert found.weights[found.nodes["norm"].input[1]].data_type == TensorProto.FLOAT16
+    reading = Reading(rewritten(path, "int8"))
+    assert reading.behind("norm", 0) == []
+    assert reading.weights[reading.nodes["norm"].input[1]].data_type == TensorProto.FLOAT16
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from autoprec.graph.statistics.ranges import RANGE_METHODS, Histograms, range_of
 
 
 def observed(*arrays: np.ndarray) -> Histograms:
-    found = Histograms()
+    histograms = Histograms()
     for array in arrays:
-        found.observe("x", array.astype(np.float32))
-    return found
+        histograms.observe("x", array.astype(np.float32))
+    return histograms
 
 
 def heavy_tailed() -> np.ndarray:
@@ -25,8 +25,8 @@ def heavy_tailed() -> np.ndarray:
 
 
 def test_min_max_is_the_largest_magnitude_of_all_batches() -> None:
-    found = observed(np.array([0.5, -3.0]), np.array([2.0]), np.array([-7.25]))
-    assert found.ranges("min-max", 99.99)["x"] == pytest.approx(7.25, rel=1e-3)
+    ranges = observed(np.array([0.5, -3.0]), np.array([2.0]), np.array([-7.25]))
+    assert ranges.ranges("min-max", 99.99)["x"] == pytest.approx(7.25, rel=1e-3)
 
 
 def test_a_percentile_leaves_an_outlier_out() -> None:
@@ -82,8 +82,8 @@ def test_a_broken_file_of_histograms_is_made_anew(content: bytes, tmp_path: Path
 @pytest.mark.parametrize("percentile", [91.0, 99.0, 99.9])
 def test_a_percentile_of_even_counts_is_that_share_of_the_range(percentile: float) -> None:
     histogram = Histogram(np.full(BINS, 5, np.int64), 8.0, 8.0)
-    found = range_of(histogram, method="percentile", percentile=percentile)
-    assert found == pytest.approx(8.0 * percentile / 100, rel=1e-9)
+    ranges = range_of(histogram, method="percentile", percentile=percentile)
+    assert ranges == pytest.approx(8.0 * percentile / 100, rel=1e-9)
 
 
 def test_a_percentile_within_one_bin_is_in_proportion() -> None:

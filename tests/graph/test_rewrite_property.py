@@ -73,8 +73,8 @@ def borders(model: onnx.ModelProto) -> list[tuple[str, int, list[int]]]:
 
 def assert_same_borders(candidate: onnx.ModelProto, proto: onnx.ModelProto) -> None:
     """Where loading found out a size, the candidate may know it too."""
-    for (name, kind, sizes), (known, was, before) in zip(borders(candidate), borders(proto), strict=True):
-        assert (name, kind, len(sizes)) == (known, was, len(before))
+    for (name, kind, sizes), (computed, was, before) in zip(borders(candidate), borders(proto), strict=True):
+        assert (name, kind, len(sizes)) == (computed, was, len(before))
         assert all(wanted in (0, size) for size, wanted in zip(sizes, before, strict=True))
 
 
@@ -125,8 +125,8 @@ def test_any_assignment_is_valid_and_keeps_inputs_and_outputs(
         choices = tuple((b.name, wanted[b.name] if wanted[b.name] in b.allowed else "fp32") for b in blocks)
         widened = data.draw(st.sets(st.sampled_from(OFTEN)).map(lambda ops: [(op, base) for op in ops]))
         rewriter = Rewriter(model, blocks, ranges, base=base, widened=widened)
-        found = rewriter.write(Assignment(choices=choices), folder / "candidate.onnx")
-        candidate = onnx.load(found.model_path)
+        written = rewriter.write(Assignment(choices=choices), folder / "candidate.onnx")
+        candidate = onnx.load(written.model_path)
     onnx.checker.check_model(candidate, full_check=True)
     assert_same_borders(candidate, proto)
     assert_tidy(candidate)
@@ -144,8 +144,8 @@ def test_projections_apart_are_valid_beside_anything(
         ranges = toolbox(model, blocks, np.random.default_rng(seed))
         chosen = tuple((b.name, precision if precision in b.allowed else "fp32") for b in blocks)
         rewriter = Rewriter(model, blocks, ranges, base="bf16", splits_projections=True)
-        found = rewriter.write(Assignment(choices=chosen), folder / "candidate.onnx")
-        candidate = onnx.load(found.model_path)
+        written = rewriter.write(Assignment(choices=chosen), folder / "candidate.onnx")
+        candidate = onnx.load(written.model_path)
     onnx.checker.check_model(candidate, full_check=True)
     assert_same_borders(candidate, proto)
     assert_tidy(candidate)
@@ -157,7 +157,7 @@ def test_projections_apart_are_valid_beside_anything(
 def test_all_fp32_computes_the_same_bits(proto: onnx.ModelProto) -> None:
     with loaded(proto) as (model, blocks, folder):
         uniform = Assignment.uniform(blocks, "fp32", "fp32")
-        found = Rewriter(model, blocks, {}, base="fp32").write(uniform, folder / "candidate.onnx")
-        candidate = onnx.load(found.model_path)
+        written = Rewriter(model, blocks, {}, base="fp32").write(uniform, folder / "candidate.onnx")
+        candidate = onnx.load(written.model_path)
     for before, after in zip(outputs(proto), outputs(candidate), strict=True):
         np.testing.assert_array_equal(before, after)

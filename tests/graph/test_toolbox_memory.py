@@ -26,8 +26,8 @@ def toolbox(folder: Path) -> tuple[Toolbox, str]:
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [weight]
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
-    onnx.save(made, folder / "model.onnx")
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
+    onnx.save(proto, folder / "model.onnx")
     model = load_model(folder / "model.onnx")
     blocks, histograms = partition(model), Histograms()
     array = np.random.default_rng(1).standard_normal((4, 64)).astype(np.float32) * np.geomspace(1, 99, 64)

@@ -40,21 +40,21 @@ def test_scales_are_the_largest_magnitude_over_the_grids(
     expected = np.asarray(scales, np.float32) / np.float32(4)
     if block in (0, 2):
         expected = np.where(np.asarray(scales) == 1, 1, expected)  # nothing but zeros: any scale serves
-    found = weight_scales(WEIGHTS, axis, 4.0, ir.DataType.FLOAT, block)
-    np.testing.assert_allclose(found, expected)
+    computed = weight_scales(WEIGHTS, axis, 4.0, ir.DataType.FLOAT, block)
+    np.testing.assert_allclose(computed, expected)
 
 
 def test_weights_lie_on_whole_steps_within_the_grid() -> None:
     scales = np.array([0.5, 1.0, 1.0], np.float32)
-    found = on_grid(WEIGHTS, scales, 0, 3.0, ir.DataType.INT8)
-    assert found.dtype == np.int8
-    assert found.tolist() == [[2, -3, 1, 0], [0, 0, 0, 0], [-3, 1, 3, 2]]
+    levels = on_grid(WEIGHTS, scales, 0, 3.0, ir.DataType.INT8)
+    assert levels.dtype == np.int8
+    assert levels.tolist() == [[2, -3, 1, 0], [0, 0, 0, 0], [-3, 1, 3, 2]]
 
 
 def test_blocks_have_scales_of_their_own() -> None:
     scales = np.array([[1.0, 0.25], [1.0, 1.0], [2.0, 1.0]], np.float32)
-    found = on_grid(WEIGHTS, scales, 0, 127.0, ir.DataType.INT8, block=2)
-    assert found.tolist() == [[1, -2, 2, 0], [0, 0, 0, 0], [-2, 0, 3, 2]]
+    levels = on_grid(WEIGHTS, scales, 0, 127.0, ir.DataType.INT8, block=2)
+    assert levels.tolist() == [[1, -2, 2, 0], [0, 0, 0, 0], [-2, 0, 3, 2]]
 
 
 def test_scales_on_two_levels_give_the_largest_block_the_largest_value() -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MODULES = sorted(path for folder in ("autoprec", "scripts") for path in (ROOT / folder).rglob("*.py"))
+MODULES = sorted(
+    path for folder in ("autoprec", "scripts", "tests") for path in (ROOT / folder).rglob("*.py")
+)
 VAGUE = {"found", "known", "made", "stuff", "thing"}
 
 

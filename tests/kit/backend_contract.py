@@ -51,12 +51,12 @@ def outputs_are_what_the_model_computes(backend: Backend, folder: Path) -> None:
     """Those of exact arithmetic; of a backend that computes nothing, masks with two sides."""
     path = write_model(folder)
     with backend.build(path) as engine, Exact(threads=1).build(path) as exact:
-        found, wanted = run(engine, FEEDS), run(exact, FEEDS)
-    assert list(found) == ["masks"]
-    assert found["masks"].shape == (1, 1, 4, 4)
-    assert found["masks"].max() > found["masks"].min()
+        actual, wanted = run(engine, FEEDS), run(exact, FEEDS)
+    assert list(actual) == ["masks"]
+    assert actual["masks"].shape == (1, 1, 4, 4)
+    assert actual["masks"].max() > actual["masks"].min()
     if backend.stopwatch != "known":
-        assert deviation(found, wanted).error < WRONG
+        assert deviation(actual, wanted).error < WRONG
 
 
 def outputs_are_float32_whatever_the_model_s_are(backend: Backend, folder: Path) -> None:

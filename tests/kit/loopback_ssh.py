@@ -50,11 +50,11 @@ def serving(folder: Path, more: str = "") -> Iterator[Server]:
         f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nPasswordAuthentication no\n"
         "PermitRootLogin yes\nMaxStartups 100\n"
     )
-    known = folder / "known_hosts"
-    known.write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
+    hosts_file = folder / "known_hosts"
+    hosts_file.write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
     config = folder / "config"
     config.write_text(
-        f"Host *\n IdentityFile {folder}/user\n IdentitiesOnly yes\n UserKnownHostsFile {known}\n{more}"
+        f"Host *\n IdentityFile {folder}/user\n IdentitiesOnly yes\n UserKnownHostsFile {hosts_file}\n{more}"
     )
     Path("/run/sshd").mkdir(exist_ok=True)  # where sshd separates its privileges
     process = subprocess.Popen(
@@ -62,7 +62,7 @@ def serving(folder: Path, more: str = "") -> Iterator[Server]:
     )
     try:
         _wait_for(port)
-        yield Server(f"ssh://{getpass.getuser()}@127.0.0.1:{port}", config, known, process)
+        yield Server(f"ssh://{getpass.getuser()}@127.0.0.1:{port}", config, hosts_file, process)
     finally:
         process.kill()
         process.wait()

@@ -86,6 +86,6 @@ def outputs(model: ir.Model, feeds: list[dict[str, Array]]) -> Array:
     return np.stack([session.run(None, feed)[0] for feed in feeds])
 
 
-def error(found: Array, wanted: Array) -> float:
+def error(actual: Array, wanted: Array) -> float:
     """Root mean square error over the root mean square of what is wanted."""
-    return float(np.sqrt(np.square(found - wanted).mean() / np.square(wanted).mean()))
+    return float(np.sqrt(np.square(actual - wanted).mean() / np.square(wanted).mean()))

@@ -40,10 +40,10 @@ class Graph:
 
     def pick(self, shape: tuple[int, ...]) -> str:
         """Some value of a shape, made from an image by a Reshape if there is none."""
-        found = [name for name, other in self.values if other == shape]
-        if not found:
+        fitting = [name for name, other in self.values if other == shape]
+        if not fitting:
             return self.add("Reshape", [self.image(), self.constant(shape)], shape)
-        return found[self.choose(len(found))]
+        return fitting[self.choose(len(fitting))]
 
     def weight(self, *shape: int) -> str:
         """A weight of a shape: shared with an earlier one now and then, or all zeros, or of great range."""
@@ -100,5 +100,5 @@ class Graph:
             outputs.append(image)
         weights = list(self.weights.values())
         graph = helper.make_graph(self.nodes, "random", [image], outputs, weights)
-        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-        return onnx.shape_inference.infer_shapes(made, strict_mode=True, data_prop=True)
+        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+        return onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)

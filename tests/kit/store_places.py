@@ -11,6 +11,6 @@ def rows(where: Path | str, query: str) -> list[tuple[object, ...]]:
     """What a query of another program gives."""
     engine = sa.create_engine(f"sqlite:///{where}" if isinstance(where, Path) else where)
     with engine.begin() as connection:
-        found = [tuple(row) for row in connection.exec_driver_sql(query)]
+        result_rows = [tuple(row) for row in connection.exec_driver_sql(query)]
     engine.dispose()
-    return found
+    return result_rows

@@ -81,5 +81,5 @@ def built(path: Path, target: str, precision: str = "nvfp4", splits: bool | None
     rewriter = Rewriter(model, blocks, ranges, base=backend.base_precision, splits_projections=splits)
     candidate = rewriter.write(assignment, path)
     kernels = planned_kernels(backend, Path(candidate.model_path))
-    (found,) = audit(blocks, assignment, kernels, deciding_nodes(model, blocks, assignment))
-    return found
+    (layer,) = audit(blocks, assignment, kernels, deciding_nodes(model, blocks, assignment))
+    return layer

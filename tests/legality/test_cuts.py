@@ -30,5 +30,5 @@ def test_a_large_cut_goes_without_the_products_in_front(
         weights = np.ones((64, inputs, 3, 3), np.float32)
         proto.graph.initializer.append(numpy_helper.from_array(weights, name))
     onnx.save(proto, tmp_path / "net.onnx")
-    (found,) = [one for one in cuts(load_model(tmp_path / "net.onnx"), {"k": 1.0}) if one.values == ("k",)]
-    assert sorted(node.op_type for node in found.piece.model.graph) == operators
+    (cut,) = [one for one in cuts(load_model(tmp_path / "net.onnx"), {"k": 1.0}) if one.values == ("k",)]
+    assert sorted(node.op_type for node in cut.piece.model.graph) == operators

@@ -28,11 +28,11 @@ EINSUM = HEAD + '<float[64,64] w> { y = Einsum<equation = "ij,jk->ik">(x, w) }'
 
 
 def judged(folder: Path, text: str, *precisions: str, **more: Any) -> Block:
-    made = onnx.parser.parse_model(text)
-    for value in made.graph.value_info:
+    proto = onnx.parser.parse_model(text)
+    for value in proto.graph.value_info:
         sizes = [size.dim_value for size in value.type.tensor_type.shape.dim]
-        made.graph.initializer.append(numpy_helper.from_array(np.ones(sizes, np.float32), value.name))
-    onnx.save(made, folder / "model.onnx")
+        proto.graph.initializer.append(numpy_helper.from_array(np.ones(sizes, np.float32), value.name))
+    onnx.save(proto, folder / "model.onnx")
     model = load_model(folder / "model.onnx")
     [block] = judge(partition(model, minimum=1, maximum=1), model, ("fp32", *precisions), **more)
     return block

@@ -33,8 +33,8 @@ def sm86() -> TensorRTBackend:
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_a_pattern_is_recognised_in_its_own_graph(pattern: str, precision: str, tmp_path: Path) -> None:
     model = ir.load(question(tmp_path, pattern, precision).model_path)
-    found = node_patterns(model)
-    assert pattern in block_patterns(found, found, [node.op_type for node in model.graph])
+    patterns = node_patterns(model)
+    assert pattern in block_patterns(patterns, patterns, [node.op_type for node in model.graph])
 
 
 def test_a_block_is_refused_what_one_of_its_patterns_fails_in() -> None:

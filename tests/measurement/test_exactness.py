@@ -42,20 +42,20 @@ def judged(path: Path, body: str, running: Running = nullcontext) -> Exactness:
 
 
 def test_an_engine_that_computes_its_file_is_not_wrong(tmp_path: Path) -> None:
-    found = judged(tmp_path / "m.onnx", f"{PAIRED} masks = Conv <pads = [1,1,1,1]> (b, v)")
-    assert (found.is_wrong, found.missing, found.node, found.samples) == (False, "", "", 1)
+    judgement = judged(tmp_path / "m.onnx", f"{PAIRED} masks = Conv <pads = [1,1,1,1]> (b, v)")
+    assert (judgement.is_wrong, judgement.missing, judgement.node, judgement.samples) == (False, "", "", 1)
 
 
 def test_an_engine_that_computes_something_else_is_wrong_from_a_node_on(tmp_path: Path) -> None:
-    found = judged(tmp_path / "m.onnx", f"{PAIRED} {ODD} masks = Conv <pads = [1,1,1,1]> (c, v)")
-    assert found.is_wrong
-    assert "(Resize)" in found.node
+    judgement = judged(tmp_path / "m.onnx", f"{PAIRED} {ODD} masks = Conv <pads = [1,1,1,1]> (c, v)")
+    assert judgement.is_wrong
+    assert "(Resize)" in judgement.node
 
 
 def test_what_nothing_else_runs_is_told_and_not_judged(tmp_path: Path) -> None:
-    found = judged(tmp_path / "m.onnx", f"{PAIRED} masks = org.openvinotoolkit.Swish(b)")
-    assert "Swish" in found.missing
-    assert not found.is_wrong
+    judgement = judged(tmp_path / "m.onnx", f"{PAIRED} masks = org.openvinotoolkit.Swish(b)")
+    assert "Swish" in judgement.missing
+    assert not judgement.is_wrong
 
 
 def test_the_device_is_let_go_while_the_exact_arithmetic_runs(

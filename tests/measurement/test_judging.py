@@ -66,31 +66,31 @@ def compared(folder: Path, given: str, step: Step, body: str, **weights: np.ndar
 
 @pytest.mark.parametrize("step", ["loading", "engine", "reference"])
 def test_a_step_that_computes_the_same_is_within_rounding(tmp_path: Path, step: Step) -> None:
-    found = compared(tmp_path, PLAIN, step, PLAIN)
-    assert not found.is_beyond
-    assert (found.loss, found.samples, found.culprit, found.node) == (0, 2, "", "")
-    assert found.implementation.startswith("ONNX Runtime")
+    comparison = compared(tmp_path, PLAIN, step, PLAIN)
+    assert not comparison.is_beyond
+    assert (comparison.loss, comparison.samples, comparison.culprit, comparison.node) == (0, 2, "", "")
+    assert comparison.implementation.startswith("ONNX Runtime")
 
 
 def test_what_loading_changes_is_named_with_its_node(tmp_path: Path) -> None:
-    found = compared(tmp_path, PLAIN, "loading", PLAIN.replace("Relu", "Elu"))
-    assert found.is_beyond
-    assert found.culprit == "autoprec's loading"
-    assert "(Elu)" in found.node
+    comparison = compared(tmp_path, PLAIN, "loading", PLAIN.replace("Relu", "Elu"))
+    assert comparison.is_beyond
+    assert comparison.culprit == "autoprec's loading"
+    assert "(Elu)" in comparison.node
 
 
 def test_what_rewriting_changes_is_not_blamed_on_the_engine(tmp_path: Path) -> None:
-    found = compared(tmp_path, PLAIN, "engine", PLAIN, v=1.1 * WEIGHTS["v"])
-    assert found.culprit == "autoprec's rewriting (engine)"
-    assert "masks" in found.node
+    comparison = compared(tmp_path, PLAIN, "engine", PLAIN, v=1.1 * WEIGHTS["v"])
+    assert comparison.culprit == "autoprec's rewriting (engine)"
+    assert "masks" in comparison.node
 
 
 @pytest.mark.parametrize("step", ["engine", "reference"])
 def test_an_engine_that_departs_from_the_standard_is_named_with_its_node(tmp_path: Path, step: Step) -> None:
-    found = compared(tmp_path, ANTIALIASED, step, ANTIALIASED)
-    assert found.is_beyond
-    assert found.culprit.startswith("the engine (openvino)")
-    assert "(Resize)" in found.node
+    comparison = compared(tmp_path, ANTIALIASED, step, ANTIALIASED)
+    assert comparison.is_beyond
+    assert comparison.culprit.startswith("the engine (openvino)")
+    assert "(Resize)" in comparison.node
 
 
 def test_the_float_model_of_a_quantised_file_has_its_clipping_and_not_its_rounding(tmp_path: Path) -> None:
@@ -100,25 +100,25 @@ def test_the_float_model_of_a_quantised_file_has_its_clipping_and_not_its_roundi
 
 
 def test_a_relu_that_was_lost_with_its_pair_is_found(tmp_path: Path) -> None:
-    found = compared(tmp_path, QUANTISED, "loading", f"{HEAD} b = Identity(a) {TAIL}")
-    assert found.is_beyond
-    assert "(Identity)" in found.node
+    comparison = compared(tmp_path, QUANTISED, "loading", f"{HEAD} b = Identity(a) {TAIL}")
+    assert comparison.is_beyond
+    assert "(Identity)" in comparison.node
 
 
 def test_pairs_that_are_not_put_back_as_they_came_are_found(tmp_path: Path) -> None:
     assert compared(tmp_path, QUANTISED, "given", QUANTISED).error == 0
     (tmp_path / "other").mkdir()
     other = QUANTISED.replace("uint8 {0}", "uint8 {9}")
-    found = compared(tmp_path / "other", QUANTISED, "given", other)
-    assert found.culprit == "autoprec's writing of the pairs that it came with"
-    assert "Linear)" in found.node
+    comparison = compared(tmp_path / "other", QUANTISED, "given", other)
+    assert comparison.culprit == "autoprec's writing of the pairs that it came with"
+    assert "Linear)" in comparison.node
 
 
 def test_a_model_that_amplifies_rounding_is_not_blamed(tmp_path: Path) -> None:
     chaotic = f"{HEAD} big = Constant <value_float = 1e7> () c = Mul(a, big) b = Sin(c) {TAIL}"
-    found = compared(tmp_path, chaotic, "engine", chaotic, w=WEIGHTS["w"] * np.float32(1 + 1e-6))
-    assert found.error > 0.1
-    assert not found.is_beyond
+    comparison = compared(tmp_path, chaotic, "engine", chaotic, w=WEIGHTS["w"] * np.float32(1 + 1e-6))
+    assert comparison.error > 0.1
+    assert not comparison.is_beyond
 
 
 @pytest.mark.parametrize(("kind", "least"), [(10, 0.0), (16, 1e-3)])
@@ -128,7 +128,7 @@ def test_a_file_in_low_precision_is_compared_as_what_it_is(tmp_path: Path, kind:
     given = f"""x = {narrow} (image) u = {narrow} (w) t = {narrow} (v)
         a = Conv <pads = [1,1,1,1]> (x, u) b = Relu(a)
         m = Conv <pads = [1,1,1,1]> (b, t) masks = {wide} (m)"""
-    found = compared(tmp_path, given, "loading", PLAIN)
-    assert least <= found.error < found.tolerance
+    comparison = compared(tmp_path, given, "loading", PLAIN)
+    assert least <= comparison.error < comparison.tolerance
     (tmp_path / "other").mkdir()
     assert compared(tmp_path / "other", given, "loading", PLAIN.replace("Relu", "Elu")).is_beyond

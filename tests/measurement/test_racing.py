@@ -41,9 +41,9 @@ def measured(prepared: Prepared, folder: Path, front: tuple[Interval, Interval] 
 
 
 def test_a_surely_dominated_candidate_is_measured_no_further(prepared: Prepared, tmp_path: Path) -> None:
-    found = measured(prepared, tmp_path, NOBODY_BEATS)
-    assert found.quality.samples == FEWEST
-    assert found.latency.rounds == MINIMUM_ROUNDS
+    measurement = measured(prepared, tmp_path, NOBODY_BEATS)
+    assert measurement.quality.samples == FEWEST
+    assert measurement.latency.rounds == MINIMUM_ROUNDS
 
 
 @pytest.mark.parametrize("front", [None, ANYBODY_BEATS], ids=["alone", "in the lead"])

@@ -106,9 +106,9 @@ def test_a_handful_of_pixels_counts_for_a_handful() -> None:
     metric = METRICS["mask_iou"](0.0)
     metric.update("large", large, large, None)
     metric.update("dot", dot, -np.ones_like(dot), None)
-    found = metric.result()
-    assert found.loss == pytest.approx(0.25 / 1.25), "four pixels of the sixteen that count in full"
-    assert (found.small_masks, found.carriers, found.samples) == (1, 1, 2)
+    quality = metric.result()
+    assert quality.loss == pytest.approx(0.25 / 1.25), "four pixels of the sixteen that count in full"
+    assert (quality.small_masks, quality.carriers, quality.samples) == (1, 1, 2)
     every = METRICS["mask_iou"](0.0, None, 0.0)
     every.update("large", large, large, None)
     every.update("dot", dot, -np.ones_like(dot), None)
@@ -142,8 +142,8 @@ def test_a_mask_out_of_nothing_is_a_loss() -> None:
 def test_shapes_that_hold_no_masks_are_refused(
     shape: tuple[int, ...], frame: tuple[int, int] | None, says: str
 ) -> None:
-    found = shape_refusal("output0", shape, "nchw", frame, ["output1 [1, 32, 160, 160]"])
-    assert bool(found) == bool(says)
+    refusal = shape_refusal("output0", shape, "nchw", frame, ["output1 [1, 32, 160, 160]"])
+    assert bool(refusal) == bool(says)
     if says:
         with pytest.raises(SpecError, match=says):
-            raise SpecError(found)
+            raise SpecError(refusal)

@@ -56,14 +56,14 @@ def metric(name: str) -> Metric:
 def test_identical_masks_lose_nothing(name: str, metric: Metric) -> None:
     for seed in range(4):
         metric.update(f"{seed}", fed(name, discs(seed)), fed(name, discs(seed)), None)
-    found = metric.result()
-    assert (found.loss, found.worst_loss, found.logit_error) == (0, 0, 0)
-    assert found.score == 1
-    assert found.miou == (1 if name.endswith("_iou") else None), "what is no IoU is not called so"
-    assert found.boundary_iou == (1 if name == "mask_iou" else None)
-    assert (found.truth_score, found.carriers) == (None, 0)
-    assert (found.loss_interval.low, found.loss_interval.high) == (0, 0)
-    assert found.samples == 4
+    quality = metric.result()
+    assert (quality.loss, quality.worst_loss, quality.logit_error) == (0, 0, 0)
+    assert quality.score == 1
+    assert quality.miou == (1 if name.endswith("_iou") else None), "what is no IoU is not called so"
+    assert quality.boundary_iou == (1 if name == "mask_iou" else None)
+    assert (quality.truth_score, quality.carriers) == (None, 0)
+    assert (quality.loss_interval.low, quality.loss_interval.high) == (0, 0)
+    assert quality.samples == 4
 
 
 def test_more_noise_loses_more(name: str) -> None:
@@ -149,9 +149,9 @@ def test_the_interval_holds_the_loss_and_narrows_with_samples(name: str) -> None
         for seed in range(count):
             logits = discs(seed)
             metric.update(f"{seed}", fed(name, logits), fed(name, noisy(logits, 4 * (seed % 4))), None)
-        found = metric.result()
-        assert found.loss_interval.low <= found.loss <= found.loss_interval.high
-        widths.append(found.loss_interval.high - found.loss_interval.low)
+        quality = metric.result()
+        assert quality.loss_interval.low <= quality.loss <= quality.loss_interval.high
+        widths.append(quality.loss_interval.high - quality.loss_interval.low)
     assert widths[1] < widths[0] / 2
 
 
@@ -160,15 +160,15 @@ def test_mask_iou_is_intersection_over_union() -> None:
     metric.update("half", block(8, 8, 20, 20), block(8, 8, 10, 20), None)
     metric.update("empty", block(0, 0, 0, 0), block(0, 0, 0, 0), None)
     metric.update("missed", block(8, 8, 20, 20), block(30, 30, 9, 9), None)
-    found = metric.result()
-    assert found.miou == pytest.approx((0.5 + 0) / 2), "what is empty in both is set aside"
-    assert [(score.sample, score.iou) for score in found.worst] == [
+    quality = metric.result()
+    assert quality.miou == pytest.approx((0.5 + 0) / 2), "what is empty in both is set aside"
+    assert [(score.sample, score.iou) for score in quality.worst] == [
         ("missed", 0),
         ("half", 0.5),
         ("empty", 1),
     ]
-    assert found.worst_loss == 1
-    assert (found.masks, found.small_masks) == (3, 1)
+    assert quality.worst_loss == 1
+    assert (quality.masks, quality.small_masks) == (3, 1)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 7, 50), (2, 90, 60)])
@@ -186,10 +186,10 @@ def test_boundary_iou_looks_at_the_rim_alone() -> None:
     hollow = block(8, 8, 30, 30)
     hollow[0, 8 + reach : 38 - reach, 8 + reach : 38 - reach] = -1
     metric.update("hollow", block(8, 8, 30, 30), hollow, None)
-    found = metric.result()
+    quality = metric.result()
     rim = 30**2 - (30 - 2 * reach) ** 2
-    assert found.boundary_iou == 1
-    assert found.miou == pytest.approx(rim / 900)
+    assert quality.boundary_iou == 1
+    assert quality.miou == pytest.approx(rim / 900)
 
 
 def test_the_threshold_decides_what_is_mask() -> None:
@@ -204,9 +204,9 @@ def test_masks_of_one_sample_count_one_by_one() -> None:
     other: Logits = np.concatenate([block(8, 8, 4, 4), block(30, 30, 4, 4)])
     metric.update("a", both, other, None)
     metric.update("b", both[:1], both[:1], None)
-    found = metric.result()
-    assert (found.masks, found.samples) == (3, 2)
-    assert found.miou == pytest.approx(2 / 3)
+    quality = metric.result()
+    assert (quality.masks, quality.samples) == (3, 2)
+    assert quality.miou == pytest.approx(2 / 3)
 
 
 def test_argmax_iou_skips_classes_that_nobody_found() -> None:
@@ -216,9 +216,9 @@ def test_argmax_iou_skips_classes_that_nobody_found() -> None:
     other[1, :, 30:] = 0
     metric = METRICS["argmax_iou"](0.0)
     metric.update("a", logits, other, None)
-    found = metric.result()
-    assert found.masks == 2
-    assert found.miou == pytest.approx((4 / 6 + 2 / 4) / 2)
+    quality = metric.result()
+    assert quality.masks == 2
+    assert quality.miou == pytest.approx((4 / 6 + 2 / 4) / 2)
 
 
 def test_alpha_error_is_a_mean_difference_of_opacities() -> None:
@@ -253,9 +253,9 @@ def test_a_score_of_the_users_own_is_a_metric() -> None:
     candidate = reference.copy()
     candidate[1, :2] = -1  # half of the second
     metric.update("a", reference, candidate, None)
-    found = metric.result()
-    assert found.loss == pytest.approx(0.25)
-    assert found.masks == 2
+    quality = metric.result()
+    assert quality.loss == pytest.approx(0.25)
+    assert quality.masks == 2
 
 
 def test_a_score_of_another_shape_is_refused() -> None:

@@ -36,11 +36,11 @@ def test_the_loss_is_a_weighted_mean_over_masks() -> None:
         *rows_of("a", np.array([1.0, 0.5]), (np.array([1.0, 4.0]), np.array([2.0, 8.0]))),
         *rows_of("b", np.array([0.0]), NONE, weight=np.array([0.5])),
     ]
-    found = summary(rows, scored_as="x")
-    assert found.loss == pytest.approx(1 - 1.5 / 2.5)
-    assert found.logit_error == pytest.approx(np.sqrt(5 / 10))
-    assert (found.samples, found.masks, found.small_masks) == (2, 3, 1)
-    assert [(score.sample, score.mask) for score in found.worst] == [("a", 1), ("b", 0), ("a", 0)]
+    quality = summary(rows, scored_as="x")
+    assert quality.loss == pytest.approx(1 - 1.5 / 2.5)
+    assert quality.logit_error == pytest.approx(np.sqrt(5 / 10))
+    assert (quality.samples, quality.masks, quality.small_masks) == (2, 3, 1)
+    assert [(score.sample, score.mask) for score in quality.worst] == [("a", 1), ("b", 0), ("a", 0)]
 
 
 def test_half_of_the_loss_is_carried_by_the_fewest_samples() -> None:
@@ -55,7 +55,7 @@ def test_half_of_the_loss_is_carried_by_the_fewest_samples() -> None:
 
 def test_the_worst_are_a_twentieth_and_the_typical_in_the_middle() -> None:
     rows = [row for n in range(41) for row in rows_of(f"{n:02}", np.array([n / 40]), NONE)]
-    found = summary(rows, scored_as="x")
-    assert found.worst_loss == pytest.approx(1 - (0 + 1 + 2) / 3 / 40)
-    assert [score.sample for score in found.typical] == ["19", "20", "21"]
-    assert len(found.worst) == 10
+    quality = summary(rows, scored_as="x")
+    assert quality.worst_loss == pytest.approx(1 - (0 + 1 + 2) / 3 / 40)
+    assert [score.sample for score in quality.typical] == ["19", "20", "21"]
+    assert len(quality.worst) == 10

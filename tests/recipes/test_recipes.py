@@ -35,15 +35,15 @@ def seen(spec: StudySpec) -> tuple[Quality, tuple[int, ...]]:
     """The score of masks upside down against themselves, and the masks' shape, once the survey passes."""
     backend = create_backend("openvino", {})
     shapes = dict(input_shapes(load_model(Path(spec.model.path))))
-    survey, found = Survey(spec.quality.threshold), {}
+    survey, logits = Survey(spec.quality.threshold), {}
     with backend.build(Path(spec.model.path)) as engine:
         pipeline = Pipeline(backend, spec.pipeline)
         for sample in load_samples(spec.samples, "evaluation", shapes):
-            found[sample.name] = pipeline.logits(engine, sample)
-            survey.add(found[sample.name])
+            logits[sample.name] = pipeline.logits(engine, sample)
+            survey.add(logits[sample.name])
     check_reference(spec.quality, survey)
     metric = create_metric(spec.quality, survey)
-    for name, masks in found.items():
+    for name, masks in logits.items():
         metric.update(name, masks, masks[:, ::-1].copy(), None)
     return metric.result(), masks.shape
 

@@ -78,17 +78,17 @@ def study(trials: int, blocks: int, folder: Path, *, name: str = "block") -> Fin
         )
     )
     explainer = Explainer(listed, records, REFERENCE, base="fp32", sensitivity={}, usual=usual)
-    found = findings(
+    contents = findings(
         [*records, failed(trials)],
         study=name,
         blocks=listed,
         sensitivity={block: {"int8": float(random.random())} for block in names},
     )
-    explanations = {record.number: explainer.explain(record, usual) for record in found.front}
+    explanations = {record.number: explainer.explain(record, usual) for record in contents.front}
     inspections = {
-        found.front[-1].number: Inspection(kernels=usual.kernels, pictures=(picture(folder, name),))
+        contents.front[-1].number: Inspection(kernels=usual.kernels, pictures=(picture(folder, name),))
     }
-    return msgspec.structs.replace(found, explanations=explanations, inspections=inspections)
+    return msgspec.structs.replace(contents, explanations=explanations, inspections=inspections)
 
 
 def picture(folder: Path, name: str) -> Picture:
@@ -132,10 +132,10 @@ def test_a_name_that_is_a_script_is_shown_and_not_run(nasty: str) -> None:
 
 
 def test_the_graph_shows_every_block_with_its_edges_and_casts(tmp_path: Path) -> None:
-    found = study(30, 6, tmp_path)
-    graph = block_graph(found)
+    page_findings = study(30, 6, tmp_path)
+    graph = block_graph(page_findings)
     assert graph is not None
-    chosen = next(t for t in found.front if t.number == found.picked).assignment.as_dict()
+    chosen = next(t for t in page_findings.front if t.number == page_findings.picked).assignment.as_dict()
     assert [(row.name, row.whole) for row in graph.rows] == list(chosen.items())
     titles = [edge.title.partition(",")[0] for edge in graph.edges]
     following = [f"block{place} \u2192 block{place + 1}" for place in range(5)]
@@ -145,31 +145,31 @@ def test_the_graph_shows_every_block_with_its_edges_and_casts(tmp_path: Path) ->
     assert [bool(cast) for cast in casts] == [
         floats[int(title[5])] != floats[int(title[-1])] for title in titles
     ]
-    text = page(found)
+    text = page(page_findings)
     assert text.count('class="cast"') == sum(map(bool, casts))
     assert text.count('class="box"') == 6
 
 
 def test_edges_that_pass_rows_do_not_share_a_lane_with_others(tmp_path: Path) -> None:
-    found = study(10, 6, tmp_path)
+    page_findings = study(10, 6, tmp_path)
     reads = {"block2": ("v1", "v2"), "block4": ("v3", "v4"), "block5": ("v2", "v5")}  # 1 to 5 is over 2 to 4
     blocks = tuple(
         msgspec.structs.replace(b, inputs=reads.get(b.name, (f"v{place}",)))
-        for place, b in enumerate(found.blocks)
+        for place, b in enumerate(page_findings.blocks)
     )
-    graph = block_graph(msgspec.structs.replace(found, blocks=blocks))
+    graph = block_graph(msgspec.structs.replace(page_findings, blocks=blocks))
     assert graph is not None
     lanes = {edge.title[:6]: edge.cast_at[0] for edge in graph.edges if not edge.is_down}
     assert lanes["block0"] != lanes["block1"] != lanes["block2"]
 
 
 def test_each_block_has_a_curve_of_what_precisions_cost_it(tmp_path: Path) -> None:
-    found = study(30, 4, tmp_path)
-    usual = {block.block: block.usual for block in next(iter(found.explanations.values())).blocks}
+    page_findings = study(30, 4, tmp_path)
+    usual = {block.block: block.usual for block in next(iter(page_findings.explanations.values())).blocks}
     name = next(block for block, precision in usual.items() if precision.startswith("fp"))
     changed = Assignment(choices=tuple((usual | {name: "int8+smooth"}).items()))
     single = msgspec.structs.replace(complete(99, 9.0, 0.25), assignment=changed)
-    curves = cost_curves(msgspec.structs.replace(found, trials=(*found.trials, single)))
+    curves = cost_curves(msgspec.structs.replace(page_findings, trials=(*page_findings.trials, single)))
     points = {point.whole: point for point in next(c for c in curves if c.block == name).points}
     assert (points["int8+smooth"].loss, points["int8+smooth"].is_whole) == ("0.2500", True)
     assert not points["int8"].is_whole
@@ -178,10 +178,10 @@ def test_each_block_has_a_curve_of_what_precisions_cost_it(tmp_path: Path) -> No
 
 
 def test_a_long_night_fits_five_megabytes(tmp_path: Path) -> None:
-    found = study(500, 40, tmp_path)
-    text = page(found)
+    page_findings = study(500, 40, tmp_path)
+    text = page(page_findings)
     assert len(text.encode()) < 5e6
-    assert text.count("<details id=") == len(found.front)
+    assert text.count("<details id=") == len(page_findings.front)
 
 
 @pytest.mark.parametrize("trials", [[], [failed(0)], [complete(0, 5.0, 0.0)]], ids=["none", "failed", "one"])
@@ -192,10 +192,10 @@ def test_a_night_that_found_little_has_a_report_too(trials: list[TrialRecord]) -
 
 
 def test_a_picture_that_is_gone_is_left_out(tmp_path: Path) -> None:
-    found = study(10, 3, tmp_path)
-    assert page(found).count("data:image/webp") == 4
+    page_findings = study(10, 3, tmp_path)
+    assert page(page_findings).count("data:image/webp") == 4
     (tmp_path / "difference.webp").unlink()
-    assert page(found).count("data:image/webp") == 3
+    assert page(page_findings).count("data:image/webp") == 3
 
 
 def test_the_front_alone_is_a_picture() -> None:

@@ -223,8 +223,8 @@ def test_one_sample_has_no_interval_and_few_that_carry_a_loss_are_told() -> None
 
     def told(**changes: int) -> str:
         quality = msgspec.structs.replace(measured.quality, **changes)
-        found = msgspec.structs.replace(measured, quality=quality)
-        return shown(front_table([msgspec.structs.replace(record, measurement=found)], REFERENCE))
+        changed = msgspec.structs.replace(measured, quality=quality)
+        return shown(front_table([msgspec.structs.replace(record, measurement=changed)], REFERENCE))
 
     assert "(0.2000 to 0.2000)" in told(samples=9)
     assert "(0.2000 to 0.2000)" not in told(samples=1)

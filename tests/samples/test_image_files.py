@@ -28,8 +28,8 @@ def load(folder: Path, channels: int = 3, *, nhwc: bool = False, **settings: Any
 
 
 def array(samples: Samples) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = samples[0].inputs["image"][0]
-    return found
+    pixels: NDArray[np.float32] = samples[0].inputs["image"][0]
+    return pixels
 
 
 def said(samples: Samples) -> str:
@@ -255,9 +255,9 @@ def test_a_form_can_be_kept(
         calibration="", evaluation=str(tmp_path), mean=(0.5,) * 3, std=(1.0,) * 3, resize=resize
     )
     sample = load_samples(section, "evaluation", {"image": (1, 3, 16, 32)})[0]
-    found = sample.inputs["image"][0]
-    assert (found[:, top:, left : left + 8] == 0.5).all()
-    assert found[:, :, -1] == pytest.approx(empty)
+    pixels = sample.inputs["image"][0]
+    assert (pixels[:, top:, left : left + 8] == 0.5).all()
+    assert pixels[:, :, -1] == pytest.approx(empty)
     np.testing.assert_allclose(sample.asked[0]["box"], [left, 0, left + 8, 16])
     framed = sample.truth_for((1, 16, 32))
     assert framed is not None

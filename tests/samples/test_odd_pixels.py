@@ -27,8 +27,8 @@ def load(folder: Path, channels: int = 3, **settings: Any) -> Samples:
 
 
 def array(samples: Samples) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = samples[0].inputs["image"][0]
-    return found
+    pixels: NDArray[np.float32] = samples[0].inputs["image"][0]
+    return pixels
 
 
 def said(samples: Samples) -> str:

@@ -43,8 +43,8 @@ def priors(order: np.ndarray) -> Priors:
 ANCHORS = [a for _, a in anchors(BLOCKS, tuple(SPEED), reference="fp16", base="fp16")]
 
 
-def new(seed: int, known: Priors | None = None) -> AutoprecStrategy:
-    return AutoprecStrategy(BLOCKS, seed=seed, priors=known)
+def new(seed: int, given: Priors | None = None) -> AutoprecStrategy:
+    return AutoprecStrategy(BLOCKS, seed=seed, priors=given)
 
 
 def area(records: Sequence[TrialRecord]) -> float:
@@ -112,8 +112,8 @@ def test_losses_all_zero_and_priors_with_gaps_are_no_obstacle() -> None:
 
 
 def test_most_trials_stay_near_the_accepted_loss_and_some_do_not() -> None:
-    known = msgspec.structs.replace(priors(np.arange(COUNT)), accepted_loss=0.05)
-    records = search(new(9, known), 24, measure, ANCHORS)
+    changed = msgspec.structs.replace(priors(np.arange(COUNT)), accepted_loss=0.05)
+    records = search(new(9, changed), 24, measure, ANCHORS)
     near = [record.loss <= 4 * 0.05 for record in records[len(ANCHORS) :]]
     assert 0.5 < np.mean(near) < 1.0
 

@@ -79,7 +79,7 @@ def test_a_pair_of_neighbours_is_blamed_where_each_alone_was_measured() -> None:
 
 def test_a_running_trial_says_nothing_yet() -> None:
     running = Outcome(only(5), "running", float("nan"), float("nan"), 0.0)
-    found = History.of(SPACE, [running])
-    assert len(found.failed) == 0
-    assert found.pending.tolist() == [list(only(5))]
-    assert np.all(Failures(SPACE, found).probability(SPACE.codes([only(5)])) == 0)
+    past = History.of(SPACE, [running])
+    assert len(past.failed) == 0
+    assert past.pending.tolist() == [list(only(5))]
+    assert np.all(Failures(SPACE, past).probability(SPACE.codes([only(5)])) == 0)

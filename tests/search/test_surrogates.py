@@ -51,8 +51,8 @@ def test_losses_are_learned_across_two_decades() -> None:
     fit = DamageModel(SPACE, UNKNOWN).fit(codes, measured_losses(codes, damages))
     unseen = SPACE.draw(np.random.default_rng(4), 30)
     truth = measured_losses(unseen, damages)
-    found = fit.losses(fit.mixture.mean(unseen))
-    assert np.corrcoef(np.log(found + 0.002), np.log(truth + 0.002))[0, 1] > 0.97
+    predicted = fit.losses(fit.mixture.mean(unseen))
+    assert np.corrcoef(np.log(predicted + 0.002), np.log(truth + 0.002))[0, 1] > 0.97
 
 
 def test_uncertainty_shrinks_where_something_was_measured() -> None:
@@ -67,8 +67,8 @@ def test_a_loss_that_adds_nothing_up_is_still_interpolated() -> None:
     codes = SPACE.draw(np.random.default_rng(6), 30)
     losses = np.where(codes.sum(axis=1) % 2, 0.4, 0.01)
     fit = DamageModel(SPACE, UNKNOWN).fit(codes, losses)
-    found = fit.losses(fit.mixture.mean(codes))
-    assert found[losses == 0.4].min() > found[losses == 0.01].max()
+    predicted = fit.losses(fit.mixture.mean(codes))
+    assert predicted[losses == 0.4].min() > predicted[losses == 0.01].max()
 
 
 def test_neighbours_are_the_blocks_that_share_a_value() -> None:

@@ -21,8 +21,8 @@ def test_losses_of_another_study_come_over_and_failures_do_not() -> None:
         failed(1, row(4)),
         complete(2, row(3), (5.0, 0.04), "finalist"),
     ]
-    (found,) = transferred(records, BLOCKS, 0.01)
-    assert (found.assignment, round(found.loss, 9)) == (row(3), 0.03)
+    (observations,) = transferred(records, BLOCKS, 0.01)
+    assert (observations.assignment, round(observations.loss, 9)) == (row(3), 0.03)
 
 
 def test_what_this_study_does_not_have_stays_behind() -> None:
@@ -32,6 +32,6 @@ def test_what_this_study_does_not_have_stays_behind() -> None:
 
 def test_of_many_trials_the_front_comes_first() -> None:
     records = [complete(n, row(n), (1.0 + n, 0.5 / (1 + n) if n < 20 else 0.6)) for n in range(300)]
-    found = transferred(records, BLOCKS, 0.01)
-    assert len(found) == MOST
-    assert {row(n) for n in range(20)} <= {scored.assignment for scored in found}
+    observations = transferred(records, BLOCKS, 0.01)
+    assert len(observations) == MOST
+    assert {row(n) for n in range(20)} <= {scored.assignment for scored in observations}

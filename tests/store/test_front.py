@@ -51,9 +51,9 @@ def beaten(trial: TrialRecord, others: list[TrialRecord]) -> bool:
 @settings(max_examples=15, deadline=None)
 @given(st.lists(MADE, max_size=14), st.randoms(use_true_random=False))
 def test_the_table_equals_the_recomputed_front(
-    place: Callable[[], Path | str], made: list[tuple[str, float, float, int]], random: Random
+    place: Callable[[], Path | str], points: list[tuple[str, float, float, int]], random: Random
 ) -> None:
-    trials = [make(number, *kind) for number, kind in enumerate(made)]
+    trials = [make(number, *kind) for number, kind in enumerate(points)]
     random.shuffle(trials)
     with Store.open(place()) as store:
         store.bind("demo", IDENTITY, BLOCKS)
@@ -63,8 +63,8 @@ def test_the_table_equals_the_recomputed_front(
 
 
 @given(st.lists(MADE, max_size=14))
-def test_the_front_is_what_nothing_beats(made: list[tuple[str, float, float, int]]) -> None:
-    counts = list(counting(make(number, *kind) for number, kind in enumerate(made)))
+def test_the_front_is_what_nothing_beats(points: list[tuple[str, float, float, int]]) -> None:
+    counts = list(counting(make(number, *kind) for number, kind in enumerate(points)))
     assert set(numbers(pareto(counts))) == {trial.number for trial in counts if not beaten(trial, counts)}
 
 

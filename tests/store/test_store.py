@@ -76,8 +76,8 @@ def test_nan_and_infinity_survive_and_stay_off_the_front(store: Store) -> None:
 def test_choices_are_there_for_sql(store: Store, where: Path | str) -> None:
     store.begin(running(0, choices="int8 fp16"))
     store.finish(complete(0, 5.0, 0.01, choices="int8 fp16"))
-    found = rows(where, "SELECT block, precision FROM autoprec_choices WHERE number = 0")
-    assert sorted(map(str, found)) == ["('neck', 'fp16')", "('stem', 'int8')"]
+    result_rows = rows(where, "SELECT block, precision FROM autoprec_choices WHERE number = 0")
+    assert sorted(map(str, result_rows)) == ["('neck', 'fp16')", "('stem', 'int8')"]
 
 
 def test_facts_are_replaced_and_read_as_what_they_were(store: Store) -> None:

@@ -24,12 +24,12 @@ def test_a_parcel_brings_model_weights_and_samples_elsewhere(tmp_path: Path) -> 
     model = tmp_path / "here" / "tiny.onnx"
     onnx.save(onnx.load(model), model, save_as_external_data=True, location="tiny.weights", size_threshold=0)
     spec = load_spec(path)
-    found = unpack(pack(spec), tmp_path / "there")
-    assert found.digest == spec.digest
-    assert Path(found.model.path).parent.parent == tmp_path / "there"
-    assert onnx.load(found.model.path).SerializeToString() == onnx.load(model).SerializeToString()
+    unpacked = unpack(pack(spec), tmp_path / "there")
+    assert unpacked.digest == spec.digest
+    assert Path(unpacked.model.path).parent.parent == tmp_path / "there"
+    assert onnx.load(unpacked.model.path).SerializeToString() == onnx.load(model).SerializeToString()
     for which in ("calibration", "evaluation"):
-        sets = [Path(getattr(one.samples, which)) for one in (spec, found)]
+        sets = [Path(getattr(one.samples, which)) for one in (spec, unpacked)]
         names = [sorted(file.name for file in folder.iterdir()) for folder in sets]
         assert names[0] == names[1] != []
 

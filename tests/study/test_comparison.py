@@ -48,28 +48,28 @@ def side(name: str, *trials: TrialRecord, engine: Fingerprint = ENGINE) -> Compa
 def test_a_figure_moved_only_beyond_intervals_and_noise(
     ratio: float, loss: float, speed: str, masks: str
 ) -> None:
-    found = compared(
+    comparison = compared(
         side("a", trial(1, 0.5, 0.02, "int8 int8")), side("b", trial(9, ratio, loss, "int8 int8"))
     )
-    (match,) = found.repeated
+    (match,) = comparison.repeated
     assert (match.first[0], match.second[0]) == (1, 9)
     assert (match.speed, match.masks) == (speed, masks)
 
 
 def test_one_measurement_in_both_is_no_repetition() -> None:
     shared = trial(1, 0.5, 0.02, "int8 int8")
-    found = compared(side("a", shared), side("b", shared, trial(2, 0.4, 0.01, "fp16 int8")))
-    assert not found.repeated
-    assert [match.speed for match in found.fastest] == ["better", "better"], "within 0.03 and 0.05"
-    assert found.second.area > found.first.area
+    comparison = compared(side("a", shared), side("b", shared, trial(2, 0.4, 0.01, "fp16 int8")))
+    assert not comparison.repeated
+    assert [match.speed for match in comparison.fastest] == ["better", "better"], "within 0.03 and 0.05"
+    assert comparison.second.area > comparison.first.area
 
 
 def test_a_lucky_measurement_is_not_quoted_alone() -> None:
     lucky, again = trial(1, 0.3, 0.02, "int8 int8"), trial(2, 0.5, 0.02, "int8 int8")
-    found = compared(side("a", lucky), side("b", trial(0, 0.6, 0.0, "fp16 fp16"), lucky, again))
-    assert found.fastest[-1].second[0] == 2
-    assert found.fastest[-1].second[1] == pytest.approx(1 / 0.4)
-    (match,) = found.repeated
+    comparison = compared(side("a", lucky), side("b", trial(0, 0.6, 0.0, "fp16 fp16"), lucky, again))
+    assert comparison.fastest[-1].second[0] == 2
+    assert comparison.fastest[-1].second[1] == pytest.approx(1 / 0.4)
+    (match,) = comparison.repeated
     assert (match.first[0], match.second[0]) == (1, 2), "what is in both is no repetition"
     assert match.second[1] == pytest.approx(1 / 0.5)
 
@@ -82,8 +82,8 @@ def test_the_same_evidence_twice_is_refused() -> None:
 
 def test_what_differs_is_named() -> None:
     other = msgspec.structs.replace(ENGINE, device="Xeon")
-    found = compared(side("a"), side("b", engine=other))
-    assert found.differs == ("device: EPYC, then Xeon",)
+    comparison = compared(side("a"), side("b", engine=other))
+    assert comparison.differs == ("device: EPYC, then Xeon",)
 
 
 def test_two_nights_of_one_study_are_compared(tmp_path: Path) -> None:
@@ -91,12 +91,12 @@ def test_two_nights_of_one_study_are_compared(tmp_path: Path) -> None:
     study.search("3")
     study.search("2")
     path = str(tmp_path / "tiny.toml")
-    found = compare_studies(f"{path}@1", path)
-    assert (found.first.trials, found.second.trials) == (3, 5)
-    assert found.first.area <= found.second.area
+    comparison = compare_studies(f"{path}@1", path)
+    assert (comparison.first.trials, comparison.second.trials) == (3, 5)
+    assert comparison.first.area <= comparison.second.area
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        Console(width=80).print(comparison_view(found))
+        Console(width=80).print(comparison_view(comparison))
     assert max(map(len, out.getvalue().splitlines())) <= 80
     assert "no assignment was measured again" in out.getvalue()
     with pytest.raises(StudyError, match="has no night 7; it has had 2"):

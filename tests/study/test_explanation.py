@@ -70,11 +70,11 @@ def test_times_are_shares_of_the_latency_that_was_measured() -> None:
         kernels=(KernelTime(nodes=("conv", "mul", "add"), kernel="c", precision="f16", time_ms=9),)
     )
     explainer = Explainer(BLOCKS, (ANCHOR, BOTH), REFERENCE, base="fp16", sensitivity={}, usual=fused)
-    found = explainer.explain(BOTH, profile)
-    stem, neck = found.blocks
-    assert (stem.time_ms, neck.time_ms, found.conversion_ms) == (3.0, 1.0, 1.0)
+    explanation = explainer.explain(BOTH, profile)
+    stem, neck = explanation.blocks
+    assert (stem.time_ms, neck.time_ms, explanation.conversion_ms) == (3.0, 1.0, 1.0)
     assert stem.usual_ms == pytest.approx(10 / 3)
-    assert found.usual_conversion_ms == 0
+    assert explanation.usual_conversion_ms == 0
     assert (neck.kernels, neck.usual_kernels) == (2, 1)
 
 

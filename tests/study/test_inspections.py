@@ -27,8 +27,8 @@ def known(folder: Path) -> tuple[int, list[Path], list[str]]:
     spec = load_spec(folder / "tiny.toml")
     with Store.open(folder / "tiny" / "study.db", read_only=True) as store:
         front, identity = store.front("tiny"), store.identity("tiny")
-    found, _ = Inspections(spec, identity, said.append).known(front)
-    return len(found), [Path(p.candidate) for seen in found.values() for p in seen.pictures], said
+    inspections, _ = Inspections(spec, identity, said.append).known(front)
+    return len(inspections), [Path(p.candidate) for seen in inspections.values() for p in seen.pictures], said
 
 
 def test_a_study_that_was_moved_shows_its_own_pictures(searched: Path, tmp_path: Path) -> None:

@@ -72,9 +72,9 @@ def test_a_trial_runs_as_long_as_its_search_does(tmp_path: Path) -> None:
         store.begin(msgspec.structs.replace(first, number=99, state="running", measurement=None, end=""))
     with exclusive(study.database.parent):
         assert study.trial(99).state == "running"
-    found = study.trial(99)
-    assert found.failure is not None
-    assert (found.state, found.failure.kind) == ("failed", "interrupted")
+    trial = study.trial(99)
+    assert trial.failure is not None
+    assert (trial.state, trial.failure.kind) == ("failed", "interrupted")
 
 
 def test_a_run_whose_time_is_over_measures_nothing_more(tmp_path: Path) -> None:

@@ -39,10 +39,10 @@ def test_the_manifest_records_the_loss_on_the_examples(exported: Path) -> None:
     examples = read_manifest(exported).examples
     assert examples is not None
     assert (examples.folder, examples.count) == ("examples", 2)
-    found = {check.name: check for check in verify_export(exported).checks}
-    assert found["files"].is_same
-    assert found["mask loss"].is_same
-    assert f"{examples.loss:.4f} on 2 examples, recorded {examples.loss:.4f}" in found["mask loss"].words
+    checks = {check.name: check for check in verify_export(exported).checks}
+    assert checks["files"].is_same
+    assert checks["mask loss"].is_same
+    assert f"{examples.loss:.4f} on 2 examples, recorded {examples.loss:.4f}" in checks["mask loss"].words
     assert examples.loss > 0
 
 
@@ -55,9 +55,9 @@ def test_an_export_carries_how_far_it_is_from_the_model_as_it_was_given(exported
     ]
     assert manifest.examples is not None
     assert manifest.examples.original_loss is not None
-    found = {check.name: check for check in verify_export(exported).checks}
-    assert found["as given"].is_same
-    assert f"recorded {manifest.examples.original_loss:.4f}" in found["as given"].words
+    checks = {check.name: check for check in verify_export(exported).checks}
+    assert checks["as given"].is_same
+    assert f"recorded {manifest.examples.original_loss:.4f}" in checks["as given"].words
 
 
 def test_masks_that_are_not_those_of_the_model_as_it_was_given_are_told_apart(
@@ -112,9 +112,9 @@ def test_figures_that_were_better_are_told_apart(exported: Path, tmp_path: Path)
     )
     unsealed = msgspec.structs.replace(manifest, examples=better, format=2, checksum="")
     (folder / "manifest.json").write_text(to_json(unsealed))
-    found = verify_export(folder)
-    assert not {check.name: check.is_same for check in found.checks}["mask loss"]
-    assert not found.is_same
+    checks = verify_export(folder)
+    assert not {check.name: check.is_same for check in checks.checks}["mask loss"]
+    assert not checks.is_same
 
 
 def test_a_changed_file_ends_it(exported: Path, tmp_path: Path) -> None:

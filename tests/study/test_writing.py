@@ -31,9 +31,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 @pytest.fixture(scope="module")
 def writers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Writers]:
-    made = Writers(2, 1, tmp_path_factory.mktemp("logs") / "writing.log")
-    yield made
-    made.close()
+    pool = Writers(2, 1, tmp_path_factory.mktemp("logs") / "writing.log")
+    yield pool
+    pool.close()
 
 
 def mixed(prepared: Prepared, *precisions: str) -> Assignment:

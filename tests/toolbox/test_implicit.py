@@ -38,8 +38,8 @@ def scales_of(text: str) -> dict[str, float]:
 
 
 def test_a_known_scale_is_written_as_tensorrt_does() -> None:
-    found = Implicit(model_path="", scales=(("images", 1 / 127), ("bad\nname", 1.0)), layers=(), limits=())
-    assert cache(found) == f"{HEADER}\nimages: 3c010204\n"
+    export = Implicit(model_path="", scales=(("images", 1 / 127), ("bad\nname", 1.0)), layers=(), limits=())
+    assert cache(export) == f"{HEADER}\nimages: 3c010204\n"
 
 
 def test_the_cache_holds_the_scales_of_the_typed_model(tmp_path: Path) -> None:

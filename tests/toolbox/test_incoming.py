@@ -147,8 +147,8 @@ def test_a_pair_that_is_read_may_be_an_output_beside_its_float_value(tmp_path: P
         )
         for name in ("model", "candidate")
     )
-    for wanted, found in zip(before, after, strict=True):
-        np.testing.assert_array_equal(found, wanted)
+    for wanted, computed in zip(before, after, strict=True):
+        np.testing.assert_array_equal(computed, wanted)
 
 
 def test_an_output_behind_a_pair_may_be_read_in_floats(tmp_path: Path) -> None:

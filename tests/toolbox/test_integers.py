@@ -88,9 +88,9 @@ def test_integers_are_computed_as_their_pairs_say(tmp_path: Path, per_channel: b
     model = load_model(path)
     blocks = partition(model, minimum=1, maximum=1)
     Rewriter(model, blocks, {}, base="fp32").write(uniform(blocks, "int8"), tmp_path / "int8.onnx")
-    wanted, found = ran(path), ran(tmp_path / "int8.onnx")
+    wanted, output = ran(path), ran(tmp_path / "int8.onnx")
     for name, array in wanted.items():
-        assert np.abs(found[name] - array).max() < 0.03 * np.abs(array).max()
+        assert np.abs(output[name] - array).max() < 0.03 * np.abs(array).max()
 
 
 def test_floats_behind_integers_are_those_of_the_float_model(tmp_path: Path) -> None:

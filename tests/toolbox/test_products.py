@@ -19,8 +19,8 @@ def test_a_product_computes_what_the_convolution_did(tmp_path: Path) -> None:
     model = load_model(write_mbconv(tmp_path / "model.onnx"))
     changed = model.clone()
     names = {str(node.name) for node in model.graph if is_pointwise(node)}
-    found = write_products(changed, names)
-    assert names == set(found.nodes.values())
+    products = write_products(changed, names)
+    assert names == set(products.nodes.values())
     assert not any(map(is_pointwise, changed.graph))
     feeds = images(1)
     for before, after in zip(outputs(model, feeds), outputs(changed, feeds), strict=True):
@@ -61,11 +61,11 @@ def test_weights_are_stored_once_and_on_the_grid(tmp_path: Path) -> None:
 
 def _producer(node: ir.Node, place: int) -> ir.Node:
     value = node.inputs[place]
-    found = value.producer() if value is not None else None
-    assert found is not None
-    return found
+    producer = value.producer() if value is not None else None
+    assert producer is not None
+    return producer
 
 
 def _reads_pair(node: ir.Node) -> bool:
-    made = [value.producer() for value in node.inputs if value is not None]
-    return any(maker is not None and maker.op_type == "DequantizeLinear" for maker in made)
+    producers = [value.producer() for value in node.inputs if value is not None]
+    return any(maker is not None and maker.op_type == "DequantizeLinear" for maker in producers)

@@ -116,8 +116,8 @@ def test_parts_compute_what_the_whole_did(tmp_path: Path, form: str) -> None:
     assert len(ends) == 3
     assert set(origins.values()) <= {str(node.name) for node in model.graph}
     assert {"q", "k", "v"} <= {str(value.name) for node in split.graph for value in node.outputs}
-    for found, wanted in zip(all_outputs(split, feeds), all_outputs(model, feeds), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    for actual, wanted in zip(all_outputs(split, feeds), all_outputs(model, feeds), strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", WHOLE)
@@ -138,8 +138,8 @@ def test_quantised_parts_lose_what_the_whole_did(tmp_path: Path, form: str, prec
     ]
     assert {maker.op_type for maker in behind if maker is not None} == {"DequantizeLinear"}
     assert not {name for name in three.graph.initializers if name.startswith("w/int8")}
-    for found, wanted in zip(all_outputs(three, images(1)), all_outputs(one, images(1)), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-4)
+    for actual, wanted in zip(all_outputs(three, images(1)), all_outputs(one, images(1)), strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int4", "int8-weights"])
@@ -168,8 +168,8 @@ def test_kernels_of_parts_count_for_the_block_of_the_whole(tmp_path: Path) -> No
         for node in written.graph
         if node.op_type in ("MatMul", "Add")
     ]
-    (found,) = audit(blocks, assignment, kernels, deciding_nodes(model, blocks, assignment))
-    assert (found.ran, found.matches, found.time_ms) == ("i8 x3", True, 6.0)
+    (layer,) = audit(blocks, assignment, kernels, deciding_nodes(model, blocks, assignment))
+    assert (layer.ran, layer.matches, layer.time_ms) == ("i8 x3", True, 6.0)
 
 
 @pytest.mark.parametrize(("dequantises", "products"), [(False, 1), (True, 3)])
@@ -206,5 +206,5 @@ def test_a_node_that_is_named_like_a_part_is_itself() -> None:
 
 def all_outputs(model: ir.Model, feeds: list[dict[str, np.ndarray]]) -> list[np.ndarray]:
     """All outputs for the first feed, by ONNX's own evaluator."""
-    found = ReferenceEvaluator(ir.to_proto(model)).run(None, feeds[0])
-    return list(found)
+    output = ReferenceEvaluator(ir.to_proto(model)).run(None, feeds[0])
+    return list(output)

@@ -107,8 +107,8 @@ def op_model(name: str, folder: Path) -> ir.Model:
 def test_an_operator_computes_what_onnx_runtime_does(tmp_path: Path, name: str) -> None:
     model, (feeds,) = op_model(name, tmp_path), images(1)
     with torch.no_grad():
-        found = Network(model)(tensors(feeds))["masks"].numpy()
-    np.testing.assert_allclose(found, outputs(model, [feeds])[0], rtol=1e-4, atol=1e-4)
+        output = Network(model)(tensors(feeds))["masks"].numpy()
+    np.testing.assert_allclose(output, outputs(model, [feeds])[0], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["int8", "int8+smooth", "fp8"])
@@ -119,10 +119,10 @@ def test_fake_quantisation_is_what_the_candidate_does(tmp_path: Path, precision:
     typed = rewriter.rewrite(assignment)
     student = Network(rewriter.source(assignment).model, quantised_inputs(typed), scales_of(typed))
     with torch.no_grad():
-        found = student(tensors(feeds))["masks"].numpy()
+        output = student(tensors(feeds))["masks"].numpy()
     # ONNX's own evaluator: ONNX Runtime 1.32 on the CPU gives other numbers for FP8.
     plain, wanted = outputs(model, [feeds])[0], ReferenceEvaluator(ir.to_proto(typed)).run(None, feeds)[0]
-    assert error(found, wanted) < 0.2 * error(plain, wanted)
+    assert error(output, wanted) < 0.2 * error(plain, wanted)
 
 
 def test_distillation_brings_the_quantised_model_nearer_to_the_float_one(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_moments_are_those_of_the_rows_that_the_op_multiplies(tmp_path: Path, na
     """The mean output of an op without bias is its weights times the mean row."""
     model = op_model(name, tmp_path)
     feeds = images(3)
-    (found,) = measure_moments(model, create_backend("openvino", {}), feeds, tmp_path / "i.onnx").values()
+    (measured,) = measure_moments(model, create_backend("openvino", {}), feeds, tmp_path / "i.onnx").values()
     node = next(node for node in model.graph if node.op_type in ("Conv", "MatMul"))
     changed = {(str(node.name), 2): ir.tensor(np.zeros(16, np.float32), name="zero")}
     bare = edited(model, {"all": Edits(changed if node.op_type == "Conv" else {})})[0]
@@ -68,11 +68,11 @@ def test_moments_are_those_of_the_rows_that_the_op_multiplies(tmp_path: Path, na
         wanted = wanted - model.graph.initializers["b"].const_value.numpy()  # type: ignore[union-attr]
     weight = node.inputs[1].const_value.numpy()  # type: ignore[union-attr]
     rows = (
-        weight.reshape(len(found.mean), 16 // len(found.mean), -1)
+        weight.reshape(len(measured.mean), 16 // len(measured.mean), -1)
         if node.op_type == "Conv"
         else weight.T[None]
     )
-    np.testing.assert_allclose(np.einsum("gok,gk->go", rows, found.mean).reshape(-1), wanted, atol=1e-4)
+    np.testing.assert_allclose(np.einsum("gok,gk->go", rows, measured.mean).reshape(-1), wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", OPS)
@@ -88,8 +88,8 @@ def test_learned_rounding_and_biases_bring_the_output_nearer(tmp_path: Path, nam
         changed = dict(edits.constants)
         if not precision.learns_rounding:
             changed[str(node.name), 1] = _nearest(node)
-        found = outputs(edited(model, {"all": Edits(changed)})[0], feeds)
-        errors[variant] = float(np.square(found - wanted).mean())
+        output = outputs(edited(model, {"all": Edits(changed)})[0], feeds)
+        errors[variant] = float(np.square(output - wanted).mean())
     nearest = edited(model, {"all": Edits({(str(node.name), 1): _nearest(node)})})[0]
     errors["int8"] = float(np.square(outputs(nearest, feeds) - wanted).mean())
     assert errors["int8+adaround"] < 0.8 * errors["int8"]
@@ -111,12 +111,12 @@ def test_learned_weights_are_on_the_grid_that_quantisation_uses() -> None:
     weights = random.standard_normal((1, 6, 10, 1)).astype(np.float32)
     rows = random.standard_normal((50, 10)).astype(np.float32)
     moments = Moments((rows.T @ rows / np.float32(50))[None], rows.mean(axis=0)[None])
-    found = learned(weights, moments, None, 0.0, 127)
-    scales = weight_scales(found[0, :, :, 0], 0, 127.0, ir.DataType.FLOAT)
-    grid = on_grid(found[0, :, :, 0], scales, 0, 127.0, ir.DataType.INT8)
-    np.testing.assert_allclose(grid * scales[:, None], found[0, :, :, 0], rtol=1e-5, atol=1e-7)
+    rounded = learned(weights, moments, None, 0.0, 127)
+    scales = weight_scales(rounded[0, :, :, 0], 0, 127.0, ir.DataType.FLOAT)
+    grid = on_grid(rounded[0, :, :, 0], scales, 0, 127.0, ir.DataType.INT8)
+    np.testing.assert_allclose(grid * scales[:, None], rounded[0, :, :, 0], rtol=1e-5, atol=1e-7)
     steps = np.abs(weights).max(axis=2, keepdims=True) / 127
-    assert (np.abs(found - weights) < steps * 1.001).all()
+    assert (np.abs(rounded - weights) < steps * 1.001).all()
 
 
 def test_weights_are_learned_in_batches_as_they_are_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,13 +124,13 @@ def test_weights_are_learned_in_batches_as_they_are_one_by_one(monkeypatch: pyte
     weights = random.standard_normal((2, 7, 20, 9)).astype(np.float32)
     rows = random.standard_normal((2, 400, 180)).astype(np.float32)
     moments = Moments(np.einsum("gnk,gnl->gkl", rows, rows) / np.float32(400), rows.mean(axis=1))
-    found = []
+    collected = []
     for batch in (1, 64, 1000):
         monkeypatch.setattr(rounding, "_BATCH", batch)
-        found.append(learned(weights, moments, None, 1e-3, 127))
-    assert (found[0] != weights).any()
-    np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found[0], found[2])
+        collected.append(learned(weights, moments, None, 1e-3, 127))
+    assert (collected[0] != weights).any()
+    np.testing.assert_array_equal(collected[0], collected[1])
+    np.testing.assert_array_equal(collected[0], collected[2])
 
 
 def test_a_corrected_bias_keeps_the_mean_of_the_output() -> None:
@@ -148,8 +148,8 @@ def test_a_corrected_bias_keeps_the_mean_of_the_output() -> None:
 def test_moments_survive_the_disk_and_damage_is_noticed(tmp_path: Path) -> None:
     moments = {"a/b": Moments(np.eye(3, dtype=np.float32)[None], np.ones((1, 3), np.float32))}
     save_moments(moments, tmp_path / "m.npz")
-    found = load_moments(tmp_path / "m.npz")
-    assert found is not None
-    np.testing.assert_array_equal(found["a/b"].second, moments["a/b"].second)
+    loaded = load_moments(tmp_path / "m.npz")
+    assert loaded is not None
+    np.testing.assert_array_equal(loaded["a/b"].second, moments["a/b"].second)
     (tmp_path / "m.npz").write_bytes(b"PK")
     assert load_moments(tmp_path / "m.npz") is None

@@ -81,8 +81,8 @@ def test_a_smoothed_model_computes_the_same_in_floats(tmp_path: Path, name: str)
 @pytest.mark.parametrize("name", ["conv-relu-conv", "grouped", "transposed", "norm-matmul", "two readers"])
 def test_factors_behind_a_linear_op_cost_no_node(tmp_path: Path, name: str) -> None:
     model = chain(CHAINS[name], tmp_path)
-    made = [node.inputs[0].name for node in smoothed(model, tmp_path).graph if "smooth" in str(node.name)]  # type: ignore[union-attr]
-    assert made == ([] if name == "norm-matmul" else ["image"])
+    inputs = [node.inputs[0].name for node in smoothed(model, tmp_path).graph if "smooth" in str(node.name)]  # type: ignore[union-attr]
+    assert inputs == ([] if name == "norm-matmul" else ["image"])
 
 
 def test_an_mbconv_computes_the_same_smoothed_and_keeps_a_mul_behind_hard_swish(tmp_path: Path) -> None:
@@ -114,8 +114,8 @@ def test_counts_by_channel_give_the_percentile_of_the_scaled_tensor() -> None:
     counts.observe(array, 1)
     exact.observe("x", array * factors[None, :, None, None])
     for percentile in (90.0, 99.0, 100.0):
-        found = range_of(counts.scaled(factors), method="percentile", percentile=percentile)
-        assert found == pytest.approx(range_of(exact, method="percentile", percentile=percentile), rel=0.03)
+        ranges = range_of(counts.scaled(factors), method="percentile", percentile=percentile)
+        assert ranges == pytest.approx(range_of(exact, method="percentile", percentile=percentile), rel=0.03)
 
 
 def test_statistics_of_channels_survive_the_disk(tmp_path: Path) -> None:
@@ -124,9 +124,9 @@ def test_statistics_of_channels_survive_the_disk(tmp_path: Path) -> None:
         array = np.random.default_rng(channels).standard_normal((1, channels, 4)).astype(np.float32)
         histograms.observe_channels(name, array, 1)
     histograms.save(tmp_path / "h.npz")
-    found = Histograms.load(tmp_path / "h.npz")
-    assert found is not None
+    loaded = Histograms.load(tmp_path / "h.npz")
+    assert loaded is not None
     for name, counts in histograms.channels.items():
-        np.testing.assert_array_equal(found.channels[name].counts, counts.counts)
-        np.testing.assert_array_equal(found.channels[name].largest, counts.largest)
-        assert found.channels[name].top == counts.top
+        np.testing.assert_array_equal(loaded.channels[name].counts, counts.counts)
+        np.testing.assert_array_equal(loaded.channels[name].largest, counts.largest)
+        assert loaded.channels[name].top == counts.top

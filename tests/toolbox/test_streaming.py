@@ -29,9 +29,9 @@ def test_masks_beyond_the_limit_come_back_from_disk_with_their_signs(tmp_path: P
         masks.append(f"{number}.jpg", array)
     assert len(masks) == 9
     np.testing.assert_array_equal(masks[0], arrays[0])
-    for found, wanted in zip(masks, arrays, strict=True):
-        np.testing.assert_array_equal(found > 0, wanted > 0)
-        np.testing.assert_allclose(found, wanted, rtol=1e-3)
+    for actual, wanted in zip(masks, arrays, strict=True):
+        np.testing.assert_array_equal(actual > 0, wanted > 0)
+        np.testing.assert_allclose(actual, wanted, rtol=1e-3)
     assert not list(tmp_path.iterdir())  # the file has no name that could be left behind
 
 
@@ -53,8 +53,8 @@ def test_masks_that_are_kept_by_name_go_on_behind_the_last_whole_one(lost: int, 
     for number in range(len(again), 6):
         again.append(f"{number}.jpg", arrays[number])
     assert again.names == [f"{number}.jpg" for number in range(6)]
-    for found, wanted in zip(again, kept, strict=True):
-        np.testing.assert_array_equal(found, wanted)
+    for actual, wanted in zip(again, kept, strict=True):
+        np.testing.assert_array_equal(actual, wanted)
 
 
 def test_every_flipped_bit_of_kept_masks_is_told_and_nothing_behind_it_believed(tmp_path: Path) -> None:
@@ -128,11 +128,11 @@ def test_what_comes_behind_the_first_samples_still_moves_the_ranges(tmp_path: Pa
     for feed in feeds[WHOLE_SAMPLES:]:
         feed["image"] *= 4
     first = calibrate(model, backend, feeds[:WHOLE_SAMPLES], tmp_path / "i.onnx")
-    found = calibrate(model, backend, feeds, tmp_path / "i.onnx")
-    assert found.samples == len(feeds)
+    ranges = calibrate(model, backend, feeds, tmp_path / "i.onnx")
+    assert ranges.samples == len(feeds)
     for name in ("b", "d"):
-        assert found.ranges("min-max", 100)[name] > 1.5 * first.ranges("min-max", 100)[name]
-        assert found.channels[name].largest.max() > 1.5 * first.channels[name].largest.max()
+        assert ranges.ranges("min-max", 100)[name] > 1.5 * first.ranges("min-max", 100)[name]
+        assert ranges.channels[name].largest.max() > 1.5 * first.channels[name].largest.max()
 
 
 def test_a_long_task_says_what_is_left() -> None:

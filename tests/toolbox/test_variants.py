@@ -36,8 +36,8 @@ def test_every_variant_of_int8_gives_a_valid_model_near_the_float_one(tmp_path: 
     wanted = outputs(model, feeds)
     for name, precision in PRECISIONS.items():
         if precision.plain == "int8":
-            found = error(outputs(rewriter.rewrite(uniform(blocks, name)), feeds), wanted)
-            assert found < (0.2 if "+smooth" in name else 0.6), name
+            output = error(outputs(rewriter.rewrite(uniform(blocks, name)), feeds), wanted)
+            assert output < (0.2 if "+smooth" in name else 0.6), name
 
 
 def test_an_unknown_variant_is_refused_with_the_parts_that_there_are(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def main() -> int:
     build_number = " [b42]" if int(version) > 100800 else ""
     tag = f"TensorRT.trtexec [TensorRT v{version}]{build_number} # trtexec {' '.join(words)}"
     print(f"&&&& RUNNING {tag}", flush=True)
-    known = {
+    flags = {
         line.split()[0].partition("=")[0].rstrip(",")
         for line in helped(int(version)).splitlines()
         if line.strip()
@@ -36,7 +36,7 @@ def main() -> int:
     if "--help" in options:
         print("=== Model Options ===" + helped(int(version)))
         return 0
-    if unknown := sorted(set(options) - known):
+    if unknown := sorted(set(options) - flags):
         say("E", f"Unknown option: {unknown[0]} {options[unknown[0]]}")
         return failed(tag)
     say("I", "=== Device Information ===")
@@ -121,7 +121,7 @@ def weak_layers(version: int, model: Any, options: dict[str, str]) -> list[Any]:
     from onnx import TensorProto, helper
 
     refuse_later_things(model)
-    told, made = (spec(options, name) for name in ("--layerPrecisions", "--layerOutputTypes"))
+    told, types_given = (spec(options, name) for name in ("--layerPrecisions", "--layerOutputTypes"))
     if told and options.get("--precisionConstraints") != "obey":
         raise RefusedError("layer precisions without --precisionConstraints=obey")
     pairs = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
@@ -131,7 +131,7 @@ def weak_layers(version: int, model: Any, options: dict[str, str]) -> list[Any]:
         is_int8 = node.op_type in ("Conv", "MatMul", "Gemm") and set(node.input[:2]) <= pairs
         word = "int8" if is_int8 else told.get(node.name, "fp32")
         if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
-            layers.append(layer(version, node, word, made.get(node.name, "fp32")))
+            layers.append(layer(version, node, word, types_given.get(node.name, "fp32")))
         nodes.append(node)
         if word == "fp16" and node.output[0] not in outputs:
             name = node.output[0]
@@ -175,9 +175,9 @@ def strong_layers(version: int, model: Any) -> list[Any]:
     for node in model.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             continue
-        made = words.get(types.get(node.output[0], 0), "fp32")
+        output_word = words.get(types.get(node.output[0], 0), "fp32")
         is_int8 = node.op_type in ("Conv", "MatMul", "Gemm") and set(node.input[:2]) <= pairs
-        layers.append(layer(version, node, "int8" if is_int8 else made, made))
+        layers.append(layer(version, node, "int8" if is_int8 else output_word, output_word))
     return layers
 
 
@@ -189,7 +189,7 @@ PHRASES = {
 }
 
 
-def layer(version: int, node: Any, word: str, made: str) -> Any:
+def layer(version: int, node: Any, word: str, output_word: str) -> Any:
     def tensor(kind: str, name: str) -> Any:
         short, phrase = PHRASES[kind]
         told = {"Name": name, "Location": "Device", "Dimensions": [1, 1, 1, 1]}
@@ -197,16 +197,16 @@ def layer(version: int, node: Any, word: str, made: str) -> Any:
             {"Format/Datatype": phrase} if version < 110000 else {"Datatype": short, "Format": "(Linear)"}
         )
 
-    found = {
+    record = {
         "Name": node.name,
         "LayerType": "CaskConvolution" if node.op_type == "Conv" else "PointWiseV2",
         "Inputs": [tensor(word, node.input[0])],
-        "Outputs": [tensor(made, node.output[0])],
+        "Outputs": [tensor(output_word, node.output[0])],
         "TacticName": f"sm80_{word}_{node.op_type.lower()}",
     }
     if node.op_type == "Conv":
-        found |= {"ParameterType": "Convolution", "Weights": {"Type": PHRASES[word][0], "Count": 1}}
-    return found | ({"Metadata": f"[ONNX Layer: {node.name}]"} if version >= 100000 else {})
+        record |= {"ParameterType": "Convolution", "Weights": {"Type": PHRASES[word][0], "Count": 1}}
+    return record | ({"Metadata": f"[ONNX Layer: {node.name}]"} if version >= 100000 else {})
 
 
 def infer(version: int, options: dict[str, str]) -> None:

@@ -39,8 +39,10 @@ def test_a_cut_mask_is_that_of_the_values(tmp_path: Path, above: float) -> None:
 
 
 def test_a_loss_by_bits_is_that_by_values(tmp_path: Path) -> None:
-    found = [searched(tmp_path / name, more).trials() for name, more in (("a", ""), ("b", "logits = true\n"))]
-    for cut, whole in zip(*found, strict=True):
+    records = [
+        searched(tmp_path / name, more).trials() for name, more in (("a", ""), ("b", "logits = true\n"))
+    ]
+    for cut, whole in zip(*records, strict=True):
         assert cut.assignment == whole.assignment
         ours, theirs = (trial.measurement.quality for trial in (cut, whole) if trial.measurement)
         assert (ours.loss, ours.boundary_iou) == (theirs.loss, theirs.boundary_iou)

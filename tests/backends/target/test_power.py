@@ -79,8 +79,8 @@ def test_clocks_that_are_let_go_in_the_night_are_noticed(board: Path) -> None:
 
 
 def test_a_card_tells_by_its_own_command() -> None:
-    found = read_power(["", "", "", "1695, 9501, 320.15, 61\n"])
-    assert found == {"sm_mhz": 1695, "memory_mhz": 9501, "power_watts": 320.15, "temperature_celsius": 61}
+    power = read_power(["", "", "", "1695, 9501, 320.15, 61\n"])
+    assert power == {"sm_mhz": 1695, "memory_mhz": 9501, "power_watts": 320.15, "temperature_celsius": 61}
 
 
 @pytest.mark.parametrize("told", ["", "[N/A], [N/A], [N/A], [N/A]", "no devices were found", "1e999, x"])

@@ -36,11 +36,11 @@ def study(folder: Path, *addresses: str) -> Study:
 
 def test_each_target_is_a_device_with_a_lease_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"target": "ssh://one, ssh://two:2022,ssh://one"}
-    found = devices("openvino", options, None)
-    assert [device.name for device in found] == ["ssh://one", "ssh://two:2022"]
-    assert len({device.lease for device in found}) == 2
+    device_names = devices("openvino", options, None)
+    assert [device.name for device in device_names] == ["ssh://one", "ssh://two:2022"]
+    assert len({device.lease for device in device_names}) == 2
     assert parse_address(options).host == "one"
-    monkeypatch.setenv(TARGET, found[1].environment[TARGET])
+    monkeypatch.setenv(TARGET, device_names[1].environment[TARGET])
     assert (parse_address(options).host, parse_address(options).port) == ("two", 2022)
 
 
@@ -50,9 +50,9 @@ def test_targets_are_named_by_their_addresses() -> None:
 
 
 def test_a_study_is_searched_on_two_targets(tmp_path: Path) -> None:
-    found = study(tmp_path, "local:", other(tmp_path / "second"))
-    assert found.search("3")
-    assert all(record.state == "complete" for record in found.trials())
+    searched = study(tmp_path, "local:", other(tmp_path / "second"))
+    assert searched.search("3")
+    assert all(record.state == "complete" for record in searched.trials())
     starts = (tmp_path / "second" / "starts").read_text().split()
     assert len(starts) > 1  # the first is to see whether it is like the other
 

@@ -119,13 +119,13 @@ def test_an_agent_that_was_changed_there_comes_anew(tmp_path: Path) -> None:
 
 
 def test_a_host_key_that_changed_is_told_and_not_waited_for(ssh_server: Server, tmp_path: Path) -> None:
-    known, said = ssh_server.known_hosts.read_text(), list[str]()
-    ssh_server.known_hosts.write_text(" ".join([known.split()[0], *_another_key(tmp_path)]))
+    hosts_file, said = ssh_server.known_hosts.read_text(), list[str]()
+    ssh_server.known_hosts.write_text(" ".join([hosts_file.split()[0], *_another_key(tmp_path)]))
     try:
         with pytest.raises(BackendError, match=r"another than before: .* `ssh-keygen -R '\[127"):
             remote(ssh_server, tmp_path / "there").wait(30, said.append)
     finally:
-        ssh_server.known_hosts.write_text(known)
+        ssh_server.known_hosts.write_text(hosts_file)
     assert not said
 
 

@@ -39,15 +39,15 @@ def remote(server: Server, folder: Path) -> TargetBackend:
 
 def agents(folder: Path) -> list[int]:
     """Process numbers of the agents that keep their things in a folder."""
-    found = []
+    collected = []
     for entry in Path("/proc").iterdir():
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
         except OSError:  # it ended meanwhile
             continue
         if len(words) > 2 and words[1].startswith(str(folder).encode()):
-            found.append(int(entry.name))
-    return found
+            collected.append(int(entry.name))
+    return collected
 
 
 def test_a_target_computes_what_this_machine_computes(tmp_path: Path) -> None:
@@ -64,9 +64,11 @@ def test_two_builds_over_the_line_are_as_fast_as_each_other(tmp_path: Path) -> N
     with backend.build(model) as one, backend.build(model) as other:
         one.prepare(FEEDS)
         other.prepare(FEEDS)
-        found = pair(one, other, backend, TimingSection(interval=0.5, seconds=2, minimum_rounds=20, warmup=1))
-    assert 0.5 < found.ratio < 2
-    assert found.rounds >= 20
+        comparison = pair(
+            one, other, backend, TimingSection(interval=0.5, seconds=2, minimum_rounds=20, warmup=1)
+        )
+    assert 0.5 < comparison.ratio < 2
+    assert comparison.rounds >= 20
 
 
 def test_a_second_candidate_sends_only_what_the_first_had_not(tmp_path: Path) -> None:
@@ -130,14 +132,14 @@ def test_over_ssh_it_is_the_same(ssh_server: Server, tmp_path: Path) -> None:
 
 
 def test_an_unknown_host_key_is_never_accepted(ssh_server: Server, tmp_path: Path) -> None:
-    known = ssh_server.known_hosts.read_text()
+    hosts_file = ssh_server.known_hosts.read_text()
     ssh_server.known_hosts.write_text("")
     try:
         with pytest.raises(BackendError, match="accept its key once"):
             remote(ssh_server, tmp_path).fingerprint()
         assert not ssh_server.known_hosts.read_text()
     finally:
-        ssh_server.known_hosts.write_text(known)
+        ssh_server.known_hosts.write_text(hosts_file)
 
 
 def test_a_study_is_searched_on_a_target(ssh_server: Server, tmp_path: Path) -> None:
@@ -158,9 +160,9 @@ ssh_config = "{ssh_server.config}"
     recipe = read_manifest(exported).recipe
     assert recipe is not None
     assert not [name for name in recipe.options if name.startswith("target")]
-    found = verify_export(exported, target=study.spec.target)
-    assert [check.name for check in found.checks] == ["files", "latency", "mask loss", "as given"]
-    assert not found.note
+    checks = verify_export(exported, target=study.spec.target)
+    assert [check.name for check in checks.checks] == ["files", "latency", "mask loss", "as given"]
+    assert not checks.note
 
 
 @pytest.mark.parametrize("answer", [{}, {"missing": 5}, {"missing": [[]]}, {"missing": None}])

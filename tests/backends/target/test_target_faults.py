@@ -41,7 +41,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def children(word: str) -> list[int]:
     """Process numbers of those that have a word in their command, but for this one."""
-    found = []
+    collected = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
@@ -49,8 +49,8 @@ def children(word: str) -> list[int]:
             except OSError:
                 continue
             if word in words:
-                found.append(int(entry.name))
-    return found
+                collected.append(int(entry.name))
+    return collected
 
 
 def place(number: int) -> str:

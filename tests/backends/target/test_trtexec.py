@@ -56,11 +56,11 @@ def test_engines_of_a_trtexec_take_turns(tmp_path: Path, version: str) -> None:
     with backend.build(model) as one, backend.build(model) as other:
         one.prepare(FEEDS)
         other.prepare(FEEDS)
-        found = pair(
+        comparison = pair(
             one, other, backend, TimingSection(interval=0.9, seconds=0.1, minimum_rounds=5, warmup=1)
         )
-    assert found.rounds >= 5
-    assert found.ratio == pytest.approx(1, abs=0.05)
+    assert comparison.rounds >= 5
+    assert comparison.ratio == pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.parametrize(

@@ -43,17 +43,17 @@ def ran(folder: Path, path: Path) -> dict[str, str]:
 
 
 def test_types_that_do_not_bind_become_words_that_do(tmp_path: Path) -> None:
-    found = ran(tmp_path, candidate(tmp_path, "fp32", "fp16", "int8"))
-    assert found == {"/a/conv/Conv": "f32", "/b/conv/Conv": "f16", "/c/conv/Conv": "i8"}
+    output = ran(tmp_path, candidate(tmp_path, "fp32", "fp16", "int8"))
+    assert output == {"/a/conv/Conv": "f32", "/b/conv/Conv": "f16", "/c/conv/Conv": "i8"}
 
 
 def test_what_runs_is_what_was_typed(tmp_path: Path) -> None:
     path = candidate(tmp_path, "fp16", "int8", "fp32")
     wanted = computed(onnx.load(path), FEEDS)[0]
     with trtexec(tmp_path / "there", "8601").build(path) as engine:
-        found = run(engine, FEEDS)["masks"]
+        output = run(engine, FEEDS)["masks"]
     step = np.abs(wanted).max() / 127
-    assert np.abs(found - wanted).max() < step  # a value next to half a step may round the other way
+    assert np.abs(output - wanted).max() < step  # a value next to half a step may round the other way
 
 
 def test_the_words_of_a_candidate(tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 def computed(model: onnx.ModelProto, feed: dict[str, Any]) -> list[Any]:
     """What ONNX Runtime makes of it."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    found: list[Any] = session.run(None, feed)
-    return found
+    output: list[Any] = session.run(None, feed)
+    return output
 
 
 @pytest.mark.parametrize("case", CASES)

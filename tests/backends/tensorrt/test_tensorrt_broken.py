@@ -32,8 +32,8 @@ def driver(status: Status, version: int) -> SimpleNamespace:
     return SimpleNamespace(
         cudaError_t=Status,
         cudaGetDeviceCount=lambda: (status, 0),
-        cudaGetErrorName=lambda found: (Status.cudaSuccess, found.name.encode()),
-        cudaGetErrorString=lambda found: (Status.cudaSuccess, found.name.encode()),
+        cudaGetErrorName=lambda code: (Status.cudaSuccess, code.name.encode()),
+        cudaGetErrorString=lambda code: (Status.cudaSuccess, code.name.encode()),
         cudaDriverGetVersion=lambda: (Status.cudaSuccess, version),
     )
 
@@ -52,8 +52,8 @@ def told(folder: Path) -> dict[str, str]:
         check=True,
         env={"PYTHONPATH": str(folder)},
     )
-    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    listing: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return listing
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ def told(folder: Path) -> dict[str, str]:
 def test_what_a_broken_package_lacks_is_told_in_one_line(tmp_path: Path, error: str, wanted: str) -> None:
     (tmp_path / "tensorrt").mkdir()
     (tmp_path / "tensorrt" / "__init__.py").write_text(f"raise ImportError({error!r})\n")
-    found = told(tmp_path)
-    assert (found["name"], found["found"]) == ("backend tensorrt", "cannot serve")
-    assert wanted in found["remedy"]
-    assert "\n" not in found["remedy"]
+    lines = told(tmp_path)
+    assert (lines["name"], lines["found"]) == ("backend tensorrt", "cannot serve")
+    assert wanted in lines["remedy"]
+    assert "\n" not in lines["remedy"]
 
 
 @pytest.mark.parametrize(

@@ -68,21 +68,21 @@ def audited(folder: Path, target: str, choices: dict[str, str]) -> dict[str, Blo
     candidate = rewriter.write(assignment, folder / "candidate.onnx")
     kernels = planned_kernels(backend, Path(candidate.model_path))
     heavy = [str(node.name) for node in model.graph if node.op_type in COSTLY_OPS]
-    return {found.block: found for found in audit(blocks, assignment, kernels, heavy)}
+    return {one.block: one for one in audit(blocks, assignment, kernels, heavy)}
 
 
 @pytest.mark.parametrize("target", ["8.6", "8.9", "12.0"])
 @pytest.mark.parametrize("conv", ["fp32", "fp16", "bf16", "int8"])
 @pytest.mark.parametrize("mlp", ["fp16", "int8"])
 def test_neighbours_run_in_their_own_precisions(tmp_path: Path, target: str, conv: str, mlp: str) -> None:
-    found = audited(tmp_path, target, {"conv": conv, "mlp": mlp})
-    assert {name: block.matches for name, block in found.items()} == {"conv": True, "mlp": True}, found
+    audits = audited(tmp_path, target, {"conv": conv, "mlp": mlp})
+    assert {name: block.matches for name, block in audits.items()} == {"conv": True, "mlp": True}, audits
 
 
 @pytest.mark.parametrize("target", ["8.9", "12.0"])
 def test_fp8_stands_beside_int8(tmp_path: Path, target: str) -> None:
-    found = audited(tmp_path, target, {"conv": "int8", "mlp": "fp8"})
-    assert (found["conv"].ran, found["mlp"].ran) == ("i8 x3", "f8 x2")
+    audits = audited(tmp_path, target, {"conv": "int8", "mlp": "fp8"})
+    assert (audits["conv"].ran, audits["mlp"].ran) == ("i8 x3", "f8 x2")
 
 
 @pytest.mark.parametrize(("precision", "ran"), [("int4", "i4 x2"), ("int8-weights", "i8w x2")])
@@ -92,14 +92,14 @@ def test_weights_alone_are_read_inside_the_product(tmp_path: Path, precision: st
 
 @pytest.mark.parametrize("neighbour", ["fp16", "int8", "fp8"])
 def test_nvfp4_multiplies_four_bit_floats_beside_others(tmp_path: Path, neighbour: str) -> None:
-    found = audited(tmp_path, "12.0", {"conv": neighbour, "mlp": "nvfp4"})
-    assert (found["mlp"].ran, found["mlp"].matches, found["conv"].matches) == ("f4 x2", True, True)
+    audits = audited(tmp_path, "12.0", {"conv": neighbour, "mlp": "nvfp4"})
+    assert (audits["mlp"].ran, audits["mlp"].matches, audits["conv"].matches) == ("f4 x2", True, True)
 
 
 def test_pointwise_convolutions_run_as_nvfp4_products_and_a_depthwise_one_in_floats(tmp_path: Path) -> None:
-    found = audited(tmp_path, "12.0", {"conv": "nvfp4", "mlp": "fp16"})
+    audits = audited(tmp_path, "12.0", {"conv": "nvfp4", "mlp": "fp16"})
     base = "f16" if MASK else "bf16"
-    assert (found["conv"].ran, found["conv"].matches) == (f"f4 x2, {base} x1", True)
+    assert (audits["conv"].ran, audits["conv"].matches) == (f"f4 x2, {base} x1", True)
 
 
 @pytest.mark.parametrize("target", ["8.6", "8.9"])

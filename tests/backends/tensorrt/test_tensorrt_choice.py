@@ -60,5 +60,5 @@ def test_an_agent_takes_the_library_that_a_study_names(tmp_path: Path, library: 
      ("memory", "fp16", ""), ("timeout", "fp16", ""), ("build", "fp32", "")],
 )  # fmt: skip
 def test_another_reference_is_named_only_where_it_may_help(kind: str, precision: str, words: str) -> None:
-    found = _way_out(TrialError(kind, "the very reason"), precision)  # type: ignore[arg-type]
-    assert (words in found) if words else not found
+    way_out = _way_out(TrialError(kind, "the very reason"), precision)  # type: ignore[arg-type]
+    assert (words in way_out) if words else not way_out

@@ -37,9 +37,7 @@ def built(folder: Path, target: str, *cycle: str) -> dict[str, BlockAudit]:
     chosen = Assignment(choices=tuple((block.name, cycle[n % len(cycle)]) for n, block in enumerate(blocks)))
     candidate = rewriter.write(chosen, folder / "candidate.onnx")
     kernels = planned_kernels(backend, Path(candidate.model_path))
-    return {
-        found.block: found for found in audit(blocks, chosen, kernels, deciding_nodes(model, blocks, chosen))
-    }
+    return {one.block: one for one in audit(blocks, chosen, kernels, deciding_nodes(model, blocks, chosen))}
 
 
 @pytest.mark.parametrize("target", ["8.6", "8.9", "12.0"])
@@ -47,14 +45,14 @@ def built(folder: Path, target: str, *cycle: str) -> dict[str, BlockAudit]:
 def test_every_block_of_the_demo_runs_in_what_it_is_asked(
     tmp_path: Path, target: str, cycle: tuple[str, ...]
 ) -> None:
-    found = built(tmp_path, target, *cycle)
-    assert [f"{b.block}: {b.asked} ran {b.ran}" for b in found.values() if b.matches is not True] == []
+    audits = built(tmp_path, target, *cycle)
+    assert [f"{b.block}: {b.asked} ran {b.ran}" for b in audits.values() if b.matches is not True] == []
 
 
 @pytest.mark.parametrize("target", ["8.9", "12.0"])
 def test_every_block_of_the_demo_runs_in_fp8_where_the_gpu_has_it(tmp_path: Path, target: str) -> None:
-    found = built(tmp_path, target, "fp8")
-    assert [f"{b.block} ran {b.ran}" for b in found.values() if b.matches is not True] == []
+    audits = built(tmp_path, target, "fp8")
+    assert [f"{b.block} ran {b.ran}" for b in audits.values() if b.matches is not True] == []
 
 
 @pytest.mark.parametrize(
@@ -70,8 +68,8 @@ def test_every_block_of_the_demo_runs_in_fp8_where_the_gpu_has_it(tmp_path: Path
 def test_products_of_a_block_run_quantised_while_its_convolutions_stay_floats(
     tmp_path: Path, target: str, precision: str
 ) -> None:
-    found = built(tmp_path, target, precision)
-    ran = {audited.ran for audited in found.values() if audited.ran}
+    audits = built(tmp_path, target, precision)
+    ran = {audited.ran for audited in audits.values() if audited.ran}
     assert {one.partition(" ")[0] for one in ran} == {PRECISIONS[precision].runs_as}
 
 

@@ -33,9 +33,9 @@ TIMING_STEPS = (
 
 @pytest.fixture
 def faults() -> Iterator[dict[str, Any]]:
-    found: dict[str, Any] = mask().FAULTS
-    yield found
-    found.clear()
+    faults_by_name: dict[str, Any] = mask().FAULTS
+    yield faults_by_name
+    faults_by_name.clear()
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_version_has_what_its_dump_has_and_the_adapter_takes_its_path() -> None:
-    found = library()
-    assert hasattr(found.trt.ICudaEngine, "create_runtime_config")
-    assert (found.is_rtx, found.caches_kernels, found.names_targets, found.lists_layers) == (False,) * 4
+    loaded = library()
+    assert hasattr(loaded.trt.ICudaEngine, "create_runtime_config")
+    assert (loaded.is_rtx, loaded.caches_kernels, loaded.names_targets, loaded.lists_layers) == (False,) * 4
 
 
 @pytest.mark.parametrize("code", ["35", "100"])

@@ -73,9 +73,9 @@ def test_outputs_are_those_of_onnxruntime(
         None, inputs
     )
     with backend.build(path) as engine:
-        found = run(engine, inputs)["y"]
+        output = run(engine, inputs)["y"]
     # Engines round elsewhere: FP16 and TF32 a little, FP8 attention noticeably.
-    assert np.sqrt(np.mean((found - expected) ** 2)) < 0.05 * np.std(expected)
+    assert np.sqrt(np.mean((output - expected) ** 2)) < 0.05 * np.std(expected)
 
 
 @pytest.mark.parametrize("options", [{}, {"cuda_graph": False}, {"rotate_buffers": True}])

@@ -52,7 +52,7 @@ class Air:
 
 def hollow() -> Any:
     """An engine from `x` to `y`, behind the mask's own class, that computes nothing."""
-    trt, found = library().trt, SimpleNamespace()
+    trt, shell = library().trt, SimpleNamespace()
     context = SimpleNamespace(enqueue_emits_profile=True, profiler=None)
 
     def report() -> bool:
@@ -64,27 +64,27 @@ def hollow() -> Any:
     context.set_tensor_address = lambda name, memory: True
     context.execute_async_v3 = lambda stream: True
     context.report_to_profiler = report
-    found.num_io_tensors, found.device_memory_size_v2 = 2, 1 << 20
-    found.get_tensor_name = lambda index: "xy"[index]
-    found.get_tensor_mode = lambda name: getattr(trt.TensorIOMode, "INPUT" if name == "x" else "OUTPUT")
-    found.get_tensor_location = lambda name: trt.TensorLocation.DEVICE
-    found.get_tensor_dtype = lambda name: trt.DataType.FLOAT
-    found.get_tensor_shape = lambda name: (1, 4)
-    found.get_engine_stat = lambda stat: 1 << 20
-    found.create_execution_context = lambda: trt.IExecutionContext(context, _is_native=True)
+    shell.num_io_tensors, shell.device_memory_size_v2 = 2, 1 << 20
+    shell.get_tensor_name = lambda index: "xy"[index]
+    shell.get_tensor_mode = lambda name: getattr(trt.TensorIOMode, "INPUT" if name == "x" else "OUTPUT")
+    shell.get_tensor_location = lambda name: trt.TensorLocation.DEVICE
+    shell.get_tensor_dtype = lambda name: trt.DataType.FLOAT
+    shell.get_tensor_shape = lambda name: (1, 4)
+    shell.get_engine_stat = lambda stat: 1 << 20
+    shell.create_execution_context = lambda: trt.IExecutionContext(context, _is_native=True)
     inspector = SimpleNamespace(get_engine_information=lambda form: INSPECTED)
-    found.create_engine_inspector = lambda: trt.EngineInspector(inspector, _is_native=True)
-    return trt.ICudaEngine(found, _is_native=True)
+    shell.create_engine_inspector = lambda: trt.EngineInspector(inspector, _is_native=True)
+    return trt.ICudaEngine(shell, _is_native=True)
 
 
 @pytest.fixture
 def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     air = Air()
     monkeypatch.setattr(cuda, "runtime", lambda: air)
-    found: dict[str, Any] = mask().FAULTS
-    found["Runtime.deserialize_cuda_engine"] = hollow()
-    yield found
-    found.clear()
+    faults_by_name: dict[str, Any] = mask().FAULTS
+    faults_by_name["Runtime.deserialize_cuda_engine"] = hollow()
+    yield faults_by_name
+    faults_by_name.clear()
 
 
 def loaded(*, profiled: bool = False) -> TensorRTEngine:

@@ -49,8 +49,8 @@ def modelopt(path: Path) -> Path:
 def test_every_product_of_a_transformer_with_weights_multiplies_four_bit_floats(
     tmp_path: Path, target: str
 ) -> None:
-    found = built(transformer(tmp_path / "vit.onnx"), target)
-    assert (found.ran, found.matches, found.detail) == ("f4 x7", True, "gemm x7")
+    block_audit = built(transformer(tmp_path / "vit.onnx"), target)
+    assert (block_audit.ran, block_audit.matches, block_audit.detail) == ("f4 x7", True, "gemm x7")
 
 
 @pytest.mark.parametrize("target", ["8.0", "8.6", "8.9"])
@@ -62,5 +62,5 @@ def test_a_gpu_without_it_is_told_in_one_line(tmp_path: Path, target: str) -> No
 
 @pytest.mark.parametrize(("precision", "ran"), [("nvfp4", "f4 x1"), ("fp16", "f16 x1")])
 def test_a_layer_of_modelopt_runs_as_it_came_or_in_floats(tmp_path: Path, precision: str, ran: str) -> None:
-    found = built(modelopt(tmp_path / "linear.onnx"), "12.0", precision)
-    assert (found.ran, found.matches) == (ran, True)
+    block_audit = built(modelopt(tmp_path / "linear.onnx"), "12.0", precision)
+    assert (block_audit.ran, block_audit.matches) == (ran, True)

@@ -50,9 +50,9 @@ REAL = [("8.9", "int8", "i8"), ("8.9", "fp8", "f8"), ("12.0", "nvfp4", "f4")]
 def test_every_part_of_a_projection_is_multiplied_in_what_was_asked(
     tmp_path: Path, form: str, target: str, precision: str, ran: str
 ) -> None:
-    found = built(transformer(tmp_path / "vit.onnx", *FORMS[form]), target, precision)
+    block_audit = built(transformer(tmp_path / "vit.onnx", *FORMS[form]), target, precision)
     # NVFP4 leaves the two products of attention alone.
-    assert (found.ran, found.matches) == (f"{ran} x{7 if precision == 'nvfp4' else 9}", True)
+    assert (block_audit.ran, block_audit.matches) == (f"{ran} x{7 if precision == 'nvfp4' else 9}", True)
 
 
 @pytest.mark.parametrize(("target", "precision", "ran"), REAL)
@@ -60,8 +60,8 @@ def test_every_part_of_a_projection_is_multiplied_in_what_was_asked(
 def test_a_projection_that_is_multiplied_as_a_whole_stays_one(
     tmp_path: Path, form: str, target: str, precision: str, ran: str
 ) -> None:
-    found = built(transformer(tmp_path / "vit.onnx", *WHOLE[form]), target, precision)
-    assert (found.ran, found.matches) == (f"{ran} x{5 if precision == 'nvfp4' else 7}", True)
+    block_audit = built(transformer(tmp_path / "vit.onnx", *WHOLE[form]), target, precision)
+    assert (block_audit.ran, block_audit.matches) == (f"{ran} x{5 if precision == 'nvfp4' else 7}", True)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -39,10 +39,10 @@ def check() -> Iterator[Any]:
 
 
 def dump(version: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
+    listing: dict[str, Any] = json.loads(
         gzip.decompress((HERE / "api" / f"api-{version}.json.gz").read_bytes())
     )
-    return found
+    return listing
 
 
 def members(told: dict[str, Any]) -> Iterator[str]:
@@ -64,7 +64,7 @@ def test_every_name_of_the_api_that_is_spoken_is_listed(
     listed = {name for group in (*lists, "PROBED") for name in getattr(check.uses, group)}
     classes = {name.partition(".")[0] for name in listed}
     dumps = [dump(version)["classes"] for version in (*check.SUPPORTED, *check.ON_TARGETS)]
-    known = {name for told in dumps for name in members({k: v for k, v in told.items() if k in classes})}
+    in_dumps = {name for told in dumps for name in members({k: v for k, v in told.items() if k in classes})}
     spoken: set[str] = set()
     direct: set[str] = set()
     for path in paths:
@@ -75,7 +75,7 @@ def test_every_name_of_the_api_that_is_spoken_is_listed(
                     direct.add(node.attr)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 spoken |= {node.value} if node.value.isidentifier() else set()
-    missing = spoken & known - {name.rpartition(".")[2].removesuffix("=") for name in listed}
+    missing = spoken & in_dumps - {name.rpartition(".")[2].removesuffix("=") for name in listed}
     assert missing <= OURS
     assert direct <= classes | {"ComputeCapability", "__version__", "__name__"}
 
@@ -103,8 +103,8 @@ def test_a_parameter_that_moved_is_told(check: Any) -> None:
     told = dump("11.4.0.106")
     signature = "set_timing_cache(self: IBuilderConfig, ignore_mismatch: bool, cache: ITimingCache) -> bool"
     told["classes"]["IBuilderConfig"]["methods"]["set_timing_cache"] = [signature]
-    (found,) = check.problems(told)
-    assert found.startswith("IBuilderConfig.set_timing_cache takes other parameters")
+    (problem,) = check.problems(told)
+    assert problem.startswith("IBuilderConfig.set_timing_cache takes other parameters")
 
 
 @pytest.mark.parametrize(
@@ -126,5 +126,5 @@ def test_what_became_another_kind_or_gives_something_else_is_told(
     del told["classes"]["IExecutionContext"]["methods"][name]
     place = "methods" if isinstance(moved, list) else "properties"
     told["classes"]["IExecutionContext"][place][name] = moved
-    (found,) = check.changes(told)
-    assert wanted in found
+    (problem,) = check.changes(told)
+    assert wanted in problem

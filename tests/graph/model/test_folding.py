@@ -61,8 +61,8 @@ def saved(folder: Path, build: Build) -> Path:
     first = np.random.default_rng(1).standard_normal((CHANNELS, CHANNELS, 1, 1)).astype(np.float32)
     tensors = [numpy_helper.from_array(array, name) for name, array in {**arrays, "first": first}.items()]
     graph = helper.make_graph(nodes, "g", values[:1], values[1:], tensors)
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
-    onnx.save(made, folder / "model.onnx")
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    onnx.save(model, folder / "model.onnx")
     return folder / "model.onnx"
 
 
@@ -81,11 +81,11 @@ def test_computed_weights_have_a_scale_for_each_channel(build: Build, tmp_path: 
     scales = [list(tensor.dims) for tensor in stored if tensor.name.endswith("axis0/scale")]
     assert scales == [[CHANNELS], [CHANNELS]]
     feed = {"x": np.random.default_rng(2).standard_normal((1, CHANNELS, 8, 8)).astype(np.float32)}
-    wanted, found = (
+    wanted, output = (
         InferenceSession(file, providers=["CPUExecutionProvider"]).run(None, feed)[0]
         for file in (path, files["fp32"])
     )
-    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(output, wanted, rtol=1e-3, atol=1e-3)
 
 
 def test_scales_of_quantised_weights_turn_with_them(tmp_path: Path) -> None:

@@ -103,5 +103,5 @@ def test_the_engine_computes_what_the_file_says(form: str, tmp_path: Path) -> No
     feed = {"x": random.standard_normal((1, 8, 9, 9)).astype(np.float32)}
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     with create_backend("openvino", {}).build(tmp_path / "fp32.onnx") as engine:
-        found = run(engine, feed)["y"]
-    np.testing.assert_allclose(found, session.run(None, feed)[0], rtol=1e-3, atol=1e-4)
+        output = run(engine, feed)["y"]
+    np.testing.assert_allclose(output, session.run(None, feed)[0], rtol=1e-3, atol=1e-4)

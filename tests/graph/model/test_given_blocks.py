@@ -56,5 +56,5 @@ def test_blocks_that_are_cut_compute_what_the_file_does(
     scales, levels = (numpy_helper.to_array(onnx.load(path).graph.initializer[place]) for place in (1, 0))
     wide = np.repeat(scales, block, axis=0)[:24]
     with Exact().build(tmp_path / "out.onnx") as exact:
-        found = run(exact, {"x": X})["y"]
-    np.testing.assert_allclose(found, X @ (levels.astype(np.float32) * wide), rtol=1e-4, atol=1e-5)
+        output = run(exact, {"x": X})["y"]
+    np.testing.assert_allclose(output, X @ (levels.astype(np.float32) * wide), rtol=1e-4, atol=1e-5)

@@ -49,8 +49,8 @@ def candidate(path: Path, precision: str) -> onnx.ModelProto:
     blocks = partition(model, minimum=1, maximum=1)
     names = {str(v.name): 4.0 for node in model.graph for v in (*node.inputs, *node.outputs) if v}
     chosen = Assignment(choices=tuple((block.name, precision) for block in blocks))
-    found = Rewriter(model, blocks, names, base="fp32").write(chosen, path.with_name(f"{precision}.onnx"))
-    return onnx.load(found.model_path)
+    written = Rewriter(model, blocks, names, base="fp32").write(chosen, path.with_name(f"{precision}.onnx"))
+    return onnx.load(written.model_path)
 
 
 @pytest.mark.parametrize("kind", HALVES)
@@ -58,10 +58,10 @@ def candidate(path: Path, precision: str) -> onnx.ModelProto:
 def test_all_fp32_computes_what_the_file_does(kind: str, middle: str, tmp_path: Path) -> None:
     path = saved(tmp_path, kind, middle)
     feed = {"image": np.random.default_rng(1).standard_normal((1, 4, 8, 8)).astype(np.float32)}
-    wanted, found = (
+    wanted, model = (
         ReferenceEvaluator(m).run(None, feed)[0] for m in (onnx.load(path), candidate(path, "fp32"))
     )
-    assert np.sqrt(np.mean((found - wanted) ** 2)) < 0.02 * wanted.std()
+    assert np.sqrt(np.mean((model - wanted) ** 2)) < 0.02 * wanted.std()
     assert kind in notes(load_model(path))[0]
 
 

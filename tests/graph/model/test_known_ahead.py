@@ -77,11 +77,11 @@ def test_what_is_known_ahead_is_written_out(middle: str, tmp_path: Path) -> None
     chosen = Assignment(choices=((blocks[0].name, "fp32"),))
     Rewriter(model, blocks, {}, base="fp32").write(chosen, tmp_path / "fp32.onnx")
     feed = {"x": np.random.default_rng(1).standard_normal((1, 4, 8, 8)).astype(np.float32)}
-    wanted, found = (
+    wanted, output = (
         onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).run(None, feed)[0]
         for file in (path, tmp_path / "fp32.onnx")
     )
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(output, wanted, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("op", UNKNOWN)

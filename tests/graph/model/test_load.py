@@ -45,9 +45,9 @@ def with_data(folder: Path, location: str, size: int = 4) -> Path:
     graph = helper.make_graph(
         [helper.make_node("Add", ["x", "w"], ["y"])], "g", value[:1], value[1:], [weight]
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.onnx").write_bytes(made.SerializeToString())
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
     return folder / "model.onnx"
 
 
@@ -97,11 +97,11 @@ def test_a_file_of_weights_that_is_cut_short_is_named(size: int, tmp_path: Path)
 
 def test_constants_read_nothing_from_outside_the_folder_either(tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_bytes(np.ones(4, np.float32).tobytes())
-    made = onnx.load(with_data(tmp_path / "in", "../w.bin"), load_external_data=False)
+    model = onnx.load(with_data(tmp_path / "in", "../w.bin"), load_external_data=False)
     node = helper.make_node("Constant", [], ["w"])
-    node.attribute.append(helper.make_attribute("value", made.graph.initializer.pop()))
-    made.graph.node.insert(0, node)
-    (tmp_path / "in/model.onnx").write_bytes(made.SerializeToString())
+    node.attribute.append(helper.make_attribute("value", model.graph.initializer.pop()))
+    model.graph.node.insert(0, node)
+    (tmp_path / "in/model.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match="outside its folder"):
         load_model(tmp_path / "in/model.onnx")
 

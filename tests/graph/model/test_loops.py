@@ -92,11 +92,11 @@ def test_a_known_number_of_rounds_is_written_out(middle: str, opset: int, tmp_pa
     assert not {node.op_type for node in model.graph} & {"Loop", "Scan"}
     write_model(model, tmp_path / "loaded.onnx")
     feed = {"x": np.random.default_rng(1).standard_normal((1, 4, 8, 8)).astype(np.float32)}
-    wanted, found = (
+    wanted, output = (
         onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).run(None, feed)[0]
         for file in (path, tmp_path / "loaded.onnx")
     )
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(output, wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("middle", UNKNOWN)

@@ -26,9 +26,9 @@ def with_weights(**arrays: np.ndarray) -> onnx.ModelProto:
     graph = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["y"])], "g", value[:1], value[1:], weights, "a graph"
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    made.metadata_props.add(key="names", value="cat, dog")
-    return made
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    model.metadata_props.add(key="names", value="cat, dog")
+    return model
 
 
 def test_reading_gives_what_onnx_reads() -> None:
@@ -46,14 +46,14 @@ def test_writing_gives_what_onnx_reads_back(tmp_path: Path) -> None:
         "none": np.zeros((0, 3), np.float32),
     }
     write_model(ir.from_proto(with_weights(**arrays)), tmp_path / "model.onnx")
-    found = onnx.load(tmp_path / "model.onnx")
-    onnx.checker.check_model(found)
-    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in found.graph.initializer}
+    model = onnx.load(tmp_path / "model.onnx")
+    onnx.checker.check_model(model)
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     assert weights.keys() == arrays.keys()
     for name, array in arrays.items():
         assert weights[name].dtype == array.dtype
         assert weights[name].tolist() == array.tolist()
-    assert found.metadata_props[0].value == "cat, dog"
+    assert model.metadata_props[0].value == "cat, dog"
 
 
 def test_weights_beyond_the_limit_go_into_a_file_beside_the_model(tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_weights_beyond_the_limit_go_into_a_file_beside_the_model(tmp_path: Path
     write_model(ir.from_proto(with_weights(a=array)), path, largest=3999)
     assert data_path(path).stat().st_size >= 4000
     assert path.stat().st_size < 1000
-    found = {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
-    np.testing.assert_array_equal(found["a"], array)
+    model = {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    np.testing.assert_array_equal(model["a"], array)
     remove_model(path)
     assert not list(tmp_path.iterdir())
 
@@ -85,8 +85,8 @@ def test_a_weight_is_written_under_the_name_that_nodes_read(tmp_path: Path) -> N
 def test_without_weights_only_references_and_small_ones_are_read(tmp_path: Path) -> None:
     model = with_weights(large=np.ones(99999, np.float32), small=np.ones(3, np.float32))
     onnx.save(model, tmp_path / "model.onnx")
-    found = read_model(tmp_path / "model.onnx", weights=False)
-    assert [tensor.name for tensor in found.graph.initializer] == ["small"]
+    proto = read_model(tmp_path / "model.onnx", weights=False)
+    assert [tensor.name for tensor in proto.graph.initializer] == ["small"]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])

@@ -24,12 +24,12 @@ PRODUCT = " g (float[4,4] x) => (float[4,4] z) <float[4,4] w> { [product] z = Ma
 
 def saved(folder: Path, text: str, **weights: np.ndarray) -> Path:
     """A model from ONNX text; `w` is its weight unless others are given."""
-    made = onnx.parser.parse_model(HEAD + text)
-    del made.graph.initializer[:]
+    model = onnx.parser.parse_model(HEAD + text)
+    del model.graph.initializer[:]
     random = np.random.default_rng(0)
     for name, array in (weights or {"w": random.standard_normal((4, 4)).astype(np.float32)}).items():
-        made.graph.initializer.append(numpy_helper.from_array(array, name))
-    onnx.save(made, folder / "model.onnx")
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    onnx.save(model, folder / "model.onnx")
     return folder / "model.onnx"
 
 
@@ -45,8 +45,8 @@ def rewritten(path: Path, precision: str, base: str = "fp16") -> onnx.ModelProto
 
 def computed(model: onnx.ModelProto, **feeds: np.ndarray) -> np.ndarray:
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    found: np.ndarray = session.run(None, feeds)[0]
-    return found
+    output: np.ndarray = session.run(None, feeds)[0]
+    return output
 
 
 def test_weights_that_are_listed_as_inputs_are_constants(tmp_path: Path) -> None:
@@ -57,12 +57,12 @@ def test_weights_that_are_listed_as_inputs_are_constants(tmp_path: Path) -> None
 
 def test_functions_of_the_model_are_written_out(tmp_path: Path) -> None:
     path = saved(tmp_path, PRODUCT.replace("MatMul(x, w)", "mine.Twice(x, w)"))
-    made = onnx.load(path)
+    model = onnx.load(path)
     body = [helper.make_node("MatMul", ["a", "b"], ["t"]), helper.make_node("MatMul", ["t", "b"], ["c"])]
-    made.functions.append(
+    model.functions.append(
         helper.make_function("mine", "Twice", ["a", "b"], ["c"], body, [helper.make_opsetid("", 20)])
     )
-    onnx.save(made, path)
+    onnx.save(model, path)
     assert {node.op_type for node in rewritten(path, "fp16").graph.node} == {"MatMul", "Cast"}
 
 
@@ -134,49 +134,49 @@ def test_scales_go_along_the_outputs_of_a_product(text: str, axis: int, tmp_path
 @pytest.mark.parametrize("opset", [13, 20, 22])
 def test_metadata_of_the_model_is_kept(opset: int, tmp_path: Path) -> None:
     path = saved(tmp_path, PRODUCT)
-    made = onnx.load(path)
-    made.opset_import[0].version = opset
-    made.metadata_props.add(key="names", value="cat, dog")
-    onnx.save(made, path)
+    model = onnx.load(path)
+    model.opset_import[0].version = opset
+    model.metadata_props.add(key="names", value="cat, dog")
+    onnx.save(model, path)
     assert "cat, dog" in {prop.value for prop in rewritten(path, "fp16").metadata_props}
 
 
 def test_weights_in_a_file_beside_the_model_are_in_the_candidate(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    made = onnx.load(saved(tmp_path, PRODUCT.replace("4,4", "64,64"), w=np.eye(64, dtype=np.float32)))
-    onnx.save(made, tmp_path / "in/model.onnx", save_as_external_data=True, location="w.data")
+    proto = onnx.load(saved(tmp_path, PRODUCT.replace("4,4", "64,64"), w=np.eye(64, dtype=np.float32)))
+    onnx.save(proto, tmp_path / "in/model.onnx", save_as_external_data=True, location="w.data")
     model = load_model(tmp_path / "in/model.onnx")
     blocks = partition(model)
     chosen = Assignment.uniform(blocks, "fp32", "fp32")
-    found = Rewriter(model, blocks, {}, base="fp32").write(chosen, tmp_path / "candidate.onnx")
+    candidate = Rewriter(model, blocks, {}, base="fp32").write(chosen, tmp_path / "candidate.onnx")
     x = np.ones((64, 64), np.float32)
-    np.testing.assert_array_equal(computed(onnx.load(found.model_path), x=x), x)
+    np.testing.assert_array_equal(computed(onnx.load(candidate.model_path), x=x), x)
 
 
 def test_the_domain_of_onnx_may_be_written_out(tmp_path: Path) -> None:
     path = saved(tmp_path, PRODUCT)
-    made = onnx.load(path)
-    for entry in (made.opset_import[0], *made.graph.node):
+    model = onnx.load(path)
+    for entry in (model.opset_import[0], *model.graph.node):
         entry.domain = "ai.onnx"
-    onnx.save(made, path)
+    onnx.save(model, path)
     assert "ai.onnx" not in {entry.domain for entry in rewritten(path, "fp32").opset_import}
 
 
 def test_functions_that_call_themselves_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, PRODUCT.replace("MatMul(x, w)", "mine.Twice(x, w)"))
-    made = onnx.load(path)
+    model = onnx.load(path)
     body = [helper.make_node("Twice", ["a", "b"], ["c"], domain="mine")]
-    made.functions.append(
+    model.functions.append(
         helper.make_function("mine", "Twice", ["a", "b"], ["c"], body, [helper.make_opsetid("mine", 1)])
     )
-    onnx.save(made, path)
+    onnx.save(model, path)
     with pytest.raises(ModelError, match=r"circle.*mine::Twice"):
         load_model(path)
 
 
 def test_control_flow_inside_a_function_is_named(tmp_path: Path) -> None:
     path = saved(tmp_path, PRODUCT.replace("MatMul(x, w)", "mine.Either(x, w)"))
-    made = onnx.load(path)
+    model = onnx.load(path)
     sides = [
         helper.make_graph(
             [helper.make_node(op, ["a", "b"], [op])], op, [], [helper.make_empty_tensor_value_info(op)]
@@ -189,8 +189,8 @@ def test_control_flow_inside_a_function_is_named(tmp_path: Path) -> None:
         helper.make_node("If", ["large"], ["c"], then_branch=sides[0], else_branch=sides[1]),
     ]
     opsets = [helper.make_opsetid("", 20)]
-    made.functions.append(helper.make_function("mine", "Either", ["a", "b"], ["c"], body, opsets))
-    onnx.save(made, path)
+    model.functions.append(helper.make_function("mine", "Either", ["a", "b"], ["c"], body, opsets))
+    onnx.save(model, path)
     with pytest.raises(ModelError, match=r"control flow \(If\)"):
         load_model(path)
 
@@ -198,12 +198,12 @@ def test_control_flow_inside_a_function_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [[4, 5], [2, 2, 2], ["rows", "columns"]])
 def test_stale_notes_on_inner_values_and_outputs_do_no_harm(shape: list[int | str], tmp_path: Path) -> None:
     path = saved(tmp_path, PRODUCT.replace("z = MatMul(x, w)", "y = Relu(x) [product] z = MatMul(y, w)"))
-    made = onnx.load(path)
-    made.graph.value_info.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, shape))
-    made.graph.output[0].CopyFrom(helper.make_tensor_value_info("z", TensorProto.FLOAT, shape))
-    onnx.save(made, path)
+    model = onnx.load(path)
+    model.graph.value_info.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, shape))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("z", TensorProto.FLOAT, shape))
+    onnx.save(model, path)
     x = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
-    w = numpy_helper.to_array(made.graph.initializer[0])
+    w = numpy_helper.to_array(model.graph.initializer[0])
     np.testing.assert_allclose(computed(rewritten(path, "fp32"), x=x), np.maximum(x, 0) @ w, rtol=1e-5)
 
 
@@ -211,9 +211,9 @@ def test_a_norm_that_inference_knows_nothing_of_has_a_type(tmp_path: Path) -> No
     text = """ g (float[1,4,4] x) => (float[1,4,4] z) <float[4] w>
         { y = GroupNormalization <num_groups = 2> (x, w, w)  z = Relu(y) }"""
     path = saved(tmp_path, text, w=np.ones(4, np.float32))
-    made = onnx.load(path)
-    made.opset_import[0].version = 22
-    onnx.save(made, path)
+    model = onnx.load(path)
+    model.opset_import[0].version = 22
+    onnx.save(model, path)
     assert [value.shape for node in load_model(path).graph for value in node.outputs] == [[1, 4, 4]] * 2
 
 
@@ -231,11 +231,11 @@ def test_inputs_that_do_not_fit_each_other_are_named(tmp_path: Path) -> None:
 def test_a_mask_that_nobody_reads_does_no_harm(opset: int, tmp_path: Path) -> None:
     text = " g (float[4,4] x) => (float[4,4] z) { y, mask = Dropout(x)  z = Relu(y) }"
     path = saved(tmp_path, text)
-    made = onnx.load(path)
-    made.opset_import[0].version = opset
+    model = onnx.load(path)
+    model.opset_import[0].version = opset
     kind = TensorProto.FLOAT if opset < 10 else TensorProto.BOOL
-    made.graph.value_info.append(helper.make_tensor_value_info("mask", kind, [4, 4]))
-    onnx.save(made, path)
+    model.graph.value_info.append(helper.make_tensor_value_info("mask", kind, [4, 4]))
+    onnx.save(model, path)
     x = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
     np.testing.assert_array_equal(computed(rewritten(path, "fp32"), x=x), np.maximum(x, 0))
 
@@ -244,9 +244,9 @@ def test_a_norm_in_training_is_refused_by_name(tmp_path: Path) -> None:
     text = " g (float[1,4,4] x) => (float[1,4,4] z) <float[4] w>"
     text += "{ y, m, v, sm, sv = BatchNormalization(x, w, w, w, w)  z = Relu(y) }"
     path = saved(tmp_path, text, w=np.ones(4, np.float32))
-    made = onnx.load(path)
-    made.opset_import[0].version = 9
-    onnx.save(made, path)
+    model = onnx.load(path)
+    model.opset_import[0].version = 9
+    onnx.save(model, path)
     with pytest.raises(ModelError, match=r"node 'y' \(BatchNormalization\) has 5 outputs, as in training"):
         load_model(path)
 
@@ -257,9 +257,9 @@ def test_a_value_that_pads_nothing_does_no_harm(mode: str, tmp_path: Path) -> No
         f' g (float[4,4] x) => (float[6,4] z) {{ y = Pad<mode = "{mode}", pads = [1,0,1,0], value = 0.0>(x) '
     )
     path = saved(tmp_path, text + " z = Relu(y) }")
-    made = onnx.load(path)
-    made.opset_import[0].version = 9
-    onnx.save(made, path)
+    model = onnx.load(path)
+    model.opset_import[0].version = 9
+    onnx.save(model, path)
     x = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
     rows = [1, 0, 1, 2, 3, 2] if mode == "reflect" else [0, 0, 1, 2, 3, 3]
     wanted = np.maximum(x[rows], 0)

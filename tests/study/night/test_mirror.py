@@ -40,9 +40,9 @@ def test_what_waits_in_the_tables_is_not_what_is_opened(storage: optuna.storages
     optuna.load_study(study_name="demo", storage=storage).enqueue_trial({"stem": "int8", "neck": "int8"})
     record = opened(book, complete(0, 5.0, 0.1, choices="int8 fp16"))
     book.close(record)
-    found = trials(storage)[record.number]
-    assert found.params == record.assignment.as_dict()
-    assert (found.state, found.values) == (TrialState.COMPLETE, [5.0, 0.1])
+    trial = trials(storage)[record.number]
+    assert trial.params == record.assignment.as_dict()
+    assert (trial.state, trial.values) == (TrialState.COMPLETE, [5.0, 0.1])
 
 
 def test_what_a_kill_left_open_is_closed_by_the_evidence(storage: optuna.storages.RDBStorage) -> None:

@@ -50,7 +50,9 @@ def test_blocks_are_tried_back_in_float_where_the_others_are_quantised(searched:
         back = store.facts("tiny", BACK, RoughScore)
         priors = load_priors(store, "tiny", 0.01)
     assert set(back) == {f"{block}|back" for block in ("a", "b", "c")}
-    assert all(list(dict(found.assignment.choices).values()).count("int8") == 2 for found in back.values())
+    assert all(
+        list(dict(proposal.assignment.choices).values()).count("int8") == 2 for proposal in back.values()
+    )
     assert set(priors.scored) == set(back.values())
 
 
@@ -61,7 +63,7 @@ def test_another_study_of_the_model_serves_as_the_prior_and_stays(tmp_path: Path
         kept = store.facts("tiny", PRIOR, RoughScore)
         assert not sensitivities(store, "tiny").keys() & searched.sensitivity().keys()
         assert load_priors(store, "tiny", 0.01).sensitivity.keys() >= searched.sensitivity().keys()
-    assert {found.assignment for found in kept.values()} == {t.assignment for t in searched.trials()}
+    assert {proposal.assignment for proposal in kept.values()} == {t.assignment for t in searched.trials()}
 
 
 def test_a_study_is_no_prior_of_itself_nor_is_one_that_was_never_searched(tmp_path: Path) -> None:

@@ -54,20 +54,20 @@ def prepared(path: Path, basis: Basis | None = None) -> Prepared:
 
 
 def test_int8_behind_a_concat_is_what_exact_arithmetic_gives(tmp_path: Path) -> None:
-    found = prepared(write_concat_study(tmp_path))
+    setup = prepared(write_concat_study(tmp_path))
     path = tmp_path / "candidate.onnx"
-    found.rewrite(found.uniform("int8"), path)
+    setup.rewrite(setup.uniform("int8"), path)
     feed = {"image": np.random.default_rng(5).standard_normal((1, 3, 32, 32)).astype(np.float32)}
     with create_backend("openvino", {}).build(path) as engine, Exact().build(path) as exact:
         assert deviation(run(engine, feed), run(exact, feed)).error < WRONG
 
 
 def test_what_is_never_negative_has_no_sign_where_the_engine_takes_that(tmp_path: Path) -> None:
-    found = prepared(write_concat_study(tmp_path))
-    basis = found.identity.basis
+    setup = prepared(write_concat_study(tmp_path))
+    basis = setup.identity.basis
     assert basis is not None
     assert dict(basis.grids).get("r", "signed") in ("unsigned", "signed")
-    typed = found.rewriter.rewrite(found.uniform("int8"))
+    typed = setup.rewriter.rewrite(setup.uniform("int8"))
     grids = {name: value.dtype for name, value in typed.graph.initializers.items() if name.endswith("/zero")}
     assert ("r/uint8/zero" in grids) == ("r" in dict(basis.grids))
     assert "image/int8/zero" in grids
@@ -119,19 +119,19 @@ def test_a_base_that_costs_a_block_its_int8_is_not_taken(tmp_path: Path) -> None
 
 
 def test_two_models_are_timed_by_the_one_stopwatch(tmp_path: Path) -> None:
-    found = prepared(write_concat_study(tmp_path))
+    setup = prepared(write_concat_study(tmp_path))
     paths = [str(tmp_path / f"{name}.onnx") for name in ("fp32", "int8")]
     for path in paths:
-        found.rewrite(found.uniform(Path(path).stem), Path(path))
+        setup.rewrite(setup.uniform(Path(path).stem), Path(path))
     with Bench(tmp_path / "worker.log") as bench:
         race = Race(
-            backend=found.spec.backend,
-            timing=found.spec.timing,
+            backend=setup.spec.backend,
+            timing=setup.spec.timing,
             reference_path=paths[0],
             candidate_path=paths[1],
         )
         latency = bench.race(race)
-    assert latency.rounds >= found.spec.timing.minimum_rounds
+    assert latency.rounds >= setup.spec.timing.minimum_rounds
     assert latency.ratio_interval.low <= latency.ratio <= latency.ratio_interval.high
 
 
@@ -146,16 +146,16 @@ def test_a_reference_that_loses_nearly_what_is_accepted_is_told(loss: float, war
 
 
 def test_fp16_is_no_choice_where_the_engine_runs_it_as_fp32(tmp_path: Path) -> None:
-    found = prepared(write_concat_study(tmp_path))
-    for block in found.blocks:
+    setup = prepared(write_concat_study(tmp_path))
+    for block in setup.blocks:
         assert "fp16" not in block.allowed
         assert dict(block.refused)["fp16"] == "runs as fp32 here: this engine cannot tell them apart"
-    assert found.reference == found.uniform("fp32")
+    assert setup.reference == setup.uniform("fp32")
 
 
 def test_a_reference_that_is_asked_for_stays(tmp_path: Path) -> None:
     path = write_concat_study(tmp_path)
     path.write_text(path.read_text().replace("[search]", '[search]\nreference = "fp16"'))
-    found = prepared(path)
-    assert found.reference == found.uniform("fp16")
-    assert all(dict(block.refused)["fp32"].startswith("runs as fp16 here") for block in found.blocks)
+    setup = prepared(path)
+    assert setup.reference == setup.uniform("fp16")
+    assert all(dict(block.refused)["fp32"].startswith("runs as fp16 here") for block in setup.blocks)

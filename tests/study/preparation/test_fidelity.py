@@ -56,8 +56,8 @@ def quantise(path: Path) -> None:
         if node.op_type != "Relu":
             graph.node.append(node)
             continue
-        levels, made = f"{node.output[0]}.levels", node.output[0]
-        for op, read, written in (("Quantize", node.input[0], levels), ("Dequantize", levels, made)):
+        levels, output = f"{node.output[0]}.levels", node.output[0]
+        for op, read, written in (("Quantize", node.input[0], levels), ("Dequantize", levels, output)):
             graph.node.append(helper.make_node(f"{op}Linear", [read, "scale", "zero"], [written]))
     onnx.save(model, path)
 

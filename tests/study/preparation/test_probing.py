@@ -89,8 +89,8 @@ def test_a_gpu_without_fp8_has_it_off_the_table(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     for target, refused in {"8.6": {"fp8"}, "8.9": set()}.items():
         section = BackendSection(name="tensorrt", options={"compute_capabilities": target})
-        found, _ = refusals(path, section, ("fp16", "int8", "fp8"))
-        assert {precision for _, precision in found} == refused
+        pairs, _ = refusals(path, section, ("fp16", "int8", "fp8"))
+        assert {precision for _, precision in pairs} == refused
 
 
 def test_a_search_without_a_gpu_ends_in_one_line_with_the_way_out(tmp_path: Path) -> None:

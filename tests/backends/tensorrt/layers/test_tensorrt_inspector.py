@@ -48,8 +48,8 @@ def ran(version: int, *layers: dict[str, Any], asked: str = "int8") -> tuple[str
     told = {"Layers": list(layers), ("Bindings" if version < 11 else "I/O Tensors"): ["x", "y"]}
     kernels = kernels_of(layers_from_json(json.dumps(told)), {})
     block = Block(name="block", nodes=("op", "relu", "skip", "norm"))
-    (found,) = audit([block], Assignment(choices=(("block", asked),)), kernels, ["op"])
-    return found.ran.partition(" ")[0], found.matches
+    (audits,) = audit([block], Assignment(choices=(("block", asked),)), kernels, ["op"])
+    return audits.ran.partition(" ")[0], audits.matches
 
 
 def weights(dtype: str) -> dict[str, Any]:
@@ -106,13 +106,13 @@ def test_a_layer_runs_in(case: str, version: int) -> None:
 
 @pytest.mark.parametrize("version", [10, 11])
 def test_a_convolution_whose_qdq_was_not_fused_did_not_run_as_asked(version: int) -> None:
-    found = ran(
+    output = ran(
         version,
         layer(version, "Reformat", "Half | Int8", "autoprec/q/x"),
         layer(version, "Reformat", "Int8 | Half", "autoprec/dq/x"),
         layer(version, "CaskConvolution", "Half | Half", "op relu", **weights("Half")),
     )
-    assert found == ("f16", False)
+    assert output == ("f16", False)
 
 
 @pytest.mark.parametrize("version", [10, 11])
@@ -183,8 +183,8 @@ def test_before_tensorrt_10_nodes_stand_side_by_side_too(name: str) -> None:
 def test_before_tensorrt_10_pointwise_nodes_are_wrapped() -> None:
     told = layer(8, "PointWiseV2", "Half | Half", "x", Name="PWN(PWN(/act/Sigmoid), /act/Mul)")
     del told["Metadata"]
-    (found,) = layers_from_json(json.dumps({"Layers": [told]}))
-    assert found.nodes == ("/act/Sigmoid", "/act/Mul")
+    (parsed,) = layers_from_json(json.dumps({"Layers": [told]}))
+    assert parsed.nodes == ("/act/Sigmoid", "/act/Mul")
 
 
 @pytest.mark.parametrize(
@@ -196,5 +196,5 @@ def test_a_description_that_tells_nothing_leaves_all_open(text: str) -> None:
 
 def test_separators_between_nodes_may_be_raw() -> None:
     text = json.dumps({"Layers": [layer(10, "CaskConvolution", "Half | Half", "op relu")]})
-    (found,) = layers_from_json(text.replace("\\u001e", "\x1e"))
-    assert found.nodes == ("op", "relu")
+    (parsed,) = layers_from_json(text.replace("\\u001e", "\x1e"))
+    assert parsed.nodes == ("op", "relu")

@@ -96,8 +96,8 @@ def test_the_inspector_of_tensorrt_10_hides_the_type_in_the_format() -> None:
         "TacticName": "sm80_xmma_fprop",
         "Metadata": "[ONNX Layer: conv1]\x1e[ONNX Layer: relu1]",
     }
-    (found,) = layers_from_json(json.dumps({"Layers": [layer], "Bindings": ["x", "y"]}))
-    assert (found.nodes, found.precision, found.outputs) == (("conv1", "relu1"), "i8", ("f16",))
+    (parsed,) = layers_from_json(json.dumps({"Layers": [layer], "Bindings": ["x", "y"]}))
+    assert (parsed.nodes, parsed.precision, parsed.outputs) == (("conv1", "relu1"), "i8", ("f16",))
 
 
 def test_an_engine_without_details_lists_no_layers() -> None:

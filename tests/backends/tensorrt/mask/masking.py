@@ -66,8 +66,8 @@ class Mask:
             setattr(self.module, name, self.classes[name])
         self.module.__version__ = surface["version"]  # type: ignore[attr-defined]
         for name, told in surface["values"].items():
-            if found := re.match(r"DataType <DataType\.(\w+)", told):
-                setattr(self.module, name, self.classes["DataType"].__members__[found[1]])  # type: ignore[attr-defined]
+            if match := re.match(r"DataType <DataType\.(\w+)", told):
+                setattr(self.module, name, self.classes["DataType"].__members__[match[1]])  # type: ignore[attr-defined]
         for name in surface["functions"]:
             setattr(self.module, name, functools.partial(self._call, name, getattr(real, name, None), None))
 
@@ -93,13 +93,13 @@ class Mask:
 
     def _found(self, native: type) -> Any:
         """The version's class for one of the library's."""
-        found: Any = self.module
+        owner: Any = self.module
         for part in native.__qualname__.split("."):
-            assert hasattr(found, part), (
+            assert hasattr(owner, part), (
                 f"TensorRT-RTX gives a {native.__qualname__}, which the version lacks"
             )
-            found = getattr(found, part)
-        return found
+            owner = getattr(owner, part)
+        return owner
 
     def _class(self, name: str, told: dict[str, Any], native: Any) -> type:
         if "enum" in told:
@@ -117,8 +117,8 @@ class Mask:
         for method, signatures in told.get("methods", {}).items():
             if not method.startswith("__") or method in ("__len__", "__getitem__"):
                 names[method] = self._method(f"{name}.{method}", signatures, native)
-        for key, found in told.get("properties", {}).items():
-            names[key] = self._property(key, is_fixed=found["ro"], of=name)
+        for key, recorded in told.get("properties", {}).items():
+            names[key] = self._property(key, is_fixed=recorded["ro"], of=name)
         for key, inner in told.get("nested", {}).items():
             names[key] = self._class(key, inner, getattr(native, key, None))
         return type(name, bases, names)
@@ -161,10 +161,10 @@ class Mask:
             if name == "Builder.create_network":
                 return self.wrap(function(self._flags(*given, **named)))
             with _undeprecated() if "Timing" in name or "timing" in name else nullcontext():
-                made = self._call(short, function, None, *given, **named)
+                returned = self._call(short, function, None, *given, **named)
             if name == "Builder.create_builder_config":
-                _aim(made._real)
-            return made
+                _aim(returned._real)
+            return returned
 
         return method
 
@@ -244,8 +244,8 @@ class Member:
 
 def _enum(name: str, members: dict[str, int], native: Any) -> type:
     there = native.__members__ if native is not None else {}
-    made = {key: Member(name, key, number, there.get(key)) for key, number in members.items()}
-    return type(name, (), {"__members__": made, **made})
+    by_key = {key: Member(name, key, number, there.get(key)) for key, number in members.items()}
+    return type(name, (), {"__members__": by_key, **by_key})
 
 
 def _logger(module: Any) -> type:

@@ -12,11 +12,11 @@ from typing import Any
 @functools.cache
 def signature_of(text: str) -> inspect.Signature | None:
     """The parameters of a signature as pybind11 writes it; None where it says nothing of them."""
-    found = re.match(r"\w+\((.*)\)", text)
-    if found is None or found[1].startswith("*args"):
+    match = re.match(r"\w+\((.*)\)", text)
+    if match is None or match[1].startswith("*args"):
         return None
     kind, depth, parts = inspect.Parameter.POSITIONAL_OR_KEYWORD, 0, [""]
-    for character in found[1]:
+    for character in match[1]:
         depth += (character in "[(<") - (character in "])>")
         if character == "," and not depth:
             parts.append("")
