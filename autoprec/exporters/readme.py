@@ -19,6 +19,7 @@ WORDS: dict[str, str] = {
     "paired_timing.py": "how `verify.py` times the two",
     "metric.py": "how `verify.py` scores masks",
     "predict.py": "runs the model, and the decoder, on a sample",
+    "reading": "how `predict.py` reads images and prompts: the search's own code",
     "run_openvino.py": "runs and times the model with OpenVINO",
     "trtexec.sh": "builds and times the engine with `trtexec`",
     "tensorrt8_trtexec.sh": "builds and times the engine as the study's target did, layer by layer",
@@ -38,7 +39,7 @@ WORDS: dict[str, str] = {
 OPENVINO = "`pip install openvino numpy`"
 NEEDS = {
     "verify.py": OPENVINO,
-    "predict.py": "`pip install openvino numpy pillow`",
+    "predict.py": "`pip install openvino numpy pillow`; for deep TIFF and PNG `imagecodecs tifffile` too",
     "run_openvino.py": OPENVINO,
     "trtexec.sh": "TensorRT 10 or 11",
     "tensorrt8_trtexec.sh": "the target's version of TensorRT, 8.5 or 8.6",

@@ -8,12 +8,12 @@ from typing import Literal
 
 from autoprec.entry import is_entry
 from autoprec.errors import SamplesError, exhausted
+from autoprec.reading.frame import Frame, frame_of
 from autoprec.samples._ahead import ahead, behind
 from autoprec.samples._arrays import ArraySamples, read_archive
 from autoprec.samples._base import Sample, Samples, seen
 from autoprec.samples._checks import FEWEST, check_whole, warnings_of
 from autoprec.samples._entry import EntrySamples
-from autoprec.samples._frame import Frame, frame_of
 from autoprec.samples._images import SUFFIXES, ImageSamples
 from autoprec.spec import SamplesSection
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoprec.errors import SamplesError, exhausted
-from autoprec.samples._base import Sample, digest_of, refuse_odd
+from autoprec.reading.arrays import numbers
+from autoprec.samples._base import Sample, digest_of, refuse_odd, told
 
 _NUMBERS = "fiub"
 _MOST_BYTES = 1 << 30
@@ -69,7 +70,8 @@ def sample_of(
 
     Raises `SamplesError` for a missing input, another shape, what is no number, NaN.
     """
-    arrays = {key: _numbers(where, key, array) for key, array in raw.items()}
+    with told(Path(where)):
+        arrays = {key: numbers(where, key, array) for key, array in raw.items()}
     truth = arrays.pop("truth", None)
     listed = ", ".join(f"{key} {list(shape)}" for key, shape in inputs.items())
     for key, shape in inputs.items():
@@ -155,18 +157,3 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     with archive.open(name) as stream:
         return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
-
-
-def _numbers(where: str, name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """The array if it holds finite numbers; floats come as float32."""
-    if array.dtype.kind not in _NUMBERS:
-        raise SamplesError(f"{where}: {name!r} holds {array.dtype}, not numbers; store it without pickling")
-    if array.dtype.kind != "f":
-        return array
-    with np.errstate(over="ignore"):  # refused below
-        single = array.astype(np.float32, copy=False)
-    if not np.isfinite(single).all():
-        raise SamplesError(
-            f"{where}: {name!r} holds NaN or infinity, or more than float32 does; fix or remove it"
-        )
-    return single

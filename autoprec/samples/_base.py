@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -13,14 +14,19 @@ from numpy.typing import NDArray
 
 from autoprec.errors import SamplesError, exhausted
 from autoprec.files import ensure_regular
-from autoprec.samples._placing import Placement
+from autoprec.reading.errors import UnfitError
+from autoprec.reading.placing import Placement
 
 
-def unreadable(path: Path, error: Exception) -> SamplesError:
-    """What to raise for an image that a decoder fails on: its fault, unless a limit of the machine's is."""
-    words = str(error) or type(error).__name__
-    said = exhausted(error) or f"cannot be read as an image ({words}); fix or remove it"
-    return SamplesError(f"{path}: {said}")
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Raises `SamplesError` for what the reading rule refuses of a file: its fault, unless a limit of the
+    machine's is."""
+    try:
+        yield
+    except UnfitError as error:
+        limit = exhausted(error.__cause__) if error.__cause__ else ""
+        raise SamplesError(f"{path}: {limit}" if limit else str(error)) from error
 
 
 class Sample(NamedTuple):

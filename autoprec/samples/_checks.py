@@ -11,12 +11,12 @@ import numpy as np
 
 from autoprec.entry import is_entry
 from autoprec.errors import SamplesError
+from autoprec.reading.arrays import refuse_cut
+from autoprec.reading.errors import UnfitError
 from autoprec.samples._base import Sample, Samples, content_digest, seen
 from autoprec.samples._images import SUFFIXES
 from autoprec.spec import SamplesSection
 
-_WHOLE = 0.01
-"""A deviation from a whole number that rounding explains."""
 FEWEST = 8
 """Evaluation samples below which the interval of a loss says little."""
 
@@ -49,16 +49,11 @@ def check_whole(sample: Sample, kinds: Mapping[str, np.dtype[Any]]) -> None:
         sample: any of a set.
         kinds: types of the model's inputs, by name.
     """
-    for name, array in sample.inputs.items():
-        kind = kinds[name]
-        if kind.kind not in "iu" or not array.size:
-            continue
-        low, high, limits = array.min(), array.max(), np.iinfo(kind)
-        if low < limits.min or high > limits.max or np.abs(array - np.rint(array)).max() > _WHOLE:
-            raise SamplesError(
-                f"{sample.name}: {name!r} is {low:g} to {high:g}, which the model's {kind} would cut: feed "
-                "whole numbers of that type (for images: mean = 0 and std = 1/255, as 0.00392156862745098)"
-            )
+    try:
+        for name, array in sample.inputs.items():
+            refuse_cut(sample.name, name, array, kinds[name])
+    except UnfitError as error:
+        raise SamplesError(str(error)) from error
 
 
 def _same(section: SamplesSection) -> list[Path]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,11 +18,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autoprec.errors import SamplesError
-from autoprec.samples._base import Sample, digest_of, refuse_odd, seen
-from autoprec.samples._frame import Frame, frame_of
-from autoprec.samples._pixels import Note, header, labels, pixels, upright_size
-from autoprec.samples._placing import Placement
-from autoprec.samples._prompts import Prompts, arrays_of, is_outside, objects_of, read_prompts
+from autoprec.files import ensure_regular
+from autoprec.reading.errors import UnfitError, unreadable
+from autoprec.reading.frame import Frame, frame_of
+from autoprec.reading.normalising import Normalisation, normalised
+from autoprec.reading.pixels import Note, check_size, header, pixels, upright_size
+from autoprec.reading.placing import Placement
+from autoprec.reading.prompts import arrays_of
+from autoprec.samples._base import Sample, digest_of, refuse_odd, seen, told
+from autoprec.samples._prompts import Prompts, is_outside, objects_of, read_prompts
 from autoprec.spec import SamplesSection
 
 SUFFIXES = frozenset(
@@ -30,9 +35,6 @@ SUFFIXES = frozenset(
 
 _NEW_NOTES = frozenset({Note.TURNED, Note.DEEP})
 """Of files that 0.1 read otherwise: studies with such samples are other studies."""
-_LETTERBOX_GREY = 114 / 255
-_WHOLE = 1e-6
-"""A deviation as near as this to one over white feeds pixels as they are in the file."""
 
 
 class ImageSamples:
@@ -92,12 +94,13 @@ class ImageSamples:
 
     @cached_property
     def _notes(self) -> Counter[Note]:
-        headers = (header(path, self._frame.channels, self._section.white) for path in self._images)
-        return Counter(note for one in headers for note in one.notes) + Counter(
-            Note.OUTSIDE
-            for path in self._images
-            if path.name in self._prompts and is_outside(self._prompts[path.name], upright_size(path))
-        )
+        return Counter(note for path in self._images for note in self._notes_of(path))
+
+    def _notes_of(self, path: Path) -> Iterator[Note]:
+        with told(path):
+            yield from header(path, self._frame.channels, self._section.white).notes
+            if path.name in self._prompts and is_outside(self._prompts[path.name], upright_size(path)):
+                yield Note.OUTSIDE
 
     def __len__(self) -> int:
         return len(self._images)
@@ -107,50 +110,28 @@ class ImageSamples:
 
     def __getitem__(self, index: int) -> Sample:
         path, frame = self._images[index], self._frame
-        planes, white = pixels(path, frame.channels, self._section.white)
-        size = planes[0].size
-        placement = Placement.of(size, frame.size, self._section.resize)
-        prompts = self._prompts.get(path.name, [])
-        place = partial(placement.points, size=size)
-        return Sample(
-            name=path.name,
-            inputs={frame.name: self._normalised(planes, white, placement)},
-            prompts={},
-            truth=self._truth(path, prompts, size),
-            asked=arrays_of(self._prompts_file, path.name, prompts, place) if prompts else (),
-            placement=placement,
-            size=(size[1], size[0]),
+        with told(path):
+            planes, white = pixels(path, frame.channels, self._section.white)
+        section, size = self._section, planes[0].size
+        placement = Placement.of(size, frame.size, section.resize)
+        how = Normalisation(section.mean, section.std, section.resize)
+        return self.outline(index)._replace(
+            inputs={frame.name: normalised(planes, white, placement, frame, how)},
+            truth=self._truth(path, self._prompts.get(path.name, []), size),
         )
 
-    def _normalised(
-        self, planes: Sequence[Image.Image], white: float, placement: Placement
-    ) -> NDArray[np.float32]:
-        """Pixels divided by white, minus the mean, divided by the deviation, in the model's layout.
-
-        Plane by plane in place: a plane stays in the cache, and new arrays between the steps would each be
-        memory that the system hands out again, which takes longer than the arithmetic.
-        """
-        frame, section = self._frame, self._section
-        result = np.empty((1, frame.channels, *frame.size), np.float32)
-        mean, std = np.array(section.mean, np.float32), np.array(section.std, np.float32)
-        rows = slice(placement.top, placement.top + placement.height)
-        columns = slice(placement.left, placement.left + placement.width)
-        for number, plane in enumerate(planes):
-            is_whole = mean[number] == 0 and abs(std[number] * white - 1) < _WHOLE
-            if not placement.is_full:
-                empty = _LETTERBOX_GREY if section.resize == "letterbox" else mean[number]
-                value = (empty - mean[number]) / std[number]
-                result[0, number] = np.rint(value) if is_whole else value
-            target = result[0, number, rows, columns]
-            size = (placement.width, placement.height)
-            fitted = plane if plane.size == size else plane.resize(size, Image.Resampling.BILINEAR)
-            if is_whole:
-                target[...] = np.asarray(fitted)  # whole numbers stay whole for models that take bytes
-                continue
-            np.divide(np.asarray(fitted), np.float32(white), out=target)
-            target -= mean[number]
-            target /= std[number]
-        return result if frame.layout == "nchw" else np.ascontiguousarray(result.transpose(0, 2, 3, 1))
+    def outline(self, index: int) -> Sample:
+        """A sample without its pixels and its truth, from its header and its prompts."""
+        path, frame = self._images[index], self._frame
+        with told(path):
+            size = upright_size(path)
+        placement = Placement.of(size, frame.size, self._section.resize)
+        place = partial(placement.points, size=size)
+        try:
+            asked = tuple(arrays_of(path.name, prompt, place) for prompt in self._prompts.get(path.name, ()))
+        except UnfitError as error:
+            raise SamplesError(f"{self._prompts_file}: {error}") from error
+        return Sample(path.name, {}, {}, asked=asked, placement=placement, size=(size[1], size[0]))
 
     def _mask_path(self, image: Path) -> Path:
         return self._masks / f"{image.stem}.png"
@@ -160,7 +141,8 @@ class ImageSamples:
         objects, path = objects_of(prompts), self._mask_path(image)
         if objects is None or not path.exists():
             return None
-        values = labels(path)
+        with told(path):
+            values = _labels(path)
         height, width = values.shape
         if (height > width) != (size[1] > size[0]) and sorted(values.shape) == sorted(size):
             raise SamplesError(
@@ -174,6 +156,20 @@ class ImageSamples:
                 f"{path}: has no pixel of object {lost[0]}, which {self._prompts_file.name} asks for"
             )
         return masks
+
+
+def _labels(path: Path) -> NDArray[Any]:
+    """The labels [h, w] of a mask image, as they are in the file. Raises `UnfitError`."""
+    try:
+        ensure_regular(path)
+        with Image.open(path) as image:
+            check_size(image)
+            array: NDArray[Any] = np.asarray(image)
+    except Exception as error:  # broken files make Pillow raise anything
+        raise unreadable(path, error) from error
+    if array.ndim != 2:
+        raise UnfitError(f"{path}: has {array.shape[-1]} channels; a mask image has one, of labels")
+    return array
 
 
 def _image_input(section: SamplesSection, inputs: Mapping[str, Sequence[int]]) -> Frame:

@@ -7,20 +7,18 @@ It maps an image's file name to its prompts, each an object of decoder inputs, i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from autoprec.errors import SamplesError, exhausted
 from autoprec.files import ensure_regular
+from autoprec.reading.prompts import PAIRS
 
 Prompts = list[dict[str, Any]]
-_PAIRS = ("coords", "box", "boxes")
-"""Names that end so hold x, y pairs."""
 
 
 def read_prompts(path: Path, asked: Sequence[str], images: Container[str]) -> dict[str, Prompts]:
@@ -63,7 +61,7 @@ def objects_of(prompts: Prompts) -> list[int] | None:
 def is_outside(prompts: Prompts, size: tuple[int, int]) -> bool:
     """Whether x, y pairs lie beyond an image of (width, height), or none beyond its first pixel, as where
     they are meant for another size, or as shares of it."""
-    told = [value for prompt in prompts for key, value in prompt.items() if key.endswith(_PAIRS)]
+    told = [value for prompt in prompts for key, value in prompt.items() if key.endswith(PAIRS)]
     try:
         pairs = [np.array(value, np.float64).reshape(-1, 2) for value in told]
     except (TypeError, ValueError, OverflowError):
@@ -73,44 +71,3 @@ def is_outside(prompts: Prompts, size: tuple[int, int]) -> bool:
     values = np.concatenate(pairs)
     is_share = values.max(initial=0) <= 1 < min(size) - 1
     return bool(is_share or (values < -1).any() or (values > np.array(size) + 1).any())
-
-
-def arrays_of(
-    path: Path, image: str, prompts: Prompts, place: Callable[[NDArray[np.float32]], NDArray[np.float32]]
-) -> tuple[dict[str, NDArray[np.float32]], ...]:
-    """The decoder inputs of each prompt of an image, float32 by name, without a dimension for prompts.
-
-    Args:
-        path: of the file, for messages.
-        image: its file name.
-        prompts: as read.
-        place: from x, y pairs in pixels of the image to those of the model's input; applied to keys that end
-            in `coords`, `box` or `boxes`.
-
-    Raises `SamplesError` for what is no array of finite numbers.
-    """
-    return tuple(
-        {
-            key: _array(f"{path}: {key!r} of {image}", key, value, place)
-            for key, value in prompt.items()
-            if key != "object"
-        }
-        for prompt in prompts
-    )
-
-
-def _array(
-    where: str, key: str, value: Any, place: Callable[[NDArray[np.float32]], NDArray[np.float32]]
-) -> NDArray[np.float32]:
-    try:
-        with np.errstate(over="ignore"):  # refused below
-            array = np.array(value, np.float32)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise SamplesError(f"{where} is not an array of numbers") from error
-    if not np.isfinite(array).all():
-        raise SamplesError(f"{where} holds NaN or infinity; fix it")
-    if not key.endswith(_PAIRS):
-        return array
-    if array.ndim < 1 or not array.size or array.shape[-1] % 2:
-        raise SamplesError(f"{where} is not made of x, y pairs")
-    return place(array)

@@ -66,6 +66,24 @@ def test_a_grey_tiff_on_its_side_is_not_garbled(tmp_path: Path, kind: type) -> N
     np.testing.assert_allclose(array(load(tmp_path, 1, white=1000))[0], grey / 1000, rtol=1e-6)
 
 
+@pytest.mark.parametrize("bits", [10, 12])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_white_is_the_largest_value_of_the_bits_that_a_tiff_packs(
+    tmp_path: Path, bits: int, channels: int
+) -> None:
+    white = np.full((16, 32, channels), 2**bits - 1, np.uint16)
+    pytest.importorskip("tifffile").imwrite(tmp_path / "a.tif", white.squeeze(), bitspersample=bits)
+    np.testing.assert_array_equal(array(load(tmp_path, channels)), 1)
+
+
+def test_bytes_less_a_mean_are_whole_numbers(tmp_path: Path) -> None:
+    grey = np.arange(16 * 32, dtype=np.uint16).reshape(16, 32).astype(np.uint8)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    section = SamplesSection(calibration="", evaluation=str(tmp_path), mean=(128 / 255,), std=(1 / 255,))
+    signed = array(load_samples(section, "evaluation", {"image": (1, 1, 16, 32)}))
+    np.testing.assert_array_equal(signed[0], grey.astype(np.float32) - 128)
+
+
 def test_a_deep_png_stands_upright(tmp_path: Path) -> None:
     encoded = pytest.importorskip("imagecodecs").png_encode(np.ascontiguousarray(np.rot90(COLOUR)))
     exif = Image.Exif()

@@ -201,7 +201,7 @@ class Engine:
         """Mask logits, float32 [masks, h, w], of one sample's inputs and prompts."""
         values = dict(arrays)
         for compiled in filter(None, (self._compiled, self._decoder)):
-            results = compiled([values[name_of(port, values)] for port in compiled.inputs])
+            results = compiled([typed(values[name_of(port, values)], port) for port in compiled.inputs])
             for port in compiled.outputs:
                 values |= dict.fromkeys(port.names, results[port])
         output = values[self._output]
@@ -211,7 +211,7 @@ class Engine:
     def prepare(self, arrays: dict[str, np.ndarray]) -> None:
         """Place inputs for `execute`: what stands in fresh memory may be slow to compute with."""
         for port in self._compiled.inputs:
-            self._request.get_tensor(port).data[...] = arrays[name_of(port, arrays)]
+            self._request.get_tensor(port).data[...] = typed(arrays[name_of(port, arrays)], port)
 
     def execute(self) -> None:
         """One inference of what was placed."""
@@ -221,6 +221,12 @@ class Engine:
 def name_of(port: Any, values: dict[str, np.ndarray]) -> str:
     """The name under which a port's array is there: where a Cast is first, a port has two."""
     return str(next(name for name in port.names if name in values))
+
+
+def typed(array: np.ndarray, port: Any) -> np.ndarray:
+    """The array in the type of an input; whole numbers are the nearest, not those below."""
+    kind = np.dtype(port.element_type.to_dtype())
+    return (np.rint(array) if kind.kind in "iu" else array).astype(kind, copy=False)
 
 
 def arrays_of(path: Path) -> dict[str, np.ndarray]:

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from autoprec.errors import SamplesError
-from autoprec.samples._base import unreadable
+from .errors import UnfitError, unreadable
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_VALUES = 1 << 29
 """More, in all bands together, would fill the memory."""
 
-_PHOTOMETRIC, _BANDS, _SAMPLE_FORMAT = 262, 277, 339
+_DEPTH, _PHOTOMETRIC, _BANDS, _SAMPLE_FORMAT = 258, 262, 277, 339
 """Tags of TIFF."""
 _J2K_SIZE = b"\xff\x4f\xff\x51"
 """Start of a JPEG 2000 code stream and of its sizes; the first band's depth lies 42 bytes on."""
@@ -75,17 +74,26 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in _TIFF
 
 
-def shape_of(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any], bool]:
-    """(bands, height, width) and type of a TIFF file, and whether it is RGB; without its pixels.
+def coded_depth(image: Image.Image) -> int:
+    """Bits of a channel that a TIFF which Pillow has opened names; 0 where it names none. 12-bit cameras pack
+    them so, and what is white is 4095."""
+    return max((0, *_tag(image, _DEPTH)))
 
-    Raises `SamplesError` for a file that cannot be read as one image.
+
+def shape_of(path: Path) -> tuple[tuple[int, int, int], int, bool]:
+    """(bands, height, width) of a TIFF file, bits of a channel as in `Header`, and whether it is RGB; without
+    its pixels.
+
+    Raises `UnfitError` for a file that cannot be read as one image.
     """
     try:
         with _module("tifffile", path).TiffFile(path) as file:
             series = file.series[0]
             sizes = _banded(path, tuple(map(int, series.shape)), series.axes)
-            return sizes, np.dtype(series.dtype), series.keyframe.photometric == _RGB
-    except SamplesError:
+            page = series.keyframe
+            bits = int(page.bitspersample) if np.dtype(series.dtype).kind == "u" else SIGNED_BITS
+            return sizes, bits, page.photometric == _RGB
+    except UnfitError:
         raise
     except Exception as error:  # broken files make tifffile and imagecodecs raise anything
         raise unreadable(path, error) from error
@@ -94,7 +102,7 @@ def shape_of(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any], bool]:
 def read(path: Path) -> NDArray[Any]:
     """All bands [bands, height, width] of a PNG or TIFF file, in the file's own type; a TIFF's upright.
 
-    Raises `SamplesError` for a file that cannot be read.
+    Raises `UnfitError` for a file that cannot be read.
     """
     try:
         if not is_tiff(path):
@@ -110,18 +118,19 @@ def read(path: Path) -> NDArray[Any]:
                 pixels = np.moveaxis(pixels, -1, 0)
             tag = series.keyframe.tags.get("Orientation")
             return upright(_plain(path, pixels, series.keyframe), 1 if tag is None else int(tag.value))
-    except SamplesError:
+    except UnfitError:
         raise
     except Exception as error:  # broken files make tifffile and imagecodecs raise anything
         raise unreadable(path, error) from error
 
 
 def _plain(path: Path, bands: NDArray[Any], page: Any) -> NDArray[Any]:
-    """Bands whose largest value is white. Raises `SamplesError` for colours that are not RGB or grey."""
+    """Bands whose largest value is white. Raises `UnfitError` for colours that are not RGB or grey."""
     if page.photometric == _WHITE_IS_ZERO and bands.dtype.kind == "u":
-        return np.iinfo(bands.dtype).max - bands
+        white = (1 << int(page.bitspersample)) - 1
+        return white - bands
     if page.photometric not in (_BLACK_IS_ZERO, _RGB):
-        raise SamplesError(f"{path}: its colours are {page.photometric.name}; save it in RGB or grey")
+        raise UnfitError(f"{path}: its colours are {page.photometric.name}; save it in RGB or grey")
     return bands
 
 
@@ -136,9 +145,9 @@ def upright(bands: NDArray[Any], orientation: int) -> NDArray[Any]:
 def _banded(path: Path, shape: tuple[int, ...], axes: str) -> tuple[int, int, int]:
     """Sizes with the bands first; pages of one size count as bands."""
     if len(shape) not in (2, 3) or min(shape) < 1:
-        raise SamplesError(f"{path}: holds an array {list(shape)}, not one image; store it as .npz")
+        raise UnfitError(f"{path}: holds an array {list(shape)}, not one image; store it as .npz")
     if math.prod(shape) > _MOST_VALUES:
-        raise SamplesError(f"{path}: claims {list(shape)} values, which could be a decompression bomb")
+        raise UnfitError(f"{path}: claims {list(shape)} values, which could be a decompression bomb")
     bands, height, width = (1, *shape) if len(shape) == 2 else shape
     return (width, bands, height) if len(shape) == 3 and axes.endswith("S") else (bands, height, width)
 
@@ -147,6 +156,6 @@ def _module(name: str, path: Path) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise SamplesError(
+        raise UnfitError(
             f"{path}: has more bits or bands than Pillow keeps: pip install {name}, or store it as .npz"
         ) from error

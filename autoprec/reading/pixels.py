@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from autoprec.errors import SamplesError
-from autoprec.files import ensure_regular
-from autoprec.samples import _deep
-from autoprec.samples._base import unreadable
+from . import deep
+from .errors import UnfitError, unreadable
 
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _AS_BANDS = frozenset({"L", "RGB", "CMYK", *_WITH_ALPHA})
@@ -66,12 +64,12 @@ def header(path: Path, channels: int, white: float | None) -> Header:
         channels: how many the model takes.
         white: the definition's `samples.white`.
 
-    Raises `SamplesError` for what cannot be read, or does not fit that many channels.
+    Raises `UnfitError` for what cannot be read, or does not fit that many channels.
     """
     try:
         with Image.open(path) as image:
             return _examined(path, image, channels, white)
-    except SamplesError:
+    except UnfitError:
         raise
     except Exception as error:  # broken files make Pillow raise anything
         if not _is_foreign(path, error):
@@ -82,7 +80,7 @@ def header(path: Path, channels: int, white: float | None) -> Header:
 def pixels(path: Path, channels: int, white: float | None) -> tuple[list[Image.Image], float]:
     """Planes of one size, upright, and the value that is white.
 
-    Planes are 8-bit images for files of 8 bits, else of floats. Raises `SamplesError` as `header` does.
+    Planes are 8-bit images for files of 8 bits, else of floats. Raises `UnfitError` as `header` does.
     """
     try:
         with Image.open(path) as image:
@@ -90,15 +88,15 @@ def pixels(path: Path, channels: int, white: float | None) -> tuple[list[Image.I
             turn = image.getexif().get(ExifTags.Base.Orientation, 1) if head.is_turned else 1
             if head.mode:
                 return _planes(path, image, head, channels), white or _white(head.bits)
-    except SamplesError:
+    except UnfitError:
         raise
     except Exception as error:  # as above
         if not _is_foreign(path, error):
             raise unreadable(path, error) from error
         head, turn = _foreign(path, channels, white), 1
-    planes = _fitted(_finite(path, _deep.upright(_deep.read(path), turn)), channels)
+    planes = _fitted(_finite(path, deep.upright(deep.read(path), turn)), channels)
     if planes.ndim != 3 or len(planes) != channels or not planes.size:
-        raise SamplesError(f"{path}: does not hold the bands that it declares; fix or remove it")
+        raise UnfitError(f"{path}: does not hold the bands that it declares; fix or remove it")
     return [Image.fromarray(plane) for plane in planes], white or _white(head.bits)
 
 
@@ -110,39 +108,25 @@ def upright_size(path: Path) -> tuple[int, int]:
             lies = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) > 4
             return (height, width) if lies else (width, height)
     except UnidentifiedImageError:
-        _, height, width = _deep.shape_of(path)[0]
+        _, height, width = deep.shape_of(path)[0]
         return width, height
-
-
-def labels(path: Path) -> NDArray[Any]:
-    """The labels [h, w] of a mask image, as they are in the file. Raises `SamplesError`."""
-    try:
-        ensure_regular(path)
-        with Image.open(path) as image:
-            _check_size(image)
-            array: NDArray[Any] = np.asarray(image)
-    except Exception as error:  # as above
-        raise unreadable(path, error) from error
-    if array.ndim != 2:
-        raise SamplesError(f"{path}: has {array.shape[-1]} channels; a mask image has one, of labels")
-    return array
 
 
 def _examined(path: Path, image: Image.Image, channels: int, white: float | None) -> Header:
     """The header of a file that Pillow opens."""
-    _check_size(image)
-    mode, bits, bands = image.mode, _bits(path, image), _deep.bands_of(image)
+    check_size(image)
+    mode, bits, bands = image.mode, _bits(path, image), deep.bands_of(image)
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a phone's gain map is no frame
     is_extra, is_cut = bands > len(image.getbands()), image.format == "AVIF" and bits > 8
     if image.format == "TIFF" and frames == channels > 1 == bands:
         mode, bands, frames = "", frames, 1  # bands as pages
     elif mode == "LAB" or (image.format in _STRANGE and bands > 1 and bits > 8):
         strange = _STRANGE[mode if mode == "LAB" else str(image.format)]
-        raise SamplesError(f"{path}: is {strange}; save it as PNG or TIFF, in RGB or grey")
+        raise UnfitError(f"{path}: is {strange}; save it as PNG or TIFF, in RGB or grey")
     elif is_cut:
         bits = 8
-    elif (bits > 8 and bands > 1) or is_extra or _deep.needs_tifffile(image):
-        mode, bits = "", max(bits, _deep.SIGNED_BITS if _deep.is_signed(image) else 0)
+    elif (bits > 8 and bands > 1) or is_extra or deep.needs_tifffile(image):
+        mode, bits = "", max(bits, deep.SIGNED_BITS if deep.is_signed(image) else 0)
     has_alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
     is_turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
     notes = {
@@ -159,13 +143,12 @@ def _examined(path: Path, image: Image.Image, channels: int, white: float | None
 
 def _is_foreign(path: Path, error: Exception) -> bool:
     """Whether a file that Pillow does not open is a TIFF, as those of many bands are."""
-    return isinstance(error, UnidentifiedImageError) and path.is_file() and _deep.is_tiff(path)
+    return isinstance(error, UnidentifiedImageError) and path.is_file() and deep.is_tiff(path)
 
 
 def _foreign(path: Path, channels: int, white: float | None) -> Header:
     """The header of a TIFF file that Pillow does not open."""
-    (bands, _, _), kind, is_rgb = _deep.shape_of(path)
-    bits = 8 * kind.itemsize if kind.kind == "u" else 32
+    (bands, _, _), bits, is_rgb = deep.shape_of(path)
     notes = {Note.GREY: channels == 1 and bands > 1, Note.EXTRA: is_rgb and bands > max(3, channels)}
     return _checked(path, Header("", bands, bits, False, _held(notes, bits, white)), channels, white)
 
@@ -178,7 +161,7 @@ def _held(notes: dict[Note, bool], bits: int, white: float | None) -> frozenset[
 def _checked(path: Path, head: Header, channels: int, white: float | None) -> Header:
     """The header, if its file fits the model."""
     if head.bits > 16 and white is None:
-        raise SamplesError(
+        raise UnfitError(
             f"{path}: holds {head.bits}-bit values, whose white is unknown: set samples.white (1.0 "
             "for values in 0..1)"
         )
@@ -186,7 +169,7 @@ def _checked(path: Path, head: Header, channels: int, white: float | None) -> He
     left_out = not head.notes.isdisjoint((Note.ALPHA, Note.EXTRA))
     converts = channels in (1, 3) and (named or head.bands in (1, 3) or left_out)
     if head.bands != channels and not converts:
-        raise SamplesError(
+        raise UnfitError(
             f"{path}: has {head.bands} bands, but the model takes {channels}: name images with as many, or "
             "store samples as .npz"
         )
@@ -199,16 +182,15 @@ def _bits(path: Path, image: Image.Image) -> int:
         with path.open("rb") as file:
             return max(8, file.read(_PNG_DEPTH + 1)[_PNG_DEPTH])
     if image.format == "JPEG2000":
-        return 16 if _deep.coded_bits(path) > 8 else 8  # Pillow scales grey to all 16
+        return 16 if deep.coded_bits(path) > 8 else 8  # Pillow scales grey to all 16
     if image.format == "AVIF":
-        return _deep.coded_bits(path)
+        return deep.coded_bits(path)
     if image.format == "PPM":
         return 16 if image.mode == "I" or _largest(image) > _BYTE else 8
     if image.mode in ("I", "F"):
         return 32
-    told = getattr(image, "tag_v2", {}).get(258, (8,))
-    bits = max(told) if isinstance(told, tuple) else int(told)
-    return max(8, bits, 16 if image.mode.startswith("I;16") else 8)
+    told = deep.coded_depth(image)
+    return max(8, told or (16 if image.mode.startswith("I;16") else 8))
 
 
 def _largest(image: Image.Image) -> int:
@@ -236,9 +218,9 @@ def _planes(path: Path, image: ImageFile.ImageFile, head: Header, channels: int)
 
 
 def _finite(path: Path, array: NDArray[Any]) -> NDArray[Any]:
-    """The array. Raises `SamplesError` if it holds what is no number, as where a raster has no data."""
+    """The array. Raises `UnfitError` if it holds what is no number, as where a raster has no data."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise SamplesError(f"{path}: holds NaN or infinity; fill those pixels")
+        raise UnfitError(f"{path}: holds NaN or infinity; fill those pixels")
     return array
 
 
@@ -252,7 +234,7 @@ def _fitted(array: NDArray[Any], channels: int) -> NDArray[np.float32]:
     return planes[:channels] if len(planes) > channels else np.repeat(planes[:1], channels, axis=0)
 
 
-def _check_size(image: Image.Image) -> None:
+def check_size(image: Image.Image) -> None:
     """Refuse what is over Pillow's limit: turning its warning into an error would change filters that all
     threads share."""
     if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):

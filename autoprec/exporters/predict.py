@@ -1,0 +1,20 @@
+"""`predict.py`, and beside it `reading/`: the code that the search reads samples by."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from autoprec import reading
+from autoprec.exporters._script import script
+from autoprec.records import Export
+
+READING = "reading"
+
+
+def write(export: Export, folder: Path) -> tuple[Path, ...]:
+    """Write `predict.py` and `reading/`."""
+    (folder / READING).mkdir()
+    modules = sorted(Path(reading.__path__[0]).glob("*.py"))
+    copies = [Path(shutil.copyfile(module, folder / READING / module.name)) for module in modules]
+    return (*script("predict.py")(export, folder), *copies)
