@@ -14,10 +14,10 @@ import optuna
 import sqlalchemy as sa
 
 from autoprec.errors import StudyError
-from autoprec.store._counts import recount
 from autoprec.store._front import update_fronts
 from autoprec.store._optuna import JoiningStorage
 from autoprec.store._schema import COUNTED, VERSION, migrate, version_of
+from autoprec.store._totals import add_up
 from autoprec.store.dialects.dialect import Dialect
 from autoprec.store.dialects.postgresql import PostgresqlDialect
 from autoprec.store.dialects.sqlite import REASONS, SqliteDialect
@@ -173,8 +173,7 @@ class Database:
                 with self.writing() as connection:
                     self._migrate(connection)
                     update_fronts(connection)
-                    if version < COUNTED:
-                        recount(connection)
+                    add_up(connection, counted=version >= COUNTED)
 
     def _migrate(self, connection: sa.Connection) -> None:
         """Raises `StudyError` where tables are there that a file of its version has not."""

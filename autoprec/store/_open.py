@@ -17,7 +17,8 @@ from autoprec.records import Worker
 from autoprec.store._artifacts import Artifacts
 from autoprec.store._database import Database
 from autoprec.store._schema import OF_A_STUDY
-from autoprec.store._seals import check, sealed
+from autoprec.store._seals import CHECKSUM, check, sealed
+from autoprec.store._totals import add
 from autoprec.store._workers import Membership, living
 
 D = TypeVar("D", bound="OpenDatabase")
@@ -113,11 +114,17 @@ class OpenDatabase:
 
     def _change(self, table: sa.TableClause, where: sa.ColumnElement[bool], **values: Any) -> None:
         """Change one row, if it is there; its checksum goes with it."""
-        with self._database.writing() as connection:
+        with self._database.reading() as connection:
+            study = connection.scalar(sa.select(table.c.study).where(where))
+        if study is None:
+            return
+        with self._database.writing(study) as connection:
             row = connection.execute(sa.select(table).where(where)).mappings().one_or_none()
             if row is not None:
                 check(table, row)
-                connection.execute(sa.update(table).where(where).values(sealed({**row, **values})))
+                new = sealed({**row, **values})
+                connection.execute(sa.update(table).where(where).values(new))
+                add(connection, table, new, row[CHECKSUM])
 
 
 def replacing(

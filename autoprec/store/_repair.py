@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ import sqlalchemy as sa
 from autoprec.errors import StudyError
 from autoprec.files import ensure_regular
 from autoprec.records import Block, Identity, Record, TrialRecord
-from autoprec.store._counts import ensure_complete, recount
 from autoprec.store._database import Database
 from autoprec.store._front import front_numbers, kept_numbers, update_front
-from autoprec.store._schema import CHOICES, KEYS, RUNS, STUDIES, TRIALS
-from autoprec.store._seals import DamagedRowError, Row, check, read
+from autoprec.store._schema import CHOICES, KEYS, STUDIES, TRIALS
+from autoprec.store._seals import CHECKSUM, DamagedRowError, Row, check, read
+from autoprec.store._totals import add_up, ensure_complete, known_studies
 
+Rows = dict[sa.TableClause, list[Row]]
+"""The intact rows of each table."""
 _MOST_ROWS = 1_000_000
 """More are in no table of ours; a number that is damaged may be any."""
 
@@ -47,12 +49,8 @@ def examine(path: Path) -> Health:
     rows, faults = _rows(path)
     try:
         with database.reading() as connection:
-            for row in rows[STUDIES]:
-                if front_numbers(connection, row["study"]) != kept_numbers(connection, row["study"]):
-                    faults.append(f"the front of {row['study']!r} does not follow from its trials")
-                for table in (TRIALS, RUNS):
-                    with _noted(faults):
-                        ensure_complete(connection, row["study"], table)
+            faults += _not_followed(connection, rows)
+            faults += _not_complete(connection, rows)
     except StudyError as error:
         faults.append(str(error))
     finally:
@@ -63,7 +61,8 @@ def examine(path: Path) -> Health:
 def rebuild(path: Path) -> Path:
     """Replace a damaged file with one that has all that is intact; returns where the damaged one is kept.
 
-    Raises `StudyError` if what ties the trials to a model is lost.
+    Raises `StudyError` if what ties the trials to a model is lost; of several studies, those whose is lost
+    stay in the damaged file alone.
     """
     rows, _ = _rows(path)
     if not rows[STUDIES]:
@@ -74,26 +73,45 @@ def rebuild(path: Path) -> Path:
     database = Database(fresh, read_only=False)
     try:
         with database.writing() as connection:
+            saved = {row["study"] for row in rows[STUDIES]}
+            kept = {table: [row for row in rows[table] if row["study"] in saved] for table in KEYS}
             for table in KEYS:
-                if rows[table]:
-                    connection.execute(sa.insert(table), [dict(row) for row in rows[table]])
-            choices = [choice for row in rows[TRIALS] for choice in _choices(row)]
+                if kept[table]:
+                    connection.execute(sa.insert(table), [dict(row) for row in kept[table]])
+            choices = [choice for row in kept[TRIALS] for choice in _choices(row)]
             if choices:
                 connection.execute(sa.insert(CHOICES), choices)
             for row in rows[STUDIES]:
                 update_front(connection, row["study"])
-            recount(connection)
+            add_up(connection)
     finally:
         database.close()
     return _swap(path, fresh)
 
 
-@contextmanager
-def _noted(faults: list[str]) -> Iterator[None]:
-    try:
-        yield
-    except DamagedRowError as error:
-        faults.append(f"{error.key} is not complete")
+def _not_followed(connection: sa.Connection, rows: Rows) -> Iterator[str]:
+    """What is derived from trials and does not follow from them."""
+    for row in rows[STUDIES]:
+        name = row["study"]
+        if front_numbers(connection, name) != kept_numbers(connection, name):
+            yield f"the front of {name!r} does not follow from its trials"
+        columns = (CHOICES.c.number, CHOICES.c.block, CHOICES.c.precision)
+        kept = connection.execute(sa.select(*columns).where(CHOICES.c.study == name))
+        derived = [choice for trial in rows[TRIALS] if trial["study"] == name for choice in _choices(trial)]
+        if {tuple(choice) for choice in kept} != {(c["number"], c["block"], c["precision"]) for c in derived}:
+            yield f"the choices of blocks of {name!r} do not follow from its trials"
+
+
+def _not_complete(connection: sa.Connection, rows: Rows) -> Iterator[str]:
+    """Tables that have lost rows, or have others than were written."""
+    studies = {study for table in KEYS for study in known_studies(connection, table)}
+    for study in sorted(studies | {row["study"] for row in rows[STUDIES]}, key=ascii):
+        for table in KEYS:
+            mine = sa.select(table.c[CHECKSUM]).where(table.c.study == study)
+            try:
+                ensure_complete(connection, study, table, connection.scalars(mine))
+            except DamagedRowError as error:
+                yield f"{error.key} is not complete"
 
 
 def _swap(path: Path, fresh: Path) -> Path:
@@ -109,10 +127,10 @@ def _swap(path: Path, fresh: Path) -> Path:
     return aside
 
 
-def _rows(path: Path) -> tuple[dict[sa.TableClause, list[Row]], list[str]]:
+def _rows(path: Path) -> tuple[Rows, list[str]]:
     """The intact rows of each table, and a line for every one that is not."""
     faults: list[str] = []
-    rows: dict[sa.TableClause, list[Row]] = {table: [] for table in KEYS}
+    rows: Rows = {table: [] for table in KEYS}
     try:
         ensure_regular(path)  # SQLite would wait at a pipe forever
         connection = sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
 from autoprec.records import Record
-from autoprec.store._schema import RUNS
-from autoprec.store._seals import Row, check
+from autoprec.store._open import OpenDatabase, patient
+from autoprec.store._schema import RUNS, TRIALS
+from autoprec.store._seals import CHECKSUM, Row, check, sealed
+from autoprec.store._totals import add, ensure_complete
 
 
 class Run(Record, frozen=True, kw_only=True):
@@ -22,7 +28,45 @@ class Run(Record, frozen=True, kw_only=True):
     first: int
 
 
-def run_of(row: Row) -> Run:
+class RunTable(OpenDatabase):
+    """Begins, ends and lists the runs of a study."""
+
+    @patient
+    def begin_run(self, study: str, budget: str) -> int:
+        """Note that a night begins; returns its id."""
+        last = sa.select(sa.func.max(TRIALS.c.number)).where(TRIALS.c.study == study)
+        row = {"study": study, "start": _now(), "end": "", "budget": budget, "trials": 0}
+        with self._database.writing(study) as connection:
+            number = connection.scalar(last)
+            row["first"] = 0 if number is None else number + 1
+            blank = {**row, CHECKSUM: ""}  # it covers the id, which the database gives
+            run = connection.execute(sa.insert(RUNS).values(blank).returning(RUNS.c.id)).scalar_one()
+            whole = sealed({**row, "id": run})
+            connection.execute(sa.update(RUNS).where(RUNS.c.id == run).values(whole))
+            add(connection, RUNS, whole)
+            return int(run)
+
+    @patient
+    def end_run(self, run: int, trials: int) -> None:
+        """Note that a night ended, and how many trials it finished."""
+        self._change(RUNS, RUNS.c.id == run, end=_now(), trials=trials)
+
+    @patient
+    def runs(self, study: str) -> tuple[Run, ...]:
+        """All nights of a study, in order."""
+        query = sa.select(RUNS).where(RUNS.c.study == study).order_by(RUNS.c.id)
+        with self._database.reading() as connection:
+            rows = connection.execute(query).mappings().all()
+            runs = tuple(_run_of(row) for row in rows)
+            ensure_complete(connection, study, RUNS, (row[CHECKSUM] for row in rows))
+        return runs
+
+
+def _run_of(row: Row) -> Run:
     """A row of the table. Raises `StudyError` if it is damaged."""
     check(RUNS, row)
     return Run(**{name: row[name] for name in Run.__struct_fields__})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")  # as trials have it: they are compared

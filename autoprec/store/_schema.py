@@ -139,9 +139,21 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
         )""",
         _seal_runs,
     ),
+    (
+        """CREATE TABLE autoprec_totals (
+            study TEXT NOT NULL,
+            name TEXT NOT NULL,
+            rows INTEGER NOT NULL,
+            digest BIGINT NOT NULL,
+            PRIMARY KEY (study, name)
+        )""",
+        "INSERT INTO autoprec_totals SELECT study, 'trials', trials, 0 FROM autoprec_counts",
+        "INSERT INTO autoprec_totals SELECT study, 'runs', runs, 0 FROM autoprec_counts",
+        "DROP TABLE autoprec_counts",
+    ),
 )
 VERSION, COUNTED = len(MIGRATIONS), 6
-"""The newest version, and the first one that counts its rows: an older file's are counted as they are."""
+"""The newest version, and the first one that counted its rows: what an older file has lost cannot be told."""
 
 SCHEMA = sa.table("autoprec_schema", sa.column("version", sa.Integer), sa.column("applied", sa.String))
 """One row for each migration that the file has been through, with its date."""
@@ -191,12 +203,14 @@ LEASES = sa.table(
     "autoprec_leases", *(sa.column(name, sa.String) for name in ("study", "name", "worker", "token"))
 )
 """Who holds what only one process may do at a time: preparing the study, or a trial."""
-COUNTS = sa.table(
-    "autoprec_counts",
-    *(sa.column(name, sa.String) for name in ("study", "checksum")),
-    *(sa.column(name, sa.Integer) for name in ("trials", "runs")),
+TOTALS = sa.table(
+    "autoprec_totals",
+    *(sa.column(name, sa.String) for name in ("study", "name")),
+    sa.column("rows", sa.Integer),
+    sa.column("digest", sa.BigInteger),
 )
-"""One row for each study: how many trials and runs were ever written, so that one that is gone is missed."""
+"""For each study and table with checksums: how many rows were written, and the sum of their digests. Damage
+to it needs no checksum: it then fits no rows."""
 ARTIFACTS = sa.table(
     "autoprec_artifacts",
     *(sa.column(name, sa.String) for name in ("study", "name")),
@@ -204,7 +218,7 @@ ARTIFACTS = sa.table(
     sa.column("content", sa.LargeBinary),
 )
 """Files that machines without a common disk share through the database, in parts: calibration statistics."""
-OF_A_STUDY = (CHOICES, FRONT, TRIALS, RUNS, COUNTS, FACTS, WORKERS, LEASES, ARTIFACTS, STUDIES)
+OF_A_STUDY = (CHOICES, FRONT, TRIALS, RUNS, TOTALS, FACTS, WORKERS, LEASES, ARTIFACTS, STUDIES)
 """All tables with rows of a study, those that refer to others first."""
 KEYS: dict[sa.TableClause, tuple[str, ...]] = {
     STUDIES: ("study",),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
 import msgspec
@@ -20,13 +19,13 @@ from autoprec.records import (
     counting,
     to_json,
 )
-from autoprec.store._counts import count, ensure_complete
 from autoprec.store._front import front_numbers, kept_numbers, update_front
 from autoprec.store._identity import differences
-from autoprec.store._open import OpenDatabase, patient, replacing
-from autoprec.store._runs import Run, run_of
-from autoprec.store._schema import CHOICES, FACTS, RUNS, STUDIES, TRIALS
+from autoprec.store._open import patient, replacing
+from autoprec.store._runs import RunTable
+from autoprec.store._schema import CHOICES, FACTS, STUDIES, TRIALS
 from autoprec.store._seals import CHECKSUM, DamagedRowError, check, read, sealed
+from autoprec.store._totals import add, ensure_complete, known_studies
 
 T = TypeVar("T")
 _NUMBERS = 1 << 31
@@ -34,7 +33,7 @@ _NUMBERS = 1 << 31
 P = ParamSpec("P")
 
 
-class Store(OpenDatabase):
+class Store(RunTable):
     """Trials, their Pareto front, and what a study is bound to; use in a `with` block.
 
     What is finished is never changed again. Every method may raise `StudyError`: the database is locked,
@@ -62,7 +61,11 @@ class Store(OpenDatabase):
                         f"{'; '.join(changes)}; restore it, or copy the definition under a new name and "
                         "search that with `--study NAME`"
                     )
-            connection.execute(replacing(connection, STUDIES, sealed(row), "study"))
+            elif study in known_studies(connection, STUDIES):
+                raise DamagedRowError(f"study {study!r}")
+            new = sealed(row)
+            connection.execute(replacing(connection, STUDIES, new, "study"))
+            add(connection, STUDIES, new, stored and stored[CHECKSUM])
 
     def check(self, study: str, identity: Identity, blocks: Sequence[Block]) -> None:
         """Refuse to rebuild trials of `study` from other inputs; another engine is no hindrance.
@@ -95,7 +98,10 @@ class Store(OpenDatabase):
     def studies(self) -> tuple[str, ...]:
         """Names of all bound studies."""
         with self._database.reading() as connection:
-            return tuple(connection.scalars(sa.select(STUDIES.c.study).order_by(STUDIES.c.study)))
+            names = tuple(connection.scalars(sa.select(STUDIES.c.study).order_by(STUDIES.c.study)))
+            if known_studies(connection, STUDIES) != set(names):
+                raise DamagedRowError("the list of studies")
+            return names
 
     @patient
     def put_reference(self, study: str, reference: Reference) -> None:
@@ -129,8 +135,10 @@ class Store(OpenDatabase):
     def trials(self, study: str) -> tuple[TrialRecord, ...]:
         """All trials by number."""
         with self._database.reading() as connection:
-            ensure_complete(connection, study, TRIALS)
-        return self._records(TRIALS.c.study == study)
+            checksums: list[object] = []
+            records = self._records(TRIALS.c.study == study, seen=checksums)
+            ensure_complete(connection, study, TRIALS, checksums)
+        return records
 
     @patient
     def news(self, study: str, last: int, numbers: Sequence[int]) -> tuple[TrialRecord, ...]:
@@ -175,9 +183,12 @@ class Store(OpenDatabase):
             key: which of that kind.
             value: what msgspec writes.
         """
-        row = {"study": study, "kind": kind, "key": key, "value": to_json(value)}
-        with self._database.writing() as connection:
-            connection.execute(replacing(connection, FACTS, sealed(row), "study", "kind", "key"))
+        names = {"study": study, "kind": kind, "key": key}
+        row = sealed({**names, "value": to_json(value)})
+        with self._database.writing(study) as connection:
+            before = connection.scalar(sa.select(FACTS.c.checksum).filter_by(**names))
+            connection.execute(replacing(connection, FACTS, row, *names))
+            add(connection, FACTS, row, before)
 
     def fact(self, study: str, kind: str, key: str, form: type[T]) -> T | None:
         """What `put_fact` kept, as a `form`; None if there is nothing.
@@ -193,48 +204,21 @@ class Store(OpenDatabase):
     @patient
     def facts(self, study: str, kind: str, form: type[T]) -> dict[str, T]:
         """All facts of a kind, by key. All kinds are checked: a row may have lost the name of its own."""
-        strange = FACTS.c.study.not_in(sa.select(STUDIES.c.study))  # it may have been this study's
-        query = sa.select(FACTS).where(sa.or_(FACTS.c.study == study, strange))
+        query = sa.select(FACTS).where(FACTS.c.study == study)
         with self._database.reading() as connection:
             rows = connection.execute(query).mappings().all()
             for row in rows:
                 check(FACTS, row)
-            asked = [row for row in rows if (row["study"], row["kind"]) == (study, kind)]
-            return {row["key"]: read(FACTS, row, "value", form) for row in asked}
-
-    @patient
-    def begin_run(self, study: str, budget: str) -> int:
-        """Note that a night begins; returns its id."""
-        last = sa.select(sa.func.max(TRIALS.c.number)).where(TRIALS.c.study == study)
-        row = {"study": study, "start": _now(), "end": "", "budget": budget, "trials": 0}
-        with self._database.writing(study) as connection:
-            number = connection.scalar(last)
-            row["first"] = 0 if number is None else number + 1
-            blank = {**row, CHECKSUM: ""}  # it covers the id, which the database gives
-            run = connection.execute(sa.insert(RUNS).values(blank).returning(RUNS.c.id)).scalar_one()
-            connection.execute(sa.update(RUNS).where(RUNS.c.id == run).values(sealed({**row, "id": run})))
-            count(connection, study, RUNS)
-            return int(run)
-
-    @patient
-    def end_run(self, run: int, trials: int) -> None:
-        """Note that a night ended, and how many trials it finished."""
-        self._change(RUNS, RUNS.c.id == run, end=_now(), trials=trials)
-
-    @patient
-    def runs(self, study: str) -> tuple[Run, ...]:
-        """All nights of a study, in order."""
-        strange = RUNS.c.study.not_in(sa.select(STUDIES.c.study))  # it may have been this study's
-        query = sa.select(RUNS).where(sa.or_(RUNS.c.study == study, strange)).order_by(RUNS.c.id)
-        with self._database.reading() as connection:
-            listed = [run_of(row) for row in connection.execute(query).mappings()]
-            ensure_complete(connection, study, RUNS)
-        return tuple(run for run in listed if run.study == study)
+            ensure_complete(connection, study, FACTS, (row[CHECKSUM] for row in rows))
+        return {row["key"]: read(FACTS, row, "value", form) for row in rows if row["kind"] == kind}
 
     def _study(self, study: str) -> sa.RowMapping:
         query = sa.select(STUDIES).where(STUDIES.c.study == study)
         with self._database.reading() as connection:
             row = connection.execute(query).mappings().one_or_none()
+            if row is not None:
+                check(STUDIES, row)
+                ensure_complete(connection, study, STUDIES, [row[CHECKSUM]])
         if row is None:
             names = ", ".join(self.studies())
             if not names:
@@ -243,13 +227,20 @@ class Store(OpenDatabase):
                     "on, or run `autoprec search` again"
                 )
             raise StudyError(f"{self.name}: has no study {study!r}; it holds: {names}")
-        check(STUDIES, row)
         return row
 
-    def _records(self, *where: sa.ColumnElement[bool]) -> tuple[TrialRecord, ...]:
+    def _records(
+        self, *where: sa.ColumnElement[bool], seen: list[object] | None = None
+    ) -> tuple[TrialRecord, ...]:
+        """Trials by number; `seen` receives the checksums of their rows."""
+        query = sa.select(TRIALS).where(*where).order_by(TRIALS.c.number)
         with self._database.reading() as connection:
-            rows = connection.execute(sa.select(TRIALS).where(*where).order_by(TRIALS.c.number)).mappings()
-            return tuple(read(TRIALS, row, "record", TrialRecord) for row in rows)
+            records = []
+            for row in connection.execute(query).mappings():
+                records.append(read(TRIALS, row, "record", TrialRecord))
+                if seen is not None:
+                    seen.append(row[CHECKSUM])
+            return tuple(records)
 
     def _write(self, connection: sa.Connection, record: TrialRecord, model_digest: str) -> None:
         row = {
@@ -263,9 +254,10 @@ class Store(OpenDatabase):
             "record": to_json(record),
         }
         mine = (TRIALS.c.study == record.study, TRIALS.c.number == record.number)
-        is_added = connection.scalar(sa.select(TRIALS.c.number).where(*mine)) is None
+        before = connection.scalar(sa.select(TRIALS.c.checksum).where(*mine))
         is_open = TRIALS.c.state == "running"
-        upsert = replacing(connection, TRIALS, sealed(row), "study", "number", where=is_open)
+        new = sealed(row)
+        upsert = replacing(connection, TRIALS, new, "study", "number", where=is_open)
         # Without the option SQLAlchemy does not count the rows of an INSERT on PostgreSQL.
         if connection.execute(upsert, execution_options={"preserve_rowcount": True}).rowcount != 1:
             if connection.scalar(sa.select(TRIALS.c.record).where(*mine)) == row["record"]:
@@ -274,8 +266,7 @@ class Store(OpenDatabase):
                 f"{self.name}: trial {record.number} of {record.study!r} is finished already; "
                 "start the search again, it resumes with the next one"
             )
-        if is_added:
-            count(connection, record.study, TRIALS)
+        add(connection, TRIALS, new, before)
         key = {"study": record.study, "number": record.number}
         if connection.scalar(sa.select(CHOICES.c.number).filter_by(**key).limit(1)) is not None:
             return  # since it began
@@ -286,7 +277,3 @@ class Store(OpenDatabase):
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")  # as trials have it: they are compared

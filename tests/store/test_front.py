@@ -121,7 +121,7 @@ def test_a_front_that_an_older_autoprec_kept_is_derived_anew(tmp_path: Path) -> 
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE autoprec_front SET number = 1")  # the latest alone counted: 5.5 lost to 5
         database.execute("DELETE FROM autoprec_schema WHERE version >= 5")
-        database.execute("DROP TABLE autoprec_counts")
+        database.execute("DROP TABLE autoprec_totals")
     assert not examine(path).faults
     with Store.open(path, read_only=True) as store:
         assert numbers(store.front("demo")) == [2]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from autoprec.errors import StudyError
 from autoprec.store import Store, examine, rebuild
-from trial_records import BLOCKS, IDENTITY, REFERENCE, complete, failed
+from trial_records import BLOCKS, IDENTITY, REFERENCE, complete, failed, running
 
 READS: dict[str, Callable[[Store], object]] = {
     "studies": lambda store: store.reference("demo"),
@@ -94,8 +96,12 @@ def test_runs_know_their_trials_whatever_the_clock_says(path: Path) -> None:
         "DELETE FROM autoprec_trials WHERE number = 0",
         "DELETE FROM autoprec_runs",
         "UPDATE autoprec_runs SET id = 1 << 62",
-        "DELETE FROM autoprec_counts",
-        "UPDATE autoprec_counts SET runs = 2",
+        "DELETE FROM autoprec_facts",
+        "UPDATE autoprec_facts SET study = 'another'",
+        "DELETE FROM autoprec_totals",
+        "DELETE FROM autoprec_totals WHERE name = 'facts'",
+        "UPDATE autoprec_totals SET rows = 2 WHERE name = 'runs'",
+        "UPDATE autoprec_totals SET digest = 'x' WHERE name = 'studies'",
     ],
 )
 def test_a_row_that_went_to_another_study_is_missed(statement: str, path: Path) -> None:
@@ -103,23 +109,81 @@ def test_a_row_that_went_to_another_study_is_missed(statement: str, path: Path) 
 
     def read() -> None:
         with Store.open(path) as store:
-            store.trials("demo")
-            store.runs("demo")
+            for view in READS.values():
+                view(store)
 
     with pytest.raises(StudyError, match="damaged; `autoprec doctor"):
         read()
 
 
-@pytest.mark.parametrize("rows", ["_runs", "_trials WHERE number = 2", "_counts"])
+@pytest.mark.parametrize("rows", ["_runs", "_trials WHERE number = 2", "_facts", "_totals"])
 def test_a_row_that_is_gone_is_missed_until_the_file_is_repaired(path: Path, rows: str) -> None:
     with Store.open(path) as store:
         store.finish(failed(2))
     change(path, "DELETE FROM autoprec_choices WHERE number = 2")
     change(path, f"DELETE FROM autoprec{rows}")
-    assert all("is not complete" in fault for fault in examine(path).faults)
+    assert any("is not complete" in fault for fault in examine(path).faults)
+    rebuild(path)
+    assert not examine(path).faults
+
+
+@pytest.mark.parametrize("table", ["studies", "trials", "runs", "facts"])
+def test_a_row_as_it_was_earlier_is_told(path: Path, table: str) -> None:
+    with Store.open(path) as store:
+        store.begin(running(2))
+    earlier = rows(path, table)
+    with Store.open(path) as store:
+        store.put_reference("demo", msgspec.structs.replace(REFERENCE, latency_ms=11))
+        store.put_fact("demo", "sensitivity", "stem|int8", 0.5)
+        store.end_run(1, 3)
+        store.finish(failed(2))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        marks = ", ".join("?" * len(earlier[0]))
+        connection.executemany(f"REPLACE INTO autoprec_{table} VALUES ({marks})", earlier)
+    with Store.open(path) as store, pytest.raises(StudyError, match="damaged; `autoprec doctor"):
+        READS[table](store)
+    assert examine(path).faults
+
+
+def rows(path: Path, table: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(f"SELECT * FROM autoprec_{table}").fetchall()
+
+
+def test_a_study_that_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    with Store.open(path) as store:
+        for name in ("demo", "other"):
+            store.bind(name, IDENTITY, BLOCKS)
+            store.put_fact(name, "sensitivity", "stem|int8", 0.25)
+        store.finish(complete(0, 5.0, 0.01))
+    change(path, "DELETE FROM autoprec_studies WHERE study = 'other'")
+    with Store.open(path) as store:
+        for read in (lambda: store.bind("other", IDENTITY, BLOCKS), store.studies):
+            with pytest.raises(StudyError, match="damaged; `autoprec doctor"):
+                read()
     assert examine(path).faults
     rebuild(path)
     assert not examine(path).faults
+    with Store.open(path) as store:
+        assert (store.studies(), len(store.trials("demo"))) == (("demo",), 1)
+        store.bind("other", IDENTITY, BLOCKS)
+        assert not store.facts("other", "sensitivity", float)
+
+
+def test_choices_that_do_not_follow_from_their_trials_are_told(path: Path) -> None:
+    change(path, "UPDATE autoprec_choices SET precision = 'fp32' WHERE number = 1")
+    assert examine(path).faults == ("the choices of blocks of 'demo' do not follow from its trials",)
+    rebuild(path)
+    assert not examine(path).faults
+
+
+def test_what_a_file_had_lost_before_it_was_brought_up_to_date_is_missed(tmp_path: Path) -> None:
+    path = Path(shutil.copy(Path(__file__).parent / "version_6.db", tmp_path))
+    change(path, "DELETE FROM autoprec_choices WHERE number = 1")
+    change(path, "DELETE FROM autoprec_trials WHERE number = 1")
+    with Store.open(path) as store, pytest.raises(StudyError, match="the list of trials of study 'demo'"):
+        store.trials("demo")
 
 
 def test_a_file_with_tables_of_a_later_version_than_its_own_is_told(path: Path) -> None:

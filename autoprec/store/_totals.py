@@ -1,0 +1,101 @@
+"""What each table holds of a study, added up: rows that are gone whole, there twice, from another copy of the
+file or from an earlier time have checksums that are right, and are missed here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from autoprec.store._schema import KEYS, TOTALS
+from autoprec.store._seals import CHECKSUM, DamagedRowError, Row
+
+_MODULUS = 1 << 56
+"""Databases count to 2^63: two digests are added before the remainder is taken."""
+Total = tuple[int, int]
+"""How many rows, and the sum of their digests."""
+
+
+def add(connection: sa.Connection, table: sa.TableClause, row: Row, before: object = None) -> None:
+    """Note that a row was written, in the transaction that writes it.
+
+    Args:
+        connection: at work on the study: nobody else may change the row that this one replaces.
+        table: the row's.
+        row: with its checksum.
+        before: the checksum of the row that it replaces; None if it is added.
+    """
+    digest = (_digest(row[CHECKSUM]) - (0 if before is None else _digest(before))) % _MODULUS
+    values = {"study": row["study"], "name": _name(table), "rows": int(before is None), "digest": digest}
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(TOTALS).values(values)
+    more = {
+        "rows": TOTALS.c.rows + statement.excluded.rows,
+        "digest": (TOTALS.c.digest + statement.excluded.digest) % _MODULUS,
+    }
+    connection.execute(statement.on_conflict_do_update(index_elements=["study", "name"], set_=more))
+
+
+def ensure_complete(
+    connection: sa.Connection, study: str, table: sa.TableClause, checksums: Iterable[object]
+) -> None:
+    """Raises `DamagedRowError` if these are not all rows that were written, each as it was last.
+
+    Args:
+        connection: with the same view of the database as when the rows were read.
+        study: whose rows.
+        table: of the rows.
+        checksums: of all its rows of this study.
+    """
+    if _kept(connection, study).get((study, _name(table)), (0, 0)) != _total(checksums):
+        raise DamagedRowError(f"the list of {_name(table)} of study {study!r}")
+
+
+def known_studies(connection: sa.Connection, table: sa.TableClause) -> set[str]:
+    """Studies of which rows of `table` were written, whether they are there or not."""
+    return {study for study, name in _kept(connection) if name == _name(table)}
+
+
+def add_up(connection: sa.Connection, *, counted: bool = False) -> None:
+    """Begin anew with the rows that are there: older files have no totals, and a repair saves what is intact.
+
+    With `counted` the numbers of rows that the file has stay: what is gone already goes on being missed.
+    """
+    kept = _kept(connection) if counted else {}
+    there = {
+        (study, _name(table)): _total(
+            connection.scalars(sa.select(table.c[CHECKSUM]).where(table.c.study == study))
+        )
+        for table in KEYS
+        for study in connection.scalars(sa.select(table.c.study).distinct()).all()
+    }
+    connection.execute(sa.delete(TOTALS))
+    for study, name in {**kept, **there}:
+        rows, digest = there.get((study, name), (0, 0))
+        rows = kept[study, name][0] if (study, name) in kept else rows
+        row = {"study": study, "name": name, "rows": rows, "digest": digest}
+        connection.execute(sa.insert(TOTALS).values(row))
+
+
+def _kept(connection: sa.Connection, *studies: str) -> dict[tuple[str, str], Total]:
+    """By study and table; of all studies where none is named."""
+    query = sa.select(TOTALS.c.study, TOTALS.c.name, TOTALS.c.rows, TOTALS.c.digest)
+    if studies:
+        query = query.where(TOTALS.c.study.in_(studies))
+    return {(study, name): (rows, digest) for study, name, rows, digest in connection.execute(query)}
+
+
+def _total(checksums: Iterable[object]) -> Total:
+    listed = [_digest(checksum) for checksum in checksums]
+    return len(listed), sum(listed) % _MODULUS
+
+
+def _digest(checksum: object) -> int:
+    """Of whatever is in its column."""
+    return int.from_bytes(hashlib.sha256(ascii(checksum).encode()).digest()[:7])
+
+
+def _name(table: sa.TableClause) -> str:
+    return table.name.removeprefix("autoprec_")
