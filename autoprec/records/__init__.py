@@ -6,6 +6,7 @@ second description. Units live in names.
 
 from autoprec.records._base import Interval, Record
 from autoprec.records._front import (
+    LiveFront,
     Point,
     anchors,
     as_counted,
@@ -94,6 +95,7 @@ __all__ = [
     "KernelTime",
     "Latency",
     "Layerwise",
+    "LiveFront",
     "MachineCheck",
     "Match",
     "MeasuredOn",

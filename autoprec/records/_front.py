@@ -95,6 +95,39 @@ def pareto(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
     return tuple(counts[number] for number in pareto_numbers(points))
 
 
+class LiveFront:
+    """The front of trials that come in one by one: each is judged against the front, not against all.
+
+    Only where trials of one assignment are pooled, or one is found wrong, all are judged anew.
+    """
+
+    def __init__(self) -> None:
+        self._all: dict[int, TrialRecord] = {}
+        self._known: set[str] = set()
+        """Digests of assignments that were measured, or found wrong."""
+        self._front: tuple[TrialRecord, ...] = ()
+        self._is_stale = False
+
+    def add(self, record: TrialRecord) -> None:
+        """Take in a trial, or what has become of one."""
+        is_wrong = record.failure is not None and record.failure.kind == "wrong"
+        if record.state != "complete" and not is_wrong:
+            return
+        digest = record.assignment.digest
+        self._is_stale |= digest in self._known
+        self._known.add(digest)
+        self._all[record.number] = record
+        if not self._is_stale:
+            self._front = pareto((*self._front, record))
+
+    @property
+    def trials(self) -> tuple[TrialRecord, ...]:
+        """The front, fastest first: `pareto` of all."""
+        if self._is_stale:
+            self._front, self._is_stale = pareto(self._all.values()), False
+        return self._front
+
+
 def surely_dominated(
     latency_ms: Interval, loss: Interval, front: Sequence[tuple[Interval, Interval]]
 ) -> bool:

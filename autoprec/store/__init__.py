@@ -6,6 +6,7 @@ Nothing outside this folder imports SQLAlchemy or writes SQL.
 from autoprec.records import Doing, Worker, pareto
 from autoprec.store._artifacts import Artifacts
 from autoprec.store._lock import exclusive, searching
+from autoprec.store._optuna import JoiningStorage, Mirrored
 from autoprec.store._repair import Health, examine, rebuild
 from autoprec.store._runs import Run
 from autoprec.store._store import Store
@@ -16,7 +17,9 @@ __all__ = [
     "Artifacts",
     "Doing",
     "Health",
+    "JoiningStorage",
     "Membership",
+    "Mirrored",
     "Run",
     "Store",
     "Worker",

@@ -108,7 +108,7 @@ class Database:
         with self.reading() as connection:
             return self._dialect.seconds(connection)
 
-    def optuna(self) -> optuna.storages.RDBStorage:
+    def optuna(self) -> JoiningStorage:
         """Optuna's tables in this database. What it does inside `writing` is a part of that transaction."""
 
         def make() -> JoiningStorage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from autoprec.records import Point, pareto_numbers
+from autoprec.records import Point, TrialRecord, pareto_numbers
 from autoprec.store._schema import FRONT, STUDIES, TRIALS
 
 _WRONG = '"failure":{"kind":"wrong"'
@@ -13,10 +13,7 @@ _WRONG = '"failure":{"kind":"wrong"'
 
 def front_numbers(connection: sa.Connection, study: str) -> set[int]:
     """Numbers of the trials that are the front, by their stored points."""
-    columns = (TRIALS.c.number, TRIALS.c.assignment, TRIALS.c.latency_ms, TRIALS.c.loss)
-    counting = (TRIALS.c.study == study, TRIALS.c.state == "complete", TRIALS.c.reused_from.is_(None))
-    fit = (TRIALS.c.latency_ms.is_not(None), TRIALS.c.loss.is_not(None), TRIALS.c.excess_mb <= 0)
-    points = [Point(*row) for row in connection.execute(sa.select(*columns).where(*counting, *fit))]
+    points = _points(connection, study)
     # An engine found wrong on an assignment was wrong in its earlier trials, too.
     failed = (TRIALS.c.study == study, TRIALS.c.state == "failed", TRIALS.c.record.contains(_WRONG))
     wrong = set(connection.scalars(sa.select(TRIALS.c.assignment).where(*failed)))
@@ -29,8 +26,36 @@ def kept_numbers(connection: sa.Connection, study: str) -> set[int]:
 
 
 def update_front(connection: sa.Connection, study: str) -> None:
-    """Write only what changes; a night's worth of points is judged in a millisecond."""
-    now, was = front_numbers(connection, study), kept_numbers(connection, study)
+    """Judge all points of a study, and write what changes."""
+    _put(connection, study, front_numbers(connection, study), kept_numbers(connection, study))
+
+
+def add_to_front(connection: sa.Connection, record: TrialRecord) -> None:
+    """Bring the front up to date with a trial that has just been written: the more trials there are, the less
+    all can be judged for each. They are judged where the trial says something of earlier ones."""
+    study, number, digest = record.study, record.number, record.assignment.digest
+    others = sa.select(TRIALS.c.number).where(
+        TRIALS.c.study == study, TRIALS.c.assignment == digest, TRIALS.c.number != number
+    )
+    if connection.scalar(others.limit(1)) is not None:
+        update_front(connection, study)
+    elif record.state == "complete":
+        was = kept_numbers(connection, study)
+        same = sa.select(TRIALS.c.assignment).where(TRIALS.c.study == study, TRIALS.c.number.in_(was))
+        points = _points(connection, study, sa.or_(TRIALS.c.assignment.in_(same), TRIALS.c.number == number))
+        _put(connection, study, set(pareto_numbers(points)), was)
+
+
+def _points(connection: sa.Connection, study: str, *which: sa.ColumnElement[bool]) -> list[Point]:
+    """Of trials that may be on the front."""
+    columns = (TRIALS.c.number, TRIALS.c.assignment, TRIALS.c.latency_ms, TRIALS.c.loss)
+    counting = (TRIALS.c.study == study, TRIALS.c.state == "complete", TRIALS.c.reused_from.is_(None))
+    fit = (TRIALS.c.latency_ms.is_not(None), TRIALS.c.loss.is_not(None), TRIALS.c.excess_mb <= 0)
+    return [Point(*row) for row in connection.execute(sa.select(*columns).where(*counting, *fit, *which))]
+
+
+def _put(connection: sa.Connection, study: str, now: set[int], was: set[int]) -> None:
+    """Write only what changes."""
     if gone := was - now:
         connection.execute(sa.delete(FRONT).where(FRONT.c.study == study, FRONT.c.number.in_(gone)))
     if new := now - was:

@@ -11,11 +11,11 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import optuna
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from autoprec.records import Worker
 from autoprec.store._artifacts import Artifacts
 from autoprec.store._database import Database
+from autoprec.store._optuna import JoiningStorage
 from autoprec.store._schema import OF_A_STUDY
 from autoprec.store._seals import CHECKSUM, check, sealed
 from autoprec.store._totals import add
@@ -56,7 +56,7 @@ class OpenDatabase:
         """What messages call the database: its path, or its address without the password."""
         return self._database.name
 
-    def optuna(self) -> optuna.storages.RDBStorage:
+    def optuna(self) -> JoiningStorage:
         """Optuna's tables in the same database; what it writes in `transaction` is a part of that."""
         return self._database.optuna()
 
@@ -125,26 +125,3 @@ class OpenDatabase:
                 new = sealed({**row, **values})
                 connection.execute(sa.update(table).where(where).values(new))
                 add(connection, table, new, row[CHECKSUM])
-
-
-def replacing(
-    connection: sa.Connection,
-    table: sa.TableClause,
-    row: dict[str, Any],
-    *key: str,
-    where: sa.ColumnElement[bool] | None = None,
-) -> sa.Insert:
-    """An insert that takes the place of a row with the same key; columns that `row` lacks stay.
-
-    Args:
-        connection: whose dialect it is.
-        table: takes the row.
-        row: values by column.
-        where: what the earlier row must be; else it stays.
-        key: columns that tell rows apart.
-    """
-    # Standard SQL has no such insert; the two dialects write theirs alike.
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table).values(row)
-    fresh = {name: statement.excluded[name] for name in row if name not in key}
-    return statement.on_conflict_do_update(index_elements=list(key), set_=fresh, where=where)

@@ -2,40 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import optuna
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
+from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
 
-class JoiningStorage(optuna.storages.RDBStorage):
-    """Optuna's tables. Parameters of a new trial are written at once, and its number is read alone.
+class Mirrored(NamedTuple):
+    """What Optuna's tables say of a trial; `values` is empty where none were told."""
 
-    Optuna looks up the trial, and an earlier trial's distribution, for each parameter: with 40 blocks three
-    quarters of all statements of a trial. A study's blocks are checked before, and what a block may have is
-    allowed to change from night to night.
+    state: TrialState
+    values: tuple[float, ...]
+
+
+class JoiningStorage(optuna.storages.RDBStorage):
+    """Optuna's tables, with trials begun and finished in a few statements, however many there are.
+
+    Optuna itself counts all trials of a study to number one, looks a trial up for each of its parameters and
+    attributes, and makes a savepoint for each call: sixty statements a trial, while others wait for the lock.
     """
+
+    _current: Callable[[], sa.Connection | None] = staticmethod(lambda: None)
 
     def join(self, engine: sa.Engine, current: Callable[[], sa.Connection | None]) -> None:
         """From now on work with `engine`, inside the transaction that `current` gives."""
         self.engine.dispose()
         self.engine = engine
+        self._current = current
         self.scoped_session = _Sessions(engine, current)  # type: ignore[assignment]
 
-    def get_trial_number_from_id(self, trial_id: int) -> int:
-        """By one statement: Optuna reads the whole trial for it."""
-        session = self.scoped_session()
-        try:
-            number = session.scalar(sa.select(models.TrialModel.number).filter_by(trial_id=trial_id))
-        finally:
-            session.close()
-        if number is None:
-            raise KeyError(f"Optuna has no trial of the id {trial_id}")
-        return int(number)
+    def begin(
+        self, study: int, params: Mapping[str, tuple[float, str]], attributes: Mapping[str, str]
+    ) -> tuple[int, int]:
+        """Write a running trial; returns its number, which follows the newest trial's, and its id.
+
+        Args:
+            study: Optuna's id of it.
+            params: internal value and distribution, as JSON, by name.
+            attributes: the user attributes.
+        """
+        with self._session() as session:
+            # As Optuna has it: nobody else numbers a trial of the study meanwhile.
+            session.execute(sa.select(models.StudyModel.study_id).filter_by(study_id=study).with_for_update())
+            newest = sa.select(models.TrialModel.number).filter_by(study_id=study)
+            last = session.scalar(newest.order_by(models.TrialModel.trial_id.desc()).limit(1))
+            number = 0 if last is None else last + 1
+            trial = models.TrialModel(study_id=study, number=number, state=TrialState.RUNNING)
+            trial.datetime_start = datetime.now()
+            session.add(trial)
+            session.flush()
+            key: dict[str, Any] = {"trial_id": trial.trial_id}
+            rows = [
+                {**key, "param_name": name, "param_value": value, "distribution_json": distribution}
+                for name, (value, distribution) in params.items()
+            ]
+            told = [
+                {**key, "key": name, "value_json": json.dumps(value)} for name, value in attributes.items()
+            ]
+            for model, added in ((models.TrialParamModel, rows), (models.TrialUserAttributeModel, told)):
+                if added:
+                    session.execute(sa.insert(model), added)
+            trial_id = int(trial.trial_id)
+            session.commit()
+        return number, trial_id
+
+    def finish(self, trial: int, state: TrialState, values: Sequence[float] = ()) -> None:
+        """Write the outcome of a trial, by its id; one that is finished already stays as it is."""
+        with self._session() as session:
+            row = session.scalar(sa.select(models.TrialModel).filter_by(trial_id=trial).with_for_update())
+            if row is None:
+                raise KeyError(f"Optuna has no trial of the id {trial}")
+            if row.state.is_finished():
+                return
+            row.state = state
+            row.datetime_complete = datetime.now()
+            stored = [models.TrialValueModel.value_to_stored_repr(value) for value in values]
+            added = [
+                {"trial_id": trial, "objective": objective, "value": value, "value_type": kind}
+                for objective, (value, kind) in enumerate(stored)
+            ]
+            if added:
+                session.execute(sa.insert(models.TrialValueModel), added)
+            session.commit()
+
+    def told(self, study: int, *states: TrialState) -> dict[int, Mirrored]:
+        """State and values by number, in one statement: Optuna would read parameters, too.
+
+        Args:
+            study: Optuna's id of it.
+            states: that are asked for; all by default.
+        """
+        value, trial = models.TrialValueModel, models.TrialModel
+        columns = (trial.number, trial.state, value.value, value.value_type)
+        query = sa.select(*columns).outerjoin(value, value.trial_id == trial.trial_id)
+        query = query.where(trial.study_id == study).order_by(trial.trial_id, value.objective)
+        if states:
+            query = query.where(trial.state.in_(states))
+        trials: dict[int, Mirrored] = {}
+        with self._session() as session:
+            for number, state, stored, kind in session.execute(query):
+                earlier = trials.get(number, Mirrored(state, ()))
+                values = () if stored is None and kind is None else (_value(stored, kind),)
+                trials[number] = Mirrored(state, earlier.values + values)
+        return trials
+
+    def identifier(self, study: int, number: int, likely: int | None = None) -> int:
+        """The id of a trial; `likely` saves the search for it among all of the study's."""
+        trial = models.TrialModel
+        query = sa.select(trial.trial_id).filter_by(study_id=study, number=number)
+        with self._session() as session:
+            trial_id = None if likely is None else session.scalar(query.filter_by(trial_id=likely))
+            trial_id = session.scalar(query.limit(1)) if trial_id is None else trial_id
+        if trial_id is None:
+            raise KeyError(f"Optuna has no trial {number}")
+        return int(trial_id)
+
+    def _session(self) -> Session:
+        """On the transaction of this thread if there is one; unlike Optuna's own, without a savepoint."""
+        return Session(bind=self._current() or self.engine, join_transaction_mode="rollback_only")
 
     def _set_trial_param_without_commit(
         self,
@@ -53,6 +145,17 @@ class JoiningStorage(optuna.storages.RDBStorage):
             distribution_json=distribution_to_json(distribution),
         )
         session.add(row)
+
+
+def _value(stored: float | None, kind: Any) -> float:
+    """What a row of values means; NaN for one that no Optuna wrote."""
+    if stored is not None:
+        return stored
+    signs = {
+        models.TrialValueModel.TrialValueType.INF_POS: 1,
+        models.TrialValueModel.TrialValueType.INF_NEG: -1,
+    }
+    return signs.get(kind, math.nan) * math.inf
 
 
 class _Sessions:

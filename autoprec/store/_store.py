@@ -19,13 +19,14 @@ from autoprec.records import (
     counting,
     to_json,
 )
-from autoprec.store._front import front_numbers, kept_numbers, update_front
+from autoprec.store._front import add_to_front, front_numbers, kept_numbers
 from autoprec.store._identity import differences
-from autoprec.store._open import patient, replacing
+from autoprec.store._open import patient
 from autoprec.store._runs import RunTable
 from autoprec.store._schema import CHOICES, FACTS, STUDIES, TRIALS
 from autoprec.store._seals import CHECKSUM, DamagedRowError, check, read, sealed
 from autoprec.store._totals import add, ensure_complete, known_studies
+from autoprec.store.dialects.inserts import replacing
 
 T = TypeVar("T")
 _NUMBERS = 1 << 31
@@ -129,7 +130,7 @@ class Store(RunTable):
         """
         with self._database.writing(record.study) as connection:
             self._write(connection, record, model_digest)
-            update_front(connection, record.study)
+            add_to_front(connection, record)
 
     @patient
     def trials(self, study: str) -> tuple[TrialRecord, ...]:
@@ -142,8 +143,9 @@ class Store(RunTable):
 
     @patient
     def news(self, study: str, last: int, numbers: Sequence[int]) -> tuple[TrialRecord, ...]:
-        """Trials after the number `last`, and those of these numbers."""
-        which = sa.or_(TRIALS.c.number > last, TRIALS.c.number.in_(numbers))
+        """Trials after the number `last`, and those of these numbers that have ended."""
+        ended = sa.and_(TRIALS.c.number.in_(numbers), TRIALS.c.state != "running")
+        which = sa.or_(TRIALS.c.number > last, ended)
         return self._records(TRIALS.c.study == study, which)
 
     @patient
@@ -267,9 +269,9 @@ class Store(RunTable):
                 "start the search again, it resumes with the next one"
             )
         add(connection, TRIALS, new, before)
+        if before is not None:
+            return  # its choices are there since it began
         key = {"study": record.study, "number": record.number}
-        if connection.scalar(sa.select(CHOICES.c.number).filter_by(**key).limit(1)) is not None:
-            return  # since it began
         rows = [{**key, "block": block, "precision": chosen} for block, chosen in record.assignment.choices]
         if rows:
             connection.execute(sa.insert(CHOICES), rows)

@@ -22,6 +22,7 @@ from autoprec.errors import StudyError
 from autoprec.records import Doing, Worker, from_json, to_json
 from autoprec.store._database import Database
 from autoprec.store._schema import LEASES, WORKERS
+from autoprec.store.dialects.inserts import adding
 
 LEASE_SECONDS = 60.0
 """A worker that whose heartbeat is older than this, in seconds, is dead."""
@@ -95,16 +96,18 @@ class Membership:
 
         def attempt() -> bool:
             with self._database.writing(self._study) as connection:
+                row = {"study": self._study, "name": name, "worker": self._me.id, "token": token}
+                insert = adding(connection, LEASES, row, "study", "name")
+                options = {"preserve_rowcount": True}  # else SQLAlchemy does not count an INSERT's
+                if connection.execute(insert, execution_options=options).rowcount == 1:
+                    return True
                 key = (LEASES.c.study == self._study, LEASES.c.name == name)
                 holder = connection.scalar(sa.select(LEASES.c.worker).where(*key))
-                if holder is not None and holder != self._me.id:
-                    if holder in {worker.id for worker in living(self._database, self._study)}:
-                        return False
-                    connection.execute(sa.delete(LEASES).where(*key))
-                elif holder is not None:
+                if holder == self._me.id:
                     return True
-                row = {"study": self._study, "name": name, "worker": self._me.id, "token": token}
-                connection.execute(sa.insert(LEASES).values(row))
+                if holder in {worker.id for worker in living(self._database, self._study)}:
+                    return False
+                connection.execute(sa.update(LEASES).where(*key).values(row))
                 return True
 
         return self._database.patiently(attempt)

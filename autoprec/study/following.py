@@ -10,7 +10,7 @@ from autoprec.records import RunStart, TrialRecord
 from autoprec.spec import Budget, StudySpec, parse_budget
 from autoprec.store import Run, Store, searching
 from autoprec.study.events import Watcher
-from autoprec.study.night.ledger import spent
+from autoprec.study.night.tally import spent
 
 PAUSE_SECONDS = 1.0
 """Between two looks: a trial takes seconds."""

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoprec.records import Interval, TrialRecord, as_counted, counting
+from autoprec.records import Interval, LiveFront, TrialRecord, as_counted, counting
 from autoprec.search.finalists import pooled
 from autoprec.store import Store, examine, pareto
 from trial_records import BLOCKS, IDENTITY, complete, failed, running
@@ -55,11 +55,13 @@ def test_the_table_equals_the_recomputed_front(
 ) -> None:
     trials = [make(number, *kind) for number, kind in enumerate(points)]
     random.shuffle(trials)
+    live = LiveFront()
     with Store.open(place()) as store:
         store.bind("demo", IDENTITY, BLOCKS)
         for trial in trials:
             (store.begin if trial.state == "running" else store.finish)(trial)
-            assert store.front("demo") == pareto(store.trials("demo"))
+            live.add(trial)
+            assert store.front("demo") == pareto(store.trials("demo")) == live.trials
 
 
 @given(st.lists(MADE, max_size=14))

@@ -14,7 +14,7 @@ import pytest
 from autoprec import Study
 from autoprec.records import BlockAudit, TrialRecord
 from autoprec.store import Store, exclusive, pareto
-from autoprec.study.night.ledger import seconds_of
+from autoprec.study.night.tally import seconds_of
 from tiny_study import write_study
 from trial_records import BLOCKS, IDENTITY, complete, running
 

@@ -15,10 +15,11 @@ import msgspec
 
 from autoprec.backends.timing import Deadline
 from autoprec.errors import BLAMELESS, TrialError
-from autoprec.records import Assignment, Failure, Interval, Measurement, TrialRecord, pareto
+from autoprec.records import Assignment, Failure, Interval, LiveFront, Measurement, TrialRecord
 from autoprec.store import BEAT_SECONDS, Membership, Run, Store
 from autoprec.study.night.mirror import Mirror
 from autoprec.study.night.proposal import Proposal
+from autoprec.study.night.tally import Tallies, Tally, spent
 
 
 class Ledger:
@@ -56,6 +57,7 @@ class Ledger:
         """How often the trial of an assignment was cut off, whatever did that."""
         self.running: dict[int, TrialRecord] = {}
         """Trials that somebody measures now."""
+        self._last, self._front, self._tallies = -1, LiveFront(), Tallies()
         self._mine: set[int] = set()
         self._news: list[TrialRecord] = []
         self._looked = Deadline(0.0)
@@ -71,11 +73,12 @@ class Ledger:
                 self._mirror.repair(self.records.values())
 
         self._store.patiently(fix)
+        # Outside: others need not wait, and what is finished in our tables was told in the same transaction.
+        self._store.patiently(lambda: self._mirror.ensure_told(self.records.values()))
 
     def sync(self) -> None:
         """Read what this process or another one has stored since."""
-        last = max(self.records, default=-1)
-        for record in self._store.news(self._study, last, tuple(self.running)):
+        for record in self._store.news(self._study, self._last, tuple(self.running)):
             self._learn(record)
 
     def take_over(self) -> None:
@@ -86,6 +89,10 @@ class Ledger:
         if not self.running.keys() - self._mine or not self._looked.is_over:
             return
         self._looked = Deadline(BEAT_SECONDS / 2)
+        # First without the study's lock: nearly always everyone lives, and others would wait for each look.
+        held = self._store.patiently(self._membership.held_by_the_living)
+        if all(_lease(number) in held for number in self.running):
+            return
 
         def settle() -> None:
             with self._store.transaction(self._study):
@@ -189,11 +196,20 @@ class Ledger:
         """The trials of a run that count for its budget."""
         return spent(self.records.values(), run)
 
-    def front(self, reference_ms: float) -> tuple[tuple[Interval, Interval], ...]:
+    def tally(self, run: Run) -> Tally:
+        """The numbers of them, and what they took."""
+        return self._tallies.of(run)
+
+    @property
+    def front(self) -> tuple[TrialRecord, ...]:
+        """The Pareto front of what is known, fastest first."""
+        return self._front.trials
+
+    def to_race(self, reference_ms: float) -> tuple[tuple[Interval, Interval], ...]:
         """Intervals of the front's points, in ms and in loss: what a candidate is raced against."""
         return tuple(
             (measured.latency.interval_ms(reference_ms), measured.quality.loss_interval)
-            for point in pareto(self.records.values())
+            for point in self.front
             if (measured := point.measurement) is not None
         )
 
@@ -204,6 +220,9 @@ class Ledger:
             return
         record = _slim(record)
         self.records[record.number] = record
+        self._last = max(self._last, record.number)
+        self._tallies.learn(record, before)
+        self._front.add(record)
         self._news.append(record)
         if record.state == "running":
             self.running[record.number] = record
@@ -217,30 +236,6 @@ class Ledger:
     def _excess_mb(self, measurement: Measurement) -> float:
         """By how much a candidate is over the limit of memory; below 0 is within it."""
         return 0.0 if self._limit_mb is None else measurement.peak_memory_bytes / 1e6 - self._limit_mb
-
-
-def spent(records: Iterable[TrialRecord], run: Run) -> list[TrialRecord]:
-    """Those of a run that count for its budget; who searches and who watches count alike."""
-    return [
-        record
-        for record in records
-        if (record.run == run.id if record.run is not None else record.number >= run.first) and record.counts
-    ]
-
-
-def seconds_of(records: Iterable[TrialRecord]) -> float:
-    """Wall time in which at least one of the trials was measured, in seconds: neither pauses nor kills."""
-    spans = sorted(
-        (datetime.fromisoformat(record.start), datetime.fromisoformat(record.end))
-        for record in records
-        if record.end
-    )
-    seconds, until = 0.0, None
-    for start, end in spans:
-        begin = start if until is None else max(start, until)
-        seconds += max(0.0, (end - begin).total_seconds())
-        until = end if until is None else max(until, end)
-    return seconds
 
 
 def searching(records: Iterable[TrialRecord]) -> list[TrialRecord]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from autoprec.errors import TrialError
-from autoprec.records import Assignment, MeasuredOn, Measurement, Reference, RunStart, TrialRecord, pareto
+from autoprec.records import Assignment, MeasuredOn, Measurement, Reference, RunStart, TrialRecord
 from autoprec.spec import Budget
 from autoprec.store import Membership, Run, Store, host
 from autoprec.study.events import Watcher
@@ -166,7 +166,7 @@ class Night:
             return None
         self._watcher.begins(record)
         measurement = self._measured.pop(record.assignment.digest, None)
-        front = None if record.origin == "anchor" else self._ledger.front(reference.latency_ms)
+        front = None if record.origin == "anchor" else self._ledger.to_race(reference.latency_ms)
 
         def work(slot: Slot, record: TrialRecord) -> Measurement:
             return measurement or measure(
@@ -199,7 +199,7 @@ class Night:
             self._seen.add(device.name)
             fact = MeasuredOn(kind=device.kind, reference_ms=outcome.latency.reference_median_ms)
             self._store.put_fact(self._name, DEVICES, done.worker, fact)
-        self._watcher.ends(done, pareto(self._ledger.records.values()))
+        self._watcher.ends(done, self._ledger.front)
         self._alike.add(done)
 
     def _is_going(self) -> bool:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoprec.errors import StudyError
 from autoprec.records import Block, TrialRecord
 from autoprec.search import search_space
-from autoprec.store import Store
+from autoprec.store import JoiningStorage, Mirrored, Store
 from autoprec.study.night.proposal import Proposal
 
 LIMIT = "max_memory_mb"
@@ -26,21 +25,22 @@ LIMIT = "max_memory_mb"
 
 
 class Mirror:
-    """One study of an Optuna storage.
+    """One study in Optuna's tables.
 
     Args:
-        storage: any of Optuna's.
+        storage: the tables.
         name: of the study; it is made where it is missing.
         blocks: each becomes a categorical parameter.
         limited: whether the definition limits memory.
     """
 
-    def __init__(
-        self, storage: optuna.storages.BaseStorage, name: str, blocks: Sequence[Block], *, limited: bool
-    ) -> None:
+    def __init__(self, storage: JoiningStorage, name: str, blocks: Sequence[Block], *, limited: bool) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._storage = storage
         self._distributions = search_space(blocks)
+        self._written = {name: distribution_to_json(one) for name, one in self._distributions.items()}
+        self._identifiers: dict[int, int] = {}
+        """Optuna's own of trials that were opened here, by number; searching for one looks at all trials."""
         self._limited = limited
         self._study = optuna.create_study(
             storage=storage,
@@ -77,29 +77,27 @@ class Mirror:
 
         Not by enqueueing and asking: whatever else is queued there would be handed out first.
         """
-        running = create_trial(
-            state=TrialState.RUNNING,
-            params=proposal.assignment.as_dict(),
-            distributions=self._distributions,
-            user_attrs={"origin": proposal.origin, "label": proposal.label},
-        )
-        identifier = self._storage.create_new_trial(self._id, template_trial=running)
-        return int(self._storage.get_trial_number_from_id(identifier))
+        params = {
+            name: (self._distributions[name].to_internal_repr(precision), self._written[name])
+            for name, precision in proposal.assignment.choices
+        }
+        attributes = {"origin": proposal.origin, "label": proposal.label}
+        number, self._identifiers[number] = self._storage.begin(self._id, params, attributes)
+        return number
 
     def close(self, record: TrialRecord) -> None:
         """Write down the outcome of a trial, if it is not there already."""
         # Not by `tell`: what it remembers of a transaction that was rolled back would be wrong.
-        identifier = self._storage.get_trial_id_from_study_id_trial_number(self._id, record.number)
+        likely = self._identifiers.pop(record.number, None)
+        trial_id = self._storage.identifier(self._id, record.number, likely)
         values = (record.latency_ms, record.loss)
         if record.state != "complete" or math.isnan(sum(values)):  # Optuna accepts no NaN
-            with suppress(UpdateFinishedTrialError):
-                self._storage.set_trial_state_values(identifier, TrialState.FAIL)
+            self._storage.finish(trial_id, TrialState.FAIL)
             return
-        if self._limited and not self._storage.get_trial(identifier).constraints:
+        if self._limited and not self._storage.get_trial(trial_id).constraints:
             # Before it is finished: a kill in between loses nothing, and a finished trial takes none.
-            optuna.Trial(self._study, identifier).set_constraint(LIMIT, record.excess_mb)
-        with suppress(UpdateFinishedTrialError):
-            self._storage.set_trial_state_values(identifier, TrialState.COMPLETE, values)
+            optuna.Trial(self._study, trial_id).set_constraint(LIMIT, record.excess_mb)
+        self._storage.finish(trial_id, TrialState.COMPLETE, values)
 
     def rebuild(self, records: Iterable[TrialRecord]) -> None:
         """Write all finished trials into an empty study, each under its own number; a gap is a failed one."""
@@ -111,7 +109,7 @@ class Mirror:
 
     def faults(self, records: Iterable[TrialRecord]) -> list[str]:
         """One line for each finished trial that is not there as the evidence has it."""
-        told = {frozen.number: frozen for frozen in self._study.get_trials(deepcopy=False)}
+        told = self._storage.told(self._id)
         return [
             f"trial {record.number} is not in Optuna's tables as it was measured"
             for record in records
@@ -135,29 +133,29 @@ class Mirror:
         there, for it is nobody's: what is measured next is not read from here.
         """
         evidence = {record.number: record for record in records}
-        for frozen in self._left_open():
-            record = evidence.get(frozen.number)
+        left = self._storage.told(self._id, TrialState.RUNNING, TrialState.WAITING)
+        for number, told in left.items():
+            record = evidence.get(number)
             if record is not None and record.state == "running":
                 continue  # by a worker that is alive
-            if frozen.state == TrialState.RUNNING and record is not None:
+            if told.state == TrialState.RUNNING and record is not None:
                 self.close(record)
             else:
-                identifier = self._storage.get_trial_id_from_study_id_trial_number(self._id, frozen.number)
-                self._storage.set_trial_state_values(identifier, TrialState.FAIL)
-        if faults := self.faults(evidence.values()):
+                self._storage.finish(self._storage.identifier(self._id, number), TrialState.FAIL)
+
+    def ensure_told(self, records: Iterable[TrialRecord]) -> None:
+        """Raises `StudyError` if a finished trial is not there as the evidence has it."""
+        if faults := self.faults(records):
             raise StudyError(
                 f"{faults[0]}, and {len(faults) - 1} more are not; "
                 "`autoprec doctor --study NAME --repair` rewrites them"
             )
 
-    def _left_open(self) -> Sequence[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
 
-
-def _is_as(record: TrialRecord, frozen: FrozenTrial | None) -> bool:
+def _is_as(record: TrialRecord, told: Mirrored | None) -> bool:
     """Whether Optuna has a finished trial's values, or is still to be told of it."""
-    if frozen is None or frozen.state == TrialState.WAITING:
+    if told is None or told.state == TrialState.WAITING:
         return False
-    if frozen.state == TrialState.RUNNING or not math.isfinite(record.latency_ms + record.loss):
+    if told.state == TrialState.RUNNING or not math.isfinite(record.latency_ms + record.loss):
         return True
-    return tuple(frozen.values or ()) == (record.latency_ms, record.loss)
+    return told.values == (record.latency_ms, record.loss)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import median
 
 from autoprec.backends.timing import Deadline
 from autoprec.records import Assignment, Origin
 from autoprec.search import Priors, Strategy, create_strategy, finalists
 from autoprec.spec import Budget
 from autoprec.store import Run, Store
-from autoprec.study.night.ledger import Ledger, searching, seconds_of
+from autoprec.study.night.ledger import Ledger, searching
 from autoprec.study.night.own import enqueued
 from autoprec.study.night.priors import load_priors
 from autoprec.study.night.proposal import Proposal
+from autoprec.study.night.tally import seconds_of
 from autoprec.study.preparation import Prepared
 
 
@@ -144,16 +144,15 @@ class Allowance:
         """Whether another assignment may be tried."""
         if self._is_winding_up or self._deadline.left <= self._reserved():
             return False
-        spent = len(searching(self._ledger.spent(self._run)))
-        return self._trials is None or spent < self._trials - self._last
+        return self._trials is None or self._ledger.tally(self._run).searching < self._trials - self._last
 
     def allows_finalist(self) -> bool:
         """Whether another point may be measured again, once nothing new is being tried."""
         if self._deadline.is_over:
             return False
-        spent = self._ledger.spent(self._run)
-        again = len(spent) - len(searching(spent))
-        return again < self._last and (self._trials is None or len(spent) < self._trials)
+        tally = self._ledger.tally(self._run)
+        all_of_them = tally.searching + tally.finalists
+        return tally.finalists < self._last and (self._trials is None or all_of_them < self._trials)
 
     @property
     def seconds_left(self) -> float:
@@ -162,10 +161,10 @@ class Allowance:
 
     def _reserved(self) -> float:
         """Seconds that measuring the best points again will take in a run of some time; 0 in a short one."""
-        times = [seconds_of([record]) for record in self._ledger.spent(self._run) if record.end]
-        if self._trials is not None or len(times) < 5 * self._last:
+        tally = self._ledger.tally(self._run)
+        if self._trials is not None or len(tally.seconds) < 5 * self._last:
             return 0.0
-        return self._last * median(times) if times else 0.0
+        return self._last * tally.usual_seconds
 
     @property
     def is_timed(self) -> bool:

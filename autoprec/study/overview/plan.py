@@ -13,8 +13,8 @@ from autoprec.records import Assignment, Block, PlannedTrial, SearchPlan, TrialR
 from autoprec.search import anchors, create_strategy
 from autoprec.spec import StudySpec, parse_budget
 from autoprec.store import Store
-from autoprec.study.night.ledger import seconds_of
 from autoprec.study.night.priors import load_priors
+from autoprec.study.night.tally import seconds_of
 from autoprec.study.preparation import load_blocks
 
 _FIRST = 10

@@ -10,6 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from autoprec.records import Block, TrialRecord
+from autoprec.store import JoiningStorage
 from autoprec.study.night.mirror import Mirror
 from autoprec.study.night.proposal import Proposal
 from trial_records import complete, running
@@ -18,11 +19,11 @@ BLOCKS = tuple(Block(name=name, nodes=(), allowed=("fp16", "int8")) for name in 
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> optuna.storages.RDBStorage:
-    return optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+def storage(tmp_path: Path) -> JoiningStorage:
+    return JoiningStorage(f"sqlite:///{tmp_path / 'study.db'}")
 
 
-def mirror(storage: optuna.storages.RDBStorage, *, limited: bool = False) -> Mirror:
+def mirror(storage: JoiningStorage, *, limited: bool = False) -> Mirror:
     return Mirror(storage, "demo", BLOCKS, limited=limited)
 
 
@@ -31,11 +32,11 @@ def opened(book: Mirror, record: TrialRecord) -> TrialRecord:
     return msgspec.structs.replace(record, number=number)
 
 
-def trials(storage: optuna.storages.RDBStorage) -> list[optuna.trial.FrozenTrial]:
+def trials(storage: JoiningStorage) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name="demo", storage=storage).trials
 
 
-def test_what_waits_in_the_tables_is_not_what_is_opened(storage: optuna.storages.RDBStorage) -> None:
+def test_what_waits_in_the_tables_is_not_what_is_opened(storage: JoiningStorage) -> None:
     book = mirror(storage)
     optuna.load_study(study_name="demo", storage=storage).enqueue_trial({"stem": "int8", "neck": "int8"})
     record = opened(book, complete(0, 5.0, 0.1, choices="int8 fp16"))
@@ -45,7 +46,7 @@ def test_what_waits_in_the_tables_is_not_what_is_opened(storage: optuna.storages
     assert (trial.state, trial.values) == (TrialState.COMPLETE, [5.0, 0.1])
 
 
-def test_what_a_kill_left_open_is_closed_by_the_evidence(storage: optuna.storages.RDBStorage) -> None:
+def test_what_a_kill_left_open_is_closed_by_the_evidence(storage: JoiningStorage) -> None:
     first = mirror(storage, limited=True)
     stored = msgspec.structs.replace(opened(first, complete(0, 5.0, 0.1)), excess_mb=3.0)
     lost = opened(first, running(0))
@@ -58,7 +59,7 @@ def test_what_a_kill_left_open_is_closed_by_the_evidence(storage: optuna.storage
     assert {states[lost.number], states[interrupted.number], states[-1]} == {TrialState.FAIL}
 
 
-def test_a_kill_between_constraint_and_values_is_mended(storage: optuna.storages.RDBStorage) -> None:
+def test_a_kill_between_constraint_and_values_is_mended(storage: JoiningStorage) -> None:
     book = mirror(storage, limited=True)
     record = msgspec.structs.replace(opened(book, complete(0, 5.0, 0.1)), excess_mb=-1.0)
     study = optuna.load_study(study_name="demo", storage=storage)
