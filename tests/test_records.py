@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 import pkgutil
 from collections.abc import Iterator
 from types import ModuleType
@@ -11,9 +12,25 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import autoprec
-from autoprec.records import Interval, Measurement, Record
+from autoprec.records import (
+    Basis,
+    Departure,
+    Exactness,
+    Interval,
+    Measurement,
+    Record,
+    SampleScore,
+    TrialRecord,
+    anchors,
+    from_json,
+    to_json,
+)
+from autoprec.records.fidelity import UNLIKE, in_words
+from trial_records import IDENTITY, complete, failed, running
 
 ROOMS = ("records", "store", "search", "quality", "legality", "graph", "backends.tensorrt.layers")
 SAID = {
@@ -92,3 +109,73 @@ def test_a_measurement_of_two_objectives_says_no_more() -> None:
     assert measured.quality.loss_interval == Interval(low=0.25, high=0.25)
     assert Measurement.of_objectives(3.0, 0.25).latency.ratio_interval == Interval(low=3.0, high=3.0)
     assert latency.interval_ms(4.0) == Interval(low=3.0, high=9.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (0.0, "nothing"),
+        (0.0005, "5e-04 of its spread"),
+        (0.001, "0.1 % of its spread"),
+        (0.5, "50 % of its spread"),
+        (0.994, "99 % of its spread"),
+        (0.995, "0.995 times its spread"),
+        (2.0, "2 times its spread"),
+        (UNLIKE, "another shape, or values that are not finite"),
+    ],
+)
+def test_an_error_is_said_in_parts_of_the_values_spread(error: float, words: str) -> None:
+    assert in_words(error) == words
+
+
+def test_a_step_is_beyond_its_tolerance_unless_nothing_was_compared() -> None:
+    for error, is_beyond in ((0.1, False), (0.11, True)):
+        assert Departure(step="engine", error=error, tolerance=0.1).is_beyond is is_beyond
+        assert Exactness(error=error, tolerance=0.1).is_wrong is is_beyond
+    assert not Departure(step="engine", error=1.0, missing="no time").is_beyond
+    assert not Exactness(error=1.0, missing="no time").is_wrong
+
+
+def test_a_score_that_older_versions_stored_as_iou_is_read() -> None:
+    assert SampleScore(sample="a", mask=0, iou=0.75).score == 0.75
+    assert SampleScore(sample="a", mask=0, iou=0.75, score=0.5).score == 0.5
+    assert math.isnan(SampleScore(sample="a", mask=0).score)
+
+
+def test_anchors_are_what_was_labelled_as_it_came_fastest_first() -> None:
+    def labelled(trial: TrialRecord, weights: str = "") -> TrialRecord:
+        choices = msgspec.structs.replace(trial.assignment, weights=weights)
+        return msgspec.structs.replace(trial, label="all-int8", assignment=choices)
+
+    slow, fast = complete(0, 9.0, 0.0, choices="fp16 fp16"), complete(1, 4.0, 0.1, choices="int8 int8")
+    refined = labelled(complete(2, 3.0, 0.0, choices="int8 int8"), weights="refined")
+    trials = (labelled(slow), labelled(fast), refined, complete(3, 2.0, 0.0))
+    assert [trial.number for trial in anchors(trials)] == [1, 0]
+
+
+def test_a_trial_counts_for_its_runs_budget_unless_something_outside_ended_it() -> None:
+    assert complete(0, 5.0, 0.1).counts
+    assert failed(0).counts
+    assert not failed(0, kind="interrupted").counts
+    assert not complete(1, 5.0, 0.1, reused_from=0, origin="reused").counts
+    interrupted = running(0).settled()
+    assert interrupted.failure is not None
+    assert (interrupted.state, interrupted.failure.kind) == ("failed", "interrupted")
+    assert failed(0).settled() == failed(0)
+
+
+def test_an_identity_of_an_early_version_splits_the_base_off_its_digest() -> None:
+    early = msgspec.structs.replace(IDENTITY, spec="digest+fp16", basis=None).typed()
+    assert (early.spec, early.basis) == ("digest", Basis(version=0, base="fp16"))
+    assert early.typed() is early
+
+
+def test_a_trial_is_shown_in_one_line() -> None:
+    assert repr(complete(3, 5.0, 0.125)) == "TrialRecord(3, complete, 5 ms, loss 0.1250)"
+    assert repr(failed(2)) == "TrialRecord(2, failed, build)"
+    assert repr(running(1)) == "TrialRecord(1, running)"
+
+
+@given(st.lists(st.floats(), max_size=4))
+def test_any_float_survives_the_way_through_json(values: list[float]) -> None:
+    assert str(from_json(to_json({"a": tuple(values)}), dict[str, list[float]])["a"]) == str(values)

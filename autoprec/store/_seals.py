@@ -98,7 +98,9 @@ def _plain(value: Any) -> Any:
 
 def _key(table: sa.TableClause, row: Row) -> str:
     names = ("study", "number", "id", "kind", "key")
-    what = table.name.removeprefix("autoprec_").removesuffix("s")
+    what = {"autoprec_studies": "study"}.get(
+        table.name, table.name.removeprefix("autoprec_").removesuffix("s")
+    )
     return f"{what} {', '.join(ascii(row[name])[:80] for name in names if name in row)}"
 
 

@@ -156,8 +156,8 @@ class Store(RunTable):
     @patient
     def trial(self, study: str, number: int) -> TrialRecord:
         """One trial. Raises `StudyError` if there is none of that number."""
-        is_number = 0 <= number < _NUMBERS
-        if is_number and (records := self._records(TRIALS.c.study == study, TRIALS.c.number == number)):
+        which = (TRIALS.c.study == study, TRIALS.c.number == number)
+        if abs(number) < _NUMBERS and (records := self._records(*which)):
             return records[0]
         with self._database.reading() as connection:
             last = connection.scalar(sa.select(sa.func.max(TRIALS.c.number)).where(TRIALS.c.study == study))

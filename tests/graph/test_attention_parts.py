@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -19,6 +21,7 @@ from autoprec.legality.inputs import feeds_of
 from autoprec.legality.judge import judge
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block
+from parsed_nodes import graph_of, node_of
 
 HEAD = (
     '<ir_version: 10, opset_import: ["": 20]> net (float[1,2,8,16] q, float[1,2,16,8] k, float[1,2,8,16] v) '
@@ -45,6 +48,54 @@ def test_a_product_is_told_by_its_softmax(body: str, parts: str, tmp_path: Path)
     graph = load_model(tmp_path / "model.onnx").graph
     by_node = {str(node.name): attention_part(node) for node in graph}
     assert [by_node["one"], by_node["two"]] == parts.split(" ")
+
+
+def chained(count: int) -> str:
+    """That many operators between each product and the Softmax."""
+    before, behind = ([first, *(f"{first}{place}" for place in range(count))] for first in ("s", "p"))
+    copies = (
+        "".join(f"{new} = Identity({old})  " for old, new in pairwise(names)) for names in (before, behind)
+    )
+    front, rear = copies
+    return (
+        f"[one] s = MatMul(q, k)  {front} p = Softmax({before[-1]})  {rear} [two] y = MatMul({behind[-1]}, v)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "parts"),
+    [
+        (chained(0), ("qk", "pv")),
+        (chained(7), ("qk", "pv")),
+        (chained(8), ("", "")),  # so far off is no attention that an engine fuses
+        ("[one] s = MatMul(q, k)  p = Softmax(s)  o = Relu(s)  [two] y = MatMul(p, v)", ("", "pv")),
+        (
+            "[one] s = MatMul(q, k)  p = Softmax(s)  w = Where(yes, p, mask)  [two] y = MatMul(w, v)",
+            ("qk", "pv"),
+        ),
+        (
+            "[one] s = MatMul(q, k)  p = Softmax(s)  w = Where(yes, mask, p)  [two] y = MatMul(w, v)",
+            ("qk", "pv"),
+        ),
+        ("[one] s = MatMul(q, k)  p = Softmax(s)  w = Mul(p, p)  [two] y = MatMul(w, v)", ("qk", "")),
+        ("[one] s = MatMul(q, k)  p = Softmax(v)  [two] y = MatMul(s, p)", ("", "")),
+    ],
+)
+def test_what_lies_between_a_product_and_its_softmax_passes_values_on(
+    body: str, parts: tuple[str, str]
+) -> None:
+    constants = {"mask": np.zeros((1, 2, 8, 8), np.float32), "yes": np.ones((1, 2, 8, 8), np.bool_)}
+    head = "(float[1,2,8,16] q, float[1,2,16,8] k, float[1,2,8,16] v) => (float[a,b,c,d] y)"
+    by_name = {str(node.name): attention_part(node) for node in graph_of(f"{head} {{ {body} }}", **constants)}
+    assert (by_name["one"], by_name["two"]) == parts
+
+
+def test_a_product_with_weights_is_no_part_of_attention() -> None:
+    node = node_of(
+        "(float[8,8] x) => (float[n,m] y) { s = MatMul(x, w)  p = Softmax(s)  y = MatMul(p, w) }",
+        w=np.ones((8, 8), np.float32),
+    )
+    assert attention_part(node) == ""
 
 
 @pytest.mark.parametrize(("precision", "pairs"), [("int8", 4), ("int8+qk-float", 2), ("int8+pv-float", 2)])

@@ -13,7 +13,8 @@ from onnx import helper, numpy_helper
 
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import load_model
-from autoprec.graph.ops.costs import macs
+from autoprec.graph.ops.costs import is_depthwise, macs
+from parsed_nodes import node_of
 
 DEMO = Path(__file__).parents[2] / "studies/models/demo_encoder.onnx"
 
@@ -86,3 +87,25 @@ def test_blocks_of_the_demo_hold_all_its_weights_once() -> None:
 
 def test_a_product_without_inputs_costs_nothing() -> None:
     assert macs(ir.Node("", "MatMul", [], num_outputs=1)) == 0
+    value = ir.Value(name="x", shape=ir.Shape([2, 2]), type=ir.TensorType(ir.DataType.FLOAT))
+    assert macs(ir.Node("", "MatMul", [value], num_outputs=1)) == 0
+    assert macs(ir.Node("", "MatMul", [value, value], num_outputs=1)) == 0, "its result has no shape"
+    assert macs(ir.Node("", "RMSNormalization", [ir.Value(name="y")], num_outputs=1)) == 0
+
+
+def test_attention_counts_the_keys_of_before() -> None:
+    values = "float[2,4,5,6] q, float[2,2,7,6] k, float[2,2,7,3] v, float[2,2,9,6] pk, float[2,2,9,3] pv"
+    text = f"({values}) => (float[2,4,5,3] y, float[2,2,16,6] a, float[2,2,16,3] b)"
+    attention = node_of(f"{text} {{ y, a, b = Attention(q, k, v, , pk, pv) }}", opset=23)
+    assert macs(attention) == (2 * 4 * 5 * 6 + 2 * 4 * 5 * 3) * (7 + 9)
+
+
+@pytest.mark.parametrize(
+    ("groups", "shape", "is_so"),
+    [(4, (4, 1, 3, 3), True), (2, (4, 2, 3, 3), False), (1, (4, 1, 3, 3), False)],
+)
+def test_depthwise_is_a_group_for_each_channel(groups: int, shape: tuple[int, ...], is_so: bool) -> None:
+    channels = groups * shape[1]
+    text = f"(float[1,{channels},8,8] x) => (float y) {{ y = Conv<group = {groups}>(x, w) }}"
+    assert is_depthwise(node_of(text, w=np.ones(shape, np.float32))) is is_so
+    assert not is_depthwise(node_of("(float[2,2] x) => (float y) { y = Relu(x) }"))

@@ -58,6 +58,15 @@ def test_measurements_that_agree_narrow_the_interval_as_independent_ones_do() ->
     assert 0.5 - interval.low == pytest.approx(0.025)
 
 
+def test_three_measurements_count_alike() -> None:
+    trials = [measured(n, ratio, 0.03, 0.1 * (n + 1), 10) for n, ratio in enumerate((0.4, 0.5, 0.9))]
+    (trial,) = counting(trials)
+    assert (trial.number, trial.pooled, trial.measurement is not None) == (2, (0, 1), True)
+    assert (trial.latency_ms, trial.loss) == (pytest.approx(6.0), pytest.approx(0.2))
+    (alone,) = counting(trials[:1])
+    assert (alone, alone.pooled) == (trials[0], ())
+
+
 def test_an_interval_of_a_ratio_stays_above_zero() -> None:
     (trial,) = counting([measured(0, 0.5, 2.0, 0.1, 20), measured(1, 0.5, 2.0, 0.1, 20)])
     assert trial.measurement is not None

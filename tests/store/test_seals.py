@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from autoprec.errors import StudyError
-from autoprec.store import Store, examine, rebuild
+from autoprec.store import Store, _schema, examine, rebuild
 from trial_records import BLOCKS, IDENTITY, REFERENCE, complete, failed, running
 
 READS: dict[str, Callable[[Store], object]] = {
@@ -71,6 +74,63 @@ def test_a_ratio_that_nobody_can_measure_is_damage(tmp_path: Path) -> None:
         store.finish(complete(0, 0.0, 0.01))
         with pytest.raises(StudyError, match="trial 'demo', 0 is damaged"):
             store.trials("demo")
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_damage"),
+    [
+        ({"latency_ms": 0.0}, True),
+        ({"latency": {"ratio": 0.0}}, True),
+        ({"latency": {"median_ms": -1.0}}, True),
+        ({"latency_ms": math.nan}, False),
+        ({"latency_ms": 0.5, "latency": {"ratio": 0.5, "median_ms": 0.5}}, False),
+    ],
+)
+def test_a_time_of_nothing_is_damage_and_what_is_no_number_is_not(
+    changes: dict[str, Any], is_damage: bool, tmp_path: Path
+) -> None:
+    trial = complete(0, 5.0, 0.01)
+    assert trial.measurement is not None
+    latency = msgspec.structs.replace(trial.measurement.latency, **changes.pop("latency", {}))
+    measurement = msgspec.structs.replace(trial.measurement, latency=latency, **changes)
+    with Store.open(tmp_path / "study.db") as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        store.finish(msgspec.structs.replace(trial, measurement=measurement))
+        with pytest.raises(StudyError, match="is damaged") if is_damage else nullcontext():
+            assert len(store.trials("demo")) == 1
+
+
+@pytest.mark.parametrize("latency_ms", [0.0, math.inf])
+def test_a_reference_of_no_time_is_damage(latency_ms: float, path: Path) -> None:
+    with Store.open(path) as store:
+        store.put_reference("demo", msgspec.structs.replace(REFERENCE, latency_ms=0.5))
+        assert store.reference("demo") is not None
+        store.put_reference("demo", msgspec.structs.replace(REFERENCE, latency_ms=latency_ms))
+        with pytest.raises(StudyError, match="study 'demo' is damaged"):
+            store.reference("demo")
+
+
+def test_every_repair_keeps_the_damaged_file_under_a_name_of_its_own(path: Path) -> None:
+    change(path, "DELETE FROM autoprec_trials WHERE number = 1")
+    names = [rebuild(path).name for _ in range(3)]
+    assert names == [f"study.db.damaged-{number}" for number in (1, 2, 3)]
+    assert examine(path).trials == 1
+    with Store.open(path) as store:
+        assert [trial.number for trial in store.front("demo")] == [0]
+
+
+def test_an_older_file_learns_which_trials_were_whose(path: Path) -> None:
+    """Before runs knew their first trial, the clock told."""
+    with Store.open(path) as store:
+        store.begin_run("demo", "50")
+    change(path, "UPDATE autoprec_runs SET first = 7, start = '2026-01-01T00:00:01' WHERE id = 2")
+    change(path, "UPDATE autoprec_runs SET first = 7, start = '2025' WHERE id = 1")
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        _schema._first_trials(connection)
+        firsts = connection.exec_driver_sql("SELECT first FROM autoprec_runs ORDER BY id").scalars().all()
+    engine.dispose()
+    assert firsts == [0, 2]
 
 
 def test_a_row_keeps_its_checksum_through_every_change(path: Path) -> None:

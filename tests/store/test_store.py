@@ -149,3 +149,43 @@ def test_killing_the_process_loses_nothing_that_was_finished(where: Path | str) 
         assert [trial.number for trial in store.running("demo")] == [5]
     if isinstance(where, Path):
         assert rows(where, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_two_studies_in_one_database_know_nothing_of_each_other(store: Store) -> None:
+    store.bind("other", IDENTITY, BLOCKS[:1])
+    theirs = msgspec.structs.replace(complete(0, 1.0, 0.0, choices="fp16 fp16"), study="other")
+    first, begun = store.begin_run("demo", "1"), msgspec.structs.replace(running(1), study="other")
+    store.begin_run("other", "2")
+    store.finish(theirs)
+    store.begin(begun)
+    for trial in (complete(0, 5.0, 0.1), complete(1, 4.0, 0.2, choices="int8 int8")):
+        store.finish(trial)
+    store.put_fact("other", "sensitivity", "stem", 0.5)
+    store.end_run(first, 2)
+    assert (store.studies(), len(store.blocks("other"))) == (("demo", "other"), 1)
+    assert [trial.number for trial in store.trials("demo")] == [0, 1]
+    assert (store.front("other"), store.running("other"), store.running("demo")) == ((theirs,), (begun,), ())
+    assert [trial.number for trial in store.news("demo", 0, ())] == [1]
+    assert [trial.number for trial in store.news("demo", 1, (0,))] == [0]
+    assert store.facts("demo", "sensitivity", float) == {}
+    assert [(run.budget, run.trials, run.first) for run in store.runs("demo")] == [("1", 2, 0)]
+    with pytest.raises(StudyError, match="has no trial 2; they go up to 1"):
+        store.trial("other", 2)
+    store.remove("demo")
+    assert (store.studies(), store.trials("other"), len(store.runs("other"))) == (
+        ("other",),
+        (theirs, begun),
+        1,
+    )
+
+
+def test_rebuilding_from_other_inputs_is_refused_and_on_another_engine_is_not(store: Store) -> None:
+    engine = msgspec.structs.replace(ENGINE, device="another")
+    store.check("demo", msgspec.structs.replace(IDENTITY, fingerprint=engine), BLOCKS)
+    with pytest.raises(StudyError, match="its trials cannot be rebuilt from another"):
+        store.check("demo", msgspec.structs.replace(IDENTITY, model="m2"), BLOCKS)
+
+
+def test_what_a_study_found_out_of_its_engine_is_there_once_it_is_bound(store: Store) -> None:
+    assert store.basis("demo") == IDENTITY.basis
+    assert store.basis("other") is None

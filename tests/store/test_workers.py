@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import optuna
 import pytest
 
 from autoprec.errors import StudyError
-from autoprec.store import Store, _database, _workers
+from autoprec.records import Doing
+from autoprec.store import Store, _database, _workers, searching
 from postgresql_server import PostgresqlServer
 from trial_records import BLOCKS, IDENTITY, complete, running
 
@@ -136,3 +138,49 @@ def test_an_address_that_leads_nowhere_is_told(
 def test_a_database_that_is_not_there_is_told_at_once(server: PostgresqlServer) -> None:
     with pytest.raises(StudyError, match="create it with `createdb`"):
         Store.open(server.address("missing"))
+
+
+def test_who_leaves_takes_nothing_of_the_living_along(where: Path | str) -> None:
+    with Store.open(where) as store:
+        me, other = (store.join("demo", (name,), "1") for name in ("gpu 0", "gpu 1"))
+        for worker, held in ((me, "trial 1"), (other, "trial 2")):
+            worker.enter()
+            assert worker.take(held)
+        assert me.held_by_the_living() == {"trial 1", "trial 2"}
+        assert (me.holds("trial 1"), me.holds("trial 2")) == (True, False)
+        me.give_back("trial 2")
+        assert other.holds("trial 2"), "nobody gives back what is another's"
+        me.leave()
+        assert [worker.devices for worker in store.workers("demo")] == [("gpu 1",)]
+        assert other.held_by_the_living() == {"trial 2"}
+        me.beat(())
+        assert len(store.workers("demo")) == 1, "who has left does not come back"
+
+
+def test_what_is_held_in_a_block_is_free_behind_it(where: Path | str) -> None:
+    with Store.open(where) as store:
+        me, other = store.join("demo", (), "1"), store.join("demo", (), "1")
+        me.enter(), other.enter()
+        with me.holding("preparation") as mine, other.holding("preparation") as its:
+            assert (mine, its) == (True, False)
+        assert me.held_by_the_living() == frozenset()
+        assert other.take("preparation")
+
+
+def test_a_worker_says_what_it_does(where: Path | str) -> None:
+    doing = Doing(device="gpu 0", trial=3, stage="build")
+    with Store.open(where) as store:
+        me = store.join("demo", ("gpu 0",), "1")
+        me.enter()
+        me.beat((doing,))
+        (seen,) = store.workers("demo")
+        assert (seen.doing, seen.version, seen.study) == ((doing,), "1", "demo")
+        assert store.workers("another") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "holder"), [("", None), ("words", None), (str(os.getpid()), os.getpid()), ("9" * 10, None)]
+)
+def test_a_lock_names_the_living_process_that_searches(text: str, holder: int | None, tmp_path: Path) -> None:
+    (tmp_path / "search.lock").write_text(text + "\n")
+    assert searching(tmp_path) == holder

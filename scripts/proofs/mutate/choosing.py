@@ -1,10 +1,10 @@
-"""Which tests can notice a mutant: those whose imports lead to its file, the nearest first."""
+"""Which tests can notice a mutant: those that run its lines; first those whose imports lead to its file."""
 
 from __future__ import annotations
 
 import ast
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
 from drawing import ROOT
@@ -18,14 +18,21 @@ def test_files() -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py"))
 
 
-def nearest(path: str, imports: Mapping[str, set[str]], seconds: Mapping[str, float | None]) -> list[str]:
-    """All test files, those that import `path` first, then those that import what does, and so on.
+def nearest(
+    path: str,
+    imports: Mapping[str, set[str]],
+    seconds: Mapping[str, float | None],
+    running: Container[str] = (),
+) -> list[str]:
+    """All test files: those that are known to run what changed, then the others. Of each, those that import
+    `path` come first, then those that import what does, and so on.
 
     Args:
         path: the mutated file, relative to the root.
         imports: what `imports_of` gave.
         seconds: how long each test file takes; among tests of one distance the quick ones are first, and
             those that do not end are left out.
+        running: those that run what changed.
     """
     importers: dict[str, set[str]] = {}
     for importer, names in imports.items():
@@ -39,7 +46,10 @@ def nearest(path: str, imports: Mapping[str, set[str]], seconds: Mapping[str, fl
                 distance[importer] = distance[at] + 1
                 queue.append(importer)
     usable = [name for name in test_files() if seconds.get(name, 0.0) is not None]
-    return sorted(usable, key=lambda name: (distance.get(name, NEVER), seconds.get(name) or 0.0, name))
+    return sorted(
+        usable,
+        key=lambda name: (name not in running, distance.get(name, NEVER), seconds.get(name) or 0.0, name),
+    )
 
 
 def imports_of() -> dict[str, set[str]]:

@@ -1,7 +1,8 @@
 """Random mutants of the code where a fault would be silent, by the operators of cosmic-ray.
 
-An operator exchanged, a number moved, a condition negated, a loop that does not run. What changes annotations
-alone is not drawn: nothing runs them.
+An operator exchanged, a number moved, a condition negated, a loop that does not run. Not drawn is what no run
+can show: another annotation, the `*` of a signature taken for a product, a `zip` that no longer checks what
+always holds.
 """
 
 from __future__ import annotations
@@ -59,6 +60,17 @@ class Mutant(msgspec.Struct, frozen=True):
     path: str
     operator: str
     code: str
+
+    def lines(self) -> frozenset[int]:
+        """Numbers of the lines of the file that it changes."""
+        before, after = (ROOT / self.path).read_text().splitlines(), self.code.splitlines()
+        changes = difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+        return frozenset(
+            number
+            for kind, first, last, *_ in changes
+            if kind != "equal"
+            for number in range(first + 1, last + 1)
+        )
 
     def diff(self) -> str:
         """The lines that it changes, without context."""
@@ -122,16 +134,22 @@ def mutant_at(area: str, place: Place) -> Mutant | None:
 def runs_alike(text: str, code: str) -> bool:
     """Whether two sources differ in annotations alone; what does not parse never runs."""
     try:
-        return _without_annotations(text) == _without_annotations(code)
+        return _what_runs(text) == _what_runs(code)
     except SyntaxError:  # `not` before an assignment in a condition
         return True
 
 
-def _without_annotations(text: str) -> str:
+def _what_runs(text: str) -> str:
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.returns = None
+        elif isinstance(node, ast.arguments):
+            node.args = [*node.posonlyargs, *node.args, *node.kwonlyargs]
+            node.defaults += filter(None, node.kw_defaults)
+            node.posonlyargs, node.kwonlyargs, node.kw_defaults = [], [], []
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "zip":
+            node.keywords = []
         elif isinstance(node, ast.arg):
             node.annotation = None
         elif isinstance(node, ast.AnnAssign):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -22,6 +22,7 @@ FILE_SECONDS = 150
 """A file of tests that takes longer without a mutant is left out: it would seem to kill whatever it meets."""
 FIRST_FILES, _NOTHING_RUN = 4, 5
 MEMORY_BYTES = 16 << 30
+TRACING = Path(__file__).parent / "tracing"
 
 
 class Outcome(NamedTuple):
@@ -34,10 +35,15 @@ class Outcome(NamedTuple):
 
 class Baseline(NamedTuple):
     """The tests of a file as they run without a mutant: seconds for all, None where they did not end,
-    and those that fail here."""
+    those that fail here, and the lines that they run (path to numbers; empty before Python 3.12)."""
 
     seconds: float | None
     failing: tuple[str, ...]
+    lines: dict[str, tuple[int, ...]] = {}  # noqa: RUF012 - a default of a tuple, which nobody changes
+
+    def ran(self, path: str, lines: Collection[int]) -> bool:
+        """Whether they ran any of these lines of a file."""
+        return not set(lines).isdisjoint(self.lines.get(path, ()))
 
 
 class Bench:
@@ -56,17 +62,30 @@ class Bench:
 
     def baseline(self, test: str) -> Baseline:
         """Run a file of tests on the tree as it is."""
-        report = self._temporary / "report.xml"
+        report, lines = self._temporary / "report.xml", self._temporary / "lines"
+        lines.mkdir(exist_ok=True)
+        tracing = {"AUTOPREC_LINES_TO": str(lines), "AUTOPREC_LINES_OF": f"{self._tree}/autoprec/"}
         begun = time.monotonic()
-        code, _ = self._run([f"--junit-xml={report}", test], FILE_SECONDS)
+        code, _ = self._run([f"--junit-xml={report}", test], FILE_SECONDS, tracing)
         if code is None:
             return Baseline(None, ())
+        seconds, ran = time.monotonic() - begun, self._lines(lines)
         cases = ElementTree.parse(report).iter("testcase") if report.exists() else ()  # noqa: S314 - ours
         failing = [
             _node(test, case) for case in cases if {child.tag for child in case} & {"failure", "error"}
         ]
         report.unlink(missing_ok=True)
-        return Baseline(time.monotonic() - begun, tuple(failing))
+        return Baseline(seconds, tuple(failing), ran)
+
+    def _lines(self, folder: Path) -> dict[str, tuple[int, ...]]:
+        """What each traced process wrote down, together; the folder goes."""
+        ran: dict[str, set[int]] = {}
+        for path in folder.glob("*.lines"):
+            for place in path.read_text(encoding="utf-8").splitlines():
+                name, _, number = place.rpartition(":")
+                ran.setdefault(str(Path(name).relative_to(self._tree)), set()).add(int(number))
+        shutil.rmtree(folder)
+        return {name: tuple(sorted(numbers)) for name, numbers in ran.items()}
 
     def try_mutant(
         self, mutant: Mutant, tests: Sequence[str], failing: Sequence[str], seconds: float
@@ -104,8 +123,10 @@ class Bench:
             place, count = place + count, 2 * count
         return Outcome(mutant, "survived")
 
-    def _run(self, words: Sequence[str], seconds: float) -> tuple[int | None, str]:
-        """Exit code of pytest, None if its time was up, and what it wrote."""
+    def _run(
+        self, words: Sequence[str], seconds: float, more: Mapping[str, str] | None = None
+    ) -> tuple[int | None, str]:
+        """Exit code of pytest, None if its time was up, and what it wrote; `more` joins its environment."""
         log = self._temporary / "log"
         command = [
             sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header",
@@ -113,10 +134,11 @@ class Bench:
             "-o", "faulthandler_exit_on_timeout=true", "--tb=no", "-rfE", "-vv", *words,
         ]  # fmt: skip
         settings = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(self._tree), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONPATH": os.pathsep.join([str(self._tree), str(TRACING), os.environ.get("PYTHONPATH", "")]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "OMP_NUM_THREADS": "1",
             "TMPDIR": str(self._temporary),
+            **(more or {}),
         }
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -131,7 +153,7 @@ class Bench:
                 os.killpg(process.pid, 9)
                 process.wait()
         for left in self._temporary.glob("*"):
-            if left.is_dir():
+            if left.is_dir() and left.name != "lines":
                 shutil.rmtree(left, ignore_errors=True)
         return code, log.read_text(errors="replace")
 

@@ -1,0 +1,134 @@
+"""What a database's errors mean, what is worth waiting for, and how each kind says the schema's steps."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from autoprec.errors import StudyError
+from autoprec.store import Store, _database
+from autoprec.store._database import Database, OutOfReachError
+from autoprec.store.dialects.postgresql import REASONS, PostgresqlDialect
+from autoprec.store.dialects.sqlite import SqliteDialect
+
+POSTGRESQL = PostgresqlDialect.__new__(PostgresqlDialect)
+"""As it reads errors, which takes no server and no driver."""
+
+
+class ServerError(Exception):
+    """An error as psycopg raises it: with PostgreSQL's SQLSTATE, or none from a connection that never was."""
+
+    def __init__(self, words: str, sqlstate: str | None = None) -> None:
+        super().__init__(words)
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "is_passing"),
+    [
+        (ServerError("", "28P01"), REASONS["28"], False),
+        (ServerError("", "42P01"), REASONS["42P01"], False),
+        (ServerError("", "25001"), REASONS["25"], False),
+        (ServerError("", "XX000"), None, False),
+        (ServerError('database "x" does not exist'), REASONS["3D"], False),
+        (ServerError("fe_sendauth: no password supplied"), REASONS["28"], False),
+        (ServerError("password authentication failed"), REASONS["28"], False),
+        (ServerError("gone\nand more", "57P01"), "cannot be reached (gone); ", True),
+        (ServerError("in recovery", "25006"), "cannot be reached (in recovery); ", True),
+        (ServerError("connection refused"), "cannot be reached (connection refused); ", True),
+        (ServerError(""), "cannot be reached (ServerError); ", True),
+    ],
+    ids=str,
+)
+def test_a_servers_errors_are_told_and_those_that_pass_are_waited_for(
+    error: ServerError, reason: str | None, is_passing: bool
+) -> None:
+    told = POSTGRESQL.reason(error)
+    assert told == reason or (reason is not None and (told or "").startswith(reason))
+    assert POSTGRESQL.is_passing(error) is is_passing
+
+
+def test_steps_of_the_schema_are_said_in_postgresqls_words() -> None:
+    step = "CREATE TABLE t (id INTEGER PRIMARY KEY, a REAL, b BLOB, REALITY TEXT)"
+    assert POSTGRESQL.statement(step) == (
+        "CREATE TABLE t (id SERIAL PRIMARY KEY, a DOUBLE PRECISION, b BYTEA, REALITY TEXT)"
+    )
+
+
+def test_an_address_is_shown_without_its_password() -> None:
+    pytest.importorskip("psycopg")
+    dialect = PostgresqlDialect("postgresql+psycopg://me:secret@host/studies")
+    assert (dialect.name, "secret" in dialect.address) == ("postgresql+psycopg://me:***@host/studies", True)
+    assert (dialect.is_shared, SqliteDialect.is_shared) == (True, False)
+    assert dialect.reader.get_execution_options()["isolation_level"] == "REPEATABLE READ"
+    assert dialect.writer.get_execution_options()["isolation_level"] == "READ COMMITTED"
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "says"),
+    [
+        (sqlite3.SQLITE_IOERR | 1 << 8, "disk I/O error", "input/output error"),
+        (sqlite3.SQLITE_BUSY | 2 << 8, "database is locked", "is locked by another process"),
+        (sqlite3.SQLITE_ERROR, "no such table: autoprec_front", "is damaged"),
+        (sqlite3.SQLITE_ERROR, "syntax error", None),
+    ],
+)
+def test_sqlites_errors_are_told_by_their_kind(
+    code: int, words: str, says: str | None, tmp_path: Path
+) -> None:
+    error = sqlite3.OperationalError(words)
+    error.sqlite_errorcode = code
+    dialect = SqliteDialect(tmp_path / "study.db", read_only=False)
+    assert says in (dialect.reason(error) or "") if says else dialect.reason(error) is None
+    assert not dialect.is_passing(error)
+    assert dialect.statement("a REAL, b BLOB") == "a REAL, b BLOB"
+
+
+def test_a_database_out_of_reach_is_tried_again_as_often_as_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_database, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(_database, "TRIES", 3)
+    database, calls = Database(tmp_path / "study.db", read_only=False), list[int]()
+
+    def work(failures: int) -> str:
+        calls.append(failures)
+        if len(calls) <= failures:
+            raise OutOfReachError("away")
+        return "done"
+
+    assert database.patiently(lambda: work(3)) == "done"
+    assert len(calls) == 4
+    calls.clear()
+    with pytest.raises(OutOfReachError):
+        database.patiently(lambda: work(4))
+    calls.clear()
+    with database.writing("demo"), pytest.raises(OutOfReachError):
+        database.patiently(lambda: work(1))  # the whole transaction is tried again, not a part of it
+    assert len(calls) == 1
+    database.close()
+
+
+def test_a_files_clock_is_the_machines(tmp_path: Path) -> None:
+    database = Database(tmp_path / "study.db", read_only=False)
+    assert abs(database.seconds() - time.time()) < 60  # noqa: TID251 - the clock is what is tested
+    database.close()
+
+
+def test_a_transaction_inside_another_is_a_part_of_it(tmp_path: Path) -> None:
+    def write_and_fail(store: Store) -> None:
+        with store.transaction("demo"):
+            with store.transaction("demo"):
+                store.put_fact("demo", "sensitivity", "stem", 0.5)
+            assert store.fact("demo", "sensitivity", "stem", float) == 0.5
+            raise InterruptedError
+
+    with Store.open(tmp_path / "study.db") as store:
+        with pytest.raises(InterruptedError):
+            write_and_fail(store)
+        assert store.fact("demo", "sensitivity", "stem", float) is None
+        with pytest.raises(StudyError, match="nothing is measured yet"):
+            store.identity("demo")
