@@ -62,7 +62,7 @@ def test_three_measurements_count_alike() -> None:
     trials = [measured(n, ratio, 0.03, 0.1 * (n + 1), 10) for n, ratio in enumerate((0.4, 0.5, 0.9))]
     (trial,) = counting(trials)
     assert (trial.number, trial.pooled, trial.measurement is not None) == (2, (0, 1), True)
-    assert (trial.latency_ms, trial.loss) == (pytest.approx(6.0), pytest.approx(0.2))
+    assert (trial.latency_ms, trial.loss) == pytest.approx((6.0, 0.2))
     (alone,) = counting(trials[:1])
     assert (alone, alone.pooled) == (trials[0], ())
 

@@ -160,7 +160,8 @@ def test_who_leaves_takes_nothing_of_the_living_along(where: Path | str) -> None
 def test_what_is_held_in_a_block_is_free_behind_it(where: Path | str) -> None:
     with Store.open(where) as store:
         me, other = store.join("demo", (), "1"), store.join("demo", (), "1")
-        me.enter(), other.enter()
+        me.enter()
+        other.enter()
         with me.holding("preparation") as mine, other.holding("preparation") as its:
             assert (mine, its) == (True, False)
         assert me.held_by_the_living() == frozenset()

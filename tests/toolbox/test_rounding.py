@@ -73,6 +73,10 @@ def test_moments_are_those_of_the_rows_that_the_op_multiplies(tmp_path: Path, na
         else weight.T[None]
     )
     np.testing.assert_allclose(np.einsum("gok,gk->go", rows, measured.mean).reshape(-1), wanted, atol=1e-4)
+    bias = 0 if node.op_type == "Conv" else model.graph.initializers["b"].const_value.numpy()  # type: ignore[union-attr]
+    channels = (0, 1, 3, 4) if node.op_type == "Conv" else (0, 1, 2, 3)
+    squares = np.einsum("gok,gkl,gol->go", rows, measured.second, rows).reshape(-1)
+    np.testing.assert_allclose(squares, np.square(total - bias).mean(axis=channels), rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", OPS)
@@ -131,6 +135,72 @@ def test_weights_are_learned_in_batches_as_they_are_one_by_one(monkeypatch: pyte
     assert (collected[0] != weights).any()
     np.testing.assert_array_equal(collected[0], collected[1])
     np.testing.assert_array_equal(collected[0], collected[2])
+
+
+def cost(rounded: NDArray[np.float32], weights: NDArray[np.float32], moments: Moments) -> float:
+    off = (rounded - weights)[0, :, :, 0]
+    return float(np.einsum("ok,kl,ol->", off, moments.second[0], off))
+
+
+def mixed() -> tuple[NDArray[np.float32], Moments]:
+    """Weights [1, 3, 6, 1] and the moments of inputs that hang together."""
+    random = np.random.default_rng(4)
+    weights = random.standard_normal((1, 3, 6, 1)).astype(np.float32)
+    rows = (random.standard_normal((40, 6)) @ random.standard_normal((6, 6))).astype(np.float32)
+    return weights, Moments((rows.T @ rows / np.float32(40))[None], rows.mean(axis=0)[None])
+
+
+def test_no_single_weight_would_be_better_on_its_other_side() -> None:
+    weights, moments = mixed()
+    steps = np.abs(weights).max(axis=2, keepdims=True) / 127
+    rounded = learned(weights, moments, None, 0.0, 127)
+    assert cost(rounded, weights, moments) < 0.8 * cost(np.rint(weights / steps) * steps, weights, moments)
+    for place in np.ndindex(*weights.shape):
+        other, step = rounded.copy(), steps[place[0], place[1], 0, 0]
+        other[place] = (2 * np.floor(weights[place] / step) + 1) * step - rounded[place]
+        if np.abs(weights[place]) < 127 * step * 0.999:
+            assert cost(other, weights, moments) > cost(rounded, weights, moments) * 0.999
+
+
+def test_noise_of_the_input_draws_weights_to_the_nearest_step() -> None:
+    weights, moments = mixed()
+    steps = np.abs(weights).max(axis=2, keepdims=True) / 127
+    nearest = np.rint(weights / steps) * steps
+    np.testing.assert_allclose(learned(weights, moments, None, 1e6, 127), nearest, rtol=1e-5)
+    assert np.abs(learned(weights, moments, None, 0.0, 127) - nearest).max() > steps.min() / 2
+    zeros = np.zeros_like(weights)
+    np.testing.assert_array_equal(learned(zeros, moments, None, 0.0, 127), zeros)
+
+
+def test_factors_of_channels_scale_what_was_measured_before_them() -> None:
+    random = np.random.default_rng(5)
+    weights = random.standard_normal((2, 4, 3, 4)).astype(np.float32)
+    factors = np.arange(1, 7, dtype=np.float32)
+    rows = random.standard_normal((2, 60, 12)).astype(np.float32) + 1
+    scaled = rows * np.repeat(factors.reshape(2, 3), 4, axis=1)[:, None]
+    before, after = (
+        Moments(np.einsum("gnk,gnl->gkl", r, r) / np.float32(60), r.mean(axis=1)) for r in (rows, scaled)
+    )
+    rounded = learned(weights, after, None, 1e-3, 127)
+    np.testing.assert_allclose(learned(weights, before, factors, 1e-3, 127), rounded, rtol=1e-5)
+    np.testing.assert_allclose(
+        bias_shift(weights, rounded, before, factors),
+        bias_shift(weights, rounded, after, None),
+        rtol=1e-3,
+        atol=1e-6,
+    )
+
+
+def test_a_wide_step_of_the_input_counts_as_noise_of_a_twelfth_of_its_square(tmp_path: Path) -> None:
+    model = op_model("no bias", tmp_path)
+    moments = measure_moments(model, create_backend("openvino", {}), correlated(4), tmp_path / "i.onnx")
+    node = next(node for node in model.graph if str(node.name) in moments)
+    weights = node.inputs[1].const_value.numpy()  # type: ignore[union-attr]
+    for step in (0.5, 4.0):
+        edits = refine(Edits({}), [node], moments, {str(node.name): step}, PRECISIONS["int8+adaround"])
+        form = weights.reshape(1, 16, 8, 9)
+        rounded = learned(form, moments[str(node.name)], None, step**2 / 12, 127).reshape(weights.shape)
+        np.testing.assert_array_equal(edits.constants[str(node.name), 1].numpy(), rounded)
 
 
 def test_a_corrected_bias_keeps_the_mean_of_the_output() -> None:

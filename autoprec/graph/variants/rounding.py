@@ -104,7 +104,7 @@ def learned(weights: Floats, moments: Moments, factors: Floats | None, noise: fl
     grid = rows / steps
     free = np.abs(grid) <= levels - 0.001  # not the largest weight, which the scale is made from
     with ThreadpoolController().limit(limits=1, user_api="blas"):  # threads wait for one another in loops
-        whole = _descended(_columns(grid), _columns(free), second, levels)
+        whole = _descended(_columns(grid), _columns(free), second)
     rounded: Floats = (whole.transpose(0, 2, 1) * steps).reshape(weights.shape)
     return rounded
 
@@ -114,11 +114,11 @@ def _columns(array: Floats) -> Floats:
     return np.ascontiguousarray(array.transpose(0, 2, 1), np.float32)
 
 
-def _descended(grid: Floats, free: Floats, second: Floats, levels: int) -> Floats:
+def _descended(grid: Floats, free: Floats, second: Floats) -> Floats:
     """Steps of each weight, float32 [groups, k, outputs], of which those that are `free`, 1 or 0, go up or
     down from `grid`."""
-    lower = np.clip(np.floor(grid), -levels, levels - 1)
-    middle, whole = lower + np.float32(0.5), np.clip(np.rint(grid), -levels, levels)
+    lower, whole = np.floor(grid), np.rint(grid)
+    middle = lower + np.float32(0.5)
     gradient = np.matmul(second, whole - grid)
     pull = 1 / np.einsum("gkk->gk", second)[:, :, None]
     for _ in range(SWEEPS):

@@ -16,7 +16,7 @@ from autoprec.graph.model.load import load_model
 from autoprec.graph.ops.costs import is_depthwise, macs
 from parsed_nodes import node_of
 
-DEMO = Path(__file__).parents[2] / "studies/models/demo_encoder.onnx"
+DEMO = Path(__file__).parents[3] / "studies/models/demo_encoder.onnx"
 
 
 def cost(folder: Path, op: str, inputs: dict[str, tuple[int, ...]], **attributes: object) -> tuple[int, int]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from autoprec.graph.ops.signs import never_negative
 from parsed_nodes import graph_of
 
-CONSTANTS = {
+CONSTANTS: dict[str, Any] = {
     "half": np.array([0.5, 0.0], np.float32),
     "minus": np.array([0.5, -0.5], np.float32),
     "zero": np.array(0.0, np.float32),

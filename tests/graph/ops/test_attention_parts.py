@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -84,7 +85,8 @@ def chained(count: int) -> str:
 def test_what_lies_between_a_product_and_its_softmax_passes_values_on(
     body: str, parts: tuple[str, str]
 ) -> None:
-    constants = {"mask": np.zeros((1, 2, 8, 8), np.float32), "yes": np.ones((1, 2, 8, 8), np.bool_)}
+    scores = np.zeros((1, 2, 8, 8), np.float32)
+    constants: dict[str, Any] = {"mask": scores, "yes": scores == 0}
     head = "(float[1,2,8,16] q, float[1,2,16,8] k, float[1,2,8,16] v) => (float[a,b,c,d] y)"
     by_name = {str(node.name): attention_part(node) for node in graph_of(f"{head} {{ {body} }}", **constants)}
     assert (by_name["one"], by_name["two"]) == parts
