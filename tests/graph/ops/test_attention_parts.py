@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from parsed_nodes import graph_of, node_of
 
 from autoprec.backends import run
 from autoprec.backends.exact import WRONG, Exact, deviation
@@ -22,7 +23,6 @@ from autoprec.legality.inputs import feeds_of
 from autoprec.legality.judge import judge
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block
-from parsed_nodes import graph_of, node_of
 
 HEAD = (
     '<ir_version: 10, opset_import: ["": 20]> net (float[1,2,8,16] q, float[1,2,16,8] k, float[1,2,8,16] v) '

@@ -10,11 +10,11 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx import helper, numpy_helper
+from parsed_nodes import node_of
 
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import load_model
 from autoprec.graph.ops.costs import is_depthwise, macs
-from parsed_nodes import node_of
 
 DEMO = Path(__file__).parents[3] / "studies/models/demo_encoder.onnx"
 

@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import helper
+from parsed_nodes import node_of
 
 from autoprec.graph.ops.matrices import (
     activation_axis,
@@ -18,7 +19,6 @@ from autoprec.graph.ops.matrices import (
     matrices,
     restored,
 )
-from parsed_nodes import node_of
 
 IMAGE, ROWS = "(float[1,4,5,5] x) => (float[?,?,?,?] y)", "(float[3,4] x) => (float[?,?] y)"
 FORMS: dict[str, tuple[str, tuple[int, ...]]] = {

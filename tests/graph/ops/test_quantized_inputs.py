@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+from parsed_nodes import node_of
 
 from autoprec.graph.ops.placement import (
     block_inputs,
@@ -20,7 +21,6 @@ from autoprec.graph.ops.placement import (
 )
 from autoprec.graph.ops.pointwise import becomes_product, is_pointwise
 from autoprec.precisions import PRECISIONS
-from parsed_nodes import node_of
 
 RANGES = {"x": 1.0, "z": 1.0, "c": 1.0, "d": 1.0}
 CONV = "c = Conv<pads = [1,1,1,1]>(x, k)"

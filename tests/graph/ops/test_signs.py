@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from parsed_nodes import graph_of
 
 from autoprec.graph.ops.signs import never_negative
-from parsed_nodes import graph_of
 
 CONSTANTS: dict[str, Any] = {
     "half": np.array([0.5, 0.0], np.float32),

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+from parsed_nodes import node_of
 
 from autoprec.graph.ops.support import float_inputs, float_types, mistyped, output_types, supports
-from parsed_nodes import node_of
 
 FLOAT, HALF, BFLOAT = ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16
 UP: dict[str, Any] = {"up": np.array([2.0, 2.0], np.float32), "k": np.array([1], np.int64)}

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
-from autoprec.backends.tensorrt.layers import kernels_of, layers_from_json, layers_from_message
+import pytest
+
+from autoprec.backends.tensorrt.layers import (
+    Layer,
+    inspected_layers,
+    kernels_of,
+    layers_from_json,
+    layers_from_message,
+)
 
 STUB = "__myelin_CASK_STUB"
 
@@ -117,3 +127,116 @@ def test_a_message_with_events_between_streams_is_read() -> None:
 def test_a_node_name_may_hold_what_python_takes_for_a_line_break() -> None:
     text = line("op", "gemm", STUB, "FP8 | FP8 | Half", "a", "b").replace("][", "]\x1e[")
     assert layers_from_message(text)[0].nodes == ("a", "b")
+
+
+def told(
+    kind: str = "gemm", inputs: str = "", constants: str = "", outputs: str = "f16", **more: Any
+) -> Layer:
+    """A layer with these types, each a list of words."""
+    listed = {
+        "name": "op",
+        "kind": kind,
+        "tactic": "",
+        "nodes": ("op",),
+        "inputs": tuple(inputs.split()),
+        "constants": tuple(constants.split()),
+        "outputs": tuple(outputs.split()),
+    }
+    return Layer(**(listed | more))
+
+
+NARROW = "sm80_xmma_gemm_i8i8_i8i32_f32_tn_n"
+MIXED = "sm80_xmma_gemm_i8f32_f16i32_f32_tn_n"
+
+
+@pytest.mark.parametrize(
+    ("layer", "precision"),
+    [
+        (told("Reformat", "i8", outputs="i8"), ""),
+        (told("Activation", "f16", outputs="f16"), "f16"),
+        (told("Activation", "f16 i64", outputs="f16"), "f16"),
+        (told("Activation", "f16", outputs="f32"), ""),
+        (told("Activation", "i8", outputs="i8"), ""),
+        (told("Myelin", "f16 f16", outputs="f16"), "f16"),
+        (told("Myelin", "f16 i8", outputs="f16"), ""),
+        (told("Myelin", "f16 f32 bf16", outputs="f16"), ""),
+        (told("Myelin", "f16", nodes=("a", "autoprec/cast/x")), ""),
+        (told("conv", "i8", weights="i8"), "i8"),
+        (told("gemm", "f16", weights="i8"), "i8w"),
+        (told("CaskGemmConvolution", "f16", weights="i8"), "i8"),
+        (told("CaskGemmMatrixMultiply", "f16", weights="i8"), "i8w"),
+        (told("conv", "f16", weights="i8"), "i8"),
+        (told("ConvGemm", "f16", weights="i8"), "i8"),
+        (told("gemm", "", weights="i8"), "i8"),
+        (told("gemm", "i8 f16", weights="i8"), "i8"),
+        (told("gemm", "f16 i4"), "i4"),
+        (told("gemm", "f16", "i4"), "i4"),
+        (told("gemm", "f16 f16 i4"), "f16"),
+        (told("gemm", "f16", "f16 i4"), "f16"),
+        (told("gemm", "f16", "i8"), "i8w"),
+        (told("gemm", "f16 i8", "i8"), "f16"),
+        (told("gemm", "i8 i8", "i8"), "i8"),
+        (told("gemm", "f16 f32", tactic=NARROW), "i8"),
+        (told("gemm", "f16 f32", tactic=MIXED), ""),
+        (told("gemm", "i8 f16", "i8"), "i8"),
+        (told("gemm", "i8 f16", lists_constants=False), ""),
+        (told("gemm", "i8 i8", lists_constants=False), "i8"),
+        (told("gemm", "i8 f16"), "f16"),
+        (told("gemm", "i8 i8 f16"), "i8"),
+        (told("gemm", "i8", "f32"), "f32"),
+        (told("gemm", "i64 i8 i8"), "i8"),
+        (told("gemm"), ""),
+    ],
+    ids=str,
+)
+def test_what_a_layer_computes_in_is_read_from_its_operands(layer: Layer, precision: str) -> None:
+    assert layer.precision == precision
+
+
+@pytest.mark.parametrize(
+    ("layer", "is_product", "kernel"),
+    [
+        (told("gemm", tactic="_gemm_mha_v2_0xa1"), True, "gemm _gemm_mha_v2"),
+        (told("kgen", tactic="mha_v2"), True, "kgen mha_v2"),
+        (told("kgen", name="__myl_Fc_my0", tactic="__myelin_CASK_STUB"), True, "kgen Fc"),
+        (told("kgen", name="__myl_Add_my0"), False, "kgen Add"),
+        (told("kgen", weights="f16"), True, "kgen"),
+        (told("Reformat conv", weights="f16"), False, "Reformat conv"),
+        (told("gemm", name="{ForeignNode[op...skip]}"), False, "gemm"),
+        (told("Pooling"), False, "Pooling"),
+    ],
+    ids=str,
+)
+def test_products_decide_and_kernels_have_names_without_what_differs(
+    layer: Layer, is_product: bool, kernel: str
+) -> None:
+    assert (layer.is_product, layer.kernel) == (is_product, kernel)
+
+
+def test_a_node_in_two_layers_counts_for_its_product_alone() -> None:
+    product, bias = told("gemm", "f16 f16", name="a", nodes=("op", "relu")), told("Add", name="b")
+    kernels = kernels_of((product, bias), {"a": 2.0})
+    assert [(k.nodes, k.time_ms) for k in kernels] == [(("op", "relu"), 2.0), ((), 0.0)]
+    assert [k.nodes for k in kernels_of((bias,), {})] == [("op",)]
+
+
+class Inspector:
+    """As the library gives it: with the information of an engine, or none."""
+
+    def __init__(self, text: str | None) -> None:
+        self.text, self.execution_context = text, None
+
+    def get_engine_information(self, form: str) -> str | None:
+        return self.text if form == "json" and self.execution_context == "context" else None
+
+
+@pytest.mark.parametrize(
+    ("inspector", "names"),
+    [(Inspector('{"Layers": [{"Name": "a"}, "b"]}'), ["a"]), (Inspector(None), []), (None, [])],
+)
+def test_layers_come_from_the_inspector_of_a_loaded_engine(
+    inspector: Inspector | None, names: list[str]
+) -> None:
+    library: Any = SimpleNamespace(trt=SimpleNamespace(LayerInformationFormat=SimpleNamespace(JSON="json")))
+    engine = SimpleNamespace(create_engine_inspector=lambda: inspector)
+    assert [layer.name for layer in inspected_layers(library, engine, "context")] == names
