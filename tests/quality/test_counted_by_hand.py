@@ -36,7 +36,8 @@ def test_a_small_class_counts_by_its_share_of_the_whole_plane(name: str) -> None
     planes = [(np.arange(2)[:, None, None] == grid).astype(np.float32) for grid in (labels, other)]
     maps = [grid[None].astype(np.float32) for grid in (labels, other)]
     metric = METRICS[name](0.0, small=0.5)
-    metric.update("a", *(planes if name == "argmax_iou" else maps), None)
+    first, second = planes if name == "argmax_iou" else maps
+    metric.update("a", first, second, None)
     assert metric.result().loss == pytest.approx((1 * (1 - 56 / 60) + 0.25 * 0.5) / 1.25)
 
 
