@@ -5,23 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from autoprec.backends import BACKENDS, Backend, create_backend, run
-from autoprec.backends.timing import STOPWATCHES
-from autoprec.errors import BackendError, SpecError, TrialError
-from backend_contract import CHECKS, COSTS, FEEDS, its_facts_are_of_the_tables, write_model
+from autoprec.backends import BACKENDS, Backend, create_backend
+from autoprec.errors import BackendError, SpecError
+from backend_contract import CHECKS, COSTS, a_fingerprint_stays, its_facts_are_of_the_tables
 
 OPTIONS: dict[str, Callable[[Path], dict[str, str]]] = {
     "simulated": lambda path: {"costs": str(path)},
     "target": lambda path: {"target": "local:", "engine": "openvino", "target_folder": str(path.parent)},
 }
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return write_model(tmp_path)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -43,16 +36,9 @@ def running(backend: Backend) -> Backend:
     return backend
 
 
-def test_a_backend_is_named_as_in_the_table(backend: Backend) -> None:
+def test_a_backend_is_named_as_in_the_table(backend: Backend, tmp_path: Path) -> None:
     assert backend.name in BACKENDS
-    assert backend.stopwatch in STOPWATCHES
-
-
-def test_a_fingerprint_is_the_same_every_time(backend: Backend) -> None:
-    first = backend.fingerprint()
-    assert first == backend.fingerprint()
-    assert first.backend == backend.name
-    assert all((first.version, first.device))
+    a_fingerprint_stays(backend, tmp_path)
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -64,35 +50,6 @@ def test_a_backend_s_facts_are_of_the_tables_with_or_without_its_device(
     backend: Backend, tmp_path: Path
 ) -> None:
     its_facts_are_of_the_tables(backend, tmp_path)
-
-
-def test_outputs_are_copies(running: Backend, model: Path) -> None:
-    with running.build(model) as engine:
-        first = run(engine, FEEDS)["masks"]
-        before = first.copy()
-        run(engine, {"x": -FEEDS["x"]})
-        np.testing.assert_array_equal(first, before)
-
-
-def test_an_input_that_is_not_fed_is_named(running: Backend, model: Path) -> None:
-    with running.build(model) as engine, pytest.raises(TrialError, match="'x'") as caught:
-        run(engine, {"y": FEEDS["x"]})
-    assert caught.value.kind == "run"
-
-
-def test_a_file_that_is_no_model_fails_to_build(running: Backend, tmp_path: Path) -> None:
-    (tmp_path / "bad.onnx").write_bytes(b"no model")
-    for name in ("bad.onnx", "absent.onnx"):
-        with pytest.raises(TrialError, match=name) as caught:
-            running.build(tmp_path / name)
-        assert caught.value.kind == "build"
-        assert "\n" not in str(caught.value)
-
-
-def test_an_engine_may_be_closed_twice(running: Backend, model: Path) -> None:
-    engine = running.build(model)
-    engine.close()
-    engine.close()
 
 
 def test_clocks_are_positive_where_they_are_known(backend: Backend) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,6 +13,8 @@ import onnx
 from autoprec.backends import Backend, run
 from autoprec.backends.exact import WRONG, Exact, deviation
 from autoprec.backends.simulated import ASSIGNMENT_KEY
+from autoprec.backends.timing import STOPWATCHES
+from autoprec.errors import FailureKind, TrialError
 from autoprec.graph.grids.grid import GRIDS, SIGNED
 from autoprec.precisions import PLAIN
 
@@ -39,7 +42,10 @@ def write_model(folder: Path, kind: str = "float") -> Path:
 
 def its_facts_are_of_the_tables(backend: Backend, folder: Path) -> None:
     """Precisions, operators and grids are spelled as everybody else spells them."""
-    assert not PLAIN[backend.base_precision].is_quantized
+    assert backend.stopwatch in STOPWATCHES
+    assert backend.bases[0] == backend.base_precision
+    assert not any(PLAIN[base].is_quantized for base in backend.bases)
+    assert {type(backend.splits_projections), type(backend.builds_on_device)} == {bool}
     for op, precision in backend.widened:
         assert onnx.defs.has(op)
         assert not PLAIN[precision].is_quantized
@@ -57,6 +63,51 @@ def outputs_are_what_the_model_computes(backend: Backend, folder: Path) -> None:
     assert actual["masks"].max() > actual["masks"].min()
     if backend.stopwatch != "known":
         assert deviation(actual, wanted).error < WRONG
+
+
+def outputs_follow_what_is_fed(backend: Backend, folder: Path) -> None:
+    """Each run's are copies of its own."""
+    with backend.build(write_model(folder)) as engine:
+        first = run(engine, FEEDS)["masks"]
+        before = first.copy()
+        second = run(engine, {"x": -FEEDS["x"]})["masks"]
+    np.testing.assert_array_equal(first, before)
+    if backend.stopwatch != "known":
+        np.testing.assert_allclose(second, -first, rtol=0.01)
+
+
+def what_cannot_be_is_a_failed_trial_in_one_line(backend: Backend, folder: Path) -> None:
+    """A file that is no model, one that is not there, an input that is not fed."""
+    (folder / "bad.onnx").write_bytes(b"no model")
+    for name in ("bad.onnx", "absent.onnx"):
+        fails("build", name, partial(backend.build, folder / name))
+    with backend.build(write_model(folder)) as engine:
+        fails("run", "'x'", lambda: run(engine, {"y": FEEDS["x"]}))
+
+
+def fails(kind: FailureKind, names: str, work: Callable[[], object]) -> None:
+    refusal: TrialError | None = None
+    try:
+        work()
+    except TrialError as error:
+        refusal = error
+    assert refusal is not None, f"nothing failed where {names} should have"
+    assert (refusal.kind, names in str(refusal), "\n" in str(refusal)) == (kind, True, False)
+
+
+def a_fingerprint_stays(backend: Backend, folder: Path) -> None:
+    """It names the backend, its version and its device, the same each time."""
+    first = backend.fingerprint()
+    assert first == backend.fingerprint()
+    assert first.backend == backend.name
+    assert all((first.version, first.device))
+
+
+def an_engine_may_be_closed_twice(backend: Backend, folder: Path) -> None:
+    """A `with` block does, where somebody closed it inside."""
+    engine = backend.build(write_model(folder))
+    engine.close()
+    engine.close()
 
 
 def outputs_are_float32_whatever_the_model_s_are(backend: Backend, folder: Path) -> None:
@@ -91,7 +142,11 @@ CHECKS: Mapping[str, Callable[[Backend, Path], None]] = MappingProxyType(
         check.__name__: check
         for check in (
             its_facts_are_of_the_tables,
+            a_fingerprint_stays,
             outputs_are_what_the_model_computes,
+            outputs_follow_what_is_fed,
+            what_cannot_be_is_a_failed_trial_in_one_line,
+            an_engine_may_be_closed_twice,
             outputs_are_float32_whatever_the_model_s_are,
             kernels_tell_what_ran,
             sizes_are_not_negative,
