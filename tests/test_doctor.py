@@ -30,6 +30,12 @@ def test_an_engine_that_is_not_there_is_a_check_with_a_remedy() -> None:
     assert "pip install '.[tensorrt]'" in checks.checks[-1].remedy
 
 
+def test_a_target_that_cannot_serve_is_told_without_what_this_machine_has() -> None:
+    found = diagnose(BackendSection(name="openvino", options={"target": "local:/no-such-python"}))
+    assert [check.name for check in found.checks] == ["target"]
+    assert found.checks[0].remedy.startswith("local:/no-such-python")
+
+
 def test_doctor_ends_with_2_where_the_engine_cannot_serve() -> None:
     if importlib.util.find_spec("tensorrt_rtx") or importlib.util.find_spec("tensorrt"):
         pytest.skip("TensorRT is installed")

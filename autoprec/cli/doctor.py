@@ -121,4 +121,4 @@ def clean(target: TargetOption = "", study: StudyOption = None) -> None:
     if not spec.target.address:
         raise SpecError(f"study {spec.name!r} has no target; give one with --target")
     held = parts.TargetBackend({**spec.backend.options, "engine": spec.backend.name}).clean()
-    answer(f"removed {held / 1e6:.0f} MB from {spec.target.address}")
+    answer(f"removed {held / 1e6:.0f} MB from {spec.target.address.removesuffix(':')}")

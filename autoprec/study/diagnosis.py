@@ -27,7 +27,7 @@ from autoprec.study.preparation.stages import load, uniform
 
 class Diagnosis(Record, frozen=True, kw_only=True):
     """The machine, the engine (None if there is none), which patterns it takes in which precision, and how
-    far a study's steps to a measurement are from the model as given."""
+    far a study's steps to a measurement are from the original model."""
 
     checks: tuple[MachineCheck, ...]
     engine: Fingerprint | None = None
@@ -48,6 +48,8 @@ def diagnose(
         say: receives a line about each slow step.
     """
     checks = tuple(machine_checks())
+    if backend and backend.options.get("target"):
+        checks = ()  # what this machine has says nothing of the target
     has_tensorrt = any(check.name.startswith("tensorrt") and not check.remedy for check in checks)
     section = backend or BackendSection(name="tensorrt" if has_tensorrt else "openvino")
     try:
@@ -57,17 +59,21 @@ def diagnose(
         elif section.name == "tensorrt":
             checks += tuple(_other_library(checks, section))
     except BackendError as error:
-        failed = MachineCheck(name=f"backend {section.name}", found="cannot serve", remedy=str(error))
-        return Diagnosis(checks=(*checks, failed))
+        return Diagnosis(checks=(*checks, _failed(section, error)))
     if engine.stopwatch == "known":
         return Diagnosis(checks=checks, engine=engine.fingerprint())
     style = WritingStyle.of(engine, section.base or engine.base_precision)
     try:
         legality = _legality(section, style, precisions, say)
     except UserError as error:  # it is there, and does not start
-        failed = MachineCheck(name=f"backend {section.name}", found="cannot serve", remedy=str(error))
-        return Diagnosis(checks=(*checks, failed))
+        return Diagnosis(checks=(*checks, _failed(section, error)))
     return Diagnosis(checks=checks, engine=engine.fingerprint(), legality=legality)
+
+
+def _failed(section: BackendSection, error: UserError) -> MachineCheck:
+    """An engine that cannot be tried, and why."""
+    name = "target" if section.options.get("target") else f"backend {section.name}"
+    return MachineCheck(name=name, found="cannot serve", remedy=str(error))
 
 
 def _other_library(checks: Sequence[MachineCheck], section: BackendSection) -> Iterator[MachineCheck]:
@@ -85,7 +91,7 @@ def _other_library(checks: Sequence[MachineCheck], section: BackendSection) -> I
 
 
 def compare(spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> tuple[Departure, ...]:
-    """How far the steps to a measurement are from a study's model as given; nothing of it is kept.
+    """How far the steps to a measurement are from a study's original model; nothing of it is kept.
 
     The reference is left out where only calibration says which of its blocks stay FP32. Raises `UserError`
     children for a model or samples that cannot be used.

@@ -43,6 +43,11 @@ class Address(Record, frozen=True, kw_only=True):
     trtexec: str = ""
 
     @property
+    def name(self) -> str:
+        """What messages call it, without the colon that `local:` ends in."""
+        return self.text.removesuffix(":")
+
+    @property
     def by_hand(self) -> str:
         """What a user types to reach it."""
         config = ["-F", self.ssh_config] if self.ssh_config else []

@@ -169,7 +169,7 @@ class TargetBackend:
         elif was.clocks_locked is not None and now.clocks_locked != was.clocks_locked:
             changes = f"GPU clock was {held(was)}, and is {held(now)} now: `jetson_clocks` holds it"
         if changes:
-            raise BackendError(f"{self._address.text}: its {changes}; then resume the search")
+            raise BackendError(f"{self._address.name}: its {changes}; then resume the search")
         return now
 
     def clean(self) -> int:
@@ -188,7 +188,7 @@ class TargetBackend:
         room = free if isinstance(free, int | float) and 0 <= free < 1 << 60 else 0
         remedy = "`autoprec target clean` removes what is kept there" if room < _LITTLE_ROOM else ""
         return [
-            MachineCheck(name="target", found=self._address.text),
+            MachineCheck(name="target", found=self._address.name),
             MachineCheck(name="its machine", found=str(self.facts.get("machine", "unknown"))[:80]),
             MachineCheck(name="its python", found=str(self.facts.get("python", "unknown"))[:20]),
             *self._power_checks(),
@@ -249,8 +249,8 @@ class TargetBackend:
             if isinstance(error, TrialError) and error.kind == "killed":
                 is_late = isinstance(channel, Channel) and channel.is_late
                 kind = UnreachableError if is_late else CutError
-            words = str(error).removeprefix(f"{self._address.text}: ")
-            raise kind(f"{self._address.text}: the engine does not start: {words}") from error
+            words = str(error).removeprefix(f"{self._address.name}: ")
+            raise kind(f"{self._address.name}: the engine does not start: {words}") from error
         if self._power == Clocks():  # a new line keeps to what the first one found
             self._power = power
         newest = self.facts.get("newest_opset", 0)

@@ -64,7 +64,7 @@ class Channel:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
         except OSError as error:
-            raise BackendError(f"{address.text}: {command[0]} does not start: {error.strerror}") from error
+            raise BackendError(f"{address.name}: {command[0]} does not start: {error.strerror}") from error
         assert self._process.stdin and self._process.stdout and self._process.stderr  # noqa: PT018
         self._words = LastWords(self._process.stderr)
         self._out, self._in = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
@@ -119,16 +119,16 @@ class Channel:
             kind, message = str(answer["error"])[:20], " ".join(str(answer.get("message", ""))[:1000].split())
             if kind == "missing":
                 raise BackendError(
-                    f"{self.address.text}: {message}; install the engine's Python bindings there"
+                    f"{self.address.name}: {message}; install the engine's Python bindings there"
                 )
             if kind == "disk":
-                raise FullError(f"{self.address.text}: {message}; `autoprec target clean` makes room")
+                raise FullError(f"{self.address.name}: {message}; `autoprec target clean` makes room")
             if kind == "folder":
                 raise FullError(
-                    f"{self.address.text}: {message}; target.folder must be one that can be written"
+                    f"{self.address.name}: {message}; target.folder must be one that can be written"
                 )
             if kind == "gone":
-                raise GoneError(f"{self.address.text}: {message}")
+                raise GoneError(f"{self.address.name}: {message}")
             raise TrialError(_KINDS.get(kind, "build" if request == "build" else "run"), message)
         return answer, received
 
@@ -142,7 +142,7 @@ class Channel:
         self._end()
 
     def _not_started(self, *, is_late: bool) -> BackendError:
-        code, told, where = self._ended(), self._words.text(), self.address.text
+        code, told, where = self._ended(), self._words.text(), self.address.name
         printed = self._printed.decode(errors="replace").strip()
         words = (told or printed or f"exit code {code}").splitlines()[-1].strip()
         self.close()
@@ -172,13 +172,13 @@ class Channel:
         self.close()
         if self.is_late:
             return TrialError(
-                "killed", f"{self.address.text} did not answer within {seconds:g} s; is it hung?"
+                "killed", f"{self.address.name} did not answer within {seconds:g} s; is it hung?"
             )
         if isinstance(error, wire.WireError) and code is None:
-            return TrialError("crash", f"{self.address.text}: {error}")
+            return TrialError("crash", f"{self.address.name}: {error}")
         if code == SSH_FAILED and self.address.host:
             return TrialError(
-                "killed", f"the line to {self.address.text} was cut ({words or 'no reason given'})"
+                "killed", f"the line to {self.address.name} was cut ({words or 'no reason given'})"
             )
         if code == UNFIT:
             return TrialError("crash", f"{words}, or name another Python in target.python")
@@ -189,7 +189,7 @@ class Channel:
                 name, is_killed = number.name, number in _FROM_OUTSIDE
         return TrialError(
             "killed" if is_killed else "crash",
-            f"the agent on {self.address.text} died ({name}); last words: {words or 'none'}",
+            f"the agent on {self.address.name} died ({name}); last words: {words or 'none'}",
         )
 
     def _ended(self) -> int | None:

@@ -30,7 +30,7 @@ class GoneError(BackendError):
 def unreached(address: Address, words: str) -> BackendError:
     """Why ssh gets no line, by its own last words, with the way out. Nobody waits for a host key."""
     last = (words.splitlines() or ["ssh gives no reason"])[-1].strip()
-    told = f"{address.text} cannot be reached ({last})"
+    told = f"{address.name} cannot be reached ({last})"
     if "IDENTIFICATION HAS CHANGED" in words:
         forget = f"ssh-keygen -R '{address.key_name}'"
         return BackendError(f"{told}; its host key is another than before: if it may be, `{forget}`")

@@ -189,7 +189,7 @@ def test_a_full_disk_there_is_waited_for(
     backend.wait(10, say)
     with backend.build(write_model(tmp_path / "tiny.onnx")) as engine:
         assert run(engine, FEEDS)["masks"].shape == (1, 2, 32, 32)
-    assert said[0].startswith("waiting for the target: local:: [Errno 28]")
+    assert said[0].startswith("waiting for the target: local: [Errno 28]")
 
 
 def test_a_disk_that_stays_full_is_nobody_s_fault(

@@ -97,18 +97,18 @@ class Trtexec:
     def _told(self, request: str, error: CommandError) -> Exception:
         words = first_error(str(error))
         if error.is_disk:
-            return FullError(f"{self.address.text}: {words}; `autoprec target clean` makes room")
+            return FullError(f"{self.address.name}: {words}; `autoprec target clean` makes room")
         if request == "hello" and error.code == 1:
-            return BackendError(f"{self.address.text}: {words}; name a folder that can be written in {_KEY}")
+            return BackendError(f"{self.address.name}: {words}; name a folder that can be written in {_KEY}")
         if error.is_gone:
-            return GoneError(f"{self.address.text}: {words}")
+            return GoneError(f"{self.address.name}: {words}")
         if error.code in _NOT_FOUND:
             return BackendError(
-                f"{self.address.text}: {words}; name its trtexec in target.trtexec, on a Jetson "
+                f"{self.address.name}: {words}; name its trtexec in target.trtexec, on a Jetson "
                 "/usr/src/tensorrt/bin/trtexec"
             )
         if error.code != _REFUSED:
-            return TrialError("crash", f"{self.address.text}: {words}")
+            return TrialError("crash", f"{self.address.name}: {words}")
         if "out of memory" in str(error).lower():
             return TrialError("memory", words)
         return TrialError("build" if request in ("build", "hello") else "run", words)
@@ -127,7 +127,7 @@ class Trtexec:
             self._tool = read_help(text)
             free = int(disk.split()[-3]) * 1024
         except (ValueError, IndexError) as error:
-            where = f"{self.address.text}: {self.address.trtexec}"
+            where = f"{self.address.name}: {self.address.trtexec}"
             raise BackendError(f"{where}: {error}; name its trtexec in target.trtexec") from error
         relu = smallest_model()
         digest = hashlib.sha256(relu).hexdigest()

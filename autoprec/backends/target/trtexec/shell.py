@@ -92,7 +92,7 @@ class Shell:
                 stderr=subprocess.PIPE,
             )
         except OSError as error:
-            raise BackendError(f"{self._address.text}: sh or ssh does not start: {error.strerror}") from error
+            raise BackendError(f"{self._address.name}: sh or ssh does not start: {error.strerror}") from error
         assert process.stdin and process.stdout and process.stderr  # noqa: PT018
         told = LastWords(process.stderr)
         with ended_after(process, self.seconds) as late:
@@ -107,14 +107,14 @@ class Shell:
             code = process.wait()
         if late.is_set():
             raise UnreachableError(
-                f"{self._address.text} did not answer within {self.seconds:g} s; is it hung?"
+                f"{self._address.name} did not answer within {self.seconds:g} s; is it hung?"
             )
         login, mark, answer = printed.partition(f"\n{_MARK}\n".encode())
         words = told.text() or ("" if mark else login[-_MOST_PRINTED:].decode(errors="replace").strip())
         return self._judged(code, words, answer, most)
 
     def _judged(self, code: int, words: str, answer: bytes, most: int) -> bytes:
-        where, last = self._address.text, (words.splitlines() or ["no reason given"])[-1]
+        where, last = self._address.name, (words.splitlines() or ["no reason given"])[-1]
         if code == SSH_FAILED and self._address.host:
             if self._reached:
                 raise TrialError("killed", f"the line to {where} was cut ({last})")
