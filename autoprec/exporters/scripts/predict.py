@@ -8,8 +8,8 @@ An image is prepared as the manifest says, and read by the search's own code, in
 its pixels, one `--prompt` for each mask. The result
 is an image of the same size: a mask in white, a matte's opacities, or the numbers of classes (or of masks,
 from 1; 0 is none) as colours. An archive holds one array for each input of the model, and for each of the
-decoder's that the model does not give; its result is an archive with the logits, float32 [masks, h, w], as
-`masks`.
+decoder's that the model does not give; its result is an archive with the model's output,
+float32 [masks, h, w], as `masks`.
 """
 
 import sys
@@ -210,6 +210,14 @@ def picture(logits: np.ndarray, recipe: dict[str, Any]) -> "Image.Image":
     return coloured(np.where(masks.any(axis=0), 1 + np.where(masks, logits, -np.inf).argmax(axis=0), 0))
 
 
+def values_of(masks: np.ndarray, recipe: dict[str, Any]) -> str:
+    """The range of the model's output, and how much of it is mask where a threshold tells."""
+    told = f"values from {masks.min():.4g} to {masks.max():.4g}"
+    if recipe["metric"] != "mask_iou":
+        return told
+    return f"{told}, {100 * (masks > recipe['threshold']).mean():.1f} % above {recipe['threshold']:g}"
+
+
 def coloured(numbers: np.ndarray) -> "Image.Image":
     """Numbers [h, w] as a palette image: each its own colour, 0 black."""
     image = Image.fromarray(numbers.clip(0, 255).astype(np.uint8), "P")
@@ -234,12 +242,11 @@ def predict_image(predictor: Predictor, arguments: argparse.Namespace) -> None:
     output = arguments.output or Path(f"{arguments.sample.stem}_mask.png")
     picture(masks, recipe).save(output)
     planes = "1 plane" if len(masks) == 1 else f"{len(masks)} planes"
-    values = f"logits from {masks.min():.4g} to {masks.max():.4g}"
-    print(f"wrote {output}: {photo.size[0]} x {photo.size[1]}, from {planes} of {values}")
+    print(f"wrote {output}: {photo.size[0]} x {photo.size[1]}, from {planes}, {values_of(masks, recipe)}")
 
 
 def predict_archive(predictor: Predictor, arguments: argparse.Namespace) -> None:
-    """Predict one archive's logits, and compare them with those that were stored beside it."""
+    """Predict one archive's masks, and compare them with those that were stored beside it."""
     with np.load(arguments.sample, allow_pickle=False) as archive:
         rule, where = predictor.reading.arrays, str(arguments.sample)
         arrays = {name: rule.numbers(where, name, archive[name]) for name in archive.files}
@@ -248,12 +255,13 @@ def predict_archive(predictor: Predictor, arguments: argparse.Namespace) -> None
     masks = predictor(arrays, where)
     output = arguments.output or Path("masks.npz")
     np.savez_compressed(output, masks=masks)
-    print(f"wrote {output}: masks {list(masks.shape)}, {100 * (masks > 0).mean():.1f} % above 0")
+    values = values_of(masks, predictor.manifest["recipe"])
+    print(f"wrote {output}: masks {list(masks.shape)}, {values}")
     stored = arguments.sample.parent / "outputs" / arguments.sample.name
     if stored.is_file():
         with np.load(stored, allow_pickle=False) as archive:
             expected = archive["reference" if arguments.model == "reference.onnx" else "candidate"]
-        print(f"largest difference from the stored logits: {np.abs(masks - expected).max():.4g}")
+        print(f"largest difference from the stored output: {np.abs(masks - expected).max():.4g}")
 
 
 def main() -> int:
