@@ -49,7 +49,7 @@ class Deviation(NamedTuple):
 def deviation(outputs: Arrays, exact: Arrays) -> Deviation:
     """The worst deviation among the values that both have, by name; ("", 0) if they share none.
 
-    Used wherever an engine is judged: operators that are probed, candidates, and the model as given.
+    Used wherever an engine is judged: operators that are probed, candidates, and the original model.
     """
     errors = [
         Deviation(name, error(outputs[name], array)) for name, array in exact.items() if name in outputs

@@ -58,7 +58,7 @@ class Manifest(Record, frozen=True, kw_only=True):
         recipe, examples: how and on what to measure it elsewhere; `examples.folder` is beside the manifest.
         timing_cache: the study's file of kernel timings that `timing.cache` is a copy of, named after
             library, version and GPU; empty for an engine that keeps none.
-        fidelity: how far the study's steps are from the model as given.
+        fidelity: how far the study's steps are from the original model.
         checksum: SHA-256 of the manifest's text with an empty one; empty up to format 2.
     """
 

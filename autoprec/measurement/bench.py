@@ -82,13 +82,13 @@ class Bench:
 
     def write_examples(self, request: WriteExamples) -> tuple[Quality, Quality | None]:
         """Write samples with the logits of all; returns the candidate's score against the reference, and
-        against the model as given, where that could be run. Raises as `measure` does."""
+        against the original model, where that could be run. Raises as `measure` does."""
         answer = self._ask(request, request.setup.backend)
         assert isinstance(answer, Written)
         return answer.quality, answer.faithful
 
     def compare(self, request: Compare) -> Departure:
-        """Judge one step against the model as given. Raises as `measure` does."""
+        """Judge one step against the original model. Raises as `measure` does."""
         answer = self._ask(request, request.original.backend)
         assert isinstance(answer, Compared)
         return answer.departure

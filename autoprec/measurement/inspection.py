@@ -43,7 +43,7 @@ def inspect(bench: Workbench, request: Inspect) -> Inspection:
 
 def write_examples(bench: Workbench, request: WriteExamples) -> tuple[Quality, Quality | None]:
     """Write samples, spread evenly over the set, with all logits; returns the candidate's score against the
-    reference, and against the model as given.
+    reference, and against the original model.
 
     `00.npz` holds inputs and prompts by name, as a definition's samples do; `outputs/00.npz` holds float32
     logits [masks, h, w]: `reference`, `candidate` and, where it could be run, `original`. A decoder that
@@ -62,7 +62,7 @@ def write_examples(bench: Workbench, request: WriteExamples) -> tuple[Quality, Q
             sample, reference = bench.samples[index], bench.masks[index]
             if originals and originals[number].shape != reference.shape:
                 raise SamplesError(
-                    f"{sample.name}: the outputs of the model as given are {list(originals[number].shape)}, "
+                    f"{sample.name}: the outputs of the original model are {list(originals[number].shape)}, "
                     f"the reference's {list(reference.shape)}; they are not of this export: copy it again"
                 )
             runs = list(bench.pipeline.runs(run(engine, sample.inputs), sample))
@@ -81,7 +81,7 @@ def write_examples(bench: Workbench, request: WriteExamples) -> tuple[Quality, Q
 
 
 def _originals(bench: Workbench, request: WriteExamples, places: Sequence[int]) -> list[Logits]:
-    """Logits of the model as given on the samples of these places; none where nothing independent
+    """Logits of the original model on the samples of these places; none where nothing independent
     runs it, or earlier examples lack them."""
     samples = [bench.samples[place] for place in places]
     if request.originals:

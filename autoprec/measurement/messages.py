@@ -100,7 +100,7 @@ class Inspect(msgspec.Struct, frozen=True, kw_only=True, tag="inspect"):
 class WriteExamples(msgspec.Struct, frozen=True, kw_only=True, tag="examples"):
     """Write some samples with the logits of both engines into a new folder.
 
-    Those of the model as given are made of `original`, a file, or read from `originals`, a folder of
+    Those of the original model are made of `original`, a file, or read from `originals`, a folder of
     earlier examples. `exactly` fails where the candidate's engine computes something else than its file.
     """
 
@@ -176,7 +176,7 @@ class Scored(msgspec.Struct, frozen=True, tag="scored"):
 
 
 class Written(msgspec.Struct, frozen=True, tag="written"):
-    """Examples are written: the candidate's score against the reference, and against the model as given."""
+    """Examples are written: the candidate's score against the reference, and against the original model."""
 
     quality: Quality
     faithful: Quality | None

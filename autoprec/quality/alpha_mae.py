@@ -64,7 +64,7 @@ class AlphaError:
     def result(self) -> Quality:
         """The score of all samples so far."""
         is_matte = self._ends is not None and alpha_mae.is_matte(self._ends)
-        kind = "mattes as given" if is_matte else "the sigmoid of logits"
+        kind = "the mattes themselves" if is_matte else "the sigmoid of logits"
         return summary(self._rows, scored_as=f"mean absolute difference of {kind}", is_iou=False)
 
     def opacity(self, logits: Logits) -> NDArray[np.float32]:

@@ -54,7 +54,7 @@ class Examples(Record, frozen=True, kw_only=True):
     """Samples that travel with an export, and the mask loss on them where it was made.
 
     `folder` holds `00.npz` and so on, one array for each input and prompt; `outputs/00.npz` beside them holds
-    the float32 logits `reference`, `candidate` and `original`, of the model as given, [masks, h, w].
+    the float32 logits `reference`, `candidate` and `original`, of the original model, [masks, h, w].
     `original_loss` is the candidate's against the last ones; None where nothing independent runs that model.
     """
 

@@ -26,16 +26,16 @@ def in_words(error: float) -> str:
 
 
 class Departure(Record, frozen=True, kw_only=True):
-    """How far one step is from the model as given, which an independent implementation ran.
+    """How far one step is from the original model, which an independent implementation ran.
 
     Attributes:
         step: which one.
         error: root mean square of the difference over the standard deviation, of the worst output and sample.
         value: that output.
         tolerance: what rounding explains; beyond it the step computes another function.
-        loss: mask loss against the masks of the model as given; None where they cannot be scored.
+        loss: mask loss against the masks of the original model; None where they cannot be scored.
         samples: how many were run.
-        implementation: what ran the model as given.
+        implementation: what ran the original model.
         culprit: what differs, in words; empty within the tolerance.
         node: the first node whose value departs, with its operator; empty where none was found.
         digest: of all that was compared: the same again need not be run again.

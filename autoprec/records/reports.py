@@ -191,7 +191,7 @@ class Findings(Record, frozen=True, kw_only=True):
         explanations, inspections: by trial number; of those front points that were looked into.
         usual: the reference's own inspection.
         missing: what the report leaves out, and why, one line each.
-        fidelity: how far the steps to a measurement are from the model as given.
+        fidelity: how far the steps to a measurement are from the original model.
     """
 
     study: str

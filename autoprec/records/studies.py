@@ -252,7 +252,7 @@ class Export(Record, frozen=True, kw_only=True):
     Paths are absolute. `model_name` is the name of the file that was searched. `decoder_path` is empty for a
     model that is not a pipeline; `implicit` is None for a study whose rewriter was not asked, `told` where
     types in a model bind. `recipe` and `examples` say how and on what to measure it again, `fidelity` how far
-    the study's steps are from the model as given; `engine_path` is the built engine, where the backend can
+    the study's steps are from the original model; `engine_path` is the built engine, where the backend can
     write it down, `timing_cache_path` the timings of kernels that builds of it start from, where it has any;
     `metric_path` the file that scores by the study's metric without autoprec, empty for the user's own.
     """

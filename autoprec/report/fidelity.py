@@ -1,4 +1,4 @@
-"""How far the steps to a measurement are from the model as given, in words."""
+"""How far the steps to a measurement are from the original model, in words."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ STEPS: dict[Step, str] = {
 def departure_words(departure: Departure) -> str:
     """One step in one line: what differs and where it begins, or how close it is."""
     if departure.missing:
-        return f"{STEPS[departure.step]} could not be compared with the model as given ({departure.missing})"
+        return f"{STEPS[departure.step]} could not be compared with the original model ({departure.missing})"
     loss = "" if departure.loss is None else f", mask loss {figures.loss(departure.loss)}"
     if not departure.is_beyond:
         return f"{STEPS[departure.step]}: off by {in_words(departure.error)}{loss}"
     where = f"; the first node whose value departs is {departure.node}" if departure.node else ""
     return (
-        f"{departure.culprit} computes something else than the model as given ({departure.implementation}): "
+        f"{departure.culprit} computes something else than the original model ({departure.implementation}): "
         f"output {departure.value!r} is off by {in_words(departure.error)}, rounding explains "
         f"{in_words(departure.tolerance)}{loss}{where}"
     )
@@ -44,4 +44,4 @@ def fidelity_lines(departures: Sequence[Departure]) -> tuple[str, ...]:
         return ()
     ran = next((one for one in departures if not one.missing), None)
     by = f" ({ran.implementation}, {ran.samples} samples)" if ran is not None else ""
-    return (f"compared with the model as given{by}:", *(departure_words(one) for one in departures))
+    return (f"compared with the original model{by}:", *(departure_words(one) for one in departures))

@@ -65,13 +65,13 @@ class Session:
 
 @contextmanager
 def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bool) -> Iterator[Session]:
-    """Join a study; with `checks`, compare the steps of preparing with the model as given.
+    """Join a study; with `checks`, compare the steps of preparing with the original model.
 
     Args:
         spec: the study's definition.
         watcher: is told what happens.
         parallel: how much is done at a time.
-        checks: whether the steps of preparing are compared with the model as given.
+        checks: whether the steps of preparing are compared with the original model.
 
     Raises `UserError` children for what the user can fix.
     """

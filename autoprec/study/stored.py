@@ -120,7 +120,7 @@ class StoredStudy:
             return store.identity(self.spec.name).fingerprint.clock if is_bound else ""
 
     def fidelity(self) -> tuple[Departure, ...]:
-        """How far each step towards a measurement departs from the model as given; empty before a search."""
+        """How far each step towards a measurement departs from the original model; empty before a search."""
         with self._stored() as store:
             return departures(store, self.spec.name)
 

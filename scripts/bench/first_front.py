@@ -20,7 +20,7 @@ from pathlib import Path
 
 PHASES = {
     "write the demo, load": r"^study demo",
-    "compare the model as given": r"^comparing",
+    "compare the original model": r"^comparing",
     "calibrate": r"^calibrating|^measuring what the rounding",
     "ask the engine": r"^trying",
     "reference and anchors": r"^comparing .* reference|^trial 0",

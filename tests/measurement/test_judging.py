@@ -1,4 +1,4 @@
-"""Each step's fault is found and named: against the file as given, run by another implementation."""
+"""Each step's fault is found and named: against the original file, run by another implementation."""
 
 from __future__ import annotations
 

@@ -56,8 +56,8 @@ def test_an_export_carries_how_far_it_is_from_the_model_as_it_was_given(exported
     assert manifest.examples is not None
     assert manifest.examples.original_loss is not None
     checks = {check.name: check for check in verify_export(exported).checks}
-    assert checks["as given"].is_same
-    assert f"recorded {manifest.examples.original_loss:.4f}" in checks["as given"].words
+    assert checks["original"].is_same
+    assert f"recorded {manifest.examples.original_loss:.4f}" in checks["original"].words
 
 
 def test_masks_that_are_not_those_of_the_model_as_it_was_given_are_told_apart(
@@ -70,10 +70,10 @@ def test_masks_that_are_not_those_of_the_model_as_it_was_given_are_told_apart(
         np.savez(path, **{**arrays, "original": -arrays["original"]})
     list_anew(folder)
     different = [check.name for check in verify_export(folder).checks if not check.is_same]
-    assert [name for name in different if name != "latency"] == ["as given"]  # a tiny model's is noise
+    assert [name for name in different if name != "latency"] == ["original"]  # a tiny model's is noise
     command = [sys.executable, str(folder / "verify.py"), "--seconds", "0.2"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "FAIL as given" in ran.stdout
+    assert "FAIL original" in ran.stdout
 
 
 def list_anew(folder: Path) -> None:

@@ -134,14 +134,14 @@ def latency(manifest: dict[str, Any], model: "Engine", reference: "Engine", seco
 
 
 def losses(manifest: dict[str, Any], model: "Engine", reference: "Engine") -> list[Check]:
-    """The mask losses on the examples: to the reference, and to the model as given."""
+    """The mask losses on the examples: to the reference, and to the original model."""
     paths = sorted((FOLDER / EXAMPLES).glob("*.npz"))
     masks = [model.masks(arrays_of(path)) for path in paths]
     right = [reference.masks(arrays_of(path)) for path in paths]
     checks = [loss(manifest, "mask loss", "loss", right, masks)]
     if manifest["examples"].get("original_loss") is not None:
         right = [arrays_of(path.parent / "outputs" / path.name)["original"] for path in paths]
-        checks.append(loss(manifest, "as given", "original_loss", right, masks))
+        checks.append(loss(manifest, "original", "original_loss", right, masks))
     return checks
 
 
@@ -171,7 +171,9 @@ def loss(manifest: dict[str, Any], name: str, key: str, right: list[Any], masks:
     lost = float(1 - (scores * weights).sum() / weights.sum()) if weights.any() else 0.0
     limit = examples[f"{key}_interval"]["high"]
     limit += max(manifest["reference"]["loss_noise"], SMALLEST_LOSS)
-    words = f"{lost:.4f} on {examples['count']} examples, recorded {examples[key]:.4f} there"
+    number = examples["count"]
+    count = "1 example" if number == 1 else f"{number} examples"
+    words = f"{lost:.4f} on {count}, recorded {examples[key]:.4f}"
     return {"name": name, "ok": lost <= limit, "words": words, "loss": lost}
 
 

@@ -54,7 +54,7 @@ def checked(
     Raises `TrialError("wrong", ...)` where the engine computes something else than the candidate's file.
     """
     if job.profiled and not any(PRECISIONS[name].is_quantized for _, name in job.assignment.choices):
-        return None  # an anchor in floats: FP32 and the reference are compared with the model as given
+        return None  # an anchor in floats: FP32 and the reference are compared with the original model
     if backend.stopwatch == "known" or not _leads(job, latency, quality):
         return None
     path, threads = Path(job.candidate_path), job.setup.threads

@@ -1,4 +1,4 @@
-"""The worker's side of judging a step against the model as given.
+"""The worker's side of judging a step against the original model.
 
 The given file runs exactly (see `backends/exact.py`) on a few samples, once; each step then runs on the same
 ones. What rounding alone explains is found by rounding: the given model on inputs that are off by as little
@@ -63,7 +63,7 @@ class _Ran:
 
 
 class Judge:
-    """The model as given, on a few samples; `compare` runs a step on the same ones.
+    """The original model, on a few samples; `compare` runs a step on the same ones.
 
     Raises `TrialError` where nothing independent runs it, `UserError` for samples that cannot be read.
     """
@@ -105,7 +105,7 @@ class Judge:
 
     @property
     def _path(self) -> Path:
-        """The model as given, without its rounding; the folder may have been cleared in between."""
+        """The original model, without its rounding; the folder may have been cleared in between."""
         given, unrounded = Path(self.original.path), self._folder / _UNROUNDED
         if not self._is_rounded:
             return given
@@ -170,7 +170,7 @@ class Judge:
             return max(explained, UNLIKE)
 
     def _exact_error(self, path: Path) -> float:
-        """How far an exact run of a step's own file is from the model as given."""
+        """How far an exact run of a step's own file is from the original model."""
         return self._worst(self._run(Exact(), path, self._samples)).error
 
     def _noise(self, spread: float) -> float:

@@ -42,7 +42,7 @@ def trial_view(
         record: the trial.
         blocks: of its study.
         reference: what it is compared with.
-        fidelity: how far the study's steps are from the model as given.
+        fidelity: how far the study's steps are from the original model.
         clock: what its latency is, as `Fingerprint.clock` says it.
     """
     facts = [
@@ -60,7 +60,7 @@ def trial_view(
         if record.excess_mb > 0:
             facts.append(("over limit", Text(f"by {record.excess_mb:.1f} MB of memory: on no front", "red")))
     facts += [
-        ("" if place else "as given", Text(line)) for place, line in enumerate(fidelity_lines(fidelity))
+        ("" if place else "original", Text(line)) for place, line in enumerate(fidelity_lines(fidelity))
     ]
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)

@@ -49,7 +49,7 @@ class Fidelity:
         self._folder = Path(spec.folder) / "fidelity"
         self._loaded: Loaded | None = None
         self._is_mute = False
-        """Nothing independent runs the model as given: one attempt is enough."""
+        """Nothing independent runs the original model: one attempt is enough."""
 
     def check_loaded(self, loaded: Loaded) -> None:
         """Compare the model as it is loaded, and all of it in FP32 on the engine.
@@ -116,7 +116,7 @@ class Fidelity:
         if departure is None or departure.digest != digest:
             if self._is_mute:
                 return
-            self._say(f"comparing with {Path(spec.model.path).name} as given: {step} (once)")
+            self._say(f"comparing with the original {Path(spec.model.path).name}: {step} (once)")
             departure = self._compared(request)
             self._is_mute = step == "loading" and bool(departure.missing)
             if departure.missing:  # another night tries again

@@ -125,7 +125,7 @@ def _note(manifest: Manifest, recipe: Recipe) -> str:
 
 
 def _measure(manifest: Manifest, recipe: Recipe, folder: Path) -> tuple[Measurement, Quality | None]:
-    """The export's model against its reference, and its masks against those of the model as given, in
+    """The export's model against its reference, and its masks against those of the original model, in
     a worker that can die. Raises `StudyError`."""
     samples = str((folder / EXAMPLES).absolute())
     setup = Setup(
@@ -214,24 +214,25 @@ def _latency(manifest: Manifest, measured: Measurement) -> Check:
 def _loss(manifest: Manifest, examples: Examples, measured: Measurement) -> Check:
     """The mask loss on the examples against the recorded one; less is as good."""
     loss, widened = measured.quality.loss, max(manifest.reference.loss_noise, SMALLEST_LOSS)
+    count = "1 example" if examples.count == 1 else f"{examples.count} examples"
     return Check(
         name="mask loss",
         is_same=loss <= examples.loss_interval.high + widened,
-        words=f"{loss:.4f} on {examples.count} examples, recorded {examples.loss:.4f} there",
+        words=f"{loss:.4f} on {count}, recorded {examples.loss:.4f}",
         found=measured.quality.loss_interval,
     )
 
 
 def _faithful(manifest: Manifest, examples: Examples, quality: Quality) -> Check:
-    """The candidate's masks here against those of the model as given: an engine that computes
+    """The candidate's masks here against those of the original model: an engine that computes
     something else shows, though candidate and reference may agree."""
     widened = max(manifest.reference.loss_noise, SMALLEST_LOSS)
     recorded, interval = examples.original_loss, examples.original_loss_interval
     if recorded is None or interval is None:
-        return Check(name="as given", is_same=True, words="not recorded", found=quality.loss_interval)
+        return Check(name="original", is_same=True, words="not recorded", found=quality.loss_interval)
     return Check(
-        name="as given",
+        name="original",
         is_same=quality.loss <= interval.high + widened,
-        words=f"mask loss {quality.loss:.4f} against the model as given, recorded {recorded:.4f} there",
+        words=f"mask loss {quality.loss:.4f} against the original model, recorded {recorded:.4f}",
         found=quality.loss_interval,
     )

@@ -161,7 +161,7 @@ ssh_config = "{ssh_server.config}"
     assert recipe is not None
     assert not [name for name in recipe.options if name.startswith("target")]
     checks = verify_export(exported, target=study.spec.target)
-    assert [check.name for check in checks.checks] == ["files", "latency", "mask loss", "as given"]
+    assert [check.name for check in checks.checks] == ["files", "latency", "mask loss", "original"]
     assert not checks.note
 
 

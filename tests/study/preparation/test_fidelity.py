@@ -1,4 +1,4 @@
-"""A study begins with the model as given, and goes no further where something else is computed."""
+"""A study begins with the original model, and goes no further where something else is computed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_every_step_is_compared_once_and_kept(searched: Study) -> None:
     ]
     again = Lines()
     searched.search("1", again)
-    assert not any("as given" in line for line in again.lines)
+    assert not any("original" in line for line in again.lines)
 
 
 def test_a_quantised_model_is_compared_with_its_pairs_too(tmp_path: Path) -> None:
@@ -129,5 +129,5 @@ def test_doctor_compares_a_study_and_leaves_nothing_behind(tmp_path: Path) -> No
 
 def test_a_trial_and_the_report_show_what_the_study_was_compared_with(searched: Study) -> None:
     ran = CliRunner().invoke(app, ["show", "0", "--study", str(searched.folder.with_suffix(".toml"))])
-    assert "compared with the model as given (ONNX Runtime" in " ".join(ran.output.split())
-    assert "as given (ONNX Runtime" in page(searched.findings(runs=False))
+    assert "compared with the original model (ONNX Runtime" in " ".join(ran.output.split())
+    assert "original model (ONNX Runtime" in page(searched.findings(runs=False))
