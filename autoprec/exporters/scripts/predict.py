@@ -210,14 +210,6 @@ def picture(logits: np.ndarray, recipe: dict[str, Any]) -> "Image.Image":
     return coloured(np.where(masks.any(axis=0), 1 + np.where(masks, logits, -np.inf).argmax(axis=0), 0))
 
 
-def values_of(masks: np.ndarray, recipe: dict[str, Any]) -> str:
-    """The range of the model's output, and how much of it is mask where a threshold tells."""
-    told = f"values from {masks.min():.4g} to {masks.max():.4g}"
-    if recipe["metric"] != "mask_iou":
-        return told
-    return f"{told}, {100 * (masks > recipe['threshold']).mean():.1f} % above {recipe['threshold']:g}"
-
-
 def coloured(numbers: np.ndarray) -> "Image.Image":
     """Numbers [h, w] as a palette image: each its own colour, 0 black."""
     image = Image.fromarray(numbers.clip(0, 255).astype(np.uint8), "P")
@@ -242,7 +234,8 @@ def predict_image(predictor: Predictor, arguments: argparse.Namespace) -> None:
     output = arguments.output or Path(f"{arguments.sample.stem}_mask.png")
     picture(masks, recipe).save(output)
     planes = "1 plane" if len(masks) == 1 else f"{len(masks)} planes"
-    print(f"wrote {output}: {photo.size[0]} x {photo.size[1]}, from {planes}, {values_of(masks, recipe)}")
+    values = f"{masks.min():.4g} to {masks.max():.4g}"
+    print(f"wrote {output}: {photo.size[0]} x {photo.size[1]}, from {planes} of values from {values}")
 
 
 def predict_archive(predictor: Predictor, arguments: argparse.Namespace) -> None:
@@ -255,8 +248,7 @@ def predict_archive(predictor: Predictor, arguments: argparse.Namespace) -> None
     masks = predictor(arrays, where)
     output = arguments.output or Path("masks.npz")
     np.savez_compressed(output, masks=masks)
-    values = values_of(masks, predictor.manifest["recipe"])
-    print(f"wrote {output}: masks {list(masks.shape)}, {values}")
+    print(f"wrote {output}: masks {list(masks.shape)}, values from {masks.min():.4g} to {masks.max():.4g}")
     stored = arguments.sample.parent / "outputs" / arguments.sample.name
     if stored.is_file():
         with np.load(stored, allow_pickle=False) as archive:
