@@ -34,6 +34,11 @@ def test_every_command_has_help_with_an_example_and_stands_in_the_readme(name: s
     assert f"autoprec {name}" in README.read_text()
 
 
+def test_help_shows_the_first_sentence_of_every_command_whole(tmp_path: Path) -> None:
+    shown = autoprec("--help", folder=tmp_path).stdout
+    assert "..." not in shown.split("Commands:")[1]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

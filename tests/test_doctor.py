@@ -31,9 +31,9 @@ def test_an_engine_that_is_not_there_is_a_check_with_a_remedy() -> None:
 
 
 def test_a_target_that_cannot_serve_is_told_without_what_this_machine_has() -> None:
-    found = diagnose(BackendSection(name="openvino", options={"target": "local:/no-such-python"}))
-    assert [check.name for check in found.checks] == ["target"]
-    assert found.checks[0].remedy.startswith("local:/no-such-python")
+    checks = diagnose(BackendSection(name="openvino", options={"target": "local:/no-such-python"})).checks
+    assert [check.name for check in checks] == ["target"]
+    assert checks[0].remedy.startswith("local:/no-such-python")
 
 
 def test_doctor_ends_with_2_where_the_engine_cannot_serve() -> None:

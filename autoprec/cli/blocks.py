@@ -15,7 +15,7 @@ from autoprec.cli._app import (
 
 @app.command()
 def blocks(study: StudyOption = None, storage: StorageOption = None, json: JsonOption = False) -> None:
-    """List the model's blocks: ops, parameters, MACs, allowed precisions and why others are not.
+    """List the blocks and the precisions that each may have. Says why the others are not allowed.
 
     Example: autoprec blocks --study demo
     """
@@ -25,7 +25,7 @@ def blocks(study: StudyOption = None, storage: StorageOption = None, json: JsonO
 
 @app.command()
 def sensitivity(study: StudyOption = None, storage: StorageOption = None, json: JsonOption = False) -> None:
-    """Show each block's mask loss alone in a quantised precision: the search's prior, not the truth.
+    """Show the mask loss of each block quantised alone. It is the search's prior, not the truth.
 
     Example: autoprec sensitivity --json
     """

@@ -14,12 +14,14 @@ from autoprec.cli._app import answer, app, tell
 def demo(
     budget: Annotated[
         str | None,
-        typer.Option(help="Trials (50) or time (90s, 30m) of this run.", show_default="the demo's"),
+        typer.Option(
+            metavar="50|30m", help="Trials (50) or time (90s, 30m) of this run.", show_default="the demo's"
+        ),
     ] = None,
 ) -> None:
-    """Search a small SAM that comes with autoprec: a first front in about two minutes, on the CPU.
+    """Search a small SAM that comes with autoprec. The first front takes about two minutes, on the CPU.
 
-    Writes model, images and definition into studies/, and searches them. Run it again to search on.
+    Writes model, images and definition into studies/, and searches them. Run it again to search further.
 
     Example: autoprec demo
     """

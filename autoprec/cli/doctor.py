@@ -31,7 +31,9 @@ _SHOWN = 10
 @app.command()
 def doctor(
     study: StudyOption = None,
-    backend: Annotated[str | None, typer.Option(help="Engine to try; by default the study's.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Engine to try; by default the study's.")
+    ] = None,
     library: Annotated[
         str, typer.Option(metavar="tensorrt|tensorrt-rtx", help="Which TensorRT, where both are installed.")
     ] = "",
@@ -44,12 +46,13 @@ def doctor(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show device, driver, versions, what to fix, and which precisions the engine takes for which operators.
+    """Check the engine, the device and the driver. Says what to fix, and which precisions the engine takes
+    for which operators.
 
-    Works without a GPU and without TensorRT. Without --study or --backend it tries TensorRT where that is
-    installed, else OpenVINO. With --study its evidence is looked at first, and the model is compared, as
-    given, with what would be measured. The exit code is 2 if evidence is damaged, or the engine cannot serve,
-    or computes something else than the model.
+    Works without a GPU and without TensorRT. Without --study or --backend it tries TensorRT if it is
+    installed, else OpenVINO. With --study it first checks the stored evidence, and compares the original
+    model with what would be measured. Exits with 2 if evidence is damaged, or if the engine does not work or
+    computes something other than the model.
 
     Example: autoprec doctor --backend tensorrt --compute-capability 8.9
     """

@@ -49,40 +49,60 @@ def _targets(incomplete: str) -> list[str]:
     return [name for name in TARGETS if name.startswith(incomplete)]
 
 
+FolderArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="FOLDER", help="Where to write it; by default under the study's exports/."),
+]
+PickOption = Annotated[
+    str,
+    typer.Option(
+        metavar="knee|fastest",
+        help="Which point; the fastest is that within --max-loss.",
+        autocompletion=_picks,
+    ),
+]
+MaxLossOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="LOSS",
+        help="The largest mask loss to accept.",
+        show_default="search.accepted_loss for fastest; none for knee",
+    ),
+]
+TrialOption = Annotated[
+    int | None, typer.Option(metavar="TRIAL", help="Export this trial instead of picking one.")
+]
+ToOption = Annotated[
+    list[str],
+    typer.Option(
+        metavar="TARGET",
+        help=f"What to write: {', '.join(TARGETS)}; may be repeated.",
+        show_default="all",
+        autocompletion=_targets,
+    ),
+]
+ExamplesOption = Annotated[
+    int,
+    typer.Option(metavar="N", min=0, help="How many samples to include for verification; 0 runs no engine."),
+]
+
+
 @app.command()
 def export(
-    folder: Annotated[
-        Path | None, typer.Argument(help="Where to write it; by default under the study's exports/.")
-    ] = None,
+    folder: FolderArgument = None,
     study: StudyOption = None,
     storage: StorageOption = None,
-    pick: Annotated[
-        str, typer.Option(help="knee, or fastest (within --max-loss).", autocompletion=_picks)
-    ] = "knee",
-    max_loss: Annotated[
-        float | None,
-        typer.Option(
-            help="The largest mask loss to accept.",
-            show_default="search.accepted_loss for fastest; none for knee",
-        ),
-    ] = None,
-    trial: Annotated[int | None, typer.Option(help="Export this trial instead of picking one.")] = None,
-    to: Annotated[
-        list[str],
-        typer.Option(
-            help=f"Targets: {', '.join(TARGETS)}; may be repeated.",
-            show_default="all",
-            autocompletion=_targets,
-        ),
-    ] = [],  # noqa: B006 - typer copies it
-    examples: Annotated[
-        int, typer.Option(min=0, help="How many samples to include for verification; 0 runs no engine.")
-    ] = 4,
+    pick: PickOption = "knee",
+    max_loss: MaxLossOption = None,
+    trial: TrialOption = None,
+    to: ToOption = [],  # noqa: B006 - typer copies it
+    examples: ExamplesOption = 4,
     archive: Annotated[bool, typer.Option("--zip", help="Also pack the folder into FOLDER.zip.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the path of each file.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Write the typed ONNX, assignment, manifest, examples and build scripts of one point of the front.
+    """Write one point of the front for build tools. The folder has the typed ONNX model, the assignment, the
+    manifest, examples and build scripts.
 
     Example: autoprec export --pick fastest --max-loss 0.01
     """
@@ -119,7 +139,7 @@ def _no_faster(limit: float | None) -> str:
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(help="What `autoprec export` wrote.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `autoprec export` wrote.")],
     trust_metric: Annotated[
         str,
         typer.Option(
@@ -127,16 +147,18 @@ def verify(
         ),
     ] = "",
     study: Annotated[
-        str | None, typer.Option(help="Measure on the target of this study.", show_default="here")
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_PATH", help="Measure on the target of this study.", show_default="here"
+        ),
     ] = None,
     target: TargetOption = "",
     json: JsonOption = False,
 ) -> None:
-    """Build an export here, measure it, and compare with its manifest. Exits with 4 if it differs.
+    """Rebuild an export here and compare it with its manifest. Exits with 4 if it differs.
 
-    With a target it is built and measured there.
-
-    Nothing that the export names is run, unless you name it with --trust-metric.
+    With --study or --target it is built and measured on that target. Nothing that the export names is run,
+    unless you name it with --trust-metric.
 
     Example: autoprec verify studies/demo/exports/trial-17
     """

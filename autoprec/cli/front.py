@@ -37,7 +37,7 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="STUDY[@NIGHT]", help="What it is compared with.")],
     json: JsonOption = False,
 ) -> None:
-    """Compare two studies, or two nights of one: what moved, and what is noise.
+    """Compare two studies, or two nights of one. Tells what moved from what is noise.
 
     Example: autoprec compare demo@1 demo@2
     """

@@ -12,6 +12,14 @@ from autoprec.cli._app import answer, app, tell
 from autoprec.errors import SpecError
 
 FOLDER = Path("studies")
+RecipeOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="One of: efficientvit-sam, sam, mobilesam, sam2-image, yolo-seg, semantic, matting, unet.",
+        show_default="a guess, which it reports",
+    ),
+]
 
 
 @app.command()
@@ -19,27 +27,29 @@ def init(
     model: Annotated[
         Path | None, typer.Argument(metavar="MODEL.onnx", help="The model to search.", show_default=False)
     ] = None,
-    recipe: Annotated[
-        str,
-        typer.Option(
-            help="One of: efficientvit-sam, sam, mobilesam, sam2-image, yolo-seg, semantic, matting, unet.",
-            show_default="a guess, which it reports",
-        ),
-    ] = "",
+    recipe: RecipeOption = "",
     checkpoint: Annotated[
-        Path | None, typer.Option(help="A .pt file of EfficientViT-SAM, which is exported first.")
+        Path | None,
+        typer.Option(metavar="FILE", help="A .pt file of EfficientViT-SAM, which is exported first."),
     ] = None,
     decoder: Annotated[
-        Path | None, typer.Option(help="A fixed ONNX model that runs on its output, such as SAM's decoder.")
+        Path | None,
+        typer.Option(
+            metavar="DECODER.onnx", help="A fixed ONNX model that runs on its output, such as SAM's decoder."
+        ),
     ] = None,
-    calibration: Annotated[Path | None, typer.Option(help="Folder of images to calibrate on.")] = None,
-    evaluation: Annotated[Path | None, typer.Option(help="Folder of images to score masks on.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Images to calibrate on.")
+    ] = None,
+    evaluation: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Images to score masks on.")
+    ] = None,
     shape: Annotated[
         list[str], typer.Option(metavar="NAME=1,3,512,512", help="Sizes of a dynamic input; may be repeated.")
     ] = [],  # noqa: B006 - typer copies it
     default: Annotated[bool, typer.Option(help="Make it the default study.")] = True,
 ) -> None:
-    """Write a study definition for a model, or for a checkpoint of EfficientViT-SAM.
+    """Write a study definition for a model. A checkpoint of EfficientViT-SAM is exported first.
 
     Example: autoprec init encoder.onnx --decoder decoder.onnx --calibration images/a --evaluation images/b
     """

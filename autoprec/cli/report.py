@@ -25,7 +25,10 @@ from autoprec.errors import BackendError, how_to_install
 @app.command()
 def report(
     file: Annotated[
-        Path | None, typer.Argument(help="Where to write it; by default report.html in the study's folder.")
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="Where to write it; by default report.html in the study's folder."
+        ),
     ] = None,
     study: StudyOption = None,
     storage: StorageOption = None,
@@ -34,7 +37,8 @@ def report(
     ] = True,
     png: Annotated[bool, typer.Option("--png", help="Write the front alone, as a picture.")] = False,
 ) -> None:
-    """Write the whole study as one HTML file: front, pictures, reasons, audit. Needs no network to read.
+    """Write the whole study as one HTML page. It has the front, pictures, reasons and the audit, and needs
+    no network to read.
 
     Example: autoprec report --no-pictures
     """
@@ -49,10 +53,10 @@ def dashboard(
     study: StudyOption = None,
     storage: StorageOption = None,
     port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Port to listen on, on this machine only.")
+        int, typer.Option(metavar="PORT", min=1, max=65535, help="Port to listen on, on this machine only.")
     ] = 8080,
 ) -> None:
-    """Open the study in optuna-dashboard, in a browser. Ctrl-C ends it.
+    """Open the study in optuna-dashboard. Ctrl-C ends it.
 
     Example: autoprec dashboard --port 8081
     """

@@ -74,10 +74,11 @@ def search(
     json_lines: JsonLinesOption = False,
     notify: NotifyOption = "",
 ) -> None:
-    """Search until the budget is spent: build, time and score assignments. Run it again to resume.
+    """Search, or resume a search, until the budget is spent. Builds, times and scores assignments.
 
-    With --storage any number of hosts search one study together: start the same command on each. Ctrl-C
-    lets the running trials finish; a second one stops immediately. Nothing that was measured is lost.
+    Run the same command again to resume. With --storage, any number of hosts search one study together: start
+    the same command on each. Ctrl-C lets the running trials finish; a second one stops immediately. Nothing
+    that was measured is lost.
 
     Example: autoprec search --budget 50
     """
@@ -177,12 +178,12 @@ def _tell_kept(chosen: Study, study: str | None, budget: str | None) -> None:
 
 @app.command()
 def refine(
-    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    trial: Annotated[int, typer.Argument(metavar="TRIAL", help="The trial's number.")],
     study: StudyOption = None,
     storage: StorageOption = None,
-    minutes: Annotated[float, typer.Option(help="How long to train.", min=0.01)] = 60.0,
+    minutes: Annotated[float, typer.Option(metavar="MINUTES", help="How long to train.", min=0.01)] = 60.0,
 ) -> None:
-    """Fine-tune one trial's weights and ranges without labels, and measure them as a new trial.
+    """Fine-tune one trial without labels. Measures its new weights and ranges as a new trial.
 
     The float model teaches the quantised one, on the calibration images. Needs PyTorch: pip install '.[qat]'.
 
@@ -200,7 +201,7 @@ def refine(
 
 @app.command()
 def watch(study: StudyOption = None, storage: StorageOption = None) -> None:
-    """Show a search that runs in another terminal, live, until it ends. Ctrl-C does not stop it.
+    """Show a search that runs in another terminal. Ctrl-C leaves the search running.
 
     Example: autoprec watch --study demo
     """

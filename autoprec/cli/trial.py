@@ -20,12 +20,12 @@ from autoprec.cli._app import (
 
 @app.command()
 def show(
-    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    trial: Annotated[int, typer.Argument(metavar="TRIAL", help="The trial's number.")],
     study: StudyOption = None,
     storage: StorageOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show one trial: every figure, and block by block what was requested and what ran.
+    """Show one trial with every figure. Block by block: what was requested, and what ran.
 
     Example: autoprec show 17
     """
@@ -38,13 +38,14 @@ def show(
 
 @app.command()
 def explain(
-    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    trial: Annotated[int, typer.Argument(metavar="TRIAL", help="The trial's number.")],
     study: StudyOption = None,
     storage: StorageOption = None,
     run: Annotated[bool, typer.Option(help="Run the trial again, to profile its blocks.")] = True,
     json: JsonOption = False,
 ) -> None:
-    """Explain one trial block by block: what it gained in time, what it cost in masks, how sure that is.
+    """Explain what each block of a trial gained and cost. Gains are in time, costs in mask quality, and it
+    says how sure each figure is.
 
     Example: autoprec explain 17
     """
@@ -57,14 +58,16 @@ def explain(
 
 @app.command()
 def where(
-    trial: Annotated[int, typer.Argument(help="The trial's number.")],
+    trial: Annotated[int, typer.Argument(metavar="TRIAL", help="The trial's number.")],
     study: StudyOption = None,
     storage: StorageOption = None,
-    samples: Annotated[int, typer.Option(min=1, help="How many evaluation samples to run.")] = 3,
+    samples: Annotated[int, typer.Option(metavar="N", min=1, help="How many evaluation samples to run.")] = 3,
     tolerance: Annotated[
         float,
         typer.Option(
-            min=0.0, help="A block breaks if it is off by more than this share of its values' spread."
+            metavar="SHARE",
+            min=0.0,
+            help="A block breaks if it is off by more than this share of its values' spread.",
         ),
     ] = 0.1,
     layers: Annotated[bool, typer.Option("--layers", help="One row per node instead of per block.")] = False,
@@ -73,7 +76,8 @@ def where(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Compare a trial's values with the reference's block by block, and name the first block that breaks.
+    """Find the first block of a trial whose values break. Compares them with the reference's, block by
+    block.
 
     Example: autoprec where 17
     """

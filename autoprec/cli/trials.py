@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from autoprec.records import TrialRecord
 
 STATES = ("complete", "failed", "running")
+ORIGINS = ("anchor", "search", "finalist", "queued", "refined", "reused")
 SORTS = ("number", "latency", "loss")
 
 
@@ -31,49 +33,80 @@ def _states(incomplete: str) -> list[str]:
     return [name for name in STATES if name.startswith(incomplete)]
 
 
+def _origins(incomplete: str) -> list[str]:
+    return [name for name in ORIGINS if name.startswith(incomplete)]
+
+
 def _sorts(incomplete: str) -> list[str]:
     return [name for name in SORTS if name.startswith(incomplete)]
+
+
+StateOption = Annotated[
+    str,
+    typer.Option(
+        metavar="STATE", help="complete, failed or running.", autocompletion=_states, show_default="all"
+    ),
+]
+OriginOption = Annotated[
+    str,
+    typer.Option(
+        metavar="ORIGIN",
+        help="anchor, search, finalist, queued, refined or reused.",
+        autocompletion=_origins,
+        show_default="all",
+    ),
+]
+MinSpeedupOption = Annotated[
+    float | None,
+    typer.Option(metavar="FACTOR", help="The smallest speed-up over the reference.", show_default="any"),
+]
+BlockOption = Annotated[
+    list[str],
+    typer.Option(
+        metavar="BLOCK=PRECISION",
+        help="Only trials with this choice, such as 'neck.*=int8*'; may be repeated.",
+    ),
+]
+MaxLossOption = Annotated[
+    float | None, typer.Option(metavar="LOSS", help="The largest mask loss.", show_default="any")
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write FILE.csv, FILE.parquet or FILE.json."),
+]
 
 
 @app.command()
 def trials(
     study: StudyOption = None,
     storage: StorageOption = None,
-    state: Annotated[
-        str, typer.Option(help="complete, failed or running.", autocompletion=_states, show_default="all")
-    ] = "",
-    origin: Annotated[
-        str, typer.Option(help="anchor, search, finalist, queued or refined.", show_default="all")
-    ] = "",
-    max_loss: Annotated[float | None, typer.Option(help="The largest mask loss.", show_default="any")] = None,
-    min_speedup: Annotated[
-        float | None, typer.Option(help="The smallest speed-up over the reference.", show_default="any")
-    ] = None,
-    block: Annotated[
-        list[str],
-        typer.Option(
-            metavar="BLOCK=PRECISION",
-            help="Only trials with this choice, such as 'neck.*=int8*'; may be repeated.",
-        ),
-    ] = [],  # noqa: B006 - typer copies it
-    sort: Annotated[str, typer.Option(help="By number, latency or loss.", autocompletion=_sorts)] = "number",
+    state: StateOption = "",
+    origin: OriginOption = "",
+    max_loss: MaxLossOption = None,
+    min_speedup: MinSpeedupOption = None,
+    block: BlockOption = [],  # noqa: B006 - typer copies it
+    sort: Annotated[
+        str, typer.Option(metavar="KEY", help="By number, latency or loss.", autocompletion=_sorts)
+    ] = "number",
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="Show at most this many.", show_default="all")
+        int | None,
+        typer.Option("--limit", "-n", metavar="N", min=1, help="Show at most this many.", show_default="all"),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write FILE.csv, FILE.parquet or FILE.json."),
-    ] = None,
+    output: OutputOption = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """List the trials of a study, all or some, or write them to a file for other tools.
+    """List trials, filtered and sorted. Can write them to a file for other tools.
 
     Example: autoprec trials --state complete --max-loss 0.01 --sort latency
     """
+    _check_one_of(state, STATES, "--state")
+    _check_one_of(origin, ORIGINS, "--origin")
     chosen = study_of(study, storage, is_quiet=json or csv)
-    wanted = [trial for trial in chosen.trials() if _is_wanted(trial, state, origin, max_loss, min_speedup)]
+    every = chosen.trials()
+    wanted = [trial for trial in every if _is_wanted(trial, state, origin, max_loss, min_speedup)]
     for pair in block:
+        _check_block(pair, every)
         wanted = [trial for trial in wanted if _has(trial, pair)]
     records = _sorted(wanted, sort)[:limit]
     front = {trial.number for trial in chosen.front()}
@@ -87,7 +120,7 @@ def trials(
 
 @app.command()
 def studies(json: JsonOption = False) -> None:
-    """List the studies of studies/: the default one, their progress, and which are being searched.
+    """List the studies and how far each is. Marks the default one, and those being searched.
 
     Example: autoprec studies
     """
@@ -101,7 +134,7 @@ def delete(
     storage: StorageOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete what a study has measured: its trials, calibration and pictures. This cannot be undone.
+    """Delete what a study has measured. Its trials, calibration and pictures go; this cannot be undone.
 
     The definition, the model, the samples, exports and reports stay: the study can be searched anew.
 
@@ -126,19 +159,31 @@ def _is_wanted(
     return min_speedup is None or (measurement is not None and measurement.latency.ratio * min_speedup <= 1)
 
 
-def _has(trial: TrialRecord, pair: str) -> bool:
-    """Whether some block whose name fits has a precision that fits."""
-    name, separator, precision = pair.partition("=")
+def _check_one_of(word: str, choices: tuple[str, ...], option: str) -> None:
+    if word and word not in choices:
+        raise typer.BadParameter(f"takes one of: {', '.join(choices)}", param_hint=option)
+
+
+def _check_block(pair: str, trials: Sequence[TrialRecord]) -> None:
+    """Raise `BadParameter` for what is no pair, or names none of the study's blocks."""
+    name, separator, _ = pair.partition("=")
     if not separator:
         raise typer.BadParameter("give it as BLOCK=PRECISION", param_hint="--block")
+    blocks = {block for trial in trials for block, _ in trial.assignment.choices}
+    if blocks and not fnmatch.filter(blocks, name):
+        raise typer.BadParameter(f"no block is called {name!r}; see `autoprec blocks`", param_hint="--block")
+
+
+def _has(trial: TrialRecord, pair: str) -> bool:
+    """Whether some block whose name fits has a precision that fits."""
+    name, _, precision = pair.partition("=")
     fits = fnmatch.fnmatchcase
     return any(fits(block, name) and fits(chosen, precision) for block, chosen in trial.assignment.choices)
 
 
 def _sorted(records: list[TrialRecord], by: str) -> list[TrialRecord]:
     """What was not measured comes last."""
-    if by not in SORTS:
-        raise typer.BadParameter(f"takes one of: {', '.join(SORTS)}", param_hint="--sort")
+    _check_one_of(by, SORTS, "--sort")
     if by == "number":
         return records
     return sorted(

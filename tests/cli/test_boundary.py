@@ -137,7 +137,8 @@ def test_what_libraries_say_of_a_model_steers_no_terminal(
     [
         ("front --nope", "autoprec front: no such option: --nope (see `autoprec front --help`)"),
         ("serch", "autoprec: no such command 'serch'. Did you mean 'search'? (see `autoprec --help`)"),
-        ("show", "autoprec show: missing argument 'trial' (see `autoprec show --help`)"),
+        ("show", "autoprec show: missing argument 'TRIAL' (see `autoprec show --help`)"),
+        ("trials --state done", "autoprec trials: invalid value for --state: takes one of: complete, failed"),
         ("search --quiet --json", "autoprec search: invalid value for --quiet, --json: give one of these"),
     ],
 )

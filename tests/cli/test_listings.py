@@ -49,6 +49,8 @@ def test_trials_are_filtered_and_sorted(searched: Path) -> None:
     assert wanted
     assert all(row["block.a"] == "int8" for row in wanted)
     assert len(listed(searched, "--min-speedup", "1e9")) == 0
+    told = autoprec("trials", "--block", "nosuch.*=int8", folder=searched)
+    assert (told.returncode, "no block is called 'nosuch.*'" in told.stderr) == (2, True)
 
 
 def test_trials_are_written_for_other_tools(searched: Path, monkeypatch: pytest.MonkeyPatch) -> None:

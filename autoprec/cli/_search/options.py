@@ -15,13 +15,16 @@ def _strategies(incomplete: str) -> list[str]:
 
 BudgetOption = Annotated[
     str | None,
-    typer.Option(help="Trials (50) or time (90s, 30m, 8h) of this run.", show_default="the study's"),
+    typer.Option(
+        metavar="50|8h", help="Trials (50) or time (90s, 30m, 8h) of this run.", show_default="the study's"
+    ),
 ]
 JobsOption = Annotated[
     int | None,
     typer.Option(
         "--jobs",
         "-j",
+        metavar="N",
         min=1,
         help="Candidates to build in parallel on each device; engines are timed one at a time.",
         show_default="by cores and memory",
@@ -48,13 +51,22 @@ RayOption = Annotated[
 ]
 PriorOption = Annotated[
     str | None,
-    typer.Option(help="Learn from another study of this model first, by name or path.", show_default="none"),
+    typer.Option(
+        metavar="STUDY",
+        help="Learn from another study of this model first, by name or path.",
+        show_default="none",
+    ),
 ]
-SeedOption = Annotated[int | None, typer.Option(help="Seed of the strategy.", show_default="the study's")]
+SeedOption = Annotated[
+    int | None, typer.Option(metavar="N", help="Seed of the strategy.", show_default="the study's")
+]
 StrategyOption = Annotated[
     str | None,
     typer.Option(
-        help="autoprec, tpe, nsga2 or random.", show_default="the study's", autocompletion=_strategies
+        metavar="NAME",
+        help="autoprec, tpe, nsga2 or random.",
+        show_default="the study's",
+        autocompletion=_strategies,
     ),
 ]
 PrecisionsOption = Annotated[
@@ -62,17 +74,22 @@ PrecisionsOption = Annotated[
     typer.Option(metavar="fp16,int8,...", help="Precisions to choose from.", show_default="the study's"),
 ]
 AcceptedLossOption = Annotated[
-    float | None, typer.Option(help="Mask loss that you accept for speed.", show_default="the study's")
+    float | None,
+    typer.Option(metavar="LOSS", help="Mask loss that you accept for speed.", show_default="the study's"),
 ]
 PatienceOption = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Stop after this many trials in a row without a better front.", show_default="never"
+        metavar="N",
+        min=1,
+        help="Stop after this many trials in a row without a better front.",
+        show_default="never",
     ),
 ]
 TargetSpeedupOption = Annotated[
     float | None,
     typer.Option(
+        metavar="FACTOR",
         min=0,
         help="Stop once this is reached within the accepted loss, for example 1.8.",
         show_default="never",
