@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from autoprec import Study
@@ -45,12 +45,13 @@ def normalise(path: Path) -> None:
     onnx.save(model, path)
 
 
-def quantise(path: Path) -> None:
-    """Put a Q/DQ pair, whose grid begins at 0, in the place of each ReLU."""
+def quantise(path: Path, zero: onnx.TensorProto | None = None) -> None:
+    """Put a Q/DQ pair, whose grid begins at 0 unless `zero` is another, in the place of each ReLU."""
     model = onnx.load(path)
     graph, nodes = model.graph, list(model.graph.node)
     graph.initializer.append(numpy_helper.from_array(np.float32(0.05), "scale"))
-    graph.initializer.append(numpy_helper.from_array(np.uint8(0), "zero"))
+    graph.initializer.append(zero or numpy_helper.from_array(np.uint8(0), "zero"))
+    model.opset_import[0].version = max(19, model.opset_import[0].version)
     del graph.node[:]
     for node in nodes:
         if node.op_type != "Relu":
@@ -89,13 +90,20 @@ def test_a_quantised_model_is_compared_with_its_pairs_too(tmp_path: Path) -> Non
     assert (steps["loading"].error, steps["given"].error) == (0, 0)
 
 
-def test_pairs_that_no_block_may_have_are_told(tmp_path: Path) -> None:
-    study, lines = Study.load(write_study(tmp_path)), Lines()
+def test_pairs_that_no_block_may_have_here_are_compared_too(tmp_path: Path) -> None:
+    study = Study.load(write_study(tmp_path))
     quantise(tmp_path / "tiny.onnx")
     search = msgspec.structs.replace(study.spec.search, precisions=("fp32", "bf16"))
-    steps = compare(msgspec.structs.replace(study.spec, search=search), lines.say)
-    assert [one.step for one in steps] == ["loading", "engine", "reference"]
-    assert "its Q/DQ pairs in int8 are not compared: blocks may not have that here" in lines.lines
+    steps = compare(msgspec.structs.replace(study.spec, search=search))
+    assert [one.step for one in steps] == ["loading", "given", "engine", "reference"]
+
+
+def test_a_model_in_fp8_is_compared_as_it_came(tmp_path: Path) -> None:
+    study = Study.load(write_study(tmp_path))
+    quantise(tmp_path / "tiny.onnx", helper.make_tensor("zero", TensorProto.FLOAT8E4M3FN, [], [0.0]))
+    steps = {one.step: one for one in compare(study.spec)}
+    assert not steps["given"].missing
+    assert steps["given"].error == 0
 
 
 def test_a_study_whose_engine_departs_stops_and_names_the_node(tmp_path: Path) -> None:
