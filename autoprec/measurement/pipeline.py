@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from autoprec.graph.model.outputs import model_outputs
 from autoprec.measurement.messages import Original, Setup
 from autoprec.measurement.prompting import Arrays, DecoderInput, asked_of
 from autoprec.quality import planes_of, refuse, shape_refusal
+from autoprec.reading.prompts import unfed
 from autoprec.records import ModelOutput
-from autoprec.samples import Sample, frame_of
+from autoprec.samples import Sample, Samples, frame_of
 from autoprec.spec import PipelineSection
 
 
@@ -132,7 +134,28 @@ def _sizes(shape: ir.Shape | None) -> tuple[int | None, ...] | None:
     return None if shape is None else tuple(size if isinstance(size, int) else None for size in shape)
 
 
-def check_prompts(decoder: Path, outputs: Container[str], sample: Sample) -> None:
-    """Raise `ModelError` if a decoder takes something that neither the model's outputs nor a sample's prompts
-    give."""
-    asked_of(_inputs(decoder), outputs, sample)
+def check_prompts(decoder: Path | None, outputs: Container[str], samples: Samples) -> list[str]:
+    """A line for each key of prompts, and each array of archives, that nothing takes.
+
+    Args:
+        decoder: the file; None where none is behind the model.
+        outputs: the names of the model's.
+        samples: of which headers and prompts alone are read.
+
+    Raises `ModelError` if a decoder takes something that neither the model's outputs nor a sample's prompts
+    give, `SamplesError` for headers and prompts that cannot be read.
+    """
+    inputs = _inputs(decoder) if decoder else {}
+    wanted = {name: each for name, each in inputs.items() if name not in outputs}
+    dropped: Counter[str] = Counter()
+    for sample in map(samples.outline, range(len(samples))):
+        if decoder:
+            asked_of(inputs, outputs, sample)
+        dropped.update({key for prompt in sample.asked for key in unfed(prompt, wanted)})
+        dropped.update(sample.prompts.keys() - wanted.keys())
+    taken = ", ".join(map(repr, wanted)) or "none"
+    return [
+        f"{count} of {len(samples)} samples hold {key!r}, which no input takes, so it is left out (prompts "
+        f"that are taken: {taken})"
+        for key, count in sorted(dropped.items())
+    ]

@@ -104,10 +104,11 @@ def _warnings(spec: StudySpec, facts: Facts) -> list[str]:
     try:
         sets = [load_samples(spec.samples, which, facts.inputs) for which in ("calibration", "evaluation")]
         told = warnings_of(spec.samples, *sets)
-        first = [samples[0] for samples in sets]  # what cannot be read is reported now
-        if spec.pipeline.decoder:
-            names = [output.name for output in facts.outputs]
-            check_prompts(Path(spec.pipeline.decoder), names, first[1])
+        for samples in sets:
+            samples[0]  # what cannot be read is reported now
+        decoder = Path(spec.pipeline.decoder) if spec.pipeline.decoder else None
+        unfed = check_prompts(decoder, [output.name for output in facts.outputs], sets[1])
+        told += [f"samples.evaluation: {words}" for words in unfed]
     except UserError as error:
         return [str(error)]
     return told

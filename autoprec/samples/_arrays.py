@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 
 from autoprec.errors import SamplesError, exhausted
 from autoprec.reading.arrays import numbers
-from autoprec.samples._base import Sample, digest_of, refuse_odd, told
+from autoprec.samples._base import Sample, blank, digest_of, refuse_odd, told
 
 _NUMBERS = "fiub"
+_TRUTH = "truth"
+_Header = tuple[tuple[int, ...], np.dtype[Any]]
 _MOST_BYTES = 1 << 30
 """What prompts and truths of one sample may hold together."""
 _LONGEST_HEADER = 1 << 14
@@ -56,6 +59,14 @@ class ArraySamples:
         path = self._archives[index]
         return sample_of(str(path), path.name, read_archive(path, self._inputs), self._inputs)
 
+    def outline(self, index: int) -> Sample:
+        """A sample of shapes and types, from the archive's headers."""
+        path = self._archives[index]
+        headers = read_headers(path, self._inputs)
+        _check_there(str(path), headers, self._inputs)
+        others = {key: headers[key] for key in headers if key not in self._inputs and key != _TRUTH}
+        return Sample(path.name, {}, {key: blank(*header) for key, header in others.items()})
+
 
 def sample_of(
     where: str, name: str, raw: Mapping[str, NDArray[Any]], inputs: Mapping[str, tuple[int, ...]]
@@ -72,17 +83,27 @@ def sample_of(
     """
     with told(Path(where)):
         arrays = {key: numbers(where, key, array) for key, array in raw.items()}
-    truth = arrays.pop("truth", None)
-    listed = ", ".join(f"{key} {list(shape)}" for key, shape in inputs.items())
+    truth = arrays.pop(_TRUTH, None)
+    _check_there(where, arrays, inputs)
+    listed = _listed(inputs)
     for key, shape in inputs.items():
-        if key not in arrays:
-            raise SamplesError(f"{where}: has no array {key!r}; the model's inputs are: {listed}")
         if arrays[key].shape != shape:
             raise SamplesError(
                 f"{where}: {key!r} is {list(arrays[key].shape)}; the model's inputs are: {listed}"
             )
     fed = {key: arrays.pop(key) for key in inputs}
     return Sample(name, fed, arrays, None if truth is None else _masks(where, truth))
+
+
+def _check_there(where: str, names: Container[str], inputs: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise `SamplesError` if an input has no array."""
+    for key in inputs:
+        if key not in names:
+            raise SamplesError(f"{where}: has no array {key!r}; the model's inputs are: {_listed(inputs)}")
+
+
+def _listed(inputs: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{key} {list(shape)}" for key, shape in inputs.items())
 
 
 def _masks(where: str, truth: NDArray[Any]) -> NDArray[np.bool_]:
@@ -103,12 +124,24 @@ def read_archive(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> dict[str,
     Raises `SamplesError` for what is no number, another shape than that of the input of its name, or more
     than 1 GiB of others.
     """
+    with _opened(path) as archive:
+        names = _check_headers(path, archive, inputs)
+        return {name: _array(archive, f"{name}.npy") for name in names}
+
+
+def read_headers(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, _Header]:
+    """Shapes and types of all arrays of an archive. Raises as `read_archive` does."""
+    with _opened(path) as archive:
+        return _check_headers(path, archive, inputs)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """An archive; whatever is wrong with it becomes a `SamplesError`."""
     try:
         # A file of our own: NumPy leaves its open when the archive is broken.
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".npy")]
-            _check_headers(path, archive, names, inputs)
-            return {name.removesuffix(".npy"): _array(archive, name) for name in names}
+            yield archive
     except SamplesError:
         raise
     except Exception as error:  # broken archives make NumPy and zipfile raise anything
@@ -117,13 +150,15 @@ def read_archive(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> dict[str,
 
 
 def _check_headers(
-    path: Path, archive: zipfile.ZipFile, names: Sequence[str], inputs: Mapping[str, tuple[int, ...]]
-) -> None:
-    """Raise `SamplesError` for an input of another shape, or more than an archive's header or size allows
-    out."""
-    listed = ", ".join(f"{key} {list(shape)}" for key, shape in inputs.items())
+    path: Path, archive: zipfile.ZipFile, inputs: Mapping[str, tuple[int, ...]]
+) -> dict[str, _Header]:
+    """Shapes and types by name. Raises `SamplesError` for an input of another shape, or more than a header or
+    the archive's size allows."""
+    listed, headers = _listed(inputs), {}
     others = 0
-    for member in names:
+    for member in archive.namelist():
+        if not member.endswith(".npy"):
+            continue
         name, size = member.removesuffix(".npy"), archive.getinfo(member).file_size
         with archive.open(member) as stream:
             start = io.BytesIO(stream.read(_LONGEST_HEADER))
@@ -138,12 +173,14 @@ def _check_headers(
             raise SamplesError(
                 f"{path}: {name!r} claims {list(shape)}, {claimed} bytes, but holds {held}; write it again"
             )
+        headers[name] = shape, kind
         others += 0 if name in inputs else claimed
     if others > _MOST_BYTES:
         raise SamplesError(
             f"{path}: arrays that are not inputs of the model hold {others >> 20} MiB, more than "
             f"{_MOST_BYTES >> 20}; leave out what is not needed (the model's inputs are: {listed})"
         )
+    return headers
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -68,6 +68,11 @@ class Sample(NamedTuple):
         return self.placement.masks(self.truth)
 
 
+def blank(shape: Sequence[int], kind: np.dtype[Any]) -> NDArray[Any]:
+    """Zeros of a shape and type that take no memory."""
+    return np.broadcast_to(np.zeros((), kind), shape)
+
+
 class Samples(Protocol):
     """A set of samples; each is read when it is requested."""
 
@@ -85,6 +90,10 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+    def outline(self, index: int) -> Sample:
+        """A sample without inputs and truth, of which headers and prompts alone are read; the prompts of an
+        archive have their shape and type, not their values."""
 
     def __iter__(self) -> Iterator[Sample]: ...
 

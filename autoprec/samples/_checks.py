@@ -13,7 +13,8 @@ from autoprec.entry import is_entry
 from autoprec.errors import SamplesError
 from autoprec.reading.arrays import refuse_cut
 from autoprec.reading.errors import UnfitError
-from autoprec.samples._base import Sample, Samples, content_digest, seen
+from autoprec.samples._ahead import ahead
+from autoprec.samples._base import Samples, content_digest, seen
 from autoprec.samples._images import SUFFIXES
 from autoprec.spec import SamplesSection
 
@@ -42,18 +43,22 @@ def warnings_of(section: SamplesSection, calibration: Samples, evaluation: Sampl
     return told
 
 
-def check_whole(sample: Sample, kinds: Mapping[str, np.dtype[Any]]) -> None:
+def check_whole(samples: Samples, kinds: Mapping[str, np.dtype[Any]]) -> None:
     """Raise `SamplesError` for values that an input of whole numbers would cut.
 
+    The first sample is always read, so that what cannot be is told; all are where there is such an input.
+
     Args:
-        sample: any of a set.
+        samples: a set.
         kinds: types of the model's inputs, by name.
     """
-    try:
-        for name, array in sample.inputs.items():
-            refuse_cut(sample.name, name, array, kinds[name])
-    except UnfitError as error:
-        raise SamplesError(str(error)) from error
+    has_whole = any(kind.kind in "iu" for kind in kinds.values())
+    for sample in ahead(samples) if has_whole else [samples[0]]:
+        try:
+            for name, array in sample.inputs.items():
+                refuse_cut(sample.name, name, array, kinds[name])
+        except UnfitError as error:
+            raise SamplesError(str(error)) from error
 
 
 def _same(section: SamplesSection) -> list[Path]:

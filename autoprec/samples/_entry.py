@@ -14,7 +14,7 @@ import numpy as np
 from autoprec.entry import load_entry
 from autoprec.errors import SamplesError
 from autoprec.samples._arrays import sample_of
-from autoprec.samples._base import Sample
+from autoprec.samples._base import Sample, blank
 
 
 class EntrySamples:
@@ -40,15 +40,26 @@ class EntrySamples:
         self._items: Iterator[Any] | None = None
         self._next = 0
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """16 hexadecimal digits over the names and the content of all arrays."""
-        total = hashlib.sha256(b"entry")
+        return self._first_pass[0]
+
+    def outline(self, index: int) -> Sample:
+        """A sample without inputs and truth."""
+        return self._first_pass[1][index]
+
+    @cached_property
+    def _first_pass(self) -> tuple[str, list[Sample]]:
+        """The digest, and what is left of each sample without inputs and truth."""
+        total, outlines = hashlib.sha256(b"entry"), []
         for sample in self:
             for name, array in sorted({**sample.inputs, **sample.prompts}.items()):
                 total.update(f"{name}{array.dtype}{array.shape}".encode())
                 total.update(np.ascontiguousarray(array).data)
-        return total.hexdigest()[:16]
+            prompts = {name: blank(array.shape, array.dtype) for name, array in sample.prompts.items()}
+            outlines.append(Sample(sample.name, {}, prompts))
+        return total.hexdigest()[:16], outlines
 
     def __len__(self) -> int:
         return self._count

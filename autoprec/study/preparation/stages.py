@@ -57,6 +57,17 @@ class Loaded:
     evaluation: Samples
     digests: tuple[str, str, str]
 
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What a study is bound to from its first step on: the fields of `Identity` of that name."""
+        model, calibration, evaluation = self.digests
+        decoder = self.spec.pipeline.decoder
+        return {
+            "model": model + (f"+{model_digest(Path(decoder))}" if decoder else ""),
+            "samples": f"{calibration}+{evaluation}",
+            "spec": self.definition,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
@@ -117,11 +128,10 @@ def load(spec: StudySpec, say: Say, *, scores: bool) -> Loaded:
     if scores:
         for words in (*notes(model), *warnings_of(spec.samples, calibration, evaluation)):
             say(words)
-        first = evaluation[0]  # what cannot be read is reported before the calibration
-        check_whole(first, {str(v.name): v.dtype.numpy() for v in model.graph.inputs if v.dtype is not None})
-        if spec.pipeline.decoder:
-            names = [str(value.name) for value in model.graph.outputs]
-            check_prompts(Path(spec.pipeline.decoder), names, first)
+        decoder = Path(spec.pipeline.decoder) if spec.pipeline.decoder else None
+        for words in check_prompts(decoder, [str(value.name) for value in model.graph.outputs], evaluation):
+            say(f"samples.evaluation: {words}")
+        check_whole(evaluation, {str(v.name): v.dtype.numpy() for v in model.graph.inputs if v.dtype})
     return Loaded(
         spec=spec,
         definition=spec.digest,
