@@ -20,7 +20,7 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_VALUES = 1 << 29
 """More, in all bands together, would fill the memory."""
 
-_DEPTH, _PHOTOMETRIC, _BANDS, _SAMPLE_FORMAT = 258, 262, 277, 339
+_DEPTH, _PHOTOMETRIC, _ORIENTATION, _BANDS, _SAMPLE_FORMAT = 258, 262, 274, 277, 339
 """Tags of TIFF."""
 _J2K_SIZE = b"\xff\x4f\xff\x51"
 """Start of a JPEG 2000 code stream and of its sizes; the first band's depth lies 42 bytes on."""
@@ -46,6 +46,21 @@ def needs_tifffile(image: Image.Image) -> bool:
     deep_white = _WHITE_IS_ZERO in _tag(image, _PHOTOMETRIC) and image.mode.startswith("I")
     wraps = image.format == "TIFF" and image.mode == "I" and not is_signed(image)
     return deep_white or wraps or (is_signed(image) and image.mode == "L")
+
+
+def is_anew(image: Image.Image) -> bool:
+    """Whether Pillow has opened a TIFF that the first version of the reading rule read otherwise: one on its
+    side, with values that Pillow wraps, or of packed bits."""
+    return image.format == "TIFF" and (
+        not {1, 0}.issuperset(_tag(image, _ORIENTATION))
+        or needs_tifffile(image)
+        or is_packed(coded_depth(image))
+    )
+
+
+def is_packed(bits: int) -> bool:
+    """Whether values of so many bits are not whole bytes."""
+    return bits > 8 and bits % 8 != 0
 
 
 def bands_of(image: Image.Image) -> int:

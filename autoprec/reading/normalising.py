@@ -27,6 +27,12 @@ class Normalisation(NamedTuple):
     resize: Resize
 
 
+def is_shifted(mean: float, std: float, white: float) -> bool:
+    """Whether pixels are fed as they are in the file, but for a whole number: whole numbers stay whole for
+    models that take bytes."""
+    return abs(std * white - 1) < _WHOLE and abs(mean * white - round(mean * white)) < _SHIFT
+
+
 def normalised(
     planes: Sequence[Image.Image], white: float, placement: Placement, frame: Frame, how: Normalisation
 ) -> NDArray[np.float32]:
@@ -48,8 +54,7 @@ def normalised(
     rows = slice(placement.top, placement.top + placement.height)
     columns = slice(placement.left, placement.left + placement.width)
     for number, plane in enumerate(planes):
-        shift = np.rint(mean[number] * white)
-        is_whole = abs(std[number] * white - 1) < _WHOLE and abs(mean[number] * white - shift) < _SHIFT
+        is_whole = is_shifted(float(mean[number]), float(std[number]), white)
         if not placement.is_full:
             empty = _LETTERBOX_GREY if how.resize == "letterbox" else mean[number]
             value = (empty - mean[number]) / std[number]
@@ -58,8 +63,7 @@ def normalised(
         size = (placement.width, placement.height)
         fitted = plane if plane.size == size else plane.resize(size, Image.Resampling.BILINEAR)
         if is_whole:
-            # Whole numbers stay whole for models that take bytes.
-            np.subtract(np.asarray(fitted), shift, out=target)
+            np.subtract(np.asarray(fitted), np.rint(mean[number] * white), out=target)
             continue
         np.divide(np.asarray(fitted), np.float32(white), out=target)
         target -= mean[number]

@@ -47,13 +47,15 @@ class Note(StrEnum):
 
 class Header(NamedTuple):
     """What a file says of itself. `mode` is Pillow's, "" where Pillow does not keep all of it; `bits` are of
-    a channel, 32 for floats. `notes` are for a model of that many channels."""
+    a channel, 32 for floats. `notes` are for a model of that many channels. `rule` is the version of the
+    reading rule since which such a file is read as it is now."""
 
     mode: str
     bands: int
     bits: int
     is_turned: bool
     notes: frozenset[Note]
+    rule: int = 1
 
 
 def header(path: Path, channels: int, white: float | None) -> Header:
@@ -138,7 +140,9 @@ def _examined(path: Path, image: Image.Image, channels: int, white: float | None
         Note.INKS: mode == "CMYK" and channels != 4,
         Note.GREY: channels == 1 and (bands - has_alpha > 1 or mode == "P"),
     }
-    return _checked(path, Header(mode, bands, bits, is_turned, _held(notes, bits, white)), channels, white)
+    is_anew = is_extra or deep.is_anew(image) or (bits > 8 and (is_turned or image.format == "JPEG2000"))
+    held = _held(notes, bits, white)
+    return _checked(path, Header(mode, bands, bits, is_turned, held, 1 + is_anew), channels, white)
 
 
 def _is_foreign(path: Path, error: Exception) -> bool:
@@ -150,7 +154,9 @@ def _foreign(path: Path, channels: int, white: float | None) -> Header:
     """The header of a TIFF file that Pillow does not open."""
     (bands, _, _), bits, is_rgb = deep.shape_of(path)
     notes = {Note.GREY: channels == 1 and bands > 1, Note.EXTRA: is_rgb and bands > max(3, channels)}
-    return _checked(path, Header("", bands, bits, False, _held(notes, bits, white)), channels, white)
+    is_anew = notes[Note.EXTRA] or deep.is_packed(bits)
+    held = _held(notes, bits, white)
+    return _checked(path, Header("", bands, bits, False, held, 1 + is_anew), channels, white)
 
 
 def _held(notes: dict[Note, bool], bits: int, white: float | None) -> frozenset[Note]:

@@ -21,8 +21,8 @@ from autoprec.errors import SamplesError
 from autoprec.files import ensure_regular
 from autoprec.reading.errors import UnfitError, unreadable
 from autoprec.reading.frame import Frame, frame_of
-from autoprec.reading.normalising import Normalisation, normalised
-from autoprec.reading.pixels import Note, check_size, header, pixels, upright_size
+from autoprec.reading.normalising import Normalisation, is_shifted, normalised
+from autoprec.reading.pixels import Header, Note, check_size, header, pixels, upright_size
 from autoprec.reading.placing import Placement
 from autoprec.reading.prompts import arrays_of
 from autoprec.samples._base import Sample, digest_of, refuse_odd, seen, told
@@ -74,7 +74,8 @@ class ImageSamples:
 
     @cached_property
     def digest(self) -> str:
-        """16 hexadecimal digits over images, prompts and masks, and how they are read."""
+        """16 hexadecimal digits over images, prompts and masks, and how they are read; `.r2` behind them says
+        that the first version of the reading rule read them otherwise."""
         masks = [mask for mask in map(self._mask_path, self._images) if mask.exists()]
         prompts = [self._prompts_file] if self._prompts_file.exists() else []
         section, size = self._section, self._frame.size
@@ -83,7 +84,8 @@ class ImageSamples:
         if section.resize != "stretch" or section.white is not None:
             settings += f"{section.resize}{section.white}"
         settings += "".join(sorted(note.name for note in self._notes if note in _NEW_NOTES))
-        return digest_of([*self._images, *prompts, *masks], settings)
+        rule = max(self._rules, default=1)
+        return digest_of([*self._images, *prompts, *masks], settings) + (f".r{rule}" if rule > 1 else "")
 
     @cached_property
     def notes(self) -> Sequence[str]:
@@ -92,15 +94,34 @@ class ImageSamples:
         left = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in self._left_out.items())
         return [*told, *([f"files that are not images are ignored: {left}"] if left else [])]
 
+    @property
+    def _rules(self) -> Iterator[int]:
+        """By which versions of the reading rule images and prompts are read."""
+        yield from (head.rule for head in self._headers)
+        section = self._section
+        settings = zip(section.mean, section.std, strict=True)
+        if any(mean and is_shifted(mean, std, section.white or 255) for mean, std in settings):
+            yield 2
+        keys = (prompt.keys() for prompts in self._prompts.values() for prompt in prompts)
+        if any("mask_input" in each and "has_mask_input" not in each for each in keys):
+            yield 2  # the flag went without saying, and was 0
+
+    @cached_property
+    def _headers(self) -> list[Header]:
+        headers = []
+        for path in self._images:
+            with told(path):
+                headers.append(header(path, self._frame.channels, self._section.white))
+        return headers
+
     @cached_property
     def _notes(self) -> Counter[Note]:
-        return Counter(note for path in self._images for note in self._notes_of(path))
-
-    def _notes_of(self, path: Path) -> Iterator[Note]:
-        with told(path):
-            yield from header(path, self._frame.channels, self._section.white).notes
-            if path.name in self._prompts and is_outside(self._prompts[path.name], upright_size(path)):
-                yield Note.OUTSIDE
+        outside = (
+            Note.OUTSIDE
+            for path in self._images
+            if path.name in self._prompts and is_outside(self._prompts[path.name], upright_size(path))
+        )
+        return Counter(note for head in self._headers for note in head.notes) + Counter(outside)
 
     def __len__(self) -> int:
         return len(self._images)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 from autoprec.records import Basis, Block, Identity
 
+_RULE = re.compile(r"\.r(\d+)")
+"""Behind the digest of samples that an earlier version of the reading rule read otherwise."""
 
-def differences(old: Identity, new: Identity, was: Sequence[Block], now: Sequence[Block]) -> list[str]:
+
+def differences(
+    old: Identity, new: Identity, was: Sequence[Block] = (), now: Sequence[Block] = ()
+) -> list[str]:
     """One phrase for each difference, with both values; empty if the study may be resumed.
 
     Args:
@@ -20,7 +26,9 @@ def differences(old: Identity, new: Identity, was: Sequence[Block], now: Sequenc
     old, new = old.typed(), new.typed()
     named = {"model": "the model", "samples": "the samples", "spec": "the definition"}
     changes = [
-        _changed(words, getattr(old, field), getattr(new, field))
+        _read_otherwise(old.samples, new.samples)
+        if field == "samples" and _files(old.samples) == _files(new.samples)
+        else _changed(words, getattr(old, field), getattr(new, field))
         for field, words in named.items()
         if getattr(old, field) != getattr(new, field)
     ]
@@ -34,6 +42,21 @@ def differences(old: Identity, new: Identity, was: Sequence[Block], now: Sequenc
     if old.blocks != new.blocks:
         changes.append(_changed("the blocks", old.blocks, new.blocks) + _moved(was, now))
     return changes
+
+
+def _files(samples: str) -> str:
+    """The digests of the files of both sets, without the version of the rule that they are read by."""
+    return _RULE.sub("", samples)
+
+
+def _read_otherwise(old: str, new: str) -> str:
+    """The same files, by another version of the reading rule."""
+    before, after = (max((1, *map(int, _RULE.findall(samples)))) for samples in (old, new))
+    return (
+        f"the samples are read otherwise now (by rule {before} before, {after} now: TIFF on its side, with "
+        "more bands or packed bits, rotated deep PNG, deep JPEG 2000, prompts with a mask_input): what was "
+        "measured is of other pixels"
+    )
 
 
 def _changed(what: str, before: str, after: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ParamSpec, TypeVar
 
 import msgspec
@@ -56,17 +56,25 @@ class Store(RunTable):
                 old = read(STUDIES, stored, "identity", Identity).typed()
                 was = read(STUDIES, stored, "blocks", tuple[Block, ...])
                 row["reference"] = stored["reference"]
-                if changes := differences(old, identity, was, blocks):
-                    raise StudyError(
-                        f"{self.name}: study {study!r} was measured with something else: "
-                        f"{'; '.join(changes)}; restore it, or copy the definition under a new name and "
-                        "search that with `--study NAME`"
-                    )
+                self._refuse(study, differences(old, identity, was, blocks))
             elif study in known_studies(connection, STUDIES):
                 raise DamagedRowError(f"study {study!r}")
             new = sealed(row)
             connection.execute(replacing(connection, STUDIES, new, "study"))
             add(connection, STUDIES, new, stored and stored[CHECKSUM])
+
+    def check_inputs(self, study: str, inputs: Mapping[str, str]) -> None:
+        """Refuse at once what `bind` would refuse later, by fields of the identity. Raises `StudyError`."""
+        if study in self.studies():
+            old = self.identity(study)
+            self._refuse(study, differences(old, msgspec.structs.replace(old, **inputs)))
+
+    def _refuse(self, study: str, changes: Sequence[str]) -> None:
+        if changes:
+            raise StudyError(
+                f"{self.name}: study {study!r} was measured with something else: {'; '.join(changes)}; "
+                "restore it, or copy the definition under a new name and search that with `--study NAME`"
+            )
 
     def check(self, study: str, identity: Identity, blocks: Sequence[Block]) -> None:
         """Refuse to rebuild trials of `study` from other inputs; another engine is no hindrance.
@@ -74,8 +82,8 @@ class Store(RunTable):
         Raises `StudyError` that names every difference.
         """
         old = self.identity(study)
-        same_engine = msgspec.structs.replace(identity, fingerprint=old.fingerprint)
-        if changes := differences(old, same_engine, self.blocks(study), blocks):
+        here = msgspec.structs.replace(identity, fingerprint=old.fingerprint)
+        if changes := differences(old, here, self.blocks(study), blocks):
             raise StudyError(
                 f"{self.name}: study {study!r} was measured with something else: {'; '.join(changes)}; "
                 "restore it: its trials cannot be rebuilt from another"

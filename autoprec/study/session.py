@@ -236,6 +236,7 @@ def _prepared(
         fidelity, basis = Fidelity(spec, bench, store, watcher.say), store.basis(spec.name)
 
         def look(loaded: Loaded) -> None:
+            store.check_inputs(spec.name, loaded.inputs)
             fidelity.check_loaded(loaded)
             prober.anticipate(loaded, basis)
 

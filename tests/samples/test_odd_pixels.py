@@ -76,6 +76,16 @@ def test_white_is_the_largest_value_of_the_bits_that_a_tiff_packs(
     np.testing.assert_array_equal(array(load(tmp_path, channels)), 1)
 
 
+def test_a_digest_says_by_which_rule_files_are_read_that_an_earlier_one_read_otherwise(
+    tmp_path: Path,
+) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "a.tif", RAMP)
+    assert "." not in load(tmp_path).digest
+    tifffile.imwrite(tmp_path / "a.tif", RAMP // 16, bitspersample=12)
+    assert load(tmp_path).digest.endswith(".r2")
+
+
 def test_bytes_less_a_mean_are_whole_numbers(tmp_path: Path) -> None:
     grey = np.arange(16 * 32, dtype=np.uint16).reshape(16, 32).astype(np.uint8)
     Image.fromarray(grey).save(tmp_path / "a.png")

@@ -31,6 +31,14 @@ def test_inputs_are_named_with_both_values(field: str, words: str) -> None:
     ]
 
 
+def test_the_same_files_by_another_rule_are_told_as_that() -> None:
+    old = msgspec.structs.replace(IDENTITY, samples="a+b")
+    (words,) = told(msgspec.structs.replace(IDENTITY, samples="a+b.r2"), old=old)
+    assert words.startswith("the samples are read otherwise now (by rule 1 before, 2 now: ")
+    (words,) = told(msgspec.structs.replace(IDENTITY, samples="a+c.r2"), old=old)
+    assert words == "the samples (a+b before, a+c.r2 now)"
+
+
 @pytest.mark.parametrize("field", ["backend", "version", "device", "options"])
 def test_the_engine_is_named_by_what_differs(field: str) -> None:
     engine = IDENTITY.fingerprint

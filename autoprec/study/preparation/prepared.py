@@ -253,12 +253,8 @@ def rewriter_in(
 
 def _identity(loaded: Loaded, basis: Basis, blocks: tuple[Block, ...]) -> Identity:
     layout = msgspec.json.encode([(block.name, block.nodes) for block in blocks])
-    model, calibration, evaluation = loaded.digests
-    decoder = loaded.spec.pipeline.decoder
     return Identity(
-        model=model + (f"+{model_digest(Path(decoder))}" if decoder else ""),
-        samples=f"{calibration}+{evaluation}",
-        spec=loaded.definition,
+        **loaded.inputs,
         blocks=hashlib.sha256(layout).hexdigest()[:16],
         fingerprint=loaded.backend.fingerprint(),
         basis=basis,
