@@ -16,8 +16,9 @@ from autoprec.graph.model.aside import SMALL_BYTES, without_weights
 
 Notes = Mapping[str, tuple[ir.TypeProtocol | None, ir.Shape | None]]
 
-_AS_FIRST_INPUT = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
-"""Ops of ONNX whose schemas infer nothing: their result is shaped like their first input (1.23)."""
+_AS_FIRST_INPUT = frozenset({"GroupNormalization", "LayerNormalization", "MeanVarianceNormalization"})
+"""Ops whose schemas infer nothing: their result is as their first input (1.23). The second has none before
+opset 17, where ONNX Runtime's optimizer writes it all the same."""
 _FAILS = (
     onnx.defs.SchemaError,
     onnx.shape_inference.InferenceError,
@@ -203,10 +204,11 @@ def _filled(model: ir.Model) -> bool:
         for place, value in enumerate(node.outputs):
             if value.name and value.type is None and (type_ := _type_of(node, place, opset)) is not None:
                 value.type, progress = type_, True
-            if value.shape is None and node.op_type in _AS_FIRST_INPUT and place == 0:
-                source = node.inputs[0]
-                if source is not None and source.shape is not None:
-                    value.shape, progress = source.shape.copy(), True
+            source = node.inputs[0] if node.op_type in _AS_FIRST_INPUT and place == 0 else None
+            if source is not None and value.shape is None and source.shape is not None:
+                value.shape, progress = source.shape.copy(), True
+            if source is not None and value.type is None and source.type is not None:
+                value.type, progress = source.type, True
     return progress
 
 

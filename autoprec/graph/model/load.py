@@ -23,6 +23,7 @@ from onnx_ir.passes.common import (
 from autoprec.errors import ModelError, exhausted
 from autoprec.files import ensure_regular
 from autoprec.graph.model.aside import SMALL_BYTES
+from autoprec.graph.model.contrib.fusions import without_fusions
 from autoprec.graph.model.files import read_model
 from autoprec.graph.model.forms import FORMS
 from autoprec.graph.model.forms.branches import take_known
@@ -154,20 +155,20 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     _name_nodes(model.graph)
     for write in FORMS:
         write(model.graph)
-    CheckerPass(full_check=False)(model)
     _refuse_untyped(model)
+    CheckerPass(full_check=False)(model)
     model.meta[_NOTES] = tuple(filter(None, (_raised(came_in), unshaped(model, COSTLY_OPS))))
     return model
 
 
 def _compute_constants(model: ir.Model, notes: Notes) -> None:
     """Whatever is known before the model runs: constants, branches, rounds of loops, members of sequences."""
-    infer(model, notes)
+    without_fusions(model, notes)
     is_controlled = any(node.op_type in ("If", "Loop", "Scan") for node in model.graph)
     fold(model.graph, shapes=is_controlled or is_open(model.graph))
     while take_known(model.graph) or unroll_known(model.graph):
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-        infer(model, notes)
+        without_fusions(model, notes)
         fold(model.graph, shapes=True)
     _refuse_control_flow(model)
     without_sequences(model.graph)
@@ -261,7 +262,7 @@ def _refuse_untyped(model: ir.Model) -> None:
         if value.type is None:
             raise ModelError(
                 f"{node.op_type} of domain {node.domain!r} makes {value.name!r}, whose type is unknown; "
-                f"export the model with operators of ONNX, or with value_info"
+                "save the model without ONNX Runtime's optimisations, or export it with operators of ONNX"
             )
     types = {value.dtype for _, value in outputs if value.dtype is not None}
     if outputs and ir.DataType.FLOAT not in types:
@@ -270,12 +271,11 @@ def _refuse_untyped(model: ir.Model) -> None:
 
 
 def _raised(came_in: Sequence[ir.DataType]) -> str:
-    if not came_in:
-        return ""
     names = " and ".join(kind.name for kind in came_in)
-    return (
+    told = (
         f"the model computes in {names} inside; to search from, it is raised to FP32, without that rounding"
     )
+    return told if names else ""
 
 
 def _name_nodes(graph: ir.Graph) -> None:

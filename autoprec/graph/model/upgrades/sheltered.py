@@ -121,6 +121,11 @@ def _group_norm(graph: ir.Graph, node: ir.Node) -> ir.Node:
     return node
 
 
+def _as_it_is(graph: ir.Graph, node: ir.Node) -> ir.Node:  # noqa: ARG001
+    """LayerNormalization before 17, as ONNX Runtime's optimizer writes it: of the same meaning as later."""
+    return node
+
+
 def _output_half_pixel(graph: ir.Graph, node: ir.Node) -> ir.Node:  # noqa: ARG001
     """RoiAlign 10: half a pixel is not taken off; since 16 it is, unless told otherwise."""
     node.attributes.add(ir.AttrString("coordinate_transformation_mode", "output_half_pixel"))
@@ -180,6 +185,7 @@ _RULES: Mapping[str, Sequence[Rule]] = MappingProxyType(
         "Upsample": (Rule(7, 10, _resize),),
         "Resize": (Rule(10, 11, _resize), Rule(11, 13, _resize_by_tf)),
         "GroupNormalization": (Rule(18, 21, _group_norm),),
+        "LayerNormalization": (Rule(1, 17, _as_it_is),),
         "Hardmax": (Rule(7, 13, _hardmax),),
         "Dropout": (Rule(7, 12, _mask),),
         "Pad": (Rule(7, 11, _without_value),),

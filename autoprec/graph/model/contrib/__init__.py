@@ -1,0 +1,1 @@
+"""Operators of ONNX Runtime alone, written in operators of ONNX."""
