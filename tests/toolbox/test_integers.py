@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from autoprec.graph.blocks.partition import partition
-from autoprec.graph.model.load import load_model
+from autoprec.graph.model.load import load_model, notes
 from autoprec.graph.model.unrounded import write_unrounded
 from autoprec.graph.rewrite.rewrite import Rewriter
 from mbconv import Array, images, uniform
@@ -53,9 +53,9 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self._feeds, None)
 
 
-def quantised(folder: Path, **options: object) -> Path:
+def quantised(folder: Path, mode: str = "nearest", **options: object) -> Path:
     random = np.random.default_rng(0)
-    proto = onnx.parser.parse_model(FLOATS.replace("none", ""))
+    proto = onnx.parser.parse_model(FLOATS.replace("none", "").replace("nearest", mode))
     arrays = {n: random.standard_normal(s).astype(np.float32) / 3 for n, s in SHAPES.items()}
     sizes = {"rows": [1, 16, 36], "planes": [1, 4, 6, 6]}
     constants = arrays | {name: np.array(size) for name, size in sizes.items()}
@@ -91,6 +91,12 @@ def test_integers_are_computed_as_their_pairs_say(tmp_path: Path, per_channel: b
     wanted, output = ran(path), ran(tmp_path / "int8.onnx")
     for name, array in wanted.items():
         assert np.abs(output[name] - array).max() < 0.03 * np.abs(array).max()
+
+
+def test_a_resize_that_cuts_integers_is_told(tmp_path: Path) -> None:
+    assert notes(load_model(quantised(tmp_path))) == ()
+    (words,) = notes(load_model(quantised(tmp_path, "linear")))
+    assert words.startswith("1 Resize nodes interpolate between integers, the first is ")
 
 
 def test_floats_behind_integers_are_those_of_the_float_model(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from autoprec.graph.model.files import read_model
 from autoprec.graph.model.forms import FORMS
 from autoprec.graph.model.forms.branches import take_known
 from autoprec.graph.model.forms.folding import fold
-from autoprec.graph.model.forms.integers import without_integers
+from autoprec.graph.model.forms.integers import cut_between_levels, without_integers
 from autoprec.graph.model.forms.loops import unroll_known
 from autoprec.graph.model.forms.sequences import without_sequences
 from autoprec.graph.model.incoming import QUANTIZED_OPS, lift
@@ -144,6 +144,7 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
         if without_integers(model.graph):
             infer(model, notes)
         lift(model)
+    cut = cut_between_levels(model.graph)
     came_in = raised(model)
     model = at_opset(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
@@ -157,7 +158,7 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
         write(model.graph)
     _refuse_untyped(model)
     CheckerPass(full_check=False)(model)
-    model.meta[_NOTES] = tuple(filter(None, (_raised(came_in), unshaped(model, COSTLY_OPS))))
+    model.meta[_NOTES] = tuple(filter(None, (_raised(came_in), cut, unshaped(model, COSTLY_OPS))))
     return model
 
 
@@ -192,8 +193,7 @@ def _nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """All nodes of a model, those of functions and branches too."""
     waiting = [*proto.graph.node, *(node for function in proto.functions for node in function.node)]
     while waiting:
-        node = waiting.pop()
-        yield node
+        yield (node := waiting.pop())
         for attribute in node.attribute:
             for graph in (attribute.g, *attribute.graphs):
                 waiting += graph.node

@@ -58,7 +58,9 @@ _MOVING = frozenset(
     {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather",
      "Resize", "DepthToSpace", "SpaceToDepth", "Expand", "Tile"}
 )  # fmt: skip
-"""Operators that take integers as they take floats; Resize rounds in between, which costs half a step."""
+"""Operators that take integers as they take floats; of Resize see `cut_between_levels`."""
+_MOVED = "autoprec.moved"
+"""The key of the metadata of what moved integers."""
 _WITH_LAST_AXIS = 13
 """The first opset whose Softmax means one axis."""
 
@@ -80,6 +82,27 @@ def without_integers(graph: ir.Graph) -> bool:
             grids |= _moved(graph, node, grids[node.inputs[0]])
             has_changed = True
     return has_changed
+
+
+def cut_between_levels(graph: ir.Graph) -> str:
+    """A line about Resize nodes that interpolated between integers, once they are written in floats; empty
+    without any.
+
+    ONNX Runtime (1.32) cuts what lies between two levels towards zero: by half a step on average.
+    """
+    names = [
+        named(node)
+        for node in graph
+        if _MOVED in node.meta
+        and node.op_type == "Resize"
+        and node.attributes.get_string("mode", "nearest") != "nearest"
+    ]
+    if not names:
+        return ""
+    return (
+        f"{len(names)} Resize nodes interpolate between integers, the first is {names[0]!r}: ONNX Runtime "
+        "cuts towards zero there, here it is computed in floats, up to a step of quantisation off the file"
+    )
 
 
 def _write(graph: ir.Graph, node: ir.Node) -> dict[ir.Value, _Grid]:
@@ -110,6 +133,7 @@ def _moved(graph: ir.Graph, node: ir.Node, grid: _Grid) -> dict[ir.Value, _Grid]
         "", node.op_type, [value.outputs[0], *node.inputs[1:]], node.attributes.values(),
         num_outputs=len(node.outputs), name=node.name,
     )  # fmt: skip
+    copy.meta[_MOVED] = True
     for moved, old in zip(copy.outputs, node.outputs, strict=True):
         moved.name = f"{old.name}/float" if old.name else ""
     return _put(graph, node, [value, copy], grid)
