@@ -5,7 +5,8 @@
 Makes the models in environments of their own (gigabytes, once), and compares each file in ONNX Runtime with
 what autoprec loads of it, rewrites of it in FP32, and computes of that with OpenVINO; a quantised one also
 with the pairs that it came with. With `--journeys` some go through `init`, `search --budget 3`, `export` and
-`verify`. All is kept in `--folder`: what was done is not done again. The exit code is 1 where any differs.
+`verify`. All is kept in `--folder`: what was done is not done again, and several processes may share it, each
+with files of its own (`--only`). The exit code is 1 where any differs.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,17 @@ def draw(folder: Path, seed: int, size: int = 128) -> Path:
         for shape in (pen.ellipse, pen.rectangle, pen.ellipse):
             corner, extent = random.uniform(0, 0.7 * size, 2), random.uniform(0.1 * size, 0.5 * size, 2)
             shape([*corner, *(corner + extent)], fill=tuple(random.integers(0, 255, 3).tolist()))
-        picture.save(folder / f"{number}.png")
+        _keep(picture, folder / f"{number}.png")
     return folder
+
+
+def _keep(picture: Image.Image, path: Path) -> None:
+    """Save a picture that is there whole or not at all: other processes of the proof may share the folder."""
+    if path.is_file():
+        return
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".png", delete=False) as file:
+        picture.save(file)
+    Path(file.name).replace(path)
 
 
 def arrays(folder: Path, size: int) -> NDArray[np.float32]:
