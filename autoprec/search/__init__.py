@@ -12,7 +12,7 @@ from types import MappingProxyType
 from autoprec.errors import SpecError
 from autoprec.records import Block
 from autoprec.search._base import Factory, Priors, RoughScore, Strategy
-from autoprec.search.finalists import finalists, pooled
+from autoprec.search.finalists import affordable, finalists, pooled
 from autoprec.search.proposals import anchors, search_space
 from autoprec.search.strategies import autoprec, nsga2, random, tpe
 from autoprec.search.transfer import transferred
@@ -50,6 +50,7 @@ __all__ = [
     "Priors",
     "RoughScore",
     "Strategy",
+    "affordable",
     "anchors",
     "create_strategy",
     "finalists",

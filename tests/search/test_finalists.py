@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from autoprec.records import Assignment, Interval, Origin, TrialRecord, surely_dominated
-from autoprec.search import finalists
+from autoprec.search import affordable, finalists
 from search_records import complete
 
 
@@ -23,6 +23,20 @@ def test_the_point_that_gains_most_on_the_front_is_checked_first() -> None:
     assert finalists(trials, 1) == (named("lucky"),)
 
 
+def test_the_fastest_within_the_accepted_loss_and_its_rivals_are_checked_before_the_front() -> None:
+    trials = [trial("reference", 10, 0.0), trial("lucky", 6, 0.01), trial("steady", 6.1, 0.01)]
+    trials += [trial("slow", 7, 0.01), trial("ruined", 4, 0.5)]
+    assert finalists(trials, 2, accepted_loss=0.01) == (named("lucky"), named("steady"))
+    again = [trial("lucky", 6.4, 0.01, "finalist")]
+    assert finalists([*trials, *again], 2, accepted_loss=0.01) == (named("steady"), named("lucky"))
+    often = [trial(name, 6.2, 0.01, "finalist") for name in ("lucky", "steady") for _ in range(2)]
+    assert finalists([*trials, *often], 1, accepted_loss=0.01) == (named("ruined"),)
+
+
+def test_a_short_run_measures_fewer_again() -> None:
+    assert [affordable(3, trials) for trials in (15, 16, 40, 50, 500)] == [0, 1, 2, 3, 3]
+
+
 def test_what_is_behind_the_front_comes_after_all_of_the_front() -> None:
     trials = [trial("hidden", 7, 0.02), trial("a", 10, 0.0), trial("b", 6, 0.01)]
     assert set(finalists(trials, 2)) == {named("a"), named("b")}
@@ -31,7 +45,7 @@ def test_what_is_behind_the_front_comes_after_all_of_the_front() -> None:
 
 def test_what_was_measured_again_gives_way_to_what_was_not() -> None:
     trials = [trial("a", 10, 0.0), trial("b", 6, 0.01), trial("c", 5, 0.1)]
-    assert finalists([*trials, trial("b", 6.2, 0.01, "finalist")], 3)[-1] == named("b")
+    assert finalists([*trials, trial("b", 6.2, 0.01, "finalist")], 3, accepted_loss=0.001)[-1] == named("b")
 
 
 def test_a_second_measurement_can_take_a_lucky_one_off_the_front() -> None:

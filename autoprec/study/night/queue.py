@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from autoprec.backends.timing import Deadline
 from autoprec.records import Assignment, Origin
-from autoprec.search import Priors, Strategy, create_strategy, finalists
+from autoprec.search import Priors, Strategy, affordable, create_strategy, finalists
 from autoprec.spec import Budget
 from autoprec.store import Run, Store
 from autoprec.study.night.ledger import Ledger, searching
@@ -75,7 +75,11 @@ class Queue:
     def finalist(self) -> Proposal | None:
         """The point of the front whose second measurement says most; None if nothing was measured."""
         taken = {record.assignment for record in self._ledger.running.values()}
-        ranked = finalists(tuple(self._ledger.records.values()), len(taken) + 1)
+        ranked = finalists(
+            tuple(self._ledger.records.values()),
+            len(taken) + 1,
+            self._prepared.spec.search.accepted_loss,
+        )
         again = next((assignment for assignment in ranked if assignment not in taken), None)
         return self._labelled(again, "finalist") if again else None
 
@@ -123,7 +127,7 @@ class Allowance:
 
     Args:
         budget: of the run; of its time what the trials that are done took is spent.
-        finalists: how many points of the front are measured again at the end; none in a very short run.
+        finalists: how many points of the front are measured again at the end; fewer in a short run.
         run: whose trials count.
         ledger: knows them.
     """
@@ -132,7 +136,7 @@ class Allowance:
         done = ledger.spent(run)
         left = None if budget.seconds is None else max(0.0, budget.seconds - seconds_of(done))
         self._deadline, self._trials = Deadline(left), budget.trials
-        self._last = finalists if budget.trials is None or budget.trials >= 5 * finalists else 0
+        self._last = finalists if budget.trials is None else affordable(finalists, budget.trials)
         self._run, self._ledger = run, ledger
         self._is_winding_up = False
 
@@ -162,9 +166,9 @@ class Allowance:
     def _reserved(self) -> float:
         """Seconds that measuring the best points again will take in a run of some time; 0 in a short one."""
         tally = self._ledger.tally(self._run)
-        if self._trials is not None or len(tally.seconds) < 5 * self._last:
+        if self._trials is not None:
             return 0.0
-        return self._last * tally.usual_seconds
+        return affordable(self._last, len(tally.seconds)) * tally.usual_seconds
 
     @property
     def is_timed(self) -> bool:

@@ -18,7 +18,7 @@ from problems import Problem
 from strategies import Trace
 from truths import Floats
 
-from autoprec.search.finalists import ranked
+from autoprec.search.finalists import affordable, ranked
 from autoprec.search.fronts import front_mask, hypervolume
 from autoprec.search.space import Row
 
@@ -27,8 +27,8 @@ LOSS_LIMIT = 0.01
 NEAR = 4.0
 WORTH = 0.02
 """Problems where less speed-up than this is possible at the limit have no share: it drowns in the noise."""
-FINALISTS = 6
-"""With finalists, one evaluation in this many goes into measuring again."""
+FINALISTS = 3
+"""So many of the last evaluations measure again, as a study has it by default; fewer of few."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,11 @@ def scored(best: Best, trace: Trace, seed: int, *, finalists: bool) -> dict[str,
         "behind": [],
     }
     for count in CHECKPOINTS:
-        searched = count - count // FINALISTS if finalists else count
+        last = affordable(FINALISTS, count) if finalists else 0
+        searched = count - last
         measured = np.array(values[:searched])
         if finalists:
-            measured = _again(best.problem, rows[:searched], measured, count // FINALISTS, seed)
+            measured = _again(best.problem, rows[:searched], measured, last, seed)
         delivered = truth[:searched][front_mask(measured)]
         figures = best.score(delivered)
         behind = anchors - _speed_up(delivered)
@@ -83,7 +84,7 @@ def _again(problem: Problem, rows: Sequence[Row], values: Floats, count: int, se
     """Values (n, 2) with `count` more measurements averaged in, each where it is most urgent."""
     means, times = values.copy(), np.ones(len(rows), dtype=np.intp)
     for _ in range(count):
-        index = ranked(means, times)[0]
+        index = ranked(means, times, LOSS_LIMIT)[0]
         fresh = np.array(problem.measure(rows[index], seed + 1000 * int(times[index])))
         means[index] += (fresh - means[index]) / (times[index] + 1)
         times[index] += 1

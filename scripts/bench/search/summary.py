@@ -26,7 +26,7 @@ SHORT = (10, 15, 25, 50)
 def markdown(runs: Sequence[Run], note: str) -> str:
     """The whole report as one text."""
     lines = ["# Search strategies on tabular problems", "", note, ""]
-    for strategy in (OURS, *INFORMED):
+    for strategy in (f"{OURS} + finalists", OURS, *INFORMED):
         lines += _in_short([run for run in runs if run["strategy"] == strategy], strategy)
     for group, title in GROUPS.items():
         chosen = [run for run in runs if run["group"] == group]
