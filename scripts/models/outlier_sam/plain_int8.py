@@ -1,4 +1,4 @@
-"""What plain INT8 does to an encoder in PyTorch, roughly: to steer its training by."""
+"""What plain INT8 does to an encoder in PyTorch, roughly: to steer its training by; and its largest value."""
 
 from __future__ import annotations
 
@@ -39,3 +39,25 @@ def points_lost(encoder: Any, miou: Callable[[Any], float]) -> tuple[float, floa
     lost = whole - miou(quantised(encoder))
     encoder.train()
     return whole, lost
+
+
+@torch.no_grad()
+def largest_value(encoder: Any, images: Tensor) -> float:
+    """The largest magnitude that a convolution or a norm of an encoder takes or gives, in FP32.
+
+    Args:
+        encoder: in evaluation mode.
+        images: [n, 3, h, w], normalised.
+    """
+    largest = 0.0
+
+    def look(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal largest
+        largest = max(largest, float(inputs[0].abs().max()), float(output.abs().max()))
+
+    seen = [m for m in encoder.modules() if isinstance(m, (nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm))]
+    hooks = [module.register_forward_hook(look) for module in seen]
+    encoder(images)
+    for hook in hooks:
+        hook.remove()
+    return largest

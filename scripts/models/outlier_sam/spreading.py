@@ -24,6 +24,9 @@ PUBLISHED = ROOT / "scripts" / "bench" / "search" / "efficientvit_sam_int8.json"
 LARGEST, WIDEST = 2.2, 2.4
 """Log-normal spread of the most sensitive block's channels at strength 1, others by the root of theirs; and
 the widest: of some thousand channels the largest is then some thousand times the smallest."""
+MOST = 256.0
+"""The largest gain: where one would be more, all are smaller by as much. INT8 feels only what channels are to
+one another, but FP16 ends at 65504."""
 
 
 class SpreadMBConv(nn.Module):
@@ -58,7 +61,7 @@ class SpreadMBConv(nn.Module):
 
     def _weights(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
         spread = (self.strength * self.spread).clamp(max=WIDEST)
-        first, second = torch.exp(spread * self.first), torch.exp(spread * self.second)
+        first, second = gains(spread * self.first), gains(spread * self.second)
         up, depth = self.block.inverted_conv.conv, self.block.depth_conv.conv
         rows = (-1, 1, 1, 1)
         return (
@@ -76,6 +79,11 @@ class SpreadMBConv(nn.Module):
             layer.conv.bias.copy_(bias)
         block.point_conv.conv.weight.copy_(down)
         return block
+
+
+def gains(logs: Tensor, most: float = MOST) -> Tensor:
+    """exp of `logs` (channels,), all by the same factor smaller where one would be more than `most`."""
+    return torch.exp(logs - (logs.max() - math.log(most)).clamp(min=0.0))
 
 
 def published_spreads(name: str = "L0") -> dict[str, float]:

@@ -14,8 +14,12 @@ from typing import Any
 
 import torch
 
+from outlier_sam.spreading import gains
+
 WIDEST, HALVINGS = 3.0, 7
 """Largest log-normal spread of a stream's channels, and how often it is halved in search of the target."""
+MOST = 64.0
+"""The largest gain of a stream: sums of its values stay within FP16."""
 
 
 @torch.no_grad()
@@ -26,12 +30,13 @@ def widened(encoder: Any, spread: float, seed: int) -> Any:
     for stage in (3, 4):
         writers, readers = _ends(wide, stage)
         width = writers[0].num_features
-        gains = torch.exp(spread * torch.randn(width, generator=generator).abs()).to(writers[0].weight.device)
+        logs = spread * torch.randn(width, generator=generator).abs()
+        factors = gains(logs, MOST).to(writers[0].weight.device)
         for norm in writers:
-            norm.weight.mul_(gains)
-            norm.bias.mul_(gains)
+            norm.weight.mul_(factors)
+            norm.bias.mul_(factors)
         for conv in readers:
-            conv.weight.div_(gains.reshape(1, -1, 1, 1))
+            conv.weight.div_(factors.reshape(1, -1, 1, 1))
     return wide
 
 

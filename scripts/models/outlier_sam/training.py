@@ -15,7 +15,7 @@ from autoprec.recipes.efficientvit_sam import Decoder
 from demo_model.prompts import Prompts, draw_prompts
 from demo_model.scenes import Dice, draw_scenes, normalise, paint
 from demo_model.training import loss_of
-from outlier_sam.plain_int8 import points_lost
+from outlier_sam.plain_int8 import largest_value, points_lost
 from outlier_sam.spreading import folded, spread
 from outlier_sam.streams import spread_for, widened
 
@@ -62,12 +62,16 @@ class Network(nn.Module):
 
     def logits(self, encoder: Any, image: Tensor, prompts: Prompts) -> Tensor:
         """[scenes, prompts, h, w] of images drawn at 256, which are enlarged."""
-        each, side = prompts.coords.shape[1], self.factor * DRAWN
-        image = F.interpolate(image, size=(side, side), mode="bilinear")
-        embedded = encoder(normalise(image)).repeat_interleave(each, dim=0)
+        each = prompts.coords.shape[1]
+        embedded = encoder(normalise(enlarged(image, self.factor))).repeat_interleave(each, dim=0)
         coords = prompts.coords.flatten(0, 1) * self.factor + (self.factor - 1) / 2
         masks = self.decoder(embedded, coords, prompts.labels.flatten(0, 1))
         return masks.float().unflatten(0, (-1, each))[:, :, 0]
+
+
+def enlarged(image: Tensor, factor: int) -> Tensor:
+    """Images [n, 3, h, w], drawn at 256, so many times as large."""
+    return F.interpolate(image, scale_factor=float(factor), mode="bilinear")
 
 
 def train(plan: Plan) -> tuple[Any, dict[str, float]]:
@@ -125,7 +129,9 @@ def _finished(network: Network, plan: Plan, painter: Any) -> tuple[Any, dict[str
     width = spread_for(lambda width: lost(width)[1], plan.target)
     reached, costs = lost(width)
     facts = {"miou": reached, "int8_lost": costs, "int8_lost_by_blocks": lost(0.0)[1], "streams": width}
-    return widened(plain, width, plan.seed), facts
+    wide = widened(plain, width, plan.seed).eval()
+    image, _ = _scenes(plan.batch, Dice(90_001, plan.device), painter)
+    return wide, facts | {"largest": largest_value(wide, normalise(enlarged(image, network.factor)))}
 
 
 def _strength(network: Network) -> float:
