@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import importlib
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -27,11 +30,33 @@ def run(name: str, problem: Problem, budget: int, seed: int) -> Trace:
 
     `anchored` in a name measures the anchors first; `x8` keeps eight trials in flight; `exact` knows every
     block's time and its loss alone without an error: what better priors could bring at most; `prior` has a
-    search of the same model on another engine behind it, as with `--prior STUDY`.
+    search of the same model on another engine behind it, as with `--prior STUDY`; `MODULE.NAME=VALUE`
+    gives a constant of the strategy another value, such as `surrogates.acquisition.LOG_WEIGHT=1.0`.
     """
     if name in ONE_SHOT:
         return _one_shot(ONE_SHOT[name], problem, budget, seed)
-    strategy, *options = name.split()
+    with contextlib.ExitStack() as constants:
+        strategy, *options = name.split()
+        for option in options:
+            if "=" in option:
+                constants.enter_context(_constant(*option.split("=")))
+        return _run(strategy, options, problem, budget, seed)
+
+
+@contextlib.contextmanager
+def _constant(name: str, value: str) -> Iterator[None]:
+    """Another value of a constant in `autoprec.search`, for a while."""
+    place, _, constant = name.rpartition(".")
+    module = importlib.import_module(f"autoprec.search.{place}")
+    usual = getattr(module, constant)
+    setattr(module, constant, ast.literal_eval(value))
+    try:
+        yield
+    finally:
+        setattr(module, constant, usual)
+
+
+def _run(strategy: str, options: list[str], problem: Problem, budget: int, seed: int) -> Trace:
     at_once = next((int(option[1:]) for option in options if option.startswith("x")), 1)
     if strategy == "gp":
         chosen: Strategy = OptunaStrategy(problem.blocks, _gp, seed)

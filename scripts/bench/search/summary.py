@@ -18,7 +18,6 @@ GROUPS = {
     "held out": "kinds that no constant of a strategy was chosen by",
 }
 OURS, RIVAL = "autoprec anchored", "tpe anchored"
-INFORMED = (f"{OURS} exact", f"{OURS} prior")
 SHOWN = (10, 25, 50, 100, 200)
 SHORT = (10, 15, 25, 50)
 
@@ -26,7 +25,7 @@ SHORT = (10, 15, 25, 50)
 def markdown(runs: Sequence[Run], note: str) -> str:
     """The whole report as one text."""
     lines = ["# Search strategies on tabular problems", "", note, ""]
-    for strategy in (f"{OURS} + finalists", OURS, *INFORMED):
+    for strategy in (name for name in strategies_of(runs) if name.startswith(OURS)):
         lines += _in_short([run for run in runs if run["strategy"] == strategy], strategy)
     for group, title in GROUPS.items():
         chosen = [run for run in runs if run["group"] == group]
