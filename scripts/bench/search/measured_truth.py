@@ -1,13 +1,13 @@
-"""Strategies judged on real measurements: every assignment of the demo's encoder, in 8 merged blocks.
+"""Strategies judged on real measurements: every assignment of a model in a few merged blocks.
 
-    python scripts/bench/search/demo_truth.py measure       # hours; goes on where it was
-    python scripts/bench/search/demo_truth.py judge
+    python scripts/bench/search/measured_truth.py measure studies/demo.toml --groups 7       # resumes
+    python scripts/bench/search/measured_truth.py judge studies/demo.toml --groups 7
 
-`measure` builds, scores and times all 3^8 = 6561 assignments of FP32, BF16 and INT8 with its cures with
-OpenVINO, those of 7 blocks (2187, the two attention blocks alike) first, and keeps them in a cache folder.
-On many cores several may share the work: `TMPDIR=$(mktemp -d) ... measure --part 0/24` takes every 24th (a
-temporary folder of its own, or they wait for one another's timings). `judge` runs every strategy against the
-table, with the noise that a study has, and writes `demo_truth_DATE.{json,md}`.
+Neighbouring blocks are merged into groups of about the same work. `measure` builds, scores and times all
+assignments of FP32, BF16 and INT8 with its cures to groups with OpenVINO, and keeps them in a cache folder.
+On many cores several may share the work: `TMPDIR=$(mktemp -d) taskset -c 0 ... --part 0/24` takes every 24th
+(a temporary folder of its own, or they wait for one another's timings). `judge` runs every strategy against
+the table, with the noise that a study has, and writes `NAME_truth_DATE.{json,md}`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import contextlib
 import datetime
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -28,7 +28,7 @@ from trials import complete
 
 from autoprec.measurement.messages import Job
 from autoprec.measurement.workbench import Workbench
-from autoprec.records import Assignment, Block, Measurement
+from autoprec.records import Assignment, Block
 from autoprec.search import Priors, create_strategy
 from autoprec.search.fronts import front_mask, front_of, hypervolume
 from autoprec.search.space import Space
@@ -38,17 +38,6 @@ from autoprec.study.preparation import Prepared, prepare
 ROOT = Path(__file__).resolve().parents[3]
 QUANTISED = "int8+smooth+float-add+adaround+bias"
 PRECISIONS = ("fp32", "bf16", QUANTISED)
-GROUPS = {
-    "stem": ("stem.",),
-    "stages.0": ("stages.0.",),
-    "stages.1": ("stages.1.",),
-    "stages.2.blocks.0": ("stages.2.blocks.0",),
-    "stages.2.blocks.1": ("stages.2.blocks.1",),
-    "stages.2.blocks.2": ("stages.2.blocks.2",),
-    "stages.3": ("stages.3.",),
-    "neck": ("neck.",),
-}
-TWINS = (4, 5)
 IMAGES = 8
 TIMING = TimingSection(interval=0.02, seconds=0.5, minimum_rounds=5, warmup=1)
 STRATEGIES = ("autoprec", "tpe", "nsga2", "random")
@@ -66,47 +55,76 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("step", choices=("measure", "judge"))
-    parser.add_argument("--cache", type=Path, default=ROOT / "build/demo_truth")
+    parser.add_argument("study", type=Path, help="a definition")
+    parser.add_argument("--groups", type=int, default=7)
+    parser.add_argument("--cache", type=Path, default=ROOT / "build/measured_truth")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--results", type=Path, default=ROOT / "studies/results")
     parser.add_argument("--part", default="0/1", help="K/N: every Nth assignment from the Kth on")
     options = parser.parse_args()
-    options.cache.mkdir(parents=True, exist_ok=True)
+    cache = options.cache / options.study.stem
+    cache.mkdir(parents=True, exist_ok=True)
     if options.step == "measure":
         part, parts = map(int, options.part.split("/"))
-        measure(options.cache, part, parts)
+        measure(options.study, options.groups, cache, part, parts)
     else:
-        judge(options.cache, options.seeds, options.results)
+        judge(options.study.stem, options.groups, cache, options.seeds, options.results)
 
 
-def everything() -> Iterator[Codes]:
-    """Uniform assignments first, then those with the twins alike, then the rest."""
-    codes = list(itertools.product(range(len(PRECISIONS)), repeat=len(GROUPS)))
-    yield from sorted(codes, key=lambda row: (len(set(row)) > 1, row[TWINS[0]] != row[TWINS[1]]))
+def everything(groups: int) -> list[Codes]:
+    """Uniform assignments first."""
+    return sorted(itertools.product(range(len(PRECISIONS)), repeat=groups), key=lambda row: len(set(row)) > 1)
 
 
-def measure(cache: Path, part: int, parts: int) -> None:
-    """Append one line of JSON for each assignment of a part that is not there yet."""
+def merged(blocks: Sequence[Block], groups: int) -> dict[str, int]:
+    """Block name to its group: neighbours in graph order, about the same work in each."""
+    work = np.array([block.macs for block in blocks], dtype=float) + 1.0
+    middle = (work.cumsum() - work / 2) / work.sum()
+    owners = {block.name: int(place * groups) for block, place in zip(blocks, middle, strict=True)}
+    if len(set(owners.values())) < groups:
+        raise SystemExit(f"one block has the work of several of {groups} groups: take fewer")
+    return owners
+
+
+def measure(study: Path, groups: int, cache: Path, part: int, parts: int) -> None:
+    """Append one line of JSON for each assignment of a part that is not there yet.
+
+    Args:
+        study: its definition.
+        groups: how many.
+        cache: folder of the tables.
+        part: the number of this one.
+        parts: how many share the work.
+    """
     path, rows_read = cache / f"table{part}.jsonl", read(cache)
-    spec = load_spec(ROOT / "studies/demo.toml")
-    samples = msgspec.structs.replace(spec.samples, evaluation_limit=IMAGES)
+    spec = load_spec(study)
+    samples = msgspec.structs.replace(spec.samples, evaluation_limit=IMAGES, calibration_limit=2 * IMAGES)
     search = msgspec.structs.replace(spec.search, reference="fp32", precisions=PRECISIONS)
     spec = msgspec.structs.replace(
         spec, folder=str(cache / f"part{part}"), samples=samples, timing=TIMING, search=search
     )
     prepared = prepare(spec, print)
-    bench = Workbench(prepared.setup)
+    bench, owners = Workbench(prepared.setup), merged(prepared.blocks, groups)
     with path.open("a", encoding="utf-8") as file:
-        for row in itertools.islice(everything(), part, None, parts):
+        for row in everything(groups)[part::parts]:
             if row not in rows_read:
-                values, times = measured(prepared, bench, row)
+                values, times = measured(prepared, bench, owners, row)
                 file.write(json.dumps([row, *values, times]) + "\n")
                 file.flush()
 
 
-def measured(prepared: Prepared, bench: Workbench, row: Codes) -> tuple[Values, dict[str, float]]:
-    """(ratio to the reference, loss), and the blocks' times if the row is uniform."""
-    choices = {block.name: PRECISIONS[row[group_of(block.name)]] for block in prepared.blocks}
+def measured(
+    prepared: Prepared, bench: Workbench, owners: dict[str, int], row: Codes
+) -> tuple[Values, list[float]]:
+    """(ratio to the reference, loss), and the groups' times in ms if the row is uniform.
+
+    Args:
+        prepared: the study.
+        bench: measures.
+        owners: block name to group.
+        row: a precision's number for each group.
+    """
+    choices = {block.name: taken(block, PRECISIONS[row[owners[block.name]]]) for block in prepared.blocks}
     assignment = Assignment.from_mapping(prepared.blocks, choices)
     with prepared.scratch() as path:
         candidate = prepared.rewrite(assignment, path)
@@ -119,25 +137,18 @@ def measured(prepared: Prepared, bench: Workbench, row: Codes) -> tuple[Values, 
             profiled=len(set(row)) == 1,
         )
         measurement = bench.measure(job, lambda _: None)
-    return (measurement.latency.ratio, measurement.quality.loss), group_times(
-        measurement
-    ) if job.profiled else {}
+    times = [0.0] * len(row) if job.profiled else []
+    for entry in measurement.audit if job.profiled else ():
+        times[owners[entry.block]] += entry.time_ms
+    return (measurement.latency.ratio, measurement.quality.loss), times
 
 
-def group_times(measurement: Measurement) -> dict[str, float]:
-    """Milliseconds of each group, by profile."""
-    times = dict.fromkeys(GROUPS, 0.0)
-    for row in measurement.audit:
-        times[list(GROUPS)[group_of(row.block)]] += row.time_ms
-    return times
+def taken(block: Block, precision: str) -> str:
+    """What a block runs in where its group has a precision: a float where it takes no INT8."""
+    return next(p for p in (precision, "bf16", "fp32", *block.allowed) if p in block.allowed)
 
 
-def group_of(block: str) -> int:
-    """Place of the group that a block is in."""
-    return next(n for n, starts in enumerate(GROUPS.values()) if block.startswith(starts))
-
-
-def read(cache: Path) -> dict[Codes, tuple[float, float, dict[str, float]]]:
+def read(cache: Path) -> dict[Codes, tuple[float, float, list[float]]]:
     """The table so far; a last line that was cut off is dropped."""
     table = {}
     paths = sorted(cache.glob("table*.jsonl"))
@@ -149,20 +160,17 @@ def read(cache: Path) -> dict[Codes, tuple[float, float, dict[str, float]]]:
 
 
 class Truth:
-    """The measured table as a search problem of 8 blocks, or of 7 where the rest is not measured."""
+    """The measured table as a search problem; SystemExit where a row is missing."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, groups: int) -> None:
         table = read(cache)
-        self.whole = len(table) == len(PRECISIONS) ** len(GROUPS)
-        names = [name for place, name in enumerate(GROUPS) if self.whole or place != TWINS[1]]
-        self.blocks = tuple(Block(name=name, nodes=(), allowed=PRECISIONS) for name in names)
-        alike = {row: entry for row, entry in table.items() if self.whole or row[TWINS[0]] == row[TWINS[1]]}
-        self.values = {self._merged(row): (entry[0], entry[1]) for row, entry in alike.items()}
-        if len(self.values) != len(PRECISIONS) ** len(names):
-            raise SystemExit(f"{len(table)} assignments are measured; go on with `measure`")
-        self.anchors = np.repeat(np.arange(len(PRECISIONS))[:, None], len(names), axis=1)
-        uniform = {PRECISIONS[row[0]]: entry[2] for row, entry in table.items() if entry[2]}
-        self.priors = self._priors(uniform)
+        rows = everything(groups)
+        if missing := [row for row in rows if row not in table]:
+            raise SystemExit(f"{len(missing)} assignments are not measured yet: resume with `measure`")
+        self.blocks = tuple(Block(name=f"group{n}", nodes=(), allowed=PRECISIONS) for n in range(groups))
+        self.values = {row: table[row][:2] for row in rows}
+        self.anchors = np.repeat(np.arange(len(PRECISIONS))[:, None], groups, axis=1)
+        self.priors = self._priors({PRECISIONS[n]: table[(n,) * groups][2] for n in range(len(PRECISIONS))})
         self.array = np.array(list(self.values.values()))
         self.corner = 1.1 * self.of(map(tuple, self.anchors.tolist())).max(axis=0)
 
@@ -170,22 +178,20 @@ class Truth:
         """(n, 2) ratio and loss."""
         return np.array([self.values[row] for row in rows])
 
-    def _merged(self, row: Codes) -> Codes:
-        return row if self.whole else row[: TWINS[1]] + row[TWINS[1] + 1 :]
-
-    def _priors(self, uniform: dict[str, dict[str, float]]) -> Priors:
+    def _priors(self, uniform: dict[str, list[float]]) -> Priors:
         """What a study would know: losses of INT8 alone, and profiles of the anchors."""
-        count = len(self.blocks)
-        alone = {block.name: tuple(2 * (n == i) for n in range(count)) for i, block in enumerate(self.blocks)}
-        times: dict[str, dict[str, float]] = {block.name: {} for block in self.blocks}
-        for precision, row in uniform.items():
-            for name, milliseconds in row.items():
-                home = name if name in times else list(GROUPS)[TWINS[0]]
-                times[home][precision] = times[home].get(precision, 0.0) + milliseconds
+        count, quantised = len(self.blocks), PRECISIONS.index(QUANTISED)
+        alone = [tuple(quantised * (n == i) for n in range(count)) for i in range(count)]
         return Priors(
-            sensitivity={name: {QUANTISED: self.values[row][1]} for name, row in alone.items()},
-            latency_ms=times,
-            reference_latency_ms=sum(uniform["fp32"].values()),
+            sensitivity={
+                block.name: {QUANTISED: self.values[row][1]}
+                for block, row in zip(self.blocks, alone, strict=True)
+            },
+            latency_ms={
+                block.name: {precision: times[n] for precision, times in uniform.items()}
+                for n, block in enumerate(self.blocks)
+            },
+            reference_latency_ms=sum(uniform["fp32"]),
         )
 
 
@@ -224,34 +230,45 @@ def speed_up(values: Floats) -> float:
     return 1.0 / float(values[values[:, 1] <= LOSS_LIMIT, 0].min()) - 1.0
 
 
-def judge(cache: Path, seeds: int, results: Path) -> None:
-    """Run, compare, write."""
+def judge(name: str, groups: int, cache: Path, seeds: int, results: Path) -> None:
+    """Run, compare, write.
+
+    Args:
+        name: of the model.
+        groups: how many its blocks are merged into.
+        cache: folder of the tables.
+        seeds: of each strategy.
+        results: folder of what is written.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    truth, date = Truth(cache), datetime.datetime.now(datetime.UTC).date().isoformat()
+    truth, date = Truth(cache, groups), datetime.datetime.now(datetime.UTC).date().isoformat()
     runs = {name: [figures(truth, run(truth, name, seed)) for seed in range(seeds)] for name in STRATEGIES}
     half = CHECKPOINTS.index(50)
     ours, tpe = ([entry["hypervolume"][half] for entry in runs[name]] for name in ("autoprec", "tpe"))
     wins = sum(a > b for a, b in zip(ours, tpe, strict=True))
-    head = ("strategy", *(f"{count}" for count in CHECKPOINTS), "gain at 50", "share at 50")
+    head = ("strategy", *(f"{count}" for count in CHECKPOINTS), "gain at 50", "share at 10", "share at 50")
     text = (
         f"{date}; {len(truth.blocks)} merged blocks, {', '.join(PRECISIONS)}, {IMAGES} images; medians of "
         f"{seeds} seeds of normalised hypervolume by evaluations, the uniform assignments counted. At 50, "
-        f"autoprec's is above TPE's in {wins} of {seeds} seeds. By `scripts/bench/search/demo_truth.py`.\n"
+        f"autoprec's is above TPE's in {wins} of {seeds} seeds. Gain is hypervolume with these at 0 and the "
+        f"best at 1; share is the part of the speed-up that is possible within a loss of {LOSS_LIMIT:g}. By "
+        "`scripts/bench/search/measured_truth.py`.\n"
     )
     lines = [
-        f"# The demo's exhaustive truth: {len(truth.values)} assignments\n",
+        f"# The exhaustive truth of {name}: {len(truth.values)} assignments\n",
         text,
         "| " + " | ".join(head) + " |",
         "|---" * len(head) + "|",
     ]
-    for name, entries in runs.items():
+    for strategy, entries in runs.items():
         medians = np.median([entry["hypervolume"] for entry in entries], axis=0)
-        rest = (np.median([entry[key][half] for entry in entries]) for key in ("gain", "share"))
-        lines.append("| " + " | ".join((name, *(f"{v:.3f}" for v in (*medians, *rest)))) + " |")
+        wanted = (("gain", half), ("share", 0), ("share", half))
+        rest = (np.median([entry[key][place] for entry in entries]) for key, place in wanted)
+        lines.append("| " + " | ".join((strategy, *(f"{v:.3f}" for v in (*medians, *rest)))) + " |")
     results.mkdir(parents=True, exist_ok=True)
-    (results / f"demo_truth_{date}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (results / f"{name}_truth_{date}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     table = [[*row, *np.round(values, 5).tolist()] for row, values in truth.values.items()]
-    (results / f"demo_truth_{date}.json").write_text(
+    (results / f"{name}_truth_{date}.json").write_text(
         json.dumps({"blocks": [b.name for b in truth.blocks], "table": table, "runs": runs}) + "\n",
         encoding="utf-8",
     )
