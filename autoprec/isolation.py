@@ -160,14 +160,17 @@ class WorkerProcess:
             stderr=log,
             pass_fds=(child_end,),
             start_new_session=True,
-            # What a kill leaves in temporary files is swept with the folder.
-            env={
-                **os.environ,
-                SHARED_TMPDIR: os.environ.get(SHARED_TMPDIR, tempfile.gettempdir()),
-                "TMPDIR": str(scratch.absolute()),
-                **self._environment,
-            },
+            env=self._variables(scratch),
         )
+
+    def _variables(self, scratch: Path) -> dict[str, str]:
+        """The worker's environment; what a kill leaves in temporary files is swept with the folder."""
+        return {
+            **os.environ,
+            SHARED_TMPDIR: os.environ.get(SHARED_TMPDIR, tempfile.gettempdir()),
+            "TMPDIR": str(scratch.absolute()),
+            **self._environment,
+        }
 
     def _lines(self) -> Iterator[bytes]:
         """Whole lines that came within one polling period. Raises `TrialError` if the process has died."""

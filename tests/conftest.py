@@ -6,9 +6,12 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
+from warm_workers import Warm
 
+from autoprec.isolation import WorkerProcess
 from postgresql_server import PostgresqlServer, postgresql_server, programs
 
 
@@ -24,6 +27,26 @@ def _own_devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(tempfile, "tempdir", None)
         yield
         patch.setattr(tempfile, "tempdir", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm_workers() -> Iterator[None]:
+    """Workers that this process starts are forked: see `Warm`, which starts with the first of them."""
+    cold, servers = WorkerProcess._start, list[Warm]()
+
+    def start(self: WorkerProcess, child_end: int, log: BinaryIO, scratch: Path) -> Any:
+        if not servers:
+            servers.append(Warm())
+        environment = self._variables(scratch)
+        return servers[0].start(self._module, child_end, log, environment) or cold(
+            self, child_end, log, scratch
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WorkerProcess, "_start", start)
+        yield
+    for warm in servers:
+        warm.close()
 
 
 @pytest.fixture(autouse=True)
