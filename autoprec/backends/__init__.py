@@ -39,7 +39,7 @@ def create_backend(name: str, options: Mapping[str, str | int | float | bool]) -
     if options.get("target") and name != "target":
         name, options = "target", {**options, "engine": name}
     if name not in BACKENDS:
-        raise SpecError(f"unknown backend {name!r}; known ones: {', '.join(BACKENDS)}")
+        raise SpecError(f"unknown backend {name!r}; known: {', '.join(BACKENDS)}")
     module, kind = BACKENDS[name]
     backend: Backend = getattr(importlib.import_module(module), kind)(options)
     return backend

@@ -63,7 +63,7 @@ def _gpus() -> Iterator[MachineCheck]:
         if gpu.other_processes:
             remedies.append(f"{gpu.other_processes} other processes use it: stop them, they disturb timings")
         if gpu.throttle_reasons:
-            remedies.append(f"its clocks are held down: {', '.join(gpu.throttle_reasons)}")
+            remedies.append(f"its clocks are throttled: {', '.join(gpu.throttle_reasons)}")
         yield MachineCheck(
             name=f"GPU {gpu.index}",
             found=f"{gpu.name}, compute capability {gpu.capability}, "

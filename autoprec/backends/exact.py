@@ -126,7 +126,9 @@ class ExactEngine:
         """Take inputs by name, in whatever float type; the model's own is made of them."""
         missing = [name for name in self._types if name not in inputs]
         if missing:
-            raise TrialError("run", f"the input {missing[0]!r} is not fed; fed are: {', '.join(inputs)}")
+            raise TrialError(
+                "run", f"the input {missing[0]!r} was not given; given were: {', '.join(inputs)}"
+            )
         self._feeds = {name: inputs[name].astype(kind, copy=False) for name, kind in self._types.items()}
 
     def execute(self) -> None:
@@ -181,7 +183,7 @@ class ExactEngine:
         except Exception as reason:
             raise TrialError(
                 "build",
-                f"nothing independent runs {self._path.name}: ONNX Runtime: {self._refusal}; "
+                f"no independent implementation runs {self._path.name}: ONNX Runtime: {self._refusal}; "
                 f"ONNX's reference evaluator: {_line(reason)}",
             ) from reason
 

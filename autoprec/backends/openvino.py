@@ -127,7 +127,9 @@ class OpenVinoEngine:
         """
         missing = [name for name in self._graph.inputs if name not in inputs]
         if missing:
-            raise TrialError("run", f"the input {missing[0]!r} is not fed; fed are: {', '.join(inputs)}")
+            raise TrialError(
+                "run", f"the input {missing[0]!r} was not given; given were: {', '.join(inputs)}"
+            )
         try:
             for name in self._graph.inputs:
                 self._request.set_tensor(name, self._placed(inputs[name], self._compiled.input(name)))

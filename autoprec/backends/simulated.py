@@ -155,7 +155,9 @@ class SimulatedEngine:
         """Check that every input is fed."""
         missing = [name for name in self._inputs if name not in inputs]
         if missing:
-            raise TrialError("run", f"the input {missing[0]!r} is not fed; fed are: {', '.join(inputs)}")
+            raise TrialError(
+                "run", f"the input {missing[0]!r} was not given; given were: {', '.join(inputs)}"
+            )
 
     def execute(self) -> None:
         """Nothing, or what a block is set to do wrong: a real crash, hang or hunger."""

@@ -57,7 +57,7 @@ def doctor(
     Example: autoprec doctor --backend tensorrt --compute-capability 8.9
     """
     if repair and study is None:
-        raise typer.BadParameter("say which study, as --study NAME", param_hint="--repair")
+        raise typer.BadParameter("name the study: --study NAME", param_hint="--repair")
     spec = _evidence(study_of(study), repair).spec if study else None
     section = spec.backend if spec else None
     if backend is not None:
@@ -68,7 +68,7 @@ def doctor(
     if compute_capability:
         if section is None:
             raise typer.BadParameter(
-                "say which engine builds for them, as --backend tensorrt", param_hint="--compute-capability"
+                "name the engine that builds for them: --backend tensorrt", param_hint="--compute-capability"
             )
         options = section.options | {"compute_capabilities": compute_capability}
         section = parts.BackendSection(name=section.name, base=section.base, options=options)
@@ -102,7 +102,7 @@ def _evidence(study: Study, repair: bool) -> Study:
             "`--repair` writes those anew, and the front and Optuna's tables from them"
         )
         raise typer.Exit(EXIT_USER_ERROR)
-    tell(f"{study.spec.database}: {health.trials} trials, all as they were written")
+    tell(f"{study.spec.database}: {health.trials} trials, all intact")
     return study
 
 

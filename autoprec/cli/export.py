@@ -117,7 +117,8 @@ def export(
         for path in (written, *(files if verbose else ())):
             answer(path)
     shipped = parts.read_manifest(written)
-    tell(f"{len(files)} files: model.onnx, verify.py, README.md, which says what each one is, and others")
+    readme = "; README.md says what each one is" if (written / "README.md").exists() else ""
+    tell(f"{len(files)} files{readme}")
     tell(f"trial {shipped.number}: {shipped.speedup:.2f}x the reference, mask loss {shipped.loss:.4f}")
     if trial is None and parts.is_no_faster(shipped.trial, shipped.reference):
         limit = chosen.spec.search.accepted_loss if max_loss is None and pick == "fastest" else max_loss

@@ -118,7 +118,7 @@ def _view(*, verbose: bool, quiet: bool, json: bool, json_lines: bool) -> View:
     wanted: dict[View, bool] = {"verbose": verbose, "quiet": quiet, "json": json, "json-lines": json_lines}
     chosen = [view for view, is_wanted in wanted.items() if is_wanted]
     if len(chosen) > 1:
-        raise typer.BadParameter("give one of these", param_hint=", ".join(f"--{view}" for view in chosen))
+        raise typer.BadParameter("choose one of these", param_hint=", ".join(f"--{view}" for view in chosen))
     return chosen[0] if chosen else "live"
 
 

@@ -61,7 +61,7 @@ def write_export(export: Export, folder: Path, targets: Sequence[str] | None = N
     """
     wanted = set(EXPORTERS if targets is None else targets)
     if unknown := sorted(wanted - set(EXPORTERS)):
-        raise StudyError(f"unknown export target {unknown[0]!r}; known ones: {', '.join(EXPORTERS)}")
+        raise StudyError(f"unknown export target {unknown[0]!r}; known: {', '.join(EXPORTERS)}")
     if export.trial.measurement is None:
         raise StudyError(
             f"trial {export.trial.number} of study {export.trial.study!r} has no measurement "

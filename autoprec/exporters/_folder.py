@@ -34,7 +34,7 @@ def replacing(folder: Path) -> Iterator[Path]:
         if isinstance(error, shutil.Error):  # of a tree: one for each file
             _, place, reason = error.args[0][0]
         raise StudyError(
-            f"{place}: the export failed ({reason}); free some space, or name a folder that is writable"
+            f"{place}: the export failed ({reason}); free some space, or name a writable folder"
         ) from error
 
 

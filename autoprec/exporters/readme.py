@@ -14,17 +14,17 @@ WORDS: dict[str, str] = {
     "model.onnx": "the model, strongly typed: every precision is in it, so build it without precision flags",
     "reference.onnx": "the {reference} model that latency and masks are compared with",
     "decoder.onnx": "the fixed model behind it: takes its outputs, and prompts",
-    "examples": "samples (`00.npz`: inputs and prompts); `outputs/` holds the logits of both engines",
+    "examples": "samples (`00.npz`: inputs and prompts); `outputs/` holds the outputs of both engines",
     "verify.py": "measures both models here and compares with `manifest.json`; exits with 0 if they agree",
     "paired_timing.py": "how `verify.py` times the two",
     "metric.py": "how `verify.py` scores masks",
-    "predict.py": "runs the model, and the decoder, on a sample",
+    "predict.py": "runs the model, and the decoder behind it, on an image or a sample",
     "reading": "how `predict.py` reads images and prompts: the search's own code",
     "run_openvino.py": "runs and times the model with OpenVINO",
     "trtexec.sh": "builds and times the engine with `trtexec`",
     "tensorrt8_trtexec.sh": "builds and times the engine as the study's target did, layer by layer",
     "tensorrt8.onnx": "the model as that builder takes it: float32, with Q/DQ pairs",
-    "implicit_trtexec.sh": "builds with implicit quantisation; see the limits in it",
+    "implicit_trtexec.sh": "builds with implicit quantisation; its first lines name the limits",
     "implicit.onnx": "the float model with the search's edits, for builders that take precisions by flags",
     "implicit.cache": "its ranges, as TensorRT's calibration cache",
     "build_polygraphy.py": "builds the engine with Polygraphy",
@@ -62,27 +62,41 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
     }
     told = {name: what.format(**words) for name, what in WORDS.items() if name in there}
     told |= {name: _described(folder / name) for name in sorted(there - set(WORDS) - {README})}
-    rows = [f"| `{name}` | {what} | {NEEDS.get(name, '')} |" for name, what in told.items()]
+    rows = [
+        f"| `{name}{'/' * (folder / name).is_dir()}` | {what} | {NEEDS.get(name, '')} |"
+        for name, what in told.items()
+    ]
     model = _plain(Path(export.model_name).stem) or "model"
     lines = [
         f"# {model}: trial {export.trial.number} of study {_plain(export.trial.study)}",
         "",
         _measured(export),
         "",
-        "Start with `python verify.py`: it needs nothing but this folder and what is in its row below.",
-        "",
+        *_check(export, there),
         *_prediction(export, folder),
         "| file | what it is | what it needs |",
         "|---|---|---|",
         *rows,
         "",
-        *_values(folder / "model.onnx", dict(export.input_shapes)),
+        *_values(folder, dict(export.input_shapes)),
         "",
         *_preprocessing(export),
     ]
     path = folder / README
     path.write_text("\n".join(lines), encoding="utf-8")
     return (path,)
+
+
+def _check(export: Export, there: set[str]) -> list[str]:
+    """How to find out whether it does here what was measured."""
+    if "verify.py" not in there:
+        return []
+    if export.recipe is not None and export.recipe.backend == "openvino":
+        return [
+            "Start with `python verify.py`: it needs nothing but this folder and what is in its row below.",
+            "",
+        ]
+    return ["Start with `autoprec verify` on this folder: `verify.py` measures with OpenVINO alone.", ""]
 
 
 def _prediction(export: Export, folder: Path) -> list[str]:
@@ -134,18 +148,23 @@ def _measured(export: Export) -> str:
     )
 
 
-def _values(model: Path, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """The model's inputs and outputs, with types and sizes."""
-    graph = onnx.load(model, load_external_data=False).graph
-    held = {tensor.name for tensor in graph.initializer}
-    inputs = [("input", value) for value in graph.input if value.name not in held]
+def _values(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """The inputs and outputs of the model, and of the decoder behind it, with types and sizes."""
     rows = []
-    for role, value in (*inputs, *(("output", value) for value in graph.output)):
-        kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
-        dims = value.type.tensor_type.shape.dim
-        sizes = shapes.get(value.name) or [dim.dim_value or _plain(dim.dim_param) or "?" for dim in dims]
-        rows.append(f"| {role} | {_plain(value.name)} | {kind} | {' x '.join(map(str, sizes))} |")
-    return ["| | name | type | sizes |", "|---|---|---|---|", *rows]
+    for name in ("model.onnx", "decoder.onnx"):
+        if not (folder / name).exists():
+            continue
+        graph = onnx.load(folder / name, load_external_data=False).graph
+        held = {tensor.name for tensor in graph.initializer}
+        inputs = [("input", value) for value in graph.input if value.name not in held]
+        for role, value in (*inputs, *(("output", value) for value in graph.output)):
+            kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
+            dims = value.type.tensor_type.shape.dim
+            sizes = shapes.get(value.name) or [dim.dim_value or _plain(dim.dim_param) or "?" for dim in dims]
+            rows.append(
+                f"| `{name}` | {role} | {_plain(value.name)} | {kind} | {' x '.join(map(str, sizes))} |"
+            )
+    return ["| file | | name | type | sizes |", "|---|---|---|---|---|", *rows]
 
 
 def _preprocessing(export: Export) -> list[str]:
@@ -165,9 +184,9 @@ def _preprocessing(export: Export) -> list[str]:
     way = ways.get(how.resize, how.resize)
     empty = "; the part that an image leaves empty is 0" if how.resize == "pad" else ""
     told = (
-        f"`predict.py` prepares an image so: {way} {size} (height x width, bilinear), RGB, divided by "
-        f"{white}, minus the mean {list(how.mean)}, divided by the standard deviation {list(how.std)}. The "
-        f"input is {list(shape)}{empty}."
+        f"`predict.py` prepares an image as follows: {way} {size} (height x width, bilinear), RGB, divided "
+        f"by {white}, minus the mean {list(how.mean)}, divided by the standard deviation {list(how.std)}. "
+        f"The input is {list(shape)}{empty}."
     )
     return [told, ""]
 

@@ -61,7 +61,7 @@ def judge(
         if not allowed:
             why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
             raise SpecError(
-                f"block {block.name!r} may have none of search.precisions ({why}); add one that it may"
+                f"block {block.name!r} may have none of search.precisions ({why}); add one that it may have"
             )
         judged.append(msgspec.structs.replace(block, allowed=allowed, refused=tuple(reasons.items())))
     return tuple(judged)
@@ -82,7 +82,7 @@ def _reason(nodes: Sequence[ir.Node], precision: Precision, opset: int) -> str:
             return ""
         if any(_is_matrix(node, precision) for node in nodes) and precision.block_size:
             return f"none of its products' inner lengths divides into blocks of {precision.block_size}"
-        return "has no op that gains by it"
+        return "has no op that would gain by it"
     assert precision.float_type is not None
     for node in nodes:
         if node.op_type in COSTLY_OPS and not supports(node, precision.float_type, opset):
@@ -119,7 +119,7 @@ def _pins(blocks: Sequence[Block], patterns: Mapping[str, str]) -> dict[str, str
         matching = fnmatch.filter(names, pattern)
         if not matching:
             near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3)
-            hint = f"near ones: {', '.join(near)}" if near else "`autoprec blocks` lists them"
+            hint = f"similar names: {', '.join(near)}" if near else "`autoprec blocks` lists them"
             raise SpecError(f"blocks.pin: {pattern!r} matches no block; {hint}")
         pins.update(dict.fromkeys(matching, precision))
     return pins

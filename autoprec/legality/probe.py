@@ -57,7 +57,7 @@ def try_question(backend: Backend, question: Question) -> Verdict:
         digest=question.digest,
     )
     if error is not None and error > WRONG:
-        return verdict.but("wrong", f"computes something else, {100 * error:.0f} % off exact arithmetic")
+        return verdict.but("wrong", f"computes something else, {100 * error:.0f} % from exact arithmetic")
     # What an engine does around a product, a bias or a scale, may stand in a float kernel of its own.
     if others := [
         types for types in ran.values() if question.asked and types and question.asked not in types

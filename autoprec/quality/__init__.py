@@ -52,7 +52,7 @@ def create_metric(section: QualitySection, survey: Survey | None = None) -> Metr
         return EntryScore(section.metric)
     if section.metric not in METRICS:
         raise SpecError(
-            f"unknown quality.metric {section.metric!r}; known ones: {', '.join(METRICS)}, or your own "
+            f"unknown quality.metric {section.metric!r}; known: {', '.join(METRICS)}, or your own "
             "`module:function`"
         )
     return METRICS[section.metric](section.threshold, survey, section.small_share)

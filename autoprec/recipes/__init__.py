@@ -43,7 +43,7 @@ def plan_of(facts: Facts, recipe: str = "") -> tuple[Facts, Plan]:
     """
     if recipe and recipe not in RECIPES:
         near = difflib.get_close_matches(recipe, RECIPES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known ones: {', '.join(RECIPES)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(RECIPES)}"
         raise SpecError(f"unknown recipe {recipe!r}; {hint}")
     facts, decoder, why = renamed(facts)
     plan = RECIPES[recipe](facts) if recipe else guess(facts)

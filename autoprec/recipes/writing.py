@@ -84,9 +84,7 @@ def _write(target: Path, text: str, facts: Facts, decoder: bytes) -> None:
         with replacing(target) as part:
             part.write_bytes(data)
     except OSError as error:
-        raise SpecError(
-            f"{target}: cannot be written ({error.strerror}); go to a folder that is writable"
-        ) from error
+        raise SpecError(f"{target}: cannot be written ({error.strerror}); go to a writable folder") from error
 
 
 def _warnings(spec: StudySpec, facts: Facts) -> list[str]:

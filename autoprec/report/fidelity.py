@@ -21,11 +21,12 @@ def departure_words(departure: Departure) -> str:
         return f"{STEPS[departure.step]} could not be compared with the original model ({departure.missing})"
     loss = "" if departure.loss is None else f", mask loss {figures.loss(departure.loss)}"
     if not departure.is_beyond:
-        return f"{STEPS[departure.step]}: off by {in_words(departure.error)}{loss}"
+        how = f"differs by {in_words(departure.error)}" if departure.error else "identical"
+        return f"{STEPS[departure.step]}: {how}{loss}"
     where = f"; the first node whose value departs is {departure.node}" if departure.node else ""
     return (
         f"{departure.culprit} computes something else than the original model ({departure.implementation}): "
-        f"output {departure.value!r} is off by {in_words(departure.error)}, rounding explains "
+        f"output {departure.value!r} differs by {in_words(departure.error)}; rounding explains "
         f"{in_words(departure.tolerance)}{loss}{where}"
     )
 
@@ -35,7 +36,7 @@ def exactness_words(exactness: Exactness) -> str:
     if exactness.missing:
         return f"could not be compared ({exactness.missing})"
     off, explained = in_words(exactness.error), in_words(exactness.tolerance)
-    return f"output {exactness.value!r} is off exact arithmetic by {off}, rounding explains {explained}"
+    return f"output {exactness.value!r} differs from exact arithmetic by {off}; rounding explains {explained}"
 
 
 def fidelity_lines(departures: Sequence[Departure]) -> tuple[str, ...]:

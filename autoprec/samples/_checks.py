@@ -32,7 +32,7 @@ def warnings_of(section: SamplesSection, calibration: Samples, evaluation: Sampl
     if count == 1:
         told.append("samples.evaluation has one sample: losses get no interval; give 8 or more")
     elif count < FEWEST:
-        told.append(f"samples.evaluation has {count} samples: intervals say little below {FEWEST}")
+        told.append(f"samples.evaluation has {count} samples: intervals mean little below {FEWEST}")
     if same := _same(section):
         told.append(
             f"{len(same)} of {count} evaluation samples are in the calibration set too ({same[0].name}): "

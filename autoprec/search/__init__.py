@@ -41,7 +41,7 @@ def create_strategy(
     Raises `SpecError` for an unknown strategy.
     """
     if name not in STRATEGIES:
-        raise SpecError(f"unknown search strategy {name!r}; known ones: {', '.join(STRATEGIES)}")
+        raise SpecError(f"unknown search strategy {name!r}; known: {', '.join(STRATEGIES)}")
     return STRATEGIES[name](seed, blocks, priors or Priors())
 
 

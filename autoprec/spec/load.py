@@ -105,7 +105,7 @@ def _told(words: str) -> str:
         unknown = what.split("`")[1]
         names = [field.encode_name for field in msgspec.structs.fields(section)]
         near = difflib.get_close_matches(unknown, names, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"known ones: {', '.join(names)}"
+        hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(names)}"
         return f"unknown key `{'.'.join([*keys, unknown])}`; {hint}"
     if choices := get_args(section) if get_origin(section) is Literal else ():
         return f"{what}; the key `{name}` takes one of: {', '.join(choices)}"
@@ -191,7 +191,7 @@ def _check(spec: StudySpec, path: Path) -> None:
     reference = "fp16" if search.reference in ("", SAFE_REFERENCE) else search.reference
     for name in (*search.precisions, reference, *base, *spec.blocks.pin.values()):
         if name not in PRECISIONS:
-            raise SpecError(f"{path}: unknown precision {name!r}; known ones: {listed()}")
+            raise SpecError(f"{path}: unknown precision {name!r}; known: {listed()}")
     if len(set(search.precisions)) != len(search.precisions):
         raise SpecError(f"{path}: search.precisions names a precision twice")
     roles = {"search.reference": reference, "backend.base": spec.backend.base or reference}

@@ -28,7 +28,7 @@ def find_spec(where: str | None, folder: Path = FOLDER) -> StudySpec:
         if where in paths:
             return load_spec(paths[where])
         near = difflib.get_close_matches(where, paths, n=1)
-        choices = f"known ones: {', '.join(paths)}" if paths else "`autoprec init MODEL.onnx` writes one"
+        choices = f"known: {', '.join(paths)}" if paths else "`autoprec init MODEL.onnx` writes one"
         hint = f"did you mean {near[0]!r}?" if near else choices
         raise SpecError(f"no study {where!r} in {folder}/; {hint}")
     return load_spec(default_definition(folder)[0])

@@ -66,5 +66,5 @@ def test_an_unknown_option_is_refused_by_name(name: str) -> None:
 
 
 def test_an_unknown_backend_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(SpecError, match=f"unknown backend 'tpu'; known ones: {', '.join(BACKENDS)}"):
+    with pytest.raises(SpecError, match=f"unknown backend 'tpu'; known: {', '.join(BACKENDS)}"):
         create_backend("tpu", {})

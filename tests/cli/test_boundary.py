@@ -139,7 +139,7 @@ def test_what_libraries_say_of_a_model_steers_no_terminal(
         ("serch", "autoprec: no such command 'serch'. Did you mean 'search'? (see `autoprec --help`)"),
         ("show", "autoprec show: missing argument 'TRIAL' (see `autoprec show --help`)"),
         ("trials --state done", "autoprec trials: invalid value for --state: takes one of: complete, failed"),
-        ("search --quiet --json", "autoprec search: invalid value for --quiet, --json: give one of these"),
+        ("search --quiet --json", "autoprec search: invalid value for --quiet, --json: choose one of these"),
     ],
 )
 def test_an_error_of_usage_is_one_line(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,7 +51,7 @@ def test_settings_come_from_the_command_line_and_events_are_lines_of_json(work: 
         ("--precisions fp32,fp32", "names a precision twice"),
         ("--seed -1", "--seed: Expected `int` >= 0"),
         ("--accepted-loss 0", "--accepted-loss: "),
-        ("-v --json", "give one of these"),
+        ("-v --json", "choose one of these"),
         ("--target-speedup fast", "valid number"),
     ],
 )

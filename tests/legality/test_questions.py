@@ -44,7 +44,7 @@ def test_an_engine_that_computes_something_else_is_wrong(
     verdict = tried(tmp_path, Off({}), pattern, precision, "fp32")
     assert verdict.state == "wrong"
     assert verdict.error == pytest.approx(0.2, abs=0.03)
-    assert "20 % off exact arithmetic" in verdict.reason
+    assert "20 % from exact arithmetic" in verdict.reason
 
 
 @pytest.mark.parametrize("pattern", [name for name in PATTERNS if "behind" in name])

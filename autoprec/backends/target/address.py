@@ -82,7 +82,8 @@ def parse_address(options: dict[str, Any]) -> Address:
     text, python, folder, config, trtexec = (options.get(key, "") for key in keys)
     if not all(isinstance(word, str) for word in (text, python, folder, config, trtexec)):
         raise SpecError(
-            "target.address, target.python, target.folder, target.ssh_config and target.trtexec are texts"
+            "target.address, target.python, target.folder, target.ssh_config and target.trtexec must be "
+            "strings"
         )
     text = os.environ.get(TARGET) or next(iter(several(text)), "")
     folder = folder or "~/.cache/autoprec-agent"

@@ -124,9 +124,7 @@ class Channel:
             if kind == "disk":
                 raise FullError(f"{self.address.name}: {message}; `autoprec target clean` makes room")
             if kind == "folder":
-                raise FullError(
-                    f"{self.address.name}: {message}; target.folder must be one that can be written"
-                )
+                raise FullError(f"{self.address.name}: {message}; target.folder must be writable")
             if kind == "gone":
                 raise GoneError(f"{self.address.name}: {message}")
             raise TrialError(_KINDS.get(kind, "build" if request == "build" else "run"), message)
@@ -158,7 +156,7 @@ class Channel:
         if code == FULL:
             return FullError(f"{where}: {words}; make room there, or `autoprec target clean` does")
         if code == NO_FOLDER:
-            return BackendError(f"{where}: {words}; name a folder that can be written in target.folder")
+            return BackendError(f"{where}: {words}; name a writable folder in target.folder")
         return BackendError(
             f"{where}: {self.address.python} cannot start the agent ({words}); "
             "name a Python 3.8 or later with numpy in target.python"

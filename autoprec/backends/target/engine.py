@@ -75,7 +75,9 @@ class TargetEngine:
         """Bring inputs over, each content once, and place them on the device there."""
         missing = [name for name in self._inputs if name not in inputs]
         if missing:
-            raise TrialError("run", f"the input {missing[0]!r} is not fed; fed are: {', '.join(inputs)}")
+            raise TrialError(
+                "run", f"the input {missing[0]!r} was not given; given were: {', '.join(inputs)}"
+            )
         arrays = {name: _plain(inputs[name], self._types.get(name, "")) for name in self._inputs}
         blobs = {name: array.tobytes() for name, array in arrays.items()}
         digests = {name: hashlib.sha256(blob).hexdigest() for name, blob in blobs.items()}

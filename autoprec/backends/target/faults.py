@@ -33,7 +33,7 @@ def unreached(address: Address, words: str) -> BackendError:
     told = f"{address.name} cannot be reached ({last})"
     if "IDENTIFICATION HAS CHANGED" in words:
         forget = f"ssh-keygen -R '{address.key_name}'"
-        return BackendError(f"{told}; its host key is another than before: if it may be, `{forget}`")
+        return BackendError(f"{told}; its host key has changed; if that is expected, run `{forget}`")
     if "Host key" in words:
         return BackendError(f"{told}; accept its key once: `{address.by_hand}`")
     if "Permission denied" in words:

@@ -95,7 +95,7 @@ def parse_options(options: Mapping[str, str | int | float | bool]) -> Options:
         parsed = msgspec.convert(dict(options), Options)
     except msgspec.ValidationError as error:
         raise SpecError(
-            f"backend.options of tensorrt: {error}; known ones: {', '.join(Options.__struct_fields__)}"
+            f"backend.options of tensorrt: {error}; known: {', '.join(Options.__struct_fields__)}"
         ) from error
     parsed.targets()
     parsed.profile()

@@ -87,7 +87,7 @@ def main() -> None:
     print(f"               {processor:.3f} ms of processor time, the mean of {len(times)}")
     print(f"the manifest:  {manifest['latency_ms']:.3f} ms of {manifest['clock']}, {measured}")
     for port in compiled.outputs:
-        print(f"output {port.any_name!r}: {port.element_type.get_type_name()} {list(port.shape)}")
+        print(f"output {min(port.names, key=len)!r}: {port.element_type.get_type_name()} {list(port.shape)}")
 
 
 if __name__ == "__main__":

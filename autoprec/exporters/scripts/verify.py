@@ -59,7 +59,7 @@ def main() -> int:
         refuse_changed(text, manifest)
         checks = [files(manifest)]
     except (OSError, *UNFIT) as error:
-        cannot(f"manifest.json is not there, or not as it was written ({error!r}): export again")
+        cannot(f"manifest.json is missing or was changed ({error!r}): export again")
     try:
         if checks[0]["ok"]:
             checks += measured(manifest, arguments.seconds)

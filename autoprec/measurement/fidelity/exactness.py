@@ -86,7 +86,7 @@ def ensured(
         raise TrialError(
             "wrong",
             f"the engine ({backend.name}) computes something else than the candidate's file: output "
-            f"{departure.value!r} is off by {in_words(departure.error)}, rounding explains "
+            f"{departure.value!r} differs by {in_words(departure.error)}; rounding explains "
             f"{in_words(departure.tolerance)}{where}",
         )
     return departure

@@ -31,7 +31,7 @@ def layerwise_view(layerwise: Layerwise) -> RenderableType:
     where = "node by node" if has_nodes else "where blocks meet"
     lines = [
         f"trial {layerwise.number} against the reference, {where}: {layerwise.ran}, {samples}",
-        "error: of the worst value that is given, over its spread; before: of those that are read",
+        "error: of the block's worst output, relative to its spread; before: of its inputs",
         *figures.legend(one.precision for one in compared),
     ]
     if unknown := [one.node or one.block for one in layerwise.blocks if not one.value]:
@@ -49,10 +49,10 @@ def _verdict(layerwise: Layerwise, compared: list[BlockDifference]) -> Text:
     if first is None:
         worst = max(compared, key=lambda one: one.error)
         off, limit = in_words(worst.error), in_words(layerwise.tolerance)
-        return Text(visible(f"no block breaks: {worst.block} is off the most, by {off}, within {limit}"))
+        return Text(visible(f"no block breaks: {worst.block} differs most, by {off}, within {limit}"))
     off = (
-        f" ({first.precision}; {first.usual} in the reference): its value {first.value!r} is off by "
-        f"{in_words(first.error)}, what it reads by {in_words(first.before)}"
+        f" ({first.precision}; {first.usual} in the reference): its output {first.value!r} differs by "
+        f"{in_words(first.error)}, its inputs by {in_words(first.before)}"
     )
     name = Text(visible(first.block), "bold red")
     return Text.assemble("the first block that breaks: ", name, visible(off))

@@ -77,14 +77,14 @@ def sentences(block: BlockReasons) -> Iterator[str]:
             f"Its nodes run in {block.kernels} kernels instead of {block.usual_kernels}: "
             f"{_count(block.kernels - block.usual_kernels, 'fusion')} lost."
         )
-    for enters, words in ((True, "Converts what comes from"), (False, "What it gives is converted for")):
+    for enters, words in ((True, "Converts the output of"), (False, "Its output is converted for")):
         if borders := [b for b in block.borders if b.enters == enters]:
             yield f"{words} {', '.join(f'{b.other} ({figures.short(b.there)})' for b in borders)}."
     for neighbour in block.neighbours[:_MOST]:
         yield _compared(neighbour, block.block)
     if block.tried and not block.neighbours:
         tried = ", ".join(f"{figures.short(p)} in {_count(count, 'trial')}" for p, count in block.tried[:4])
-        yield f"Also tried in {tried}, each with other differences."
+        yield f"Also tried in {tried}, never as the only difference."
 
 
 def gain(block: BlockReasons) -> str:

@@ -54,7 +54,7 @@ def blocks_table(blocks: Sequence[Block]) -> RenderableType:
 def sensitivity_table(blocks: Sequence[Block], table: Mapping[str, Mapping[str, float]]) -> RenderableType:
     """Mask loss of each block alone in each precision that was tried, in graph order."""
     if not table:
-        return Text("no sensitivity has been measured yet: `autoprec search` does that after the anchors")
+        return Text("no sensitivity has been measured yet: `autoprec search` measures it after the anchors")
     names = sorted({name for row in table.values() for name in row})
     losses = [
         Column(figures.short(name), [_loss(table.get(block.name, {}).get(name)) for block in blocks])

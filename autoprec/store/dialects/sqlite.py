@@ -108,9 +108,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StudyError(
-            f"{folder}: cannot be created ({error.strerror}); name a folder that is writable"
-        ) from error
+        raise StudyError(f"{folder}: cannot be created ({error.strerror}); name a writable folder") from error
 
 
 def _engine(path: Path, read_only: bool) -> sa.Engine:

@@ -33,7 +33,7 @@ def choose(
     Raises `StudyError` for an unknown pick, or when no point is fast and good enough.
     """
     if pick not in PICKS:
-        raise StudyError(f"unknown pick {pick!r}; known ones: {', '.join(PICKS)}")
+        raise StudyError(f"unknown pick {pick!r}; known: {', '.join(PICKS)}")
     if not front:
         raise StudyError(
             "the front is empty: every trial failed or took more memory than search.max_memory_mb"

@@ -57,7 +57,7 @@ def test_a_python_that_is_too_old_is_told(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_to_be_had_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert "Not a directory; name a folder that can be written in target.folder" in refused(
+    assert "Not a directory; name a writable folder in target.folder" in refused(
         tmp_path, "local:", "file/there"
     )
 
@@ -70,7 +70,7 @@ def test_an_account_without_a_shell_is_told_in_its_words(tmp_path: Path) -> None
 def test_under_trtexec_it_is_the_same(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for words, options in {
-        "not a directory; name a folder that can be written in target.folder": {
+        "not a directory; name a writable folder in target.folder": {
             "target_folder": f"{tmp_path}/file/there"
         },
         "nothing: not found; name its trtexec in target.trtexec": {"target_trtexec": f"{tmp_path}/nothing"},
@@ -122,7 +122,7 @@ def test_a_host_key_that_changed_is_told_and_not_waited_for(ssh_server: Server, 
     hosts_file, said = ssh_server.known_hosts.read_text(), list[str]()
     ssh_server.known_hosts.write_text(" ".join([hosts_file.split()[0], *_another_key(tmp_path)]))
     try:
-        with pytest.raises(BackendError, match=r"another than before: .* `ssh-keygen -R '\[127"):
+        with pytest.raises(BackendError, match=r"key has changed; .* `ssh-keygen -R '\[127"):
             remote(ssh_server, tmp_path / "there").wait(30, said.append)
     finally:
         ssh_server.known_hosts.write_text(hosts_file)
