@@ -18,6 +18,8 @@ from autoprec.report.vega import vega
 _NEAR = 0.12
 """Anchors' labels closer than this part of the latency axis are put above one another."""
 _LEVELS = 4
+_AT_THE_LEFT = "scale('x', datum.ms) < 130"
+"""Where a label that ends at its point would begin outside of the chart."""
 
 
 def front_chart(findings: Findings) -> Spec:
@@ -63,7 +65,14 @@ def front_chart(findings: Findings) -> Spec:
         # Below and left of a point of the front nothing is measured: no anchor's name is there.
         _layer(
             "datum.mark !== '' && datum.anchor === ''",
-            {"type": "text", "dy": 11, "dx": -7, "align": "right", "fontSize": 11, "fontWeight": "bold"},
+            {
+                "type": "text",
+                "dy": {"expr": f"{_AT_THE_LEFT} ? 19 : 11"},
+                "dx": {"expr": f"{_AT_THE_LEFT} ? -3 : -7"},
+                "align": {"expr": f"{_AT_THE_LEFT} ? 'left' : 'right'"},
+                "fontSize": 11,
+                "fontWeight": "bold",
+            },
             at | {"text": {"field": "mark"}},
         ),
     ]

@@ -21,7 +21,8 @@ _LEFT, _RIGHT = 40.0, 95.0
 """Where the axis begins and ends, in percent of the width."""
 _LEAST = 1e-4
 """Losses below it are drawn as it: 0 has no logarithm."""
-TICKS = (0.001, 0.01, 0.1, 1.0)
+TICKS = (0.001, 0.03, 1.0)
+"""As far apart as their labels need on the narrowest curve."""
 
 
 class CostPoint(NamedTuple):
@@ -50,7 +51,7 @@ def cost_curves(findings: Findings) -> tuple[CostCurve, ...]:
     """A curve for each block with a loss of its own, in graph order; none where nothing was measured."""
     alone = _alone(findings)
     losses = [loss for row in alone.values() for loss, _ in row.values()]
-    top = max([0.01, *losses])
+    top = max([0.03, *losses])
     picked = next((t.assignment.as_dict() for t in findings.trials if t.number == findings.picked), {})
     ticks = tuple((_x(tick, top), f"{tick:g}") for tick in TICKS if tick <= top)
     return tuple(
