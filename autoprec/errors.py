@@ -35,7 +35,7 @@ FailureKind = Literal[
     "killed",
     "internal",
 ]
-"""`wrong`: it runs, but the engine computes something else than its file, so it is never recommended."""
+"""`wrong`: it runs, but the engine computes something other than its file, so it is never recommended."""
 BLAMELESS: frozenset[FailureKind] = frozenset({"interrupted", "killed", "internal"})
 """Kinds that say nothing about the candidate: the search was stopped, something outside killed the worker,
 or autoprec is at fault. Nobody may learn from them."""

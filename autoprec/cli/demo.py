@@ -32,9 +32,11 @@ def demo(
         chosen.search(budget, progress)
     parts.show_plot_and_front(chosen)
     answer("next, in this folder:")
-    number = chosen.best(max_loss=1.0).number
+    front, reference = chosen.front(), chosen.reference()
+    best = parts.picks(front, reference, chosen.spec.search.accepted_loss) if reference is not None else {}
+    number = best.get("fastest", front[0]).number
     for command, what in (
-        (f"autoprec explain {number} --study demo", "why its fastest point is fast, block by block"),
+        (f"autoprec explain {number} --study demo", "why its best point is fast, block by block"),
         ("autoprec report --study demo", "everything on one HTML page, with masks"),
         ("autoprec search --study demo --budget 5m", "continue the search"),
         ("autoprec export --study demo", "the best point, for TensorRT, OpenVINO or ONNX Runtime"),

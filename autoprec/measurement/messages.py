@@ -101,7 +101,7 @@ class WriteExamples(msgspec.Struct, frozen=True, kw_only=True, tag="examples"):
     """Write some samples with the logits of both engines into a new folder.
 
     Those of the original model are made of `original`, a file, or read from `originals`, a folder of
-    earlier examples. `exactly` fails where the candidate's engine computes something else than its file.
+    earlier examples. `exactly` fails where the candidate's engine computes something other than its file.
     """
 
     setup: Setup

@@ -52,7 +52,7 @@ def pareto_numbers(points: Iterable[Point]) -> tuple[int, ...]:
 
 
 def wrong_assignments(trials: Iterable[TrialRecord]) -> frozenset[Assignment]:
-    """Assignments on which the engine was found to compute something else than their files."""
+    """Assignments on which the engine was found to compute something other than their files."""
     return frozenset(t.assignment for t in trials if t.failure is not None and t.failure.kind == "wrong")
 
 

@@ -78,5 +78,5 @@ class Exactness(Record, frozen=True, kw_only=True):
 
     @property
     def is_wrong(self) -> bool:
-        """Whether the engine computes something else than the file."""
+        """Whether the engine computes something other than the file."""
         return not self.missing and self.error > self.tolerance

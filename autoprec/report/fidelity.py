@@ -25,7 +25,7 @@ def departure_words(departure: Departure) -> str:
         return f"{STEPS[departure.step]}: {how}{loss}"
     where = f"; the first node whose value departs is {departure.node}" if departure.node else ""
     return (
-        f"{departure.culprit} computes something else than the original model ({departure.implementation}): "
+        f"{departure.culprit} computes something other than the original model ({departure.implementation}): "
         f"output {departure.value!r} differs by {in_words(departure.error)}; rounding explains "
         f"{in_words(departure.tolerance)}{loss}{where}"
     )

@@ -29,7 +29,7 @@ class ModelSection(Section, frozen=True, kw_only=True):
     Attributes:
         path: the ONNX file.
         shapes: sizes of dynamic inputs, as `{ image = [1, 3, 512, 512] }`.
-        departure: what to do where an engine computes something else than the file: "stop" the study, or
+        departure: what to do where an engine computes something other than the file: "stop" the study, or
             "tell" the user and search all the same.
     """
 

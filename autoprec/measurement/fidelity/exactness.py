@@ -51,7 +51,7 @@ def checked(
         latency, quality: what was measured of it.
         running: held while an engine runs.
 
-    Raises `TrialError("wrong", ...)` where the engine computes something else than the candidate's file.
+    Raises `TrialError("wrong", ...)` where the engine computes something other than the candidate's file.
     """
     if job.profiled and not any(PRECISIONS[name].is_quantized for _, name in job.assignment.choices):
         return None  # an anchor in floats: FP32 and the reference are compared with the original model
@@ -85,7 +85,7 @@ def ensured(
         where = f"; the first node whose value departs is {departure.node}" if departure.node else ""
         raise TrialError(
             "wrong",
-            f"the engine ({backend.name}) computes something else than the candidate's file: output "
+            f"the engine ({backend.name}) computes something other than the candidate's file: output "
             f"{departure.value!r} differs by {in_words(departure.error)}; rounding explains "
             f"{in_words(departure.tolerance)}{where}",
         )

@@ -99,7 +99,7 @@ class Trtexec:
         if error.is_disk:
             return FullError(f"{self.address.name}: {words}; `autoprec target clean` makes room")
         if request == "hello" and error.code == 1:
-            return BackendError(f"{self.address.name}: {words}; name a folder that can be written in {_KEY}")
+            return BackendError(f"{self.address.name}: {words}; name a writable folder in {_KEY}")
         if error.is_gone:
             return GoneError(f"{self.address.name}: {words}")
         if error.code in _NOT_FOUND:
