@@ -13,6 +13,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+SHARED_TMPDIR = "AUTOPREC_SHARED_TMPDIR"
+"""Tells a worker, whose own temporary files go with its study, where those are that all studies share."""
+
 
 def ensure_regular(path: Path) -> None:
     """Raises OSError for what is not a regular file: a pipe never ends, nor does `/dev/zero`."""

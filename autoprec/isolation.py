@@ -25,9 +25,8 @@ from typing import BinaryIO, Self
 import psutil
 
 from autoprec.errors import StudyError, TrialError
+from autoprec.files import SHARED_TMPDIR
 
-SHARED_TMPDIR = "AUTOPREC_SHARED_TMPDIR"
-"""Tells a worker, whose own temporary files go with its study, where those are that all studies share."""
 _POLL_SECONDS = 0.2
 _WORDS_BYTES = 4096
 _PR_SET_PDEATHSIG = 1

@@ -11,11 +11,10 @@ import os
 from collections.abc import Mapping
 
 from autoprec.backends.target.address import TARGET, several
+from autoprec.backends.tensorrt.neighbours import VISIBLE
 from autoprec.backends.tensorrt.nvml import Gpu, gpus
 from autoprec.errors import BackendError, StudyError
 from autoprec.records import Record
-
-VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class Device(Record, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from autoprec.backends.timing import Deadline, elapsed
 from autoprec.errors import StudyError
-from autoprec.isolation import SHARED_TMPDIR
+from autoprec.files import SHARED_TMPDIR
 
 _SHARED_SECONDS = 0.3
 """How long others may have to wait for exclusive use: about the time of one timing."""

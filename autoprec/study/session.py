@@ -21,7 +21,8 @@ from types import FrameType
 import msgspec
 
 from autoprec.backends import create_backend
-from autoprec.backends.devices import VISIBLE, Device, devices
+from autoprec.backends.devices import Device, devices
+from autoprec.backends.tensorrt.neighbours import VISIBLE
 from autoprec.errors import StudyError
 from autoprec.files import scratch
 from autoprec.measurement.reaching import reach

@@ -30,14 +30,23 @@ def finished(address: str) -> int:
 
 
 def times(spent: list[dict[str, list[float]]]) -> dict[str, Any]:
-    """Medians and 95th percentiles of what the workers' calls took, in seconds."""
+    """Medians and 95th percentiles of what the workers' calls took, in seconds: of all, and of each worker's
+    first and last tenth, between which all trials lie."""
+    parts = {"": slice(None), "_of_the_first_tenth": slice(0, 10), "_of_the_last_tenth": slice(90, 100)}
     seconds = {}
     for name in ("begin", "settle", "propose"):
-        values = sorted(value for one in spent for value in one.get(name, []))
-        if values:
-            tail = values[int(0.95 * len(values))]
-            seconds[f"{name}_seconds"] = [round(statistics.median(values), 4), round(tail, 4)]
+        for part, hundredths in parts.items():
+            values = sorted(value for one in spent for value in _part(one.get(name, []), hundredths))
+            if values:
+                tail = values[int(0.95 * len(values))]
+                seconds[f"{name}_seconds{part}"] = [round(statistics.median(values), 4), round(tail, 4)]
     return seconds
+
+
+def _part(values: list[float], hundredths: slice) -> list[float]:
+    """From and to these hundredths of a list."""
+    start, stop, _ = hundredths.indices(100)
+    return values[start * len(values) // 100 : stop * len(values) // 100]
 
 
 def verdict(address: str, budget: int) -> dict[str, Any]:

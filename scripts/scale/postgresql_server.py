@@ -1,6 +1,8 @@
 """A PostgreSQL server of one's own for tests and benchmarks, on a socket in a temporary folder.
 
-PostgreSQL refuses to run as root: then it runs as its own user, else as `nobody`.
+PostgreSQL refuses to run as root: then it runs as its own user, else as `nobody`, who must be able to read
+its programs. `POSTGRESQL_PROGRAMS` names their folder where they are not Debian's: those in the wheel of
+`pgserver` serve on a machine that installs nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ ROLE = "autoprec"
 
 def programs() -> Path | None:
     """The folder of PostgreSQL's programs, newest version first; None if it is not installed."""
+    if named := os.environ.get("POSTGRESQL_PROGRAMS"):
+        return Path(named)
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: -int(p.parent.name))
     on_path = shutil.which("initdb")
     candidates = [*folders, *([Path(on_path).parent] if on_path else [])]

@@ -40,11 +40,14 @@ def run(server: PostgresqlServer, given: argparse.Namespace, workers: int) -> di
     with tempfile.TemporaryDirectory() as folder:
         told, table = Path(folder), Path(folder) / "costs.json"
         table.write_text(json.dumps(costs(given.blocks, given.seed)))
-        fleet, restarts = Fleet(address, given, table, told), 0
+        fleet, restarts, told_of = Fleet(address, given, table, told), 0, 0
         fleet.start(workers)
         while fleet.is_working:
             time.sleep(0.5)
             done = finished(address)
+            if done >= told_of + given.trials / 20:
+                print(f"{done} trials after {time.perf_counter() - begin:.0f} s", flush=True)
+                told_of = done
             while events and 0 <= events[0][0] <= done and fleet.is_working:
                 what = events.pop(0)[1]
                 print(f"{done} trials: {what}", flush=True)

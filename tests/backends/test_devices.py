@@ -6,6 +6,7 @@ import pytest
 
 from autoprec.backends import devices as module
 from autoprec.backends.devices import devices
+from autoprec.backends.tensorrt.neighbours import VISIBLE
 from autoprec.backends.tensorrt.nvml import Gpu
 from autoprec.errors import BackendError, StudyError
 
@@ -20,7 +21,7 @@ def gpu(index: int, name: str = "H100") -> Gpu:
 @pytest.fixture
 def three(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "gpus", lambda: (gpu(0), gpu(1), gpu(2, "A100")))
-    monkeypatch.delenv(module.VISIBLE, raising=False)
+    monkeypatch.delenv(VISIBLE, raising=False)
 
 
 @pytest.mark.usefixtures("three")
@@ -34,7 +35,7 @@ def test_each_worker_sees_its_gpu_alone() -> None:
 
 @pytest.mark.usefixtures("three")
 def test_what_a_batch_system_hides_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(module.VISIBLE, "GPU-1,0")
+    monkeypatch.setenv(VISIBLE, "GPU-1,0")
     assert [d.visible for d in devices("tensorrt", {}, "all")] == ["GPU-1", "GPU-0"]
     assert devices("tensorrt", {}, None)[0].lease == "GPU-1"
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from autoprec.backends.tensorrt.neighbours import others
 from autoprec.records import Clocks, Record
 
 _REASONS = {
@@ -114,7 +115,9 @@ def _clocks(nvml: Any, handle: Any, *, holds_context: bool) -> Clocks:
         power_watts=None if power is None else power / 1000,
         temperature_celsius=ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
         throttle_reasons=throttle_reasons(ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons) or 0),
-        other_processes=None if processes is None else _others([p.pid for p in processes], holds_context),
+        other_processes=None
+        if processes is None
+        else others([process.pid for process in processes], holds_context=holds_context),
         load_average=os.getloadavg()[0],
     )
 
@@ -122,10 +125,3 @@ def _clocks(nvml: Any, handle: Any, *, holds_context: bool) -> Clocks:
 def throttle_reasons(bits: int) -> tuple[str, ...]:
     """The reasons that hold the clocks down, by name."""
     return tuple(name for bit, name in _REASONS.items() if bits & bit)
-
-
-def _others(pids: list[int], holds_context: bool) -> int:
-    """How many are neither this process nor the search that started it, which may have calibrated."""
-    if os.getpid() in pids:
-        return len(set(pids) - {os.getpid(), os.getppid()})
-    return len(pids) - (1 if holds_context and pids else 0)

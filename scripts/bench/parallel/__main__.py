@@ -5,8 +5,9 @@
 A setting is DEVICESxJOBS. Each model is exported with random weights at 512x512 and prepared once; every
 setting searches a copy of that study, for the same time. Each model has a GPU and an equal share of the cores
 for itself: settings of one GPU are measured for all models at a time, those of several one model after the
-other, with all cores. Beside each search another process builds the reference and times it against itself,
-taking the device's lease like any worker: the true ratio is 1.
+other. Every setting has as many cores for each GPU as the one of most GPUs. Beside each search another
+process builds the reference and times it against itself, taking the device's lease like any worker: the true
+ratio is 1.
 
 `--minutes` is for everything; what is left after preparing is shared by the settings, the last ones of which
 are left out where too little is left. `--prepare` stops before them: the next call finds all prepared. Writes
@@ -47,7 +48,8 @@ def prepare(lanes: list[Lane], given: argparse.Namespace) -> None:
     for lane in lanes:
         if not (lane.folder / "prepared.json").exists():
             jobs = 1 if given.backend == "openvino" else 4
-            waiting.append((lane, time.time(), lane.prepare(given.warm_up, jobs)))
+            cores = sorted(os.sched_getaffinity(0)) if len(lanes) == 1 else lane.cores
+            waiting.append((lane, time.time(), lane.prepare(given.warm_up, jobs, cores)))
     for lane, start, process in waiting:
         if process.wait():
             sys.exit(f"{lane.model}: not prepared\n{lane.log('base')}")
@@ -86,7 +88,7 @@ class Results:
 def measure(lanes: list[Lane], given: argparse.Namespace) -> None:
     """All settings, as long as there is time."""
     results = Results(lanes, given)
-    settings = [tuple(map(int, setting.split("x"))) for setting in given.settings.split(",")]
+    settings = settings_of(given)
     steps: list[tuple[list[Lane], int, int]] = []
     for devices, jobs in settings:
         steps += [(lanes, devices, jobs)] if devices == 1 else [([lane], devices, jobs) for lane in lanes]
@@ -98,15 +100,21 @@ def measure(lanes: list[Lane], given: argparse.Namespace) -> None:
             sys.exit(f"{left:.0f} s are left: too little for {devices}x{jobs}")
         print(f"{devices}x{jobs}: {seconds:.0f} s", flush=True)
         with ThreadPoolExecutor(len(some)) as pool:
-            settings_of = {
+            measured = {
                 lane.model: pool.submit(
                     lane.measure, devices, jobs, seconds, repeats=given.repeats,
-                    cores=lane.cores if devices == 1 else every,
+                    cores=lane.cores if devices == 1 else every[: devices * len(lane.cores)],
                 )
                 for lane in some
             }  # fmt: skip
-        for model, setting in settings_of.items():
+        for model, setting in measured.items():
             results.add(model, setting.result())
+
+
+def settings_of(given: argparse.Namespace) -> list[tuple[int, int]]:
+    """GPUs and jobs of each setting."""
+    pairs = [setting.split("x") for setting in given.settings.split(",")]
+    return [(int(devices), int(jobs)) for devices, jobs in pairs]
 
 
 def _since(given: argparse.Namespace) -> float:
@@ -133,7 +141,8 @@ def main() -> None:
     given = parser.parse_args()
     given.begin = time.monotonic()
     cores = sorted(os.sched_getaffinity(0))
-    share = max(1, len(cores) // len(given.models))
+    most = max(devices for devices, _ in settings_of(given))
+    share = max(1, len(cores) // max(len(given.models), most))
     lanes = [
         Lane(model, given.work.absolute(), given.backend, place, cores[place * share : (place + 1) * share])
         for place, model in enumerate(given.models)

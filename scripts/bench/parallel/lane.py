@@ -61,9 +61,9 @@ class Lane:
             return None
         return self._started(export_command(self.model, models, size, more), self.folder / "export.log")
 
-    def prepare(self, budget: str, jobs: int) -> subprocess.Popen[bytes]:
+    def prepare(self, budget: str, jobs: int, cores: Sequence[int]) -> subprocess.Popen[bytes]:
         """Start a search of a few trials, which all others begin with."""
-        return self._search(self.base, budget, 1, jobs)
+        return self._search(self.base, budget, 1, jobs, cores)
 
     def measure(
         self, devices: int, jobs: int, seconds: float, *, repeats: bool, cores: Sequence[int]

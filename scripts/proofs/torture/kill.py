@@ -31,6 +31,7 @@ POINTS = (
     "autoprec.store._store:Store.begin_run",
     "autoprec.store._store:Store.end_run",
     "autoprec.store._front:update_front",
+    "autoprec.store._front:add_to_front",
     "autoprec.kept:keep",
     "autoprec.graph.model.files:write_model",
     "autoprec.measurement.bench:Bench.measure",
