@@ -26,6 +26,7 @@ from autoprec.graph.model.aside import SMALL_BYTES
 from autoprec.graph.model.contrib.fusions import without_fusions
 from autoprec.graph.model.files import read_model
 from autoprec.graph.model.forms import FORMS
+from autoprec.graph.model.forms.borders import without_bare_levels
 from autoprec.graph.model.forms.branches import take_known
 from autoprec.graph.model.forms.folding import fold
 from autoprec.graph.model.forms.integers import cut_between_levels, without_integers
@@ -141,7 +142,7 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     TopologicalSortPass()(model)
     _compute_constants(model, notes)
     if any(node.op_type in QUANTIZED_OPS for node in model.graph):
-        if without_integers(model.graph):
+        if without_integers(model.graph) | without_bare_levels(model.graph):
             infer(model, notes)
         lift(model)
     cut = cut_between_levels(model.graph)
@@ -214,8 +215,7 @@ def _check_external_data(model: ir.Model, folder: Path) -> None:
     """Nothing is read from outside a model's folder, and all that is to be read is there."""
     for tensor in _external_tensors(model):
         file = _data_file(folder, str(tensor.location))
-        end = (tensor.offset or 0) + max(tensor.length or 0, tensor.nbytes)
-        if file.stat().st_size < end:
+        if file.stat().st_size < (tensor.offset or 0) + max(tensor.length or 0, tensor.nbytes):
             raise ModelError(f"its external data {file.name!r} is cut short; copy or export it again")
 
 

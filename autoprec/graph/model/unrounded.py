@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
 
 from autoprec.graph.model.files import write_model
+from autoprec.graph.model.forms.borders import without_bare_levels
+from autoprec.graph.model.forms.folding import fold
 from autoprec.graph.model.forms.integers import INTEGER_OPS, without_integers
 
 Array = NDArray[Any]
@@ -36,6 +38,8 @@ def write_unrounded(path: Path, target: Path) -> bool:
         return False
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     without_integers(model.graph)
+    fold(model.graph)
+    without_bare_levels(model.graph)
     done = [_replace(model.graph, node) for node in list(model.graph) if node.op_type == "DequantizeLinear"]
     if any(done):
         RemoveUnusedNodesPass()(model)
