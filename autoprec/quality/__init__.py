@@ -19,7 +19,7 @@ from autoprec.quality.entry_score import EntryScore
 from autoprec.quality.label_iou import LabelIou
 from autoprec.quality.mask_iou import MaskIou
 from autoprec.quality.planes import Layout, planes_of, shape_refusal
-from autoprec.quality.structure import UNIT_ENDINGS, structure_refusal
+from autoprec.quality.structure import CUT_ENDINGS, UNIT_ENDINGS, structure_refusal
 from autoprec.quality.survey import Survey
 from autoprec.spec import QualitySection
 
@@ -69,6 +69,7 @@ def check_reference(section: QualitySection, survey: Survey) -> None:
 
 
 __all__ = [
+    "CUT_ENDINGS",
     "METRICS",
     "UNIT_ENDINGS",
     "JudgesCut",

@@ -26,7 +26,13 @@ class ArgmaxIou:
 
     @staticmethod
     def refusal(survey: Survey) -> str:
-        """A single plane: of labels, or of one class."""
+        """A single plane: of labels, or of one class. Masks that are cut, and overlap."""
+        if survey.fewest_planes > 1 and survey.is_two_valued and survey.has_ties and survey.low < survey.high:
+            middle = (survey.low + survey.high) / 2
+            return (
+                f"argmax_iou needs a class for each pixel, but planes of two values {survey.range} overlap: "
+                f'set quality.metric = "mask_iou" and quality.threshold = {middle:g}'
+            )
         if survey.fewest_planes > 1:
             return ""
         way = (

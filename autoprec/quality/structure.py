@@ -5,6 +5,10 @@ from __future__ import annotations
 from autoprec.records import ModelOutput
 from autoprec.spec import QualitySection
 
+CUT_ENDINGS = frozenset(
+    {"And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Xor"}
+)
+"""Operators that leave masks which are cut already."""
 UNIT_ENDINGS = frozenset({"Sigmoid", "HardSigmoid", "Softmax", "Clip"})
 """Operators whose values are all from 0 to 1."""
 

@@ -35,6 +35,8 @@ class Survey:
         self.samples = self.masks = self.full = self.empty = 0
         self.low, self.high = math.inf, -math.inf
         self.fewest_planes = 0
+        self.has_ties = False
+        """Whether planes of two values are both the largest somewhere, as masks that overlap."""
         self.winners: set[int] = set()
         """Planes that are the largest somewhere; no more than two are looked for."""
         self._values: set[float] | None = set()
@@ -63,6 +65,8 @@ class Survey:
         if len(self.winners) < 2:
             self.winners |= set(np.unique(planes.argmax(axis=0))[:2].tolist())
         self._values = _whole(planes, self._values)
+        if count > 1 and self.is_two_valued and not self.has_ties:
+            self.has_ties = bool(np.any(np.count_nonzero(planes == planes.max(axis=0), axis=0) > 1))
 
     @property
     def ends(self) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from autoprec.quality import UNIT_ENDINGS, Layout, shape_refusal
+from autoprec.quality import CUT_ENDINGS, UNIT_ENDINGS, Layout, shape_refusal
 from autoprec.recipes._base import Facts
 from autoprec.records import ModelOutput
 
@@ -75,6 +75,9 @@ def choose_scoring(choice: Choice) -> Scoring:
     if ending in UNIT_ENDINGS:
         half = choice.output.scale / 2
         return Scoring("mask_iou", half, f"it ends in {ending}: probabilities, cut at {half:g}")
+    if ending in CUT_ENDINGS:
+        half = choice.output.scale / 2
+        return Scoring("mask_iou", half, f"it ends in {ending}: masks that are cut already")
     if many and "mask" not in choice.output.name.lower():
         return Scoring(
             "argmax_iou", 0.0, f"{planes} planes without a last activation: a class for each (else mask_iou)"

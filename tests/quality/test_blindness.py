@@ -36,6 +36,7 @@ def surveyed(*samples: Logits, threshold: float = 0.0) -> Survey:
         ("argmax_iou", LABELS, 'quality.metric = "label_iou"'),
         ("argmax_iou", LOGITS[:1], 'quality.metric = "mask_iou"'),
         ("argmax_iou", LOGITS + np.array([99, 0, 0])[:, None, None], "the same class"),
+        ("argmax_iou", LOGITS > 0, 'quality.metric = "mask_iou" and quality.threshold = 0.5'),
         ("label_iou", LOGITS, 'quality.metric = "argmax_iou"'),
         ("label_iou", np.full((1, 8, 8), 3, np.float32), "the same class"),
         ("alpha_mae", PROBABILITIES * 255, "mattes in 0..1 or their logits"),
@@ -52,6 +53,11 @@ def test_what_hides_damage_is_refused_with_the_key_to_change(
     with pytest.raises(SpecError, match=key) as caught:
         check_reference(QualitySection(metric=metric), surveyed(reference.astype(np.float32)))
     assert "\n" not in str(caught.value)
+
+
+def test_one_plane_for_each_class_is_judged_though_it_is_cut() -> None:
+    planes = (LOGITS.argmax(axis=0) == np.arange(3)[:, None, None]).astype(np.float32)
+    check_reference(QualitySection(metric="argmax_iou"), surveyed(planes))
 
 
 def test_a_threshold_below_the_first_class_sees_no_class_become_another() -> None:

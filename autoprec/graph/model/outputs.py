@@ -14,7 +14,12 @@ _MOVING = frozenset(
     }
 )  # fmt: skip
 """Operators that leave values as they are, or between their neighbours."""
-_TELLING = frozenset({"ArgMax", "ArgMin", "HardSigmoid", "LogSoftmax", "Relu", "Sigmoid", "Softmax", "Tanh"})
+_TELLING = frozenset(
+    {
+        "And", "ArgMax", "ArgMin", "Equal", "Greater", "GreaterOrEqual", "HardSigmoid", "Less", "LessOrEqual",
+        "LogSoftmax", "Not", "Or", "Relu", "Sigmoid", "Softmax", "Tanh", "Xor",
+    }
+)  # fmt: skip
 
 
 def model_outputs(graph: ir.Graph) -> tuple[ModelOutput, ...]:

@@ -29,6 +29,7 @@ def ending(body: str) -> tuple[str, float]:
         ("a = Softmax<axis = 1>(x) b = Mul(a, white) y = Cast<to = 1>(b)", ("Softmax", 255)),
         ("a = Sigmoid(x) y = Div(a, half)", ("Sigmoid", 2)),
         ("a = ArgMax<axis = 1>(x) y = Cast<to = 1>(a)", ("ArgMax", 1)),
+        ("a = Greater(x, no) y = Cast<to = 1>(a)", ("Greater", 1)),
         ("y = Clip(x, no, one)", ("Clip", 1)),
         ("y = Clip(x, no, white)", ("", 1)),
         ("a = Sigmoid(x) y = Sub(one, a)", ("", 1)),
