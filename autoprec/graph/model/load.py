@@ -24,6 +24,7 @@ from autoprec.errors import ModelError, exhausted
 from autoprec.files import ensure_regular
 from autoprec.graph.model.aside import SMALL_BYTES
 from autoprec.graph.model.contrib.fusions import without_fusions
+from autoprec.graph.model.contrib.refusals import refuse_control_flow, refuse_random, refuse_untyped
 from autoprec.graph.model.files import read_model
 from autoprec.graph.model.forms import FORMS
 from autoprec.graph.model.forms.borders import without_bare_levels
@@ -35,7 +36,7 @@ from autoprec.graph.model.forms.sequences import without_sequences
 from autoprec.graph.model.incoming import QUANTIZED_OPS, lift
 from autoprec.graph.model.inference import Notes, infer, is_open, set_aside, unshaped
 from autoprec.graph.model.inputs import fix_inputs, input_shapes, real_inputs
-from autoprec.graph.model.passing import named, pass_identities, remove_unused
+from autoprec.graph.model.passing import pass_identities, remove_unused
 from autoprec.graph.model.raising import raised
 from autoprec.graph.model.taming import tame
 from autoprec.graph.model.upgrades.opset import OPSET, at_opset
@@ -154,10 +155,11 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     fold(model.graph)
     tame(model.graph)
     remove_unused(model.graph)
+    refuse_random(model)
     _name_nodes(model.graph)
     for write in FORMS:
         write(model.graph)
-    _refuse_untyped(model)
+    refuse_untyped(model)
     CheckerPass(full_check=False)(model)
     model.meta[_NOTES] = tuple(filter(None, (_raised(came_in), cut, unshaped(model, COSTLY_OPS))))
     return model
@@ -172,7 +174,7 @@ def _compute_constants(model: ir.Model, notes: Notes) -> None:
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         without_fusions(model, notes)
         fold(model.graph, shapes=True)
-    _refuse_control_flow(model)
+    refuse_control_flow(model)
     without_sequences(model.graph)
     infer(model, notes)
 
@@ -244,30 +246,6 @@ def _read_small_weights(model: ir.Model) -> None:
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes <= SMALL_BYTES:
             value.const_value = ir.tensor(np.array(tensor.numpy()), dtype=tensor.dtype, name=tensor.name)
-
-
-def _refuse_control_flow(model: ir.Model) -> None:
-    for node in model.graph:
-        if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
-            raise ModelError(
-                f"node {named(node)!r} is control flow ({node.op_type}) that only its run decides, or of "
-                "thousands of nodes: export the model with fixed shapes and conditions"
-            )
-
-
-def _refuse_untyped(model: ir.Model) -> None:
-    """Where a type is not known, no Cast can be placed; where nothing is FP32, nothing can be lowered."""
-    outputs = [(node, value) for node in model.graph for value in node.outputs if value.name]
-    for node, value in outputs:
-        if value.type is None:
-            raise ModelError(
-                f"{node.op_type} of domain {node.domain!r} makes {value.name!r}, whose type is unknown; "
-                "save the model without ONNX Runtime's optimisations, or export it with operators of ONNX"
-            )
-    types = {value.dtype for _, value in outputs if value.dtype is not None}
-    if outputs and ir.DataType.FLOAT not in types:
-        names = ", ".join(sorted(data_type.name for data_type in types))
-        raise ModelError(f"computes in {names}, nothing in FP32; export it in FP32 to search from")
 
 
 def _raised(came_in: Sequence[ir.DataType]) -> str:

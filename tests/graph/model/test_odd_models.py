@@ -264,3 +264,24 @@ def test_a_value_that_pads_nothing_does_no_harm(mode: str, tmp_path: Path) -> No
     rows = [1, 0, 1, 2, 3, 2] if mode == "reflect" else [0, 0, 1, 2, 3, 3]
     wanted = np.maximum(x[rows], 0)
     np.testing.assert_array_equal(computed(rewritten(path, "fp32"), x=x), wanted)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "z = RandomNormalLike (x) y = Add (x, z)",
+        "r = Constant <value = float {0.5}> () t = Constant <value = bool {1}> () y = Dropout (x, r, t)",
+    ],
+)
+def test_what_draws_at_random_is_named(body: str, tmp_path: Path) -> None:
+    text = f'<ir_version: 8, opset_import: ["" : 17]> g (float[1,3] x) => (float[1,3] y) {{ {body} }}'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"\((RandomNormalLike|Dropout)\) draws at random"):
+        load_model(tmp_path / "m.onnx")
+
+
+def test_a_random_node_that_nothing_reads_does_no_harm(tmp_path: Path) -> None:
+    body = "z = RandomNormalLike (x) y = Relu (x)"
+    text = f'<ir_version: 8, opset_import: ["" : 17]> g (float[1,3] x) => (float[1,3] y) {{ {body} }}'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    assert [node.op_type for node in load_model(tmp_path / "m.onnx").graph] == ["Relu"]

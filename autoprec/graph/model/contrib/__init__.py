@@ -1,1 +1,1 @@
-"""Operators of ONNX Runtime alone, written in operators of ONNX."""
+"""What other tools write: in operators of ONNX where it can be, else refused by name."""

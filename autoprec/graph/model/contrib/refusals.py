@@ -1,0 +1,52 @@
+"""What a model that ONNX allows cannot be searched for, named by node."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from autoprec.errors import ModelError
+from autoprec.graph.model.passing import named
+
+_RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
+
+
+def refuse_control_flow(model: ir.Model) -> None:
+    """What is left of it is not known before the model runs."""
+    for node in model.graph:
+        if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
+            raise ModelError(
+                f"node {named(node)!r} is control flow ({node.op_type}) that only its run decides, or of "
+                "thousands of nodes: export the model with fixed shapes and conditions"
+            )
+
+
+def refuse_random(model: ir.Model) -> None:
+    """No two runs agree, so that nothing can be compared."""
+    for node in model.graph:
+        is_training = node.op_type == "Dropout" and len(node.inputs) > 2 and _is_true(node.inputs[2])
+        if node.domain == "" and (node.op_type in _RANDOM or is_training):
+            raise ModelError(
+                f"node {named(node)!r} ({node.op_type}) draws at random, so no two runs agree and nothing "
+                "can be compared: export the model for inference, with the noise as an input if it needs any"
+            )
+
+
+def _is_true(value: ir.Value | None) -> bool:
+    return value is not None and value.const_value is not None and bool(value.const_value.numpy().any())
+
+
+def refuse_untyped(model: ir.Model) -> None:
+    """Where a type is not known, no Cast can be placed; where nothing is FP32, nothing can be lowered."""
+    outputs = [(node, value) for node in model.graph for value in node.outputs if value.name]
+    for node, value in outputs:
+        if value.type is None:
+            raise ModelError(
+                f"{node.op_type} of domain {node.domain!r} makes {value.name!r}, whose type is unknown; "
+                "save the model without ONNX Runtime's optimisations, or export it with operators of ONNX"
+            )
+    types = {value.dtype for _, value in outputs if value.dtype is not None}
+    if outputs and ir.DataType.FLOAT not in types:
+        names = ", ".join(sorted(data_type.name for data_type in types))
+        raise ModelError(f"computes in {names}, nothing in FP32; export it in FP32 to search from")
