@@ -39,7 +39,7 @@ def travelled(path: Path, pictures: tuple[Path, Path], folder: Path) -> tuple[bo
         said = " ".join(_command(folder, "verify", "shipped").split())
     except CommandError as error:
         return False, str(error)
-    match = re.search(r"as given: mask loss ([\d.]+)", said)
+    match = re.search(r"original: mask loss ([\d.]+)", said)
     return match is not None, f"{trial['label']} verified, loss {match[1] if match else 'not compared'}"
 
 
