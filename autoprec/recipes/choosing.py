@@ -80,6 +80,8 @@ def choose_scoring(choice: Choice) -> Scoring:
         return Scoring("mask_iou", half, f"it ends in {ending}: masks that are cut already")
     if many and "mask" not in choice.output.name.lower():
         return Scoring(
-            "argmax_iou", 0.0, f"{planes} planes without a last activation: a class for each (else mask_iou)"
+            "argmax_iou",
+            0.0,
+            f"{planes} planes, no final activation: a class for each (otherwise mask_iou)",
         )
-    return Scoring("mask_iou", 0.0, "no last activation: logits, cut at 0")
+    return Scoring("mask_iou", 0.0, "no final activation: logits, cut at 0")

@@ -26,12 +26,12 @@ def guess(facts: Facts) -> Plan:
         reasons.append("the image input is uint8: pixels are fed from 0 to 255")
     elif facts.frame is not None:
         reasons.append(
-            "mean and std are ImageNet's: no graph contains them; compare with the model's training"
+            "mean and std are ImageNet's: a graph does not contain them; check them against the training"
         )
     if _has_prototypes(facts, choice.output.name):
         scoring = scoring._replace(metric="mask_iou")
         reasons[1] = (
-            "mask_iou: beside rows of boxes these are prototypes of masks, whose signs are compared; "
+            "mask_iou: next to rows of boxes these are prototypes of masks, whose signs are compared; "
             "`--recipe yolo-seg` scores the objects themselves"
         )
     return Plan(

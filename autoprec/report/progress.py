@@ -116,6 +116,8 @@ class LiveProgress:
     ) -> None:
         if self._live is not None:
             self._live.stop()
+        if self._is_stopping and kind is None and self._done != self._trials:
+            self.say(f"stopped after {self._budget()}; the same command resumes")
 
     def _print(self, text: Text) -> None:
         """Print a line; in a file or a pipe it stays one line, however long, for `grep`."""

@@ -76,3 +76,5 @@ def test_that_it_is_stopping_stays_in_view() -> None:
         with console.capture() as shown:
             console.print(progress._view())
     assert "press Ctrl-C again to stop at once" in shown.get()
+    assert isinstance(console.file, io.StringIO)
+    assert "stopped after 0 trials in 0 s; the same command resumes" in console.file.getvalue()

@@ -41,8 +41,12 @@ def trials_table(trials: Sequence[TrialRecord], front: Collection[int] = ()) -> 
         Column("precisions", [_what(trial) for trial in trials], right=False),
     )
     used = (name for trial in trials for _, name in trial.assignment.choices)
-    legend = map(Text, figures.legend(used))
-    return Group(Columns(columns), Text(), Text(f"{len(trials)} trials"), *legend)
+    notes = figures.legend(used)
+    measured = [trial.assignment for trial in trials if trial.measurement is not None]
+    if len(set(measured)) < len(measured):
+        notes.append("each row is one measurement; `autoprec front` pools those of one assignment")
+    count = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"
+    return Group(Columns(columns), Text(), Text(count), *map(Text, notes))
 
 
 def trials_csv(trials: Sequence[TrialRecord], front: Collection[int] = ()) -> str:

@@ -41,14 +41,14 @@ def blocks_table(blocks: Sequence[Block]) -> RenderableType:
     reasons = [
         Text.assemble(
             ("not ", "dim"),
-            (precision, "yellow"),
-            f": {reason} ",
+            (figures.short(precision), "yellow"),
+            f": {' '.join(map(figures.short, reason.split(' ')))} ",
             (f"({figures.which(names, len(blocks))})", "dim"),
         )
         for (precision, reason), names in refused.items()
     ]
-    allowed = (name for block in blocks for name in block.allowed)
-    return Group(Columns(columns), Text(), Text(total), *map(Text, figures.legend(allowed)), *reasons)
+    shown = (*(name for block in blocks for name in block.allowed), *(name for name, _ in refused))
+    return Group(Columns(columns), Text(), Text(total), *map(Text, figures.legend(shown)), *reasons)
 
 
 def sensitivity_table(blocks: Sequence[Block], table: Mapping[str, Mapping[str, float]]) -> RenderableType:
@@ -66,7 +66,9 @@ def sensitivity_table(blocks: Sequence[Block], table: Mapping[str, Mapping[str, 
         *losses,
     )
     told = Text("mask loss with one block alone in a precision, the others as in the reference")
-    return Group(told, Text(), Columns(columns), *map(Text, figures.legend(names)))
+    missing = any(name not in table.get(block.name, {}) for block in blocks for name in names)
+    note = f"{figures.NOTHING}: the block may not have it, or it changes nothing there"
+    return Group(told, Text(), Columns(columns), *map(Text, [*figures.legend(names), *[note] * missing]))
 
 
 def _loss(loss: float | None) -> str:
