@@ -74,7 +74,7 @@ def load(
         kind: of content, as `keep` was told.
         of: what the content was made of, as `keep` was told.
         read: reads the content from an open file.
-        say: is told of what has to be made again.
+        say: receives what has to be made again.
     """
     try:
         ensure_regular(path)

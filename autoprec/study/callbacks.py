@@ -10,7 +10,7 @@ class Calling:
     """A watcher that passes everything on to another one, and calls functions when a trial is over.
 
     Args:
-        watcher: is told everything.
+        watcher: receives everything.
         callbacks: the functions, each called with the trial, which is stored by then.
     """
 

@@ -24,7 +24,7 @@ def refined(prepared: Prepared, record: TrialRecord, seconds: float, watcher: Wa
         prepared: model, samples and rewriter.
         record: a complete trial.
         seconds: of training.
-        watcher: is told how it goes.
+        watcher: receives its progress.
 
     Raises `StudyError` for a trial that cannot be refined, `BackendError` without PyTorch, `ModelError` for
     an operator that training does not know.

@@ -70,7 +70,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
 
     Args:
         spec: the study's definition.
-        watcher: is told what happens.
+        watcher: receives what happens.
         parallel: how much is done at a time.
         checks: whether the steps of preparing are compared with the original model.
 

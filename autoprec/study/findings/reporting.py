@@ -52,7 +52,7 @@ def gather(
         spec: the study's definition.
         store: its database.
         runs: whether engines may run.
-        say: is told what takes time, or could not be looked into.
+        say: receives what takes time, or could not be looked into.
     """
     name = spec.name
     trials, front, reference = store.trials(name), store.front(name), store.reference(name)
@@ -111,7 +111,7 @@ def explain_trial(
         store: its database.
         number: the trial's.
         runs: whether engines may run.
-        say: is told what takes time, or could not be looked into.
+        say: receives what takes time, or could not be looked into.
 
     Raises `StudyError` for a trial that is not there, or was not measured.
     """
@@ -163,7 +163,7 @@ def look_ahead(
         prepared: rewrites the candidates.
         store: the study's database.
         bench: runs them.
-        say: is told what could not be looked into.
+        say: receives what could not be looked into.
         going: asked before each; False ends it.
     """
     name = prepared.spec.name
