@@ -75,6 +75,16 @@ def test_what_is_no_image_is_one_line(name: str, tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
 
 
+@pytest.mark.parametrize("place", [0, 90, -30])
+def test_what_is_no_archive_is_one_line(place: int, tmp_path: Path) -> None:
+    folder = exported(tmp_path)
+    content = bytearray((folder / "examples" / "00.npz").read_bytes())
+    content[place] ^= 0x55
+    (tmp_path / "broken.npz").write_bytes(content)
+    ran = predict(folder, str(tmp_path / "broken.npz"))
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+
+
 def test_the_readme_says_what_to_type(tmp_path: Path) -> None:
     folder = exported(tmp_path)
     assert "`python predict.py photo.jpg` writes `photo_mask.png`." in (folder / "README.md").read_text()

@@ -43,7 +43,10 @@ CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 CANNOT = 2
 EXAMPLE = '{"point_coords": [[320, 240]], "point_labels": [1]}'
 Arrays = dict[str, Any]
-UNFIT = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, StopIteration)
+UNFIT = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, StopIteration,
+    TypeError, ValueError,
+)  # fmt: skip
 """What comes of samples, prompts and manifests that are not as they should be."""
 
 
@@ -240,9 +243,9 @@ def predict_image(predictor: Predictor, arguments: argparse.Namespace) -> None:
 
 def predict_archive(predictor: Predictor, arguments: argparse.Namespace) -> None:
     """Predict one archive's masks, and compare them with those that were stored beside it."""
-    with np.load(arguments.sample, allow_pickle=False) as archive:
-        rule, where = predictor.reading.arrays, str(arguments.sample)
-        arrays = {name: rule.numbers(where, name, archive[name]) for name in archive.files}
+    rule, where = predictor.reading.arrays, str(arguments.sample)
+    held = arrays_in(arguments.sample)
+    arrays = {name: rule.numbers(where, name, array) for name, array in held.items()}
     if unfed := sorted(set(arrays) - predictor.names - {"truth"}):
         print(f"{where}: no input takes {', '.join(map(repr, unfed))}", file=sys.stderr)
     masks = predictor(arrays, where)
@@ -251,9 +254,18 @@ def predict_archive(predictor: Predictor, arguments: argparse.Namespace) -> None
     print(f"wrote {output}: masks {list(masks.shape)}, values from {masks.min():.4g} to {masks.max():.4g}")
     stored = arguments.sample.parent / "outputs" / arguments.sample.name
     if stored.is_file():
-        with np.load(stored, allow_pickle=False) as archive:
-            expected = archive["reference" if arguments.model == "reference.onnx" else "candidate"]
+        expected = arrays_in(stored)["reference" if arguments.model == "reference.onnx" else "candidate"]
         print(f"largest difference from the stored output: {np.abs(masks - expected).max():.4g}")
+
+
+def arrays_in(path: Path) -> Arrays:
+    """All arrays of an archive, by name. Raises ValueError where it cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception as error:  # broken archives make NumPy and zipfile raise anything
+        words = f"cannot be read as an .npz of plain arrays ({error}); write it with numpy.savez"
+        raise ValueError(f"{path}: {words}") from error
 
 
 def main() -> int:

@@ -232,9 +232,12 @@ def typed(array: np.ndarray, port: Any) -> np.ndarray:
 
 
 def arrays_of(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an archive, by name."""
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    """All arrays of an archive, by name. Raises ValueError where it cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception as error:  # broken archives make NumPy and zipfile raise anything
+        raise ValueError(f"{path.relative_to(FOLDER)} cannot be read ({error})") from error
 
 
 def is_listed(name: str, manifest: dict[str, Any]) -> bool:
