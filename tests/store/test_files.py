@@ -200,3 +200,16 @@ def test_tables_that_are_not_as_they_were_are_told(statement: str, tmp_path: Pat
 
     with pytest.raises(StudyError, match="damaged; `autoprec doctor"):
         read()
+
+
+@pytest.mark.parametrize(
+    "name", ["a?b.db", "a%20b.db", "a#b.db", "a b é😀.db", "a\nb.db", "a?mode=ro&x=1.db", "ä%zz/b.db"]
+)
+def test_a_sqlite_address_names_the_very_file(name: str, tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path / name}") as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        optuna.create_study(storage=store.optuna(), study_name="demo")
+    with closing(sqlite3.connect(tmp_path / name)) as database:
+        tables = {table for (table,) in database.execute("SELECT name FROM sqlite_master")}
+    assert {"autoprec_studies", "studies"} <= tables
+    assert [path.name for path in tmp_path.iterdir()] == [Path(name).parts[0]]

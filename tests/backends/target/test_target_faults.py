@@ -17,6 +17,9 @@ from autoprec import Study
 from autoprec.backends import run
 from autoprec.backends.target import line
 from autoprec.errors import BackendError, TrialError
+from autoprec.measurement.__main__ import _Desk
+from autoprec.measurement.messages import Compare, Failed, Original, Race, Said
+from autoprec.spec import BackendSection, load_spec
 from loopback_ssh import Server
 from tiny_study import write_model, write_study
 
@@ -201,6 +204,32 @@ def test_a_disk_that_stays_full_is_nobody_s_fault(
     with pytest.raises(TrialError, match="No space left") as told:
         backend.build(write_model(tmp_path / "tiny.onnx"))
     assert told.value.kind == "killed"
+
+
+@pytest.mark.parametrize("asked", ["race", "compare"])
+def test_a_worker_says_that_it_waits_for_a_full_disk(
+    asked: str, small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "BETWEEN_TRIES_SECONDS", 0.1)
+    options = {"target": "local:", "target_folder": str(small_disk)}
+    spec = load_spec(write_study(tmp_path))
+    backend = BackendSection(options=dict(options), trial_seconds=0.5)
+    model = str(tmp_path / "tiny.onnx")
+    original = Original(
+        path=model, folder=str(tmp_path), backend=backend, pipeline=spec.pipeline, samples=spec.samples,
+        quality=spec.quality, shapes={"image": (1, 3, 32, 32)}, count=1,
+    )  # fmt: skip
+    requests: dict[str, Race | Compare] = {
+        "race": Race(backend=backend, timing=spec.timing, reference_path=model, candidate_path=model),
+        "compare": Compare(original=original, step="engine", path=model, tolerance=0.1),
+    }
+    answers: list[object] = []
+    answers.append(_Desk(answers.append).serve(requests[asked]))
+    said = [answer.message for answer in answers if isinstance(answer, Said)]
+    assert len(said) == 1
+    assert said[0].startswith("waiting for the target: local")
+    assert isinstance(answers[-1], Failed)
+    assert answers[-1].kind == "killed"
 
 
 def test_what_is_cleaned_away_meanwhile_is_sent_again(tmp_path: Path) -> None:
