@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import caches
@@ -12,7 +13,20 @@ import msgspec
 import readers
 import sound
 import tomlkit
-from changes import containers, databases, graphs, mutators, texts, wires
+from changes import (
+    archives,
+    containers,
+    crossings,
+    databases,
+    grammar,
+    graphs,
+    mutators,
+    pictures,
+    protos,
+    requests,
+    texts,
+    wires,
+)
 from readers import Read
 
 from autoprec.graph.model.load import model_digest, open_model
@@ -59,9 +73,11 @@ def kinds_in(folder: Path) -> list[Kind]:
     tiny = study / "tiny.onnx"
     frame, answers = wires.write(folder / "wire"), wires.write(folder / "answers")
     mask = images / "masks" / "0.png"
-    any_toml, any_json = _either(_toml, texts.toml_text), _either(_json, texts.json_text)
+    any_toml = pictures.either(_toml, texts.toml_text, grammar.definition)
+    any_json = _either(_json, texts.json_text)
     any_png = _either(containers.png, mutators.bytes_of)
-    any_archive = _either(containers.archive, mutators.bytes_of)
+    any_tiff = pictures.either(containers.tiff, pictures.tiff_of_another_form, mutators.bytes_of)
+    any_archive = pictures.either(containers.archive, archives.form, mutators.bytes_of)
     any_kept = _either(containers.kept_file, mutators.bytes_of)
     return [
         Kind("definition", toml, any_toml, load_spec),
@@ -74,8 +90,8 @@ def kinds_in(folder: Path) -> list[Kind]:
         Kind("arrays", arrays / "0.npz", any_archive, readers.samples),
         Kind("image", images / "0.png", any_png, readers.pictures),
         Kind("deep image", images / "1.png", any_png, readers.pictures),
-        Kind("tiff", images / "2.tif", _either(containers.tiff, mutators.bytes_of), readers.pictures),
-        Kind("jpeg", images / "3.jpg", mutators.bytes_of, readers.pictures),
+        Kind("tiff", images / "2.tif", any_tiff, readers.pictures),
+        Kind("jpeg", images / "3.jpg", _either(pictures.jpeg, mutators.bytes_of), readers.pictures),
         Kind("mask image", mask, any_png, readers.pictures, home=images),
         Kind("prompts", images / "prompts.json", any_json, readers.pictures),
         Kind("manifest", manifest, any_json, readers.manifest),
@@ -102,6 +118,40 @@ def kinds_in(folder: Path) -> list[Kind]:
         Kind("lock", sound.lock(folder / "lock"), mutators.bytes_of, lambda path: searching(path.parent)),
         Kind("line to a target", frame, _either(wires.frame, mutators.bytes_of), wires.receive, is_file=True),
         Kind("answers of a target", answers, wires.answer, wires.use, is_file=True),
+        *_crossed(folder, database),
+        *_asked(folder, images, any_json, any_archive),
+    ]
+
+
+def _crossed(folder: Path, database: Path) -> list[Kind]:
+    """Databases that another sound one is mixed with, or that have lost a part of their log."""
+    others = sound.others(folder / "others")
+    read = readers.crossed([database, *others])
+    return [
+        Kind("two databases", database, crossings.crossed(others), read, checked=True),
+        Kind("log of a database", sound.log(folder / "log"), crossings.log, readers.logged),
+    ]
+
+
+def _asked(folder: Path, images: Path, any_json: Change, any_archive: Change) -> list[Kind]:
+    """What an agent is asked, and what the scripts of an export read."""
+    scripts, photo = sound.scripts(folder / "scripts"), (images / "0.png").read_bytes()
+    (scripts / "photo.png").write_bytes(photo)
+    manifest, sample = scripts / "manifest.json", scripts / "examples" / "00.npz"
+    any_png = _either(containers.png, mutators.bytes_of)
+    of_script = partial(Kind, home=scripts, is_file=True)
+    return [
+        Kind(
+            "requests to an agent",
+            requests.write(folder / "asked"),
+            requests.change,
+            requests.serve,
+            is_file=True,
+        ),
+        of_script("manifest of verify.py", manifest, any_json, readers.verified_by_script),
+        of_script("manifest of predict.py", manifest, any_json, readers.predicted("photo.png")),
+        of_script("photo of predict.py", scripts / "photo.png", any_png, readers.predicted("photo.png")),
+        of_script("arrays of predict.py", sample, any_archive, readers.predicted("examples/00.npz")),
     ]
 
 
@@ -113,9 +163,11 @@ def _model(other: Path) -> Change:
     """Fields, graphs, grafts and bytes."""
 
     def change(data: bytes, dice: random.Random) -> bytes:
-        match dice.randrange(6):
+        match dice.randrange(7):
             case 0:
                 return mutators.model(data, dice)
+            case 3:
+                return protos.message(data, dice)
             case 1:
                 return graphs.grafted(data, other.read_bytes(), dice)
             case 2:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import random
 import re
+import runpy
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,17 @@ def command(*words: str) -> Read:
 
 
 def _ran(*words: str) -> int:
-    """A command's exit code; AssertionError for a way to end that is none, or words that steer a terminal."""
+    return _heard(lambda: main(words))
+
+
+def _heard(run: Callable[[], None]) -> int:
+    """A program's exit code; AssertionError for a way to end that is none, or words that steer a terminal."""
     code = 0
     with tempfile.TemporaryFile() as heard:
         for stream in (1, 2):  # of the process: what libraries print counts, too
             os.dup2(heard.fileno(), stream)
         try:
-            main(words)
+            run()
         except SystemExit as end:
             code = int(end.code or 0)
         sys.stdout.flush()
@@ -111,14 +116,18 @@ def manifest(path: Path) -> object:
 
 def resealed(path: Path) -> object:
     """With the checksum that fits, as somebody who means harm writes it."""
+    _seal(path)
+    (path.parent / "model.onnx").write_bytes(b"")
+    os.chdir(path.parent)
+    return _ran("verify", ".")
+
+
+def _seal(path: Path) -> None:
     from autoprec.exporters.manifest import _digest, _sealed  # noqa: PLC0415
 
     text = path.read_bytes().decode("utf-8", "replace")
     blank = re.sub(r'"checksum": "[0-9a-f]{64}"', '"checksum": ""', text, count=1)
     path.write_text(blank.replace(_sealed(""), _sealed(_digest(blank)), 1), encoding="utf-8")
-    (path.parent / "model.onnx").write_bytes(b"")
-    os.chdir(path.parent)
-    return _ran("verify", ".")
 
 
 def evidence(path: Path) -> object:
@@ -127,6 +136,55 @@ def evidence(path: Path) -> object:
         trials, front = store.trials(STUDY), store.front(STUDY)
         facts = [store.facts(STUDY, kind, Any) for kind in sound.FACTS]
         return to_json((trials, front, store.reference(STUDY), store.runs(STUDY), facts))
+
+
+def crossed(sound_ones: Sequence[Path]) -> Read:
+    """What a mixed database holds; None where it is that of one of the sound ones alone."""
+    allowed = [evidence(path) for path in sound_ones]
+
+    def read(path: Path) -> object:
+        held = evidence(path)
+        return allowed[0] if held in allowed else held
+
+    return read
+
+
+def logged(path: Path) -> object:
+    """What a database with a damaged log still holds was written so."""
+    written = {trial.number: to_json(trial) for trial in [*sound.trials(), *sound.LOGGED]}
+    with Store.open(path.with_name("study.db")) as store:
+        saved = {trial.number: to_json(trial) for trial in store.trials(STUDY)}
+        store.front(STUDY)
+    assert saved.items() <= written.items(), "a trial is not as it was written"
+    assert len(saved) >= len(sound.trials()), "trials are lost that were not in the log"
+    return None
+
+
+def verified_by_script(path: Path) -> object:
+    """What the script of an export says of its manifest, with the checksum that fits."""
+    _seal(path)
+    return _heard(lambda: _run_script(path.parent, "verify.py", "--seconds", "0.02"))
+
+
+def predicted(sample: str) -> Read:
+    """A script's masks of an image or of arrays."""
+
+    def read(path: Path) -> object:
+        folder = path.parents[sample.count("/") if path.name != "manifest.json" else 0]
+        output = "mask.png" if sample.endswith("png") else "masks.npz"
+        words = (str(folder / sample), "--output", str(folder / output))
+        return _heard(lambda: _run_script(folder, "predict.py", *words))
+
+    return read
+
+
+def _run_script(folder: Path, name: str, *words: str) -> None:
+    argv, path = sys.argv, list(sys.path)
+    try:
+        sys.argv = [str(folder / name), *words]
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    finally:
+        sys.argv, sys.path[:] = argv, path
 
 
 def repaired(path: Path) -> object:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,10 @@ from PIL import Image
 
 from autoprec.exporters import write_export
 from autoprec.legality.verdicts import Verdict
-from autoprec.records import Basis, Departure, TrialRecord
+from autoprec.records import Basis, Departure, Preprocessing, TrialRecord
 from autoprec.store import Store
 from families import encoder, segmenter, yolo
-from tiny_export import export_of
+from tiny_export import RECIPE, export_of
 from trial_records import BLOCKS, IDENTITY, REFERENCE, complete, failed, running
 from vit import transformer
 
@@ -28,6 +31,8 @@ FACTS: dict[str, dict[str, Any]] = {
     "fidelity": {"export": Departure(step="loading", error=1e-6, value="masks", tolerance=1e-3, samples=2)},
 }
 """What a study finds out once."""
+LOGGED = [complete(number, 4.0, 0.3, choices="int8 int4") for number in (14, 15)]
+"""Trials that are in a log."""
 _CHOICES = [f"{one} {other}" for one in ("int8", "fp32", "bf16") for other in ("int8", "fp32", "fp16", "fp8")]
 
 
@@ -75,25 +80,54 @@ def lock(folder: Path) -> Path:
     return folder / "search.lock"
 
 
-def trials() -> list[TrialRecord]:
+def scripts(folder: Path) -> Path:
+    """An export with a script for each use, and an image of its own."""
+    export = export_of(folder.with_name("scripted"))
+    how = Preprocessing(input="", size=None, resize="letterbox", mean=(0.5,) * 3, std=(0.5,) * 3)
+    recipe = msgspec.structs.replace(RECIPE, preprocessing=how)
+    write_export(msgspec.structs.replace(export, recipe=recipe), folder)
+    return folder
+
+
+def trials(gain: float = 0.0) -> list[TrialRecord]:
     """What the database holds: complete ones, a failed one, one in flight."""
     records = [
-        complete(number, 10.0 - number / 2, 0.01 * number, choices=choice)
+        complete(number, 10.0 - number / 2, 0.01 * number + gain, choices=choice)
         for number, choice in enumerate(_CHOICES)
     ]
     return [*records, failed(12), running(13)]
 
 
-def database(folder: Path) -> Path:
-    """A study with trials, its reference and a night."""
+def others(folder: Path) -> list[Path]:
+    """The same study at an earlier time, and searched again."""
+    folder.mkdir()
+    earlier, again = database(folder / "earlier", count=12), database(folder / "again", gain=0.5)
+    return [earlier, again]
+
+
+def log(folder: Path) -> Path:
+    """Of a study that was killed: its last trials are in the log alone."""
+    live = database(folder)
+    (folder / "killed").mkdir()
+    with closing(sqlite3.connect(live)) as connection:
+        connection.execute("SELECT count(*) FROM autoprec_trials").fetchall()
+        with Store.open(live) as store:
+            for trial in LOGGED:
+                store.finish(trial)
+        for name in ("study.db", "study.db-wal"):
+            shutil.copy(folder / name, folder / "killed" / name)
+    return folder / "killed" / "study.db-wal"
+
+
+def database(folder: Path, *, count: int = 14, gain: float = 0.0) -> Path:
+    """A study with `count` trials, its reference and a night; `gain` is added to losses."""
     folder.mkdir()
     with Store.open(folder / "study.db") as store:
         store.bind(STUDY, msgspec.structs.replace(IDENTITY, basis=Basis(version=0, base="fp32")), BLOCKS)
         store.put_reference(STUDY, REFERENCE)
         store.end_run(store.begin_run(STUDY, "50"), 2)
-        for trial in trials()[:-1]:
-            store.finish(trial)
-        store.begin(running(13))
+        for trial in trials(gain)[:count]:
+            (store.begin if trial.state == "running" else store.finish)(trial)
         for kind, facts in FACTS.items():
             for key, value in facts.items():
                 store.put_fact(STUDY, kind, key, value)

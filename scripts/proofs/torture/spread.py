@@ -13,7 +13,7 @@ from pathlib import Path
 
 from outcome import Tally
 
-SPARE_SECONDS = 150.0
+SPARE_SECONDS = 120.0
 """A blow that is under way when the time is up comes to its end; one that does not is given up."""
 
 
