@@ -6,7 +6,11 @@ Read by imagecodecs and tifffile, which are imported when the first such file co
 from __future__ import annotations
 
 import importlib
+import logging
 import math
+import os
+import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from PIL import Image
 
 from .errors import UnfitError, unreadable
 
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else it prints every tag that is odd
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_VALUES = 1 << 29
 """More, in all bands together, would fill the memory."""
@@ -102,7 +107,7 @@ def shape_of(path: Path) -> tuple[tuple[int, int, int], int, bool]:
     Raises `UnfitError` for a file that cannot be read as one image.
     """
     try:
-        with _module("tifffile", path).TiffFile(path) as file:
+        with _opened(path) as file:
             series = file.series[0]
             sizes = _banded(path, tuple(map(int, series.shape)), series.axes)
             page = series.keyframe
@@ -123,7 +128,7 @@ def read(path: Path) -> NDArray[Any]:
         if not is_tiff(path):
             array = np.asarray(_module("imagecodecs", path).png_decode(path.read_bytes()))
             return array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
-        with _module("tifffile", path).TiffFile(path) as file:
+        with _opened(path) as file:
             series = file.series[0]
             _banded(path, tuple(map(int, series.shape)), series.axes)
             pixels = np.asarray(series.asarray())
@@ -165,6 +170,27 @@ def _banded(path: Path, shape: tuple[int, ...], axes: str) -> tuple[int, int, in
         raise UnfitError(f"{path}: claims {list(shape)} values, which could be a decompression bomb")
     bands, height, width = (1, *shape) if len(shape) == 2 else shape
     return (width, bands, height) if len(shape) == 3 and axes.endswith("S") else (bands, height, width)
+
+
+def _opened(path: Path) -> Any:
+    """A TIFF file. Raises `UnfitError` where one directory leads back to another: tifffile follows them for
+    minutes."""
+    with path.open("rb") as file:
+        head = file.read(16)
+        order, is_big = "<" if head[:2] == b"II" else ">", 43 in head[2:4]
+        number, count, entry_bytes = ("Q", "Q", 20) if is_big else ("I", "H", 12)
+        link, length = struct.Struct(order + number), struct.Struct(order + count)
+        seen: set[int] = set()
+        with suppress(struct.error):  # it is cut short
+            (place,) = link.unpack_from(head, link.size)
+            while place:
+                if place in seen:
+                    raise UnfitError(f"{path}: its directories go round in a circle; write it again")
+                seen.add(place)
+                file.seek(place)
+                file.seek(length.unpack(file.read(length.size))[0] * entry_bytes, os.SEEK_CUR)
+                (place,) = link.unpack(file.read(link.size))
+    return _module("tifffile", path).TiffFile(path)
 
 
 def _module(name: str, path: Path) -> Any:

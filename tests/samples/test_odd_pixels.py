@@ -123,6 +123,22 @@ def test_pixels_without_a_value_are_refused(tmp_path: Path) -> None:
         load(tmp_path, 1, white=60000)[0]
 
 
+def test_directories_that_go_round_are_refused(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for _ in range(120):  # tifffile itself looks for circles among the first 100
+            file.write(RAMP.astype(np.uint32), metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        early, late = (file.pages[number].offset for number in (105, 119))
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    count = int.from_bytes(content[late : late + 2], "little")
+    place = late + 2 + 12 * count
+    content[place : place + 4] = early.to_bytes(4, "little")
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(SamplesError, match="its directories go round in a circle"):
+        load(tmp_path, 1, white=1.0)[0]
+
+
 def test_the_largest_of_32_bits_is_not_negative(tmp_path: Path) -> None:
     deep = RAMP.astype(np.uint32) << 16
     pytest.importorskip("tifffile").imwrite(tmp_path / "a.tif", deep)

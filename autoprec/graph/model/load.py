@@ -45,16 +45,9 @@ from autoprec.graph.ops.costs import COSTLY_OPS
 __all__ = ["input_shapes", "load_model", "model_digest", "notes", "real_inputs"]
 
 _BROKEN = (
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    RuntimeError,
-    DecodeError,
-    onnx.checker.ValidationError,
-    onnx.shape_inference.InferenceError,
-    onnx.version_converter.ConvertError,
-)
+    OSError, ValueError, TypeError, LookupError, RuntimeError, OverflowError, DecodeError,
+    onnx.checker.ValidationError, onnx.shape_inference.InferenceError, onnx.version_converter.ConvertError,
+)  # fmt: skip
 """What parsers and passes raise for files that are no models."""
 _ALIAS = "ai.onnx"
 _NOTES = "autoprec.notes"

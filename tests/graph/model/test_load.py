@@ -51,6 +51,17 @@ def with_data(folder: Path, location: str, size: int = 4) -> Path:
     return folder / "model.onnx"
 
 
+def test_a_weight_of_more_values_than_floats_count_is_refused(tmp_path: Path) -> None:
+    proto = onnx.load(with_data(tmp_path, "w.bin"), load_external_data=False)
+    weight = proto.graph.initializer[0]
+    weight.ClearField("external_data")
+    weight.ClearField("data_location")
+    weight.dims[:] = [2**62] * 20
+    (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelError, match="is not a valid ONNX model"):
+        load_model(tmp_path / "model.onnx")
+
+
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x0a\x12\xff\xff"])
 def test_what_is_no_model_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(content)
