@@ -149,7 +149,7 @@ def _manifest(export: Export, files: tuple[ExportedFile, ...]) -> Manifest:
         label=trial.label,
         model=export.model_name,
         latency_ms=measured.latency_ms,
-        clock=export.identity.fingerprint.clock,
+        clock=export.clock,
         speedup=1 / measured.latency.ratio,
         speedup_interval=Interval(low=1 / ratio.high, high=1 / ratio.low, level=ratio.level),
         loss=measured.quality.loss,

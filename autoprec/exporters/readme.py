@@ -142,7 +142,7 @@ def _measured(export: Export) -> str:
     return (
         f"{name} with a precision for each of its {count} blocks, as autoprec chose them: "
         f"{1 / measured.latency.ratio:.2f}x as fast as the {export.reference.precision} model "
-        f"({measured.latency_ms:.4g} ms of {engine.clock}), with a mask loss of {quality.loss:.4f} "
+        f"({measured.latency_ms:.4g} ms of {export.clock}), with a mask loss of {quality.loss:.4f} "
         f"({spread.low:.4f} to {spread.high:.4f}) against it. Measured with {_plain(engine.backend)} "
         f"{_plain(engine.version)} on {_plain(engine.device)}."
     )

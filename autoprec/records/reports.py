@@ -190,6 +190,7 @@ class Findings(Record, frozen=True, kw_only=True):
         sensitivity: block, then precision, to the loss with that block alone in that precision.
         explanations, inspections: by trial number; of those front points that were looked into.
         usual: the reference's own inspection.
+        clock: what latencies are, in words; empty before the first.
         missing: what the report leaves out, and why, one line each.
         fidelity: how far the steps to a measurement are from the original model.
     """
@@ -212,6 +213,7 @@ class Findings(Record, frozen=True, kw_only=True):
     explanations: dict[int, Explanation]
     inspections: dict[int, Inspection]
     usual: Inspection | None = None
+    clock: str = ""
     missing: tuple[str, ...] = ()
     fidelity: tuple[Departure, ...] = ()
 

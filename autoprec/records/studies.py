@@ -15,7 +15,6 @@ from autoprec.records.fidelity import Departure
 from autoprec.records.measurements import Measurement
 
 TrialState = Literal["complete", "failed", "running"]
-_ON_GPU = ("tensorrt", "target")
 Origin = Literal["anchor", "search", "reused", "finalist", "queued", "refined"]
 
 
@@ -42,16 +41,6 @@ class Fingerprint(Record, frozen=True, kw_only=True):
     def digest(self) -> str:
         """16 hexadecimal digits of SHA-256 over all fields."""
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
-
-    @property
-    def clock(self) -> str:
-        """What its latencies measure, in words: on one CPU thread it is not the time that a caller waits."""
-        if self.backend != "openvino" and not self.version.startswith("OpenVINO"):  # on a target
-            told = {"simulated": "known cost"} | dict.fromkeys(_ON_GPU, "time on the GPU, without copies")
-            return told.get(self.backend, "wall time")
-        options = msgspec.json.decode(self.options or "{}")
-        threads = options.get("threads", 1) if isinstance(options, dict) else 1
-        return "processor time on one thread" if threads == 1 else f"wall time on {threads} threads"
 
 
 class TrialRecord(Record, frozen=True, kw_only=True):
@@ -273,6 +262,7 @@ class Export(Record, frozen=True, kw_only=True):
     recipe: Recipe | None = None
     examples: Examples | None = None
     fidelity: tuple[Departure, ...] = ()
+    clock: str = ""
     engine_path: str = ""
     timing_cache_path: str = ""
     metric_path: str = ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from autoprec.backends.clocks import clock_of
 from autoprec.errors import StudyError, UserError
 from autoprec.precisions import PRECISIONS
 from autoprec.records import (
@@ -117,7 +118,7 @@ class StoredStudy:
         """What latencies measure, such as "processor time on one thread"; empty before a search."""
         with self._stored() as store:
             is_bound = self.spec.name in store.studies()
-            return store.identity(self.spec.name).fingerprint.clock if is_bound else ""
+            return clock_of(store.identity(self.spec.name).fingerprint) if is_bound else ""
 
     def fidelity(self) -> tuple[Departure, ...]:
         """How far each step towards a measurement departs from the original model; empty before a search."""

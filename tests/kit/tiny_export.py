@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from autoprec.backends.clocks import clock_of
 from autoprec.quality import scoring_file
 from autoprec.records import Examples, Export, Interval, Recipe, Reference, TrialRecord
 from trial_records import BLOCKS, IDENTITY, complete
@@ -58,6 +59,7 @@ def export_of(
         decoder_digest="tail",
         reference_path=str(folder / "typed.onnx"),
         recipe=RECIPE,
+        clock=clock_of(IDENTITY.fingerprint),
         metric_path=str(scoring_file(RECIPE.metric)),
         examples=examples_in(folder / "examples"),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
+from autoprec.backends.clocks import clock_of
 from autoprec.errors import FailureKind
 from autoprec.records import (
     Assignment,
@@ -100,4 +101,5 @@ def findings(
         sensitivity={block: dict(row) for block, row in (sensitivity or {}).items()},
         explanations=dict(explanations or {}),
         inspections=dict(inspections or {}),
+        clock=clock_of(IDENTITY.fingerprint),
     )

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from autoprec.backends.clocks import clock_of
 from autoprec.records import Block, BlockAudit, Fingerprint, Reference, TrialRecord
 from autoprec.report import (
     Column,
@@ -95,13 +96,14 @@ def test_losses_within_what_fp32_and_the_reference_differ_are_ties() -> None:
 
 def test_tables_say_what_a_latency_is() -> None:
     fingerprint = Fingerprint(backend="openvino", version="", device="", options='{"threads": 4}')
-    assert fingerprint.clock == "wall time on 4 threads"
-    assert "latency: wall time on 4 threads" in shown(front_table(FRONT, REFERENCE, clock=fingerprint.clock))
+    assert clock_of(fingerprint) == "wall time on 4 threads"
+    told = front_table(FRONT, REFERENCE, clock=clock_of(fingerprint))
+    assert "latency: wall time on 4 threads" in shown(told)
     there = Fingerprint(backend="target", version="OpenVINO 2026.1", device="", options="{}")
-    assert "ms of processor time on one thread;" in shown(trial_view(FRONT[0], (), clock=there.clock))
+    assert "ms of processor time on one thread;" in shown(trial_view(FRONT[0], (), clock=clock_of(there)))
     gpu = Fingerprint(backend="target", version="TensorRT 10.3", device="")
-    assert gpu.clock == "time on the GPU, without copies"
-    assert msgspec.structs.replace(gpu, backend="a-new-one").clock == "wall time", (
+    assert clock_of(gpu) == "time on the GPU, without copies"
+    assert clock_of(msgspec.structs.replace(gpu, backend="a-new-one")) == "wall time", (
         "nothing is known of its device"
     )
 

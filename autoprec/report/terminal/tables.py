@@ -91,7 +91,7 @@ def front_table(
         records: all trials of the study.
         picks: what `export` takes by name, `knee` and `fastest`.
         accepted_loss: within which the fastest was picked.
-        clock: what latencies are, as `Fingerprint.clock` says it.
+        clock: what latencies are, as `backends.clocks` says it.
     """
     if not trials:
         return Text(_empty(records))

@@ -43,7 +43,7 @@ def trial_view(
         blocks: of its study.
         reference: what it is compared with.
         fidelity: how far the study's steps are from the original model.
-        clock: what its latency is, as `Fingerprint.clock` says it.
+        clock: what its latency is, as `backends.clocks` says it.
     """
     facts = [
         ("trial", Text.assemble((str(record.number), "bold"), f" of {record.study}, {_origin(record)}")),

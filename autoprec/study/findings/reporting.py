@@ -12,6 +12,7 @@ from statistics import fmean
 import msgspec
 import numpy as np
 
+from autoprec.backends.clocks import clock_of
 from autoprec.errors import StudyError, TrialError, UserError
 from autoprec.measurement import Bench
 from autoprec.records import (
@@ -91,6 +92,7 @@ def gather(
         explanations=explanations,
         inspections=seen,
         usual=usual,
+        clock=clock_of(identity.fingerprint),
         missing=tuple(inspections.missing),
         fidelity=departures(store, name),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autoprec.backends import KeepsTimings, ShipsEngines, TellsLayers, create_backend
+from autoprec.backends.clocks import clock_of
 from autoprec.errors import StudyError, TrialError
 from autoprec.exporters import write_export
 from autoprec.files import scratch
@@ -78,6 +79,7 @@ def export_point(
             **there._asdict(),
             metric_path=str(scoring_file(spec.quality.metric) or ""),
             fidelity=departures(store, name),
+            clock=clock_of(identity.fingerprint),
             examples=_examples(prepared, candidate.model_path, work / "examples", examples),
         )
         return write_export(export, folder or study_folder / "exports" / f"trial-{record.number}", targets)

@@ -1,0 +1,43 @@
+"""What a stored latency measures, in words, by the engine that measured it: without loading that engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from autoprec.records import Fingerprint
+
+_ON_GPU = "time on the GPU, without copies"
+
+
+def clock_of(engine: Fingerprint) -> str:
+    """Such as "processor time on one thread", which is not the time that a caller waits.
+
+    A backend that is not in the table is timed as its callers wait.
+    """
+    told = _WORDS.get(engine.backend)
+    return "wall time" if told is None else told(engine)
+
+
+def _on_threads(engine: Fingerprint) -> str:
+    options = msgspec.json.decode(engine.options or "{}")
+    threads = options.get("threads", 1) if isinstance(options, dict) else 1
+    return "processor time on one thread" if threads == 1 else f"wall time on {threads} threads"
+
+
+def _there(engine: Fingerprint) -> str:
+    """A target's fingerprint has the words of the library that runs there, and the options of its backend."""
+    return _on_threads(engine) if engine.version.startswith("OpenVINO") else _ON_GPU
+
+
+_WORDS: Mapping[str, Callable[[Fingerprint], str]] = MappingProxyType(
+    {
+        "openvino": _on_threads,
+        "simulated": lambda _: "known cost",
+        "target": _there,
+        "tensorrt": lambda _: _ON_GPU,
+    }
+)
+"""By name of the backend, for those that time otherwise than by the wall."""
