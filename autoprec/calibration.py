@@ -53,6 +53,7 @@ def calibrate(
     the model's outputs; `TrialError` if the engine fails.
     """
     observed, channels, multiplied = quantizable(model), channel_axes(model), _multiplied(model)
+    # One iterator for both loops below: the second goes on where the first stopped.
     histograms, left = earlier or Histograms(), iter(feeds)
 
     def observe(values: Arrays) -> None:

@@ -80,8 +80,13 @@ class OpenVinoBackend:
     def build(self, model_path: Path, *, profiled: bool = False) -> OpenVinoEngine:
         """Compile an ONNX file for one stream on `threads` threads. Raises `TrialError("build", ...)`."""
         settings = {
+            # By itself OpenVINO takes BF16 where the processor has it, whatever types the graph has: a block
+            # typed FP32 would run, and be timed, in BF16. With this hint kernels follow the types of the
+            # graph.
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": self._threads,
+            # Several streams raise the throughput of requests side by side and slow each one down: latency is
+            # measured.
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
             "PERF_COUNT": profiled,

@@ -86,6 +86,8 @@ def _tried(backend: Backend, question: Question) -> tuple[tuple[KernelTime, ...]
     feeds = feeds_of(path)
     with backend.build(path) as engine:
         outputs = run(engine, feeds)
+        # A small model of plain numbers has finite results: whoever gives NaN here ruins the masks of a large
+        # one.
         if not all(np.isfinite(array).all() for array in outputs.values()):
             raise TrialError("nan", "its outputs are not finite")
         kernels = engine.kernels()

@@ -188,6 +188,7 @@ def _bootstrap(losses: NDArray[np.float64]) -> Interval:
     Whole samples are drawn, since the masks of one image go together.
     """
     count = len(losses)
+    # The same draws each time: an interval that is computed again must not differ.
     random, means = np.random.default_rng(0), []
     for _ in range(_RESAMPLES // _AT_ONCE):  # all at once would take half a gigabyte for 10,000 samples
         drawn = losses[random.integers(count, size=(_AT_ONCE, count))].sum(axis=1)

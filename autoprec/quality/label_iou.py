@@ -66,6 +66,7 @@ def _against(truth: Masks, classes: NDArray[np.int64], candidate: Logits) -> NDA
     """IoU of each class against its true plane; NaN for a class without one. Nearest pixels: labels do not
     blend."""
     height, width = truth.shape[-2:]
+    # By index, not by interpolation: between classes 1 and 3 lies no class 2.
     rows = np.arange(height) * candidate.shape[1] // height
     columns = np.arange(width) * candidate.shape[2] // width
     labels = np.rint(candidate[0][rows][:, columns])

@@ -130,6 +130,7 @@ def _eroded(masks: Masks, reach: int) -> Masks:
     count, height, width = masks.shape
     row, side = width + 2 * reach, 2 * reach + 1
     framed = np.zeros((count, height + 2 * reach, row), np.bool_)
+    # The frame of zeros makes the image border an edge, as in the definition of boundary IoU.
     framed[:, reach:-reach, reach:-reach] = masks
     inner = framed.view(np.uint8).reshape(-1)
     for stride in (1, row):

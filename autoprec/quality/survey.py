@@ -56,6 +56,7 @@ class Survey:
         self.fewest_planes = min(count, self.fewest_planes or count)
         if not count or not pixels:
             return
+        # NaN is refused by name where masks are scored; here it must not hide what the other values are.
         self.low = min(self.low, float(np.nanmin(planes)))
         self.high = max(self.high, float(np.nanmax(planes)))
         for plane in planes:

@@ -38,6 +38,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     make_folder(folder)
     path = folder / "search.lock"
     try:
+        # Not "w", which would empty the file, and with it the name of who holds it, before the lock is tried.
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
         raise StudyError(f"{path}: cannot be written ({error.strerror}); make the folder writable") from error

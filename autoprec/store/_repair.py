@@ -68,6 +68,7 @@ def rebuild(path: Path) -> Path:
     if not rows[STUDIES]:
         raise StudyError(f"{path}: the row of the study itself is lost; restore a copy of the file")
     fresh = path.with_name(f".{path.name}.repaired")
+    # Of a repair that was killed; SQLite would take its -wal for the new file's own and play it back.
     for leftover in path.parent.glob(f"{fresh.name}*"):
         leftover.unlink()
     database = Database(fresh, read_only=False)
@@ -119,6 +120,7 @@ def _swap(path: Path, fresh: Path) -> Path:
     number = 1
     while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1
+    # Copied, not moved: a kill between these steps leaves a file where everybody looks for one.
     shutil.copyfile(path, aside)
     for suffix in ("-wal", "-shm"):  # of the damaged file; its rows have been read
         with suppress(FileNotFoundError):

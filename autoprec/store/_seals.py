@@ -32,6 +32,7 @@ class DamagedRowError(StudyError):
 
 def checksum(row: Row) -> str:
     """16 hexadecimal digits of SHA-256 over a row."""
+    # By name: a column that a later version adds stands at another place in a file that was made by that one.
     values = [(name, _plain(row[name])) for name in sorted(row) if name != CHECKSUM]
     return hashlib.sha256(msgspec.json.encode(values)).hexdigest()[:16]
 

@@ -265,6 +265,7 @@ class Store(RunTable):
         }
         mine = (TRIALS.c.study == record.study, TRIALS.c.number == record.number)
         before = connection.scalar(sa.select(TRIALS.c.checksum).where(*mine))
+        # In the statement, not before it: of two workers that finish one trial, one finds it finished.
         is_open = TRIALS.c.state == "running"
         new = sealed(row)
         upsert = replacing(connection, TRIALS, new, "study", "number", where=is_open)

@@ -70,6 +70,8 @@ def build_plan(
             _called_off(library, config, options) as late,
         ):
             data = builder.build_serialized_network(network, config)
+        # The builder neither raises nor aborts: what went wrong stands in the log, whose first error is the
+        # cause.
         if data is None:
             raise _build_error(log, is_late=late.is_set())
         return BuiltPlan(
@@ -102,8 +104,12 @@ def _refuse_uint8(warnings: list[str]) -> None:
 
 def _configure(library: Library, config: Any, options: Options) -> None:
     trt = library.trt
+    # Below DETAILED the list of layers is empty, and nobody knows what a block ran in.
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    # Set either way: it is on by default in the library and off in Polygraphy's configurations, so that times
+    # and results of FP32 would depend on who made this one.
     (config.set_flag if options.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
+    # The default is all there is. A small limit breaks even small products: a GEMM wants 8 MB of scratch.
     if options.workspace_mb is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
     if options.optimization_level is not None:
@@ -131,6 +137,8 @@ def check_targets(library: Library, targets: tuple[Target, ...]) -> None:
 def _name_targets(library: Library, config: Any, targets: tuple[Target, ...]) -> None:
     if not targets:
         return
+    # A GPU that is named and lacks a type of the model is an error; one that is not named is left out
+    # silently.
     config.num_compute_capabilities = len(targets)
     for number, (major, minor) in enumerate(targets):
         config.set_compute_capability(library.member("ComputeCapability", f"SM{major}{minor}"), number)
@@ -143,6 +151,7 @@ def _add_profile(library: Library, builder: Any, network: Any, config: Any, opti
     """
     given = options.profile()
     tensors = [network.get_input(number) for number in range(network.num_inputs)]
+    # Without a profile the builder would give None for a dynamic input, and no word of which one.
     dynamic = [tensor.name for tensor in tensors if -1 in tuple(tensor.shape)]
     if not dynamic:
         return

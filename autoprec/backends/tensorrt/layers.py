@@ -123,6 +123,8 @@ class Layer(Record, frozen=True, kw_only=True):
         """What a product with known weights computes in."""
         is_float = bool(self.inputs) and _FLOATS.issuperset(self.inputs[:1])
         is_matrix_product = re.search(r"matrix|(?<!conv)gemm(?!conv)", self.kind, re.IGNORECASE)
+        # Of a convolution the inputs say nothing: they may be a residual, or floats that it quantises as it
+        # reads.
         if self.weights == "i8" and is_float and is_matrix_product:
             return "i8w"
         return self.weights

@@ -117,6 +117,7 @@ def _merged(
         }
         if not pairs:
             break
+        # By name where weights are equal: the order of a set is another one in each process.
         first, second = min(pairs, key=lambda pair: (weights[pair[0]] + weights[pair[1]], pair))
         kept, gone = (first, second) if weights[first] >= weights[second] else (second, first)
         homes = {node: kept if home == gone else home for node, home in homes.items()}

@@ -28,6 +28,7 @@ def converted(array: NDArray[Any], data_type: ir.DataType) -> NDArray[Any]:
     largest = _LARGEST.get(data_type)
     if largest is not None and array.size and not -largest <= array.min() <= array.max() <= largest:
         array = np.where(np.isfinite(array), np.clip(array, -largest, largest), array)  # rarely: it copies
+    # Only scalars: a tensor of weights may hold tiny numbers, and 0 serves them as well.
     is_scalar = data_type == ir.DataType.FLOAT16 and array.size == 1
     if is_scalar and 0 < abs(float(array.reshape(-1)[0])) < _SMALLEST_NORMAL_FP16:
         array = np.copysign(np.full_like(array, _SMALLEST_NORMAL_FP16), array)
@@ -51,7 +52,10 @@ def weight_scales(
     """
     scales = _largest(array, axis, block) / np.float32(largest)
     smallest = np.float32(_SMALLEST_SCALE if base == ir.DataType.FLOAT16 else np.finfo(np.float32).tiny)
+    # A channel of zeros has a scale of 1: TensorRT refuses a scale that is not positive.
     scales = np.where(scales > 0, np.maximum(scales, smallest), np.float32(1))
+    # Weights are put on the grid of the scales as they are stored: by unrounded ones they would be off by up
+    # to half a step of the scale's own type.
     return converted(scales, base).astype(np.float32)
 
 

@@ -44,6 +44,7 @@ _DEPTH = 8
 def clipped(graph: ir.Graph, value: ir.Value, pair: Pair) -> ir.Value:
     """A value within the bounds of a pair: itself where it is, within half a step of the grid, anyway."""
     low, high = bounds(pair)
+    # Bounds nearer than this round to the same level of the grid: an operator for them would change nothing.
     step = pair.scale / 2
     known_low, known_high = _range(value)
     needs_low, needs_high = bool((low - step > known_low).any()), bool((high + step < known_high).any())

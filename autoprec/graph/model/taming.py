@@ -23,6 +23,7 @@ def tame(graph: ir.Graph) -> None:
             if max(np.abs(mean).max(), variance.max()) <= LARGEST:
                 continue
             epsilon = node.attributes.get_float("epsilon", 1e-5)
+            # Powers of two: products with them are exact in any float type.
             down = np.exp2(-np.round(np.log2(np.sqrt(variance + epsilon))))
             _replace(graph, node, 3, mean * down)
             _replace(graph, node, 4, (variance + epsilon) * down**2 - epsilon)

@@ -96,6 +96,7 @@ def _limits(quantizer: ir.Node, scale: Array) -> tuple[Array, Array]:
     scales = scale.astype(np.float64)
     if largest is not None:
         return -largest * scales, largest * scales
+    # In float64: 255 - 128 of unsigned bytes wraps, and float32 rounds what UINT16 grids reach.
     zeros = 0.0 if zero is None else zero.numpy().astype(np.float64)
     return (float(kind.min) - zeros) * scales, (float(kind.max) - zeros) * scales
 

@@ -34,6 +34,8 @@ def quantized_inputs(node: ir.Node, ranges: Mapping[str, float]) -> tuple[int, .
     """Places of the inputs that get Q/DQ; none if one of them has no range: half a pair runs dequantised."""
     if node.op_type in _WEIGHTED:
         places: tuple[int, ...] = (0, 1)
+    # A pair on the skip lets the convolution before the Add take the Add in, and give integers. On the branch
+    # it would stand between the two, and neither would fuse.
     elif node.op_type == "Add":
         places = _skip_operand(node)
     else:
@@ -79,6 +81,8 @@ def channel_axis(node: ir.Node, weight: ir.Value) -> int | None:
     rank = len(weight.shape or ())
     if node.op_type == "Conv":
         return 0
+    # Its weights are [inputs, outputs / groups, ...]: in groups, one axis holds the outputs of all of them
+    # mixed.
     if node.op_type == "ConvTranspose":
         return 1 if node.attributes.get_int("group", 1) == 1 else None
     if rank != 2:

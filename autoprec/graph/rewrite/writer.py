@@ -77,6 +77,7 @@ class Writer:
         remove_unused(graph)  # a pair clips by itself: an operator that clips for it is no longer needed
         model = ir.Model(
             graph,
+            # Float8 and 4-bit integers came with IR 9 and 10: readers refuse them in an older one.
             ir_version=max(self._source.ir_version, 10),
             producer_name="autoprec",
             metadata_props=dict(self._source.metadata_props),
@@ -91,11 +92,14 @@ class Writer:
         own = wanted if supports(node, wanted, self._opset) and not is_refused else FLOAT
         inputs: list[ir.Value | None] = []
         for place, value in enumerate(node.inputs):
+            # Indices, shapes and masks have the type that the operator asks for, whatever the block computes
+            # in.
             if value is None or value.dtype != FLOAT:
                 inputs.append(None if value is None else self._plain(value))
             elif place in places:
                 inputs.append(self._behind(value, self._pair(node, place, value, precision)))
             else:
+                # By input, not by node: the scales of a Resize, for one, are FLOAT whatever its data are in.
                 allowed = float_types(node, place, self._opset)
                 inputs.append(self._typed(value, own if own in allowed else FLOAT))
         reads_float = any(value is not None and value.dtype == FLOAT for value in node.inputs)
@@ -241,7 +245,11 @@ class Writer:
 
     def _behind_pair(self, value: ir.Value, pair: Pair) -> ir.Value:
         label, kind = pair.name, pair.kind
+        # A DQ gives the type of its scale: in the base's type, no Cast stands between the pair and what reads
+        # it, and both operands of a product have one type, without which TensorRT refuses the model.
         scales = ir.Tensor(converted(pair.scale, self._base), dtype=self._base, name=f"{label}/scale")
+        # Written out although they are 0: a Q without a zero point is INT8 to TensorRT and UINT8 to ONNX, so
+        # the same file would clip negative values in one engine and not in the other.
         zeros = ir.Tensor(pair.zeros(), dtype=kind, name=f"{label}/zero")
         grid = [self._constant(f"{label}/scale", scales), self._constant(f"{label}/zero", zeros)]
         if pair.stored is not None:

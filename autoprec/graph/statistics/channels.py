@@ -48,12 +48,16 @@ class ChannelCounts:
         """Count a tensor's values, at evenly spread positions; every sample counts alike."""
         rows = np.abs(np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1), dtype=np.float32)
         np.maximum(self.largest, rows.max(axis=1, initial=0.0), out=self.largest)
+        # After the largest was taken: that one is exact, whatever positions are left out.
         rows = np.ascontiguousarray(rows[:, :: max(1, rows.shape[1] // _POSITIONS)])
+        # The 23 bits of a float32 fraction, but for those that tell the parts of a power of two apart.
         shift = 23 - STEPS.bit_length() + 1
         lowest = (self.top - OCTAVES + 127) << (23 - shift)
         bins = np.clip((rows.view(np.int32) >> shift) - lowest, 0, OCTAVES * STEPS - 1)
         bins += np.arange(len(rows), dtype=np.int32)[:, None] * (OCTAVES * STEPS)
         counts = np.bincount(bins.reshape(-1), minlength=self.counts.size)
+        # A sample of few positions counts as much as one of many: samples of free sizes would weigh by their
+        # size.
         weight = max(1, _POSITIONS // max(1, rows.shape[1]))
         self.counts += (weight * counts.reshape(self.counts.shape)).astype(np.uint32)
 

@@ -28,6 +28,8 @@ class Histogram:
 
         Raises `SamplesError` for NaN or infinity, naming the value.
         """
+        # max(-min, max) instead of the largest of |x|: no copy of a tensor that may have tens of millions of
+        # values.
         values = np.asarray(array, np.float32).reshape(-1)
         largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
         if not np.isfinite(largest):

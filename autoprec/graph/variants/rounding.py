@@ -117,6 +117,7 @@ def _columns(array: Floats) -> Floats:
 def _descended(grid: Floats, free: Floats, second: Floats) -> Floats:
     """Steps of each weight, float32 [groups, k, outputs], of which those that are `free`, 1 or 0, go up or
     down from `grid`."""
+    # No clipping: the scale is made from the largest weight, which is not free, so nothing leaves the grid.
     lower, whole = np.floor(grid), np.rint(grid)
     middle = lower + np.float32(0.5)
     gradient = np.matmul(second, whole - grid)
@@ -177,6 +178,7 @@ def _nearest(node: ir.Node, array: Floats, precision: Precision) -> Floats:
 def _biases(node: ir.Node, channels: int) -> list[tuple[ir.Node, int]]:
     """Where a node's bias is read: its third input, or the Add behind a product; empty if nowhere."""
     if node.op_type == "MatMul":
+        # A MatMul has no bias of its own; exporters put an Add behind it, with the constant on either side.
         uses = list(node.outputs[0].uses())
         if len(uses) != 1 or uses[0].node.op_type != "Add":
             return []

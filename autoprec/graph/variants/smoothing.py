@@ -125,6 +125,7 @@ def _factors(counts: ChannelCounts, weights: Sequence[Floats], levels: float) ->
     for alpha in ALPHAS:
         factors = reach ** (1 - alpha) / largest**alpha
         factors /= np.exp(np.log(factors).mean())
+        # A channel that is nearly always 0 asks for a factor without bound, which FP16 could not hold.
         factors = np.clip(factors, 1 / _LARGEST_FACTOR, _LARGEST_FACTOR)
         scaled = counts.scaled(factors)
         step = range_of(scaled, method="percentile", percentile=_PERCENTILE) / levels

@@ -126,6 +126,7 @@ def _engine(path: Path, read_only: bool) -> sa.Engine:
         connection.execute("PRAGMA synchronous = FULL")
         return connection
 
+    # To SQLAlchemy this address is a database in memory, of which it would hand all threads one connection.
     engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
 
     @sa.event.listens_for(engine, "begin")
