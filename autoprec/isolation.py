@@ -19,11 +19,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import psutil
 
+from autoprec.closing import Closing
 from autoprec.errors import StudyError, TrialError
 from autoprec.files import SHARED_TMPDIR
 
@@ -47,7 +47,7 @@ _STARTER = ThreadPoolExecutor(1, "workers")
 that ask come and go."""
 
 
-class WorkerProcess:
+class WorkerProcess(Closing):
     """One worker process, running `python -P -m MODULE FD` where FD is the pipe that it answers on.
 
     Without `-P` Python would take modules from the current folder first, which may be anybody's.
@@ -119,14 +119,6 @@ class WorkerProcess:
             with contextlib.suppress(BrokenPipeError):  # what it died before it could read
                 process.stdin.close()
         os.close(self._answers)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _started(self) -> subprocess.Popen[bytes]:
         """The running process; a new one, if there is none."""

@@ -11,8 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from autoprec.backends._base import Arrays, as_float32
 from autoprec.backends.bfloat16 import without_bfloat16
+from autoprec.closing import Closing
 from autoprec.errors import TrialError
 from autoprec.files import scratch
 from autoprec.records import KernelTime
@@ -94,7 +94,7 @@ class Exact:
         return ExactEngine(model_path, self._threads, patient=self._patient)
 
 
-class ExactEngine:
+class ExactEngine(Closing):
     """One model, computed exactly; use in a `with` block. `implementation` says by what."""
 
     engine_bytes = 0
@@ -158,14 +158,6 @@ class ExactEngine:
     def close(self) -> None:
         """Let go of the model; a second call does nothing."""
         self._run, self._results, self._feeds = _closed, {}, {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _evaluator(self) -> tuple[_Run, str]:
         """ONNX's reference evaluator. Raises `TrialError("build", ...)` with both refusals."""

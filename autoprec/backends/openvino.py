@@ -10,8 +10,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import ml_dtypes
 import psutil
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from autoprec.backends._base import Arrays, StopwatchName, as_float32
 from autoprec.backends.openvino_nodes import Graph, RuntimeNode, kernels_of, read_graph
+from autoprec.closing import Closing
 from autoprec.errors import BackendError, FailureKind, SpecError, TrialError, exhausted
 from autoprec.records import Clocks, Fingerprint, KernelTime
 
@@ -109,7 +109,7 @@ class OpenVinoBackend:
         return Clocks(cpu_mhz=frequency.current if frequency else None, load_average=psutil.getloadavg()[0])
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Closing):
     """A compiled model and its one infer request.
 
     `engine_bytes` is the size of the weights as the rewritten model holds them: OpenVINO reports the size of
@@ -190,14 +190,6 @@ class OpenVinoEngine:
     def close(self) -> None:
         """Drop the request and the compiled model; a second call does nothing."""
         self._request = self._compiled = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _isa() -> dict[str, str]:

@@ -20,8 +20,7 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Any, Literal, NoReturn, Self
+from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 import numpy as np
@@ -30,6 +29,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from autoprec.backends._base import Arrays, StopwatchName
+from autoprec.closing import Closing
 from autoprec.errors import BackendError, SpecError, TrialError
 from autoprec.records import Clocks, Fingerprint, KernelTime
 
@@ -117,7 +117,7 @@ class SimulatedBackend:
         return Clocks()
 
 
-class SimulatedEngine:
+class SimulatedEngine(Closing):
     """Makes masks with the loss that its assignment has.
 
     Every output plane is 1 in the first half of its pixels and -1 in the rest; a share `loss` of the ones
@@ -190,14 +190,6 @@ class SimulatedEngine:
 
     def close(self) -> None:
         """Nothing to free."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _masks(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
         if "nan" in self._faults:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from autoprec.closing import Closing
 from autoprec.errors import BLAMELESS, TrialError, UserError
 from autoprec.isolation import WorkerProcess
 from autoprec.legality.probe import refusal
@@ -41,7 +40,7 @@ from autoprec.records import Departure, Inspection, Latency, Measurement, Qualit
 from autoprec.spec import BackendSection
 
 
-class Bench:
+class Bench(Closing):
     """Measures candidates in a worker process; use in a `with` block.
 
     Args:
@@ -158,12 +157,4 @@ class Bench:
 
     def close(self) -> None:
         """End the worker; a request that another thread waits for ends as killed."""
-        self._worker.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
         self._worker.close()

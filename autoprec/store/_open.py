@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import optuna
 import sqlalchemy as sa
 
+from autoprec.closing import Closing
 from autoprec.records import Worker
 from autoprec.store._artifacts import Artifacts
 from autoprec.store._database import Database
@@ -36,7 +36,7 @@ def patient(method: Callable[Concatenate[D, P], T]) -> Callable[Concatenate[D, P
     return call
 
 
-class OpenDatabase:
+class OpenDatabase(Closing):
     """A database of evidence; use in a `with` block."""
 
     def __init__(self, database: Database) -> None:
@@ -103,14 +103,6 @@ class OpenDatabase:
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _change(self, table: sa.TableClause, where: sa.ColumnElement[bool], **values: Any) -> None:
         """Change one row, if it is there; its checksum goes with it."""

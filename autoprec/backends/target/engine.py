@@ -7,8 +7,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from autoprec.backends._base import Arrays, as_float32
 from autoprec.backends.target.line import Line
 from autoprec.backends.target.models import split_model
+from autoprec.closing import Closing
 from autoprec.errors import ModelError, TrialError
 from autoprec.records import KernelTime
 
@@ -28,7 +28,7 @@ _ANY = 1 << 30
 """Bytes of outputs whose sizes depend on data."""
 
 
-class TargetEngine:
+class TargetEngine(Closing):
     """An engine on the other side of a line.
 
     Args:
@@ -197,14 +197,6 @@ class TargetEngine:
         raise TrialError(
             "crash", f"the target's output {name!r} is {list(shape)}, and the model's is {list(wanted)}"
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _plain(array: NDArray[Any], kind: str) -> NDArray[Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from autoprec.backends.tensorrt.library import Library
 from autoprec.backends.tensorrt.options import Options
 from autoprec.backends.tensorrt.profile import Profile
 from autoprec.backends.tensorrt.tensors import engine_bytes, tensors_of
+from autoprec.closing import Closing
 from autoprec.errors import AutoprecError, TrialError
 from autoprec.records import KernelTime
 
@@ -27,7 +27,7 @@ _LOST: list[TensorRTEngine] = []
 """Engines of a CUDA context that died: destroying them ends the process before the fault is reported."""
 
 
-class TensorRTEngine:
+class TensorRTEngine(Closing):
     """An engine on the current GPU.
 
     Args:
@@ -185,14 +185,6 @@ class TensorRTEngine:
             self._sets.pop().close()
         self._timer.close()
         self.stream.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _load(self, data: bytes) -> None:
         self._runtime = self._library.start("Runtime")

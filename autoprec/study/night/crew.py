@@ -13,13 +13,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 import psutil
 
 from autoprec.backends import Backend
 from autoprec.backends.devices import Device
+from autoprec.closing import Closing
 from autoprec.measurement import Bench
 from autoprec.writing import Writers
 
@@ -78,7 +78,7 @@ class Finished(Generic[Item, T]):
         return self.future.result()
 
 
-class Crew(Generic[Item, T]):
+class Crew(Closing, Generic[Item, T]):
     """Slots that work in parallel; use in a `with` block.
 
     Args:
@@ -177,11 +177,3 @@ class Crew(Generic[Item, T]):
         if self._writers is not None:
             self._writers.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
