@@ -86,7 +86,7 @@ class Store(RunTable):
         if changes := differences(old, here, self.blocks(study), blocks):
             raise StudyError(
                 f"{self.name}: study {study!r} was measured with something else: {'; '.join(changes)}; "
-                "restore it: its trials cannot be rebuilt from another"
+                "restore it, or search a copy of the definition: its trials cannot be rebuilt from another"
             )
 
     @patient
