@@ -132,3 +132,13 @@ def test_a_file_in_low_precision_is_compared_as_what_it_is(tmp_path: Path, kind:
     assert least <= comparison.error < comparison.tolerance
     (tmp_path / "other").mkdir()
     assert compared(tmp_path / "other", given, "loading", PLAIN.replace("Relu", "Elu")).is_beyond
+
+
+def test_pairs_in_fp16_are_compared_without_the_rounding_of_fp16(tmp_path: Path) -> None:
+    body = f"""{HEAD} h = Cast <to = KIND> (a) k = Constant <value_float = 0.05> () s = Cast <to = KIND> (k)
+        z = Constant <value = uint8 {{0}}> () x = Mul(h, s)
+        q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) b = Cast <to = 1> (d) {TAIL}"""
+    halves, scale = body.replace("KIND", "10"), float(np.float16(0.05))
+    floats = body.replace("KIND", "1").replace("0.05", str(scale))
+    comparison = compared(tmp_path, halves, "given", floats)
+    assert (comparison.error, comparison.is_beyond) == (0, False)

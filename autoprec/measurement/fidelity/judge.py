@@ -24,6 +24,7 @@ from autoprec.errors import SamplesError, TrialError
 from autoprec.graph.model.unrounded import float_types, write_unrounded
 from autoprec.measurement.fidelity.departing import first_departing
 from autoprec.measurement.fidelity.nudges import LEVELS, ROUNDING, nudged
+from autoprec.measurement.fidelity.raising import write_raised
 from autoprec.measurement.messages import Compare, Original
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.measurement.reaching import reach
@@ -47,7 +48,7 @@ _EXACT: dict[Step, str] = {
     "given": "autoprec's writing of the pairs that it came with",
 }
 """Steps that run exactly, without the engine, and who is to blame for them."""
-_UNROUNDED = "unrounded.onnx"
+_WRITTEN = "written.onnx"
 _CLIPPED = 0.05
 """The error of a float model behind Q/DQ pairs that is no other function: half a step where pairs clip."""
 Logits = NDArray[np.float32]
@@ -74,9 +75,8 @@ class Judge:
         count = min(original.count, len(every))
         self._samples = [every[number * len(every) // count] for number in range(count)]
         self._folder = Path(original.folder)
-        self._is_rounded = not original.keeps_rounding and write_unrounded(
-            Path(original.path), self._folder / _UNROUNDED
-        )
+        self._write = write_raised if original.keeps_rounding else write_unrounded
+        self._is_written = self._write(Path(original.path), self._folder / _WRITTEN)
         self._floats = float_types(Path(original.path))
         self._backend = reach(original.backend, say)
         self._given = self._run(Exact(), self._path, self._samples)
@@ -88,8 +88,9 @@ class Judge:
         builder: Builder = Exact() if request.step in _EXACT else self._backend
         ran = self._run(builder, path, self._samples)
         worst, tolerance = self._worst(ran), request.tolerance
+        is_clipped = self._is_written and not self.original.keeps_rounding
         rounded = [_COARSE[kind] for kind in self._floats if kind in _COARSE]
-        tolerance = max([tolerance, *rounded, *([_CLIPPED] if self._is_rounded else [])])
+        tolerance = max([tolerance, *rounded, *([_CLIPPED] if is_clipped else [])])
         if worst.error > tolerance:
             tolerance = max(tolerance, self._explained(request))
         departure = Departure(
@@ -105,13 +106,14 @@ class Judge:
 
     @property
     def _path(self) -> Path:
-        """The original model, without its rounding; the folder may have been cleared in between."""
-        given, unrounded = Path(self.original.path), self._folder / _UNROUNDED
-        if not self._is_rounded:
+        """The original model, without the rounding of its pairs, or of FP16 around them; the folder may have
+        been cleared in between."""
+        given, written = Path(self.original.path), self._folder / _WRITTEN
+        if not self._is_written:
             return given
-        if not unrounded.is_file():
-            write_unrounded(given, unrounded)
-        return unrounded
+        if not written.is_file():
+            self._write(given, written)
+        return written
 
     def _run(self, builder: Builder, path: Path, samples: Sequence[Sample]) -> _Ran:
         """Run a model, and the decoder behind it, on samples."""

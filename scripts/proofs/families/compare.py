@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from pictures import arrays
-from raising import write_raised
 
 from autoprec.backends import Builder, create_backend, run
 from autoprec.backends.exact import Exact, deviation
@@ -23,6 +22,7 @@ from autoprec.graph.model.files import write_model
 from autoprec.graph.model.load import load_model
 from autoprec.graph.model.unrounded import write_unrounded
 from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.measurement.fidelity.raising import write_raised
 from autoprec.records import Assignment
 
 FP32 = 1e-3
