@@ -39,12 +39,14 @@ class RunStart(Record, frozen=True, kw_only=True):
         seconds: how long it may still take; None without such a budget.
         reference: what trials are compared with; None before it is measured.
         earlier: trials of earlier runs.
+        done: how many trials of its budget were measured before it was resumed, or watched.
     """
 
     trials: int | None
     seconds: float | None
     reference: Reference | None
     earlier: tuple[TrialRecord, ...] = ()
+    done: int = 0
 
 
 class TrialAndNoise(TrialRecord, frozen=True, kw_only=True):

@@ -49,7 +49,7 @@ class LiveProgress:
         self._measured: dict[int, TrialRecord] = {}
         self._front: Sequence[TrialRecord] = ()
         self._failures: Counter[str] = Counter()
-        self._done = 0
+        self._before = self._done = 0
         self._is_stopping = False
         self._current: dict[int, TrialRecord] = {}
         self._stages: dict[int | None, str] = {}
@@ -60,6 +60,7 @@ class LiveProgress:
         """The budget, and the front of earlier runs."""
         self._began = self._console.get_time()
         self._trials, self._seconds, self._reference = start.trials, start.seconds, start.reference
+        self._before = start.done
         self._measured |= {record.number: record for record in start.earlier}
         self._front = pareto(self._measured.values())
         self._refresh()
@@ -159,7 +160,7 @@ class LiveProgress:
             return f"{self._done} trials in {passed}, {figures.duration(left)} left"
         if self._trials is None:
             return f"{self._done} trials in {passed}"
-        done = f"{self._done} of {self._trials} trials in {passed}"
+        done = f"{self._before + self._done} of {self._before + self._trials} trials in {passed}"
         if not self._done:
             return done
         return f"{done}, about {figures.duration(spent / self._done * (self._trials - self._done))} left"

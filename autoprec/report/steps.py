@@ -27,8 +27,8 @@ def next_steps(
     best = picks.get("fastest")
     if best is None or figures.is_no_faster(best, reference):
         yield (
-            f"nothing faster than the reference is found within a loss of {accepted_loss:g}: search on with "
-            f"`autoprec search{option}`, or accept more with `--accepted-loss`"
+            f"nothing faster than the reference was found within a loss of {accepted_loss:g}: "
+            f"search further with `autoprec search{option}`, or accept more with `--accepted-loss`"
         )
     else:
         yield f"next: `autoprec export --pick fastest{option}`, and `autoprec report{option}` to look at it"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from autoprec.errors import StudyError
 from autoprec.records import RunStart, TrialRecord
-from autoprec.spec import Budget, StudySpec, parse_budget
+from autoprec.spec import StudySpec, parse_budget
 from autoprec.store import Run, Store, searching
 from autoprec.study.events import Watcher
 from autoprec.study.night.tally import spent
@@ -67,10 +68,18 @@ def _start(store: Store, spec: StudySpec, run: Run, watcher: Watcher) -> set[int
     earlier = [trial for trial in store.trials(spec.name) if trial.state != "running"]
     done = len(spent(earlier, run))
     budget = parse_budget(run.budget)
-    left = Budget(trials=None if budget.trials is None else max(0, budget.trials - done))
-    watcher.say(f"the run has finished {done} of its budget of {run.budget}; it began at {run.start}")
-    reference = store.reference(spec.name)
-    watcher.starts(RunStart(trials=left.trials, seconds=None, reference=reference, earlier=tuple(earlier)))
+    began = datetime.fromisoformat(run.start)
+    passed = (datetime.now(UTC) - began).total_seconds()
+    count = "1 trial" if done == 1 else f"{done} trials"
+    watcher.say(f"watching the run of {began:%Y-%m-%d %H:%M}, budget {run.budget}: {count} done so far")
+    start = RunStart(
+        trials=None if budget.trials is None else max(0, budget.trials - done),
+        seconds=None if budget.seconds is None else max(0.0, budget.seconds - passed),
+        reference=store.reference(spec.name),
+        earlier=tuple(earlier),
+        done=done,
+    )
+    watcher.starts(start)
     return {trial.number for trial in earlier}
 
 

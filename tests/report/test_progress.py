@@ -59,6 +59,15 @@ def test_a_budget_of_time_counts_down() -> None:
     assert "0 trials in 0 s, 3 h 00 min left" in console.file.getvalue()
 
 
+def test_a_resumed_run_counts_from_its_beginning() -> None:
+    console = Console(file=io.StringIO(), width=80, height=40, force_terminal=True)
+    progress = LiveProgress(console, "demo")
+    progress.starts(RunStart(trials=7, seconds=None, reference=None, done=9))
+    with console.capture() as shown:
+        console.print(progress._view())
+    assert "9 of 16 trials in 0 s" in shown.get()
+
+
 def test_a_later_night_begins_with_the_front_of_the_earlier_ones() -> None:
     console = Console(file=io.StringIO(), width=80, height=40, force_terminal=True)
     with LiveProgress(console, "demo") as progress:

@@ -142,7 +142,7 @@ def test_the_end_of_a_search_names_the_picks_and_the_next_command() -> None:
     assert told[1] == "fastest within a loss of 0.01: trial 8, 1.23x, loss 0.0095"
     assert "`autoprec export --pick fastest --study 'my study'`" in told[-1]
     nothing = list(next_steps({"fastest": complete(0, 10.0, 0.0)}, REFERENCE, 0.01))
-    assert "nothing faster than the reference is found within a loss of 0.01" in nothing[-1]
+    assert "nothing faster than the reference was found within a loss of 0.01" in nothing[-1]
 
 
 def test_a_refused_precision_is_listed_once_with_its_blocks() -> None:

@@ -103,10 +103,13 @@ class Night:
         queue = Queue(self._prepared, self._store, self._ledger, partial(self._measure_priors, run))
         for words in unfit(self._store, self._prepared):
             self._watcher.say(words)
-        left = None if budget.trials is None else max(0, budget.trials - len(self._ledger.spent(run)))
+        before = len(self._ledger.spent(run))
+        left = None if budget.trials is None else max(0, budget.trials - before)
         earlier = tuple(record for record in self._ledger.records.values() if record.state != "running")
         seconds = None if budget.seconds is None else allowance.seconds_left
-        self._watcher.starts(RunStart(trials=left, seconds=seconds, reference=reference, earlier=earlier))
+        self._watcher.starts(
+            RunStart(trials=left, seconds=seconds, reference=reference, earlier=earlier, done=before)
+        )
         done = 0
         while True:
             self._ledger.sync()
