@@ -17,8 +17,8 @@ from .arrays import typed
 from .errors import UnfitError
 
 Arrays = dict[str, NDArray[Any]]
-PAIRS = ("coords", "box", "boxes")
-"""Names that end so hold x, y pairs."""
+PAIRS = ("coords", "points", "box", "boxes")
+"""Names that end so hold x, y pairs: SAM's `point_coords`, the `input_points` of transformers."""
 NO_INPUT = "object"
 """The key that names a prompt's true mask, and feeds nothing."""
 _BOXES = ("box", "boxes")
@@ -46,7 +46,7 @@ def arrays_of(
         where: the prompt is from, for messages.
         prompt: as JSON has it.
         place: from x, y pairs in pixels of the image to those of the model's input; applied to keys that end
-            in `coords`, `box` or `boxes`.
+            in `coords`, `points`, `box` or `boxes`.
 
     Raises `UnfitError` for what is no array of finite numbers.
     """
@@ -63,7 +63,8 @@ def _array(
         raise UnfitError(f"{what} is not an array of numbers") from error
     if not np.isfinite(array).all():
         raise UnfitError(f"{what} holds NaN or infinity; fix it")
-    if not key.endswith(PAIRS):
+    is_count = key.endswith("points") and array.ndim < 2  # as `num_points`
+    if is_count or not key.endswith(PAIRS):
         return array
     if array.ndim < 1 or not array.size or array.shape[-1] % 2:
         raise UnfitError(f"{what} is not made of x, y pairs")

@@ -102,9 +102,11 @@ class ImageSamples:
         settings = zip(section.mean, section.std, strict=True)
         if any(mean and is_shifted(mean, std, section.white or 255) for mean, std in settings):
             yield 2
-        keys = (prompt.keys() for prompts in self._prompts.values() for prompt in prompts)
+        keys = [prompt.keys() for prompts in self._prompts.values() for prompt in prompts]
         if any("mask_input" in each and "has_mask_input" not in each for each in keys):
             yield 2  # the flag went without saying, and was 0
+        if any(key.endswith("points") for each in keys for key in each):
+            yield 2  # they were fed in pixels of the image
 
     @cached_property
     def _headers(self) -> list[Header]:

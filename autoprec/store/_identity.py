@@ -54,8 +54,8 @@ def _read_otherwise(old: str, new: str) -> str:
     before, after = (max((1, *map(int, _RULE.findall(samples)))) for samples in (old, new))
     return (
         f"the samples are read otherwise now (by rule {before} before, {after} now: TIFF on its side, with "
-        "more bands or packed bits, rotated deep PNG, deep JPEG 2000, prompts with a mask_input): what was "
-        "measured is of other pixels"
+        "more bands or packed bits, rotated deep PNG, deep JPEG 2000, prompts with mask_input or "
+        "input_points): what was measured is of other samples"
     )
 
 

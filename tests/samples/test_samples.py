@@ -69,6 +69,15 @@ def test_boxes_are_scaled_like_points(tmp_path: Path) -> None:
     assert sample.truth is None
 
 
+def test_points_of_transformers_are_scaled_and_their_number_is_not(tmp_path: Path) -> None:
+    samples = load(
+        prompted(tmp_path, {"000.png": [{"input_points": [[[0, 10], [20, 40]]], "num_points": 2}]})
+    )
+    np.testing.assert_allclose(samples[0].asked[0]["input_points"], [[[0, 4], [32, 16]]])
+    assert samples[0].asked[0]["num_points"] == 2
+    assert samples.digest.endswith(".r2")
+
+
 @pytest.mark.parametrize("mode", ["L", "P", "I;16"])
 def test_truth_is_where_the_label_is_the_object(mode: str, tmp_path: Path) -> None:
     folder = prompted(tmp_path, {"000.png": [PROMPT, PROMPT]})
