@@ -79,9 +79,10 @@ def test_what_loading_changes_is_named_with_its_node(tmp_path: Path) -> None:
     assert "(Elu)" in comparison.node
 
 
-def test_what_rewriting_changes_is_not_blamed_on_the_engine(tmp_path: Path) -> None:
-    comparison = compared(tmp_path, PLAIN, "engine", PLAIN, v=1.1 * WEIGHTS["v"])
-    assert comparison.culprit == "autoprec's rewriting (engine)"
+@pytest.mark.parametrize("step", ["engine", "reference"])
+def test_what_rewriting_changes_is_not_blamed_on_the_engine(tmp_path: Path, step: Step) -> None:
+    comparison = compared(tmp_path, PLAIN, step, PLAIN, v=1.1 * WEIGHTS["v"])
+    assert comparison.culprit == f"autoprec's rewriting ({step})"
     assert "masks" in comparison.node
 
 
