@@ -180,7 +180,7 @@ def _preprocessing(export: Export) -> list[str]:
     shapes = dict(export.input_shapes)
     shape = shapes.get(how.input) or next(iter(shapes.values()), ())
     size = " x ".join(map(str, how.size or shape[2:]))
-    white = "the largest value of its bits" if how.white is None else f"{how.white:g}"
+    white = "the largest value of its type (255 for 8 bits)" if how.white is None else f"{how.white:g}"
     way = ways.get(how.resize, how.resize)
     empty = "; the part that an image leaves empty is 0" if how.resize == "pad" else ""
     told = (

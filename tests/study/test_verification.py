@@ -18,6 +18,7 @@ from autoprec.errors import StudyError, UserError
 from autoprec.exporters import read_manifest
 from autoprec.exporters.manifest import described
 from autoprec.records import to_json
+from autoprec.spec import TargetSection
 from autoprec.study import verify_export
 from tiny_study import write_study
 
@@ -115,6 +116,10 @@ def test_figures_that_were_better_are_told_apart(exported: Path, tmp_path: Path)
     checks = verify_export(folder)
     assert not {check.name: check.is_same for check in checks.checks}["mask loss"]
     assert not checks.is_same
+
+
+def test_a_target_with_the_same_engine_and_device_is_not_called_different(exported: Path) -> None:
+    assert not verify_export(exported, target=TargetSection(address="local:")).note
 
 
 def test_a_changed_file_ends_it(exported: Path, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def _note(manifest: Manifest, recipe: Recipe) -> str:
     departed = [departure_words(one) for one in manifest.fidelity if one.is_beyond]
     if departed:
         return f"exported although {'; '.join(departed)}"
-    if there == here:
+    if (there.version, there.device) == (here.version, here.device):  # a target spells its options otherwise
         return ""
     return (
         f"measured with {there.backend} {there.version} on {there.device}, here with {here.version} on "
