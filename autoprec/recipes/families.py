@@ -8,8 +8,8 @@ from autoprec.recipes.choosing import choose_output, choose_scoring, planes_in
 
 _HALVES = ((0.5,) * 3, (0.5,) * 3)
 _SAM_PROMPTS = (
-    'write prompts.json beside the images: {"000.jpg": [{"point_coords": [[x, y]], "point_labels": [1]}]}, '
-    'or {"box": [x0, y0, x1, y1]}'
+    "they come from prompts.json beside the images: "
+    '{"000.jpg": [{"point_coords": [[x, y]], "point_labels": [1]}]}, or {"box": [x0, y0, x1, y1]}'
 )
 _FILLED = frozenset({"mask_input", "has_mask_input", "orig_im_size"})
 """What SAM's own export asks for and the pipeline gives by itself."""
@@ -116,7 +116,7 @@ def _promptable(facts: Facts) -> Plan:
         reasons=(
             choice.reason,
             "mask_iou: mask logits, cut at 0; mean and std are ImageNet's, as in SAM's training",
-            f"the decoder takes {' and '.join(prompts)}: {_SAM_PROMPTS}",
+            f"the decoder takes {' and '.join(prompts)}; {_SAM_PROMPTS}",
         ),
     )
 

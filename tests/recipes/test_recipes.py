@@ -64,7 +64,7 @@ def test_a_sam_is_asked_its_prompts(tmp_path: Path, recipe: str, decoder: str) -
     assert shape == ((2, 24, 40) if decoder == "single" else (2, 8, 8))
     assert [line for line in written.warnings if "prompt" in line] == []
     takes = [line for line in written.reasons if "prompts.json" in line]
-    assert [line.split(" takes ")[1].split(":")[0] for line in takes] == (
+    assert [line.split(" takes ")[1].split(";")[0] for line in takes] == (
         ["point_coords and point_labels"] if recipe else []
     )
 
