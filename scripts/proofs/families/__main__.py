@@ -1,4 +1,4 @@
-"""Models of other libraries, exported by both exporters and quantised by others, through all of autoprec.
+"""Models of other libraries, by both exporters, quantised and optimised by others, through all of autoprec.
 
     python scripts/proofs/families [--families torchvision timm] [--only NAME.onnx] [--journeys] [--out FILE]
 

@@ -20,14 +20,18 @@ _LRASPP = "torchvision_lraspp_mobilenet_v3.torchscript"
 QUANTISED_FROM = {
     "onnxruntime": (_LRASPP, "timm_efficientvit_b0.dynamo"),
     "modelopt": (_LRASPP, "timm_swin.torchscript"),
-}
-"""Files that others quantise; one is a transformer, as ModelOpt's INT4 is for products alone."""
+    "optimised": ("timm_vit_tiny.torchscript", "timm_convnext_atto.torchscript", "timm_swin.dynamo",
+                  "transformers_segformer.dynamo", "smp_fpn_mobilenet_v2.torchscript"),
+}  # fmt: skip
+"""Files that others quantise, or save behind an optimizer; one is a transformer, as ModelOpt's INT4 is for
+products alone."""
 QUANTISED = {
     "onnxruntime": ("qdq_s8s8", "qdq_s8s8_channels", "qdq_u8s8_channels", "qdq_u8u8_reduced", "qdq_symmetric",
                     "qdq_entropy", "qdq_u16s8", "qdq_s8s4", "qoperator_u8s8", "qoperator_u8u8",
                     "qoperator_s8s8_channels"),
     "modelopt": ("modelopt_int8_fp32", "modelopt_int8_fp16", "modelopt_fp8_fp32", "modelopt_fp8_fp16",
                  "modelopt_int4_fp32", "modelopt_int4_fp16"),
+    "optimised": ("extended",),
 }  # fmt: skip
 CLASSIFIERS = ("torchvision_resnet18", "torchvision_mobilenet_v3_small", "torchvision_vit")
 """Models without masks, which are compared only."""
@@ -49,6 +53,7 @@ JOURNEYS = (
     f"{_LRASPP}.modelopt_int8_fp16",
     f"{_LRASPP}.modelopt_fp8_fp16",
     "timm_swin.torchscript.modelopt_int4_fp16",
+    "transformers_segformer.dynamo.extended",
 )
 
 
@@ -94,7 +99,8 @@ def make(wanted: list[Case], folder: Path, pictures: Path) -> None:
     paths = str(folder), str(pictures)
     if exported:
         made(python_of("torch", folder), "torch_models.py", *paths, *sorted(exported))
-    for family, environment in (("onnxruntime", "torch"), ("modelopt", "modelopt")):
+    makers = {"onnxruntime": "torch", "modelopt": "modelopt", "optimised": "torch"}
+    for family, environment in makers.items():
         if sources[family]:
             made(python_of(environment, folder), f"{family}_models.py", *paths, *sources[family])
 
