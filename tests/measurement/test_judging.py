@@ -143,3 +143,12 @@ def test_pairs_in_fp16_are_compared_without_the_rounding_of_fp16(tmp_path: Path)
     floats = body.replace("KIND", "1").replace("0.05", str(scale))
     comparison = compared(tmp_path, halves, "given", floats)
     assert (comparison.error, comparison.is_beyond) == (0, False)
+
+
+def test_a_resize_that_cuts_levels_is_judged_as_if_it_rounded(tmp_path: Path) -> None:
+    head = f"""{HEAD} s = Constant <value_float = 0.4> () z = Constant <value = uint8 {{0}}> ()
+        size = Constant <value_floats = [1.0, 1.0, 1.73, 1.73]> () q = QuantizeLinear(a, s, z)"""
+    resized = f'{head} r = Resize <mode = "linear"> (q, , size) b = DequantizeLinear(r, s, z) {TAIL}'
+    floats = f"""{head} d = DequantizeLinear(q, s, z) e = Resize <mode = "linear"> (d, , size)
+        f = QuantizeLinear(e, s, z) b = DequantizeLinear(f, s, z) {TAIL}"""
+    assert compared(tmp_path, resized, "given", floats).error < 1e-6

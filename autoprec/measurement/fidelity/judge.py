@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class Judge:
         count = min(original.count, len(every))
         self._samples = [every[number * len(every) // count] for number in range(count)]
         self._folder = Path(original.folder)
-        self._write = write_raised if original.keeps_rounding else write_unrounded
+        self._write = partial(write_raised, rounds=True) if original.keeps_rounding else write_unrounded
         self._is_written = self._write(Path(original.path), self._folder / _WRITTEN)
         self._floats = float_types(Path(original.path))
         self._backend = reach(original.backend, say)

@@ -1,4 +1,5 @@
-"""A file in FP16 or BF16 as the same graph in FP32: what it computes without that rounding.
+"""A file in FP16 or BF16 as the same graph in FP32: what it computes without that rounding; and where ONNX
+Runtime cuts between integers, as if it rounded.
 
 Written apart from `autoprec.graph.model.raising`, which it judges.
 """
@@ -19,12 +20,23 @@ from autoprec.graph.model.forms.folding import fold
 _MOST_BYTES = 1 << 30
 """FP32 takes twice as much, and a file holds no more than 2 GiB."""
 _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+_LEVELS = (TensorProto.INT8, TensorProto.UINT8)
 
 
-def write_raised(path: Path, target: Path) -> bool:
-    """Write a file with FP32 in the place of FP16 and BF16; returns whether it has any.
+_INTEGERS = ("QuantizeLinear", "QLinear", "QGemm")
+"""How operators begin whose results are levels."""
+_MOVING = frozenset({"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Resize"})
+"""Operators that pass levels on."""
 
-    Larger ones are left alone.
+
+def write_raised(path: Path, target: Path, *, rounds: bool = False) -> bool:
+    """Write a file with FP32 in the place of FP16 and BF16; returns whether there is anything to write.
+
+    Args:
+        path: the file; one of more than 1 GiB is left alone.
+        target: what to write.
+        rounds: let each Resize that interpolates between levels round, too, as one of floats behind a Q/DQ
+            pair does; ONNX Runtime (1.32) cuts them.
     """
     held = ir.load(path)
     weights = [value.const_value for value in held.graph.initializers.values()]
@@ -47,9 +59,38 @@ def write_raised(path: Path, target: Path) -> bool:
     for value in (*model.graph.input, *model.graph.output):
         if value.type.tensor_type.elem_type in _HALVES:
             value.type.tensor_type.elem_type = TensorProto.FLOAT
-    if halves:
+    is_other = bool(halves) | (rounds and _round_resizes(model.graph))
+    if is_other:
         onnx.save(model, target)
-    return bool(halves)
+    return is_other
+
+
+def _round_resizes(graph: onnx.GraphProto) -> bool:
+    """Interpolate between levels in floats, and round. Returns whether any Resize does so."""
+    levels: dict[str, int] = {}
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        kind = levels.get(node.input[0]) if node.op_type in _MOVING else None
+        if node.op_type.startswith(_INTEGERS):  # the zero point of the result comes last
+            zeros = [kinds[name] for name in node.input if kinds.get(name) in _LEVELS]
+            kind = (zeros or [TensorProto.UINT8])[-1]
+        if kind is not None:
+            levels[node.output[0]] = kind
+        modes = [attribute.s for attribute in node.attribute if attribute.name == "mode"]
+        if node.op_type != "Resize" or kind is None or modes in ([], [b"nearest"]):
+            nodes.append(node)
+            continue
+        stem = node.output[0]
+        wide = onnx.helper.make_node("Cast", [node.input[0]], [f"{stem}/wide"], to=TensorProto.FLOAT)
+        round_off = onnx.helper.make_node("Round", [f"{stem}/between"], [f"{stem}/whole"])
+        narrow = onnx.helper.make_node("Cast", [f"{stem}/whole"], [stem], to=kind)
+        node.input[0], node.output[0] = f"{stem}/wide", f"{stem}/between"
+        nodes += [wide, node, round_off, narrow]
+    is_other = len(nodes) > len(graph.node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return is_other
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
