@@ -19,13 +19,14 @@ RIVALS, NEAR_MS, NEAR_LOSS, ENOUGH = 3, 1.03, 1.05, 3
 """So many of the fastest, as long as they are this near the very fastest, and their losses this near what is
 accepted, as ratios; and how many measurements of each are enough."""
 
-SEARCHED = 16
-"""One finalist in so many trials: before, another assignment is worth more than another measurement."""
+FIRST, EVERY = 25, 8
+"""One finalist for every so many trials beyond the first: up to there, another assignment is worth more than
+another measurement."""
 
 
 def affordable(wanted: int, trials: int) -> int:
     """How many of `wanted` finalists a run of so many trials has room for."""
-    return min(wanted, trials // SEARCHED)
+    return min(wanted, max(0, trials - FIRST) // EVERY)
 
 
 def pooled(trials: Sequence[TrialRecord]) -> dict[Assignment, tuple[float, float, int]]:

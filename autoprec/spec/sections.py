@@ -147,7 +147,7 @@ class SearchSection(Section, frozen=True, kw_only=True):
         strategy: "autoprec", "tpe", "nsga2" or "random".
         seed: of the strategy's random numbers.
         budget: of a run, where the command line gives none: trials ("50") or time ("90s", "30m", "8h").
-        finalists: how many of the best are measured again at the end of a run: at most one of 16 trials.
+        finalists: how many of the best are measured again at the end of a run; fewer in a short one.
         accepted_loss: the search looks hardest for speed within this mask loss.
         max_memory_mb: a candidate whose peak memory (weights, activations, workspace; MB of 10**6 bytes)
             exceeds this is kept, but is not on the front.

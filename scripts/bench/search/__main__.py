@@ -131,7 +131,7 @@ def write(scores: list[list[Run]], first: int, out: Path) -> None:
         f"{len(scores)} problems of {len(KINDS) + len(HELD_OUT)} kinds, seeds from {first} on; "
         "every seed is another instance and another noise. The front "
         "that was measured is judged by its true values against the best front known. Anchors count. "
-        "`+ finalists` spends its last ones on measuring the best again, as a study does: 1 of 25, 3 of 50. "
+        "`+ finalists` spends its last ones on measuring the best again, as a study does: 3 of 50. "
         f"GP takes part on synthetic problems of up to {GP_BLOCKS} blocks, for {GP_BUDGET} evaluations."
     )
     out.mkdir(parents=True, exist_ok=True)
