@@ -70,7 +70,7 @@ def test_a_damaged_trial_is_named_and_left_out(study: Study) -> None:
     change(study, "UPDATE autoprec_trials SET record = replace(record, '0.', '1.') WHERE number = 2")
     with pytest.raises(StudyError, match=r"trial 'tiny', 2 is damaged; `autoprec doctor --study"):
         study.trials()
-    assert study.health().faults == ("trial 'tiny', 2 is damaged",)
+    assert "trial 'tiny', 2 is damaged" in study.health().faults
     study.repair()
     assert [trial.number for trial in study.trials()] == [0, 1, 3]
     study.search("1")
