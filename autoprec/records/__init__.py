@@ -18,7 +18,7 @@ from autoprec.records._front import (
 )
 from autoprec.records._json import from_json, to_json
 from autoprec.records.blocks import Assignment, Block, Candidate
-from autoprec.records.comparisons import Comparison, Match, Side, Verdict
+from autoprec.records.comparisons import Comparison, Figures, Match, Movement, Side
 from autoprec.records.exports import Examples, Preprocessing, Recipe
 from autoprec.records.fidelity import UNLIKE, Departure, Exactness, Step, in_words
 from autoprec.records.layers import BlockDifference, Layerwise
@@ -86,6 +86,7 @@ __all__ = [
     "Explanation",
     "Export",
     "Failure",
+    "Figures",
     "Findings",
     "Fingerprint",
     "Identity",
@@ -101,6 +102,7 @@ __all__ = [
     "MeasuredOn",
     "Measurement",
     "ModelOutput",
+    "Movement",
     "Neighbour",
     "NightSummary",
     "Origin",
@@ -124,7 +126,6 @@ __all__ = [
     "TrialAndNoise",
     "TrialRecord",
     "TrialState",
-    "Verdict",
     "Verification",
     "Worker",
     "WorkerShare",

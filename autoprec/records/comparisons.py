@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from autoprec.records._base import Interval, Record
 from autoprec.records.studies import Fingerprint
 from autoprec.records.workers import WorkerShare
 
-Verdict = Literal["same", "better", "worse"]
+Movement = Literal["same", "better", "worse"]
 """Of the second against the first; `same` is within intervals and noise."""
 
 
@@ -30,14 +30,23 @@ class Side(Record, frozen=True, kw_only=True):
     workers: tuple[WorkerShare, ...] = ()
 
 
+class Figures(NamedTuple):
+    """What is compared of a measurement: its trial's number, speed-up with interval, and mask loss."""
+
+    number: int
+    speedup: float
+    interval: Interval
+    loss: float
+
+
 class Match(Record, frozen=True, kw_only=True):
-    """Two measurements that may be compared, each as (trial, speed-up, its interval, mask loss)."""
+    """Two measurements that may be compared."""
 
     what: str
-    first: tuple[int, float, Interval, float]
-    second: tuple[int, float, Interval, float]
-    speed: Verdict
-    masks: Verdict
+    first: Figures
+    second: Figures
+    speed: Movement
+    masks: Movement
 
 
 class Comparison(Record, frozen=True, kw_only=True):

@@ -52,7 +52,7 @@ def test_a_figure_moved_only_beyond_intervals_and_noise(
         side("a", trial(1, 0.5, 0.02, "int8 int8")), side("b", trial(9, ratio, loss, "int8 int8"))
     )
     (match,) = comparison.repeated
-    assert (match.first[0], match.second[0]) == (1, 9)
+    assert (match.first.number, match.second.number) == (1, 9)
     assert (match.speed, match.masks) == (speed, masks)
 
 
@@ -70,7 +70,7 @@ def test_a_lucky_measurement_is_not_quoted_alone() -> None:
     assert comparison.fastest[-1].second[0] == 2
     assert comparison.fastest[-1].second[1] == pytest.approx(1 / 0.4)
     (match,) = comparison.repeated
-    assert (match.first[0], match.second[0]) == (1, 2), "what is in both is no repetition"
+    assert (match.first.number, match.second.number) == (1, 2), "what is in both is no repetition"
     assert match.second[1] == pytest.approx(1 / 0.5)
 
 

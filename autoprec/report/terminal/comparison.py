@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from autoprec.records import Comparison, Interval, Match, Side, Verdict
+from autoprec.records import Comparison, Interval, Match, Movement, Side
 from autoprec.report import _figures as figures
 from autoprec.report.terminal._columns import Column, Columns
 
-STYLES: dict[Verdict, Text] = {
+STYLES: dict[Movement, Text] = {
     "same": Text("same", "dim"),
     "better": Text("better", "green"),
     "worse": Text("worse", "red"),
@@ -73,14 +73,14 @@ def _matches(title: str, names: Sequence[str], matches: Sequence[Match]) -> Colu
     return Columns(
         (
             Column(title, list(names), right=False),
-            Column("trials", [f"{match.first[0]}, {match.second[0]}" for match in matches]),
-            Column("speed-up", [f"{match.first[1]:.2f}x" for match in matches]),
-            Column("interval", [_between(match.first[2]) for match in matches], 3),
-            Column("then", [f"{match.second[1]:.2f}x" for match in matches]),
-            Column("interval", [_between(match.second[2]) for match in matches], 4),
+            Column("trials", [f"{match.first.number}, {match.second.number}" for match in matches]),
+            Column("speed-up", [f"{match.first.speedup:.2f}x" for match in matches]),
+            Column("interval", [_between(match.first.interval) for match in matches], 3),
+            Column("then", [f"{match.second.speedup:.2f}x" for match in matches]),
+            Column("interval", [_between(match.second.interval) for match in matches], 4),
             Column("speed", [STYLES[match.speed] for match in matches], right=False),
-            Column("loss", [figures.loss(match.first[3]) for match in matches]),
-            Column("then", [figures.loss(match.second[3]) for match in matches]),
+            Column("loss", [figures.loss(match.first.loss) for match in matches]),
+            Column("then", [figures.loss(match.second.loss) for match in matches]),
             Column("masks", [STYLES[match.masks] for match in matches], right=False),
         )
     )

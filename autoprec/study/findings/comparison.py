@@ -14,14 +14,15 @@ import numpy as np
 from autoprec.errors import StudyError
 from autoprec.records import (
     Comparison,
+    Figures,
     Identity,
     Interval,
     Match,
     Measurement,
+    Movement,
     Reference,
     Side,
     TrialRecord,
-    Verdict,
     counting,
 )
 from autoprec.report import shares
@@ -164,8 +165,8 @@ def _match(
     same_samples = ours.identity.samples == theirs.identity.samples
     return Match(
         what=what,
-        first=(first.number, *before, first.loss),
-        second=(second.number, *after, second.loss),
+        first=Figures(first.number, *before, first.loss),
+        second=Figures(second.number, *after, second.loss),
         speed=_verdict(before[1], after[1], noise),
         masks=_masks(first.measurement, second.measurement, tolerance, same_samples=same_samples),
     )
@@ -177,14 +178,14 @@ def _speed(measured: Measurement) -> tuple[float, Interval]:
     return 1 / measured.latency.ratio, Interval(low=1 / ratio.high, high=1 / ratio.low, level=ratio.level)
 
 
-def _verdict(before: Interval, after: Interval, noise: float) -> Verdict:
+def _verdict(before: Interval, after: Interval, noise: float) -> Movement:
     """Of a figure that is to be large: moved only where the intervals are apart by more than the noise."""
     if after.low > before.high * (1 + noise):
         return "better"
     return "worse" if after.high * (1 + noise) < before.low else "same"
 
 
-def _masks(before: Measurement, after: Measurement, tolerance: float, *, same_samples: bool) -> Verdict:
+def _masks(before: Measurement, after: Measurement, tolerance: float, *, same_samples: bool) -> Movement:
     """Of mask losses: on the same samples only the noise of a build counts, else the intervals do."""
     first, second = before.quality, after.quality
     if abs(second.loss - first.loss) <= tolerance:
