@@ -31,22 +31,17 @@ def _own_devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _warm_workers() -> Iterator[None]:
-    """Workers that this process starts are forked: see `Warm`, which starts with the first of them."""
-    cold, servers = WorkerProcess._start, list[Warm]()
+    """Workers that this process starts are forked: see `Warm`."""
+    cold, warm = WorkerProcess._start, Warm(dict(os.environ))
 
     def start(self: WorkerProcess, child_end: int, log: BinaryIO, scratch: Path) -> Any:
-        if not servers:
-            servers.append(Warm())
-        environment = self._variables(scratch)
-        return servers[0].start(self._module, child_end, log, environment) or cold(
-            self, child_end, log, scratch
-        )
+        forked = warm.start(self._module, child_end, log, self._variables(scratch))
+        return forked or cold(self, child_end, log, scratch)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(WorkerProcess, "_start", start)
         yield
-    for warm in servers:
-        warm.close()
+    warm.close()
 
 
 @pytest.fixture(autouse=True)

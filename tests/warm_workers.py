@@ -59,19 +59,29 @@ class Forked:
 
 
 class Warm:
-    """The process that workers are forked from; they become children of this one."""
+    """The process that workers are forked from; they become children of this one. It starts with the first.
 
-    def __init__(self) -> None:
+    Args:
+        environment: that it starts in.
+    """
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment, self._lock = environment, threading.Lock()
+        self._channel: socket.socket | None = None
+
+    def _begin(self) -> socket.socket:
         self._channel, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._at_start, self._lock = _at_start(os.environ), threading.Lock()
         command = [sys.executable, "-P", __file__, str(other.fileno())]
-        self._process = subprocess.Popen(command, pass_fds=(other.fileno(),), stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command, pass_fds=(other.fileno(),), stdin=subprocess.DEVNULL, env=self._environment
+        )
         other.close()
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        return self._channel
 
     def start(self, module: str, child_end: int, log: BinaryIO, environment: dict[str, str]) -> Forked | None:
         """A worker; None where one with such an environment has to start by itself."""
-        if module not in MODULES or _at_start(environment) != self._at_start:
+        if module not in MODULES or _at_start(environment) != _at_start(self._environment):
             return None
         read, write = os.pipe()
         request = {
@@ -82,15 +92,17 @@ class Warm:
             "limits": {name: resource.getrlimit(getattr(resource, name)) for name in _LIMITS},
         }
         with self._lock:
-            socket.send_fds(self._channel, [json.dumps(request).encode()], [read, log.fileno(), child_end])
-            pid = int(self._channel.recv(64))
+            channel = self._channel or self._begin()
+            socket.send_fds(channel, [json.dumps(request).encode()], [read, log.fileno(), child_end])
+            pid = int(channel.recv(64))
         os.close(read)
         return Forked(pid, os.fdopen(write, "wb"))
 
     def close(self) -> None:
         """No worker more."""
-        self._channel.close()
-        self._process.wait()
+        if self._channel is not None:
+            self._channel.close()
+            self._process.wait()
 
 
 def _at_start(environment: Any) -> dict[str, str]:
@@ -109,24 +121,23 @@ def serve(channel: socket.socket) -> None:
             return
         between = os.fork()
         if between == 0:  # it ends at once: the worker becomes a child of the process that asked
-            pid = os.fork()
-            if pid == 0:
-                channel.close()
-                _become(json.loads(message), descriptors, asker)
-            channel.send(str(pid).encode())
+            if os.fork() == 0:
+                _become(json.loads(message), descriptors, asker, channel)
             os._exit(0)
         os.waitpid(between, 0)
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _become(request: dict[str, Any], descriptors: list[int], asker: int) -> None:
-    """Be a worker, and end."""
+def _become(request: dict[str, Any], descriptors: list[int], asker: int, channel: socket.socket) -> None:
+    """Say who it is, be a worker, and end."""
     code = 1
     try:
         while os.getppid() != asker:  # what is set to die with its parent would die with the one between
             time.sleep(0.0005)
         os.setsid()
+        channel.send(str(os.getpid()).encode())  # not before: whoever asked may kill the session at once
+        channel.close()
         stdin, log, answers = descriptors
         for source, target in ((stdin, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
