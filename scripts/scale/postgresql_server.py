@@ -35,15 +35,17 @@ class PostgresqlServer:
     Args:
         folder: takes the data and the socket; the server's user must be able to reach it.
         durable: whether commits are flushed, as they are for users.
+        listen: an address of this machine's on which all who reach it are let in, too; none by default.
 
     Raises `FileNotFoundError` where PostgreSQL is not installed.
     """
 
-    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False, listen: str = "") -> None:
         there = programs()
         if there is None:
             raise FileNotFoundError("PostgreSQL is not installed: apt-get install postgresql")
         self._programs, self._folder, self._durable = there, folder, durable
+        self._listen = listen
         self._user = _user()
         self._process: subprocess.Popen[bytes] | None = None
         self._count = 0
@@ -53,11 +55,14 @@ class PostgresqlServer:
             os.chown(folder, self._user, -1)
             os.chown(folder / "data", self._user, -1)
         self._run("initdb", "-D", str(folder / "data"), "-U", ROLE, "--auth=trust", "--no-sync", "-E", "UTF8")
+        if listen:
+            with (folder / "data" / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all all trust\n")
         self.start()
 
     def address(self, database: str = "postgres") -> str:
         """For SQLAlchemy."""
-        return f"postgresql+psycopg://{ROLE}@/{database}?host={self._folder}"
+        return f"postgresql+psycopg://{ROLE}@/{database}?host={self._listen or self._folder}"
 
     def new_database(self) -> str:
         """The address of an empty database."""
@@ -78,7 +83,7 @@ class PostgresqlServer:
         ]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "-c", "listen_addresses=", "-c", "max_connections=400", *flush],
+                [*command, "-c", f"listen_addresses={self._listen}", "-c", "max_connections=400", *flush],
                 user=self._user,
                 stdout=log,
                 stderr=log,
@@ -106,10 +111,11 @@ class PostgresqlServer:
 
 
 @contextlib.contextmanager
-def postgresql_server(*, durable: bool = False) -> Iterator[PostgresqlServer]:
+def postgresql_server(*, durable: bool = False, listen: str = "") -> Iterator[PostgresqlServer]:
     """A server in a temporary folder, which is gone afterwards. Raises as `PostgresqlServer`."""
     with tempfile.TemporaryDirectory(prefix="autoprec-postgresql-", dir="/tmp") as folder:
-        server = PostgresqlServer(Path(folder), durable=durable)  # sockets have short paths, hence /tmp
+        # Sockets have short paths, hence /tmp.
+        server = PostgresqlServer(Path(folder), durable=durable, listen=listen)
         try:
             yield server
         finally:

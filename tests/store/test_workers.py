@@ -14,6 +14,8 @@ import pytest
 from autoprec.errors import StudyError
 from autoprec.records import Doing
 from autoprec.store import Store, _database, _workers, searching
+from autoprec.store._database import OutOfReachError
+from autoprec.store.dialects import postgresql
 from postgresql_server import PostgresqlServer
 from trial_records import BLOCKS, IDENTITY, complete, running
 
@@ -98,6 +100,25 @@ def test_optuna_and_the_evidence_are_one_transaction(where: Path | str) -> None:
             both(1)
         assert [trial.number for trial in store.trials("demo")] == [0]
         assert len(storage.get_all_trials(study._study_id)) == 1
+
+
+def test_a_transaction_that_is_left_alone_holds_nobody_up(
+    server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "IDLE_SECONDS", 1)
+    address = server.new_database()
+    with Store.open(address) as gone, Store.open(address) as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+
+        def leave_alone() -> None:
+            with gone.transaction("demo"):
+                store.begin(running(0))  # waits for the lock
+                gone.begin(running(1))
+
+        with pytest.raises(OutOfReachError):
+            leave_alone()
+        gone.begin(running(1))
+        assert [trial.number for trial in store.running("demo")] == [0, 1]
 
 
 def test_a_server_that_restarts_is_waited_for(

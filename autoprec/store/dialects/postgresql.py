@@ -9,16 +9,29 @@ server's, so it goes with the connection of a worker that dies.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import sqlalchemy as sa
 
 from autoprec.errors import StudyError, how_to_install
 
 CONNECT_SECONDS = 10
+IDLE_SECONDS = 60
+"""A transaction that its worker leaves alone for so long is given up by the server: the worker's host may be
+gone without a word, and everyone else waits for its lock. As long as a worker's lease lasts."""
+_NETWORK = {
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""libpq's words for: miss a server that is gone within a minute. The kernel by itself takes two hours."""
 _LOCKS = 0x6175746F
 """First half of the key of our advisory locks ("auto" in ASCII); the second is a hash of the study's name."""
-_PASSING = ("08", "57P01", "57P02", "57P03", "53300", "25006")
-"""SQLSTATE classes: connection lost, shut down, starting up, too many connections, in recovery."""
+_PASSING = ("08", "57P01", "57P02", "57P03", "53300", "25006", "25P03")
+"""SQLSTATE classes: connection lost, shut down, starting up, too many connections, in recovery, a transaction
+left alone."""
 REASONS = {
     "28": "refuses this user or password; fix the address that `storage` or `--storage` gives",
     "3D": "does not exist; create it with `createdb`, or name another database",
@@ -44,9 +57,8 @@ class PostgresqlDialect:
     def __init__(self, address: str) -> None:
         try:
             url = sa.make_url(address)
-            base = sa.create_engine(
-                url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS}
-            )
+            words = {name: value for name, value in _NETWORK.items() if name not in url.query}
+            base = sa.create_engine(url, pool_pre_ping=True, connect_args=words)
         except (ModuleNotFoundError, sa.exc.NoSuchModuleError) as error:
             raise StudyError(
                 f"storage {url.drivername!r} cannot be used here ({error}); "
@@ -57,6 +69,7 @@ class PostgresqlDialect:
                 f"storage {address.rsplit('@', maxsplit=1)[-1]!r} is not an address; give one as "
                 "`postgresql+psycopg://user@host/database`"
             ) from error
+        sa.event.listen(base, "connect", _give_up_what_is_left_alone)
         self.name = url.render_as_string(hide_password=True)
         self.address = url.render_as_string(hide_password=False)
         self.optuna_options: dict[str, object] = {"pool_pre_ping": True}
@@ -104,3 +117,11 @@ class PostgresqlDialect:
         if state is not None:
             return str(state).startswith(_PASSING)
         return self.reason(error) not in (REASONS["3D"], REASONS["28"])
+
+
+def _give_up_what_is_left_alone(connection: Any, _: object) -> None:
+    """On a new connection of the driver's, before anything else. Not among the words of connecting, which
+    poolers between us and the server refuse."""
+    connection.autocommit = True
+    connection.cursor().execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+    connection.autocommit = False
