@@ -7,8 +7,13 @@ taken over, and one that joins later takes part from then on.
 
 from __future__ import annotations
 
+import atexit
 import importlib
+import os
+import socket
+import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -21,11 +26,24 @@ from autoprec.spec import StudySpec, parse_budget
 from autoprec.study.cluster.parcel import pack, unpack
 from autoprec.study.study import Study
 
+_HEAD_SECONDS = 20.0
 _LOOK_SECONDS = 5.0
 """Between two checks of which nodes there are."""
+_TOKEN, _TOKENS = Path.home() / ".ray" / "auth_token", {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
+"""Where Ray keeps its token of this machine, and the variables that give another."""
 _MOST_JOBS = 8
 _MOST_FAILURES = 3
 """Searches in a row that may end on a node of their own accord; after that none is started there."""
+
+
+class HeadLostError(UserError):
+    """The head of the cluster is gone, and its nodes with it."""
+
+    def __init__(self, head: str) -> None:
+        super().__init__(
+            f"the head of the cluster, {head}, has not answered for {_HEAD_SECONDS:.0f} s: start a cluster "
+            "again, then repeat the command; finished trials are kept"
+        )
 
 
 class SearchPlace(NamedTuple):
@@ -55,8 +73,13 @@ def search_on_ray(
     ray = _joined(address)
     try:
         _Searches(ray, spec, budget, jobs, say).run()
-    finally:
+    except HeadLostError:
+        atexit.register(_leave)
+        raise
+    except BaseException:
         ray.shutdown()
+        raise
+    ray.shutdown()
 
 
 class _Searches:
@@ -76,8 +99,18 @@ class _Searches:
         self._is_over = False
 
     def run(self) -> None:
-        """Until every search has ended. Raises `UserError` for what the user must fix."""
+        """Until every search has ended. Raises `UserError` for what the user must fix, or once the head of
+        the cluster is gone: Ray itself would end this process a minute later, with an error of its own."""
+        head = self._ray.get_runtime_context().gcs_address
+        seen = Deadline(_HEAD_SECONDS)
         while True:
+            if _answers(head):
+                seen = Deadline(_HEAD_SECONDS)
+            elif seen.is_over:
+                raise HeadLostError(head)
+            else:
+                time.sleep(1.0)
+                continue
             if not self._is_over and not self._deadline.is_over:
                 for place in self._free():
                     self._start(place)
@@ -153,6 +186,9 @@ def _take_part(parcel: bytes, budget: str, jobs: int | None, wanted: str) -> str
 
 def _joined(address: str) -> Any:
     """Ray, connected to the cluster."""
+    if address != "local" and (_TOKENS & os.environ.keys() or _TOKEN.exists()):
+        # Where there is a token, `ray start` asks for it; who joins by an address is to say that it has one.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         ray = importlib.import_module("ray")
         importlib.import_module("ray.util.scheduling_strategies")
@@ -164,9 +200,29 @@ def _joined(address: str) -> Any:
         else:
             ray.init(address=address, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        lines = str(error).strip().splitlines()
-        raise BackendError(f"--ray {address}: the cluster cannot be joined: {lines[0]}") from error
+        told = str(error.__cause__ if "token" in str(error.__cause__) else error).strip().splitlines()
+        reason = next((line for line in told if "AuthenticationError" in line), told[0])
+        raise BackendError(
+            f"--ray {address}: the cluster cannot be joined: {reason.split('. ')[0]}"
+        ) from error
     return ray
+
+
+def _leave() -> None:
+    """End this process without Ray's own end, which waits for the head and then crashes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(2)
+
+
+def _answers(address: str) -> bool:
+    """Whether anyone listens at host:port."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=2):
+            return True
+    except OSError:
+        return False
 
 
 def _version() -> str:

@@ -1,0 +1,71 @@
+"""What must hold of a shared study, whoever died."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from autoprec.errors import UserError
+from autoprec.records import pareto, to_json
+from autoprec.store import Store
+
+STUDY = "tiny"
+
+
+@dataclass
+class Report:
+    """What was done, and what was wrong."""
+
+    lines: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    finished: dict[int, str] = field(default_factory=dict)
+    """Finished trials, as they were first seen."""
+
+    def say(self, line: str) -> None:
+        """A line of the report."""
+        self.lines.append(line)
+        print(line, flush=True)
+
+    def look(self, address: str) -> int:
+        """Check what is there; returns how many trials are complete, -1 where it cannot be told."""
+        try:
+            with Store.open(address, read_only=True) as store:
+                trials, front = store.trials(STUDY), store.front(STUDY)
+        except UserError as error:
+            if self.finished:
+                self.faults.append(str(error))
+            return -1
+        now = {trial.number: to_json(trial) for trial in trials if trial.state != "running"}
+        changed = [number for number, text in self.finished.items() if now.get(number) != text]
+        if changed:
+            self.faults.append(f"finished trials are lost or changed: {changed}")
+        self.finished |= now
+        if {trial.number for trial in front} != {trial.number for trial in pareto(trials)}:
+            self.faults.append("the front is not that of the trials")
+        return sum(trial.state == "complete" for trial in trials)
+
+    def judge(self, address: str, budget: int) -> None:
+        """Check a study that came to its end."""
+        done = self.look(address)
+        with Store.open(address) as store:
+            trials, workers = store.trials(STUDY), store.workers(STUDY)
+            storage = store.optuna()
+            told = storage.get_all_trials(storage.get_study_id_from_name(STUDY), deepcopy=False)
+        values = {
+            trial.number: [trial.latency_ms, trial.loss] for trial in trials if trial.state == "complete"
+        }
+        measured = Counter(trial.assignment.digest for trial in trials if trial.number in values)
+        interrupted = sum(t.failure is not None and t.failure.kind == "interrupted" for t in trials)
+        self.say(f"{done} trials are complete, {interrupted} were interrupted, {len(trials)} in all")
+        wrong = {
+            "lost": budget - done,
+            "measured twice": sum(count - 1 for count in measured.values()),
+            "numbers missing": len(set(range(len(trials))) - {trial.number for trial in trials}),
+            "still running": sum(trial.state == "running" for trial in trials),
+            "failed": sum(trial.state == "failed" for trial in trials) - interrupted,
+            "not in Optuna's tables": sum(
+                values.get(t.number) != t.values for t in told if t.number in values
+            ),
+            "workers left": len(workers),
+        }
+        self.faults += [f"{name}: {count}" for name, count in wrong.items() if count]
