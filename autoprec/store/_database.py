@@ -61,13 +61,18 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """One consistent view of the database; inside a transaction of this thread, that one's."""
-        current = self._current()
+        """One consistent view of the database; inside a transaction of this thread, or another view, that
+        one's: what is read by two calls and compared must be of one moment."""
+        current = self._current() or getattr(self._local, "view", None)
         if current is not None:
             yield current
             return
         with self._translated(), self._dialect.reader.begin() as connection:
-            yield connection
+            self._local.view = connection
+            try:
+                yield connection
+            finally:
+                self._local.view = None
 
     @contextmanager
     def writing(self, study: str | None = "") -> Iterator[sa.Connection]:

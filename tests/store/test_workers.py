@@ -121,6 +121,16 @@ def test_a_transaction_that_is_left_alone_holds_nobody_up(
         assert [trial.number for trial in store.running("demo")] == [0, 1]
 
 
+def test_what_is_read_and_compared_is_of_one_moment(where: Path | str) -> None:
+    with Store.open(where) as reader, Store.open(where) as writer:
+        writer.bind("demo", IDENTITY, BLOCKS)
+        with reader._database.reading():
+            assert reader.trials("demo") == ()
+            writer.finish(complete(0, 5.0, 0.01))
+            assert reader.trials("demo") == ()
+        assert [trial.number for trial in reader.trials("demo")] == [0]
+
+
 def test_a_server_that_restarts_is_waited_for(
     server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

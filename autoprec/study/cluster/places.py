@@ -196,7 +196,8 @@ def _joined(address: str) -> Any:
         raise BackendError(f"--ray needs Ray: {how_to_install('ray')}") from error
     try:
         if address == "local":
-            ray.init(log_to_driver=False, include_dashboard=False)
+            # By name: without one Ray waits for this machine's last cluster, though it may have been killed.
+            ray.init(address="local", log_to_driver=False, include_dashboard=False)
         else:
             ray.init(address=address, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
