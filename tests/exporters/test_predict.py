@@ -85,6 +85,15 @@ def test_what_is_no_archive_is_one_line(place: int, tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
 
 
+@pytest.mark.parametrize(
+    ("backend", "command"), [("openvino", "python verify.py"), ("tensorrt", "autoprec verify")]
+)
+def test_the_readme_starts_with_what_can_verify_it(backend: str, command: str, tmp_path: Path) -> None:
+    recipe = msgspec.structs.replace(RECIPE, backend=backend)
+    write_export(msgspec.structs.replace(export_of(tmp_path / "study"), recipe=recipe), tmp_path / "out")
+    assert f"Start with `{command}`" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_the_readme_says_what_to_type(tmp_path: Path) -> None:
     folder = exported(tmp_path)
     assert "`python predict.py photo.jpg` writes `photo_mask.png`." in (folder / "README.md").read_text()

@@ -37,9 +37,9 @@ def test_the_pause_between_two_nights_slows_nobody_down() -> None:
     ]
     assert [(s.worker, s.trials, s.trials_an_hour) for s in shares(trials)] == [
         ("a gpu 0", 3, 6.0),
-        ("b", 1, 6.0),
+        ("b", 1, None),  # one alone says nothing of a rate
     ]
-    assert shares_line(shares(trials)) == "measured by a gpu 0 (3 trials, 6 an hour), b (1 trial, 6 an hour)"
+    assert shares_line(shares(trials)) == "measured by a gpu 0 (3 trials, 6 an hour), b (1 trial)"
 
 
 def test_trials_from_before_they_said_where_they_ran_say_nothing() -> None:
@@ -55,6 +55,6 @@ def test_each_device_says_what_it_is_at() -> None:
         id="1", study="demo", host="a 12 34", process="5 6.0", devices=("gpu 0", "gpu 1"), version="0.1.0",
         start="", beat=0.0, doing=(Doing(device="gpu 1", trial=7, stage="build"),),
     )  # fmt: skip
-    lines = shown(workers_table([worker], [trial(0, "a gpu 0", 0)])).splitlines()
-    assert lines[2].split() == ["a", "gpu", "0", "1", "6", "preparing,", "or", "between", "trials"]
+    lines = shown(workers_table([worker], [trial(0, "a gpu 0", 0), trial(1, "a gpu 0", 10)])).splitlines()
+    assert lines[2].split() == ["a", "gpu", "0", "2", "6", "preparing,", "or", "between", "trials"]
     assert lines[3].split() == ["a", "gpu", "1", "0", "-", "trial", "7:", "build"]

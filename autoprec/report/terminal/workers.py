@@ -25,14 +25,15 @@ def shares(trials: Iterable[TrialRecord]) -> tuple[WorkerShare, ...]:
 
 
 def an_hour(trials: Sequence[TrialRecord]) -> float | None:
-    """Trials an hour while they were measured: what lies between two nights does not count. None for none."""
+    """Trials an hour while they were measured: what lies between two nights does not count. None for less
+    than two: one alone may be the reference's own measurement, and take no time."""
     spans: dict[int | None, tuple[datetime, datetime]] = {}
     for trial in trials:
         start, end = datetime.fromisoformat(trial.start), datetime.fromisoformat(trial.end)
         first, last = spans.get(trial.run, (start, end))
         spans[trial.run] = min(first, start), max(last, end)
     seconds = sum((last - first).total_seconds() for first, last in spans.values())
-    return 3600 * len(trials) / seconds if seconds > 0 else None
+    return 3600 * len(trials) / seconds if seconds > 0 and len(trials) > 1 else None
 
 
 def shares_line(listed: Sequence[WorkerShare]) -> str:
