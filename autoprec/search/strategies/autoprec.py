@@ -25,8 +25,8 @@ the accepted loss; below it one of two does. The others widen the front."""
 RANDOM = 30
 """Random rows in a pool: they keep the surrogates honest where nobody looks."""
 CHILDREN, PARENTS, ROUNDS = 90, 8, 8
-"""Local search on the acquisition: mutants of the best, round after round. On 145 tabular problems 8 rounds
-had a share of the speed-up of 0.813 and 0.995 after 10 and 50 trials, 3 rounds 0.792 and 0.989."""
+"""Local search on the acquisition: mutants of the best, round after round. Beside 3 rounds, 8 are worth
+0.0005 of hypervolume at 50 tabular trials; what they do to the share of the speed-up drowns in the noise."""
 
 
 class AutoprecStrategy:
