@@ -193,7 +193,10 @@ class Workbench:
             return checked(job, self.backend, engine, self.samples, latency, quality, running)
 
     def _profile(self, path: Path) -> tuple[KernelTime, ...]:
-        """Kernel times of a second, instrumented engine: the timed one must not pay for the profile."""
+        """Kernel times of a second, instrumented engine: the timed one must not pay for the profile.
+
+        TensorRT's is of the very plan that was timed, which it keeps.
+        """
         with self.build(path, profiled=True) as engine, self.lease.alone():
             for _ in range(_PROFILE_RUNS):
                 run(engine, self.samples[0].inputs)

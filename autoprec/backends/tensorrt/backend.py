@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autoprec.backends._base import Engine, StopwatchName
 from autoprec.backends.tensorrt import cuda
-from autoprec.backends.tensorrt.build import BuiltPlan, Target, build_plan, check_targets
+from autoprec.backends.tensorrt.build import BuiltPlan, LastPlan, Target, build_plan, check_targets
 from autoprec.backends.tensorrt.engine import TensorRTEngine
 from autoprec.backends.tensorrt.kernel_cache import kernel_cache
 from autoprec.backends.tensorrt.layers import kernels_of
@@ -48,6 +48,7 @@ class TensorRTBackend:
                 f"{self.library.name} {self.library.version} chooses types by itself, whatever the model "
                 f"says; `pip install tensorrt` brings a later one (TensorRT {CHECKED} are known to serve)"
             )
+        self._plans = LastPlan(self.build_plan)
         self._device = cuda.find_device(self._options.device)
         self._holds_context = False
         if self._device is None and not self.library.names_targets:
@@ -108,7 +109,7 @@ class TensorRTBackend:
             )
         cuda.make_current(self._options.device)
         self._holds_context = True
-        plan, cache = self.build_plan(model_path), kernel_cache(self._cache)
+        plan, cache = self._plans.of(model_path, again=profiled), kernel_cache(self._cache)
         return TensorRTEngine(self.library, self._options, plan, self._device, cache=cache, profiled=profiled)
 
     def plan_kernels(self, model_path: Path) -> tuple[KernelTime, ...]:

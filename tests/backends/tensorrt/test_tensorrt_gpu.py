@@ -138,6 +138,16 @@ def test_layers_have_times_and_nodes_when_profiled(tmp_path: Path, backend: Tens
     assert all(k.time_ms > 0 for k in kernels if "op" in k.nodes)
 
 
+def test_a_profile_is_of_the_plan_that_was_timed(
+    slow_path: Path, backend: TensorRTBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend.build(slow_path).close()
+    monkeypatch.setattr(backend.library.trt, "Builder", None)  # nothing can be built any more
+    with backend.build(slow_path, profiled=True) as engine:
+        run(engine, inputs_of(slow_path))
+        assert sum(kernel.time_ms for kernel in engine.kernels()) > 0
+
+
 def test_a_runtime_cache_is_written_and_read(tmp_path: Path) -> None:
     backend = TensorRTBackend({**LIBRARY, "cache_folder": str(tmp_path / "kernels")})
     path = saved(tmp_path, "attention", "fp16")

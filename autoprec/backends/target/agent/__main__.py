@@ -75,7 +75,8 @@ class Agent:
         """Build an engine of a model whose parts are here."""
         number = int(header["number"])
         with self._model(header["parts"]) as path:
-            engine = self._maker.build(path, dict(header["options"], layers=header.get("layers", [])))
+            told = dict(header["options"], layers=header.get("layers", []), parts=header["parts"])
+            engine = self._maker.build(path, told)
         self._engines[number] = engine
         return {"engine_bytes": engine.engine_bytes, "device_memory_bytes": engine.device_memory_bytes}, []
 

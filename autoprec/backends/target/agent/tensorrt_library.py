@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, Dict
 
 _MODULES = {
     "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
@@ -57,3 +57,16 @@ def parser_words(parser: Any) -> str:
     node = error.node_operator() if hasattr(error, "node_operator") else ""
     name = error.node_name() if hasattr(error, "node_name") else ""
     return "{}{}".format(f"{node} {name!r}: " if node else "", " ".join(error.desc().split())[:400])
+
+
+def make_profiler(trt: Any, times: Dict[str, float]) -> Any:
+    """A profiler that writes milliseconds by layer into a mapping."""
+
+    class Profiler(trt.IProfiler):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProfiler.__init__(self)
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            times[layer_name] = ms
+
+    return Profiler()
