@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def calibrate(
     scratch: Path,
     progress: Callable[[Histograms], None] = lambda _: None,
     earlier: Histograms | None = None,
+    also: Callable[[Arrays], None] = lambda _: None,
 ) -> Histograms:
     """Histograms of every activation that may be quantised, and the largest magnitude of every float value.
 
@@ -48,6 +50,8 @@ def calibrate(
         scratch: where the instrumented model is written, and removed.
         progress: called after each sample with what there is so far, while nothing is added to it.
         earlier: what an interrupted calibration left; `feeds` continue behind its samples.
+        also: receives each sample's values, which hold all that is `quantizable`, of the first
+            `WHOLE_SAMPLES`.
 
     Raises `SamplesError` without samples or for values that are not finite where they are multiplied or are
     the model's outputs; `TrialError` if the engine fails.
@@ -55,21 +59,15 @@ def calibrate(
     observed, channels, multiplied = quantizable(model), channel_axes(model), _multiplied(model)
     # One iterator for both loops below: the second goes on where the first stopped.
     histograms, left = earlier or Histograms(), iter(feeds)
+    observe = partial(_observe_all, histograms, observed, channels, multiplied)
 
-    def observe(values: Arrays) -> None:
-        for name, array in values.items():
-            if name.startswith(LARGEST):
-                histograms.observe_largest(name.removeprefix(LARGEST), float(array))
-            elif name.startswith(PLACES):
-                weight, plain = STEP ** max(0, array.ndim - 2), name.removeprefix(PLACES)
-                _observe(histograms, plain, array, channels, weight, may_mask=plain not in multiplied)
-            elif name in observed:
-                _observe(histograms, name, array, channels, may_mask=name not in multiplied)
-        histograms.samples += 1
+    def observe_whole(values: Arrays) -> None:
+        observe(values)
+        also(values)
 
     with _engine(backend, observing(model, observed), scratch) as engine:
         whole = islice(left, max(0, WHOLE_SAMPLES - histograms.samples))
-        for _ in behind(({**feed, **run(engine, feed)} for feed in whole), observe):
+        for _ in behind(({**feed, **run(engine, feed)} for feed in whole), observe_whole):
             progress(histograms)
     if histograms.samples >= WHOLE_SAMPLES:
         few = sampling(model, {name: channels.get(name, 1) for name in observed})
@@ -147,6 +145,25 @@ def _multiplied(model: ir.Model) -> frozenset[str]:
         for value in node.inputs[:3]  # what comes behind is a mask of attention
         if value is not None and value.const_value is None
     )
+
+
+def _observe_all(
+    histograms: Histograms,
+    observed: Container[str],
+    channels: Mapping[str, int],
+    multiplied: Container[str],
+    values: Arrays,
+) -> None:
+    """Add one sample's values, whole or at a few places."""
+    for name, array in values.items():
+        if name.startswith(LARGEST):
+            histograms.observe_largest(name.removeprefix(LARGEST), float(array))
+        elif name.startswith(PLACES):
+            weight, plain = STEP ** max(0, array.ndim - 2), name.removeprefix(PLACES)
+            _observe(histograms, plain, array, channels, weight, may_mask=plain not in multiplied)
+        elif name in observed:
+            _observe(histograms, name, array, channels, may_mask=name not in multiplied)
+    histograms.samples += 1
 
 
 def _observe(

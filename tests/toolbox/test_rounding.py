@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from autoprec.backends import create_backend
-from autoprec.calibration import measure_moments
+from autoprec.calibration import calibrate, measure_moments
 from autoprec.graph.grids.weights import on_grid, weight_scales
 from autoprec.graph.model.load import load_model
-from autoprec.graph.statistics.moments import Moments, load_moments, save_moments
+from autoprec.graph.statistics.moments import Moments, MomentSums, load_moments, save_moments
 from autoprec.graph.variants import rounding
 from autoprec.graph.variants.edits import Edits, edited
 from autoprec.graph.variants.rounding import bias_shift, learned, refine
@@ -77,6 +77,16 @@ def test_moments_are_those_of_the_rows_that_the_op_multiplies(tmp_path: Path, na
     channels = (0, 1, 3, 4) if node.op_type == "Conv" else (0, 1, 2, 3)
     squares = np.einsum("gok,gkl,gol->go", rows, measured.second, rows).reshape(-1)
     np.testing.assert_allclose(squares, np.square(total - bias).mean(axis=channels), rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_the_pass_of_calibration_measures_the_same_moments(tmp_path: Path, name: str) -> None:
+    model, feeds, engine = op_model(name, tmp_path), images(3), create_backend("openvino", {})
+    sums = MomentSums(model.graph)
+    calibrate(model, engine, feeds, tmp_path / "i.onnx", also=sums.observe)
+    alone = measure_moments(model, engine, feeds, tmp_path / "i.onnx")
+    (beside,) = sums.result().values()
+    np.testing.assert_allclose(beside.second, next(iter(alone.values())).second, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", OPS)

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 import onnx_ir as ir
 
-from autoprec.backends import Backend
+from autoprec.backends import Arrays, Backend
 from autoprec.backends.timing import Deadline, Pace
-from autoprec.calibration import calibrate, measure_moments
+from autoprec.calibration import MOMENT_SAMPLES, calibrate, measure_moments, quantizable
 from autoprec.errors import ModelError, StudyError, TrialError
-from autoprec.graph.statistics.moments import Moments, load_moments, save_moments
+from autoprec.graph.statistics.moments import Moments, MomentSums, load_moments, save_moments
 from autoprec.graph.statistics.ranges import Histograms
 from autoprec.precisions import PRECISIONS
 from autoprec.samples import Samples, ahead
@@ -54,8 +54,11 @@ class Evidence:
         self.of = f"{digest} {engine}"
         self._artifacts = artifacts
 
-    def histograms(self) -> Histograms:
-        """Of every activation that may be quantised. An interrupted calibration is resumed."""
+    def histograms(self, precisions: Iterable[str] = ()) -> Histograms:
+        """Of every activation that may be quantised. An interrupted calibration is resumed.
+
+        The same pass measures the moments that some of `precisions` want, unless it is resumed.
+        """
         path, part = self.path, self._folder / f"{self._digest}-part.npz"
         self._fetch(path)
         histograms = Histograms.load(path, self.of, self._say)
@@ -65,6 +68,7 @@ class Evidence:
         done = earlier.samples if earlier else 0
         self._say(f"calibrating on {total} samples (once)" + (f", {done} are done" if done else ""))
         pace, saved = Pace(total, done), Deadline(_SAVE_SECONDS)
+        sums = self._sums() if not done and wants_moments(precisions) else None
 
         def progress(so_far: Histograms) -> None:
             nonlocal saved
@@ -74,7 +78,13 @@ class Evidence:
                 self._keep(so_far.save, part)
                 saved = Deadline(_SAVE_SECONDS)
 
-        histograms = self._run(partial(calibrate, progress=progress, earlier=earlier), done)
+        def also(values: Arrays) -> None:
+            if sums is not None and sums.samples < MOMENT_SAMPLES:
+                sums.observe(values)
+
+        histograms = self._run(partial(calibrate, progress=progress, earlier=earlier, also=also), done)
+        if sums is not None:
+            self._keep_moments(sums.result())
         self._keep(histograms.save, path)
         self._put(path)
         part.unlink(missing_ok=True)
@@ -82,17 +92,25 @@ class Evidence:
 
     def moments(self, precisions: Iterable[str]) -> dict[str, Moments]:
         """Of what weighted ops multiply; empty if none of the precisions learns from them."""
-        if not any(PRECISIONS[name].needs_moments for name in precisions):
+        if not wants_moments(precisions):
             return {}
-        path = self.moments_path
-        self._fetch(path)
-        moments = load_moments(path, self.of, self._say)
+        self._fetch(self.moments_path)
+        moments = load_moments(self.moments_path, self.of, self._say)
         if moments is None:
             self._say("measuring what the rounding of weights learns from (once)")
             moments = self._run(measure_moments)
-            self._keep(partial(save_moments, moments), path)
-            self._put(path)
+            self._keep_moments(moments)
         return moments
+
+    def _sums(self) -> MomentSums | None:
+        """None where some of the values are not among those of the histograms."""
+        sums = MomentSums(self._model.graph)
+        inputs = {str(value.name) for value in self._model.graph.inputs}
+        return sums if sums.inputs <= quantizable(self._model) | inputs else None
+
+    def _keep_moments(self, moments: dict[str, Moments]) -> None:
+        self._keep(partial(save_moments, moments), self.moments_path)
+        self._put(self.moments_path)
 
     def _keep(self, save: Callable[[Path, str], None], path: Path) -> None:
         """Raises `StudyError` where the disk does not take it."""
@@ -118,3 +136,8 @@ class Evidence:
             return measure(self._model, self._backend, feeds, self._folder / "instrumented.onnx")
         except TrialError as error:
             raise ModelError(f"calibration failed in FP32: {error}") from error
+
+
+def wants_moments(precisions: Iterable[str]) -> bool:
+    """Whether one of them learns from what is multiplied."""
+    return any(PRECISIONS[name].needs_moments for name in precisions)

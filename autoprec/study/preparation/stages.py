@@ -187,9 +187,10 @@ def _calibrated(loaded: Loaded, calibrator: _Calibrator, say: Say, artifacts: Ar
     spec, digest = loaded.spec, "-".join(loaded.digests[:2])
     folder = Path(spec.folder) / "calibration"
     evidence = Evidence(loaded.model, *calibrator, loaded.calibration, folder, digest, say, artifacts)
-    histograms = evidence.histograms()
+    wanted = (*spec.search.precisions, *spec.blocks.pin.values())
+    histograms = evidence.histograms(wanted)
     overflow = overflowing(histograms, loaded.blocks, loaded.model)
-    moments = evidence.moments((*spec.search.precisions, *spec.blocks.pin.values()))
+    moments = evidence.moments(wanted)
     files = str(evidence.path), str(evidence.moments_path) if moments else ""
     return Calibrated(histograms, moments, overflow, files, evidence.of)
 
