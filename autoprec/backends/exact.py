@@ -192,6 +192,8 @@ def _runtime(path: Path, threads: int) -> tuple[_Run, str]:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
+    # Threads that wait by spinning take the cores from calibration and from builds beside this.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
     options.enable_cpu_mem_arena = False
     with scratch("autoprec-exact-") as folder:

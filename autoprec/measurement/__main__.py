@@ -10,7 +10,6 @@ from autoprec.backends.target.faults import UnreachableError
 from autoprec.errors import TrialError, UserError, machine_fault, place_of
 from autoprec.isolation import Answers, requests
 from autoprec.legality.probe import try_question
-from autoprec.legality.verdicts import Verdict
 from autoprec.measurement.fidelity.judge import Judge
 from autoprec.measurement.fidelity.layers import locate
 from autoprec.measurement.inspection import inspect, write_examples
@@ -28,6 +27,8 @@ from autoprec.measurement.messages import (
     Probed,
     Race,
     Raced,
+    Reach,
+    Reached,
     Refused,
     Request,
     Said,
@@ -90,15 +91,18 @@ class _Desk:
             self._say(Said(words))
         self._told = words
 
-    def _verdict(self, probe: Probe) -> Verdict:
-        """Of an engine that is kept from question to question: a target is reached once."""
-        if self._asked is None or self._asked[0] != probe.backend:
-            self._asked = probe.backend, reach(probe.backend, self._tell)
-        return try_question(self._asked[1], probe.question)
+    def _engine(self, section: BackendSection) -> Backend:
+        """Kept from question to question: a target is reached once."""
+        if self._asked is None or self._asked[0] != section:
+            self._asked = section, reach(section, self._tell)
+        return self._asked[1]
 
     def _served(self, request: Request) -> Answer:
         if isinstance(request, Probe):
-            return Probed(self._verdict(request))
+            return Probed(try_question(self._engine(request.backend), request.question))
+        if isinstance(request, Reach):
+            self._engine(request.backend)
+            return Reached()
         if isinstance(request, Race):
             return Raced(race(request, self._tell))
         if isinstance(request, Locate):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from autoprec.measurement.messages import (
     Probed,
     Race,
     Raced,
+    Reach,
     Refused,
     Request,
     Said,
@@ -57,6 +60,7 @@ class Bench(Closing):
     ) -> None:
         self._say = say
         self._worker = WorkerProcess("autoprec.measurement", log, environment)
+        self._turn = threading.Lock()
 
     def measure(self, job: Job, on_stage: Callable[[str], None] = lambda _: None) -> Measurement:
         """Build, score, time and audit one candidate.
@@ -112,6 +116,12 @@ class Bench(Closing):
         assert isinstance(answer, Probed)
         return answer.verdict
 
+    def reach(self, section: BackendSection) -> None:
+        """Open the engine while the search does something else; the first request waits for it, and tells
+        what went wrong."""
+        with self._turn, contextlib.suppress(TrialError, UserError):
+            self._asked(Reach(backend=section), section, lambda _: None)
+
     def race(self, race: Race) -> Latency:
         """Time one model against another. Raises as `measure` does."""
         answer = self._ask(race, race.backend)
@@ -123,13 +133,14 @@ class Bench(Closing):
     ) -> Answer:
         """The worker's last answer; failures are raised. A worker that something outside killed gets one more
         try: its death says nothing about the request."""
-        try:
+        with self._turn:
+            try:
+                return self._asked(request, limits, on_stage)
+            except TrialError as error:
+                if error.kind != "killed":
+                    raise
+                on_stage("again, the worker was killed from outside")
             return self._asked(request, limits, on_stage)
-        except TrialError as error:
-            if error.kind != "killed":
-                raise
-            on_stage("again, the worker was killed from outside")
-        return self._asked(request, limits, on_stage)
 
     def _asked(self, request: Request, limits: BackendSection, on_stage: Callable[[str], None]) -> Answer:
         memory = limits.memory_mb * 2**20 if limits.memory_mb else None

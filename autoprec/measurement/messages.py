@@ -49,7 +49,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag="job"):
     """Measure one candidate. `reference_latency_ms` is the study's; None takes this measurement's own.
 
     `heavy` names the nodes whose kernels decide what a block ran in (convolutions and matrix products).
-    `profiled` builds a second engine for the times of the blocks. A candidate that a point of `front`
+    `profiled` loads a second engine for the times of the blocks. A candidate that a point of `front`
     (latency in ms, loss) surely dominates after a share of the samples is not scored on the rest.
     """
 
@@ -76,6 +76,12 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, tag="probe"):
 
     backend: BackendSection
     question: Question
+
+
+class Reach(msgspec.Struct, frozen=True, kw_only=True, tag="reach"):
+    """Open the engine's library and device ahead of the first request: that takes seconds."""
+
+    backend: BackendSection
 
 
 class Race(msgspec.Struct, frozen=True, kw_only=True, tag="race"):
@@ -188,6 +194,10 @@ class Probed(msgspec.Struct, frozen=True, tag="probed"):
     verdict: Verdict
 
 
+class Reached(msgspec.Struct, frozen=True, tag="reached"):
+    """The engine is there."""
+
+
 class Raced(msgspec.Struct, frozen=True, tag="raced"):
     """Both models were timed in turn."""
 
@@ -228,8 +238,8 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     message: str
 
 
-Request = Job | Score | Probe | Race | Inspect | WriteExamples | Compare | Locate
-Found = Done | Scored | Written | Probed | Raced | Inspected | Compared | Located
+Request = Job | Score | Probe | Reach | Race | Inspect | WriteExamples | Compare | Locate
+Found = Done | Scored | Written | Probed | Reached | Raced | Inspected | Compared | Located
 Answer = Stage | Said | Found | Failed | Refused
 
 encode = msgspec.json.encode

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
@@ -36,6 +37,7 @@ from autoprec.study.night.heart import Heart
 from autoprec.study.night.ledger import Ledger
 from autoprec.study.night.mirror import Mirror
 from autoprec.study.preparation import Prepared, prepare
+from autoprec.study.preparation.alongside import alongside, nothing
 from autoprec.study.preparation.fidelity import Fidelity
 from autoprec.study.preparation.probing import Prober
 from autoprec.study.preparation.stages import Loaded
@@ -98,19 +100,22 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         crew: Crew[TrialRecord, Measurement] = stack.enter_context(
             Crew(chosen, jobs, folder, log, watcher.say)
         )
+        if not spec.target.address:  # that one is waited for, once
+            crew.warm(spec.backend)
         if len(crew.slots) > 1:
             names = ", ".join(device.name for device in chosen)
             watcher.say(f"{jobs} builds at a time for each of: {names}")
 
         def prepared_parts() -> tuple[Prepared, Ledger, Night]:
-            prepared = _prepared(spec, store, crew, watcher, work, checks=checks)
+            prepared, check = _prepared(spec, store, crew, watcher, work, checks=checks)
             limit = spec.search.max_memory_mb
             mirror = Mirror.of(store, spec.name, prepared.blocks, limited=limit is not None)
             digest = prepared.identity.fingerprint.digest
             ledger = Ledger(store, mirror, membership, spec.name, digest, limit)
             night = Night(prepared, store, ledger, membership, crew, heart, watcher)
             with stopping(night, watcher):
-                night.establish()
+                night.establish(check)
+            crew.load(prepared.material)  # not before: the first trial would wait for processors
             return prepared, ledger, night
 
         with _turn(store, membership, spec.name, watcher):
@@ -229,25 +234,28 @@ def _prepared(
     work: Path,
     *,
     checks: bool,
-) -> Prepared:
-    """Prepare, and bind the study to what that found."""
-    bench, artifacts = crew.first.bench, store.artifacts(spec.name)
-    prober = Prober(spec, [slot.bench for slot in crew.slots], store, watcher.say)
-    if checks:
-        fidelity, basis = Fidelity(spec, bench, store, watcher.say), store.basis(spec.name)
+) -> tuple[Prepared, Callable[[], None]]:
+    """Prepare; also returns what compares the reference's model with the original one."""
+    benches, say = [slot.bench for slot in crew.slots], watcher.say
+    basis, artifacts = store.basis(spec.name), store.artifacts(spec.name)
+    prober, fidelity = Prober(spec, benches, store, say), Fidelity(spec, benches[-1], store, say)
 
-        def look(loaded: Loaded) -> None:
-            store.check_inputs(spec.name, loaded.inputs)
+    def look(loaded: Loaded) -> None:
+        """One worker compares, the others ask meanwhile."""
+        if not checks:
+            return
+        store.check_inputs(spec.name, loaded.inputs)
+        others = Prober(spec, benches[:-1] or benches, store, say)
+        ask = partial(others.anticipate, loaded, basis)
+        with alongside(ask if benches[1:] else nothing, say):
             fidelity.check_loaded(loaded)
-            prober.anticipate(loaded, basis)
+        if not benches[1:]:
+            ask()
 
-        prepared = prepare(spec, watcher.say, prober, basis, look, work=work, artifacts=artifacts)
-        fidelity.check_reference(Path(prepared.reference_candidate.model_path))
-    else:
-        basis = store.basis(spec.name)
-        prepared = prepare(spec, watcher.say, prober, basis, work=work, artifacts=artifacts)
-    store.bind(spec.name, prepared.identity, prepared.blocks)
-    return prepared
+    prepared = prepare(spec, say, prober, basis, look, work=work, artifacts=artifacts)
+    if spec.name in store.studies():
+        store.bind(spec.name, prepared.identity, prepared.blocks)
+    return prepared, partial(fidelity.check_reference, Path(prepared.reference_candidate.model_path))
 
 
 def _version() -> str:

@@ -13,6 +13,7 @@ from autoprec.writing.messages import (
     Answer,
     Declined,
     DiskFull,
+    Request,
     Saved,
     Unwritten,
     Write,
@@ -35,16 +36,17 @@ class _Loaded:
         self._material: Material | None = None
         self._rewriter: Rewriter | None = None
 
-    def write(self, request: Write) -> None:
+    def serve(self, request: Request) -> None:
         """Raises as `Rewriter.write` and `Material.rewriter` do."""
         if self._rewriter is None or self._material != request.material:
             self._rewriter, self._material = request.material.rewriter(), request.material
-        self._rewriter.write(request.assignment, Path(request.path))
+        if isinstance(request, Write):
+            self._rewriter.write(request.assignment, Path(request.path))
 
 
-def _answer(loaded: _Loaded, request: Write) -> Answer:
+def _answer(loaded: _Loaded, request: Request) -> Answer:
     try:
-        loaded.write(request)
+        loaded.serve(request)
     except TrialError as error:
         return Unwritten(error.kind, str(error))
     except UserError as error:

@@ -11,7 +11,13 @@ from autoprec.records import Assignment
 from autoprec.writing.material import Material
 
 
-class Write(msgspec.Struct, frozen=True, kw_only=True):
+class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
+    """Load what the first candidate will be written from."""
+
+    material: Material
+
+
+class Write(msgspec.Struct, frozen=True, kw_only=True, tag="write"):
     """Write the typed model of an assignment into a file."""
 
     material: Material
@@ -20,7 +26,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Saved(msgspec.Struct, frozen=True, tag="saved"):
-    """It is there."""
+    """It is there, or loaded."""
 
 
 class Unwritten(msgspec.Struct, frozen=True, tag="unwritten"):
@@ -43,8 +49,9 @@ class DiskFull(msgspec.Struct, frozen=True, tag="full"):
     reason: str
 
 
+Request = Load | Write
 Answer = Saved | Unwritten | Declined | DiskFull
 
 encode = msgspec.json.encode
-decode_request: Callable[[bytes], Write] = msgspec.json.Decoder(Write).decode
+decode_request: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode
 decode_answer: Callable[[bytes], Answer] = msgspec.json.Decoder(Answer).decode

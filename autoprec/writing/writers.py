@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import LifoQueue
 
-from autoprec.errors import TrialError, UserError
+from autoprec.errors import StudyError, TrialError, UserError
 from autoprec.isolation import WorkerProcess
 from autoprec.records import Assignment, Candidate
 from autoprec.writing.material import Material
-from autoprec.writing.messages import Declined, DiskFull, Unwritten, Write, decode_answer, encode
+from autoprec.writing.messages import Declined, DiskFull, Load, Unwritten, Write, decode_answer, encode
 
 _SECONDS = 3600.0
 """Learning the rounding of a large model's weights takes minutes."""
@@ -35,6 +36,18 @@ class Writers:
         self._free: LifoQueue[WorkerProcess] = LifoQueue()  # the last one has all in its caches
         for process in reversed(self._all):
             self._free.put(process)
+        self._loading = ThreadPoolExecutor(count, "loading")
+
+    def load(self, material: Material) -> None:
+        """Let every process load it while the search does something else; a failure is the first write's."""
+        request = encode(Load(material=material))
+
+        def loaded() -> None:
+            with self._one() as process, suppress(TrialError, StudyError):
+                _answer(process, request)
+
+        for _ in self._all:
+            self._loading.submit(loaded)
 
     def write(self, material: Material, assignment: Assignment, path: Path) -> Candidate:
         """Write the typed model of an assignment.
@@ -62,6 +75,9 @@ class Writers:
     def close(self) -> None:
         """End all processes, whatever they are doing."""
         for process in self._all:
+            process.close()
+        self._loading.shutdown(wait=True, cancel_futures=True)
+        for process in self._all:  # one may have been about to start
             process.close()
 
     @contextmanager

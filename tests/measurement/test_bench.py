@@ -75,3 +75,19 @@ def test_a_worker_that_was_killed_gets_one_more_try(faulty: Callable[[str], Benc
     with pytest.raises(TrialError, match="killed from outside") as caught:
         faulty(killed).probe(PROBE)
     assert caught.value.kind == "killed"
+
+
+def test_an_engine_that_does_not_open_ahead_is_told_with_the_first_request(tmp_path: Path) -> None:
+    section = BackendSection(name="openvino", options={"no_such_option": 1})
+    with Bench(tmp_path / "worker.log") as bench:
+        bench.reach(section)
+        with pytest.raises(UserError, match="no_such_option"):
+            bench.probe(Probe(backend=section, question=QUESTION))
+
+
+def test_an_engine_that_dies_as_it_opens_is_told_with_the_first_request(
+    faulty: Callable[[str], Bench],
+) -> None:
+    bench = faulty("os.kill(os.getpid(), signal.SIGSEGV)")
+    bench.reach(PROBE.backend)
+    assert "SIGSEGV" in bench.probe(PROBE).reason

@@ -21,7 +21,8 @@ from autoprec.backends import Backend
 from autoprec.backends.devices import Device
 from autoprec.closing import Closing
 from autoprec.measurement import Bench
-from autoprec.writing import Writers
+from autoprec.spec import BackendSection
+from autoprec.writing import Material, Writers
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -134,6 +135,16 @@ class Crew(Closing, Generic[Item, T]):
         """Whether all slots are free."""
         return not self._busy
 
+    def warm(self, section: BackendSection) -> None:
+        """Let every worker open the engine while the search prepares: that takes seconds for each."""
+        for slot in self.slots:
+            self._threads.submit(slot.bench.reach, section)
+
+    def load(self, material: Material) -> None:
+        """Let every writing process load what candidates are written from."""
+        if self._writers is not None:
+            self._writers.load(material)
+
     def start(self, item: Item, work: Callable[[Slot, Item], T]) -> None:
         """Give the next free slot something to do."""
         slot = self._free.popleft()
@@ -177,3 +188,5 @@ class Crew(Closing, Generic[Item, T]):
         if self._writers is not None:
             self._writers.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
+        for slot in self.slots:  # one may have been about to start
+            slot.bench.close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from autoprec.errors import TrialError
@@ -21,11 +22,14 @@ from autoprec.study.night.own import unfit
 from autoprec.study.night.priors import measure_sensitivity
 from autoprec.study.night.proposal import Proposal
 from autoprec.study.night.queue import Allowance, Queue
-from autoprec.study.night.reference import establish, warning_of
+from autoprec.study.night.reference import establish, insisting, warning_of
 from autoprec.study.preparation import Prepared
+from autoprec.study.preparation.alongside import alongside, nothing
 
 DEVICES, PRIORS = "device", "priors"
 """Under which the store keeps what was measured on each device, and which runs have their priors."""
+_ROOMY = 3
+"""Workers: the reference, FP32, and one that compares the reference's model with the original one."""
 _PAUSE_SECONDS = 0.5
 """Between two looks at what the workers of other processes are at."""
 
@@ -78,17 +82,38 @@ class Night:
         """Seconds until the run's time is over; infinite for a run of so many trials."""
         return math.inf if self._allowance is None else self._allowance.seconds_left
 
-    def establish(self) -> Reference:
-        """The stored reference, else it is measured and stored. Raises `StudyError` if it is unfit."""
-        stored = self._store.reference(self._name)
+    def establish(self, check: Callable[[], None] = nothing) -> Reference:
+        """The stored reference, else it is measured, the study bound to what it is made of, and it is stored.
+
+        `check` compares its model with the original one, meanwhile where there is a worker to spare. Raises
+        `StudyError` if the reference is unfit, and what `check` raises: then nothing is bound.
+        """
+        is_bound = self._name in self._store.studies()
+        stored = self._store.reference(self._name) if is_bound else None
         if stored is not None:
+            check()
             return stored
-        measured = partial(measure, self._prepared, self._crew.first, on_stage=self._watcher.stage)
-        reference, self._measured = establish(self._prepared, measured)
+        if len(self._crew.slots) < _ROOMY:
+            check()
+            check = nothing
+        with alongside(check, self._watcher.say):
+            reference, self._measured = establish(self._prepared, self._measure_alone)
+        self._store.bind(self._name, self._prepared.identity, self._prepared.blocks)
         self._store.put_reference(self._name, reference)
         if words := warning_of(reference, self._prepared.spec.search.accepted_loss):
             self._watcher.say(words)
         return reference
+
+    def _measure_alone(self, assignments: Sequence[Assignment]) -> dict[str, Measurement]:
+        """In full, by workers that have nothing else to do; by digest. They are rewritten here: the writing
+        processes are still loading."""
+
+        def one(slot: Slot, assignment: Assignment) -> Measurement:
+            here = replace(slot, writers=None)
+            stage = self._watcher.stage
+            return insisting(partial(measure, self._prepared, here, assignment, None, on_stage=stage))
+
+        return {assignment.digest: measured for assignment, measured in self._crew.each(assignments, one)}
 
     def run(self, run: Run, budget: Budget) -> int:
         """Run trials until the budget is spent; returns how many of the run this process has finished.

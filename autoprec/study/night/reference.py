@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
 
 from autoprec.errors import BLAMELESS, StudyError, TrialError
 from autoprec.records import Assignment, Measurement, Reference
@@ -11,8 +13,8 @@ from autoprec.study.preparation import Prepared
 _NEAR = 0.5
 """A reference's own loss counts from this share of the accepted one."""
 _TRIES = 4
-Measure = Callable[[Assignment, float | None], Measurement]
-"""Measures an assignment; the reference's latency in ms is what its ratio is multiplied by."""
+Measure = Callable[[Sequence[Assignment]], Mapping[str, Measurement]]
+"""Measures assignments, each against its own reference's latency; by digest."""
 
 
 def warning_of(reference: Reference, accepted_loss: float) -> str:
@@ -35,15 +37,15 @@ def _way_out(error: TrialError, precision: str) -> str:
     return "; where the reason is the precision, name another search.reference, as 'fp32'"
 
 
-def _insisting(measure: Measure, assignment: Assignment, reference_ms: float | None) -> Measurement:
+def insisting(measure: Callable[[], Measurement]) -> Measurement:
     """Measure again what something outside killed, as a line to a target: without it there is no night."""
     for _ in range(_TRIES - 1):
         try:
-            return measure(assignment, reference_ms)
+            return measure()
         except TrialError as error:
             if error.kind != "killed":
                 raise
-    return measure(assignment, reference_ms)
+    return measure()
 
 
 def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str, Measurement]]:
@@ -51,17 +53,18 @@ def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str
 
     Raises `StudyError` if it cannot be measured, or if its masks are not those of FP32.
     """
-    precision = prepared.spec.search.reference
+    precision, floats = prepared.spec.search.reference, prepared.uniform("fp32")
     try:
-        again = _insisting(measure, prepared.reference, None)
-        same = prepared.reference == prepared.uniform("fp32")
-        latency_ms = again.latency.reference_median_ms
-        exact = again if same else _insisting(measure, prepared.uniform("fp32"), latency_ms)
+        measured = measure(list(dict.fromkeys((prepared.reference, floats))))
     except TrialError as error:
         if error.kind in BLAMELESS:
             raise StudyError(f"the reference could not be measured: {error}; run it again") from error
         words = f"the {precision} reference cannot be measured ({error.kind}: {error})"
         raise StudyError(words + _way_out(error, precision)) from error
+    again = measured[prepared.reference.digest]
+    latency_ms = again.latency.reference_median_ms
+    exact = measured[floats.digest]
+    exact = msgspec.structs.replace(exact, latency_ms=exact.latency.ratio * latency_ms)
     limit = prepared.spec.quality.reference_limit
     if exact.quality.loss > limit:
         raise StudyError(
@@ -72,9 +75,9 @@ def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str
     reference = Reference(
         precision=precision,
         model_digest=prepared.reference_digest,
-        latency_ms=latency.reference_median_ms,
+        latency_ms=latency_ms,
         latency_noise=max(abs(latency.ratio - 1), latency.ratio_interval.high - latency.ratio),
         loss_noise=again.quality.loss,
         float_loss=exact.quality.loss,
     )
-    return reference, {prepared.reference.digest: again, prepared.uniform("fp32").digest: exact}
+    return reference, {floats.digest: exact, prepared.reference.digest: again}

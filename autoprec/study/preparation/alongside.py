@@ -9,6 +9,10 @@ from contextlib import contextmanager
 Say = Callable[[str], None]
 
 
+def nothing() -> None:
+    """What is done alongside where there is nothing to do."""
+
+
 @contextmanager
 def alongside(work: Callable[[], None], say: Say) -> Iterator[Say]:
     """Do `work` while the block runs, and wait for it at the end.

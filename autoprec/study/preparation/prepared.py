@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -70,6 +71,8 @@ class Prepared:
     setup: Setup
     rewriter: Rewriter
     material: Material
+    turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    """Of the threads that rewrite here."""
 
     def uniform(self, precision: str) -> Assignment:
         """Every block in one precision, whether or not the study allows it."""
@@ -87,7 +90,8 @@ class Prepared:
         with _writing(path):
             if writers is not None:
                 return writers.write(self.material, assignment, path)
-            return self.rewriter.write(assignment, path)
+            with self.turn:
+                return self.rewriter.write(assignment, path)
 
     def implicit(self, assignment: Assignment, path: Path) -> Implicit:
         """Write the float model of an assignment, for builders that take precisions by flags. Raises as

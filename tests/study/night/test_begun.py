@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from autoprec import Study
-from autoprec.errors import SamplesError, UserError
+from autoprec.errors import SamplesError, StudyError, UserError
+from autoprec.store import Store
+from autoprec.study.preparation.fidelity import Fidelity
 from tiny_study import write_study
 
 BEFORE = "[quality]\nsmall_mask = 0.0\n"
@@ -46,3 +48,18 @@ def test_masks_without_an_edge_are_refused_before_the_first_trial(tmp_path: Path
     with pytest.raises(UserError, match="are empty at quality"):
         Study.load(path).search("1")
     assert Study.load(path).trials() == ()
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_reference_that_is_another_function_binds_no_study(
+    tmp_path: Path, jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def departs(*_: object) -> None:
+        raise StudyError("another function")
+
+    path = write_study(tmp_path)
+    monkeypatch.setattr(Fidelity, "check_reference", departs)
+    with pytest.raises(StudyError, match="another function"):
+        Study.load(path).search("1", jobs=jobs)
+    with Store.open(Study.load(path).database) as store:
+        assert store.studies() == ()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import optuna
+import pytest
 
 from autoprec import Study
 from autoprec.records import TrialRecord
@@ -48,6 +49,10 @@ def test_candidates_that_are_built_beside_one_another_are_measured_once(tmp_path
     assert measured_once(trials)
     assert front == pareto(trials)
     assert [trial.origin for trial in trials[:3]] == ["anchor"] * 3
+    reference = study.reference()
+    assert reference is not None
+    for one in (trial.measurement for trial in trials if trial.measurement is not None):
+        assert one.latency_ms == pytest.approx(one.latency.ratio * reference.latency_ms)
     starts = sorted(trial.start for trial in trials)
     assert starts[1] < min(trial.end for trial in trials)
 
