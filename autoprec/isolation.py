@@ -164,10 +164,15 @@ class WorkerProcess(Closing):
         }
 
     def _lines(self) -> Iterator[bytes]:
-        """Whole lines that came within one polling period. Raises `TrialError` if the process has died."""
+        """Whole lines that came within one polling period. Raises `TrialError` if the process has died.
+
+        What it forked may hold the pipe open after its death, so that no end of file comes.
+        """
         with selectors.DefaultSelector() as selector:
             selector.register(self._answers, selectors.EVENT_READ)
             if not selector.select(_POLL_SECONDS):
+                if self._process is not None and self._process.poll() is not None:
+                    raise self._death()
                 return
         chunk = os.read(self._answers, 1 << 20)
         if not chunk:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ class OpenVinoBackend:
         threads = options.get("threads", 1)
         if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
             raise SpecError(f"backend.options.threads is {threads!r}; give a whole number from 1")
+        # Its telemetry forks this process, a worker's too, and the child holds every pipe and file for ever.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         try:
             import openvino
         except ImportError as error:

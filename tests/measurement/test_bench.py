@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from autoprec.errors import TrialError, UserError
@@ -91,3 +92,11 @@ def test_an_engine_that_dies_as_it_opens_is_told_with_the_first_request(
     bench = faulty("os.kill(os.getpid(), signal.SIGSEGV)")
     bench.reach(PROBE.backend)
     assert "SIGSEGV" in bench.probe(PROBE).reason
+
+
+def test_a_worker_that_dies_is_not_waited_for_because_a_child_of_its_holds_the_pipe(
+    faulty: Callable[[str], Bench],
+) -> None:
+    probe = msgspec.structs.replace(PROBE, backend=BackendSection(name="openvino", trial_seconds=30))
+    body = "os.fork() or signal.pause(); os.kill(os.getpid(), signal.SIGSEGV)"
+    assert "SIGSEGV" in faulty(body).probe(probe).reason
