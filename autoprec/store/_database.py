@@ -117,8 +117,15 @@ class Database:
         """Optuna's tables in this database. What it does inside `writing` is a part of that transaction."""
 
         def make() -> JoiningStorage:
-            with self.setting_up():
-                return JoiningStorage(self._dialect.address, engine_kwargs=dict(self._dialect.optuna_options))
+            options = dict(self._dialect.optuna_options)
+            try:
+                with self.setting_up():
+                    return JoiningStorage(self._dialect.address, engine_kwargs=options)
+            except RuntimeError as error:  # of its check of versions
+                raise StudyError(
+                    f"{self.name}: Optuna's tables are of another version of Optuna than the one that is "
+                    "installed; install that one, or let `autoprec doctor --study NAME --repair` rewrite them"
+                ) from error
 
         storage = self.patiently(make)
         storage.join(self._dialect.writer, self._current)

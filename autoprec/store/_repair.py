@@ -91,15 +91,18 @@ def rebuild(path: Path) -> Path:
 
 
 def _not_followed(connection: sa.Connection, rows: Rows) -> Iterator[str]:
-    """What is derived from trials and does not follow from them."""
+    """What is derived from intact trials and does not follow from them."""
     for row in rows[STUDIES]:
         name = row["study"]
         if front_numbers(connection, name) != kept_numbers(connection, name):
             yield f"the front of {name!r} does not follow from its trials"
         columns = (CHOICES.c.number, CHOICES.c.block, CHOICES.c.precision)
         kept = connection.execute(sa.select(*columns).where(CHOICES.c.study == name))
-        derived = [choice for trial in rows[TRIALS] if trial["study"] == name for choice in _choices(trial)]
-        if {tuple(choice) for choice in kept} != {(c["number"], c["block"], c["precision"]) for c in derived}:
+        trials = [trial for trial in rows[TRIALS] if trial["study"] == name]
+        numbers = {trial["number"] for trial in trials}
+        derived = [choice for trial in trials for choice in _choices(trial)]
+        kept_choices = {tuple(choice) for choice in kept if choice.number in numbers}
+        if kept_choices != {(c["number"], c["block"], c["precision"]) for c in derived}:
             yield f"the choices of blocks of {name!r} do not follow from its trials"
 
 

@@ -167,7 +167,8 @@ def living(database: Database, study: str) -> tuple[Worker, ...]:
     def read() -> tuple[float, list[Worker]]:
         with database.reading() as connection:
             query = sa.select(WORKERS).where(WORKERS.c.study == study).order_by(WORKERS.c.start)
-            return database.seconds(), [_worker(row) for row in connection.execute(query).mappings()]
+            rows = connection.execute(query).mappings()
+            return database.seconds(), [worker for row in rows if (worker := _worker(row)) is not None]
 
     now, workers = database.patiently(read)
     return tuple(worker for worker in workers if now - worker.beat < LEASE_SECONDS and not _is_gone(worker))
@@ -179,11 +180,15 @@ def host() -> str:
     return f"{platform.node()} {boot[:8]} {os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116 - no link
 
 
-def _worker(row: sa.RowMapping) -> Worker:
+def _worker(row: sa.RowMapping) -> Worker | None:
+    """None for a row that is damaged: whoever wrote it beats again."""
     values = {str(name): value for name, value in row.items()}
-    values["devices"] = from_json(values["devices"], tuple[str, ...])
-    values["doing"] = from_json(values["doing"], tuple[Doing, ...])
-    return Worker(**values)
+    try:
+        values["devices"] = from_json(values["devices"], tuple[str, ...])
+        values["doing"] = from_json(values["doing"], tuple[Doing, ...])
+        return msgspec.convert(values, Worker)
+    except (msgspec.MsgspecError, TypeError, RecursionError):
+        return None
 
 
 def _process() -> str:
@@ -195,8 +200,8 @@ def _is_gone(worker: Worker) -> bool:
     """Whether its process on this host is dead, so that nobody need wait for its lease to run out."""
     if worker.host != host():
         return False
-    number, created = worker.process.split()
-    with suppress(psutil.NoSuchProcess):
+    number, _, created = worker.process.partition(" ")
+    with suppress(psutil.NoSuchProcess, ValueError, OverflowError):
         process = psutil.Process(int(number))
         return f"{process.create_time():.2f}" != created or process.status() == psutil.STATUS_ZOMBIE
     return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from autoprec.errors import StudyError
 from autoprec.records import Block, TrialRecord
 from autoprec.spec import StudySpec
 from autoprec.store import Health, Store, examine, rebuild
@@ -30,7 +31,10 @@ def health(spec: StudySpec, database: Path) -> Health:
         return diagnosis
     with Store.open(database) as store:
         trials = store.trials(spec.name)
-        faults = mirror_of(spec, store, store.blocks(spec.name)).faults(trials)
+        try:
+            faults = mirror_of(spec, store, store.blocks(spec.name)).faults(trials)
+        except StudyError as error:
+            faults = [str(error)]
     return Health(trials=len(trials), faults=tuple(faults))
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -216,3 +218,17 @@ def test_a_worker_says_what_it_does(where: Path | str) -> None:
 def test_a_lock_names_the_living_process_that_searches(text: str, holder: int | None, tmp_path: Path) -> None:
     (tmp_path / "search.lock").write_text(text + "\n")
     assert searching(tmp_path) == holder
+
+
+@pytest.mark.parametrize("change", ["doing = '['", "devices = x'ff'", "beat = 'x'", "process = 'x'"])
+def test_a_worker_whose_row_is_damaged_is_not_there(change: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    with Store.open(path) as store:
+        store.join("demo", (), "1").enter()
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute(f"UPDATE autoprec_workers SET {change}")
+        assert store.workers("demo") == ()
+        me = store.join("demo", (), "1")
+        me.enter()
+        assert len(store.workers("demo")) == 1
+        me.leave()

@@ -87,10 +87,23 @@ def test_a_file_that_is_damaged_throughout_keeps_its_rows(study: Study) -> None:
     assert study.trials() == trials
 
 
-def test_optunas_copy_is_checked_before_it_is_searched_on(study: Study) -> None:
-    change(study, "UPDATE trial_values SET value = value / 2")
-    with pytest.raises(StudyError, match="not in Optuna's tables as it was measured"):
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE trial_values SET value = value / 2",
+        "UPDATE trials SET state = 'RUNNING'",
+        "UPDATE trials SET state = 'nonsense'",
+        "DELETE FROM studies",
+        "UPDATE alembic_version SET version_num = 'later'",
+    ],
+)
+def test_optunas_copy_is_checked_before_it_is_searched_on(statement: str, study: Study) -> None:
+    change(study, statement)
+    with pytest.raises(StudyError, match=r"(?s)Optuna's tables .*`autoprec doctor --study NAME --repair`"):
         study.search("1")
+    assert study.health().faults
+    study.repair()
+    assert not study.health().faults
 
 
 def test_a_pipe_in_the_place_of_the_database_is_refused(study: Study) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import optuna
+import sqlalchemy as sa
 from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -32,6 +34,8 @@ class Mirror:
         name: of the study; it is made where it is missing.
         blocks: each becomes a categorical parameter.
         limited: whether the definition limits memory.
+
+    What reads the tables raises `StudyError` where they are not as Optuna writes them.
     """
 
     def __init__(self, storage: JoiningStorage, name: str, blocks: Sequence[Block], *, limited: bool) -> None:
@@ -42,17 +46,18 @@ class Mirror:
         self._identifiers: dict[int, int] = {}
         """Optuna's own of trials that were opened here, by number; searching for one looks at all trials."""
         self._limited = limited
-        self._study = optuna.create_study(
-            storage=storage,
-            study_name=name,
-            sampler=optuna.samplers.RandomSampler(),  # never asked; TPE would look at all trials when told
-            directions=["minimize", "minimize"],
-            load_if_exists=True,
-        )
-        self._id = storage.get_study_id_from_name(name)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._study.set_metric_names(["latency_ms", "mask_loss"])
+        with _reading():
+            self._study = optuna.create_study(
+                storage=storage,
+                study_name=name,
+                sampler=optuna.samplers.RandomSampler(),  # never asked; TPE would look at all trials
+                directions=["minimize", "minimize"],
+                load_if_exists=True,
+            )
+            self._id = storage.get_study_id_from_name(name)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self._study.set_metric_names(["latency_ms", "mask_loss"])
 
     @classmethod
     def of(cls, store: Store, name: str, blocks: Sequence[Block], *, limited: bool) -> Mirror:
@@ -109,7 +114,8 @@ class Mirror:
 
     def faults(self, records: Iterable[TrialRecord]) -> list[str]:
         """One line for each finished trial that is not there as the evidence has it."""
-        told = self._storage.told(self._id)
+        with _reading():
+            told = self._storage.told(self._id)
         return [
             f"trial {record.number} is not in Optuna's tables as it was measured"
             for record in records
@@ -133,11 +139,14 @@ class Mirror:
         there, for it is nobody's: what is measured next is not read from here.
         """
         evidence = {record.number: record for record in records}
-        left = self._storage.told(self._id, TrialState.RUNNING, TrialState.WAITING)
+        with _reading():
+            left = self._storage.told(self._id, TrialState.RUNNING, TrialState.WAITING)
         for number, told in left.items():
             record = evidence.get(number)
             if record is not None and record.state == "running":
                 continue  # by a worker that is alive
+            if record is not None and record.state == "complete" and told.values:
+                continue  # they were written with its end: `ensure_told` says so
             if told.state == TrialState.RUNNING and record is not None:
                 self.close(record)
             else:
@@ -152,10 +161,23 @@ class Mirror:
             )
 
 
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except (LookupError, ValueError, sa.exc.IntegrityError) as error:
+        raise StudyError(
+            "the study in Optuna's tables is not as it was written; "
+            "`autoprec doctor --study NAME --repair` rewrites it"
+        ) from error
+
+
 def _is_as(record: TrialRecord, told: Mirrored | None) -> bool:
     """Whether Optuna has a finished trial's values, or is still to be told of it."""
     if told is None or told.state == TrialState.WAITING:
         return False
-    if told.state == TrialState.RUNNING or not math.isfinite(record.latency_ms + record.loss):
+    if told.state == TrialState.RUNNING:
+        return not told.values
+    if not math.isfinite(record.latency_ms + record.loss):
         return True
     return told.values == (record.latency_ms, record.loss)
