@@ -145,7 +145,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_made_is_named() -> None:
-    with pytest.raises(StudyError, match=r"/proc/nowhere: cannot be created .*; name a folder"):
+    with pytest.raises(StudyError, match=r"/proc/nowhere: cannot be created .*; name a writable folder"):
         Store.open(Path("/proc/nowhere/study.db"))
 
 
