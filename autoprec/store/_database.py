@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -22,6 +23,8 @@ from autoprec.store.dialects.dialect import Dialect
 from autoprec.store.dialects.postgresql import PostgresqlDialect
 from autoprec.store.dialects.sqlite import REASONS, SqliteDialect
 
+logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
+"""Else its pool prints the traceback of a Ctrl-C that reaches it while a connection closes."""
 T = TypeVar("T")
 OPTUNA_TABLES = frozenset({"studies", "trials", "version_info"})
 TRIES, PAUSE_SECONDS = 240, 0.5

@@ -189,3 +189,17 @@ def test_rebuilding_from_other_inputs_is_refused_and_on_another_engine_is_not(st
 def test_what_a_study_found_out_of_its_engine_is_there_once_it_is_bound(store: Store) -> None:
     assert store.basis("demo") == IDENTITY.basis
     assert store.basis("other") is None
+
+
+def test_a_ctrl_c_while_a_connection_closes_prints_no_traceback(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from autoprec.store import Store\n"
+        "store = Store.open(Path(sys.argv[1]))\n"
+        "def stopped(*_): raise KeyboardInterrupt\n"
+        "store._database._dialect.reader.dialect.do_close = stopped\n"
+        "try: store.close()\n"
+        "except KeyboardInterrupt: print('stopped')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "study.db")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("stopped\n", "")
