@@ -26,7 +26,15 @@ from autoprec.records import (
     SampleScore,
     TrialRecord,
     anchors,
+    blocks,
+    comparisons,
+    exports,
     from_json,
+    layers,
+    measurements,
+    outputs,
+    reports,
+    studies,
     to_json,
 )
 from autoprec.records.fidelity import UNLIKE, in_words
@@ -55,10 +63,11 @@ def modules() -> Iterator[ModuleType]:
             yield importlib.import_module(info.name)
 
 
+MODULES = (blocks, comparisons, exports, layers, measurements, outputs, reports, studies, *modules())
 CLASSES = sorted(
     {
         owner
-        for module in modules()
+        for module in MODULES
         for owner in vars(module).values()
         if isinstance(owner, type) and owner.__module__ == module.__name__
     },

@@ -14,6 +14,7 @@ from autoprec.errors import SpecError
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import load_model
 from autoprec.legality.judge import judge
+from autoprec.legality.patterns import block_patterns
 from autoprec.records import Block
 
 HEAD = '<ir_version: 10, opset_import: ["": 22]> net (float[4,64] x) => (float[4,64] y) '
@@ -41,13 +42,13 @@ def judged(folder: Path, text: str, *precisions: str, **more: Any) -> Block:
 @pytest.mark.parametrize(
     ("text", "precision", "reason"),
     [
-        (GELU, "int8", "no op that gains"),
-        (GELU, "fp8", "no op that gains"),
-        (ATTENTION, "int4", "no op that gains"),
+        (GELU, "int8", "no op that would gain"),
+        (GELU, "fp8", "no op that would gain"),
+        (ATTENTION, "int4", "no op that would gain"),
         (SHORT, "int4", "divides into blocks of 32"),
         (SHORT, "nvfp4", "divides into blocks of 16"),
-        (ATTENTION, "nvfp4", "no op that gains"),
-        (ATTENTION, "int8-weights", "no op that gains"),
+        (ATTENTION, "nvfp4", "no op that would gain"),
+        (ATTENTION, "int8-weights", "no op that would gain"),
         (EINSUM, "bf16", "Einsum does not take BFLOAT16"),
     ],
 )
@@ -102,3 +103,21 @@ def test_a_block_that_may_have_nothing_is_an_error_with_all_reasons(tmp_path: Pa
     refused = {(name, "fp32"): "too slow", (name, "int8"): "too coarse"}
     with pytest.raises(SpecError, match=r"fp32: too slow; int8: too coarse"):
         judged(tmp_path, PRODUCT, "int8", refused=refused)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "op_types", "pattern"),
+    [
+        ("one two", "MatMul Softmax", "attention"),
+        ("one two", "MatMul Relu Div", "relu_linear_attention"),
+        ("one", "MatMul Softmax", ""),
+        ("one", "MatMul Relu Div", ""),
+        ("one two", "MatMul Relu", ""),
+    ],
+)
+def test_two_products_make_attention_by_what_stands_between_them(
+    nodes: str, op_types: str, pattern: str
+) -> None:
+    counts = block_patterns(nodes.split(), {"one": "matmul", "two": "matmul"}, op_types.split())
+    assert set(counts) == {"matmul", pattern} - {""}
+    assert counts["matmul"] == len(nodes.split())

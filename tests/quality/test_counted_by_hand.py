@@ -10,7 +10,11 @@ from autoprec.quality._base import constant, resized
 from autoprec.quality._summary import rows_of, summary
 from autoprec.quality.label_iou import LabelIou
 from autoprec.quality.mask_iou import MaskIou
+from autoprec.quality.planes import shape_refusal
 from autoprec.quality.scoring import alpha_mae as scoring_alpha
+from autoprec.quality.structure import structure_refusal
+from autoprec.records import ModelOutput
+from autoprec.spec import QualitySection
 
 
 def plane(*rows: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -189,3 +193,39 @@ def test_masks_that_are_all_set_aside_lose_nothing() -> None:
 def test_a_flat_reference_has_its_error_as_it_is() -> None:
     rows = rows_of("a", np.array([0.5]), (np.array([9.0]), np.array([0.0])))
     assert summary(rows, scored_as="x").logit_error == 3.0
+
+
+@pytest.mark.parametrize(
+    ("shape", "frame", "is_last"),
+    [([32, 32, 1], (32, 32), True), ([1, 32, 32, 3], (32, 32), True), ([2, 4, 1], (2, 4), False)],
+)
+def test_masks_that_come_last_are_told_from_what_is_none(
+    shape: list[int], frame: tuple[int, int], is_last: bool
+) -> None:
+    assert ('pipeline.layout = "nhwc"' in shape_refusal("o", shape, "nchw", frame)) is is_last
+    assert shape_refusal("o", [1, 3, 32, 32], "nchw", frame if frame[0] > 2 else None) == ""
+
+
+@pytest.mark.parametrize(
+    ("ending", "shape", "threshold", "way"),
+    [
+        ("Sigmoid", (1, 1, 8, 8), 0.0, "quality.threshold = 0.5"),
+        ("Sigmoid", (1, 1, 8, 8), 0.5, ""),
+        ("Softmax", (1, 5, 8, 8), 0.0, 'quality.metric = "argmax_iou"'),
+        ("Softmax", (1, 1, 8, 8), 0.0, "quality.threshold = 0.5"),
+        ("", (1, 1, 8, 8), 0.0, ""),
+    ],
+)
+def test_the_last_operator_says_where_a_threshold_sees_nothing(
+    ending: str, shape: tuple[int, ...], threshold: float, way: str
+) -> None:
+    output = ModelOutput(name="masks", shape=shape, ending=ending)
+    told = structure_refusal(QualitySection(metric="mask_iou", threshold=threshold), output)
+    assert way in told if way else told == ""
+
+
+def test_the_fewest_samples_that_carry_half_of_the_loss_are_the_worst_ones() -> None:
+    none = (np.full(1, np.nan), np.full(1, np.nan))
+    losses = (0.3, 0.1, 0.1, 0.3, 0.1, 0.1)
+    rows = [row for n, loss in enumerate(losses) for row in rows_of(f"{n}", np.array([1 - loss]), none)]
+    assert summary(rows, scored_as="x").carriers == 2
