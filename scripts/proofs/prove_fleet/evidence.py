@@ -30,7 +30,7 @@ class Report:
         """Check what is there; returns how many trials are complete, -1 where it cannot be told."""
         try:
             with Store.open(address, read_only=True) as store:
-                trials, front = store.trials(STUDY), store.front(STUDY)
+                trials, front, again = store.trials(STUDY), store.front(STUDY), store.trials(STUDY)
         except UserError as error:
             if self.finished:
                 self.faults.append(str(error))
@@ -40,7 +40,8 @@ class Report:
         if changed:
             self.faults.append(f"finished trials are lost or changed: {changed}")
         self.finished |= now
-        if {trial.number for trial in front} != {trial.number for trial in pareto(trials)}:
+        is_still = trials == again  # else the front is another moment's
+        if is_still and {trial.number for trial in front} != {trial.number for trial in pareto(trials)}:
             self.faults.append("the front is not that of the trials")
         return sum(trial.state == "complete" for trial in trials)
 
@@ -55,10 +56,18 @@ class Report:
             trial.number: [trial.latency_ms, trial.loss] for trial in trials if trial.state == "complete"
         }
         measured = Counter(trial.assignment.digest for trial in trials if trial.number in values)
-        interrupted = sum(t.failure is not None and t.failure.kind == "interrupted" for t in trials)
-        self.say(f"{done} trials are complete, {interrupted} were interrupted, {len(trials)} in all")
+        cut = [
+            t.assignment.digest for t in trials if t.failure is not None and t.failure.kind == "interrupted"
+        ]
+        interrupted = len(cut)
+        # What was interrupted twice may be what stopped the machine: it is not tried a third time.
+        given_up = sum(count > 1 and digest not in measured for digest, count in Counter(cut).items())
+        self.say(
+            f"{done} trials are complete, {interrupted} were interrupted, {len(trials)} in all; "
+            f"{given_up} assignments were interrupted twice and left out"
+        )
         wrong = {
-            "lost": budget - done,
+            "lost": budget - done - given_up,
             "measured twice": sum(count - 1 for count in measured.values()),
             "numbers missing": len(set(range(len(trials))) - {trial.number for trial in trials}),
             "still running": sum(trial.state == "running" for trial in trials),
