@@ -17,6 +17,8 @@ from worker_here import WorkerHere
 from command_line import autoprec
 from tiny_study import write_model
 
+pytestmark = [pytest.mark.slow, pytest.mark.walk]
+
 NAMES = ("-a ?mode=memory%41#b&=;", "é😀\n[g]*{x}$HOME`id`'\"\\", "a:b")
 
 
