@@ -213,7 +213,9 @@ def test_a_worker_says_what_it_does(where: Path | str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "holder"), [("", None), ("words", None), (str(os.getpid()), os.getpid()), ("9" * 10, None)]
+    ("text", "holder"),
+    [("", None), ("words", None), (str(os.getpid()), os.getpid()), ("9" * 10, None)],
+    ids=["empty", "words", "living", "none"],  # processes that share the suite collect the same names
 )
 def test_a_lock_names_the_living_process_that_searches(text: str, holder: int | None, tmp_path: Path) -> None:
     (tmp_path / "search.lock").write_text(text + "\n")
