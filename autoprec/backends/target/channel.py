@@ -123,8 +123,8 @@ class Channel:
                 )
             if kind == "disk":
                 raise FullError(f"{self.address.name}: {message}; `autoprec target clean` makes room")
-            if kind == "folder":
-                raise FullError(f"{self.address.name}: {message}; target.folder must be writable")
+            if kind == "folder":  # a disk that is broken or read-only: nobody makes room there, so nobody waits
+                raise BackendError(f"{self.address.name}: {message}; target.folder must be writable")
             if kind == "gone":
                 raise GoneError(f"{self.address.name}: {message}")
             raise TrialError(_KINDS.get(kind, "build" if request == "build" else "run"), message)

@@ -195,6 +195,16 @@ def test_a_full_disk_there_is_waited_for(
     assert said[0].startswith("waiting for the target: local: [Errno 28]")
 
 
+def test_a_folder_that_does_not_serve_is_not_waited_for(small_disk: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    backend = local(small_disk)
+    backend.wait(600, said.append)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(BackendError, match=r"Read-only .*; target\.folder must be writable"):
+        backend.build(write_model(tmp_path / "tiny.onnx"))
+    assert not said
+
+
 def test_a_disk_that_stays_full_is_nobody_s_fault(
     small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
