@@ -83,22 +83,27 @@ class Night:
         return math.inf if self._allowance is None else self._allowance.seconds_left
 
     def establish(self, check: Callable[[], None] = nothing) -> Reference:
-        """The stored reference, else it is measured, the study bound to what it is made of, and it is stored.
+        """The stored reference, else it is measured and stored.
 
-        `check` compares its model with the original one, meanwhile where there is a worker to spare. Raises
-        `StudyError` if the reference is unfit, and what `check` raises: then nothing is bound.
+        `check` compares its model with the original one, meanwhile where there is a worker to spare; the
+        study is bound to what it is made of once that has passed. Raises `StudyError` if the reference is
+        unfit: then it can still be reported.
         """
         is_bound = self._name in self._store.studies()
         stored = self._store.reference(self._name) if is_bound else None
         if stored is not None:
             check()
             return stored
-        if len(self._crew.slots) < _ROOMY:
+
+        def checked() -> None:
             check()
-            check = nothing
-        with alongside(check, self._watcher.say):
+            self._store.bind(self._name, self._prepared.identity, self._prepared.blocks)
+
+        is_roomy = len(self._crew.slots) >= _ROOMY
+        if not is_roomy:
+            checked()
+        with alongside(checked if is_roomy else nothing, self._watcher.say):
             reference, self._measured = establish(self._prepared, self._measure_alone)
-        self._store.bind(self._name, self._prepared.identity, self._prepared.blocks)
         self._store.put_reference(self._name, reference)
         if words := warning_of(reference, self._prepared.spec.search.accepted_loss):
             self._watcher.say(words)
