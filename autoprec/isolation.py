@@ -168,10 +168,12 @@ class WorkerProcess(Closing):
 
         What it forked may hold the pipe open after its death, so that no end of file comes.
         """
+        # Asked before the pipe is: what it wrote last still counts.
+        is_dead = self._process is not None and self._process.poll() is not None
         with selectors.DefaultSelector() as selector:
             selector.register(self._answers, selectors.EVENT_READ)
             if not selector.select(_POLL_SECONDS):
-                if self._process is not None and self._process.poll() is not None:
+                if is_dead:
                     raise self._death()
                 return
         chunk = os.read(self._answers, 1 << 20)
