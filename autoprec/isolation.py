@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import BinaryIO
 
 import psutil
 
+from autoprec.backends.timing import Deadline
 from autoprec.closing import Closing
 from autoprec.errors import StudyError, TrialError
 from autoprec.files import SHARED_TMPDIR
@@ -87,13 +87,13 @@ class WorkerProcess(Closing):
             process.stdin.flush()
         except BrokenPipeError:
             raise self._death() from None
-        deadline = time.monotonic() + seconds
+        deadline = Deadline(seconds)
         while True:
             for line in self._lines():
                 yield line
                 if is_last(line):
                     return
-            if time.monotonic() > deadline:
+            if deadline.is_over:
                 self.close()
                 raise TrialError(
                     "timeout", f"the trial took more than {seconds:g} s; raise backend.trial_seconds"
