@@ -79,6 +79,7 @@ def _joined(
         if not light or len(weights) == 1:
             break
         moved = False
+        # One at a time: after each move another block may be the neighbour.
         for name in light:
             target = _neighbour(name, homes, order, weights)
             if target is not None:

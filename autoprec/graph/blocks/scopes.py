@@ -33,6 +33,7 @@ def scope_of(node: ir.Node) -> Scope:
 def has_scopes(nodes: list[ir.Node]) -> bool:
     """Whether scopes distinguish nodes: most have one, and there are several."""
     scopes = [scope for scope in map(scope_of, nodes) if scope]
+    # A model whose nodes all share one prefix has names, but nothing to cut by.
     return len(scopes) * 2 > len(nodes) and len(set(scopes)) > 1
 
 

@@ -17,6 +17,7 @@ def by_outputs(graph: ir.Graph) -> list[ir.Node]:
     """Nodes in the order that the graph's outputs need them: the same for every sorted order of the file."""
     order: dict[ir.Node, None] = {}
     for output in graph.outputs:
+        # An explicit stack: a model of thousands of nodes in a row is deeper than Python may recurse.
         stack = [(output.producer(), False)]
         while stack:
             node, ready = stack.pop()

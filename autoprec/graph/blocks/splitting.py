@@ -54,6 +54,7 @@ class _Splitter:
 
     def next_split(self, minimum: int, room: int) -> tuple[Scope, Groups] | None:
         """The heaviest scope that may be split, with its parts; None when no more should be."""
+        # Ties by name, not by the order of the file: any sorted order has to give the same blocks.
         for scope in sorted(self._groups, key=lambda scope: (-self._weight(self._groups[scope]), scope)):
             parts = self._parts(scope)
             costly = self._costly_parts(scope)

@@ -25,31 +25,33 @@ _PRECISIONS = {
 
 
 def give(node: ir.Node, place: int, pair: Pair | Levels) -> None:
-    """Note the pair that an input of a node came behind; the first one stays."""
+    """Record the pair in front of a node's input; a pair recorded earlier stays."""
+    # The first is the one next to the node; passes that take nodes out bring those from further up later.
     node.meta.setdefault(GIVEN, {}).setdefault(place, pair)
 
 
 def given(node: ir.Node) -> Mapping[int, Pair | Levels]:
-    """The pairs that a node's inputs came behind, by place."""
+    """The recorded pairs of a node's inputs, by place."""
     grids: Mapping[int, Pair | Levels] = node.meta.get(GIVEN, {})
     return grids
 
 
 def given_output(value: ir.Value) -> Pair | None:
-    """The pair that an output of the graph came behind."""
+    """The recorded pair in front of an output of the graph; None without one."""
     pair: Pair | None = value.meta.get(GIVEN)
     return pair
 
 
 def given_precisions(nodes: Iterable[ir.Node]) -> frozenset[str]:
-    """Names of the precisions that some of these nodes came in; empty if none came quantised."""
+    """Names of the precisions that these nodes were quantised in; empty if none came quantised."""
     kinds = {pair.kind for node in nodes for pair in given(node).values()}
     return frozenset(_PRECISIONS[kind] for kind in kinds if kind in _PRECISIONS)
 
 
 def unclipped(value: ir.Value, pair: Pair) -> ir.Value:
-    """What was quantised: not the value behind an operator that clips as this very pair does."""
+    """The value that the file quantised: in front of any operator that clips exactly as this pair does."""
     limits = bounds(pair)
+    # With the pair put back, its own clipping does the work: a Clip in between would only cost a kernel.
     while (node := value.producer()) is not None and (held := node.meta.get(CLIPPED)) is not None:
         source = node.inputs[0]
         if source is None or not all(np.array_equal(a, b) for a, b in zip(held, limits, strict=True)):

@@ -44,8 +44,9 @@ GRIDS: Mapping[str, Grid] = MappingProxyType(
 
 
 def grid_of(precision: Precision, name: str = SIGNED) -> Grid:
-    """The grid of an activation in a precision; `name` distinguishes those of 8-bit integers."""
+    """The grid of an activation in a precision; `name` chooses among those of 8-bit integers."""
     assert precision.quantized_type is not None
+    # Only of INT8 do engines disagree on sign and zero point; small floats have one grid everywhere.
     if precision.quantized_type != ir.DataType.INT8:
         return Grid(precision.quantized_type, 0, precision.largest)
     return GRIDS[name]

@@ -47,15 +47,17 @@ class Levels(NamedTuple):
 
 
 def activation_levels(name: str, limit: float, precision: Precision) -> Levels:
-    """Of an activation whose range is +-`limit`, in blocks along its last axis."""
+    """Levels of an activation whose range is +-`limit`, in blocks along its last axis."""
     kind, scale_kind = _kinds(precision)
+    # So that the block with the largest value gets the largest scale that FP8 holds.
     reach = precision.largest * float(np.float32(scale_kind.max))
+    # A denormal range would underflow to a scale of 0, which TensorRT refuses.
     whole = np.maximum(np.float32(limit / reach), np.finfo(np.float32).tiny)
     return Levels(name, kind, scale_kind, whole, -1, precision.block_size)
 
 
 def weight_levels(name: str, tensor: ir.TensorProtocol, precision: Precision, axis: int) -> Levels:
-    """Of a matrix of weights whose channels are along `axis`; what is stored is made when it is written.
+    """Levels of a weight matrix with its channels along `axis`; stored values are computed when written.
 
     Args:
         name: what the stored tensors are named after.
@@ -68,10 +70,13 @@ def weight_levels(name: str, tensor: ir.TensorProtocol, precision: Precision, ax
     whole, scales = level_scales(tensor.numpy(), axis, largest, scale_kind, block)
 
     def make() -> Array:
+        # By the scales as FP8 stores them: weights rounded on exact ones
+        # would be off by the scale's own error.
         return on_grid(tensor.numpy(), scales.astype(np.float32) * whole, axis, largest, kind, block)
 
     stored = lazy_tensor(name, kind, tensor.shape, make)
     fine = ir.Tensor(scales, dtype=scale_kind, name=f"{name}/scale")
+    # Blocks lie along the other axis: the one that a product sums.
     return Levels(name, kind, scale_kind, whole, 1 - axis, block, stored, fine)
 
 
@@ -82,7 +87,7 @@ def levelled(
     constant: Callable[[str, ir.TensorProtocol], ir.Value],
     free: Callable[[str], str],
 ) -> list[ir.Node]:
-    """The nodes that bring a value behind its levels; the last one makes it, in `base`.
+    """The nodes that quantise and dequantise a value; the last one makes the result, in `base`.
 
     Args:
         levels: from this module.
@@ -105,6 +110,8 @@ def levelled(
             value = chain.reshape(value, [-1, int(shape[-1])], flat)  # type: ignore[arg-type]
         stored, scales = chain.quantize(levels, value, whole, flat)
         axis = len(flat) - 1
+    # The tensor's scale is FP32, and a DQ gives the type of its scale:
+    # a half-precision base needs a Cast behind.
     fine = chain.add("DequantizeLinear", "scale/dq", [scales, whole], FLOAT, scales.shape)
     attributes = {"axis": axis, "block_size": levels.block}
     result = chain.add("DequantizeLinear", "dq", [stored, fine], FLOAT, flat, **attributes)
@@ -117,7 +124,7 @@ def levelled(
 
 
 def with_levels(model: ir.Model) -> ir.Model:
-    """A model, which is changed, as one of the versions that have what stands here."""
+    """Raise a model's opset and IR version, in place, to the first that have 4-bit floats; returns it."""
     imports = model.graph.opset_imports
     imports[""], imports[DOMAIN] = max(imports[""], OPSET), 1
     model.ir_version = max(model.ir_version, IR_VERSION)
@@ -125,7 +132,7 @@ def with_levels(model: ir.Model) -> ir.Model:
 
 
 class _Chain:
-    """Nodes of one value's levels, with the types of their outputs: inference does not know the quantiser."""
+    """Nodes of one value's levels. Outputs are typed here, since inference does not know the quantiser."""
 
     def __init__(
         self, name: str, constant: Callable[[str, ir.TensorProtocol], ir.Value], free: Callable[[str], str]

@@ -38,12 +38,12 @@ class Pair(NamedTuple):
     stored: ir.TensorProtocol | None = None
 
     def attributes(self) -> list[ir.Attr]:
-        """Of the DequantizeLinear, and of the QuantizeLinear."""
+        """Attributes of the QuantizeLinear and of the DequantizeLinear, which are the same."""
         listed = [] if self.axis is None else [ir.AttrInt64("axis", self.axis)]
         return [*listed, ir.AttrInt64("block_size", self.block)] if self.block else listed
 
     def zeros(self) -> Array:
-        """Zero points: without any, ONNX means UINT8."""
+        """Zero points, in the quantised type; written out even if all 0, as ONNX takes none to mean UINT8."""
         return np.zeros(self.scale.shape, self.kind.numpy()) if self.zero is None else self.zero
 
 
@@ -58,7 +58,7 @@ def spread(pair: Pair, array: Array, shape: tuple[int, ...]) -> Array:
 
 
 def over_blocks(array: Array, block: int, axis: int, length: int) -> Array:
-    """What blocks have, for each element.
+    """Numbers of blocks, repeated for each element of the block.
 
     Args:
         array: one number for each block along the axis.
@@ -78,6 +78,7 @@ def bounds(pair: Pair) -> tuple[Array, Array]:
 
 def activation_pair(name: str, limit: float, grid: Grid) -> Pair:
     """The pair of an activation whose range is +-`limit`, or 0 to `limit` on a grid without a sign."""
+    # One scale per tensor: with one per channel TensorRT-RTX builds, and computes dequantised.
     scale = np.asarray(activation_scale(limit, grid.steps), np.float32)
     return Pair(name, scale, grid.kind, np.asarray(grid.zero, grid.kind.numpy()))
 
@@ -103,6 +104,8 @@ def weight_pair(
     def make() -> Array:
         return on_grid(tensor.numpy(), scales, axis, largest, kind, block)
 
+    # Scales are computed now, as they are small; the grid is as large
+    # as the weights and waits for the writer.
     grid = lazy_tensor(name, kind, tensor.shape, make)
     if block and axis is not None:
         return Pair(name, scales, kind, axis=1 - axis, block=block, stored=grid)
@@ -112,13 +115,13 @@ def weight_pair(
 def lazy_tensor(
     name: str, data_type: ir.DataType, shape: ir.ShapeProtocol, make: Callable[[], Array]
 ) -> ir.LazyTensor:
-    """Weights that are made when they are written, and let go again.
+    """A tensor that is computed each time it is written, and not kept: candidates hold no weights.
 
     Args:
         name: the tensor's.
         data_type: what `make` gives, as ONNX has it.
         shape: of what `make` gives.
-        make: computes the values, each time that they are written.
+        make: computes the values.
     """
     sizes = ir.Shape(shape.numpy())
     return ir.LazyTensor(lambda: ir.Tensor(make(), dtype=data_type, name=name), data_type, sizes, name=name)

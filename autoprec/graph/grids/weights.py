@@ -73,7 +73,9 @@ def level_scales(
     """
     limits, type_ = _largest(array, axis, block), ml_dtypes.finfo(kind.numpy())  # type: ignore[no-untyped-call]
     whole = limits.max() / np.float32(largest * float(type_.max)) or np.float32(1)
+    # A matrix of zeros, or of denormals, would have a scale of 0 to divide by.
     whole = np.maximum(whole, np.finfo(np.float32).tiny)
+    # A block of zeros gets the smallest scale there is, not 0: TensorRT refuses a scale that is not positive.
     fine = np.maximum(limits / np.float32(largest) / whole, np.float32(type_.smallest_subnormal))
     return whole, np.minimum(fine, np.float32(type_.max)).astype(kind.numpy())
 
@@ -99,6 +101,7 @@ def on_grid(
     shape = [-1 if i == axis else 1 for i in range(array.ndim)] if axis is not None else []
     grid = array / (np.repeat(scales, block, axis=1 - (axis or 0)) if block else scales.reshape(shape))
     if data_type.is_integer():
+        # The conversion below rounds to small floats by itself, but truncates to integers.
         grid = np.rint(grid)
     stored: NDArray[Any] = np.clip(grid, -largest, largest).astype(data_type.numpy())
     return stored
@@ -116,5 +119,5 @@ def _largest(array: NDArray[np.float32], axis: int | None, block: int) -> NDArra
 
 
 def activation_scale(largest_value: float, largest: float) -> float:
-    """Scale of an activation whose range is +-`largest_value`."""
+    """Scale of an activation whose range is +-`largest_value`, at least `_SMALLEST_SCALE`."""
     return max(largest_value / largest, _SMALLEST_SCALE)

@@ -1,4 +1,4 @@
-"""The two products of attention, told by their Softmax: queries with keys, probabilities with values."""
+"""The two products of attention, found by their Softmax: queries with keys, probabilities with values."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def _is_behind_softmax(value: ir.Value | None) -> bool:
             return True
         if maker.op_type not in _BEHIND:
             return False
+        # The first input of a Where is its condition: a mask, not what is computed on.
         places = maker.inputs[1:] if maker.op_type == "Where" else maker.inputs[:1]
         value = next(filter(_made, places), None)
     return False

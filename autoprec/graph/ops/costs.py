@@ -13,10 +13,14 @@ SQUARING_OPS = frozenset({"RMSNormalization"})
 
 
 def macs(node: ir.Node) -> int:
-    """Multiply-accumulates of one node in one inference; 0 for ops without, or where shapes are unknown."""
+    """Multiply-accumulates of one node in one inference.
+
+    0 for ops that have none, and where shapes are unknown.
+    """
     if not (node.inputs and node.outputs):  # in a damaged file
         return 0
     if node.op_type in SQUARING_OPS:
+        # Each value is squared, and then scaled.
         return 2 * math.prod(_sizes(node.inputs[0]) or (0,))
     if node.op_type not in COSTLY_OPS:
         return 0
@@ -27,17 +31,19 @@ def macs(node: ir.Node) -> int:
     if node.op_type == "Conv":
         return math.prod(output) * math.prod(weight[1:])
     if node.op_type == "ConvTranspose":
+        # Each value that is read meets a whole kernel; of a Conv, each value that is made does.
         return math.prod(first) * math.prod(weight[1:])
     if node.op_type == "Attention":
         return (math.prod(first) + math.prod(output)) * _keys(node)
     if node.op_type == "Einsum":
         return _of_einsum(node, first, weight, output)
+    # The summed length is the first operand's last axis, unless a Gemm turns it.
     transposed = node.op_type == "Gemm" and node.attributes.get_int("transA", False)
     return math.prod(output) * first[-2 if transposed else -1]
 
 
 def _keys(node: ir.Node) -> int:
-    """How many keys each query is multiplied by: those that are given, and those of before."""
+    """How many keys each query is multiplied by: those of this call, and those of the cache (`past_key`)."""
     given = _sizes(node.inputs[1]) or (0, 0)
     before = _sizes(node.inputs[4]) if len(node.inputs) > 4 else None
     return given[-2] + (before[-2] if before else 0)

@@ -28,6 +28,7 @@ def is_weighted(node: ir.Node) -> bool:
         return False
     if weight is None or weight.const_value is None or weight.dtype != ir.DataType.FLOAT:
         return False
+    # A turned activation has its channels in front: no axis of this module would be the right one.
     if node.op_type == "Gemm" and node.attributes.get_int("transA", False):
         return False
     return node.op_type != "MatMul" or len(weight.const_value.shape) == 2
@@ -44,7 +45,7 @@ def matrices(node: ir.Node, weight: Array) -> Array:
 
 
 def restored(node: ir.Node, stack: Array, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """What `matrices` was given: float32 of that shape."""
+    """The inverse of `matrices`: weights in the operator's own layout, float32 of that shape."""
     if node.op_type == "ConvTranspose":
         stack = stack.transpose(0, 2, 1, 3)
     elif node.op_type in ("Gemm", "MatMul"):

@@ -55,10 +55,10 @@ def may_be_quantized(node: ir.Node) -> bool:
 
 
 def block_inputs(node: ir.Node, size: int) -> tuple[int, ...]:
-    """Places of the weights that can be stored in blocks of `size` along the reduced axis, behind DQ alone; 0
-    is one block for all of it.
+    """Places of the weights that can be stored in blocks of `size` along the reduced axis, behind DQ alone.
 
-    Otherwise several, that is: TensorRT-RTX 1.7 dequantises a column of one block ahead of the product.
+    A size of 0 makes one block of the whole axis. Any other has to give several: TensorRT-RTX 1.7 dequantises
+    a column of a single block ahead of the product, in an extra kernel.
     """
     return tuple(place for place, value in enumerate(node.inputs[:2]) if _fits(node, value, size))
 
@@ -72,7 +72,7 @@ def is_in_blocks(node: ir.Node, size: int) -> bool:
 
 
 def may_be_flattened(shape: ir.Shape) -> bool:
-    """Whether an activation can be put into two axes and back: more than one unknown length is lost there."""
+    """Whether an activation can be reshaped to two axes and back: a Reshape restores one unknown length."""
     return sum(not isinstance(length, int) for length in shape) <= 1
 
 
@@ -113,6 +113,7 @@ def _skip_operand(node: ir.Node) -> tuple[int, ...]:
     if any(value is None or value.const_value is not None for value in values):
         return ()
     branches = [value is not None and _ends_in_weighted(value) for value in values]
+    # With two branches, or none, neither operand is an identity.
     if branches.count(True) != 1:
         return ()
     return (branches.index(False),)

@@ -24,9 +24,11 @@ def is_pointwise(node: ir.Node) -> bool:
         return False
     if weight is None or weight.const_value is None or weight.dtype != FLOAT:
         return False
+    # A computed bias could not be reshaped to a column at rewriting.
     if len(node.inputs) > 2 and (bias := node.inputs[2]) is not None and bias.const_value is None:
         return False
     moves = [*node.attributes.get_ints("strides", [1]), *node.attributes.get_ints("dilations", [1])]
+    # With strides or pads, places are dropped or added: more than a product over channels does.
     still = set(moves) == {1} and not any(node.attributes.get_ints("pads", [0]))
     return still and set(weight.const_value.shape.numpy()[2:]) == {1}
 
@@ -50,6 +52,7 @@ def is_about(precision: Precision, node: ir.Node) -> bool:
         return False
     if precision.float_products and attention_part(node) in precision.float_products:
         return False
+    # A pair that came with the model is put back whatever our own placement would choose.
     if given(node) or not precision.needs_weights:
         return True
     size = precision.block_size

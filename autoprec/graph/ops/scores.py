@@ -24,6 +24,7 @@ def scores(graph: ir.Graph) -> frozenset[str]:
     for node in reversed(graph):
         for value in node.outputs:
             uses = value.uses()
+            # From the end on, so that readers are decided first. One that nothing reads leads to no Softmax.
             if value not in outputs and uses and all(_is_score(use.node, names) for use in uses):
                 names.add(str(value.name))
     return frozenset(names)

@@ -25,11 +25,13 @@ def never_negative(graph: ir.Graph) -> frozenset[str]:
 
     def holds(value: ir.Value | None) -> bool:
         if value is not None and value.const_value is not None:
+            # Weights may be computed lazily: those of a large layer would be made for this question alone.
             small = value.const_value.size <= _LARGEST_CONSTANT
             return small and bool((value.const_value.numpy() >= 0).all())
         return value in positive
 
     for node in graph:
+        # An operator of another domain may have a known name and compute something else.
         if node.domain not in ("", "ai.onnx"):
             continue
         op, inputs = node.op_type, node.inputs

@@ -52,6 +52,7 @@ def _input_types(op_type: str, index: int, opset: int) -> frozenset[ir.DataType]
         schema = onnx.defs.get_schema(op_type, opset)
     except onnx.defs.SchemaError:
         return frozenset({ir.DataType.FLOAT})
+    # The last formal input stands for all further ones of a variadic operator such as Concat.
     formal = schema.inputs[min(index, len(schema.inputs) - 1)]
     return frozenset(data_type for data_type, name in _NAMES.items() if name in formal.types)
 
@@ -90,6 +91,7 @@ def mistyped(node: ir.Node, opset: int) -> str:
             formal = formals[min(place, len(formals) - 1)]
             if f"tensor({_SPELLED.get(kind, kind.name.lower())})" not in formal.types:
                 return f"{value.name!r} is {kind.name}, which {node.op_type} does not take there"
+            # Values of a heterogeneous variadic parameter share a type variable, but need not have one type.
             is_single = formal.is_homogeneous or formal.option != _VARIADIC
             if is_single and bound.setdefault(formal.type_str, kind) != kind:
                 return f"{value.name!r} is {kind.name}, but {bound[formal.type_str].name} is beside it"

@@ -67,6 +67,7 @@ def projection(node: ir.Node) -> Projection | None:
     columns = _columns(chain, axis)
     if columns is None or (any(part.drops for part in parts) and _reshape(chain) is None):
         return None
+    # An output of a Split that nobody reads would only be multiplied for nothing.
     read = tuple(part for part in parts if part.value.uses() or part.value.is_graph_output())
     return Projection(chain, axis, columns, read)
 
@@ -101,6 +102,7 @@ def _adds_constants(node: ir.Node) -> bool:
     """Whether one operand is constant, and columns stay columns."""
     computed = [value for value in node.inputs if value is None or value.const_value is None]
     ends = [value.shape[-1] for value in (*computed, *node.outputs) if value is not None and value.shape]
+    # A constant that broadcasts the product to more columns leaves no column where it was.
     return len(computed) == 1 and len(ends) == 2 and ends[0] == ends[1]
 
 
@@ -121,6 +123,7 @@ def _columns(chain: Sequence[ir.Node], axis: int) -> int | None:
     if reshape is None:
         return 1 if product.shape is not None and axis == len(product.shape) - 1 else None
     before, after = (_lengths(value) for value in (reshape.inputs[0], product))
+    # Parts are whole runs of columns only along the first axis that the Reshape splits the last one into.
     is_first = prod(after[:axis]) == prod(before[:-1]) and prod(after[axis:]) == before[-1]
     return prod(after[axis + 1 :]) if is_first else None
 
@@ -139,6 +142,7 @@ def _all_parts(value: ir.Value) -> list[Part] | None:
             return None
         ordered += parts
     ordered.sort(key=lambda part: part.start)
+    # Parts that overlap would multiply the same columns twice.
     is_apart = all(one.stop <= other.start for one, other in pairwise(ordered))
     is_fused = len(ordered) > 1 and len({part.axis for part in ordered}) == 1
     return ordered if is_apart and is_fused and not value.is_graph_output() else None

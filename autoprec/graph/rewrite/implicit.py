@@ -35,13 +35,13 @@ def implicit(
     largest: Mapping[str, float],
     model_path: str,
 ) -> Implicit:
-    """What flags and a cache can say of an assignment.
+    """The part of an assignment that flags and a calibration cache can express.
 
     Args:
         source: the float model, with the edits of variants in it; what will be built.
         typed: the candidate of the same assignment: its Q nodes hold the ranges.
         home: block of each node of `source`.
-        assignment: what was asked.
+        assignment: one precision for each block.
         largest: largest magnitude of each value of the model as it came, by name.
         model_path: where `source` is.
     """
@@ -52,8 +52,10 @@ def implicit(
     for node in source.graph:
         name = str(node.name)
         precision = PRECISIONS[choices[home[name]]]
+        # Shapes, indices and masks have no float precision to ask for.
         if any(value.dtype != ir.DataType.FLOAT for value in node.outputs):
             continue
+        # An Add between pairs runs as the builder likes: see `_ALWAYS`.
         is_int8 = name in quantised and node.op_type in COSTLY_OPS and precision.plain == "int8"
         layers.append((name, "int8" if is_int8 else _WORDS.get(precision.name, "fp16")))
         if is_int8:
@@ -81,6 +83,7 @@ def scales_of(typed: ir.Model) -> dict[str, float]:
         assert scale is not None
         assert scale.const_value is not None
         step = float(scale.const_value.numpy().astype("float32").max())
+        # One tensor has one entry in the cache: the widest of its ranges clips nothing of the others.
         scales[name] = max(step, scales.get(name, 0.0))
     return scales
 
@@ -92,6 +95,7 @@ def _signed(typed: ir.Model) -> dict[str, float]:
         zero = node.inputs[2] if node.op_type == "QuantizeLinear" and len(node.inputs) > 2 else None
         if zero is not None and zero.dtype == ir.DataType.UINT8 and zero.const_value is not None:
             name = _origin(node)
+            # The largest magnitude above zero point in UINT8, in steps of a signed grid.
             scales[name] = scales[name] * (255 - float(zero.const_value.numpy().min())) / _LEVELS
     return scales
 

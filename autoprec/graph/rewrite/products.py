@@ -51,6 +51,7 @@ def _write_product(graph: ir.Graph, node: ir.Node, products: Products) -> None:
     rank = len(value.shape)
     last, first = [0, *range(2, rank), 1], [0, rank - 1, *range(1, rank - 1)]
     inputs, outputs = (ir.Shape([shape[i] for i in last]) for shape in (value.shape, output.shape))
+    # Channels behind all else, since a MatMul sums the last axis.
     moved = _node("Transpose", [value], f"{name}/channels_last", inputs, perm=last)
     nodes = [moved, _node("MatMul", [moved.outputs[0], _matrix(graph, weight)], name, outputs)]
     nodes.append(

@@ -62,6 +62,7 @@ class _Writer:
                 value = nodes[-1].outputs[0]
             take_over(part.value, nodes[-1].outputs[0])
         self._graph.insert_after(whole.chain[0], nodes)
+        # Readers before what they read: a node that is still read cannot be removed.
         for old in (*takers, *reversed(whole.chain)):
             self._graph.remove(old, safe=True)
 
@@ -69,6 +70,7 @@ class _Writer:
         """A node of the chain for one part, which reads `value` where the old one read what came along."""
         part, axis = whole.parts[number], whole.axis
         first, last = part.start * whole.columns, part.stop * whole.columns
+        # The first part keeps the old name; `origin` tells what the others are parts of by their ending.
         name = self._free(f"{old.name}/part{number}") if number else str(old.name)
         shape, attributes = list(old.outputs[0].shape or ()), list(old.attributes.values())
         inputs = [value]
@@ -82,6 +84,7 @@ class _Writer:
                 perm = [place - (place > axis) for place in perm if place != axis]
             before = list(value.shape or ()) if value is not None else []
             shape = [before[place] for place in perm]
+            # What a Gather took away is no axis any more: those behind it are one place further in front.
             attributes = [ir.AttrInt64s("perm", perm)]
         else:
             shape[-1] = last - first
@@ -105,6 +108,7 @@ class _Writer:
         lengths = constant.const_value.shape.numpy()
         is_weight = old.op_type != "Add" and place == 1
         axis = channel_axis(old, constant) if is_weight else len(lengths) - 1
+        # A bias of one number is broadcast over all columns, those of a part included.
         if axis is None or axis < 0 or lengths[axis] == 1:
             return constant
         return self._cut(constant, axis, *columns)

@@ -104,6 +104,7 @@ class Rewriter:
         def ranges_in(precision: Precision) -> Mapping[str, float]:
             return {**self.ranges_in(precision), **edited_source.ranges}
 
+        # Behind the cures, which know nodes by name and learn on whole products.
         if self._splits_projections:
             source, parts = self._split(source, lambda node: self._precision(node, choices, home), ranges_in)
             home |= {part: home[whole] for part, whole in parts.items()}
@@ -128,11 +129,12 @@ class Rewriter:
                 quantized |= {str(node.name)} if places(node, precision, ranges_in(precision)) else set()
         if not quantized:
             return source, {}
+        # Without variants `source` is the loaded model itself, which all candidates share.
         copy = source.clone()
         return copy, split_projections(copy, quantized)
 
     def implicit(self, assignment: Assignment, path: Path) -> Implicit:
-        """The same for builders that take precisions by flags; saves the float model. Raises as `write`."""
+        """The assignment for builders with flags; saves the float model. Raises as `write` does."""
         edited_source = self.source(assignment)
         write_model(edited_source.model, path)
         largest = {**self.largest, **edited_source.ranges}
@@ -142,7 +144,7 @@ class Rewriter:
 
     @property
     def largest(self) -> Mapping[str, float]:
-        """Largest magnitude that was observed of each float value, by name."""
+        """Largest observed magnitude of each float value, by name."""
         return self._ranges.largest if isinstance(self._ranges, Toolbox) else self._ranges
 
     def source(self, assignment: Assignment) -> Source:
@@ -156,11 +158,14 @@ class Rewriter:
         grids = dict(self._grids)
         for scaling in (scaling for changes in edits.values() for scaling in changes.scalings):
             _take_grid(grids, scaling.name, scaling.value)  # factors are positive: the sign stays
+        # A plain assignment changes no constant, and needs no copy of the graph.
         source, added = edited(self._model, edits) if edits or products else (self._model, {})
         if products:
             written = write_products(source, products)
             added |= {node: self._home[convolution] for node, convolution in written.nodes.items()}
             for name, (convolution, value) in written.values.items():
+                # Of the convolution's own precision: another variant of another block may range the same
+                # value differently.
                 ranges = {**self.ranges_in(products[convolution]), **changed}
                 changed |= {name: ranges[value]} if value in ranges else {}
                 _take_grid(grids, name, value)
@@ -171,9 +176,10 @@ class Rewriter:
         return Source(source, self._home | added, changed, grids)
 
     def _precision(self, node: ir.Node, choices: Mapping[str, str], home: Mapping[str, str]) -> Precision:
-        """Of a node. In a block that came quantised, what came in floats stays so."""
+        """The precision of a node. In a block that came quantised, nodes that came in floats stay so."""
         block = home[str(node.name)]
         precision = PRECISIONS[choices[block]]
+        # So that the block computes what the file does, and can be compared with it.
         if block in self._quantised and not given(node):
             return msgspec.structs.replace(precision, quantized_ops=frozenset())
         return precision
@@ -210,10 +216,11 @@ def _take_grid(grids: dict[str, str], name: str, origin: str) -> None:
 
 
 def _ensure(source: ir.Model, result: ir.Model) -> None:
-    """The promises: checker, order, types at every node, the graph's own inputs and outputs.
+    """Check what a candidate promises: validity, order, types at every node, unchanged inputs and outputs.
 
-    Types are compared with schemas here: the checker's own way is shape inference, which has faults.
+    Raises `TrialError("rewrite", ...)`.
     """
+    # Types are compared with schemas below: the checker's own way is shape inference, which has faults.
     try:
         CheckerPass(full_check=False)(result)
     except Exception as error:

@@ -103,6 +103,7 @@ class Writer:
                 allowed = float_types(node, place, self._opset)
                 inputs.append(self._typed(value, own if own in allowed else FLOAT))
         reads_float = any(value is not None and value.dtype == FLOAT for value in node.inputs)
+        # A node without a float input (a Cast of indices) makes FLOAT: no input lends it another type.
         types = output_types(node, self._opset, own if reads_float else FLOAT)
         if precision.is_quantized:
             self._behind_pairs |= {value for value in node.outputs if given_output(value) is not None}
@@ -153,6 +154,7 @@ class Writer:
             output = self._behind(value, pair)
             if output.dtype != FLOAT:
                 output = self._cast(value, output, FLOAT, f"autoprec/output/{value.name}")
+            # Last in the chain, so it carries the name that callers ask for; `_result` had set it free.
             output.name = value.name
             return output
         return self._typed(value, FLOAT) if value.dtype == FLOAT else self._plain(value)
@@ -173,6 +175,8 @@ class Writer:
             typed = self._weights(value, data_type)
         else:
             source = self._made[value]
+            # From the value as made, never from another Cast: FP32 to FP16
+            # to BF16 would lose both types' bits.
             typed = source if source.dtype == data_type else self._cast(value, source, data_type)
         self._values[key] = typed
         return typed
@@ -221,6 +225,7 @@ class Writer:
             return activation_pair(self._free(label), limit, grid)
         axis = channel_axis(node, value)
         label = self._free(label if axis is None else f"{label}/axis{axis}")
+        # A weight that several nodes read is scanned for its scales once.
         if (value, label) in self._pairs:
             return self._pairs[value, label]
         if precision.scale_type and axis is not None:
@@ -283,6 +288,7 @@ def _prefixes(graph: ir.Graph) -> frozenset[str]:
     names = [*graph.initializers, *(value.name or "" for value in graph.inputs)]
     for node in graph:
         names += [node.name or "", *(value.name or "" for value in node.outputs)]
+    # Prefixes too: our names append to those of the source, and could end up equal to one of its own.
     parts = (name.split("/") for name in names)
     return frozenset("/".join(steps[:end]) for steps in parts for end in range(1, len(steps) + 1))
 

@@ -53,6 +53,8 @@ class ChannelCounts:
         # The 23 bits of a float32 fraction, but for those that tell the parts of a power of two apart.
         shift = 23 - STEPS.bit_length() + 1
         lowest = (self.top - OCTAVES + 127) << (23 - shift)
+        # Beyond the octaves that `like` left free, values count in the
+        # last bin; `largest` is exact all the same.
         bins = np.clip((rows.view(np.int32) >> shift) - lowest, 0, OCTAVES * STEPS - 1)
         bins += np.arange(len(rows), dtype=np.int32)[:, None] * (OCTAVES * STEPS)
         counts = np.bincount(bins.reshape(-1), minlength=self.counts.size)
@@ -77,6 +79,7 @@ class ChannelCounts:
             return Histogram()
         top = float(2.0 ** np.ceil(np.log2(largest)))
         points = factors[:, None, None] * self._magnitudes(_POINTS)
+        # A bin reaches beyond the largest value in it; counted there, it would widen the range.
         points = np.minimum(points, (self.largest * factors)[:, None, None])
         bins = np.minimum((points * (BINS / top)).astype(np.int64), BINS - 1)
         weights = np.broadcast_to(self.counts[:, :, None], points.shape)

@@ -38,6 +38,7 @@ class Histogram:
             )
         self.largest = max(self.largest, largest)
         if largest == 0.0:
+            # Before `_grow`: log2 of 0 has no power of two, and zeros alone must leave the range open.
             self.counts[0] += weight * values.size
             return
         self._grow(largest)
@@ -52,6 +53,7 @@ class Histogram:
     def _grow(self, largest: float) -> None:
         """Double the range until `largest` fits; bins are added up pair by pair, so no count is lost."""
         if self.top == 0.0:
+            # A power of two whatever comes first: so batches in another order end in the same bins.
             self.top = float(2.0 ** np.ceil(np.log2(largest)))
         while largest > self.top:
             pairs = self.counts.reshape(-1, 2).sum(axis=1)

@@ -44,6 +44,7 @@ def observing(model: ir.Model, observed: Set[str]) -> ir.Model:
         if value.name not in kept:
             small = _added(graph, "Less", [magnitude, limit], f"{name}/Less", value.shape, ir.DataType.BOOL)
             magnitude = _added(graph, "Where", [small, magnitude, zero], f"{name}/Where", value.shape)
+        # Reduced inside the engine: one number leaves it instead of a whole activation.
         outputs.append(_added(graph, "ReduceMax", [magnitude], name, ir.Shape([]), keepdims=0))
     graph.outputs.clear()
     graph.outputs.extend(outputs)
@@ -77,6 +78,7 @@ def sampling(model: ir.Model, observed: Mapping[str, int]) -> ir.Model:
     outputs = []
     for value in [v for node in list(graph) for v in node.outputs if v.name in observed]:
         rank = len(value.shape or ())
+        # Not the batch: the stride would leave out samples instead of places.
         axes = [axis for axis in range(1, rank) if axis != observed[str(value.name)] % rank]
         name = f"{PLACES}{value.name}"
         numbers = {"starts": [0] * len(axes), "ends": [2**31] * len(axes), "axes": axes,

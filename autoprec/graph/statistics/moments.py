@@ -31,7 +31,7 @@ _BYTES = 1 << 30
 
 
 class Moments(NamedTuple):
-    """Of one op's input rows x, in the order of `matrices` (inputs, then taps).
+    """Moments of one op's input rows x, whose k numbers are in the order of `matrices` (inputs, then taps).
 
     Attributes:
         second: mean of x x^T, float32 [groups, k, k].
@@ -49,6 +49,7 @@ class MomentSums:
         self._nodes, left = [], _BYTES
         for node in nodes:
             size = _size(node)
+            # In graph order, and a large op does not keep smaller ones behind it from fitting.
             if size is not None and 4 * size <= left:
                 left -= 4 * size
                 self._nodes.append(node)
@@ -82,7 +83,7 @@ class MomentSums:
             self._rows[name] = self._rows.get(name, 0) + rows.shape[1]
 
     def result(self) -> dict[str, Moments]:
-        """By node name."""
+        """The means of all rows seen so far, by node name."""
         return {
             name: Moments(self._second[name] / np.float32(count), self._mean[name] / np.float32(count))
             for name, count in self._rows.items()
@@ -117,6 +118,7 @@ def _size(node: ir.Node) -> int | None:
     if not is_weighted(node) or node.op_type == "ConvTranspose":
         return None
     padding = node.attributes.get("auto_pad")
+    # `_rows` pads by the attribute alone; SAME_UPPER and the like would need the arithmetic of each side.
     if padding is not None and padding.as_string() not in ("NOTSET", ""):
         return None
     assert node.inputs[1] is not None
@@ -140,6 +142,7 @@ def _rows(node: ir.Node, array: NDArray[Any]) -> Array:
     pads = node.attributes.get_ints("pads", [0] * (2 * rank))
     padded = np.pad(array, [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)])
     spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    # Views all the way to `picked`: unfolding a whole image would copy it once for each tap of the kernel.
     windows = np.lib.stride_tricks.sliding_window_view(padded, spans, tuple(range(2, 2 + rank)))
     steps = (slice(None), slice(None), *(slice(None, None, s) for s in strides))
     everything: tuple[Any, ...] = (*steps, *(slice(None, None, d) for d in dilations))

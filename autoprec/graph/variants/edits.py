@@ -97,6 +97,7 @@ def edited(model: ir.Model, edits: Mapping[str, Edits]) -> tuple[ir.Model, dict[
 
 def _read_constant(graph: ir.Graph, node: ir.Node, place: int, tensor: ir.TensorProtocol) -> None:
     if place == len(node.inputs):
+        # A bias that the node came without is one more input.
         node.resize_inputs(place + 1)
     node.replace_input_with(place, _constant(graph, tensor))
 
@@ -107,6 +108,7 @@ def _scale(graph: ir.Graph, value: ir.Value, scaling: Scaling, readers: list[ir.
     node = ir.Node("", "Mul", [value, factors], outputs=[result], name=scaling.name)
     maker = value.producer()
     if maker is None:
+        # An input of the graph has no maker: in front of all nodes it is before its readers, too.
         graph.insert_before(graph[0], node)
     else:
         graph.insert_after(maker, node)

@@ -25,6 +25,7 @@ def save_refined(edits: Edits, folder: Path) -> str:
         "range_names": np.array(list(edits.ranges), dtype=str),
         "ranges": np.array(list(edits.ranges.values()), np.float64),
     }
+    # By name: weights that several nodes share are stored once, and are one initializer again when loaded.
     tensors = {str(tensor.name): tensor.numpy() for tensor in edits.constants.values()}
     for number, name in enumerate(dict.fromkeys(arrays["names"].tolist())):
         arrays[f"tensor{number}"] = tensors[name]
@@ -54,6 +55,7 @@ def load_refined(folder: Path, digest: str) -> Edits:
             constants = {key: tensors[name] for key, name in zip(keys, names, strict=True)}
             ranges = dict(zip(file["range_names"].tolist(), file["ranges"].tolist(), strict=True))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        # Without memory or file handles the weights are not damaged: no trial has failed, the machine has.
         if words := exhausted(error):
             raise UserError(f"{path}: {words}") from error
         raise TrialError("rewrite", f"{path}: the refined weights cannot be read ({error})") from error

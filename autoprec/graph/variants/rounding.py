@@ -48,7 +48,7 @@ def refine(
     steps: Mapping[str, float],
     precision: Precision,
 ) -> Edits:
-    """Edits with weights rounded and biases corrected on top of what is there, as the precision asks.
+    """Edits with weights rounded and biases corrected on top of earlier changes, as the variant says.
 
     Args:
         edits: what the variant changes already.
@@ -60,6 +60,7 @@ def refine(
     constants = dict(edits.constants)
     for node in nodes:
         name = str(node.name)
+        # A node without moments is too large for them, or of a kind whose rows are not read.
         if name not in moments or name not in steps:
             continue
         if not is_about(precision, node):
@@ -96,6 +97,7 @@ def learned(weights: Floats, moments: Moments, factors: Floats | None, noise: fl
     rows = weights.reshape(groups, outputs, inputs * taps).astype(np.float32)
     second = _scaled(moments, factors, taps).second
     diagonal = np.einsum("gkk->gk", second)
+    # Rounding of the input is white noise on every number: it adds its variance to the diagonal alone.
     second = second + np.eye(inputs * taps, dtype=np.float32) * (
         noise + _DAMPING * diagonal.mean(axis=1)[:, None, None] + 1e-30
     )
@@ -120,6 +122,7 @@ def _descended(grid: Floats, free: Floats, second: Floats) -> Floats:
     # No clipping: the scale is made from the largest weight, which is not free, so nothing leaves the grid.
     lower, whole = np.floor(grid), np.rint(grid)
     middle = lower + np.float32(0.5)
+    # Gradient of e H e^T / 2, with e the rounding error of a row and H the second moments.
     gradient = np.matmul(second, whole - grid)
     pull = 1 / np.einsum("gkk->gk", second)[:, :, None]
     for _ in range(SWEEPS):
@@ -128,9 +131,13 @@ def _descended(grid: Floats, free: Floats, second: Floats) -> Floats:
             near, square, before = gradient[:, batch].copy(), second[:, batch, batch], whole[:, batch].copy()
             for j, k in enumerate(range(start, start + square.shape[1])):
                 wanted = whole[:, k] - near[:, j] * pull[:, k]
+                # `wanted` is the minimum along this weight; the nearer of the two levels around the float
+                # weight is taken.
                 change = (lower[:, k] + (wanted > middle[:, k]) - whole[:, k]) * free[:, k]
                 if change.any():
                     whole[:, k] += change
+                    # Only weights still to come in this batch: those before it have
+                    # had their turn, until the next sweep.
                     near[:, j + 1 :] += square[:, j + 1 :, j, None] * change[:, None]
             gradient += np.matmul(second[:, :, batch], whole[:, batch] - before)
     return whole
@@ -187,6 +194,7 @@ def _biases(node: ir.Node, channels: int) -> list[tuple[ir.Node, int]]:
         return [(uses[0].node, 1 - uses[0].idx)] if constant else []
     if node.op_type == "Gemm" and len(node.inputs) > 2 and node.inputs[2] is not None:
         tensor = node.inputs[2].const_value
+        # A bias that broadcasts one number, or that `beta` scales, cannot take the shift as it is.
         if tensor is None or tensor.size != channels or node.attributes.get_float("beta", 1.0) != 1:
             return []
     return [(node, 2)]

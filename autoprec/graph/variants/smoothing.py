@@ -45,7 +45,7 @@ class Group(NamedTuple):
 
 
 def smoothable(nodes: Sequence[ir.Node]) -> list[Group]:
-    """What can be smoothed among the nodes of a block."""
+    """Groups of a block's nodes that can be smoothed: those that agree on the axis and number of channels."""
     readers_of: dict[ir.Value, list[ir.Node]] = {}
     for node in nodes:
         if is_weighted(node) and node.inputs[0] is not None:
@@ -91,11 +91,14 @@ def smooth(
             continue
         weights = [matrices(node, _constant(slots, node, 1)) for node in readers]
         factors = _factors(counts, weights, levels)
+        # Divided here, multiplied where the value is made: the float model computes the same.
         for node, weight in zip(readers, weights, strict=True):
             shape = _constant(slots, node, 1).shape
             slots[str(node.name), 1] = restored(node, weight / by_input(weight, factors), shape)
             by_node[str(node.name)] = factors
         limit = choose(counts.scaled(factors))
+        # Folded, the value keeps its name and has another range; a Mul
+        # makes a new value, and the old one stays.
         if _fold(slots, value, readers, set(nodes), factors):
             ranges[str(value.name)] = limit
         else:
@@ -114,6 +117,8 @@ def smooth(
 
 def _factors(counts: ChannelCounts, weights: Sequence[Floats], levels: float) -> NDArray[np.float32]:
     """What each channel is multiplied by, [channels]: of the best alpha, scaled to a geometric mean of 1."""
+    # A channel that is always 0 would be divided by; a millionth of
+    # the largest is below any step of the grid.
     largest = np.maximum(counts.largest, counts.largest.max() * 1e-6).astype(np.float64)
     reach = np.max([np.abs(weight).max(axis=(1, 3)).reshape(-1) for weight in weights], axis=0)
     reach = np.maximum(reach, reach.max() * 1e-6 + 1e-30).astype(np.float64)
@@ -124,6 +129,7 @@ def _factors(counts: ChannelCounts, weights: Sequence[Floats], levels: float) ->
     best, error = np.ones_like(largest), np.inf
     for alpha in ALPHAS:
         factors = reach ** (1 - alpha) / largest**alpha
+        # A common factor would change no error, only the magnitudes of both operands.
         factors /= np.exp(np.log(factors).mean())
         # A channel that is nearly always 0 asks for a factor without bound, which FP16 could not hold.
         factors = np.clip(factors, 1 / _LARGEST_FACTOR, _LARGEST_FACTOR)
@@ -144,6 +150,7 @@ def _error(weight: Floats, factors: Floats, squares: Floats, step: float, levels
     scaled = weight / by_input(weight, factors)
     steps = np.abs(scaled).max(axis=(2, 3)) / levels
     inputs = np.square(by_input(weight, factors)) * by_input(weight, squares)
+    # A step^2 / 12 of each; the twelfth is common to both, and only sums are compared.
     of_activations = step**2 * np.square(scaled).sum(axis=(2, 3))
     of_weights = np.square(steps) * inputs.sum(axis=(2, 3)) * weight.shape[3]
     signal = (np.square(weight) * by_input(weight, squares)).sum(axis=(2, 3))
@@ -162,6 +169,7 @@ def _fold(
         maker = output.producer()
         if maker is None or maker not in inside or output.is_graph_output():
             return False
+        # Another reader, or a reader of it as weights or bias, would see scaled values and take nothing back.
         if any(use.node not in wanted or use.idx != 0 for use in output.uses()):
             return False
         if maker.op_type not in _HOMOGENEOUS:
@@ -179,6 +187,7 @@ def _fold_into(slots: Slots, maker: ir.Node, reader: ir.Node, factors: Floats) -
     if not places or any(value.const_value is None for p in places if (value := inputs[p]) is not None):
         return False
     norm = maker.op_type in ("LayerNormalization", "BatchNormalization")
+    # The axis that the maker scales must be the axis of channels to the reader, with no Reshape in between.
     axis = {"LayerNormalization": -1, "BatchNormalization": 1}.get(maker.op_type, activation_axis(maker))
     if axis != activation_axis(reader) or not (norm or is_weighted(maker)):
         return False
@@ -186,6 +195,7 @@ def _fold_into(slots: Slots, maker: ir.Node, reader: ir.Node, factors: Floats) -
         return False
     arrays = {place: _constant(slots, maker, place) for place in places}
     vectors = [array for place, array in arrays.items() if norm or place == 2]
+    # A bias of one number would have to be made wider to be scaled by channel.
     if any(array.shape != factors.shape for array in vectors):
         return False
     for place, array in arrays.items():

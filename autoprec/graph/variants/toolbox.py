@@ -65,6 +65,7 @@ class Toolbox:
     def ranges(self, precision: Precision) -> Mapping[str, float]:
         """Largest magnitude to represent of every activation, by value name."""
         method, percentile = self._how(precision)
+        # INT8 apart: grids of other types do not depend on where an engine wants UINT8.
         key = (method, percentile, precision.quantized_type == ir.DataType.INT8)
         if key not in self._ranges:
             ranges = self._histograms.ranges(method, percentile)
@@ -79,6 +80,7 @@ class Toolbox:
         if not precision.passes:
             return None
         key = (block, precision.name)
+        # Popped and put back, so that the dict is in the order of use, and the first is used longest ago.
         edits = self._edits.pop(key, None) or self._made(block, precision)
         self._edits[key] = edits
         held = sum(map(_size, self._edits.values()))
@@ -97,6 +99,7 @@ class Toolbox:
             return {name: limit / self._steps(read[name], precision) for name, limit in limits.items()}
 
         work = Work(block, nodes, precision, self._histograms, self._moments, choose, steps)
+        # In the order of the precision's name: rounding has to see weights that smoothing has scaled.
         for name in precision.passes:
             edits = import_module(f"autoprec.graph.variants.{name}").cure(edits, work)
         return edits
