@@ -1,4 +1,4 @@
-"""What to try next: the strategies, the anchors that come before them, and the front they leave.
+"""What to try next: anchors first, then a strategy's proposals, and finalists to measure again.
 
 A new strategy is one new file and one line in the table. Objectives are (latency_ms, loss), both
 minimised.
@@ -30,13 +30,13 @@ STRATEGIES: Mapping[str, Factory] = MappingProxyType(
 def create_strategy(
     name: str, *, seed: int, blocks: Sequence[Block], priors: Priors | None = None
 ) -> Strategy:
-    """The strategy of that name for these blocks, which are in graph order; it has learnt nothing yet.
+    """The named strategy for these blocks, before it has learnt from any trial.
 
     Args:
         name: one of `STRATEGIES`.
-        seed: of everything that it draws.
+        seed: seeds every random draw of the strategy.
         blocks: in graph order.
-        priors: what is known before the first trial.
+        priors: what is known before the first trial; None where nothing is.
 
     Raises `SpecError` for an unknown strategy.
     """

@@ -1,7 +1,7 @@
-"""What every strategy gets and gives: blocks in graph order, a seed, priors; trials in, assignments out.
+"""The interface of strategies: created from blocks, a seed and priors, they learn trials and propose
+assignments.
 
-Owns the `Strategy` protocol and the `Priors` record; leaves computing priors and numbering trials to the
-study, and choosing to the strategies.
+Owns the `Strategy` protocol and the `Priors` record. The study computes the priors and numbers the trials.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from msgspec import field
 from autoprec.records import Assignment, Block, Record, TrialRecord
 
 Table = Mapping[str, Mapping[str, float]]
-"""Block name, then precision name, to a figure."""
+"""A figure for each block name and precision name, in that order."""
 
 
 class Strategy(Protocol):
@@ -24,22 +24,23 @@ class Strategy(Protocol):
     def learn(self, records: Iterable[TrialRecord]) -> None:
         """Take in trials that are new or have changed; the last record of a number counts.
 
-        A running trial counts as measured at what is expected of it until its outcome is learnt.
+        Until its outcome is learnt, a running trial counts as measured, with the figures predicted for it.
         """
 
     def propose(self, count: int = 1) -> tuple[Assignment, ...]:
         """Up to `count` different assignments, most useful first, all without an outcome and not running.
 
-        Fewer, or none, where nothing else is left. Nothing is reserved: until what is proposed is learnt as
-        running, it may be proposed again.
+        Fewer, or none, once the space is exhausted. Nothing is reserved: an assignment may be proposed again
+        until it has been learnt as running.
         """
 
 
 class RoughScore(Record, frozen=True, kw_only=True):
-    """An assignment whose loss was taken roughly, on few samples or by another study.
+    """An assignment whose loss is known only roughly, from few samples or from another study.
 
-    `doubt` is the standard deviation of its logarithm around what a trial would measure. On few samples, that
-    are the same for all, it is small beside what they have in common.
+    `doubt` is the standard deviation of the log loss around what a trial would measure. On few samples, the
+    same ones for all scores, most of the error is common to all and cancels between them; `doubt` is the
+    rest.
     """
 
     assignment: Assignment
@@ -52,12 +53,12 @@ class Priors(Record, frozen=True, kw_only=True):
 
     Attributes:
         sensitivity: loss (the second objective's unit) with that block alone in that precision and all
-            others in the reference's; the reference's own precision may be left out or 0.
+            others in the reference's precision; figures of the reference's own precision may be 0 or missing.
         latency_ms: time of that block in that precision, from the profiles of the anchors.
         reference_latency_ms: the reference's latency, the scale of the first objective; None if unknown.
-        scored: rough losses of whole assignments, such as one block back in float and all others quantised,
-            which knows the way that a block moves the loss there.
-        accepted_loss: the loss up to which users mean to go; the search looks hardest for speed within it.
+        scored: rough losses of whole assignments, such as one block back in float with all others quantised,
+            which shows what a block contributes to the loss where the others are damaged too.
+        accepted_loss: the largest loss that the user accepts; the search looks hardest for speed within it.
     """
 
     sensitivity: Table = field(default_factory=dict)
@@ -68,12 +69,12 @@ class Priors(Record, frozen=True, kw_only=True):
 
 
 Factory = Callable[[int, Sequence[Block], Priors], Strategy]
-"""Seed, blocks in graph order, priors, to a strategy for (latency_ms, loss), both minimised."""
+"""Creates a strategy from a seed, blocks in graph order and priors; it minimises (latency_ms, loss)."""
 
 
 def seed_of_night(seed: int, trials: int) -> int:
-    """A seed for samplers that start their random numbers afresh when they are created.
+    """A seed for samplers whose random numbers start afresh each time they are created.
 
-    With the same one, a second night would propose the first night's assignments.
+    With the study's own seed, a resumed search would propose the assignments of its first run again.
     """
     return int(np.random.SeedSequence([seed, trials]).generate_state(1)[0]) if trials else seed

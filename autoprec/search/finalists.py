@@ -1,7 +1,7 @@
 """What to measure again before a front is delivered.
 
-The best of many noisy timings is partly luck. What users take is the fastest within the loss that they
-accept, so it and its rivals are checked first; then the points that seem to gain most.
+The best of many noisy timings is partly luck. Users take the fastest assignment within the loss that they
+accept, so it and its rivals are measured again first; then the points that seem to gain most.
 """
 
 from __future__ import annotations
@@ -16,25 +16,26 @@ from autoprec.search.fronts import front_mask, hypervolume
 from autoprec.search.space import Floats
 
 RIVALS, NEAR_MS, NEAR_LOSS, ENOUGH = 3, 1.03, 1.05, 3
-"""So many of the fastest, as long as they are this near the very fastest, and their losses this near what is
-accepted, as ratios; and how many measurements of each are enough."""
+"""How many of the fastest count as rivals; within which ratio of the fastest latency and of the accepted
+loss; and how many measurements of each are enough."""
 
 FIRST, EVERY = 25, 8
-"""One finalist for every so many trials beyond the first: up to there, another assignment is worth more than
-another measurement."""
+"""A run has room for one finalist per `EVERY` trials beyond the `FIRST`: in a shorter one, another assignment
+is worth more than another measurement."""
 
 
 def affordable(wanted: int, trials: int) -> int:
-    """How many of `wanted` finalists a run of so many trials has room for."""
+    """How many of the `wanted` finalists a run of `trials` trials has room for."""
     return min(wanted, max(0, trials - FIRST) // EVERY)
 
 
 def pooled(trials: Sequence[TrialRecord]) -> dict[Assignment, tuple[float, float, int]]:
-    """Mean latency_ms, mean loss and number of measurements of every assignment measured.
+    """Mean latency_ms, mean loss and number of measurements of each measured assignment.
 
-    Failed, running and refined trials do not count, nor those over a limit, nor a measurement that another
-    trial reuses, nor any of an assignment that the engine is wrong on.
+    Left out: failed, running and refined trials, trials over a limit, reused measurements, and every trial of
+    an assignment that the engine computes wrongly.
     """
+    # Refined trials measure fine-tuned weights, so their figures say nothing of the assignment itself.
     fit = (trial for trial in trials if trial.origin != "refined")
     return {t.assignment: (t.latency_ms, t.loss, 1 + len(t.pooled)) for t in counting(fit)}
 
@@ -45,8 +46,8 @@ def finalists(
     """Up to `count` assignments to measure again: the fastest within `accepted_loss` and its rivals, then of
     the front, then of the front behind it, and so on.
 
-    Least measured first, then the fastest of the rivals, and of a front the largest gain in area over the
-    neighbours. Ask again after each measurement: what falls off the front makes room for what it hid.
+    The least measured come first; ties go to the fastest among rivals, and on a front to the point that adds
+    most area. Ask again after each measurement: a point that falls off the front uncovers those behind it.
     """
     pool = pooled(trials)
     assignments = list(pool)
@@ -56,7 +57,7 @@ def finalists(
 
 
 def ranked(values: Floats, times: NDArray[np.intp], accepted_loss: float) -> list[int]:
-    """`finalists` on arrays: indices of `values` (n, 2), each measured `times` (n,), most urgent first."""
+    """`finalists` on arrays: indices into `values` (n, 2), measured `times` (n,) times, most urgent first."""
     order = _rivals(values, times, accepted_loss)
     left = np.setdiff1d(np.arange(len(values)), order)
     while len(left):
@@ -68,7 +69,9 @@ def ranked(values: Floats, times: NDArray[np.intp], accepted_loss: float) -> lis
 
 
 def _rivals(values: Floats, times: NDArray[np.intp], accepted_loss: float) -> list[int]:
-    """Those that may be the fastest within the accepted loss, and have not been measured often enough."""
+    """Indices of rivals for the fastest within the accepted loss that were measured too few times."""
+    # Losses are estimates as well: one slightly above the accepted loss may fall below it when measured
+    # again.
     within = np.flatnonzero(values[:, 1] <= NEAR_LOSS * accepted_loss)
     fastest = within[np.argsort(values[within, 0], kind="stable")][:RIVALS]
     near = fastest[values[fastest, 0] <= NEAR_MS * values[fastest[:1], 0]]
@@ -77,7 +80,8 @@ def _rivals(values: Floats, times: NDArray[np.intp], accepted_loss: float) -> li
 
 
 def _exclusive(front: Floats) -> Floats:
-    """Area that each point of a front alone dominates; the ends reach a tenth of the range beyond."""
+    """(k,) area that each point of a front (k, 2) alone dominates, within a range extended by a tenth."""
+    # A front of one point has no range; a tiny one keeps the division finite.
     span = np.maximum(np.ptp(front, axis=0), 1e-9 * np.abs(front).max())
     corner = front.max(axis=0) + 0.1 * span
     scaled, end = front / span, corner / span

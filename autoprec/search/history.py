@@ -1,7 +1,6 @@
 """A study's trials so far, as arrays.
 
-Owns reading stored trials for every strategy; leaves learning from them to the surrogates and to
-`failures.py`.
+Owns the reading of stored trials for all strategies; the surrogates learn from the arrays.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ Standing = Literal["measured", "running", "failed", "blameless"]
 
 
 class Outcome(NamedTuple):
-    """One trial as strategies see it. Latency (ms) and loss are NaN unless it is measured.
+    """One trial as strategies see it. Latency (ms) and loss are NaN unless it was measured.
 
-    `excess` is by how much it broke the limit that it broke most; 0 or less is within it.
+    `excess` (MB) is how far the trial exceeds its limits, by the worst; negative within them, 0 without any.
     """
 
     row: Row
@@ -35,10 +34,10 @@ class Outcome(NamedTuple):
 
 
 class Trials:
-    """The outcome of every trial that says something about its assignment, by number.
+    """The outcome of each trial that says something about its assignment, by trial number.
 
-    Left out: refined weights say little of an assignment without them, a reused measurement is no second
-    one, and precisions that are no longer legal cannot be proposed.
+    Left out: trials of refined weights, which say little about the plain assignment; reused measurements,
+    which are no second observation; and assignments that are no longer legal.
     """
 
     def __init__(self, space: Space) -> None:
@@ -47,7 +46,7 @@ class Trials:
         self.next_number = 0
 
     def learn(self, records: Iterable[TrialRecord]) -> dict[int, Outcome]:
-        """Take in new or changed records; returns the outcomes that are new or changed."""
+        """Take in records; returns the outcomes, by trial number, that are new or have changed."""
         changed = {}
         for record in records:
             self.next_number = max(self.next_number, record.number + 1)
@@ -62,7 +61,7 @@ class Trials:
         return changed
 
     def history(self) -> History:
-        """Everything so far, as arrays."""
+        """All outcomes so far, as arrays."""
         return History.of(self._space, self._outcomes.values())
 
 
@@ -73,10 +72,10 @@ class History:
     Attributes:
         measured: (n, blocks) codes of complete trials.
         values: (n, 2) their latency_ms and loss.
-        excess: (n,) by how much they broke a limit; 0 or less is within it.
+        excess: (n,) MB above a limit; 0 or less is within all limits.
         pending: codes of running trials.
-        failed: codes of failed trials that are to blame and have never been measured.
-        known: every row that is not to be proposed: it was or is being tried.
+        failed: codes of trials that failed by their own fault and were never measured.
+        known: rows that must not be proposed, since they were or are being tried.
     """
 
     measured: Codes
@@ -88,7 +87,7 @@ class History:
 
     @property
     def front(self) -> NDArray[np.bool_]:
-        """(n,) which of the measured are on the front: those within all limits count."""
+        """(n,) which of the measured are on the front of those within all limits."""
         mask = self.feasible
         mask[mask] = front_mask(self.values[mask])
         return mask
@@ -100,7 +99,11 @@ class History:
 
     @classmethod
     def of(cls, space: Space, outcomes: Iterable[Outcome]) -> History:
-        """A blameless failure says nothing of its assignment: trying it again is the study's choice."""
+        """Group outcomes by standing.
+
+        A blameless failure says nothing about its assignment, which is still not proposed: whether it is
+        tried again is the study's decision.
+        """
         by_standing: dict[Standing, list[Outcome]] = {
             "measured": [],
             "running": [],
@@ -118,6 +121,7 @@ class History:
             measured=space.codes([outcome.row for outcome in measured]),
             values=np.array([(o.latency_ms, o.loss) for o in measured], dtype=float).reshape(-1, 2),
             excess=np.array([outcome.excess for outcome in measured], dtype=float),
+            # Sorted, because proposals must depend on seed and trials alone, not on the order within a set.
             pending=space.codes(sorted(pending - seen)),
             failed=space.codes(sorted(failed - seen)),
             known=frozenset(seen | pending | failed | stopped),

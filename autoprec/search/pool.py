@@ -1,6 +1,6 @@
-"""Assignments worth a look: Lagrangian sweeps of the surrogates, mutants of the front, random ones.
+"""Candidate assignments: Lagrangian sweeps of the surrogates, mutants of the front, whatever is untried.
 
-Owns making them; which one is tried is the sampler's choice.
+Owns generating them; the strategy chooses among them.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ SWEEPS = 2
 
 
 def sweep(space: Space, times: Floats, borders: Floats, damages: Floats) -> Codes:
-    """For each draw and multiplier, an assignment of little time + multiplier * damage.
+    """Codes (draws * multipliers, blocks) of little time + multiplier * damage, one row for each pair.
 
-    `times` and `damages` are (draws, blocks, precisions), `borders` (draws, edges, precisions,
-    precisions). As in HAWQ-V3 (arXiv:2011.10680), but with the costs of type changes: blocks take their best
-    precision in turn while their neighbours hold still (iterated conditional modes). Duplicates stay.
+    As in HAWQ-V3 (arXiv:2011.10680), but with the costs of type changes, which rule out its integer program:
+    blocks take their best precision in turn while their neighbours stay fixed (iterated conditional modes,
+    Besag 1986). Duplicates are kept.
 
     Args:
         space: blocks, their precisions, and which blocks touch.
-        times: (draws, blocks, precisions).
-        borders: (draws, edges, precisions, precisions).
-        damages: (draws, blocks, precisions).
+        times: (draws, blocks, precisions), in units of the reference's latency.
+        borders: (draws, edges, precisions, precisions), cost of a type change, in the same unit.
+        damages: (draws, blocks, precisions), not negative, in units of loss.
     """
     draws = len(times)
+    # At a multiplier of 1 the whole range of damages weighs as much as that of times, whatever their units.
     spread = np.ptp(times, axis=2).sum(axis=1) / np.maximum(np.ptp(damages, axis=2).sum(axis=1), 1e-12)
     multipliers = spread[:, None] * MULTIPLIERS
     costs = times[:, None] + multipliers[:, :, None, None] * damages[:, None]
@@ -47,7 +48,7 @@ def sweep(space: Space, times: Floats, borders: Floats, damages: Floats) -> Code
 
 
 def neighbours(space: Space) -> list[list[tuple[int, int, bool]]]:
-    """For each block (edge, other block, whether it is the edge's first)."""
+    """For each block: (edge, the other block, whether the block is the edge's first end)."""
     around: list[list[tuple[int, int, bool]]] = [[] for _ in space.names]
     for edge, (first, second) in enumerate(space.edges.tolist()):
         around[first].append((edge, second, True))
@@ -56,13 +57,14 @@ def neighbours(space: Space) -> list[list[tuple[int, int, bool]]]:
 
 
 def mutants(space: Space, parents: Codes, rng: np.random.Generator, count: int) -> Codes:
-    """`count` children: a third flip one to three blocks, a third a run of blocks, a third cross two.
+    """Codes (count, blocks) of children: each third flips single blocks, changes a run, or crosses two
+    parents.
 
     Args:
-        space: what children may be.
-        parents: codes (n, blocks).
-        rng: draws all.
-        count: of children.
+        space: the legal assignments.
+        parents: codes (n, blocks), n at least 1.
+        rng: source of all random draws.
+        count: number of children.
     """
     blocks = len(space.names)
     children = parents[rng.integers(len(parents), size=count)].copy()
@@ -71,8 +73,11 @@ def mutants(space: Space, parents: Codes, rng: np.random.Generator, count: int) 
     place = np.arange(blocks)
     kind = np.arange(count)[:, None] % 3
     points = rng.random((count, blocks)) < rng.integers(1, 4, size=(count, 1)) / blocks
+    # Without this, (1 - 1/blocks)^blocks, about a third, would be copies of their parents.
     points |= place == rng.integers(blocks, size=(count, 1))
     starts = rng.integers(blocks, size=(count, 1))
+    # About a quarter of the blocks at a time: a lone change pays for a cast at each of its borders, a run
+    # pays only at its ends.
     lengths = 1 + rng.geometric(min(1.0, 4.0 / blocks), size=(count, 1))
     runs = (place >= starts) & (place < starts + lengths)
     uniform = np.broadcast_to(rng.integers(len(space.precisions), size=(count, 1)), children.shape)
@@ -83,17 +88,18 @@ def mutants(space: Space, parents: Codes, rng: np.random.Generator, count: int) 
 
 
 def unknown(codes: Codes, tried: frozenset[tuple[int, ...]]) -> Codes:
-    """Rows that are not `tried`, each once, first come first."""
+    """Rows that are not `tried`, each once, in their order."""
     rows = dict.fromkeys(map(tuple, codes.tolist()))
     return np.array([row for row in rows if row not in tried], dtype=np.intp).reshape(-1, codes.shape[1])
 
 
 def any_unknown(space: Space, tried: frozenset[tuple[int, ...]]) -> Codes:
-    """The first assignment in counting order that is not `tried`; (0, blocks) when all are."""
+    """(1, blocks) the first assignment in counting order that is not `tried`; (0, blocks) if all are."""
     options = [np.flatnonzero(legal) for legal in space.legal]
     if len(tried) >= space.size:
         return np.empty((0, len(options)), dtype=np.intp)
     digits = [len(option) for option in options]
+    # Among one row more than were tried, one is new: no need to walk the space, however large.
     for number in range(len(tried) + 1):
         row, rest = [], number
         for option, base in zip(options, digits, strict=True):

@@ -1,6 +1,6 @@
-"""Assignments out of blocks: the anchors, and the space that Optuna sees.
+"""What follows from blocks alone: the anchors, and the search space in Optuna's terms.
 
-Leaves choosing to the strategies and measuring to the study.
+Strategies choose, the study measures.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ def anchors(
 ) -> tuple[tuple[str, Assignment], ...]:
     """(label, assignment) of one uniform assignment for each precision, without duplicates.
 
-    A block that does not allow the precision takes `base` under a quantised one (no casts within the
-    float parts of its neighbours), else `reference`, else the first that it allows.
+    A block that does not allow the precision takes `base` if the precision is quantised, else `reference`,
+    else the first precision that it allows.
 
     Args:
-        blocks: with what each may have.
+        blocks: each with its allowed precisions.
         precisions: names, one anchor for each.
         reference: precision of the reference.
-        base: float precision around quantised blocks.
+        base: float precision that quantised blocks use around their integers.
     """
     labels: dict[Assignment, str] = {}
     for precision in precisions:
+        # Quantised neighbours compute their float parts in `base`: another float here would add casts.
         fallbacks = (base, reference) if PRECISIONS[precision].is_quantized else (reference,)
         choices = tuple((block.name, _first_allowed(block, (precision, *fallbacks))) for block in blocks)
         labels.setdefault(Assignment(choices=choices), f"all-{precision}")

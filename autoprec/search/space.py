@@ -1,6 +1,6 @@
 """Assignments as rows of integers, and which blocks are neighbours.
 
-Owns the encoding that the surrogates compute with; knows nothing of objectives.
+Owns the encoding that surrogates compute with; objectives are none of its business.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Codes = NDArray[np.intp]
 """(n, blocks): for each block the index of its precision in `Space.precisions`."""
 Floats = NDArray[np.float64]
 Row = tuple[int, ...]
-"""One assignment's codes, (blocks,), where they are a key."""
+"""One assignment's codes, (blocks,), as a key of sets and mappings."""
 
 
 class Space:
@@ -28,7 +28,8 @@ class Space:
         precisions: every precision that some block allows, in order of appearance.
         legal: (blocks, precisions) bool.
         edges: (k, 2) indices of blocks that share a value, earlier block first.
-        share: (blocks,) guess of each block's part of the work; sums to 1.
+        share: (blocks,) guess of each block's share of the work; sums to 1.
+        size: number of legal assignments.
     """
 
     def __init__(self, blocks: Sequence[Block]) -> None:
@@ -40,11 +41,13 @@ class Space:
         self.edges = _edges(blocks)
         macs = np.array([block.macs for block in blocks], dtype=float)
         even = np.full(len(blocks), 1 / len(blocks))
+        # MACs alone would give no time to blocks without any, such as norms and resizes.
         self.share = 0.5 * even + 0.5 * macs / macs.sum() if macs.any() else even
+        # A float: five precisions in 40 blocks overflow 64-bit integers.
         self.size = float(np.prod(self.legal.sum(axis=1, dtype=float)))
 
     def encode(self, choices: Mapping[str, Any]) -> Row | None:
-        """The row of block names to precisions; None where a block is missing or no longer legal."""
+        """The row of block names to precision names; None if a block is missing or its choice not legal."""
         try:
             row = tuple(self.precisions.index(choices[name]) for name in self.names)
         except (KeyError, ValueError):
@@ -56,35 +59,35 @@ class Space:
         return {name: self.precisions[code] for name, code in zip(self.names, row, strict=True)}
 
     def codes(self, rows: Sequence[Row]) -> Codes:
-        """(n, blocks), also of no rows at all."""
+        """Rows as an array (n, blocks), also where n is 0."""
         return np.array(rows, dtype=np.intp).reshape(-1, len(self.names))
 
     def table(self, figures: Mapping[str, Mapping[str, float]]) -> Floats:
-        """(blocks, precisions) of a prior's table; NaN where it has no finite, non-negative figure."""
+        """A prior's table as (blocks, precisions); NaN where it has no finite, non-negative figure."""
         table = np.array(
             [[figures.get(n, {}).get(p, np.nan) for p in self.precisions] for n in self.names], dtype=float
         )
         return np.where(np.isfinite(table) & (table >= 0), table, np.nan)
 
     def draw(self, rng: np.random.Generator, count: int) -> Codes:
-        """`count` uniform random legal rows."""
+        """(count, blocks) uniformly random legal rows."""
         keys = np.where(self.legal, rng.random((count, *self.legal.shape)), -1.0)
         drawn: Codes = np.argmax(keys, axis=2)
         return drawn
 
     def one_hot(self, codes: Codes) -> Floats:
-        """(n, blocks * precisions)."""
+        """(n, blocks * precisions) of zeros and ones."""
         hot: NDArray[np.bool_] = codes[:, :, None] == np.arange(len(self.precisions))
         return hot.reshape(len(codes), self.legal.size).astype(np.float64)
 
     def crossings(self, codes: Codes) -> NDArray[np.bool_]:
-        """(n, edges): whether the type changes there."""
+        """(n, edges) whether the precision changes across the edge."""
         changed: NDArray[np.bool_] = codes[:, self.edges[:, 0]] != codes[:, self.edges[:, 1]]
         return changed
 
 
 def _edges(blocks: Sequence[Block]) -> Codes:
-    """Producer and consumer of every value between blocks; a chain where blocks do not name values."""
+    """(k, 2) producer and consumer of each value between blocks; a chain where blocks do not name values."""
     maker = {value: number for number, block in enumerate(blocks) for value in block.outputs}
     pairs = {
         (maker[value], number)

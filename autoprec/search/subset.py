@@ -1,6 +1,6 @@
-"""Which measured trials the surrogates are fitted to, where there are too many to fit them all.
+"""Which trials the surrogates are fitted to once there are too many to fit them all.
 
-A fit costs the cube of its trials, and what decides about the next proposal is near the front.
+The cost of a fit grows with the cube of its trials, and the next proposal depends on those near the front.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from autoprec.search.history import History
 MOST = 256
 """Most trials that are fitted; up to this number, all of them are."""
 OF_FRONTS, OF_ACCEPTED = 0.5, 0.25
-"""Parts of them: the front and those behind it, one after the other; those nearest to the accepted loss. The
-rest is drawn at random, so that surrogates stay right where nobody looks."""
+"""Fractions of them: fronts, from the first inwards; trials nearest to the accepted loss. The rest is drawn
+at random, so that the surrogates stay accurate far from both."""
 DRAWN_ANEW = 64
 """After this many trials another rest is drawn."""
 
@@ -38,7 +38,7 @@ def subset(history: History, accepted_loss: float, most: int = MOST) -> NDArray[
 
 
 def _by_fronts(history: History, most: int) -> NDArray[np.intp]:
-    """Enough trials within all limits: the front, then the front behind it, and so on."""
+    """Indices of the trials within all limits, front after front, until there are at least `most`."""
     left, layers, taken = np.flatnonzero(history.feasible), [np.empty(0, dtype=np.intp)], 0
     while len(left) and taken < most:
         mask = front_mask(history.values[left])
@@ -49,7 +49,8 @@ def _by_fronts(history: History, most: int) -> NDArray[np.intp]:
 
 
 def _nearest(history: History, accepted_loss: float) -> NDArray[np.intp]:
-    """All trials, the nearest to the accepted loss first, by ratio."""
+    """Indices of all trials, those nearest to the accepted loss first, by ratio."""
+    # Losses of 0 have no logarithm, and below a thousandth of the accepted loss all are alike.
     losses = np.maximum(history.values[:, 1], 1e-3 * accepted_loss)
     nearest: NDArray[np.intp] = np.argsort(np.abs(np.log(losses / accepted_loss)), kind="stable")
     return nearest

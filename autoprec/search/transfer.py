@@ -1,7 +1,7 @@
-"""What another study of the same model says of this one's losses.
+"""What another study of the same model says about this one's losses.
 
-Only losses travel: how a block's rounding moves the masks is the model's, its speed is the engine's. They are
-rough, since another engine, size of input or version rounds elsewhere.
+Only losses carry over: how a block's rounding moves the masks is a property of the model, its speed one of
+the engine. They are rough, since another engine, version or input size rounds in other places.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from autoprec.search.subset import subset
 DOUBT = 0.3
 """Standard deviation of a loss on another engine, in log loss."""
 MOST = 96
-"""Most trials taken from the other study: each costs every fit as much as one of this study's."""
+"""Most trials taken from the other study: in a fit each costs as much as a trial of this study."""
 
 
 def transferred(
     records: Sequence[TrialRecord], blocks: Sequence[Block], accepted_loss: float
 ) -> tuple[RoughScore, ...]:
-    """Losses of another study's trials that are assignments of these blocks: names and precisions alike.
+    """Losses of those trials of another study whose blocks and precisions exist here by the same names.
 
-    The front and what is near the accepted loss first, at most `MOST`; empty where the two have nothing in
-    common.
+    At most `MOST`, preferring the front and what is near the accepted loss; empty where the studies have no
+    assignment in common.
     """
     space = Space(blocks)
     fitting = [record for record in records if space.encode(record.assignment.as_dict()) is not None]

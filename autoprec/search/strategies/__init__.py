@@ -1,1 +1,1 @@
-"""The strategies themselves, one file each: ours, and Optuna's samplers."""
+"""The strategies, one file each: autoprec's own and Optuna's samplers."""

@@ -17,23 +17,21 @@ from autoprec.search.proposals import search_space
 from autoprec.search.space import Row, Space
 
 REPEATS = 10
-"""Known draws in a row after which an unknown one is drawn at random."""
+"""After so many known draws in a row an unknown one is drawn at random."""
 DRAWS = 1000
 
 
 class OptunaStrategy:
-    """A strategy out of a sampler for (latency_ms, loss), both minimised.
-
-    Samplers propose what they know over and over: each repeat gets what is known of it again. A failure
-    is told as the worst of everything measured, because of a failed trial samplers learn nothing.
+    """Makes a strategy of one of Optuna's samplers, for (latency_ms, loss), both minimised.
 
     Args:
         blocks: in graph order.
-        make: a sampler for a seed.
-        seed: of the study.
+        make: creates the sampler from a seed.
+        seed: the study's.
     """
 
     def __init__(self, blocks: Sequence[Block], make: Callable[[int], BaseSampler], seed: int) -> None:
+        # At its default level Optuna announces the in-memory study as if it were the user's.
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._blocks = tuple(blocks)
         self._space = Space(blocks)
@@ -63,15 +61,19 @@ class OptunaStrategy:
         return tuple(Assignment.from_mapping(self._blocks, self._space.decode(row)) for row in chosen)
 
     def _begun(self) -> optuna.Study:
-        """The study, told of all that is new."""
+        """The in-memory study, told all news."""
         if self._study is None:
             sampler = self._make(seed_of_night(self._seed, self._trials.next_number))
             self._study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+        # By number, since what a sampler learns depends on the order of its trials.
         for number in sorted(self._news):
             outcome = self._news[number]
             before = self._standings.get(outcome.row)
+            # Once measured, an assignment stays measured, also where a later trial of it fails.
             if before is None or not _is_measured(before) or _is_measured(outcome):
                 self._standings[outcome.row] = outcome
+            # Proposals of this process are open already; trials measured elsewhere are entered as if
+            # proposed here.
             trial = self._open.pop(outcome.row, None) or self._entered(self._study, outcome.row)
             if outcome.standing == "running":
                 self._open[outcome.row] = trial
@@ -81,24 +83,27 @@ class OptunaStrategy:
         return self._study
 
     def _entered(self, study: optuna.Study, row: Row) -> Trial:
-        """A trial with these parameters; nobody else queues trials in this study."""
+        """A trial with these parameters."""
+        # The study is private to this object, so the next `ask` takes what is queued here.
         study.enqueue_trial(self._space.decode(row))
         return study.ask(self._distributions)
 
     def _tell(self, study: optuna.Study, trial: Trial, outcome: Outcome) -> None:
-        """The values, or the worst ones so far for what failed."""
+        """Report the values, or for a failure the worst ones so far."""
         values = [(o.latency_ms, o.loss) for o in self._standings.values() if _is_measured(o)]
         if _is_measured(outcome):
+            # Exactly 0: the study sets no limit. Samplers act otherwise once any trial has a constraint.
             if outcome.excess:
                 trial.set_constraint("limit", outcome.excess)
             study.tell(trial, (outcome.latency_ms, outcome.loss))
+        # Samplers learn nothing from trials in state FAIL, and would propose the same again.
         elif outcome.standing == "failed" and values:
             study.tell(trial, np.max(values, axis=0).tolist())
         else:
             study.tell(trial, state=TrialState.FAIL)
 
     def _drawn(self, study: optuna.Study, chosen: dict[Row, Trial | None]) -> tuple[Row | None, Trial | None]:
-        """An unknown row and its trial, which is None for one drawn at random; no row if all are known."""
+        """An unknown row and its trial; no trial if the row was drawn at random, no row if all are known."""
         for _ in range(REPEATS):
             trial = study.ask(self._distributions)
             row = self._space.encode(trial.params)

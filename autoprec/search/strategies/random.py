@@ -1,4 +1,4 @@
-"""Uniform random assignments: what every other strategy has to beat."""
+"""Uniformly random assignments: the baseline of every other strategy."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from autoprec.search.strategies._optuna import OptunaStrategy
 
 
 def create(seed: int, blocks: Sequence[Block], priors: Priors) -> Strategy:  # noqa: ARG001
-    """Every allowed precision of every block equally likely."""
+    """A strategy that draws each allowed precision of a block with equal probability."""
     return OptunaStrategy(blocks, lambda number: RandomSampler(seed=number), seed)

@@ -1,1 +1,2 @@
-"""The models of our strategy: latency, mask loss, failures, limits; and the value of a candidate by them."""
+"""The default strategy's models of latency, mask loss, failures and limits, and what a candidate is worth by
+them."""

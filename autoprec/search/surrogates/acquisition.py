@@ -1,11 +1,9 @@
-"""How much an assignment is expected to be worth, by both surrogates, the failures and the limits.
+"""How much an assignment is expected to be worth, given the models of latency, loss, failures and limits.
 
 Two aims, of which the strategy takes one at a time. `speed`: faster within the loss that users accept.
 `area`: expected hypervolume improvement, taken twice: over the loss itself, and over its logarithm, where
-near-perfect masks weigh as much as ruined ones; what is slower than the reference earns nothing there. All
-by Monte Carlo, with the same draws for every candidate. What is running counts in each draw at what that draw
-makes of it (Wilson, Hutter and Deisenroth, NeurIPS 2018, section 2): counted at its expectation, several at
-once would all stake on the same errors of the surrogates.
+near-perfect masks weigh as much as ruined ones, and where nothing slower than the reference earns anything.
+Both are Monte Carlo estimates.
 """
 
 from __future__ import annotations
@@ -29,24 +27,25 @@ from autoprec.search.surrogates.limits import Limits
 DRAWS = 24
 """Monte Carlo draws of both objectives for every candidate."""
 SWEPT = 8
-"""Posterior draws whose Lagrangian optima are candidates; the first one is the posterior mean."""
+"""Posterior draws whose Lagrangian optima become candidates; the first one is a hypothesis at its mean."""
 MARGIN = 1.1
-"""The corner of the area is this far beyond the worst values."""
+"""The reference point of the area, as a multiple of the worst values."""
 LOG_WEIGHT = 0.5
-"""Worth of the logarithmic area where the aim is area: speed within the accepted loss is another aim."""
+"""Weight of the logarithmic area where the aim is area."""
 SPEED_WEIGHT = 30.0
-"""Worth of speed where it is the aim: the logarithmic area decides only where no speed is to be gained."""
+"""Weight of speed where it is the aim: the logarithmic area decides only where there is no speed to gain."""
 SPEED_SCALE = 0.02
-"""A speed-up below this, in units of the reference, counts as none."""
+"""Added to the speed-up so far, in units of the reference's latency, so that first gains are not infinite."""
 NEAR = 4.0
-"""Losses up to this multiple of the accepted loss are near it."""
+"""Losses up to this multiple of the accepted loss count as near it."""
 LIKELY_TO_FAIL = 0.5
 CAUTION = 4
-"""Power of the probability that limits hold: beyond them the front has nothing, so all looks good."""
+"""Power of the probability that limits hold. Nothing measured beyond them is on the front, so everything
+there seems to improve it."""
 
 
 class Draws(NamedTuple):
-    """What candidates may come to: (draws, n) each, and (n,) the probability that they count at all."""
+    """Draws of latency, loss, log loss (draws, n), and the probability (n,) of success within limits."""
 
     times: Floats
     losses: Floats
@@ -58,10 +57,10 @@ class Acquisition:
     """The surrogates fitted to one history.
 
     Args:
-        space: what can be proposed.
+        space: the legal assignments.
         priors: what is known before the first trial.
-        history: all trials so far.
-        rng: draws from the posteriors.
+        history: all trials so far, at least one of them measured.
+        rng: source of all random draws.
 
     Attributes:
         swept: (n, blocks) Lagrangian optima of the surrogates, with duplicates.
@@ -79,7 +78,10 @@ class Acquisition:
         self._latencies = self._latency.fit(codes, values[:, 0] / reference)
         self._damages = DamageModel(space, sensitivity).fit(codes, values[:, 1], _rough(space, priors))
         self._failures, self._limits = Failures(space, history), Limits(space, history)
+        # Common random numbers: candidates differ by their merits, not by their draws.
         self._normals = rng.standard_normal((2, DRAWS))
+        # Stratified, so that every hypothesis gets its share of so few draws; permuted, so that those of
+        # latency and of loss pair up at random.
         self._picks = rng.permuted((np.arange(DRAWS) + 0.5) / DRAWS), (np.arange(DRAWS) + 0.5) / DRAWS
         self.swept = self._sweeps()
         feasible = history.feasible[kept]
@@ -88,12 +90,12 @@ class Acquisition:
         self._set_fronts()
 
     def expect(self, row: Codes) -> None:
-        """Count a row (blocks,) as running, without a new fit."""
+        """Count a row (blocks,) as running, without fitting anew."""
         self._pending = np.concatenate((self._pending, row[None]))
         self._set_fronts()
 
     def draws(self, codes: Codes) -> Draws:
-        """Latency in units of the reference, loss, and log(floor + loss) of codes (n, blocks)."""
+        """Draws for codes (n, blocks): latency in units of the reference's, loss, and log(floor + loss)."""
         times = self._latencies.quantiles(codes, self._normals[0], self._picks[0])
         logs = self._damages.mixture.quantiles(codes, self._normals[1], self._picks[1])
         fits = (1.0 - self._limits.probability(codes)) ** CAUTION
@@ -101,25 +103,23 @@ class Acquisition:
         return Draws(times, self._damages.losses(logs), logs, succeeds)
 
     def area(self, draws: Draws) -> Floats:
-        """(n,) expected improvement of the front, as a part of what the front has."""
+        """(n,) expected improvement of the front's area, relative to that area."""
         points = np.stack((draws.times, draws.losses), axis=2)
         gain = _improvements(points, self._fronts, self._corner).mean(axis=0) / self._area
         log_gain = self._log_gains(draws).mean(axis=0)
         return self._ranked(gain + LOG_WEIGHT * log_gain, draws)
 
     def speed(self, draws: Draws) -> Floats:
-        """(n,) expected gain in speed within the accepted loss.
-
-        Multiplied by the probability of keeping within it: what is chosen for a low expectation is, more
-        often than not, worse than expected.
-        """
+        """(n,) expected gain in speed within the accepted loss."""
         accepted = (draws.losses <= self._accepted_loss).mean(axis=0)
         gain = self._speed_gains(draws).mean(axis=0) / self._time_span
         near = (self._log_gains(draws) * (draws.losses <= NEAR * self._accepted_loss)).mean(axis=0)
+        # Multiplied by the probability of keeping within the loss: whatever is chosen for a low expected
+        # loss is, more often than not, worse than expected.
         return self._ranked(SPEED_WEIGHT * gain * accepted + near, draws)
 
     def chance(self, draws: Draws) -> float:
-        """The largest expected gain in speed within the accepted loss, as a part of the speed-up so far."""
+        """The largest expected gain in speed within the accepted loss, relative to the speed-up so far."""
         gains = self._speed_gains(draws).mean(axis=0) * draws.succeeds
         return float(gains.max(initial=0.0) / (1.0 - self._fastest.mean() + SPEED_SCALE))
 
@@ -133,11 +133,12 @@ class Acquisition:
         return np.asarray(_improvements(points, self._log_fronts, self._log_corner) / self._log_area)
 
     def _ranked(self, worth: Floats, draws: Draws) -> Floats:
-        """Without ties, and discounted by what may fail or break a limit."""
+        """Discounted by the probability of failing or exceeding a limit, without ties."""
+        # Where nothing gains, argmax would otherwise take the first row of the pool every time.
         return np.asarray((worth + 1e-9 * self._rng.random(len(worth))) * draws.succeeds)
 
     def _sweeps(self) -> Codes:
-        """Lagrangian optima of draws of the surrogates' additive parts."""
+        """(n, blocks) Lagrangian optima of the additive parts of posterior draws."""
         space, rng = self._space, self._rng
         shape = space.legal.shape
         times, borders, damages = [], [], []
@@ -147,16 +148,18 @@ class Acquisition:
             cost, border = self._latency.costs(posterior.weights + noise * posterior.weight_sd)
             posterior = self._damages.mixture.draw(rng)
             noise = rng.standard_normal(len(posterior.weights)) * (number > 0)
+            # Without the last weight, which is the curve's power and no damage.
             logs = (posterior.weights + noise * posterior.weight_sd)[:-1]
             times.append(cost)
             borders.append(border)
+            # Capped: a draw where nothing is known may overflow, and e^10 rules a block out anyway.
             damages.append(np.exp(np.minimum(logs, 10.0)).reshape(shape))
         return sweep(space, np.array(times), np.array(borders), np.array(damages))
 
     def _loss_of_fastest(self) -> float:
-        """What the fastest buildable assignment is expected to lose.
+        """The loss expected of the fastest assignment that is likely to build.
 
-        Without it, a failed INT8 anchor would leave only the losses measured so far in view.
+        After a failed INT8 anchor, the losses measured so far would otherwise bound the area.
         """
         likely = self.swept[self._failures.probability(self.swept) < LIKELY_TO_FAIL]
         if not len(likely):
@@ -165,13 +168,13 @@ class Acquisition:
         return max(self._damages.scale, float(self._damages.losses(self._damages.mixture.mean(fastest))[0]))
 
     def _set_fronts(self) -> None:
-        """Fronts in each draw, corners and areas of both scales.
-
-        Of the measured, what is expected: a lucky timing would otherwise hide what is better.
-        """
+        """Fronts for each draw, reference points and areas, on both scales."""
         codes = np.concatenate((self._within, self._pending))
         losses = self._damages.losses(self._damages.mixture.mean(codes))
+        # Predictions also of what was measured: a lucky timing would otherwise hide better assignments.
         values = np.column_stack((self._latencies.mean(codes), losses))
+        # Running trials count in each draw with that draw's values (Wilson, Hutter and Deisenroth, NeurIPS
+        # 2018, section 2): at their expectations, all proposals in flight would bet on the same errors.
         drawn = self.draws(self._pending)
         measured = values[: len(self._within)]
         self._fronts = _fronts(measured, np.stack((drawn.times, drawn.losses), axis=2))
@@ -181,9 +184,12 @@ class Acquisition:
         floored = np.maximum(drawn.logs, np.log(self._damages.floor))
         self._log_fronts = _fronts(measured, np.stack((drawn.times, floored), axis=2))
         lowest, worst = self._logs(np.array((0.0, self._corner[1])))
+        # 1 is the reference's latency: what is slower adds no area here.
         self._log_corner = np.array([1.0, worst])
+        # Before anything beats the reference, a tenth of it serves as the scale.
         self._time_span = max(1.0 - values[:, 0].min(), 0.1)
         self._log_area = self._time_span * (worst - lowest)
+        # The reference itself, at latency 1 and without loss, always qualifies.
         within = [front[front[:, 1] <= self._accepted_loss, 0].min(initial=1.0) for front in self._fronts]
         self._fastest = np.array(within)
 
@@ -192,21 +198,22 @@ class Acquisition:
 
 
 def _fronts(measured: Floats, running: Floats) -> tuple[Floats, ...]:
-    """The front (k, 2) in each draw, of measured values (n, 2) and of running ones (draws, m, 2)."""
+    """The front (k, 2) of each draw, of measured values (n, 2) and of running ones (draws, m, 2)."""
     if not running.shape[1]:
         return (front_of(measured),) * len(running)
     return tuple(front_of(np.concatenate((measured, values))) for values in running)
 
 
 def _improvements(points: Floats, fronts: Sequence[Floats], corner: Floats) -> Floats:
-    """(draws, n) area that each of `points` (draws, n, 2) would add to the front of its draw."""
+    """(draws, n) area that each of `points` (draws, n, 2) would add to its draw's front."""
+    # With nothing running all draws share one front, and one broadcast computes them all.
     if all(front is fronts[0] for front in fronts):
         return improvement(points, fronts[0], corner)
     return np.stack([improvement(p, f, corner) for p, f in zip(points, fronts, strict=True)])
 
 
 def _rough(space: Space, priors: Priors) -> Rough:
-    """What was scored and is legal."""
+    """The rough scores of legal assignments, as arrays."""
     rows = [(space.encode(scored.assignment.as_dict()), scored) for scored in priors.scored]
     legal = [(row, scored) for row, scored in rows if row is not None]
     return Rough(

@@ -1,10 +1,10 @@
-"""What an assignment costs in masks: damages of blocks add up, saturate, and leave a residual.
+"""A model of the mask loss of assignments: damages of blocks add up, saturate, and leave a residual.
 
-The loss is modelled as log(floor + scale * (D / scale)^c), D the sum of one positive damage for each block's
-precision: near-perfect assignments matter as much as ruined ones, single damages neither add in the
-loss nor lose their order. The logarithms of the damages start from the sensitivities; hypotheses differ
-in how far they trust them. Nothing here assumes the truth to be of that form: the residual process
-learns what is not, interactions and cancellation.
+The log loss is modelled as log(floor + scale * (D / scale)^c), with D the sum of one positive damage for each
+block's precision. Near-perfect assignments then matter as much as ruined ones, and losses of single blocks
+keep their order without having to add up. The log damages start from the sensitivities; hypotheses differ in
+how far they trust them. The truth need not have that form: a residual process learns interactions and
+cancellation.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from autoprec.search.surrogates.gaussian import Data, Mixture, Posterior
 TRUST = (0.4, 1.2, None)
 """Standard deviation of a log damage around its sensitivity; None is a hypothesis that ignores them."""
 IGNORANT = 1.5
-"""That deviation where nothing is known of a block, around a figure common to all."""
+"""The same where nothing is known of a block, around a value common to all."""
 SPREADS, NOISES = (0.15, 0.5, 1.5), (0.03, 0.15)
 """Standard deviations of the residual and of a measurement, in log loss; every pair is a hypothesis."""
 COMMON, OF_PRECISION, OF_BLOCK, POWER = 0.7, 0.5, 0.6, 0.25
-"""Standard deviations: of a factor common to all damages, to a precision, to a block; of the power c."""
+"""Standard deviations of log factors common to all damages, to a precision and to a block; and of the power
+c."""
 IGNORANT_PRECISION = 2.5
-"""Standard deviation of a precision's factor where sensitivities are ignored: decades, up or down."""
+"""Standard deviation of a precision's log factor where sensitivities are ignored: decades up or down."""
 STEPS = 3
 LONGEST = 2.0
 """Largest change of a log damage in one step of the fit."""
 FLOOR = 0.02
-"""The smallest loss that matters, as a part of the largest one measured."""
+"""The smallest loss that matters, as a fraction of the largest one measured."""
 
 
 class Rough(NamedTuple):
-    """Losses (n,) of codes (n, blocks) that no trial measured, and how far they may be off, in log loss."""
+    """Losses (n,) of codes (n, blocks) that no trial measured; `doubt` (n,) is their sd in log loss."""
 
     codes: Codes
     losses: Floats
@@ -48,10 +49,10 @@ class DamageModel:
 
     space: Space
     sensitivity: Floats
-    """(blocks, precisions), a loss each; NaN where unknown."""
+    """(blocks, precisions) losses; NaN where unknown."""
 
     def fit(self, codes: Codes, losses: Floats, rough: Rough | None = None) -> DamageFit:
-        """Learn from measured losses (n,), and from rough ones."""
+        """Fit to measured losses (n,) of codes (n, blocks), and to rough ones."""
         scale = self.scale(losses)
         floor = FLOOR * scale
         doubt = np.zeros(len(codes))
@@ -64,6 +65,8 @@ class DamageModel:
             means, covariance = self._beliefs(trust, scale)
             curve = Curve(self.space, means, means, floor, scale)
             for _ in range(STEPS):
+                # One middle hypothesis finds the tangent point for all: every fit costs the cube of its
+                # trials.
                 (posterior,) = data.condition(
                     curve.linear, means, covariance, spreads=SPREADS[1:2], noises=NOISES[:1]
                 )
@@ -72,16 +75,17 @@ class DamageModel:
         return DamageFit(Mixture.of(members), floor, scale)
 
     def scale(self, losses: Floats) -> float:
-        """The largest loss that matters: measured, or a tenth of what a sensitivity warns of.
+        """The largest loss that matters: the largest measured, or a tenth of the largest sensitivity.
 
-        The latter counts where nothing ruinous is measured yet, as when the INT8 anchor failed to build.
+        The latter counts where nothing ruinous was measured, such as when the INT8 anchor failed to build.
         """
         warned = float(np.nanmax(self.sensitivity, initial=0.0, where=np.isfinite(self.sensitivity)))
         return max(float(losses.max(initial=0.0)), 0.1 * warned, 1e-6)
 
     def _beliefs(self, trust: float | None, scale: float) -> tuple[Floats, Floats]:
-        """Mean (p + 1,) and covariance of all log damages and, last, of the power c."""
+        """Mean (p + 1,) and covariance (p + 1, p + 1) of the p log damages and, last, of the power c."""
         blocks, kinds = self.sensitivity.shape
+        # With all blocks this small, their sum stays below the floor.
         smallest = 0.3 * FLOOR * scale / blocks
         even = np.full((blocks, kinds), np.log(0.3 * scale / blocks))
         of_precision = IGNORANT_PRECISION
@@ -122,7 +126,7 @@ class Curve:
     scale: float
 
     def linear(self, codes: Codes) -> tuple[Floats, Floats]:
-        """Mean at the prior's parameters, and derivatives, both of the tangent at `point`."""
+        """The tangent at `point`: its values (n,) at the prior's parameters, and derivatives (n, p + 1)."""
         kinds = len(self.space.precisions)
         columns = np.arange(codes.shape[1]) * kinds + codes
         damages = np.exp(self.point[columns])
@@ -134,11 +138,13 @@ class Curve:
         features = np.zeros((len(codes), len(self.point)))
         np.put_along_axis(features, columns, (power * slope / total)[:, None] * damages, axis=1)
         features[:, -1] = slope * part
+        # Written around `prior`, since a posterior's weights are relative to where they start.
         mean = np.log(self.floor + loss) - features @ (self.point - self.prior)
         return mean, features
 
     def moved(self, weights: Floats) -> Curve:
-        """The tangent at the posterior mean of the last one, one bounded step on."""
+        """The curve with its tangent moved towards `weights` (p + 1,), by one bounded step."""
+        # Far from its tangent point the linearisation is worthless: a full Gauss-Newton step may diverge.
         step = np.clip(weights - self.point, -LONGEST, LONGEST)
         point = self.point + step
         point[-1] = np.clip(point[-1], 0.3, 2.0)
@@ -147,12 +153,12 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class DamageFit:
-    """A fitted model: a mixture over log(floor + loss)."""
+    """A fitted model: a mixture of posteriors over log(floor + loss)."""
 
     mixture: Mixture
     floor: float
     scale: float
 
     def losses(self, logs: Floats) -> Floats:
-        """Back from the logarithmic scale; never negative."""
+        """Losses of values on the logarithmic scale, of the same shape; never negative."""
         return np.maximum(np.exp(np.minimum(logs, 50.0)) - self.floor, 0.0)

@@ -1,8 +1,8 @@
-"""Which precisions, of all blocks or of some, or of pairs of neighbours, make builds fail.
+"""Which precisions make builds fail: anywhere, in certain blocks, or between neighbours.
 
-A failure has a cause among the settings that no measured trial contains: anything that was once measured
-is cleared. Blame is shared among what is left, more to settings that several failures have in common,
-more to precisions and single blocks than to pairs.
+A failure is caused by one of its settings that no measured trial contains: whatever was measured once is
+cleared. The remaining settings share the blame, those common to several failures more than others, and
+precisions and single blocks more than pairs.
 """
 
 from __future__ import annotations
@@ -27,19 +27,21 @@ class Failures:
         suspects = failed & ~cleared
         single = len(space.precisions) * (1 + len(space.names))
         weight = np.where(np.arange(suspects.shape[1]) < single, 1.0, PAIR_WEIGHT)
+        # Squared, so that what several failures have in common outweighs the many settings of each alone.
         weight = suspects * weight * np.square(suspects.sum(axis=0))
         total = weight.sum(axis=1, keepdims=True)
         blame = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
         self._blame = 1.0 - np.prod(1.0 - blame, axis=0)
 
     def probability(self, codes: Codes) -> Floats:
-        """(n,) in 0..1; 0 where every setting has been measured before, or nothing has failed."""
+        """(n,) in 0..1; 0 where all settings were measured before, or nothing has failed."""
         settings = self._settings(codes)
+        # Blame of 1 has a logarithm of -inf, and 0 * -inf makes NaN of rows without that setting.
         spared: Floats = settings @ np.log1p(-np.minimum(self._blame, 0.999))
         return -np.expm1(spared)
 
     def _settings(self, codes: Codes) -> NDArray[np.bool_]:
-        """(n, settings) bool: the precisions that an assignment uses, where, and next to which."""
+        """(n, settings) the precisions that an assignment uses, in which block, and next to which."""
         kinds = len(self._space.precisions)
         first, second = codes[:, self._space.edges[:, 0]], codes[:, self._space.edges[:, 1]]
         pairs = (first * kinds + second)[:, :, None] == np.arange(kinds**2)

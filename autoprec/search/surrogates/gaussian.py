@@ -1,9 +1,9 @@
 """Gaussian processes with a linear part, and mixtures of them weighted by evidence.
 
 One hypothesis is y = mean(x) + features(x) @ (w - start) + r(x) + noise, with w ~ N(start, covariance) and
-r a process over Hamming distance that takes up what the linear part cannot say. Conditioning is closed form
-(Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapter 2.7). What mean and
-features mean is `latency.py`'s and `damage.py`'s business.
+r a process over Hamming distance that absorbs what the linear part cannot express. Conditioning has a closed
+form (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapter 2.7). `latency.py` and
+`damage.py` define mean and features.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from autoprec.search.space import Codes, Floats, Space
 
 Linear = Callable[[Codes], tuple[Floats, Floats]]
-"""Codes (n, blocks) to mean (n,) and features (n, p)."""
+"""Maps codes (n, blocks) to a mean (n,) and features (n, p)."""
 
 REACH = 0.25
-"""Hamming distance, as a part of all blocks, over which the residual forgets."""
+"""Length scale of the residual: a Hamming distance, as a fraction of all blocks."""
 WORTH = 0.02
 """Hypotheses that weigh less than this are left out of predictions."""
 MOST = 4
@@ -31,12 +31,12 @@ MOST = 4
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """Kernel of r: half of it sums over blocks, half decays with Hamming distance."""
+    """Kernel of r: half is linear in the number of equal blocks, half decays with Hamming distance."""
 
     space: Space
 
     def __call__(self, first: Codes, second: Codes) -> Floats:
-        """(n, m) with ones where rows are equal."""
+        """(n, m) covariances; 1 where rows are equal."""
         same: Floats = self.space.one_hot(first) @ self.space.one_hot(second).T / first.shape[1]
         near: Floats = np.exp((same - 1.0) / REACH)
         return 0.5 * same + 0.5 * near
@@ -44,7 +44,7 @@ class Residual:
 
 @dataclass(frozen=True)
 class Posterior:
-    """One hypothesis, conditioned on what was measured.
+    """One hypothesis, conditioned on the data.
 
     Attributes:
         log_evidence: logarithm of the density of the data under the hypothesis.
@@ -90,24 +90,24 @@ class Posterior:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What is measured, and the residual's kernel on it, shared by all hypotheses."""
+    """Observations, and the residual's kernel between them, shared by all hypotheses."""
 
     codes: Codes
     values: Floats
     residual: Residual
     kernel: Floats
     doubt: Floats
-    """(n,) variance of the noise beyond that of a measurement."""
+    """(n,) variance in addition to that of a measurement."""
 
     @classmethod
     def of(cls, space: Space, codes: Codes, values: Floats, doubt: Floats | None = None) -> Data:
-        """Observations, and the covariance of what lies between them.
+        """Observations of a space.
 
         Args:
-            space: what codes are of.
+            space: the space of the codes.
             codes: (n, blocks).
-            values: (n,).
-            doubt: (n,), the standard deviation of what is rough in the values; None for 0.
+            values: (n,) what was observed.
+            doubt: (n,) standard deviations in addition to that of a measurement; None for 0.
         """
         residual = Residual(space)
         variance = np.zeros(len(codes)) if doubt is None else np.square(doubt)
@@ -122,14 +122,14 @@ class Data:
         spreads: Sequence[float],
         noises: Sequence[float],
     ) -> list[Posterior]:
-        """The posteriors of hypotheses that share their linear part, one for every pair.
+        """The posteriors of hypotheses that share a linear part, one for each pair of spread and noise.
 
         Args:
-            linear: mean and features.
+            linear: gives mean and features.
             start: (p,) prior mean of the weights.
-            covariance: (p, p) of them.
+            covariance: (p, p) prior covariance of the weights.
             spreads: standard deviations of the residual.
-            noises: standard deviations of the noise.
+            noises: standard deviations of the noise of a measurement.
         """
         mean, features = linear(self.codes)
         explained, error = features @ covariance @ features.T, self.values - mean
@@ -139,6 +139,7 @@ class Data:
             kernel[np.diag_indices_from(kernel)] += noise**2 + self.doubt + 1e-10
             factor = cholesky(kernel, lower=True, overwrite_a=True, check_finite=False)
             alpha = cho_solve((factor, True), error, check_finite=False)
+            # Up to a constant, which all hypotheses on the same data share.
             evidence = float(-0.5 * error @ alpha - np.log(np.diag(factor)).sum())
             shared = (self.residual, spread, self.codes, features, factor, alpha, evidence)
             posteriors.append(Posterior(linear, start, covariance, *shared))
@@ -147,14 +148,14 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Hypotheses with weights that sum to 1: a prior that misleads loses its weight by itself."""
+    """Hypotheses with weights that sum to 1: a misleading prior loses its weight as evidence comes in."""
 
     members: tuple[Posterior, ...]
     weights: Floats
 
     @classmethod
     def of(cls, members: Sequence[Posterior]) -> Mixture:
-        """Weights by evidence, all hypotheses equally likely beforehand; the unlikely are dropped."""
+        """Weigh hypotheses, equally likely beforehand, by their evidence; the unlikely are dropped."""
         evidence = np.array([member.log_evidence for member in members])
         weights = np.exp(evidence - evidence.max())
         weights /= weights.sum()
@@ -162,7 +163,12 @@ class Mixture:
         return cls(tuple(members[i] for i in kept), weights[kept] / weights[kept].sum())
 
     def quantiles(self, codes: Codes, normals: Floats, picks: Floats) -> Floats:
-        """(draws, n) values: draw i comes from the hypothesis at quantile `picks`[i], at `normals`[i]."""
+        """(draws, n) values for codes (n, blocks).
+
+        Draw i takes the hypothesis at quantile `picks`[i] of the weights, `normals`[i] standard deviations
+        off its mean.
+        """
+        # Without the last sum: where rounding leaves it below 1, a pick above it would have no owner.
         owner = np.searchsorted(np.cumsum(self.weights)[:-1], picks, side="right")
         drawn = np.empty((len(picks), len(codes)))
         for number, member in enumerate(self.members):
@@ -177,6 +183,6 @@ class Mixture:
         return self.members[int(rng.choice(len(self.members), p=self.weights))]
 
     def mean(self, codes: Codes) -> Floats:
-        """(n,) weighted mean."""
+        """(n,) mean over the hypotheses, by weight."""
         parts = [w * m.predict(codes)[0] for w, m in zip(self.weights, self.members, strict=True)]
         return np.asarray(np.sum(parts, axis=0))

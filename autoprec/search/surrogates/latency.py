@@ -1,7 +1,7 @@
-"""What an assignment costs in time: blocks add up, type changes cost, the rest is residual.
+"""A model of the latency of assignments: times of blocks add up, type changes cost, the rest is residual.
 
-Hypotheses differ in how far they trust the profiles of the anchors. Everything is in units of the
-reference's latency.
+Hypotheses differ in how far they trust the profiles of the anchors. All times are in units of the reference's
+latency.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from autoprec.search.surrogates.gaussian import Data, Linear, Mixture
 from autoprec.search.surrogates.profiles import shrunk
 
 TRUST = (0.1, 0.4, None)
-"""Standard deviation of a block's time over its profile; None is a hypothesis that ignores profiles."""
+"""Standard deviation of a block's log time around its profile; None is a hypothesis that ignores profiles."""
 SMALLEST = 0.02
-"""The least that a profile says of a block, as a part of its share of the work: 0 where it was fused away."""
+"""The least time taken from a profile, as a fraction of the block's share of the work: profiles say 0 of
+blocks that were fused away."""
 SPREADS, NOISES = (0.01, 0.05), (0.004, 0.02)
 """Standard deviations of the residual and of a timing; every pair is a hypothesis."""
 CAST = 0.2
-"""What one type change is expected to cost, in mean block times. With 0 the first trials are full of changes
-that look free: on tabular problems the hypervolume at 10 trials went from 0.965 to 0.972 with it."""
+"""Expected cost of one type change, in mean block times. With 0 the first trials would be full of changes
+that look free: on tabular problems it raised the hypervolume after 10 trials from 0.965 to 0.972."""
 CAST_COMMON, CAST_PAIR, CAST_EDGE = 0.1, 0.1, 0.1
-"""Standard deviations of that: common to all changes, of one pair of types, of one edge."""
+"""Its standard deviations, in mean block times: common to all changes, of a pair of types, of an edge."""
 
 
 class LatencyModel:
@@ -41,20 +42,21 @@ class LatencyModel:
         self._size = len(space.names) * kinds + kinds**2 + len(space.edges)
 
     def fit(self, codes: Codes, ratios: Floats) -> Mixture:
-        """Learn from measured ratios (n,) to the reference."""
+        """Fit to ratios (n,) of measured latencies of codes (n, blocks) to the reference's."""
         data = Data.of(self._space, codes, ratios)
         members, kinds = [], len(self._space.precisions)
         for trust in TRUST if np.isfinite(self._profile).any() else (None,):
             means, errors = self._beliefs(trust, ratios)
             start = np.zeros(self._size)
             start[: means.size] = means.ravel()
+            # The mean block takes 1 / blocks of the reference's latency.
             start[means.size : means.size + kinds**2] = CAST / len(self._space.names)
             linear, covariance = self._linear(start), self._covariance(errors)
             members += data.condition(linear, start, covariance, spreads=SPREADS, noises=NOISES)
         return Mixture.of(members)
 
     def costs(self, weights: Floats) -> tuple[Floats, Floats]:
-        """Weights (p,) of one hypothesis as (blocks, precisions) and (edges, precisions, precisions)."""
+        """Weights (p,) as times (blocks, precisions) and borders (edges, precisions, precisions)."""
         blocks, kinds = self._space.legal.shape
         split = blocks * kinds
         pairs = weights[split : split + kinds**2].reshape(kinds, kinds) * ~np.eye(kinds, dtype=bool)
@@ -62,7 +64,7 @@ class LatencyModel:
         return weights[:split].reshape(blocks, kinds), pairs + local
 
     def _beliefs(self, trust: float | None, ratios: Floats) -> tuple[Floats, Floats]:
-        """Mean (blocks, precisions) of every block's time, and its covariance (blocks, precisions, ...)."""
+        """Means of block times (blocks, precisions), and covariances (blocks, precisions, precisions)."""
         even = np.broadcast_to(self._space.share[:, None] * np.median(ratios), self._profile.shape)
         if trust is None:
             return even, np.square(even)[:, :, None] * np.eye(even.shape[1])
@@ -70,6 +72,7 @@ class LatencyModel:
         logs = np.log(np.where(is_measured, np.maximum(self._profile, SMALLEST * even), even))
         beliefs = shrunk(logs, is_measured, trust)
         means = np.exp(beliefs.means)
+        # Errors of log times become errors of times; a block that seems free keeps some doubt of its own.
         scale = means + 0.1 * even
         return means, beliefs.errors * scale[:, :, None] * scale[:, None]
 
@@ -88,11 +91,12 @@ class LatencyModel:
         return (pairs * crossed[:, :, None]).sum(axis=1), crossed
 
     def _covariance(self, errors: Floats) -> Floats:
-        """Errors of a precision are partly common to all blocks: a profile slows every kernel alike."""
+        """(p, p) prior covariance of all weights."""
         blocks, kinds, _ = errors.shape
         edges = len(self._space.edges)
         covariance = np.zeros((self._size, self._size))
         sds = np.sqrt(np.diagonal(errors, axis1=1, axis2=2)).ravel()
+        # Profiling slows all kernels, so the errors of a precision are partly common to all blocks.
         common = np.outer(sds, sds) * np.tile(np.eye(kinds), (blocks, blocks))
         covariance[: blocks * kinds, : blocks * kinds] = 0.3 * common + block_diag(*errors)
         rest = np.concatenate((np.full(kinds**2, CAST_PAIR), np.full(edges, CAST_EDGE))) / blocks

@@ -1,6 +1,6 @@
-"""Which assignments keep within the limits that a trial may not break, such as memory.
+"""Which assignments keep within limits, such as memory.
 
-Optuna's constraints say by how much each trial broke a limit; blocks are taken to add up.
+Each trial says by how much it exceeded a limit; contributions of blocks are taken to add up.
 """
 
 from __future__ import annotations
@@ -12,30 +12,32 @@ from autoprec.search.history import History
 from autoprec.search.space import Codes, Floats, Space
 
 NOISE = 0.005
-"""Standard deviation of a measured excess."""
+"""Standard deviation of a measured excess, in units of the largest."""
 SPREAD = 1.0
-"""Standard deviation of what a block adds, over the mean block."""
+"""Standard deviation of a block's contribution, relative to that of the mean block."""
 
 
 class Limits:
-    """Probability that an assignment breaks a limit: Bayesian linear regression of the excess.
+    """Probability that an assignment exceeds a limit, by Bayesian linear regression of the excess.
 
-    Units are those of the largest excess seen.
+    Excesses are relative to the largest one seen.
     """
 
     def __init__(self, space: Space, history: History) -> None:
         self._space = space
+        # Exactly 0 everywhere: the study sets no limit.
         self._any = bool(np.any(history.excess != 0.0))
         if not self._any:
             return
         features, excess = self._features(history.measured), history.excess / np.abs(history.excess).max()
         blocks, kinds = space.legal.shape
+        # Inverse prior variances; a block contributes 1 / blocks of the whole.
         doubt = np.append(np.ones(1 + kinds), np.full(blocks * kinds, (blocks / SPREAD) ** 2))
         self._covariance = np.linalg.inv(features.T @ features / NOISE**2 + np.diag(doubt))
         self._weights = self._covariance @ features.T @ excess / NOISE**2
 
     def probability(self, codes: Codes) -> Floats:
-        """(n,) in 0..1 that a limit is broken; 0 where no trial has any."""
+        """(n,) probability in 0..1 of exceeding a limit; 0 where no limit is set."""
         if not self._any:
             return np.zeros(len(codes))
         features = self._features(codes)
