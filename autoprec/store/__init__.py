@@ -1,4 +1,4 @@
-"""The evidence of a study: one database, shared with Optuna, that survives being killed at any time.
+"""The evidence of a study: one database, shared with Optuna, that survives a kill at any instant.
 
 Nothing outside this folder imports SQLAlchemy or writes SQL.
 """

@@ -1,7 +1,7 @@
-"""Files that one worker makes and all need, in a shared database: no disk need be common to the hosts.
+"""Files that one worker makes and all need, kept in a shared database, since hosts may share no disk.
 
-A file's name says all that it depends on (digests of model and samples), so one of that name is the same
-wherever it was made.
+A file's name contains the digests of all that it depends on (model and samples), so files of one name are
+equal wherever they were made.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from autoprec.store._database import Database
 from autoprec.store._schema import ARTIFACTS
 
 PART_BYTES = 8 << 20
-"""A row's share: drivers hold a row in memory several times over."""
+"""Most bytes of a row: drivers hold several copies of a row in memory."""
 LIMIT_BYTES = 512 << 20
-"""Larger files are made again by each host: sending them would take as long."""
+"""Larger files are made again by each host: transferring them would take as long."""
 
 
 class Artifacts:
-    """The files of one study; does nothing where the database is one process's own.
+    """The shared files of one study; without effect on a database that is not shared.
 
     Args:
         database: the study's.
@@ -31,13 +31,15 @@ class Artifacts:
         self._database, self._study = database, study
 
     def fetch(self, path: Path) -> bool:
-        """Write the file of that name to `path`, unless it is there; whether it is there now."""
+        """Write the file of that name to `path` unless it exists; returns whether it exists now."""
         if path.is_file() or not self._database.is_shared:
             return path.is_file()
         where = (ARTIFACTS.c.study == self._study, ARTIFACTS.c.name == path.name)
         query = sa.select(ARTIFACTS.c.content).where(*where).order_by(ARTIFACTS.c.part)
 
         def write() -> bool:
+            # A name of its own until it is whole: a kill must leave no half file under a name that promises
+            # its content.
             temporary = path.with_name(f".{path.name}.part")
             path.parent.mkdir(parents=True, exist_ok=True)
             with self._database.reading() as connection, temporary.open("wb") as file:
@@ -53,7 +55,7 @@ class Artifacts:
         return self._database.patiently(write)
 
     def put(self, path: Path) -> None:
-        """Keep a file for the others, unless one of that name is kept, or it is too large."""
+        """Store a file for other hosts, unless it is there or larger than `LIMIT_BYTES`."""
         if not self._database.is_shared or path.stat().st_size > LIMIT_BYTES:
             return
         key = {"study": self._study, "name": path.name}

@@ -1,4 +1,4 @@
-"""One database: opening it, transactions on it, and what its errors mean to the user."""
+"""One database: opening it, its transactions, and its errors in the user's terms."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from autoprec.store.dialects.postgresql import PostgresqlDialect
 from autoprec.store.dialects.sqlite import REASONS, SqliteDialect
 
 logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
-"""Else its pool prints the traceback of a Ctrl-C that reaches it while a connection closes."""
+"""Without a handler, the pool's traceback of a Ctrl-C while a connection closes would go to the terminal."""
 T = TypeVar("T")
 OPTUNA_TABLES = frozenset({"studies", "trials", "version_info"})
 TRIES, PAUSE_SECONDS = 240, 0.5
-"""A database that restarts is tried this many times."""
+"""How often, and at which interval, a database that is restarting is tried: two minutes in all."""
 
 
 class OutOfReachError(StudyError):
-    """The database cannot be reached now; it may be in a moment."""
+    """The database cannot be reached at the moment; trying again may help."""
 
 
 class Database:
@@ -40,11 +40,11 @@ class Database:
 
     Args:
         where: a SQLite file, or an SQLAlchemy address.
-        read_only: write nothing, but bring a database of an older autoprec up to date; a SQLite file may
-            then be in a read-only folder.
+        read_only: write nothing, except to migrate a database of an older autoprec; a SQLite file may be in a
+            read-only folder.
 
-    Raises `StudyError` from every call: the database is not ours, newer, damaged, locked, read-only, full,
-    or out of reach for minutes.
+    Every call may raise `StudyError`: the database is not autoprec's, newer, damaged, locked, read-only,
+    full, or out of reach for minutes.
     """
 
     def __init__(self, where: Path | str, *, read_only: bool) -> None:
@@ -59,13 +59,14 @@ class Database:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The database's name in messages."""
         return self._dialect.name
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """One consistent view of the database; inside a transaction of this thread, or another view, that
-        one's: what is read by two calls and compared must be of one moment."""
+        """One consistent view of the database; inside a transaction or view of this thread, that one."""
+        # Nested reads share a view: with a view each, two results that are compared could be of different
+        # moments, and a study that others write to would look damaged.
         current = self._current() or getattr(self._local, "view", None)
         if current is not None:
             yield current
@@ -81,14 +82,15 @@ class Database:
     def writing(self, study: str | None = "") -> Iterator[sa.Connection]:
         """One transaction on a study: commits at the end of the block, rolls back if it raises.
 
-        Only one is at work on a study at a time; None waits for nobody, for a row that one process alone
-        writes. Inside another transaction of this thread it is a part of that.
+        Transactions on one study run one at a time; None, for a row that only one process writes, waits for
+        none of them. Inside another transaction of this thread this joins that one.
         """
         current = self._current()
         if current is not None:
             yield current
             return
         with self._translated(), self._dialect.writer.begin() as connection:
+            # Not for heartbeats: a worker must not look dead because others hold the study.
             if study is not None:
                 self._dialect.lock(connection, study)
             self._local.connection = connection
@@ -98,10 +100,11 @@ class Database:
                 self._local.connection = None
 
     def patiently(self, work: Callable[[], T]) -> T:
-        """Do `work`, which is one transaction, again and again while the database restarts.
+        """Run `work`, a single transaction, repeating it while the database restarts.
 
-        A commit whose answer was lost is done twice: `work` must do no harm then.
+        If the answer to a commit is lost, `work` runs twice, so it must be idempotent.
         """
+        # Part of a transaction: only the whole of it can be repeated, by whoever began it.
         if self._current() is not None:
             return work()
         for _ in range(TRIES):
@@ -117,14 +120,14 @@ class Database:
             return self._dialect.seconds(connection)
 
     def optuna(self) -> JoiningStorage:
-        """Optuna's tables in this database. What it does inside `writing` is a part of that transaction."""
+        """Optuna's storage on this database; inside `writing` it takes part in that transaction."""
 
         def make() -> JoiningStorage:
             options = dict(self._dialect.optuna_options)
             try:
                 with self.setting_up():
                     return JoiningStorage(self._dialect.address, engine_kwargs=options)
-            except RuntimeError as error:  # of its check of versions
+            except RuntimeError as error:  # Optuna's check of versions has no class of its own
                 raise StudyError(
                     f"{self.name}: Optuna's tables are of another version of Optuna than the one that is "
                     "installed; install that one, or let `autoprec doctor --study NAME --repair` rewrite them"
@@ -136,12 +139,12 @@ class Database:
 
     @property
     def is_shared(self) -> bool:
-        """Whether several processes may search in it at a time, on any host."""
+        """Whether several processes, on any host, may search in it at once."""
         return self._dialect.is_shared
 
     @contextmanager
     def setting_up(self) -> Iterator[None]:
-        """Keep others from making tables at the same time: several workers may begin at once."""
+        """Keep workers that start at once from creating tables at the same time."""
         with self._translated():
             if not self._dialect.is_shared:
                 yield  # one search at a time has the folder, and a transaction would keep Optuna out
@@ -151,7 +154,7 @@ class Database:
                 yield
 
     def close(self) -> None:
-        """Close it; SQLite then folds its log into the file."""
+        """Close the database; SQLite then merges its write-ahead log into the file."""
         self._dialect.reader.dispose()
 
     def _current(self) -> sa.Connection | None:
@@ -159,14 +162,17 @@ class Database:
         return connection
 
     def _admit(self, read_only: bool) -> None:
-        """Refuse what is not ours or newer; bring the rest up to date."""
+        """Refuse databases that are not autoprec's, or newer; migrate older ones."""
         with self._translated():
             self._dialect.admit()
         with self.reading() as connection:
             tables = set(sa.inspect(connection).get_table_names())
             version = version_of(connection)
+        # Every step of the schema writes its mark along with its tables, so tables without any mark are
+        # damage.
         if not version and any(name.startswith("autoprec_") for name in tables):
             raise StudyError(f"{self.name}: {REASONS[sqlite3.SQLITE_CORRUPT]}")
+        # A database of Optuna's is welcome, since both sets of tables live side by side.
         if not version and tables and not tables >= OPTUNA_TABLES:
             raise StudyError(
                 f"{self.name}: is a database of something else (it holds {', '.join(sorted(tables)[:3])}); "
@@ -179,10 +185,12 @@ class Database:
             )
         if read_only and not version:
             raise StudyError(f"{self.name}: holds no study yet; `autoprec search` creates one")
+        # Readers expect the newest tables, and looking at an older study must not require a search first.
         if read_only and version < VERSION:
             Database(self._where, read_only=False).close()
         if not read_only:
             with self._translated():
+                # Outside the migration's transaction: SQLite cannot switch its journal mode inside one.
                 self._dialect.prepare()
             if version < VERSION:
                 with self.writing() as connection:
@@ -191,7 +199,7 @@ class Database:
                     add_up(connection, counted=version >= COUNTED)
 
     def _migrate(self, connection: sa.Connection) -> None:
-        """Raises `StudyError` where tables are there that a file of its version has not."""
+        """Raises `StudyError` if the file has tables or columns that its version should not have yet."""
         try:
             migrate(connection, self._dialect.statement)
         except sa.exc.DBAPIError as error:
@@ -201,7 +209,7 @@ class Database:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """The database's errors as `StudyError`; a fault of ours stays what it is."""
+        """Turn the database's errors into `StudyError`; faults of autoprec's own statements pass."""
         try:
             yield
         except (sa.exc.SQLAlchemyError, sqlite3.Error, optuna.exceptions.StorageInternalError) as error:
@@ -213,17 +221,18 @@ class Database:
                 raise
             kind = OutOfReachError if self._dialect.is_passing(original) else StudyError
             raise kind(f"{self.name}: {reason}") from error
-        except UnicodeDecodeError as error:  # sqlite3 itself, of a message that quotes a damaged schema
+        except UnicodeDecodeError as error:  # from sqlite3 itself, where a message quotes a damaged schema
             raise StudyError(f"{self.name}: {REASONS[sqlite3.SQLITE_CORRUPT]}") from error
 
 
 _THERE = ("already exists", "duplicate column")
-"""What SQLite and PostgreSQL say of a table or a column that is to be added."""
+"""SQLite's and PostgreSQL's words for a table or column that is to be added and exists already."""
 
 
 def _origin(error: BaseException) -> BaseException | None:
-    """The driver's own error. Optuna wraps SQLAlchemy's, and when a connection breaks inside a savepoint
-    SQLAlchemy reports the savepoint: with what broke it as the context, or later alone."""
+    """The driver's own error, or SQLAlchemy's of a broken savepoint; None if neither is in the chain."""
+    # Optuna wraps SQLAlchemy's errors. When a connection breaks inside a savepoint, SQLAlchemy reports the
+    # savepoint: with the cause as its context, or, from later statements, alone.
     seen: BaseException | None = error
     broken: BaseException | None = None
     while seen is not None:

@@ -8,11 +8,11 @@ from autoprec.records import Point, TrialRecord, pareto_numbers
 from autoprec.store._schema import FRONT, STUDIES, TRIALS
 
 _WRONG = '"failure":{"kind":"wrong"'
-"""In the record of such a trial; a quote inside its message would be escaped."""
+"""Marks the record of such a trial; it cannot occur in a message, where quotes are escaped."""
 
 
 def front_numbers(connection: sa.Connection, study: str) -> set[int]:
-    """Numbers of the trials that are the front, by their stored points."""
+    """Numbers of the trials on the front, computed from the stored points."""
     points = _points(connection, study)
     # An engine found wrong on an assignment was wrong in its earlier trials, too.
     failed = (TRIALS.c.study == study, TRIALS.c.state == "failed", TRIALS.c.record.contains(_WRONG))
@@ -21,18 +21,19 @@ def front_numbers(connection: sa.Connection, study: str) -> set[int]:
 
 
 def kept_numbers(connection: sa.Connection, study: str) -> set[int]:
-    """Numbers that the table has."""
+    """Numbers of the trials on the front, as the table has them."""
     return set(connection.scalars(sa.select(FRONT.c.number).where(FRONT.c.study == study)))
 
 
 def update_front(connection: sa.Connection, study: str) -> None:
-    """Judge all points of a study, and write what changes."""
+    """Compute a study's front from all its points, and write the changes."""
     _put(connection, study, front_numbers(connection, study), kept_numbers(connection, study))
 
 
 def add_to_front(connection: sa.Connection, record: TrialRecord) -> None:
-    """Bring the front up to date with a trial that has just been written: the more trials there are, the less
-    all can be judged for each. They are judged where the trial says something of earlier ones."""
+    """Update the front with a trial that has just been written."""
+    # Judging all points for each trial would make trials slower the more there are. It is needed only where
+    # the trial changes earlier ones: their pooled figures, or the verdict on their assignment.
     study, number, digest = record.study, record.number, record.assignment.digest
     others = sa.select(TRIALS.c.number).where(
         TRIALS.c.study == study, TRIALS.c.assignment == digest, TRIALS.c.number != number
@@ -41,13 +42,14 @@ def add_to_front(connection: sa.Connection, record: TrialRecord) -> None:
         update_front(connection, study)
     elif record.state == "complete":
         was = kept_numbers(connection, study)
+        # All measurements of an assignment are pooled, so every trial of the front's assignments is needed.
         same = sa.select(TRIALS.c.assignment).where(TRIALS.c.study == study, TRIALS.c.number.in_(was))
         points = _points(connection, study, sa.or_(TRIALS.c.assignment.in_(same), TRIALS.c.number == number))
         _put(connection, study, set(pareto_numbers(points)), was)
 
 
 def _points(connection: sa.Connection, study: str, *which: sa.ColumnElement[bool]) -> list[Point]:
-    """Of trials that may be on the front."""
+    """The points of trials that may be on the front."""
     columns = (TRIALS.c.number, TRIALS.c.assignment, TRIALS.c.latency_ms, TRIALS.c.loss)
     counting = (TRIALS.c.study == study, TRIALS.c.state == "complete", TRIALS.c.reused_from.is_(None))
     fit = (TRIALS.c.latency_ms.is_not(None), TRIALS.c.loss.is_not(None), TRIALS.c.excess_mb <= 0)
@@ -55,7 +57,7 @@ def _points(connection: sa.Connection, study: str, *which: sa.ColumnElement[bool
 
 
 def _put(connection: sa.Connection, study: str, now: set[int], was: set[int]) -> None:
-    """Write only what changes."""
+    """Write the difference between the new numbers and the old."""
     if gone := was - now:
         connection.execute(sa.delete(FRONT).where(FRONT.c.study == study, FRONT.c.number.in_(gone)))
     if new := now - was:
@@ -63,6 +65,6 @@ def _put(connection: sa.Connection, study: str, now: set[int], was: set[int]) ->
 
 
 def update_fronts(connection: sa.Connection) -> None:
-    """Those of all studies: an older autoprec may have judged by another rule."""
+    """Compute the fronts of all studies: an older autoprec may have judged by another rule."""
     for study in connection.scalars(sa.select(STUDIES.c.study)).all():
         update_front(connection, study)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from autoprec.records import Basis, Block, Identity
 
 _RULE = re.compile(r"\.r(\d+)")
-"""Behind the digest of samples that an earlier version of the reading rule read otherwise."""
+"""Follows the digest of samples that depend on the version of the reading rule."""
 
 
 def differences(
@@ -18,10 +18,10 @@ def differences(
     """One phrase for each difference, with both values; empty if the study may be resumed.
 
     Args:
-        old: what the study is bound to.
-        new: what is here now.
-        was: its blocks.
-        now: those of here.
+        old: the identity that the study is bound to.
+        new: the current one.
+        was: the study's blocks.
+        now: the current blocks.
     """
     old, new = old.typed(), new.typed()
     named = {"model": "the model", "samples": "the samples", "spec": "the definition"}
@@ -45,12 +45,12 @@ def differences(
 
 
 def _files(samples: str) -> str:
-    """The digests of the files of both sets, without the version of the rule that they are read by."""
+    """The digests of both sets' files, without the version of the rule by which they are read."""
     return _RULE.sub("", samples)
 
 
 def _read_otherwise(old: str, new: str) -> str:
-    """The same files, by another version of the reading rule."""
+    """The phrase for equal files that another version of the reading rule reads differently."""
     before, after = (max((1, *map(int, _RULE.findall(samples)))) for samples in (old, new))
     return (
         f"the samples are read otherwise now (by rule {before} before, {after} now: TIFF on its side, with "
@@ -72,7 +72,7 @@ def _told(basis: Basis | None) -> str:
 
 
 def _moved(was: Sequence[Block], now: Sequence[Block]) -> str:
-    """Which blocks came, went or changed; three names are enough to recognise the cause."""
+    """Which blocks came, went or changed; three names of each suffice to recognise the cause."""
     before, after = {block.name: block for block in was}, {block.name: block for block in now}
     kinds = {
         "gone": [name for name in before if name not in after],

@@ -24,26 +24,26 @@ _LEFTOVERS = (
     ".study.db.repaired*",
     "*/.*.part",
 )
-"""Names of what is made and removed again, or takes another name when it is whole."""
+"""Names of temporary files: they are removed, or renamed once they are whole."""
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold `folder` for one search; the kernel lets go when the process dies, however it dies.
+    """Hold `folder` for one search, after removing what a killed search left half-made.
 
-    What a search that was killed left half-made goes first.
-
-    Raises `StudyError` naming the process that holds it.
+    Raises `StudyError` that names the process holding it, or if the folder cannot be locked.
     """
     make_folder(folder)
     path = folder / "search.lock"
     try:
-        # Not "w", which would empty the file, and with it the name of who holds it, before the lock is tried.
+        # Not "w": it would erase the holder's number from the file before the lock is even tried.
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
         raise StudyError(f"{path}: cannot be written ({error.strerror}); make the folder writable") from error
     with file:
         try:
+            # The kernel releases this lock with the process, however that dies. A mere file with a process
+            # number would outlive a kill, until another process gets that number.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
@@ -60,15 +60,18 @@ def exclusive(folder: Path) -> Iterator[None]:
         file.flush()
         sweep(folder, _LEFTOVERS)
         yield
-        file.truncate(0)  # the file stays: removing a lock file lets two processes hold one each
+        # The file stays: if it were removed, one process could lock it while another locks its successor.
+        file.truncate(0)
 
 
 def searching(folder: Path) -> int | None:
-    """The process that holds `folder` for a search; None if there is none. Takes no lock itself."""
+    """The number of the process that holds `folder` for a search; None if there is none. Takes no lock."""
     try:
         ensure_regular(folder / "search.lock")
         text = (folder / "search.lock").read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
         return None
+    # A killed search leaves its number behind, so the process must also be alive. A longer number is damage,
+    # and too large for the kernel's process numbers.
     is_number = text.isdecimal() and len(text) < _LONGEST_NUMBER
     return int(text) if is_number and psutil.pid_exists(int(text)) else None

@@ -1,4 +1,4 @@
-"""An open database: its transactions, who is connected, and closing it."""
+"""An open database: its transactions, its workers, and its end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ P = ParamSpec("P")
 
 
 def patient(method: Callable[Concatenate[D, P], T]) -> Callable[Concatenate[D, P], T]:
-    """One transaction, which waits for a database that restarts."""
+    """Make a method one transaction that waits for a database that is restarting."""
 
     @wraps(method)
     def call(self: D, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -44,38 +44,38 @@ class OpenDatabase(Closing):
 
     @classmethod
     def open(cls, where: Path | str, *, read_only: bool = False) -> Self:
-        """Open a study's database, a SQLite file or SQLAlchemy's address of one; make its tables, or bring
-        them up to date, unless `read_only`.
+        """Open a SQLite file or the database at an SQLAlchemy address, creating or migrating its tables.
 
-        Raises `StudyError` for a database that is not ours, newer, damaged, locked or out of reach.
+        With `read_only` nothing is created. Raises `StudyError` for a database that is not autoprec's, newer,
+        damaged, locked or out of reach.
         """
         return cls(Database(where, read_only=read_only))
 
     @property
     def name(self) -> str:
-        """What messages call the database: its path, or its address without the password."""
+        """The database's name in messages: its path, or its address without the password."""
         return self._database.name
 
     def optuna(self) -> JoiningStorage:
-        """Optuna's tables in the same database; what it writes in `transaction` is a part of that."""
+        """Optuna's storage on the same database; inside `transaction` it takes part in that transaction."""
         return self._database.optuna()
 
     @property
     def is_shared(self) -> bool:
-        """Whether several processes may search in it at a time, on any host."""
+        """Whether several processes, on any host, may search in it at once."""
         return self._database.is_shared
 
     @contextmanager
     def transaction(self, study: str) -> Iterator[None]:
-        """All calls of this thread in the block, and Optuna's, are one transaction on `study`.
+        """Make all calls of this thread in the block, Optuna's included, one transaction on `study`.
 
-        It does not wait for a database that restarts: hand the whole block to `patiently`.
+        It does not wait for a database that is restarting: pass the whole block to `patiently` for that.
         """
         with self._database.writing(study):
             yield
 
     def patiently(self, work: Callable[[], T]) -> T:
-        """Do one transaction, again while the database restarts; doing it twice must do no harm."""
+        """Run one transaction, repeating it while the database restarts; it must be idempotent."""
         return self._database.patiently(work)
 
     def join(self, study: str, devices: Sequence[str], version: str) -> Membership:
@@ -88,29 +88,31 @@ class OpenDatabase(Closing):
 
     @patient
     def workers(self, study: str) -> tuple[Worker, ...]:
-        """Who takes part in a study now."""
+        """The workers that take part in a study now."""
         return living(self._database, study)
 
     @patient
     def remove(self, study: str) -> None:
-        """Remove everything of a study, Optuna's part too; nothing of other studies."""
+        """Delete a study, in Optuna's tables too."""
         with self._database.writing(study) as connection:
             for table in OF_A_STUDY:
                 connection.execute(sa.delete(table).where(table.c.study == study))
-        with suppress(KeyError):  # it is not there: its first search was stopped before
+        with suppress(KeyError):  # Optuna lacks it if the first search was stopped before its first trial
             optuna.delete_study(study_name=study, storage=self._database.optuna())
 
     def close(self) -> None:
-        """Close the file; a second call does nothing."""
+        """Close the database; a second call does nothing."""
         self._database.close()
 
     def _change(self, table: sa.TableClause, where: sa.ColumnElement[bool], **values: Any) -> None:
-        """Change one row, if it is there; its checksum goes with it."""
+        """Change one row, if it exists, along with its checksum and the totals."""
         with self._database.reading() as connection:
             study = connection.scalar(sa.select(table.c.study).where(where))
         if study is None:
             return
         with self._database.writing(study) as connection:
+            # Read again under the lock, whose study had to be known first. Checked before it is sealed
+            # anew, or a damaged row would get a valid checksum.
             row = connection.execute(sa.select(table).where(where)).mappings().one_or_none()
             if row is not None:
                 check(table, row)

@@ -1,4 +1,4 @@
-"""Optuna's storage on a database of ours: in our transactions, and with fewer statements."""
+"""Optuna's storage inside autoprec's transactions, and with fewer statements."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from sqlalchemy.orm import Session
 
 
 class Mirrored(NamedTuple):
-    """What Optuna's tables say of a trial; `values` is empty where none were told."""
+    """A trial in Optuna's tables; `values` (latency_ms, loss) is empty where none were told."""
 
     state: TrialState
     values: tuple[float, ...]
 
 
 class JoiningStorage(optuna.storages.RDBStorage):
-    """Optuna's tables, with trials begun and finished in a few statements, however many there are.
+    """Optuna's storage, with trials begun and finished in a few statements, however many there are.
 
-    Optuna itself counts all trials of a study to number one, looks a trial up for each of its parameters and
-    attributes, and makes a savepoint for each call: sixty statements a trial, while others wait for the lock.
+    Optuna itself counts all trials of a study to number a new one, looks the trial up for each parameter and
+    attribute, and makes a savepoint for each call: sixty statements a trial while others wait for the lock.
     """
 
     _current: Callable[[], sa.Connection | None] = staticmethod(lambda: None)
 
     def join(self, engine: sa.Engine, current: Callable[[], sa.Connection | None]) -> None:
-        """From now on work with `engine`, inside the transaction that `current` gives."""
+        """From now on use `engine`, inside the transaction that `current` returns, if any."""
+        # Optuna made its own engine to check its tables; its connections would not see our open
+        # transaction.
         self.engine.dispose()
         self.engine = engine
         self._current = current
@@ -45,12 +47,12 @@ class JoiningStorage(optuna.storages.RDBStorage):
         """Write a running trial; returns its number, which follows the newest trial's, and its id.
 
         Args:
-            study: Optuna's id of it.
-            params: internal value and distribution, as JSON, by name.
-            attributes: the user attributes.
+            study: Optuna's id of the study.
+            params: internal value and distribution (JSON) by parameter name.
+            attributes: user attributes by name.
         """
         with self._session() as session:
-            # As Optuna has it: nobody else numbers a trial of the study meanwhile.
+            # As in Optuna: the row lock keeps others from numbering a trial of the study meanwhile.
             session.execute(sa.select(models.StudyModel.study_id).filter_by(study_id=study).with_for_update())
             newest = sa.select(models.TrialModel.number).filter_by(study_id=study)
             last = session.scalar(newest.order_by(models.TrialModel.trial_id.desc()).limit(1))
@@ -75,7 +77,10 @@ class JoiningStorage(optuna.storages.RDBStorage):
         return number, trial_id
 
     def finish(self, trial: int, state: TrialState, values: Sequence[float] = ()) -> None:
-        """Write the outcome of a trial, by its id; one that is finished already stays as it is."""
+        """Write the outcome of a trial, by its id; a finished one stays as it is.
+
+        Raises `KeyError` for an unknown id.
+        """
         with self._session() as session:
             row = session.scalar(sa.select(models.TrialModel).filter_by(trial_id=trial).with_for_update())
             if row is None:
@@ -94,11 +99,11 @@ class JoiningStorage(optuna.storages.RDBStorage):
             session.commit()
 
     def told(self, study: int, *states: TrialState) -> dict[int, Mirrored]:
-        """State and values by number, in one statement: Optuna would read parameters, too.
+        """State and values by trial number, in one statement: Optuna would read parameters too.
 
         Args:
-            study: Optuna's id of it.
-            states: that are asked for; all by default.
+            study: Optuna's id of the study.
+            states: trials to include; all by default.
         """
         value, trial = models.TrialValueModel, models.TrialModel
         columns = (trial.number, trial.state, value.value, value.value_type)
@@ -115,7 +120,7 @@ class JoiningStorage(optuna.storages.RDBStorage):
         return trials
 
     def identifier(self, study: int, number: int, likely: int | None = None) -> int:
-        """The id of a trial; `likely` saves the search for it among all of the study's."""
+        """The id of a trial; a right guess in `likely` saves a search. Raises `KeyError` for none."""
         trial = models.TrialModel
         query = sa.select(trial.trial_id).filter_by(study_id=study, number=number)
         with self._session() as session:
@@ -126,7 +131,7 @@ class JoiningStorage(optuna.storages.RDBStorage):
         return int(trial_id)
 
     def _session(self) -> Session:
-        """On the transaction of this thread if there is one; unlike Optuna's own, without a savepoint."""
+        """A session on this thread's transaction, if any; unlike Optuna's, without a savepoint."""
         return Session(bind=self._current() or self.engine, join_transaction_mode="rollback_only")
 
     def _set_trial_param_without_commit(
@@ -148,7 +153,7 @@ class JoiningStorage(optuna.storages.RDBStorage):
 
 
 def _value(stored: float | None, kind: Any) -> float:
-    """What a row of values means; NaN for one that no Optuna wrote."""
+    """A stored value as a float; NaN for a row that Optuna cannot have written."""
     if stored is not None:
         return stored
     signs = {
@@ -159,15 +164,16 @@ def _value(stored: float | None, kind: Any) -> float:
 
 
 class _Sessions:
-    """In place of Optuna's sessions: what they commit inside a transaction of ours commits with it."""
+    """Replaces Optuna's sessions: their commits inside an autoprec transaction take effect with it."""
 
     def __init__(self, engine: sa.Engine, current: Callable[[], sa.Connection | None]) -> None:
         self._engine, self._current = engine, current
 
     def __call__(self) -> Session:
-        """A new session, on the transaction of this thread if there is one."""
+        """A new session, on this thread's transaction if there is one."""
         connection = self._current()
+        # A savepoint for each session: a rollback of Optuna's must not undo the rest of our transaction.
         return Session(bind=connection or self._engine, join_transaction_mode="create_savepoint")
 
     def remove(self) -> None:
-        """Nothing: each session is closed by whoever requested it."""
+        """Do nothing: each session is closed by its user."""

@@ -1,8 +1,8 @@
-"""A damaged file of evidence: what of it is intact, and a new file with that.
+"""Examining a damaged SQLite file, and rebuilding one from its intact rows.
 
-Rows are read one by one with nothing but SQLite, for the tables may be broken where a query would look first.
-What follows from trials (the front, the choices of blocks) is derived again; Optuna's tables are left to who
-writes them.
+Rows are read one by one through plain SQLite, because a query would stop at the first broken page. What
+follows from trials (the front, the choices of blocks) is derived again; Optuna's tables are rewritten
+elsewhere.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from autoprec.store._totals import add_up, ensure_complete, known_studies
 Rows = dict[sa.TableClause, list[Row]]
 """The intact rows of each table."""
 _MOST_ROWS = 1_000_000
-"""More are in no table of ours; a number that is damaged may be any."""
+"""More than any table of autoprec's has; a damaged row number may be anything."""
 
 
 class Health(Record, frozen=True, kw_only=True):
-    """What a file holds: intact trials, and one line for each thing that is not as it was written."""
+    """The state of a file: its number of intact trials, and a line for each fault."""
 
     trials: int
     faults: tuple[str, ...]
 
 
 def examine(path: Path) -> Health:
-    """Look at every row and at what follows from them. Raises `StudyError` for a file that is not there."""
+    """Check each row and what is derived from rows. Raises `StudyError` for a file that is missing."""
     try:
-        database = Database(path, read_only=True)  # brings an older one up to date: only then are rows sealed
+        database = Database(path, read_only=True)  # migrates an older file, whose rows have no checksums
     except StudyError as error:
         rows, faults = _rows(path)
         return Health(trials=len(rows[TRIALS]), faults=(str(error), *faults))
@@ -59,21 +59,22 @@ def examine(path: Path) -> Health:
 
 
 def rebuild(path: Path) -> Path:
-    """Replace a damaged file with one that has all that is intact; returns where the damaged one is kept.
+    """Replace a damaged file with one of all intact rows; returns where the damaged one is kept.
 
-    Raises `StudyError` if what ties the trials to a model is lost; of several studies, those whose is lost
-    stay in the damaged file alone.
+    Studies that lost their own row, which ties their trials to a model, remain in the damaged file alone.
+    Raises `StudyError` if all did.
     """
     rows, _ = _rows(path)
     if not rows[STUDIES]:
         raise StudyError(f"{path}: the row of the study itself is lost; restore a copy of the file")
     fresh = path.with_name(f".{path.name}.repaired")
-    # Of a repair that was killed; SQLite would take its -wal for the new file's own and play it back.
+    # A repair that was killed leaves these; SQLite would replay its -wal into the new file.
     for leftover in path.parent.glob(f"{fresh.name}*"):
         leftover.unlink()
     database = Database(fresh, read_only=False)
     try:
         with database.writing() as connection:
+            # Trials without their study's row would violate the foreign key.
             saved = {row["study"] for row in rows[STUDIES]}
             kept = {table: [row for row in rows[table] if row["study"] in saved] for table in KEYS}
             for table in KEYS:
@@ -91,7 +92,7 @@ def rebuild(path: Path) -> Path:
 
 
 def _not_followed(connection: sa.Connection, rows: Rows) -> Iterator[str]:
-    """What is derived from intact trials and does not follow from them."""
+    """A line for each derived table that does not follow from the intact trials."""
     for row in rows[STUDIES]:
         name = row["study"]
         if front_numbers(connection, name) != kept_numbers(connection, name):
@@ -101,13 +102,14 @@ def _not_followed(connection: sa.Connection, rows: Rows) -> Iterator[str]:
         trials = [trial for trial in rows[TRIALS] if trial["study"] == name]
         numbers = {trial["number"] for trial in trials}
         derived = [choice for trial in trials for choice in _choices(trial)]
+        # Choices of a damaged trial are no fault of their own: that trial has been reported.
         kept_choices = {tuple(choice) for choice in kept if choice.number in numbers}
         if kept_choices != {(c["number"], c["block"], c["precision"]) for c in derived}:
             yield f"the choices of blocks of {name!r} do not follow from its trials"
 
 
 def _not_complete(connection: sa.Connection, rows: Rows) -> Iterator[str]:
-    """Tables that have lost rows, or have others than were written."""
+    """A line for each table that lost rows, or has others than were written."""
     studies = {study for table in KEYS for study in known_studies(connection, table)}
     for study in sorted(studies | {row["study"] for row in rows[STUDIES]}, key=ascii):
         for table in KEYS:
@@ -119,13 +121,13 @@ def _not_complete(connection: sa.Connection, rows: Rows) -> Iterator[str]:
 
 
 def _swap(path: Path, fresh: Path) -> Path:
-    """`fresh` takes the place of `path`, which gets a name that is free."""
+    """Put `fresh` in the place of `path`, and return the new name of the latter."""
     number = 1
     while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1
-    # Copied, not moved: a kill between these steps leaves a file where everybody looks for one.
+    # Copied, not moved: a kill between these steps must leave a file at `path`.
     shutil.copyfile(path, aside)
-    for suffix in ("-wal", "-shm"):  # of the damaged file; its rows have been read
+    for suffix in ("-wal", "-shm"):  # the damaged file's, read already: SQLite would replay it
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).unlink()
     fresh.replace(path)
@@ -133,7 +135,7 @@ def _swap(path: Path, fresh: Path) -> Path:
 
 
 def _rows(path: Path) -> tuple[Rows, list[str]]:
-    """The intact rows of each table, and a line for every one that is not."""
+    """The intact rows of each table, and a line for each damaged one."""
     faults: list[str] = []
     rows: Rows = {table: [] for table in KEYS}
     try:
@@ -160,7 +162,7 @@ def _rows(path: Path) -> tuple[Rows, list[str]]:
 
 
 def _read(connection: sqlite3.Connection, table: sa.TableClause, faults: list[str]) -> Iterator[Row]:
-    """Rows one by one: past one that cannot be read, the next ones may be."""
+    """Rows one by one: those after an unreadable one may be intact."""
     try:
         last = connection.execute(f"SELECT max(rowid) FROM {table.name}").fetchone()[0] or 0  # noqa: S608
     except (sqlite3.Error, UnicodeDecodeError) as error:

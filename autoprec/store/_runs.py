@@ -1,4 +1,4 @@
-"""Runs of a search, as stored."""
+"""The stored runs of a study."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from autoprec.store._totals import add, ensure_complete
 
 
 class Run(Record, frozen=True, kw_only=True):
-    """One night: when it ran, what it was allowed, how many trials it finished. `end` is empty if killed.
+    """One run of a search: when it ran, its budget, how many trials it finished. `end` is empty if it was
+    killed.
 
-    `first` is the number of its first trial: numbers show which trials are whose; clocks can be set back.
+    `first` is the number of its first trial. Numbers tell which trials belong to a run; dates would not,
+    since clocks may be set back.
     """
 
     id: int
@@ -29,17 +31,17 @@ class Run(Record, frozen=True, kw_only=True):
 
 
 class RunTable(OpenDatabase):
-    """Begins, ends and lists the runs of a study."""
+    """Begins, ends and lists runs."""
 
     @patient
     def begin_run(self, study: str, budget: str) -> int:
-        """Note that a night begins; returns its id."""
+        """Store the start of a run; returns its id."""
         last = sa.select(sa.func.max(TRIALS.c.number)).where(TRIALS.c.study == study)
         row = {"study": study, "start": _now(), "end": "", "budget": budget, "trials": 0}
         with self._database.writing(study) as connection:
             number = connection.scalar(last)
             row["first"] = 0 if number is None else number + 1
-            blank = {**row, CHECKSUM: ""}  # it covers the id, which the database gives
+            blank = {**row, CHECKSUM: ""}  # the real one covers the id, which the database assigns
             run = connection.execute(sa.insert(RUNS).values(blank).returning(RUNS.c.id)).scalar_one()
             whole = sealed({**row, "id": run})
             connection.execute(sa.update(RUNS).where(RUNS.c.id == run).values(whole))
@@ -48,12 +50,12 @@ class RunTable(OpenDatabase):
 
     @patient
     def end_run(self, run: int, trials: int) -> None:
-        """Note that a night ended, and how many trials it finished."""
+        """Store the end of a run, and how many trials it finished."""
         self._change(RUNS, RUNS.c.id == run, end=_now(), trials=trials)
 
     @patient
     def runs(self, study: str) -> tuple[Run, ...]:
-        """All nights of a study, in order."""
+        """All runs of a study, in order."""
         query = sa.select(RUNS).where(RUNS.c.study == study).order_by(RUNS.c.id)
         with self._database.reading() as connection:
             rows = connection.execute(query).mappings().all()
@@ -63,10 +65,10 @@ class RunTable(OpenDatabase):
 
 
 def _run_of(row: Row) -> Run:
-    """A row of the table. Raises `StudyError` if it is damaged."""
+    """The run of a row. Raises `StudyError` if the row is damaged."""
     check(RUNS, row)
     return Run(**{name: row[name] for name in Run.__struct_fields__})
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")  # as trials have it: they are compared
+    return datetime.now(UTC).isoformat(timespec="milliseconds")  # as precise as trials': they are compared

@@ -1,6 +1,6 @@
-"""The tables that hold the evidence, and the steps that brought them there.
+"""The tables that hold the evidence, and the migrations that lead to them.
 
-`MIGRATIONS[n]` leads from version n to n + 1 and is never edited once released; the tables below describe
+`MIGRATIONS[n]` leads from version n to n + 1 and is never edited once released; the tables below it describe
 the newest version for queries. Optuna's tables in the same file are Optuna's alone.
 """
 
@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from autoprec.store._seals import DamagedRowError, seal_all, seal_numbers
 
 Step = str | Callable[[sa.Connection], None]
-"""A statement, or what no statement can do."""
+"""An SQL statement, or a function for what SQL cannot express."""
 
 
 def _first_trials(connection: sa.Connection) -> None:
-    """The first trial of each run; until now the clock told which trials were whose."""
+    """Fill in the first trial of each run, from dates, which older versions went by."""
     for run in connection.execute(sa.select(RUNS.c.id, RUNS.c.study, RUNS.c.start)).all():
         earlier = sa.select(sa.func.max(TRIALS.c.number)).where(
             TRIALS.c.study == run.study, TRIALS.c.start < run.start
@@ -153,7 +153,7 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
     ),
 )
 VERSION, COUNTED = len(MIGRATIONS), 6
-"""The newest version, and the first one that counted its rows: what an older file has lost cannot be told."""
+"""The newest version, and the first one that counted rows: losses of an older file cannot be detected."""
 
 SCHEMA = sa.table("autoprec_schema", sa.column("version", sa.Integer), sa.column("applied", sa.String))
 """One row for each migration that the file has been through, with its date."""
@@ -189,7 +189,7 @@ RUNS = sa.table(
 FACTS = sa.table(
     "autoprec_facts", *(sa.column(name, sa.String) for name in ("study", "kind", "key", "value", "checksum"))
 )
-"""What was found out once and is kept, by kind and key, as JSON: legality verdicts, sensitivities, priors,
+"""What is found out once and kept, by kind and key, as JSON: legality verdicts, sensitivities, priors,
 departures."""
 WORKERS = sa.table(
     "autoprec_workers",
@@ -202,15 +202,15 @@ WORKERS = sa.table(
 LEASES = sa.table(
     "autoprec_leases", *(sa.column(name, sa.String) for name in ("study", "name", "worker", "token"))
 )
-"""Who holds what only one process may do at a time: preparing the study, or a trial."""
+"""Who holds what only one process may do at a time: preparing a study, or a trial."""
 TOTALS = sa.table(
     "autoprec_totals",
     *(sa.column(name, sa.String) for name in ("study", "name")),
     sa.column("rows", sa.Integer),
     sa.column("digest", sa.BigInteger),
 )
-"""For each study and table with checksums: how many rows were written, and the sum of their digests. Damage
-to it needs no checksum: it then fits no rows."""
+"""For each study and table with checksums: how many rows were written, and the sum of their digests. It needs
+no checksum of its own, since damaged totals match no rows."""
 ARTIFACTS = sa.table(
     "autoprec_artifacts",
     *(sa.column(name, sa.String) for name in ("study", "name")),
@@ -219,7 +219,7 @@ ARTIFACTS = sa.table(
 )
 """Files that machines without a common disk share through the database, in parts: calibration statistics."""
 OF_A_STUDY = (CHOICES, FRONT, TRIALS, RUNS, TOTALS, FACTS, WORKERS, LEASES, ARTIFACTS, STUDIES)
-"""All tables with rows of a study, those that refer to others first."""
+"""All tables with rows of studies, referring ones before those that they refer to."""
 KEYS: dict[sa.TableClause, tuple[str, ...]] = {
     STUDIES: ("study",),
     TRIALS: ("study", "number"),
@@ -230,7 +230,7 @@ KEYS: dict[sa.TableClause, tuple[str, ...]] = {
 
 
 def version_of(connection: sa.Connection) -> int:
-    """The newest step that the file has; 0 for a file without our tables. Raises `DamagedRowError`."""
+    """The version of the schema; 0 without autoprec's tables. Raises `DamagedRowError` if it is damaged."""
     if not sa.inspect(connection).has_table(SCHEMA.name):
         return 0
     version = connection.scalar(sa.select(sa.func.max(SCHEMA.c.version)))
@@ -240,9 +240,9 @@ def version_of(connection: sa.Connection) -> int:
 
 
 def migrate(connection: sa.Connection, in_words_of: Callable[[str], str] = str) -> None:
-    """Bring the database to `VERSION` in the caller's transaction: every step and its mark, or none of them.
+    """Migrate to `VERSION` in the caller's transaction: every step and its mark, or none of them.
 
-    The steps are written for SQLite; `in_words_of` says one in another database's words.
+    The steps are written for SQLite; `in_words_of` translates one for another database.
     """
     connection.exec_driver_sql(
         "CREATE TABLE IF NOT EXISTS autoprec_schema (version INTEGER PRIMARY KEY, applied TEXT NOT NULL)"

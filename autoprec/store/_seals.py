@@ -1,4 +1,4 @@
-"""Checksums of rows: what changed on the disk is reported, never believed.
+"""Checksums of rows: what has changed on disk is reported, never believed.
 
 SQLite notices a damaged page, not a byte that flipped inside a value. Each row of evidence therefore carries
 a digest of all its other columns, checked whenever the row is read.
@@ -18,12 +18,12 @@ from autoprec.records import Reference, TrialRecord, from_json
 
 T = TypeVar("T")
 Row = Mapping[Any, Any]
-"""Of column names to values; SQLAlchemy's rows do not promise that their keys are text."""
+"""Column names to values; SQLAlchemy does not promise that keys are text."""
 CHECKSUM = "checksum"
 
 
 class DamagedRowError(StudyError):
-    """A row that is not as it was written; `key` says which one."""
+    """A row is not as it was written; `key` says which one."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"{key} is damaged; `autoprec doctor --study NAME` says what can be recovered")
@@ -32,7 +32,7 @@ class DamagedRowError(StudyError):
 
 def checksum(row: Row) -> str:
     """16 hexadecimal digits of SHA-256 over a row."""
-    # By name: a column that a later version adds stands at another place in a file that was made by that one.
+    # By name: a column added by a migration has another position than in a file created with it.
     values = [(name, _plain(row[name])) for name in sorted(row) if name != CHECKSUM]
     return hashlib.sha256(msgspec.json.encode(values)).hexdigest()[:16]
 
@@ -49,15 +49,15 @@ def check(table: sa.TableClause, row: Row) -> None:
 
 
 def read(table: sa.TableClause, row: Row, column: str, form: type[T]) -> T:
-    """A column of a row that was just read, as what it holds.
+    """The value in a JSON column of a row.
 
     Args:
-        table: the row's.
-        row: just read, with its checksum.
-        column: that holds JSON.
-        form: what it holds.
+        table: of the row.
+        row: as read, with its checksum.
+        column: name of a column with JSON.
+        form: type that the JSON holds.
 
-    Raises `DamagedRowError` also for what the checksum lets pass but nobody can have measured.
+    Raises `DamagedRowError`, also for values that match their checksum but cannot have been measured.
     """
     check(table, row)
     try:
@@ -70,19 +70,21 @@ def read(table: sa.TableClause, row: Row, column: str, form: type[T]) -> T:
 
 
 def seal_all(connection: sa.Connection, keys: Mapping[sa.TableClause, tuple[str, ...]]) -> None:
-    """Give every row of these tables its checksum: for a file from before there were any.
+    """Give each row of these tables a checksum, in a file from before there were any.
 
-    Rows are read with the columns that they have: a later step may add some, and has to seal again.
-    `keys` has the columns that name a row of each table.
+    `keys` has the columns that identify a row of each table.
     """
     for table, names in keys.items():
+        # `*`: today's tables may have columns that the file gets in a later step, which then has to seal
+        # anew.
         for row in connection.execute(sa.select(sa.text("*")).select_from(table)).mappings().all():
             _put(connection, table, names, row)
 
 
 def seal_numbers(connection: sa.Connection, table: sa.TableClause) -> None:
-    """Let the checksums of `table` cover `id`, which they left out at first; damage stays damage."""
+    """Let the checksums of `table` cover `id`, which older versions left out."""
     for row in connection.execute(sa.select(table)).mappings().all():
+        # A row that does not match stays as it is, or migrating would make damage look intact.
         if row[CHECKSUM] == checksum({name: row[name] for name in row if name != "id"}):
             _put(connection, table, ("id",), row)
 
@@ -93,7 +95,7 @@ def _put(connection: sa.Connection, table: sa.TableClause, names: tuple[str, ...
 
 
 def _plain(value: Any) -> Any:
-    """Numbers come back from a column of floats as floats, whatever they were."""
+    """A value as it compares equal before and after storage: columns of floats return integers as floats."""
     return float(value) if isinstance(value, int | float) else value
 
 
@@ -106,7 +108,7 @@ def _key(table: sa.TableClause, row: Row) -> str:
 
 
 def _is_possible(record: object) -> bool:
-    """Times and ratios are above 0; NaN is what some engines really give."""
+    """Whether a record can have been measured: times and ratios are positive or, from some engines, NaN."""
     if isinstance(record, Reference):
         return 0 < record.latency_ms < float("inf")
     if isinstance(record, TrialRecord) and record.measurement is not None:

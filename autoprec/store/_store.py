@@ -1,4 +1,4 @@
-"""The evidence of all studies in one database: reads and writes records, one transaction for each call."""
+"""The evidence of all studies in one database: records are read and written in one transaction per call."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from autoprec.store.dialects.inserts import replacing
 
 T = TypeVar("T")
 _NUMBERS = 1 << 31
-"""Databases count no further."""
+"""Larger numbers do not fit PostgreSQL's INTEGER."""
 P = ParamSpec("P")
 
 
 class Store(RunTable):
     """Trials, their Pareto front, and what a study is bound to; use in a `with` block.
 
-    What is finished is never changed again. Every method may raise `StudyError`: the database is locked,
-    read-only, full, damaged or out of reach; nothing of the call is written then.
+    A finished trial is never changed. Every method may raise `StudyError` if the database is locked,
+    read-only, full, damaged or out of reach; nothing of the call is then written.
     """
 
     @patient
     def bind(self, study: str, identity: Identity, blocks: Sequence[Block]) -> None:
         """Bind a new study to its inputs, or check that they are still the same.
 
-        What the identity leaves out of a block (its allowed precisions) is brought up to date.
-        Raises `StudyError` that names every difference.
+        Allowed precisions, which are no part of the identity, are updated. Raises `StudyError` that names
+        every difference.
         """
         row = {"study": study, "identity": to_json(identity), "blocks": to_json(blocks), "reference": None}
         query = sa.select(STUDIES).where(STUDIES.c.study == study)
@@ -57,6 +57,7 @@ class Store(RunTable):
                 was = read(STUDIES, stored, "blocks", tuple[Block, ...])
                 row["reference"] = stored["reference"]
                 self._refuse(study, differences(old, identity, was, blocks))
+            # Its row is gone, while the totals say that it was written: binding anew would hide the loss.
             elif study in known_studies(connection, STUDIES):
                 raise DamagedRowError(f"study {study!r}")
             new = sealed(row)
@@ -64,7 +65,7 @@ class Store(RunTable):
             add(connection, STUDIES, new, stored and stored[CHECKSUM])
 
     def check_inputs(self, study: str, inputs: Mapping[str, str]) -> None:
-        """Refuse at once what `bind` would refuse later, by fields of the identity. Raises `StudyError`."""
+        """Refuse early what `bind` would refuse, given some fields of the identity. Raises `StudyError`."""
         if study in self.studies():
             old = self.identity(study)
             self._refuse(study, differences(old, msgspec.structs.replace(old, **inputs)))
@@ -77,7 +78,7 @@ class Store(RunTable):
             )
 
     def check(self, study: str, identity: Identity, blocks: Sequence[Block]) -> None:
-        """Refuse to rebuild trials of `study` from other inputs; another engine is no hindrance.
+        """Refuse to rebuild trials of `study` from other inputs; the engine may be another one.
 
         Raises `StudyError` that names every difference.
         """
@@ -95,7 +96,7 @@ class Store(RunTable):
         return read(STUDIES, self._study(study), "identity", Identity).typed()
 
     def basis(self, study: str) -> Basis | None:
-        """What a study found out about its engine on its first night; None before it is bound."""
+        """How candidates are written for the engine, as found in the first run; None before that."""
         return self.identity(study).basis if study in self.studies() else None
 
     @patient
@@ -114,27 +115,27 @@ class Store(RunTable):
 
     @patient
     def put_reference(self, study: str, reference: Reference) -> None:
-        """Keep the engine that all trials of a bound study are compared with."""
+        """Store the reference that all trials of a bound study are compared with."""
         self._change(STUDIES, STUDIES.c.study == study, reference=to_json(reference))
 
     @patient
     def reference(self, study: str) -> Reference | None:
-        """What `put_reference` kept; None before. Raises `StudyError` for an unknown study."""
+        """What `put_reference` stored; None before. Raises `StudyError` for an unknown study."""
         row = self._study(study)
         return None if row["reference"] is None else read(STUDIES, row, "reference", Reference)
 
     @patient
     def begin(self, record: TrialRecord, *, model_digest: str = "") -> None:
-        """Write a running trial, so that a killed night knows what it was at."""
+        """Write a running trial, so that the next run knows what a killed one was working on."""
         with self._database.writing(record.study) as connection:
             self._write(connection, record, model_digest)
 
     @patient
     def finish(self, record: TrialRecord, *, model_digest: str = "") -> None:
-        """Write a complete or failed trial and the front that it leads to, together.
+        """Write a complete or failed trial together with the resulting front.
 
-        `model_digest` is the candidate's, if there is one. A trial need not have begun.
-        Raises `StudyError` if the trial is finished already: evidence is never overwritten.
+        `model_digest` is that of the candidate, if there is one. The trial need not have begun.
+        Raises `StudyError` if the trial has finished already: evidence is never overwritten.
         """
         with self._database.writing(record.study) as connection:
             self._write(connection, record, model_digest)
@@ -151,19 +152,19 @@ class Store(RunTable):
 
     @patient
     def news(self, study: str, last: int, numbers: Sequence[int]) -> tuple[TrialRecord, ...]:
-        """Trials after the number `last`, and those of these numbers that have ended."""
+        """Trials with numbers above `last`, and those of `numbers` that have ended."""
         ended = sa.and_(TRIALS.c.number.in_(numbers), TRIALS.c.state != "running")
         which = sa.or_(TRIALS.c.number > last, ended)
         return self._records(TRIALS.c.study == study, which)
 
     @patient
     def running(self, study: str) -> tuple[TrialRecord, ...]:
-        """Trials that began and did not finish: after a kill, the one that was in flight."""
+        """Trials that began and have not finished; after a kill, those that were in flight."""
         return self._records(TRIALS.c.study == study, TRIALS.c.state == "running")
 
     @patient
     def trial(self, study: str, number: int) -> TrialRecord:
-        """One trial. Raises `StudyError` if there is none of that number."""
+        """The trial of that number. Raises `StudyError` if there is none."""
         which = (TRIALS.c.study == study, TRIALS.c.number == number)
         if abs(number) < _NUMBERS and (records := self._records(*which)):
             return records[0]
@@ -174,8 +175,9 @@ class Store(RunTable):
 
     @patient
     def front(self, study: str) -> tuple[TrialRecord, ...]:
-        """The Pareto front, fastest first: its trials as `records.counting` gives them."""
+        """The Pareto front, fastest first, with measurements pooled as by `records.counting`."""
         with self._database.reading() as connection:
+            # Derived anew and compared, since the table of the front carries no checksums.
             numbers = front_numbers(connection, study)
             if numbers != kept_numbers(connection, study):
                 raise DamagedRowError(f"the front of study {study!r}")
@@ -185,13 +187,13 @@ class Store(RunTable):
 
     @patient
     def put_fact(self, study: str, kind: str, key: str, value: object) -> None:
-        """Keep anything that msgspec writes (a verdict, a sensitivity), in place of an earlier one.
+        """Store anything that msgspec can encode, such as a verdict, in place of an earlier value.
 
         Args:
-            study: its name.
-            kind: of fact, as `legality`.
-            key: which of that kind.
-            value: what msgspec writes.
+            study: name of the study.
+            kind: kind of fact, such as `legality`.
+            key: names the fact within its kind.
+            value: the fact itself.
         """
         names = {"study": study, "kind": kind, "key": key}
         row = sealed({**names, "value": to_json(value)})
@@ -201,22 +203,23 @@ class Store(RunTable):
             add(connection, FACTS, row, before)
 
     def fact(self, study: str, kind: str, key: str, form: type[T]) -> T | None:
-        """What `put_fact` kept, as a `form`; None if there is nothing.
+        """What `put_fact` stored, as a `form`; None if there is nothing.
 
         Args:
-            study: its name.
-            kind: of fact.
-            key: which of that kind.
+            study: name of the study.
+            kind: kind of fact.
+            key: names the fact within its kind.
             form: type of the value.
         """
         return self.facts(study, kind, form).get(key)
 
     @patient
     def facts(self, study: str, kind: str, form: type[T]) -> dict[str, T]:
-        """All facts of a kind, by key. All kinds are checked: a row may have lost the name of its own."""
+        """All facts of a kind, by key."""
         query = sa.select(FACTS).where(FACTS.c.study == study)
         with self._database.reading() as connection:
             rows = connection.execute(query).mappings().all()
+            # Rows of all kinds: one that is damaged may have lost the name of its kind.
             for row in rows:
                 check(FACTS, row)
             ensure_complete(connection, study, FACTS, (row[CHECKSUM] for row in rows))
@@ -265,21 +268,21 @@ class Store(RunTable):
         }
         mine = (TRIALS.c.study == record.study, TRIALS.c.number == record.number)
         before = connection.scalar(sa.select(TRIALS.c.checksum).where(*mine))
-        # In the statement, not before it: of two workers that finish one trial, one finds it finished.
+        # Checked by the statement itself: if two workers finish the same trial, one of them must notice.
         is_open = TRIALS.c.state == "running"
         new = sealed(row)
         upsert = replacing(connection, TRIALS, new, "study", "number", where=is_open)
         # Without the option SQLAlchemy does not count the rows of an INSERT on PostgreSQL.
         if connection.execute(upsert, execution_options={"preserve_rowcount": True}).rowcount != 1:
             if connection.scalar(sa.select(TRIALS.c.record).where(*mine)) == row["record"]:
-                return  # the answer to its commit was lost
+                return  # an earlier attempt was committed, and only its answer was lost
             raise StudyError(
                 f"{self.name}: trial {record.number} of {record.study!r} is finished already; "
                 "start the search again, it resumes with the next one"
             )
         add(connection, TRIALS, new, before)
         if before is not None:
-            return  # its choices are there since it began
+            return  # its choices were written when it began
         key = {"study": record.study, "number": record.number}
         rows = [{**key, "block": block, "precision": chosen} for block, chosen in record.assignment.choices]
         if rows:

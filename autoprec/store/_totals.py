@@ -1,5 +1,7 @@
-"""What each table holds of a study, added up: rows that are gone whole, there twice, from another copy of the
-file or from an earlier time have checksums that are right, and are missed here."""
+"""Totals of each table's rows by study.
+
+Checksums cannot detect rows that are missing, doubled, older, or from another copy of the file; totals can.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,22 @@ from autoprec.store._schema import KEYS, TOTALS
 from autoprec.store._seals import CHECKSUM, DamagedRowError, Row
 
 _MODULUS = 1 << 56
-"""Databases count to 2^63: two digests are added before the remainder is taken."""
+"""Two digests are added before the remainder is taken, and databases count to 2^63."""
 Total = tuple[int, int]
-"""How many rows, and the sum of their digests."""
+"""Number of rows, and the sum of their digests."""
 
 
 def add(connection: sa.Connection, table: sa.TableClause, row: Row, before: object = None) -> None:
-    """Note that a row was written, in the transaction that writes it.
+    """Count a row that was written, in the same transaction.
 
     Args:
-        connection: at work on the study: nobody else may change the row that this one replaces.
-        table: the row's.
-        row: with its checksum.
-        before: the checksum of the row that it replaces; None if it is added.
+        connection: has locked the study, so that nobody else can change the row that is replaced.
+        table: of the row.
+        row: as written, with its checksum.
+        before: checksum of the row that was replaced; None if it was added.
     """
+    # A sum can be kept up in one statement, whatever the order of rows; a hash over all would need reading
+    # all.
     digest = (_digest(row[CHECKSUM]) - (0 if before is None else _digest(before))) % _MODULUS
     values = {"study": row["study"], "name": _name(table), "rows": int(before is None), "digest": digest}
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
@@ -41,27 +45,27 @@ def add(connection: sa.Connection, table: sa.TableClause, row: Row, before: obje
 def ensure_complete(
     connection: sa.Connection, study: str, table: sa.TableClause, checksums: Iterable[object]
 ) -> None:
-    """Raises `DamagedRowError` if these are not all rows that were written, each as it was last.
+    """Raises `DamagedRowError` unless these are all rows that were written, each in its last state.
 
     Args:
-        connection: with the same view of the database as when the rows were read.
-        study: whose rows.
+        connection: has the same view of the database as when the rows were read.
+        study: of the rows.
         table: of the rows.
-        checksums: of all its rows of this study.
+        checksums: those of all rows that were read of the study.
     """
     if _kept(connection, study).get((study, _name(table)), (0, 0)) != _total(checksums):
         raise DamagedRowError(f"the list of {_name(table)} of study {study!r}")
 
 
 def known_studies(connection: sa.Connection, table: sa.TableClause) -> set[str]:
-    """Studies of which rows of `table` were written, whether they are there or not."""
+    """Studies with rows written to `table`, whether those are still there or not."""
     return {study for study, name in _kept(connection) if name == _name(table)}
 
 
 def add_up(connection: sa.Connection, *, counted: bool = False) -> None:
-    """Begin anew with the rows that are there: older files have no totals, and a repair saves what is intact.
+    """Compute totals anew from existing rows, for older files, which have none, and after a repair.
 
-    With `counted` the numbers of rows that the file has stay: what is gone already goes on being missed.
+    With `counted` the file's own numbers of rows are kept, so that rows lost before remain missed.
     """
     kept = _kept(connection) if counted else {}
     there = {
@@ -80,7 +84,7 @@ def add_up(connection: sa.Connection, *, counted: bool = False) -> None:
 
 
 def _kept(connection: sa.Connection, *studies: str) -> dict[tuple[str, str], Total]:
-    """By study and table; of all studies where none is named."""
+    """The stored totals by study and table, of all studies where none is named."""
     query = sa.select(TOTALS.c.study, TOTALS.c.name, TOTALS.c.rows, TOTALS.c.digest)
     if studies:
         query = query.where(TOTALS.c.study.in_(studies))
@@ -93,7 +97,7 @@ def _total(checksums: Iterable[object]) -> Total:
 
 
 def _digest(checksum: object) -> int:
-    """Of whatever is in its column."""
+    """The digest of a checksum, or of whatever damage has put in its column."""
     return int.from_bytes(hashlib.sha256(ascii(checksum).encode()).digest()[:7])
 
 

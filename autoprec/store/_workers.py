@@ -1,7 +1,7 @@
-"""The workers of a study and the trials that they hold: heartbeats, and leases that end with them.
+"""The workers of a study: their heartbeats, and leases that end with them.
 
-A worker is one process of `autoprec search`. It beats; what it has taken (a trial, a step of preparing) is
-its own as long as it does, by the database's clock. What a dead worker held is free for the next one.
+A worker is one process of `autoprec search`. Its leases (on a trial, or on a step of preparing) hold as long
+as it sends heartbeats, by the database's clock. What a dead worker held is free for the next one.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from autoprec.store._schema import LEASES, WORKERS
 from autoprec.store.dialects.inserts import adding
 
 LEASE_SECONDS = 60.0
-"""A worker that whose heartbeat is older than this, in seconds, is dead."""
+"""A worker whose last heartbeat is older than this, in seconds, counts as dead."""
 BEAT_SECONDS = 10.0
 CLOCKS_SECONDS = 30.0
-"""Clocks of hosts may differ by so much: dates of trials are shown, nothing is decided by them."""
+"""Largest difference between clocks of hosts: dates of trials are shown, and decide nothing."""
 
 
 class Membership:
-    """One process's part in a study, from `enter` to `leave`; methods may be called from any thread.
+    """One process's participation in a study, from `enter` to `leave`; its methods are thread-safe.
 
     Args:
         database: the study's.
         study: its name.
         devices: names of the devices that it measures on.
-        version: autoprec's.
+        version: version of autoprec.
     """
 
     def __init__(self, database: Database, study: str, devices: Sequence[str], version: str) -> None:
@@ -55,9 +55,9 @@ class Membership:
         )
 
     def enter(self) -> None:
-        """Take part from now on.
+        """Join the study.
 
-        Raises `StudyError` if others take part with another version of autoprec, or another clock.
+        Raises `StudyError` if other workers run another version of autoprec, or if clocks differ too much.
         """
         off = abs(self._database.patiently(self._database.seconds) - datetime.now(UTC).timestamp())
         if off > CLOCKS_SECONDS:
@@ -74,7 +74,7 @@ class Membership:
         self.beat(())
 
     def beat(self, doing: Sequence[Doing]) -> None:
-        """Say that this process lives, and what it does. Joins again if it was presumed dead."""
+        """Report that this process lives, and what it is doing; joins again if it was presumed dead."""
         if self._has_left:
             return
         row = msgspec.structs.asdict(self._me) | {
@@ -92,13 +92,13 @@ class Membership:
         self._database.patiently(write)
 
     def take(self, name: str, token: str = "") -> bool:
-        """Take what nobody living has; true also for what is taken by this process already."""
+        """Take a lease that no living worker has; true also if this process has it already."""
 
         def attempt() -> bool:
             with self._database.writing(self._study) as connection:
                 row = {"study": self._study, "name": name, "worker": self._me.id, "token": token}
                 insert = adding(connection, LEASES, row, "study", "name")
-                options = {"preserve_rowcount": True}  # else SQLAlchemy does not count an INSERT's
+                options = {"preserve_rowcount": True}  # or SQLAlchemy does not count the rows of an INSERT
                 if connection.execute(insert, execution_options=options).rowcount == 1:
                     return True
                 key = (LEASES.c.study == self._study, LEASES.c.name == name)
@@ -113,13 +113,13 @@ class Membership:
         return self._database.patiently(attempt)
 
     def holds(self, name: str) -> bool:
-        """Whether it is still this process's."""
+        """Whether this process still has the lease."""
         key = (LEASES.c.study == self._study, LEASES.c.name == name, LEASES.c.worker == self._me.id)
         with self._database.reading() as connection:
             return connection.scalar(sa.select(LEASES.c.name).where(*key)) is not None
 
     def give_back(self, name: str) -> None:
-        """Let the next one have it."""
+        """Release the lease."""
 
         def free() -> None:
             key = (LEASES.c.study == self._study, LEASES.c.name == name, LEASES.c.worker == self._me.id)
@@ -130,7 +130,7 @@ class Membership:
 
     @contextmanager
     def holding(self, name: str) -> Iterator[bool]:
-        """Have it in the block, if nobody else has: yields whether."""
+        """Hold the lease within the block if it is free; yields whether it was."""
         taken = self.take(name)
         try:
             yield taken
@@ -139,14 +139,15 @@ class Membership:
                 self.give_back(name)
 
     def held_by_the_living(self) -> frozenset[str]:
-        """Names of all that is taken, by this process or by another that lives."""
+        """Names of all leases of living workers, this process included."""
         alive = [worker.id for worker in living(self._database, self._study)]
         with self._database.reading() as connection:
             where = (LEASES.c.study == self._study, LEASES.c.worker.in_(alive))
             return frozenset(connection.scalars(sa.select(LEASES.c.name).where(*where)))
 
     def leave(self) -> None:
-        """Take part no more; what is still held is free, and so is what the dead held."""
+        """Leave the study, and free the leases of this process and of dead ones."""
+        # Set first: a heartbeat from another thread must not join again behind the deletion.
         self._has_left = True
 
         def go() -> None:
@@ -162,7 +163,7 @@ class Membership:
 
 
 def living(database: Database, study: str) -> tuple[Worker, ...]:
-    """Who takes part in a study and lives."""
+    """The living workers of a study."""
 
     def read() -> tuple[float, list[Worker]]:
         with database.reading() as connection:
@@ -175,13 +176,15 @@ def living(database: Database, study: str) -> tuple[Worker, ...]:
 
 
 def host() -> str:
-    """This host's name, and what sets it apart from another of that name: its boot and process namespace."""
+    """This host's name, with its boot and process namespace, which tell it from others of that name."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    # Containers share a kernel's boot, and clones of one image share a name; process numbers compare only
+    # within one namespace.
     return f"{platform.node()} {boot[:8]} {os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116 - no link
 
 
 def _worker(row: sa.RowMapping) -> Worker | None:
-    """None for a row that is damaged: whoever wrote it beats again."""
+    """The worker of a row; None if the row is damaged, which the next heartbeat mends."""
     values = {str(name): value for name, value in row.items()}
     try:
         values["devices"] = from_json(values["devices"], tuple[str, ...])
@@ -193,11 +196,12 @@ def _worker(row: sa.RowMapping) -> Worker | None:
 
 def _process() -> str:
     process = psutil.Process()
+    # With the time of its start, because the kernel reuses process numbers.
     return f"{process.pid} {process.create_time():.2f}"
 
 
 def _is_gone(worker: Worker) -> bool:
-    """Whether its process on this host is dead, so that nobody need wait for its lease to run out."""
+    """Whether a worker on this host is dead, so that nobody need wait for its lease to expire."""
     if worker.host != host():
         return False
     number, _, created = worker.process.partition(" ")

@@ -92,7 +92,7 @@ class OptunaStrategy:
         """Report the values, or for a failure the worst ones so far."""
         values = [(o.latency_ms, o.loss) for o in self._standings.values() if _is_measured(o)]
         if _is_measured(outcome):
-            # Exactly 0: the study sets no limit. Samplers act otherwise once any trial has a constraint.
+            # Exactly 0 means that the study sets no limit, so there is no constraint to report.
             if outcome.excess:
                 trial.set_constraint("limit", outcome.excess)
             study.tell(trial, (outcome.latency_ms, outcome.loss))

@@ -1,4 +1,4 @@
-"""What a kind of database does its own way: opening, locking, its clock, and what its errors mean."""
+"""What differs between kinds of databases: opening, locking, the clock, and the meaning of errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Dialect(Protocol):
     reader: sa.Engine
     writer: sa.Engine
     is_shared: bool
-    """Whether several processes may search in it at a time, on any host."""
+    """Whether several processes, on any host, may search in it at once."""
     optuna_options: dict[str, object]
     """Keyword arguments of the engine that Optuna makes for itself."""
 
@@ -33,16 +33,16 @@ class Dialect(Protocol):
         """What is set once on a database that may be written, outside any transaction."""
 
     def lock(self, connection: sa.Connection, study: str) -> None:
-        """Wait until no other writer is at a study ("" for the tables); holds until the transaction ends."""
+        """Lock a study ("" for the tables) until the transaction ends, waiting for its other writers."""
 
     def statement(self, text: str) -> str:
-        """A step of the schema, which is written for SQLite, in this kind's words."""
+        """A statement of the schema, written for SQLite, in this kind's SQL."""
 
     def seconds(self, connection: sa.Connection) -> float:
         """The database's own clock, in seconds since 1970: one clock for all workers."""
 
     def reason(self, error: BaseException) -> str | None:
-        """What an error of the database means to the user; None for a fault of ours."""
+        """What an error of the database means to the user; None for a fault of autoprec."""
 
     def is_passing(self, error: BaseException) -> bool:
-        """Whether the database was only out of reach, as while it restarts."""
+        """Whether the database was only out of reach for a moment, such as during a restart."""

@@ -1,4 +1,4 @@
-"""Inserts that mind what is there already: standard SQL has none, the dialects write theirs alike."""
+"""Inserts that respect existing rows; standard SQL has none, and the dialects agree on theirs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 
 def adding(connection: sa.Connection, table: sa.TableClause, row: dict[str, Any], *key: str) -> sa.Insert:
-    """An insert that does nothing where a row with the same key is there.
+    """An insert that does nothing if a row with the same key exists.
 
     Args:
-        connection: whose dialect it is.
-        table: takes the row.
+        connection: determines the dialect.
+        table: receives the row.
         row: values by column.
-        key: columns that tell rows apart.
+        key: columns that identify a row.
     """
     return _insert(connection, table, row).on_conflict_do_nothing(index_elements=list(key))
 
@@ -27,14 +27,14 @@ def replacing(
     *key: str,
     where: sa.ColumnElement[bool] | None = None,
 ) -> sa.Insert:
-    """An insert that takes the place of a row with the same key; columns that `row` lacks stay.
+    """An insert that replaces a row with the same key, except for columns that `row` lacks.
 
     Args:
-        connection: whose dialect it is.
-        table: takes the row.
+        connection: determines the dialect.
+        table: receives the row.
         row: values by column.
-        where: what the earlier row must be; else it stays.
-        key: columns that tell rows apart.
+        where: condition on the existing row, without which that stays.
+        key: columns that identify a row.
     """
     statement = _insert(connection, table, row)
     fresh = {name: statement.excluded[name] for name in row if name not in key}

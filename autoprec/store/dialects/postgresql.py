@@ -1,9 +1,8 @@
-"""A PostgreSQL database: one study, or many, for workers on several machines.
+"""A PostgreSQL database with one or more studies, for workers on several machines.
 
 Durability is the server's (`synchronous_commit` is on unless somebody turned it off). Writers of one study
-wait for one another at an advisory lock, as SQLite's writers do at the file: what a transaction decides by
-(the front, the next number, who may take a trial) is then what is there when it commits. The lock is the
-server's, so it goes with the connection of a worker that dies.
+wait for one another at an advisory lock, as SQLite's writers do at the file: what a transaction bases its
+decisions on (the front, the next number, who may take a trial) then still holds when it commits.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from autoprec.errors import StudyError, how_to_install
 
 CONNECT_SECONDS = 10
 IDLE_SECONDS = 60
-"""A transaction that its worker leaves alone for so long is given up by the server: the worker's host may be
-gone without a word, and everyone else waits for its lock. As long as a worker's lease lasts."""
+"""The server aborts a transaction that stays idle for so long: its worker's host may have vanished, and all
+others wait for its lock. Equal to the time for which a worker's leases outlast its heartbeats."""
 _NETWORK = {
     "connect_timeout": CONNECT_SECONDS,
     "keepalives_idle": 30,
@@ -26,12 +25,13 @@ _NETWORK = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
 }
-"""libpq's words for: miss a server that is gone within a minute. The kernel by itself takes two hours."""
+"""libpq's options to notice within a minute that a server has vanished. By default the kernel takes two
+hours."""
 _LOCKS = 0x6175746F
 """First half of the key of our advisory locks ("auto" in ASCII); the second is a hash of the study's name."""
 _PASSING = ("08", "57P01", "57P02", "57P03", "53300", "25006", "25P03")
-"""SQLSTATE classes: connection lost, shut down, starting up, too many connections, in recovery, a transaction
-left alone."""
+"""SQLSTATEs of passing errors: connection lost, shut down, starting up, too many connections, in recovery,
+transaction idle for too long."""
 REASONS = {
     "28": "refuses this user or password; fix the address that `storage` or `--storage` gives",
     "3D": "does not exist; create it with `createdb`, or name another database",
@@ -47,9 +47,9 @@ class PostgresqlDialect:
     """See `Dialect`.
 
     Args:
-        address: SQLAlchemy's, as `postgresql+psycopg://user@host/database`.
+        address: an SQLAlchemy URL, such as `postgresql+psycopg://user@host/database`.
 
-    Raises `StudyError` for an address that is none, or a driver that is not installed.
+    Raises `StudyError` for an invalid address, or a driver that is not installed.
     """
 
     is_shared = True
@@ -74,32 +74,36 @@ class PostgresqlDialect:
         self.address = url.render_as_string(hide_password=False)
         self.optuna_options: dict[str, object] = {"pool_pre_ping": True}
         self.reader: sa.Engine = base.execution_options(isolation_level="REPEATABLE READ")
-        # Each statement sees what was committed before it: after the lock, what its last holder wrote.
+        # Each statement sees what was committed before it, so after the lock what its last holder wrote. One
+        # snapshot for the whole transaction would be older than the lock.
         self.writer: sa.Engine = base.execution_options(isolation_level="READ COMMITTED")
 
     def admit(self) -> None:
-        """Nothing: the server looks after its files."""
+        """Do nothing: the server looks after its files."""
 
     def prepare(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def lock(self, connection: sa.Connection, study: str) -> None:
-        """One transaction-long advisory lock for each study."""
+        """Take the study's advisory lock until the transaction ends."""
+        # The server frees it with the connection, so a worker that dies holds nobody up.
         take = sa.text("SELECT pg_advisory_xact_lock(:first, hashtext(:study))")
         connection.execute(take, {"first": _LOCKS, "study": study})
 
     def statement(self, text: str) -> str:
-        """SQLite's REAL has 8 bytes, PostgreSQL's 4; only SQLite numbers a primary key on its own."""
+        """A statement in PostgreSQL's SQL."""
+        # Only SQLite numbers an integer primary key by itself; its REAL has 8 bytes, PostgreSQL's only 4.
         numbered = text.replace("id INTEGER PRIMARY KEY", "id SERIAL PRIMARY KEY")
         sized = re.sub(r"\bREAL\b", "DOUBLE PRECISION", numbered)
         return re.sub(r"\bBLOB\b", "BYTEA", sized)
 
     def seconds(self, connection: sa.Connection) -> float:
-        """The server's clock, read now, not when the transaction began."""
+        """See `Dialect`."""
+        # Not now(), which stands still from the beginning of a transaction.
         return float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
 
     def reason(self, error: BaseException) -> str | None:
-        """By SQLSTATE, or by what a connection that never was has to say."""
+        """See `Dialect`: by SQLSTATE, or by its words where no connection came about."""
         state = getattr(error, "sqlstate", None)
         if state is not None and not str(state).startswith(_PASSING):
             return next((words for code, words in REASONS.items() if state.startswith(code)), None)
@@ -112,7 +116,7 @@ class PostgresqlDialect:
         return f"cannot be reached ({line}); start the server, or fix the address"
 
     def is_passing(self, error: BaseException) -> bool:
-        """A server that restarts, or a network that comes back."""
+        """See `Dialect`: a server that restarts, or a network that comes back."""
         state = getattr(error, "sqlstate", None)
         if state is not None:
             return str(state).startswith(_PASSING)
@@ -120,8 +124,8 @@ class PostgresqlDialect:
 
 
 def _give_up_what_is_left_alone(connection: Any, _: object) -> None:
-    """On a new connection of the driver's, before anything else. Not among the words of connecting, which
-    poolers between us and the server refuse."""
+    """Set the time limit of idle transactions on a new connection of the driver."""
+    # By a statement, not by an option of connecting, which poolers between here and the server refuse.
     connection.autocommit = True
     connection.cursor().execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
     connection.autocommit = False

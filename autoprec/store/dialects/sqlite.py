@@ -1,8 +1,7 @@
 """One SQLite file: the embedded database of a study.
 
-Durability: WAL keeps readers (a second terminal, optuna-dashboard) out of the writer's way, and
-`synchronous=FULL` flushes each commit, so that not even a power cut loses a finished trial. A flush costs
-milliseconds once a trial, and a trial costs seconds.
+WAL keeps readers (a second terminal, optuna-dashboard) out of the writer's way, and each commit is flushed to
+disk, so that not even a power cut loses a finished trial.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _DAMAGE = (
     "unsupported file format",
     "Could not decode",
 )
-"""What SQLite says of tables that are not as we made them, and of text that is no UTF-8."""
+"""SQLite's words for tables that are not as autoprec made them, and for text that is not UTF-8."""
 _CLOCK = "SELECT (julianday('now') - 2440587.5) * 86400.0"
 
 
@@ -42,8 +41,8 @@ class SqliteDialect:
     """See `Dialect`.
 
     Args:
-        path: the file, made with its folder if it is missing (unless `read_only`).
-        read_only: write nothing; works on a read-only folder too.
+        path: the file, created along with its folder if missing, unless `read_only`.
+        read_only: write nothing; works in a read-only folder too.
 
     Raises `StudyError` for a path that cannot hold a database.
     """
@@ -66,45 +65,48 @@ class SqliteDialect:
         self.writer: sa.Engine = self.reader.execution_options(begin="BEGIN IMMEDIATE")
 
     def admit(self) -> None:
-        """SQLite's own look at the whole file: an index that lost a trial would hide it without a word, and
-        so would a trial whose study is not there."""
+        """Raises `StudyError` if SQLite's own checks of the whole file fail."""
         with self.reader.begin() as connection:
+            # An index that lost a trial hides it from queries without an error, and so does a trial without
+            # its study.
             verdict = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
             strays = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
         if verdict != "ok" or any(str(table).startswith("autoprec_") for table, *_ in strays):
             raise StudyError(f"{self.name}: {REASONS[sqlite3.SQLITE_CORRUPT]}")
 
     def prepare(self) -> None:
-        """Switch the file to WAL, which stays; it cannot be done inside a transaction."""
+        """Switch the file to WAL, permanently."""
         with self.reader.connect() as connection:
+            # Through the driver, since SQLAlchemy would begin a transaction, inside which SQLite refuses
+            # the switch.
             driver = connection.connection
             driver.cursor().execute("PRAGMA journal_mode = WAL")
 
     def lock(self, connection: sa.Connection, study: str) -> None:
-        """Nothing: the writer's transaction has the whole file."""
+        """Do nothing: a writing transaction locks the whole file."""
 
     def statement(self, text: str) -> str:
-        """As it is."""
+        """The statement itself."""
         return text
 
     def seconds(self, connection: sa.Connection) -> float:
-        """The machine's clock: a file is on one machine."""
+        """The clock of the machine, since a file is on only one."""
         return float(connection.exec_driver_sql(_CLOCK).scalar_one())
 
     def reason(self, error: BaseException) -> str | None:
-        """By SQLite's code for it, or its words."""
+        """See `Dialect`: by SQLite's code or words."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bits only refine it
         if any(words in str(error) for words in _DAMAGE):
             code = sqlite3.SQLITE_CORRUPT
         return REASONS.get(code)
 
     def is_passing(self, error: BaseException) -> bool:  # noqa: ARG002 - the protocol's signature
-        """Never: what a file says now it says again, and a lock was waited for."""
+        """Never: a file fails the same way again, and locks have been waited for."""
         return False
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` with its parents. Raises `StudyError` where that is not possible."""
+    """Create `folder` and its parents. Raises `StudyError` if that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -114,19 +116,23 @@ def make_folder(folder: Path) -> None:
 def _engine(path: Path, read_only: bool) -> sa.Engine:
     mode = "rwc"
     if read_only:
-        # WAL needs a file beside the database even to read; without one nobody can be writing to it.
+        # With WAL even reading needs a file beside the database. In a read-only folder without one
+        # nobody can be writing, and `immutable` lets SQLite do without.
         log = path.with_name(f"{path.name}-wal")
         mode = "ro" if os.access(path.parent, os.W_OK) or log.exists() else "ro&immutable=1"
     address = f"file:{quote(str(path.absolute()))}?mode={mode}"
 
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
-        connection.isolation_level = None  # else sqlite3 begins on its own, and too late
+        # Or sqlite3 would begin transactions itself, at the first write: later than the reads it depends on.
+        connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = ON")
+        # NORMAL, which is usual with WAL, may lose the last commits in a power cut. FULL costs a flush of
+        # milliseconds once a trial, and trials take seconds.
         connection.execute("PRAGMA synchronous = FULL")
         return connection
 
-    # To SQLAlchemy this address is a database in memory, of which it would hand all threads one connection.
+    # SQLAlchemy takes this address for a database in memory, and would let all threads share one connection.
     engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
 
     @sa.event.listens_for(engine, "begin")
