@@ -14,8 +14,10 @@ SMALL_BYTES = 1024
 
 @contextmanager
 def without_weights(model: ir.Model) -> Iterator[tuple[onnx.ModelProto, Mapping[str, ir.TensorProtocol]]]:
-    """The message, in which large initializers are inputs, and their tensors by name; the model is as it was
-    afterwards."""
+    """The message, with large initializers as inputs, and their tensors by name.
+
+    The model itself is restored at the end of the block.
+    """
     graph = model.graph
     listed, held = list(graph.inputs), dict(graph.initializers)
     weights = {}
@@ -25,6 +27,7 @@ def without_weights(model: ir.Model) -> Iterator[tuple[onnx.ModelProto, Mapping[
             if tensor is None or tensor.nbytes <= SMALL_BYTES:
                 continue
             weights[name] = tensor
+            # As an input it needs the type and shape that inference otherwise reads off the tensor.
             value.shape, value.type = ir.Shape(tensor.shape.numpy()), ir.TensorType(tensor.dtype)
             value.const_value = None
             graph.initializers.pop(name)

@@ -42,7 +42,7 @@ _DEPTH = 8
 
 
 def clipped(graph: ir.Graph, value: ir.Value, pair: Pair) -> ir.Value:
-    """A value within the bounds of a pair: itself where it is, within half a step of the grid, anyway."""
+    """A value within the bounds of a pair: the value itself if it cannot leave them by half a step."""
     low, high = bounds(pair)
     # Bounds nearer than this round to the same level of the grid: an operator for them would change nothing.
     step = pair.scale / 2
@@ -50,6 +50,7 @@ def clipped(graph: ir.Graph, value: ir.Value, pair: Pair) -> ir.Value:
     needs_low, needs_high = bool((low - step > known_low).any()), bool((high + step < known_high).any())
     if not (needs_low or needs_high):
         return value
+    # Pairs of one value with the same bounds share one operator.
     for use in value.uses():
         held = use.node.meta.get(CLIPPED)
         if held is not None and all(np.array_equal(a, b) for a, b in zip(held, (low, high), strict=True)):
@@ -64,6 +65,7 @@ def clipped(graph: ir.Graph, value: ir.Value, pair: Pair) -> ir.Value:
         )
     _put_in(graph, value, nodes)
     for node in nodes:
+        # Lets the writer leave the operator out where the pair itself is put back: see `given.unclipped`.
         node.meta[CLIPPED] = low, high
     return nodes[-1].outputs[0]
 
@@ -86,7 +88,7 @@ def _range(value: ir.Value, depth: int = _DEPTH) -> tuple[float, float]:
 
 
 def _clip(graph: ir.Graph, value: ir.Value, low: Array | None, high: Array | None) -> ir.Node:
-    """Of one pair of bounds for all values."""
+    """The operator that clips all values between the same bounds; None for an open end."""
     if high is None and low is not None and not low.any():
         return ir.node("Relu", [value])
     limits = {"min": low, "max": high}
@@ -101,7 +103,8 @@ def _clip(graph: ir.Graph, value: ir.Value, low: Array | None, high: Array | Non
 
 
 def _between(graph: ir.Graph, value: ir.Value, low: Array | None, high: Array | None) -> list[ir.Node]:
-    """Of bounds for each channel or block."""
+    """The operators that clip between bounds of each channel or block."""
+    # Clip takes one number for all values; Max and Min broadcast.
     nodes: list[ir.Node] = []
     for op, limit in (("Max", low), ("Min", high)):
         if limit is not None:

@@ -53,6 +53,7 @@ def write_cut(path: Path, values: Collection[str], target: Path) -> Path:
     graph = model.graph
     by_name = {str(value.name): value for node in graph for value in node.outputs}
     outputs = [by_name[name] for name in values]
+    # Values inside a graph may go without a type, its outputs may not.
     if any(value.type is None for value in outputs):
         ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
     graph.outputs.clear()

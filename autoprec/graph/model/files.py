@@ -91,6 +91,7 @@ def _write_whole(model: ir.Model, path: Path) -> None:
         for name, value in model.graph.initializers.items()
         if (tensor := value.const_value) is not None
         and tensor.nbytes > _SMALL_BYTES
+        # Strings have no raw data.
         and tensor.dtype != ir.DataType.STRING
     }
     for name in large:
@@ -183,6 +184,7 @@ def _piece(file: BinaryIO, start: int, end: int) -> bytes:
 
 def _read_varint(file: BinaryIO) -> int:
     number = 0
+    # Ten bytes of 7 bits hold any number of 64.
     for shift in range(0, 70, 7):
         byte = file.read(1)
         if not byte:

@@ -29,9 +29,9 @@ QUANTIZED_OPS = PAIR | INTEGER_OPS | _INTEGER_OPS
 
 
 def lift(model: ir.Model) -> None:
-    """Take all Q/DQ pairs off a model, in place, and note them on the nodes and outputs that read them.
+    """Take all Q/DQ pairs off a model, in place, and record them on the nodes and outputs that read them.
 
-    What a pair clips is clipped still. Raises `ModelError` naming a node of another form of quantisation.
+    What a pair clipped is still clipped. Raises `ModelError` naming a node quantised in another form.
     """
     graph = model.graph
     for node in graph:
@@ -40,6 +40,7 @@ def lift(model: ir.Model) -> None:
                 f"node {named(node)!r} ({node.op_type}) computes in integers: quantise with static scales, "
                 "into the QDQ format (Q/DQ pairs around float ops), or give the float model"
             )
+    # First: the scale of such a DequantizeLinear is computed, which is refused in a pair.
     lift_levels(graph)
     for node in [node for node in graph if node.op_type == "DequantizeLinear"]:
         value, pair = _source(graph, node)
@@ -90,6 +91,7 @@ def _source(graph: ir.Graph, node: ir.Node) -> tuple[ir.Value, Pair | None]:
     pair = _pair(node, name, _kind(maker))
     _refuse_unlike(maker, node, pair)
     if value.const_value is not None:
+        # Float weights behind Q and DQ, as training leaves them: stored on their grid from here on.
         grid = ir.Tensor(_on_grid(value.const_value.numpy(), pair), dtype=pair.kind, name=pair.name)
         pair = pair._replace(stored=grid)
         return _constant(graph, pair), pair

@@ -117,6 +117,7 @@ def _run(model: ir.Model) -> None:
     """ONNX's inference of the whole graph; where that fails, node by node, past what it stumbles over."""
     try:
         with without_weights(model) as (proto, _):
+            # `data_prop` follows sizes that the model computes from shapes.
             graph_found = onnx.shape_inference.infer_shapes(proto, strict_mode=False, data_prop=True).graph
             types = {value.name: value.type for value in (*graph_found.value_info, *graph_found.output)}
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):

@@ -125,7 +125,7 @@ def _opened(path: Path) -> ir.Model:
 
 
 def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
-    """`load_model` without the words around what goes wrong."""
+    """`load_model`; its errors do not yet name the file."""
     model = _opened(path)
     _read_small_weights(model)
     _inline(model)
@@ -134,6 +134,7 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     fix_inputs(model, shapes)
     TopologicalSortPass()(model)
+    # Before pairs are lifted: their scales and zero points may be computed, and have to be constants.
     _compute_constants(model, notes)
     if any(node.op_type in QUANTIZED_OPS for node in model.graph):
         if without_integers(model.graph) | without_bare_levels(model.graph):
@@ -142,17 +143,21 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     cut = cut_between_levels(model.graph)
     came_in = raised(model)
     model = at_opset(model)
+    # Again: the version converter writes attributes that became inputs as Constant nodes.
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     TopologicalSortPass()(model)
     infer(model, notes)
     fold(model.graph)
     tame(model.graph)
     remove_unused(model.graph)
+    # Only now: a random node that nothing reads does no harm.
     refuse_random(model)
+    # Before the forms, which name what they write after the node that they replace.
     _name_nodes(model.graph)
     for write in FORMS:
         write(model.graph)
     refuse_untyped(model)
+    # Without inference, whose gaps and faults are dealt with in `inference`.
     CheckerPass(full_check=False)(model)
     model.meta[_NOTES] = tuple(filter(None, (_raised(came_in), cut, unshaped(model, COSTLY_OPS))))
     return model
@@ -217,6 +222,7 @@ def _check_external_data(model: ir.Model, folder: Path) -> None:
 def _data_file(folder: Path, location: str) -> Path:
     """A file of external data. Raises `ModelError` if it is not there, or not in the model's folder."""
     file = folder / location
+    # Resolved, since a link inside the folder may lead out of it.
     if not file.resolve().is_relative_to(folder.resolve()):
         raise ModelError(f"its weights point outside its folder ({file}); save it with its data beside it")
     if not file.is_file():

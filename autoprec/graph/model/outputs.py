@@ -49,6 +49,7 @@ def _factor(node: ir.Node) -> float | None:
     if constant is None or constant.size != 1:
         return None
     figure = float(constant.numpy().item())
+    # A negative factor turns a threshold round: what was above it is below.
     if figure <= 0:
         return None
     return figure if node.op_type == "Mul" else 1 / figure

@@ -50,6 +50,7 @@ def pass_identities(graph: ir.Graph) -> None:
 def remove_unused(graph: ir.Graph) -> None:
     """Remove nodes that no output depends on."""
     outputs = set(graph.outputs)
+    # From the end: a node that is removed may be the last that read another.
     for node in reversed(graph):
         if not any(value in outputs or value.uses() for value in node.outputs):
             graph.remove(node, safe=True)

@@ -44,9 +44,11 @@ def _raise(graph: ir.Graph) -> None:
         if tensor is not None and tensor.dtype in HALVES:
             value.const_value = lazy_tensor(name, FLOAT, tensor.shape, partial(_floats, tensor))
             value.type = ir.TensorType(FLOAT)
+    # Not the Casts just put at the borders: they keep the types that callers of the file know.
     for node in [node for node in graph if not node.meta.get(_BORDER)]:
         _raise_node(node)
     for node in list(graph):
+        # The file's own Casts between FP32 and half precision convert nothing any more.
         source = node.inputs[0] if node.op_type == "Cast" and node.domain == "" else None
         if source is not None and source.dtype == FLOAT and node.attributes.get_int("to", 0) == FLOAT.value:
             bypass(graph, node)

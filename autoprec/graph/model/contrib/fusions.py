@@ -39,6 +39,7 @@ def without_fusions(model: ir.Model, notes: Notes) -> None:
     infer(model, notes)
     while fused := [node for node in model.graph if _is_fused(node)]:
         reached = [node for node in fused if _is_reached(node)]
+        # One at least, reached or not: each round must leave fewer of them.
         for node in reached or fused[:1]:
             writing = Writing(model.graph, node)
             writing.stand_in(_FORMS[node.op_type](writing))

@@ -69,6 +69,7 @@ class Writing:
 
     def turned(self, value: ir.Value) -> ir.Value:
         """A stack of matrices with their last two axes swapped."""
+        # A Transpose lists every axis, so it needs the rank; an Einsum does not.
         if value.shape is None:
             letters = ir.AttrString("equation", "...ij->...ji")
             return self.add("Einsum", value, attributes=[letters])

@@ -59,6 +59,7 @@ def _clipped(graph: ir.Graph, node: ir.Node) -> bool:
         )
         graph.remove(node, safe=True)
         return True
+    # What is clipped between levels is clipped behind them, at what those levels stand for.
     for reader in readers:
         reader.replace_input_with(0, levels)
         _limit(graph, reader, [((end - zero) * scale).astype(np.float32) for end in (low, high)])
@@ -117,6 +118,8 @@ def _to_output(graph: ir.Graph, node: ir.Node) -> bool:
     arrays = {"Div": scale, "Add": zero, "Max": np.array(kind.min), "Min": np.array(kind.max)}
     held = {op: constant(graph, f"{stem}/{op}", array.astype(np.float32)) for op, array in arrays.items()}
     nodes: list[ir.Node] = []
+    # Rounded before the zero point is added: ties go to even levels,
+    # and an odd zero point would turn them round.
     for op in ("Div", "Round", "Add", "Max", "Min"):
         nodes.append(ir.node(op, [value, held[op]] if op in held else [value], name=f"{name}/{op}"))
         value = nodes[-1].outputs[0]

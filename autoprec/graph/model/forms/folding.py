@@ -51,6 +51,7 @@ def fold(graph: ir.Graph, *, shapes: bool = False) -> None:
         if not _is_foldable(node):
             continue
         pair = given(node).get(0)
+        # Folded without its pair, the weight would lose the integers that the file has for it.
         if pair is not None and (moved := _moved(node, pair)) is None:
             continue
         tensors = _tensors(node)
@@ -86,6 +87,7 @@ def _is_foldable(node: ir.Node) -> bool:
         return False
     if any(value.is_graph_output() or not value.name for value in node.outputs):
         return False
+    # Only the pair of the first input can move along with its values.
     return not (set(given(node)) - {0})
 
 
@@ -180,6 +182,7 @@ def _place_of(node: ir.Node, before: Sequence[int], axis: int, after: Sequence[i
     if node.op_type == "Transpose":
         return _perm(node, len(before)).index(axis)
     for place, size in enumerate(after):
+        # Still one axis after a Reshape: as long, and with as many values in front of it.
         if size == before[axis] and math.prod(after[:place]) == math.prod(before[:axis]):
             return place
     return None

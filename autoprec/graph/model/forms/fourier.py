@@ -31,6 +31,7 @@ def _axis(node: ir.Node) -> int | None:
     """None where it is only known when the model runs."""
     given = node.inputs[2] if len(node.inputs) > 2 else None
     if given is None:
+        # ONNX's default: the last axis holds real and imaginary parts.
         return -2
     return None if given.const_value is None else int(given.const_value.numpy())
 
@@ -40,6 +41,7 @@ def _write(graph: ir.Graph, node: ir.Node, axis: int) -> None:
     assert source is not None
     assert source.shape is not None
     order = list(range(len(source.shape)))
+    # A swap is its own inverse: the same order turns the result back.
     order[_TAKEN], order[axis] = axis, _TAKEN
     turned = ir.node("Transpose", [source], {"perm": order}, name=f"{node.name}/turned")
     taken = constant(graph, f"{output.name}/axis", np.array(_TAKEN, np.int64))

@@ -112,6 +112,7 @@ def _write(graph: ir.Graph, node: ir.Node) -> dict[ir.Value, _Grid]:
         op, places, result, bias = "Concat", tuple(range(2, len(node.inputs), 3)), 0, None
     else:
         op, places, result, bias = _FORMS[node.op_type]
+    # Several scales are those of output channels: the columns of a product, or the first axis of a kernel.
     last = -1 if op in ("MatMul", "Gemm") and not node.attributes.get_int("transB", 0) else 0
     new = [
         _dequantized(node, _at(node, place), (_at(node, place + 1), _at(node, place + 2)), place, axis=last)
@@ -120,6 +121,7 @@ def _write(graph: ir.Graph, node: ir.Node) -> dict[ir.Value, _Grid]:
     stored = None if bias is None else _at(node, bias)
     if stored is not None:
         new.append(_dequantized(node, stored, (_product(graph, node), None), len(new)))
+    # Two attributes that ONNX Runtime adds, and the operator of floats does not have.
     kept = [held for held in node.attributes.values() if held.name not in ("channels_last", "opset")]
     new.append(ir.Node("", op, [one.outputs[0] for one in new], kept, name=node.name))
     new[-1].outputs[0].name = f"{node.outputs[0].name}/float"

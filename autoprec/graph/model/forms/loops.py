@@ -85,6 +85,7 @@ def _unroll_loop(graph: ir.Graph, node: ir.Node, rounds: int) -> bool:
     count = len(node.inputs) - 2
     held = [value for value in node.inputs[2:] if value is not None]
     collected = [_Collected([]) for _ in node.outputs[count:]]
+    # Of no rounds there is nothing to join, and the shape of an empty result is unknown.
     if len(held) < count or (collected and not rounds):
         return False
     for number in range(rounds):
@@ -142,12 +143,14 @@ def _unroll_scan(graph: ir.Graph, node: ir.Node, rounds: int) -> bool:
 
 def _round(graph: ir.Graph, node: ir.Node, number: int, fed: Sequence[ir.Value]) -> list[ir.Value]:
     """One round before a node; returns what the body makes of what it is fed."""
+    # A body may read values of the graph around it.
     body = _body(node).clone(allow_outer_scope_values=True)
     passed = {}
     for given, value in zip(list(body.inputs), fed, strict=True):
         passed[given] = value
         for use in given.uses():
             use.node.replace_input_with(use.idx, value)
+    # An output of a body may be one of its own inputs, which are not spliced in.
     results = splice(graph, node, body, f"{_stem(node)}/{number}")
     return [passed.get(value, value) for value in results]
 
@@ -171,6 +174,7 @@ def _before(graph: ir.Graph, node: ir.Node, new: ir.Node) -> ir.Value:
     """Put a node before another; returns what it makes."""
     output = new.outputs[0]
     first = new.inputs[0]
+    # The graph grows with each node that is put in: its length tells equal ones apart.
     output.name = f"{_stem(node)}/{'' if first is None else first.name}/{new.op_type}/{len(graph)}"
     graph.insert_before(node, new)
     return output

@@ -41,6 +41,8 @@ def _write(graph: ir.Graph, node: ir.Node, sizes: list[int]) -> None:
         count = -(-(size + before + after - reach) // stride) + 1
         if (count - 1) * stride >= size + before:  # it would begin behind the values
             count -= 1
+        # Any end from `least` to a stride less one beyond gives the same
+        # windows; the file's own stays if it is there.
         least = (count - 1) * stride + reach - size - before
         ends.append(max(least, min(after, least + stride - 1), 0))
     overhang = [max(0, end - after) for end, after in zip(ends, pads[rank:], strict=True)]

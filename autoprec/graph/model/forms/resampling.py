@@ -91,6 +91,7 @@ def _axes(node: ir.Node) -> tuple[_Axis, _Axis] | None:
         scaled = [int(size) / before[axis] for axis, size in zip(listed, sizes, strict=True)]
         if (policy := _policy(node)) != "stretch":
             both = min(scaled) if policy == "not_larger" else max(scaled)
+            # ONNX rounds halves up here, where Python would round them to even.
             sizes = np.array([math.floor(before[axis] * both + 0.5) for axis in listed])
             scaled = [both] * len(listed)
         for axis, size, scale in zip(listed, sizes, scaled, strict=True):
@@ -188,6 +189,7 @@ def _matrix(node: ir.Node, axis: _Axis) -> Matrix:
             weights = weights * inside
         if outside or smooths or cubic:
             weights = weights / weights.sum()
+        # Several places beyond an edge fall on the edge: an assignment would keep the weight of one of them.
         np.add.at(matrix[place], np.clip(near, 0, axis.before - 1), weights)
     return matrix
 

@@ -33,6 +33,7 @@ def without_sequences(graph: ir.Graph) -> None:
                 f"node {named(node)!r} ({node.op_type}) works on a sequence known only "
                 "when it runs; export the model without lists of tensors, or with fixed shapes"
             )
+    # From the end: what a sequence is made of may be a sequence that nothing else reads.
     for node in reversed(graph):
         if node.domain == "" and node.op_type in _MAKING and not node.outputs[0].uses():
             graph.remove(node, safe=True)

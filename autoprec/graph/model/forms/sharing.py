@@ -48,6 +48,7 @@ def _copied(graph: ir.Graph, value: ir.Value, name: str) -> ir.Value:
     assert tensor is not None
     while name in graph.initializers:
         name += "_"
+    # Written twice, in memory once.
     copy = lazy_tensor(name, tensor.dtype, tensor.shape, tensor.numpy)
     kind, shape = ir.TensorType(tensor.dtype), ir.Shape(tensor.shape.numpy())
     duplicate = ir.Value(name=name, shape=shape, type=kind, const_value=copy)

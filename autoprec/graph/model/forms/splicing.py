@@ -49,5 +49,6 @@ def stand_in(graph: ir.Graph, node: ir.Node, values: Sequence[ir.Value]) -> None
         copy.outputs[0].type, copy.outputs[0].shape = old.type, old.shape
         graph.insert_before(node, copy)
         ir.convenience.replace_all_uses_with(old, copy.outputs[0], replace_graph_outputs=True)
+        # By way of an Identity, since `bypass` keeps names of the graph's outputs and recorded pairs.
         bypass(graph, copy)
     graph.remove(node, safe=True)

@@ -41,6 +41,7 @@ def at_opset(model: ir.Model) -> ir.Model:
     converted: ir.Model = ir.from_proto(raised)
     converted.metadata_props.update(model.metadata_props)
     converted.ir_version = model.ir_version
+    # Large weights went in as inputs: they become initializers again, without having been copied.
     inputs = [value for value in converted.graph.inputs if value.name not in weights]
     lifted = [value for value in converted.graph.inputs if value.name in weights]
     converted.graph.inputs.clear()

@@ -65,6 +65,7 @@ def _resize(graph: ir.Graph, node: ir.Node) -> ir.Node:
     factors = tensor.numpy()
     shrinks, grows = factors < 1, factors > 1
     steps: Sequence[np.ndarray] = [factors]
+    # One Resize rounds in one way, so axes that shrink and axes that grow take one each.
     if mode == "nearest" and shrinks.any() and grows.any():
         steps = [np.where(shrinks, factors, 1), np.where(shrinks, 1, factors)]
     value, last = node.inputs[0], node.outputs[0]
