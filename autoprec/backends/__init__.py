@@ -36,6 +36,8 @@ BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 def create_backend(name: str, options: Mapping[str, str | int | float | bool]) -> Backend:
     """The backend of that name. Raises `SpecError` for an unknown name or option, `BackendError` if its
     runtime is not installed or has no device."""
+    # Definitions name the engine; that it runs elsewhere is an option,
+    # so the target's backend stands in front.
     if options.get("target") and name != "target":
         name, options = "target", {**options, "engine": name}
     if name not in BACKENDS:

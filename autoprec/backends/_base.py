@@ -122,11 +122,13 @@ class CutsMasks(Protocol):
 
     @property
     def cuts(self) -> bool:
-        """Whether it is to do so."""
+        """Whether masks are to be cut there; False where their values are wanted, too."""
 
     def cut(self, inputs: Arrays, output: str, above: float) -> NDArray[np.bool_]:
-        """Run it, and say where an output is above a value. Raises `TrialError`, of kind "nan" where it holds
-        what is no number."""
+        """Run the engine, and say where an output is above a value: a mask of the output's shape.
+
+        Raises `TrialError`, of kind "nan" where the output is not finite.
+        """
 
 
 @runtime_checkable
@@ -134,7 +136,7 @@ class KeepsTimings(Protocol):
     """A backend whose builds time kernels, and keep the timings."""
 
     def timings(self) -> tuple[str, bytes]:
-        """The name of their file, which names library, version and GPU, and the timings as the library wrote
+        """The name of the timings' file, after library, version and GPU, and its bytes as the library wrote
         them; both empty where this version or machine keeps none."""
 
 
@@ -152,8 +154,8 @@ class TellsLayers(Protocol):
     """A backend whose library may not keep to the types in a model."""
 
     def told(self, model_path: Path, written: Path) -> Told | None:
-        """What its builder gets in the place of a model, in the file `written`, and what it is told of the
-        layers; None for a library that keeps to the types. Raises `TrialError` as `build` does."""
+        """The model that the builder is given instead, written to `written`, with a precision for each layer;
+        None for a library that keeps to the types. Raises `TrialError` as `build` does."""
 
 
 def run(engine: Engine, inputs: Arrays) -> dict[str, NDArray[Any]]:

@@ -108,4 +108,5 @@ def _visible(there: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
     if told is None:
         return there
     names = [name.strip() for name in told.split(",") if name.strip()]
+    # In the order of the variable, by which CUDA counts from 0.
     return tuple(gpu for name in names for gpu in there if name in (str(gpu.index), gpu.uuid))

@@ -66,6 +66,7 @@ def error(output: NDArray[Any], exact: NDArray[Any]) -> float:
     if not _is_number(exact) or not _is_number(output):
         return float(np.mean(output != exact))
     finite = np.isfinite(exact.astype(np.float64, copy=False))
+    # Infinity can be right, as in a mask; then it has to be at the same places.
     if not np.array_equal(output[~finite], exact[~finite], equal_nan=True):
         return float("inf")
     wanted, got = exact[finite].astype(np.float64), output[finite].astype(np.float64)
@@ -73,6 +74,7 @@ def error(output: NDArray[Any], exact: NDArray[Any]) -> float:
         return float("inf")
     if not wanted.size:
         return 0.0
+    # Of values that hardly vary about a large mean, FP32 rounds by parts of the mean, not of the spread.
     scale = max(float(wanted.std()), 1e-3 * _rms(wanted), _SMALLEST_SCALE)
     return _rms(got - wanted) / scale
 

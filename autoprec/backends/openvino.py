@@ -44,14 +44,14 @@ class OpenVinoBackend:
 
     name = "openvino"
     stopwatch: StopwatchName
+    # Not BF16: an INT8 convolution with a BF16 bias falls back to `jit_gemm_I8`, 7 to 50 times as slow as the
+    # `brgconv_avx512_I8` of an FP32 bias. OpenVINO 2026.4.1, Xeon with AVX512-BF16 and no AMX, 2026-11-23.
     base_precision = "fp32"
     bases: tuple[str, ...] = ("fp32", "bf16")
     grids: tuple[str, ...] = ("unsigned", "signed", "offset")
     widened: frozenset[tuple[str, str]] = frozenset()
     splits_projections: bool = False
-    builds_on_device: bool = True
-    # Not BF16: an INT8 convolution with a BF16 bias falls back to `jit_gemm_I8`, 7 to 50 times as slow as the
-    # `brgconv_avx512_I8` of an FP32 bias. OpenVINO 2026.4.1, Xeon with AVX512-BF16 and no AMX, 2026-11-23.
+    builds_on_device: bool = True  # the CPU compiles, and would be timed beside it
 
     def __init__(self, options: Mapping[str, str | int | float | bool]) -> None:
         unknown = sorted(set(options) - {"threads"})
@@ -147,7 +147,9 @@ class OpenVinoEngine(Closing):
     def _placed(self, array: NDArray[Any], port: Any) -> Any:
         """A tensor of the port's type: over the array's own memory if it can be."""
         kind = port.get_element_type()
+        # Of BF16 OpenVINO says FP16, so FP16 values would be taken for BF16 bits.
         fits = array.dtype == kind.to_dtype() and kind.get_type_name() != "bf16"
+        # OpenVINO shares no memory that it may not write to.
         if fits and array.flags.c_contiguous and array.flags.writeable:
             return self._tensor(array, shared_memory=True)
         tensor = self._tensor(kind, array.shape)

@@ -118,6 +118,7 @@ def _attention(graph: Graph, executed: Sequence[RuntimeNode]) -> Iterable[tuple[
         if any(origin.startswith(_ATTENTION) for origin in node.origins)
     ]
     nodes = [node.name for node in graph.nodes if node.op_type == "Attention" and node.name]
+    # Matched in order; with other counts (some were fused or folded) any match would be a guess.
     return zip(nodes, kernels, strict=True) if len(nodes) == len(kernels) else ()
 
 
@@ -128,6 +129,7 @@ def _forgotten(graph: Graph, home: dict[str, int], idle: set[str]) -> Iterable[t
         if node.name and node.name not in home and node.name not in idle:
             takers = [taker for value in node.outputs for taker in consumers.get(value, ()) if taker in home]
             if takers:
+                # Consumers were noted from the end of the graph, so the last of them runs first.
                 home[node.name] = home[takers[-1]]
                 yield node.name, home[node.name]
         for value in node.inputs:

@@ -54,7 +54,11 @@ class Rounds:
         return typical_ratio(self._ratios, self._build_spread)[1]
 
     def turns(self, builds: Sequence[tuple[Engine, Engine]], count: int) -> list[Engine]:
-        """The order of `count` rounds, each of the next build; when all had a turn, the other is first."""
+        """The order of `count` rounds, each of the next build.
+
+        Once all builds had a turn, candidate and reference swap places: who runs first of a pair finds other
+        caches and clocks than who runs second.
+        """
         order: list[Engine] = []
         for number in range(self.count, self.count + count):
             cycle, build = divmod(number, len(builds))
@@ -66,6 +70,7 @@ class Rounds:
     def add(self, readings: Sequence[float]) -> None:
         """What the engines of `turns` read, in ms."""
         for first, second in zip(readings[::2], readings[1::2], strict=True):
+            # As in `turns`: `count` grows with each round.
             is_turned = self.count // self._builds % 2
             theirs, ours = (first, second) if is_turned else (second, first)
             self._reference.append(theirs)

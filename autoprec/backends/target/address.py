@@ -66,6 +66,8 @@ class Address(Record, frozen=True, kw_only=True):
         port = [] if self.port is None else ["-p", str(self.port)]
         where = f"{self.user}@{self.host}" if self.user else self.host
         config = ["-F", self.ssh_config] if self.ssh_config else []
+        # ssh joins its words by spaces for the login shell there, which
+        # splits them anew: so they are quoted here.
         return [*_SSH, *config, *port, "--", where, shlex.join(words)]
 
 

@@ -76,6 +76,7 @@ class TargetBackend:
         self._open()
         capability = self.facts.get("capability")
         parts = capability if isinstance(capability, list) else []
+        # What a target says is checked for its type before it is compared: a string would raise here.
         has_bf16 = all(isinstance(part, int) for part in parts) and parts >= [8, 0]
         return "bf16" if self._is_rtx and has_bf16 else "fp16"
 
@@ -152,6 +153,7 @@ class TargetBackend:
         if self.name == "openvino" or self._is_rtx:
             return "", b""
         answer = self._asked("timings")[1]
+        # The name becomes a file's: letters, digits and dots of what the target says of itself.
         kind = self.fingerprint()
         name = re.sub(r"[^A-Za-z0-9.]+", "_", f"{kind.version} {kind.device}").strip("_.")
         return (f"{name}.cache", answer[0]) if answer and answer[0] else ("", b"")
@@ -224,6 +226,7 @@ class TargetBackend:
             try:
                 self._line = self._begun()
             except (UnreachableError, FullError) as error:
+                # A line that closes as it begins is had at once again; one that cannot be had is waited for.
                 if isinstance(error, CutError) and tries < _TRIES:
                     tries += 1
                     continue
@@ -247,6 +250,8 @@ class TargetBackend:
             channel.close()
             kind: type[BackendError] = BackendError
             if isinstance(error, TrialError) and error.kind == "killed":
+                # Silent for too long: the machine may be busy, so it is waited
+                # for; a line that was cut is tried again.
                 is_late = isinstance(channel, Channel) and channel.is_late
                 kind = UnreachableError if is_late else CutError
             words = str(error).removeprefix(f"{self._address.name}: ")

@@ -58,6 +58,8 @@ class Channel:
         self.address = address
         self._loss: TrialError | None = None
         self.is_late = False
+        # Isolated: nothing in the folder that ssh begins in, nor
+        # PYTHONPATH, takes the place of Python's own modules.
         command = address.command(address.python, "-I", "-c", bootstrap(address.folder, LIMIT_BYTES))
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the system's ssh, or a Python that the user names
@@ -68,6 +70,7 @@ class Channel:
         assert self._process.stdin and self._process.stdout and self._process.stderr  # noqa: PT018
         self._words = LastWords(self._process.stderr)
         self._out, self._in = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
+        # Also where nobody closes the channel: no agent outlives its search.
         self._end = weakref.finalize(self, _end, self._process, (self._out, self._in))
         self._printed = b""
         with ended_after(self._process, START_SECONDS) as late:
@@ -113,6 +116,7 @@ class Channel:
                 answer, received = wire.receive(self._in, most, _MOST_WORDS.get(request, _WORDS))
             except (OSError, ValueError, wire.WireError) as error:
                 self.is_late = late.is_set()
+                # Kept: every later question gets the same answer, instead of a broken pipe.
                 self._loss = self._lost(error, SECONDS.get(request, math.inf))
                 raise self._loss from error
         if "error" in answer:
@@ -180,6 +184,7 @@ class Channel:
             return TrialError(
                 "killed", f"the line to {self.address.name} was cut ({words or 'no reason given'})"
             )
+        # The agent came and could not load numpy: its last words say how to install it.
         if code == UNFIT:
             return TrialError("crash", f"{words}, or name another Python in target.python")
         name, is_killed = f"exit code {code}", code == 0
@@ -205,6 +210,7 @@ def _end(process: subprocess.Popen[bytes], streams: Sequence[BinaryIO]) -> None:
     for stream in streams:
         with contextlib.suppress(OSError):
             stream.close()
+    # Closing the line ends an agent; ssh itself may hang on a dead network.
     with contextlib.suppress(ProcessLookupError):
         process.kill()
     process.wait()

@@ -67,6 +67,7 @@ class TargetEngine(Closing):
             layers=[layer[:3] for layer in parts.layers],
             options={"profiled": profiled},
         )
+        # OpenVINO reports no size: its weights as they were sent stand for it.
         self.engine_bytes = _size(answer, "engine_bytes") or sum(map(len, parts.blobs.values()))
         self.device_memory_bytes = _size(answer, "device_memory_bytes")
         self._pending = False
@@ -115,6 +116,7 @@ class TargetEngine(Closing):
         except (ValueError, TypeError) as error:
             raise TrialError("crash", f"the target's answer holds no arrays: {error}") from error
         names = [str(name or ours) for (name, *_), ours in zip(described, self._outputs, strict=True)]
+        # By name and not by place: TensorRT may list outputs in another order than the model.
         if sorted(names) != sorted(self._outputs):
             raise TrialError("crash", "the target's answer does not hold the model's outputs")
         results = dict(zip(names, arrays, strict=True))
@@ -137,6 +139,7 @@ class TargetEngine(Closing):
         except (ValueError, TypeError, IndexError) as error:
             raise TrialError("crash", f"the target's answer holds no masks: {error}") from error
         self._check_shape(output, masks.shape)
+        # `type`, not `isinstance`: True is an int, too.
         if type(strange) is not int or strange:
             raise TrialError("nan", f"some values of the output {output!r} are NaN or infinite")
         return masks

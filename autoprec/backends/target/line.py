@@ -122,6 +122,7 @@ class Line:
 
     def _bring(self, blobs: Mapping[str, bytes]) -> None:
         """Send what is not there yet."""
+        # Asked once per line: an agent keeps blobs from earlier lines, and may have made room since.
         unsure = [digest for digest in blobs if digest not in self._there]
         if not unsure:
             return
@@ -133,6 +134,7 @@ class Line:
         while missing:
             size = 0
             batch: list[str] = []
+            # In batches, so that neither side holds a whole model once more; a larger blob goes alone.
             while missing and (not batch or size + len(blobs[missing[0]]) <= _BATCH_BYTES):
                 batch.append(missing.pop(0))
                 size += len(blobs[batch[-1]])

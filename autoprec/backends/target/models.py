@@ -58,6 +58,8 @@ def split_model(path: Path, newest_opset: int = 0, *, is_weak: bool = False) -> 
     parts, position = [], 0
     for tensor in model.graph.initializer:
         if len(tensor.raw_data) > _SMALL_BYTES:
+            # Serialised in order, so each weight is searched from the end of
+            # the last: equal weights are told apart.
             start = data.index(tensor.raw_data, position)
             parts += [data[position:start], tensor.raw_data]
             position = start + len(tensor.raw_data)

@@ -39,6 +39,7 @@ def at_opset(model: onnx.ModelProto, newest: int) -> None:
     del lowered.graph.input[:]
     lowered.graph.input.extend(inputs)
     lowered.graph.initializer.extend(large)
+    # The converter drops names, by which layers are told their precisions.
     names = {node.output[0]: node.name for node in model.graph.node}
     for node in lowered.graph.node:
         node.name = names.get(node.output[0], node.name)
@@ -46,6 +47,7 @@ def at_opset(model: onnx.ModelProto, newest: int) -> None:
     kept = [entry for entry in lowered.opset_import if entry.domain != _SHELTER]
     del lowered.opset_import[:]
     lowered.opset_import.extend(kept)
+    # The IR version of opset 17: older parsers refuse a later one.
     lowered.ir_version = min(lowered.ir_version, 8)
     model.CopyFrom(lowered)
 

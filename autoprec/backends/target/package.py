@@ -97,6 +97,8 @@ def agent_archive() -> tuple[bytes, str]:
     memory = io.BytesIO()
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(members):
+            # Without the date of writing: the digest names the agent on the
+            # target, and must follow the code alone.
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), members[name])
     data = memory.getvalue()
     return data, hashlib.sha256(data).hexdigest()

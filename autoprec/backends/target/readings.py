@@ -26,6 +26,7 @@ def clocks_of(told: object) -> Clocks:
         clocks = msgspec.convert(readings, Clocks)
     except msgspec.ValidationError as error:
         raise TrialError("crash", f"the target's clock readings are invalid: {error}") from error
+    # The record has texts, which are stored with every trial.
     if len(str(clocks)) > _LONGEST_CLOCKS:
         raise TrialError("crash", "the target's clock readings are invalid: they are too long")
     return clocks

@@ -70,6 +70,7 @@ def _refuse(graph: onnx.GraphProto, types: dict[str, int]) -> None:
             word = TensorProto.DataType.Name(kind)
             raise TrialError("build", f"{name!r} is {word}, which TensorRT before 10 does not have")
     for tensor in graph.initializer:
+        # The writer's name of a zero point: its parser takes symmetric grids alone.
         if tensor.data_type == TensorProto.INT8 and tensor.name.endswith("/zero") and any(tensor.raw_data):
             raise TrialError("build", f"{tensor.name!r}: TensorRT has no zero points but 0")
 
@@ -88,6 +89,7 @@ def _layers(graph: onnx.GraphProto, output_types: dict[str, int]) -> Iterator[He
         if not is_sayable(node.name):
             node.name = next(n for n in _names(number) if n not in taken)
             taken.add(node.name)
+        # A product behind pairs runs in INT8 by them: a float type of its own would contradict them.
         held = node.op_type in _PRODUCTS and "DequantizeLinear" in (made_by.get(v) for v in node.input[:2])
         word = _WORDS.get(output_types.get(name, 0), "")
         if word and node.op_type not in _PAIRS and not held:
@@ -117,6 +119,7 @@ def _join(graph: onnx.GraphProto, types: dict[str, int]) -> None:
             kept.append(node)
         elif node.output[0] not in fixed:
             renamed[node.output[0]] = source
+        # What makes the output's value takes its name, which callers know.
         elif source not in fixed:
             renamed[source] = node.output[0]
             fixed.add(node.output[0])

@@ -33,6 +33,7 @@ class LastWords:
 
     def _read(self) -> None:
         with contextlib.suppress(OSError, ValueError):
+            # `read1` gives what is there: `read` would wait for a full block while the process is talking.
             while part := self._stream.read1(1 << 16):  # type: ignore[attr-defined]
                 self._kept = (self._kept + part)[-_KEPT:]
         with contextlib.suppress(OSError):

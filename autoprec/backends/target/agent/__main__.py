@@ -147,6 +147,7 @@ class Agent:
     def clean(self, *_: Any) -> Frame:
         """Remove what the agent keeps on the disk, itself too; it ends with the line."""
         held = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
+        # Only what an agent writes: the folder is the user's choice, and may hold other things.
         for path in self._folder.iterdir():
             if path.name == "blobs":
                 shutil.rmtree(str(path))
@@ -185,6 +186,7 @@ def _remove_unread(path: Path) -> None:
     number = re.match(r"model-(\d+)\.onnx$", path.name)
     try:
         if number is not None and int(number.group(1)) != os.getpid():
+            # Signal 0 does nothing but ask whether the process is there.
             os.kill(int(number.group(1)), 0)
             return
     except (OSError, OverflowError):
@@ -197,6 +199,7 @@ def _cut(names: List[str], arrays: List[Any], wanted: Dict[str, Any]) -> Frame:
     index = names.index(wanted["name"]) if wanted["name"] in names else int(wanted["index"])
     array = arrays[index].astype(np.float32)
     strange = int(array.size - np.isfinite(array).sum())
+    # Compared in float32, as the search compares logits that come whole.
     bits = np.packbits(array.reshape(-1) > np.float32(wanted["above"]))
     return {"shape": list(array.shape), "strange": strange}, [bits.tobytes()]
 
@@ -205,9 +208,11 @@ def main(folder: Path, limit: int) -> None:
     """Answer requests. The line's end ends the process at once, also in the middle of a build."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not get between the answers
+    # Models and images lie there: nobody else on the machine needs to read them.
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     agent = Agent(folder, limit)
     frames = Queue(maxsize=1)  # type: Queue[Frame]
+    # A thread of its own, since a library that builds does not look at the line.
     threading.Thread(target=_listen, args=(sys.stdin.buffer, frames), daemon=True).start()
     while True:
         try:

@@ -43,6 +43,8 @@ class Driver:
             words = ctypes.c_char_p()
             self._cuda.cuGetErrorString(code, ctypes.byref(words))
             told = words.value.decode() if words.value else f"error {code}"
+            # 2 is out of memory. After an invalid value (1) or a refused capture (900s) the context still
+            # works; after any other error only a new process helps.
             kind = "memory" if code == 2 else "run" if code in (1, 900, 901, 905) else "crash"
             raise CudaError(kind, f"{name}: {told}")
 
@@ -68,6 +70,7 @@ class Driver:
     def memory(self, size: int) -> int:
         """The address of device memory."""
         address = ctypes.c_uint64()
+        # An empty tensor needs an address, too, and no memory of 0 bytes is given.
         self.call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(max(size, 1)))
         return address.value
 
@@ -128,6 +131,7 @@ class Stream:
         finally:
             self._driver.call("cuStreamEndCapture", self.handle, ctypes.byref(graph))
         executable = ctypes.c_void_p()
+        # Not `cuGraphInstantiate`: that took other parameters before CUDA 12.
         self._driver.call("cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, ctypes.c_uint64(0))
         self._driver.call("cuGraphDestroy", graph)
         self._graph = executable

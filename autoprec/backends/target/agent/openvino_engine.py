@@ -29,12 +29,14 @@ class Engines:
         return {
             "version": str(self._openvino.__version__),
             "device": str(self._core.get_property("CPU", "FULL_DEVICE_NAME")),
+            # Versions before 2025 refuse opset 22; see `split_model` on why a stamp of 21 serves.
             "newest_opset": 21 if int(str(self._openvino.__version__).split(".")[0]) < 2025 else 0,
         }
 
     def build(self, path: Path, options: dict[str, Any]) -> Engine:
         """Compile a model file."""
         settings = {
+            # Why each of these: `autoprec/backends/openvino.py`.
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": self._threads,
             "NUM_STREAMS": 1,
@@ -73,6 +75,8 @@ class Engine:
             kind = self._compiled.input(name).get_element_type()
             tensor = self._openvino.Tensor(kind, list(array.shape))
             if kind.get_type_name() == "bf16":
+                # numpy alone knows no BF16, and OpenVINO shows its bits as
+                # FP16: rounded by hand, half to even.
                 bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
                 rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
                 tensor.data[...] = rounded.astype(np.uint16).view(np.float16)

@@ -61,6 +61,7 @@ def read_power(told: Sequence[str]) -> Dict[str, Any]:
         readings["sm_mhz" if part == "GPU" else "memory_mhz"] = int(now) / 1e6
         if part == "GPU":
             readings["clocks_locked"] = low == high
+    # In the order of the query above; `[N/A]` of a reading that a GPU lacks is left out.
     names = ("sm_mhz", "memory_mhz", "power_watts", "temperature_celsius")
     first = told[3].strip().split("\n")[0]
     for name, value in zip(names, first.split(",")):

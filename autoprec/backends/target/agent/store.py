@@ -52,6 +52,7 @@ class Blobs:
         part = path.with_suffix(f".{os.getpid()}.part")
         try:
             part.write_bytes(data)
+            # Renamed when whole: another agent in this folder never reads half a blob.
             part.replace(path)
         finally:
             if part.exists():

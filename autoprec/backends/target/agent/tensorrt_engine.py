@@ -80,7 +80,7 @@ class Engines:
         self._configure(config)
         if self.is_weak:
             obey(trt, network, config, options.get("layers", []))
-        timed = not hasattr(trt.IBuilderConfig, "set_compute_capability")
+        timed = not hasattr(trt.IBuilderConfig, "set_compute_capability")  # RTX times nothing
         if timed:
             self._use_timings(config)
         plan = builder.build_serialized_network(network, config)
@@ -138,7 +138,7 @@ class Engines:
 
     def _use_timings(self, config: Any) -> None:
         cache = config.create_timing_cache(self.timings())
-        if cache is None or not config.set_timing_cache(cache, False):
+        if cache is None or not config.set_timing_cache(cache, False):  # damaged, or of another GPU
             cache = config.create_timing_cache(b"")
             if cache is not None:
                 config.set_timing_cache(cache, False)
@@ -202,7 +202,7 @@ class Engine:
                 words = self._engines.log.words("the library gives no reason")
                 raise CudaError("run", f"input {name!r} does not take shape {arrays[name].shape}: {words}")
         shapes = {n: tuple(self._context.get_tensor_shape(n)) for n in (*self._inputs, *self._outputs)}
-        if shapes != self._shapes:
+        if shapes != self._shapes:  # a captured graph holds the addresses of buffers
             self._free()
             for name, shape in shapes.items():
                 size = int(np.prod(shape)) * np.dtype(self._dtype(name)).itemsize
@@ -255,7 +255,7 @@ class Engine:
         self._stream.close()
 
     def _enqueue(self) -> None:
-        if self._graphs_wanted and self._warm and not self._stream.is_captured:
+        if self._graphs_wanted and self._warm and not self._stream.is_captured:  # the first may allocate
             self._stream.capture(self._launch)
         if self._stream.is_captured:
             self._stream.launch()
@@ -274,6 +274,7 @@ class Engine:
         if strategy is None or not hasattr(trt.IRuntimeConfig, "create_runtime_cache"):
             return self._engine.create_execution_context()
         config = self._engine.create_runtime_config()
+        # LAZY would compile kernels in the background, in the middle of a timing.
         config.dynamic_shapes_kernel_specialization_strategy = strategy.EAGER
         self._engines.attach_kernels(config)
         return self._engine.create_execution_context(config)

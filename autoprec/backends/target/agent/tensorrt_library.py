@@ -43,6 +43,7 @@ def make_log(trt: Any) -> Any:
                 self.layers = text
 
         def words(self, otherwise: str) -> str:
+            # TensorRT-RTX 1.4 adds such a line to every failure without a GPU; the cause is another one.
             related = [text for text in self.errors if "catchCudaError" not in text]
             return " ".join(related[0].split())[:400] if related else otherwise
 
@@ -55,6 +56,7 @@ def parser_words(parser: Any) -> str:
         return ""
     error = parser.get_error(0)
     node = error.node_operator() if hasattr(error, "node_operator") else ""
+    # Not in every version from 8.5 on.
     name = error.node_name() if hasattr(error, "node_name") else ""
     return "{}{}".format(f"{node} {name!r}: " if node else "", " ".join(error.desc().split())[:400])
 

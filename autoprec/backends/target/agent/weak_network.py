@@ -25,6 +25,7 @@ def obey(trt: Any, network: Any, config: Any, layers: Sequence[List[str]]) -> No
         layers: (name, precision, type of what it makes) of each layer that is told one.
     """
     told = {name: (precision, output_type) for name, precision, output_type in layers}
+    # Flags allow a type; without OBEY the builder would still choose layer by layer.
     config.set_flag(trt.BuilderFlag.FP16)
     config.set_flag(trt.BuilderFlag.INT8)
     if told:

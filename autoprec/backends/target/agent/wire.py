@@ -75,6 +75,7 @@ def _unpacked(stream: BinaryIO, raw: int, size: int, kind: str) -> bytes:
         raise ValueError("impossible sizes")
     data = _exactly(stream, size)
     if kind == "z":
+        # One byte more than announced is enough to see that it is too much: a bomb is never unpacked.
         data = zlib.decompressobj().decompress(data, raw + 1)
     if len(data) != raw:
         raise ValueError("a blob's length is not the announced one")

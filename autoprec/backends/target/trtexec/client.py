@@ -215,7 +215,7 @@ class Trtexec:
     def _rounds(self, header: dict[str, Any], _: Sequence[bytes]) -> Answer:
         runs = max(_RUNS, int(header["repeats"]))
         flags = [f"--iterations={runs}", f"--warmUp={_WARM_MS}", f"--exportTimes={self._run}/times.json"]
-        fast = [f"--{name}" for name in ("noDataTransfers", "useSpinWait", "useCudaGraph")]
+        fast = [f"--{name}" for name in ("noDataTransfers", "useSpinWait", "useCudaGraph")]  # as agents do
         if not self._options.get("cuda_graph", True):
             fast.pop()
         return {

@@ -42,6 +42,7 @@ def read_help(text: str) -> Tool:
     banner = _BANNER.search(text)
     if banner is None:
         raise ValueError("it does not answer as trtexec does")
+    # Only heads of entries: their explanations name other options, which need not exist.
     lines = [line for line in text.splitlines() if line.lstrip().startswith("--")]
     heads = [line.strip().split("  ")[0] for line in lines]
     return Tool(

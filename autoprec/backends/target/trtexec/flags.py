@@ -46,6 +46,7 @@ def build_flags(
         flags += layer_flags(
             [(name, word) for name, word, _ in layers], [(name, output) for name, _, output in layers]
         )
+    # All of them, ours too: an option that this version does not know would end each build the same way.
     for flag in flags:
         _check(tool, flag)
     return flags

@@ -75,6 +75,7 @@ class Shell:
         the line is cut and of kind "crash" for an answer that is too long.
         """
         assert all(word and "\n" not in word for word in words)
+        # As lines of standard input, not as arguments: no login shell gets to expand them.
         lines = "".join(f"{word}\n" for word in (*words, ""))
         return self._ran(_GUARDED + script, lines.encode(), most, False)
 
@@ -116,6 +117,7 @@ class Shell:
     def _judged(self, code: int, words: str, answer: bytes, most: int) -> bytes:
         where, last = self._address.name, (words.splitlines() or ["no reason given"])[-1]
         if code == SSH_FAILED and self._address.host:
+            # Reached before, so the host and its keys are right: what ended is this line.
             if self._reached:
                 raise TrialError("killed", f"the line to {where} was cut ({last})")
             raise unreached(self._address, words)
