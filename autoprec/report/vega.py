@@ -16,8 +16,8 @@ from autoprec.errors import UserError
 _PROCESS = """
 import json, sys, vl_convert
 name, arguments, options = json.load(sys.stdin)
-made = getattr(vl_convert, name)(*arguments, **options)
-sys.stdout.buffer.write(made if isinstance(made, bytes) else made.encode())
+image = getattr(vl_convert, name)(*arguments, **options)
+sys.stdout.buffer.write(image if isinstance(image, bytes) else image.encode())
 """
 
 

@@ -69,7 +69,7 @@ def loss(folder: Path, name: str) -> float:
     verify = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(verify)
     manifest = json.loads((folder / "manifest.json").read_text())
-    model, reference = verify.Engine(name, manifest), verify.Engine("reference.onnx", manifest)
+    model, reference = verify.ExportedModel(name, manifest), verify.ExportedModel("reference.onnx", manifest)
     return float(verify.losses(manifest, model, reference)[0]["loss"])
 
 

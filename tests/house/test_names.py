@@ -1,8 +1,9 @@
-"""Locals say what they hold: `found`, `known` and `made` could be anything."""
+"""Names say one thing: a class has its name alone, and no local is a `found` that could be anything."""
 
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,9 @@ def test_a_local_has_a_noun_of_the_field(path: Path) -> None:
     functions = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
     vague = {function.name: names for function in functions if (names := named(function) & VAGUE)}
     assert vague == {}
+
+
+def test_a_class_of_the_package_has_its_name_alone() -> None:
+    trees = (ast.parse(path.read_text()) for path in (ROOT / "autoprec").rglob("*.py"))
+    names = Counter(n.name for tree in trees for n in ast.walk(tree) if isinstance(n, ast.ClassDef))
+    assert [name for name, count in names.items() if count > 1] == []

@@ -98,7 +98,7 @@ def measured(manifest: dict[str, Any], seconds: float | None) -> list[Check]:
         cannot(f"it was measured with {engine['backend']}: use `autoprec verify`")
     if not is_listed("metric.py", manifest):
         cannot(f"its metric is {recipe['metric']!r}, code of its own: use `autoprec verify`")
-    model, reference = Engine("model.onnx", manifest), Engine("reference.onnx", manifest)
+    model, reference = ExportedModel("model.onnx", manifest), ExportedModel("reference.onnx", manifest)
     if engine["version"] != model.version or engine["device"] != model.device:
         print(
             f"measured with {engine['version']} on {engine['device']}, here with {model.version} on "
@@ -112,7 +112,9 @@ def measured(manifest: dict[str, Any], seconds: float | None) -> list[Check]:
     return [latency(manifest, model, reference, longest), *losses(manifest, model, reference)]
 
 
-def latency(manifest: dict[str, Any], model: "Engine", reference: "Engine", seconds: float) -> Check:
+def latency(
+    manifest: dict[str, Any], model: "ExportedModel", reference: "ExportedModel", seconds: float
+) -> Check:
     """The paired ratio against the recorded one.
 
     Args:
@@ -133,7 +135,7 @@ def latency(manifest: dict[str, Any], model: "Engine", reference: "Engine", seco
     return {"name": "latency", "ok": low <= limit, "words": words, "ratio": ratio, "low": low, "high": high}
 
 
-def losses(manifest: dict[str, Any], model: "Engine", reference: "Engine") -> list[Check]:
+def losses(manifest: dict[str, Any], model: "ExportedModel", reference: "ExportedModel") -> list[Check]:
     """The mask losses on the examples: to the reference, and to the original model."""
     paths = sorted((FOLDER / EXAMPLES).glob("*.npz"))
     masks = [model.masks(arrays_of(path)) for path in paths]
@@ -177,7 +179,7 @@ def loss(manifest: dict[str, Any], name: str, key: str, right: list[Any], masks:
     return {"name": name, "ok": lost <= limit, "words": words, "loss": lost}
 
 
-class Engine:
+class ExportedModel:
     """A model of the export as the study built it, and the decoder behind it."""
 
     def __init__(self, name: str, manifest: dict[str, Any]) -> None:

@@ -128,7 +128,7 @@ def begin(folder: Path) -> None:
     hollow.called.clear()
     refuse(hollow, os.environ.get("AIR_REFUSES", ""), int(os.environ.get("AIR_AFTER", "0")))
     cuda.runtime = lambda: gpu  # type: ignore[assignment]
-    for name, ours in (("Driver", lambda ordinal: Driver(gpu, ordinal)), ("Stream", Stream)):
+    for name, ours in (("Driver", lambda ordinal: Driver(gpu, ordinal)), ("DriverStream", Stream)):
         setattr(tensorrt_engine, name, ours)
 
 

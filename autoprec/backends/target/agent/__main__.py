@@ -39,13 +39,13 @@ class Agent:
         """Load the engine's bindings, and say what is here."""
         kind, options = header["engine"], header["options"]
         if kind == "openvino":
-            from autoprec.backends.target.agent.openvino_engine import Engines as OpenVino
+            from autoprec.backends.target.agent.openvino_engine import OpenVinoCompiler
 
-            self._maker = OpenVino(options)
+            self._maker = OpenVinoCompiler(options)
         elif kind == "tensorrt":
-            from autoprec.backends.target.agent.tensorrt_engine import Engines as TensorRT
+            from autoprec.backends.target.agent.tensorrt_engine import TensorRTBuilder
 
-            self._maker = TensorRT(options, self._folder)
+            self._maker = TensorRTBuilder(options, self._folder)
         else:
             raise ValueError(f"this agent has no engine {kind!r}")
         facts = dict(self._maker.facts())

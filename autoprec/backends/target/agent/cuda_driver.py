@@ -89,7 +89,7 @@ class Driver:
         self.call("cuMemcpyDtoH_v2", target, ctypes.c_uint64(address), ctypes.c_size_t(array.nbytes))
 
 
-class Stream:
+class DriverStream:
     """A stream with a pair of events for timing, and the graph that was captured on it."""
 
     def __init__(self, driver: Driver) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 
-class Engines:
+class OpenVinoCompiler:
     """Builds OpenVINO engines; `threads` as in the definition's `[backend.options]`."""
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -33,7 +33,7 @@ class Engines:
             "newest_opset": 21 if int(str(self._openvino.__version__).split(".")[0]) < 2025 else 0,
         }
 
-    def build(self, path: Path, options: dict[str, Any]) -> Engine:
+    def build(self, path: Path, options: dict[str, Any]) -> OpenVinoExecutable:
         """Compile a model file."""
         settings = {
             # Why each of these: `autoprec/backends/openvino.py`.
@@ -44,7 +44,7 @@ class Engines:
             "PERF_COUNT": bool(options.get("profiled")),
         }
         compiled = self._core.compile_model(self._core.read_model(str(path)), "CPU", settings)
-        return Engine(self._openvino, compiled, self._threads == 1)
+        return OpenVinoExecutable(self._openvino, compiled, self._threads == 1)
 
     def clocks(self) -> dict[str, Any]:
         """The machine's load, and the first core's frequency where Linux reports it."""
@@ -57,7 +57,7 @@ class Engines:
         return readings
 
 
-class Engine:
+class OpenVinoExecutable:
     """A compiled model and its one infer request."""
 
     device_memory_bytes = 0

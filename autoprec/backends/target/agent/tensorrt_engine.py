@@ -11,7 +11,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from autoprec.backends.target.agent.cuda_driver import CudaError, Driver, Stream
+from autoprec.backends.target.agent.cuda_driver import CudaError, Driver, DriverStream
 from autoprec.backends.target.agent.tensorrt_library import (
     import_tensorrt,
     make_log,
@@ -26,7 +26,7 @@ _DTYPES = {
 }  # type: Dict[str, Any]  # fmt: skip
 
 
-class Engines:
+class TensorRTBuilder:
     """Builds engines; `options` as in `[backend.options]`, and the folder keeps kernel timings."""
 
     def __init__(self, options: Dict[str, Any], folder: Path) -> None:
@@ -53,18 +53,18 @@ class Engines:
             "is_weak": self.is_weak,
         }
 
-    def build(self, path: Path, options: Dict[str, Any]) -> Engine:
+    def build(self, path: Path, options: Dict[str, Any]) -> TensorRTExecutable:
         """Parse, build, load; a profile is of the last plan, if that was of the same `parts`. Errors carry
         the first words of the library's log."""
         profiled, version = bool(options.get("profiled")), (options.get("parts"), options.get("layers"))
         last, self._last = self._last, None  # the memory of a small board is for engines
         if profiled and last is not None and last[0] == version:
-            return Engine(self, last[1], last[2], profiled)
+            return TensorRTExecutable(self, last[1], last[2], profiled)
         del last
         plan, layers = self.plan(path, options), self.log.layers
         if not profiled:
             self._last = version, plan, layers
-        return Engine(self, plan, layers, profiled)
+        return TensorRTExecutable(self, plan, layers, profiled)
 
     def plan(self, path: Path, options: Dict[str, Any]) -> bytes:
         """An engine's bytes; `options["layers"]` are for a builder that does not keep to a model's types."""
@@ -152,7 +152,7 @@ class Engines:
         part.replace(self._timings)
 
 
-class Engine:
+class TensorRTExecutable:
     """A plan on the GPU, with its buffers and its CUDA graph.
 
     Args:
@@ -162,10 +162,10 @@ class Engine:
         profiled: measure every layer; slows `execute` down.
     """
 
-    def __init__(self, engines: Engines, plan: bytes, layers: str, profiled: bool) -> None:
+    def __init__(self, engines: TensorRTBuilder, plan: bytes, layers: str, profiled: bool) -> None:
         self._engines, self._layers = engines, layers
         self._driver = engines.driver
-        self._stream = Stream(self._driver)
+        self._stream = DriverStream(self._driver)
         self._graphs_wanted = bool(engines.options.get("cuda_graph", True)) and not profiled
         self.engine_bytes = len(plan)
         trt = engines.trt

@@ -30,7 +30,7 @@ def make_log(trt: Any) -> Any:
     severity = trt.ILogger.Severity
     grave = (severity.INTERNAL_ERROR, severity.ERROR)
 
-    class Log(trt.ILogger):  # type: ignore[misc]
+    class AgentLog(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []
@@ -47,7 +47,7 @@ def make_log(trt: Any) -> Any:
             related = [text for text in self.errors if "catchCudaError" not in text]
             return " ".join(related[0].split())[:400] if related else otherwise
 
-    return Log()
+    return AgentLog()
 
 
 def parser_words(parser: Any) -> str:
@@ -64,11 +64,11 @@ def parser_words(parser: Any) -> str:
 def make_profiler(trt: Any, times: Dict[str, float]) -> Any:
     """A profiler that writes milliseconds by layer into a mapping."""
 
-    class Profiler(trt.IProfiler):  # type: ignore[misc]
+    class LayerTimes(trt.IProfiler):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.IProfiler.__init__(self)
 
         def report_layer_time(self, layer_name: str, ms: float) -> None:
             times[layer_name] = ms
 
-    return Profiler()
+    return LayerTimes()
