@@ -1,4 +1,4 @@
-"""A study: the nightly loop, and the public class with the verbs of the command line."""
+"""A study: the search loop, and the public class that does what the command line does."""
 
 from autoprec.study.definition import find_spec
 from autoprec.study.events import Watcher

@@ -1,4 +1,4 @@
-"""User functions that are called after each trial, as Optuna calls its callbacks."""
+"""User functions that are called after each trial, like Optuna's callbacks."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,11 +7,11 @@ from autoprec.study.events import Watcher
 
 
 class Calling:
-    """A watcher that passes everything on to another one, and calls functions when a trial is over.
+    """A watcher that forwards everything to another one, and calls functions after each trial.
 
     Args:
         watcher: receives everything.
-        callbacks: the functions, each called with the trial, which is stored by then.
+        callbacks: called with the trial, once it is stored.
     """
 
     def __init__(self, watcher: Watcher, callbacks: Sequence[Callable[[TrialRecord], None]]) -> None:
@@ -20,7 +20,7 @@ class Calling:
         self._watcher, self._callbacks = watcher, callbacks
 
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
-        """A trial is over and stored."""
+        """A trial has ended and is stored."""
         self._watcher.ends(record, front)
         for call in self._callbacks:
             call(record)

@@ -1,4 +1,4 @@
-"""Study definitions as files: which one a name selects, and how it was begun."""
+"""Study definitions as files: which one a name selects, and what older studies meant by theirs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDER = Path("studies")
 
 
 def find_spec(where: str | None, folder: Path = FOLDER) -> StudySpec:
-    """The definition of that path or name; without one, the only one in `folder` or the one marked default.
+    """The definition with that path or name; without one, the only one in `folder` or the one marked default.
 
     Raises `SpecError` naming the definitions that exist.
     """
@@ -35,7 +35,7 @@ def find_spec(where: str | None, folder: Path = FOLDER) -> StudySpec:
 
 
 def default_definition(folder: Path = FOLDER) -> tuple[Path, str]:
-    """The definition that a command takes where none is named, and why it is that one.
+    """The definition that commands use if none is named, and why it is that one.
 
     Raises `SpecError` naming the definitions that exist.
     """
@@ -55,7 +55,7 @@ def default_definition(folder: Path = FOLDER) -> tuple[Path, str]:
 def make_default(path: Path) -> tuple[Path, ...]:
     """Mark a definition as the default study of its folder; returns those that were the default before.
 
-    Comments and order of the files stay. Raises `SpecError` for a file that cannot be written.
+    The files keep their comments and order. Raises `SpecError` for a file that cannot be written.
     """
     before = []
     for other in sorted(path.parent.glob("*.toml")):
@@ -67,9 +67,11 @@ def make_default(path: Path) -> tuple[Path, ...]:
                 document["default"] = True
             else:
                 continue
+            # Resolved, so that a link stays a link and the file behind it changes.
             with replacing(other.resolve()) as part:
                 part.write_text(tomlkit.dumps(document), encoding="utf-8")
         except (ValueError, OSError) as error:  # TOML errors and bad UTF-8 are ValueErrors
+            # A broken definition beside it is no reason not to mark this one.
             if other == path or other in before:
                 raise SpecError(
                     f"{other}: cannot be made the default study or another one: {error}"
@@ -78,9 +80,9 @@ def make_default(path: Path) -> tuple[Path, ...]:
 
 
 def as_begun(spec: StudySpec) -> StudySpec:
-    """The definition as its study was begun: one from before small masks counted less stays so."""
+    """The definition as its study began: studies older than `small_mask` count masks in full."""
     database = spec.database
-    is_stored = isinstance(database, Path) and database.is_file()  # a shared one has none that old
+    is_stored = isinstance(database, Path) and database.is_file()  # shared databases are newer than the key
     if spec.quality.small_mask is not None or not is_stored:
         return spec
     quality = msgspec.structs.replace(spec.quality, small_mask=0.0)
@@ -88,6 +90,6 @@ def as_begun(spec: StudySpec) -> StudySpec:
     try:
         with Store.open(database, read_only=True) as store:
             digest = store.identity(spec.name).spec.partition("+")[0]
-    except StudyError:  # who needs the evidence says what is wrong with it
+    except StudyError:  # whoever needs the evidence reports what is wrong with it
         return spec
     return before if digest == before.digest else spec

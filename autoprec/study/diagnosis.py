@@ -1,4 +1,4 @@
-"""Diagnosing this machine: its packages and devices, an engine, and the precisions that it takes."""
+"""Diagnosing this machine: its packages and devices, an engine, and the precisions that it supports."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from autoprec.study.preparation.stages import load, uniform
 
 
 class Diagnosis(Record, frozen=True, kw_only=True):
-    """The machine, the engine (None if there is none), which patterns it takes in which precision, and how
-    far a study's steps to a measurement are from the original model."""
+    """What was found: the machine, the engine (None without one), the precisions that it supports for each
+    pattern, and how far a study's steps to a measurement depart from the original model."""
 
     checks: tuple[MachineCheck, ...]
     engine: Fingerprint | None = None
@@ -40,16 +40,16 @@ def diagnose(
     precisions: Sequence[str] = tuple(PLAIN),
     say: Callable[[str], None] = lambda _: None,
 ) -> Diagnosis:
-    """Look at the machine and try every operator pattern on its engine, in a worker where that may die.
+    """Examine the machine, and try every operator pattern on its engine, in a worker that may die of it.
 
     Args:
         backend: the engine; None takes TensorRT where it is installed, else OpenVINO.
-        precisions: to try.
+        precisions: names of the precisions to try.
         say: receives a line about each slow step.
     """
     checks = tuple(machine_checks())
     if backend and backend.options.get("target"):
-        checks = ()  # what this machine has says nothing of the target
+        checks = ()  # what is installed here says nothing about the target
     has_tensorrt = any(check.name.startswith("tensorrt") and not check.remedy for check in checks)
     section = backend or BackendSection(name="tensorrt" if has_tensorrt else "openvino")
     try:
@@ -60,24 +60,25 @@ def diagnose(
             checks += tuple(_other_library(checks, section))
     except BackendError as error:
         return Diagnosis(checks=(*checks, _failed(section, error)))
+    # A simulated engine has no kernels to try.
     if engine.stopwatch == "known":
         return Diagnosis(checks=checks, engine=engine.fingerprint())
     style = WritingStyle.of(engine, section.base or engine.base_precision)
     try:
         legality = _legality(section, style, precisions, say)
-    except UserError as error:  # it is there, and does not start
+    except UserError as error:  # the engine is installed, and does not start
         return Diagnosis(checks=(*checks, _failed(section, error)))
     return Diagnosis(checks=checks, engine=engine.fingerprint(), legality=legality)
 
 
 def _failed(section: BackendSection, error: UserError) -> MachineCheck:
-    """An engine that cannot be tried, and why."""
+    """The check of an engine that cannot be tried, with the reason."""
     name = "target" if section.options.get("target") else f"backend {section.name}"
     return MachineCheck(name=name, found="cannot serve", remedy=str(error))
 
 
 def _other_library(checks: Sequence[MachineCheck], section: BackendSection) -> Iterator[MachineCheck]:
-    """Which TensorRT is taken where both are there, and how to look at the other."""
+    """Which TensorRT is used where both are installed, and how to examine the other."""
     if section.options.get("library") or not all(
         check.found != "not installed" for check in checks if check.name in MODULES
     ):
@@ -91,18 +92,19 @@ def _other_library(checks: Sequence[MachineCheck], section: BackendSection) -> I
 
 
 def compare(spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> tuple[Departure, ...]:
-    """How far the steps to a measurement are from a study's original model; nothing of it is kept.
+    """How far the steps to a measurement depart from a study's original model; nothing is stored.
 
-    The reference is left out where only calibration says which of its blocks stay FP32. Raises `UserError`
-    children for a model or samples that cannot be used.
+    Raises children of `UserError` for a model or samples that cannot be used.
     """
     with scratch("autoprec-doctor-") as folder:
+        # Report departures instead of stopping at the first: the user asked for all of them.
         accepting = msgspec.structs.replace(spec.model, departure="tell")
         there = msgspec.structs.replace(spec, folder=str(folder), model=accepting)
         with Store.open(folder / "study.db") as store, Bench(folder / "worker.log") as bench:
             fidelity, loaded = Fidelity(there, bench, store, say), load(there, say, scores=True)
             fidelity.check_loaded(loaded)
             name = Prober(there, [bench], store, say).reference(loaded)
+            # Which blocks of that reference stay FP32 is known only after a calibration.
             if name != SAFE_REFERENCE:
                 reference = uniform(loaded.blocks, name)
                 rewriter_in(loaded, loaded.blocks, {}).write(reference, folder / "reference.onnx")

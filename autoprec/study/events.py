@@ -1,4 +1,4 @@
-"""What a run reports as it proceeds. The terminal's live view is one listener, a log file another."""
+"""What a run reports as it proceeds, to listeners such as the terminal's live view or a log."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ class Watcher(Protocol):
         """A trial has ended and is stored; `front` is the current one."""
 
     def stops(self) -> None:
-        """The run will end after the trials in progress: somebody asked for it."""
+        """The run was asked to stop, and ends after the trials in progress."""
 
 
 class Quiet:
-    """A watcher that reports nothing; one that inherits from it reports what it overrides."""
+    """A watcher that reports nothing; subclasses override what they report."""
 
     def say(self, message: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def starts(self, start: RunStart) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def begins(self, record: TrialRecord) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def stage(self, name: str, trial: int | None = None) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def stops(self) -> None:
-        """Nothing."""
+        """Do nothing."""

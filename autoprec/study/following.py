@@ -1,4 +1,4 @@
-"""Following a search that runs in another process: its events, read from the store again and again."""
+"""Following a search in another process, by polling its stored events."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from autoprec.study.events import Watcher
 from autoprec.study.night.tally import spent
 
 PAUSE_SECONDS = 1.0
-"""Between two looks: a trial takes seconds."""
+"""Between two polls; trials take seconds."""
 
 
 def follow(spec: StudySpec, watcher: Watcher) -> tuple[TrialRecord, ...]:
-    """Report the running search to `watcher` as it proceeds; returns the front when the search is over.
+    """Report a running search to `watcher` as it proceeds; returns the front once it has ended.
 
-    Reads only. Raises `StudyError` if nobody searches the study.
+    Only reads. Raises `StudyError` if the study is not being searched.
     """
     name = spec.name
     if not is_searched(spec):
@@ -32,6 +32,8 @@ def follow(spec: StudySpec, watcher: Watcher) -> tuple[TrialRecord, ...]:
     begun: set[int] = set()
     there: set[str] = set()
     while True:
+        # Asked before the store is read, so that the last trials of a search that ends meanwhile are still
+        # told.
         is_over = not is_searched(spec)
         try:
             with Store.open(spec.database, read_only=True) as store:
@@ -45,12 +47,12 @@ def follow(spec: StudySpec, watcher: Watcher) -> tuple[TrialRecord, ...]:
         except StudyError:
             if told is not None or is_over:
                 raise
-            # A search that has just begun may not have made its tables yet.
+            # A search that has just started may not have created its tables yet.
         time.sleep(PAUSE_SECONDS)
 
 
 def is_searched(spec: StudySpec) -> bool:
-    """Whether a process searches the study now: on this machine, or in a shared database on any."""
+    """Whether a process is searching the study: on this machine or, in a shared database, on any."""
     if isinstance(spec.database, Path):
         return searching(Path(spec.folder)) is not None
     with Store.open(spec.database, read_only=True) as store:
@@ -58,13 +60,13 @@ def is_searched(spec: StudySpec) -> bool:
 
 
 def _has_begun(store: Store, name: str) -> bool:
-    """Whether this run has come to its trials: before, the last run in the store is another night's."""
+    """Whether the current run has reached its trials; until then, the last stored run is an earlier one."""
     runs = store.runs(name)
     return bool(runs) and not runs[-1].end and store.reference(name) is not None
 
 
 def _start(store: Store, spec: StudySpec, run: Run, watcher: Watcher) -> set[int]:
-    """Report what is known already and what is left of the budget; returns the trials that were reported."""
+    """Report earlier trials and what is left of the budget; returns the numbers of those trials."""
     earlier = [trial for trial in store.trials(spec.name) if trial.state != "running"]
     done = len(spent(earlier, run))
     budget = parse_budget(run.budget)
@@ -84,7 +86,7 @@ def _start(store: Store, spec: StudySpec, run: Run, watcher: Watcher) -> set[int
 
 
 def _tell(store: Store, name: str, watcher: Watcher, told: set[int], begun: set[int]) -> None:
-    """Tell what is new: trials that have begun, what step they are in, and those that are over."""
+    """Report what is new: trials that have begun, their steps, and trials that have ended."""
     for trial in store.news(name, max(told, default=-1), tuple(begun)):
         if trial.state == "running":
             if trial.number not in begun:
@@ -101,7 +103,7 @@ def _tell(store: Store, name: str, watcher: Watcher, told: set[int], begun: set[
 
 
 def _tell_workers(store: Store, name: str, watcher: Watcher, before: set[str]) -> set[str]:
-    """Tell who joined and who left; returns who is there now."""
+    """Report who has joined or left; returns the ids of the current workers."""
     workers = {w.id: f"{w.host.split()[0]} ({', '.join(w.devices)})" for w in store.workers(name)}
     for joined in workers.keys() - before:
         watcher.say(f"{workers[joined]} joined")

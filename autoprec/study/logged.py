@@ -10,23 +10,23 @@ from autoprec.study.events import Watcher
 from autoprec.visible import visible
 
 LOG = logging.getLogger("autoprec.search")
-logging.getLogger("autoprec").addHandler(logging.NullHandler())  # a library's: who runs it says where to
+# A library's logger: without a handler Python prints warnings to the terminal; the application adds its own.
+logging.getLogger("autoprec").addHandler(logging.NullHandler())
 
 
 class Logged:
-    """A watcher that logs what it is told and passes it on: trials as INFO, failures as WARNING, steps as
-    DEBUG."""
+    """A watcher that logs and forwards everything: trials as INFO, failures as WARNING, steps as DEBUG."""
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
 
     def say(self, message: str) -> None:
-        """Something worth a line."""
+        """Log a message."""
         LOG.info("%s", visible(message))
         self._watcher.say(message)
 
     def starts(self, start: RunStart) -> None:
-        """The reference is known, and what this run may spend."""
+        """Log the reference and the budget that is left."""
         budget = f"{start.seconds:.0f} s" if start.seconds is not None else f"{start.trials} trials"
         usual, earlier = start.reference, len(start.earlier)
         reference = "none" if usual is None else f"{usual.precision} {usual.latency_ms:.4g} ms"
@@ -34,17 +34,17 @@ class Logged:
         self._watcher.starts(start)
 
     def begins(self, record: TrialRecord) -> None:
-        """A trial begins."""
+        """Log the start of a trial."""
         LOG.debug("trial %d begins: %s %s", record.number, record.origin, record.assignment.digest)
         self._watcher.begins(record)
 
     def stage(self, name: str, trial: int | None = None) -> None:
-        """Another step."""
+        """Log a step."""
         LOG.debug("%s%s", "" if trial is None else f"trial {trial}: ", visible(name))
         self._watcher.stage(name, trial)
 
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
-        """A trial is over."""
+        """Log the end of a trial."""
         if record.failure is not None:
             why = visible(f"{record.failure.kind}: {record.failure.message}")
             LOG.warning("trial %d failed: %s", record.number, why)
@@ -55,6 +55,6 @@ class Logged:
         self._watcher.ends(record, front)
 
     def stops(self) -> None:
-        """The run will end after the trials in progress."""
+        """Log that the run was asked to stop."""
         LOG.info("asked to stop")
         self._watcher.stops()

@@ -1,4 +1,4 @@
-"""Evidence and its copy in Optuna's tables: whether both are as they were written, and rewriting them."""
+"""Checking and repairing a study's evidence, and its copy in Optuna's tables."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from autoprec.study.night.mirror import Mirror
 
 
 def mirror_of(spec: StudySpec, store: Store, blocks: Sequence[Block], name: str = "") -> Mirror:
-    """A study in Optuna's tables of the same database; `name` is by default the definition's.
+    """The study's copy in Optuna's tables of the same database.
 
     Args:
         spec: the study's definition.
         store: its database.
         blocks: of the study.
-        name: in Optuna's tables; the definition's by default.
+        name: of the study in Optuna's tables; by default the definition's.
     """
     return Mirror(store.optuna(), name or spec.name, blocks, limited=spec.search.max_memory_mb is not None)
 
 
 def health(spec: StudySpec, database: Path) -> Health:
-    """What is wrong with a study's evidence, row by row, or else with Optuna's copy of it."""
+    """What is wrong with a study's evidence or, if nothing is, with Optuna's copy of it."""
     diagnosis = examine(database)
+    # The copy is compared with the evidence, so a fault there would show as many here.
     if diagnosis.faults:
         return diagnosis
     with Store.open(database) as store:
@@ -39,7 +40,7 @@ def health(spec: StudySpec, database: Path) -> Health:
 
 
 def repair(spec: StudySpec, database: Path) -> Path:
-    """Write a file with all that is intact, and Optuna's tables from it; returns where the damaged one is."""
+    """Rewrite the file from its intact rows, with Optuna's tables; returns where the damaged one is kept."""
     damaged = rebuild(database)
     with Store.open(database) as store:
         for name in store.studies():

@@ -1,4 +1,4 @@
-"""Refining one point of a study: training, then a trial like any other, marked as refined."""
+"""Refining one point of a study by training; the result is measured as a trial, marked as refined."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from autoprec.study.preparation import Prepared
 
 
 def refined(prepared: Prepared, record: TrialRecord, seconds: float, watcher: Watcher) -> Assignment:
-    """Train a trial's candidate for `seconds`; returns its assignment with the weights that were learned.
+    """Train a trial's candidate for `seconds`; returns its assignment with the learned weights.
 
     Args:
         prepared: model, samples and rewriter.
         record: a complete trial.
-        seconds: of training.
-        watcher: receives its progress.
+        seconds: time to train.
+        watcher: receives the progress.
 
     Raises `StudyError` for a trial that cannot be refined, `BackendError` without PyTorch, `ModelError` for
-    an operator that training does not know.
+    an operator that training does not support.
     """
     ensure_trainable(record)
     if given_precisions(prepared.model.graph):
@@ -61,10 +61,11 @@ def ensure_trainable(record: TrialRecord) -> None:
 
 
 def _training() -> Any:
-    """The training package, and PyTorch with it."""
-    # Threads that wait in a loop make a step take 40 times as long beside other busy processes.
+    """The training package, which imports PyTorch."""
+    # Else OpenMP's threads wait in busy loops: beside other busy processes a step takes 40 times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        # Not at the top: PyTorch takes seconds to import, and need not be installed.
         return importlib.import_module("autoprec.refinement")
     except ModuleNotFoundError as error:
         if error.name != "torch":

@@ -1,6 +1,6 @@
-"""Rules that end a search before its budget: callbacks for `Study.search`.
+"""Rules that end a search before its budget is spent: callbacks for `Study.search`.
 
-A search that a rule ends measures its best points again, as at the end of a budget.
+A search that a rule ends still measures its best points again, as at the end of a budget.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     from autoprec.study.study import Study
 
 GAIN = 0.001
-"""A front whose area grows by less of the rectangle up to the reference's latency is as good as before."""
+"""A front counts as better if its area grows by more than this fraction of the rectangle up to the
+reference's latency and the useful loss."""
 
 
 class Patience:
-    """Ends a search after that many trials in a row without a better front."""
+    """Ends a search after `trials` trials in a row that did not improve the front."""
 
     def __init__(self, trials: int) -> None:
         self._patience, self._without, self._best = trials, 0, -1.0
 
     def __call__(self, study: Study, trial: TrialRecord) -> None:
-        """Count the trial; a second measurement is none."""
+        """Count a trial, unless it is a second measurement or a refined one."""
         reference = study.reference()
         if reference is None or trial.origin in ("finalist", "refined"):
             return
@@ -42,13 +43,13 @@ class Patience:
 
 
 class TargetSpeedup:
-    """Ends a search when a point within the accepted loss is that many times as fast as the reference."""
+    """Ends a search once a point within the accepted loss is `speedup` times as fast as the reference."""
 
     def __init__(self, speedup: float) -> None:
         self._speedup = speedup
 
     def __call__(self, study: Study, _: TrialRecord) -> None:
-        """Look at the front after a trial."""
+        """Check the front after a trial."""
         reference = study.reference()
         if reference is None:
             return

@@ -1,7 +1,7 @@
-"""One process's part in a study: the database, the devices, the workers, and what all share, made ready.
+"""One process's participation in a study: opens the database, reaches the devices, starts workers, prepares.
 
-With a database of its own (a SQLite file) the process has the study's folder alone. In a shared one it joins:
-the first process prepares, the others wait for it and find what it made.
+With a SQLite file the process has the study's folder to itself. With a shared database it joins others: the
+first process prepares, and the others wait for its results.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _PAUSE_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parallel:
-    """How much a search does in parallel: builds for each device (None is by cores and memory), and which
+    """How much a search does in parallel: builds for each device (None decides by cores and memory), and the
     devices (`0,1` or `all`; None is one)."""
 
     jobs: int | None = None
@@ -56,7 +56,7 @@ class Parallel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
-    """What a search or a refinement works with."""
+    """Everything that a search or a refinement works with."""
 
     store: Store
     membership: Membership
@@ -68,15 +68,15 @@ class Session:
 
 @contextmanager
 def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bool) -> Iterator[Session]:
-    """Join a study; with `checks`, compare the steps of preparing with the original model.
+    """Join a study: prepare it if nobody has, establish its reference, and yield everything in working order.
 
     Args:
         spec: the study's definition.
         watcher: receives what happens.
-        parallel: how much is done at a time.
-        checks: whether the steps of preparing are compared with the original model.
+        parallel: how much to do in parallel.
+        checks: compare the steps of preparing with the original model.
 
-    Raises `UserError` children for what the user can fix.
+    Raises children of `UserError` for what the user can fix.
     """
     folder = make_folder(Path(spec.folder))
     with ExitStack() as stack:
@@ -87,13 +87,14 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         is_known = spec.name in store.studies() and store.reference(spec.name) is not None
         _refuse_unlike(spec, chosen, watcher.say, is_known=is_known)
         if chosen[0].visible:
-            os.environ[VISIBLE] = chosen[0].visible  # this process calibrates, on the first one
+            os.environ[VISIBLE] = chosen[0].visible  # calibration runs in this process, on the first device
         jobs = parallel.jobs or default_jobs(
             create_backend(spec.backend.name, spec.backend.options), len(chosen)
         )
         work, log = folder, "worker"
         if store.is_shared:
             log = f"worker-{host().split()[0]}-{os.getpid()}"
+            # Hosts may share the study's folder: candidates of one name would overwrite one another there.
             work = stack.enter_context(scratch("autoprec-work-"))
         membership = store.join(spec.name, [device.name for device in chosen], _version())
         heart = stack.enter_context(Heart(membership))
@@ -115,7 +116,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
             night = Night(prepared, store, ledger, membership, crew, heart, watcher)
             with stopping(night, watcher):
                 night.establish(check)
-            crew.load(prepared.material)  # not before: the first trial would wait for processors
+            crew.load(prepared.material)  # not earlier: the first trial would wait for processors
             return prepared, ledger, night
 
         with _turn(store, membership, spec.name, watcher):
@@ -128,15 +129,16 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
 def _refuse_unlike(
     spec: StudySpec, chosen: Sequence[Device], say: Callable[[str], None], *, is_known: bool
 ) -> None:
-    """Reach all targets, and compare them; those that a study has measured on are waited for.
+    """Reach all targets and compare them; wait for targets that the study has measured on.
 
     Args:
         spec: the definition.
-        chosen: devices, which may be targets.
-        say: receives a line for each time that one is waited for.
-        is_known: whether the study has measured on them: a new address may be wrong.
+        chosen: the devices, which may be targets.
+        say: receives a line whenever a target is waited for.
+        is_known: whether the study has been measured on them; if not, an address that does not answer may be
+            wrong, and is an error at once.
 
-    Raises `StudyError` for targets of which one is not what the first is: figures of both would mix.
+    Raises `StudyError` if a target differs from the first in engine or device.
     """
     kinds: dict[str, Fingerprint] = {}
     if not spec.target.address:
@@ -145,6 +147,7 @@ def _refuse_unlike(
         options = {**spec.backend.options, **({"target": device.target} if device.target else {})}
         section = msgspec.structs.replace(spec.backend, options=options)
         kinds[device.name] = reach(section, say, at_once=not is_known).fingerprint()
+    # Latencies of different engines or devices would mix in one front.
     for target, kind in kinds.items():
         first = kinds[chosen[0].name]
         if kind != first:
@@ -155,11 +158,13 @@ def _refuse_unlike(
 
 
 def open_run(session: Session, budget: str, watcher: Watcher) -> Run:
-    """The run to join: the last one, if it has no end and the same budget; otherwise a new one."""
+    """The run to continue: the last one if it has not ended and has the same budget, else a new one."""
     store, study = session.store, session.prepared.spec.name
 
     def opened() -> Run:
         with store.transaction(study):
+            # In one transaction: of two processes that start at once, the second must find the first one's
+            # run.
             runs = store.runs(study)
             if not (runs and not runs[-1].end and runs[-1].budget == budget):
                 store.begin_run(study, budget)
@@ -178,13 +183,15 @@ def open_run(session: Session, budget: str, watcher: Watcher) -> Run:
 
 
 def close_run(session: Session, run: Run, allowed: int | None) -> None:
-    """Note that the run ended, unless others are still running, or it was stopped: then it can be resumed."""
+    """Store the end of a run, unless others continue it, or it was stopped."""
     store, ledger, study = session.store, session.ledger, run.study
 
     def closed() -> None:
         with store.transaction(study):
             ledger.sync()
             done = sum(record.state != "running" for record in ledger.spent(run))
+            # Before the workers are counted: of two that end at once, the later one must find itself the
+            # last.
             session.membership.leave()
             is_spent = allowed is not None and done >= allowed
             if is_spent or (not store.workers(study) and not session.night.is_stopping):
@@ -194,7 +201,7 @@ def close_run(session: Session, run: Run, allowed: int | None) -> None:
 
 
 def make_folder(folder: Path) -> Path:
-    """Make the study's folder. Raises `StudyError` where that is not allowed."""
+    """Create the study's folder. Raises `StudyError` if that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -206,10 +213,8 @@ def make_folder(folder: Path) -> Path:
 
 @contextmanager
 def stopping(night: Night, watcher: Watcher) -> Iterator[None]:
-    """Ctrl-C ends the night after the trials in progress; a second one is not held back.
-
-    Signals are the main thread's business, and in a notebook its kernel's: there none is handled.
-    """
+    """Let the first Ctrl-C in the block end the run after its running trials, and a second one at once."""
+    # Python delivers signals to the main thread alone, and a notebook's kernel has its own use for SIGINT.
     if threading.current_thread() is not threading.main_thread() or "ipykernel" in sys.modules:
         yield
         return
@@ -217,6 +222,7 @@ def stopping(night: Night, watcher: Watcher) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
         night.stop()
         watcher.stops()
+        # From now on, Ctrl-C raises KeyboardInterrupt as usual.
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = signal.signal(signal.SIGINT, stop)
@@ -235,15 +241,16 @@ def _prepared(
     *,
     checks: bool,
 ) -> tuple[Prepared, Callable[[], None]]:
-    """Prepare; also returns what compares the reference's model with the original one."""
+    """Prepare the study; also returns the check that compares the reference's model with the original one."""
     benches, say = [slot.bench for slot in crew.slots], watcher.say
     basis, artifacts = store.basis(spec.name), store.artifacts(spec.name)
     prober, fidelity = Prober(spec, benches, store, say), Fidelity(spec, benches[-1], store, say)
 
     def look(loaded: Loaded) -> None:
-        """One worker compares, the others ask meanwhile."""
+        """Compare the loaded model on one worker, while the others probe."""
         if not checks:
             return
+        # Before a calibration of minutes, of which a study with other inputs could use nothing.
         store.check_inputs(spec.name, loaded.inputs)
         others = Prober(spec, benches[:-1] or benches, store, say)
         ask = partial(others.anticipate, loaded, basis)
@@ -253,13 +260,14 @@ def _prepared(
             ask()
 
     prepared = prepare(spec, say, prober, basis, look, work=work, artifacts=artifacts)
+    # A new study is bound only once its reference has passed the check.
     if spec.name in store.studies():
         store.bind(spec.name, prepared.identity, prepared.blocks)
     return prepared, partial(fidelity.check_reference, Path(prepared.reference_candidate.model_path))
 
 
 def _version() -> str:
-    """autoprec's; a source tree that is on the path has none."""
+    """The version of autoprec; a source tree on the path has none."""
     try:
         return version("autoprec")
     except PackageNotFoundError:
@@ -268,7 +276,7 @@ def _version() -> str:
 
 @contextmanager
 def _turn(store: Store, membership: Membership, study: str, watcher: Watcher) -> Iterator[None]:
-    """One process prepares at a time, until there is a reference; then nobody has to wait."""
+    """Let one process at a time prepare the study, until there is a reference."""
     is_told = False
     while True:
         with membership.holding("preparation") as is_mine:

@@ -1,4 +1,4 @@
-"""The reading half of a study: its stored evidence as records, tables and pictures."""
+"""The reading half of a study: its stored evidence as records, tables and charts."""
 
 from __future__ import annotations
 
@@ -131,10 +131,9 @@ class StoredStudy:
             return store.blocks(self.spec.name)
 
     def mismatches(self) -> tuple[str, ...]:
-        """Blocks of front points that did not run in the requested precision, one line each.
-
-        A float that this engine never runs as itself, as a CPU runs FP16, is none: nothing can be done there.
-        """
+        """Blocks of front points that did not run in the requested precision, one line each."""
+        # A float that this engine never runs as itself, such as FP16 on a CPU, is no mismatch: the user
+        # cannot mend that, and `--strict` would fail on every study.
         audits = [(t.number, row) for t in self.trials() if t.measurement for row in t.measurement.audit]
         taken = {row.asked for _, row in audits if row.matches}
         best = {record.number for record in self.front()}
@@ -168,7 +167,7 @@ class StoredStudy:
             return explain_trial(self.spec, store, number, runs=runs, say=say)
 
     def _as_it_stands(self, record: TrialRecord) -> TrialRecord:
-        """A trial that was running when its search was killed is no longer running."""
+        """The trial; one that is stored as running although no search is was interrupted."""
         return record if is_searched(self.spec) else record.settled()
 
     def where(

@@ -32,7 +32,7 @@ from autoprec.study.shipping.export import export_point
 from autoprec.study.stored import StoredStudy
 
 _LONG_SECONDS = 600.0
-"""Shorter runs look into nothing for the report: they are to end when their time is over."""
+"""Shorter runs gather nothing for the report beforehand: they must end when their time is over."""
 
 
 class Study(StoredStudy):
@@ -127,6 +127,8 @@ class Study(StoredStudy):
             run = open_run(opened, text, told)
             with self._stoppable(opened.night), stopping(opened.night, told):
                 opened.night.run(run, allowed)
+                # Only the last process gathers what the report shows, within a fiftieth of the time and
+                # while nobody stops it.
                 if len(opened.store.workers(self.spec.name)) == 1:
                     patience = Deadline(None if allowed.seconds is None else allowed.seconds / 50)
                     going = lambda: not (opened.night.is_stopping or patience.is_over)  # noqa: E731

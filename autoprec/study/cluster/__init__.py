@@ -1,4 +1,4 @@
-"""One study on a Ray cluster: what every node is sent, and who searches where."""
+"""One study on a Ray cluster: what each node receives, and where searches run."""
 
 from autoprec.study.cluster.places import search_on_ray
 

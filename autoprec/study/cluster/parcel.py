@@ -24,7 +24,7 @@ _SPEC = "study.json"
 
 
 def pack(spec: StudySpec) -> bytes:
-    """A study's files.
+    """Pack a study's files.
 
     Raises `StudyError` for samples or a metric that are code of the user's, or files that cannot be read.
     """
@@ -46,9 +46,9 @@ def pack(spec: StudySpec) -> bytes:
 
 
 def unpack(parcel: bytes, folder: Path) -> StudySpec:
-    """The study that `pack` packed, in a folder of this machine's. Raises `StudyError` for any other."""
+    """Unpack a study into a folder of this machine. Raises `StudyError` if a file is missing."""
     with zipfile.ZipFile(io.BytesIO(parcel)) as archive:
-        archive.extractall(folder)  # leaves out what would lead out of the folder
+        archive.extractall(folder)  # never writes outside the folder
         spec = msgspec.json.decode(archive.read(_SPEC), type=StudySpec)
     for _, path in _roles(spec):
         if not (folder / path).exists():
@@ -58,7 +58,7 @@ def unpack(parcel: bytes, folder: Path) -> StudySpec:
 
 
 def _roles(spec: StudySpec) -> Iterator[tuple[str, Path]]:
-    """What travels, and where it is."""
+    """The roles and paths of the files to pack."""
     yield "model", Path(spec.model.path)
     if spec.pipeline.decoder:
         yield "decoder", Path(spec.pipeline.decoder)
@@ -67,7 +67,7 @@ def _roles(spec: StudySpec) -> Iterator[tuple[str, Path]]:
 
 
 def _moved(spec: StudySpec, places: dict[str, str]) -> StudySpec:
-    """The definition with its files elsewhere."""
+    """The definition with its files at other places, by role."""
     replace = msgspec.structs.replace
     return replace(
         spec,
@@ -78,7 +78,7 @@ def _moved(spec: StudySpec, places: dict[str, str]) -> StudySpec:
 
 
 def _add(archive: zipfile.ZipFile, role: str, path: Path) -> str:
-    """Add a file, with the files of its weights if it is a model, or a folder; returns its name there."""
+    """Add a folder or a file, a model with its external weights; returns its name in the archive."""
     name = f"{role}/{path.name}"
     if path.is_dir():
         for file in sorted(path.rglob("*")):
@@ -93,7 +93,7 @@ def _add(archive: zipfile.ZipFile, role: str, path: Path) -> str:
 
 
 def _weights(path: Path) -> list[str]:
-    """Names of the files, beside a model's own, that hold its weights. Raises `ModelError`."""
+    """Names of a model's files of external weights. Raises `ModelError` for one outside its folder."""
     tensors = _tensors(read_model(path, weights=False).graph)
     names = {ExternalDataInfo(tensor).location for tensor in tensors if uses_external_data(tensor)}
     for name in sorted(names):
@@ -103,7 +103,7 @@ def _weights(path: Path) -> list[str]:
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """All weights, those of subgraphs among them."""
+    """All weights, including those in subgraphs."""
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:

@@ -1,8 +1,8 @@
-"""A search on every GPU of a Ray cluster, or on every node where engines run on CPUs: all join one study.
+"""A search on every GPU of a Ray cluster, or on every node if engines run on CPUs; all join one study.
 
-Ray places the searches, ships the study's files through its object store, and says which died. What makes
-them one study is its database, as for searches that are started by hand: a node that is lost has its trials
-taken over, and one that joins later takes part from then on.
+Ray places the searches, ships the study's files through its object store, and reports which ones died. The
+shared database makes them one study, as with searches started by hand: trials of a lost node are taken over,
+and a node that joins later takes part from then on.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from autoprec.study.study import Study
 
 _HEAD_SECONDS = 20.0
 _LOOK_SECONDS = 5.0
-"""Between two checks of which nodes there are."""
+"""Between two checks for new nodes."""
 _TOKEN, _TOKENS = Path.home() / ".ray" / "auth_token", {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
-"""Where Ray keeps its token of this machine, and the variables that give another."""
+"""Where Ray keeps this machine's token, and the environment variables that give another one."""
 _MOST_JOBS = 8
 _MOST_FAILURES = 3
-"""Searches in a row that may end on a node of their own accord; after that none is started there."""
+"""After so many searches have died on a node, none is started there again."""
 
 
 class HeadLostError(UserError):
@@ -47,7 +47,7 @@ class HeadLostError(UserError):
 
 
 class SearchPlace(NamedTuple):
-    """Where one search runs: a node, and its how-manieth GPU (0 where engines run on the CPU)."""
+    """Where one search runs: a node, and the index of its GPU (0 if engines run on the CPU)."""
 
     node: str
     number: int
@@ -60,13 +60,13 @@ def search_on_ray(
 
     Args:
         spec: the definition; its storage is a database that every node reaches.
-        budget: of the run, which all share.
-        address: of the cluster, as `ray start` says it; `local` starts one on this machine.
-        jobs: builds in parallel for each GPU; None is by the node's CPUs.
+        budget: of the run, which all searches share.
+        address: of the cluster, as printed by `ray start`; `local` starts one on this machine.
+        jobs: builds in parallel for each GPU; None decides by the node's CPUs.
         say: receives a line about each search that begins or ends.
 
-    Raises `BackendError` without Ray or where the cluster cannot be reached, `StudyError` for a study whose
-    database is a file, and whatever the first search has to say that the user must fix.
+    Raises `BackendError` without Ray or if the cluster cannot be reached, `StudyError` for a study whose
+    database is a file, and `UserError` for the first problem of a search that the user must fix.
     """
     if isinstance(spec.database, Path):
         raise StudyError("a study on several nodes needs a database that all reach: give --storage ADDRESS")
@@ -83,7 +83,7 @@ def search_on_ray(
 
 
 class _Searches:
-    """Those that run now."""
+    """The searches that are running."""
 
     def __init__(
         self, ray: Any, spec: StudySpec, budget: str, jobs: int | None, say: Callable[[str], None]
@@ -99,9 +99,13 @@ class _Searches:
         self._is_over = False
 
     def run(self) -> None:
-        """Until every search has ended. Raises `UserError` for what the user must fix, or once the head of
-        the cluster is gone: Ray itself would end this process a minute later, with an error of its own."""
+        """Keep searches running until all have ended.
+
+        Raises `UserError` for what the user must fix, `HeadLostError` once the head of the cluster is gone.
+        """
         head = self._ray.get_runtime_context().gcs_address
+        # The head is watched here, because Ray itself would end this process a minute after losing it, with
+        # an error of its own.
         seen = Deadline(_HEAD_SECONDS)
         while True:
             if _answers(head):
@@ -127,7 +131,7 @@ class _Searches:
             raise UserError(self._problem)
 
     def _free(self) -> Iterator[SearchPlace]:
-        """Places of living nodes where no search runs."""
+        """Places on living nodes where no search is running."""
         busy = set(self._running.values())
         for node in self._ray.nodes():
             if not node["Alive"] or self._failures[node["NodeID"]] >= _MOST_FAILURES:
@@ -137,12 +141,14 @@ class _Searches:
             yield from (place for place in places if place not in busy)
 
     def _start(self, place: SearchPlace) -> None:
-        """Begin a search at a place, with its share of the node's CPUs."""
+        """Start a search at a place, with its share of the node's CPUs."""
         node = next(node for node in self._ray.nodes() if node["NodeID"] == place.node)
         here = node["Resources"]
         share = int(here.get("CPU", 1)) // max(1, int(here.get("GPU", 0)) if self._on_gpus else 1)
         cpus = max(1, min(share, _MOST_JOBS if self._jobs is None else self._jobs))
         jobs = cpus if self._on_gpus and self._jobs is None else self._jobs
+        # Pinned and without retries: where a search is started again is decided here, by its node's
+        # failures.
         pinned = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(place.node, soft=False)
         remote = self._ray.remote(_take_part).options(
             num_cpus=cpus, num_gpus=int(self._on_gpus), max_retries=0, scheduling_strategy=pinned
@@ -151,7 +157,7 @@ class _Searches:
         self._say(f"a search begins on node {node['NodeManagerAddress']}")
 
     def _stop(self) -> None:
-        """Let the running trials finish, as Ctrl-C does everywhere; the next one is not held back."""
+        """Let the running trials finish, as Ctrl-C does everywhere; the next Ctrl-C ends at once."""
         if self._is_over:
             raise KeyboardInterrupt
         self._is_over = True
@@ -160,7 +166,7 @@ class _Searches:
             self._ray.cancel(search)
 
     def _end(self, search: Any, place: SearchPlace) -> None:
-        """A search that ended has spent the budget; one that died is replaced, if its node lives."""
+        """Handle a search that has ended: the budget is spent, or it died and is replaced."""
         try:
             problem = self._ray.get(search)
         except self._ray.exceptions.RayError as error:
@@ -173,7 +179,7 @@ class _Searches:
 
 
 def _take_part(parcel: bytes, budget: str, jobs: int | None, wanted: str) -> str:
-    """On a node: search until the budget is spent; returns what the user has to fix, or nothing."""
+    """Search on a node until the budget is spent; returns what the user has to fix, if anything."""
     if (here := _version()) != wanted:
         return f"a node has autoprec {here}, and the one that started the search {wanted}: install the same"
     try:
@@ -187,7 +193,7 @@ def _take_part(parcel: bytes, budget: str, jobs: int | None, wanted: str) -> str
 def _joined(address: str) -> Any:
     """Ray, connected to the cluster."""
     if address != "local" and (_TOKENS & os.environ.keys() or _TOKEN.exists()):
-        # Where there is a token, `ray start` asks for it; who joins by an address is to say that it has one.
+        # Where there is a token `ray start` demands it, and whoever joins by address must be told to send it.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         ray = importlib.import_module("ray")
@@ -196,7 +202,7 @@ def _joined(address: str) -> Any:
         raise BackendError(f"--ray needs Ray: {how_to_install('ray')}") from error
     try:
         if address == "local":
-            # By name: without one Ray waits for this machine's last cluster, though it may have been killed.
+            # By address: without one Ray waits for this machine's last cluster, even if that was killed.
             ray.init(address="local", log_to_driver=False, include_dashboard=False)
         else:
             ray.init(address=address, log_to_driver=False)
@@ -210,7 +216,7 @@ def _joined(address: str) -> Any:
 
 
 def _leave() -> None:
-    """End this process without Ray's own end, which waits for the head and then crashes."""
+    """Exit without Ray's own cleanup, which waits for the lost head and then crashes."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(2)

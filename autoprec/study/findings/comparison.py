@@ -1,7 +1,7 @@
-"""Comparing two studies, or two nights of one: what moved, and what is noise.
+"""Comparing two studies, or one study after different nights: what changed, and what is noise.
 
 Speed-ups are compared, not milliseconds: each is a paired ratio to its own study's reference, so another GPU
-or a slower night does not count as a change of the assignment.
+or a slower night does not look like a change of the assignment.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from autoprec.study.findings.explanation import VISIBLE_LOSS
 from autoprec.study.findings.reporting import USEFUL_LOSS
 
 LOSSES = (0.001, 0.003, 0.01, 0.03, 0.05)
-"""The fastest points are compared within each of these."""
+"""The fastest points within each of these losses are compared."""
 
 
 class ComparedStudy(NamedTuple):
-    """One side of a comparison: its trials, and what of them counts."""
+    """One side of a comparison."""
 
     name: str
     identity: Identity
@@ -46,23 +46,20 @@ class ComparedStudy(NamedTuple):
 
     @property
     def counting(self) -> tuple[TrialRecord, ...]:
-        """One record for each assignment, see `records.counting`."""
+        """One record for each assignment: see `records.counting`."""
         return counting(self.trials)
 
 
 def compare(first: str, second: str) -> Comparison:
     """Compare two studies by name or path; `NAME@2` is a study as it was after its second night.
 
-    Raises `StudyError` for a study without a reference, or a night that is not there.
+    Raises `StudyError` for a study without a reference, or a night that does not exist.
     """
     return compared(_load(first), _load(second))
 
 
 def compared(ours: ComparedStudy, theirs: ComparedStudy) -> Comparison:
-    """Compare what two studies, or two nights, have measured.
-
-    Raises `StudyError` for the same evidence twice.
-    """
+    """Compare the measurements of two sides. Raises `StudyError` if both are the same evidence."""
     if ours.identity == theirs.identity and _starts(ours) == _starts(theirs):
         raise StudyError(
             f"{ours.name} and {theirs.name} are the same {len(ours.trials)} trials: name two nights, as in "
@@ -98,7 +95,7 @@ def _load(where: str) -> ComparedStudy:
 
 
 def _starts(side: ComparedStudy) -> list[tuple[int, str]]:
-    """What distinguishes one trial from another of the same study."""
+    """What tells trials apart, also between copies of a study: number and start."""
     return [(trial.number, trial.start) for trial in side.trials]
 
 
@@ -119,7 +116,7 @@ def _side(side: ComparedStudy) -> Side:
 
 
 def _differences(ours: Identity, theirs: Identity) -> Sequence[str]:
-    """What is not the same in both, so that a move may come from it."""
+    """What differs between the sides besides their trials, and may explain a change."""
     first, second = ours.fingerprint, theirs.fingerprint
     fields = ("backend", "version", "device", "options")
     differences = [
@@ -134,7 +131,7 @@ def _differences(ours: Identity, theirs: Identity) -> Sequence[str]:
 
 
 def _fastest(ours: ComparedStudy, theirs: ComparedStudy) -> Sequence[Match]:
-    """The fastest trial of each within each loss, where both have one."""
+    """The fastest trials within each loss, where both sides have one."""
     matches, counts = [], (ours.counting, theirs.counting)
     for limit in LOSSES:
         fit = [[t for t in side if t.loss <= limit] for side in counts]
@@ -145,7 +142,9 @@ def _fastest(ours: ComparedStudy, theirs: ComparedStudy) -> Sequence[Match]:
 
 
 def _repeated(ours: ComparedStudy, theirs: ComparedStudy) -> Sequence[Match]:
-    """Assignments that both measured, fastest first; a measurement that is in both is none of them."""
+    """Assignments that both sides measured by themselves, fastest first."""
+    # Of two nights of one study, the later one contains the trials of the earlier: those are no second
+    # measurement.
     starts = set(_starts(ours))
     again = counting(trial for trial in theirs.trials if (trial.number, trial.start) not in starts)
     later = {trial.assignment: trial for trial in again}
@@ -179,17 +178,18 @@ def _speed(measured: Measurement) -> tuple[float, Interval]:
 
 
 def _verdict(before: Interval, after: Interval, noise: float) -> Movement:
-    """Of a figure that is to be large: moved only where the intervals are apart by more than the noise."""
+    """How a figure moved that should be large: only if the intervals are apart by more than the noise."""
     if after.low > before.high * (1 + noise):
         return "better"
     return "worse" if after.high * (1 + noise) < before.low else "same"
 
 
 def _masks(before: Measurement, after: Measurement, tolerance: float, *, same_samples: bool) -> Movement:
-    """Of mask losses: on the same samples only the noise of a build counts, else the intervals do."""
+    """How mask losses moved."""
     first, second = before.quality, after.quality
     if abs(second.loss - first.loss) <= tolerance:
         return "same"
+    # The intervals are about the choice of samples: on the same ones, anything beyond the noise is a change.
     if same_samples:
         return "better" if second.loss < first.loss else "worse"
     if second.loss_interval.high < first.loss_interval.low:

@@ -1,7 +1,7 @@
-"""Why a trial is as fast and as good as it is, block by block, from what other trials and profiles show.
+"""Why a trial is as fast and as good as it is, block by block, from other trials and profiles.
 
-Pure functions of records; what has to run first is in `inspections.py`. Nothing is added up: losses of
-blocks do not add, so each block is compared with whole trials that differ in it and in little else.
+Pure functions of records; `inspections.py` runs what has to run first. Nothing is summed over blocks, because
+their losses do not add up: each block is judged by whole trials that differ in it and in little else.
 """
 
 from __future__ import annotations
@@ -30,23 +30,24 @@ from autoprec.records import (
 )
 
 NEAREST = 3
-"""A trial that differs in more blocks says little about one of them; this many are shown for each block."""
+"""Most blocks in which a trial may differ, since with more it says little about each; and how many such
+trials are shown for each block."""
 VISIBLE_LOSS = 1e-4
-"""A smaller difference of mask loss is not worth a word, whatever the noise."""
+"""Smaller differences of mask loss are not worth mentioning, whatever the noise."""
 
 
 class Explainer:
-    """What all explanations of one study draw on.
-
-    Raises `StudyError` for a trial of other blocks.
+    """Explains the trials of one study.
 
     Args:
         blocks: in graph order.
-        trials: all trials.
+        trials: all trials of the study.
         reference: the engine that they are compared with.
-        base: float precision behind quantised blocks.
-        sensitivity: block, then precision, to the loss with that block alone in that precision.
-        usual: the reference's own inspection, if it was looked into.
+        base: float precision around the integers of quantised blocks.
+        sensitivity: loss with one block alone in a precision, by block name, then precision name.
+        usual: the reference's own inspection, if there is one.
+
+    Raises `StudyError` for a trial of other blocks.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Explainer:
         self._usual_conversions = _outside(blocks, usual, reference.latency_ms)
 
     def explain(self, record: TrialRecord, inspection: Inspection | None = None) -> Explanation:
-        """One trial's explanation. Raises `StudyError` for a trial without a measurement."""
+        """Explain one trial. Raises `StudyError` for a trial without a measurement."""
         record = as_counted(record, self._measured)
         _ensure_of(self._blocks, (record,))
         if record.measurement is None:
@@ -147,12 +148,12 @@ class Explainer:
             latency_ms=latency,
             latency_is_sure=apart and abs(latency) > reference.latency_noise * reference.latency_ms,
             loss=loss,
-            # Both were scored on the same samples: only the noise of floats and builds counts between them.
+            # Both were scored on the same samples, so only the noise of floats and builds counts.
             loss_is_sure=abs(loss) > max(reference.loss_floor, VISIBLE_LOSS),
         )
 
     def _borders(self, block: Block, choices: Mapping[str, str]) -> Iterator[Border]:
-        """Neighbouring blocks whose float type differs, with the number of tensors that cross."""
+        """Neighbouring blocks with another float type, and the number of tensors between them."""
         here = choices[block.name]
         for other in self._blocks:
             there = choices[other.name]
@@ -166,7 +167,7 @@ class Explainer:
                     yield Border(other=other.name, enters=enters, tensors=tensors, here=here, there=there)
 
     def _float_type(self, precision: str) -> str:
-        """Name of the float type that tensors of a block have at its borders."""
+        """Name of the float type of tensors at the borders of a block."""
         float_type = PRECISIONS[precision].float_type or PRECISIONS[self._base].float_type
         return float_type.name if float_type else ""
 
@@ -182,10 +183,7 @@ def _sureness(neighbours: Sequence[Neighbour], alone: float | None) -> Sureness:
 def _times(
     blocks: Sequence[Block], inspection: Inspection | None, record: TrialRecord | None, latency_ms: float
 ) -> dict[str, float]:
-    """Milliseconds of each block: from the inspection, else from the trial's own profile if it has one.
-
-    Profiling slows an engine, so what counts is each block's share of the latency that was measured.
-    """
+    """Milliseconds of each block: from the inspection, else from the trial's own profile if it has one."""
     if inspection is None:
         measured = record.measurement if record else None
         times = {row.block: row.time_ms for row in measured.audit if row.time_ms > 0} if measured else {}
@@ -198,11 +196,12 @@ def _times(
             for name in ours:
                 times[name] += kernel.time_ms / len(ours)
         total = sum(kernel.time_ms for kernel in inspection.kernels)
+    # Profiling slows an engine, so each block gets its share of the latency that was measured without it.
     return {name: time / total * latency_ms for name, time in times.items()} if total else {}
 
 
 def _kernel_counts(blocks: Sequence[Block], inspection: Inspection | None) -> dict[str, int]:
-    """In how many kernels each block's nodes run; one that spans blocks counts for each."""
+    """Number of kernels that run each block's nodes; one that spans blocks counts for each."""
     if inspection is None:
         return {}
     home = _home(blocks)
@@ -210,7 +209,7 @@ def _kernel_counts(blocks: Sequence[Block], inspection: Inspection | None) -> di
 
 
 def _outside(blocks: Sequence[Block], inspection: Inspection | None, latency_ms: float) -> float | None:
-    """Milliseconds of kernels that hold no node of any block: casts and changes of layout."""
+    """Milliseconds of kernels without a node of any block: casts and changes of layout."""
     total = sum(kernel.time_ms for kernel in inspection.kernels) if inspection else 0.0
     if inspection is None or not total:
         return None
@@ -220,7 +219,7 @@ def _outside(blocks: Sequence[Block], inspection: Inspection | None, latency_ms:
 
 
 def _blocks_of(kernel: KernelTime, home: Mapping[str, str]) -> list[str]:
-    """The block of each node in a kernel, but for nodes that are in none."""
+    """The block of each node in a kernel, without nodes that are in no block."""
     return [home[node] for node in (origin(node, home) for node in kernel.nodes) if node in home]
 
 

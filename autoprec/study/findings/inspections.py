@@ -1,4 +1,4 @@
-"""Running stored trials once more, to profile and to draw them; each is kept in the study's folder."""
+"""Running stored trials again, to profile and to draw them; results are kept in the study's folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from autoprec.store import Store, exclusive
 from autoprec.study.preparation import Prepared, prepare
 
 USUAL = "reference"
-"""Where the reference's own inspection is kept."""
+"""Name of the reference's own inspection."""
 _FILE, _KIND = "inspection.json", "inspection 2"
 _WORST, _TYPICAL = 2, 1
 
@@ -43,7 +43,7 @@ class _Seen(Record, frozen=True, kw_only=True):
 
 
 class Inspections:
-    """Looks into trials of one study; what was looked into before is read from its folder.
+    """Inspects trials of one study; earlier inspections are read from its folder.
 
     Args:
         spec: the study's definition.
@@ -59,23 +59,22 @@ class Inspections:
         self._study_folder = Path(spec.folder)
         self._folder = self._study_folder / "inspections" / identity.fingerprint.digest
         self.missing: list[str] = []
-        """What could not be looked into and why, one line each."""
+        """What could not be inspected and why, one line each."""
 
     def known(self, records: Sequence[TrialRecord]) -> tuple[dict[int, Inspection], Inspection | None]:
-        """Inspections by trial number, and the reference's, as far as they exist."""
+        """Inspections by trial number, and that of the reference, as far as they exist."""
         inspections = {record.number: self._load(record.assignment.digest) for record in records}
         return {number: i for number, i in inspections.items() if i is not None}, self._load(USUAL)
 
     def made(self, records: Sequence[TrialRecord]) -> tuple[dict[int, Inspection], Inspection | None]:
-        """As `known`, after looking into what is missing. What cannot be is listed in `missing`.
-
-        Not while the study is searched: it would disturb the timing, and the folder has one writer.
-        """
+        """Like `known`, after inspecting what is missing. Trials that cannot be are listed in `missing`."""
         wanted = {record.assignment.digest: record for record in records}
         absent = {digest: record for digest, record in wanted.items() if self._load(digest) is None}
         if absent or self._load(USUAL) is None:
             try:
                 with (
+                    # Not while the study is being searched: that would disturb timings, and the folder has
+                    # one writer.
                     exclusive(self._study_folder),
                     Bench(self._study_folder / "worker.log", self._say) as bench,
                 ):
@@ -94,13 +93,13 @@ class Inspections:
         records: Iterable[TrialRecord],
         going: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Look into the reference and into what is missing of `records`, while `going`.
+        """Inspect the reference and those of `records` that have not been, while `going`.
 
         Args:
             prepared: rewrites the candidates.
             bench: runs them.
             records: complete trials.
-            going: asked before each; False ends it.
+            going: called before each trial; False ends the inspection.
         """
         if self._load(USUAL) is None:
             self._inspect(prepared, bench, prepared.reference, USUAL, None)
@@ -118,7 +117,7 @@ class Inspections:
     def _inspect(
         self, prepared: Prepared, bench: Bench, assignment: Assignment, name: str, quality: Quality | None
     ) -> None:
-        """Look into one assignment and keep what is seen; the file comes last, so a kill leaves none."""
+        """Inspect one assignment and keep the result."""
         folder = self._folder / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)  # what could not be removed may stay
@@ -132,6 +131,7 @@ class Inspections:
                 folder=str(folder),
             )
             inspection = bench.inspect(request)
+        # Written behind its pictures: after a kill, an inspection without its file is simply made again.
         digests = {path.name: _sha256(path) for path in folder.iterdir()}
         seen = to_json(_Seen(inspection=inspection, digests=digests)).encode()
         try:
@@ -142,7 +142,7 @@ class Inspections:
             ) from error
 
     def _load(self, name: str) -> Inspection | None:
-        """What was seen earlier; None if it is not there, or cannot be trusted."""
+        """An earlier inspection; None if there is none, or it was changed since."""
         folder = self._folder / name
 
         def read(file: IO[bytes]) -> Inspection:
@@ -155,7 +155,7 @@ class Inspections:
         return load(folder / _FILE, _KIND, self._of(name), read, self._say_once)
 
     def _of(self, name: str) -> str:
-        """All that an inspection follows from."""
+        """Everything that an inspection depends on."""
         identity = self._identity
         return " ".join((identity.model, identity.samples, identity.spec, identity.fingerprint.digest, name))
 
@@ -166,7 +166,7 @@ class Inspections:
 
 
 def _here(picture: Picture, folder: Path) -> Picture:
-    """A picture with its layers in `folder`, wherever the study was when they were drawn."""
+    """A picture with its layers in `folder`, because studies may be moved after they were drawn."""
     layers = ("image", "reference", "candidate", "difference")
     paths = {layer: getattr(picture, layer) for layer in layers}
     return msgspec.structs.replace(

@@ -16,13 +16,13 @@ from autoprec.store import Store, exclusive
 from autoprec.study.preparation import Prepared, prepare
 
 Figures = tuple[float, float, float, float, float, float]
-"""Of a value, as `measurement.messages.Located` has them."""
+"""Figures of a value, in the order of `measurement.messages.Located`."""
 TOLERANCE = 0.1
-"""A value that is off by a tenth of its own spread is no longer the reference's."""
+"""A block breaks if a value of it is off by more than this fraction of its spread."""
 
 
 class Place(NamedTuple):
-    """What a row of the comparison is about: a block, or one node of it."""
+    """One row of the comparison: a block, or one node of it, with the values that it reads and gives."""
 
     block: str
     node: str
@@ -86,7 +86,7 @@ def _nodes(prepared: Prepared) -> Iterator[Place]:
 
 
 def _difference(place: Place, precision: str, usual: str, figures: Mapping[str, Figures]) -> BlockDifference:
-    """The worst of a place's values."""
+    """The figures of a place's worst value."""
     here = {value: figures[value] for value in place.gives if value in figures}
     row = BlockDifference(block=place.block, node=place.node, precision=precision, usual=usual)
     if not here:

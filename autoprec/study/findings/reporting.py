@@ -1,4 +1,4 @@
-"""Gathering what a report shows: the stored evidence, and what running the best points again adds."""
+"""Gathering what a report shows: the stored evidence, and inspections of the best points."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ from autoprec.study.shipping.picks import choose, picks
 SHOWN = 12
 """Front points that are run again and shown in full; the rest appear only in the plots."""
 USEFUL_LOSS = 0.05
-"""The area behind the front counts up to this mask loss: beyond it masks are of little use."""
+"""The area behind the front counts up to this mask loss, beyond which masks are of little use."""
 PACKAGES = ("autoprec", "numpy", "onnx", "optuna", "openvino")
 
 
 def gather(
     spec: StudySpec, store: Store, *, runs: bool, say: Callable[[str], None] = lambda _: None
 ) -> Findings:
-    """Everything that a report shows. Without `runs`, no engine runs, and there are no pictures.
+    """Gather everything that a report shows. Without `runs`, no engine runs, and there are no pictures.
 
     Args:
         spec: the study's definition.
         store: its database.
         runs: whether engines may run.
-        say: receives what takes time, or could not be looked into.
+        say: receives a line about each slow step, and each trial that could not be inspected.
     """
     name = spec.name
     trials, front, reference = store.trials(name), store.front(name), store.reference(name)
@@ -106,16 +106,16 @@ def explain_trial(
     runs: bool,
     say: Callable[[str], None] = lambda _: None,
 ) -> Explanation:
-    """One trial's explanation; `say` also receives what could not be looked into.
+    """Explain one trial.
 
     Args:
         spec: the study's definition.
         store: its database.
-        number: the trial's.
+        number: the trial's number.
         runs: whether engines may run.
-        say: receives what takes time, or could not be looked into.
+        say: receives a line about each slow step, and each trial that could not be inspected.
 
-    Raises `StudyError` for a trial that is not there, or was not measured.
+    Raises `StudyError` for a trial that does not exist, or was not measured.
     """
     name = spec.name
     record, reference, identity = store.trial(name, number), store.reference(name), store.identity(name)
@@ -144,7 +144,7 @@ def _base(identity: Identity) -> str:
 
 
 def _pick(front: Sequence[TrialRecord], reference: Reference | None) -> int | None:
-    """The point that `export` takes by default."""
+    """Number of the trial that `export` picks by default; None if there is none."""
     try:
         return choose(front, reference).number if reference else None
     except StudyError:
@@ -159,14 +159,14 @@ def _marks(spec: StudySpec, front: Sequence[TrialRecord], reference: Reference |
 def look_ahead(
     prepared: Prepared, store: Store, bench: Bench, say: Callable[[str], None], going: Callable[[], bool]
 ) -> None:
-    """At the end of a night, look into what the report will show, while `going`.
+    """Inspect at the end of a run what a report will show, while `going`.
 
     Args:
         prepared: rewrites the candidates.
         store: the study's database.
         bench: runs them.
-        say: receives what could not be looked into.
-        going: asked before each; False ends it.
+        say: receives a line about each trial that could not be inspected.
+        going: called before each trial; False ends the inspection.
     """
     name = prepared.spec.name
     front = store.front(name)
@@ -181,22 +181,23 @@ def look_ahead(
 
 
 def _shown(front: Sequence[TrialRecord], picked: int | None) -> tuple[TrialRecord, ...]:
-    """At most `SHOWN` points, spread evenly over the front; its ends and the picked one among them."""
+    """At most `SHOWN` points spread evenly over the front, with its ends, and the picked one."""
     places = {round(place) for place in np.linspace(0, len(front) - 1, min(SHOWN, len(front)))}
     numbers = {front[place].number for place in places} | {picked}
     return tuple(record for record in front if record.number in numbers)
 
 
 def _corner(trials: Sequence[TrialRecord], reference: Reference | None) -> tuple[float, float]:
-    """The worst values that count: the reference's latency, and a mask loss."""
+    """The worst values that count: the reference's latency in ms, and a mask loss."""
     slowest = max((t.latency_ms for t in trials if t.measurement is not None), default=1.0)
     return (reference.latency_ms if reference else slowest), USEFUL_LOSS
 
 
 def _volumes(trials: Sequence[TrialRecord], corner: tuple[float, float]) -> tuple[tuple[int, float], ...]:
-    """The area behind the front after each complete trial, as a part of the corner's rectangle.
+    """The area behind the front after each complete trial, by trial number, relative to the corner's
+    rectangle.
 
-    It is of what counted then, and so falls where a second measurement is worse than the first.
+    Measurements are pooled as they came, so it falls where a second measurement is worse than the first.
     """
     wrong = wrong_assignments(trials)
     measured: dict[Assignment, list[tuple[float, float]]] = {}
@@ -215,9 +216,9 @@ def _volumes(trials: Sequence[TrialRecord], corner: tuple[float, float]) -> tupl
 def _nights(
     store: Store, name: str, trials: Sequence[TrialRecord], volumes: Sequence[tuple[int, float]]
 ) -> tuple[NightSummary, ...]:
-    """The runs of a study; each with the area behind the front when it was over."""
+    """The runs of a study, each with the area behind the front at its end."""
     runs = store.runs(name)
-    ends = [*(run.first for run in runs), sys.maxsize][1:]  # none where no run began
+    ends = [*(run.first for run in runs), sys.maxsize][1:]  # empty if there was no run
     return tuple(
         NightSummary(
             start=run.start,

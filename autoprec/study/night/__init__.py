@@ -1,4 +1,4 @@
-"""A night: a ledger (what is known and stored), a queue (what is next), workers, and the loop over them."""
+"""A run of a search: a ledger (what is known and stored), a queue (what is next), workers, and their loop."""
 
 from autoprec.study.night.loop import Night
 

@@ -1,4 +1,4 @@
-"""Trials that all end alike: something they share is at fault, and no night is spent on it."""
+"""Ends a run whose trials all fail for one reason: something that they share is at fault."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from autoprec.errors import BLAMELESS, StudyError
 from autoprec.records import Failure, TrialRecord
 
 LIMIT = 4
-"""Trials in a row that end for the same reason, after which the reason is taken not to be theirs."""
+"""After so many trials in a row with the same failure, the candidates are taken not to be its cause."""
 _NOT_ITS_OWN = BLAMELESS | {"crash"}
 """Kinds of failure that may come from outside the candidate; engines refuse candidates in other kinds."""
 
 
 class Alike:
-    """Counts trials in a row that failed for one reason."""
+    """Counts trials in a row with the same failure."""
 
     def __init__(self) -> None:
         self._failure: Failure | None = None

@@ -30,8 +30,9 @@ def measure(
         prepared: the rewriter and what the worker receives.
         slot: the worker.
         assignment: what to measure.
-        reference_ms: the study's reference latency; None takes this measurement's own.
-        front: (ms, loss) of the points that it is raced against; None measures it in full and profiles it.
+        reference_ms: the study's reference latency in ms; None takes this measurement's own.
+        front: intervals (ms, loss) of the points that it is raced against; None measures in full, and
+            profiles.
         on_stage: receives every step.
 
     Raises `TrialError`, or `StudyError` for a full disk.
@@ -56,5 +57,5 @@ def measure(
 
 
 def setup_for(prepared: Prepared, slot: Slot) -> Setup:
-    """What a slot's worker receives: its device is its own."""
+    """The setup of a slot's worker, with the slot's own device and threads."""
     return msgspec.structs.replace(prepared.setup, device=slot.device.lease, threads=slot.threads)

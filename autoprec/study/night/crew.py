@@ -1,7 +1,8 @@
-"""The workers of one search: for each slot a measuring and a writing process, and a thread that waits.
+"""The workers of one search: for each slot a measuring and a writing process, and a thread that waits for
+them.
 
 Several slots of one device build in parallel; the device's lease keeps their timings apart (see
-`measurement.lease`). Everything that decides or writes stays in the thread that owns the crew.
+`measurement.lease`). Decisions and stored records are left to the thread that owns the crew.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ T = TypeVar("T")
 Other = TypeVar("Other")
 Made = TypeVar("Made")
 _MOST_JOBS = 8
-"""More builders wait for timings: measured with TensorRT-RTX, a build of seconds and a timing of a tenth."""
+"""More would wait for their turn to be timed, as measured with TensorRT-RTX, whose builds take seconds and
+timings tenths of a second."""
 _JOB_BYTES = 4 << 30
-"""Memory that a builder may take, engines of both kinds and samples included."""
+"""Memory to allow for a builder, with the engines of candidate and reference, and samples."""
 _PAUSE_SECONDS = 1.0
-"""How often, at least, the owner checks for Ctrl-C and for what others did."""
+"""The longest wait before the owner checks for Ctrl-C and for news from other processes."""
 
 
 def default_jobs(backend: Backend, devices: int) -> int:
-    """How many candidates to build in parallel for each device, by cores and memory.
-
-    One where builds and timings share the device: they could not overlap, or costs are known.
-    """
+    """How many candidates to build in parallel for each device, by cores and memory."""
+    # Where builds occupy the device they cannot overlap with timings; simulated engines take no time at
+    # all.
     if backend.builds_on_device or backend.stopwatch == "known":
         return 1
     cores = len(os.sched_getaffinity(0)) - devices  # each device's timing has a core to itself
@@ -50,7 +51,7 @@ def default_jobs(backend: Backend, devices: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One worker: its process, the device that it measures on, and a name for its files."""
+    """One worker: its process, and the device that it measures on."""
 
     number: int
     device: Device
@@ -58,24 +59,24 @@ class Slot:
     threads: int
     """Its share of the cores."""
     writers: Writers | None
-    """Processes that rewrite, where several slots do; one alone rewrites in this process."""
+    """Processes that rewrite candidates; None if this is the only slot, for which this process rewrites."""
 
     @property
     def scratch(self) -> str:
-        """The name of its candidate's model."""
+        """File name of its candidate."""
         return f"candidate-{self.number}.onnx" if self.number else "candidate.onnx"
 
 
 @dataclass(slots=True)
 class Finished(Generic[Item, T]):
-    """What a slot was given, and what came of it: `result` raises what was raised."""
+    """A slot's finished work: the item that it was given, and the outcome."""
 
     item: Item
     slot: Slot
     future: Future[T] = field(repr=False)
 
     def result(self) -> T:
-        """What the work returned. Raises what it raised."""
+        """What the work returned; raises what it raised."""
         return self.future.result()
 
 
@@ -84,9 +85,9 @@ class Crew(Closing, Generic[Item, T]):
 
     Args:
         devices: each gets `jobs` slots.
-        jobs: candidates that are built in parallel for one device.
-        folder: takes what the workers print.
-        name: of the log files, `worker`.
+        jobs: candidates built in parallel for each device.
+        folder: receives the workers' logs.
+        name: stem of the log files.
         say: receives what the user should know.
     """
 
@@ -101,7 +102,7 @@ class Crew(Closing, Generic[Item, T]):
         count, self.slots = jobs * len(devices), list[Slot]()
         share = max(1, len(os.sched_getaffinity(0)) // count)
         self._writers = Writers(count, share, folder / f"{name}-writing.log") if count > 1 else None
-        # Neighbouring slots have different devices: a few trials in progress are spread over all of them.
+        # Neighbouring slots have different devices, so that a few trials are spread over all of them.
         for number, device in enumerate([device for _ in range(jobs) for device in devices]):
             log = folder / (f"{name}-{number}.log" if number else f"{name}.log")
             bench = Bench(log, say, device.environment)
@@ -112,7 +113,7 @@ class Crew(Closing, Generic[Item, T]):
 
     @property
     def first(self) -> Slot:
-        """The slot for what is done once."""
+        """The slot for work that is done once."""
         return self.slots[0]
 
     @property
@@ -136,22 +137,22 @@ class Crew(Closing, Generic[Item, T]):
         return not self._busy
 
     def warm(self, section: BackendSection) -> None:
-        """Let every worker open the engine while the search prepares: that takes seconds for each."""
+        """Let every worker open its engine in the background, which takes seconds each."""
         for slot in self.slots:
             self._threads.submit(slot.bench.reach, section)
 
     def load(self, material: Material) -> None:
-        """Let every writing process load what candidates are written from."""
+        """Let every writing process load the material of candidates, in the background."""
         if self._writers is not None:
             self._writers.load(material)
 
     def start(self, item: Item, work: Callable[[Slot, Item], T]) -> None:
-        """Give the next free slot something to do."""
+        """Let the next free slot work on an item; there must be one."""
         slot = self._free.popleft()
         self._busy[self._threads.submit(work, slot, item)] = item, slot
 
     def finished(self, *, all_of_them: bool = False) -> Iterator[Finished[Item, T]]:
-        """What has been done since this was last asked; waits a moment for the first, or for every one."""
+        """Work finished since the last call; waits a moment for the first, or until all of it is done."""
         while self._busy:
             done, _ = wait(self._busy, timeout=_PAUSE_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
@@ -164,9 +165,9 @@ class Crew(Closing, Generic[Item, T]):
     def each(
         self, items: Iterable[Other], work: Callable[[Slot, Other], Made]
     ) -> Iterator[tuple[Other, Made]]:
-        """Do the same with every item, on all slots, in any order, while nothing else is running.
+        """Do `work` on every item, on all slots, while nothing else is running; yields results as they come.
 
-        The next item is drawn when a slot is free. Raises what `work` raises.
+        An item is drawn only when a slot is free for it. Raises what `work` raises.
         """
         source, free = iter(items), deque(self.slots)
         busy: dict[Future[Made], tuple[Other, Slot]] = {}
@@ -188,5 +189,5 @@ class Crew(Closing, Generic[Item, T]):
         if self._writers is not None:
             self._writers.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
-        for slot in self.slots:  # one may have been about to start
+        for slot in self.slots:  # a thread may have started its worker after the first pass
             slot.bench.close()

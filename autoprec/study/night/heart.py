@@ -1,4 +1,5 @@
-"""The heartbeat of a search: a thread that reports that it is alive, and what its slots are doing."""
+"""The heartbeat of a search: a thread that reports that the process is alive, and what its slots are
+doing."""
 
 from __future__ import annotations
 
@@ -12,21 +13,22 @@ from autoprec.store import BEAT_SECONDS, Doing, Membership
 
 
 class Heart:
-    """Beats in the background, in a `with` block; also while a long rewriting keeps the search busy."""
+    """Sends heartbeats from a thread of its own, within a `with` block."""
 
     def __init__(self, membership: Membership) -> None:
         self._membership = membership
         self._doing: dict[int, Doing] = {}
         self._lock, self._stopped = threading.Lock(), threading.Event()
+        # A thread, because rewriting a large model may keep the search busy for longer than a lease lasts.
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def stage(self, trial: int, device: str, stage: str) -> None:
-        """A trial moves to another step; the next heartbeat reports it."""
+        """Note a trial's current step, for the next heartbeat."""
         with self._lock:
             self._doing[trial] = Doing(device=device, trial=trial, stage=stage)
 
     def over(self, trial: int) -> None:
-        """A trial is over."""
+        """Forget a trial that has ended."""
         with self._lock:
             self._doing.pop(trial, None)
 
@@ -47,5 +49,5 @@ class Heart:
         while not self._stopped.wait(BEAT_SECONDS):
             with self._lock:
                 doing = tuple(self._doing.values())
-            with suppress(StudyError):  # who writes trials hears of it, too
+            with suppress(StudyError):  # the thread that writes trials meets it, too
                 self._membership.beat(doing)

@@ -1,8 +1,8 @@
-"""What is known of a study's trials, and the one place that writes it down.
+"""What is known of a study's trials, and the one place that writes them.
 
-A trial's beginning is one transaction: its number in Optuna's tables, its record, and the lease of who
-measures it. So is its end: the evidence, the front, what Optuna gets, and the end of the lease. A kill in
-between leaves all or nothing, and the strategy learns from what is stored, whoever stored it.
+A trial begins in one transaction: its number in Optuna's tables, its record, and the lease of the process
+that measures it. It ends in one, too: the evidence, the front, Optuna's copy, and the end of the lease. A
+kill leaves all or nothing of either, and the strategy learns from what is stored, whoever stored it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from autoprec.study.night.tally import Tallies, Tally, spent
 
 
 class Ledger:
-    """The trials of one study, as they are stored.
+    """The trials of one study, as stored.
 
     Args:
         store: the open store, bound to the study.
-        mirror: the study in Optuna's tables; it gets every trial.
-        membership: this process's part in the study.
+        mirror: the study's copy in Optuna's tables, which receives every trial.
+        membership: this process's participation in the study.
         study: the study's name.
         fingerprint: digest of the engine and device that measure now.
-        limit_mb: peak memory that a candidate may take, in 10**6 bytes; None sets no limit.
+        limit_mb: limit of a candidate's peak memory, in 10**6 bytes; None for none.
     """
 
     def __init__(
@@ -50,20 +50,20 @@ class Ledger:
         self._fingerprint = fingerprint
         self._limit_mb = limit_mb
         self.records: dict[int, TrialRecord] = {}
-        """All trials by number, without what only reports show of them."""
+        """All trials by number, without the details that only reports show."""
         self.settled: dict[str, TrialRecord] = {}
-        """The latest outcome of each assignment, by its digest; what it is not to blame for is none."""
+        """The latest outcome of each assignment, by digest; blameless failures are none."""
         self.interrupted: Counter[Assignment] = Counter()
-        """How often the trial of an assignment was cut off, whatever did that."""
+        """How often trials of an assignment were interrupted, for whatever reason."""
         self.running: dict[int, TrialRecord] = {}
-        """Trials that somebody measures now."""
+        """Trials that are being measured, here or elsewhere."""
         self._last, self._front, self._tallies = -1, LiveFront(), Tallies()
         self._mine: set[int] = set()
         self._news: list[TrialRecord] = []
         self._looked = Deadline(0.0)
 
     def reconcile(self) -> None:
-        """Read everything; settle what the dead left, and let the mirror say what is stored."""
+        """Read all trials, settle those of dead processes, and correct Optuna's copy."""
         self.sync()
         self.take_over()
 
@@ -73,23 +73,21 @@ class Ledger:
                 self._mirror.repair(self.records.values())
 
         self._store.patiently(fix)
-        # Outside: others need not wait, and what is finished in our tables was told in the same transaction.
+        # Outside the lock: a trial and its copy finish in one transaction, so nothing can come between.
         self._store.patiently(lambda: self._mirror.ensure_told(self.records.values()))
 
     def sync(self) -> None:
-        """Read what this process or another one has stored since."""
+        """Read what this process or others have stored since the last call."""
         for record in self._store.news(self._study, self._last, tuple(self.running)):
             self._learn(record)
 
     def take_over(self) -> None:
-        """Mark what dead searches were doing as interrupted; each is queued again, once.
-
-        Others' leases are looked at now and then: they last longer than a trial of theirs takes to be missed.
-        """
+        """Mark the running trials of dead processes as interrupted, which queues each once more."""
+        # Checked only now and then: a lease outlasts its owner by a minute anyway.
         if not self.running.keys() - self._mine or not self._looked.is_over:
             return
         self._looked = Deadline(BEAT_SECONDS / 2)
-        # First without the study's lock: nearly always everyone lives, and others would wait for each look.
+        # First without the study's lock: nearly always all owners live, and checks would hold others up.
         held = self._store.patiently(self._membership.held_by_the_living)
         if all(_lease(number) in held for number in self.running):
             return
@@ -98,6 +96,7 @@ class Ledger:
             with self._store.transaction(self._study):
                 self.sync()
                 held = self._membership.held_by_the_living()
+                # Judged again under the lock: another process may have taken them over since.
                 left = [record for n, record in self.running.items() if _lease(n) not in held]
                 for record in left:
                     done = msgspec.structs.replace(record.settled(), end=_now())
@@ -114,13 +113,13 @@ class Ledger:
         worker: str = "",
         allows: Callable[[], bool] = lambda: True,
     ) -> TrialRecord | None:
-        """Give a trial its number and write down who measures it; None if another process took it first.
+        """Number and store a running trial, held by this process; None if another process took it first.
 
         Args:
-            proposal: what is measured.
-            run: whose trial it is; None for one outside all runs.
+            proposal: what to measure.
+            run: the run that it belongs to; None for a trial outside all runs.
             worker: host and device.
-            allows: asked in the transaction: others may have spent the budget by then.
+            allows: whether the budget allows it; called within the transaction, since others spend it too.
         """
         record = self._store.patiently(lambda: self._claim(proposal, run, worker, allows))
         if record is not None:
@@ -136,8 +135,9 @@ class Ledger:
             for number, record in self.running.items():
                 if record.assignment == proposal.assignment:
                     is_ours = number not in self._mine and self._membership.holds(_lease(number))
-                    # Ours, if the answer to its commit was lost.
+                    # It is ours if an earlier attempt was committed, and only the answer was lost.
                     return record if is_ours and record.origin == proposal.origin else None
+            # Finalists and refined weights are measured although their assignment has an outcome.
             again = proposal.origin in ("finalist", "refined")
             if (proposal.assignment.digest in self.settled and not again) or not allows():
                 return None
@@ -159,10 +159,7 @@ class Ledger:
             return record
 
     def settle(self, record: TrialRecord, outcome: Measurement | TrialError) -> TrialRecord:
-        """Store the outcome of a running trial, whatever it is, and tell Optuna; returns the final record.
-
-        Where the trial was given up and taken over, what was stored for it stays.
-        """
+        """Store the outcome of a running trial, and Optuna's copy of it; returns the stored record."""
         if isinstance(outcome, TrialError):
             failure = Failure(kind=outcome.kind, message=str(outcome))
             done = msgspec.structs.replace(record, state="failed", failure=failure, end=_now())
@@ -178,6 +175,7 @@ class Ledger:
 
     def _write(self, done: TrialRecord) -> TrialRecord:
         with self._store.transaction(self._study):
+            # Presumed dead, this process may have lost the trial to another one: what that stored stands.
             if not self._membership.holds(_lease(done.number)):
                 kept = self._store.trial(self._study, done.number)
                 if kept.state != "running":
@@ -188,25 +186,25 @@ class Ledger:
             return done
 
     def news(self) -> list[TrialRecord]:
-        """Records that are new or have changed since this was last asked, in order."""
+        """Records that are new or have changed since the last call, in order."""
         news, self._news = self._news, []
         return news
 
     def spent(self, run: Run) -> list[TrialRecord]:
-        """The trials of a run that count for its budget."""
+        """The trials of a run that count towards its budget."""
         return spent(self.records.values(), run)
 
     def tally(self, run: Run) -> Tally:
-        """The numbers of them, and what they took."""
+        """How many they are, and how long they took."""
         return self._tallies.of(run)
 
     @property
     def front(self) -> tuple[TrialRecord, ...]:
-        """The Pareto front of what is known, fastest first."""
+        """The current Pareto front, fastest first."""
         return self._front.trials
 
     def to_race(self, reference_ms: float) -> tuple[tuple[Interval, Interval], ...]:
-        """Intervals of the front's points, in ms and in loss: what a candidate is raced against."""
+        """Intervals of the front's points, in ms and in loss, that a candidate is raced against."""
         return tuple(
             (measured.latency.interval_ms(reference_ms), measured.quality.loss_interval)
             for point in self.front
@@ -214,7 +212,7 @@ class Ledger:
         )
 
     def _learn(self, record: TrialRecord) -> None:
-        """Count a trial as what it is: running, an outcome, or one that says nothing of its assignment."""
+        """Account for a trial: running, with an outcome, or saying nothing about its assignment."""
         before = self.records.get(record.number)
         if before is not None and before.state == record.state:
             return
@@ -234,17 +232,17 @@ class Ledger:
             self.settled[record.assignment.digest] = record
 
     def _excess_mb(self, measurement: Measurement) -> float:
-        """By how much a candidate is over the limit of memory; below 0 is within it."""
+        """MB by which a candidate exceeds the limit of memory; negative within it, 0 without a limit."""
         return 0.0 if self._limit_mb is None else measurement.peak_memory_bytes / 1e6 - self._limit_mb
 
 
 def searching(records: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Those that are no second measurement."""
+    """The trials that are no second measurement."""
     return [record for record in records if record.origin != "finalist"]
 
 
 def _slim(record: TrialRecord) -> TrialRecord:
-    """Without the tables that take most of its memory: there may be tens of thousands of trials."""
+    """The record without what takes most of its memory: there may be tens of thousands of trials."""
     measured = record.measurement
     if measured is None or record.origin == "anchor":
         return record
@@ -258,5 +256,5 @@ def _lease(number: int) -> str:
 
 
 def _now() -> str:
-    """The time as ISO 8601 in UTC."""
+    """The current time in UTC, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

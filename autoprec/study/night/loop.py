@@ -1,4 +1,5 @@
-"""One run of a search: give free workers what is next, settle what is done, until the budget is spent."""
+"""One run of a search: gives free workers the next trials and settles finished ones until the budget is
+spent."""
 
 from __future__ import annotations
 
@@ -27,11 +28,12 @@ from autoprec.study.preparation import Prepared
 from autoprec.study.preparation.alongside import alongside, nothing
 
 DEVICES, PRIORS = "device", "priors"
-"""Under which the store keeps what was measured on each device, and which runs have their priors."""
+"""Kinds of facts: what each device's own reference took, and which runs have measured their priors."""
 _ROOMY = 3
-"""Workers: the reference, FP32, and one that compares the reference's model with the original one."""
+"""Workers needed to measure the reference and FP32, and to compare the reference with the original model, at
+once."""
 _PAUSE_SECONDS = 0.5
-"""Between two looks at what the workers of other processes are at."""
+"""Between two polls of what other processes are doing."""
 
 
 class Night:
@@ -41,7 +43,7 @@ class Night:
         prepared: model, blocks, rewriter and identity.
         store: the open store, bound to the study.
         ledger: reads and writes trials.
-        membership: this process's part in the study.
+        membership: this process's participation in the study.
         crew: the workers.
         heart: reports what the workers are doing.
         watcher: receives every step.
@@ -61,7 +63,7 @@ class Night:
         self._name = prepared.spec.name
         self._ledger, self._membership, self._heart = ledger, membership, heart
         self._measured: dict[str, Measurement] = {}
-        """By digest, what establishing the reference measured: anchors that need not be measured again."""
+        """Measurements made for the reference, by digest: these anchors need not be measured again."""
         self._seen: set[str] = set()
         """Devices whose own reference latency is stored."""
         self._alike = Alike()
@@ -73,21 +75,20 @@ class Night:
         self.is_stopping = True
 
     def wind_up(self) -> None:
-        """Try nothing new: measure the best points again, and be done."""
+        """Try nothing new; measure the best points again, then end."""
         if self._allowance is not None:
             self._allowance.wind_up()
 
     @property
     def seconds_left(self) -> float:
-        """Seconds until the run's time is over; infinite for a run of so many trials."""
+        """Seconds until the run's time is over; infinite if its budget is a number of trials."""
         return math.inf if self._allowance is None else self._allowance.seconds_left
 
     def establish(self, check: Callable[[], None] = nothing) -> Reference:
-        """The stored reference, else it is measured and stored.
+        """The stored reference; if there is none, measure and store it.
 
-        `check` compares its model with the original one, meanwhile where there is a worker to spare; the
-        study is bound to what it is made of once that has passed. Raises `StudyError` if the reference is
-        unfit: then it can still be reported.
+        `check` compares its model with the original one, in parallel if a worker is free for it; once it has
+        passed, the study is bound to its inputs. Raises `StudyError` for a reference that is unfit.
         """
         is_bound = self._name in self._store.studies()
         stored = self._store.reference(self._name) if is_bound else None
@@ -110,10 +111,11 @@ class Night:
         return reference
 
     def _measure_alone(self, assignments: Sequence[Assignment]) -> dict[str, Measurement]:
-        """In full, by workers that have nothing else to do; by digest. They are rewritten here: the writing
-        processes are still loading."""
+        """Full measurements by digest, made by workers that have nothing else to do."""
 
         def one(slot: Slot, assignment: Assignment) -> Measurement:
+            # Rewritten in this process, since the writing processes are not loaded before the reference is
+            # there.
             here = replace(slot, writers=None)
             stage = self._watcher.stage
             return insisting(partial(measure, self._prepared, here, assignment, None, on_stage=stage))
@@ -121,10 +123,10 @@ class Night:
         return {assignment.digest: measured for assignment, measured in self._crew.each(assignments, one)}
 
     def run(self, run: Run, budget: Budget) -> int:
-        """Run trials until the budget is spent; returns how many of the run this process has finished.
+        """Run trials until the budget is spent; returns how many this process has finished.
 
-        Raises `UserError` where the reference is unfit or something outside the candidates is broken; what is
-        stored stays.
+        Raises `UserError` if the reference is unfit, or if something other than the candidates is broken;
+        what is stored stays.
         """
         self._ledger.reconcile()
         reference = self.establish()
@@ -150,13 +152,13 @@ class Night:
             if self._crew.is_idle:
                 time.sleep(_PAUSE_SECONDS)
             elif len(self._crew.slots) > 1 and not self._crew.has_room and allowance.allows_search():
-                queue.think_ahead()  # with one worker, the strategy waits for what it finds out
+                queue.think_ahead()  # with a single worker, the strategy does better to wait for its result
             for finished in self._crew.finished():
                 self._settle(finished)
                 done += 1
 
     def refine(self, assignment: Assignment, label: str) -> int:
-        """Measure refined weights; returns the trial's number. Strategies do not learn from it."""
+        """Measure refined weights; returns the trial's number. Strategies do not learn from such trials."""
         self._ledger.reconcile()
         number = self._begin(Proposal(assignment, "refined", label), None, self.establish())
         assert number is not None
@@ -165,20 +167,20 @@ class Night:
         return number
 
     def _fill(self, queue: Queue, allowance: Allowance, run: Run, reference: Reference) -> bool:
-        """Give every free worker what is next; true if there is nothing more to wait for."""
+        """Start trials on free workers; true once nothing is left to start or to wait for."""
         while self._crew.has_room and not self.is_stopping:
             if allowance.allows_search() and not queue.is_exhausted():
                 proposal = queue.next(self._crew.room)
                 if queue.is_exhausted():
                     self._watcher.say("every assignment has been measured: nothing is left to search")
                     continue
-            elif allowance.is_searching():  # the finalists are of the whole front
+            elif allowance.is_searching():  # finalists are chosen once the front is complete
                 return allowance.is_timed and self._crew.is_idle
             else:
                 proposal = queue.finalist() if allowance.allows_finalist() else None
                 if proposal is None:
                     return True
-            if proposal is None or not self._is_going():  # the queue may have measured sensitivities
+            if proposal is None or not self._is_going():  # measuring sensitivities in the queue takes time
                 return not self._is_going()
             is_last = proposal.origin == "finalist"
             allows = allowance.allows_finalist if is_last else allowance.allows_search
@@ -192,7 +194,7 @@ class Night:
         reference: Reference,
         allows: Callable[[], bool] = lambda: True,
     ) -> int | None:
-        """Start a trial on a free worker; None if another process was faster, with it or with the budget."""
+        """Start a trial on a free worker; None if another process has taken it, or the rest of the budget."""
         slot = self._crew.next
         record = self._ledger.begin(proposal, run, f"{host().split()[0]} {slot.device.name}", allows)
         if record is None:
@@ -219,7 +221,7 @@ class Night:
         self._heart.stage(trial, slot.device.name, name)
 
     def _settle(self, finished: Finished[TrialRecord, Measurement]) -> None:
-        """Store what a worker found out, whatever it is."""
+        """Store the outcome of a trial."""
         outcome: Measurement | TrialError
         try:
             outcome = finished.result()
@@ -239,7 +241,7 @@ class Night:
         return not self.is_stopping
 
     def _measure_priors(self, run: Run) -> bool:
-        """Once in a run, by one process: the others wait. False if it is not done."""
+        """Measure priors, once in a run and by one process; false while that is not done."""
         if not self._crew.is_idle:
             return False
         with self._membership.holding("priors") as is_mine:

@@ -1,7 +1,7 @@
-"""The copy of a study in Optuna's tables, for optuna-dashboard and every other tool that opens them.
+"""The copy of a study in Optuna's tables, for optuna-dashboard and other tools that open them.
 
-Owns writing it, and the numbers of trials, which Optuna counts. It is written and never read: nothing that
-decides what is measured is read from here. What a kill left different from the evidence is fixed from it.
+Owns writing it, and the numbers of trials, which are Optuna's. No decision depends on what is in these
+tables; where a kill left them different from the evidence, they are corrected from it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from autoprec.store import JoiningStorage, Mirrored, Store
 from autoprec.study.night.proposal import Proposal
 
 LIMIT = "max_memory_mb"
-"""Name of the constraint that says by how much a trial is over its limit of memory."""
+"""Name of the constraint that holds the MB by which a trial exceeds the limit of memory."""
 
 
 class Mirror:
@@ -31,11 +31,11 @@ class Mirror:
 
     Args:
         storage: the tables.
-        name: of the study; it is made where it is missing.
+        name: of the study, which is created if missing.
         blocks: each becomes a categorical parameter.
         limited: whether the definition limits memory.
 
-    What reads the tables raises `StudyError` where they are not as Optuna writes them.
+    Methods that read the tables raise `StudyError` if those are not as Optuna writes them.
     """
 
     def __init__(self, storage: JoiningStorage, name: str, blocks: Sequence[Block], *, limited: bool) -> None:
@@ -44,13 +44,13 @@ class Mirror:
         self._distributions = search_space(blocks)
         self._written = {name: distribution_to_json(one) for name, one in self._distributions.items()}
         self._identifiers: dict[int, int] = {}
-        """Optuna's own of trials that were opened here, by number; searching for one looks at all trials."""
+        """Optuna's ids of trials opened here, by number; looking one up reads all trials of the study."""
         self._limited = limited
         with _reading():
             self._study = optuna.create_study(
                 storage=storage,
                 study_name=name,
-                sampler=optuna.samplers.RandomSampler(),  # never asked; TPE would look at all trials
+                sampler=optuna.samplers.RandomSampler(),  # never used; TPE would read all trials
                 directions=["minimize", "minimize"],
                 load_if_exists=True,
             )
@@ -61,13 +61,13 @@ class Mirror:
 
     @classmethod
     def of(cls, store: Store, name: str, blocks: Sequence[Block], *, limited: bool) -> Mirror:
-        """The study in Optuna's tables of a store's database.
+        """The study's copy in Optuna's tables of a store's database.
 
         Args:
             store: the open database.
-            name: the study's.
+            name: of the study.
             blocks: of the study.
-            limited: whether engines' memory is limited.
+            limited: whether the definition limits memory.
         """
         storage = store.optuna()
 
@@ -78,21 +78,19 @@ class Mirror:
         return store.patiently(mirror)
 
     def open(self, proposal: Proposal) -> int:
-        """Write down a running trial of just this assignment; returns its number.
-
-        Not by enqueueing and asking: whatever else is queued there would be handed out first.
-        """
+        """Write a running trial of exactly this assignment; returns its number."""
         params = {
             name: (self._distributions[name].to_internal_repr(precision), self._written[name])
             for name, precision in proposal.assignment.choices
         }
         attributes = {"origin": proposal.origin, "label": proposal.label}
+        # Not by `enqueue_trial` and `ask`: whatever waits in the tables would be handed out first.
         number, self._identifiers[number] = self._storage.begin(self._id, params, attributes)
         return number
 
     def close(self, record: TrialRecord) -> None:
-        """Write down the outcome of a trial, if it is not there already."""
-        # Not by `tell`: what it remembers of a transaction that was rolled back would be wrong.
+        """Write the outcome of a trial, unless it is there already."""
+        # Not by `tell`: what it remembers of a transaction that is rolled back would be wrong.
         likely = self._identifiers.pop(record.number, None)
         trial_id = self._storage.identifier(self._id, record.number, likely)
         values = (record.latency_ms, record.loss)
@@ -100,12 +98,12 @@ class Mirror:
             self._storage.finish(trial_id, TrialState.FAIL)
             return
         if self._limited and not self._storage.get_trial(trial_id).constraints:
-            # Before it is finished: a kill in between loses nothing, and a finished trial takes none.
+            # First, since Optuna accepts no constraint for a trial that is finished.
             optuna.Trial(self._study, trial_id).set_constraint(LIMIT, record.excess_mb)
         self._storage.finish(trial_id, TrialState.COMPLETE, values)
 
     def rebuild(self, records: Iterable[TrialRecord]) -> None:
-        """Write all finished trials into an empty study, each under its own number; a gap is a failed one."""
+        """Write all finished trials into an empty study, by number; gaps become failed trials."""
         evidence = {record.number: record for record in records}
         for number in range(max(evidence, default=-1) + 1):
             record = evidence.get(number)
@@ -113,7 +111,7 @@ class Mirror:
             self._storage.create_new_trial(self._id, template_trial=trial)
 
     def faults(self, records: Iterable[TrialRecord]) -> list[str]:
-        """One line for each finished trial that is not there as the evidence has it."""
+        """One line for each finished trial whose copy differs from the evidence."""
         with _reading():
             told = self._storage.told(self._id)
         return [
@@ -133,27 +131,25 @@ class Mirror:
         )
 
     def repair(self, records: Iterable[TrialRecord]) -> None:
-        """Close what is still open there though nobody works on it; `records` are all of the study.
-
-        A trial without a record failed: its search was killed before it wrote one. So did one that waits
-        there, for it is nobody's: what is measured next is not read from here.
-        """
+        """Close trials that are open in Optuna's tables while nobody measures them, given all records."""
         evidence = {record.number: record for record in records}
         with _reading():
             left = self._storage.told(self._id, TrialState.RUNNING, TrialState.WAITING)
         for number, told in left.items():
             record = evidence.get(number)
             if record is not None and record.state == "running":
-                continue  # by a worker that is alive
+                continue  # a living worker measures it
             if record is not None and record.state == "complete" and told.values:
-                continue  # they were written with its end: `ensure_told` says so
+                continue  # values without an end are damage: see `ensure_told`
             if told.state == TrialState.RUNNING and record is not None:
                 self.close(record)
             else:
+                # A trial without a record was cut off before it had one. One that waits was queued by another
+                # tool, and will never be measured, because nothing is read from here.
                 self._storage.finish(self._storage.identifier(self._id, number), TrialState.FAIL)
 
     def ensure_told(self, records: Iterable[TrialRecord]) -> None:
-        """Raises `StudyError` if a finished trial is not there as the evidence has it."""
+        """Raises `StudyError` if the copy of a finished trial differs from the evidence."""
         if faults := self.faults(records):
             raise StudyError(
                 f"{faults[0]}, and {len(faults) - 1} more are not; "
@@ -173,7 +169,7 @@ def _reading() -> Iterator[None]:
 
 
 def _is_as(record: TrialRecord, told: Mirrored | None) -> bool:
-    """Whether Optuna has a finished trial's values, or is still to be told of it."""
+    """Whether Optuna's copy has a finished trial's values, or is still to receive them."""
     if told is None or told.state == TrialState.WAITING:
         return False
     if told.state == TrialState.RUNNING:

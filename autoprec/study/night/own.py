@@ -1,4 +1,4 @@
-"""Assignments that the user enqueued, which wait in the study until a night measures them."""
+"""Assignments that the user enqueued, which wait in the study until a run measures them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from autoprec.store import Store
 from autoprec.study.preparation import Prepared
 
 KIND = "enqueued"
-"""Under which the store keeps them, by their digest; what is left out of one stays as in the reference."""
+"""Kind of fact of enqueued mixes, by digest; blocks that one leaves out stay as in the reference."""
 Choices = dict[str, str]
 
 
 def enqueue(store: Store, study: str, blocks: Sequence[Block], choices: Mapping[str, str]) -> None:
-    """Keep a mix until it is measured. Raises `StudyError` for one that no night could measure.
+    """Store a mix until it is measured. Raises `StudyError` for one that no run could measure.
 
     Args:
         store: the open database.
-        study: its name.
-        blocks: with what each may have.
-        choices: precisions by block; blocks that are left out are the reference's.
+        study: name of the study.
+        blocks: each with its allowed precisions.
+        choices: precisions by block; blocks that are left out stay as in the reference.
     """
     by_name = {block.name: block for block in blocks}
     if not choices:
@@ -43,7 +43,7 @@ def enqueue(store: Store, study: str, blocks: Sequence[Block], choices: Mapping[
 
 
 def enqueued(store: Store, prepared: Prepared) -> Iterator[Assignment]:
-    """The mixes that wait, as assignments; those that the engine turned out not to take are left out."""
+    """The waiting mixes as assignments, without those that the engine turned out not to support."""
     allowed = {block.name: block.allowed for block in prepared.blocks}
     usual = prepared.reference.as_dict()
     for choices in store.facts(prepared.spec.name, KIND, Choices).values():
@@ -52,7 +52,7 @@ def enqueued(store: Store, prepared: Prepared) -> Iterator[Assignment]:
 
 
 def unfit(store: Store, prepared: Prepared) -> Iterator[str]:
-    """Why mixes that wait are left out, one line each: the engine may take less than the operators do."""
+    """One line for each waiting mix that is skipped, since the engine supports less than was known before."""
     blocks = {block.name: block for block in prepared.blocks}
     for choices in store.facts(prepared.spec.name, KIND, Choices).values():
         try:

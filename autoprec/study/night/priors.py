@@ -1,8 +1,8 @@
 """The priors of a search: each block's effect on the masks, and its time in the anchors.
 
-A block's effect is taken twice: alone in a quantised precision, and back in float where all others are
-quantised. Neither is the truth: losses of single blocks do not add up. Another study of the model may stand
-in for both.
+A block's effect is measured twice: alone in a quantised precision, and back in float with all others
+quantised. Neither is the truth, since losses of single blocks do not add up. Another study of the same model
+may replace both.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ KIND = "sensitivity"
 BACK, PRIOR, PRIOR_ALONE = "sensitivity_back", "prior", "prior_sensitivity"
 """Kinds of facts: one block back in float; trials of another study; its sensitivities."""
 SAMPLES = 8
-"""A prior may be rough: the order of the blocks shows on few samples."""
+"""Few, since a prior may be rough: what matters is the order of the blocks."""
 _TRIALS = 5
 """Measuring sensitivities may cost as much as this many trials."""
 _RUINED = 0.5
-"""Where masks are lost to this degree with all blocks quantised, one block back in float shows little."""
+"""From this loss on with all blocks quantised, one block back in float shows little."""
 
 
 class BlockLoss(Record, frozen=True, kw_only=True):
-    """The loss with one block alone in a precision: what is kept of a probe of kind `KIND`."""
+    """The loss with one block alone in a precision: the stored fact of kind `KIND`."""
 
     block: str
     precision: str
@@ -44,12 +44,12 @@ class BlockLoss(Record, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """Of the fact; nobody reads block and precision out of it but where `_losses` meets a bare float."""
+        """Key of the fact. It is not parsed, except by `_losses` for facts of earlier versions."""
         return f"{self.block}|{self.precision}"
 
 
 class _Probe(NamedTuple):
-    """An assignment to be scored, and the fact that its loss becomes."""
+    """An assignment to score, and the fact to store its loss as."""
 
     kind: str
     key: str
@@ -58,7 +58,7 @@ class _Probe(NamedTuple):
     precision: str = ""
 
     def fact(self, loss: float) -> BlockLoss | RoughScore:
-        """What is kept of its loss."""
+        """The fact to store."""
         if self.kind == KIND:
             return BlockLoss(block=self.block, precision=self.precision, loss=loss)
         return RoughScore(assignment=self.assignment, loss=loss)
@@ -72,18 +72,17 @@ def measure_sensitivity(
     going: Callable[[], bool] = lambda: True,
     most_seconds: float = math.inf,
 ) -> None:
-    """Measure what is missing while `going`, heaviest blocks first, until the cost of 5 trials is spent.
+    """Measure missing sensitivities while `going`, heaviest blocks first, for the cost of 5 trials at most.
 
-    Each figure is stored when it is there, so a killed run loses none. A candidate that fails counts as a
-    loss of 1, unless it is not to blame.
+    Each figure is stored at once, so that a killed run loses none.
 
     Args:
         prepared: rewrites the candidates.
-        store: takes what is measured.
-        crew: measures.
+        store: receives the figures.
+        crew: measures them.
         say: receives a line about each slow step.
-        going: asked before each; False ends it.
-        most_seconds: that it may take, however long trials are.
+        going: called before each figure; False ends the measurement.
+        most_seconds: time limit, however long trials take.
     """
     name = prepared.spec.name
     measured = {fact.key for kind in (KIND, PRIOR_ALONE) for fact in _losses(store, name, kind)}
@@ -103,7 +102,7 @@ def measure_sensitivity(
 
 
 def _loss(prepared: Prepared, slot: Slot, probe: _Probe) -> float | TrialError:
-    """The loss of a probe's assignment; or what went wrong, if that is not to blame."""
+    """The loss of a probe's assignment: 1 if it fails by its own fault, the error if by another's."""
     try:
         with prepared.scratch(slot.scratch) as path:
             candidate = prepared.rewrite(probe.assignment, path, slot.writers)
@@ -122,17 +121,17 @@ def adopt(
     alone: Mapping[str, Mapping[str, float]],
     accepted_loss: float,
 ) -> int:
-    """Keep what another study measured as this one's prior; it stays when the search is resumed.
+    """Store another study's measurements as this one's prior, for this run and all later ones.
 
     Args:
         store: this study's evidence.
-        study: this study's name.
-        blocks: its blocks.
-        trials: the other study's.
-        alone: the other study's sensitivities.
-        accepted_loss: what this study's users accept.
+        study: name of this study.
+        blocks: blocks of this study.
+        trials: trials of the other study.
+        alone: sensitivities of the other study, by block and precision.
+        accepted_loss: accepted loss of this study.
 
-    Returns how many trials and sensitivities serve. Raises `StudyError` where none does.
+    Returns how many trials and sensitivities could be used. Raises `StudyError` if none can.
     """
     scored = transferred(trials, blocks, accepted_loss)
     legal = {(block.name, precision) for block in blocks for precision in block.allowed}
@@ -155,7 +154,7 @@ def adopt(
 
 
 def sensitivities(store: Store, study: str, kind: str = KIND) -> dict[str, dict[str, float]]:
-    """Block name, then precision name, to the loss with that block alone in that precision."""
+    """The loss with one block alone in a precision, by block name, then precision name."""
     table: dict[str, dict[str, float]] = {}
     for fact in _losses(store, study, kind):
         table.setdefault(fact.block, {})[fact.precision] = fact.loss
@@ -163,7 +162,8 @@ def sensitivities(store: Store, study: str, kind: str = KIND) -> dict[str, dict[
 
 
 def _losses(store: Store, study: str, kind: str) -> Iterator[BlockLoss]:
-    """Facts of a kind; earlier versions kept a bare loss, and what it belongs to in the key alone."""
+    """The stored losses of a kind."""
+    # Earlier versions stored a bare loss, with block and precision in the key alone.
     form: Any = BlockLoss | float
     for key, fact in store.facts(study, kind, form).items():
         block, _, precision = key.rpartition("|")
@@ -171,9 +171,10 @@ def _losses(store: Store, study: str, kind: str) -> Iterator[BlockLoss]:
 
 
 def load_priors(store: Store, study: str, accepted_loss: float) -> Priors:
-    """Sensitivities, here before elsewhere, and the time of each block from the profiles of the anchors."""
+    """The stored priors: sensitivities, rough scores, and block times from the profiles of the anchors."""
     reference = store.reference(study)
     alone = sensitivities(store, study, PRIOR_ALONE)
+    # This study's own figures replace those of the other one.
     for block, losses in sensitivities(store, study).items():
         alone.setdefault(block, {}).update(losses)
     scored = (*store.facts(study, BACK, RoughScore).values(), *store.facts(study, PRIOR, RoughScore).values())
@@ -187,15 +188,13 @@ def load_priors(store: Store, study: str, accepted_loss: float) -> Priors:
 
 
 def _probes(prepared: Prepared, store: Store) -> Iterator[_Probe]:
-    """For each block, the heaviest first: alone in each quantised precision, then back in float.
-
-    What the profiles of the anchors show to be slower than the reference is left out: alone in a float model
-    it would be slower still.
-    """
+    """For each block, the heaviest first: alone in each quantised precision, then back in float."""
     times, usual = _profiles(store, prepared.spec.name), prepared.reference.as_dict()
     base = _best_quantised(store.trials(prepared.spec.name))
     for block in sorted(prepared.blocks, key=lambda block: -block.macs):
         for precision in block.allowed:
+            # Slower than the reference among blocks of its own precision, it would be slower still alone,
+            # with casts around it: no search will want it.
             slower = _is_slower(times.get(block.name, {}), precision, usual[block.name])
             if PRECISIONS[precision].is_quantized and not slower:
                 alone = Assignment.from_mapping(prepared.blocks, usual | {block.name: precision})
@@ -206,7 +205,7 @@ def _probes(prepared: Prepared, store: Store) -> Iterator[_Probe]:
 
 
 def _best_quantised(trials: Sequence[TrialRecord]) -> dict[str, str] | None:
-    """Choices of the quantised anchor that loses least; None where all of them ruin the masks."""
+    """Choices of the quantised anchor with the least loss; None if all of them ruin the masks."""
     anchors = [
         trial
         for trial in trials
@@ -217,7 +216,7 @@ def _best_quantised(trials: Sequence[TrialRecord]) -> dict[str, str] | None:
 
 
 def _profiles(store: Store, study: str) -> dict[str, dict[str, float]]:
-    """Block name, then precision name, to its milliseconds in the anchor of that precision."""
+    """Milliseconds of a block in the anchor of a precision, by block name, then precision name."""
     times: dict[str, dict[str, float]] = {}
     for record in store.trials(study):
         if record.origin != "anchor" or record.measurement is None:
@@ -229,12 +228,12 @@ def _profiles(store: Store, study: str) -> dict[str, dict[str, float]]:
 
 
 def _is_slower(times: Mapping[str, float], precision: str, usual: str) -> bool:
-    """Whether both were profiled in a block, and the precision took longer than the usual one."""
+    """Whether a block was profiled in both precisions, and took longer in `precision` than in `usual`."""
     return precision in times and usual in times and times[precision] > times[usual]
 
 
 def _mean_trial_seconds(trials: tuple[TrialRecord, ...]) -> float:
-    """Mean wall time of the trials that were measured; 0 if there is none."""
+    """Mean wall time of the measured trials; 0 without any."""
     seconds = [
         t.measurement.seconds.total for t in trials if t.measurement is not None and t.origin != "reused"
     ]

@@ -1,4 +1,4 @@
-"""What a night measures next."""
+"""What a run measures next."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from autoprec.records import Assignment, Origin
 
 
 class Proposal(NamedTuple):
-    """What to measure next, and where it comes from; it gets a number when its trial begins."""
+    """An assignment to measure, and its origin; it is numbered when its trial begins."""
 
     assignment: Assignment
     origin: Origin

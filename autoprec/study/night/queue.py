@@ -1,4 +1,4 @@
-"""What is measured next: anchors, interrupted trials, what the strategy proposes, then finalists."""
+"""What is measured next: anchors, enqueued mixes, interrupted trials, the strategy's proposals, finalists."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Queue:
     Args:
         prepared: blocks, anchors and the definition.
         store: the open store, bound to the study.
-        ledger: what is stored, and what is new for the strategy.
-        measure_priors: measures what the strategy starts from, once the anchors are there; false while
-            another process does.
+        ledger: what is stored, and the news for the strategy.
+        measure_priors: measures the strategy's priors, once the anchors are measured; false while another
+            process does.
     """
 
     def __init__(
@@ -41,11 +41,9 @@ class Queue:
         self._is_exhausted = False
 
     def next(self, room: int = 1) -> Proposal | None:
-        """The first anchor without an outcome, else a mix of the user's, else an interrupted trial, else what
-        the strategy proposes.
+        """The first anchor without an outcome, else a mix of the user's, an interrupted trial, or a proposal.
 
-        A trial that was interrupted is queued again once: it may be what stopped the machine. None where
-        what runs must end first, or nothing is left. The strategy proposes `room` at a time.
+        None if running trials must end first, or nothing is left. The strategy proposes `room` at a time.
         """
         ledger = self._ledger
         taken = {record.assignment for record in ledger.running.values()}
@@ -55,6 +53,7 @@ class Queue:
         for assignment in enqueued(self._store, self._prepared):
             if self._is_open(assignment) and assignment not in taken and ledger.interrupted[assignment] < 2:
                 return self._labelled(assignment, "queued")
+        # Only once: the trial itself may be what stopped the machine.
         for assignment, times in ledger.interrupted.items():
             if times == 1 and self._is_open(assignment) and assignment not in taken:
                 return self._labelled(assignment, "queued")
@@ -63,7 +62,7 @@ class Queue:
         return self._proposed(room)
 
     def think_ahead(self) -> None:
-        """Let the strategy propose while every worker is busy, so that the next free one need not wait."""
+        """Let the strategy propose while all workers are busy, so that the next free one need not wait."""
         if self._strategy is not None and not self._ready:
             self._strategy.learn(self._ledger.news())
             self._ready = list(self._strategy.propose(1))
@@ -73,7 +72,7 @@ class Queue:
         return self._is_exhausted
 
     def finalist(self) -> Proposal | None:
-        """The point of the front whose second measurement says most; None if nothing was measured."""
+        """The point whose next measurement matters most; None if nothing was measured."""
         taken = {record.assignment for record in self._ledger.running.values()}
         ranked = finalists(
             tuple(self._ledger.records.values()),
@@ -84,7 +83,7 @@ class Queue:
         return self._labelled(again, "finalist") if again else None
 
     def _proposed(self, room: int) -> Proposal | None:
-        """The strategy's next one; what others have taken by then is left out."""
+        """The strategy's next proposal, skipping what others have taken meanwhile."""
         strategy, ledger = self._strategy, self._ledger
         assert strategy is not None
         taken = {record.assignment for record in ledger.running.values()}
@@ -100,8 +99,9 @@ class Queue:
         return None
 
     def _start_strategy(self) -> bool:
-        """Make the definition's strategy; the priors are measured first, from the anchors on."""
+        """Create the strategy, after its priors have been measured; false if that has to wait."""
         ledger, search = self._ledger, self._prepared.spec.search
+        # The anchors' profiles and losses decide which sensitivities are measured.
         if any(record.origin == "anchor" for record in ledger.running.values()):
             return False
         priors = Priors()
@@ -118,18 +118,18 @@ class Queue:
         return assignment.digest not in self._ledger.settled
 
     def _labelled(self, assignment: Assignment, origin: Origin) -> Proposal:
-        """An anchor keeps its label, whatever it is measured for."""
+        """A proposal; an anchor keeps its label, whatever it is measured for."""
         return Proposal(assignment, origin, self._labels.get(assignment, ""))
 
 
 class Allowance:
-    """How much of a run is left, for all who share it.
+    """How much is left of a run's budget, which all of its processes share.
 
     Args:
-        budget: of the run; of its time what the trials that are done took is spent.
-        finalists: how many points of the front are measured again at the end; fewer in a short run.
-        run: whose trials count.
-        ledger: knows them.
+        budget: of the run; its time is reduced by what finished trials took.
+        finalists: how many points to measure again at the end; fewer in a short run.
+        run: the run whose trials count.
+        ledger: has these trials.
     """
 
     def __init__(self, budget: Budget, finalists: int, run: Run, ledger: Ledger) -> None:
@@ -141,17 +141,17 @@ class Allowance:
         self._is_winding_up = False
 
     def wind_up(self) -> None:
-        """Try nothing new; the best points may still be measured again."""
+        """Allow nothing new; the best points may still be measured again."""
         self._is_winding_up = True
 
     def allows_search(self) -> bool:
-        """Whether another assignment may be tried."""
+        """Whether a new assignment may be tried."""
         if self._is_winding_up or self._deadline.left <= self._reserved():
             return False
         return self._trials is None or self._ledger.tally(self._run).searching < self._trials - self._last
 
     def allows_finalist(self) -> bool:
-        """Whether another point may be measured again, once nothing new is being tried."""
+        """Whether another point may be measured again, once no search trial is running."""
         if self._deadline.is_over:
             return False
         tally = self._ledger.tally(self._run)
@@ -160,11 +160,11 @@ class Allowance:
 
     @property
     def seconds_left(self) -> float:
-        """Seconds until the run's time is over; infinite for a run of so many trials."""
+        """Seconds until the run's time is over; infinite if its budget is a number of trials."""
         return self._deadline.left
 
     def _reserved(self) -> float:
-        """Seconds that measuring the best points again will take in a run of some time; 0 in a short one."""
+        """Seconds to reserve for finalists, in a run limited by time; 0 in a short one."""
         tally = self._ledger.tally(self._run)
         if self._trials is not None:
             return 0.0
@@ -172,9 +172,9 @@ class Allowance:
 
     @property
     def is_timed(self) -> bool:
-        """Whether time ends the run, for each process its own."""
+        """Whether time ends the run, in each process by itself."""
         return self._trials is None
 
     def is_searching(self) -> bool:
-        """Whether anyone is still trying new assignments."""
+        """Whether any process is still trying a new assignment."""
         return bool(searching(self._ledger.running.values()))

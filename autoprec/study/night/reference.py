@@ -1,4 +1,5 @@
-"""The reference: measured against a second build of itself, which gives the noise, and FP32 against it."""
+"""Establishing the reference: timed against a second build of itself, which gives the noise, and FP32 against
+it."""
 
 from __future__ import annotations
 
@@ -11,14 +12,14 @@ from autoprec.records import Assignment, Measurement, Reference
 from autoprec.study.preparation import Prepared
 
 _NEAR = 0.5
-"""A reference's own loss counts from this share of the accepted one."""
+"""A reference's own loss is worth a warning from this share of the accepted loss."""
 _TRIES = 4
 Measure = Callable[[Sequence[Assignment]], Mapping[str, Measurement]]
-"""Measures assignments, each against its own reference's latency; by digest."""
+"""Measures assignments, each paired with the reference; returns measurements by digest."""
 
 
 def warning_of(reference: Reference, accepted_loss: float) -> str:
-    """What the user should know about a reference whose own loss is near what they accept; else empty."""
+    """A warning about a reference whose own loss is near the accepted one; empty if it is not."""
     if reference.float_loss <= _NEAR * accepted_loss:
         return ""
     return (
@@ -29,7 +30,7 @@ def warning_of(reference: Reference, accepted_loss: float) -> str:
 
 
 def _way_out(error: TrialError, precision: str) -> str:
-    """What to do next: another reference helps where the precision is at fault, and nowhere else."""
+    """What to do next, as the end of a message; empty where another reference would not help."""
     if precision == "fp32" or error.kind not in ("build", "run", "nan", "wrong"):
         return ""
     if error.kind in ("nan", "wrong"):
@@ -38,7 +39,8 @@ def _way_out(error: TrialError, precision: str) -> str:
 
 
 def insisting(measure: Callable[[], Measurement]) -> Measurement:
-    """Measure again what something outside killed, as a line to a target: without it there is no night."""
+    """Measure, again if something outside ended it, such as a lost connection to a target."""
+    # Other trials are queued again later; without a reference there is no search at all.
     for _ in range(_TRIES - 1):
         try:
             return measure()
@@ -49,9 +51,9 @@ def insisting(measure: Callable[[], Measurement]) -> Measurement:
 
 
 def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str, Measurement]]:
-    """The reference's facts, and what was measured for them, by digest of the assignment.
+    """The reference, and the measurements made for it, by digest of their assignment.
 
-    Raises `StudyError` if it cannot be measured, or if its masks are not those of FP32.
+    Raises `StudyError` if it cannot be measured, or if it loses too much against FP32.
     """
     precision, floats = prepared.spec.search.reference, prepared.uniform("fp32")
     try:
@@ -64,6 +66,8 @@ def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str
     again = measured[prepared.reference.digest]
     latency_ms = again.latency.reference_median_ms
     exact = measured[floats.digest]
+    # Both were timed in parallel, each against a reference of its own; trials count in the study's one
+    # latency.
     exact = msgspec.structs.replace(exact, latency_ms=exact.latency.ratio * latency_ms)
     limit = prepared.spec.quality.reference_limit
     if exact.quality.loss > limit:
@@ -76,6 +80,8 @@ def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str
         precision=precision,
         model_digest=prepared.reference_digest,
         latency_ms=latency_ms,
+        # Two builds of one model: how far their ratio is from 1, or how uncertain it is, whichever is
+        # larger.
         latency_noise=max(abs(latency.ratio - 1), latency.ratio_interval.high - latency.ratio),
         loss_noise=again.quality.loss,
         float_loss=exact.quality.loss,

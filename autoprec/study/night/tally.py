@@ -1,4 +1,4 @@
-"""What counts for a run's budget, kept up as trials come in: nothing is counted anew for each proposal."""
+"""What counts towards a run's budget, kept up to date trial by trial."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from autoprec.records import TrialRecord
 from autoprec.store import Run
 
 _RECENT = 200
-"""Trials whose seconds say what the next one will take."""
+"""How many recent trials predict the duration of the next one."""
 
 
 @dataclass
 class Tally:
-    """Trials that count for one run.
+    """Trials that count towards one run's budget.
 
     Attributes:
-        searching: how many are no second measurement.
-        finalists: how many are.
-        seconds: what those that ended lately took.
+        searching: number of trials that are no second measurement.
+        finalists: number of second measurements.
+        seconds: durations of the latest ones to end.
     """
 
     searching: int = 0
@@ -31,11 +31,11 @@ class Tally:
 
     @property
     def usual_seconds(self) -> float:
-        """What a trial took lately, in the median; 0 before the first has ended."""
+        """Median duration of recent trials; 0 before the first has ended."""
         return median(self.seconds) if self.seconds else 0.0
 
     def add(self, record: TrialRecord, sign: int = 1) -> None:
-        """Count a trial; with a `sign` of -1, take it back: it was running, and is something else now."""
+        """Count a trial; a `sign` of -1 takes it back, because it was running and has changed."""
         if not record.counts:
             return
         if record.origin == "finalist":
@@ -52,10 +52,10 @@ class Tallies:
     def __init__(self) -> None:
         self._by_run: defaultdict[int, Tally] = defaultdict(Tally)
         self._homeless: dict[int, TrialRecord] = {}
-        """Trials that name no run, by number: those of versions before runs were named, and refined ones."""
+        """Trials that name no run, by number: those of older versions, and refined ones."""
 
     def learn(self, record: TrialRecord, before: TrialRecord | None) -> None:
-        """Count a trial in place of what was known of it before."""
+        """Count a trial in place of its earlier state."""
         if record.run is None:
             self._homeless[record.number] = record
             return
@@ -64,7 +64,7 @@ class Tallies:
         self._by_run[record.run].add(record)
 
     def of(self, run: Run) -> Tally:
-        """A run's tally; trials that name none are those of the run that they were measured in."""
+        """A run's tally; trials that name no run belong to the one during which they were measured."""
         named = self._by_run[run.id]
         tally = Tally(named.searching, named.finalists, named.seconds.copy())
         for record in self._homeless.values():
@@ -74,7 +74,7 @@ class Tallies:
 
 
 def spent(records: Iterable[TrialRecord], run: Run) -> list[TrialRecord]:
-    """Those of a run that count for its budget; who searches and who watches count alike."""
+    """The trials of a run that count towards its budget, for searching and for watching alike."""
     return [
         record
         for record in records
@@ -83,7 +83,8 @@ def spent(records: Iterable[TrialRecord], run: Run) -> list[TrialRecord]:
 
 
 def seconds_of(records: Iterable[TrialRecord]) -> float:
-    """Wall time in which at least one of the trials was measured, in seconds: neither pauses nor kills."""
+    """Seconds of wall time in which at least one of the trials was running."""
+    # The union of their times: parallel trials share theirs, and pauses between runs are not counted.
     spans = sorted(
         (datetime.fromisoformat(record.start), datetime.fromisoformat(record.end))
         for record in records

@@ -1,1 +1,1 @@
-"""Studies from outside: which there are, what a search would do, and removing what was measured."""
+"""Studies from outside: listing them, planning a search, and deleting what was measured."""

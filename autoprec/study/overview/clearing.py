@@ -1,4 +1,4 @@
-"""Removing what a study has measured: its evidence, and what can be made again. Exports and reports stay."""
+"""Deleting what a study has measured: its evidence, and what can be made again. Exports and reports stay."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _MADE = (
     "timing.cache",
     "worker*.log*",
 )
-"""Names in a study's folder that are ours alone: the folder may hold the user's model and samples too."""
+"""Names in a study's folder that autoprec alone uses: the folder may hold the user's files too."""
 
 
 def clear(spec: StudySpec) -> int:
-    """Remove a study's trials and what its searches made; returns how many bytes of files went.
+    """Delete a study's trials and the files of its searches; returns the number of bytes freed.
 
-    Raises `StudyError` while the study is searched, or where it has measured nothing.
+    Raises `StudyError` while the study is being searched, or if it has measured nothing.
     """
     folder, database = Path(spec.folder), spec.database
     if isinstance(database, Path) and not database.exists():
@@ -40,6 +40,8 @@ def clear(spec: StudySpec) -> int:
     if is_searched(spec):
         raise StudyError(f"study {spec.name!r} is being searched: end that with Ctrl-C first")
     with exclusive(folder):
+        # A database of its own goes as a file; one that other studies may share loses only this study's
+        # rows.
         if not isinstance(database, Path) or database.parent != folder:
             with Store.open(database) as store:
                 store.remove(spec.name)
@@ -47,7 +49,7 @@ def clear(spec: StudySpec) -> int:
         theirs = _users(spec)
         for path in (path for pattern in _MADE for path in folder.glob(pattern)):
             if any(path.resolve() in (one, *one.parents) for one in theirs):
-                continue  # what the user named may be in a folder of that name
+                continue  # the user's model or samples may be in a folder of that name
             size += _size(path)
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -60,7 +62,7 @@ def clear(spec: StudySpec) -> int:
 
 
 def _users(spec: StudySpec) -> list[Path]:
-    """What the definition names: it is never removed, wherever it is."""
+    """The files and folders that the definition names, which are never deleted."""
     named = (spec.model.path, spec.pipeline.decoder or "", spec.samples.calibration, spec.samples.evaluation)
     return [Path(name).resolve() for name in named if name and not is_entry(name)]
 

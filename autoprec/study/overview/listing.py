@@ -1,4 +1,4 @@
-"""Listing the studies of a folder, each in a few figures."""
+"""Listing the studies of a folder, with a few figures each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autoprec.study.shipping.picks import picks
 
 
 def list_studies(folder: Path = FOLDER) -> tuple[StudySummary, ...]:
-    """All definitions of a folder by name; one that cannot be read says why."""
+    """All definitions of a folder, by file name; the state of an unreadable one is the reason."""
     return tuple(_summary(path) for path in sorted(folder.glob("*.toml")))
 
 

@@ -1,4 +1,4 @@
-"""What a search would do, without doing it: blocks, choices, the first trials, and what they may cost."""
+"""What a search would do, without doing it: blocks, choices, the first trials, and their cost."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _FIRST = 10
 
 
 def plan(spec: StudySpec, budget: str | None) -> SearchPlan:
-    """What the next search of a study would do; runs no engine, writes nothing.
+    """What the next search of a study would do; runs no engine and writes nothing.
 
-    Raises `UserError` children for what is wrong with the definition or the model.
+    Raises children of `UserError` for what is wrong with the definition or the model.
     """
     text = spec.search.budget if budget is None else budget
     allowed = parse_budget(text)
@@ -60,7 +60,7 @@ def plan(spec: StudySpec, budget: str | None) -> SearchPlan:
 
 
 def _known(spec: StudySpec) -> tuple[tuple[Block, ...], tuple[TrialRecord, ...], str]:
-    """Blocks, trials and the base precision: of the evidence where there is any, else of the model alone."""
+    """Blocks, trials and base precision: from the evidence if there is any, else from the model alone."""
     is_there = not isinstance(spec.database, Path) or spec.database.exists()
     if is_there:
         try:
@@ -69,7 +69,7 @@ def _known(spec: StudySpec) -> tuple[tuple[Block, ...], tuple[TrialRecord, ...],
                     basis = store.basis(spec.name)
                     base = basis.base if basis is not None else "fp32"
                     return store.blocks(spec.name), store.trials(spec.name), base
-        except UserError:  # a search says what is wrong with it; what it would do is of the model
+        except UserError:  # a search will report that; the plan is made from the model
             pass
     base = spec.backend.base or create_backend(spec.backend.name, spec.backend.options).base_precision
     return load_blocks(spec)[1], (), base
@@ -78,7 +78,7 @@ def _known(spec: StudySpec) -> tuple[tuple[Block, ...], tuple[TrialRecord, ...],
 def _proposed(
     spec: StudySpec, blocks: Sequence[Block], trials: Sequence[TrialRecord]
 ) -> Sequence[Assignment]:
-    """What the strategy would try next, with what it knows now."""
+    """What the strategy would try next, given what it knows now."""
     search = spec.search
     with Store.open(spec.database, read_only=True) as store:
         priors = load_priors(store, spec.name, search.accepted_loss)

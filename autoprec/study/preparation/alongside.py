@@ -1,4 +1,4 @@
-"""Work that goes on in another thread while this one does something else."""
+"""Work in another thread while this one does something else."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ Say = Callable[[str], None]
 
 
 def nothing() -> None:
-    """What is done alongside where there is nothing to do."""
+    """Do nothing: the work for `alongside` where there is none."""
 
 
 @contextmanager
 def alongside(work: Callable[[], None], say: Say) -> Iterator[Say]:
-    """Do `work` while the block runs, and wait for it at the end.
+    """Do `work` while the block runs, and wait for it at the end; raises what `work` raised.
 
-    Yields `say`, which raises what `work` raised: a block that reports its progress ends soon after it.
-    A block that fails does not wait for `work`.
+    Yields a `say` that raises it as well, so that a block that reports its progress ends soon after a
+    failure. A block that fails itself does not wait for `work`.
     """
     failures: list[BaseException] = []
 
@@ -33,6 +33,7 @@ def alongside(work: Callable[[], None], say: Say) -> Iterator[Say]:
             raise failures[0]
         say(message)
 
+    # A daemon: `work` may sit in an engine for minutes, and must not keep a failed program from ending.
     thread = threading.Thread(target=run, name="alongside", daemon=True)
     thread.start()
     yield listen

@@ -1,6 +1,6 @@
-"""Questions to an engine, and who knows the answers: the study, all studies of that engine, or the engine.
+"""Questions to an engine, answered by the study, by other studies of that engine, or by the engine itself.
 
-Each question is put in a worker, where it may die.
+The engine is asked in a worker, which may die of the question.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from autoprec.study.preparation.shared import SharedVerdicts
 
 
 class Asker:
-    """Asks the engine of a study, once.
+    """Asks the engine of a study, each question once.
 
     Args:
         spec: the definition.
-        benches: the workers, which are asked in parallel.
-        store: keeps verdicts.
+        benches: the workers, used in parallel.
+        store: keeps the verdicts.
         say: receives a line about each slow step.
     """
 
@@ -36,11 +36,10 @@ class Asker:
         self._spec, self._benches, self._store, self._say = spec, tuple(benches), store, say
 
     def answers(self, backend: Backend, questions: Iterable[Question]) -> list[Verdict]:
-        """The verdicts on questions: what is known of this engine, and what is asked now.
-
-        A verdict is kept under the digest of its question: another version of the writer asks again.
-        """
+        """The verdicts on questions, known or asked now; questions that could not be tried have none."""
         engine, study = backend.fingerprint(), self._spec.name
+        # By engine and by the digest of the question, which contains the model that was written: another
+        # engine or another version of the writer asks again.
         kind, shared = f"verdict {engine.digest}", SharedVerdicts(engine)
         verdicts = self._store.facts(study, kind, Verdict)
         wanted = {one.digest: one for one in questions}
@@ -56,7 +55,7 @@ class Asker:
         self._say(f"trying {uses} of operators on the engine (once)")
         pace = Pace(len(missing))
         for done, (one, verdict) in enumerate(self._asked(missing), 1):
-            if isinstance(verdict, TrialError):  # it says nothing about the engine
+            if isinstance(verdict, TrialError):  # says nothing about the engine
                 words = f"({verdict.kind}: {verdict})"
                 self._say(f"{one.pattern} in {one.precision} could not be tried {words}")
                 continue
@@ -68,7 +67,7 @@ class Asker:
         return [verdicts[digest] for digest in wanted if digest in verdicts]
 
     def _asked(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Verdict | TrialError]]:
-        """Each question with its verdict, or what went wrong, in order; every worker has one at a time."""
+        """Each question with its verdict or error, in order; every worker has one at a time."""
         free: SimpleQueue[Bench] = SimpleQueue()
         for bench in self._benches:
             free.put(bench)

@@ -1,4 +1,4 @@
-"""The results of calibration on disk: made once, reused by every later night."""
+"""The results of calibration on disk: made once, reused by every later run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from autoprec.store import Artifacts
 
 T = TypeVar("T")
 _SAVE_SECONDS = 60.0
-"""What a killed calibration may lose."""
+"""How much work a killed calibration may lose."""
 
 
 class Evidence:
@@ -30,16 +30,16 @@ class Evidence:
     Args:
         model: the float model, loaded.
         backend: runs it in FP32.
-        engine: its digest, which is kept in the files.
+        engine: digest of the engine, which the files record.
         samples: the calibration set.
-        folder: where statistics are kept.
+        folder: holds the statistics.
         digest: of model and samples; names the files.
         say: receives a line about each slow step.
-        artifacts: what other hosts have made of the same; None for a study of one host.
+        artifacts: files shared with other hosts; None for a study of one host.
 
     Attributes:
-        path, moments_path: where histograms and moments are kept,
-        of: as being made of this.
+        path, moments_path: files of the histograms and the moments.
+        of: what they are made of, as they record it.
 
     Methods raise `ModelError` if the model cannot be run, `SamplesError` for values that are not finite.
     """
@@ -55,9 +55,9 @@ class Evidence:
         self._artifacts = artifacts
 
     def histograms(self, precisions: Iterable[str] = ()) -> Histograms:
-        """Of every activation that may be quantised. An interrupted calibration is resumed.
+        """Histograms of every activation that may be quantised. An interrupted calibration is resumed.
 
-        The same pass measures the moments that some of `precisions` want, unless it is resumed.
+        Unless it is resumed, the same pass also measures the moments that `precisions` need.
         """
         path, part = self.path, self._folder / f"{self._digest}-part.npz"
         self._fetch(path)
@@ -68,6 +68,7 @@ class Evidence:
         done = earlier.samples if earlier else 0
         self._say(f"calibrating on {total} samples (once)" + (f", {done} are done" if done else ""))
         pace, saved = Pace(total, done), Deadline(_SAVE_SECONDS)
+        # Sums of a resumed pass would lack the samples of the first part, which keeps only histograms.
         sums = self._sums() if not done and wants_moments(precisions) else None
 
         def progress(so_far: Histograms) -> None:
@@ -85,13 +86,14 @@ class Evidence:
         histograms = self._run(partial(calibrate, progress=progress, earlier=earlier, also=also), done)
         if sums is not None:
             self._keep_moments(sums.result())
+        # After the moments: once there are histograms, no later run makes this pass again.
         self._keep(histograms.save, path)
         self._put(path)
         part.unlink(missing_ok=True)
         return histograms
 
     def moments(self, precisions: Iterable[str]) -> dict[str, Moments]:
-        """Of what weighted ops multiply; empty if none of the precisions learns from them."""
+        """Moments of the inputs of weighted operators; empty if none of the precisions needs them."""
         if not wants_moments(precisions):
             return {}
         self._fetch(self.moments_path)
@@ -103,7 +105,7 @@ class Evidence:
         return moments
 
     def _sums(self) -> MomentSums | None:
-        """None where some of the values are not among those of the histograms."""
+        """Sums to fill during calibration; None if some of their values are not observed there."""
         sums = MomentSums(self._model.graph)
         inputs = {str(value.name) for value in self._model.graph.inputs}
         return sums if sums.inputs <= quantizable(self._model) | inputs else None
@@ -113,7 +115,7 @@ class Evidence:
         self._put(self.moments_path)
 
     def _keep(self, save: Callable[[Path, str], None], path: Path) -> None:
-        """Raises `StudyError` where the disk does not take it."""
+        """Save a file. Raises `StudyError` if it cannot be written."""
         try:
             save(path, self.of)
         except OSError as error:
@@ -139,5 +141,5 @@ class Evidence:
 
 
 def wants_moments(precisions: Iterable[str]) -> bool:
-    """Whether one of them learns from what is multiplied."""
+    """Whether one of the precisions needs moments."""
     return any(PRECISIONS[name].needs_moments for name in precisions)

@@ -1,7 +1,7 @@
-"""Before anything is searched: each step is compared with the model as the user gave it, and one that
-computes another function stops the study.
+"""Before a search, compares each step towards a measurement with the model as the user gave it.
 
-What was compared is kept by the digest of all that took part; the next night compares what has changed.
+A step that computes another function stops the study. Results are kept by the digest of everything that took
+part, so that the next run compares only what has changed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from autoprec.study.preparation.prepared import rewriter_in
 from autoprec.study.preparation.stages import Loaded, uniform
 
 KIND = "fidelity"
-"""Under which the store keeps departures, by step."""
+"""Kind of fact of departures, by step."""
 SAMPLES = 3
 """Evaluation samples that are run, spread over the set."""
 TOLERANCES: dict[Step, float] = {"loading": 1e-3, "given": 0.02, "engine": 0.01, "reference": 0.02}
-"""Errors that are rounding in any model; one that amplifies it is given more, see `measurement.fidelity`."""
+"""Errors that rounding explains in any model; models that amplify it are allowed more, see
+`measurement.fidelity`."""
 
 
 class Fidelity:
@@ -40,7 +41,7 @@ class Fidelity:
     Args:
         spec: the definition.
         bench: the worker.
-        store: keeps what was found.
+        store: keeps the departures.
         say: receives a line about each slow step, and about departures that the definition accepts.
     """
 
@@ -49,14 +50,14 @@ class Fidelity:
         self._folder = Path(spec.folder) / "fidelity"
         self._loaded: Loaded | None = None
         self._is_mute = False
-        """Nothing independent runs the original model: one attempt is enough."""
+        """Whether nothing independent can run the original model, so that further steps need no attempt."""
 
     def check_loaded(self, loaded: Loaded) -> None:
-        """Compare the model as it is loaded, and all of it in FP32 on the engine.
+        """Compare the model as loaded, in FP32 on the engine, and in the precisions that it came in.
 
-        Nothing is compared where costs are known and nothing is built. Raises `StudyError` for a step that
-        departs, unless `[model] departure` accepts it.
+        Raises `StudyError` for a step that departs, unless `[model] departure` accepts it.
         """
+        # Simulated engines compute nothing that could be compared.
         if loaded.backend.stopwatch == "known":
             return
         self._loaded = loaded
@@ -79,7 +80,7 @@ class Fidelity:
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """A folder for the models that are compared, which is removed again."""
+        """A temporary folder for the models that are compared."""
         try:
             self._folder.mkdir(exist_ok=True)
             yield self._folder
@@ -117,7 +118,7 @@ class Fidelity:
             self._say(f"comparing with the original {Path(spec.model.path).name}: {step} (once)")
             departure = self._compared(request)
             self._is_mute = step == "loading" and bool(departure.missing)
-            if departure.missing:  # another night tries again
+            if departure.missing:  # not kept by its digest, so the next run tries again
                 self._say(departure_words(departure))
             else:
                 departure = msgspec.structs.replace(departure, digest=digest)
@@ -142,7 +143,7 @@ class Fidelity:
         )
 
     def _digest(self, request: Compare, loaded: Loaded) -> str:
-        """Of what decides a comparison; where files lie does not."""
+        """Digest of what decides a comparison, which paths do not."""
         spec = self._spec
         decoder = spec.pipeline.decoder
         models = [Path(request.path), *([Path(decoder)] if decoder else [])]
@@ -160,21 +161,20 @@ class Fidelity:
 
 
 def _came_in(loaded: Loaded) -> Assignment | None:
-    """The precisions that a quantised model came in; None if it came in floats.
-
-    What blocks may not have on this engine counts too, as FP8 on one without: the pairs run exactly, on none.
-    """
+    """The precisions that a quantised model came in; None if it came in floats."""
     nodes = {str(node.name): node for node in loaded.model.graph}
     choices, quantised = [], False
     for block in loaded.blocks:
         came = sorted(given_precisions(nodes[name] for name in block.nodes))
         taken = [name for name in block.allowed if name in came]
         quantised |= bool(came)
+        # Also a precision that this engine does not support: the Q/DQ pairs are computed exactly, without
+        # it.
         choices.append((block.name, (taken or came or ["fp32"])[0]))
     return Assignment(choices=tuple(choices)) if quantised else None
 
 
 def departures(store: Store, study: str) -> tuple[Departure, ...]:
-    """What was found of a study's steps, in their order; empty for one of an earlier autoprec."""
+    """The stored departures of a study, in the order of the steps; empty for studies of early versions."""
     by_step = store.facts(study, KIND, Departure)
     return tuple(by_step[step] for step in TOLERANCES if step in by_step)

@@ -1,4 +1,4 @@
-"""What a search works with: the rewriter, what the study is bound to, and what its workers receive."""
+"""A prepared study: its rewriter, the identity that it is bound to, and what its workers receive."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ from autoprec.writing import Material, Writers
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What one run works with; `prepare` makes it.
+    """What one run works with, made by `prepare`.
 
     Attributes:
-        work: where candidates are written, which no other process uses.
-        blocks: with the precisions that each may have.
+        work: folder for candidates, which no other process uses.
+        blocks: each with its allowed precisions.
         reference: the assignment that all are compared with; `reference_candidate` is its typed model.
         anchors: (label, assignment) that every study measures first.
         identity: what the study is bound to.
-        setup: what the measuring process keeps from candidate to candidate.
-        material: what a writing process makes the same rewriter of.
+        setup: what a measuring process keeps from candidate to candidate.
+        material: what a writing process makes the same rewriter from.
     """
 
     spec: StudySpec
@@ -72,18 +72,18 @@ class Prepared:
     rewriter: Rewriter
     material: Material
     turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
-    """Of the threads that rewrite here."""
+    """Held by the thread that rewrites in this process: a rewriter is not thread-safe."""
 
     def uniform(self, precision: str) -> Assignment:
         """Every block in one precision, whether or not the study allows it."""
         return uniform(self.blocks, precision)
 
     def deciding(self, assignment: Assignment) -> tuple[str, ...]:
-        """Names of the nodes whose kernels show what each block ran in."""
+        """Names of the nodes whose kernels show the precision that each block ran in."""
         return deciding_nodes(self.model, self.blocks, assignment)
 
     def rewrite(self, assignment: Assignment, path: Path, writers: Writers | None = None) -> Candidate:
-        """Write the typed model of an assignment, here or by one of the `writers`.
+        """Write the typed model of an assignment, in this process or by one of the `writers`.
 
         Raises `TrialError`, or `StudyError` for a full disk.
         """
@@ -94,7 +94,7 @@ class Prepared:
                 return self.rewriter.write(assignment, path)
 
     def implicit(self, assignment: Assignment, path: Path) -> Implicit:
-        """Write the float model of an assignment, for builders that take precisions by flags. Raises as
+        """Write the float model of an assignment, for builders that are told precisions by flags. Raises like
         `rewrite`."""
         with _writing(path):
             return self.rewriter.implicit(assignment, path)
@@ -111,7 +111,7 @@ class Prepared:
 
     @contextmanager
     def scratch(self, name: str = "candidate.onnx") -> Iterator[Path]:
-        """A path for one candidate's model, which is removed again: it can be rewritten at any time."""
+        """A path for one candidate's model, which is removed afterwards, since it can be made again."""
         path = self.work / name
         try:
             yield path
@@ -128,18 +128,18 @@ def prepare(
     work: Path | None = None,
     artifacts: Artifacts | None = None,
 ) -> Prepared:
-    """Load, calibrate (unless an earlier night did), judge and bind.
+    """Load, calibrate (unless an earlier run did), judge and bind.
 
     Args:
         spec: the study's definition.
         say: receives a line about each slow step.
-        asks: asks the engine what it takes; None leaves that open, where nothing will be searched.
-        basis: what the study has found out about its engine; None for a new study.
-        look: is shown what was loaded, before the long calibration, or meanwhile where that is on a GPU.
-        work: a folder for models that are written again and again; None is the study's own.
-        artifacts: what other hosts have made of the same; None for a study of one host.
+        asks: asks the engine what it supports; None skips that, if nothing will be searched.
+        basis: how the study writes candidates for its engine; None for a new study.
+        look: checks what was loaded, before the calibration, or during it if that runs on a GPU.
+        work: folder for models that are written repeatedly; None is the study's own.
+        artifacts: files shared with other hosts; None for a study of one host.
 
-    Raises `UserError` children for what is wrong with the definition, the model or the samples.
+    Raises children of `UserError` for what is wrong with the definition, the model or the samples.
     """
     loaded = load(spec, say, scores=asks is not None)
     if loaded.backend.stopwatch == "cuda":  # the engine leaves the processors free
@@ -155,14 +155,14 @@ def prepare(
 
 
 def bind(loaded: Loaded, calibrated: Calibrated, basis: Basis, judged: Judged, work: Path) -> Prepared:
-    """Make the rewriter, write the reference's model into `work`, and say what the study is bound to.
+    """Make the rewriter, write the reference's model into `work`, and determine the study's identity.
 
     Args:
         loaded: model and engine.
         calibrated: statistics of the model.
-        basis: what the study has found out about its engine.
-        judged: what blocks may have.
-        work: takes the reference's model.
+        basis: how the study writes candidates for its engine.
+        judged: blocks with their allowed precisions.
+        work: folder for the reference's model.
 
     Raises `ModelError` for a missing decoder, `StudyError` for a full disk.
     """
@@ -233,15 +233,15 @@ def rewriter_in(
     refined: Path | None = None,
     grids: Mapping[str, str] = MappingProxyType({}),
 ) -> Rewriter:
-    """The rewriter of a model for its engine; without ranges it serves floats alone.
+    """The rewriter of a model for its engine; without ranges it writes floats alone.
 
     Args:
         loaded: model and engine.
         blocks: of the model.
-        ranges: as the rewriter takes them.
+        ranges: of activations, as `Rewriter` takes them.
         base: float precision around integers.
         refined: folder of refined weights.
-        grids: as the rewriter takes them.
+        grids: of activations, as `Rewriter` takes them.
     """
     return Rewriter(
         loaded.model,
@@ -256,6 +256,8 @@ def rewriter_in(
 
 
 def _identity(loaded: Loaded, basis: Basis, blocks: tuple[Block, ...]) -> Identity:
+    # Names and nodes alone: allowed precisions may change with the engine's version, which the fingerprint
+    # has.
     layout = msgspec.json.encode([(block.name, block.nodes) for block in blocks])
     return Identity(
         **loaded.inputs,
@@ -266,8 +268,9 @@ def _identity(loaded: Loaded, basis: Basis, blocks: tuple[Block, ...]) -> Identi
 
 
 def _setup(loaded: Loaded, identity: Identity, reference: Candidate, digest: str) -> Setup:
-    """`masks_path` is named by all that the reference's masks depend on."""
+    """What measuring processes receive."""
     spec = loaded.spec
+    # The file of the reference's masks is named by everything that they depend on, so it is never stale.
     told = identity.model, identity.samples, identity.fingerprint, digest
     masks = hashlib.sha256(msgspec.json.encode((told, spec.pipeline.output))).hexdigest()[:16]
     return Setup(

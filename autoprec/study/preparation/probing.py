@@ -1,8 +1,7 @@
-"""What a study's engine takes, before the first trial: the patterns of its model, and what is around them.
+"""What a study's engine supports, found out before the first trial for the patterns of its model.
 
-Each question is put in the worker, where it may die, and its verdict is kept in the study by the engine's
-fingerprint and the question's digest: the next night asks for what is missing, another engine, driver or
-version of the writer for everything.
+The engine is asked in a worker, which may die of a question. Verdicts are kept in the study: a later run asks
+only for what is missing; another engine, driver or version of the writer asks for everything.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ INT8 = PRECISIONS["int8"]
 
 
 class Prober:
-    """Asks the engine of a study, and remembers.
+    """Asks the engine of a study, and remembers the answers.
 
     Args:
         spec: the definition.
-        benches: the workers, which are asked in parallel.
-        store: keeps verdicts.
+        benches: the workers, used in parallel.
+        store: keeps the verdicts.
         say: receives a line about each slow step.
     """
 
@@ -49,8 +48,8 @@ class Prober:
         self._asker = Asker(spec, benches, store, say)
 
     def basis(self, loaded: Loaded, calibrated: Calibrated) -> Basis:
-        """How a new study is written: the grids that the engine takes for each activation, the float
-        precision around them, and the reference.
+        """How a new study writes candidates: the grid of each activation, the float precision around
+        integers, and the reference.
 
         Raises `BackendError` if the engine is not there.
         """
@@ -63,7 +62,7 @@ class Prober:
         return Basis(base=base, reference=reference, grids=grids)
 
     def reference(self, loaded: Loaded) -> str:
-        """What candidates are compared with: as the definition says, else FP16 where the engine has it."""
+        """The precision of the reference: the definition's, else FP16 where the engine has it, else FP32."""
         silent = silent_basis(loaded)
         if loaded.spec.search.reference or loaded.backend.stopwatch == "known":
             return silent.reference
@@ -71,13 +70,14 @@ class Prober:
         return self._legality(loaded, silent.base, names).same_floats(names).get("fp16", "fp16")
 
     def anticipate(self, loaded: Loaded, basis: Basis | None) -> None:
-        """Ask what does not depend on the calibration, which a GPU leaves time for; the verdicts are kept."""
+        """Ask what does not depend on the calibration, while that leaves the processors free."""
         if loaded.backend.stopwatch == "cuda":
             base = basis.base if basis else silent_basis(loaded).base
             self._legality(loaded, base, loaded.spec.search.precisions)
 
     def refused(self, loaded: Loaded, calibrated: Calibrated, basis: Basis) -> dict[tuple[str, str], str]:
-        """What the engine does not take; nothing where costs are known and nothing is built.
+        """(block, precision) to the reason, for what the engine does not support; empty for simulated
+        engines.
 
         Raises `BackendError` if the engine is not there.
         """
@@ -86,6 +86,8 @@ class Prober:
             return {}
         if others := backend.clocks().other_processes:
             self._say(f"{others} other processes use the GPU: they disturb timings; stop them if you can")
+        # Studies of 0.1, whose basis has no version, allowed what is computed wrongly: their choices must
+        # stay.
         legality = self._legality(loaded, basis.base, names, lenient=not basis.version)
         refused = refused_precisions(loaded.blocks, loaded.model, legality, names)
         if basis.version:
@@ -96,7 +98,7 @@ class Prober:
     def _legality(
         self, loaded: Loaded, base: str, precisions: Sequence[str], *, lenient: bool = False
     ) -> Legality:
-        """Verdicts on the model's patterns; `lenient` lets pass what is computed wrongly, as 0.1 did."""
+        """Verdicts on the model's patterns; `lenient` allows what is computed wrongly."""
         nodes = node_patterns(loaded.model)
         patterns = {pattern for block in loaded.blocks for pattern in patterns_of(block, nodes)}
         wanted = Legality(base=base).lacks(patterns, precisions)
@@ -112,11 +114,15 @@ class Prober:
         return Legality(base=base, verdicts=tuple(verdicts))
 
     def _grids(self, loaded: Loaded, calibrated: Calibrated, base: str) -> tuple[tuple[str, str], ...]:
-        """(value name, grid) where that is not the signed one: of what the engine offers, in its order, the
-        first that it computes correctly and in integers, else the first that it computes correctly."""
+        """(value name, grid) of activations that are not on the signed grid.
+
+        Of the grids that the engine offers, in its order: the first that it computes correctly and in
+        integers, else the first that it computes correctly.
+        """
         open_, chosen = _cuts(loaded, calibrated), dict[str, str]()
         safe, fallback = never_negative(loaded.model.graph), dict[str, str]()
         for grid in loaded.backend.grids:
+            # Unsigned integers cannot hold what may be negative.
             fit = [cut for cut in open_ if grid != UNSIGNED or safe.issuperset(cut.values)]
             verdicts = self._on_grids(loaded.backend, base, [(cut, grid) for cut in fit])
             for cut, verdict in zip(fit, verdicts, strict=True):
@@ -132,7 +138,7 @@ class Prober:
     def _base(
         self, loaded: Loaded, calibrated: Calibrated, safe: str, grids: tuple[tuple[str, str], ...]
     ) -> str:
-        """The float precision around integers: a faster one than `safe`, where no block loses INT8 by it."""
+        """The float precision around integers: `safe`, or a faster one that costs no block its INT8."""
         if loaded.spec.backend.base or not any(map(_is_integer, loaded.spec.search.precisions)):
             return safe
         for base in loaded.backend.bases:
@@ -144,12 +150,21 @@ class Prober:
     def _serves(
         self, loaded: Loaded, calibrated: Calibrated, base: str, safe: str, grids: tuple[tuple[str, str], ...]
     ) -> bool:
-        """Whether the engine has that base, takes INT8 with it wherever it does with `safe`, computes all of
-        it as it should, and is faster so: the all-INT8 model is timed in both."""
+        """Whether INT8 in `base` is supported wherever it is in `safe`, is computed correctly, and is faster.
+
+        Args:
+            loaded: model and engine.
+            calibrated: statistics of the model.
+            base: the float precision to try around integers.
+            safe: the one to compare with.
+            grids: grids of activations.
+        """
         if self._legality(loaded, safe, (safe, base)).same_floats((safe, base)):
             return False
         if self._refused_int8(loaded, base) - self._refused_int8(loaded, safe):
             return False
+        # OpenVINO computes INT8 convolutions in BF16 graphs to garbage on an AMD EPYC with AVX512-VNNI,
+        # without an error.
         lost, before = (
             self._miscomputed(loaded, calibrated, Basis(base=one, grids=grids)).keys() for one in (base, safe)
         )
@@ -174,15 +189,13 @@ class Prober:
                 return False
 
     def _scratch(self) -> AbstractContextManager[Path]:
-        """A folder for models that are only asked about; what a killed process left there goes first.
-
-        A folder that hosts share is none: whether a process lives is known on its own host alone.
-        """
+        """A folder for models of questions, after removing what killed processes left there."""
+        # Not in a folder that hosts share: whether a process is alive is known on its own host alone.
         folder = None if self._store.is_shared else Path(self._spec.folder)
         return scratch("autoprec-probe-", folder)
 
     def _refused_int8(self, loaded: Loaded, base: str) -> set[str]:
-        """Names of the blocks whose patterns the engine does not take in INT8, with a base around it."""
+        """Names of the blocks whose patterns the engine does not support in INT8 with `base` around it."""
         names = (INT8.name,)
         legality = self._legality(loaded, base, names)
         return {block for block, _ in refused_precisions(loaded.blocks, loaded.model, legality, names)}
@@ -190,8 +203,8 @@ class Prober:
     def _miscomputed(
         self, loaded: Loaded, calibrated: Calibrated, basis: Basis
     ) -> dict[tuple[str, str], str]:
-        """(block, precision) to the reason, where an engine computes an activation's readers wrongly whatever
-        grid it is on."""
+        """(block, precision) to the reason, where the engine computes the readers of an activation wrongly on
+        its chosen grid, which is the best there is."""
         home = {node: block.name for block in loaded.blocks for node in block.nodes}
         names = [name for name in loaded.spec.search.precisions if _is_integer(name)]
         grids, cutouts = dict(basis.grids), _cuts(loaded, calibrated)
@@ -208,7 +221,7 @@ class Prober:
     def _on_grids(
         self, backend: Backend, base: str, asked: Sequence[tuple[Cutout, str]]
     ) -> list[Verdict | None]:
-        """The verdict on each cut with its activation on a grid; None where it could not be tried."""
+        """The verdict on each cut with its activation on the given grid; None if it could not be tried."""
         with self._scratch() as folder:
             style = WritingStyle.of(backend, base)
             questions = [
@@ -227,7 +240,7 @@ class Prober:
 
 
 def _cuts(loaded: Loaded, calibrated: Calibrated) -> list[Cutout]:
-    """What occurs around the activations of a model; nothing where no precision puts them on integers."""
+    """The surroundings of a model's activations; none if no precision puts those on integers."""
     if not any(map(_is_integer, loaded.spec.search.precisions)):
         return []
     how = loaded.spec.calibration
@@ -235,7 +248,7 @@ def _cuts(loaded: Loaded, calibrated: Calibrated) -> list[Cutout]:
 
 
 def _is_integer(name: str) -> bool:
-    """Whether a precision is INT8 for convolutions too."""
+    """Whether a precision is a variant of INT8 that quantises convolutions too."""
     return PRECISIONS[name].plain == INT8.name and not PRECISIONS[name].only_products
 
 
@@ -244,7 +257,7 @@ def _indistinct(
 ) -> dict[tuple[str, str], str]:
     """(block, precision) to the reason, for float precisions that the engine runs as another one.
 
-    The reference's stays, else the most exact; where FP16 overflows, what runs as it does not go.
+    Of those that are equal the reference's is kept, else the most exact.
     """
     search = loaded.spec.search
     order = [search.reference.removesuffix("-safe"), *(n for n in ("fp32",) if n in search.precisions)]
@@ -253,5 +266,6 @@ def _indistinct(
         (block.name, name): f"runs as {same} here: this engine cannot tell them apart"
         for name, same in legality.same_floats(order).items()
         for block in loaded.blocks
+        # FP16 will be refused to a block that overflows it: what runs as FP16 is not superfluous there.
         if not (same == "fp16" and block.name in overflow)
     }

@@ -1,7 +1,7 @@
-"""Verdicts that all studies of one engine on one machine share: a file in the user's cache for each engine.
+"""Verdicts shared by all studies of one engine on one machine: a file per engine in the user's cache.
 
-What a study asks is kept in the study as well, so it needs no cache to be resumed. A cache that cannot be
-read or written costs time, and no study.
+A study also keeps its own verdicts, so it does not need the cache to be resumed. A cache that cannot be read
+or written costs time, and nothing else.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class SharedVerdicts:
     """The verdicts on one engine, by the digest of their question.
 
     Args:
-        fingerprint: of the engine: another version, driver or device has a file of its own.
+        fingerprint: of the engine; each version, driver and device has a file of its own.
     """
 
     def __init__(self, fingerprint: Fingerprint) -> None:
@@ -34,7 +34,7 @@ class SharedVerdicts:
         self._file = base / "autoprec" / "verdicts" / f"{self._of}.json"
 
     def known(self) -> dict[str, Verdict]:
-        """All that studies have found out here."""
+        """All verdicts in the cache; empty if it cannot be read."""
         with suppress(StudyError):
             content = kept.load(self._file, _KIND, self._of, lambda file: file.read(), lambda _: None)
             if content is not None:
@@ -42,7 +42,9 @@ class SharedVerdicts:
         return {}
 
     def add(self, verdicts: Mapping[str, Verdict]) -> None:
-        """Keep some more; what another process adds at the same moment may be asked again."""
+        """Add verdicts to the cache."""
+        # Without a lock: of two processes that add at once one may lose its verdicts, which are then asked
+        # again.
         text = msgspec.json.encode(self.known() | dict(verdicts))
         with suppress(OSError):
             kept.keep(self._file, _KIND, self._of, lambda file: file.write(text))

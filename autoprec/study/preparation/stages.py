@@ -1,4 +1,4 @@
-"""The steps from a definition to what may be searched, each with a frozen result: load, calibrate, judge."""
+"""The steps from a definition to a search space, each with a frozen result: load, calibrate, judge."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from autoprec.study.preparation.evidence import Evidence
 
 Say = Callable[[str], None]
 _CPU_MACS = 2e12
-"""Multiply-accumulates that a CPU of some cores does within half a minute."""
+"""Multiply-accumulates that a CPU with a few cores does in half a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What the definition names.
+    """The model, engine and samples that a definition names.
 
     Attributes:
         definition: digest of the definition as it was written.
-        blocks: with the precisions that the operators alone would take.
+        blocks: each with the precisions that its operators allow on any engine.
         shapes: of the model's inputs.
         digests: of the model, the calibration and the evaluation samples.
     """
@@ -59,7 +59,7 @@ class Loaded:
 
     @property
     def inputs(self) -> dict[str, str]:
-        """What a study is bound to from its first step on: the fields of `Identity` of that name."""
+        """The fields of `Identity` that are known before calibration."""
         model, calibration, evaluation = self.digests
         decoder = self.spec.pipeline.decoder
         return {
@@ -71,12 +71,12 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """What one pass over the calibration set left.
+    """Statistics from one pass over the calibration set.
 
     Attributes:
-        overflow: why a block overflows FP16, by its name.
-        files: of the histograms and the moments, as they are kept; "" for no moments.
-        of: what they are kept as being made of.
+        overflow: block name to the reason why it overflows FP16.
+        files: paths of the stored histograms and moments; "" for no moments.
+        of: what they are made of, as the files record it.
     """
 
     histograms: Histograms
@@ -88,7 +88,7 @@ class Calibrated:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The blocks with what each may have on this engine, the reference, and the anchors with their labels."""
+    """The blocks with their allowed precisions on this engine, the reference, and the labelled anchors."""
 
     blocks: tuple[Block, ...]
     reference: Assignment
@@ -98,7 +98,7 @@ class Judged:
 def load_blocks(
     spec: StudySpec, refused: Mapping[tuple[str, str], str] | None = None
 ) -> tuple[ir.Model, tuple[Block, ...]]:
-    """The model and its blocks, with the precisions that they may have.
+    """The model and its blocks, with their allowed precisions.
 
     Raises `ModelError` or `SpecError`.
     """
@@ -109,10 +109,9 @@ def load_blocks(
 
 
 def load(spec: StudySpec, say: Say, *, scores: bool) -> Loaded:
-    """Open what the definition names; with `scores` also check what is used only after the long calibration,
-    and say what is suspicious.
+    """Open what the definition names; with `scores` also check what is used after calibration, and warn.
 
-    Raises `UserError` children for what is wrong with the definition, the model or the samples.
+    Raises children of `UserError` for what is wrong with the definition, the model or the samples.
     """
     backend = (
         reach(spec.backend, say, at_once=True)
@@ -121,6 +120,7 @@ def load(spec: StudySpec, say: Say, *, scores: bool) -> Loaded:
     )
     model, blocks = load_blocks(spec)
     shapes = dict(input_shapes(model))
+    # Now, not when they are used: the user should not wait for a calibration to learn of a typing error.
     if scores:
         _check_scoring(spec, model)
     calibration = load_samples(spec.samples, "calibration", shapes)
@@ -167,18 +167,17 @@ class _Calibrator(NamedTuple):
 
 
 def _calibrators(loaded: Loaded) -> tuple[_Calibrator, ...]:
-    """The engine of the study, or the one that is always here; best first.
-
-    Whole activations do not travel from a target. A GPU waits for its kernels: an instrumented ViT-S of 24 M
-    parameters took 30 s before its first sample (H100, TensorRT-RTX 1.6.1), which is more than a small
-    calibration takes on the CPU. The number of cores does not count: hosts of one study share statistics.
-    """
+    """Engines to calibrate on, best first: the study's own, or OpenVINO, which is always installed."""
     cores = create_backend("openvino", {"threads": len(os.sched_getaffinity(0))})
+    # The digest leaves out the number of cores, so that hosts of one study share statistics.
     here = _Calibrator(cores, create_backend("openvino", {}).fingerprint().digest)
+    # Whole activations are too much to send from a target.
     if loaded.spec.target.address:
         return (here,)
     own = _Calibrator(loaded.backend, loaded.backend.fingerprint().digest)
     work = len(loaded.calibration) * sum(map(macs, loaded.model.graph))
+    # A GPU needs its kernels first: an instrumented ViT-S of 24 M parameters took 30 s before its first
+    # sample (H100, TensorRT-RTX 1.6.1), longer than a small calibration takes on the CPU.
     is_small = loaded.backend.stopwatch == "cuda" and work <= _CPU_MACS
     return (here, own) if is_small else (own,)
 
@@ -196,24 +195,24 @@ def _calibrated(loaded: Loaded, calibrator: _Calibrator, say: Say, artifacts: Ar
 
 
 class Asks(Protocol):
-    """What can ask the engine of a study."""
+    """Asks the engine of a study."""
 
     def basis(self, loaded: Loaded, calibrated: Calibrated) -> Basis:
-        """How the candidates of a new study are written, and what they are compared with."""
+        """How a new study writes candidates, and what it compares them with."""
 
     def refused(self, loaded: Loaded, calibrated: Calibrated, basis: Basis) -> Mapping[tuple[str, str], str]:
-        """(block, precision) to the reason why the engine does not take it."""
+        """(block, precision) to the reason why the engine does not support it."""
 
 
 def silent_basis(loaded: Loaded) -> Basis:
-    """Where nobody asks the engine: every activation on the signed grid."""
+    """The basis if the engine is not asked: every activation on the signed grid."""
     spec = loaded.spec
     base = spec.backend.base or loaded.backend.base_precision
     return Basis(base=base, reference=spec.search.reference or "fp16")
 
 
 def based(loaded: Loaded, basis: Basis) -> Loaded:
-    """With the reference that the definition left open."""
+    """With the basis' reference, where the definition leaves it open."""
     search = loaded.spec.search
     reference = search.reference or basis.reference or "fp16"
     spec = msgspec.structs.replace(loaded.spec, search=msgspec.structs.replace(search, reference=reference))
@@ -221,13 +220,13 @@ def based(loaded: Loaded, basis: Basis) -> Loaded:
 
 
 def judge(loaded: Loaded, calibrated: Calibrated, basis: Basis, asks: Asks | None) -> Judged:
-    """Say what blocks may have. `asks` asks the engine; None leaves that open, for nothing is searched.
+    """Determine the allowed precisions of all blocks, the reference and the anchors.
 
     Args:
         loaded: model and engine.
         calibrated: statistics of the model.
-        basis: what the study has found out about its engine.
-        asks: asks the engine what it takes; None leaves that open, where nothing is searched.
+        basis: how the study writes candidates for its engine.
+        asks: asks the engine what it supports; None skips that, if nothing will be searched.
 
     Raises `BackendError` if the engine is not there, `StudyError` where a plain FP16 reference overflows.
     """
@@ -242,7 +241,7 @@ def judge(loaded: Loaded, calibrated: Calibrated, basis: Basis, asks: Asks | Non
 
 
 def _check_scoring(spec: StudySpec, model: ir.Model) -> None:
-    """Metric, decoder and output."""
+    """Check metric, decoder and output. Raises children of `UserError`."""
     create_metric(spec.quality)
     wanted, decoder = spec.pipeline.output, spec.pipeline.decoder
     listed = decoder_outputs(Path(decoder)) if decoder else model_outputs(model.graph)
@@ -256,7 +255,7 @@ def _check_scoring(spec: StudySpec, model: ir.Model) -> None:
 
 
 def _refuse_overflow(spec: StudySpec, overflow: Mapping[str, str]) -> None:
-    """A plain FP16 reference must be able to hold the model's values."""
+    """Raises `StudyError` if FP16 is the reference and cannot hold the model's values."""
     if overflow and spec.search.reference == "fp16":
         name, reason = next(iter(overflow.items()))
         raise StudyError(

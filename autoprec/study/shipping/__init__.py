@@ -1,1 +1,1 @@
-"""Choosing a point, shipping it, and measuring what was shipped again."""
+"""Choosing a point, exporting it, and measuring an export again."""

@@ -39,12 +39,12 @@ def export_point(
     Args:
         spec: the study's definition.
         store: its database.
-        folder: takes the export; None is one of the study's own.
+        folder: receives the export; None is one of the study's own.
         pick: `knee` or `fastest`, without a `trial`.
-        max_loss: the most that may be lost; None for `accepted_loss` with `fastest`, else for any.
-        trial: its number; None for a pick.
+        max_loss: the largest mask loss; None for `accepted_loss` with `fastest`, else for any.
+        trial: number of the trial; None to pick one.
         targets: names of exporters; None for all.
-        examples: samples that travel with it.
+        examples: number of samples to include.
     """
     name = spec.name
     reference, identity = store.reference(name), store.identity(name)
@@ -86,7 +86,7 @@ def export_point(
 
 
 def _measured(record: TrialRecord) -> TrialRecord:
-    """A trial, which is complete. Raises `StudyError` for another."""
+    """The trial itself. Raises `StudyError` if it is not complete."""
     if record.measurement is None:
         failure = record.failure
         why = "is running" if failure is None else f"failed ({failure.kind}: {failure.message})"
@@ -96,9 +96,10 @@ def _measured(record: TrialRecord) -> TrialRecord:
 
 @contextmanager
 def _workshop(study_folder: Path) -> Iterator[Path]:
-    """A folder for what is made and removed again, beside a search that may be running: whose folder the
-    search's is, and what is left in it goes when the next one begins."""
+    """A temporary folder for an export, which may be made while a search is running."""
     with ExitStack() as stack:
+        # Inside the study's folder, leftovers of a kill are removed by the next search. While a search
+        # holds that folder, the system's temporary folder has to do.
         if searching(study_folder) is None:
             stack.enter_context(exclusive(study_folder))
             yield stack.enter_context(scratch(".export-", study_folder))
@@ -107,7 +108,7 @@ def _workshop(study_folder: Path) -> Iterator[Path]:
 
 
 def _examples(prepared: Prepared, candidate: str, folder: Path, count: int) -> Examples | None:
-    """Samples with both engines' logits, and the mask loss on them; None for no samples.
+    """Write samples with both engines' logits, and score them; None for no samples.
 
     Raises `StudyError` if the candidate cannot be run, or the disk is full.
     """
@@ -137,8 +138,8 @@ def _examples(prepared: Prepared, candidate: str, folder: Path, count: int) -> E
 
 
 class _MadeThere(NamedTuple):
-    """Files of the engine, where it can be written down, and of its kernel timings under their own name, else
-    ""; and what the builder was told, where it does not keep to a model's types."""
+    """Paths of what only the study's engine can make: the engine and its kernel timings, "" if there are
+    none; and what the builder was told, if it does not keep to a model's types."""
 
     engine_path: str
     timing_cache_path: str
@@ -146,7 +147,7 @@ class _MadeThere(NamedTuple):
 
 
 def _made_there(spec: StudySpec, candidate: str, folder: Path) -> _MadeThere:
-    """What only the study's engine can make of a candidate.
+    """Make what only the study's engine can make of a candidate.
 
     Raises `StudyError` where the engine cannot be built.
     """

@@ -1,4 +1,4 @@
-"""Choosing the point of a front that ships."""
+"""Choosing the point of a front to export."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def choose(
         front: trials of the front.
         reference: what they are compared with.
         pick: `knee` or `fastest`.
-        max_loss: the most that may be lost; None for any.
+        max_loss: the largest mask loss; None for any.
 
     Raises `StudyError` for an unknown pick, or when no point is fast and good enough.
     """
@@ -47,16 +47,19 @@ def choose(
         raise StudyError(
             f"the front has no point faster than the reference{within}; search further, or raise --max-loss"
         )
+    # Two points have no knee between them.
     if pick == "fastest" or len(fit) < 3:
         return min(fit, key=lambda point: (point.latency_ms, point.loss))
     values = np.array([(point.latency_ms, point.loss) for point in fit])
     spread = np.ptp(values, axis=0)
     scaled = (values - values.min(axis=0)) / np.where(spread > 0, spread, 1)
+    # On axes scaled to 0..1 the line between the ends is x + y = 1, so the smallest sum is farthest below
+    # it.
     return fit[int(np.argmin(scaled.sum(axis=1)))]
 
 
 def picks(front: Sequence[TrialRecord], reference: Reference, accepted_loss: float) -> dict[str, TrialRecord]:
-    """What `export` takes by name, as far as there is one: the knee, the fastest within the accepted loss."""
+    """The points that `export` picks by name, if they exist: knee and fastest within the accepted loss."""
     chosen = {}
     for name, limit in (("knee", None), ("fastest", accepted_loss)):
         with suppress(StudyError):

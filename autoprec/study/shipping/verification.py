@@ -1,4 +1,4 @@
-"""Measuring an export again, here, with whatever engine it was measured with.
+"""Measuring an export again on this machine, with the engine that it was measured with.
 
 The export's `verify.py` does the same without autoprec, for OpenVINO; the rules are documented there.
 """
@@ -31,9 +31,9 @@ from autoprec.spec import (
 )
 
 _LONGEST_SECONDS, _LONGEST_TIMING, _MOST_ROUNDS = 3600.0, 60.0, 1000
-"""What a recipe may ask for at most: it may come from anybody."""
+"""Limits of what a recipe may demand, since an export may come from anybody."""
 SMALLEST_LOSS = 0.001
-"""Losses closer than this are the same, whatever was recorded."""
+"""Losses closer than this count as equal, whatever noise was recorded."""
 
 
 def verify(
@@ -45,13 +45,14 @@ def verify(
 ) -> Verification:
     """Check an export's files, build both models, time them in turn, and score the examples.
 
-    An export may come from anybody: nothing that it names is run, nothing outside its folder is read.
+    An export may come from anybody: nothing that it names is executed, and nothing outside its folder is
+    read.
 
     Args:
         folder: the export.
         say: receives a line about what differs here.
-        trusted_metric: a metric `module:function` that may be run if the export asks for it.
-        target: where to build and measure; here without one.
+        trusted_metric: a metric `module:function` that may be run if the export names it.
+        target: where to build and measure; None is this machine.
 
     Raises `StudyError` if there is no export, or it cannot be measured; `BackendError` if its engine is not
     installed here.
@@ -78,7 +79,7 @@ def verify(
 
 
 def _files(manifest: Manifest, folder: Path) -> Check:
-    """Whether every file is there, as it was written, and no link leads out of the folder."""
+    """Check that every file is as it was written, and that there are no links."""
     wrong = [
         file.name
         for file in manifest.files
@@ -90,8 +91,8 @@ def _files(manifest: Manifest, folder: Path) -> Check:
 
 
 def _refuse_strangers(manifest: Manifest, recipe: Recipe, trusted_metric: str, folder: Path) -> None:
-    """Raises `StudyError` for a metric that would run code, and for samples that the manifest does not list;
-    `ModelError` for models with data elsewhere."""
+    """Raises `StudyError` for a metric that would run code, and for samples or models that the manifest does
+    not list; `ModelError` for models with data outside the folder."""
     if recipe.metric not in METRICS and recipe.metric != trusted_metric:
         raise StudyError(
             f"{folder}: its metric {recipe.metric!r} is code of its own; if you trust it, "
@@ -108,7 +109,7 @@ def _refuse_strangers(manifest: Manifest, recipe: Recipe, trusted_metric: str, f
 
 
 def _note(manifest: Manifest, recipe: Recipe) -> str:
-    """What is not as it was where the export was measured."""
+    """What differs from where the export was measured; empty if nothing does."""
     there, here = (
         manifest.identity.fingerprint,
         create_backend(recipe.backend, recipe.options).fingerprint(),
@@ -116,7 +117,7 @@ def _note(manifest: Manifest, recipe: Recipe) -> str:
     departed = [departure_words(one) for one in manifest.fidelity if one.is_beyond]
     if departed:
         return f"exported although {'; '.join(departed)}"
-    if (there.version, there.device) == (here.version, here.device):  # a target spells its options otherwise
+    if (there.version, there.device) == (here.version, here.device):  # a target spells options differently
         return ""
     return (
         f"measured with {there.backend} {there.version} on {there.device}, here with {here.version} on "
@@ -125,8 +126,10 @@ def _note(manifest: Manifest, recipe: Recipe) -> str:
 
 
 def _measure(manifest: Manifest, recipe: Recipe, folder: Path) -> tuple[Measurement, Quality | None]:
-    """The export's model against its reference, and its masks against those of the original model, in
-    a worker that can die. Raises `StudyError`."""
+    """Measure the export's model against its reference, and score its masks against the original model's.
+
+    Both in a worker, which may die. Raises `StudyError`.
+    """
     samples = str((folder / EXAMPLES).absolute())
     setup = Setup(
         backend=BackendSection(
@@ -174,14 +177,15 @@ def _measure(manifest: Manifest, recipe: Recipe, folder: Path) -> tuple[Measurem
 
 
 def _options(recipe: Recipe, target: TargetSection | None) -> dict[str, str | int | float | bool]:
-    """The engine's options. Folders of caches are this machine's own business, and where to measure is the
-    user's: an address that an export names might run anything."""
+    """The options of the engine, without folders and targets of the export's."""
+    # Folders of caches belong to this machine. An address that an export names could run anything: only the
+    # user says where to measure.
     kept = {k: v for k, v in recipe.options.items() if "folder" not in k and not k.startswith("target")}
     return kept | (target.options if target is not None and target.address else {})
 
 
 def _timing(recipe: Recipe, folder: Path) -> TimingSection:
-    """How to pair, within what a definition allows and no longer than a night's trial takes.
+    """How to time, within the limits of a definition and of `_LONGEST_TIMING`.
 
     Raises `StudyError`.
     """
@@ -198,7 +202,7 @@ def _timing(recipe: Recipe, folder: Path) -> TimingSection:
 
 
 def _latency(manifest: Manifest, measured: Measurement) -> Check:
-    """The paired ratio against the recorded one; faster is as good."""
+    """Check the paired ratio against the recorded one; a faster one passes."""
     assert manifest.trial.measurement is not None
     recorded, here = manifest.trial.measurement.latency, measured.latency
     noise = manifest.reference.latency_noise
@@ -212,7 +216,7 @@ def _latency(manifest: Manifest, measured: Measurement) -> Check:
 
 
 def _loss(manifest: Manifest, examples: Examples, measured: Measurement) -> Check:
-    """The mask loss on the examples against the recorded one; less is as good."""
+    """Check the mask loss on the examples against the recorded one; a smaller one passes."""
     loss, widened = measured.quality.loss, max(manifest.reference.loss_noise, SMALLEST_LOSS)
     count = "1 example" if examples.count == 1 else f"{examples.count} examples"
     return Check(
@@ -224,9 +228,9 @@ def _loss(manifest: Manifest, examples: Examples, measured: Measurement) -> Chec
 
 
 def _faithful(manifest: Manifest, examples: Examples, quality: Quality) -> Check:
-    """The candidate's masks here against those of the original model: an engine that computes
-    something else shows, though candidate and reference may agree."""
+    """Check the candidate's masks against those of the original model."""
     widened = max(manifest.reference.loss_noise, SMALLEST_LOSS)
+    # An engine that computes both models wrongly shows here alone: candidate and reference would agree.
     recorded, interval = examples.original_loss, examples.original_loss_interval
     if recorded is None or interval is None:
         return Check(name="original", is_same=True, words="not recorded", found=quality.loss_interval)
