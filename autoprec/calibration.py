@@ -70,6 +70,7 @@ def calibrate(
         for _ in behind(({**feed, **run(engine, feed)} for feed in whole), observe_whole):
             progress(histograms)
     if histograms.samples >= WHOLE_SAMPLES:
+        # Copying every activation out costs more than computing them: of further samples a few places do.
         few = sampling(model, {name: channels.get(name, 1) for name in observed})
         with _engine(backend, few, scratch) as engine:
             for _ in behind((run(engine, feed) for feed in left), observe):
@@ -99,6 +100,7 @@ def measure_moments(
     copy.graph.outputs.extend(values)
     with _engine(backend, copy, scratch) as engine:
         for feed in islice(feeds, MOMENT_SAMPLES):
+            # With the feed: a weighted op may read an input of the model itself.
             sums.observe({**feed, **run(engine, feed)})
     return sums.result()
 
@@ -159,6 +161,8 @@ def _observe_all(
         if name.startswith(LARGEST):
             histograms.observe_largest(name.removeprefix(LARGEST), float(array))
         elif name.startswith(PLACES):
+            # Each place stands for as many as were skipped, so samples
+            # seen whole and in places weigh the same.
             weight, plain = STEP ** max(0, array.ndim - 2), name.removeprefix(PLACES)
             _observe(histograms, plain, array, channels, weight, may_mask=plain not in multiplied)
         elif name in observed:
@@ -175,6 +179,8 @@ def _observe(
     *,
     may_mask: bool,
 ) -> None:
+    # A value that is added and never multiplied may be a mask of
+    # minus infinity: its range would mean nothing.
     if may_mask and not (np.abs(array) < MASKED).all():
         histograms.leave_out(name)
         return

@@ -108,6 +108,7 @@ def exhausted(error: BaseException) -> str:
 
     Such an error says nothing of the file that was read at the time.
     """
+    # A library that is loaded, a thread, or C++ tells of a limit in words alone.
     number = error.errno if isinstance(error, OSError) else None
     words = str(error) if isinstance(error, ImportError | RuntimeError) else ""
     if number in (errno.EMFILE, errno.ENFILE) or "too many open files" in words.lower():
@@ -145,6 +146,7 @@ def traceback_of(error: BaseException) -> str:
         frames = traceback.extract_tb(current.__traceback__)
         lines.append(f"{type(current).__module__}.{type(current).__qualname__}")
         lines += [f"  {_shown(f.filename)}:{f.lineno} in {f.name}: {f.line}" for f in frames]
+        # Bounded, since a chain of causes may go round.
         current = current.__cause__ or current.__context__
     return "\n".join(lines) + "\n"
 

@@ -33,6 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
     What is half-written goes. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, since only within one file system is a rename atomic; by process, for two writers.
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
@@ -47,6 +48,7 @@ def is_inside(folder: Path, name: str) -> bool:
     if not relative.parts or relative.is_absolute() or ".." in relative.parts or "\0" in name:
         return False
     steps = [folder.joinpath(*relative.parts[: count + 1]) for count in range(len(relative.parts))]
+    # A link inside the folder may lead out of it.
     return not any(step.is_symlink() for step in steps) and steps[-1].is_file()
 
 
@@ -58,6 +60,7 @@ def scratch(prefix: str, folder: Path | None = None) -> Iterator[Path]:
     """
     home = folder or Path(tempfile.gettempdir())
     for leftover in home.glob(f"{prefix}*"):
+        # The number tells whose folder it is: one that is in use is left alone.
         process = leftover.name.removeprefix(prefix).partition("-")[0]
         if process.isascii() and process.isdecimal() and not _is_alive(int(process)):
             shutil.rmtree(leftover, ignore_errors=True)

@@ -158,6 +158,7 @@ class WorkerProcess(Closing):
         """The worker's environment; what a kill leaves in temporary files is swept with the folder."""
         return {
             **os.environ,
+            # Leases of devices lie in the folder that all studies share: the worker's own is its study's.
             SHARED_TMPDIR: os.environ.get(SHARED_TMPDIR, tempfile.gettempdir()),
             "TMPDIR": str(scratch.absolute()),
             **self._environment,
@@ -199,6 +200,7 @@ class WorkerProcess(Closing):
         """The last line of the log, of which only the end is read: engines may print for hours."""
         try:
             with self._log.open("rb") as log:
+                # From the end: a log of a night may have gigabytes.
                 log.seek(max(0, os.fstat(log.fileno()).st_size - _WORDS_BYTES))
                 lines = log.read().decode(errors="replace").strip().splitlines()
         except OSError:
@@ -210,6 +212,7 @@ class Answers:
     """The worker's side of the pipe: line by line, and nothing else."""
 
     def __init__(self, descriptor: int) -> None:
+        # Unbuffered: what was sent before a crash has been sent.
         self._pipe = os.fdopen(descriptor, "wb", buffering=0)
 
     def send(self, line: bytes) -> None:

@@ -51,6 +51,8 @@ def keep(path: Path, kind: str, of: str, write: Callable[[IO[bytes]], object]) -
     Raises OSError.
     """
     with replacing(path) as part, part.open("w+b") as file:
+        # As long as the seal that takes its place, which is known only
+        # when all is written: no second copy is held.
         blank = _Seal(FORMAT, kind, of, _BLANK)
         file.write(_line(blank))
         start = file.tell()
@@ -84,6 +86,7 @@ def load(
                 return read(file)
     except FileNotFoundError:
         return None
+    # Not rebuilt: with a disk that fails, or without permission, the new file would fare no better.
     except OSError as error:
         mend = f"cannot be read ({error.strerror}); make it readable, or remove it: it is rebuilt"
         raise StudyError(f"{path}: {exhausted(error) or mend}") from error
@@ -102,6 +105,7 @@ def _refusal(file: BufferedReader, kind: str, of: str) -> str:
         return "is damaged or was written by an older autoprec"
     if seal.format != FORMAT or seal.kind != kind:
         return "was written by another version of autoprec"
+    # Told apart from damage: the file is whole, and right for what it was made of.
     if seal.of != of:
         return "belongs to another model, other samples or another engine"
     start = file.tell()

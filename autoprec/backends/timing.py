@@ -201,6 +201,7 @@ def pair(
             for _ in range(timing.warmup):
                 engine.execute()
             engine.synchronize()
+    # Of the quicker one: with as many repeats, the readings of both are longer than the grain.
     grain = min(watch(reference, 3), watch(candidate, 3))
     repeats = max(1, math.ceil(_GRAIN_MS / max(grain, 1e-6)))
     rounds = Rounds(BUILD_SPREAD.get(backend.stopwatch, 0.0) / math.sqrt(len(builds)))
@@ -215,6 +216,8 @@ def pair(
                 if settled(rounds.interval) or is_narrow:
                     break
                 look = next(looks)
+            # On a target all rounds up to the next look in one journey, as each waits for the line; here one
+            # by one, so that time is up when it is.
             turns = rounds.turns(builds, max(1, look - rounds.count) if backend.stopwatch == "target" else 1)
             rounds.add(_read(turns, watch, repeats))
     return rounds.latency(before=before, after=backend.clocks())

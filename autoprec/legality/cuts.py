@@ -69,6 +69,7 @@ def _quantised(model: ir.Model, ranges: Mapping[str, float]) -> Iterator[tuple[i
     """Activations behind Q/DQ of our own in an integer candidate, with their readers, in graph order."""
     readers_of: dict[ir.Value, list[ir.Node]] = {}
     for node in model.graph:
+        # Pairs that came with the model keep their own grids.
         if given(node):
             continue
         for place in quantized_inputs(node, ranges):
@@ -87,6 +88,7 @@ def _around(value: ir.Value, readers: Collection[ir.Node], *, products: bool = T
     front = [v for node in readers for v in node.inputs if v is not None and v is not value]
     waiting = [value, *front]
     while waiting and len(chosen) < _NODES:
+        # Nearest first, so that the limit leaves out what is farthest off.
         maker = waiting.pop(0).producer()
         if maker is None or maker in chosen or (maker.op_type in COSTLY_OPS and not products):
             continue

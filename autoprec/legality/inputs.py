@@ -32,5 +32,6 @@ def feeds_of(path: Path) -> dict[str, NDArray[Any]]:
             feeds[value.name] = random.random(shape) < _KEPT
             feeds[value.name][..., :1] = True
         else:
+            # Most often an index: 0 is one into anything.
             feeds[value.name] = np.zeros(shape, kind)
     return feeds

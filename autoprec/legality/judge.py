@@ -107,6 +107,7 @@ def _effective(nodes: Sequence[ir.Node], precision: Precision) -> str:
     parts = {attention_part(node) for node in nodes}
     idle |= {f"{part}-float" for part in ("qk", "pv") if part not in parts}
     if "float-add" in idle and not any(node.op_type in ("Conv", "ConvTranspose") for node in nodes):
+        # Products are then all that is quantised in any case.
         idle.add("gemm")
     return "+".join(part for part in precision.name.split("+") if part not in idle)
 

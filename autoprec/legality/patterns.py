@@ -189,6 +189,7 @@ def _pattern_of(node: ir.Node) -> str:
         outputs, inputs, *kernel = (int(n) for n in weight.shape.numpy())
         narrow = "_1x1" if set(kernel) == {1} else ""
         if group == 1:
+            # Kernels for few channels are others; ModelOpt leaves such convolutions in floats.
             return "conv_stem" if inputs < 16 else f"conv{narrow}"
         return "conv_depthwise" if inputs == 1 and outputs >= group else f"conv_grouped{narrow}"
     if node.op_type == "Attention":

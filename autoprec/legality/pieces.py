@@ -123,15 +123,17 @@ def question(
     """
     block = Block(name="piece", nodes=tuple(str(node.name) for node in piece.model.graph))
     typed = _written(piece, block, precision, style, grids)
+    # With FP32 around its integers the typed model is the exact one already.
     exact = typed if style.base == "fp32" and precision.is_quantized else None
     if exact is None:
         exact_precision = precision if precision.is_quantized else PRECISIONS["fp32"]
         exact = _written(piece, block, exact_precision, WritingStyle("fp32"), grids)
+    # Hashed, since a value's name need not do as a file's.
     stem = hashlib.sha256(f"{piece.name} {precision.name} {sorted(grids.items())}".encode()).hexdigest()[:16]
     model_path, exact_path = folder / f"{stem}.onnx", folder / f"{stem}-exact.onnx"
     write_model(typed, model_path)
     write_model(exact, exact_path)
-    # Masks were once fed as nothing but False: a question with them has been another one since.
+    # Verdicts that are stored without this word are of masks of nothing but False, and say nothing.
     masks = " masks" if any(value.dtype == ir.DataType.BOOL for value in piece.model.graph.inputs) else ""
     told = f"{_PROBED} {asked} {piece.deciding}{masks}".encode()
     digest = hashlib.sha256(told + model_path.read_bytes() + exact_path.read_bytes()).hexdigest()[:16]

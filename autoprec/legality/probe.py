@@ -81,6 +81,7 @@ def refusal(question: Question, error: TrialError) -> Verdict:
 def _tried(backend: Backend, question: Question) -> tuple[tuple[KernelTime, ...], float | None]:
     """The kernels, and the deviation from exact arithmetic; None where either side cannot be run."""
     path = Path(question.model_path)
+    # Without a GPU a build still says which kernels it chose, though not what they compute.
     if isinstance(backend, Planner) and not backend.has_device:
         return backend.plan_kernels(path), None
     feeds = feeds_of(path)

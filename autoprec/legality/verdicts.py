@@ -103,6 +103,7 @@ class Legality(Record, frozen=True, kw_only=True):
         for verdict in verdicts:
             if verdict.is_unfit:
                 return f"{verdict.pattern}: {verdict.reason}"
+        # Verdicts whose kernels the engine does not report count neither way.
         quantised = [v for v in verdicts if v.ran and v.precision == PRECISIONS[precision].plain]
         if quantised and not any(v.is_legal for v in quantised):
             return f"{quantised[0].pattern}: {quantised[0].reason}"

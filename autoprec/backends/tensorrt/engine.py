@@ -110,6 +110,7 @@ class TensorRTEngine(Closing):
         self.stream.synchronize()
         self.device_memory_bytes = self._held_bytes()
         self._turn = 0
+        # A graph was recorded with the addresses and sizes of the old buffers.
         if shapes != self._shapes:
             self._forget_graphs()
             self._shapes = shapes

@@ -72,7 +72,7 @@ def _gpu(nvml: Any, index: int, handle: Any) -> Gpu:
 
 
 def read_clocks(bus_id: str, *, holds_context: bool) -> Clocks:
-    """The GPU at that PCI address now; an empty reading where NVML is missing.
+    """The clocks of the GPU at that PCI address now; an empty reading where NVML is missing.
 
     `holds_context`: this process has a CUDA context on it, so one of the GPU's processes is this one, even if
     a container shows it under another number.

@@ -43,6 +43,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     device: Annotated[int, msgspec.Meta(ge=0)] = 0
     shapes: str = ""
     tf32: bool = True
+    # At least 64: a product wants 8 MiB of scratch memory, and a limit of 1 breaks the smallest ones.
     workspace_mb: Annotated[int, msgspec.Meta(ge=64)] | None = None
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None
     cuda_graph: bool = True
@@ -53,6 +54,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     @property
     def measured(self) -> str:
         """The options that change what is measured, for the fingerprint."""
+        # The library and the GPU are in the fingerprint by name and
+        # version already; the others change no kernel.
         free = ("library", "device", "cache_folder", "build_seconds")
         chosen = {k: v for k, v in msgspec.structs.asdict(self).items() if k not in free}
         return msgspec.json.encode(chosen, order="sorted").decode()
