@@ -142,11 +142,11 @@ def traceback_of(error: BaseException) -> str:
     """The traceback with kinds of errors alone: their words, and paths, may be the user's."""
     lines: list[str] = []
     current: BaseException | None = error
+    # Bounded, since a chain of causes may go round.
     while current is not None and len(lines) < 1000:
         frames = traceback.extract_tb(current.__traceback__)
         lines.append(f"{type(current).__module__}.{type(current).__qualname__}")
         lines += [f"  {_shown(f.filename)}:{f.lineno} in {f.name}: {f.line}" for f in frames]
-        # Bounded, since a chain of causes may go round.
         current = current.__cause__ or current.__context__
     return "\n".join(lines) + "\n"
 

@@ -111,6 +111,7 @@ class _Desk:
             if self._judge is None or self._judge.original != request.original:
                 self._judge = Judge(request.original, self._tell)
             return Compared(self._judge.compare(request))
+        # Whatever differs in the setup, the reference's engine or masks would be another one's.
         if self._bench is None or self._bench.setup != request.setup:
             self._say(Stage("reference"))
             self._judge = self._asked = None  # the night begins: what they hold is not needed

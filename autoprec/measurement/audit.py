@@ -47,6 +47,7 @@ def audit(
     for kernel in kernels:
         ours = [node for node in (origin(node, home) for node in kernel.nodes) if node in home]
         for node in ours:
+            # By number of nodes: an engine does not report which node of a kernel takes how long.
             times[home[node]] += kernel.time_ms / len(ours)
             if node in deciding and kernel.precision:
                 ran[home[node]][kernel.precision] += 1

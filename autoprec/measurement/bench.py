@@ -60,6 +60,7 @@ class Bench(Closing):
     ) -> None:
         self._say = say
         self._worker = WorkerProcess("autoprec.measurement", log, environment)
+        # Answers carry no number of their request, so one is asked at a time.
         self._turn = threading.Lock()
 
     def measure(self, job: Job, on_stage: Callable[[str], None] = lambda _: None) -> Measurement:
@@ -112,6 +113,7 @@ class Bench(Closing):
         except TrialError as error:
             if error.kind in ("timeout", "memory") or error.kind in BLAMELESS:
                 raise
+            # A crash is the engine's answer: no block may hold what ends the process.
             return refusal(probe.question, error)
         assert isinstance(answer, Probed)
         return answer.verdict

@@ -35,6 +35,7 @@ def inspect(bench: Workbench, request: Inspect) -> Inspection:
     with bench.build(Path(request.candidate_path), profiled=True) as engine:
         with bench.lease.running():
             pictures = _pictures(bench, engine, request)
+        # Kernels are timed, so nothing else may run on the device.
         with bench.lease.alone():
             for _ in range(_RUNS):
                 run(engine, bench.samples[0].inputs)

@@ -88,7 +88,9 @@ class DeviceLease:
         try:
             if not self._folder.is_dir():
                 self._folder.mkdir(exist_ok=True)
+                # As the temporary folder itself: any user may lease, and nobody remove another's files.
                 self._folder.chmod(0o1777)
+            # Never through a link: in a folder for all, somebody else may have put one there.
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise StudyError(

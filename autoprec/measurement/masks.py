@@ -145,6 +145,7 @@ class ReferenceMasks:
             except BlockingIOError:
                 file.close()
                 return False
+        # They are named by another reference or other samples, which the study no longer has.
         for other in set(path.parent.glob(f"*{path.suffix}")) - {path}:
             other.unlink(missing_ok=True)
         self._use(file)

@@ -66,6 +66,7 @@ def draw(
     for name, layer in layers.items():
         paths[name] = "" if layer is None else str(folder / f"{stem}-{name}.webp")
         if layer is not None:
+            # Masks without loss: artefacts at an edge would look like damage.
             layer.save(paths[name], quality=80, lossless=name != "image")
     return Picture(
         sample=score.sample,

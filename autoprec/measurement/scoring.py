@@ -72,6 +72,7 @@ class Scores:
         engine, metric = self._engine, self._metric
         if not (isinstance(engine, CutsMasks) and engine.cuts and isinstance(metric, JudgesCut)):
             return self._pipeline.logits(engine, sample)
+        # A true mask of another size needs logits to be resized; a decoder needs the engine's own outputs.
         if sample.truth is not None or not self._pipeline.output_alone:
             return self._pipeline.logits(engine, sample)
         return MasksAlone(self._pipeline.cut(engine, sample, metric.cuts_above))

@@ -188,6 +188,7 @@ class Workbench:
         whole: AbstractContextManager[object] = nullcontext()
         running: Running = self.lease.running
         if self.backend.stopwatch in ("host", "processor"):
+            # On a CPU exact arithmetic would disturb a timing as much as an engine does: held all the while.
             whole, running = self.lease.running(), nullcontext
         with whole:
             return checked(job, self.backend, engine, self.samples, latency, quality, running)

@@ -10,6 +10,8 @@ PRECISION = Precision(
     float_type=None,
     largest=7.0,
     quantized_type=DataType.INT4,
+    # TensorRT's parser refuses blocks of a convolution's weights, and
+    # INT4 by channel is dequantised ahead of it.
     quantized_ops=frozenset({"Gemm", "MatMul"}),
     weights_only=True,
     block_size=32,

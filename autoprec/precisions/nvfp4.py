@@ -17,6 +17,7 @@ PRECISION = Precision(
     quantized_ops=frozenset({"Gemm", "MatMul"}),
     block_size=16,
     scale_type=DataType.FLOAT8E4M3FN,
+    # TensorRT's parser takes blocks of matrices alone; a dense 1x1 convolution can be written as one.
     only_products=True,
     # The scales of blocks fit themselves to the data: nothing is gained by cutting off the largest values.
     range_method="min-max",

@@ -58,6 +58,7 @@ def variants(plain: Precision, *, grid: bool) -> Iterator[Precision]:
     for method in (None, *ranges):
         for chosen in itertools.product((False, True), repeat=len(cures)):
             parts = [*([method] if method else []), *itertools.compress(cures, chosen)]
+            # `gemm` quantises no Add anyway: both together would be a second name for the same.
             if {"gemm", "float-add"} <= set(parts):
                 continue
             settings = [RANGES[part] if part in RANGES else CURES[part] for part in parts]

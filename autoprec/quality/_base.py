@@ -140,6 +140,7 @@ def check(
             )
     if truth is None:
         return
+    # SAM's decoder gives several masks for a prompt, of which the best counts: as many for each true one.
     fits = len(truth) and len(candidate) % len(truth) == 0 if several else len(candidate) == len(truth)
     if not fits:
         raise SamplesError(

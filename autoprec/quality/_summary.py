@@ -115,6 +115,8 @@ def summary(rows: Iterable[Row], *, scored_as: str, is_iou: bool = True) -> Qual
 
     Raises `SamplesError` if there is no mask.
     """
+    # By how much each takes from the mean, so that small masks do not crowd the worst; ties by name, for the
+    # same list whatever order samples came in.
     ordered = sorted(rows, key=lambda row: (row.weight * (row.score - 1), row.sample, row.mask))
     if not ordered:
         raise SamplesError("there is no mask to score: give the evaluation images prompts")
@@ -147,6 +149,7 @@ def _logit_error(rows: Sequence[Row]) -> float | None:
     if not errors:
         return None
     error, scale = map(float, np.mean(errors, axis=0))
+    # A reference without any variance has no scale to measure by.
     return math.sqrt(error / scale) if scale > 0 else math.sqrt(error)
 
 
@@ -192,6 +195,7 @@ def _bootstrap(losses: NDArray[np.float64]) -> Interval:
     random, means = np.random.default_rng(0), []
     for _ in range(_RESAMPLES // _AT_ONCE):  # all at once would take half a gigabyte for 10,000 samples
         drawn = losses[random.integers(count, size=(_AT_ONCE, count))].sum(axis=1)
+        # A draw of nothing but masks that do not count has no weight to divide by, and no loss.
         means.append(drawn[:, 0] / np.where(drawn[:, 1] > 0, drawn[:, 1], 1))
     low, high = np.percentile(np.concatenate(means), (2.5, 97.5))
     return Interval(low=float(low), high=float(high))

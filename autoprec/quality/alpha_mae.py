@@ -31,7 +31,7 @@ class AlphaError:
 
     @staticmethod
     def refusal(survey: Survey) -> str:
-        """Neither mattes nor logits."""
+        """Refuses what are neither mattes nor logits: pixels of 0 to 255, maps of classes."""
         wrong = ""
         if survey.low >= 0 and survey.high > _MOST_LOGIT:
             wrong = f"the masks hold values {survey.range}"

@@ -26,7 +26,7 @@ class ArgmaxIou:
 
     @staticmethod
     def refusal(survey: Survey) -> str:
-        """A single plane: of labels, or of one class. Masks that are cut, and overlap."""
+        """Refuses a single plane, of labels or of one class, and masks that are cut and overlap."""
         if survey.fewest_planes > 1 and survey.is_two_valued and survey.has_ties and survey.low < survey.high:
             middle = (survey.low + survey.high) / 2
             return (
@@ -56,6 +56,7 @@ class ArgmaxIou:
         scores, union = argmax_iou.overlap(reference.argmax(axis=0), candidate.argmax(axis=0), len(reference))
         weight = weights(union, reference.shape[1:], self._small)
         rows = rows_of(sample, scores, deviations(reference, candidate), truths=truths, weight=weight)
+        # A class that neither map has would score 1, and hide damage to those that are there.
         self._rows += [row for row in rows if union[row.mask]]
 
     def result(self) -> Quality:

@@ -27,7 +27,7 @@ class EntryScore:
 
     @staticmethod
     def refusal(survey: Survey) -> str:  # noqa: ARG004 - what it can judge is the user's affair
-        """None."""
+        """Refuses nothing: only the user's function knows what it can judge."""
         return ""
 
     def update(self, sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:

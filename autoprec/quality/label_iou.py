@@ -27,7 +27,7 @@ class LabelIou:
 
     @staticmethod
     def refusal(survey: Survey) -> str:
-        """Anything but whole numbers."""
+        """Refuses anything but whole numbers."""
         if survey.is_labels or survey.is_two_valued:
             return ""
         metric = "argmax_iou" if survey.fewest_planes > 1 else "mask_iou"
@@ -45,6 +45,8 @@ class LabelIou:
         classes, scores, union = label_iou.overlap(labels, label_iou.labels_of(candidate))
         shares = np.bincount(np.searchsorted(classes, labels), minlength=len(classes)) / labels.size
         truths = None if truth is None else _against(truth, classes, candidate)
+        # Of each class as a plane of 0 and 1: the share of pixels that
+        # differ, and the variance of such a plane.
         deviations = union * (1 - scores) / labels.size, shares * (1 - shares)
         weight = weights(union, (labels.size,), self._small)
         rows = rows_of(sample, scores, deviations, truths=truths, weight=weight)

@@ -30,7 +30,7 @@ class MaskIou:
 
     @staticmethod
     def refusal(survey: Survey) -> str:
-        """Probabilities cut at 0, and label maps cut below their first class."""
+        """Refuses probabilities cut at 0, and label maps cut below their first class."""
         if survey.is_labels and survey.threshold < 1:
             return (
                 f"the masks hold whole numbers {survey.range}, as a map of classes does, and mask_iou would "
@@ -54,6 +54,7 @@ class MaskIou:
         check(sample, reference, candidate, truth, several=True)
         truths = None
         if truth is not None:
+            # Resized before they are cut: a resized mask would have steps for an edge.
             truths = _best(resized(candidate, truth.shape[-2:]) > self._threshold, truth)
         self._add(sample, reference, candidate > self._threshold, deviations(reference, candidate), truths)
 

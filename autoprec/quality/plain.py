@@ -69,7 +69,7 @@ class PlainMetric:
 
     @staticmethod
     def refusal(survey: Survey) -> str:  # noqa: ARG004 - a module of `scoring/` says nothing of it
-        """None."""
+        """Refuses nothing."""
         return ""
 
     def update(self, sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:

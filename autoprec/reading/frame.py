@@ -41,6 +41,7 @@ def frame_of(inputs: Mapping[str, Sequence[int]], name: str = "", channels: int 
             return Frame(each, "nchw", second, third, last)
         if last == channels:
             return Frame(each, "nhwc", last, second, third)
+        # Channels in front are the usual order, where the definition's means fit neither axis.
         if second <= _MOST_CHANNELS:
             return Frame(each, "nchw", second, third, last)
         if last <= _MOST_CHANNELS:

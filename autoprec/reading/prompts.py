@@ -179,6 +179,7 @@ def _alone(wanted: Mapping[str, DecoderInput], prompt: Arrays, where: str) -> Ar
 def _fitted(name: str, each: DecoderInput, array: NDArray[Any], where: str) -> NDArray[Any]:
     """One prompt's array with the leading dimensions of the decoder's input."""
     rank = array.ndim + 1 if each.shape is None else len(each.shape)
+    # Decoders differ in how many dimensions of prompts and images they put in front.
     fitted = array.reshape((1,) * max(rank - array.ndim, 0) + array.shape)
     if not _takes(each, fitted.shape):
         sizes = ["free" if size is None else size for size in each.shape or ()]

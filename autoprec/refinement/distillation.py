@@ -113,16 +113,21 @@ def _train(
         {"params": [p], "base": WEIGHT_RATE * float(p.detach().abs().mean() + 1e-8)}
         for p in student.weight_parameters()
     ]
+    # Steps are learned as logarithms, so one rate fits them all; weights of a tensor share its magnitude.
     groups.append({"params": student.step_parameters(), "base": STEP_RATE})
     optimiser = torch.optim.Adam([{**group, "lr": 0.0} for group in groups], betas=(0.9, 0.99))
+    # The trunk beside the outputs: a block learns from its own error,
+    # not only from what is left of it at the end.
     taps = sums(teacher.model)
     deadline, count, losses = Deadline(seconds), 0, list[float]()
     told = Deadline(_TELL_SECONDS)
     while not deadline.is_over or count < least:
         share = min(deadline.share, count / least) if least else deadline.share
+        # Warm-up and a cosine over the time, not over a number of steps: the user gives seconds.
         rate = min(1.0, share / _WARM_UP) * 0.5 * (1 + np.cos(np.pi * share))
         for group in optimiser.param_groups:
             group["lr"] = rate * group["base"]
+        # Sample by sample, with gradients added up: a model's inputs have fixed sizes.
         for _ in range(BATCH):
             feeds = _augmented(tensors(samples[int(random.integers(len(samples)))].inputs), random)
             with torch.no_grad():

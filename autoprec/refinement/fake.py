@@ -25,6 +25,7 @@ def fake_activation(x: Tensor, log_step: Tensor, low: float, high: float, *, int
         high: of the grid, in steps.
         integer: whether the grid is even; else it is FP8's.
     """
+    # The gradient of one step is a sum over all values: scaled down as in the paper, section 2.2.
     scale = 1 / math.sqrt(x.numel() * high)
     step = log_step * scale + (log_step - log_step * scale).detach()  # its gradient, made smaller
     step = step.exp().clamp(min=SMALLEST)
@@ -42,6 +43,7 @@ def fake_weight(w: Tensor, axis: int | None, high: float, *, integer: bool) -> T
         integer: whether the grid is even; else it is FP8's.
     """
     others = [i for i in range(w.ndim) if i != axis]
+    # Detached: the scale follows the weights, and is no parameter that could drift from the rewriter's.
     largest = w.detach().abs().amax(dim=others, keepdim=True) if axis is not None else w.detach().abs().max()
     step = (largest / high).clamp(min=torch.finfo(torch.float32).tiny)
     return _rounded((w / step).clamp(-high, high), integer=integer) * step

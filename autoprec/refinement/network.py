@@ -66,6 +66,7 @@ class Network(nn.Module):  # type: ignore[misc, unused-ignore]  # torch may be a
         for name, value in model.graph.initializers.items():
             assert value.const_value is not None
             tensor = torch.from_numpy(np.array(value.const_value.numpy()))
+            # Only by readers that learn: a Resize's scales or a Clip's bounds are floats, too.
             if tensor.is_floating_point() and any(node.op_type in _TRAINED for node in value.consumers()):
                 self._names[name] = f"w{len(self._names)}"
                 self._weights[self._names[name]] = nn.Parameter(tensor.float())
@@ -83,6 +84,7 @@ class Network(nn.Module):  # type: ignore[misc, unused-ignore]  # torch may be a
         """The model's outputs by name, and the values named in `taps`."""
         tapped: dict[str, Tensor] = {}
         values: dict[ir.Value, Tensor] = {value: feeds[str(value.name)] for value in self._inputs()}
+        # Values are let go behind their last reader; what training needs of them, torch keeps by itself.
         left = {v: len(list(v.uses())) for node in self._nodes for v in node.outputs}
         for node in self._nodes:
             inputs = [

@@ -39,7 +39,7 @@ def _binary(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
 
 
 def _padded(node: ir.Node, x: Tensor, fill: float = 0.0) -> Tensor:
-    """`x` with the pads of a convolution or a pool."""
+    """`x` with the pads of a convolution or a pool; torch wants them in pairs, from the last axis."""
     rank = x.ndim - 2
     pads = list(node.attributes.get_ints("pads", [0] * (2 * rank)))
     order = [pads[i + side * rank] for i in reversed(range(rank)) for side in (0, 1)]
@@ -98,7 +98,7 @@ def _pool(node: ir.Node, inputs: Inputs) -> tuple[Tensor, ...]:
         return (F.max_pool2d(_padded(node, x, -torch.inf), size, strides),)
     if node.attributes.get_int("count_include_pad", False) or not any(node.attributes.get_ints("pads", [])):
         return (F.avg_pool2d(_padded(node, x), size, strides),)
-    shares = F.avg_pool2d(_padded(node, torch.ones_like(x)), size, strides)
+    shares = F.avg_pool2d(_padded(node, torch.ones_like(x)), size, strides)  # what of a window is no pad
     return (F.avg_pool2d(_padded(node, x), size, strides) / shares,)
 
 
@@ -164,7 +164,7 @@ def _slice(_node: ir.Node, inputs: Inputs) -> tuple[Tensor, ...]:
 
 def _gather(node: ir.Node, inputs: Inputs) -> tuple[Tensor, ...]:
     x, index, axis = _need(inputs, 0), _need(inputs, 1).long(), node.attributes.get_int("axis", 0)
-    taken = x.index_select(axis, index.reshape(-1) % x.shape[axis])
+    taken = x.index_select(axis, index.reshape(-1) % x.shape[axis])  # negative ones count from the end
     axis %= x.ndim
     return (taken.reshape([*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]]),)
 

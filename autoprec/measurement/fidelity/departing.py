@@ -69,6 +69,7 @@ def _first(
             return False  # what cannot be run by itself shows nothing: continue behind it
         return deviation(outputs, exact).error > tolerance
 
+    # Only cuts that both models have values at: fusions and rewriting leave some out.
     departing = bisect(places, departs)
     if departing is None:
         return ""

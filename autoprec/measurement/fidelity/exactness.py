@@ -122,9 +122,10 @@ def exactness(
     Raises `TrialError` if the engine fails.
     """
     with running():
+        # All of the engine's runs first: the device is held for these alone, not for exact arithmetic.
         given = [run(engine, sample.inputs) for sample in samples]
     try:
-        exact = Exact(threads, patient=False).build(path)
+        exact = Exact(threads, patient=False).build(path)  # the evaluator would hold up every trial
     except TrialError as error:
         return Exactness(missing=str(error))
     with exact:
@@ -145,6 +146,8 @@ def exactness(
         if worst.error > WRONG:
             floats = float_types(path)
             spread = max([LEVELS, *(ROUNDING[kind] for kind in floats if kind in ROUNDING)])
+            # How far rounding reaches in this very model, by exact
+            # arithmetic alone: an engine's fault is not in it.
             moved = deviation(run(exact, nudged(at, spread)), run(exact, at)).error
             tolerance = max(WRONG, _AMPLIFIED * moved)
     found_at = ""

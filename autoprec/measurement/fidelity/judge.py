@@ -81,6 +81,7 @@ class Judge:
         self._floats = float_types(Path(original.path))
         self._backend = reach(original.backend, say)
         self._given = self._run(Exact(), self._path, self._samples)
+        # Those that were not reached in time: steps run on the same ones.
         del self._samples[len(self._given.values) :]
 
     def compare(self, request: Compare) -> Departure:
@@ -188,6 +189,7 @@ class Judge:
         exact, theirs, culprit = Exact(), self._path, _EXACT.get(departure.step, "")
         ours: Builder = exact
         if not culprit:
+            # The step's own file, run exactly, departs as well: then no engine is at fault.
             if self._exact_error(path) > departure.tolerance:
                 culprit = f"autoprec's rewriting ({departure.step})"
             else:

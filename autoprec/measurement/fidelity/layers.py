@@ -37,6 +37,7 @@ def locate(request: Locate, say: Callable[[str], None]) -> Located:
     count = min(request.samples, len(every))
     samples = [every[number * len(every) // count] for number in range(count)]
     paths = (Path(request.candidate_path), Path(setup.reference_path))
+    # By name: variants and products leave some values out of a candidate.
     there = values_of(paths[0]) & values_of(paths[1])
     names = [name for name in request.values if name in there]
     refusal = ""
@@ -93,6 +94,7 @@ class _Difference:
             self._product += float(ours @ theirs)
             self._ours += float(ours @ ours)
             self._theirs += float(theirs @ theirs)
+        # Where the reference is 0 there is no relative difference.
         relative = apart[theirs != 0] / np.abs(theirs[theirs != 0])
         for values, means in ((apart, self._abs), (relative, self._rel)):
             means.append(float(values.mean()) if values.size else 0.0)
