@@ -1,7 +1,7 @@
 """The demo that comes with the package: a small EfficientViT-SAM, its images, and a definition.
 
-`scripts/models/pack_demo.py` makes what is in `files/`. Weights lie there in BF16, and are FP32 in what is
-written: half the size in the wheel.
+`scripts/models/pack_demo.py` makes the contents of `files/`. Weights are stored there in BF16, which halves
+their size in the wheel, and written in FP32.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ DEFINITION = "demo.toml"
 def write_demo(folder: Path | str = "studies") -> Path:
     """Write the demo's model, images and definition into a folder of studies; returns the definition's path.
 
-    A demo that is there already stays as it is. Raises `SpecError` where it cannot be written, or something
-    else of that name is in the way.
+    An existing demo stays as it is. Raises `SpecError` if it cannot be written, or if another file has its
+    name.
     """
     target = Path(folder)
     definition = target / DEFINITION
@@ -39,7 +39,7 @@ def write_demo(folder: Path | str = "studies") -> Path:
             for path in sorted(work.rglob("*")):
                 if path.is_file() and path.name != DEFINITION:
                     _place(path, target / path.relative_to(work))
-            _place(work / DEFINITION, definition)  # last: without it there is no demo yet
+            _place(work / DEFINITION, definition)  # last: it says that all is there
     except OSError as error:
         raise SpecError(
             f"{error.filename or target}: the demo cannot be written ({error.strerror}); go to a folder that "
@@ -58,17 +58,18 @@ def _write(source: Path, target: Path) -> None:
 
 
 def _unpacked(source: Path) -> bytes:
-    """A model with its weights in FP32."""
+    """The model of a file as bytes, with its weights in FP32."""
     model = onnx.load(source)
     for tensor in model.graph.initializer:
         if tensor.data_type == onnx.TensorProto.BFLOAT16:
             array = numpy_helper.to_array(tensor).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    # Deterministic, since studies are bound to the digest of the file.
     return bytes(model.SerializeToString(deterministic=True))
 
 
 def _place(source: Path, target: Path) -> None:
-    """Move a file where it belongs. Raises `SpecError` for another one of its name."""
+    """Move a file to its place. Raises `SpecError` if another file is there."""
     if target.is_file() and target.read_bytes() == source.read_bytes():
         return
     if target.exists():

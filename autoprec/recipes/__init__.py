@@ -1,4 +1,4 @@
-"""First definitions: what each family of mask models needs, and what can be guessed of any other.
+"""First definitions: what each family of mask models needs, and what can be guessed for any other.
 
 A new recipe is one function from `Facts` to `Plan` and one line here.
 """
@@ -33,13 +33,13 @@ RECIPES: Mapping[str, Callable[[Facts], Plan]] = MappingProxyType(
 SIDES: Mapping[str, int] = MappingProxyType(
     {"sam": 1024, "mobilesam": 1024, "sam2-image": 1024, "yolo-seg": 640}
 )
-"""Side of the image that a family was trained with, where it is not 512 and the file leaves it free."""
+"""Side of the images that a family was trained on, if it is not 512; for files that leave it free."""
 
 
 def plan_of(facts: Facts, recipe: str = "") -> tuple[Facts, Plan]:
-    """What a recipe makes of a model; "" guesses. The facts come with the decoder's inputs as they will be.
+    """A recipe's plan for a model; "" guesses. Returns the facts too, since a decoder's input may be renamed.
 
-    Raises `SpecError` for an unknown recipe, or a model that is not of its structure.
+    Raises `SpecError` for an unknown recipe, or a model of another structure.
     """
     if recipe and recipe not in RECIPES:
         near = difflib.get_close_matches(recipe, RECIPES, n=1)

@@ -15,21 +15,22 @@ IMAGENET = (
     SamplesSection(calibration="", evaluation="").mean,
     SamplesSection(calibration="", evaluation="").std,
 )
-"""Mean and deviation of ImageNet's pixels, which most encoders were trained with."""
+"""Mean and standard deviation of ImageNet's pixels, which most encoders were trained with."""
 PLAIN = ((0.0,) * 3, (1.0,) * 3)
 """Pixels from 0 to 1, as they are."""
 
 
 class Facts(NamedTuple):
-    """What the model and the decoder behind it say of themselves.
+    """What the files of the model and its decoder reveal.
 
     Attributes:
         model: the searched model's file.
-        inputs: its inputs' sizes, by name; `kinds` are their NumPy types.
+        inputs: shapes of its inputs, by name; `kinds` are their NumPy dtypes.
         frame: its image input; None if it has none.
         outputs: of the model.
-        decoder: the file behind it, or None; `decoder_inputs` and `decoder_outputs` are its own.
-        shapes: of inputs that have free sizes in the file; `guessed` says which of them nobody gave.
+        decoder: the decoder's file, or None; `decoder_inputs` and `decoder_outputs` are the decoder's.
+        shapes: of inputs with free sizes in the file; `guessed` says which of them were not given by the
+            user.
     """
 
     model: Path
@@ -49,7 +50,7 @@ class Facts(NamedTuple):
         return self.decoder_outputs if self.decoder else self.outputs
 
     def prompts(self) -> list[str]:
-        """The decoder's inputs that the model does not give."""
+        """The decoder's inputs that are no output of the model."""
         given = {output.name for output in self.outputs}
         return [name for name in self.decoder_inputs if name not in given]
 
@@ -58,13 +59,13 @@ class Plan(NamedTuple):
     """What a first definition says, and why.
 
     Attributes:
-        output, layout: where masks are.
+        output, layout: where the masks are.
         metric, threshold: how they are scored.
-        mean, std: of the image's channels.
-        resize: how images come into the frame.
+        mean, std: of the image's channels, for pixels in 0..1.
+        resize: how images are fitted to the input, as in `[samples]`.
         blocks: keys of `[blocks]`.
-        made: a decoder that the recipe makes, ONNX bytes; written beside the definition.
-        reasons: a line each.
+        made: a decoder made by the recipe, as ONNX bytes, to be written beside the definition.
+        reasons: one line each.
     """
 
     output: ModelOutput

@@ -1,4 +1,4 @@
-"""Which output holds the masks, and how they are scored, read off the graph."""
+"""Choosing the output that holds the masks, and how to score them, from the graph."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from autoprec.recipes._base import Facts
 from autoprec.records import ModelOutput
 
 _NAMES = ("mask", "pha", "alpha", "matte", "seg", "label", "logit", "prob", "sal", "out")
-"""Parts of names that masks go by, the surest first."""
+"""Parts of the names of mask outputs, the most telling first."""
 
 
 _LAYOUTS: tuple[Layout, ...] = ("nchw", "nhwc")
 
 
 class Choice(NamedTuple):
-    """An output, where its masks are, and why it was taken."""
+    """An output, its layout, and why it was chosen."""
 
     output: ModelOutput
     layout: Layout
@@ -45,6 +45,8 @@ def choose_output(facts: Facts, preferred: Sequence[str] = ()) -> Choice:
             named = next((n for n, part in enumerate(_NAMES) if part in output.name.lower()), len(_NAMES))
             wanted = preferred.index(output.name) if output.name in preferred else len(preferred)
             plane = sizes[-3:-1] if layout == "nhwc" else sizes[-2:]
+            # Order of preference: a recipe's names, the highest rank, telling names, the largest plane, the
+            # first.
             fitting.append(((wanted, -len(sizes), named, -math.prod(plane), place), output, layout))
     others = [output.told for output in outputs]
     if not fitting:
@@ -56,7 +58,7 @@ def choose_output(facts: Facts, preferred: Sequence[str] = ()) -> Choice:
 
 
 def planes_in(choice: Choice) -> int | None:
-    """How many masks an output has; None where that is free."""
+    """Number of masks in an output; None if that is free."""
     shape = choice.output.shape
     if len(shape) < 3:
         return 1
@@ -65,7 +67,7 @@ def planes_in(choice: Choice) -> int | None:
 
 
 def choose_scoring(choice: Choice) -> Scoring:
-    """A metric that sees damage in such an output."""
+    """A metric that can see damage in such an output."""
     ending, planes = choice.output.ending, planes_in(choice)
     many = planes is not None and planes > 1
     if ending in ("ArgMax", "ArgMin"):

@@ -1,4 +1,4 @@
-"""A first definition as TOML, with a comment for what its reader has to look at."""
+"""A first definition as TOML, with comments on what the user should check."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PRECISIONS = (
     "fp32", "fp16", "bf16",
     "int8", "int8+smooth+float-add+adaround+bias", "int8+smooth+float-add+pv-float+adaround+bias",
 )  # fmt: skip
-"""What a first definition lets take part: worth it on the demo and on a trained text detector; the last one
-is for attention, and no choice where there is none."""
+"""Precisions of a first definition, which proved worthwhile on the demo and on a trained text detector. The
+last is for attention, and drops out where there is none."""
 _DEFAULT_SETS = {"calibration": "data/calibration", "evaluation": "data/evaluation"}
 
 
@@ -31,14 +31,14 @@ def definition_text(
     recipe: str,
     sets: Mapping[str, Path | None],
 ) -> str:
-    """The whole file.
+    """The text of a definition.
 
     Args:
         facts: of the model and its decoder.
-        plan: what the recipe made of them.
-        folder: where the file will be: paths are relative to it.
-        recipe: its name; "" for a guess.
-        sets: the folders of `calibration` and `evaluation`, None where the user named none.
+        plan: the recipe's plan for them.
+        folder: where the file will be, to which its paths are relative.
+        recipe: name of the recipe; "" for a guess.
+        sets: the folders of `calibration` and `evaluation`; None for one that the user did not name.
     """
 
     def path(named: Path) -> str:
@@ -112,7 +112,8 @@ def _inline(shapes: Mapping[str, Sequence[int]]) -> Any:
 
 
 def _told(value: Any, comment: str) -> Item:
-    """A value with a comment behind it, of one line whatever names are in it."""
+    """A value with a comment behind it."""
     item: Item = tomlkit.item(value)
+    # Names come from the model: a line break in one would end the comment and begin a key.
     item.comment(visible(comment))
     return item

@@ -3,7 +3,7 @@
 The encoder takes `image` [1, 3, S, S] and gives `image_embeddings` [1, 256, 64, 64]. The decoder takes those,
 `point_coords` [P, 2, 2] in pixels of the S x S image and `point_labels` [P, 2], and gives `masks`
 [P, 1, 256, 256], one for each of P prompts: a point is (x, y) with label 1 and a filler with label -1, a box
-is its corners with labels 2 and 3. Both files are compared with PyTorch before they count.
+is its corners with labels 2 and 3. Both files are compared with PyTorch before they are used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from autoprec.errors import ModelError
 
 SIZES = {"l0": 512, "l1": 512, "l2": 512, "xl0": 1024, "xl1": 1024}
-"""Side of the image that each network was trained with."""
+"""Side of the images that each network was trained on."""
 OPSET = 20  # the first with Gelu as one node
 PROMPTS = (3, 1, 5)  # the first is traced, the others are tried on the same file
 TOLERANCE = 1e-3  # of the largest value
@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 class Decoder(nn.Module):
     """SAM's prompt encoder and mask decoder, without control flow; gives the mask of token 0.
 
-    `size` is the side of the image; the prompt encoder knows the side of its own frame, and of embeddings.
+    `size` is the side of the image; the prompt encoder has its own frame, and the side of the embeddings.
     """
 
     def __init__(self, model: Any, size: int) -> None:
@@ -57,18 +57,19 @@ class Decoder(nn.Module):
         return (kernel @ fine.flatten(2)).reshape(count, 1, 4 * self.side, 4 * self.side)
 
     def _embedded(self, coords: Tensor, labels: Tensor) -> Tensor:
-        """As `PromptEncoder._embed_points`, by sums instead of assignments to selected rows."""
+        """Like `PromptEncoder._embed_points`: embeddings [P, 2, 256] of points."""
         prompts = self.prompts
         points = prompts.pe_layer._pe_encoding((coords * self.scale + 0.5) / self.frame)
+        # Sums over masks: exporters turn assignments to selected rows into operators on indices.
         is_label = [(labels == label).unsqueeze(-1).to(points.dtype) for label in range(-1, 4)]
         rows = [prompts.not_a_point_embed.weight, *(e.weight for e in prompts.point_embeddings)]
         return points * (1 - is_label[0]) + sum(m * row for m, row in zip(is_label, rows, strict=True))
 
 
 def load_checkpoint(path: Path) -> tuple[str, Any]:
-    """Which network a checkpoint is of, and the network with its weights, in evaluation mode.
+    """The name of a checkpoint's network, and the network with its weights, in evaluation mode.
 
-    Only tensors are read, so nothing in the file is run. Raises `ModelError` for any other file.
+    Only tensors are read, so nothing in the file is executed. Raises `ModelError` for any other file.
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -91,11 +92,11 @@ def export(module: nn.Module, inputs: dict[str, Tensor], output: str, path: Path
     """Write one file; the first dimension of `point_*` inputs is free.
 
     Args:
-        module: what is traced.
+        module: the module to trace.
         inputs: an example of each input, by name.
-        output: the name of what it gives.
-        path: the file.
-        dynamo: by PyTorch's newer exporter.
+        output: name of the output.
+        path: the file to write.
+        dynamo: use PyTorch's newer exporter.
     """
     free = [name for name in inputs if name.startswith("point_")]
     how: dict[str, Any] = {
@@ -115,25 +116,27 @@ def export(module: nn.Module, inputs: dict[str, Tensor], output: str, path: Path
 
 
 def compare(path: Path, inputs: dict[str, Tensor], expected: Tensor) -> float:
-    """The largest difference between file and PyTorch, over the largest value. Raises `ModelError` if it is
-    large."""
+    """The largest difference between file and PyTorch, relative to the largest value.
+
+    Raises `ModelError` if it exceeds `TOLERANCE`.
+    """
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (output,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
     error = float(np.abs(output - expected.numpy()).max() / expected.abs().max())
-    if not error < TOLERANCE:
+    if not error < TOLERANCE:  # true of NaN too
         raise ModelError(f"{path}: differs from PyTorch by {error:.2g} of the largest value")
     return error
 
 
 @torch.no_grad()
 def write_both(model: Any, size: int, folder: Path, *, dynamo: bool = False, say: Say = print) -> None:
-    """Write `encoder.onnx` and `decoder.onnx` of a SAM, and say how far they are from PyTorch.
+    """Write `encoder.onnx` and `decoder.onnx` of a SAM, and report their errors against PyTorch.
 
     Args:
-        model: with the parts that `efficientsam` gives a SAM.
+        model: a SAM as `efficientsam` builds it.
         size: side of the image.
-        folder: where to.
-        dynamo: whether PyTorch's newer exporter writes them.
+        folder: where to write.
+        dynamo: use PyTorch's newer exporter.
         say: receives each file and its error.
 
     Raises `ModelError` if a file differs from PyTorch.
@@ -156,7 +159,7 @@ def write_both(model: Any, size: int, folder: Path, *, dynamo: bool = False, say
 
 
 def _check_prompts(model: Any, decoder: Decoder, inputs: dict[str, Tensor]) -> None:
-    """Our decoder against the package's own, on a box and on a point."""
+    """Compare this decoder with the package's own, on a point and on a box."""
     ours = decoder(**inputs)
     point, box = inputs["point_coords"][:2] * decoder.scale
     as_point = {"points": (point[None, :1], torch.ones(1, 1)), "boxes": None, "masks": None}
@@ -174,5 +177,5 @@ def _check_prompts(model: Any, decoder: Decoder, inputs: dict[str, Tensor]) -> N
 
 
 def _short(error: Exception) -> str:
-    """The first line of what PyTorch says."""
+    """The first line of an error of PyTorch's."""
     return str(error).strip().partition("\n")[0][:200]

@@ -1,6 +1,6 @@
-"""From a user's checkpoint of EfficientViT-SAM to the two ONNX files that a study takes.
+"""Exports a user's checkpoint of EfficientViT-SAM to the two ONNX files of a study.
 
-The networks are `efficientsam`'s and need PyTorch; both are imported when a checkpoint is named.
+The networks come from `efficientsam` and need PyTorch; both are imported only when a checkpoint is named.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def export_checkpoint(
 
     Args:
         checkpoint: a `.pt` file of L0, L1, L2, XL0 or XL1; its tensors show which one.
-        recipe: as the user named it.
+        recipe: the recipe that the user named.
         folder: where folders of models are.
         say: receives a line about each slow step.
 

@@ -1,4 +1,4 @@
-"""Reading what a model, and the decoder behind it, say of themselves."""
+"""Reading the facts of a model and its decoder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def facts_of(
         model: the searched model.
         decoder: a fixed model behind it, or None.
         shapes: sizes of the model's dynamic inputs, as the user gave them.
-        side: of an image whose size is free.
+        side: side of the image, if its size is free.
 
     Raises `ModelError` for a file that cannot be used.
     """
@@ -63,10 +63,7 @@ def facts_of(
 
 
 def _usual_shapes(model: Path, given: Mapping[str, Sequence[int]], side: int) -> dict[str, tuple[int, ...]]:
-    """Inputs with free sizes that the user left open: a batch of one, and a square image of that side.
-
-    What has other free sizes stays so: the loader says which, and how to give them.
-    """
+    """Shapes of inputs whose free sizes the user left open: a batch of one, a square image of `side`."""
     shapes: dict[str, tuple[int, ...]] = {}
     for value in real_inputs(open_model(model)):
         sizes = [size if isinstance(size, int) else None for size in value.shape or ()]
@@ -77,6 +74,7 @@ def _usual_shapes(model: Path, given: Mapping[str, Sequence[int]], side: int) ->
             is_last = sizes[3] in _CHANNELS and sizes[1] not in _CHANNELS
             usual = [1, side, side, 3] if is_last else [1, 3, side, side]
         fixed = tuple(other if size is None else size for size, other in zip(sizes, usual, strict=True))
+        # Other free sizes cannot be guessed: the loader will name them, and say how to give them.
         if min(fixed) > 0:
             shapes[str(value.name)] = fixed
     return shapes

@@ -1,4 +1,4 @@
-"""Recipes for families of mask models: what their training and their usual exports have in common."""
+"""Recipes for families of mask models, from what their training and usual exports have in common."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _SAM_PROMPTS = (
     '{"000.jpg": [{"point_coords": [[x, y]], "point_labels": [1]}]}, or {"box": [x0, y0, x1, y1]}'
 )
 _FILLED = frozenset({"mask_input", "has_mask_input", "orig_im_size"})
-"""What SAM's own export asks for and the pipeline gives by itself."""
+"""Inputs of SAM's own export that the pipeline fills by itself."""
 
 
 def guess(facts: Facts) -> Plan:
-    """What the graph alone says."""
+    """A plan from the graph alone."""
     choice = choose_output(facts)
     scoring = choose_scoring(choice)
     reasons = [choice.reason, f"{scoring.metric}: {scoring.reason}"]

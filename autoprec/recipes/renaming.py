@@ -1,5 +1,4 @@
-"""A copy of a decoder whose image input has the name that the encoder's output has: exports differ in that
-alone."""
+"""Copies a decoder with its image input named like the encoder's output, in which exports often differ."""
 
 from __future__ import annotations
 
@@ -14,9 +13,10 @@ _PROMPTS = frozenset(
 
 
 def renamed(facts: Facts) -> tuple[Facts, bytes, tuple[str, ...]]:
-    """The facts with the decoder's input renamed, the copy, and why; all as before where names fit.
+    """The facts with the decoder's input renamed, the copy as bytes, and why; unchanged facts if names fit.
 
-    Only an input that no output feeds, and of the sizes of the only output that feeds nothing, is renamed.
+    An input is renamed only if it is the only one that no output feeds, and has the shape of the only output
+    that feeds nothing: otherwise the match would be a guess.
     """
     before: tuple[Facts, bytes, tuple[str, ...]] = facts, b"", ()
     free = [output for output in facts.outputs if output.name not in facts.decoder_inputs]
@@ -33,6 +33,7 @@ def renamed(facts: Facts) -> tuple[Facts, bytes, tuple[str, ...]]:
     is_large = any(
         isinstance(held.const_value, ir.ExternalTensor) for held in model.graph.initializers.values()
     )
+    # Weights in files of their own would not come along; a name that is taken already would close a cycle.
     if not fits or is_large or any(out.name == free[0].name for node in model.graph for out in node.outputs):
         return before
     value.name = free[0].name

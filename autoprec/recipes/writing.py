@@ -1,4 +1,4 @@
-"""Writing a first definition, and saying at once what is wrong with the samples that it names."""
+"""Writing a first definition, with immediate warnings about its samples."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ __all__ = ["WrittenDefinition", "export_checkpoint", "write_definition"]
 
 
 class WrittenDefinition(NamedTuple):
-    """A definition's path, why it says what it says, and what to fix before the first search; a line
-    each."""
+    """A definition's path, the reasons for its contents, and what to fix before a search, one line each."""
 
     path: Path
     reasons: tuple[str, ...]
@@ -38,7 +37,7 @@ def write_definition(
     folder: Path | str = "studies",
     name: str = "",
 ) -> WrittenDefinition:
-    """Write `FOLDER/NAME.toml` with what the recipe and the model say.
+    """Write `FOLDER/NAME.toml` from the recipe and the model.
 
     Args:
         model: the file to search.
@@ -46,12 +45,12 @@ def write_definition(
         decoder: a fixed model behind it.
         calibration: folder of samples to calibrate on.
         evaluation: folder of samples to score on.
-        shapes: sizes of dynamic inputs.
-        folder: of the definition.
-        name: of the study; "" takes the model's.
+        shapes: sizes of dynamic inputs, by name.
+        folder: folder of the definition.
+        name: name of the study; "" takes the model's.
 
-    Raises `ModelError` for a model that cannot be used, `SpecError` if the file is there already, cannot be
-    written, or the recipe does not fit.
+    Raises `ModelError` for a model that cannot be used, `SpecError` if the file exists or cannot be written,
+    or if the recipe does not fit.
     """
     model, folder = Path(model), Path(folder)
     decoder, calibration, evaluation = (
@@ -72,6 +71,7 @@ def write_definition(
 def _write(target: Path, text: str, facts: Facts, decoder: bytes) -> None:
     try:
         data = text.encode()
+        # What a search will read must be what was meant, whatever names the model has.
         tomllib.loads(text)
     except (UnicodeEncodeError, tomllib.TOMLDecodeError) as error:
         raise SpecError(
@@ -88,7 +88,7 @@ def _write(target: Path, text: str, facts: Facts, decoder: bytes) -> None:
 
 
 def _warnings(spec: StudySpec, facts: Facts) -> list[str]:
-    """What a search would refuse or warn of, as far as it shows without running anything."""
+    """What a search would refuse or warn about, as far as it shows without running the model."""
     absent = [
         f"samples.{which}: {named} does not exist yet: put images or .npz files in it, or name another folder"
         for which, named in (

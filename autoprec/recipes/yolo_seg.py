@@ -1,8 +1,8 @@
-"""YOLO's instance segmentation: rows of boxes, classes and coefficients, and prototypes that they weigh.
+"""YOLO's instance segmentation: rows of boxes, classes and coefficients, which weigh prototypes of masks.
 
-The rows are no masks, and objects come in another order from each engine. So the recipe makes a fixed
-decoder: it takes the most confident rows, draws each object's mask inside its box, and gives one map of
-classes, 0 where there is none.
+Rows are no masks, and each engine may order objects differently. The recipe therefore makes a fixed decoder,
+which takes the most confident rows, draws each object's mask inside its box, and gives one map of classes, 0
+where there is none.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from autoprec.recipes._base import PLAIN, Facts, Plan
 from autoprec.records import ModelOutput
 
 _OBJECTS = 64
-"""The most confident rows, which are drawn; the others are far below the confidence on any usual image."""
+"""How many of the most confident rows are drawn; on usual images the rest is far below the confidence."""
 _CONFIDENCE = 0.25
 _MOST_CHOSEN = 1000
-"""Rows of a whole grid are more; an export with NMS in it gives a few hundred."""
+"""A whole grid has more rows; an export that includes NMS gives a few hundred."""
 _OPSET = 17
 
 
 def yolo_seg(facts: Facts) -> Plan:
-    """A map of classes from rows [1, 4 + classes + masks, n] (or [1, n, 5 + classes + masks], with an
-    objectness, as YOLOv5 has it) and prototypes [1, masks, h, w].
+    """A map of classes from rows and prototypes.
 
-    Raises `SpecError` for other outputs.
+    Rows are [1, 4 + classes + masks, n], or [1, n, 5 + classes + masks] with YOLOv5's objectness; prototypes
+    are [1, masks, h, w]. Raises `SpecError` for other outputs.
     """
     rows = next((output for output in facts.outputs if len(output.shape) == 3), None)
     planes = [output for output in facts.outputs if len(output.shape) == 4]
@@ -129,7 +129,15 @@ def _decoder(
 def _constants(
     image: tuple[int, int], rows: ModelOutput, prototypes: ModelOutput, classes: int, *, first: int
 ) -> dict[str, NDArray[Any]]:
-    """The decoder's constants by name; classes begin at `first` of a row."""
+    """The decoder's constants by name.
+
+    Args:
+        image: (height, width) of the image.
+        rows: the output of rows.
+        prototypes: the output of prototypes.
+        classes: number of classes.
+        first: index of the first class within a row.
+    """
     count, height, width = (int(size or 0) for size in prototypes.shape[1:])
     sizes = [int(size or 0) for size in rows.shape[1:]]
     return {
@@ -152,7 +160,7 @@ def _constants(
 
 
 def _pixels(image: tuple[int, int], plane: tuple[int, int]) -> dict[str, NDArray[np.float32]]:
-    """Centres of the plane's pixels in the image's, [1, h w] each."""
+    """Centres of the plane's pixels in pixels of the image, [1, h * w] each."""
     rows, columns = np.mgrid[: plane[0], : plane[1]]
     across = (columns.reshape(1, -1) + 0.5) * image[1] / plane[1]
     down = (rows.reshape(1, -1) + 0.5) * image[0] / plane[0]
@@ -160,7 +168,7 @@ def _pixels(image: tuple[int, int], plane: tuple[int, int]) -> dict[str, NDArray
 
 
 def _box(axis: str, centre: int, size: int) -> list[onnx.NodeProto]:
-    """Where pixels are no farther from the boxes' centres than half their size, along one axis."""
+    """Nodes that find the pixels no farther from a box's centre than half its size, along one axis."""
     part = [
         helper.make_node(
             "Constant", [], [f"{name}_{axis}"], name=f"Constant_{name}_{axis}", value_ints=[place]

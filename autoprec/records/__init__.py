@@ -1,7 +1,7 @@
-"""The records that travel between modules: frozen, typed, without I/O.
+"""The records that pass between modules: frozen, typed, without I/O.
 
-They are `msgspec` structs, so the store, the worker's pipe and `--json` write and read them without a
-second description. Units live in names.
+They are `msgspec` structs, so the store, the workers' pipes and `--json` read and write them without a second
+schema. Units are part of names.
 """
 
 from autoprec.records._base import Interval, Record

@@ -1,7 +1,7 @@
-"""Which measurement of an assignment counts, and which assignments are on the Pareto front.
+"""How measurements of an assignment count, and which assignments are on the Pareto front.
 
-The store's table, plots, reports, comparisons and exports decide alike: all measurements of an assignment are
-pooled. The best of many noisy timings is partly luck, and so is the latest one.
+One rule for the store's table, plots, reports, comparisons and exports: all measurements of an assignment are
+pooled, because the best of many noisy timings is partly luck, and so is the latest one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from autoprec.records.studies import TrialRecord
 
 
 class Point(NamedTuple):
-    """What decides about a complete trial; `assignment` is the digest."""
+    """What decides whether a complete trial is on the front; `assignment` is the digest."""
 
     number: int
     assignment: str
@@ -35,6 +35,7 @@ def pareto_numbers(points: Iterable[Point]) -> tuple[int, ...]:
     objectives, the earliest counts.
     """
     measured: dict[str, list[Point]] = {}
+    # By number, so that the latest measurement comes last.
     for point in sorted(points):
         if math.isfinite(point.latency_ms) and math.isfinite(point.loss):
             measured.setdefault(point.assignment, []).append(point)
@@ -52,16 +53,16 @@ def pareto_numbers(points: Iterable[Point]) -> tuple[int, ...]:
 
 
 def wrong_assignments(trials: Iterable[TrialRecord]) -> frozenset[Assignment]:
-    """Assignments on which the engine was found to compute something other than their files."""
+    """Assignments whose files the engine was found to compute wrongly."""
     return frozenset(t.assignment for t in trials if t.failure is not None and t.failure.kind == "wrong")
 
 
 def counting(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
-    """One record for each assignment that was measured, by number: its latest trial, with what all its
-    measurements say together, and the numbers of the earlier ones in `pooled`.
+    """One record for each measured assignment, by number: its latest trial with the pooled figures of all.
 
-    Failed, running and NaN trials never count, nor those over a limit, nor reused ones (the trial that was
-    measured does), nor any of an assignment that the engine is wrong on.
+    `pooled` has the numbers of the earlier trials. Failed, running and NaN trials do not count, nor trials
+    over a limit, nor reused measurements (the original does), nor any trial of an assignment that the engine
+    computes wrongly.
     """
     ordered = sorted(trials, key=lambda trial: trial.number)
     wrong = wrong_assignments(ordered)
@@ -74,13 +75,13 @@ def counting(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
 
 
 def anchors(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
-    """What counts of the uniform assignments that every study measures first, fastest first."""
+    """The counting records of the uniform assignments that every study measures first, fastest first."""
     labelled = (t for t in counting(trials) if t.label and not t.assignment.weights)
     return tuple(sorted(labelled, key=lambda trial: trial.latency_ms))
 
 
 def as_counted(record: TrialRecord, trials: Iterable[TrialRecord]) -> TrialRecord:
-    """A trial under its own number with what counts for its assignment; as it is where nothing does."""
+    """A trial under its own number with the pooled figures of its assignment; unchanged if nothing counts."""
     others = (trial for trial in trials if trial.assignment == record.assignment)
     if record.measurement is None or not (counts := counting(others)):
         return record
@@ -89,27 +90,28 @@ def as_counted(record: TrialRecord, trials: Iterable[TrialRecord]) -> TrialRecor
 
 
 def pareto(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
-    """The Pareto front of `trials` by (latency_ms, loss), fastest first; of what `counting` gives."""
+    """The Pareto front of the counting `trials` by (latency_ms, loss), fastest first."""
     counts = {trial.number: trial for trial in counting(trials)}
     points = (Point(t.number, t.assignment.digest, t.latency_ms, t.loss) for t in counts.values())
     return tuple(counts[number] for number in pareto_numbers(points))
 
 
 class LiveFront:
-    """The front of trials that come in one by one: each is judged against the front, not against all.
+    """The front of trials that arrive one by one.
 
-    Only where trials of one assignment are pooled, or one is found wrong, all are judged anew.
+    A trial is compared with the front alone, except where its assignment is known already: pooling or a
+    verdict of wrong may uncover points behind the front, so all are then judged anew.
     """
 
     def __init__(self) -> None:
         self._all: dict[int, TrialRecord] = {}
         self._known: set[str] = set()
-        """Digests of assignments that were measured, or found wrong."""
+        """Digests of assignments that were measured, or computed wrongly."""
         self._front: tuple[TrialRecord, ...] = ()
         self._is_stale = False
 
     def add(self, record: TrialRecord) -> None:
-        """Take in a trial, or what has become of one."""
+        """Add a trial, or its outcome."""
         is_wrong = record.failure is not None and record.failure.kind == "wrong"
         if record.state != "complete" and not is_wrong:
             return
@@ -122,7 +124,7 @@ class LiveFront:
 
     @property
     def trials(self) -> tuple[TrialRecord, ...]:
-        """The front, fastest first: `pareto` of all."""
+        """The front of all trials, fastest first."""
         if self._is_stale:
             self._front, self._is_stale = pareto(self._all.values()), False
         return self._front
@@ -131,7 +133,7 @@ class LiveFront:
 def surely_dominated(
     latency_ms: Interval, loss: Interval, front: Sequence[tuple[Interval, Interval]]
 ) -> bool:
-    """Whether some point of `front` (latency_ms, loss) is better in both, even at worst against best."""
+    """Whether some point of `front` (latency_ms, loss) is better in both, its worst case against the best."""
     return any(
         other_latency.high < latency_ms.low and other_loss.high < loss.low
         for other_latency, other_loss in front
@@ -139,7 +141,7 @@ def surely_dominated(
 
 
 def _pooled(trials: Sequence[TrialRecord]) -> TrialRecord:
-    """The latest of an assignment's trials with the means of all."""
+    """The latest of an assignment's trials, with the means of all."""
     last = trials[-1]
     measurements = [trial.measurement for trial in trials if trial.measurement is not None]
     if len(measurements) < 2:
@@ -156,12 +158,14 @@ def _pooled(trials: Sequence[TrialRecord]) -> TrialRecord:
 
 
 def _latency(latencies: Sequence[Latency]) -> Latency:
-    """Means. The interval of the ratio narrows as independent ones do, but never below what the ratios
-    differ by: builds and minutes vary more than the rounds of one measurement show."""
+    """The means of several latencies."""
     ratio = fmean(one.ratio for one in latencies)
+    # The interval narrows like that of independent means, but never below the spread of the ratios: builds
+    # and minutes vary by more than the rounds of one measurement show.
     inside = math.hypot(*((one.ratio_interval.high - one.ratio_interval.low) / 2 for one in latencies))
     apart = max(abs(one.ratio - ratio) for one in latencies)
     half = max(inside / len(latencies), apart)
+    # A wide spread may exceed the ratio itself, but no latency is 0 or less.
     low, high = min(ratio, max(ratio - half, ratio / 1000)), ratio + half
     return msgspec.structs.replace(
         latencies[-1],
@@ -176,7 +180,7 @@ def _latency(latencies: Sequence[Latency]) -> Latency:
 
 
 def _quality(qualities: Sequence[Quality]) -> Quality:
-    """Means; the interval is theirs too: the same samples again say nothing of other samples."""
+    """The means of several qualities."""
     last = qualities[-1]
     names = ("loss", "miou", "boundary_iou", "worst_loss", "logit_error", "truth_miou", "truth_score")
     means = {
@@ -185,6 +189,7 @@ def _quality(qualities: Sequence[Quality]) -> Quality:
         if None not in (values := [getattr(one, name) for one in qualities])
     }
     interval = Interval(
+        # The mean of the intervals too: scoring the same samples again says nothing more about others.
         low=fmean(one.loss_interval.low for one in qualities),
         high=fmean(one.loss_interval.high for one in qualities),
         level=last.loss_interval.level,

@@ -1,4 +1,4 @@
-"""Records as JSON text and back, every float included: NaN and infinities travel as strings."""
+"""Records as JSON text and back, including every float: NaN and infinities become strings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def to_json(value: object) -> str:
-    """One line of strict JSON of anything that msgspec can write."""
+    """Anything that msgspec can encode as one line of strict JSON."""
     return msgspec.json.encode(_spelled(msgspec.to_builtins(value))).decode()
 
 
@@ -21,6 +21,7 @@ def from_json(text: str, kind: type[T]) -> T:
 
 
 def _spelled(value: Any) -> Any:
+    # JSON has no NaN, and msgspec would write null, which reads back as no number at all.
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Blocks, and what is chosen for them."""
+"""Blocks, and the precisions chosen for them."""
 
 from __future__ import annotations
 
@@ -54,12 +54,14 @@ class Assignment(Record, frozen=True, kw_only=True):
 
     @classmethod
     def from_mapping(cls, blocks: Iterable[Block], choices: Mapping[str, str]) -> Assignment:
-        """Orders `choices` (block name to precision name) as the graph is. Raises KeyError for a gap."""
+        """From block name to precision name, in graph order. Raises KeyError for a missing block."""
         return cls(choices=tuple((block.name, choices[block.name]) for block in blocks))
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits of SHA-256 over the choices, and over refined weights."""
+        # The choices alone where no weights are refined, so that digests from before there were any stay
+        # valid.
         chosen = (self.choices, self.weights) if self.weights else self.choices
         return hashlib.sha256(msgspec.json.encode(chosen)).hexdigest()[:16]
 

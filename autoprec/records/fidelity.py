@@ -1,4 +1,4 @@
-"""How far what is measured is from the model as the user gave it."""
+"""How far the measured model departs from the model as the user gave it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Step = Literal["loading", "given", "engine", "reference"]
 that it came with, computed exactly; all of it in FP32 on the engine; the reference on the engine."""
 
 UNLIKE = 1e9
-"""The error of values that cannot be compared: another shape, or not finite where the others are."""
+"""The error of values that cannot be compared, because of another shape, or of values that are not finite."""
 
 
 def in_words(error: float) -> str:
-    """An error of a value, in parts of its spread."""
+    """An error of a value in words, relative to the value's spread."""
     if error >= UNLIKE:
         return "another shape, or values that are not finite"
     if not error:

@@ -71,6 +71,7 @@ class SampleScore(Record, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if math.isnan(self.score) and self.iou is not None:
+            # The record is frozen, but nobody has seen it yet.
             msgspec.structs.force_setattr(self, "score", self.iou)
 
 

@@ -99,12 +99,12 @@ class TrialRecord(Record, frozen=True, kw_only=True):
 
     @property
     def counts(self) -> bool:
-        """Whether it is one of its run's budget: what runs, and what ended for its own reason."""
+        """Whether it counts towards its run's budget: running, or ended by its own fault or merit."""
         is_blameless = self.failure is not None and self.failure.kind in BLAMELESS
         return self.origin != "reused" and not is_blameless
 
     def settled(self) -> TrialRecord:
-        """The trial, once nobody works on it: what was running is interrupted."""
+        """The trial as it is once nobody works on it: a running one was interrupted."""
         if self.state != "running":
             return self
         failure = Failure(kind="interrupted", message="the search was stopped in this trial")
@@ -147,6 +147,7 @@ class Identity(Record, frozen=True, kw_only=True):
         """The same with a basis, whatever version stored it."""
         if self.basis is not None:
             return self
+        # Version 0 of the basis marks such a study: its candidates must be written as they were then.
         spec, _, base = self.spec.partition("+")
         return msgspec.structs.replace(self, spec=spec, basis=Basis(version=0, base=base))
 

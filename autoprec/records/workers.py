@@ -1,4 +1,4 @@
-"""Who measures: the processes that take part in a study, and each one's share of its trials."""
+"""The processes that take part in a study, and each one's share of its trials."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from autoprec.records._base import Record
 
 
 class Doing(Record, frozen=True, kw_only=True):
-    """What one device of a worker is at: a trial's number and the step it is in."""
+    """What a device of a worker is doing: a trial's number, and its current step."""
 
     device: str
     trial: int
@@ -14,8 +14,11 @@ class Doing(Record, frozen=True, kw_only=True):
 
 
 class Worker(Record, frozen=True, kw_only=True):
-    """One process that takes part in a study. `process` is its number and when it started; `beat` is when
-    it was last alive, in seconds since 1970 by the database's clock."""
+    """One process that takes part in a study.
+
+    `process` is its number and time of start; `beat` is its last heartbeat, in seconds since 1970 by the
+    database's clock.
+    """
 
     id: str
     study: str
@@ -29,8 +32,10 @@ class Worker(Record, frozen=True, kw_only=True):
 
 
 class WorkerShare(Record, frozen=True, kw_only=True):
-    """A worker's part in a study's trials; `worker` is its host and device. The rate leaves out what lies
-    between two nights; it is None where it cannot be said."""
+    """A worker's share of a study's trials; `worker` is its host and device.
+
+    The rate leaves out the time between runs; it is None where it is unknown.
+    """
 
     worker: str
     trials: int

@@ -26,8 +26,8 @@ def load_samples(
     """The samples of one set, for a model with these inputs (name to shape).
 
     A path to an `.npz` file or a folder of them gives arrays named like the inputs; any other folder gives
-    images; `module:function` gives what that function returns. Raises `SamplesError` naming the file and the
-    way out.
+    images; `module:function` gives what that function returns. Raises `SamplesError` that names the file and
+    the way out.
     """
     named = section.calibration if which == "calibration" else section.evaluation
     path = Path(named)

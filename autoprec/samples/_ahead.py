@@ -1,4 +1,4 @@
-"""Work beside the engine: samples are read before it needs them, and results looked at behind it."""
+"""Work in parallel with the engine: reading samples ahead of it, and processing results behind it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,16 @@ from autoprec.samples._base import Sample, Samples
 T = TypeVar("T")
 DEPTH = 4
 _MOST_READERS = 4
-"""More would wait for the interpreter: about a third of a sample's time is its own."""
+"""More readers would wait for the interpreter lock, which a sample holds for about a third of its time."""
 
 
 def ahead(samples: Samples, start: int = 0) -> Iterator[Sample]:
-    """The samples from `start` on, in order; some are read before they are requested.
+    """The samples from `start` on, in order, read ahead of time.
 
-    One processor is left to the engine, the others read; samples that are not `shareable` are read by one
-    thread. No more than `DEPTH` samples wait, plus one for each further reader. Closing the iterator ends its
-    threads.
-
-    Raises `SamplesError` where a broken sample is reached.
+    Samples that are not `shareable` are read by one thread. At most `DEPTH` samples plus one for each reader
+    are held. Closing the iterator ends its threads. Raises `SamplesError` when a broken sample is reached.
     """
+    # One processor is left to the engine.
     processors = len(os.sched_getaffinity(0))
     readers = max(1, min(processors - 1, _MOST_READERS)) if samples.shareable else 1
     pool = ThreadPoolExecutor(readers, "samples")
@@ -41,9 +39,9 @@ def ahead(samples: Samples, start: int = 0) -> Iterator[Sample]:
 
 
 def behind(results: Iterable[T], work: Callable[[T], None]) -> Iterator[None]:
-    """Work on each result, in order, on a thread of its own while the next one is made.
+    """Do `work` on each result, in order, in a thread, while the next result is made.
 
-    Yields after each, when no work is under way. Raises what `work` raises, one result later.
+    Yields after each, when no work is in progress. Raises what `work` raised, one result later.
     """
     with ThreadPoolExecutor(1, "results") as pool:
         last: Future[None] | None = None

@@ -1,4 +1,4 @@
-"""Samples from `.npz` archives: one array for each model input, named like it. Pickles are refused."""
+"""Samples from `.npz` archives: one array for each model input, named like it. Pickled arrays are refused."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _NUMBERS = "fiub"
 _TRUTH = "truth"
 _Header = tuple[tuple[int, ...], np.dtype[Any]]
 _MOST_BYTES = 1 << 30
-"""What prompts and truths of one sample may hold together."""
+"""Largest total size of prompts and truth of one sample, in bytes."""
 _LONGEST_HEADER = 1 << 14
-"""More than NumPy takes; it would read all of the 4 GiB that a header may claim to be long."""
+"""More than NumPy accepts; NumPy itself would first read the 4 GiB that a header may claim as its length."""
 
 
 class ArraySamples:
-    """One archive, one sample. Arrays that are not model inputs go to the decoder; `truth` is masks.
+    """Samples of one archive each. Arrays that are not model inputs go to the decoder; `truth` holds masks.
 
-    Every input has the model's shape, with its batch of one; floats come as float32.
+    Every input has the model's shape, including a batch of one; floats become float32.
     """
 
     shareable = True
@@ -60,7 +60,7 @@ class ArraySamples:
         return sample_of(str(path), path.name, read_archive(path, self._inputs), self._inputs)
 
     def outline(self, index: int) -> Sample:
-        """A sample of shapes and types, from the archive's headers."""
+        """See `Samples`; reads only the archive's headers."""
         path = self._archives[index]
         headers = read_headers(path, self._inputs)
         _check_there(str(path), headers, self._inputs)
@@ -71,15 +71,15 @@ class ArraySamples:
 def sample_of(
     where: str, name: str, raw: Mapping[str, NDArray[Any]], inputs: Mapping[str, tuple[int, ...]]
 ) -> Sample:
-    """A sample of arrays by name; `where` they are from begins every message.
+    """A sample made of arrays.
 
     Args:
-        where: they are from; begins every message.
-        name: the sample's.
-        raw: arrays by name: inputs, prompts and `truth`.
+        where: where they come from, as the beginning of messages.
+        name: name of the sample.
+        raw: inputs, prompts and `truth`, by name.
         inputs: shapes of the model's inputs, by name.
 
-    Raises `SamplesError` for a missing input, another shape, what is no number, NaN.
+    Raises `SamplesError` for a missing input, a wrong shape, values that are not numbers, and NaN.
     """
     with told(Path(where)):
         arrays = {key: numbers(where, key, array) for key, array in raw.items()}
@@ -107,7 +107,7 @@ def _listed(inputs: Mapping[str, tuple[int, ...]]) -> str:
 
 
 def _masks(where: str, truth: NDArray[Any]) -> NDArray[np.bool_]:
-    """True masks [masks, h, w] of two values, of which zero is false."""
+    """True masks as bool [masks, h, w]. Raises `SamplesError` for another rank, or more than two values."""
     if truth.ndim != 3:
         raise SamplesError(f"{where}: 'truth' is {list(truth.shape)}; true masks are [masks, height, width]")
     if np.any((truth != 0) & (truth != truth.max(initial=0))):
@@ -119,18 +119,19 @@ def _masks(where: str, truth: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def read_archive(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[Any]]:
-    """All arrays of an archive, each once its header is seen to fit: what a header claims is allocated.
+    """All arrays of an archive, by name.
 
-    Raises `SamplesError` for what is no number, another shape than that of the input of its name, or more
-    than 1 GiB of others.
+    Raises `SamplesError` for values that are not numbers, an input of another shape, or more than 1 GiB of
+    other arrays.
     """
     with _opened(path) as archive:
+        # Before any array is read, because NumPy allocates whatever a header claims.
         names = _check_headers(path, archive, inputs)
         return {name: _array(archive, f"{name}.npy") for name in names}
 
 
 def read_headers(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, _Header]:
-    """Shapes and types of all arrays of an archive. Raises as `read_archive` does."""
+    """Shapes and dtypes of all arrays of an archive, by name. Raises like `read_archive`."""
     with _opened(path) as archive:
         return _check_headers(path, archive, inputs)
 
@@ -139,7 +140,7 @@ def read_headers(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> dict[str,
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """An archive; whatever is wrong with it becomes a `SamplesError`."""
     try:
-        # A file of our own: NumPy leaves its open when the archive is broken.
+        # Opened here, since NumPy leaves its own file open when an archive is broken.
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             yield archive
     except SamplesError:
@@ -152,8 +153,8 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 def _check_headers(
     path: Path, archive: zipfile.ZipFile, inputs: Mapping[str, tuple[int, ...]]
 ) -> dict[str, _Header]:
-    """Shapes and types by name. Raises `SamplesError` for an input of another shape, or more than a header or
-    the archive's size allows."""
+    """Shapes and dtypes by name. Raises `SamplesError` for an input of another shape, or for a header that
+    claims more than there is."""
     listed, headers = _listed(inputs), {}
     others = 0
     for member in archive.namelist():
@@ -184,7 +185,7 @@ def _check_headers(
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type of an array that begins here."""
+    """Shape and dtype of the array at the stream's position."""
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, kind = read(stream)

@@ -1,4 +1,4 @@
-"""What every source of samples gives."""
+"""The interface of all sources of samples."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from autoprec.reading.placing import Placement
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Raises `SamplesError` for what the reading rule refuses of a file: its fault, unless a limit of the
-    machine's is."""
+    """Turn a refusal of the reading rule into a `SamplesError`, which names an exhausted limit of the
+    machine if that is the cause."""
     try:
         yield
     except UnfitError as error:
@@ -35,9 +35,9 @@ class Sample(NamedTuple):
     Attributes:
         name: file name, unique in its set.
         inputs: the searched model's inputs, by name.
-        prompts: inputs of the decoder behind it, by name, as the decoder takes them.
+        prompts: inputs of the decoder behind it, by name, in the decoder's own form.
         truth: bool [masks, height, width] at the image's own size, or None.
-        asked: the inputs of each prompt, by name, where the decoder's form of them is still open.
+        asked: the inputs of each prompt, by name, not yet in the decoder's form.
         placement: where the image is in the model's frame; None for samples that are arrays.
         size: (height, width) of the image; None for samples that are arrays.
     """
@@ -51,12 +51,12 @@ class Sample(NamedTuple):
     size: tuple[int, int] | None = None
 
     def truth_for(self, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
-        """True masks in the form of masks [masks, h, w]: with the frame around them, unless those are of the
-        image's own size.
+        """True masks fitted to masks of `shape` [masks, h, w]: in the frame, unless those have the image's
+        size.
 
-        A promptable model may give several masks for each prompt, and so for each true one. Raises
-        `SamplesError` where another model gives more masks than there are true ones.
+        Raises `SamplesError` if a model without prompts gives more masks than there are true ones.
         """
+        # A promptable model may give several masks for each prompt, and so for each true mask.
         prompted = self.asked or self.prompts
         if self.truth is not None and not prompted and len(self.truth) < shape[0]:
             raise SamplesError(
@@ -69,16 +69,16 @@ class Sample(NamedTuple):
 
 
 def blank(shape: Sequence[int], kind: np.dtype[Any]) -> NDArray[Any]:
-    """Zeros of a shape and type that take no memory."""
+    """Zeros of a shape and dtype that occupy no memory."""
     return np.broadcast_to(np.zeros((), kind), shape)
 
 
 class Samples(Protocol):
-    """A set of samples; each is read when it is requested."""
+    """A set of samples, each read when it is requested."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """What their owner may not expect, a line each."""
+        """What the user may not expect, one line each."""
 
     shareable: bool
     """Whether several threads may read samples at the same time."""
@@ -92,19 +92,21 @@ class Samples(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
     def outline(self, index: int) -> Sample:
-        """A sample without inputs and truth, of which headers and prompts alone are read; the prompts of an
-        archive have their shape and type, not their values."""
+        """A sample without inputs and truth, from headers and prompts alone.
+
+        Prompts from an archive have their shapes and dtypes, but zeros for values.
+        """
 
     def __iter__(self) -> Iterator[Sample]: ...
 
 
 def seen(folder: Path) -> list[Path]:
-    """What is in a folder, in order, without hidden files, as macOS leaves beside others."""
+    """The contents of a folder, sorted, without hidden files, which macOS leaves beside others."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def refuse_odd(files: Iterable[Path]) -> None:
-    """Raise `SamplesError` for a file that would never end, as a pipe, or whose name no record can hold."""
+    """Raise `SamplesError` for what is no regular file, such as a pipe, or has a name that is not UTF-8."""
     for file in files:
         if not file.is_file():
             raise SamplesError(f"{file}: is not a readable file; remove it")
@@ -115,7 +117,7 @@ def refuse_odd(files: Iterable[Path]) -> None:
 
 
 def digest_of(files: Sequence[Path], settings: str) -> str:
-    """Digest of files, in order, and of how they are read."""
+    """Digest of files, in order, by name and content, and of how they are read."""
     total = hashlib.sha256(settings.encode())
     for file in files:
         total.update(file.name.encode())
@@ -124,7 +126,7 @@ def digest_of(files: Sequence[Path], settings: str) -> str:
 
 
 def content_digest(file: Path) -> bytes:
-    """SHA-256 of a file; read once while it stays as it is, however often it is requested."""
+    """SHA-256 of a file, cached until its size or modification time changes."""
     ensure_regular(file)
     status = file.stat()
     return _read_digest(file, status.st_mtime_ns, status.st_size)

@@ -1,4 +1,4 @@
-"""What is suspicious about a study's samples, said before anything is measured by them."""
+"""Warnings about a study's samples, before anything is measured with them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from autoprec.samples._images import SUFFIXES
 from autoprec.spec import SamplesSection
 
 FEWEST = 8
-"""Evaluation samples below which the interval of a loss says little."""
+"""With fewer evaluation samples the interval of a loss says little."""
 
 
 def warnings_of(section: SamplesSection, calibration: Samples, evaluation: Samples) -> list[str]:
-    """A line for each thing that may spoil the result: few samples, the same in both sets, conversions.
+    """One line for each thing that may spoil the result: few samples, overlapping sets, conversions.
 
-    Raises `SamplesError` for images that cannot be what the model takes.
+    Raises `SamplesError` for images that the model cannot take.
     """
     told = []
     count = len(evaluation)
@@ -44,13 +44,14 @@ def warnings_of(section: SamplesSection, calibration: Samples, evaluation: Sampl
 
 
 def check_whole(samples: Samples, kinds: Mapping[str, np.dtype[Any]]) -> None:
-    """Raise `SamplesError` for values that an input of whole numbers would cut.
+    """Raise `SamplesError` for values that an integer input would truncate.
 
-    The first sample is always read, so that what cannot be is told; all are where there is such an input.
+    Reads all samples if there is such an input, otherwise only the first one, which shows whether it can be
+    read.
 
     Args:
         samples: a set.
-        kinds: types of the model's inputs, by name.
+        kinds: dtypes of the model's inputs, by name.
     """
     has_whole = any(kind.kind in "iu" for kind in kinds.values())
     for sample in ahead(samples) if has_whole else [samples[0]]:
@@ -62,9 +63,10 @@ def check_whole(samples: Samples, kinds: Mapping[str, np.dtype[Any]]) -> None:
 
 
 def _same(section: SamplesSection) -> list[Path]:
-    """Evaluation files whose content is in the calibration set."""
+    """Evaluation files whose content is also in the calibration set."""
     if is_entry(section.calibration) or is_entry(section.evaluation):
         return []
+    # Only files of equal size can be equal: hashing the others would read both sets whole.
     sizes: dict[int, list[Path]] = defaultdict(list)
     for path in _files(section.calibration, section.calibration_limit):
         sizes[path.stat().st_size].append(path)

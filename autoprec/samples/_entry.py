@@ -18,20 +18,20 @@ from autoprec.samples._base import Sample, blank
 
 
 class EntrySamples:
-    """Each item maps names to arrays, as an `.npz` archive does: model inputs, decoder inputs, `truth`.
+    """Samples from a user's function; each item maps names to arrays, like an `.npz` archive.
 
-    The function is called again for another pass, and should give the same samples in the same order. What
-    has `len` and `[]` is read in any order at no cost; of any other iterable, a step back starts over.
+    The function is called again for each pass, and must give the same samples in the same order. A sequence
+    is read in any order at no cost; for any other iterable, a step back starts over.
 
     Args:
-        key: of the definition, as `samples.calibration`.
+        key: key of the definition, such as `samples.calibration`.
         entry: `module:function`.
         inputs: shapes of the model's inputs, by name.
-        limit: take so many; None for all.
+        limit: number of samples to use; None for all.
     """
 
     notes: Sequence[str] = ()
-    shareable = False  # the function need not expect threads, nor its iterator
+    shareable = False  # users write neither functions nor iterators for several threads
 
     def __init__(self, key: str, entry: str, inputs: Mapping[str, Sequence[int]], limit: int | None) -> None:
         self._where, self._limit = f"{key}: {entry}", limit
@@ -46,12 +46,12 @@ class EntrySamples:
         return self._first_pass[0]
 
     def outline(self, index: int) -> Sample:
-        """A sample without inputs and truth."""
+        """See `Samples`."""
         return self._first_pass[1][index]
 
     @cached_property
     def _first_pass(self) -> tuple[str, list[Sample]]:
-        """The digest, and what is left of each sample without inputs and truth."""
+        """The digest, and the outline of each sample: one pass for both, because it may be slow."""
         total, outlines = hashlib.sha256(b"entry"), []
         for sample in self:
             for name, array in sorted({**sample.inputs, **sample.prompts}.items()):
@@ -83,7 +83,7 @@ class EntrySamples:
 
     @cached_property
     def _made(self) -> Any:
-        """What the function returned at first."""
+        """What the function returned the first time."""
         with self._telling():
             return self._make()
 
@@ -94,13 +94,13 @@ class EntrySamples:
         return count if self._limit is None else min(count, self._limit)
 
     def _all(self) -> Iterator[Any]:
-        """Every item, from the first on."""
+        """All items, from the first one."""
         with self._telling():
             yield from self._make()
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """Names the function where it raises."""
+        """Turn what the function raises into a `SamplesError` that names it."""
         try:
             yield
         except Exception as error:  # a function of the user's may raise anything

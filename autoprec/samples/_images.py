@@ -34,18 +34,19 @@ SUFFIXES = frozenset(
 )
 
 _NEW_NOTES = frozenset({Note.TURNED, Note.DEEP})
-"""Of files that 0.1 read otherwise: studies with such samples are other studies."""
+"""Notes on files that 0.1 read differently, so that studies of such samples are not comparable."""
 
 
 class ImageSamples:
-    """Images brought to the model's frame, scaled to 0..1, normalised; float32 [1, channels, h, w], or
-    [1, h, w, channels] where the model takes it so.
+    """Images fitted to the model's frame, scaled to 0..1 and normalised.
+
+    Inputs are float32 [1, channels, h, w], or [1, h, w, channels] where the model takes them so.
 
     Args:
-        folder: holds them, or `images/` in it does.
+        folder: holds the images, directly or in `images/`.
         section: the definition's `[samples]`.
         inputs: shapes of the model's inputs, by name.
-        limit: take so many; None for all.
+        limit: number of images to use; None for all.
     """
 
     shareable = True
@@ -74,13 +75,13 @@ class ImageSamples:
 
     @cached_property
     def digest(self) -> str:
-        """16 hexadecimal digits over images, prompts and masks, and how they are read; `.r2` behind them says
-        that the first version of the reading rule read them otherwise."""
+        """16 hexadecimal digits over images, prompts, masks and how they are read; a suffix `.r2` says that
+        the first version of the reading rule read them differently."""
         masks = [mask for mask in map(self._mask_path, self._images) if mask.exists()]
         prompts = [self._prompts_file] if self._prompts_file.exists() else []
         section, size = self._section, self._frame.size
         settings = msgspec.json.encode((size, section.mean, section.std)).decode()
-        # What came after 0.1 is left out where it changes nothing.
+        # Studies of 0.1 must keep their digest, so newer keys are left out where they change nothing.
         if section.resize != "stretch" or section.white is not None:
             settings += f"{section.resize}{section.white}"
         settings += "".join(sorted(note.name for note in self._notes if note in _NEW_NOTES))
@@ -89,14 +90,14 @@ class ImageSamples:
 
     @cached_property
     def notes(self) -> Sequence[str]:
-        """What their owner may not expect; looks at every file's header."""
+        """What the user may not expect; reads every file's header."""
         told = [f"{count} of {len(self)} images: {note.value}" for note, count in sorted(self._notes.items())]
         left = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in self._left_out.items())
         return [*told, *([f"files that are not images are ignored: {left}"] if left else [])]
 
     @property
     def _rules(self) -> Iterator[int]:
-        """By which versions of the reading rule images and prompts are read."""
+        """The versions of the reading rule that first read these images and prompts as they are read now."""
         yield from (head.rule for head in self._headers)
         section = self._section
         settings = zip(section.mean, section.std, strict=True)
@@ -104,9 +105,9 @@ class ImageSamples:
             yield 2
         keys = [prompt.keys() for prompts in self._prompts.values() for prompt in prompts]
         if any("mask_input" in each and "has_mask_input" not in each for each in keys):
-            yield 2  # the flag went without saying, and was 0
+            yield 2  # version 1 fed 0 as has_mask_input
         if any(key.endswith("points") for each in keys for key in each):
-            yield 2  # they were fed in pixels of the image
+            yield 2  # version 1 fed them in pixels of the image
 
     @cached_property
     def _headers(self) -> list[Header]:
@@ -144,7 +145,7 @@ class ImageSamples:
         )
 
     def outline(self, index: int) -> Sample:
-        """A sample without its pixels and its truth, from its header and its prompts."""
+        """See `Samples`."""
         path, frame = self._images[index], self._frame
         with told(path):
             size = upright_size(path)
@@ -160,13 +161,14 @@ class ImageSamples:
         return self._masks / f"{image.stem}.png"
 
     def _truth(self, image: Path, prompts: Prompts, size: tuple[int, int]) -> NDArray[np.bool_] | None:
-        """bool [prompts, height, width], or None without labels for every prompt."""
+        """bool [prompts, height, width]; None unless every prompt has a label."""
         objects, path = objects_of(prompts), self._mask_path(image)
         if objects is None or not path.exists():
             return None
         with told(path):
             values = _labels(path)
         height, width = values.shape
+        # A mask that was drawn without regard to EXIF has the sides of the image swapped.
         if (height > width) != (size[1] > size[0]) and sorted(values.shape) == sorted(size):
             raise SamplesError(
                 f"{path}: is {width} x {height}, but {image.name} is {size[0]} x {size[1]} upright, "
@@ -182,7 +184,7 @@ class ImageSamples:
 
 
 def _labels(path: Path) -> NDArray[Any]:
-    """The labels [h, w] of a mask image, as they are in the file. Raises `UnfitError`."""
+    """The labels [h, w] of a mask image, as stored. Raises `UnfitError`."""
     try:
         ensure_regular(path)
         with Image.open(path) as image:
@@ -196,7 +198,7 @@ def _labels(path: Path) -> NDArray[Any]:
 
 
 def _image_input(section: SamplesSection, inputs: Mapping[str, Sequence[int]]) -> Frame:
-    """The input that images feed. Raises `SamplesError` if there is none, or others would go without."""
+    """The input that images feed. Raises `SamplesError` if there is none, or if there are others."""
     listed = ", ".join(f"{name} {list(shape)}" for name, shape in inputs.items())
     name = section.input or next(iter(inputs), "")
     if name not in inputs:

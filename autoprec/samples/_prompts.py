@@ -22,10 +22,10 @@ Prompts = list[dict[str, Any]]
 
 
 def read_prompts(path: Path, asked: Sequence[str], images: Container[str]) -> dict[str, Prompts]:
-    """Prompts by image; empty without the file.
+    """Prompts by image name; empty without the file.
 
-    Raises `SamplesError` if it is malformed, an image in `asked` has none, or one is for an image that is
-    not in `images`.
+    Raises `SamplesError` if the file is malformed, lacks prompts for an image in `asked`, or has some for an
+    image that is not in `images`.
     """
     if not path.exists():
         return {}
@@ -53,21 +53,21 @@ def read_prompts(path: Path, asked: Sequence[str], images: Container[str]) -> di
 
 
 def objects_of(prompts: Prompts) -> list[int] | None:
-    """The label that each prompt means in the mask image; None if one does not say, or there is no prompt."""
+    """Each prompt's label in the mask image; None if a prompt has none, or if there is no prompt."""
     objects = [prompt["object"] for prompt in prompts if "object" in prompt]
     return objects if objects and len(objects) == len(prompts) else None
 
 
 def is_outside(prompts: Prompts, size: tuple[int, int]) -> bool:
-    """Whether x, y pairs lie beyond an image of (width, height), or none beyond its first pixel, as where
-    they are meant for another size, or as shares of it."""
+    """Whether the pairs (x, y) of prompts cannot be meant in pixels of an image of (width, height)."""
     told = [value for prompt in prompts for key, value in prompt.items() if key.endswith(PAIRS)]
     try:
         pairs = [np.array(value, np.float64).reshape(-1, 2) for value in told]
     except (TypeError, ValueError, OverflowError):
-        return False  # refused by name where it is read
+        return False  # refused, with its name, when the prompt is read
     if not pairs:
         return False
     values = np.concatenate(pairs)
+    # None beyond the first pixel: they are shares of the image. Far outside: they are for another size.
     is_share = values.max(initial=0) <= 1 < min(size) - 1
     return bool(is_share or (values < -1).any() or (values > np.array(size) + 1).any())

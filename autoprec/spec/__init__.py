@@ -1,7 +1,7 @@
 """A study's definition: a TOML file parsed once, at the edge, into frozen records.
 
-`sections.py` and `study_spec.py` hold the schema and its defaults, `load.py` reads a file, `budget.py` reads
-how long a run may take.
+`sections.py` and `study_spec.py` hold the schema and its defaults, `load.py` reads a file, `budget.py` parses
+budgets.
 """
 
 from autoprec.spec.budget import Budget, parse_budget

@@ -1,4 +1,4 @@
-"""A definition's file, parsed once: paths come out absolute, and every message says which key to fix."""
+"""Reading a definition's file: paths become absolute, and every message says which key to fix."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from autoprec.spec.study_spec import StudySpec
 
 
 def aimed(spec: StudySpec, target: TargetSection) -> StudySpec:
-    """The definition with its engine on a target; a target without an address leaves it here."""
+    """The definition with its engine on a target, or on this machine if the target has no address."""
+    # Options of an earlier target must not stay behind when `--target` names another.
     here = {key: value for key, value in spec.backend.options.items() if not key.startswith("target")}
     options = {**here, **target.options} if target.address else here
     return msgspec.structs.replace(
@@ -31,8 +32,9 @@ def aimed(spec: StudySpec, target: TargetSection) -> StudySpec:
 
 
 _LONGEST, _LARGEST_NUMBER = 1 << 18, 1 << 53
+"""Characters of a file; and the first integer that not every float can represent."""
 _MOST_DOTS = 256
-"""In one line: a key of thousands of parts takes minutes to parse."""
+"""Most dots in one line: a key of thousands of parts takes minutes to parse."""
 
 
 def load_spec(path: Path) -> StudySpec:
@@ -55,7 +57,7 @@ def load_spec(path: Path) -> StudySpec:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A file's tables; the numbers in them are finite, and of a size that means something."""
+    """The tables of a file. Raises `SpecError`, also for numbers that are not finite or too large."""
     try:
         ensure_regular(path)
         with path.open(encoding="utf-8") as file:
@@ -68,7 +70,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         said = exhausted(error) or f"cannot be read ({error.strerror}); make it readable, or name another"
         raise SpecError(f"{path}: {said}") from error
-    except (ValueError, RecursionError) as error:  # `int` refuses thousands of digits
+    except (ValueError, RecursionError) as error:  # TOML errors, bad UTF-8, integers of thousands of digits
         raise SpecError(f"{path}: cannot be read as TOML: {error}") from error
     if key := _impossible(table):
         raise SpecError(f"{path}: the number at `{key}` is infinite, NaN or too large; fix it")
@@ -76,7 +78,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _impossible(value: Any, key: str = "") -> str:
-    """The first key of a number that no setting can be; empty if there is none."""
+    """The key of the first number that is impossible in any setting; empty if there is none."""
     if isinstance(value, float) and not math.isfinite(value):
         return key
     if isinstance(value, int) and abs(value) >= _LARGEST_NUMBER:
@@ -91,7 +93,8 @@ def _impossible(value: Any, key: str = "") -> str:
 
 
 def _told(words: str) -> str:
-    """msgspec's words, with the way out: `Invalid enum value 'x' - at `$.search.strategy``."""
+    """msgspec's message with a hint at the way out."""
+    # Such as: Invalid enum value 'x' - at `$.search.strategy`. msgspec has no other form of it.
     what, _, where = words.partition(" - at `$")
     keys = where.strip("`.").split(".") if where else []
     section: Any = StudySpec
@@ -113,7 +116,7 @@ def _told(words: str) -> str:
 
 
 def _located(spec: StudySpec, path: Path) -> StudySpec:
-    """The definition with absolute paths, a name and a folder."""
+    """The definition with absolute paths, and with its name and folder filled in."""
 
     def absolute(name: str) -> str:
         return str((path.parent / name).absolute())
@@ -146,16 +149,16 @@ def with_search(
     precisions: str | None = None,
     accepted_loss: float | None = None,
 ) -> StudySpec:
-    """The definition with other settings of its search; None leaves one as it is.
+    """The definition with other settings of its search; None keeps the definition's own.
 
     Args:
         spec: the definition.
-        seed: of everything that is drawn.
-        strategy: name of one.
+        seed: seed of all random draws.
+        strategy: name of a strategy.
         precisions: names, separated by commas.
-        accepted_loss: within which the search looks hardest for speed.
+        accepted_loss: the mask loss within which the search looks hardest for speed.
 
-    Raises `SpecError` for what a definition may not say either.
+    Raises `SpecError` for values that a definition may not have either.
     """
     changed = {
         "seed": seed,
@@ -166,6 +169,7 @@ def with_search(
     for name, value in changed.items():
         if value is None:
             continue
+        # Through msgspec's own checks, so that the command line accepts what a file does, and nothing else.
         told = msgspec.to_builtins(spec.search) | {name: value}
         try:
             spec = msgspec.structs.replace(spec, search=msgspec.convert(told, SearchSection))
@@ -177,13 +181,13 @@ def with_search(
 
 
 def stored_at(storage: str, folder: Path) -> str:
-    """An address of a database; the path of a SQLite file is relative to the folder."""
+    """The URL of a database, with the path of a SQLite file, which is relative to `folder`, made absolute."""
     kind, separator, file = storage.partition("sqlite:///")
     return f"sqlite:///{(folder / file).absolute()}" if separator and not kind else storage
 
 
 def _check(spec: StudySpec, path: Path) -> None:
-    """Combinations that no type can rule out."""
+    """Raises `SpecError` for combinations that types cannot rule out."""
     search = spec.search
     if not search.precisions:
         raise SpecError(f"{path}: search.precisions is empty; name at least two of: {listed()}")
@@ -204,7 +208,7 @@ def _check(spec: StudySpec, path: Path) -> None:
 
 
 def _check_samples(spec: StudySpec, path: Path) -> None:
-    """Samples that would be measured with, or mixed with, what they must be apart from."""
+    """Raises `SpecError` for sets that are equal, or that contain the study's own folder."""
     if spec.samples.calibration == spec.samples.evaluation:
         raise SpecError(
             f"{path}: samples.calibration and samples.evaluation are the same; calibrating on the images "
@@ -213,7 +217,7 @@ def _check_samples(spec: StudySpec, path: Path) -> None:
     if len(spec.samples.mean) != len(spec.samples.std):
         raise SpecError(f"{path}: samples.mean and samples.std must have one number for each channel")
     if (Path(spec.folder.replace("\0", "")) / "study.db").exists():
-        return  # begun by a version that allowed it: what it measured stays within reach
+        return  # begun by a version that allowed the following: its evidence must stay accessible
     for key, name in {"calibration": spec.samples.calibration, "evaluation": spec.samples.evaluation}.items():
         if not is_entry(name) and _lies_in(spec.folder, name):
             raise SpecError(
@@ -223,6 +227,6 @@ def _check_samples(spec: StudySpec, path: Path) -> None:
 
 
 def _lies_in(folder: str, samples: str) -> bool:
-    """Whether a folder is, or is inside, one of samples, whatever links lead there."""
+    """Whether `folder` is `samples` or inside it, with links resolved."""
     inner, outer = (Path(os.path.realpath(name.replace("\0", ""))) for name in (folder, samples))
     return inner == outer or outer in inner.parents

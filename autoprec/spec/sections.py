@@ -13,9 +13,9 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Strategy = Literal["autoprec", "tpe", "nsga2", "random"]
 SAFE_REFERENCE = "fp16-safe"
-"""The reference whose blocks are FP16 but for those that overflow it, which stay FP32."""
+"""The reference in FP16, except for blocks that overflow it, which stay in FP32."""
 SMALL_MASK = 0.001
-"""The share of a plane's pixels below which a mask counts less, where a definition does not say."""
+"""Default share of a plane's pixels below which a mask counts less."""
 RangeMethod = Literal["min-max", "percentile", "entropy", "mse"]
 
 
@@ -133,7 +133,7 @@ class QualitySection(Section, frozen=True, kw_only=True):
 
     @property
     def small_share(self) -> float:
-        """`small_mask`, whether it is given or not."""
+        """`small_mask`, or its default."""
         return SMALL_MASK if self.small_mask is None else self.small_mask
 
 
@@ -205,7 +205,7 @@ class TargetSection(Section, frozen=True, kw_only=True):
 
     @property
     def options(self) -> dict[str, str | bool]:
-        """As options of a backend."""
+        """The section as options of a backend."""
         named = {
             "target_python": self.python,
             "target_folder": self.folder,

@@ -1,4 +1,5 @@
-"""A whole definition: its tables, where its evidence is, and the digest of what decides a measurement."""
+"""A whole definition: its tables, where its evidence is stored, and the digest of what decides a
+measurement."""
 
 from __future__ import annotations
 
@@ -23,13 +24,13 @@ from autoprec.spec.sections import (
 
 
 class StudySpec(Section, frozen=True, kw_only=True):
-    """A whole definition; the keys of its tables are described there.
+    """A whole definition; the tables' own keys are described with them.
 
     Attributes:
         name: of the study; by default the file's stem.
         default: this is the default study: commands without `--study` use it.
         folder: the folder that the study writes into; by default its name, beside the file.
-        storage: SQLAlchemy's address of the database, for a study on several machines; "" is the SQLite file
+        storage: the database's SQLAlchemy URL, for a study on several machines; "" is the SQLite file
             `study.db` in the folder.
     """
 
@@ -50,7 +51,7 @@ class StudySpec(Section, frozen=True, kw_only=True):
 
     @property
     def database(self) -> Path | str:
-        """Where the evidence is: a SQLite file, or an address."""
+        """Where the evidence is stored: a SQLite file, or an SQLAlchemy URL."""
         if self.storage.startswith("sqlite:///"):
             return Path(self.storage.removeprefix("sqlite:///"))
         return self.storage or Path(self.folder) / "study.db"
@@ -59,11 +60,11 @@ class StudySpec(Section, frozen=True, kw_only=True):
     def digest(self) -> str:
         """16 hexadecimal digits over what decides a measurement.
 
-        Strategy, seed, budget and limits may change from night to night; the rest may not.
+        Strategy, seed, budget and limits may change between runs, everything else may not.
         """
-        # Where samples are does not matter: their content has a digest of its own, and folders are moved.
+        # Not where samples are: their content has a digest of its own, and folders get moved.
         samples = msgspec.structs.replace(self.samples, calibration="", evaluation="")
-        # What came after 0.1 is left out at the value that stands for what was before.
+        # Studies of 0.1 must keep their digest, so newer keys are left out at the values that 0.1 implied.
         told = msgspec.to_builtins(samples)
         if samples.resize == "stretch":
             del told["resize"]
@@ -79,13 +80,13 @@ class StudySpec(Section, frozen=True, kw_only=True):
         measured: tuple[object, ...] = (
             output, told, self.blocks, self.calibration, quality,
             self.backend.name, self.backend.base, _measured(self.backend.options),
-            self.search.reference or "fp16", self.model.shapes,  # what an empty one meant until 0.1
+            self.search.reference or "fp16", self.model.shapes,  # in 0.1 empty meant fp16
         )  # fmt: skip
-        if self.search.max_memory_mb is not None:  # studies from before it was there keep their digest
+        if self.search.max_memory_mb is not None:  # a newer key, too
             measured = (*measured, self.search.max_memory_mb)
         return hashlib.sha256(msgspec.json.encode(measured, order="sorted")).hexdigest()[:16]
 
 
 def _measured(options: dict[str, str | int | float | bool]) -> list[tuple[str, str | int | float | bool]]:
-    """Options that change what is measured. Where a target is does not; its fingerprint tells what it is."""
+    """The options that change what is measured: not a target's address, since its fingerprint counts."""
     return sorted((key, value) for key, value in options.items() if not key.startswith("target"))

@@ -1,4 +1,4 @@
-"""Writing candidates in parallel: processes that each hold the model and what calibration found out.
+"""Writing candidates in parallel, in processes that each hold the model and its calibration.
 
 `Writers` is the search's side; `python -m autoprec.writing FD` is one process, which loads a `Material` once
 and writes any number of candidates from it.

@@ -23,21 +23,21 @@ from autoprec.writing.messages import (
 
 
 def main(descriptor: int) -> None:
-    """Write until the search closes the pipe; what was loaded serves as long as the material is the same."""
+    """Answer requests until the search closes the pipe."""
     answers, loaded = Answers(descriptor), _Loaded()
     for line in requests():
         answers.send(encode(_answer(loaded, decode_request(line))))
 
 
 class _Loaded:
-    """What stays from request to request."""
+    """The rewriter, kept from request to request while the material is the same."""
 
     def __init__(self) -> None:
         self._material: Material | None = None
         self._rewriter: Rewriter | None = None
 
     def serve(self, request: Request) -> None:
-        """Raises as `Rewriter.write` and `Material.rewriter` do."""
+        """Serve one request. Raises like `Rewriter.write` and `Material.rewriter`."""
         if self._rewriter is None or self._material != request.material:
             self._rewriter, self._material = request.material.rewriter(), request.material
         if isinstance(request, Write):
@@ -55,7 +55,7 @@ def _answer(loaded: _Loaded, request: Request) -> Answer:
         return DiskFull(error.errno or 0, error.strerror or str(error))
     except MemoryError as error:
         return Unwritten("memory", machine_fault(error))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the search must hear of it
+    except Exception as error:  # noqa: BLE001 - the search must learn of any error
         words = f"{type(error).__name__}: {error}, at {place_of(error)}"
         return Unwritten("internal", f"{words}; this is a bug in autoprec, please report it")
     return Saved()

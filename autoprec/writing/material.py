@@ -1,4 +1,4 @@
-"""What candidates are written from, as a process receives it, and the rewriter that is made of it."""
+"""What candidates are written from, as sent to a process, and the rewriter made from it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from autoprec.spec import BlocksSection, CalibrationSection, ModelSection
 
 
 class Material(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a candidate follows from, but its assignment.
+    """Everything that determines a candidate, except for its assignment.
 
     Attributes:
-        model: the definition's, whose file has this `digest`.
+        model: the definition's model, whose file has this `digest`.
         blocks: how it is split.
         calibration: how ranges are chosen.
-        histograms, moments: files of statistics, kept as `of` says; no moments where nothing learns.
+        histograms, moments: paths of statistics made of `of`; no moments if no precision needs them.
         base, grids: of the study's basis.
         widened, splits_projections: of its backend.
         refined: folder of refined weights.
@@ -43,7 +43,7 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
     refined: str
 
     def rewriter(self) -> Rewriter:
-        """Load everything. Raises `ModelError` for files that are not what they were."""
+        """Load everything. Raises `ModelError` if a file has changed."""
         path, how = Path(self.model.path), self.blocks
         model = load_model(path, self.model.shapes)
         blocks = partition(model, minimum=how.minimum, maximum=how.maximum, depth=how.depth)

@@ -1,4 +1,4 @@
-"""What the search and a writing process say to each other, as JSON lines."""
+"""Messages between the search and a writing process, as JSON lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoprec.writing.material import Material
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
-    """Load what the first candidate will be written from."""
+    """Load the material, before the first candidate is needed."""
 
     material: Material
 
@@ -26,7 +26,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True, tag="write"):
 
 
 class Saved(msgspec.Struct, frozen=True, tag="saved"):
-    """It is there, or loaded."""
+    """The file is written, or the material loaded."""
 
 
 class Unwritten(msgspec.Struct, frozen=True, tag="unwritten"):
@@ -37,13 +37,13 @@ class Unwritten(msgspec.Struct, frozen=True, tag="unwritten"):
 
 
 class Declined(msgspec.Struct, frozen=True, tag="declined"):
-    """The user has to fix something."""
+    """Something is wrong that the user has to fix."""
 
     message: str
 
 
 class DiskFull(msgspec.Struct, frozen=True, tag="full"):
-    """The disk does not take it; `number` is the system's of the error."""
+    """The disk refuses the file; `number` is the errno."""
 
     number: int
     reason: str

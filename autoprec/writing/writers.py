@@ -1,4 +1,4 @@
-"""The search's side: as many writing processes as write at a time, kept warm."""
+"""The search's side: a pool of writing processes."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from autoprec.writing.material import Material
 from autoprec.writing.messages import Declined, DiskFull, Load, Unwritten, Write, decode_answer, encode
 
 _SECONDS = 3600.0
-"""Learning the rounding of a large model's weights takes minutes."""
+"""Time limit of a request: learning the rounding of a large model's weights takes minutes."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Writers:
-    """Processes that write candidates; any thread may ask.
+    """Processes that write candidates; thread-safe.
 
     Args:
-        count: of them, started when they are first wanted.
-        threads: that each may compute with.
-        log: takes what the first prints; the others' are numbered.
+        count: number of processes, each started when it is first needed.
+        threads: number of threads of each.
+        log: receives what the first one prints; the others' logs are numbered.
     """
 
     def __init__(self, count: int, threads: int, log: Path) -> None:
         environment = {name: os.environ.get(name, str(threads)) for name in _THREADS}
         logs = [log, *(log.with_stem(f"{log.stem}-{number}") for number in range(1, count))]
         self._all = [WorkerProcess("autoprec.writing", path, environment) for path in logs]
-        self._free: LifoQueue[WorkerProcess] = LifoQueue()  # the last one has all in its caches
+        self._free: LifoQueue[WorkerProcess] = LifoQueue()  # the one used last has the most in its caches
         for process in reversed(self._all):
             self._free.put(process)
         self._loading = ThreadPoolExecutor(count, "loading")
 
     def load(self, material: Material) -> None:
-        """Let every process load it while the search does something else; a failure is the first write's."""
+        """Let all processes load the material in the background; the first write reports a failure."""
         request = encode(Load(material=material))
 
         def loaded() -> None:
@@ -52,8 +52,8 @@ class Writers:
     def write(self, material: Material, assignment: Assignment, path: Path) -> Candidate:
         """Write the typed model of an assignment.
 
-        Raises `TrialError` where it cannot be written, `UserError` where the model or its statistics are not
-        what they were, OSError if the disk is full.
+        Raises `TrialError` if it cannot be written, `UserError` if the model or its statistics have changed,
+        OSError if the disk is full.
         """
         request = encode(Write(material=material, assignment=assignment, path=str(path)))
         with self._one() as process:
@@ -62,7 +62,7 @@ class Writers:
             except TrialError as error:
                 if error.kind != "killed":
                     raise
-                line = _answer(process, request)  # it says nothing about the assignment
+                line = _answer(process, request)  # killed from outside, whatever the assignment
         match decode_answer(line):
             case Unwritten(kind, message):
                 raise TrialError(kind, message)
@@ -77,7 +77,7 @@ class Writers:
         for process in self._all:
             process.close()
         self._loading.shutdown(wait=True, cancel_futures=True)
-        for process in self._all:  # one may have been about to start
+        for process in self._all:  # a loading thread may have started one after the first pass
             process.close()
 
     @contextmanager
