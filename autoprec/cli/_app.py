@@ -1,4 +1,4 @@
-"""What every command shares: the application, its terminal, the options that many take."""
+"""What all commands share: the application, output, and common options."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXIT_DIFFERENT = 4
 EXIT_INTERNAL = 70
 """EX_SOFTWARE of sysexits(3)."""
 EXIT_STOPPED = 130
-"""As a shell has it for a process that Ctrl-C ended."""
+"""128 + SIGINT, as shells report a process that Ctrl-C ended."""
 
 app = typer.Typer(
     name="autoprec",
@@ -86,6 +86,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def tell(message: str) -> None:
     """Print one line to standard error: progress, warnings, mistakes."""
+    # One line always, without control characters: names and messages may come from a model or an engine.
     typer.echo(visible(" ".join(line.strip() for line in message.splitlines())), err=True)
 
 
@@ -95,7 +96,7 @@ def answer(message: object) -> None:
 
 
 def study_of(where: str | None, storage: str | None = None, *, is_quiet: bool = False) -> Study:
-    """The study that a command is about; where none is named, says which one it is, unless `is_quiet`."""
+    """The study that a command works on; reports which one it is if none is named, unless `is_quiet`."""
     if where is None:
         path, why = parts.default_definition()
         where = str(path)
@@ -105,7 +106,7 @@ def study_of(where: str | None, storage: str | None = None, *, is_quiet: bool = 
 
 
 def show_or_dump(value: Any, view: Any, as_text: bool) -> None:
-    """Print records as JSON, or what people read (a renderable of Rich's)."""
+    """Print records as JSON, or a view for people (a renderable of Rich)."""
     if as_text:
         typer.echo(parts.as_json(value))
     else:

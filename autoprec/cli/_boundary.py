@@ -1,4 +1,4 @@
-"""Where every error of a command ends: one line, an exit code, and never a bare traceback."""
+"""Where all errors of commands end: in one line and an exit code, never in a traceback."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _PACKAGES = (
 
 
 _LEAST_BYTES = 384 << 20
-"""Of address space: libraries of linear algebra may wait for ever as they are loaded with 290 MiB."""
+"""Least address space: with 290 MiB, libraries of linear algebra may hang while they are loaded."""
 
 
 _AGAIN_SECONDS = 0.05
 
 
 def ensure_memory() -> None:
-    """Raises `UserError` where the shell lets a process have less memory than the libraries need to load."""
+    """Raises `UserError` if the shell's limit of memory is too low for the libraries to load."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < _LEAST_BYTES:
         raise UserError(
@@ -51,8 +51,9 @@ def ensure_memory() -> None:
 
 @contextlib.contextmanager
 def hearing_interrupts() -> Iterator[None]:
-    """Python prints and forgets an exception in a callback of the garbage collector's: a Ctrl-C that lands
-    there is sent once more."""
+    """Let no Ctrl-C get lost in the block."""
+    # Python prints and forgets exceptions in destructors and callbacks of the garbage collector. A Ctrl-C
+    # that lands in one is therefore sent again.
     report, main_thread = sys.unraisablehook, threading.main_thread().ident or 0
 
     def hear(lost: sys.UnraisableHookArgs) -> None:
@@ -73,7 +74,7 @@ def hearing_interrupts() -> Iterator[None]:
 def exit_code(error: Exception) -> int:
     """Report what ended a command, in one line; returns the command's exit code."""
     if isinstance(error, BrokenPipeError):
-        # The reader is gone, as when `| head` has seen enough. The interpreter must not try to flush again.
+        # The reader, such as `| head`, is gone. With /dev/null in its place the last flush succeeds.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -95,7 +96,7 @@ def exit_code(error: Exception) -> int:
 
 
 def _usage(error: typer.TyperException) -> str:
-    """What is wrong with the words of a command, and where the right ones are."""
+    """What is wrong with the arguments of a command, and where they are described."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "autoprec"
     said = error.format_message()
@@ -103,7 +104,10 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _kept(error: Exception) -> str:
-    """Write versions and the traceback to a file, without anything of the user's; says where."""
+    """Write versions and the traceback to a file, for a report; returns where it is.
+
+    It contains no values of the user's.
+    """
     lines = [f"python {platform.python_version()} on {platform.platform()}"]
     for name in _PACKAGES:
         with contextlib.suppress(parts.PackageNotFoundError):

@@ -1,6 +1,6 @@
-"""What commands use of the package; each name loads when it is first used (PEP 562).
+"""What commands use of the package; each name is imported on first use (PEP 562).
 
-So help, completion and a mistyped option answer at once: without an engine, a database, or a plot.
+Help, completion and mistyped options therefore answer at once, without loading engines, databases or plots.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Views of several parts: a diagnosis, the front, the end of a search."""
+"""Composite views: a diagnosis, the front, the end of a search."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _FLOATS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 
 
 def front_view(chosen: Study) -> RenderableType:
-    """The front with its anchors, and with what `export` would take marked."""
+    """The front with the anchors, and with marks on what `export` would pick."""
     front, reference, accepted = chosen.front(), chosen.reference(), chosen.spec.search.accepted_loss
     marks = picks(front, reference, accepted) if reference is not None else {}
     return front_table(front, reference, chosen.trials(), marks, accepted, chosen.clock())
 
 
 def progress_view(chosen: Study) -> RenderableType:
-    """The front, and below it who works on it, or worked."""
+    """The front, and below it who is measuring, or has measured."""
     shown = [front_view(chosen)]
     if line := shares_line(shares(chosen.trials())):
         shown.append(Text(line, "dim"))
@@ -69,7 +69,7 @@ def show_end(chosen: Study, named: str | None) -> None:
 
 
 def diagnosis_view(diagnosis: Diagnosis) -> RenderableType:
-    """The machine, and which precisions the engine takes for which operators."""
+    """The machine, and which precisions the engine supports for which operators."""
     parts = Table.grid(padding=(0, 2))
     parts.add_column(style="bold", no_wrap=True)
     parts.add_column(overflow="fold")
@@ -107,14 +107,14 @@ def _cell(legality: Legality, pattern: str, precision: str) -> Text:
     if not verdict.is_legal:
         return Text(f"ran {verdict.ran}", "yellow")
     if verdict.precision != precision:
-        return Text(verdict.precision, "dim")  # left in the base type: the precision does not quantise it
+        return Text(verdict.precision, "dim")  # this precision leaves such an operator in its base type
     if precision in _FLOATS and verdict.ran and _FLOATS[precision] not in verdict.ran.split(","):
-        return Text(f"as {verdict.ran}", "yellow")  # taken, but no faster than what it runs as
+        return Text(f"as {verdict.ran}", "yellow")  # accepted, but run in another float type
     return Text("yes", "green")
 
 
 def _reasons(legality: Legality) -> Sequence[Drawing]:
-    """Each reason once, with the pairs that it holds for."""
+    """Each reason once, with all its pairs of pattern and precision."""
     pairs: dict[str, list[str]] = {}
     for verdict in legality.verdicts:
         if verdict.is_unfit:

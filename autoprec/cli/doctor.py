@@ -87,7 +87,7 @@ def doctor(
 
 
 def _evidence(study: Study, repair: bool) -> Study:
-    """Report the state of a study's evidence; ends the command where it is damaged."""
+    """Report the state of a study's evidence; exits if it is damaged."""
     if not (isinstance(study.spec.database, Path) and study.spec.database.exists()):
         return study
     health = study.health()

@@ -38,7 +38,7 @@ TARGETS = (
     "readme",
     "json",
 )
-"""Names of `exporters.EXPORTERS`; they stand here too, for completing one loads no exporter."""
+"""Names of `exporters.EXPORTERS`, repeated here so that completion need not load the exporters."""
 
 
 def _picks(incomplete: str) -> list[str]:

@@ -67,7 +67,7 @@ def dashboard(
     if program is None:
         raise BackendError(f"optuna-dashboard is not installed: {how_to_install('dashboard')}")
     command = [program, chosen.address, "--host", "127.0.0.1", "--port", str(port)]
-    # In its own session Ctrl-C does not reach it; it would answer with a traceback.
+    # In a session of its own it gets no Ctrl-C, to which it would respond with a traceback.
     with subprocess.Popen(command, start_new_session=True) as running:  # noqa: S603 - a program of the user's
         try:
             code = running.wait()

@@ -106,7 +106,7 @@ def search(
 
 
 class Spending(NamedTuple):
-    """How far a search goes, and on what."""
+    """The budget of a search, and what it runs on."""
 
     budget: str | None
     jobs: int | None
@@ -160,7 +160,7 @@ def _show(chosen: Study, view: View, study: str | None) -> None:
 
 
 def _tell_kept(chosen: Study, study: str | None, budget: str | None) -> None:
-    """What a search that was stopped at once leaves, and how to resume it."""
+    """Report what is kept of a search that was stopped at once, and how to resume it."""
     again = shlex.join(
         [
             "autoprec",
@@ -171,7 +171,7 @@ def _tell_kept(chosen: Study, study: str | None, budget: str | None) -> None:
     )
     try:
         kept = sum(trial.measurement is not None for trial in chosen.trials())
-    except UserError:  # it had not reached its first trial
+    except UserError:  # the search had not reached its first trial
         kept = 0
     tell(f"stopped at once: {kept} measured trials are kept; `{again}` resumes the run")
 

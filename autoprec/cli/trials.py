@@ -153,7 +153,7 @@ def _is_wanted(
 ) -> bool:
     if (state and trial.state != state) or (origin and trial.origin != origin):
         return False
-    if max_loss is not None and not trial.loss <= max_loss:  # NaN for what was not measured
+    if max_loss is not None and not trial.loss <= max_loss:  # false for NaN, without a measurement
         return False
     measurement = trial.measurement
     return min_speedup is None or (measurement is not None and measurement.latency.ratio * min_speedup <= 1)
@@ -165,7 +165,7 @@ def _check_one_of(word: str, choices: tuple[str, ...], option: str) -> None:
 
 
 def _check_block(pair: str, trials: Sequence[TrialRecord]) -> None:
-    """Raise `BadParameter` for what is no pair, or names none of the study's blocks."""
+    """Raise `BadParameter` for a malformed pair, or one that matches no block."""
     name, separator, _ = pair.partition("=")
     if not separator:
         raise typer.BadParameter("give it as BLOCK=PRECISION", param_hint="--block")
@@ -175,14 +175,14 @@ def _check_block(pair: str, trials: Sequence[TrialRecord]) -> None:
 
 
 def _has(trial: TrialRecord, pair: str) -> bool:
-    """Whether some block whose name fits has a precision that fits."""
+    """Whether some block of a matching name has a matching precision."""
     name, _, precision = pair.partition("=")
     fits = fnmatch.fnmatchcase
     return any(fits(block, name) and fits(chosen, precision) for block, chosen in trial.assignment.choices)
 
 
 def _sorted(records: list[TrialRecord], by: str) -> list[TrialRecord]:
-    """What was not measured comes last."""
+    """The records in the given order; unmeasured ones come last."""
     _check_one_of(by, SORTS, "--sort")
     if by == "number":
         return records

@@ -44,7 +44,7 @@ EXPORTERS: Mapping[str, Callable[[Export, Path], tuple[Path, ...]]] = MappingPro
         "json": manifest.write,
     }
 )
-"""By target, in the order of writing: the manifest comes last, it lists the files of the others."""
+"""By target, in the order of writing; the manifest comes last, because it lists the files of the others."""
 
 ALWAYS = frozenset({"onnx", "examples", "verify", "readme", "json"})
 
@@ -52,12 +52,11 @@ __all__ = ["EXPORTERS", "Manifest", "read_manifest", "write_export"]
 
 
 def write_export(export: Export, folder: Path, targets: Sequence[str] | None = None) -> tuple[Path, ...]:
-    """Write `targets` (all by default) into `folder`, whole or not at all.
+    """Write `targets` (all by default) into `folder`, completely or not at all; returns the files.
 
-    The models, the examples, the manifest and what verifies them always come.
-
-    An earlier export is replaced. Raises `StudyError` for an unknown target, a trial without a
-    measurement, a folder that holds anything else, or a disk that does not take it.
+    Models, examples, manifest and `verify.py` are always written. An earlier export is replaced. Raises
+    `StudyError` for an unknown target, a trial without a measurement, a folder that holds anything else, or a
+    disk that refuses the files.
     """
     wanted = set(EXPORTERS if targets is None else targets)
     if unknown := sorted(wanted - set(EXPORTERS)):

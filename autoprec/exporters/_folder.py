@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all, and never at the cost of files that are not ours."""
+"""A folder that appears complete or not at all, and never replaces files that autoprec did not write."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def replacing(folder: Path) -> Iterator[Path]:
             fresh.rename(folder)
     except OSError as error:
         place, reason = error.filename or folder, error.strerror
-        if isinstance(error, shutil.Error):  # of a tree: one for each file
+        if isinstance(error, shutil.Error):  # from copying a tree: a list of one error per file
             _, place, reason = error.args[0][0]
         raise StudyError(
             f"{place}: the export failed ({reason}); free some space, or name a writable folder"
@@ -39,12 +39,13 @@ def replacing(folder: Path) -> Iterator[Path]:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """An earlier export may go; an engine that was built beside it may not, it took time."""
+    """Raises `StudyError` if `folder` holds a file that its manifest does not list, or is a file."""
     if folder.is_dir():
         there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
         ours = (
             {file.name for file in read_manifest(folder).files} | {MANIFEST} if MANIFEST in there else set()
         )
+        # Such as an engine that the user has built there: it took time, and must not go.
         foreign = sorted(there - ours)
     elif folder.exists():
         foreign = [folder.name]

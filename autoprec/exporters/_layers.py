@@ -1,4 +1,4 @@
-"""Scripts for trtexec before TensorRT 11 that say the precision of each layer."""
+"""Scripts for trtexec before TensorRT 11 that state the precision of each layer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ command -v trtexec > /dev/null || {{
     {flags}
 """
 TIMING = ("--useCudaGraph", "--noDataTransfers", "--useSpinWait", "--warmUp=1000", "--duration=10")
-"""As the study does it: kernels alone, without copies, on a warm GPU."""
+"""Timing as in the study: kernels alone, without copies, on a warm GPU."""
 
 
 def by_layers(
@@ -44,14 +44,15 @@ def by_layers(
     """A script that builds and times with `trtexec`, or one that says why no command can.
 
     Args:
-        export: whose it is.
-        script: its name.
+        export: what it builds.
+        script: file name of the script.
         about: lines of its head.
-        layers: what `layer_flags` says of the layers.
-        flags: the files, and what else the build takes.
-        first: commands before the build, whole lines.
+        layers: flags from `layer_flags`.
+        flags: the other flags: files, and options of the build.
+        first: commands before the build, as whole lines.
     """
     told = {"study": ascii(export.trial.study), "number": export.trial.number, "script": script}
+    # Linux limits a single argument of a command to 128 KiB, however much all of them may have together.
     size = max(len(flag.encode()) for flag in layers)
     if size > LONGEST:
         return TOO_LONG.format(**told, size=size, longest=LONGEST)

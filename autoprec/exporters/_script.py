@@ -1,4 +1,4 @@
-"""Scripts that are the same for every export: nothing is written into them, so no name can break them."""
+"""Scripts that are equal in every export: nothing is written into them, so no name can break them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SCRIPTS = Path(__file__).parent / "scripts"
 
 
 def quoted(text: str) -> str:
-    """A word for a POSIX shell; what would steer a terminal that shows the script is spelled in octal."""
+    """A word for a POSIX shell, with octal escapes for what would control a terminal."""
     if text.isprintable():
         return shlex.quote(text)
     letters = (c if c.isprintable() and c not in "\\%" else _octal(c) for c in text)
@@ -25,7 +25,7 @@ def _octal(letter: str) -> str:
 
 
 def script(*names: str) -> Callable[[Export, Path], tuple[Path, ...]]:
-    """An exporter that copies some of `scripts/`; they read shapes and figures from the manifest."""
+    """An exporter that copies files of `scripts/`, which read shapes and figures from the manifest."""
 
     def write(_export: Export, folder: Path) -> tuple[Path, ...]:
         return tuple(Path(shutil.copyfile(SCRIPTS / name, folder / name)) for name in names)

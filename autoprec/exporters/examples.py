@@ -1,4 +1,4 @@
-"""Copies of what the study made: samples with the logits of both engines, the engine, its kernel timings."""
+"""Copies what the study made: samples with the logits of both engines, the engine, and its kernel timings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TIMINGS = "timing.cache"
 
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
-    """Write `examples/`, `model.engine` and `timing.cache`, as far as there are such."""
+    """Write `examples/`, `model.engine` and `timing.cache`, as far as they exist."""
     written: list[Path] = []
     if export.engine_path:
         written.append(Path(shutil.copyfile(export.engine_path, folder / ENGINE)))

@@ -1,4 +1,4 @@
-"""For TensorRT 8.6 to 10 with implicit quantisation: a float model, a calibration cache, flags by layer.
+"""For TensorRT 8.6 to 10 with implicit quantisation: a float model, a calibration cache, and flags by layer.
 
 The cache's format is that of TensorRT's own calibrators: a header, then `name: scale`, the scale being the
 four bytes of a big-endian float32 in hexadecimal. It is undocumented, and stable from TensorRT 5 to 10.
@@ -28,14 +28,14 @@ ABOUT = (
 
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
-    """Write the float model, the cache and the script; nothing for an export without them."""
+    """Write the float model, the cache and the script; nothing if the export has no implicit form."""
     implicit = export.implicit
     if implicit is None:
         return ()
     files = [folder / MODEL, folder / CACHE, folder / SCRIPT]
     shutil.copyfile(implicit.model_path, files[0])
     outside = Path(f"{implicit.model_path}.data")
-    if outside.exists():  # the model names this file
+    if outside.exists():  # the model refers to it by this name
         files.insert(1, Path(shutil.copyfile(outside, folder / outside.name)))
     (folder / CACHE).write_text(cache(implicit), encoding="utf-8")
     (folder / SCRIPT).write_text(_script(export, implicit), encoding="utf-8")
@@ -44,7 +44,7 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
 
 
 def cache(implicit: Implicit) -> str:
-    """The calibration cache of all scales. A name with a line break or `: ` in it cannot be written."""
+    """The calibration cache of all scales, without names that contain a line break or `: `."""
     lines = [
         f"{name}: {struct.pack('>f', scale).hex()}"
         for name, scale in implicit.scales

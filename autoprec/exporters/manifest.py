@@ -1,4 +1,4 @@
-"""What was exported, what it measured, and how to get it again: `manifest.json`, `assignment.json`."""
+"""What was exported, its measurements, and how to export it again: `manifest.json`, `assignment.json`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PACKAGES = ("autoprec", "onnx", "onnx-ir", "numpy", "openvino", "tensorrt-rtx", 
 
 
 class ExportedFile(Record, frozen=True, kw_only=True):
-    """One file beside the manifest or below it; `sha256` in hexadecimal."""
+    """One file beside or below the manifest; `sha256` in hexadecimal."""
 
     name: str
     sha256: str
@@ -43,7 +43,7 @@ class ExportedFile(Record, frozen=True, kw_only=True):
 
 
 class Manifest(Record, frozen=True, kw_only=True):
-    """An export's contents, as the scripts beside it read them.
+    """The contents of an export, as its scripts read them.
 
     Attributes:
         model: file name of the model that was searched; empty in manifests of earlier versions.
@@ -96,13 +96,15 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
     there = sorted(path for path in folder.rglob("*") if path.is_file())
     files = tuple(described(path, folder) for path in there)
     manifest = folder / MANIFEST
+    # The checksum covers the text with an empty checksum, which is then filled in: scripts verify it
+    # without knowing how the text was encoded.
     text = _pretty(_manifest(export, files))
     manifest.write_text(text.replace(_sealed(""), _sealed(_digest(text)), 1), encoding="utf-8")
     return (assignment, manifest)
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of an export. Raises `StudyError` if there is none, or it is not as it was written."""
+    """The manifest of an export. Raises `StudyError` if there is none, or if it was changed."""
     path = folder / MANIFEST
     try:
         ensure_regular(path)
@@ -120,7 +122,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _refuse_changed(path: Path, text: str, manifest: Manifest) -> None:
-    """Raises `StudyError` for a manifest that is not as it was written, or that nobody can have measured."""
+    """Raises `StudyError` for a manifest that was changed, or whose figures cannot have been measured."""
     measured = manifest.trial.measurement
     blank = text.replace(_sealed(manifest.checksum), _sealed(""), 1)
     if manifest.format > 2 and _digest(blank) != manifest.checksum:
@@ -171,7 +173,7 @@ def _manifest(export: Export, files: tuple[ExportedFile, ...]) -> Manifest:
 
 
 def _versions() -> dict[str, str]:
-    """Of Python and of what is installed of `PACKAGES`."""
+    """Versions of Python and of the installed `PACKAGES`."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
@@ -180,7 +182,7 @@ def _versions() -> dict[str, str]:
 
 
 def described(path: Path, folder: Path) -> ExportedFile:
-    """Name within `folder`, size and digest of a file."""
+    """A file's name within `folder`, size and digest."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return ExportedFile(name=path.relative_to(folder).as_posix(), sha256=digest, bytes=path.stat().st_size)

@@ -1,8 +1,8 @@
 """A script for NVIDIA ModelOpt: the same products quantised from the float model, with ModelOpt's own ranges.
 
-`model.onnx` needs no ModelOpt; this is for those whose tool chain starts there. ModelOpt 0.47 quantises to
-one type a call and converts all the rest to one float type, so a mix of several is only approached: the most
-frequent quantised type is taken, and the widest float type that the typed model computes in.
+`model.onnx` needs no ModelOpt; this is for tool chains that start with it. ModelOpt 0.47 quantises to one
+type per call and converts everything else to one float type, so a mix of several is only approximated: by the
+most frequent quantised type, and the widest float type that the typed model computes in.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ FLOATS = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "fp32": Ten
 """From the narrowest range to the widest."""
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _MOVES = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
-"""What may stand between a DequantizeLinear and the product that reads it."""
+"""Operators that may stand between a DequantizeLinear and the product that reads it."""
 
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
-    """Write the script, the float model, and the names of its nodes; nothing without that model."""
+    """Write the script, the float model, and the names of its nodes; nothing without a float model."""
     if export.implicit is None:
         return ()
     choices = export.trial.assignment.as_dict()
@@ -59,13 +59,12 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
 
 
 def quantised(graph: GraphProto, kind: int, *, weights_alone: bool = False) -> Iterator[str]:
-    """Names of the products that read `kind` behind DequantizeLinear: both operands, or their weights alone.
-
-    A block is more than its products: to quantise its pooling, gates and additions as well ruins masks.
-    """
+    """Names of the products whose operands, or weights alone, are dequantised from `kind`."""
     makers = {name: node for node in graph.node for name in node.output}
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
     for node in graph.node:
+        # Not everything in a quantised block: quantising its pooling, gates and additions as well ruins
+        # masks.
         if node.op_type in PRODUCTS:
             read = [_behind(name, makers, kinds) for name in node.input[:2]]
             if read[1:] == [kind] and (weights_alone or read[0] == kind):
@@ -73,7 +72,7 @@ def quantised(graph: GraphProto, kind: int, *, weights_alone: bool = False) -> I
 
 
 def _behind(name: str, makers: Mapping[str, NodeProto], kinds: Mapping[str, int]) -> int | None:
-    """The type that a value is dequantised from; None for one that is not."""
+    """The ONNX data type that a value is dequantised from; None if it is not dequantised."""
     maker = makers.get(name)
     while maker is not None and maker.op_type in _MOVES:
         maker = makers.get(maker.input[0])
@@ -82,12 +81,12 @@ def _behind(name: str, makers: Mapping[str, NodeProto], kinds: Mapping[str, int]
     if maker.input[0] in kinds:
         return kinds[maker.input[0]]
     if len(maker.input) > 2:
-        return kinds.get(maker.input[2])  # the zero point has the type of what it belongs to
+        return kinds.get(maker.input[2])  # a zero point has the type of its tensor
     return None
 
 
 def _widest(graph: GraphProto, precisions: Iterable[str]) -> str:
-    """The widest of the float types that blocks are in, and that quantised products give."""
+    """The widest float type among those of blocks and of the outputs of quantised products."""
     scales = {node.input[1] for node in graph.node if node.op_type == "DequantizeLinear"}
     kinds = {tensor.data_type for tensor in graph.initializer if tensor.name in scales}
     names = {*precisions, *(name for name, kind in FLOATS.items() if kind in kinds)}

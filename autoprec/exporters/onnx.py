@@ -1,4 +1,4 @@
-"""The strongly typed model, the reference that it was compared with, and the fixed decoder behind both."""
+"""The strongly typed model, the reference that it was compared with, and their fixed decoder."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ REFERENCE = "reference.onnx"
 
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
-    """Write `model.onnx`, and `reference.onnx` and `decoder.onnx` if there are such.
+    """Write `model.onnx`, and `reference.onnx` and `decoder.onnx` if they exist.
 
-    Each has a `.data` file beside it where its weights are outside.
+    A model with external weights has a `.data` file beside it.
     """
     written = copy(Path(export.model_path), folder / MODEL)
     for path, name in ((export.reference_path, REFERENCE), (export.decoder_path, DECODER)):
@@ -28,7 +28,7 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
 
 
 def copy(source: Path, target: Path) -> tuple[Path, ...]:
-    """Copy a model byte for byte; one with weights in other files is rewritten with a single one."""
+    """Copy a model byte for byte, or rewrite one with external weights to have a single file of them."""
     graph = onnx.load(source, load_external_data=False).graph
     if not any(uses_external_data(tensor) for tensor in graph.initializer):
         shutil.copyfile(source, target)

@@ -1,4 +1,4 @@
-"""`predict.py`, and beside it `reading/`: the code that the search reads samples by."""
+"""`predict.py` and `reading/`, the code by which the search reads samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the files of an export are, for whoever gets the folder: `README.md`."""
+"""`README.md`: what the files of an export are, for somebody who has nothing else."""
 
 from __future__ import annotations
 
@@ -47,13 +47,14 @@ NEEDS = {
     "build_polygraphy.py": "`pip install polygraphy tensorrt`, or `tensorrt-rtx`",
     "modelopt_quantize.py": "`pip install 'nvidia-modelopt[onnx]'`",
 }
-"""What somebody who has nothing else must install."""
+"""What each file needs to be installed."""
 EXAMPLE = '{"point_coords": [[320, 240]], "point_labels": [1]}'
-"""A prompt, as `predict.py` takes it."""
+"""A prompt in the form that `predict.py` takes."""
 
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
-    """Write `README.md`; it describes the files that are in `folder` by then."""
+    """Write `README.md`, which describes the files in `folder`."""
+    # The last two are written later, but listed all the same.
     there = {path.name for path in folder.iterdir()} | {"assignment.json", "manifest.json"}
     engine = export.identity.fingerprint
     words = {
@@ -88,7 +89,7 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
 
 
 def _check(export: Export, there: set[str]) -> list[str]:
-    """How to find out whether it does here what was measured."""
+    """How to check the export's figures on another machine."""
     if "verify.py" not in there:
         return []
     if export.recipe is not None and export.recipe.backend == "openvino":
@@ -100,7 +101,7 @@ def _check(export: Export, there: set[str]) -> list[str]:
 
 
 def _prediction(export: Export, folder: Path) -> list[str]:
-    """The command that writes the masks of an image; none where the model takes none."""
+    """The command that writes the masks of an image; empty if the model takes no image."""
     takes_images = any(len(shape) == 4 for shape in dict(export.input_shapes).values())
     if not takes_images or not _preprocessing(export) or not (folder / "predict.py").exists():
         return []
@@ -114,7 +115,7 @@ def _prediction(export: Export, folder: Path) -> list[str]:
 
 
 def _takes_prompts(folder: Path) -> bool:
-    """Whether the decoder takes more than the model gives."""
+    """Whether the decoder has inputs that are neither inputs nor outputs of the model."""
     if not (folder / "decoder.onnx").exists():
         return False
     model, decoder = (
@@ -125,7 +126,7 @@ def _takes_prompts(folder: Path) -> bool:
 
 
 def _described(path: Path) -> str:
-    """The first line of a script's docstring or comment, for a file that `WORDS` does not know."""
+    """The first line of a script's docstring or comment, for a file that is not in `WORDS`."""
     if path.suffix not in (".py", ".sh"):
         return "see the scripts beside it"
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -134,7 +135,7 @@ def _described(path: Path) -> str:
 
 
 def _measured(export: Export) -> str:
-    """What the model is, how fast, and how close to the reference."""
+    """What the model is, how fast it is, and how close to the reference."""
     measured, engine = export.trial.measurement, export.identity.fingerprint
     assert measured is not None
     quality, spread = measured.quality, measured.quality.loss_interval
@@ -149,7 +150,7 @@ def _measured(export: Export) -> str:
 
 
 def _values(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """The inputs and outputs of the model, and of the decoder behind it, with types and sizes."""
+    """A table of the inputs and outputs of the model and its decoder, with types and sizes."""
     rows = []
     for name in ("model.onnx", "decoder.onnx"):
         if not (folder / name).exists():
@@ -168,7 +169,7 @@ def _values(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
 
 
 def _preprocessing(export: Export) -> list[str]:
-    """How an image becomes an input, in words."""
+    """How an image becomes an input, in a sentence."""
     how = export.recipe.preprocessing if export.recipe else None
     if how is None:
         return []
@@ -192,5 +193,5 @@ def _preprocessing(export: Export) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """A name without anything that Markdown could take for markup."""
+    """A name without characters that Markdown could take for markup."""
     return "".join(character for character in text if character.isalnum() or character in " .,-+/()@_")

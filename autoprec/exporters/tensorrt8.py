@@ -1,4 +1,4 @@
-"""The point as its target built it, where TensorRT there is older than 10: a model, and words by layer."""
+"""The point as built by a target whose TensorRT is older than 10: a model, and flags by layer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
 
 
 def _options(export: Export) -> list[str]:
-    """Of the definition, as trtexec takes them."""
+    """The definition's options as flags of trtexec."""
     options = export.recipe.options if export.recipe else {}
     flags = [] if options.get("tf32", True) else ["--noTF32"]
     if "optimization_level" in options:

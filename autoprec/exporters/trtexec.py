@@ -1,4 +1,5 @@
-"""A shell script that builds and times the engine with `trtexec` of TensorRT 10 or 11, and of none before."""
+"""A shell script that builds and times the engine with `trtexec` of TensorRT 10 or 11, and refuses older
+ones."""
 
 from __future__ import annotations
 
@@ -29,11 +30,13 @@ FLAGS = (
     "--warmUp=1000",
     "--duration=10",
 )
-"""Timing as the study does it: kernels alone, without copies, on a warm GPU."""
+"""Timing as in the study: kernels alone, without copies, on a warm GPU."""
 
 LEVEL = 3
 """The builder's optimisation level of a study that names none: TensorRT's own default."""
 
+# Versions are told apart by the flags that trtexec offers. An older one would build without an error, with
+# types of its own choice.
 TEMPLATE = """\
 #!/bin/sh
 # Builds model.engine and times it. Study {study}, trial {number}.
@@ -103,5 +106,5 @@ def _shapes(export: Export) -> tuple[str, ...]:
 
 
 def _named(name: str) -> str:
-    """trtexec takes a name with its own separators in it between single quotes."""
+    """A name as trtexec takes it: in single quotes if it contains trtexec's own separators."""
     return name if re.fullmatch(r"[\w./-]+", name) else f"'{name}'"

@@ -1,4 +1,4 @@
-"""How a search reports its progress: live, as JSON lines, as its log, or not; and always to a log file."""
+"""How a search reports its progress: live, as JSON lines, as a log, or silently; and always to a log file."""
 
 from __future__ import annotations
 
@@ -33,36 +33,36 @@ class JsonLines:
         typer.echo(parts.to_json({"event": event, **fields}))
 
     def say(self, message: str) -> None:
-        """A message."""
+        """Print a message."""
         self._print("message", text=message)
 
     def starts(self, start: RunStart) -> None:
-        """The run begins."""
+        """Print the start of the run."""
         earlier = len(start.earlier)
         self._print(
             "start", trials=start.trials, seconds=start.seconds, reference=start.reference, earlier=earlier
         )
 
     def begins(self, record: TrialRecord) -> None:
-        """A trial begins."""
+        """Print the start of a trial."""
         self._print("begin", number=record.number, origin=record.origin, label=record.label)
 
     def stage(self, name: str, trial: int | None = None) -> None:
-        """A trial's next step."""
+        """Print a trial's next step."""
         self._print("stage", number=trial, name=name)
 
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
-        """A trial is over."""
+        """Print the end of a trial."""
         self._print("end", trial=record, front=[point.number for point in front])
 
     def stops(self) -> None:
-        """It will end after the trials in progress."""
+        """Print that the run was asked to stop."""
         self._print("stop")
 
 
 @contextmanager
 def watching(chosen: Study, view: View) -> Iterator[Watcher]:
-    """Report a search as `view` says, and log it to a file of its own in the study's folder."""
+    """Report a search in a view, and log it to a file of its own in the study's folder."""
     with _logging(chosen.folder / "logs", is_shown=view == "verbose"):
         if view == "json-lines":
             yield JsonLines()
@@ -75,7 +75,7 @@ def watching(chosen: Study, view: View) -> Iterator[Watcher]:
 
 @contextmanager
 def _logging(folder: Path, *, is_shown: bool) -> Iterator[None]:
-    """Handlers of the logger `autoprec` for one run; a folder that cannot be written gets no file."""
+    """Add handlers to the logger `autoprec` for one run; without a file if the folder cannot be written."""
     logger, handlers = logging.getLogger("autoprec"), list[logging.Handler]()
     level = logger.level
     with suppress(OSError):
@@ -87,6 +87,7 @@ def _logging(folder: Path, *, is_shown: bool) -> Iterator[None]:
     for handler in handlers:
         handler.setFormatter(logging.Formatter(_FORMAT))
         logger.addHandler(handler)
+    # Restored at the end: in a notebook or a program, the logger is the application's.
     logger.setLevel(logging.DEBUG)
     try:
         yield
@@ -99,7 +100,7 @@ def _logging(folder: Path, *, is_shown: bool) -> Iterator[None]:
 
 @contextmanager
 def notifying(command: str, chosen: Study) -> Iterator[None]:
-    """Run the user's command when the block is over, however it ends; AUTOPREC_END says how."""
+    """Run the user's command at the end of the block, however it ends; AUTOPREC_END says how."""
     ended = "failed"
     try:
         yield
@@ -113,7 +114,7 @@ def notifying(command: str, chosen: Study) -> Iterator[None]:
 
 
 def _notify(command: str, chosen: Study, ended: str) -> None:
-    """Run the command that the user typed, without a shell; figures are in its environment."""
+    """Run the user's command without a shell, with figures in its environment."""
     figures = {"AUTOPREC_STUDY": chosen.spec.name, "AUTOPREC_END": ended}
     with suppress(UserError):
         front, reference = chosen.front(), chosen.reference()

@@ -31,13 +31,13 @@ except ImportError:
 
 FOLDER = Path(__file__).resolve().parent
 BUILD_CACHE = FOLDER / "build.cache"
-"""Kernel timings of builds here; the study's, in timing.cache, are where the first one starts."""
+"""Kernel timings of builds here; the first one starts with the study's, in timing.cache."""
 LEVEL = 3
 """The builder's optimisation level of a study that names none: TensorRT's own default."""
 
 
 def build_config(capabilities: list[str], level: int | None) -> Any:
-    """No precision flag: every precision is in the model. Each input is fixed to the measured shape."""
+    """Options without precision flags, since precisions are in the model; inputs have the measured shapes."""
     manifest = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
     profile = Profile()
     for name, sizes in manifest["input_shapes"]:
@@ -57,7 +57,8 @@ def build_config(capabilities: list[str], level: int | None) -> Any:
 
 
 def check_library() -> None:
-    """Polygraphy imports the metapackage; the bindings alone do not serve it."""
+    """Exit unless TensorRT's metapackage can be imported."""
+    # Polygraphy imports the metapackage: its bindings alone will not do.
     name = "tensorrt_rtx" if polygraphy_config.USE_TENSORRT_RTX else "tensorrt"
     package = name.replace("_", "-")
     spec = importlib.util.find_spec(name)
@@ -75,7 +76,7 @@ def check_library() -> None:
 
 
 def cannot(words: str) -> NoReturn:
-    """End: nothing can be built."""
+    """Exit because nothing can be built."""
     print(f"build_polygraphy.py: {words}", file=sys.stderr)
     raise SystemExit(2)
 
@@ -110,7 +111,7 @@ def main() -> None:
         PolygraphyException,
         TypeError,
         RuntimeError,
-    ) as error:  # TypeError: no builder starts
+    ) as error:  # TypeError: TensorRT returned no builder
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
         cannot(f"nothing is built ({first[0]}): the reason stands above; `nvidia-smi` must list the GPU")
     arguments.output.write_bytes(bytes(engine))

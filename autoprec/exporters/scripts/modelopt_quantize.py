@@ -46,12 +46,12 @@ def calibration_data(path: Path | None, graph: onnx.GraphProto) -> dict[str, np.
 
 
 def patterns(names: list[str]) -> list[str]:
-    """ModelOpt takes names as regular expressions, and matches their beginning."""
+    """Names as regular expressions that match them alone: ModelOpt would match their beginnings."""
     return [rf"{re.escape(name)}\Z" for name in names]
 
 
 def chosen(settings: dict[str, Any], graph: onnx.GraphProto) -> dict[str, list[str]]:
-    """The arguments that name nodes. ModelOpt quantises everything where nothing matches."""
+    """ModelOpt's arguments that name nodes. Exits if there are none to quantise."""
     there = {node.name for node in graph.node}
     turned = transposed(graph) if settings["quantize_mode"] == "int4" else set()
     wanted = [name for name in settings["nodes_to_quantize"] if name in there - turned]
@@ -60,11 +60,12 @@ def chosen(settings: dict[str, Any], graph: onnx.GraphProto) -> dict[str, list[s
             print(f"{name} stays float: implicit.onnx has no such node")
         elif name in turned:
             print(f"{name} stays float: ModelOpt gives INT4 weights that are read transposed a wrong axis")
+    # With patterns that match nothing, ModelOpt quantises everything.
     if not wanted:
         cannot("no product of this trial is quantised: convert model.onnx as it is")
     if settings["quantize_mode"] != "int4":
         return {"nodes_to_quantize": patterns(wanted)}
-    # INT4 takes no list of what to quantise.
+    # For INT4, ModelOpt accepts no list of what to quantise.
     others = [node.name for node in graph.node if node.op_type in PRODUCTS and node.name not in wanted]
     return {"nodes_to_exclude": patterns(others)}
 
@@ -76,7 +77,7 @@ def transposed(graph: onnx.GraphProto) -> set[str]:
 
 
 def cannot(words: str) -> NoReturn:
-    """End: nothing is quantised."""
+    """Exit because nothing can be quantised."""
     print(f"modelopt_quantize.py: {words}", file=sys.stderr)
     raise SystemExit(2)
 

@@ -1,4 +1,4 @@
-"""Times two models in turn as autoprec does, and says how far their ratio is known. Part of `verify.py`.
+"""Times two models in turn as autoprec does, and says how well their ratio is known. Part of `verify.py`.
 
 Rounds, order, warm-up, the typical ratio and its interval are those of `autoprec search` and `autoprec
 verify`: the trimmed mean of the ratios' logarithms, Student's interval over the winsorised rest (Tukey and
@@ -12,17 +12,17 @@ import time
 from typing import Any
 
 TRIMMED = 0.2
-"""Share of the ratios that is left out at either end."""
+"""Share of the ratios that is dropped at either end."""
 BUILD_SPREAD = 0.004
 """Standard deviation of the ratio between pairs of builds of the same models, on a CPU."""
 GRAIN_MS = 1.0
-"""Shorter inferences are repeated within a round, so that the clock's grain does not matter."""
+"""Shorter inferences are repeated within a round, so that the resolution of the clock does not matter."""
 BETWEEN_LOOKS = 1.25
-"""Whether the interval is narrow enough is checked again after this many times as many rounds."""
+"""The number of rounds grows by this factor between two checks of the interval."""
 
 
 def milliseconds(engine: Any, repeats: int, threads: int) -> float:
-    """One inference, the mean of many: processor time on one thread, which leaves out neighbours."""
+    """Mean milliseconds of an inference: processor time on one thread, which neighbours do not stretch."""
     clock = time.process_time_ns if threads == 1 else time.perf_counter_ns
     start = clock()
     for _ in range(repeats):
@@ -31,7 +31,7 @@ def milliseconds(engine: Any, repeats: int, threads: int) -> float:
 
 
 def turn(engine: Any, repeats: int, threads: int) -> float:
-    """The same after an unmeasured one, which fills the caches that the other engine emptied."""
+    """Like `milliseconds`, after an inference that refills the caches emptied by the other engine."""
     engine.execute()
     return milliseconds(engine, repeats, threads)
 
@@ -47,9 +47,9 @@ def paired(
     Args:
         model: the candidate, its inputs placed.
         reference: what it is compared with, its inputs placed.
-        recipe: of the manifest: `interval`, `minimum_rounds` and `warmup`.
+        recipe: `interval`, `minimum_rounds` and `warmup` of the manifest's recipe.
         threads: of each engine; one is timed by processor time, several by wall time.
-        seconds: the longest that rounds go on.
+        seconds: time limit of all rounds.
     """
     for engine in (reference, model):
         for _ in range(recipe["warmup"]):
@@ -67,6 +67,7 @@ def paired(
                 if (high - low) / middle <= recipe["interval"]:
                     break
                 look = math.ceil(look * BETWEEN_LOOKS)
+            # The order alternates, so that a drift within rounds favours neither.
             order = (reference, model) if len(ratios) % 2 else (model, reference)
             readings = [turn(engine, repeats, threads) for engine in order]
             theirs, ours = readings if len(ratios) % 2 else reversed(readings)
@@ -79,7 +80,7 @@ def paired(
 
 
 def typical_ratio(ratios: list[float], build_spread: float = 0.0) -> tuple[float, float, float]:
-    """The middle of ratios and the ends of its 95 % interval; of a single one there is none."""
+    """The middle of ratios, and the ends of its 95 % interval, which is empty for a single ratio."""
     logs = sorted(map(math.log, ratios))
     cut = int(TRIMMED * len(logs))
     kept = logs[cut : len(logs) - cut]

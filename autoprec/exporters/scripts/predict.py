@@ -47,16 +47,16 @@ UNFIT = (
     ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, StopIteration,
     TypeError, ValueError,
 )  # fmt: skip
-"""What comes of samples, prompts and manifests that are not as they should be."""
+"""Errors caused by malformed samples, prompts and manifests."""
 
 
 class Predictor:
     """The model and what is behind it, compiled once: `Predictor()(arrays)` gives mask logits.
 
     Args:
-        folder: of the export.
-        model: the file in it to run.
-        device: OpenVINO's name of what to run on.
+        folder: the export.
+        model: name of the file to run.
+        device: OpenVINO's name of the device to run on.
     """
 
     def __init__(self, folder: Path = FOLDER, model: str = "model.onnx", device: str = "CPU") -> None:
@@ -74,7 +74,7 @@ class Predictor:
 
     @cached_property
     def prompts(self) -> dict[str, Any]:
-        """Type and shape of what the decoder takes beside the model's inputs and outputs, by name."""
+        """Dtype and shape of the decoder's inputs that the model neither takes nor gives, by name."""
         first = self._models[0]
         computed = {name for port in (*first.inputs, *first.outputs) for name in port.names}
         return {
@@ -86,7 +86,7 @@ class Predictor:
 
     @property
     def names(self) -> set[str]:
-        """Of all arrays that feed the model or the decoder."""
+        """Names of all arrays that feed the model or the decoder."""
         return {*self._inputs[0], *self.prompts}
 
     def __call__(self, arrays: Mapping[str, Any], where: str = "the sample") -> np.ndarray:
@@ -96,7 +96,7 @@ class Predictor:
         for compiled, inputs in zip(self._models, self._inputs, strict=True):
             given = {}
             for (name, port), other in zip(inputs.items(), compiled.inputs, strict=True):
-                # By whichever of its names is there: where a Cast is first, a port has two.
+                # By whichever of its names is there: a port behind a first Cast has two.
                 value = next(values[each] for each in (name, *other.names) if each in values)
                 if compiled is self._models[0]:
                     rule.refuse_cut(where, name, value, type_of(port))
@@ -184,13 +184,13 @@ def reading_of(folder: Path) -> ModuleType:
 
 
 def type_of(port: Any) -> "np.dtype[Any]":
-    """Of an input."""
+    """NumPy dtype of an input."""
     kind: np.dtype[Any] = np.dtype(port.element_type.to_dtype())
     return kind
 
 
 def sizes_of(port: Any) -> "tuple[int | None, ...] | None":
-    """Of an input: None for a size that is free, and for a shape that is not known."""
+    """Shape of an input, with None for free sizes; None if its rank is unknown."""
     shape = port.partial_shape
     if not shape.rank.is_static:
         return None

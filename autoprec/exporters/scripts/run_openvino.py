@@ -43,7 +43,7 @@ def compile_model(shapes: list[tuple[str, list[int]]], threads: int) -> Any:
 
 
 def place_inputs(compiled: Any, request: Any) -> None:
-    """Noise for float inputs, zeros for the rest: no kernel's time depends on them."""
+    """Noise for float inputs, zeros for the rest."""
     generator = np.random.default_rng(0)
     for port in compiled.inputs:
         array = np.zeros(tuple(port.shape), port.element_type.to_dtype())

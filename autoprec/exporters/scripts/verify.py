@@ -37,11 +37,11 @@ FOLDER = Path(__file__).resolve().parent
 EXAMPLES = "examples"
 SAME, CANNOT, DIFFERENT = 0, 2, 4
 LONGEST = 60.0
-"""Seconds of timing that a recipe may ask for: it may come from anybody."""
+"""Most seconds of timing that a recipe may demand, since it may come from anybody."""
 SMALLEST_LOSS = 0.001
-"""Losses closer than this are the same, whatever was recorded."""
+"""Losses closer than this count as equal, whatever noise was recorded."""
 UNFIT = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-"""What comes of a manifest, or of arrays, that are not as they were written."""
+"""Errors caused by a changed manifest, or by changed arrays."""
 Check = dict[str, Any]
 
 
@@ -74,14 +74,14 @@ def main() -> int:
 
 
 def refuse_changed(text: str, manifest: dict[str, Any]) -> None:
-    """End if the manifest is not as it was written: its checksum is of its text with an empty one."""
+    """Exit if the manifest was changed: its checksum covers its text with an empty checksum."""
     blank = text.replace(f'"checksum": "{manifest.get("checksum", "")}"', '"checksum": ""', 1)
     if manifest["format"] > 2 and hashlib.sha256(blank.encode()).hexdigest() != manifest["checksum"]:
         cannot("manifest.json was changed after it was written: export again")
 
 
 def files(manifest: dict[str, Any]) -> Check:
-    """Whether every file is there, as it was written, and no link leads out of the folder."""
+    """Check that every file is as it was written, and that there are no links."""
     wrong = [file["name"] for file in manifest["files"] if digest(file["name"]) != file["sha256"]]
     wrong += [str(path.relative_to(FOLDER)) for path in sorted(FOLDER.rglob("*")) if path.is_symlink()]
     words = f"changed or missing: {', '.join(wrong)}" if wrong else f"{len(manifest['files'])} intact"
@@ -159,7 +159,7 @@ def loss(manifest: dict[str, Any], name: str, key: str, right: list[Any], masks:
     """
     examples, recipe = manifest["examples"], manifest["recipe"]
     score = neighbour("metric.py", manifest)["score"]
-    values = [*right, *masks]  # a blank reference says nothing of what it is
+    values = [*right, *masks]  # a blank reference alone would not show whether values are logits
     levels = SimpleNamespace(
         threshold=recipe["threshold"],
         low=min(float(logits.min()) for logits in values),
@@ -223,7 +223,7 @@ class ExportedModel:
 
 
 def name_of(port: Any, values: dict[str, np.ndarray]) -> str:
-    """The name under which a port's array is there: where a Cast is first, a port has two."""
+    """The name under which a port's array is stored: a port behind a first Cast has two."""
     return str(next(name for name in port.names if name in values))
 
 
@@ -248,15 +248,15 @@ def is_listed(name: str, manifest: dict[str, Any]) -> bool:
 
 
 def neighbour(name: str, manifest: dict[str, Any]) -> dict[str, Any]:
-    """What a script of this export defines. It is run by its path, not imported: no module comes from this
-    folder, and no file that the manifest does not list."""
+    """What a script of this export defines."""
     if not is_listed(name, manifest):
         cannot(f"{name} is not in manifest.json: export again")
+    # By path, not imported: nothing may be executed that the manifest does not list.
     return runpy.run_path(str(FOLDER / name))
 
 
 def inside(name: str) -> bool:
-    """Whether a name is that of a file in this folder, with no link on the way to it."""
+    """Whether a name is that of a file in this folder that is reached without links."""
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts:
         return False
@@ -273,12 +273,12 @@ def digest(name: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Without what would steer a terminal: names in an export may be anybody's."""
+    """Text without control characters, since names in an export may come from anybody."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def cannot(words: str) -> None:
-    """End: nothing can be measured."""
+    """Exit because nothing can be measured."""
     print(visible(f"verify.py: {words}"), file=sys.stderr)
     raise SystemExit(CANNOT)
 
