@@ -9,7 +9,7 @@ Drawing needs `pip install cosmic-ray`. First every file of tests runs as it is:
 and how long each takes is noted, and (from Python 3.12 on) the lines that it runs. Then each mutant meets the
 tests that run its lines, those that import its file first, and then all others, until one fails; one that
 hangs, where the same test ended without it, counts as killed. Writes the share that was killed in each area,
-and every survivor's change.
+and every survivor's change. A mutant of a file that has changed since it was drawn is told, and left out.
 """
 
 from __future__ import annotations
@@ -68,6 +68,9 @@ def run(mutants: Sequence[Mutant], arguments: argparse.Namespace) -> list[Outcom
                 return test, bench.baseline(test)
 
         def attempt(mutant: Mutant) -> Outcome:
+            if not mutant.is_of_this_tree:
+                print(f"strange: {mutant.path} {mutant.operator} was drawn from another revision", flush=True)
+                return Outcome(mutant, "strange")
             left = late - time.monotonic()
             if left < 10:
                 return Outcome(mutant, "untried")
@@ -95,7 +98,8 @@ def run(mutants: Sequence[Mutant], arguments: argparse.Namespace) -> list[Outcom
 
 def page(outcomes: Sequence[Outcome], arguments: argparse.Namespace) -> str:
     """The results as Markdown."""
-    tried = [outcome for outcome in outcomes if outcome.fate != "untried"]
+    tried = [outcome for outcome in outcomes if outcome.fate not in ("untried", "strange")]
+    strange = Counter(outcome.mutant.path for outcome in outcomes if outcome.fate == "strange")
     fates = Counter((outcome.mutant.area, outcome.fate) for outcome in tried)
     dead = sum(outcome.fate != "survived" for outcome in tried)
     command = (
@@ -103,12 +107,16 @@ def page(outcomes: Sequence[Outcome], arguments: argparse.Namespace) -> str:
         f"--seconds {arguments.seconds:g}"
     )
     share = f"{dead} of {len(tried)} mutants ({dead / max(1, len(tried)):.0%})"
-    untried = f"; {len(outcomes) - len(tried)} more were not tried in time" * (len(tried) < len(outcomes))
+    left = len(outcomes) - len(tried) - strange.total()
+    untried = f"; {left} more were not tried in time" * (left > 0)
+    others = ", ".join(f"`{path}` ({count})" for path, count in strange.items())
+    revised = f"Left out, for their files are of another revision than what they were drawn from: {others}."
     lines = [
         f"# Random mutants, {datetime.date.today().isoformat()}",
         "",
         f"`{command}`: the tests kill {share}{untried}.",
         "",
+        *([revised, ""] if strange else []),
         "| area | killed | hung | survived |",
         "|---|---|---|---|",
         *(

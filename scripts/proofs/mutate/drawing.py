@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import hashlib
 import random
 from collections.abc import Sequence
 from itertools import islice
@@ -54,12 +55,19 @@ OPERATORS = (
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """One change of one file: `code` is the whole changed file."""
+    """One change of one file: `code` is the whole changed file, `original` the digest of what was changed."""
 
     area: str
     path: str
     operator: str
     code: str
+    original: str = ""
+
+    @property
+    def is_of_this_tree(self) -> bool:
+        """Whether the file is still the one that it was drawn from; in another it would change more."""
+        path = ROOT / self.path
+        return path.is_file() and digest_of(path.read_text(encoding="utf-8")) == self.original
 
     def lines(self) -> frozenset[int]:
         """Numbers of the lines of the file that it changes."""
@@ -128,7 +136,12 @@ def mutant_at(area: str, place: Place) -> Mutant | None:
     code = mutate_code(text, plugins.get_operator(f"core/{place.operator}")(), place.occurrence)
     if code is None or runs_alike(text, code):
         return None
-    return Mutant(area, str(place.path.relative_to(ROOT)), place.operator, code)
+    return Mutant(area, str(place.path.relative_to(ROOT)), place.operator, code, digest_of(text))
+
+
+def digest_of(text: str) -> str:
+    """SHA-256 of a source."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def runs_alike(text: str, code: str) -> bool:

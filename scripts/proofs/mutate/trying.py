@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple
 
 from drawing import ROOT, Mutant
 
-Fate = Literal["killed", "hung", "survived", "untried"]
+Fate = Literal["killed", "hung", "survived", "untried", "strange"]
+"""A strange one was drawn from another revision of its file."""
 TEST_SECONDS = 60
 """A single test that takes longer hangs."""
 FILE_SECONDS = 150
