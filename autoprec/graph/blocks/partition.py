@@ -56,7 +56,7 @@ def partition(
 
 
 def _computing(nodes: Sequence[ir.Node], graph: ir.Graph) -> set[ir.Node]:
-    """Nodes that depend on an input of the graph, or make an output of it: all others make constants."""
+    """Nodes that depend on an input of the graph, or make one of its outputs; all others make constants."""
     computing: set[ir.Node] = set()
     inputs, outputs = set(graph.inputs), set(graph.outputs)
     for node in nodes:
@@ -94,7 +94,7 @@ def _joined(
 def _neighbour(
     name: str, homes: Mapping[ir.Node, str], order: Mapping[ir.Node, int], weights: Mapping[str, int]
 ) -> str | None:
-    """The block that a light block joins: one with cost if there is any beside it."""
+    """The block that a light block joins: a neighbour with cost, if there is one."""
     members = [node for node, home in homes.items() if home == name]
     before = [p for node in members for p in node.predecessors() if homes.get(p, name) != name]
     after = [s for node in members for s in node.successors() if homes.get(s, name) != name]

@@ -14,7 +14,7 @@ _TARGET = 24
 
 
 def by_outputs(graph: ir.Graph) -> list[ir.Node]:
-    """Nodes in the order that the graph's outputs need them: the same for every sorted order of the file."""
+    """Nodes in the order in which the graph's outputs need them, whatever sorted order the file has."""
     order: dict[ir.Node, None] = {}
     for output in graph.outputs:
         # An explicit stack: a model of thousands of nodes in a row is deeper than Python may recurse.

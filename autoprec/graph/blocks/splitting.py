@@ -76,7 +76,7 @@ class _Splitter:
         return None
 
     def _size_with(self, scope: Scope) -> int:
-        """Number of blocks once a scope is split; of layers all are split or none."""
+        """Number of blocks once a scope is split; layers are split all together or not at all."""
         now = self._costly_groups()
         split = [other for other in now if self._is_layer(other)] if self._is_layer(scope) else [scope]
         return len(now) + sum(len(self._costly_parts(other)) - 1 for other in split)
@@ -87,7 +87,8 @@ class _Splitter:
         self._groups.update(parts)
 
     def homes(self) -> dict[ir.Node, str]:
-        """Home of each node. A node without cost that a split scope called itself stands alone for now."""
+        """Home of each node. A node without cost that a split scope calls itself gets a home of its own for
+        now."""
         costly = self._costly_groups()
         places = {}
         for scope, members in self._groups.items():
@@ -134,7 +135,8 @@ class _Splitter:
         return False
 
     def _is_layer(self, scope: Scope) -> bool:
-        """Whether a module itself adds computed values several times, and does none of a unit's other ops."""
+        """Whether a module itself adds computed values several times, and calls none of a unit's other
+        ops."""
         own = [node for node in self._groups[scope] if self._scopes[node] == scope]
         joins = [node for node in own if node.op_type == "Add" and not _reads_constant(node)]
         return len(joins) > 1 and not any(node.op_type in _UNITS for node in own)
@@ -151,14 +153,14 @@ def _reads_constant(node: ir.Node) -> bool:
 
 
 def _joins_outside(node: ir.Node, inside: set[ir.Node]) -> bool:
-    """Whether a node brings a value from outside a group together with one from inside."""
+    """Whether a node combines a value from outside a group with one from inside."""
     values = [value for value in node.inputs if value is not None and value.const_value is None]
     ours = [value.producer() in inside for value in values]
     return any(ours) and not all(ours)
 
 
 def _outside(members: Sequence[ir.Node], inside: set[ir.Node]) -> set[ir.Value]:
-    """Values, no constants, that a group reads and does not make."""
+    """Computed values that a group reads and does not make."""
     values = {value for node in members for value in node.inputs if value is not None}
     return {value for value in values if value.const_value is None and value.producer() not in inside}
 

@@ -26,7 +26,7 @@ FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64
 
 
 class Levels(NamedTuple):
-    """What one value is quantised with.
+    """The two levels of scales that one value is quantised with.
 
     Attributes:
         name: levels of one value and one name are the same.
@@ -158,7 +158,7 @@ class _Chain:
     def quantize(
         self, levels: Levels, value: ir.Value, whole: ir.Value, shape: ir.Shape
     ) -> tuple[ir.Value, ir.Value]:
-        """An activation's values and scales."""
+        """The quantised values and the block scales of an activation."""
         label, last = levels.name, shape[-1]
         blocks = last // levels.block if isinstance(last, int) else None
         stored = ir.Value(name=f"{label}/q", shape=shape, type=ir.TensorType(levels.kind))
@@ -179,7 +179,7 @@ class _Chain:
         return stored, scales
 
     def reshape(self, value: ir.Value, lengths: list[int], shape: ir.Shape) -> ir.Value:
-        """A value in another shape, of the type that it has."""
+        """A value in another shape, of the same type."""
         assert value.dtype is not None
         label = f"as/{'x'.join(map(str, lengths))}"
         sizes = self._constant(f"{self._name}/{label}/sizes", ir.tensor(lengths, INT64))

@@ -71,7 +71,7 @@ def clipped(graph: ir.Graph, value: ir.Value, pair: Pair) -> ir.Value:
 
 
 def _range(value: ir.Value, depth: int = _DEPTH) -> tuple[float, float]:
-    """Bounds that a value has by how it is made."""
+    """Bounds of a value that follow from the operators that make it."""
     node = value.producer()
     if node is None or not depth:
         return -math.inf, math.inf
@@ -114,7 +114,7 @@ def _between(graph: ir.Graph, value: ir.Value, low: Array | None, high: Array | 
 
 
 def _put_in(graph: ir.Graph, value: ir.Value, nodes: list[ir.Node]) -> None:
-    """Behind what makes the value, and in its module."""
+    """Insert nodes behind the one that makes a value, in the same module scope."""
     maker = value.producer()
     stem = value.name if maker is None else maker.name or value.name
     others = sum(CLIPPED in use.node.meta for use in value.uses())  # of pairs with other bounds
@@ -131,7 +131,7 @@ def _put_in(graph: ir.Graph, value: ir.Value, nodes: list[ir.Node]) -> None:
 
 
 def _constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
-    """A bound; another pair of the same value has bounds of its own."""
+    """A bound as an initializer of its own: another pair of the same value may have other bounds."""
     while name in graph.initializers:
         name += "_"
     tensor = ir.tensor(np.asarray(array, np.float32), name=name)

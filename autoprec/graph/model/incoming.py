@@ -172,8 +172,8 @@ def _constant(graph: ir.Graph, pair: Pair) -> ir.Value:
 
 
 def _as_output(graph: ir.Graph, value: ir.Value, result: ir.Value) -> tuple[ir.Value, bool]:
-    """Put a value in the place and under the name of an output of the graph that a DQ made; a copy of it, if
-    it has a name to keep. Returns the output, and whether it is a copy."""
+    """Make a value the output of the graph that a DQ made, under that name; a copy, if the value has a name
+    to keep. Returns the output, and whether it is a copy."""
     name, place = str(result.name), list(graph.outputs).index(result)
     copied = value.producer() is None or value.is_graph_output()
     if copied:

@@ -15,7 +15,7 @@ _KINDS = (ir.DataType.FLOAT4E2M1, ir.DataType.FLOAT8E4M3FN)
 
 
 def lift_levels(graph: ir.Graph) -> None:
-    """Take them off, in place, and note them on what reads them.
+    """Take such scales off a graph, in place, and record them on the nodes that read the values.
 
     Raises `ModelError` naming a node of another form.
     """

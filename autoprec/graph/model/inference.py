@@ -129,7 +129,7 @@ def _run(model: ir.Model) -> None:
 
 
 def _take(value: ir.Value, kind: onnx.TypeProto) -> None:
-    """What is known stays where inference knows less."""
+    """Set a value's inferred type and shape; what is known stays where inference knows less."""
     type_, shape = (
         ir.serde.deserialize_type_proto_for_type(kind),
         ir.serde.deserialize_type_proto_for_shape(kind),

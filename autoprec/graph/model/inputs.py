@@ -52,11 +52,11 @@ def fix_inputs(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
 
 
 def _is_fixed(size: int | ir.SymbolicDim) -> TypeGuard[int]:
-    """Whether a size is one: some exporters write 0 or -1 for what they do not know."""
+    """Whether a size is fixed: some exporters write 0 or -1 for an unknown one."""
     return isinstance(size, int) and size > 0
 
 
 def _example(sizes: Sequence[int | ir.SymbolicDim] | None) -> list[int]:
-    """A shape to show: what the file fixes, a batch of one, a usual picture."""
+    """A shape for a message: the sizes that the file fixes, a batch of one, a usual image size."""
     usual = [1, 3, 512, 512] if sizes is None or len(sizes) == 4 else [1] * len(sizes)
     return [size if _is_fixed(size) else other for size, other in zip(sizes or usual, usual, strict=True)]

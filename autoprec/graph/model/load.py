@@ -77,7 +77,7 @@ def open_model(path: Path) -> ir.Model:
 
 @contextmanager
 def _telling(path: Path) -> Iterator[None]:
-    """Whatever a file that is no model makes parsers raise, as `ModelError`."""
+    """Turn whatever parsers raise for a file that is no model into `ModelError`."""
     try:
         yield
     except ModelError as error:
@@ -88,7 +88,7 @@ def _telling(path: Path) -> Iterator[None]:
 
 
 def notes(model: ir.Model) -> tuple[str, ...]:
-    """What loading changed that its user should know of, a line each."""
+    """What loading changed that the user should know of, one line each."""
     told: tuple[str, ...] = model.meta.get(_NOTES, ())
     return told
 
@@ -109,7 +109,7 @@ def model_digest(path: Path) -> str:
 
 
 def _opened(path: Path) -> ir.Model:
-    """The model in a file as it stands; all of it is there, and nothing is elsewhere."""
+    """The model in a file as it stands, with its external data checked. Raises `ModelError`."""
     try:
         ensure_regular(path)
         proto = read_model(path)
@@ -164,7 +164,7 @@ def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
 
 
 def _compute_constants(model: ir.Model, notes: Notes) -> None:
-    """Whatever is known before the model runs: constants, branches, rounds of loops, members of sequences."""
+    """Compute what is known before the model runs: constants, branches, loops, members of sequences."""
     without_fusions(model, notes)
     is_controlled = any(node.op_type in ("If", "Loop", "Scan") for node in model.graph)
     fold(model.graph, shapes=is_controlled or is_open(model.graph))
@@ -212,7 +212,7 @@ def _inline(model: ir.Model) -> None:
 
 
 def _check_external_data(model: ir.Model, folder: Path) -> None:
-    """Nothing is read from outside a model's folder, and all that is to be read is there."""
+    """Check that external data is inside the model's folder, and complete. Raises `ModelError`."""
     for tensor in _external_tensors(model):
         file = _data_file(folder, str(tensor.location))
         if file.stat().st_size < (tensor.offset or 0) + max(tensor.length or 0, tensor.nbytes):
@@ -231,7 +231,7 @@ def _data_file(folder: Path, location: str) -> Path:
 
 
 def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
-    """Of initializers and of Constant nodes."""
+    """The external tensors of initializers and of Constant nodes."""
     for graph in model.graphs():
         held = [value.const_value for value in graph.initializers.values()]
         attributes = (attribute for node in graph for attribute in node.attributes.values())

@@ -41,7 +41,7 @@ def bypass(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def pass_identities(graph: ir.Graph) -> None:
-    """Read what an Identity reads: exporters put one between a shared weight and each op that has it."""
+    """Bypass Identity nodes: exporters put one between a shared weight and each op that reads it."""
     for node in list(graph):
         if node.op_type == "Identity" and node.domain == "" and not node.outputs[0].is_graph_output():
             bypass(graph, node)

@@ -89,7 +89,7 @@ def _keep_border(graph: ir.Graph, value: ir.Value, *, is_input: bool) -> None:
 
 
 def _raise_attribute(node: ir.Node, attribute: ir.Attr) -> None:
-    """Name FP32 where an attribute names a half-precision type, or holds a tensor of one."""
+    """Change an attribute that names a half-precision type, or holds a tensor of one, to FP32."""
     if attribute.type == ir.AttributeType.INT and attribute.name in _TYPE_ATTRIBUTES:
         if attribute.as_int() in {kind.value for kind in HALVES}:
             node.attributes.add(ir.AttrInt64(attribute.name, FLOAT.value))

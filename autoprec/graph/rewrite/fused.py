@@ -73,13 +73,13 @@ def projection(node: ir.Node) -> Projection | None:
 
 
 def order(transpose: ir.Node) -> list[int]:
-    """The axes of its input, as a Transpose puts them."""
+    """The permutation of a Transpose, its default included."""
     rank = len(transpose.outputs[0].shape or ())
     return list(transpose.attributes.get_ints("perm", range(rank)[::-1]))
 
 
 def _chain(node: ir.Node) -> tuple[ir.Node, ...]:
-    """The product and what alone follows it: the Add of constants, a Reshape, a Transpose of what that makes.
+    """The product and its only followers: the Add of constants, a Reshape, and a Transpose behind that.
 
     Behind a Transpose alone TensorRT-RTX (1.7.1) multiplies the whole in INT8, FP8 and NVFP4.
     """
@@ -117,7 +117,8 @@ def _reshape(chain: Sequence[ir.Node]) -> ir.Node | None:
 
 
 def _columns(chain: Sequence[ir.Node], axis: int) -> int | None:
-    """Columns of the product in one step along an axis; None if it is not the first of those they are in."""
+    """Columns of the product in one step along an axis; None if that is not the first axis made of
+    columns."""
     reshape = _reshape(chain)
     product = next(node for node in reversed(chain) if node.op_type != "Transpose").outputs[0]
     if reshape is None:
@@ -134,7 +135,7 @@ def _lengths(value: ir.Value | None) -> list[int]:
 
 
 def _all_parts(value: ir.Value) -> list[Part] | None:
-    """What is taken of a value, by where it starts; None unless all of it is parts of one axis, apart."""
+    """The parts taken of a value, by start; None unless all its readers take disjoint parts of one axis."""
     ordered = list[Part]()
     for reader, place in value.uses():
         parts = _PARTS[reader.op_type](reader, value) if reader.op_type in _PARTS and place == 0 else None

@@ -89,7 +89,7 @@ def scales_of(typed: ir.Model) -> dict[str, float]:
 
 
 def _signed(typed: ir.Model) -> dict[str, float]:
-    """`scales_of`, of grids with a sign: the cache has no others."""
+    """`scales_of`, converted to signed grids: a calibration cache has no others."""
     scales = scales_of(typed)
     for node in typed.graph:
         zero = node.inputs[2] if node.op_type == "QuantizeLinear" and len(node.inputs) > 2 else None

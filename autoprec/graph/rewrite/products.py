@@ -99,7 +99,7 @@ def _column(graph: ir.Graph, bias: ir.Value, rank: int) -> ir.Value:
 def _derived(
     graph: ir.Graph, value: ir.Value, label: str, sizes: Sequence[int], change: Callable[[Array], Array]
 ) -> ir.Value:
-    """Constants in another form: one initializer, made when it is read."""
+    """An initializer with constants in another form, computed when it is read."""
     name, tensor = f"{value.name}/{label}", value.const_value
     assert tensor is not None
     if name not in graph.initializers:

@@ -23,12 +23,13 @@ _PART = re.compile(r"/part\d+_*$")
 
 
 def origin(name: str, names: Container[str]) -> str:
-    """The node that a node of a candidate came from: itself where it is known, or what it is a part of."""
+    """The name of the node that a candidate's node came from: its own if known, else that of the whole."""
     return name if name in names else _PART.sub("", name)
 
 
 def split_projections(model: ir.Model, names: Collection[str]) -> dict[str, str]:
-    """Write the projections among these nodes in parts, in place; returns new node to its origin.
+    """Write the projections among these nodes in parts, in place; returns the origin of each new node, by
+    name.
 
     The first part takes over the names of the nodes, each part the name of the value that was taken.
     """
@@ -67,7 +68,7 @@ class _Writer:
             self._graph.remove(old, safe=True)
 
     def _part(self, old: ir.Node, value: ir.Value | None, whole: Projection, number: int) -> ir.Node:
-        """A node of the chain for one part, which reads `value` where the old one read what came along."""
+        """The copy of a chain's node for one part; `value` is what it reads of the chain."""
         part, axis = whole.parts[number], whole.axis
         first, last = part.start * whole.columns, part.stop * whole.columns
         # The first part keeps the old name; `origin` tells what the others are parts of by their ending.
@@ -101,7 +102,7 @@ class _Writer:
     def _input(
         self, old: ir.Node, place: int, value: ir.Value | None, columns: tuple[int, int]
     ) -> ir.Value | None:
-        """What a part of a product or of an Add reads: `value`, or its columns of weights or of a bias."""
+        """An input of a part of a product or of an Add: `value`, or the part's columns of weights or bias."""
         constant = old.inputs[place]
         if constant is None or constant.const_value is None:
             return value if constant is not None else None

@@ -210,7 +210,7 @@ class Rewriter:
 
 
 def _take_grid(grids: dict[str, str], name: str, origin: str) -> None:
-    """Put a value that is made of another one on its grid."""
+    """Give a value the grid of the one that it is made from."""
     if origin in grids:
         grids[name] = grids[origin]
 

@@ -128,8 +128,8 @@ class Writer:
         return places(node, precision, self._ranges(precision) if precision.is_quantized else {})
 
     def _result(self, value: ir.Value, data_type: ir.DataType | None) -> ir.Value:
-        """A new value for what a node makes. One that is an output of the graph in another type, or behind a
-        pair, steps aside for what will carry its name."""
+        """The copy of a node's output. An output of the graph that gets a Cast or a pair behind it gives its
+        name up to what follows."""
         name = str(value.name)
         if value in self._outputs and (data_type != value.dtype or value in self._behind_pairs):
             name = self._free(f"autoprec/made/{name}")
@@ -142,7 +142,7 @@ class Writer:
         return typed
 
     def _free(self, name: str) -> str:
-        """A name that neither is in the source nor begins one there: candidates may be rewritten again."""
+        """A name that the source neither has nor begins one with: candidates may be rewritten again."""
         while name in self._taken:
             name += "_"
         return name
@@ -160,7 +160,7 @@ class Writer:
         return self._typed(value, FLOAT) if value.dtype == FLOAT else self._plain(value)
 
     def _plain(self, value: ir.Value) -> ir.Value:
-        """A value that holds no FLOAT tensor, as it is."""
+        """The copy of a value that is no FLOAT tensor, with its type unchanged."""
         if value not in self._made:
             assert value.const_value is not None, f"{value.name} is read before it is made"
             self._made[value] = self._constant(str(value.name), value.const_value)
@@ -182,7 +182,7 @@ class Writer:
         return typed
 
     def _cast(self, value: ir.Value, source: ir.Value, data_type: ir.DataType, label: str = "") -> ir.Value:
-        """The Cast of a value; it takes over the name of a graph's output, but for one behind a pair."""
+        """The Cast of a value; it carries the name of a graph's output, unless a pair follows."""
         cast = self._free(label or f"autoprec/cast/{value.name}/{data_type.name.lower()}")
         is_output = value in self._outputs and data_type == value.dtype and value not in self._behind_pairs
         name = value.name if is_output else cast
@@ -209,7 +209,7 @@ class Writer:
         return self._initializers[name]
 
     def _pair(self, node: ir.Node, place: int, value: ir.Value, precision: Precision) -> Pair | Levels:
-        """The pair of an input of a quantised op: the one that it came behind, or our own."""
+        """The pair of an input of a quantised op: the model's own, or a new one."""
         if place in given(node):
             return given(node)[place]
         assert precision.quantized_type is not None
@@ -284,7 +284,7 @@ def _converted(tensor: ir.TensorProtocol, data_type: ir.DataType) -> NDArray[Any
 
 
 def _prefixes(graph: ir.Graph) -> frozenset[str]:
-    """All names in a graph, and what stands before each of their slashes."""
+    """All names in a graph, and all their prefixes up to a slash."""
     names = [*graph.initializers, *(value.name or "" for value in graph.inputs)]
     for node in graph:
         names += [node.name or "", *(value.name or "" for value in node.outputs)]

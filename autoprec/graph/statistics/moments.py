@@ -91,7 +91,7 @@ class MomentSums:
 
 
 def save_moments(moments: Mapping[str, Moments], path: Path, of: str = "") -> None:
-    """Write as a kept file of plain arrays; `of` is what they were made from. Raises OSError."""
+    """Write moments as a kept file of plain arrays; `of` is what they were made from. Raises OSError."""
     arrays: dict[str, Any] = {"names": np.array(list(moments), dtype=str)}
     for number, moment in enumerate(moments.values()):
         arrays |= {f"second{number}": moment.second, f"mean{number}": moment.mean}
@@ -101,7 +101,7 @@ def save_moments(moments: Mapping[str, Moments], path: Path, of: str = "") -> No
 def load_moments(
     path: Path, of: str = "", say: Callable[[str], None] = lambda _: None
 ) -> dict[str, Moments] | None:
-    """What `save_moments` wrote of the same; None and `say` as in `Histograms.load`."""
+    """The moments that `save_moments` wrote for the same `of`; None and `say` as in `Histograms.load`."""
     return kept.load(path, _KIND, of, _read, say)
 
 

@@ -30,13 +30,13 @@ class Histograms:
         self.samples = 0
 
     def observe(self, name: str, array: NDArray[Any], weight: int = 1) -> None:
-        """Count a tensor's values, each this many times."""
+        """Count a tensor's values, each `weight` times."""
         histogram = self.by_value.setdefault(name, Histogram())
         histogram.observe(name, array, weight)
         self.observe_largest(name, histogram.largest)
 
     def leave_out(self, name: str) -> None:
-        """Give a value, which turned out to be a mask, no range."""
+        """Drop the range of a value that turned out to be a mask."""
         self.by_value[name] = Histogram()
         self.largest[name] = 0.0
 
@@ -88,7 +88,8 @@ class Histograms:
 
     @classmethod
     def load(cls, path: Path, of: str = "", say: Callable[[str], None] = lambda _: None) -> Histograms | None:
-        """What `save` wrote of the same; None if missing or not to be trusted, and `say` gets the reason.
+        """The histograms that `save` wrote for the same `of`; None if missing or damaged, and `say` gets the
+        reason.
 
         Raises `StudyError` for a file that cannot be read at all.
         """
@@ -107,7 +108,7 @@ class Histograms:
 
 
 def range_of(histogram: Histogram, *, method: str, percentile: float, levels: int = 127) -> float:
-    """Largest magnitude to represent of one histogram; see `Histograms.ranges`.
+    """Largest magnitude to represent, of one histogram; see `Histograms.ranges`.
 
     Args:
         histogram: of magnitudes.

@@ -112,13 +112,13 @@ def learned(weights: Floats, moments: Moments, factors: Floats | None, noise: fl
 
 
 def _columns(array: Floats) -> Floats:
-    """As contiguous float32 [groups, k, outputs]: what is read again and again is next to each other."""
+    """Rows as contiguous float32 [groups, k, outputs]: the descent reads one k of all outputs at a time."""
     return np.ascontiguousarray(array.transpose(0, 2, 1), np.float32)
 
 
 def _descended(grid: Floats, free: Floats, second: Floats) -> Floats:
-    """Steps of each weight, float32 [groups, k, outputs], of which those that are `free`, 1 or 0, go up or
-    down from `grid`."""
+    """Whole steps of each weight, float32 [groups, k, outputs]: those with `free` = 1 go up or down from
+    `grid`, the others to nearest."""
     # No clipping: the scale is made from the largest weight, which is not free, so nothing leaves the grid.
     lower, whole = np.floor(grid), np.rint(grid)
     middle = lower + np.float32(0.5)
@@ -146,7 +146,7 @@ def _descended(grid: Floats, free: Floats, second: Floats) -> Floats:
 def bias_shift(
     weights: Floats, rounded: Floats, moments: Moments, factors: Floats | None
 ) -> NDArray[np.float32]:
-    """What the bias must gain for outputs to keep their means, [channels].
+    """What to add to the bias so that outputs keep their means, [channels].
 
     Args:
         weights: [groups, outputs, inputs, taps] before rounding.
@@ -201,7 +201,7 @@ def _biases(node: ir.Node, channels: int) -> list[tuple[ir.Node, int]]:
 
 
 def _read(constants: Mapping[tuple[str, int], ir.TensorProtocol], node: ir.Node, place: int) -> Floats | None:
-    """What a node reads there: as edited so far, else as it came; None without an input there."""
+    """A node's constant input, as edited so far or else as it came; None without one."""
     if (str(node.name), place) in constants:
         return constants[str(node.name), place].numpy()
     value = node.inputs[place] if place < len(node.inputs) else None

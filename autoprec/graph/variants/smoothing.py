@@ -116,7 +116,7 @@ def smooth(
 
 
 def _factors(counts: ChannelCounts, weights: Sequence[Floats], levels: float) -> NDArray[np.float32]:
-    """What each channel is multiplied by, [channels]: of the best alpha, scaled to a geometric mean of 1."""
+    """Factors of the best alpha, float32 [channels], scaled to a geometric mean of 1."""
     # A channel that is always 0 would be divided by; a millionth of
     # the largest is below any step of the grid.
     largest = np.maximum(counts.largest, counts.largest.max() * 1e-6).astype(np.float64)
@@ -208,7 +208,7 @@ def _fold_into(slots: Slots, maker: ir.Node, reader: ir.Node, factors: Floats) -
 
 
 def _constant(slots: Slots, node: ir.Node, place: int) -> NDArray[np.float32]:
-    """What a node reads there: as edited so far, else as it came."""
+    """A node's constant input, as edited so far or else as it came."""
     key = (str(node.name), place)
     if key in slots:
         return slots[key]

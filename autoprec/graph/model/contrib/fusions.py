@@ -26,12 +26,12 @@ Write = Callable[[Writing], ir.Value]
 
 
 def without_fusions(model: ir.Model, notes: Notes) -> None:
-    """Write such operators so, in place, and infer types and shapes. The graph is sorted.
+    """Replace fused operators by operators of ONNX, in place, and infer types and shapes.
 
-    Inference does not see through them, so it comes again behind each layer of them that it had not reached.
+    Inference does not see through them, so it runs again after each layer that it had not reached.
 
     Args:
-        model: whose own functions are written out.
+        model: sorted, with its own functions inlined.
         notes: what `inference.set_aside` found.
 
     Raises `ModelError` naming a node that has more than operators of ONNX can say.
@@ -52,7 +52,7 @@ def _is_fused(node: ir.Node) -> bool:
 
 
 def _is_reached(node: ir.Node) -> bool:
-    """Whether the types and shapes of what it reads are known."""
+    """Whether the types and shapes of a node's inputs are known."""
     return all(
         value is None or (value.dtype is not None and value.shape is not None) for value in node.inputs
     )
@@ -99,12 +99,12 @@ def _gemm(to: Writing) -> ir.Value:
 
 
 def _own(to: Writing) -> list[ir.Attr]:
-    """The attributes of the product alone."""
+    """The attributes of the product itself, without those of the activation."""
     return [held for held in to.node.attributes.values() if not held.name.startswith("activation")]
 
 
 def _activated(to: Writing, value: ir.Value) -> ir.Value:
-    """What the attribute `activation` names, of a value."""
+    """A value behind the activation that the attribute `activation` names."""
     held, kind = to.node.attributes, to.node.attributes.get_string("activation", "")
     told = (
         [float(one) for one in held["activation_params"].as_floats()] if "activation_params" in held else []
@@ -125,7 +125,7 @@ def _activated(to: Writing, value: ir.Value) -> ir.Value:
 
 
 def _matmul(to: Writing) -> ir.Value:
-    """alpha a b, of either turned."""
+    """alpha a b, with either operand transposed."""
     held = to.node.attributes
     if held.get_int("transBatchA", 0) or held.get_int("transBatchB", 0):
         raise ModelError(f"node {named(to.node)!r} ({to.node.op_type}) turns batches, {_WAY_OUT}")
@@ -156,7 +156,7 @@ def _simple_norm(to: Writing) -> ir.Value:
 
 
 def _skipped(to: Writing, place: int) -> ir.Value:
-    """The sum of a value, what skips to it, and a bias; others may read it as the fourth output."""
+    """The sum of a value, its skip connection and a bias, which is the node's fourth output."""
     if to.is_read(1) or to.is_read(2):
         raise ModelError(f"node {named(to.node)!r} ({to.node.op_type}) gives its statistics, {_WAY_OUT}")
     total, bias = to.add("Add", to.input(0), to.input(1)), to.given(place)

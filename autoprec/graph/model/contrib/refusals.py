@@ -13,7 +13,7 @@ _RANDOM = frozenset(
 
 
 def refuse_control_flow(model: ir.Model) -> None:
-    """What is left of it is not known before the model runs."""
+    """Raise `ModelError` for control flow whose course is only known when the model runs."""
     for node in model.graph:
         if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
             raise ModelError(
@@ -23,7 +23,7 @@ def refuse_control_flow(model: ir.Model) -> None:
 
 
 def refuse_random(model: ir.Model) -> None:
-    """No two runs agree, so that nothing can be compared."""
+    """Raise `ModelError` for operators that draw at random: no two runs agree."""
     for node in model.graph:
         is_training = node.op_type == "Dropout" and len(node.inputs) > 2 and _is_true(node.inputs[2])
         if node.domain == "" and (node.op_type in _RANDOM or is_training):
@@ -38,7 +38,8 @@ def _is_true(value: ir.Value | None) -> bool:
 
 
 def refuse_untyped(model: ir.Model) -> None:
-    """Where a type is not known, no Cast can be placed; where nothing is FP32, nothing can be lowered."""
+    """Raise `ModelError` for values of unknown type, where no Cast can be placed, and for models without
+    FP32."""
     outputs = [(node, value) for node in model.graph for value in node.outputs if value.name]
     for node, value in outputs:
         if value.type is None:

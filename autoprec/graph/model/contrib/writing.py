@@ -16,7 +16,7 @@ _WITH_AXES_AS_INPUT = 18
 
 
 class Writing:
-    """What stands in for one node; nodes are put in front of it in the order in which they are added.
+    """The replacement of one node; new nodes are inserted in front of it, in the order of `add`.
 
     Attributes:
         node: that is replaced.
@@ -29,7 +29,7 @@ class Writing:
         self._given: dict[int, ir.Value] = {}
 
     def input(self, place: int) -> ir.Value:
-        """An input that must be there. Raises `ModelError`."""
+        """A required input. Raises `ModelError` where it is missing."""
         value = self.given(place)
         if value is None:
             raise ModelError(
@@ -42,7 +42,7 @@ class Writing:
         return self.node.inputs[place] if place < len(self.node.inputs) else None
 
     def given_inputs(self, count: int) -> list[ir.Value | None]:
-        """The first inputs, as many as there are of so many."""
+        """The first `count` inputs, without trailing ones that are left out."""
         values = [self.given(place) for place in range(count)]
         while values and values[-1] is None:
             values.pop()
@@ -68,7 +68,7 @@ class Writing:
         return node.outputs[0]
 
     def turned(self, value: ir.Value) -> ir.Value:
-        """A stack of matrices with their last two axes swapped."""
+        """A stack of matrices, each transposed."""
         # A Transpose lists every axis, so it needs the rank; an Einsum does not.
         if value.shape is None:
             letters = ir.AttrString("equation", "...ij->...ji")
@@ -77,7 +77,7 @@ class Writing:
         return self.add("Transpose", value, attributes=[ir.AttrInt64s("perm", order)])
 
     def mean(self, value: ir.Value) -> ir.Value:
-        """The mean along the last axis, which stays."""
+        """The mean along the last axis, which is kept with length 1."""
         if self._graph.opset_imports.get("", 0) >= _WITH_AXES_AS_INPUT:
             axes = constant(self._graph, f"{self._stem}/axes", np.array([-1], np.int64))
             return self.add("ReduceMean", value, axes)
@@ -89,11 +89,11 @@ class Writing:
         return place < len(outputs) and bool(outputs[place].uses() or outputs[place].is_graph_output())
 
     def give(self, place: int, value: ir.Value) -> None:
-        """Let a value be an output beside the first."""
+        """Make a value one of the outputs behind the first."""
         self._given[place] = value
 
     def stand_in(self, first: ir.Value) -> None:
-        """Put what was added in place of the node, whose first output `first` becomes."""
+        """Replace the node by what was added; `first` becomes its first output."""
         self._graph.insert_before(self.node, self._added)
         outputs = [first, *(self._given.get(place, first) for place in range(1, len(self.node.outputs)))]
         stand_in(self._graph, self.node, outputs)

@@ -19,8 +19,8 @@ _ROUND = 11
 
 
 def without_bare_levels(graph: ir.Graph) -> bool:
-    """Write such levels so, in place; returns whether there were any. What is left is for `incoming` to
-    refuse. The graph is sorted, and scales and zero points are constants.
+    """Write such levels in floats, in place; returns whether there were any. `incoming` refuses what is left.
+    The graph is sorted, and scales and zero points are constants.
     """
     changed = [
         (node.op_type == "Clip" and _clipped(graph, node))
@@ -108,7 +108,7 @@ def _from_input(graph: ir.Graph, node: ir.Node) -> bool:
 
 
 def _to_output(graph: ir.Graph, node: ir.Node) -> bool:
-    """A QuantizeLinear into an output of the model: what lies beyond the levels is the last of them."""
+    """A QuantizeLinear into an output of the model; values beyond the levels become the last one."""
     output, value, grid = node.outputs[0], node.inputs[0], _grid(node)
     is_last = output.is_graph_output() and not output.uses()
     if not is_last or value is None or grid is None or graph.opset_imports.get("", 0) < _ROUND:
@@ -147,7 +147,7 @@ def _grid(node: ir.Node) -> tuple[NDArray[Any], NDArray[Any], ir.DataType] | Non
 
 
 def _kind(node: ir.Node) -> ir.DataType:
-    """Of the levels: the zero point's, the stored ones', or what ONNX means without both."""
+    """The type of the levels: that of the zero point, of the stored levels, or ONNX's default."""
     zero = node.inputs[2] if len(node.inputs) > 2 else None
     if zero is not None and zero.dtype is not None:
         return zero.dtype

@@ -92,7 +92,7 @@ def _is_foldable(node: ir.Node) -> bool:
 
 
 def _tensors(node: ir.Node) -> list[ir.TensorProtocol] | None:
-    """The outputs of a node; None where they are too large, or nobody knows their size."""
+    """The outputs of a node; None where they are too large, or their size is unknown."""
     inputs = {str(v.name): v.const_value for v in node.inputs if v is not None and v.const_value is not None}
     held = sum(tensor.nbytes for tensor in inputs.values())
     compute = partial(_computed, ir.to_proto(node), inputs, _opset(node))

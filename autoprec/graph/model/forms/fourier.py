@@ -14,7 +14,7 @@ _TAKEN = 1
 
 
 def along_first_axis(graph: ir.Graph) -> None:
-    """Turn what DFT nodes transform along another axis, and turn it back, in place.
+    """Transpose the inputs of DFT nodes along other axes, and transpose their results back, in place.
 
     The graph has shapes and is at the last opset.
     """
@@ -28,7 +28,7 @@ def along_first_axis(graph: ir.Graph) -> None:
 
 
 def _axis(node: ir.Node) -> int | None:
-    """None where it is only known when the model runs."""
+    """The axis of a transform; None where it is only known when the model runs."""
     given = node.inputs[2] if len(node.inputs) > 2 else None
     if given is None:
         # ONNX's default: the last axis holds real and imaginary parts.

@@ -66,9 +66,10 @@ _WITH_LAST_AXIS = 13
 
 
 def without_integers(graph: ir.Graph) -> bool:
-    """Write such operators so, in place; returns whether there were any. The graph is sorted.
+    """Write integer operators as Q/DQ pairs around float ones, in place; returns whether there were any.
 
-    Raises `ModelError` naming a node that has another layout or meaning than the operator of floats.
+    The graph is sorted. Raises `ModelError` naming a node whose layout or meaning is not that of the float
+    operator.
     """
     grids: dict[ir.Value, _Grid] = {}
     has_changed = False
@@ -163,7 +164,7 @@ def _put(graph: ir.Graph, node: ir.Node, new: list[ir.Node], grid: _Grid) -> dic
 def _dequantized(
     node: ir.Node, value: ir.Value | None, grid: _Grid, number: int, *, axis: int = 0
 ) -> ir.Node:
-    """Floats of an input.
+    """A DequantizeLinear of an input.
 
     Args:
         node: the operator of integers.
@@ -180,7 +181,7 @@ def _dequantized(
 
 
 def _product(graph: ir.Graph, node: ir.Node) -> ir.Value:
-    """The scale of a bias: that of the products which it is added to."""
+    """The scale of a bias: that of the products it is added to, the product of both operands' scales."""
     ours, theirs = (None if value is None else value.const_value for value in (_at(node, 1), _at(node, 4)))
     if ours is None or theirs is None:
         raise ModelError(f"node {named(node)!r}: its scales are not constants; give the float model")

@@ -19,8 +19,8 @@ _AXES_ARE_INPUTS = 13
 
 
 class _Collected(NamedTuple):
-    """What rounds make one part of each: the parts, the axis that they are joined along, and whether the last
-    one comes first."""
+    """An output that each round adds a part to: the parts, the axis along which they are joined, and whether
+    the last one comes first."""
 
     parts: list[ir.Value]
     axis: int = 0
@@ -45,7 +45,7 @@ def _body(node: ir.Node) -> ir.Graph:
 
 
 def _rounds(node: ir.Node) -> int | None:
-    """How often a node runs its body; None where only it knows."""
+    """How often a node runs its body; None where only the run decides."""
     if node.op_type == "Scan":
         return _length(node) if node.version is None or node.version >= _FIRST_SCAN else None
     count, condition = (value for value in node.inputs[:2])
@@ -57,7 +57,7 @@ def _rounds(node: ir.Node) -> int | None:
 
 
 def _length(node: ir.Node) -> int | None:
-    """The length of what a Scan goes over."""
+    """The length of the axis that a Scan iterates over."""
     first = node.inputs[-1]
     axis = _numbers(node, "scan_input_axes", 1)[-1]
     length = None if first is None or first.shape is None else first.shape[axis]
@@ -72,7 +72,7 @@ def _constant(value: ir.Value) -> int | None:
 
 
 def _is_true(value: ir.Value, body: ir.Graph) -> bool:
-    """Whether the condition that a round leaves is true for certain."""
+    """Whether the condition that a round computes is certain to be true."""
     while (node := value.producer()) is not None and node.op_type in ("Identity", "Cast"):
         source = node.inputs[0]
         assert source is not None
@@ -81,7 +81,7 @@ def _is_true(value: ir.Value, body: ir.Graph) -> bool:
 
 
 def _unroll_loop(graph: ir.Graph, node: ir.Node, rounds: int) -> bool:
-    """A Loop: its body gets the number of the round, a condition, and what the round before left."""
+    """Unroll a Loop: its body gets the number of the round, a condition, and the carried values."""
     count = len(node.inputs) - 2
     held = [value for value in node.inputs[2:] if value is not None]
     collected = [_Collected([]) for _ in node.outputs[count:]]
@@ -102,7 +102,7 @@ def _unroll_loop(graph: ir.Graph, node: ir.Node, rounds: int) -> bool:
 
 
 def _unroll_scan(graph: ir.Graph, node: ir.Node, rounds: int) -> bool:
-    """A Scan: its body gets what the round before left, and a part of each input that it goes over."""
+    """Unroll a Scan: its body gets the carried values, and a slice of each input that it iterates over."""
     scanned = node.attributes.get_int("num_scan_inputs", 0)
     count = len(node.inputs) - scanned
     given = [value for value in node.inputs if value is not None]
@@ -142,7 +142,7 @@ def _unroll_scan(graph: ir.Graph, node: ir.Node, rounds: int) -> bool:
 
 
 def _round(graph: ir.Graph, node: ir.Node, number: int, fed: Sequence[ir.Value]) -> list[ir.Value]:
-    """One round before a node; returns what the body makes of what it is fed."""
+    """Insert one round in front of a node; returns the body's outputs."""
     # A body may read values of the graph around it.
     body = _body(node).clone(allow_outer_scope_values=True)
     passed = {}

@@ -15,7 +15,7 @@ _POOLS = frozenset({"AveragePool", "MaxPool", "LpPool"})
 
 
 def without_ceiling(graph: ir.Graph) -> None:
-    """Write pools with `ceil_mode` as such without, in place. The graph has shapes; is at the last opset."""
+    """Replace `ceil_mode` of pools by pads, in place. The graph has shapes and is at the last opset."""
     for node in list(graph):
         is_pool = node.op_type in _POOLS and node.domain == "" and len(node.outputs) == 1
         if is_pool and node.attributes.get_int("ceil_mode", False):

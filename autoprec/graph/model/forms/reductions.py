@@ -23,7 +23,7 @@ _SIZING = frozenset({"Flatten", "Reshape", "Transpose"})
 
 
 def over_no_axes(graph: ir.Graph) -> None:
-    """Write such reductions as what they do to each value, in place. The graph is at the last opset."""
+    """Write reductions over no axes as element-wise operators, in place. The graph is at the last opset."""
     for node in list(graph):
         op = _ALONE.get(node.op_type) if node.domain == "" else None
         has_axes = len(node.inputs) > 1 and node.inputs[1] is not None
@@ -33,8 +33,8 @@ def over_no_axes(graph: ir.Graph) -> None:
 
 
 def before_other_sizes(graph: ir.Graph) -> None:
-    """Write reductions that drop axes, and are read by such operators, as one that keeps them and a Squeeze,
-    in place. The graph has shapes and is at the last opset."""
+    """Write a reduction that drops axes in front of a `_SIZING` operator as one that keeps them and a
+    Squeeze, in place. The graph has shapes and is at the last opset."""
     for node in list(graph):
         if not node.op_type.startswith("Reduce") or node.domain != "":
             continue

@@ -34,7 +34,8 @@ class _Axis(NamedTuple):
 
 
 def with_matrices(graph: ir.Graph) -> None:
-    """Write such Resize nodes over the last axes as MatMuls or Gathers, in place. The graph has shapes."""
+    """Write such Resize nodes over the last two axes as MatMuls or Gathers, in place. The graph has
+    shapes."""
     for node in list(graph):
         if node.op_type != "Resize" or node.domain != "" or not _departs(node):
             continue
@@ -57,7 +58,7 @@ def _departs(node: ir.Node) -> bool:
 
 
 def _is_within(node: ir.Node, axes: tuple[_Axis, _Axis]) -> bool:
-    """Whether no place of the result is outside the image: beyond it a region takes a value of its own."""
+    """Whether the result lies inside the image: beyond it a region takes the extrapolation value."""
     return _way(node) != _REGION or all(
         0 <= _coordinate(node, axis, place) <= axis.before - 1 for axis in axes for place in range(axis.after)
     )
@@ -72,7 +73,7 @@ def _mode(node: ir.Node) -> str:
 
 
 def _policy(node: ir.Node) -> str:
-    """What becomes of sizes that are given in another aspect ratio; scales know none."""
+    """The policy for sizes in another aspect ratio; scales have none."""
     if _numbers(node, 3) is None:
         return "stretch"
     return str(node.attributes.get_string("keep_aspect_ratio_policy", "stretch"))
@@ -157,7 +158,7 @@ def _write_gathers(graph: ir.Graph, node: ir.Node, axes: tuple[_Axis, _Axis]) ->
 
 
 def _nearest(node: ir.Node, axis: _Axis) -> Places:
-    """Which place before each place of the result takes; in the float32 that ties are decided in."""
+    """The source index of each place of the result, [after]; ties are decided in float32."""
     centres = np.array([_coordinate(node, axis, place) for place in range(axis.after)], np.float32)
     ways = {
         "round_prefer_floor": np.ceil(centres - np.float32(0.5)),
@@ -171,7 +172,7 @@ def _nearest(node: ir.Node, axis: _Axis) -> Places:
 
 
 def _matrix(node: ir.Node, axis: _Axis) -> Matrix:
-    """What each place of the result takes of each place before, [after, before]."""
+    """The weight of each source place in each place of the result, float64 [after, before]."""
     cubic = _mode(node) == "cubic"
     sharpness = node.attributes.get_float("cubic_coeff_a", -0.75)
     outside = bool(node.attributes.get_int("exclude_outside", 0)) and cubic
@@ -195,7 +196,7 @@ def _matrix(node: ir.Node, axis: _Axis) -> Matrix:
 
 
 def _coordinate(node: ir.Node, axis: _Axis, place: int) -> float:
-    """Where a place of the result is among those before."""
+    """The source coordinate of a place of the result."""
     way = _way(node)
     if way == "asymmetric":
         return place / axis.scale
@@ -212,7 +213,7 @@ def _coordinate(node: ir.Node, axis: _Axis, place: int) -> float:
 
 
 def _cubic(distance: Matrix, a: float) -> Matrix:
-    """Keys' kernel."""
+    """Keys' cubic convolution kernel (IEEE TASSP 29, 1981)."""
     inner = ((a + 2) * distance - (a + 3)) * distance**2 + 1
     outer = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
     return np.where(distance <= 1, inner, np.where(distance < 2, outer, 0))

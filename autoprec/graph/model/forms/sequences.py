@@ -19,7 +19,7 @@ _READING = frozenset({"SequenceAt", "ConcatFromSequence", "SequenceLength", "Opt
 
 
 def without_sequences(graph: ir.Graph) -> None:
-    """Write what is made of sequences as what is made of their members, in place. The graph is sorted.
+    """Replace operators on sequences by operators on their members, in place. The graph is sorted.
 
     Raises `ModelError` naming a node whose sequence has members that nobody knows before it runs.
     """
@@ -40,7 +40,7 @@ def without_sequences(graph: ir.Graph) -> None:
 
 
 def _made(graph: ir.Graph, node: ir.Node, members: _Members) -> bool:
-    """Note the members of the sequence that a node makes; an optional is a sequence of one."""
+    """Record the members of the sequence that a node makes; an optional is a sequence of one."""
     first, output = (node.inputs[0] if node.inputs else None), node.outputs[0]
     if output.is_graph_output():
         return False

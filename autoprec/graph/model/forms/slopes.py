@@ -12,7 +12,7 @@ from autoprec.graph.model.passing import constant
 
 
 def along_last_axis(graph: ir.Graph) -> None:
-    """Give such slopes axes of one in front, in place. The graph has shapes."""
+    """Give such slopes leading axes of length 1, in place. The graph has shapes."""
     for node in list(graph):
         if node.op_type != "PRelu" or node.domain != "":
             continue

@@ -10,7 +10,7 @@ from autoprec.graph.model.passing import bypass
 
 
 def splice(graph: ir.Graph, node: ir.Node, inner: ir.Graph, stem: str) -> list[ir.Value]:
-    """Move all of an inner graph in front of a node; returns what were its outputs.
+    """Move all of an inner graph in front of a node; returns its former outputs.
 
     What the file notes of its values may be stale, and is taken off: inference comes after.
 
@@ -41,7 +41,7 @@ def splice(graph: ir.Graph, node: ir.Node, inner: ir.Graph, stem: str) -> list[i
 
 
 def stand_in(graph: ir.Graph, node: ir.Node, values: Sequence[ir.Value]) -> None:
-    """Put values in place of all that a node makes, and remove it."""
+    """Replace a node's outputs by values, and remove it."""
     stem = node.name or node.outputs[0].name
     for old, new in zip(node.outputs, values, strict=True):
         copy = ir.node("Identity", [new], name=f"{stem}/{old.name}")

@@ -28,7 +28,7 @@ def _is_single(value: ir.Value | None) -> bool:
 
 
 def _write(graph: ir.Graph, node: ir.Node, axis: int) -> None:
-    """`axis`: the one of the product that a vector has not."""
+    """Write one product; `axis` is the one of its result that the vector's factor does not have."""
     name, output = node.name, node.outputs[0].name
     product = ir.node("Mul", list(node.inputs), name=f"{name}/product")
     value = product.outputs[0]

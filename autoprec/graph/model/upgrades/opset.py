@@ -15,7 +15,7 @@ IR_VERSION = 10
 
 
 def at_opset(model: ir.Model) -> ir.Model:
-    """The model at `OPSET`, or as it is if it is there or beyond.
+    """The model converted to `OPSET`; unchanged if it is at that opset or a later one.
 
     Raises `ModelError` where ONNX's version converter cannot do it.
     """

@@ -21,7 +21,7 @@ Write = Callable[[ir.Graph, ir.Node], ir.Node | None]
 
 
 class Rule(NamedTuple):
-    """Operators from one opset until before another, and what writes them as they are in the last one."""
+    """Operators of the opsets `since` <= opset < `until`, and what writes them as in the last opset."""
 
     since: int
     until: int
@@ -29,7 +29,8 @@ class Rule(NamedTuple):
 
 
 def shelter(graph: ir.Graph, opset: int) -> None:
-    """Write what has a rule as it is in the last opset, in place. Raises `ModelError` for what cannot be."""
+    """Write operators with a rule as in the last opset, in place. Raises `ModelError` where that cannot
+    be."""
     for node in list(graph):
         for rule in _RULES.get(node.op_type, ()) if node.domain == "" else ():
             if rule.since <= opset < rule.until:
@@ -123,7 +124,8 @@ def _group_norm(graph: ir.Graph, node: ir.Node) -> ir.Node:
 
 
 def _as_it_is(graph: ir.Graph, node: ir.Node) -> ir.Node:  # noqa: ARG001
-    """LayerNormalization before 17, as ONNX Runtime's optimizer writes it: of the same meaning as later."""
+    """LayerNormalization before 17, as ONNX Runtime's optimizer writes it: it means the same as later
+    ones."""
     return node
 
 
