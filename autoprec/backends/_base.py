@@ -57,7 +57,7 @@ class Builder(Protocol):
     """Turns an ONNX file into what runs it."""
 
     def build(self, model_path: Path, *, profiled: bool = False) -> Engine:
-        """Build what runs an ONNX file. Raises `TrialError("build", ...)`."""
+        """Build an engine of an ONNX file. Raises `TrialError("build", ...)`."""
 
 
 class Backend(Protocol):
@@ -110,15 +110,15 @@ class Distant(Protocol):
     """A backend whose device may be out of reach."""
 
     def wait(self, seconds: float, say: Callable[[str], None]) -> None:
-        """Reach it, trying again for `seconds`. Raises `BackendError` where it stays out of reach."""
+        """Reach the device, trying again for `seconds`. Raises `BackendError` where it stays out of reach."""
 
     def checks(self) -> Sequence[MachineCheck]:
-        """What the machine there has, and how to fix it. Raises `BackendError` where it cannot serve."""
+        """Facts about its machine, and how to fix it. Raises `BackendError` where it cannot serve."""
 
 
 @runtime_checkable
 class CutsMasks(Protocol):
-    """An engine that can cut masks where it is, since its line is slow."""
+    """An engine that can threshold masks on its own machine, where the connection is slow."""
 
     @property
     def cuts(self) -> bool:

@@ -36,7 +36,7 @@ def _package(name: str, remedy: str) -> MachineCheck:
 
 
 def _tensorrt(extra: str) -> MachineCheck:
-    """A TensorRT of one kind: its version, if it loads."""
+    """One of the two TensorRTs: its version, if it loads."""
     try:
         library = load_library(extra)
     except BackendError as error:

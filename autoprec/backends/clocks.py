@@ -13,7 +13,7 @@ _ON_GPU = "time on the GPU, without copies"
 
 
 def clock_of(engine: Fingerprint) -> str:
-    """Such as "processor time on one thread", which is not the time that a caller waits.
+    """The clock in words, as "processor time on one thread": not always the time that a caller waits.
 
     A backend that is not in the table is timed as its callers wait.
     """

@@ -36,7 +36,7 @@ class Device(Record, frozen=True, kw_only=True):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What its workers' environment is to hold."""
+        """Environment variables for the device's workers."""
         named = {VISIBLE: self.visible, TARGET: self.target}
         return {name: value for name, value in named.items() if value}
 
@@ -83,7 +83,7 @@ def devices(backend: str, options: Mapping[str, object], wanted: str | None) -> 
 
 
 def _named(address: str) -> str:
-    """A lease for a target."""
+    """The name of a target's lease."""
     return hashlib.sha256(address.encode()).hexdigest()[:16]
 
 
@@ -103,7 +103,7 @@ def _numbers(wanted: str, count: int) -> tuple[int, ...]:
 
 
 def _visible(there: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
-    """Of the machine's GPUs those that this process may use, in its order."""
+    """The GPUs that this process may use, in the order in which it sees them."""
     told = os.environ.get(VISIBLE)
     if told is None:
         return there

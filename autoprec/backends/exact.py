@@ -47,7 +47,7 @@ class Deviation(NamedTuple):
 
 
 def deviation(outputs: Arrays, exact: Arrays) -> Deviation:
-    """The worst deviation among the values that both have, by name; ("", 0) if they share none.
+    """The worst deviation among the values in both, matched by name; ("", 0) if they share none.
 
     Used wherever an engine is judged: operators that are probed, candidates, and the original model.
     """
@@ -80,7 +80,7 @@ def error(output: NDArray[Any], exact: NDArray[Any]) -> float:
 
 
 class Exact:
-    """Builds runs of models as a backend builds engines.
+    """Builds exact runs of models, with the interface of a backend.
 
     Args:
         threads: of ONNX Runtime; None takes every core that this process may use.
@@ -97,7 +97,7 @@ class Exact:
 
 
 class ExactEngine(Closing):
-    """One model, computed exactly; use in a `with` block. `implementation` says by what."""
+    """One model, computed exactly; use in a `with` block. `implementation` names what computes it."""
 
     engine_bytes = 0
     device_memory_bytes = 0
@@ -125,7 +125,7 @@ class ExactEngine(Closing):
             self._run, self.implementation = self._evaluator()
 
     def prepare(self, inputs: Arrays) -> None:
-        """Take inputs by name, in whatever float type; the model's own is made of them."""
+        """Take inputs by name, in any float type; they are converted to the model's own."""
         missing = [name for name in self._types if name not in inputs]
         if missing:
             raise TrialError(
@@ -154,7 +154,7 @@ class ExactEngine(Closing):
         return {name: as_float32(np.asarray(array)) for name, array in self._results.items()}
 
     def kernels(self) -> tuple[KernelTime, ...]:
-        """None: this is no engine to be timed."""
+        """No kernels: exact runs are never timed."""
         return ()
 
     def close(self) -> None:
@@ -210,7 +210,7 @@ def _runtime(path: Path, threads: int) -> tuple[_Run, str]:
 
 
 def _as_evaluated(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model with the modes of GridSample by the names of opset 20, which alone the evaluator knows."""
+    """A model with GridSample's modes renamed as in opset 20, the only names that the evaluator knows."""
     for node in model.graph.node:
         for attribute in node.attribute if node.op_type == "GridSample" else ():
             if attribute.name == "mode":
@@ -223,7 +223,7 @@ def _closed(feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
 
 
 def _is_number(array: NDArray[Any]) -> bool:
-    """Floats, and levels of 8 bits; other integers are labels or indices."""
+    """Whether values are numbers: floats, or 8-bit levels. Other integers are labels or indices."""
     return array.dtype.kind == "f" or (array.dtype.kind in "iu" and array.dtype.itemsize == 1)
 
 

@@ -129,7 +129,7 @@ class OpenVinoEngine(Closing):
         self._request = compiled.create_infer_request()
 
     def prepare(self, inputs: Arrays) -> None:
-        """Let the request read inputs (by ONNX name) where they are; what is not as it wants it is copied.
+        """Let the request read inputs (by ONNX name) in place; those of another type or layout are copied.
 
         A copy of 3 MB would take a tenth of the time of a quick engine.
         """
@@ -157,7 +157,7 @@ class OpenVinoEngine(Closing):
         return tensor
 
     def execute(self) -> None:
-        """One inference; back when it is done."""
+        """One inference; returns when it is done."""
         try:
             self._request.infer()
         except MemoryError as error:
@@ -198,7 +198,7 @@ class OpenVinoEngine(Closing):
 
 
 def _isa() -> dict[str, str]:
-    """oneDNN's limit of instructions, where one is set: a processor has other kernels then."""
+    """oneDNN's instruction limit, if one is set: the processor then runs other kernels."""
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
     return {"instructions": limit} if limit else {}
 

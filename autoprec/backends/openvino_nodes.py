@@ -111,7 +111,7 @@ def _resolved(origins: Iterable[str], names: Container[str], producers: dict[str
 
 
 def _attention(graph: Graph, executed: Sequence[RuntimeNode]) -> Iterable[tuple[str, int]]:
-    """(node, kernel) of Attention: OpenVINO calls its kernel by a name of its own, and the node is a view."""
+    """(node, kernel) of Attention: OpenVINO names its kernel after itself, and lists the node as a view."""
     kernels = [
         place
         for place, node in enumerate(executed)

@@ -1,4 +1,4 @@
-"""What paired rounds say: the typical ratio and its interval. Readings are `timing.py`'s."""
+"""Statistics of paired rounds: the typical ratio and its interval. `timing.py` takes the readings."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Rounds:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of rounds so far."""
         return len(self._ratios)
 
     @property
@@ -68,7 +68,7 @@ class Rounds:
         return order
 
     def add(self, readings: Sequence[float]) -> None:
-        """What the engines of `turns` read, in ms."""
+        """Add the readings of the engines of `turns`, in ms."""
         for first, second in zip(readings[::2], readings[1::2], strict=True):
             # As in `turns`: `count` grows with each round.
             is_turned = self.count // self._builds % 2

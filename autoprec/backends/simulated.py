@@ -211,6 +211,6 @@ def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
 
 
 def _eat_memory() -> NoReturn:
-    """Take memory until the worker's limit strikes, but never a whole machine's."""
+    """Allocate until the worker's memory limit kills the process; stops short of filling a machine."""
     eaten = [b"\1" * 2**20 for _ in range(_MEGABYTES_EATEN)]
     raise TrialError("memory", f"{len(eaten)} MiB were taken and no limit struck")

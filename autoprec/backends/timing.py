@@ -66,7 +66,7 @@ class Deadline:
 
 
 class Pace:
-    """How far a long task is: a line now and then, with the time that is left.
+    """The progress of a long task: a line now and then, with the time left.
 
     Args:
         total: how many items there are.
@@ -142,7 +142,7 @@ class KnowsLatency(Protocol):
 
 
 def known_milliseconds(engine: Engine, repeats: int) -> float:  # noqa: ARG001 - every stopwatch takes them
-    """What the engine says, for simulated costs."""
+    """The latency that the engine reports, for simulated costs."""
     assert isinstance(engine, KnowsLatency)
     engine.execute()
     return engine.known_milliseconds()
@@ -150,13 +150,13 @@ def known_milliseconds(engine: Engine, repeats: int) -> float:  # noqa: ARG001 -
 
 @runtime_checkable
 class Elsewhere(Protocol):
-    """An engine that is somewhere else, as is the clock that times it."""
+    """An engine on another machine, whose clock times it."""
 
     def milliseconds(self, repeats: int) -> float:
         """The mean of `repeats` executions, after one that is not measured."""
 
     def turns(self, engines: Sequence[Self], repeats: int) -> list[float]:
-        """Readings of engines in turn, each after an unmeasured execution, in one journey."""
+        """Readings of engines in turn, each after an unmeasured execution, in one request."""
 
 
 def target_milliseconds(engine: Engine, repeats: int) -> float:
@@ -234,7 +234,7 @@ def _turn(engine: Engine, watch: Stopwatch, repeats: int) -> float:
 
 
 def _read(turns: Sequence[Engine], watch: Stopwatch, repeats: int) -> list[float]:
-    """One reading of each engine, in this order; what is elsewhere takes its turns there."""
+    """One reading of each engine, in this order; engines on a target take turns there."""
     first = turns[0]
     if isinstance(first, Elsewhere):
         return first.turns(turns, repeats)  # type: ignore[arg-type]  # all engines of a backend are elsewhere
@@ -243,7 +243,7 @@ def _read(turns: Sequence[Engine], watch: Stopwatch, repeats: int) -> list[float
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """A collection in the middle of a round would count as latency."""
+    """Hold off garbage collection: one in the middle of a round would count as latency."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -119,6 +119,6 @@ def parse_address(options: dict[str, Any]) -> Address:
 
 
 def _host(parts: SplitResult) -> str:
-    """As it was typed: ssh's configuration tells `Orin` from `orin`."""
+    """The host as it was typed: ssh's configuration distinguishes `Orin` from `orin`."""
     lower, typed = parts.hostname or "", parts.netloc.rpartition("@")[2]
     return typed[: len(lower)] if typed[: len(lower)].lower() == lower else lower

@@ -91,12 +91,12 @@ class TargetBackend:
         return self.facts.get("library") == "TensorRT-RTX"
 
     def wait(self, seconds: float, say: Callable[[str], None]) -> None:
-        """As `Distant.wait`; from now on, every line that is lost is waited for so long, and a full disk."""
+        """As `Distant.wait`. Later losses of the line, and full disks, are waited for as long."""
         self._patience = Waiting(seconds, say)
         self._open()
 
     def fingerprint(self) -> Fingerprint:
-        """What the target says of engine and device; not where it is: targets of one kind share a study."""
+        """Engine and device as the target reports them, not its address: targets of a kind share a study."""
         self._open()
         return Fingerprint(
             backend=self.name,
@@ -106,7 +106,7 @@ class TargetBackend:
         )
 
     def _device(self) -> str:
-        """Its name, with a board's power mode: a slower one is another device."""
+        """The device's name, with a board's power mode: in a slower mode it is another device."""
         name, mode = str(self.facts.get("device", "")), self._power.power_mode
         return f"{name}, power mode {mode[:40]}" if mode else name
 
@@ -175,7 +175,7 @@ class TargetBackend:
         return now
 
     def clean(self) -> int:
-        """Remove what the agent keeps there; returns how many bytes that were."""
+        """Remove what the agent keeps on the target; returns the number of bytes."""
         channel = _reached(self._address)
         try:
             held = channel.ask("clean")[0].get("bytes", 0)
@@ -184,7 +184,7 @@ class TargetBackend:
         return held if isinstance(held, int) else 0
 
     def checks(self) -> list[MachineCheck]:
-        """What the target says of itself, and how to fix it. Raises `BackendError` where it cannot serve."""
+        """Facts that the target reports, and how to fix it. Raises `BackendError` where it cannot serve."""
         self._open()
         free = self.facts.get("free_bytes", 0)
         room = free if isinstance(free, int | float) and 0 <= free < 1 << 60 else 0
@@ -198,7 +198,7 @@ class TargetBackend:
         ]
 
     def _power_checks(self) -> list[MachineCheck]:
-        """What a board is set to, and the part of it that engines run on."""
+        """A board's power mode and clocks, and the processor that engines run on."""
         power, number = self._power, self._options.get("device", 0)
         if power.power_mode is None:
             return []
@@ -218,7 +218,7 @@ class TargetBackend:
         self._line = None
 
     def _open(self) -> Line:
-        """The line, which begins with the first use, and anew where the last one was cut."""
+        """The line to the target: opened at the first use, and again after it was cut."""
         if self._line is not None and self._line.channel.is_lost:
             self._line = None
         tries, waited = 1, 0.0
@@ -264,7 +264,7 @@ class TargetBackend:
         return Line(channel, pid, is_weak=is_weak, sends_cut=self._sends_cut, patience=lambda: self._patience)
 
     def _asked(self, request: str) -> tuple[dict[str, Any], list[bytes]]:
-        """An answer that depends on no engine: where the line was cut meanwhile, a new one is asked."""
+        """An answer that depends on no engine; asked again on a new line if the old one was cut."""
         line = self._open()
         try:
             return line.ask(request)

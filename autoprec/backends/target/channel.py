@@ -44,7 +44,7 @@ _KINDS: Mapping[str, FailureKind] = {"memory": "memory", "build": "build", "run"
 
 
 class Channel:
-    """One agent; `close` ends it. What it answers is data: sizes and types are checked by who asked.
+    """One agent; `close` ends it. Its answers are untrusted data: callers check sizes and types.
 
     Args:
         address: where it is.
@@ -79,7 +79,7 @@ class Channel:
             raise self._not_started(is_late=late.is_set())
 
     def _brought(self) -> bool:
-        """Have the agent come, if it is not there yet. What a login script prints before is not heard."""
+        """Send the agent if it is not there yet; returns whether it runs. Skips what login scripts print."""
         try:
             while len(self._printed) < _MOST_PRINTED and (line := self._in.readline(_MOST_PRINTED)):
                 if line == HAVE:
@@ -169,7 +169,7 @@ class Channel:
         )
 
     def _lost(self, error: Exception, seconds: float) -> TrialError:
-        """What ended the line; `seconds` is how long it had for an answer."""
+        """The error that describes how the line ended; `seconds` is the time limit of the answer."""
         is_closed = isinstance(error, (wire.ClosedError, OSError))
         code = self._ended() if is_closed else self._process.poll()
         words = self._words.line() if is_closed else ""
@@ -198,7 +198,7 @@ class Channel:
         )
 
     def _ended(self) -> int | None:
-        """The exit code, once a line that is closed has ended its process."""
+        """The exit code of a process whose line is closed; None if it does not end."""
         try:
             return self._process.wait(5)
         except subprocess.TimeoutExpired:

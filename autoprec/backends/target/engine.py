@@ -73,7 +73,7 @@ class TargetEngine(Closing):
         self._pending = False
 
     def prepare(self, inputs: Arrays) -> None:
-        """Bring inputs over, each content once, and place them on the device there."""
+        """Send inputs, each distinct content once, and place them on the target's device."""
         missing = [name for name in self._inputs if name not in inputs]
         if missing:
             raise TrialError(
@@ -97,7 +97,7 @@ class TargetEngine(Closing):
         self._pending = True
 
     def synchronize(self) -> None:
-        """Have what `execute` began done."""
+        """Run the pending inference, if there is one."""
         if self._pending:
             self._ask("run", 0, outputs=False)
         self._pending = False
@@ -167,7 +167,7 @@ class TargetEngine(Closing):
         )
 
     def close(self) -> None:
-        """Free it there; a second call does nothing."""
+        """Free the engine on the target; a second call does nothing."""
         if self._number is None:
             return
         number, self._number = self._number, None
@@ -182,7 +182,7 @@ class TargetEngine(Closing):
         return self._line.ask(request, most=most, number=self._number, **header)
 
     def _most_bytes(self, names: Sequence[str]) -> int:
-        """What outputs may take: a target sends no more than the model has."""
+        """The most bytes that outputs of the model's shapes can take."""
         sizes = [self._shapes.get(name) for name in names]
         bounded = [
             math.prod(size for size in shape if size) for shape in sizes if shape and None not in shape
@@ -190,7 +190,7 @@ class TargetEngine(Closing):
         return _ANY if len(bounded) < len(names) else _WIDEST * sum(bounded)
 
     def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        """Raises `TrialError` for another shape than the model's."""
+        """Raise `TrialError` for a shape that is not the model's."""
         wanted = self._shapes.get(name)
         if wanted is None or (
             len(wanted) == len(shape)
@@ -214,14 +214,14 @@ def _size(answer: dict[str, Any], key: str) -> int:
 
 
 def _array(kind: object, shape: object, blob: bytes) -> NDArray[Any]:
-    """Raises ValueError for what is no array of numbers."""
+    """Received bytes as an array. Raises ValueError for anything but numbers."""
     if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
         raise ValueError(f"type {str(kind)[:40]!r}")
     return as_float32(np.frombuffer(blob, np.dtype(kind)).reshape(_shape(shape)).copy())
 
 
 def _unpacked(blob: bytes, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Bits as masks. Raises ValueError where there are more or fewer."""
+    """Bits as masks of `shape`. Raises ValueError for another number of bits."""
     size = math.prod(shape)
     if len(blob) != -(-size // 8):
         raise ValueError(f"{len(blob)} bytes for {size} bits")
@@ -230,7 +230,7 @@ def _unpacked(blob: bytes, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def _shape(told: object) -> tuple[int, ...]:
-    """Raises ValueError for what are no sizes."""
+    """A received shape. Raises ValueError for anything but sizes."""
     if not isinstance(told, list) or not all(type(size) is int and 0 <= size < 1 << 40 for size in told):
         raise ValueError(f"shape {str(told)[:40]}")
     return tuple(told)

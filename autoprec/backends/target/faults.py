@@ -28,7 +28,7 @@ class GoneError(BackendError):
 
 
 def unreached(address: Address, words: str) -> BackendError:
-    """Why ssh gets no line, by its own last words, with the way out. Nobody waits for a host key."""
+    """The error for a failed ssh, from its last words, with the remedy. A host key is never waited for."""
     last = (words.splitlines() or ["ssh gives no reason"])[-1].strip()
     told = f"{address.name} cannot be reached ({last})"
     if "IDENTIFICATION HAS CHANGED" in words:

@@ -15,7 +15,7 @@ _BATCH_BYTES = 64 << 20
 
 
 class Asked(Protocol):
-    """What answers on a target: an agent, or its trtexec."""
+    """Something on a target that answers requests: an agent, or its trtexec."""
 
     def ask(
         self, request: str, blobs: Sequence[bytes] = (), most: int | None = None, **header: Any
@@ -40,7 +40,7 @@ class Asked(Protocol):
         """Whether it can send masks as bits."""
 
     def close(self) -> None:
-        """End it; a second call does nothing."""
+        """Close the connection; a second call does nothing."""
 
 
 class Waiting(NamedTuple):
@@ -51,7 +51,7 @@ class Waiting(NamedTuple):
 
 
 class Line:
-    """What answers on a target, and what is known to be there.
+    """A connection to a target, and the blobs that are known to be there.
 
     Args:
         channel: what answers.
@@ -108,7 +108,7 @@ class Line:
             waited += BETWEEN_TRIES_SECONDS
 
     def ask_with(self, needed: Mapping[str, bytes], request: str, **header: Any) -> Answer:
-        """One answer to what needs these blobs there, by digest; what is gone again is sent again, once."""
+        """The answer to a request that needs these blobs, by digest; missing ones are sent again, once."""
         self._bring(needed)
         try:
             return self.ask(request, **header)

@@ -18,7 +18,7 @@ Write = Callable[[onnx.GraphProto, onnx.NodeProto], Sequence[onnx.NodeProto]]
 
 
 def at_opset(model: onnx.ModelProto, newest: int) -> None:
-    """Bring a model down to an opset, in place. Raises `TrialError("build", ...)` for what it cannot say."""
+    """Convert a model down to an opset, in place. Raises `TrialError("build", ...)` where it cannot."""
     entry = next((entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
     if entry is None or entry.version <= newest:
         return
@@ -53,7 +53,7 @@ def at_opset(model: onnx.ModelProto, newest: int) -> None:
 
 
 def _shelter(graph: onnx.GraphProto) -> None:
-    """Write what the converter cannot take down as it is in opset 17, under a domain that it leaves alone."""
+    """Write operators that the converter cannot convert as in opset 17, in a domain that it ignores."""
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         written = (
@@ -97,7 +97,7 @@ def _mish(_: onnx.GraphProto, node: onnx.NodeProto) -> Sequence[onnx.NodeProto]:
 
 
 def _split(graph: onnx.GraphProto, node: onnx.NodeProto) -> Sequence[onnx.NodeProto]:
-    """`num_outputs` goes: equal parts need none, and other parts have sizes."""
+    """Split without `num_outputs`: equal parts need none, and unequal ones get explicit sizes."""
     kept = [a for a in node.attribute if a.name != "num_outputs"]
     if len(node.input) > 1 or len(kept) == len(node.attribute):
         return [node]
@@ -122,7 +122,7 @@ def _split(graph: onnx.GraphProto, node: onnx.NodeProto) -> Sequence[onnx.NodePr
 
 
 def _grid_sample(_: onnx.GraphProto, node: onnx.NodeProto) -> Sequence[onnx.NodeProto]:
-    """Its modes were called otherwise until opset 20."""
+    """GridSample with the names that its modes had before opset 20."""
     for attribute in node.attribute:
         if attribute.name == "mode":
             attribute.s = {b"linear": b"bilinear", b"cubic": b"bicubic"}.get(attribute.s, attribute.s)
@@ -130,7 +130,7 @@ def _grid_sample(_: onnx.GraphProto, node: onnx.NodeProto) -> Sequence[onnx.Node
 
 
 def _pad(_: onnx.GraphProto, node: onnx.NodeProto) -> Sequence[onnx.NodeProto]:
-    """As it was, unless it names axes or wraps."""
+    """Pad without axes. Raises `TrialError` for one that names axes, or wraps."""
     wraps = any(a.name == "mode" and a.s == b"wrap" for a in node.attribute)
     if wraps or (len(node.input) > 3 and node.input[3]):
         raise TrialError("build", f"opset 17 cannot say how {node.name!r} pads")
@@ -145,7 +145,7 @@ def _constant(graph: onnx.GraphProto, node: str, name: str, value: float) -> str
 
 
 def _chain(node: onnx.NodeProto, steps: Sequence[tuple[str, list[str], str]]) -> Sequence[onnx.NodeProto]:
-    """Nodes in a row; the last one has the name of what they stand for."""
+    """A chain of nodes; the last one keeps the name of the node that they replace."""
     last = len(steps) - 1
     return [
         helper.make_node(op, inputs, [output], name=node.name if place == last else f"{node.name}/{place}")

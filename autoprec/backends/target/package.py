@@ -76,7 +76,7 @@ main(pathlib.Path(sys.argv[1]).expanduser(), int(sys.argv[2]))
 
 
 def bootstrap(folder: str, limit: int) -> str:
-    """A line of Python that has the agent come, and becomes it. No login shell changes a character of it."""
+    """A line of Python that fetches and becomes the agent; encoded, so that no login shell alters it."""
     archive, digest = agent_archive()
     text = _BOOTSTRAP.format(
         digest=digest, size=len(archive), folder=folder, limit=str(limit), need=NEED, have=HAVE,

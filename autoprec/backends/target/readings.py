@@ -19,7 +19,7 @@ _LONGEST_CLOCKS = 2000
 
 
 def clocks_of(told: object) -> Clocks:
-    """Readings that a target tells. Raises `TrialError` for what is none."""
+    """Clock readings that a target reports. Raises `TrialError` for anything else."""
     named = told if isinstance(told, dict) else {}
     readings = {name: named[name] for name in Clocks.__struct_fields__ if name in named}
     try:
@@ -33,7 +33,7 @@ def clocks_of(told: object) -> Clocks:
 
 
 def _milliseconds(microseconds: str) -> float:
-    """0 for what is no time."""
+    """A reported time in ms; 0 for what is none."""
     milliseconds = float(microseconds) / 1e3 if microseconds.isdecimal() else 0.0
     return milliseconds if milliseconds < _LONGEST_MS else 0.0
 
@@ -44,7 +44,7 @@ def held(power: Clocks) -> str:
 
 
 def _openvino_kernels(graph: Graph, description: dict[str, Any]) -> tuple[KernelTime, ...]:
-    """OpenVINO's own words on its nodes, as kernels. Raises `TrialError` for something else."""
+    """The kernels in OpenVINO's description of its nodes. Raises `TrialError` for anything else."""
     try:
         nodes = [
             RuntimeNode(
@@ -61,7 +61,7 @@ def _openvino_kernels(graph: Graph, description: dict[str, Any]) -> tuple[Kernel
 
 
 def _tensorrt_kernels(_: Graph, description: dict[str, Any]) -> tuple[KernelTime, ...]:
-    """TensorRT's own words on its layers, as kernels. Raises `TrialError` for something else."""
+    """The kernels in TensorRT's description of its layers. Raises `TrialError` for anything else."""
     try:
         layers = layers_from_message(str(description["message"])) or layers_from_json(
             str(description["json"])

@@ -39,7 +39,7 @@ class HeldLayer(NamedTuple):
 
 
 def weaken(model: onnx.ModelProto) -> tuple[HeldLayer, ...]:
-    """Write a typed candidate as such a builder takes it, in place; returns its layers.
+    """Rewrite a typed candidate for a weakly typed builder, in place; returns its layers.
 
     Raises `TrialError("build", ...)` for types and operators that TensorRT 8 does not have.
     """
@@ -76,7 +76,7 @@ def _refuse(graph: onnx.GraphProto, types: dict[str, int]) -> None:
 
 
 def _layers(graph: onnx.GraphProto, output_types: dict[str, int]) -> Iterator[HeldLayer]:
-    """Each node that makes floats; it gets a name that options can hold.
+    """The layer of each node that makes floats, renamed where options cannot hold the name.
 
     `output_types` are types by the names of the candidate's nodes; what stands for one of them is named
     below it.
@@ -104,7 +104,7 @@ def _names(number: int) -> Iterator[str]:
 
 
 def _joins(node: onnx.NodeProto, types: dict[str, int]) -> bool:
-    """Whether it is a Cast from one float type into another."""
+    """Whether a node is a Cast from one float type to another."""
     return node.op_type == "Cast" and all(types.get(v, 0) in _WORDS for v in (node.input[0], node.output[0]))
 
 
@@ -144,7 +144,7 @@ def _followed(name: str, renamed: dict[str, str]) -> str:
 
 
 def _as_float32(graph: onnx.GraphProto) -> None:
-    """FP16 as float32, wherever it is named; no value changes."""
+    """Turn FP16 into float32 wherever it occurs; no value changes."""
     for tensor in graph.initializer:
         _widen(tensor)
     for value in (*graph.value_info, *graph.input, *graph.output):

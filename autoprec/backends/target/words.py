@@ -13,7 +13,7 @@ _PATIENCE_SECONDS = 1.0
 
 
 class LastWords:
-    """Reads a stream to its end, and keeps the last of it: a target may talk for ever."""
+    """Reads a stream to its end, and keeps only its last bytes: a target may print without end."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self._kept = stream, b""
@@ -42,7 +42,7 @@ class LastWords:
 
 @contextlib.contextmanager
 def ended_after(process: subprocess.Popen[bytes], seconds: float | None) -> Iterator[threading.Event]:
-    """Kill a process that is not done with something by then; the event says whether it was late."""
+    """Kill a process if the block takes longer than `seconds`; the event says whether it did."""
     late = threading.Event()
 
     def end() -> None:

@@ -60,7 +60,7 @@ class LastPlan:
 
 
 def _version(path: Path) -> _Version:
-    """Of a file that may have been written again since; external data is rewritten with its model."""
+    """Identifies a file's content: it may be rewritten; external data is rewritten with its model."""
     try:
         status = path.stat()
     except OSError:  # the parser says it better
@@ -213,7 +213,7 @@ def _add_profile(library: Library, builder: Any, network: Any, config: Any, opti
 
 @contextlib.contextmanager
 def _called_off(library: Library, config: Any, options: Options) -> Iterator[threading.Event]:
-    """Ends the build between two of its steps once its time is up; the event says whether it did."""
+    """Cancel the build between two of its steps once its time is up; the event says whether it was."""
     late = threading.Event()
     if not options.build_seconds:
         yield late

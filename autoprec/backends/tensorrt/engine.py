@@ -228,7 +228,7 @@ class TensorRTEngine(Closing):
         return np.require(value, self._dtypes[name], "C")
 
     def _resize_sets(self, bytes_of_one: int) -> None:
-        """As many sets of buffers as the study wants: one, or enough to overflow the L2 cache twice."""
+        """Resize to as many sets of buffers as are wanted: one, or enough to overflow the L2 cache twice."""
         wanted = 1
         if self._options.rotate_buffers:
             wanted = min(_MOST_SETS, 1 + 2 * self._device.l2_bytes // max(bytes_of_one, 1))

@@ -100,7 +100,7 @@ class Library:
         raise BackendError(f"{self.name} {self.version} does not start: {reason}")
 
     def given(self, value: Any, kind: FailureKind, what: str) -> Any:
-        """What a call gave. Raises `TrialError` with the logged reason if that is nothing, or `False`."""
+        """The result of a call. Raises `TrialError` with the logged reason if it is None or False."""
         if value is None or value is False:
             raise self.failure(kind, what, "the library gives no reason")
         return value
@@ -111,7 +111,7 @@ class Library:
 
     @contextmanager
     def asking(self, kind: FailureKind, what: str) -> Iterator[None]:
-        """Calls of the library, whatever way they fail.
+        """A block of calls of the library, in whatever way they fail.
 
         Raises `TrialError` of that kind for what its bindings raise, and `BackendError` for a name that this
         version lacks.

@@ -21,7 +21,7 @@ _OF_CONTEXTS = ("/dev/nvidia-uvm", "/dev/dxg")
 
 
 def others(pids: Sequence[int], *, holds_context: bool) -> int:
-    """How many processes are neither this one, nor its search, nor another worker of that.
+    """How many processes belong neither to this search nor to its workers.
 
     Args:
         pids: of all that compute on the GPU, as NVML numbers them.

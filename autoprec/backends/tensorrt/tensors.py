@@ -28,7 +28,7 @@ class Tensors(Record, frozen=True, kw_only=True):
 
 
 def tensors_of(library: Library, engine: Any) -> Tensors:
-    """Raises `TrialError("run", ...)` for one that cannot be filled from here."""
+    """The tensors of an engine. Raises `TrialError("run", ...)` for one that the CPU reads."""
     trt = library.trt
     given = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
     names = [library.given(name or None, "run", "a tensor of the engine has no name") for name in given]

@@ -38,7 +38,7 @@ def timing_cache(library: Library, config: Any, file: Path | None) -> Iterator[N
 
 
 def read_sealed(file: Path) -> bytes:
-    """What `replace_file` wrote; empty for what is not there, damaged or of something else."""
+    """The bytes that `replace_file` wrote; empty for a file that is missing, damaged or of something else."""
     try:
         return load(file, _KIND, file.name, lambda stream: stream.read(), _say) or b""
     except StudyError as error:
@@ -73,7 +73,7 @@ def _save(config: Any, file: Path) -> None:
 
 
 def replace_file(file: Path, data: bytes) -> None:
-    """Write so that a reader, another writer, or a kill in between, never makes half a file.
+    """Write a file atomically: no reader, other writer or kill ever leaves half of it.
 
     Its name says which library, version and GPU it is of. Raises OSError.
     """
@@ -81,5 +81,5 @@ def replace_file(file: Path, data: bytes) -> None:
 
 
 def _say(words: str) -> None:
-    """To the worker's log."""
+    """Write a line to the worker's log."""
     sys.stderr.write(f"{words}\n")

@@ -87,8 +87,7 @@ class _Splitter:
         self._groups.update(parts)
 
     def homes(self) -> dict[ir.Node, str]:
-        """Home of each node. A node without cost that a split scope calls itself gets a home of its own for
-        now."""
+        """Home of each node. One without cost that a split scope calls itself has its own home for now."""
         costly = self._costly_groups()
         places = {}
         for scope, members in self._groups.items():
@@ -135,8 +134,7 @@ class _Splitter:
         return False
 
     def _is_layer(self, scope: Scope) -> bool:
-        """Whether a module itself adds computed values several times, and calls none of a unit's other
-        ops."""
+        """Whether a module itself adds computed values several times, and calls no other op of a unit."""
         own = [node for node in self._groups[scope] if self._scopes[node] == scope]
         joins = [node for node in own if node.op_type == "Add" and not _reads_constant(node)]
         return len(joins) > 1 and not any(node.op_type in _UNITS for node in own)

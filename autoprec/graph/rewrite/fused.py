@@ -117,8 +117,7 @@ def _reshape(chain: Sequence[ir.Node]) -> ir.Node | None:
 
 
 def _columns(chain: Sequence[ir.Node], axis: int) -> int | None:
-    """Columns of the product in one step along an axis; None if that is not the first axis made of
-    columns."""
+    """Columns of the product in one step along an axis; None if it is not the first one made of them."""
     reshape = _reshape(chain)
     product = next(node for node in reversed(chain) if node.op_type != "Transpose").outputs[0]
     if reshape is None:

@@ -56,13 +56,13 @@ class Agent:
         return facts, []
 
     def kind_of(self, error: OSError) -> str:
-        """Whether the disk is full, the agent's folder does not serve, or an engine's library failed."""
+        """The kind of an error: "disk" is full, "folder" is not usable, or "engine" for its library."""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return "disk"
         return "folder" if str(error.filename or "").startswith(str(self._folder)) else "engine"
 
     def missing(self, header: dict[str, Any], _: list[bytes]) -> Frame:
-        """Which blobs have to be sent."""
+        """The digests of blobs that are not here yet."""
         return {"missing": self.blobs.missing(header["digests"])}, []
 
     def put(self, header: dict[str, Any], blobs: list[bytes]) -> Frame:
@@ -91,7 +91,7 @@ class Agent:
 
     @contextmanager
     def _model(self, parts: list[str]) -> Iterator[Path]:
-        """A model's file, of parts that are here."""
+        """A temporary model file, put together from stored parts."""
         path = self._folder / f"model-{os.getpid()}.onnx"
         try:
             with path.open("wb") as file:
@@ -124,7 +124,7 @@ class Agent:
         return {"arrays": described}, [array.tobytes() for array in arrays]
 
     def rounds(self, header: dict[str, Any], _: list[bytes]) -> Frame:
-        """Readings in turn: each after an unmeasured execution, which fills the caches."""
+        """Readings of engines in turn, in ms, each after an unmeasured execution that fills the caches."""
         order, repeats = header["order"], min(int(header["repeats"]), MOST_REPEATS)
         readings = []
         for number in order:
@@ -138,14 +138,14 @@ class Agent:
         return self._engines[header["number"]].description(), []
 
     def close(self, header: dict[str, Any], _: list[bytes]) -> Frame:
-        """Free an engine; one that is not there is free."""
+        """Free an engine; an unknown number is ignored."""
         engine = self._engines.pop(header["number"], None)
         if engine is not None:
             engine.close()
         return {}, []
 
     def clean(self, *_: Any) -> Frame:
-        """Remove what the agent keeps on the disk, itself too; it ends with the line."""
+        """Remove what the agent keeps on the disk, its own file included; the process ends with the line."""
         held = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
         # Only what an agent writes: the folder is the user's choice, and may hold other things.
         for path in self._folder.iterdir():
@@ -182,7 +182,7 @@ REQUESTS = (
 
 
 def _remove_unread(path: Path) -> None:
-    """Remove a model, unless another agent that runs builds from it."""
+    """Remove a model, unless another running agent builds from it."""
     number = re.match(r"model-(\d+)\.onnx$", path.name)
     try:
         if number is not None and int(number.group(1)) != os.getpid():
@@ -195,7 +195,7 @@ def _remove_unread(path: Path) -> None:
 
 
 def _cut(names: List[str], arrays: List[Any], wanted: Dict[str, Any]) -> Frame:
-    """Where one of the outputs is above a value, a bit each, and how many of its values are no numbers."""
+    """A bit for each value of an output, set above `wanted`, and how many are NaN or infinite."""
     index = names.index(wanted["name"]) if wanted["name"] in names else int(wanted["index"])
     array = arrays[index].astype(np.float32)
     strange = int(array.size - np.isfinite(array).sum())
@@ -205,7 +205,7 @@ def _cut(names: List[str], arrays: List[Any], wanted: Dict[str, Any]) -> Frame:
 
 
 def main(folder: Path, limit: int) -> None:
-    """Answer requests. The line's end ends the process at once, also in the middle of a build."""
+    """Answer requests. The process ends with the line, at once, even in the middle of a build."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not get between the answers
     # Models and images lie there: nobody else on the machine needs to read them.
@@ -231,7 +231,7 @@ def _listen(stream: BinaryIO, frames: Queue[Frame]) -> None:
 
 
 def _answer(agent: Agent, header: dict[str, Any], blobs: list[bytes]) -> Frame:
-    """What a request gives, or what went wrong; an error leaves the agent as it was."""
+    """The answer to a request, or its error; an error leaves the agent as it was."""
     name = header.pop("request", None)
     if name not in REQUESTS:
         return {"error": "engine", "message": f"no such request: {name!r}"}, []

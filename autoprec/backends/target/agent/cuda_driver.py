@@ -37,7 +37,7 @@ class Driver:
         self._device = device
 
     def call(self, name: str, *arguments: Any) -> None:
-        """One call; what it gives goes where its arguments point."""
+        """One call of the driver; results are written where its arguments point. Raises `CudaError`."""
         code = getattr(self._cuda, name)(*arguments)
         if code:
             words = ctypes.c_char_p()
@@ -68,7 +68,7 @@ class Driver:
         return value.value
 
     def memory(self, size: int) -> int:
-        """The address of device memory."""
+        """Allocate `size` bytes of device memory; returns the address."""
         address = ctypes.c_uint64()
         # An empty tensor needs an address, too, and no memory of 0 bytes is given.
         self.call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(max(size, 1)))
@@ -146,7 +146,7 @@ class DriverStream:
         self._driver.call("cuGraphLaunch", self._graph, self.handle)
 
     def forget(self) -> None:
-        """Drop the captured graph, whose addresses hold no longer."""
+        """Drop the captured graph, whose addresses are no longer valid."""
         if self._graph is not None:
             self._driver.call("cuGraphExecDestroy", self._graph)
         self._graph = None

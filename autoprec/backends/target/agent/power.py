@@ -34,7 +34,7 @@ _SECONDS = 5.0
 
 
 def power_here() -> Dict[str, Any]:
-    """What this machine tells."""
+    """The readings that this machine reports, by the names of autoprec's clock readings."""
     told = []
     for command in COMMANDS:
         try:
@@ -53,7 +53,7 @@ def power_here() -> Dict[str, Any]:
 
 
 def read_power(told: Sequence[str]) -> Dict[str, Any]:
-    """What the `COMMANDS` printed, by the names of autoprec's clock readings."""
+    """The readings in the output of `COMMANDS`, by the names of autoprec's clock readings."""
     mode, readings = _MODE.search(told[0]), {}  # type: Any, Dict[str, Any]
     if mode:
         readings["power_mode"] = mode.group(1).strip()[:40]

@@ -33,7 +33,7 @@ class Blobs:
         return self._folder / digest
 
     def missing(self, digests: Iterable[str]) -> list[str]:
-        """Those that are not here; the others count as used now."""
+        """The digests that are not stored here; the others count as used now."""
         absent = []
         for digest in digests:
             try:

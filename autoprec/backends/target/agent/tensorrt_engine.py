@@ -119,7 +119,7 @@ class TensorRTBuilder:
         config.set_runtime_cache(self._kernels)
 
     def made(self, kind: str, make: Any, *arguments: Any) -> Any:
-        """Call a factory: what refuses raises TypeError, and its reason is in the log."""
+        """Call a factory. Its refusal, a TypeError, becomes a `CudaError` with the logged reason."""
         return self._made(kind, make, *arguments)
 
     def _made(self, kind: str, make: Any, *arguments: Any) -> Any:
@@ -216,7 +216,7 @@ class TensorRTExecutable:
         self.device_memory_bytes = int(size_of) + self.engine_bytes
 
     def execute(self) -> None:
-        """One inference, done when this returns."""
+        """One inference; returns when it is done."""
         self._enqueue()
         self._stream.synchronize()
 

@@ -11,7 +11,7 @@ _NUMBERED = re.compile(r"_\d+$")
 
 
 def is_weak(trt: Any) -> bool:
-    """Whether the types in a model do not bind this version."""
+    """Whether this version ignores the types in a model."""
     has_strong = "STRONGLY_TYPED" in trt.NetworkDefinitionCreationFlag.__members__
     return not has_strong and "OBEY_PRECISION_CONSTRAINTS" in trt.BuilderFlag.__members__
 
@@ -42,6 +42,6 @@ def obey(trt: Any, network: Any, config: Any, layers: Sequence[List[str]]) -> No
 
 
 def _makes_floats(layer: Any, floats: List[Any]) -> bool:
-    """Whether it computes: indices, shapes and constants have no precision to be told."""
+    """Whether a layer computes floats: indices and shapes have no precision to set."""
     outputs = [layer.get_output(place) for place in range(layer.num_outputs)]
     return bool(outputs) and all(tensor.dtype in floats and not tensor.is_shape_tensor for tensor in outputs)

@@ -70,7 +70,7 @@ def _packed(blob: bytes) -> tuple[bytes, str]:
 
 
 def _unpacked(stream: BinaryIO, raw: int, size: int, kind: str) -> bytes:
-    """One blob; it never grows beyond the size that was announced."""
+    """One blob, never unpacked beyond its announced size. Raises ValueError for another size."""
     if not (0 <= raw <= LARGEST_BLOB and 0 <= size <= raw and kind in ("", "z")):
         raise ValueError("impossible sizes")
     data = _exactly(stream, size)

@@ -114,7 +114,7 @@ class Trtexec:
         return TrialError("build" if request in ("build", "hello") else "run", words)
 
     def _hello(self, header: dict[str, Any], _: Sequence[bytes]) -> Answer:
-        """Read its help, and what its log says of the device when it builds one Relu."""
+        """Read trtexec's help, and the device from the log of a build of one Relu."""
         if header["engine"] != "tensorrt":
             raise BackendError(f"target.trtexec: {header['engine']} has none; only tensorrt has")
         self._options = header["options"]
@@ -201,7 +201,7 @@ class Trtexec:
         return {"device_memory_bytes": self._memory[number]}, []
 
     def _once(self, header: dict[str, Any], _: Sequence[bytes]) -> Answer:
-        """One inference, if its outputs are wanted: another would leave nothing."""
+        """One inference, if its outputs are wanted; without them there is nothing to do."""
         number = header["number"]
         if not header["outputs"]:
             return {}, []
@@ -233,7 +233,7 @@ class Trtexec:
         return {"message": "", "json": layers, "times": read_profile(profile)}, []
 
     def _ran(self, order: Sequence[int], wanted: str, flags: Sequence[str]) -> list[str]:
-        """What each run wrote, of plans in this order: all are fed what the first of them is."""
+        """The files that a run of each plan wrote, in order; all plans get the inputs of the first."""
         first = order[0]
         feeds = self._feeds.get(first)
         fed = [f"--loadInputs={','.join(feeds)}"] if feeds else []
@@ -285,7 +285,7 @@ _REQUESTS: Mapping[str, Callable[[Trtexec, dict[str, Any], Sequence[bytes]], Ans
 
 
 def _remove(shell: Shell, folder: str, run: str) -> None:
-    """Take away what one line had built."""
+    """Remove what one line built."""
     with contextlib.suppress(CommandError, TrialError, BackendError):
         shell.run('cd "$1" && rm -rf "$2"; finish 0', [folder, run])
 
@@ -296,5 +296,5 @@ def wire_type(name: str) -> str:
 
 
 def _kept(kind: np.dtype[Any]) -> np.dtype[Any]:
-    """FP16 was printed with six digits: as float32 nothing more is lost."""
+    """The type to keep outputs in: FP16 was printed with six digits, and loses nothing more as float32."""
     return np.dtype(np.float32) if kind.kind == "f" else kind

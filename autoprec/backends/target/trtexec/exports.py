@@ -33,7 +33,7 @@ class Tool(NamedTuple):
 
     @property
     def is_weak(self) -> bool:
-        """Whether the model's types do not bind, and precisions go by options."""
+        """Whether this version ignores the model's types, and takes precisions by options."""
         return "stronglyTyped" not in self.flags and "precisionConstraints" in self.flags
 
 
@@ -51,7 +51,7 @@ def read_help(text: str) -> Tool:
 
 
 def _version(text: str) -> tuple[int, int, int]:
-    """8601 is 8.6.1, and 100300 is 10.3.0."""
+    """(major, minor, patch): 8601 is 8.6.1, and 100300 is 10.3.0."""
     if "." in text:
         major, minor, patch = (int(part) for part in [*text.split("."), "0", "0"][:3])
         return major, minor, patch

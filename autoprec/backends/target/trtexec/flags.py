@@ -14,7 +14,7 @@ _KNOWN = frozenset({"library", "device", "tf32", "workspace_mb", "optimization_l
 def build_flags(
     tool: Tool, options: Mapping[str, object], layers: Sequence[Sequence[str]], model: str, plan: str
 ) -> list[str]:
-    """What builds `plan` of `model` and runs nothing.
+    """Flags that build `plan` of `model` without running it.
 
     Args:
         tool: the target's trtexec.
@@ -58,7 +58,7 @@ def timings_file(tool: Tool) -> str:
 
 
 def _check(tool: Tool, flag: str) -> None:
-    """Raises `BackendError` for an option that there is not, `TrialError` for one that is too long."""
+    """Raise `BackendError` for an unknown option, `TrialError` for one that is too long."""
     name = flag.partition("=")[0]
     if name[2:] not in tool.flags:
         version = ".".join(map(str, tool.version))

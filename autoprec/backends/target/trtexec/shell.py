@@ -50,7 +50,7 @@ class CommandError(Exception):
 
     @property
     def is_gone(self) -> bool:
-        """Whether something is not there any more that was sent."""
+        """Whether something that was sent is no longer there."""
         return self.code == 1 and _NO_FILE in str(self)
 
 
@@ -64,7 +64,7 @@ class Shell:
         """How long a command may take."""
 
     def run(self, script: str, words: Sequence[str] = (), most: int = MOST_BYTES) -> bytes:
-        """What a script prints; it ends with the line, and runs long commands by `waits`.
+        """Run a script, and return what it prints; it ends with the line, and runs long commands by `waits`.
 
         Args:
             script: POSIX shell; its last command is `finish CODE`.
@@ -80,7 +80,7 @@ class Shell:
         return self._ran(_GUARDED + script, lines.encode(), most, False)
 
     def feed(self, script: str, data: bytes) -> bytes:
-        """What a script prints that reads these bytes as its standard input. Raises as `run` does."""
+        """Run a script with these bytes as standard input; returns what it prints. Raises as `run` does."""
         return self._ran(script, data, MOST_BYTES, True)
 
     def _ran(self, script: str, data: bytes, most: int, ends: bool) -> bytes:
@@ -130,7 +130,7 @@ class Shell:
 
 
 def _up_to(stream: IO[bytes], most: int) -> bytes:
-    """What comes; one byte more than `most` says that it was more."""
+    """All that a stream gives, but no more than `most` + 1 bytes: one too many shows that there was more."""
     parts, left = [], most + 1
     while left and (part := stream.read(min(left, 1 << 20))):
         parts.append(part)

@@ -34,8 +34,10 @@ class _Axis(NamedTuple):
 
 
 def with_matrices(graph: ir.Graph) -> None:
-    """Write such Resize nodes over the last two axes as MatMuls or Gathers, in place. The graph has
-    shapes."""
+    """Write such Resize nodes over the last two axes as MatMuls or Gathers, in place.
+
+    The graph has shapes.
+    """
     for node in list(graph):
         if node.op_type != "Resize" or node.domain != "" or not _departs(node):
             continue

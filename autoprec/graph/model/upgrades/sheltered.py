@@ -29,8 +29,10 @@ class Rule(NamedTuple):
 
 
 def shelter(graph: ir.Graph, opset: int) -> None:
-    """Write operators with a rule as in the last opset, in place. Raises `ModelError` where that cannot
-    be."""
+    """Write operators with a rule as in the last opset, in place.
+
+    Raises `ModelError` where that is impossible.
+    """
     for node in list(graph):
         for rule in _RULES.get(node.op_type, ()) if node.domain == "" else ():
             if rule.since <= opset < rule.until:
@@ -124,8 +126,7 @@ def _group_norm(graph: ir.Graph, node: ir.Node) -> ir.Node:
 
 
 def _as_it_is(graph: ir.Graph, node: ir.Node) -> ir.Node:  # noqa: ARG001
-    """LayerNormalization before 17, as ONNX Runtime's optimizer writes it: it means the same as later
-    ones."""
+    """LayerNormalization before 17, as ONNX Runtime's optimizer writes it: with its later meaning."""
     return node
 
 
