@@ -54,7 +54,7 @@ def is_inside(folder: Path, name: str) -> bool:
 
 @contextmanager
 def scratch(prefix: str, folder: Path | None = None) -> Iterator[Path]:
-    """A folder that goes with the block; those that killed processes left go first.
+    """A temporary folder, removed at the end of the block; those left by killed processes are removed first.
 
     Its name is `prefix` and the process; it is made in `folder`, or where temporary files are.
     """

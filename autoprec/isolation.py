@@ -155,7 +155,7 @@ class WorkerProcess(Closing):
         )
 
     def _variables(self, scratch: Path) -> dict[str, str]:
-        """The worker's environment; what a kill leaves in temporary files is swept with the folder."""
+        """The worker's environment; its temporary files lie in a folder that is swept after a kill."""
         return {
             **os.environ,
             # Leases of devices lie in the folder that all studies share: the worker's own is its study's.
@@ -165,7 +165,7 @@ class WorkerProcess(Closing):
         }
 
     def _lines(self) -> Iterator[bytes]:
-        """Whole lines that came within one polling period. Raises `TrialError` if the process has died.
+        """Whole lines received within one polling period. Raises `TrialError` if the process has died.
 
         What it forked may hold the pipe open after its death, so that no end of file comes.
         """

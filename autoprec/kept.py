@@ -97,7 +97,7 @@ def load(
 
 
 def _refusal(file: BufferedReader, kind: str, of: str) -> str:
-    """Why a file is not believed, empty if it is; the file stands behind the seal."""
+    """Why a file is not trusted; empty if it is, with the file positioned behind the seal."""
     line = file.readline(_LONGEST_SEAL)
     try:
         seal = msgspec.json.decode(line, type=_Seal)

@@ -26,7 +26,7 @@ exactly takes seconds. An activation that is not tried stands on a grid that may
 
 
 class Cutout(NamedTuple):
-    """A piece, and the activations of the model that it stands for.
+    """A piece cut out of a model, and the activations that it represents.
 
     Attributes:
         values: names, the first of them the one that it was cut out for.
@@ -82,8 +82,8 @@ def _quantised(model: ir.Model, ranges: Mapping[str, float]) -> Iterator[tuple[i
 
 
 def _around(value: ir.Value, readers: Collection[ir.Node], *, products: bool = True) -> list[ir.Node]:
-    """The readers and what makes their inputs, back to the products in front, with these or without, in graph
-    order."""
+    """The readers and the nodes in front of them, back to the products before, in graph order; `products`
+    says whether those are included."""
     chosen = set(readers)
     front = [v for node in readers for v in node.inputs if v is not None and v is not value]
     waiting = [value, *front]
@@ -101,8 +101,8 @@ def _around(value: ir.Value, readers: Collection[ir.Node], *, products: bool = T
 
 
 def _extracted(model: ir.Model, nodes: Collection[ir.Node]) -> ir.Model:
-    """A model of these nodes alone: what they read from elsewhere is its input, what nobody of them reads its
-    output."""
+    """A model of these nodes alone: values read from elsewhere are its inputs, values that none of them reads
+    its outputs."""
     inner = {value for node in nodes for value in node.outputs}
     read = [value for node in nodes for value in node.inputs if value is not None]
     inputs = [v for v in dict.fromkeys(read) if v not in inner and v.const_value is None]
@@ -113,7 +113,7 @@ def _extracted(model: ir.Model, nodes: Collection[ir.Node]) -> ir.Model:
 
 
 def _likeness(nodes: Collection[ir.Node], value: ir.Value) -> str:
-    """A digest of operators, attributes, shapes and how they hang together: not of names and weights."""
+    """A digest of operators, attributes, shapes and connections, without names and weights."""
     places: dict[ir.Value, int] = {}
     told: list[object] = []
     for node in nodes:

@@ -113,7 +113,7 @@ def _effective(nodes: Sequence[ir.Node], precision: Precision) -> str:
 
 
 def _pins(blocks: Sequence[Block], patterns: Mapping[str, str]) -> dict[str, str]:
-    """Block name to its fixed precision; a later pattern wins."""
+    """The fixed precision of pinned blocks, by name; a later pattern wins. Raises `SpecError`."""
     names = [block.name for block in blocks]
     pins: dict[str, str] = {}
     for pattern, precision in patterns.items():

@@ -12,7 +12,7 @@ from autoprec.records import Block
 
 
 def overflowing(histograms: Histograms, blocks: Sequence[Block], model: ir.Model) -> dict[str, str]:
-    """Block name to the reason, for blocks that make values above FP16's largest."""
+    """The reason for each block, by name, that computes values above FP16's largest."""
     limit = PRECISIONS["fp16"].largest
     values = {str(node.name): [str(v.name) for v in node.outputs] for node in model.graph}
     reasons = {}

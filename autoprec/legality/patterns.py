@@ -56,7 +56,7 @@ def _conv(weights: str, attributes: str = "pads = [1, 1, 1, 1]", channels: int =
 
 
 def _behind(body: str, weights: str) -> Pattern:
-    """A convolution of what `body` makes as `k` of the images `a` and `c`, which convolutions make of `x`."""
+    """A convolution of `k`, which `body` computes from `a` and `c`, both made of `x` by convolutions."""
     chain = "p = Conv<pads = [1, 1, 1, 1]>(x, w, b)  a = Relu(p)  c = Conv<pads = [1, 1, 1, 1]>(x, v, b)"
     body = f"{chain}  {body}  [op] y = Conv<pads = [1, 1, 1, 1]>(k, u, b)"
     return Pattern("Conv", f"{_IMAGE} x", f"{_CONV}, float[64,64,3,3] v, {weights}", body)
@@ -152,7 +152,7 @@ _BY_OP_TYPE = {
 
 
 def float_model(pattern: str, folder: Path) -> ir.Model:
-    """A pattern's model as it is loaded from a file, its weights drawn; the file is left in `folder`."""
+    """A pattern's model with drawn weights, loaded from a file that is left in `folder`."""
     proto, random = onnx.parser.parse_model(PATTERNS[pattern].text), np.random.default_rng(0)
     held = {tensor.name for tensor in proto.graph.initializer}
     for value in proto.graph.value_info:

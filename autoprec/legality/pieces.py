@@ -34,7 +34,7 @@ class WritingStyle(NamedTuple):
 
     @classmethod
     def of(cls, backend: Backend, base: str) -> Self:
-        """A backend's, with quantised blocks in that float precision."""
+        """The style of a backend, with quantised blocks in the float precision `base`."""
         return cls(base, backend.widened, backend.splits_projections)
 
 

@@ -97,7 +97,7 @@ def _tried(backend: Backend, question: Question) -> tuple[tuple[KernelTime, ...]
 
 
 def _exact(path: Path, feeds: Arrays) -> Arrays | None:
-    """What is right; None where nothing independent computes it."""
+    """The exact outputs; None where nothing independent computes them."""
     try:
         with Exact(threads=1).build(path) as engine:
             return run(engine, feeds)

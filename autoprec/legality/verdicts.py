@@ -39,7 +39,7 @@ class Verdict(Record, frozen=True, kw_only=True):
 
     @property
     def is_legal(self) -> bool:
-        """Whether the engine takes it as asked."""
+        """Whether the engine takes the pattern in the requested precision."""
         return self.state == "legal"
 
     @property
@@ -48,7 +48,7 @@ class Verdict(Record, frozen=True, kw_only=True):
         return self.state in ("refused", "wrong")
 
     def but(self, state: State, reason: str) -> Verdict:
-        """The same in another state."""
+        """The same verdict in another state, with the reason."""
         return msgspec.structs.replace(self, state=state, reason=reason)
 
 
@@ -85,7 +85,7 @@ class Legality(Record, frozen=True, kw_only=True):
         return tuple((name, reason) for name, reason in reasons if reason)
 
     def same_floats(self, precisions: Iterable[str]) -> dict[str, str]:
-        """Float precisions that the engine runs as it does an earlier one of these, to that one's name."""
+        """Float precisions that the engine runs like an earlier one of these, mapped to its name."""
         floats = [name for name in precisions if not PRECISIONS[name].is_quantized]
         ran = {name: self._runs(name) for name in floats}
         return {
@@ -95,7 +95,7 @@ class Legality(Record, frozen=True, kw_only=True):
         }
 
     def _runs(self, precision: str) -> dict[str, str]:
-        """Pattern to what it ran in, where the engine reports it."""
+        """What each pattern ran in, by name, where the engine reports it."""
         return {v.pattern: v.ran for v in self.verdicts if v.precision == precision and v.ran}
 
     def _reason(self, patterns: Sequence[str], precision: str) -> str:
@@ -110,7 +110,7 @@ class Legality(Record, frozen=True, kw_only=True):
         return ""
 
     def _judged_as(self, pattern: str, precision: str) -> tuple[str, str]:
-        """Pattern and precision that an engine sees."""
+        """The pattern and precision that an engine sees of a choice."""
         chosen = PRECISIONS[precision]
         if chosen.only_products and pattern == "conv_1x1":
             return "matmul_weight", chosen.plain
@@ -121,7 +121,7 @@ class Legality(Record, frozen=True, kw_only=True):
 def refused_precisions(
     blocks: Iterable[Block], model: ir.Model, legality: Legality, precisions: Sequence[str]
 ) -> dict[tuple[str, str], str]:
-    """(block, precision) to the reason why the engine does not take it, for all blocks of a model.
+    """Why the engine does not take a precision, by (block, precision), for all blocks of a model.
 
     Args:
         blocks: of the model.

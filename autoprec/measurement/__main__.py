@@ -58,7 +58,7 @@ def main(descriptor: int) -> None:
 
 
 class _Desk:
-    """What stays from request to request."""
+    """The state that stays from request to request."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
@@ -86,13 +86,13 @@ class _Desk:
             self._bench.clear()
 
     def _tell(self, words: str) -> None:
-        """Say that a target is waited for, once: it is tried every few seconds."""
+        """Report once that a target is waited for: it is tried every few seconds."""
         if words != self._told:
             self._say(Said(words))
         self._told = words
 
     def _engine(self, section: BackendSection) -> Backend:
-        """Kept from question to question: a target is reached once."""
+        """The engine, kept from question to question: a target is reached once."""
         if self._asked is None or self._asked[0] != section:
             self._asked = section, reach(section, self._tell)
         return self._asked[1]
@@ -136,7 +136,7 @@ def _answer(bench: Workbench, request: Job | Score | Inspect | WriteExamples, sa
 
 
 def _unforeseen(error: Exception) -> Failed | Refused:
-    """What nobody raised on purpose: the machine's limits, or else a fault of autoprec."""
+    """The answer to an unexpected error: the machine's limits, or else a bug in autoprec."""
     if isinstance(error, MemoryError):
         return Failed("memory", machine_fault(error))
     if fault := machine_fault(error):

@@ -101,7 +101,7 @@ def _originals(bench: Workbench, request: WriteExamples, places: Sequence[int]) 
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """An .npz archive; `numpy.savez` takes no array of the name `file`."""
+    """Write an .npz archive. `numpy.savez` would refuse an array named `file`."""
     with ZipFile(path, "w", ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w") as file:

@@ -76,7 +76,7 @@ class DeviceLease:
             os.close(device)
 
     def _take(self, turn: int, device: int, how: int) -> None:
-        """Who waits to be alone holds the turn: those that come later and would share wait behind it."""
+        """Take the lock. Whoever waits for exclusive use holds the turn, so later sharers queue behind."""
         with elapsed() as waiting:
             fcntl.flock(turn, fcntl.LOCK_EX)
             fcntl.flock(device, how)

@@ -129,7 +129,7 @@ class ReferenceMasks:
         weakref.finalize(self, file.close)
 
     def _open(self, path: Path, say: Callable[[str], None]) -> bool:
-        """Take up what the file has; False if another process does."""
+        """Read the records that the file has; False if another process is writing it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_symlink():  # it would be written to
             say(f"the reference's masks are a link, {path}: it is removed, and they are rebuilt")
@@ -167,7 +167,7 @@ class ReferenceMasks:
         return True
 
     def _take_up(self, record: _Record, place: int, data: bytes) -> None:
-        """Of the file as it is: a record that is sound."""
+        """Add a sound record of the file."""
         if record.kind == "float32" and not self._places:
             self._held.append(_array(data, record))
             self._left -= record.size
@@ -178,7 +178,7 @@ class ReferenceMasks:
 
 
 def _record(line: bytes) -> _Record | None:
-    """None for an incomplete record."""
+    """The record in a line; None for an incomplete one."""
     try:
         return msgspec.json.decode(line, type=_Record)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -186,6 +186,6 @@ def _record(line: bytes) -> _Record | None:
 
 
 def _array(data: bytes, record: _Record) -> Logits:
-    """The record's logits of their bytes."""
+    """Logits float32 [masks, h, w] from a record's bytes."""
     flat = np.frombuffer(data, record.kind)
     return flat.reshape(record.shape).astype(np.float32)

@@ -66,7 +66,7 @@ class Pipeline:
 
     @property
     def output_alone(self) -> str:
-        """The searched model's output that masks are, if no decoder is behind it; else empty."""
+        """The searched model's output that holds the masks; empty if a decoder follows."""
         return "" if self._decoder else self._output
 
     def cut(self, engine: CutsMasks, sample: Sample, above: float) -> NDArray[np.bool_]:
@@ -112,7 +112,7 @@ def decoder_outputs(path: Path) -> tuple[ModelOutput, ...]:
 
 
 def _graph(path: Path) -> ir.Graph:
-    """With the same checks as the searched model's."""
+    """A decoder's graph, with the same checks as the searched model's."""
     try:
         return open_model(path).graph
     except ModelError as error:
@@ -130,7 +130,7 @@ def _inputs(path: Path) -> dict[str, DecoderInput]:
 
 
 def _sizes(shape: ir.Shape | None) -> tuple[int | None, ...] | None:
-    """None for a size that has no number."""
+    """The sizes of a shape, None for symbolic ones; None without a shape."""
     return None if shape is None else tuple(size if isinstance(size, int) else None for size in shape)
 
 

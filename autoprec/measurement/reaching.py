@@ -14,7 +14,7 @@ _PATIENCE = 0.8
 def reach(
     section: BackendSection, say: Callable[[str], None] = lambda _: None, *, at_once: bool = False
 ) -> Backend:
-    """The engine; from now on its target is waited for, at most for a share of `trial_seconds`.
+    """Open a study's engine; its target is waited for from now on, up to a share of `trial_seconds`.
 
     Args:
         section: the definition's `[backend]`.

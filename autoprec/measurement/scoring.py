@@ -57,7 +57,7 @@ class Scores:
         self._pace = Pace(len(samples))
 
     def of_first(self, count: int | None) -> Quality:
-        """The score of the first `count` samples, of all for None; at least one. It must not sink."""
+        """The score of the first `count` samples, at least one; None is all. `count` must not decrease."""
         more = None if count is None else max(1, count) - self._done
         for _ in behind(islice(self._found, more), self._compare):
             self._done += 1

@@ -204,8 +204,8 @@ class Workbench:
             return engine.kernels()
 
     def _run_reference(self, on_stage: OnStage) -> None:
-        """Keep the masks that are not kept yet. A reference with NaN is none; FP16 engines of this family are
-        known for it."""
+        """Keep the masks that are missing. Raises `ModelError` for NaN, which FP16 engines of SAM's family
+        are known for."""
         for kept in self.masks:
             self.survey.add(kept)
         pace = Pace(len(self.samples), len(self.masks))
@@ -216,7 +216,7 @@ class Workbench:
                 on_stage(f"reference, {line}")
 
     def _keep(self, named: tuple[str, Logits]) -> None:
-        """One sample's reference."""
+        """Check and keep the reference's masks of one sample."""
         name, logits = named
         if not np.isfinite(logits).all():
             raise ModelError(
@@ -232,7 +232,7 @@ class Workbench:
 
 @contextmanager
 def _turn(kept: Path | None) -> Iterator[None]:
-    """Wait until no other process makes what is kept there."""
+    """Wait until no other process makes the masks that are kept there."""
     if kept is None:
         yield
         return

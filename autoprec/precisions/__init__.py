@@ -29,7 +29,7 @@ PLAIN: Mapping[str, Precision] = MappingProxyType(
 
 
 class _Known(dict[str, Precision]):
-    """A name that is not there comes from a file: of a newer autoprec, or changed by hand."""
+    """Raises `UserError` for an unknown name: it is from a newer autoprec, or was changed by hand."""
 
     def __missing__(self, name: str) -> Precision:
         raise UserError(f"this autoprec knows no precision {name!r}; upgrade it, or restore the study")

@@ -62,7 +62,7 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def runs_as(self) -> str:
-        """What its kernels are reported in, as in `KernelTime.precision`: `f16`, `i8`; `i8w` is INT8 weights
+        """The type that its kernels report, as in `KernelTime.precision`: `f16`, `i8`; `i8w` is INT8 weights
         beside floats."""
         kind = self.quantized_type or self.float_type
         assert kind is not None, f"{self.name} is neither quantised nor a float"

@@ -62,7 +62,7 @@ class Maker(Protocol):
 
 @runtime_checkable
 class JudgesCut(Protocol):
-    """A metric to which masks may come that are cut already, without the logits that they were cut from."""
+    """A metric that also scores masks already cut, without their logits."""
 
     @property
     def cuts_above(self) -> float:
@@ -123,7 +123,7 @@ def constant(metric: str, survey: Survey) -> str:
 def check(
     sample: str, reference: Logits, candidate: Logits, truth: Masks | None, *, several: bool = False
 ) -> None:
-    """The gate of every metric; see `Metric.update`.
+    """Check the arguments of every metric's `update`, and raise as it says.
 
     Args:
         sample: its name, for messages.

@@ -68,5 +68,5 @@ class AlphaError:
         return summary(self._rows, scored_as=f"mean absolute difference of {kind}", is_iou=False)
 
     def opacity(self, logits: Logits) -> NDArray[np.float32]:
-        """The matte."""
+        """Opacities, float32 0..1 in the shape of `logits`."""
         return alpha_mae.opacity(logits, self._ends or Survey.of(logits, 0.0).ends)

@@ -40,7 +40,7 @@ class MaskLevels(NamedTuple):
 
 
 def plain(scoring: ScoringModule) -> Maker:
-    """What makes the metric of a module of `scoring/`."""
+    """The maker of a metric that scores as a module of `scoring/` does."""
     return partial(PlainMetric, scoring)
 
 

@@ -73,6 +73,6 @@ def _other_layout(told: str) -> str:
 
 
 def _skew(form: float, frame: tuple[int, int]) -> float:
-    """How many times height over width is the frame's, or the other way round."""
+    """The ratio of two aspect ratios, at least 1."""
     ratio = form * frame[1] / frame[0]
     return max(ratio, 1 / ratio)

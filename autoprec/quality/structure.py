@@ -14,8 +14,8 @@ UNIT_ENDINGS = frozenset({"Sigmoid", "HardSigmoid", "Softmax", "Clip"})
 
 
 def structure_refusal(section: QualitySection, output: ModelOutput) -> str:
-    """Why a metric would be blind to damage in an output of that ending, and the key to change; "" if it may
-    not."""
+    """Why a metric would be blind to damage in an output with that last operator, and the key to change; ""
+    if it would not."""
     told = f"the output {output.name!r} ends in {output.ending}"
     if output.ending in UNIT_ENDINGS and section.metric == "mask_iou" and section.threshold <= 0:
         planes = output.shape[1] if len(output.shape) == 4 else None

@@ -43,13 +43,13 @@ class Survey:
 
     @classmethod
     def of(cls, planes: Planes, threshold: float) -> Survey:
-        """Of one sample alone."""
+        """A survey of one sample alone."""
         survey = cls(threshold)
         survey.add(planes)
         return survey
 
     def add(self, planes: Planes) -> None:
-        """Take in one sample's values [masks, h, w]; what is no number is not counted."""
+        """Add one sample's values [masks, h, w]; NaN is not counted."""
         count, pixels = len(planes), planes[0].size if len(planes) else 0
         self.samples += 1
         self.masks += count
@@ -96,7 +96,7 @@ class Survey:
 
     @property
     def span(self) -> float:
-        """Between the least and the largest opacity: those of mattes, or the sigmoid of logits."""
+        """The span of opacities, which are mattes or the sigmoid of logits."""
         low, high = self.low, self.high
         if not self.is_matte:
             low, high = expit(low), expit(high)
@@ -104,7 +104,7 @@ class Survey:
 
     @property
     def range(self) -> str:
-        """In words."""
+        """The range of values, in words."""
         return f"from {self.low:.3g} to {self.high:.3g}"
 
 

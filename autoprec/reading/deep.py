@@ -54,8 +54,8 @@ def needs_tifffile(image: Image.Image) -> bool:
 
 
 def is_anew(image: Image.Image) -> bool:
-    """Whether Pillow has opened a TIFF that the first version of the reading rule read otherwise: one on its
-    side, with values that Pillow wraps, or of packed bits."""
+    """Whether Pillow has opened a TIFF that the first version of the reading rule read differently: one that
+    is rotated, has values that Pillow wraps, or packed bits."""
     return image.format == "TIFF" and (
         not {1, 0}.issuperset(_tag(image, _ORIENTATION))
         or needs_tifffile(image)

@@ -23,7 +23,7 @@ class Placement(NamedTuple):
 
     @classmethod
     def of(cls, size: tuple[int, int], frame: tuple[int, int], how: Resize) -> Self:
-        """Of an image of (width, height)."""
+        """The placement of an image of (width, height)."""
         if how == "stretch":
             return cls(0, 0, frame[1], frame[0], frame)
         scale = min(frame[1] / size[0], frame[0] / size[1])

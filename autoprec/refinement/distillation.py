@@ -106,7 +106,7 @@ def _train(
     say: Callable[[str], None],
     least: int,
 ) -> None:
-    """Adam on both, until the time is up; the learning rate falls with the share of it that is left."""
+    """Train weights and steps by Adam until the time is up; the learning rate decays with the time left."""
     torch.manual_seed(0)
     random = np.random.default_rng(0)
     groups = [
@@ -144,7 +144,7 @@ def _train(
 
 
 def sums(model: ir.Model) -> frozenset[str]:
-    """Names of what residual additions make: the trunk of the model, which no variant rescales."""
+    """Names of the results of residual additions: the trunk of the model, which no variant rescales."""
     return frozenset(
         str(node.outputs[0].name)
         for node in model.graph

@@ -109,7 +109,7 @@ class Network(nn.Module):  # type: ignore[misc, unused-ignore]  # torch may be a
         return list(self._steps.values())
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """What the parameters are now, by initializer name."""
+        """The current weights, by initializer name."""
         return {name: self._weights[key].detach().numpy() for name, key in self._names.items()}
 
     def steps(self) -> dict[str, float]:

@@ -42,7 +42,7 @@ def checked(
     quality: Quality,
     running: Running = nullcontext,
 ) -> Exactness | None:
-    """How exact a quantised anchor is, and every candidate that the front would have; None for others.
+    """How exact a quantised anchor is, or a candidate that would be on the front; None for all others.
 
     Args:
         job: the candidate, and the front that it is raced against.
@@ -69,7 +69,7 @@ def ensured(
     running: Running = nullcontext,
     threads: int | None = None,
 ) -> Exactness:
-    """`exactness` on the first samples. Raises `TrialError("wrong", ...)` for an engine that is.
+    """`exactness` on the first samples. Raises `TrialError("wrong", ...)` for an engine that is wrong.
 
     Args:
         backend: what built the engine, and builds parts of the model to find the node.

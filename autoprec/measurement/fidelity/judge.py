@@ -85,7 +85,7 @@ class Judge:
         del self._samples[len(self._given.values) :]
 
     def compare(self, request: Compare) -> Departure:
-        """How far a step is. Raises `TrialError` where it cannot be run."""
+        """How far a step departs from the original model. Raises `TrialError` where it cannot be run."""
         path = Path(request.path)
         builder: Builder = Exact() if request.step in _EXACT else self._backend
         ran = self._run(builder, path, self._samples)

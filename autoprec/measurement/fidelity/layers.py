@@ -53,7 +53,7 @@ def locate(request: Locate, say: Callable[[str], None]) -> Located:
 def _compared(
     builder: Builder, paths: tuple[Path, Path], names: Sequence[str], samples: Sequence[Sample]
 ) -> dict[str, Figures]:
-    """By value: error, max and mean of the absolute and of the relative difference, cosine."""
+    """Figures by value: error, max and mean of the absolute and of the relative difference, cosine."""
     totals = {name: _Difference() for name in names}
     for first in range(0, len(names), _AT_ONCE):
         part = names[first : first + _AT_ONCE]
@@ -74,7 +74,7 @@ def _built(stack: ExitStack, builder: Builder, path: Path, names: Sequence[str],
 
 
 class _Difference:
-    """Of one value, over samples."""
+    """The difference of one value, over samples."""
 
     def __init__(self) -> None:
         self._error = self._max_abs = self._max_rel = 0.0
@@ -103,7 +103,7 @@ class _Difference:
 
     @property
     def figures(self) -> Figures:
-        """As `_compared` gives them."""
+        """The figures, in the order that `_compared` says."""
         size = math.sqrt(self._ours * self._theirs)
         cosine = self._product / size if size else float(self._ours == self._theirs)
         mean_abs, mean_rel = (np.mean(values) if values else math.inf for values in (self._abs, self._rel))

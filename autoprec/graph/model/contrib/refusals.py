@@ -38,7 +38,7 @@ def _is_true(value: ir.Value | None) -> bool:
 
 
 def refuse_untyped(model: ir.Model) -> None:
-    """Raise `ModelError` for values of unknown type, which no Cast can follow, and for models without FP32."""
+    """Raise `ModelError` for values of unknown type, where no Cast can go, and for models without FP32."""
     outputs = [(node, value) for node in model.graph for value in node.outputs if value.name]
     for node, value in outputs:
         if value.type is None:
