@@ -1,4 +1,4 @@
-"""What people see: tables, a text plot, live progress; and JSON for scripts."""
+"""What people see: tables, a text plot, live progress, an HTML page; and JSON for scripts."""
 
 from autoprec.report._figures import is_no_faster, marks
 from autoprec.report.fidelity import fidelity_lines

@@ -1,4 +1,4 @@
-"""Figures as people read them; every text is plain, so nothing in the data can be taken for markup."""
+"""Figures as people read them, in plain text, so that nothing in the data can be taken for markup."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from autoprec.records import Assignment, Interval, Latency, Quality, Reference, 
 
 NOTHING = "-"
 _FEW, _ENOUGH = 0.05, 8
-"""Of at least this many samples, that share is few."""
+"""Share of samples that counts as few, and the number of samples from which it does."""
 
 
 def milliseconds(value: float) -> str:
-    """Four significant digits or so: `0.8123`, `7.310`, `27.31`, `123.4`."""
+    """About four significant digits: `0.8123`, `7.310`, `27.31`, `123.4`."""
     decimals = next((d for limit, d in ((1, 4), (10, 3), (100, 2)) if value < limit), 1)
     return f"{value:.{decimals}f}"
 
@@ -44,8 +44,7 @@ def loss_between(quality: Quality) -> str:
 
 
 def carried(quality: Quality) -> str:
-    """A warning where few samples carry half of the loss, so that it says little of the rest; else
-    nothing."""
+    """A warning if few samples carry half of the loss, which then says little about the rest; else empty."""
     few = max(1, round(_FEW * quality.samples))
     if not quality.carriers or quality.samples < _ENOUGH or quality.carriers > few:
         return ""
@@ -85,7 +84,8 @@ def duration(seconds: float) -> str:
 
 
 def summary(assignment: Assignment) -> str:
-    """How many blocks have each precision: `bf16×14 int8×9 fp32×1`, most frequent first."""
+    """The number of blocks in each precision, most frequent first: `bf16×14 int8×9 fp32×1`."""
+    # Ties in the order of the table; stored studies may name precisions that it no longer has.
     order = list(PRECISIONS)
     counts = Counter(precision for _, precision in assignment.choices)
     names = sorted(
@@ -95,24 +95,24 @@ def summary(assignment: Assignment) -> str:
 
 
 def short(precision: str) -> str:
-    """A precision, or an anchor's label, with its cures by first letters: `int8+p99.9+sfab`."""
+    """A precision, or an anchor's label, with the initials of its cures: `int8+p99.9+sfab`."""
     plain, *parts = precision.split("+")
     letters = "".join(part[0] for part in parts if part in CURES)
     return "+".join((plain, *(part for part in parts if part not in CURES), *([letters] if letters else [])))
 
 
 def legend(precisions: Iterable[str]) -> list[str]:
-    """What shortened names stand for, a line each."""
+    """What shortened names stand for, one line each."""
     return [f"{short(name)}: {name}" for name in dict.fromkeys(precisions) if short(name) != name]
 
 
 def which(blocks: Sequence[str], total: int) -> str:
-    """The names of blocks of which the same holds; two words for more than three that are all there are."""
+    """The names of some blocks, or "every block" if they are all of more than three."""
     return "every block" if len(blocks) == total > 3 else ", ".join(blocks)
 
 
 def named(record: TrialRecord) -> Text:
-    """An anchor's label before the summary of its assignment, where it says more."""
+    """The summary of an assignment; for an anchor its label, alone if the label says it all."""
     text = Text(summary(record.assignment))
     if not record.label:
         return text
@@ -122,14 +122,14 @@ def named(record: TrialRecord) -> Text:
 
 
 def is_slower(record: TrialRecord, reference: Reference | None) -> bool:
-    """Whether a trial is slower than the reference beyond its noise: never to be recommended."""
+    """Whether a trial is slower than the reference beyond noise, and so never to be recommended."""
     assert record.measurement is not None
     noise = reference.latency_noise if reference else 0.0
     return record.measurement.latency.ratio > 1 + noise
 
 
 def ties(trials: Sequence[TrialRecord], reference: Reference | None) -> tuple[tuple[bool, bool], ...]:
-    """For each of a front's trials: is its latency, its loss within the noise of the one before?"""
+    """For each trial of a front, whether its latency and its loss are within the noise of the one before."""
     if reference is None:
         return ((False, False),) * len(trials)
     pairs = zip((None, *trials), trials, strict=False)
@@ -144,7 +144,7 @@ def ties(trials: Sequence[TrialRecord], reference: Reference | None) -> tuple[tu
 
 
 def marks(picks: Mapping[str, TrialRecord], accepted_loss: float) -> dict[int, str]:
-    """Trial number to what it is picked as: `knee`, `fastest within 0.01`."""
+    """What a trial is picked as, by number: `knee`, `fastest within 0.01`."""
     words = {"knee": "knee", "fastest": f"fastest within {accepted_loss:g}"}
     words_of: dict[int, list[str]] = {}
     for name, trial in picks.items():
@@ -153,6 +153,6 @@ def marks(picks: Mapping[str, TrialRecord], accepted_loss: float) -> dict[int, s
 
 
 def is_no_faster(record: TrialRecord, reference: Reference) -> bool:
-    """Whether a trial is the reference, or as fast within its noise: nothing is gained by it."""
+    """Whether a trial gains nothing: it is the reference, or as fast within noise."""
     assert record.measurement is not None
     return record.measurement.latency.ratio >= 1 - reference.latency_noise

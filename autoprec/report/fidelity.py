@@ -1,4 +1,4 @@
-"""How far the steps to a measurement are from the original model, in words."""
+"""How far the steps towards a measurement depart from the original model, in words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEPS: dict[Step, str] = {
 
 
 def departure_words(departure: Departure) -> str:
-    """One step in one line: what differs and where it begins, or how close it is."""
+    """One step in one line: what differs and where that begins, or how close it is."""
     if departure.missing:
         return f"{STEPS[departure.step]} could not be compared with the original model ({departure.missing})"
     loss = "" if departure.loss is None else f", mask loss {figures.loss(departure.loss)}"
@@ -40,7 +40,7 @@ def exactness_words(exactness: Exactness) -> str:
 
 
 def fidelity_lines(departures: Sequence[Departure]) -> tuple[str, ...]:
-    """A line for each step, below what all were compared with; nothing where nothing was."""
+    """A line for each step, below one that says what they were compared with; empty without departures."""
     if not departures:
         return ()
     ran = next((one for one in departures if not one.missing), None)

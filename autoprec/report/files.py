@@ -1,4 +1,4 @@
-"""Writing what a report makes: whole or not at all."""
+"""Writing a report's files, completely or not at all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from autoprec.files import replacing
 
 
 def write_file(path: Path, content: str | bytes) -> Path:
-    """Write `path`, with its folder; returns it. Raises `StudyError` where that is not possible."""
+    """Write `path`, creating its folder; returns it. Raises `StudyError` if that is impossible."""
     try:
         with replacing(path) as part:
             part.write_bytes(content.encode() if isinstance(content, str) else content)

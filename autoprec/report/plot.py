@@ -17,7 +17,7 @@ TRIAL, FRONT, REFERENCE = "·", "●", "┊"
 STYLES = {TRIAL: "dim", FRONT: "bold green", REFERENCE: "cyan"}
 TICKS = (0.0, 0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 LINEAR_BELOW = 0.002
-"""Losses under it are drawn to a linear scale: 0 has no logarithm."""
+"""Smaller losses are drawn on a linear scale, since 0 has no logarithm."""
 
 Cells = dict[tuple[int, int], tuple[str, str]]
 
@@ -25,15 +25,15 @@ Cells = dict[tuple[int, int], tuple[str, str]]
 def front_plot(
     trials: Sequence[TrialRecord], reference: Reference | None, width: int = 72, height: int = 14
 ) -> Drawing:
-    """Plot what counts of every assignment, `width` columns wide, with `height` rows inside the axes.
+    """Plot the pooled measurements of all assignments.
 
-    Anchors are lettered, the points of their Pareto front are filled, a line marks the reference's latency.
+    Anchors are lettered, points of the Pareto front are filled, and a line marks the reference's latency.
 
     Args:
-        trials: all of a study.
-        reference: None before it is measured.
-        width: columns, axes included.
-        height: rows inside the axes.
+        trials: all trials of a study.
+        reference: of the study; None before it is measured.
+        width: in columns, including the axis.
+        height: in rows, inside the axes.
     """
     shown = counting(trials)
     if not shown:
@@ -41,6 +41,8 @@ def front_plot(
     anchors = dict(zip(string.ascii_uppercase, _anchors(shown), strict=False))
     left = max(len(f"{tick:g}") for tick in TICKS) + 2
     area = Area(shown, reference, max(width - left, 10), max(height, 3))
+    # Later entries cover earlier ones: the reference lies below trials, those below the front, anchors on
+    # top.
     cells: Cells = {}
     front = pareto(shown)
     if reference is not None:
@@ -60,13 +62,13 @@ def front_plot(
 
 
 class Area:
-    """Where a point falls: column 0 is the left edge, row 0 the bottom.
+    """Maps points to cells; column 0 is the left edge, row 0 the bottom.
 
     Args:
-        trials: that must be in it.
-        reference: that must be in it too.
-        columns: its width.
-        rows: its height.
+        trials: trials that must fit.
+        reference: its latency must fit too.
+        columns: width of the area.
+        rows: height of the area.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Area:
     ) -> None:
         latencies = [trial.latency_ms for trial in trials]
         latencies += [reference.latency_ms] if reference else []
+        # A single latency has no range, which place() would divide by.
         margin = 0.03 * (max(latencies) - min(latencies)) or 0.05 * max(latencies)
         self.low, self.high = max(min(latencies) - margin, 0.0), max(latencies) + margin
         self.top = max(*(trial.loss for trial in trials), LINEAR_BELOW)
@@ -96,7 +99,7 @@ def _anchors(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def _draw(plot: Text, area: Area, cells: Cells, left: int) -> None:
-    """The rows from the top, then the axis below with its ends and its middle."""
+    """Append the rows from the top, then the axis with its ends and its middle."""
     labels: dict[int, str] = {}
     for tick in TICKS:
         if tick <= area.top:
@@ -118,7 +121,7 @@ def _draw(plot: Text, area: Area, cells: Cells, left: int) -> None:
 
 
 def _legend(plot: Text, anchors: dict[str, TrialRecord], reference: Reference | None, width: int) -> Drawing:
-    """What the marks mean, wrapped between them."""
+    """Append what the marks mean, wrapped between marks."""
     marks = [(FRONT, STYLES[FRONT], "front"), (TRIAL, STYLES[TRIAL], "trial")]
     if reference is not None:
         marks.append((REFERENCE, STYLES[REFERENCE], f"reference {reference.precision}"))

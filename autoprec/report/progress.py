@@ -1,4 +1,4 @@
-"""What a running search shows: a live view on a terminal, one line per finished trial elsewhere."""
+"""What a running search shows: a live view in a terminal, one line per finished trial elsewhere."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from autoprec.report.terminal.harmless import HarmlessConsole
 from autoprec.report.terminal.tables import front_table
 
 REFRESHES_PER_SECOND = 2
-"""No more: the view runs beside the timing of engines."""
+"""Few, since the view runs while engines are being timed."""
 ROWS_BESIDE_PLOT = 18
 _STOPPING = "stopping after the trials in progress; press Ctrl-C again to stop at once"
 USEFUL_LOSS = 0.05
-"""The best points shown are the fastest under it, where there are any: masks beyond are of little use."""
+"""The best points shown are within this mask loss, if any are: beyond it masks are of little use."""
 
 
 class LiveProgress:
-    """A watcher that shows a run: live on a terminal, a line for each trial elsewhere, as in notebooks.
+    """A watcher that shows a run: live in a terminal, a line for each trial elsewhere, such as in notebooks.
 
     `with LiveProgress() as progress: study.search(50, progress)`
 
     Args:
-        console: where it shows it; by default standard output.
-        study: the name that stands above the live view.
+        console: where to print; standard output by default.
+        study: name of the study, shown above the live view.
     """
 
-    # `starts` may come later than the first events, or not at all: what it reports is then not shown.
+    # `starts` may come late, or, in a refinement, never: all other methods do without it.
 
     def __init__(self, console: Console | None = None, study: str = "") -> None:
         self._console = console = console or HarmlessConsole()
@@ -57,7 +57,7 @@ class LiveProgress:
         self._results: RenderableType = Text("")
 
     def starts(self, start: RunStart) -> None:
-        """The budget, and the front of earlier runs."""
+        """Take in the budget, and earlier trials."""
         self._began = self._console.get_time()
         self._trials, self._seconds, self._reference = start.trials, start.seconds, start.reference
         self._before = start.done
@@ -66,16 +66,16 @@ class LiveProgress:
         self._refresh()
 
     def say(self, message: str) -> None:
-        """A line that stays above the view."""
+        """Print a line, which stays above the view."""
         self._print(Text(message))
 
     def begins(self, record: TrialRecord) -> None:
-        """A trial begins."""
+        """Show a trial as running."""
         self._current[record.number] = record
         self.stage("rewrite", record.number)
 
     def stage(self, name: str, trial: int | None = None) -> None:
-        """A running trial moves to another step."""
+        """Show a running trial's current step."""
         self._stages[trial] = name
         if trial is None or len(self._current) < 2:
             self._stage.update(text=Text(name))
@@ -83,7 +83,7 @@ class LiveProgress:
             self._stage.update(text=Text(f"{len(self._current)} trials in progress"))
 
     def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
-        """A trial is over; the front is what it is now."""
+        """Show the outcome of a trial, and the new front."""
         self._done += record.counts
         self._measured[record.number] = record
         self._front = front
@@ -96,7 +96,7 @@ class LiveProgress:
         self._refresh()
 
     def stops(self) -> None:
-        """The run will end after the trials in progress."""
+        """Show that the run ends after the trials in progress."""
         self._is_stopping = True
         if self._live is None:
             self.say(_STOPPING)
@@ -107,6 +107,7 @@ class LiveProgress:
                 console=self._console,
                 get_renderable=self._view,
                 refresh_per_second=REFRESHES_PER_SECOND,
+                # Erased at the end: whoever started the search prints its results below.
                 transient=True,
             )
             self._live.start()
@@ -125,7 +126,7 @@ class LiveProgress:
         self._console.print(text, soft_wrap=not self._console.is_terminal)
 
     def _refresh(self) -> None:
-        """Redraw the results only when they change, for a plot costs more than a clock."""
+        """Draw plot and table anew, which costs too much to do for every refresh."""
         if self._live is None or not self._measured:
             return
         height = min(12, self._console.height - ROWS_BESIDE_PLOT)
@@ -144,6 +145,7 @@ class LiveProgress:
         parts: list[RenderableType] = [head]
         if self._is_stopping:
             parts.append(Text(_STOPPING, "bold yellow"))
+        # A copy: the view is drawn by a thread of its own, while trials begin and end in another.
         for number, record in list(self._current.items()):
             line = Text.assemble(f"trial {number}  ", figures.named(record))
             if len(self._current) > 1:
@@ -152,7 +154,7 @@ class LiveProgress:
         return Group(*parts, self._stage, self._results)
 
     def _budget(self) -> str:
-        """How far the run is, and how long it will take."""
+        """How far the run has come, and how long it will take."""
         spent = self._console.get_time() - self._began
         passed = figures.duration(spent)
         if self._seconds is not None:

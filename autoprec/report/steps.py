@@ -1,4 +1,4 @@
-"""What to do with a front: the points that `export` would take, and the commands to type next."""
+"""What to do with a front: the points that `export` would pick, and the commands to type next."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def next_steps(
     """Lines for the end of a search.
 
     Args:
-        picks: the trials that `export` takes, by the name of the pick.
+        picks: the trials that `export` would pick, by the name of the pick.
         reference: what they are compared with.
         accepted_loss: of the study.
-        study: to name in the commands; "" where it is the default one.
+        study: name to use in commands; "" for the default study.
     """
     option = f" --study {shlex.quote(study)}" if study else ""
     words = {"knee": "knee", "fastest": f"fastest within a loss of {accepted_loss:g}"}

@@ -1,5 +1,7 @@
-"""Vega in a process of its own: its library is of Rust, which ends the process that it is in where memory is
-short, without a word that Python could hear.
+"""Vega in a process of its own.
+
+Its library is written in Rust, which aborts the whole process when memory runs out: no exception reaches
+Python.
 """
 
 from __future__ import annotations
@@ -22,11 +24,11 @@ sys.stdout.buffer.write(image if isinstance(image, bytes) else image.encode())
 
 
 def vega(name: str, *arguments: Any, **options: Any) -> bytes:
-    """What the function `name` of vl_convert makes of JSON: a picture, or UTF-8.
+    """Call the function `name` of vl_convert; returns an image, or UTF-8 text.
 
-    Raises `UserError` where the process ends without it.
+    Raises `UserError` if the process ends without a result.
     """
-    ran = subprocess.run(  # noqa: S603 - our own interpreter and words
+    ran = subprocess.run(  # noqa: S603 - this interpreter, with fixed arguments
         [sys.executable, "-P", "-c", _PROCESS],
         input=msgspec.json.encode((name, arguments, options)),
         capture_output=True,

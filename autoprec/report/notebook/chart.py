@@ -14,7 +14,7 @@ from autoprec.report.vega import vega
 
 _WIDTH = 640
 _LOOKS = {"background": "white", "font": "sans-serif", "view": {"stroke": None}}
-"""On white: whoever shows it may be light or dark."""
+"""On white, because what shows the chart may be light or dark."""
 _MAKERS: dict[str, Callable[[dict[str, Any]], str | bytes]] = {
     ".html": lambda spec: vega("vegalite_to_html", spec, bundle=True),
     ".json": lambda spec: msgspec.json.format(msgspec.json.encode(spec), indent=2),
@@ -24,13 +24,13 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], str | bytes]] = {
 
 
 class Chart:
-    """A chart; the last line of a notebook's cell shows it.
+    """A chart, shown by a notebook if it is the value of a cell.
 
     Args:
-        spec: a Vega-Lite specification, of any width.
-        title: above it.
+        spec: a Vega-Lite specification; its width is replaced.
+        title: shown above the chart.
 
-    `altair.Chart.from_dict(chart.spec)` makes one to continue with in Altair.
+    `altair.Chart.from_dict(chart.spec)` continues with it in Altair.
     """
 
     def __init__(self, spec: dict[str, Any], title: str = "") -> None:
@@ -41,7 +41,7 @@ class Chart:
         return f"Chart({self.spec['title']!r}); a notebook shows it, `save` writes it to a file"
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
-        """The picture for every notebook; Vega-Lite for those that draw it themselves, with tool tips."""
+        """A picture for all notebooks, and Vega-Lite for those that draw it themselves, with tool tips."""
         return {
             "application/vnd.vegalite.v6+json": self.spec,
             "image/svg+xml": vega("vegalite_to_svg", self.spec).decode(),
@@ -49,9 +49,9 @@ class Chart:
         }
 
     def save(self, path: Path | str) -> Path:
-        """Write the chart; the name's ending says as what: .html, .json, .png or .svg. Needs no network.
+        """Write the chart as .html, .json, .png or .svg, by the suffix of `path`. Needs no network.
 
-        Raises `UserError` for another ending, `StudyError` where it cannot be written.
+        Raises `UserError` for another suffix, `StudyError` if the file cannot be written.
         """
         target = Path(path)
         if target.suffix not in _MAKERS:

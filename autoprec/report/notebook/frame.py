@@ -1,4 +1,4 @@
-"""All trials as a pandas table. pandas is optional, and imported on demand."""
+"""All trials as a pandas data frame; pandas is optional, and imported on demand."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ def trials_dataframe(trials: Sequence[TrialRecord], front: Iterable[TrialRecord]
     table = frames.DataFrame([row_of(record, is_best=record.number in best) for record in trials])
     if len(table):
         for name in ("start", "end"):
+            # A running trial has no end: its empty string becomes NaT.
             table[name] = frames.to_datetime(table[name], format="ISO8601", utc=True, errors="coerce")
     frame: pandas.DataFrame = table
     return frame
 
 
 def row_of(record: TrialRecord, *, is_best: bool) -> dict[str, Any]:
-    """A trial as figures and words by column; one that was not measured has fewer."""
+    """A trial's values by column; an unmeasured trial has fewer columns."""
     row: dict[str, Any] = {
         "number": record.number,
         "state": record.state,

@@ -1,4 +1,4 @@
-"""The Pareto front as Python and notebooks show it: short as text, a table as HTML, every name escaped."""
+"""The Pareto front as Python and notebooks show it: short as text, a table as HTML with escaped names."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Front(tuple[TrialRecord, ...]):
     reference: Reference | None
 
     def __new__(cls, trials: Iterable[TrialRecord] = (), reference: Reference | None = None) -> Self:
-        """Of trials in this order."""
+        """A front of trials in this order."""
         front = super().__new__(cls, trials)
         front.reference = reference
         return front
@@ -63,10 +63,10 @@ def study_html(
     """A study's name, how much of it is measured, and its front.
 
     Args:
-        name: the study's.
-        trials: all of them.
+        name: name of the study.
+        trials: all of its trials.
         front: those on the front, fastest first.
-        note: in place of the numbers of both.
+        note: shown in place of their numbers.
     """
     told = note or f"{len(trials)} trials, {len(front)} on the front"
     return _TEMPLATE.render(title=f"Study {name}", note=told, rows=_rows(front))

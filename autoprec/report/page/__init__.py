@@ -1,4 +1,4 @@
-"""The report as one HTML file: no network, phone and desktop, light and dark."""
+"""The report as one HTML file, without network, for phone and desktop, light and dark."""
 
 from autoprec.report.page.charts import front_chart, front_png
 from autoprec.report.page.document import page

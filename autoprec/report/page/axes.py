@@ -1,4 +1,4 @@
-"""What the report's charts share: colours, axes, and how an assignment reads beside a point."""
+"""What the report's charts share: colours, axes, and an assignment as a tool tip."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ COLOURS = {
     "int4": "#d55e00",
     "nvfp4": "#7f3b08",
 }
-"""Of precisions (Okabe and Ito, told apart by colour-blind eyes; floats cold, quantised warm)."""
+"""Colours of precisions: Okabe and Ito's, for colour-blind eyes; floats are cold, quantised precisions
+warm."""
 ACCENT, ANCHOR, QUIET = "#3a9168", "#b8621b", "#8f8f8a"
-"""Readable on white and on black: of the front, of anchors, of everything else."""
+"""Colours of the front, of anchors and of everything else, readable on white and on black."""
 BLOCK_HEIGHT = 18
-"""Pixels of one block in a chart."""
+"""Pixels per block in a chart."""
 LOSS_LINEAR_BELOW = 0.002
 """The loss axis is linear below and logarithmic above: 0 has no logarithm."""
 LOSS_TICKS = (0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1)
 
 
 def chart(parts: Spec) -> Spec:
-    """A specification as wide as its place in the page."""
+    """A specification that is as wide as its place on the page."""
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "width": "container",
@@ -54,14 +55,14 @@ def loss_axis(losses: Sequence[float], title: str) -> Spec:
 
 
 def block_axis(names: Sequence[str], *, grid: bool = False) -> Spec:
-    """The field `block` in graph order; on a phone the ends of long names."""
+    """An axis for the field `block`, in graph order; on a phone, long names show only their ends."""
     short = "width < 420 && length(datum.label) > 17 ? '\u2026' + slice(datum.label, -16) : datum.label"
     axis = {"labelExpr": short, "labelLimit": 280, "ticks": False, "domain": False, "grid": grid}
     return {"field": "block", "type": "nominal", "sort": list(names), "title": None, "axis": axis}
 
 
 def precision_colour(used: Iterable[str]) -> Spec:
-    """Colours for the field `plain`."""
+    """A colour scale for the field `plain`."""
     there = {*used}
     names = [name for name in COLOURS if name in there]
     names += sorted(there - {*names})
@@ -76,12 +77,12 @@ def precision_colour(used: Iterable[str]) -> Spec:
 
 
 def plain(precision: str) -> str:
-    """The precision that engines know; one that this autoprec does not know stands for itself."""
+    """A precision without its cures; one that is unknown to this version stays as it is."""
     return PRECISIONS[precision].plain if precision in PRECISIONS else precision
 
 
 def by_precision(assignment: Assignment) -> dict[str, str]:
-    """Plain precision to the blocks that have it; `variants` has the blocks that have a variant of it."""
+    """The blocks of each plain precision, joined; `variants` lists blocks with cures."""
     names: dict[str, list[str]] = {}
     for block, precision in assignment.choices:
         names.setdefault(plain(precision), []).append(block)
@@ -94,6 +95,6 @@ def by_precision(assignment: Assignment) -> dict[str, str]:
 
 
 def tips(*fields: str, **titled: str) -> list[dict[str, str]]:
-    """What is shown of a mark that is pointed at: fields of text, and fields under another title."""
+    """A tool tip of text fields; keywords give fields another title."""
     plain_fields = [{"field": name, "type": "nominal"} for name in fields]
     return plain_fields + [{"field": f, "type": "nominal", "title": t} for f, t in titled.items()]

@@ -23,7 +23,7 @@ CROSS = "\u00d7"
 
 
 def heat_map(findings: Findings) -> Spec:
-    """Blocks against front points, fastest first, coloured by precision; a cross did not run as asked."""
+    """Blocks against front points, fastest first, coloured by precision; a cross marks what ran otherwise."""
     names = [block.name for block in findings.blocks]
     rows = [
         {
@@ -61,7 +61,7 @@ def heat_map(findings: Findings) -> Spec:
 
 
 def time_chart(findings: Findings) -> Spec | None:
-    """Each block's share of the latency, in the reference and in a point to choose; None without profiles."""
+    """Each block's share of the latency, in the reference and in a selected point; None without profiles."""
     timed = {n: e for n, e in findings.explanations.items() if any(b.time_ms is not None for b in e.blocks)}
     if not timed:
         return None
@@ -107,7 +107,7 @@ def time_chart(findings: Findings) -> Spec | None:
 
 
 def sensitivity_chart(findings: Findings) -> Spec | None:
-    """Mask loss with one block alone in a quantised precision; None where nothing was measured."""
+    """Mask loss with one block alone in a quantised precision; None if none was measured."""
     rows = [
         {"block": block, "precision": name, "plain": plain(name), "loss": loss, "shown": figures.loss(loss)}
         for block, row in findings.sensitivity.items()
@@ -130,7 +130,7 @@ def sensitivity_chart(findings: Findings) -> Spec | None:
 
 
 def _choices(record: TrialRecord) -> Iterator[tuple[str, str, str, bool]]:
-    """(block, precision, what ran, whether that is wrong)."""
+    """(block, precision, what ran, whether it is a mismatch)."""
     audits = {row.block: row for row in record.measurement.audit} if record.measurement else {}
     for block, precision in record.assignment.choices:
         audit = audits.get(block)

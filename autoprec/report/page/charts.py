@@ -1,7 +1,7 @@
 """The report's charts of all trials, as Vega-Lite specifications: the front, and the search's progress.
 
-https://vega.github.io/vega-lite/docs/spec.html. Names that come from the model are data, never fields or
-expressions, so nothing in them is evaluated; Vega's tooltip escapes them. Axes and text take the page's
+See https://vega.github.io/vega-lite/docs/spec.html. Names that come from the model are data, never fields or
+expressions, so nothing in them is evaluated; Vega's tool tips escape them. Axes and text have the page's
 colours.
 """
 
@@ -16,10 +16,10 @@ from autoprec.report.page.axes import ACCENT, ANCHOR, QUIET, Row, Spec, by_preci
 from autoprec.report.vega import vega
 
 _NEAR = 0.12
-"""Anchors' labels closer than this part of the latency axis are put above one another."""
+"""Labels of anchors closer than this share of the latency axis are placed above one another."""
 _LEVELS = 4
 _AT_THE_LEFT = "scale('x', datum.ms) < 130"
-"""Where a label that ends at its point would begin outside of the chart."""
+"""Vega expression: whether a label that ends at its point would begin outside the chart."""
 
 
 def front_chart(findings: Findings) -> Spec:
@@ -62,7 +62,7 @@ def front_chart(findings: Findings) -> Spec:
             )
             for level in sorted({row["level"] for row in rows if row["anchor"]})
         ),
-        # Below and left of a point of the front nothing is measured: no anchor's name is there.
+        # Below and to the left of a front's point there is no trial, and so no anchor's label.
         _layer(
             "datum.mark !== '' && datum.anchor === ''",
             {
@@ -80,7 +80,7 @@ def front_chart(findings: Findings) -> Spec:
 
 
 def progress_chart(findings: Findings) -> Spec:
-    """The area behind the front after each trial; later nights begin at the dashed lines."""
+    """The area behind the front after each trial, with a dashed line where a later run begins."""
     rows = [{"trial": number, "area": 100 * area} for number, area in findings.volumes]
     starts = [
         {"trial": first, "night": f"night {night}"} for night, first in _night_starts(findings) if night > 1
@@ -115,7 +115,7 @@ def front_png(findings: Findings, *, scale: float = 2.0) -> bytes:
 
 
 def _layer(where: str, mark: Spec, encoding: Spec, shown: Sequence[object] = ()) -> Spec:
-    """Marks of the rows that the filter lets through."""
+    """A layer of marks for the rows that pass a filter."""
     pointed = {"tooltip": list(shown)} if shown else {}
     return {"transform": [{"filter": where}], "mark": mark, "encoding": encoding | pointed}
 
@@ -140,9 +140,10 @@ def _reference(reference: Reference | None) -> list[Spec]:
 
 
 def _points(findings: Findings) -> Iterator[Row]:
-    """What counts of every assignment, with what is shown when it is pointed at."""
+    """The pooled measurements of all assignments, with their tool tips."""
     on_front = {record.number for record in findings.front}
     labels: set[str] = set()
+    # Vega shows "undefined" in tool tips for fields that a row lacks.
     blank = dict.fromkeys(_assigned(findings), figures.NOTHING)
     for record in counting(findings.trials):
         measured = record.measurement
@@ -182,7 +183,7 @@ def _point(record: TrialRecord, measured: Measurement, findings: Findings) -> Ro
 
 
 def _levelled(rows: list[Row]) -> list[Row]:
-    """Gives anchors that are close to one another labels of different heights."""
+    """The rows, with labels of anchors near one another at different heights."""
     times = [row["ms"] for row in rows]
     near = _NEAR * (max(times, default=0.0) - min(times, default=0.0))
     placed: list[Row] = []
@@ -194,13 +195,13 @@ def _levelled(rows: list[Row]) -> list[Row]:
 
 
 def _assigned(findings: Findings) -> list[str]:
-    """Plain precisions that some trial has, in the table's order; `variants` if one has any."""
+    """Plain precisions that occur in trials, in the table's order; `variants` if there are any."""
     used = {name for record in findings.trials for name in by_precision(record.assignment)}
     return [name for name in (*PLAIN, "variants") if name in used]
 
 
 def _night_starts(findings: Findings) -> Iterator[tuple[int, int]]:
-    """(night, its first trial), counted from 1."""
+    """(night, its first trial); nights count from 1."""
     for number, night in enumerate(findings.nights, 1):
         later = [record.number for record in findings.trials if record.start >= night.start]
         if later:

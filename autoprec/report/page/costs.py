@@ -1,7 +1,7 @@
-"""What each precision costs one block alone: a small curve for each block, and what is known of it.
+"""What each precision costs a block alone: a small curve for each block.
 
-Points are losses with this block alone in a precision and all else as in the reference: from the search's
-sensitivities, on a few images, or from trials that are so, on all of them.
+Points are losses with this block alone in a precision, and all others as in the reference: from the search's
+sensitivities, on a few images, or from such trials, on all of them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from autoprec.report.page.axes import COLOURS, QUIET, plain
 _LINE = 17
 """Pixels of one precision's row."""
 _LEFT, _RIGHT = 40.0, 95.0
-"""Where the axis begins and ends, in percent of the width."""
+"""Ends of the axis, in percent of the width."""
 _LEAST = 1e-4
-"""Losses below it are drawn as it: 0 has no logarithm."""
+"""Smaller losses are drawn here, since 0 has no logarithm."""
 TICKS = (0.001, 0.03, 1.0)
-"""As far apart as their labels need on the narrowest curve."""
+"""Far enough apart for their labels on the narrowest curve."""
 
 
 class CostPoint(NamedTuple):
@@ -48,7 +48,7 @@ class CostCurve(NamedTuple):
 
 
 def cost_curves(findings: Findings) -> tuple[CostCurve, ...]:
-    """A curve for each block with a loss of its own, in graph order; none where nothing was measured."""
+    """A curve for each block with more than one known loss, in graph order."""
     alone = _alone(findings)
     losses = [loss for row in alone.values() for loss, _ in row.values()]
     top = max([0.03, *losses])
@@ -79,22 +79,23 @@ def cost_curves(findings: Findings) -> tuple[CostCurve, ...]:
 
 
 Alone = dict[str, tuple[float, bool]]
-"""Precision to the loss with it alone, and whether a whole trial measured that."""
+"""By precision: the loss with the block alone in it, and whether a whole trial measured that."""
 
 
 def _alone(findings: Findings) -> dict[str, Alone]:
-    """What is known of each block; the reference's own precision loses nothing, by definition."""
+    """What is known of each block; the reference's own precision has no loss by definition."""
     usual = next(({b.block: b.usual for b in one.blocks} for one in findings.explanations.values()), {})
     table: dict[str, Alone] = {block: {precision: (0.0, True)} for block, precision in usual.items()}
     for block, row in findings.sensitivity.items():
         table.setdefault(block, {}).update({name: (loss, False) for name, loss in row.items()})
+    # After the sensitivities, which it replaces: a trial is scored on all images.
     for block, precision, loss in _single(findings, usual):
         table[block][precision] = loss, True
     return table
 
 
 def _single(findings: Findings, usual: dict[str, str]) -> Iterator[tuple[str, str, float]]:
-    """(block, precision, loss) of trials that differ from the reference in that block alone."""
+    """(block, precision, loss) of trials that differ from the reference in one block alone."""
     for trial in counting(findings.trials):
         choices = trial.assignment.as_dict()
         differing = [name for name in usual if choices.get(name) != usual[name]]

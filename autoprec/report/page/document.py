@@ -1,7 +1,7 @@
-"""The report's document: what goes where. Words and figures only; looks are in `template/`.
+"""The report's document: what goes where. Words and figures only; the layout is in `template/`.
 
-Jinja escapes every value; chart data go in as JSON with `<` spelled as an escape, and the document's own
-policy (Content-Security-Policy) lets nothing be fetched.
+Jinja escapes every value, chart data are JSON with `<` escaped, and the document's Content-Security-Policy
+lets nothing be fetched.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ENVIRONMENT = jinja2.Environment(
 
 
 def page(findings: Findings) -> str:
-    """The whole report as one HTML document, pictures and scripts inside."""
+    """The report as one HTML document that contains its pictures and scripts."""
     shown = {
         "front": front_chart(findings) if findings.volumes else None,
         "progress": progress_chart(findings) if findings.volumes else None,
@@ -77,19 +77,20 @@ def page(findings: Findings) -> str:
 
 @functools.cache
 def _library() -> Markup:
-    """Vega, Vega-Lite and Vega-Embed as one script; putting it together takes a second."""
+    """Vega, Vega-Lite and Vega-Embed as one script, cached because bundling takes a second."""
     script = vega("javascript_bundle", "window.vegaEmbed = vegaEmbed;").decode()
+    # A `</script` inside a string of the library would end the script element.
     return Markup(script.replace("</script", "<\\/script"))  # noqa: S704 - their own code
 
 
 def _inert(value: Any) -> Markup:
-    """JSON that no HTML parser can take for markup."""
+    """JSON that cannot be taken for markup inside a script element."""
     text = msgspec.json.encode(value).decode()
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028"))  # noqa: S704
 
 
 def _summary(findings: Findings) -> list[tuple[str, str]]:
-    """The report's head: (figure, what it is)."""
+    """The tiles at the head of the report: (figure, what it is)."""
     measured = counting(findings.trials)
     tiles = []
     for title, limit in (("within a loss of 0.01", 0.01), ("within a loss of 0.05", 0.05)):
@@ -126,7 +127,7 @@ def _points(findings: Findings) -> Iterator[dict[str, Any]]:
 
 
 def _embedded(picture: Picture) -> dict[str, Any]:
-    """A picture with its layers as data addresses; a file that is gone is left out."""
+    """A picture with its layers as data URLs; missing files are left out."""
     layers = {
         name: f"data:image/webp;base64,{base64.b64encode(Path(path).read_bytes()).decode()}"
         for name in ("image", "reference", "candidate", "difference")
@@ -136,7 +137,7 @@ def _embedded(picture: Picture) -> dict[str, Any]:
 
 
 def _failures(trials: Sequence[TrialRecord]) -> list[tuple[str, int, str]]:
-    """(kind, how many, the last one's message), most frequent first."""
+    """(kind, count, message of the last one), most frequent first."""
     failures = [record.failure for record in trials if record.failure is not None]
     last = {failure.kind: failure.message for failure in failures}
     return [
@@ -150,7 +151,7 @@ def _audit(record: TrialRecord) -> Sequence[Any]:
 
 
 def _mismatches(front: Sequence[TrialRecord]) -> list[tuple[str, str, str, str]]:
-    """(asked, ran, block, trials) of what did not run as asked, one row for each block and kind."""
+    """(asked, ran, block, trials) of mismatches, one row for each block and kind."""
     trials: dict[tuple[str, str, str], list[int]] = {}
     for record in front:
         for row in _audit(record):
@@ -160,12 +161,12 @@ def _mismatches(front: Sequence[TrialRecord]) -> list[tuple[str, str, str, str]]
 
 
 def _date(text: str) -> str:
-    """An ISO 8601 date of ours, to the minute: `2026-01-01 00:00 UTC`."""
+    """An ISO 8601 date in UTC, to the minute: `2026-01-01 00:00 UTC`."""
     return f"{text[:10]} {text[11:16]} UTC" if text else "not ended"
 
 
 def _commands(findings: Findings) -> list[str]:
-    """How to search on, and how to get the same again."""
+    """Commands to continue the search, and to reproduce the report's contents."""
     study = shlex.quote(findings.study)
     commands = [f"autoprec search --study {study} --budget 8h", f"autoprec report --study {study}"]
     if findings.picked is not None:

@@ -1,7 +1,7 @@
-"""The graph of blocks as a drawing: a row for each block in graph order, edges past rows in lanes beside.
+"""The graph of blocks as a drawing: a row for each block in graph order, and lanes for edges that pass rows.
 
-Only geometry is made here; `template/graph.html` draws it, every name escaped. Lengths are pixels; what
-depends on the width of the page is a share of it.
+Only geometry is computed here; `template/graph.html` draws it with escaped names. Lengths are in pixels, or,
+if they depend on the page, shares of its width.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from autoprec.report.page.axes import COLOURS, QUIET, plain
 ROW, GAP = 44, 16
 """Height of a block's box, and of the space below it."""
 _LANE, _WIDEST = 12, 96
-"""Between two lanes; all of them take no more than the second."""
+"""Distance of two lanes, and most space for all of them."""
 _OFF = 7
-"""Edges leave and enter a box so far from its middle."""
+"""Distance from a box's middle at which edges leave and enter it."""
 
 
 class GraphRow(NamedTuple):
-    """A block's box. `share` and `usual_share` are parts of the longest time of any block."""
+    """A block's box; `share` and `usual_share` are relative to the longest time of any block."""
 
     name: str
     y: int
@@ -36,8 +36,11 @@ class GraphRow(NamedTuple):
 
 
 class GraphEdge(NamedTuple):
-    """From a block to one that reads its values: `path` is drawn, `tip` is where its arrow ends. `cast` says
-    how the type changes on the way, or is empty."""
+    """An edge from a block to one that reads its values.
+
+    `path` is an SVG path, `tip` the end of its arrow; `cast` says how the type changes on the way, or is
+    empty.
+    """
 
     path: str
     tip: tuple[float, float]
@@ -48,7 +51,7 @@ class GraphEdge(NamedTuple):
 
 
 class BlockGraph(NamedTuple):
-    """All that is drawn; `left` is where the boxes begin."""
+    """The whole drawing; boxes begin at `left`."""
 
     number: int
     left: int
@@ -58,7 +61,7 @@ class BlockGraph(NamedTuple):
 
 
 def block_graph(findings: Findings) -> BlockGraph | None:
-    """The graph with the picked point's precisions; None where no point is picked or explained."""
+    """The graph with the picked point's precisions; None if no point is picked and explained."""
     picked = findings.explanations.get(findings.picked) if findings.picked is not None else None
     if picked is None:
         return None
@@ -91,7 +94,7 @@ Edge = tuple[int, int]
 
 
 def _reads(blocks: Sequence[Block]) -> Iterator[Edge]:
-    """(place of a block, place of one that reads its values)."""
+    """(index of a block, index of a block that reads its values)."""
     for source, block in enumerate(blocks):
         for target, other in enumerate(blocks):
             if source != target and {*block.outputs} & {*other.inputs}:
@@ -104,7 +107,10 @@ def _passing(edges: Sequence[Edge]) -> list[Edge]:
 
 
 def _lanes(edges: Sequence[Edge]) -> dict[int, int]:
-    """A lane for each block with such edges, 0 next to the boxes; short ones inside, none over another."""
+    """The lane of each block with such edges; 0 is next to the boxes.
+
+    Shorter spans come first, nearer to the boxes; overlapping spans have different lanes.
+    """
     spans: dict[int, tuple[int, int]] = {}
     for source, target in _passing(edges):
         low, high = spans.get(source, (source, source))
@@ -141,7 +147,7 @@ def _rows(
 
 
 def _time(block: BlockReasons) -> str:
-    """`0.812 of 2.310 ms`, the latter in the reference."""
+    """Its time and that in the reference: `0.812 of 2.310 ms`."""
     if block.time_ms is None:
         return ""
     usual = "" if block.usual_ms is None else f" of {figures.milliseconds(block.usual_ms)}"

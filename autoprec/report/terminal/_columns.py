@@ -1,7 +1,7 @@
-"""A table for any width: the least important columns go first, and what names a row never goes.
+"""A table for any width: the least important columns are dropped first, but never the one that names rows.
 
-Where even the columns that stay are too wide together, they stand below one another, each part with the
-column that names the rows. Nothing is cut.
+If even the remaining columns are too wide together, they are split into tables below one another, each with
+the column that names the rows. Nothing is cut.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from autoprec.report.terminal.harmless import one_line
 from autoprec.visible import visible
 
 _NARROWEST = 12
-"""What may be wrapped has at least this many characters in a line, where it has as many."""
+"""Least width in characters of a column that is wrapped, if its cells are that long."""
 
 
 class Column(NamedTuple):
-    """One column; `rank` 0 always stays, the highest goes first. `cells` are plain text or styled; those
-    longer than `widest` characters continue on another line. The first column of a table names its rows."""
+    """One column of a table, whose first column names the rows.
+
+    Columns of the highest `rank` are dropped first, those of rank 0 never. Cells longer than `widest`
+    characters are wrapped.
+    """
 
     title: str
     cells: Sequence[str | Text]
@@ -34,7 +37,7 @@ class Column(NamedTuple):
 
 
 class Columns:
-    """Columns of equal length as a table; `styles` are those of its rows."""
+    """Columns of equal length as a table; `styles` are the styles of its rows."""
 
     def __init__(self, columns: Sequence[Column], styles: Sequence[str] = ()) -> None:
         self._columns = columns
@@ -71,7 +74,7 @@ class Columns:
 
 
 def _parts(columns: Sequence[Column], width: int) -> Iterator[Sequence[Column]]:
-    """The columns in as few tables as are narrow enough, each with the first column."""
+    """The columns in as few tables as possible, each narrow enough and with the first column."""
     first, *rest = columns
     part = [first]
     for column in rest:
@@ -83,7 +86,7 @@ def _parts(columns: Sequence[Column], width: int) -> Iterator[Sequence[Column]]:
 
 
 def _widths(columns: Sequence[Column], width: int) -> Iterator[int]:
-    """What each column gets: what it needs, and from the left on what it wants."""
+    """The width of each column: its least, plus what is left, given to columns from the left."""
     narrowest = list(_narrowest(columns, width))
     left = width - _total(narrowest)
     for column, least in zip(columns, narrowest, strict=True):
@@ -93,7 +96,7 @@ def _widths(columns: Sequence[Column], width: int) -> Iterator[int]:
 
 
 def _total(widths: Iterable[int]) -> int:
-    """With the gaps between them."""
+    """The total width with the gaps between columns."""
     sizes = list(widths)
     return sum(sizes) + 2 * (len(sizes) - 1)
 
@@ -104,7 +107,7 @@ def _cells(column: Column) -> int:
 
 
 def _widest(column: Column) -> int:
-    """Wide enough for everything in one line."""
+    """The width that needs no wrapping, within the column's `widest`."""
     widest = max(cell_len(column.title), _cells(column))
     return widest if column.widest is None else min(widest, column.widest)
 
@@ -115,15 +118,16 @@ def _longest_word(column: Column) -> int:
 
 
 def _narrowest(columns: Sequence[Column], width: int) -> Iterator[int]:
-    """Figures stay in one line, and words whole up to half of the table. What names a row stays whole where
-    one more column fits beside it, and gets half of the table otherwise."""
+    """The least width of each column."""
     first, *rest = columns
+    # Figures are never wrapped, and words not broken up to half of the table.
     others = [
         max(_cells(column), min(cell_len(column.title), width // 4))
         if column.right
         else min(_widest(column), max(_NARROWEST, min(_longest_word(column), width // 2)))
         for column in rest
     ]
+    # The names of rows stay whole if another column fits beside them; otherwise they get half of the table.
     beside = width - _total([max(others, default=0), 0])
     whole = _widest(first)
     yield whole if first.right or whole <= beside else width // 2

@@ -21,7 +21,7 @@ _SHOWN = 12
 
 
 def comparison_view(comparison: Comparison) -> RenderableType:
-    """Both sides, then what is fastest within a loss, then what was measured twice."""
+    """Both sides, then the fastest points within some losses, then what was measured on both."""
     parts: list[RenderableType] = [_sides(comparison.first, comparison.second, comparison.loss_limit)]
     if comparison.differs:
         parts.append(Text(f"not the same in both: {'; '.join(comparison.differs)}"))
@@ -43,7 +43,7 @@ def comparison_view(comparison: Comparison) -> RenderableType:
 
 
 def _workers(side: Side) -> str:
-    """How many, and their trials an hour together."""
+    """Number of workers, and the sum of their rates."""
     rates = [share.trials_an_hour for share in side.workers if share.trials_an_hour is not None]
     return f"{len(side.workers)}, {sum(rates):.0f} trials an hour" if side.workers else "unknown"
 
@@ -87,7 +87,7 @@ def _matches(title: str, names: Sequence[str], matches: Sequence[Match]) -> Colu
 
 
 def _moved(matches: Sequence[Match]) -> str:
-    """How many of the repeated assignments moved at all."""
+    """A sentence on how many of the repeated assignments moved."""
     speed, masks = (Counter(getattr(match, name) for match in matches) for name in ("speed", "masks"))
     return (
         f"of {len(matches)} assignments measured in both: speed {speed['better']} better, "

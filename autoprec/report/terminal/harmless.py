@@ -1,4 +1,4 @@
-"""A terminal that no name steers: Rich's console and texts, with what `visible` shows."""
+"""A terminal that names cannot control: Rich's console and texts, escaped as by `visible`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from autoprec.visible import BREAKS, STEERING, escaped, harmless, visible
 
 
 class Drawing:
-    """Text whose line breaks are its own: any other text is one line, whatever the names in it hold.
+    """Text whose line breaks are meant; any other text is one line, whatever names in it contain."""
 
-    It is no `Text`, for Rich joins what is printed at a time into one.
-    """
-
+    # Wrapped rather than derived: Rich joins instances of Text that are printed together, and would lose
+    # the class.
     def __init__(self, text: Text) -> None:
         self._text = text
 
     @property
     def plain(self) -> str:
-        """Without styles."""
+        """The text without styles."""
         return self._text.plain
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:
@@ -31,10 +30,10 @@ class Drawing:
 
 
 class HarmlessConsole(Console):
-    """A terminal that styles text itself, and lets no text style anything: names may be anybody's."""
+    """A console whose texts cannot contain markup or control sequences, since names may come from anybody."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """The segments of what is shown; those that Rich makes to steer the terminal stay."""
+        """Rich's segments, escaped, except for control segments that Rich itself makes."""
         if isinstance(renderable, str):
             renderable = visible(renderable)
         elif isinstance(renderable, Text):
@@ -44,7 +43,7 @@ class HarmlessConsole(Console):
 
 
 def one_line(text: Text) -> Text:
-    """A text with its styles, as `visible` shows it."""
+    """A text escaped as by `visible`, with its styles."""
     marks = sorted((*STEERING.finditer(text.plain), *BREAKS.finditer(text.plain)), key=re.Match.start)
     if not marks:
         return text
@@ -58,4 +57,4 @@ def one_line(text: Text) -> Text:
 
 
 console = HarmlessConsole()
-"""The command line's."""
+"""The console of the command line."""

@@ -1,4 +1,4 @@
-"""A trial's values against the reference's, block by block, with the figures that Polygraphy's users know."""
+"""A trial's values against the reference's, block by block, with the figures that Polygraphy prints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoprec.visible import visible
 
 
 def layerwise_view(layerwise: Layerwise) -> RenderableType:
-    """A row for each block or node, those that break in red; below, the first of them in a sentence."""
+    """A row for each block or node, red if it breaks; below, a sentence on the first that does."""
     compared = [one for one in layerwise.blocks if one.value]
     has_nodes = any(one.node for one in layerwise.blocks)
     names = [Text(visible(one.node or one.block), "bold") for one in compared]
@@ -42,7 +42,7 @@ def layerwise_view(layerwise: Layerwise) -> RenderableType:
 
 
 def _verdict(layerwise: Layerwise, compared: list[BlockDifference]) -> Text:
-    """The first block that breaks, or that none does."""
+    """A sentence on the first block that breaks, or on none doing so."""
     if not compared:
         return Text("the two models share no value: nothing could be compared")
     first = next((one for one in compared if one.error > layerwise.tolerance), None)

@@ -22,7 +22,7 @@ _STYLES = {"complete": "", "failed": "red", "running": "yellow"}
 
 
 def trials_table(trials: Sequence[TrialRecord], front: Collection[int] = ()) -> RenderableType:
-    """A line for each trial; those on the front are marked."""
+    """A row for each trial; those on the front are marked."""
     if not trials:
         return Text("no trial matches")
     ms, loss, nothing = figures.milliseconds, figures.loss, figures.NOTHING
@@ -50,7 +50,7 @@ def trials_table(trials: Sequence[TrialRecord], front: Collection[int] = ()) -> 
 
 
 def trials_csv(trials: Sequence[TrialRecord], front: Collection[int] = ()) -> str:
-    """The trials as CSV with a header (RFC 4180), a column for each block behind the figures."""
+    """The trials as CSV with a header (RFC 4180); a column for each block follows the figures."""
     rows = [row_of(trial, is_best=trial.number in front) for trial in trials]
     names = list(dict.fromkeys(name for row in rows for name in row))
     file = io.StringIO()
@@ -61,7 +61,7 @@ def trials_csv(trials: Sequence[TrialRecord], front: Collection[int] = ()) -> st
 
 
 def studies_table(studies: Sequence[StudySummary]) -> RenderableType:
-    """A line for each study definition of a folder."""
+    """A row for each study definition of a folder."""
     if not studies:
         return Text("no study definition in studies/: `autoprec init MODEL.onnx` writes one")
     columns = (
@@ -85,7 +85,7 @@ def _state(trial: TrialRecord, front: Collection[int]) -> Text:
 
 
 def _what(trial: TrialRecord) -> Text:
-    """The assignment, and why there is no measurement of it."""
+    """The assignment, and for a failed trial the reason."""
     if trial.failure is None:
         return figures.named(trial)
     return Text.assemble(
@@ -94,10 +94,10 @@ def _what(trial: TrialRecord) -> Text:
 
 
 def write_trials(path: Path, trials: Sequence[TrialRecord], front: Collection[int] = ()) -> Path:
-    """Write the trials as the file's ending says: `.csv`, `.parquet` (needs pandas and pyarrow) or `.json`.
+    """Write the trials as `.csv`, `.json` or `.parquet` (needs pandas and pyarrow), by the suffix of `path`.
 
-    Raises `SpecError` for another ending, `BackendError` where a package is missing, `StudyError` where the
-    file cannot be written.
+    Raises `SpecError` for another suffix, `BackendError` for a missing package, `StudyError` if the file
+    cannot be written.
     """
     if path.suffix == ".csv":
         return write_file(path, trials_csv(trials, front))

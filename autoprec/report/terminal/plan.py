@@ -12,7 +12,7 @@ from autoprec.report.terminal.tables import blocks_table
 
 
 def plan_view(plan: SearchPlan) -> RenderableType:
-    """Blocks and choices, the size of the space, the cost as far as it is known, and the first trials."""
+    """Blocks and choices, the size of the space, the cost as far as known, and the first trials."""
     asked = "" if plan.is_judged else "; the engine is probed when the search begins, and may accept fewer"
     free = sum(len(block.allowed) > 1 for block in plan.blocks)
     lines = [

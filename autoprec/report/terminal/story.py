@@ -1,4 +1,4 @@
-"""Why a trial is as it is, in the words of an engineer: one line of facts for each block."""
+"""Explanations of a trial in words: a table of its blocks, and sentences on each."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SURENESS = {
     "prior": "a prior: its effect alone, far from this assignment",
     "unknown": "unknown: only the profile is known",
 }
-"""The page's template shows them."""
+"""Shown by the page's template."""
 _MOST = 2
-"""How many neighbours are shown for each block; `--json` has all."""
+"""Most neighbours shown for a block; `--json` has all."""
 
 
 def explanation_view(explanation: Explanation, reference: Reference) -> RenderableType:
-    """A trial's explanation for a terminal: figures of all blocks, then what there is to say of each."""
+    """A trial's explanation for a terminal: figures of all blocks, then sentences on each."""
     blocks = explanation.blocks
     ms = figures.milliseconds
     columns = (
@@ -36,6 +36,7 @@ def explanation_view(explanation: Explanation, reference: Reference) -> Renderab
         Column("sure", [sure(b) for b in blocks], 1, right=False),
     )
     lines = [Text(line) for line in headline(explanation, reference)]
+    # Blocks with equal sentences share them: the same holds for many blocks of a uniform assignment.
     said: dict[str, list[str]] = {}
     for block in blocks:
         if words := " ".join(sentences(block)):
@@ -49,7 +50,7 @@ def explanation_view(explanation: Explanation, reference: Reference) -> Renderab
 
 
 def headline(explanation: Explanation, reference: Reference) -> Iterator[str]:
-    """What the trial is, and what lies outside its blocks."""
+    """Sentences on the trial as a whole, and on the time outside its blocks."""
     fast, loss = explanation.speedup_interval, explanation.loss_interval
     changed = [b for b in explanation.blocks if b.precision != b.usual]
     yield (
@@ -71,7 +72,7 @@ def headline(explanation: Explanation, reference: Reference) -> Iterator[str]:
 
 
 def sentences(block: BlockReasons) -> Iterator[str]:
-    """What there is to say of a block beyond its figures."""
+    """Sentences on a block beyond its figures."""
     if block.usual_kernels and block.kernels > block.usual_kernels:
         yield (
             f"Its nodes run in {block.kernels} kernels instead of {block.usual_kernels}: "
@@ -88,14 +89,14 @@ def sentences(block: BlockReasons) -> Iterator[str]:
 
 
 def gain(block: BlockReasons) -> str:
-    """Milliseconds that the block's precision saves, with their sign; a dash where nothing is known."""
+    """Milliseconds that the block's precision saves, with a sign; a dash if unknown."""
     if block.time_ms is None or block.usual_ms is None:
         return figures.NOTHING
     return f"{_gain(block):+.2f}" if abs(_gain(block)) >= 0.005 else "0.00"
 
 
 def sure(block: BlockReasons) -> str:
-    """How sure the reasons are; nothing where there is nothing to explain."""
+    """How sure the reasons are; empty if there is nothing to explain."""
     return "" if block.sureness == "unknown" and block.precision == block.usual else block.sureness
 
 
@@ -104,7 +105,7 @@ def _gain(block: BlockReasons) -> float:
 
 
 def _compared(neighbour: Neighbour, block: str) -> str:
-    """How a trial with another choice here differs."""
+    """A sentence on how a trial with another choice here differs."""
     here = dict(neighbour.choices)[block]
     others = [
         f"{name} in {figures.short(precision)}" for name, precision in neighbour.choices if name != block

@@ -17,7 +17,7 @@ TIE = "≈"
 
 
 def blocks_table(blocks: Sequence[Block]) -> RenderableType:
-    """Every block with its operators and size; below, the precisions that are refused and why."""
+    """All blocks with their operators and sizes; below, the refused precisions and the reasons."""
     refused: dict[tuple[str, str], list[str]] = defaultdict(list)
     for block in blocks:
         for refusal in block.refused:
@@ -52,7 +52,7 @@ def blocks_table(blocks: Sequence[Block]) -> RenderableType:
 
 
 def sensitivity_table(blocks: Sequence[Block], table: Mapping[str, Mapping[str, float]]) -> RenderableType:
-    """Mask loss of each block alone in each precision that was tried, in graph order."""
+    """Mask loss with each block alone in each precision that was tried, in graph order."""
     if not table:
         return Text("no sensitivity has been measured yet: `autoprec search` measures it after the anchors")
     names = sorted({name for row in table.values() for name in row})
@@ -83,15 +83,15 @@ def front_table(
     accepted_loss: float | None = None,
     clock: str = "",
 ) -> RenderableType:
-    """The front's trials, fastest first, and below them, dimmed, the anchors that are not among them.
+    """The front, fastest first, and below it, dimmed, the anchors that are not on it.
 
     Args:
-        trials: the front, as `Store.front` gives it.
+        trials: the front, as from `Store.front`.
         reference: what latencies are compared with.
         records: all trials of the study.
-        picks: what `export` takes by name, `knee` and `fastest`.
-        accepted_loss: within which the fastest was picked.
-        clock: what latencies are, as `backends.clocks` says it.
+        picks: the trials that `export` would pick, by `knee` and `fastest`.
+        accepted_loss: the mask loss within which the fastest was picked.
+        clock: what latencies measure, as from `backends.clocks`.
     """
     if not trials:
         return Text(_empty(records))
@@ -134,7 +134,7 @@ def front_table(
 
 
 def _empty(trials: Sequence[TrialRecord]) -> str:
-    """Why nothing is on the front."""
+    """A sentence on why the front is empty."""
     running = sum(trial.state == "running" for trial in trials)
     failed = sum(trial.state == "failed" for trial in trials)
     if len(trials) == failed + running:
@@ -147,13 +147,13 @@ def _empty(trials: Sequence[TrialRecord]) -> str:
 
 
 def _pooled(trials: Sequence[TrialRecord]) -> list[Text]:
-    """Which figures are means of several measurements."""
+    """A note on which figures are means of several measurements."""
     words = [f"{t.number} with {', '.join(map(str, t.pooled))}" for t in trials if t.pooled]
     return [Text(f"measured more than once, and pooled: {'; '.join(words)}", "dim")] if words else []
 
 
 def _assigned(trial: TrialRecord, note: str) -> Text:
-    """What a trial is, and behind it what it is picked as."""
+    """A trial's assignment, followed by what it is picked as."""
     return Text.assemble(figures.named(trial), "  ", (note, "bold")) if note else figures.named(trial)
 
 
@@ -165,7 +165,7 @@ def _note(trial: TrialRecord, picks: Mapping[str, TrialRecord], is_slower: bool)
 def _notes(
     reference: Reference | None, has_ties: bool, words: Sequence[str], accepted_loss: float | None
 ) -> list[Text]:
-    """What the figures are compared with, and what the marks mean."""
+    """Notes on the reference, its noise, and the meaning of marks."""
     if reference is None:
         return []
     noise = (
@@ -186,7 +186,7 @@ def _notes(
 
 
 def _carried(trials: Sequence[TrialRecord]) -> list[Text]:
-    """Warnings of losses that few samples carry."""
+    """Warnings about losses that few samples carry."""
     words = ((t.number, figures.carried(t.measurement.quality)) for t in trials if t.measurement is not None)
     return [Text(f"trial {number}: {told}", "yellow") for number, told in words if told]
 

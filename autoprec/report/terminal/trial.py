@@ -1,4 +1,4 @@
-"""Everything that is known of one trial."""
+"""Everything that is known about one trial."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def trial_view(
     fidelity: Sequence[Departure] = (),
     clock: str = "",
 ) -> RenderableType:
-    """One trial: what was asked, every figure with its interval, and block by block what ran.
+    """One trial: what was requested, all figures with intervals, and what each block ran in.
 
     Args:
         record: the trial.
         blocks: of its study.
         reference: what it is compared with.
-        fidelity: how far the study's steps are from the original model.
-        clock: what its latency is, as `backends.clocks` says it.
+        fidelity: how far the study's steps depart from the original model.
+        clock: what its latency measures, as from `backends.clocks`.
     """
     facts = [
         ("trial", Text.assemble((str(record.number), "bold"), f" of {record.study}, {_origin(record)}")),
@@ -109,7 +109,7 @@ def _figures_of(measured: Measurement, reference: Reference | None, clock: str) 
 
 
 def _logits(quality: Quality) -> list[tuple[str, str]]:
-    """How far logits are, where they are known: from a target may come the masks alone."""
+    """The error of logits; empty without them, since a target may send only masks."""
     if quality.logit_error is None:
         return []
     return [("logits", f"error {quality.logit_error:.4f} of their standard deviation")]
@@ -130,7 +130,7 @@ def _speedup(latency: Latency) -> str:
 
 
 def _loss(quality: Quality, reference: Reference | None) -> str:
-    """The loss, of what, and beside it what is noise."""
+    """The loss, what it was computed on, and how much of it is noise."""
     figure = f"{figures.loss(quality.loss)} {figures.loss_between(quality)}".strip()
     small = f", {quality.small_masks} of them nearly empty and counted less" if quality.small_masks else ""
     if quality.carriers:
@@ -142,14 +142,14 @@ def _loss(quality: Quality, reference: Reference | None) -> str:
 
 
 def _masks(quality: Quality) -> str:
-    """What was compared, and the scores that the metric has."""
+    """The scores that the metric has, and what was compared."""
     scores = {"mIoU": quality.miou, "boundary IoU": quality.boundary_iou}
     parts = [f"{name} {score:.4f}" for name, score in scores.items() if score is not None]
     return ", ".join([*parts, *([quality.scored_as] if quality.scored_as else [])])
 
 
 def _clocks(before: Clocks, after: Clocks) -> str:
-    """Readings that the device gave, before and after the rounds."""
+    """Readings of the device before and after the rounds."""
     units = {
         "sm_mhz": "SM MHz",
         "memory_mhz": "memory MHz",
@@ -171,7 +171,7 @@ def _clocks(before: Clocks, after: Clocks) -> str:
 
 
 def _blocks(record: TrialRecord, blocks: Sequence[Block]) -> Columns:
-    """What each block was asked to run in, what it ran in, and its time."""
+    """What each block was requested in, what it ran in, and its time."""
     macs = {block.name: block.macs for block in blocks}
     rows = record.assignment.choices
     columns = [
@@ -186,7 +186,7 @@ def _blocks(record: TrialRecord, blocks: Sequence[Block]) -> Columns:
 
 
 def _ran(audits: Sequence[BlockAudit]) -> list[Column]:
-    """What the engine reports of each block."""
+    """Columns of what the engine reported of each block."""
     nothing, total = figures.NOTHING, sum(audit.time_ms for audit in audits)
     return [
         Column("ran", [audit.ran or nothing for audit in audits], right=False),

@@ -12,7 +12,7 @@ from autoprec.report.terminal._columns import Column, Columns
 
 
 def shares(trials: Iterable[TrialRecord]) -> tuple[WorkerShare, ...]:
-    """Each worker's part in the trials that say where they ran, most first; one by itself has all."""
+    """Each worker's share of the finished trials that name their worker, largest first."""
     by_worker: dict[str, list[TrialRecord]] = {}
     for trial in trials:
         if trial.worker and trial.end and trial.state != "running":
@@ -25,14 +25,14 @@ def shares(trials: Iterable[TrialRecord]) -> tuple[WorkerShare, ...]:
 
 
 def an_hour(trials: Sequence[TrialRecord]) -> float | None:
-    """Trials an hour while they were measured: what lies between two nights does not count. None for less
-    than two: one alone may be the reference's own measurement, and take no time."""
+    """Trials per hour, not counting the time between runs; None for fewer than two trials."""
     spans: dict[int | None, tuple[datetime, datetime]] = {}
     for trial in trials:
         start, end = datetime.fromisoformat(trial.start), datetime.fromisoformat(trial.end)
         first, last = spans.get(trial.run, (start, end))
         spans[trial.run] = min(first, start), max(last, end)
     seconds = sum((last - first).total_seconds() for first, last in spans.values())
+    # A single trial may be the reference's own measurement, which is reused and takes no time.
     return 3600 * len(trials) / seconds if seconds > 0 and len(trials) > 1 else None
 
 
@@ -43,7 +43,7 @@ def shares_line(listed: Sequence[WorkerShare]) -> str:
 
 
 def workers_table(workers: Sequence[Worker], trials: Iterable[TrialRecord]) -> Columns:
-    """Who searches now, and what each device is doing."""
+    """The current workers, and what each of their devices is doing."""
     rows: list[tuple[str, str, str, Text]] = []
     by_name = {share.worker: share for share in shares(trials)}
     for worker in workers:
