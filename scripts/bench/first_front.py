@@ -27,15 +27,16 @@ PHASES = {
     "search": r"^sensitivity|^trial [1-9]",
     "show the front": r"^mask loss",
 }
-"""A phase and the first of its lines; what follows belongs to it until another phase begins."""
+"""Each phase with a pattern of its first line; it lasts until another phase begins."""
 
 
 def dated(words: list[str], folder: Path) -> tuple[list[tuple[float, str]], float]:
-    """The lines of a command, each with the second at which it came, and when it ended."""
+    """The lines of a command with their seconds since its start, and the second at which it ended."""
     start, lines = time.perf_counter(), list[tuple[float, str]]()
     with subprocess.Popen(
         words,
         cwd=folder,
+        # Into a pipe Python writes block by block, which would date many lines alike.
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -49,13 +50,13 @@ def dated(words: list[str], folder: Path) -> tuple[list[tuple[float, str]], floa
 
 
 def processor_seconds() -> float:
-    """Of all commands so far."""
+    """Processor seconds of all commands so far."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def phases(lines: list[tuple[float, str]], end: float) -> list[tuple[str, float]]:
-    """Each phase and its seconds, in the order in which they came."""
+    """Each phase and its seconds, in order of appearance."""
     starts: list[tuple[str, float]] = [("start Python", 0.0)]
     for second, line in lines:
         names = [name for name, pattern in PHASES.items() if re.search(pattern, line)]

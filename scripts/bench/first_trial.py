@@ -35,7 +35,7 @@ FIGURES = ("first trial begins", "first trial ends", "last anchor ends", "first 
 
 
 def definition(given: argparse.Namespace, work: Path, *, knows_departures: bool) -> str:
-    """The study's text; exports the network first, unless it is there."""
+    """The text of the study's definition; exports the network first, unless it exists."""
     if given.model == "demo":
         text = (ROOT / "studies" / "demo.toml").read_text()
         return text.replace('"models/', f'"{ROOT}/studies/models/').replace(
@@ -49,13 +49,14 @@ def definition(given: argparse.Namespace, work: Path, *, knows_departures: bool)
 
 
 def measured(tree: Path, work: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Search a new study with a tree's package until the strategy has proposed; seconds of each figure."""
+    """Search a new study with a tree's package for the budget; returns the seconds until each figure."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     path = work / "study.toml"
-    # a tree from before 0.2 refuses the key
+    # A tree from before 0.2 refuses the key `departure`.
     knows = any("departure" in file.read_text() for file in (tree / "autoprec" / "spec").glob("*.py"))
     path.write_text(definition(given, work.parent, knows_departures=knows))
+    # Without this tree: the other one's package must be found, not this one's behind it.
     others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and Path(p) != ROOT]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(tree), *others]),
@@ -71,6 +72,8 @@ def measured(tree: Path, work: Path, given: argparse.Namespace) -> dict[str, Any
         try:
             code = process.wait(given.seconds)
         except subprocess.TimeoutExpired:
+            # The whole session: workers of a killed search would go on using the device that the next tree
+            # is measured on.
             os.killpg(process.pid, signal.SIGKILL)
             code = process.wait()
     if not (work / "study" / "study.db").exists():

@@ -1,7 +1,7 @@
-"""What refinement brings back: the all-INT8 point of the demo, before and after.
+"""How much refinement recovers: the all-INT8 point of the demo, before and after.
 
-Measures the anchors of a copy of the study, refines `all-int8` for `--minutes`, and measures it as any other
-trial. A run that was stopped keeps its anchors. Writes `refinement_DATE.{json,md}`.
+Measures the anchors of a copy of the study, refines `all-int8` for `--minutes`, and measures the result like
+any other trial. A run that was stopped keeps its anchors. Writes `refinement_DATE.{json,md}`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def facts(trial: TrialRecord) -> dict[str, Any]:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """A table, and how much of the loss came back."""
+    """A table, and the share of the loss that was recovered."""
     lines = [
         f"# Refinement of {results['label']}, {results['date']}",
         "",

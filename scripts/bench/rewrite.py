@@ -34,13 +34,14 @@ from autoprec.records import Assignment
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = {"demo": 0.3, "large": 2.0, "huge": float("inf")}
-"""What one candidate may take."""
+"""Most processor seconds of one candidate."""
 MODELS = {"large": 2.0, "huge": 1.3}
-"""How many models' worth of memory may be in use. Beside the demo Python's own objects would weigh more."""
+"""Most memory, in multiples of the model's file. Not for the demo, which is smaller than Python's own
+objects."""
 
 
 def large_model(path: Path, blocks: int = 121, width: int = 267) -> Path:
-    """A stem, 121 residual MBConvs of 7 nodes, a head."""
+    """Write a model of a stem, 121 residual MBConvs of 7 nodes, and a head."""
     random, nodes, weights = np.random.default_rng(0), list[onnx.NodeProto](), list[onnx.TensorProto]()
 
     def add(op: str, scope: str, *inputs: str, weight: tuple[int, ...] = (), **attributes: Any) -> str:
@@ -72,7 +73,7 @@ def large_model(path: Path, blocks: int = 121, width: int = 267) -> Path:
 
 
 def huge_model(path: Path, layers: int = 48, width: int = 4096) -> Path:
-    """MatMul after MatMul, 64 MiB of weights each, in a file beside the model."""
+    """Write a chain of MatMuls with 64 MiB of weights each, in a file beside the model."""
     random, nodes, weights, value = np.random.default_rng(0), [], [], "tokens"
     data = path.with_suffix(".data")
     with data.open("wb") as file:
@@ -84,6 +85,7 @@ def huge_model(path: Path, layers: int = 48, width: int = 4096) -> Path:
             for key, text in place.items():
                 tensor.external_data.add(key=key, value=text)
             tensor.data_location = TensorProto.EXTERNAL
+            # Written piece by piece: making the model must not need the memory that is to be measured.
             file.write(array.tobytes())
             weights.append(tensor)
             nodes.append(helper.make_node("MatMul", [value, tensor.name], [f"{name}_0"], name))
@@ -95,8 +97,9 @@ def huge_model(path: Path, layers: int = 48, width: int = 4096) -> Path:
 
 
 def measure(path: Path, repeats: int) -> dict[str, Any]:
-    """Seconds and memory of this process, which has done nothing before."""
+    """Seconds and memory of loading and rewriting, in a process that has done nothing else."""
     size = sum(file.stat().st_size for file in (path, path.with_suffix(".data")) if file.exists())
+    # The peak of a process never falls, so each model has a process of its own.
     resident = psutil.Process().memory_info().rss
     start = time.process_time()
     model = load_model(path)

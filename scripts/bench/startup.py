@@ -1,7 +1,7 @@
 """How soon does the command answer? `scripts/bench/startup.py` times help, TAB and a mistyped option.
 
 Each is run in turn with `python -c pass` in the same environment, so that a busy machine stretches both; the
-table has medians, how many times that of an empty Python they are, and the packages that each answer imports.
+table has medians, their ratio to that of an empty Python, and the packages that each answer imports.
 Aims on a quiet machine: TAB under 0.3 s, help under 0.4 s.
 """
 
@@ -40,7 +40,7 @@ class Spent(NamedTuple):
 
 
 def run(words: Sequence[str], environment: Mapping[str, str], folder: Path) -> Spent:
-    """Run Python once with these words."""
+    """Run Python once with these arguments."""
     start = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, *words],
@@ -50,7 +50,7 @@ def run(words: Sequence[str], environment: Mapping[str, str], folder: Path) -> S
         stderr=subprocess.DEVNULL,
     ) as running:
         _, _, usage = os.wait4(running.pid, 0)
-        running.returncode = 0  # it was waited for
+        running.returncode = 0  # waited for already: only wait4 tells the processor time of one child
     return Spent(time.perf_counter() - start, usage.ru_utime + usage.ru_stime)
 
 

@@ -1,4 +1,4 @@
-"""Is an engine on a target timed as the same engine in this process? Both ways side by side, on this machine.
+"""Is an engine on a target timed like the same engine in this process? Measures both ways in turn.
 
     python scripts/bench/target.py studies/models/demo_encoder.onnx --backend openvino
     python scripts/bench/target.py encoder.onnx --backend tensorrt          # on a machine with a GPU
@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def typed(model_path: Path, folder: Path, precision: str) -> Path:
-    """The model with every block in one float precision."""
+    """Write the model with every block in one float precision."""
     model = load_model(model_path)
     blocks = partition(model)
     rewriter = Rewriter(model, blocks, {}, base="fp32")
@@ -58,7 +58,7 @@ def timed(backend: Backend, reference: Path, candidate: Path, feeds: Arrays, sec
 
 
 def largest_difference(one: Backend, other: Backend, path: Path, feeds: Arrays) -> float:
-    """Of outputs, over their largest magnitude."""
+    """The largest difference of outputs, relative to their largest magnitude."""
     with one.build(path) as here, other.build(path) as there:
         ours, theirs = run(here, feeds), run(there, feeds)
     return max(float(np.abs(ours[n] - theirs[n]).max() / np.abs(ours[n]).max()) for n in ours)

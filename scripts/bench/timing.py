@@ -41,7 +41,7 @@ METHODS = {
     "block after block, processor time": ("processor", 0),
     "block after block, wall time": ("host", 0),
 }
-"""A stopwatch, and how many builds take turns; 0 for one engine after the other."""
+"""Each method's stopwatch, and how many builds take turns; 0 times one engine after the other."""
 BUSY = "import numpy; a = numpy.ones((400, 400))\nwhile True: a @ a"
 
 
@@ -71,7 +71,7 @@ def feeds(model: Path) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def in_turn(builds: Sequence[tuple[Engine, Engine]], stopwatch: str, seconds: float) -> dict[str, float]:
-    """What the product does."""
+    """Time as a search does."""
     backend = OpenVinoBackend({})
     backend.stopwatch = stopwatch  # type: ignore[assignment]
     latency = pair(
@@ -103,7 +103,7 @@ def block_after_block(
 
 @contextmanager
 def neighbours(count: int) -> Iterator[None]:
-    """So many processes that multiply matrices without a pause."""
+    """Run `count` processes that multiply matrices without a pause."""
     alone = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     busy = [subprocess.Popen([sys.executable, "-c", BUSY], env=alone) for _ in range(count)]
     try:
@@ -115,11 +115,13 @@ def neighbours(count: int) -> Iterator[None]:
 
 
 def measure(model: Path, repeats: int, seconds: float) -> dict[str, list[dict[str, float]]]:
-    """All methods, `repeats` times over, interleaved."""
+    """All methods, interleaved, `repeats` times."""
     backend, arrays = OpenVinoBackend({}), feeds(model)
     results: dict[str, list[dict[str, float]]] = {name: [] for name in METHODS}
     for _ in range(repeats):
         with ExitStack() as stack:
+            # Built anew for each repeat: two builds of one model differ permanently, which is part of the
+            # error.
             engines = [stack.enter_context(backend.build(model)) for _ in range(2 * BUILDS)]
             for engine in engines:
                 engine.prepare(arrays)

@@ -1,8 +1,8 @@
-"""What the tool-box brings: two searches of one study, with plain min-max INT8 and with variants.
+"""What the tool-box gains: two searches of one study, with plain min-max INT8 and with variants.
 
 Both get the same number of trials, the same strategy and the same reference. Compared are the area behind the
 front (of speed against loss, up to a loss of `--worst`) and the largest speed-up at a loss of at most
-`--max-loss`. A search that was stopped goes on. Writes `toolbox_STUDY_DATE.{json,md}`.
+`--max-loss`. A search that was stopped is resumed. Writes `toolbox_STUDY_DATE.{json,md}`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLAIN = ("int8+minmax",)
 
 
 def definition(spec: StudySpec, name: str, precisions: tuple[str, ...], folder: Path) -> StudySpec:
-    """The study under another name, with other precisions."""
+    """The definition under another name, with other precisions."""
     replace = msgspec.structs.replace
     search = replace(spec.search, precisions=(*FLOATS, *precisions))
     return replace(spec, name=name, folder=str(folder / name), search=search, default=False)

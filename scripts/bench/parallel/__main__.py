@@ -34,12 +34,12 @@ sys.path.append(str(ROOT / "scripts" / "models"))
 from untrained import EXPORTERS
 
 OVERHEAD_SECONDS = 14.0
-"""Of a setting: copying the study, the workers' last trials."""
+"""Time of a setting beyond its search: copying the study, and the workers' last trials."""
 SHORTEST_SECONDS = 25.0
 
 
 def prepare(lanes: list[Lane], given: argparse.Namespace) -> None:
-    """Export and prepare all models side by side. Exits where that fails."""
+    """Export and prepare all models in parallel. Exits if that fails."""
     for lane, process in [(lane, lane.export(given.size, given.export)) for lane in lanes]:
         if process is not None and process.wait():
             sys.exit(f"{lane.model}: not exported\n{lane.log('export')}")
@@ -59,7 +59,7 @@ def prepare(lanes: list[Lane], given: argparse.Namespace) -> None:
 
 
 class Results:
-    """What is known of each model, on disk after every setting."""
+    """The results of each model, written after every setting."""
 
     def __init__(self, lanes: list[Lane], given: argparse.Namespace) -> None:
         date = datetime.now(UTC).date().isoformat()
@@ -86,7 +86,7 @@ class Results:
 
 
 def measure(lanes: list[Lane], given: argparse.Namespace) -> None:
-    """All settings, as long as there is time."""
+    """Measure all settings, as long as there is time."""
     results = Results(lanes, given)
     settings = settings_of(given)
     steps: list[tuple[list[Lane], int, int]] = []
@@ -112,7 +112,7 @@ def measure(lanes: list[Lane], given: argparse.Namespace) -> None:
 
 
 def settings_of(given: argparse.Namespace) -> list[tuple[int, int]]:
-    """GPUs and jobs of each setting."""
+    """(GPUs, jobs) of each setting."""
     pairs = [setting.split("x") for setting in given.settings.split(",")]
     return [(int(devices), int(jobs)) for devices, jobs in pairs]
 

@@ -1,4 +1,4 @@
-"""What the trials of a setting say, and the table of all settings."""
+"""Figures from the trials of a setting, and the table of all settings."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ STAGES = ("rewrite", "build", "run", "decode", "compare", "timing", "wait", "tot
 
 
 def rates(trials: Sequence[TrialRecord], workers: int) -> dict[str, Any]:
-    """Trials an hour while every worker is busy, and where a trial's time goes.
-
-    Counted are trials that ended between the end of the first trial of every worker and the last start: the
-    workers' own start and the tail, in which fewer and fewer are busy, are left out.
-    """
+    """Trials per hour while every worker is busy, and where a trial's time goes."""
     ends = sorted(_seconds(trial.end) for trial in trials)
     done = [t.measurement for t in trials if t.measurement is not None]
+    # Counted are the trials that end between the first trial of every worker and the last start: neither
+    # the start of workers nor the tail, in which fewer and fewer are busy.
     steady, window = 0.0, 0.0
     if len(ends) > workers:
         begin, until = ends[workers - 1], max(_seconds(trial.start) for trial in trials)
@@ -43,7 +41,7 @@ def rates(trials: Sequence[TrialRecord], workers: int) -> dict[str, Any]:
 
 
 def spread(pairs: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """How far from 1 the reference timed against itself was."""
+    """How far from 1 the ratios of the reference against itself were."""
     off = sorted(abs(ratio - 1) for ratio, _, _ in pairs)
     if not off:
         return {"against_itself": 0}
@@ -56,7 +54,7 @@ def spread(pairs: Sequence[Sequence[float]]) -> dict[str, Any]:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The results of one model for people."""
+    """The results of one model as Markdown."""
     head = (
         "GPUs", "jobs", "trials", "failed", "trials an hour", "times the first", "search's CPU, cores",
         "total s", "build s", "rewrite s", "run s", "compare s", "timing s", "wait s",

@@ -1,4 +1,5 @@
-"""One model on its GPU with its cores: export, a study that is prepared once, searches of copies of it."""
+"""One model on its GPU with its cores: an export, a study that is prepared once, and searches of its
+copies."""
 
 from __future__ import annotations
 
@@ -40,9 +41,9 @@ class Lane:
 
     Args:
         model: one of `untrained.EXPORTERS`.
-        folder: takes models, studies and logs.
+        folder: receives models, studies and logs.
         backend: tensorrt or openvino.
-        device: the number of its GPU.
+        device: index of its GPU.
         cores: its processors.
     """
 
@@ -53,7 +54,7 @@ class Lane:
         self.base = self.folder / "base.toml"
 
     def export(self, size: int, more: Sequence[str]) -> subprocess.Popen[bytes] | None:
-        """Start writing encoder and decoder, unless they are there; and a definition."""
+        """Write a definition, and start exporting encoder and decoder unless they exist."""
         text = definition(self.model, self.backend, "models/", SETTINGS)
         self.base.write_text(f'name = "base"\nfolder = "base"\n\n{text}')
         models = self.folder / "models"
@@ -62,20 +63,20 @@ class Lane:
         return self._started(export_command(self.model, models, size, more), self.folder / "export.log")
 
     def prepare(self, budget: str, jobs: int, cores: Sequence[int]) -> subprocess.Popen[bytes]:
-        """Start a search of a few trials, which all others begin with."""
+        """Start a search of a few trials, from which all others continue."""
         return self._search(self.base, budget, 1, jobs, cores)
 
     def measure(
         self, devices: int, jobs: int, seconds: float, *, repeats: bool, cores: Sequence[int]
     ) -> dict[str, Any]:
-        """Search a copy of the prepared study for so long, with another timing beside it.
+        """Search a copy of the prepared study for some time, with another timing beside it.
 
         Args:
-            devices: GPUs, from the first one on; one is the lane's own.
+            devices: number of GPUs, from the first one; a single one is the lane's own.
             jobs: builds in parallel for each.
-            seconds: that the search is given.
+            seconds: budget of the search.
             repeats: time the reference against itself meanwhile.
-            cores: that the search may use.
+            cores: processors that the search may use.
         """
         name = f"d{devices}j{jobs}"
         definition = self.folder / f"{name}.toml"
@@ -101,7 +102,7 @@ class Lane:
         }  # fmt: skip
 
     def device_name(self) -> str:
-        """What the prepared study is bound to."""
+        """The device that the prepared study is bound to."""
         with Store.open(self.folder / "base" / "study.db", read_only=True) as store:
             return store.identity("base").fingerprint.device
 
@@ -134,7 +135,7 @@ class Lane:
     def _started(
         self, command: list[str], log: Path, devices: int = 1, cores: Sequence[int] = (), out: Any = None
     ) -> subprocess.Popen[bytes]:
-        """A process in a session of its own, on its cores; with one device it sees the lane's alone."""
+        """A process in a session of its own, on its cores; with one device it sees only the lane's."""
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *_path()])}
         if devices == 1 and self.backend == "tensorrt":
             environment["CUDA_VISIBLE_DEVICES"] = str(self.device)
@@ -142,7 +143,7 @@ class Lane:
             process = subprocess.Popen(
                 command, stdout=out or file, stderr=file, start_new_session=True, cwd=ROOT, env=environment
             )
-        os.sched_setaffinity(process.pid, cores or self.cores)  # before it starts a thread
+        os.sched_setaffinity(process.pid, cores or self.cores)  # before it starts threads, which inherit it
         return process
 
 
@@ -156,7 +157,7 @@ def _path() -> list[str]:
 
 
 def _watched(process: subprocess.Popen[bytes], seconds: float) -> float:
-    """Wait for a search, kill it where it takes too long; returns how many cores its own process used."""
+    """Wait for a search, and kill it if it takes too long; returns how many cores its own process used."""
     begin, used = time.monotonic(), 0.0
     while process.poll() is None:
         if time.monotonic() - begin > seconds:

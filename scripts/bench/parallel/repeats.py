@@ -20,7 +20,7 @@ from autoprec.study.preparation import prepare
 
 
 def main(definition: Path, work: Path) -> None:
-    """Until killed."""
+    """Time pairs of builds until killed."""
     prepared = prepare(load_spec(definition), work=work)
     setup = prepared.setup
     backend, lease = create_backend(setup.backend.name, setup.backend.options), DeviceLease(setup.device)

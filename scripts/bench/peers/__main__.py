@@ -36,7 +36,7 @@ from autoprec.study.session import Parallel, session
 ROOT = Path(__file__).resolve().parents[3]
 KINDS: tuple[Literal["calibration", "evaluation"], ...] = ("calibration", "evaluation")
 LIMIT_S = 900.0
-"""A peer that takes longer is given up, and said to be so."""
+"""A peer that takes longer is stopped, and reported so."""
 
 
 def main() -> int:
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def points(name: str, work: Path, trials: int, pythons: dict[str, str]) -> dict[str, Point]:
-    """The points of one model, by name."""
+    """The judged points of one model, by name."""
     study = Study.load(fetch(name, work))
     done = sum(trial.origin != "reused" for trial in study.trials()) if study.database.exists() else 0
     if done < trials:
@@ -85,7 +85,7 @@ def points(name: str, work: Path, trials: int, pythons: dict[str, str]) -> dict[
 
 
 def ours(study: Study) -> dict[str, TrialRecord]:
-    """The anchors, and the fastest of the search within each loss."""
+    """The anchors, and the fastest trials within each loss."""
     measured = [trial for trial in study.trials() if trial.measurement]
     anchors = {
         f"anchor {trial.label}": trial for trial in measured if trial.label and trial.origin != "reused"
@@ -97,14 +97,14 @@ def ours(study: Study) -> dict[str, TrialRecord]:
 def quantised(
     name: str, folder: Path, prepared: Prepared, judge: Judge, pythons: dict[str, str]
 ) -> dict[str, Path | str]:
-    """The peers' models, made once, or what went wrong.
+    """The peers' models, made once, or the reason why there is none.
 
     Args:
-        name: of the model.
-        folder: of its files.
-        prepared: of its study.
-        judge: knows the reference's masks.
-        pythons: the environment of each peer.
+        name: name of the model.
+        folder: folder of its files.
+        prepared: its prepared study.
+        judge: has the reference's masks.
+        pythons: the Python of each peer.
     """
     models: dict[str, Path | str] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -116,7 +116,7 @@ def quantised(
             if not data.exists():
                 write_data(name, data, prepared, judge)
             command = (python, str(Path(__file__).with_name("quantize.py")), peer)
-            # ModelOpt writes into the file that it is given.
+            # A copy, because ModelOpt modifies the file that it is given.
             model = shutil.copy(folder / "model.onnx", scratch)
             paths = (str(model), str(data), str(folder / peer))
             try:
@@ -132,7 +132,7 @@ def quantised(
 
 
 def write_data(name: str, path: Path, prepared: Prepared, judge: Judge) -> None:
-    """What the peers calibrate and validate on: the same images that the search has."""
+    """Write what the peers calibrate and validate on: the images of the search."""
     setup, model = prepared.setup, MODELS[name]
     sets = (load_samples(setup.samples, kind, setup.shapes) for kind in KINDS)
     images = [np.stack([sample.inputs[model.input][0] for sample in samples]) for samples in sets]

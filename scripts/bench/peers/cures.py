@@ -1,4 +1,4 @@
-"""What each cure of INT8 pays, one at a time and together: uniform assignments, no search.
+"""What each cure of INT8 gains, alone and together: uniform assignments, no search.
 
     python scripts/bench/peers/cures.py studies/demo.toml build/bench_peers/ppocr_v6_det/ppocr_v6_det.toml
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def measured(study: Path, variants: tuple[str, ...], work: Path) -> dict[str, Point]:
-    """Speed-up and loss of each variant everywhere."""
+    """Speed-up and loss of each variant in all blocks of a study."""
     replace, spec = msgspec.structs.replace, load_spec(study)
     search = replace(spec.search, precisions=("fp32", *variants))
     spec = replace(spec, folder=str(work / spec.name), search=search, default=False)
@@ -68,7 +68,7 @@ def measured(study: Path, variants: tuple[str, ...], work: Path) -> dict[str, Po
 
 
 def write(results: dict[str, dict[str, Point]], out: Path) -> None:
-    """Speed-up / loss, a column for each study."""
+    """Write a table of speed-up / loss, with a column for each study."""
     out.mkdir(parents=True, exist_ok=True)
     target = out / f"cures_{datetime.datetime.now(datetime.UTC).date()}"
     machine = {"machine": platform.processor() or platform.machine()}
@@ -83,7 +83,7 @@ def write(results: dict[str, dict[str, Point]], out: Path) -> None:
 
 
 def told(point: Point | None) -> str:
-    """One cell; empty where the variant changes nothing in the model."""
+    """One cell of the table; empty if the variant changes nothing in the model."""
     if point is None:
         return ""
     return "fails" if "failure" in point else f"{point['speedup']:.2f} / {point['loss']:.4f}"

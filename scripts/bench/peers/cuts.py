@@ -1,4 +1,4 @@
-"""The part of a package's model that its masks come from: what is quantised and searched."""
+"""Cuts the part that computes masks out of a package's model: what is quantised and searched."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.utils import Extractor
 
 ENLARGED_AT = 1024
-"""Side of the input that IS-Net's exporter wrote its sizes for."""
+"""Side of the input for which IS-Net was exported."""
 
 
 def unchanged(data: bytes, side: int) -> bytes:  # noqa: ARG001  every cut is called alike
@@ -23,7 +23,7 @@ def enlarged_for(data: bytes, side: int) -> bytes:
     """
     model = onnx.load_from_string(data)
     part = Extractor(model).extract_model([model.graph.input[0].name], [model.graph.output[0].name])
-    del part.graph.value_info[:]  # of the size that it was trained at
+    del part.graph.value_info[:]  # their shapes are those of the exported size
     for value in (*part.graph.input, *part.graph.output):
         for axis in (2, 3):
             value.type.tensor_type.shape.dim[axis].dim_value = side

@@ -1,4 +1,4 @@
-"""Images to calibrate and to score on: crops of photos that lie in wheels, and drawn pages of words."""
+"""Images to calibrate and to score on: crops of photos from wheels, and drawn pages of words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PHOTOS = {
     ),
 }
 CROPS = 8
-"""Of each photo: mirrored, of other sizes and places. No photo is in both sets."""
+"""Crops of each photo, of random size and place, every other one mirrored. No photo is in both sets."""
 PAGES = {"calibration": (0, 40), "evaluation": (1000, 48)}
 """First seed and number of the drawn pages."""
 

@@ -1,5 +1,5 @@
-"""One judge for all: every model runs on OpenVINO, is timed in turn with the study's reference by the one
-stopwatch, and loses what the study's metric says."""
+"""One judge for all models: each runs on OpenVINO, timed in turn with the study's reference by autoprec's own
+stopwatch, and scored by the study's metric."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from autoprec.records import Assignment, Block, Interval
 
 Point = dict[str, Any]
 NOTHING_LEADS = ((Interval(low=0.0, high=0.0), Interval(low=0.0, high=0.0)),)
-"""A front that nobody is on: exact arithmetic, which knows ONNX alone, is asked of candidates that lead."""
+"""A front that no candidate reaches. Candidates on the front are compared with exact arithmetic, which reads
+only ONNX, and some peers write OpenVINO's format."""
 
 
 class AnyOpenVino(OpenVinoBackend):
-    """Builds OpenVINO's own files, too, and lets the engine choose BF16 where `hint` says so."""
+    """Also builds OpenVINO's own files, and lets the engine choose BF16 if `hint` says so."""
 
     hint = "f32"
 
