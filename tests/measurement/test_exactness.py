@@ -12,6 +12,7 @@ import pytest
 from onnx import numpy_helper, parser
 
 from autoprec.backends import exact
+from autoprec.backends.exact import WRONG, Exact
 from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.measurement.fidelity.exactness import Running, exactness
 from autoprec.records import Exactness
@@ -50,6 +51,25 @@ def test_an_engine_that_computes_something_else_is_wrong_from_a_node_on(tmp_path
     judgement = judged(tmp_path / "m.onnx", f"{PAIRED} {ODD} masks = Conv <pads = [1,1,1,1]> (c, v)")
     assert judgement.is_wrong
     assert "(Resize)" in judgement.node
+
+
+def test_a_model_that_amplifies_last_places_is_not_wrong(tmp_path: Path) -> None:
+    body = """s = Constant <value_float = 0.0625> () z = Constant <value = int8 {0}> ()
+    p = QuantizeLinear(image, s, z) i = DequantizeLinear(p, s, z) c = Conv <pads = [1,1,1,1]> (i, w)
+    q = QuantizeLinear(c, s, z) masks = DequantizeLinear(q, s, z)"""
+    graph = f"g (float[1,8,16,16] image) => (float[1,8,16,16] masks) {{{body}}}"
+    random = np.random.default_rng(0)
+    weights = random.choice([-0.5, 0.0, 0.5], (8, 8, 3, 3)).astype(np.float32)  # sums lie between two levels
+    for name, off in ("m", 0.0), ("other", 2e-7):
+        model = parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {graph}')
+        array = weights * np.float32(1 + off * random.standard_normal(weights.shape))
+        model.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), "w"))
+        onnx.save(model, tmp_path / f"{name}.onnx")
+    sample = Sample("0", {"image": 0.0625 * random.integers(-2, 3, (1, 8, 16, 16)).astype(np.float32)}, {})
+    with Exact().build(tmp_path / "other.onnx") as engine:
+        judgement = exactness(Exact(), tmp_path / "m.onnx", engine, [sample])
+    assert judgement.error > WRONG
+    assert not judgement.is_wrong
 
 
 def test_what_nothing_else_runs_is_told_and_not_judged(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from autoprec.backends.timing import Deadline
 from autoprec.errors import TrialError
 from autoprec.graph.model.unrounded import float_types
 from autoprec.measurement.fidelity.departing import first_departing
-from autoprec.measurement.fidelity.nudges import LEVELS, ROUNDING, nudged
+from autoprec.measurement.fidelity.nudges import LEVELS, ROUNDING, nudged, write_nudged
 from autoprec.measurement.messages import Job
 from autoprec.precisions import PRECISIONS
 from autoprec.records import UNLIKE, Exactness, Latency, Quality, in_words
@@ -148,7 +148,10 @@ def exactness(
             spread = max([LEVELS, *(ROUNDING[kind] for kind in floats if kind in ROUNDING)])
             # How far rounding reaches in this very model, by exact
             # arithmetic alone: an engine's fault is not in it.
-            moved = deviation(run(exact, nudged(at, spread)), run(exact, at)).error
+            wanted = run(exact, at)
+            moved = deviation(run(exact, nudged(at, spread)), wanted).error
+            if worst.error > _AMPLIFIED * moved:
+                moved = max(moved, _moved_by_weights(path, at, wanted, threads))
             tolerance = max(WRONG, _AMPLIFIED * moved)
     found_at = ""
     if worst.error > tolerance:
@@ -161,6 +164,15 @@ def exactness(
         samples=done,
         node=found_at,
     )
+
+
+def _moved_by_weights(path: Path, inputs: Arrays, wanted: Arrays, threads: int | None) -> float:
+    """How far exact outputs move for weights that are off by their last places."""
+    with TemporaryDirectory(dir=path.parent, prefix=".exact-") as folder:
+        target = Path(folder) / path.name
+        write_nudged(path, target)
+        with Exact(threads, patient=False).build(target) as exact:
+            return deviation(run(exact, inputs), wanted).error
 
 
 def _first(builder: Builder, path: Path, inputs: Arrays, tolerance: float) -> str:

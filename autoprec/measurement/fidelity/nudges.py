@@ -1,7 +1,8 @@
-"""Inputs that are off by a little: what a model makes of them shows how far it amplifies rounding."""
+"""Inputs and weights that are off by a little: how far a model amplifies rounding shows in its outputs."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,31 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from autoprec.backends import Arrays
+from autoprec.graph.model.files import write_model
 
 ROUNDING = {ir.DataType.FLOAT16: 5e-4, ir.DataType.BFLOAT16: 4e-3}
 """How far off a value is, relative to itself, that is rounded to these: half a unit in the last place."""
 
 LEVELS = 1e-4
 """How far off values are that flip a level or two of an 8-bit grid."""
+
+LAST_PLACES = 1e-6
+"""How far off sums in FP32 are that another order of the same numbers gives."""
+
+
+def write_nudged(path: Path, target: Path) -> None:
+    """Write a model whose weights, biases and scales in FP32 are off by their last places.
+
+    Images in 8 bits lie on the very levels that a quantised model puts them on: nudging them flips nothing.
+    Between layers a last place does. It moved a trained line detector in INT8, M-LSD, by 4.7 % of its
+    spread in ONNX Runtime, as far as OpenVINO was from it (2026-11-27).
+    """
+    model, random = ir.load(path), np.random.default_rng(0)
+    for value in model.graph.initializers.values():
+        if value.const_value is not None and value.dtype == ir.DataType.FLOAT:
+            array = _nudged(value.const_value.numpy(), LAST_PLACES, random)
+            value.const_value = ir.tensor(array, name=value.name)
+    write_model(model, target)
 
 
 def nudged(inputs: Arrays, spread: float) -> dict[str, NDArray[Any]]:
