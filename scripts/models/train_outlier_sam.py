@@ -6,7 +6,8 @@ On one machine, best with a GPU: train encoder and decoder on drawn scenes while
 are spread until plain INT8 costs `--target` of mean IoU; save the checkpoint; `autoprec init --recipe
 efficientvit-sam --checkpoint` exports it; a night on the CPU with OpenVINO, and one on the GPU where
 TensorRT-RTX is. Writes `outlier_sam_l0_DATE.{json,md}`, the front and masks as pictures, into `--out`. Where
-the checkpoint is there, training is left out. Needs `pip install '.[efficientvit-sam]'`.
+the checkpoint is there, training is left out, and searches are resumed.
+Needs `pip install '.[efficientvit-sam]'`.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--minutes", type=float, default=4.0, help="of training")
     parser.add_argument("--seconds", type=float, default=3600.0, help="for everything")
-    parser.add_argument("--trials", type=int, default=40, help="of each night")
+    parser.add_argument("--trials", type=int, default=40, help="of each night, with those that are there")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--batch", type=int, default=32, help="scenes, of four prompts each")
     parser.add_argument("--rate", type=float, default=1e-3)
@@ -123,16 +124,23 @@ def defined(given: argparse.Namespace, engine: str, reference: str) -> Path:
 
 
 def searched(definition: Path, trials: int, seconds: float) -> list[TrialRecord]:
-    """Search for so many trials, or so long; what is measured by then. Nothing where no time is left."""
-    program = (sys.executable, "-m", "autoprec", "search", "--study", str(definition))
-    with subprocess.Popen((*program, "--budget", str(trials)), cwd=definition.parents[1]) as search:
-        try:
-            search.wait(max(seconds, 1.0))
-        except subprocess.TimeoutExpired:
-            search.send_signal(2)  # it finishes the trial in progress
+    """Search until there are so many trials, or so long; what is measured by then."""
+    missing = trials - len(stored(definition))
+    if missing > 0:
+        program = (sys.executable, "-m", "autoprec", "search", "--study", str(definition))
+        with subprocess.Popen((*program, "--budget", str(missing)), cwd=definition.parents[1]) as search:
+            try:
+                search.wait(max(seconds, 1.0))
+            except subprocess.TimeoutExpired:
+                search.send_signal(2)  # it finishes the trial in progress
+    return [trial for trial in stored(definition) if trial.measurement]
+
+
+def stored(definition: Path) -> list[TrialRecord]:
+    """The trials of a study so far."""
     study = Study.find(str(definition))
-    stored = study.trials() if study.database.exists() else ()
-    return [t for t in stored if t.measurement and t.origin != "reused"]
+    kept = study.trials() if study.database.exists() else ()
+    return [trial for trial in kept if trial.origin != "reused"]
 
 
 def pictured(given: argparse.Namespace, engine: str, definition: Path) -> None:
