@@ -142,17 +142,7 @@ def exactness(
             departure = deviation(outputs, wanted)
             if departure.error >= worst.error:
                 worst, at = departure, sample.inputs
-        tolerance = WRONG
-        if worst.error > WRONG:
-            floats = float_types(path)
-            spread = max([LEVELS, *(ROUNDING[kind] for kind in floats if kind in ROUNDING)])
-            # How far rounding reaches in this very model, by exact
-            # arithmetic alone: an engine's fault is not in it.
-            wanted = run(exact, at)
-            moved = deviation(run(exact, nudged(at, spread)), wanted).error
-            if worst.error > _AMPLIFIED * moved:
-                moved = max(moved, _moved_by_weights(path, at, wanted, threads))
-            tolerance = max(WRONG, _AMPLIFIED * moved)
+        tolerance = _explained(path, exact, at, worst.error, threads) if worst.error > WRONG else WRONG
     found_at = ""
     if worst.error > tolerance:
         with running():
@@ -166,13 +156,25 @@ def exactness(
     )
 
 
-def _moved_by_weights(path: Path, inputs: Arrays, wanted: Arrays, threads: int | None) -> float:
-    """How far exact outputs move for weights that are off by their last places."""
-    with TemporaryDirectory(dir=path.parent, prefix=".exact-") as folder:
-        target = Path(folder) / path.name
-        write_nudged(path, target)
-        with Exact(threads, patient=False).build(target) as exact:
-            return deviation(run(exact, inputs), wanted).error
+def _explained(path: Path, exact: Engine, inputs: Arrays, error: float, threads: int | None) -> float:
+    """How far rounding reaches in this very model, by exact arithmetic alone: no engine's fault is in it.
+
+    Args:
+        path, exact: the model, and its exact run.
+        inputs: of the sample that departs most.
+        error: by how much it departs; weights are nudged only where nudged inputs do not explain it.
+        threads: of exact arithmetic.
+    """
+    floats, wanted = float_types(path), run(exact, inputs)
+    spread = max([LEVELS, *(ROUNDING[kind] for kind in floats if kind in ROUNDING)])
+    moved = deviation(run(exact, nudged(inputs, spread)), wanted).error
+    if error > _AMPLIFIED * moved:
+        with TemporaryDirectory(dir=path.parent, prefix=".exact-") as folder:
+            target = Path(folder) / path.name
+            write_nudged(path, target)
+            with Exact(threads, patient=False).build(target) as other:
+                moved = max(moved, deviation(run(other, inputs), wanted).error)
+    return max(WRONG, _AMPLIFIED * moved)
 
 
 def _first(builder: Builder, path: Path, inputs: Arrays, tolerance: float) -> str:
