@@ -40,6 +40,7 @@ def _tensorrt(extra: str) -> MachineCheck:
     try:
         library = load_library(extra)
     except BackendError as error:
+        # Told by the message: one that is installed and does not load needs another remedy than an install.
         missing = "is not installed" in str(error)
         remedy = how_to_install(extra) if missing else str(error)
         return MachineCheck(name=extra, found="not installed" if missing else "does not load", remedy=remedy)

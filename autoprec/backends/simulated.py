@@ -33,6 +33,7 @@ from autoprec.closing import Closing
 from autoprec.errors import BackendError, SpecError, TrialError
 from autoprec.records import Clocks, Fingerprint, KernelTime
 
+# As `graph/rewrite` writes it: backends import nothing of the graph's rooms.
 ASSIGNMENT_KEY = "autoprec.assignment"
 Fault = Literal["build", "run", "nan", "crash", "hang", "memory"]
 _NotNegative = Annotated[float, msgspec.Meta(ge=0)]
@@ -162,6 +163,7 @@ class SimulatedEngine(Closing):
     def execute(self) -> None:
         """Nothing, or what a block is set to do wrong: a real crash, hang or hunger."""
         if "crash" in self._faults:
+            # As a fault in a library ends a process: no exception, no `finally`.
             os.abort()
         if "hang" in self._faults:
             threading.Event().wait()

@@ -75,6 +75,7 @@ def find_device(ordinal: int) -> CudaDevice | None:
     """
     status, count = runtime().cudaGetDeviceCount()
     name = runtime().cudaGetErrorName(status)[1].decode()
+    # A machine without any driver gives the second, too.
     if name in ("cudaErrorNoDevice", "cudaErrorInsufficientDriver") and not _driver_version():
         return None
     if name == "cudaErrorNoDevice":
@@ -134,6 +135,7 @@ class Stream:
 
     def capture(self, work: Callable[[], None]) -> Any:
         """Record what `work` puts on the stream as a CUDA graph, ready to launch."""
+        # Only this thread's calls can break the capture; other threads may use CUDA meanwhile.
         mode = runtime().cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         call("cudaStreamBeginCapture", self._stream, mode)
         try:
@@ -187,6 +189,7 @@ class Buffers:
         address, held = self._held.get(name, (0, 0))
         if held < size or not address:
             self._release(name)
+            # An empty tensor needs an address, too.
             address = int(call("cudaMalloc", max(size, 1)))
             self._held[name] = (address, size)
         return address

@@ -78,6 +78,7 @@ class TensorRTEngine(Closing):
                 if profiled:
                     self._profile = Profile(library, self._context)
         except AutoprecError:
+            # No `with` block has begun, so nobody else will.
             self.close()
             raise
 
@@ -107,6 +108,7 @@ class TensorRTEngine(Closing):
                 buffers.reserve(name, size)
             for name, array in arrays.items():
                 self.stream.upload(buffers[name], array)
+        # The copies are done before anything is timed.
         self.stream.synchronize()
         self.device_memory_bytes = self._held_bytes()
         self._turn = 0

@@ -122,6 +122,7 @@ class Library:
         except MemoryError as error:
             raise TrialError("memory", f"{what}: out of memory") from error
         except AttributeError as error:
+            # An attribute of the None that a factory gave: a refusal, not a name that this version lacks.
             if error.obj is None:
                 raise self.failure(kind, what, "the library gives no reason") from error
             raise BackendError(
@@ -145,6 +146,7 @@ def load_library(extra: str = "") -> Library:
                 if hasattr(imported, "ILogger"):  # a folder of that name is a package too, with nothing in it
                     return Library(imported)
             except Exception as error:  # noqa: BLE001 - whatever the import of an engine raises
+                # A module missing inside an installed TensorRT means that it is broken, not absent.
                 if not isinstance(error, ModuleNotFoundError) or error.name != module:
                     broken = broken or _broken(module, key, error)
     if broken is not None:

@@ -94,6 +94,7 @@ def _started() -> Any | None:
     except ImportError:
         return None
     try:
+        # May be called again: NVML counts its users.
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return None

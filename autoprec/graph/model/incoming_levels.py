@@ -31,6 +31,7 @@ def lift_levels(graph: ir.Graph) -> None:
             give(use.node, use.idx, levels)
             use.node.replace_input_with(use.idx, value)
         makers = [input_.producer() for input_ in node.inputs[:1] if input_ is not None]
+        # From the last to the first: a node that is still read cannot be removed.
         for gone in (node, scales, *makers):
             if gone is not None and not any(output.uses() for output in gone.outputs):
                 graph.remove(gone, safe=True)

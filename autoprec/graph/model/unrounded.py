@@ -42,6 +42,7 @@ def write_unrounded(path: Path, target: Path) -> bool:
     without_bare_levels(model.graph)
     done = [_replace(model.graph, node) for node in list(model.graph) if node.op_type == "DequantizeLinear"]
     if any(done):
+        # The quantizers, which nothing reads any more.
         RemoveUnusedNodesPass()(model)
         write_model(model, target)
     return any(done)

@@ -53,6 +53,7 @@ def receive(
     try:
         header = json.loads(_exactly(stream, length))
         sizes = header.pop("blobs")
+        # Added up before a byte of it is read.
         is_too_much = len(sizes) > MOST_BLOBS or sum(raw for raw, *_ in sizes) > most
         blobs = [] if is_too_much else [_unpacked(stream, *size) for size in sizes]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, zlib.error) as error:
@@ -86,6 +87,7 @@ def _exactly(stream: BinaryIO, size: int) -> bytes:
     parts: list[bytes] = []
     left = size
     while left:
+        # In parts: memory grows with what has come, not with what was announced.
         part = stream.read(min(left, 1 << 20))
         if not part:
             raise ClosedError("the line is closed")

@@ -178,6 +178,8 @@ def _matrix(node: ir.Node, axis: _Axis) -> Matrix:
     cubic = _mode(node) == "cubic"
     sharpness = node.attributes.get_float("cubic_coeff_a", -0.75)
     outside = bool(node.attributes.get_int("exclude_outside", 0)) and cubic
+    # Antialiasing stretches the kernel over what a place of the
+    # result covers, and only where an axis shrinks.
     smooths = bool(node.attributes.get_int("antialias", 0)) and axis.scale < 1
     shrink = axis.scale if smooths else 1.0
     reach = (2 if cubic else 1) / shrink

@@ -58,6 +58,7 @@ def _made(graph: ir.Graph, node: ir.Node, members: _Members) -> bool:
     if first is None or first not in members:
         return False
     held, place = list(members[first]), _number(node, 2 if node.op_type == "SequenceInsert" else 1)
+    # Without a position ONNX means the end, of both operators.
     if node.op_type == "SequenceInsert" and node.inputs[1] is not None:
         held.insert(len(held) if place is None else place, node.inputs[1])
     else:
