@@ -57,7 +57,7 @@ def calibrate(
     the model's outputs; `TrialError` if the engine fails.
     """
     observed, channels, multiplied = quantizable(model), channel_axes(model), _multiplied(model)
-    # One iterator for both loops below: the second goes on where the first stopped.
+    # One iterator for both loops below: the second continues where the first stopped.
     histograms, left = earlier or Histograms(), iter(feeds)
     observe = partial(_observe_all, histograms, observed, channels, multiplied)
 

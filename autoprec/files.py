@@ -1,5 +1,5 @@
-"""Files as they should be: regular where they are read, whole or not at all where they are written, and
-gone where nobody needs them any longer.
+"""Files: only regular ones are read, each is written whole or not at all, and temporary ones are removed in
+the end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a stored latency measures, in words, by the engine that measured it: without loading that engine."""
+"""Says in words what a stored latency measures, without loading the engine that measured it."""
 
 from __future__ import annotations
 

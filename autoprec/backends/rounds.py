@@ -1,4 +1,4 @@
-"""Paired rounds: whose turn it is, what was read, and when to look whether that is enough. Holds no clock."""
+"""Paired rounds: the order of turns, the readings, and when to check if they are enough. Holds no clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What really occurs in a model around each activation that may be quantised, cut out of it.
+"""Subgraphs cut out of a model: the real surroundings of each activation that may be quantised.
 
 A cut holds the operators that make the activation, back to the products before it, and the products that read
 it: a Concat of resized maps, a residual Add, an uneven Split, two readers, with the shapes, attributes and

@@ -58,7 +58,7 @@ class Question(Record, frozen=True, kw_only=True):
     """The question put to an engine: whether it takes a model, and what it computes.
 
     Attributes:
-        pattern, precision: what is asked about.
+        pattern, precision: the choice in question.
         model_path: the typed model.
         exact_path: the same with FP32 between its integers, which says what is right.
         asked: the kernel precision that a quantised product must run in; empty where any float will do.

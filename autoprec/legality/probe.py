@@ -1,5 +1,5 @@
-"""What became of a question on an engine: it refuses it, runs it in another type, computes something else,
-or it is legal.
+"""Putting a question to an engine: it refuses the model, runs it in another type, computes something else, or
+takes it.
 
 Builds the typed model, runs it where there is a device, reads back what it ran in, and compares what came out
 with exact arithmetic. What a whole block may then be follows from its patterns: see `verdicts.py`. The caller

@@ -1,4 +1,4 @@
-"""The verdicts of an engine, and what they leave to a block: from its patterns to its precisions."""
+"""The verdicts of an engine, and the precisions that they leave to a block, given its patterns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fixed decoder is fed of a sample: of its prompts by the reading rule, of an archive as it is."""
+"""What a fixed decoder is fed for a sample: prompts by the reading rule, archives as they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study's engine, waited for where it is on a target that cannot be reached."""
+"""Opening a study's engine, and waiting for its target where that cannot be reached."""
 
 from __future__ import annotations
 

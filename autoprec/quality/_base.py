@@ -1,4 +1,4 @@
-"""What a metric promises, and what all of them share: the gate for what is no number, resizing."""
+"""What a metric promises, and what all metrics share: the check of their arguments, and resizing."""
 
 from __future__ import annotations
 

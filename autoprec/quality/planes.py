@@ -1,4 +1,4 @@
-"""From an output's array to planes of masks, and what shapes are none."""
+"""From an output's array to planes of masks, and which shapes hold none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model's graph says of its masks before it runs: the last operator decides what their values are."""
+"""What a model's graph tells about its masks before it runs: the last operator decides their values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is raised of an image or a prompt that cannot be read as the model takes it."""
+"""The error for an image or a prompt that cannot be read as the model takes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The backend: an engine's kind, as it is on a target."""
+"""The target backend: a supported engine on another machine."""
 
 from __future__ import annotations
 

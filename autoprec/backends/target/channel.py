@@ -35,7 +35,7 @@ SECONDS: Mapping[str, float] = {
     "timings": 300.0,
     "plan": 3600.0,
 }
-"""Limits of what is asked outside a worker's own limit."""
+"""Time limits of requests that no worker's limit covers."""
 _MOST_BYTES: Mapping[str, int] = {"run": 1 << 30, "plan": wire.LARGEST_BLOB, "timings": 1 << 30}
 _MOST_WORDS: Mapping[str, int] = {"describe": 32 << 20}
 _WORDS = 1 << 20
@@ -96,10 +96,10 @@ class Channel:
     def ask(
         self, request: str, blobs: Sequence[bytes] = (), most: int | None = None, **header: Any
     ) -> tuple[dict[str, Any], list[bytes]]:
-        """One answer.
+        """Send a request, and return the header and blobs of its answer.
 
         Args:
-            request: what is asked.
+            request: its name, as in the agent's `REQUESTS`.
             blobs: bytes that go with it.
             most: bytes that may come behind the answer's header; None takes what is usual.
             header: the rest of the request.

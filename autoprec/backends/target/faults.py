@@ -1,4 +1,4 @@
-"""What goes wrong with a target rather than with a candidate: some of it may be over after a while."""
+"""Faults of a target rather than of a candidate; some of them pass with time."""
 
 from __future__ import annotations
 

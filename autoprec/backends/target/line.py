@@ -1,4 +1,4 @@
-"""What is asked on a target, and what is known to be there; waits where its disk is full."""
+"""The connection to a target, and the blobs known to be there; waits while its disk is full."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Asked(Protocol):
     def ask(
         self, request: str, blobs: Sequence[bytes] = (), most: int | None = None, **header: Any
     ) -> Answer:
-        """One answer.
+        """Send a request, and return the header and blobs of its answer.
 
         Args:
-            request: what is asked.
+            request: its name, as in the agent's `REQUESTS`.
             blobs: bytes that go with it.
             most: bytes that may come behind the answer's header; None takes what is usual.
             header: the rest of the request.
@@ -84,10 +84,10 @@ class Line:
     def ask(
         self, request: str, blobs: Sequence[bytes] = (), most: int | None = None, **header: Any
     ) -> Answer:
-        """One answer; a full disk there is waited for.
+        """Send a request, and return its answer; a full disk on the target is waited for.
 
         Args:
-            request: what is asked.
+            request: its name, as in the agent's `REQUESTS`.
             blobs: bytes that go with it.
             most: bytes that may come behind the answer's header; None takes what is usual.
             header: the rest of the request.

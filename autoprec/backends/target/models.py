@@ -1,4 +1,4 @@
-"""A model file as parts by content: its larger weights one by one, and what lies between them.
+"""A model file split into parts named by content: each larger weight, and the bytes in between.
 
 The parts in a row are the file, whatever engine reads it; a candidate sends those that none before it had.
 They are no external data: OpenVINO 2024.4 reads weights beside an ONNX file as empty (2026-11-27).

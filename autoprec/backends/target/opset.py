@@ -1,5 +1,4 @@
-"""Writing a model in an older opset, for a parser that takes no later one: ONNX's version converter, and what
-it cannot take down."""
+"""Converting a model to an older opset, for an old parser: ONNX's version converter, and its exceptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a target says of its engines and of itself, as records; it is data, and checked."""
+"""A target's reports on itself and its engines, as records; they are untrusted, and checked."""
 
 from __future__ import annotations
 

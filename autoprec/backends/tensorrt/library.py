@@ -1,4 +1,4 @@
-"""Which TensorRT is installed, what it can do, and how it says no.
+"""Which TensorRT is installed, what it can do, and how it refuses.
 
 Owns the choice of the Python module, and the border at which what its bindings raise becomes an error of
 autoprec. What an installed version can do is probed by attribute, never by number.

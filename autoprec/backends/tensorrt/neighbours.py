@@ -1,4 +1,4 @@
-"""Which of a GPU's processes are not of this search.
+"""How many of a GPU's processes do not belong to this search.
 
 In a container NVML counts processes by the host's numbers, or by none that mean anything here: then ours are
 told by what they hold open, and as many are taken off.

@@ -1,4 +1,4 @@
-"""Grouping nodes into blocks: each node in exactly one, none of them torn where fusion is.
+"""Grouping nodes into blocks: each node in exactly one, and no block splits what engines fuse.
 
 By module scope where nodes have one: the heaviest scope is split first, until the blocks are many enough.
 By structure otherwise: the graph is cut where a single value passes. Nodes without cost join a neighbour.

@@ -1,4 +1,4 @@
-"""Scales on two levels, as NVFP4 has them: one for a few values in a row, multiples of one for the tensor.
+"""Scales on two levels, as in NVFP4: one for a few values in a row, each a multiple of the tensor's.
 
 Weights are stored with both. Of activations the scale of the tensor comes from calibration, and those of
 blocks are found as they run, by an operator of TensorRT that ONNX does not have. Source of the form: TensorRT

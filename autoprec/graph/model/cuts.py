@@ -1,4 +1,4 @@
-"""A model cut off behind some node, to look at what it makes up to there."""
+"""A model cut off behind a node, to look at the values computed up to there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inputs of a model: which there are, and the sizes that they get."""
+"""A model's inputs, and fixing their sizes."""
 
 from __future__ import annotations
 

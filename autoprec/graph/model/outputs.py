@@ -1,4 +1,4 @@
-"""What a model's outputs are like: their sizes, and the last operator that decides what their values mean."""
+"""A model's outputs: their sizes, and the last operator, which decides what their values mean."""
 
 from __future__ import annotations
 

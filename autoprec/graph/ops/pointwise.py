@@ -1,4 +1,4 @@
-"""What a precision types, and which 1x1 convolutions are products of matrices to it.
+"""Which nodes a precision applies to, and which 1x1 convolutions it writes as matrix products.
 
 `rewrite/products.py` writes such convolutions as products, and says why.
 """

@@ -1,4 +1,4 @@
-"""Which values are never negative, by what makes them: they may stand on integers without a sign."""
+"""Which values are never negative, by the operators that make them: they may use unsigned integers."""
 
 from __future__ import annotations
 

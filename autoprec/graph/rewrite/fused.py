@@ -1,4 +1,4 @@
-"""Fused projections, found: products by constant weights whose columns are taken in parts.
+"""Finding fused projections: products by constant weights whose columns are taken in parts.
 
 Attention often multiplies by the weights of queries, keys and values in one go, and takes its parts by Split,
 Gather or Slice, in most exports behind a Reshape and a Transpose.

@@ -1,4 +1,4 @@
-"""Fused projections, written apart: a product for each part that is taken, before anything is quantised.
+"""Splitting fused projections: a product for each part that is taken, before anything is quantised.
 
 TensorRT-RTX dequantises a product whose columns are taken in parts by Split, Gather or Slice, and runs a
 product for each part in INT8, FP8 or NVFP4 (1.7.1, builds for 8.9 and 12.0, widths 64 to 768). Each column of

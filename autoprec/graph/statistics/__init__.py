@@ -1,1 +1,1 @@
-"""What calibration leaves: histograms, ranges and second moments of activations."""
+"""The statistics of calibration: histograms, ranges and second moments of activations."""

@@ -1,4 +1,4 @@
-"""What each channel of an activation looks like: logarithmic histograms that answer for any scaling.
+"""The distribution of each channel of an activation: logarithmic histograms that serve any scaling.
 
 Scaling channels changes the distribution of the whole tensor; counts by channel and magnitude give it for
 every scaling without a second pass over the data.

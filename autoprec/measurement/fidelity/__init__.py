@@ -1,1 +1,1 @@
-"""Whether what ran is what the file says: a step against the given model, an engine against exact sums."""
+"""Whether what ran is what the file says: a step against the given model, an engine against exact runs."""

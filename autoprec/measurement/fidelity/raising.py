@@ -1,5 +1,5 @@
-"""A file in FP16 or BF16 as the same graph in FP32: what it computes without that rounding; and where ONNX
-Runtime cuts between integers, as if it rounded.
+"""A file in FP16 or BF16 rewritten in FP32, to see what it computes without that rounding; and Resizes that
+ONNX Runtime truncates between integers, made to round.
 
 Written apart from `autoprec.graph.model.raising`, which it judges.
 """

@@ -73,10 +73,10 @@ class Trtexec:
     def ask(
         self, request: str, blobs: Sequence[bytes] = (), most: int | None = None, **header: Any
     ) -> Answer:
-        """One answer.
+        """Send a request, and return the header and blobs of its answer.
 
         Args:
-            request: what is asked.
+            request: its name, as in the agent's `REQUESTS`.
             blobs: bytes that go with it.
             most: not used: what a command answers has a limit of its own.
             header: the rest of the request.

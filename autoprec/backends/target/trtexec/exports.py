@@ -1,4 +1,4 @@
-"""What trtexec says and writes, as data: its help, its log, and the files of its `--export` options.
+"""trtexec's output as data: its help, its log, and the files of its `--export` options.
 
 TensorRT 8.5 to 11; what comes from a target is checked before it is used.
 """

@@ -1,4 +1,4 @@
-"""What a target is asked to do where its trtexec serves, in the words of a POSIX shell, for `shell.Shell`.
+"""The scripts of a POSIX shell that serve a target by its trtexec; `shell.Shell` runs them.
 
 Parameters come line by line; `PUT` reads an archive instead, and has its places filled in.
 """

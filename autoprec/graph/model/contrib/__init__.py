@@ -1,1 +1,1 @@
-"""What other tools write: in operators of ONNX where it can be, else refused by name."""
+"""Operators of other tools: replaced by operators of ONNX where possible, else refused by name."""

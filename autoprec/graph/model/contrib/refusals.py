@@ -1,4 +1,4 @@
-"""What a model that ONNX allows cannot be searched for, named by node."""
+"""Refusals of models that are valid ONNX and cannot be searched, naming the node."""
 
 from __future__ import annotations
 

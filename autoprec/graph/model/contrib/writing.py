@@ -1,4 +1,4 @@
-"""Operators of ONNX in place of a node that is none: names, constants, and what takes over its outputs."""
+"""Operators of ONNX in place of a foreign node: names, constants, and the values that become its outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other forms of what a model says: constants computed, operators as engines compute them right."""
+"""Equivalent forms of a graph: constants computed ahead, operators that every engine computes correctly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Branches whose condition is known: the one that is taken, in place of the If."""
+"""If nodes whose condition is known, replaced by the branch that is taken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators that compute in integers by themselves, written as Q/DQ pairs around those of floats.
+"""Integer operators, written as Q/DQ pairs around float ones.
 
 ONNX Runtime's QOperator format has them: QLinearConv and QLinearMatMul of ONNX, and others of its own domain.
 What only moves values is read between such a pair and written into the next one, on the same grid.

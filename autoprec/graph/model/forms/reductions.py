@@ -1,4 +1,4 @@
-"""Reductions as engines compute them right.
+"""Reductions in forms that engines compute correctly.
 
 Over no axes (`noop_with_empty_axes`), ONNX Runtime takes each value as a group of its own; OpenVINO
 (2026.4.1) passes it on as it is. OpenVINO also drops what gives a reduction's result other sizes, where it

@@ -1,4 +1,4 @@
-"""Resampling that engines compute in their own ways, written as products with constant matrices.
+"""Resampling that engines compute differently, written as products with constant matrices.
 
 Resize with `antialias`, `exclude_outside` or a policy that keeps the aspect ratio departs from ONNX in
 OpenVINO (2026.4.1), and TensorRT has none of them; OpenVINO refuses coordinates that are symmetric, or of a

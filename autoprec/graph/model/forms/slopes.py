@@ -1,4 +1,4 @@
-"""PRelu whose slopes lie along the last axis, with all the axes that they have.
+"""PRelu with slopes along the last axis, written with all axes that the slopes broadcast over.
 
 OpenVINO (2026.4.1) takes a vector of slopes for those of the channels; ONNX aligns it with the last axis.
 """

@@ -1,4 +1,4 @@
-"""Products with vectors of one value, written as what they are: a multiplication, and an axis less.
+"""Products with vectors of one element, written as a multiplication and a Squeeze.
 
 OpenVINO (2026.4.1) keeps the axis where an element-wise operator stands behind the product.
 """

@@ -1,4 +1,4 @@
-"""Operators that ONNX's version converter would bring up wrongly, or not at all: brought up here.
+"""Operators that ONNX's version converter would convert wrongly, or not at all: converted here.
 
 They are written as they are in the last opset, and sheltered from the converter under another domain. For
 each there is a test by numbers against what the old opset means.
