@@ -226,7 +226,7 @@ class TargetBackend:
             try:
                 self._line = self._begun()
             except (UnreachableError, FullError) as error:
-                # A line that closes as it begins is had at once again; one that cannot be had is waited for.
+                # A line that closes as it begins is tried again at once; one that never opens is waited for.
                 if isinstance(error, CutError) and tries < _TRIES:
                     tries += 1
                     continue

@@ -127,9 +127,8 @@ class Channel:
                 )
             if kind == "disk":
                 raise FullError(f"{self.address.name}: {message}; `autoprec target clean` makes room")
-            if (
-                kind == "folder"
-            ):  # a disk that is broken or read-only: nobody makes room there, so nobody waits
+            # A disk that is broken or read-only: nobody makes room there, so nobody waits.
+            if kind == "folder":
                 raise BackendError(f"{self.address.name}: {message}; target.folder must be writable")
             if kind == "gone":
                 raise GoneError(f"{self.address.name}: {message}")

@@ -15,7 +15,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 HAVE, NEED = b"autoprec have\n", b"autoprec need\n"
 """What the target says of the agent; a login script may print before."""
 UNFIT, NO_FOLDER, FULL = 69, 73, 75
-"""Exit codes of a Python that does not serve, a folder that is not to be had, and a disk without room."""
+"""Exit codes for an unusable Python, a folder that cannot be made, and a full disk."""
 _BOOTSTRAP = """
 import sys, os, errno
 digest, size, folder, limit = {digest!r}, {size}, os.path.expanduser({folder!r}), {limit!r}

@@ -153,9 +153,8 @@ def layers_from_message(message: str) -> tuple[Layer, ...]:
     None if it has a line of another form: some of an engine's layers are a wrong account of it, and the
     inspector has them all.
     """
-    told = message.removeprefix(f"{LAYERS_HEADING}\n").split(
-        "\n"
-    )  # not splitlines: names may hold separators
+    # Not `splitlines`: names may hold separators.
+    told = message.removeprefix(f"{LAYERS_HEADING}\n").split("\n")
     lines = list(itertools.takewhile(str.strip, told))
     matches = [match for match in map(_LINE.fullmatch, lines) if match]
     if len(matches) != len(lines):

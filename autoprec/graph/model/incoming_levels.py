@@ -43,10 +43,8 @@ def _source(graph: ir.Graph, node: ir.Node, scales: ir.Node) -> tuple[ir.Value, 
     assert stored is not None
     assert fine is not None
     block = int(node.attributes.get_int("block_size", False))
-    kinds = (
-        stored.dtype or _KINDS[0],
-        fine.dtype or _KINDS[1],
-    )  # shape inference does not know the quantiser
+    # Shape inference does not know the quantiser.
+    kinds = (stored.dtype or _KINDS[0], fine.dtype or _KINDS[1])
     if whole is None or whole.size != 1 or not block or kinds != _KINDS:
         raise ModelError(
             f"node {named(node)!r}: its scales are dequantised, but not for blocks and by one constant; "

@@ -81,7 +81,7 @@ class Agent:
         return {"engine_bytes": engine.engine_bytes, "device_memory_bytes": engine.device_memory_bytes}, []
 
     def plan(self, header: dict[str, Any], _: list[bytes]) -> Frame:
-        """The bytes of an engine that is built anew."""
+        """The bytes of a newly built engine."""
         with self._model(header["parts"]) as path:
             return {}, [self._maker.plan(path, {"layers": header["layers"]})]
 

@@ -180,7 +180,7 @@ class Trtexec:
         return int(size), log
 
     def _plan(self, header: dict[str, Any], _: Sequence[bytes]) -> Answer:
-        """The bytes of an engine that is built anew."""
+        """The bytes of a newly built engine."""
         self._built("shipped.plan", header["parts"], header["layers"])
         words = [self._folder, f"{self._run}/shipped.plan"]
         return {}, [self._shell.run('cd "$1" && cat "$2" && rm "$2"; finish $?', words)]

@@ -21,7 +21,7 @@ _READING = frozenset({"SequenceAt", "ConcatFromSequence", "SequenceLength", "Opt
 def without_sequences(graph: ir.Graph) -> None:
     """Replace operators on sequences by operators on their members, in place. The graph is sorted.
 
-    Raises `ModelError` naming a node whose sequence has members that nobody knows before it runs.
+    Raises `ModelError` naming a node whose sequence is not known before the model runs.
     """
     members: _Members = {}
     for node in list(graph):
