@@ -1,8 +1,14 @@
-"""The points of all models as a table, and at each loss who is fastest."""
+"""The points of all models as a table, at each loss who is fastest, and whether that meets the goals.
+
+python scripts/bench/peers/table.py studies/results/peers_*.json     # of results that are stored
+"""
 
 from __future__ import annotations
 
+import argparse
 import datetime
+import json
+import math
 import platform
 import re
 from collections.abc import Iterable, Sequence
@@ -14,7 +20,48 @@ from autoprec.records import TrialRecord
 LOSSES = (0.005, 0.01, 0.02, 0.04, 0.08)
 TIE = 0.01
 """Speed-ups this near are the same: what two builds and a busy machine make of one model."""
+GAINS = ((0.01, 0.05), (0.02, 0.10))
+"""Within the first, the search is to be faster than the best uniform assignment by the second: on two models
+of three."""
 Points = dict[str, dict[str, Any]]
+
+
+def main() -> None:
+    """Print the goals that stored results meet; of a model that several files have, the last one counts."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("results", nargs="+", type=Path, help="JSON of the bench")
+    results: dict[str, Points] = {}
+    for path in parser.parse_args().results:
+        results |= json.loads(path.read_text(encoding="utf-8"))
+    print("\n".join(goals(results)))
+
+
+def goals(results: dict[str, Points]) -> list[str]:
+    """Model by model: whether any peer is outside the search's front, and what the search gains."""
+    head = [
+        "model",
+        "peers outside the front",
+        *(f"gain within {loss:g}, aim {aim:.0%}" for loss, aim in GAINS),
+    ]
+    body, met = [], [0] * len(GAINS)
+    for name, points in results.items():
+        ahead = [f"{loss:g}" for loss in LOSSES if is_behind(points, loss)]
+        cells = [name, "at " + ", ".join(ahead) if ahead else "none: met"]
+        for place, (loss, aim) in enumerate(GAINS):
+            anchor, ours = (_fastest(_of(points, kind), loss)[1] for kind in ("anchor", "autoprec"))
+            gain = ours / anchor - 1.0 if anchor else 0.0
+            met[place] += gain >= aim
+            cells.append(f"{gain:+.1%}: {'met' if gain >= aim else 'not met'}")
+        body.append(cells)
+    wanted = math.ceil(2 * len(results) / 3)
+    reached = [f"{count} of {len(results)}: {'met' if count >= wanted else 'not met'}" for count in met]
+    return _table(head, [*body, [f"goal: two of three, so {wanted}", "", *reached]])
+
+
+def is_behind(points: Points, loss: float) -> bool:
+    """Whether a peer is faster within a loss than anything of the search, beyond a tie."""
+    peer, ours = (_fastest(_of(points, kind), loss)[1] for kind in ("peer", "autoprec"))
+    return peer > ours * (1 + TIE)
 
 
 def best(trials: Iterable[TrialRecord], loss: float) -> TrialRecord | None:
@@ -47,10 +94,16 @@ def markdown(results: dict[str, Points], trials: int) -> str:
     for name in names:
         for loss in LOSSES:
             cells = [_fastest(_of(results[name], kind), loss) for kind in ("peer", "anchor", "autoprec")]
-            verdict = "behind" if cells[0][1] > cells[2][1] * (1 + TIE) else "first or tied"
+            verdict = "behind" if is_behind(results[name], loss) else "first or tied"
             body.append([name, f"{loss:g}", *(text for text, _ in cells), verdict])
     return "\n".join(
-        (*lines, *_table(["model", "loss", "best peer", "best anchor", "search", "autoprec is"], body), "")
+        (
+            *lines,
+            *_table(["model", "loss", "best peer", "best anchor", "search", "autoprec is"], body),
+            "",
+            *goals(results),
+            "",
+        )
     )
 
 
@@ -90,3 +143,7 @@ def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in (head, *body)]
     lines = ["| " + " | ".join(row) + " |" for row in escaped]
     return [lines[0], "|" + "---|" * len(head), *lines[1:]]
+
+
+if __name__ == "__main__":
+    main()
