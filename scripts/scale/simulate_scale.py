@@ -92,13 +92,14 @@ def main() -> None:
         "date": date, "arguments": " ".join(sys.argv[1:]).partition(" --out")[0],
         "cores": len(os.sched_getaffinity(0)), "runs": [],
     }  # fmt: skip
+    given.out.mkdir(parents=True, exist_ok=True)  # before the run, whose figures exist nowhere else
     target = given.out / f"simulated_scale_{date}"
 
     def note(row: dict[str, Any]) -> None:
         results["runs"].append(row)
+        print(json.dumps(row, indent=1), flush=True)
         target.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
         target.with_suffix(".md").write_text(markdown(results))
-        print(json.dumps(row, indent=1), flush=True)
 
     with postgresql_server(durable=True) as server:
         note(run(server, given, given.workers))
