@@ -1,4 +1,5 @@
-"""What the documentation takes from elsewhere in the repository: the generated reference, and the results."""
+"""Adds to the documentation what lies elsewhere in the repository: the generated reference, and the
+results."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ def on_files(files: Files, config: Any, **_: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """The results link to files that the site does not have: their names stay."""
+    """Turn links from results to files that are not on the site into plain text."""
     if not page.file.src_path.startswith("results/"):
         return markdown
     return re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"\1", markdown)

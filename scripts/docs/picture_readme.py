@@ -1,10 +1,10 @@
-"""The README's pictures, of a study that has been searched: its front, its masks, the terminal.
+"""Draws the README's pictures of a searched study: its front, its masks, the terminal.
 
     scripts/run search --budget 50
     .venv/bin/python scripts/docs/picture_readme.py
 
-Writes `demo_front.png`, `demo_masks.png` (what is worst and what is typical, of all-INT8 and of the fastest
-point within a loss of 0.01) and `demo_terminal.svg`.
+Writes `demo_front.png`, `demo_masks.png` (worst and typical masks of all-INT8 and of the fastest point within
+a loss of 0.01) and `demo_terminal.svg`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COLUMNS = ("image", "reference", "candidate", "difference")
 
 
 def masks(rows: list[tuple[str, Picture]]) -> Image.Image:
-    """One row for each picture, one column for each layer, a line of words above each row."""
+    """A sheet with a row for each picture, a column for each layer, and a line of text above each row."""
     width = len(COLUMNS) * (SIDE + GAP) + GAP
     sheet = Image.new("RGB", (width, len(rows) * (SIDE + GAP + LINE) + LINE + GAP), "white")
     pen = ImageDraw.Draw(sheet)

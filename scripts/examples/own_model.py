@@ -1,4 +1,4 @@
-"""A model, samples and a metric of one's own: semantic segmentation, or matting, instead of SAM.
+"""Your own model, samples and metric: semantic segmentation or matting, instead of SAM.
 
     python scripts/examples/own_model.py segmentation
     python scripts/examples/own_model.py matting
@@ -78,18 +78,18 @@ METRICS = {"segmentation": "argmax_iou", "matting": "own_model:edge_score"}
 
 
 def calibration() -> list[dict[str, Array]]:
-    """A list: read in any order."""
+    """Samples as a list, which is read in any order."""
     return [{"image": image} for image, _ in scenes(range(32))]
 
 
 def evaluation() -> Iterator[dict[str, Array]]:
-    """A generator: read in order, in flat memory."""
+    """Samples from a generator, which is read in order, in constant memory."""
     for image, _ in scenes(range(1000, 1024)):
         yield {"image": image}
 
 
 def edge_score(reference: Array, candidate: Array) -> Array:
-    """1 - mean difference of opacities at the reference's soft edges; logits [masks, h, w]."""
+    """1 - mean difference of opacities at the reference's soft edges, (masks,) of logits [masks, h, w]."""
     first, second = (1 / (1 + np.exp(-np.clip(logits, -30, 30))) for logits in (reference, candidate))
     edge = (first > 0.05) & (first < 0.95)
     wrong = (np.abs(first - second) * edge).sum(axis=(1, 2)) / np.maximum(edge.sum(axis=(1, 2)), 1)
@@ -98,7 +98,7 @@ def edge_score(reference: Array, candidate: Array) -> Array:
 
 
 def scenes(seeds: range) -> Iterator[tuple[Array, NDArray[np.int64]]]:
-    """Image float32 [1, 3, SIZE, SIZE] and classes [SIZE, SIZE]: ground, discs, boxes, stripes; noise."""
+    """Images float32 [1, 3, SIZE, SIZE] and classes [SIZE, SIZE]: discs, boxes and stripes, with noise."""
     rows, columns = np.mgrid[:SIZE, :SIZE]
     for seed in seeds:
         random = np.random.default_rng(seed)
@@ -117,7 +117,7 @@ def scenes(seeds: range) -> Iterator[tuple[Array, NDArray[np.int64]]]:
 
 
 def write_model(path: Path, task: str) -> None:
-    """Random convolutions, and a head by ridge regression on their features."""
+    """Write random convolutions with a head fitted by ridge regression on their features."""
     random, classes = np.random.default_rng(0), CLASSES if task == "segmentation" else 1
     model = onnx.parser.parse_model(NETWORK.replace("CLASSES", str(classes)))
     arrays: dict[str, NDArray[Any]] = {

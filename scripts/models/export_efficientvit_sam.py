@@ -2,10 +2,10 @@
 
     python scripts/models/export_efficientvit_sam.py l0 --checkpoint efficientvit_sam_l0.pt
 
-Needs `pip install efficientsam onnxruntime onnx`, and `onnxscript` for `--exporter dynamo`. What the files
-take and give is told in `autoprec/recipes/efficientvit_sam.py`; `autoprec init --recipe efficientvit-sam
---checkpoint FILE` does the same and writes the study, too. This script exports other sizes, and random
-weights to time.
+Needs `pip install efficientsam onnxruntime onnx`, and `onnxscript` for `--exporter dynamo`. Inputs and
+outputs of the files are described in `autoprec/recipes/efficientvit_sam.py`; `autoprec init --recipe
+efficientvit-sam --checkpoint FILE` does the same and writes the study as well. This script also exports other
+sizes, and random weights for timing.
 """
 
 from __future__ import annotations
@@ -38,11 +38,8 @@ def load_model(name: str, size: int, checkpoint: Path | None, seed: int) -> Any:
 
 @torch.no_grad()
 def _with_sane_statistics(model: Any, size: int) -> Any:
-    """Let every BatchNorm measure its input, one after the other, on clouds of colour with edges.
-
-    Then activations neither vanish nor explode, on other images too; measured all at once, each on what the
-    others normalise by the batch, they reach 1e12 in the last attention.
-    """
+    """Give BatchNorms statistics with which activations neither vanish nor explode."""
+    # Clouds of colour with edges, so that the statistics hold on other images too.
     images = sum(
         nn.functional.interpolate(torch.randn(4, 3, cells, cells), size=(size, size), mode="bicubic")
         for cells in (1, 4, 16, 64)
@@ -51,6 +48,8 @@ def _with_sane_statistics(model: Any, size: int) -> Any:
     def measure(norm: nn.Module, inputs: tuple[Tensor]) -> None:
         norm.running_var, norm.running_mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
 
+    # One after the other, each behind norms that have theirs. Measured all at once, in training mode,
+    # activations reach 1e12 in the last attention.
     norms = [module for module in model.image_encoder.modules() if isinstance(module, nn.BatchNorm2d)]
     hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
     model.eval().image_encoder(torch.where(images > 0, images.round(), images))
@@ -62,7 +61,7 @@ def _with_sane_statistics(model: Any, size: int) -> Any:
 def export_both(
     name: str, size: int, checkpoint: Path | None, folder: Path, seed: int, *, dynamo: bool
 ) -> None:
-    """Write `encoder.onnx` and `decoder.onnx`, and print how far they are from PyTorch."""
+    """Write `encoder.onnx` and `decoder.onnx`, and print their errors against PyTorch."""
     write_both(load_model(name, size, checkpoint, seed), size, folder, dynamo=dynamo)
 
 

@@ -34,7 +34,7 @@ WINDOW = 14
 
 
 class Network(NamedTuple):
-    """Of the published sizes; `attends` are the blocks that see the whole image."""
+    """Size of a network; `attends` are the blocks with attention over the whole image."""
 
     width: int
     depth: int
@@ -74,7 +74,7 @@ def add_relative_positions(
     q_size: tuple[int, int],
     k_size: tuple[int, int],
 ) -> Tensor:
-    """As the package's `add_decomposed_rel_pos`, by MatMul: ONNX's Einsum does not take BF16."""
+    """Like the package's `add_decomposed_rel_pos`, but without Einsum, which has no BF16 in ONNX."""
     (rows, columns), (key_rows, key_columns) = q_size, k_size
     along_h = image_encoder.get_rel_pos(rows, key_rows, rel_pos_h).transpose(1, 2)
     along_w = image_encoder.get_rel_pos(columns, key_columns, rel_pos_w).transpose(1, 2)
@@ -95,7 +95,7 @@ def load_model(name: str, depth: int | None, size: int, checkpoint: Path | None,
     model = Sam(NETWORKS[name], depth or NETWORKS[name].depth, size)
     if checkpoint is not None:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        # The published pixel statistics are the samples' business here.
+        # Without the published pixel statistics, which belong to the samples here.
         model.load_state_dict({key: value for key, value in state.items() if not key.startswith("pixel_")})
         return model.eval()
     print(
@@ -103,13 +103,13 @@ def load_model(name: str, depth: int | None, size: int, checkpoint: Path | None,
         file=sys.stderr,
     )
     for parameter_name, parameter in model.image_encoder.named_parameters():
-        if "pos" in parameter_name:  # positions start at zero, and say nothing then
+        if "pos" in parameter_name:  # all zero at first, which would compute nothing
             nn.init.normal_(parameter, std=0.5)
     return model.eval()
 
 
 def fold(path: Path) -> None:
-    """Replace what is computed from constants and fixed shapes by its result, in place."""
+    """Fold what is computed from constants and fixed shapes, in place."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(path)
@@ -117,7 +117,7 @@ def fold(path: Path) -> None:
 
 
 def _check_positions(theirs: Callable[..., Tensor], ours: Callable[..., Tensor]) -> None:
-    """Our relative positions against the package's own, in a window that is not square."""
+    """Compare these relative positions with the package's own, in a window that is not square."""
     heads, width, size = 3, 8, (5, 7)
     attention, queries = torch.randn(heads, 35, 35), torch.randn(heads, 35, width)
     positions = torch.randn(2 * size[0] - 1, width), torch.randn(2 * size[1] - 1, width)

@@ -1,4 +1,4 @@
-"""Packs the demo for the wheel, from studies/ into autoprec/demo/files: `autoprec demo` unpacks it.
+"""Packs the demo for the wheel, from studies/ into autoprec/demo/files; `autoprec demo` unpacks it.
 
     python scripts/models/pack_demo.py
 
@@ -23,7 +23,7 @@ MODELS = ("demo_encoder.onnx", "demo_decoder.onnx")
 
 
 def pack_model(source: Path, target: Path) -> None:
-    """Copy a model with its FP32 weights rounded to BF16. It is no valid model until they are FP32 again."""
+    """Copy a model with its FP32 weights in BF16, which is not valid until they are FP32 again."""
     model = onnx.load(source)
     for tensor in model.graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT:

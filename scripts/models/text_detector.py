@@ -5,7 +5,7 @@
     autoprec search --study build/text_detector/text_detector.toml
 
 Writes images of words in many sizes, colours and angles, and the study definition. The model gives the
-probability that a pixel is text, so masks are what is above 0.3, as its own post-processing has it.
+probability that a pixel is text; masks are cut at 0.3, as in its own post-processing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ reference = "fp32"
 
 
 def page(seed: int) -> Image.Image:
-    """Words on a coloured ground with soft noise."""
+    """Draw words on a coloured background with soft noise."""
     random = np.random.default_rng(seed)
     ground = random.uniform(0, 255, 3)
     noise = random.normal(0, random.uniform(2, 25), (SIDE // 8, SIDE // 8, 3))

@@ -44,7 +44,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Run the requested step."""
     options = _arguments()
     models, data = options.out / "models", options.out / "data" / "demo"
     if options.measure_widths:

@@ -40,9 +40,9 @@ CHOICES = {
 """TensorRT-RTX 1.6 refuses INT8 convolutions, and its FP8 ones are 60 times as slow as FP16 (H200)."""
 ADDED = "\n[timing]\nseconds = 2\n"
 REFERENCES = {"openvino": ("fp32",), "tensorrt": ("fp16-safe", "bf16", "fp32")}
-"""The next one where the search finds a reference unfit, as one that is not finite."""
+"""References to try in turn: the next one if a search finds one unfit, such as one that is not finite."""
 KEPT = 100.0
-"""Seconds at the end of a night's share of the time, for pictures."""
+"""Seconds kept for pictures, at the end of each search's share of the time."""
 
 
 def main() -> None:
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def trained(given: argparse.Namespace) -> dict[str, float]:
-    """Train, unless the checkpoint is there; what was reached."""
+    """Train unless the checkpoint exists; returns what training reached."""
     checkpoint, facts = given.work / "l0.pt", given.work / "training.json"
     if not checkpoint.exists():
         plan = Plan(
@@ -95,7 +95,7 @@ def trained(given: argparse.Namespace) -> dict[str, float]:
 
 
 def night(given: argparse.Namespace, engine: str, seconds: float) -> dict[str, Any]:
-    """Search with one engine for a part of the time; every anchor, and the fastest within each loss."""
+    """Search with one engine for its share of time; returns anchors, and the fastest within each loss."""
     begin, measured, reference = time.monotonic(), list[TrialRecord](), ""
     for reference in REFERENCES[engine]:
         definition = defined(given, engine, reference)
@@ -118,13 +118,13 @@ def defined(given: argparse.Namespace, engine: str, reference: str) -> Path:
     if not (definition := folder / "studies" / "l0.toml").exists():
         sets = [f"--{name}={given.work / 'data' / name}" for name in ("calibration", "evaluation")]
         run(folder, "init", "--recipe=efficientvit-sam", f"--checkpoint={given.work / 'l0.pt'}", *sets)
-    if ADDED not in (text := definition.read_text()):  # a run that ended within `init` left it as it was
+    if ADDED not in (text := definition.read_text()):  # also if an earlier run ended within `init`
         definition.write_text(edited(text, engine, reference, given.threads))
     return definition
 
 
 def searched(definition: Path, trials: int, seconds: float) -> list[TrialRecord]:
-    """Search until there are so many trials, or so long; what is measured by then."""
+    """Search until the study holds `trials` trials, or for `seconds`; returns the measured trials."""
     missing = trials - len(stored(definition))
     if missing > 0:
         program = (sys.executable, "-m", "autoprec", "search", "--study", str(definition))
@@ -137,14 +137,14 @@ def searched(definition: Path, trials: int, seconds: float) -> list[TrialRecord]
 
 
 def stored(definition: Path) -> list[TrialRecord]:
-    """The trials of a study so far."""
+    """The study's own trials so far; reused ones are left out."""
     study = Study.find(str(definition))
     kept = study.trials() if study.database.exists() else ()
     return [trial for trial in kept if trial.origin != "reused"]
 
 
 def pictured(given: argparse.Namespace, engine: str, definition: Path) -> None:
-    """The front and masks as pictures, as far as there is anything to show."""
+    """Draw the front and masks, as far as there is anything to show."""
     front = given.out / f"{NAME}_{engine}_front.png"
     report = (sys.executable, "-m", "autoprec", "report", str(front), "--png", f"--study={definition}")
     subprocess.run(report, check=False, cwd=definition.parent)
@@ -170,10 +170,10 @@ def edited(text: str, engine: str, reference: str, threads: int) -> str:
     """The definition that `init` wrote, with the engine's precisions.
 
     Args:
-        text: of the definition.
-        engine: its key in `CHOICES`.
-        reference: the precision of the reference.
-        threads: of OpenVINO.
+        text: text of the definition.
+        engine: key of the engine in `CHOICES`.
+        reference: precision of the reference.
+        threads: of OpenVINO; 0 keeps the default.
     """
     told = f'precisions = {json.dumps(list(CHOICES[engine]))}\nreference = "{reference}"'
     text = re.sub(r"precisions = \[[^\]]*\]", told, text)
@@ -184,12 +184,12 @@ def edited(text: str, engine: str, reference: str, threads: int) -> str:
 
 
 def run(folder: Path, *arguments: str) -> None:
-    """An autoprec command in a folder."""
+    """Run an autoprec command in a folder."""
     subprocess.run((sys.executable, "-m", "autoprec", *arguments), check=True, cwd=folder)
 
 
 def _streams(facts: dict[str, float]) -> str:
-    """What was made up after the training, where it was."""
+    """A sentence on what was added after the training, if anything."""
     if not facts.get("streams"):
         return ""
     return (
@@ -200,7 +200,7 @@ def _streams(facts: dict[str, float]) -> str:
 
 
 def write(given: argparse.Namespace, run: dict[str, float], results: dict[str, Any]) -> None:
-    """What is known so far, for programs and for people."""
+    """Write the results so far, as JSON and as Markdown."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     facts = {"made": run, "device": device, "size": given.size, "seed": given.seed, "results": results}
     target = given.out / f"{NAME}_{datetime.datetime.now(datetime.UTC).date()}"

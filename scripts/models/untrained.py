@@ -29,14 +29,14 @@ PRECISIONS = {
     ("openvino", "demo"): ("fp32", "bf16", "int8"),
 }
 DEPARTURE = {"departure": "tell"}
-"""In `[model]`: random weights amplify rounding."""
+"""Key of `[model]`: random weights amplify rounding, so that engines seem to depart from the model."""
 SHAPES = "point_coords=1x2x2:4x2x2:8x2x2; point_labels=1x2:4x2:8x2"
-"""Of the decoder's prompts, which TensorRT must know."""
+"""Shapes of the decoder's prompts, which TensorRT must know at build time."""
 Sections = Mapping[str, Mapping[str, Any]]
 
 
 def export_command(model: str, folder: Path, size: int, more: Sequence[str] = ()) -> list[str]:
-    """Writes `encoder.onnx` and `decoder.onnx` into a folder; `size` is the side of the images."""
+    """The command that writes `encoder.onnx` and `decoder.onnx` for images of side `size`."""
     script, name = EXPORTERS[model]
     return [sys.executable, str(HERE / script), name, "--out", str(folder), "--size", str(size), *more]
 
@@ -45,10 +45,10 @@ def definition(model: str, backend: str, models: str, more: Sections) -> str:
     """The definition of a search, as TOML.
 
     Args:
-        model: one of `PRECISIONS`.
-        backend: likewise.
-        models: what precedes `encoder.onnx` and `decoder.onnx` in their paths.
-        more: keys by section, beside those that are here, or in their place.
+        model: a model of `PRECISIONS`.
+        backend: a backend of `PRECISIONS`.
+        models: prefix of the paths of `encoder.onnx` and `decoder.onnx`.
+        more: further keys by section, which override those here.
     """
     sections: dict[str, dict[str, Any]] = {
         "model": {"path": f"{models}encoder.onnx"},

@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def quantised_trial(study: Study) -> int:
-    """The trial with most blocks in INT8 among those that lose little."""
+    """Number of the trial with most INT8 blocks among those that lose little."""
 
     def blocks(trial: Any) -> int:
         return sum(PRECISIONS[name].plain == "int8" for _, name in trial.assignment.choices)
@@ -62,7 +62,7 @@ def quantised_trial(study: Study) -> int:
 
 
 def loss(folder: Path, name: str) -> float:
-    """Mask loss of a model of the export against its reference, as its own `verify.py` counts."""
+    """Mask loss of a model of the export against its reference, computed by the export's own `verify.py`."""
     spec = importlib.util.spec_from_file_location("verify", folder / "verify.py")
     assert spec is not None
     assert spec.loader is not None

@@ -2,10 +2,10 @@
 
     python scripts/proofs/prove_full_tensorrt.py tests demo sam_vit_b
 
-Full TensorRT's libraries come from NVIDIA alone. Its API is known from its bindings: the mask in
-`tests/backends/tensorrt/mask` makes TensorRT-RTX present itself as it, and the adapter takes the path that it
-takes there. Runs the GPU tests behind the masks, and searches that are killed once, resumed, exported and
-verified. Writes `full_tensorrt_tests_DATE.json` and `.md`, and what `prove_on_gpu` writes for the searches.
+Full TensorRT's libraries come from NVIDIA alone, but its API is known from its bindings: the mask in
+`tests/backends/tensorrt/mask` makes TensorRT-RTX look like it, so that the adapter takes the same path as
+there. Runs the GPU tests behind the masks, and searches that are killed once, resumed, exported and verified.
+Writes `full_tensorrt_tests_DATE.json` and `.md`, and what `prove_on_gpu` writes for the searches.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SIZES = {"demo": 256, "sam_vit_b": 512}
 
 
 def main() -> int:
-    """Parse, and do what is asked; 1 if anything failed."""
+    """Run the requested parts; returns 1 if anything failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=("tests", *SIZES))
     parser.add_argument("--trials", type=int, default=20)
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def search(model: str, given: argparse.Namespace) -> int:
-    """One search with all that follows it; its exit code."""
+    """Run one search with everything that follows it; returns its exit code."""
     command = [
         sys.executable,
         str(ROOT / "scripts" / "proofs" / "prove_on_gpu"),
@@ -58,7 +58,7 @@ def search(model: str, given: argparse.Namespace) -> int:
 
 
 def run_tests(out: Path) -> int:
-    """The adapter's GPU tests behind each mask; 1 if one of them failed."""
+    """Run the adapter's GPU tests behind each mask; returns 1 if any failed."""
     runs = [run_under(version) for version in VERSIONS]
     results = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "gpu": gpu(), "runs": runs}
     target = out / f"full_tensorrt_tests_{str(results['date'])[:10]}"
@@ -82,7 +82,7 @@ def run_tests(out: Path) -> int:
 
 
 def run_under(version: str) -> dict[str, Any]:
-    """One run of the tests that need a GPU."""
+    """Run the tests that need a GPU behind the mask of a version."""
     there = os.environ.get("PYTHONPATH")
     settings = {"MASKED_TENSORRT": version, "PYTHONPATH": os.pathsep.join(filter(None, (str(MASK), there)))}
     command = [

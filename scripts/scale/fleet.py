@@ -1,4 +1,4 @@
-"""Workers as processes, each the real scheduler over the real store, and the seconds of its calls."""
+"""Workers as processes: each runs the real scheduler on the real store, and times its calls."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from stand_ins import DEVICE, STUDY, SimulatedBench, SimulatedPreparation, block
 
 
 class Clock:
-    """Seconds that calls of some methods take, by name."""
+    """Seconds of the calls of some methods, by name."""
 
     def __init__(self) -> None:
         self.spent: dict[str, list[float]] = {}
 
     def on(self, owner: Any, method: str, name: str) -> None:
-        """Time a method of an object or of a class from now on."""
+        """Time a method of an object or a class from now on."""
         plain, spent = getattr(owner, method), self.spent.setdefault(name, [])
 
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -52,12 +52,13 @@ class Clock:
 
 
 def work(address: str, given: argparse.Namespace, table: Path, told: Path) -> None:
-    """One worker: takes part until the run's budget is spent."""
+    """One worker: take part until the run's budget is spent."""
     clock, spec, blocks = Clock(), spec_of(given), blocks_of(given.blocks)
     with Store.open(address) as store:
         membership = store.join(STUDY, (DEVICE.name,), "simulated")
         with Heart(membership) as heart, Crew[TrialRecord, Measurement]((DEVICE,), 1, told) as crew:
             slot = crew.first
+            # The slot is frozen, and its bench would start a process for each of a hundred workers.
             object.__setattr__(slot, "bench", cast(Bench, SimulatedBench(table, given.seconds)))
             mirror = Mirror.of(store, STUDY, blocks, limited=False)
             ledger = Ledger(store, mirror, membership, STUDY, "simulated", None)
@@ -71,22 +72,23 @@ def work(address: str, given: argparse.Namespace, table: Path, told: Path) -> No
 
 
 class Fleet:
-    """The workers as processes; forked, so that they share what is imported."""
+    """The workers as processes."""
 
     def __init__(self, address: str, given: argparse.Namespace, table: Path, told: Path) -> None:
         self._arguments = address, given, table, told
+        # Forked, so that a hundred processes share the memory of what is imported.
         self._fork = multiprocessing.get_context("fork")
         self.living: list[BaseProcess] = []
 
     def start(self, count: int) -> None:
-        """Fork so many more."""
+        """Fork `count` more workers."""
         for _ in range(count):
             process = self._fork.Process(target=work, args=self._arguments)
             process.start()
             self.living.append(process)
 
     def kill_one(self) -> None:
-        """SIGKILL to one at random, and another in its place."""
+        """Kill a random worker with SIGKILL, and start another in its place."""
         victim = random.choice([process for process in self.living if process.is_alive()])
         assert victim.pid is not None
         os.kill(victim.pid, signal.SIGKILL)
@@ -95,12 +97,12 @@ class Fleet:
         self.start(1)
 
     def codes(self) -> Counter[int | None]:
-        """Exit codes, once all are done."""
+        """Wait for all workers, and count their exit codes."""
         for process in self.living:
             process.join()
         return Counter(process.exitcode for process in self.living)
 
     @property
     def is_working(self) -> bool:
-        """Whether any of them is at it."""
+        """Whether any worker is running."""
         return any(process.is_alive() for process in self.living)

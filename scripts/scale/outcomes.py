@@ -1,4 +1,4 @@
-"""What is there at the end, against what must be; and the page that tells it."""
+"""The stored outcome against what it must be, and the page that reports it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stand_ins import STUDY
 
 
 def finished(address: str) -> int:
-    """How many trials are complete; -1 while the server is away."""
+    """Number of complete trials; -1 while the server is down."""
 
     try:
         with psycopg.connect(address.replace("+psycopg", "")) as connection:
@@ -30,8 +30,8 @@ def finished(address: str) -> int:
 
 
 def times(spent: list[dict[str, list[float]]]) -> dict[str, Any]:
-    """Medians and 95th percentiles of what the workers' calls took, in seconds: of all, and of each worker's
-    first and last tenth, between which all trials lie."""
+    """Medians and 95th percentiles of the workers' calls, in seconds: of all, and of the end tenths."""
+    # The tenths show whether calls become slower the more trials there are.
     parts = {"": slice(None), "_of_the_first_tenth": slice(0, 10), "_of_the_last_tenth": slice(90, 100)}
     seconds = {}
     for name in ("begin", "settle", "propose"):
@@ -44,13 +44,13 @@ def times(spent: list[dict[str, list[float]]]) -> dict[str, Any]:
 
 
 def _part(values: list[float], hundredths: slice) -> list[float]:
-    """From and to these hundredths of a list."""
+    """The part of a list between two hundredths."""
     start, stop, _ = hundredths.indices(100)
     return values[start * len(values) // 100 : stop * len(values) // 100]
 
 
 def verdict(address: str, budget: int) -> dict[str, Any]:
-    """What is there at the end, against what must be."""
+    """Counts that must be 0, or True, at the end."""
     with Store.open(address) as store:
         trials, front, running = store.trials(STUDY), store.front(STUDY), store.running(STUDY)
         storage = store.optuna()
@@ -77,7 +77,7 @@ def verdict(address: str, budget: int) -> dict[str, Any]:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The results for people."""
+    """The results as Markdown."""
     first = results["runs"][0]
     names = [name for name in first if any(name in row for row in results["runs"])]
     lines = [

@@ -1,8 +1,7 @@
-"""A PostgreSQL server of one's own for tests and benchmarks, on a socket in a temporary folder.
+"""A private PostgreSQL server for tests and benchmarks, on a socket in a temporary folder.
 
-PostgreSQL refuses to run as root: then it runs as its own user, else as `nobody`, who must be able to read
-its programs. `POSTGRESQL_PROGRAMS` names their folder where they are not Debian's: those in the wheel of
-`pgserver` serve on a machine that installs nothing.
+`POSTGRESQL_PROGRAMS` names the folder of its programs if they are not Debian's; those in the wheel of
+`pgserver` do on a machine where nothing can be installed.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ class PostgresqlServer:
     """A running server.
 
     Args:
-        folder: takes the data and the socket; the server's user must be able to reach it.
-        durable: whether commits are flushed, as they are for users.
-        listen: an address of this machine's on which all who reach it are let in, too; none by default.
+        folder: receives the data and the socket; the server's user must be able to reach it.
+        durable: flush commits to disk, as for users.
+        listen: an address of this machine on which to accept anybody as well; none by default.
 
-    Raises `FileNotFoundError` where PostgreSQL is not installed.
+    Raises `FileNotFoundError` if PostgreSQL is not installed.
     """
 
     def __init__(self, folder: Path, *, durable: bool = False, listen: str = "") -> None:
@@ -61,7 +60,7 @@ class PostgresqlServer:
         self.start()
 
     def address(self, database: str = "postgres") -> str:
-        """For SQLAlchemy."""
+        """The SQLAlchemy URL of a database."""
         return f"postgresql+psycopg://{ROLE}@/{database}?host={self._listen or self._folder}"
 
     def new_database(self) -> str:
@@ -72,7 +71,7 @@ class PostgresqlServer:
         return self.address(name)
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server, and wait until it answers."""
         flush = () if self._durable else ("-c", "fsync=off", "-c", "synchronous_commit=off")
         command = [
             str(self._programs / "postgres"),
@@ -97,7 +96,7 @@ class PostgresqlServer:
         raise RuntimeError((self._folder / "log").read_text(errors="replace")[-2000:])
 
     def stop(self, *, how: str = "fast") -> None:
-        """Stop it: "fast" breaks connections off, "immediate" is a crash."""
+        """Stop the server: "fast" closes connections, "immediate" is like a crash."""
         if self._process is not None:
             self._run("pg_ctl", "stop", "-w", "-m", how, "-D", str(self._folder / "data"))
             self._process.wait()
@@ -112,9 +111,9 @@ class PostgresqlServer:
 
 @contextlib.contextmanager
 def postgresql_server(*, durable: bool = False, listen: str = "") -> Iterator[PostgresqlServer]:
-    """A server in a temporary folder, which is gone afterwards. Raises as `PostgresqlServer`."""
+    """A server in a temporary folder, which is removed afterwards. Raises like `PostgresqlServer`."""
     with tempfile.TemporaryDirectory(prefix="autoprec-postgresql-", dir="/tmp") as folder:
-        # Sockets have short paths, hence /tmp.
+        # In /tmp, because the path of a socket may have only some hundred characters.
         server = PostgresqlServer(Path(folder), durable=durable, listen=listen)
         try:
             yield server
@@ -123,8 +122,9 @@ def postgresql_server(*, durable: bool = False, listen: str = "") -> Iterator[Po
 
 
 def _user() -> int | None:
-    """Who runs it: None is who we are."""
+    """The user that runs the server; None for the current one."""
     if os.getuid() != 0:
         return None
+    # PostgreSQL refuses to run as root. `nobody` must be able to read its programs.
     names = {entry.pw_name: entry.pw_uid for entry in pwd.getpwall()}
     return names.get("postgres", names["nobody"])

@@ -3,10 +3,11 @@
     python scripts/scale/simulate_scale.py --workers 100 --trials 10000 --kills 20 --restarts 3
 
 Starts a PostgreSQL server (commits are flushed, as for users), forks the workers, kills some at random and
-restarts the server meanwhile, once of three times as a crash. A worker's candidate is a file that the
-`simulated` backend builds; measuring it takes `--seconds` of sleep. At the end every trial must be
-there once, in our tables and in Optuna's, and the front must be the trials'. `--sweep 10,30,100` measures how
-many trials a second the database takes, with trials that take no time. Writes a `.json` and a `.md`.
+restarts the server meanwhile, every third time by a crash. A worker's candidate is a file that the
+`simulated` backend builds; measuring it takes `--seconds` of sleep. At the end every trial must be stored
+once, in autoprec's tables and in Optuna's, and the front must be that of the trials. `--sweep 10,30,100`
+measures how many trials a second the database takes, with trials that take no time. Writes a `.json` and a
+`.md`.
 """
 
 from __future__ import annotations

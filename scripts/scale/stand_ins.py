@@ -1,4 +1,4 @@
-"""In place of a prepared study and of its worker processes: what costs nothing and is known."""
+"""Stand-ins for a prepared study and its worker processes, with known costs and no work."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def costs(blocks: int, seed: int) -> dict[str, Any]:
 
 
 class SimulatedPreparation:
-    """In place of `Prepared`: everything that a night asks it for."""
+    """Stands in for `Prepared`, as far as a run uses it."""
 
     def __init__(self, spec: StudySpec, blocks: tuple[Block, ...], work: Path) -> None:
         self.spec, self.blocks, self.work = spec, blocks, work
@@ -66,11 +66,11 @@ class SimulatedPreparation:
 
     @contextmanager
     def scratch(self, name: str) -> Iterator[Path]:
-        """A file of this process."""
+        """A path that no other process uses."""
         yield self.work / f"{os.getpid()}-{name}"
 
     def rewrite(self, assignment: Assignment, path: Path, writers: None = None) -> Candidate:  # noqa: ARG002
-        """A model that says what it is, and nothing else."""
+        """A model that names its assignment, and nothing else."""
         mask = helper.make_tensor_value_info("masks", TensorProto.FLOAT, [1, 1, 64, 64])
         model = helper.make_model(helper.make_graph([], "candidate", [], [mask]))
         helper.set_model_props(model, {ASSIGNMENT_KEY: json.dumps(assignment.choices)})
@@ -78,19 +78,21 @@ class SimulatedPreparation:
         return Candidate(assignment=assignment, model_path=str(path))
 
     def deciding(self, assignment: Assignment) -> tuple[str, ...]:  # noqa: ARG002 - as `Prepared` has it
-        """Nothing is audited."""
+        """No nodes, since nothing is audited."""
         return ()
 
 
 class SimulatedBench:
-    """In place of a worker process: builds with the `simulated` backend, and sleeps."""
+    """Stands in for a worker process: builds with the `simulated` backend, and sleeps."""
 
     def __init__(self, table: Path, seconds: float) -> None:
         self._backend, self._seconds = SimulatedBackend({"costs": str(table)}), seconds
+        # By process: forked workers would otherwise all sleep equally long, and meet at the database each
+        # time.
         self._random = random.Random(os.getpid())
 
     def measure(self, job: Job, on_stage: object) -> Measurement:  # noqa: ARG002 - as `Bench` has it
-        """What the table says, after about so many seconds."""
+        """The table's figures, after about the given number of seconds."""
         with self._backend.build(Path(job.candidate_path)) as engine:
             ms, mask = engine.known_milliseconds(), engine.outputs()["masks"]
         time.sleep(self._random.uniform(0.5, 1.5) * self._seconds)
@@ -100,23 +102,23 @@ class SimulatedBench:
         return replace(measurement, seconds=StageSeconds(total=self._seconds))
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing: there is no process to end."""
 
 
 def spec_of(given: argparse.Namespace) -> StudySpec:
-    """A definition, of which a night reads the search's part alone."""
+    """A definition, of which a run reads only the section on the search."""
     search = SearchSection(precisions=PRECISIONS, strategy=given.strategy, finalists=0, seed=given.seed)
     samples = SamplesSection(calibration="", evaluation="")
     return StudySpec(name=STUDY, model=ModelSection(path=""), samples=samples, search=search)
 
 
 def blocks_of(count: int) -> tuple[Block, ...]:
-    """A chain."""
+    """Blocks in a chain."""
     return tuple(Block(name=f"block{n}", nodes=(f"node{n}",), allowed=PRECISIONS) for n in range(count))
 
 
 def bind(address: str, given: argparse.Namespace) -> None:
-    """The study, its reference, and its run."""
+    """Bind the study, and store its reference and its run."""
     fingerprint = Fingerprint(backend="simulated", version="1", device="none")
     identity = Identity(model="m", samples="s", spec="d", blocks="b", fingerprint=fingerprint)
     ms = sum(row["fp16"]["ms"] for row in costs(given.blocks, given.seed)["blocks"].values()) + 0.5

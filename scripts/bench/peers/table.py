@@ -1,6 +1,6 @@
-"""The points of all models as a table, at each loss who is fastest, and whether that meets the goals.
+"""The points of all models as a table: the fastest at each loss, and whether it meets the goals.
 
-python scripts/bench/peers/table.py studies/results/peers_*.json     # of results that are stored
+python scripts/bench/peers/table.py studies/results/peers_*.json     # prints the table of stored results
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from autoprec.records import TrialRecord
 
 LOSSES = (0.005, 0.01, 0.02, 0.04, 0.08)
 TIE = 0.01
-"""Speed-ups this near are the same: what two builds and a busy machine make of one model."""
+"""Relative difference of speed-ups that counts as a tie: two builds of one model differ as much on a busy
+machine."""
 GAINS = ((0.01, 0.05), (0.02, 0.10))
-"""Within the first, the search is to be faster than the best uniform assignment by the second: on two models
-of three."""
+"""Goals, each a loss and a gain: up to the loss, the search is to be faster than the best uniform assignment by
+the gain, on two models of three."""
 Points = dict[str, dict[str, Any]]
 
 
@@ -71,7 +72,7 @@ def best(trials: Iterable[TrialRecord], loss: float) -> TrialRecord | None:
 
 
 def markdown(results: dict[str, Points], trials: int) -> str:
-    """Every point, then the winners."""
+    """All points, then the fastest ones."""
     names = list(results)
     rows = list(dict.fromkeys(row for points in results.values() for row in points))
     lines = [
@@ -108,14 +109,14 @@ def markdown(results: dict[str, Points], trials: int) -> str:
 
 
 def _processor() -> str:
-    """The processor's name where Linux tells it."""
+    """The processor's name, as far as Linux reports it."""
     told = Path("/proc/cpuinfo")
     match = re.search(r"model name\s*: (.+)", told.read_text()) if told.exists() else None
     return match[1] if match else platform.machine()
 
 
 def _of(points: Points, kind: str) -> Points:
-    """The points of the anchors, of the search, or of the peers; the search has measured the anchors, too."""
+    """The points of anchors, search or peers; those of the search include the anchors, which it measures."""
     if kind == "peer":
         return {n: point for n, point in points.items() if not n.startswith(("anchor", "autoprec"))}
     prefixes = ("anchor",) if kind == "anchor" else ("anchor", "autoprec")

@@ -49,12 +49,12 @@ class Job(NamedTuple):
 
     @property
     def evaluations(self) -> int:
-        """What the strategy may spend."""
+        """Budget of the strategy."""
         return min(GP_BUDGET, self.budget) if self.strategy.startswith("gp") else self.budget
 
 
 def main() -> None:
-    """Run what the cache lacks, then write the results of every seed that is complete."""
+    """Run the traces that the cache lacks, then write the results of complete problems."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="instances of every kind")
     parser.add_argument("--first-seed", type=int, default=0)
@@ -86,14 +86,14 @@ def main() -> None:
 
 
 def takes_part(kind: Kind, strategy: str) -> bool:
-    """GP is left out where a proposal takes it seconds."""
+    """Whether a strategy runs on a kind; GP does not where a proposal takes seconds."""
     return not strategy.startswith("gp") or (
         importlib.util.find_spec("torch") is not None and 0 < kind.blocks <= GP_BLOCKS
     )
 
 
 def trace(job: Job, deadline: float = float("inf")) -> Trace | None:
-    """The trace of one job, from the cache if it is there; None after the deadline."""
+    """The trace of one job, from the cache if possible; None after the deadline."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     kind, seed, strategy = job.kind, job.seed, job.strategy
     path = job.cache / f"{kind.name}.{seed}.{strategy.replace(' ', '-')}.json"
@@ -117,7 +117,7 @@ def problems_of(jobs: list[Job]) -> list[list[Job]]:
 
 
 def scores_of(group: list[Job]) -> list[Run] | None:
-    """One entry for each strategy of one problem; None where a trace is missing."""
+    """One entry for each strategy of one problem; None if a trace is missing."""
     traces = {job.strategy: trace(job, -1.0) for job in group}
     if not all(ran for name, ran in traces.items() if not name.startswith("gp")):
         return None
@@ -125,7 +125,7 @@ def scores_of(group: list[Job]) -> list[Run] | None:
 
 
 def write(scores: list[list[Run]], first: int, out: Path) -> None:
-    """Report every problem whose traces are all there."""
+    """Write the report of all complete problems."""
     runs = [run for entries in scores for run in entries]
     note = (
         f"{len(scores)} problems of {len(KINDS) + len(HELD_OUT)} kinds, seeds from {first} on; "
@@ -145,10 +145,11 @@ def write(scores: list[list[Run]], first: int, out: Path) -> None:
 
 
 def _scores(job: Job, traces: dict[str, Trace]) -> list[Run]:
-    """One entry for each strategy; the best front is that of the local search and of all traces."""
+    """One entry for each strategy."""
     kind, seed = job.kind, job.seed
     problem = Problem(kind, seed)
     limit = min(NETWORK_LIMIT, job.oracle) if kind.loss == "network" else job.oracle
+    # Traces take part in the best front known, or a strategy could be better than the best.
     seen = [problem.truth(np.array(ran[0], dtype=np.intp)) for ran in traces.values()]
     best = Best(problem, front_of(np.concatenate((problem.truth(best_front(problem, seed, limit)), *seen))))
     entries: list[Run] = []

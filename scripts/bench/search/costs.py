@@ -1,4 +1,4 @@
-"""What a proposal costs after so many trials of 40 blocks: `python scripts/bench/search/costs.py`.
+"""What a proposal costs after many trials of 40 blocks: `python scripts/bench/search/costs.py`.
 
 Writes `search_cost_DATE.md`: CPU seconds of one proposal, and of eight in one step, on one thread; and the
 peak memory of the process that holds all trials. Trials are random assignments of a tabular problem.
@@ -26,7 +26,7 @@ RESULTS = Path(__file__).parents[3] / "studies" / "results"
 
 
 def main() -> None:
-    """Measure every count, smallest first: the peak of memory only grows."""
+    """Measure every count, smallest first, because a process' peak of memory only grows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def taught(problem: Problem, count: int) -> Strategy:
-    """Our strategy after so many random trials, the anchors among them."""
+    """The default strategy after `count` trials: the anchors, and random ones."""
     space = Space(problem.blocks)
     rows = np.concatenate((problem.anchors, space.draw(np.random.default_rng(0), count)))[:count]
     strategy = create_strategy("autoprec", seed=0, blocks=problem.blocks, priors=problem.priors)

@@ -1,6 +1,6 @@
-"""What an earlier study of the same model on another engine knows: the benefit of `--prior STUDY`.
+"""An earlier study of the same model on another engine, to measure the benefit of `--prior STUDY`.
 
-There, blocks take other times, and losses differ by what each block rounds elsewhere.
+On that engine blocks take other times, and losses differ because it rounds elsewhere.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from autoprec.search.space import Row, Space
 
 TRIALS, ACCEPTED = 25, 0.01
 ROUNDING = 0.2
-"""Standard deviation of a loss there, in log loss, around the loss here."""
+"""Standard deviation of a loss there around the loss here, in log loss."""
 OTHER = 500
-"""The other engine's times are those of the instance this many seeds on."""
+"""The other engine's times are those of the instance with a seed larger by this."""
 
 
 def elsewhere(problem: Problem) -> Problem:
-    """The same model on another engine; `priors` know its times."""
+    """The same model on another engine, with priors of that engine's times."""
     rng = np.random.default_rng([problem.seed, OTHER])
     legal = (len(problem.blocks), len(problem.precisions))
     shifts = rng.normal(0.0, ROUNDING / np.sqrt(legal[0]), legal)
@@ -40,7 +40,7 @@ def elsewhere(problem: Problem) -> Problem:
 
 
 def left_to(problem: Problem, rows: Sequence[Row], values: Sequence[Values]) -> tuple[RoughScore, ...]:
-    """What trials of the other engine's study say of this one's losses."""
+    """What trials on the other engine say about losses on this one."""
     space = Space(problem.blocks)
     records = [
         complete(number, problem.blocks, space.decode(row), value)

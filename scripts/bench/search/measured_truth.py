@@ -50,7 +50,7 @@ Floats = NDArray[np.float64]
 
 
 def main() -> None:
-    """Parse and do."""
+    """Parse arguments, and run the step."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def everything(groups: int) -> list[Codes]:
-    """Uniform assignments first."""
+    """All assignments of groups, uniform ones first."""
     return sorted(itertools.product(range(len(PRECISIONS)), repeat=groups), key=lambda row: len(set(row)) > 1)
 
 
@@ -87,14 +87,14 @@ def merged(blocks: Sequence[Block], groups: int) -> dict[str, int]:
 
 
 def measure(study: Path, groups: int, cache: Path, part: int, parts: int) -> None:
-    """Append one line of JSON for each assignment of a part that is not there yet.
+    """Append a line of JSON for each assignment of a part that has not been measured.
 
     Args:
-        study: its definition.
-        groups: how many.
+        study: path of the definition.
+        groups: number of groups.
         cache: folder of the tables.
-        part: the number of this one.
-        parts: how many share the work.
+        part: index of this part.
+        parts: number of parts that share the work.
     """
     path, rows_read = cache / f"table{part}.jsonl", read(cache)
     spec = load_spec(study)
@@ -120,9 +120,9 @@ def measured(
 
     Args:
         prepared: the study.
-        bench: measures.
-        owners: block name to group.
-        row: a precision's number for each group.
+        bench: measures candidates.
+        owners: group of each block, by name.
+        row: index of a precision for each group.
     """
     choices = {block.name: taken(block, PRECISIONS[row[owners[block.name]]]) for block in prepared.blocks}
     assignment = Assignment.from_mapping(prepared.blocks, choices)
@@ -144,12 +144,12 @@ def measured(
 
 
 def taken(block: Block, precision: str) -> str:
-    """What a block runs in where its group has a precision: a float where it takes no INT8."""
+    """The precision of a block in a group of that precision: a float if the block does not allow it."""
     return next(p for p in (precision, "bf16", "fp32", *block.allowed) if p in block.allowed)
 
 
 def read(cache: Path) -> dict[Codes, tuple[float, float, list[float]]]:
-    """The table so far; a last line that was cut off is dropped."""
+    """The table so far, without a last line that was cut off."""
     table = {}
     paths = sorted(cache.glob("table*.jsonl"))
     for line in (line for path in paths for line in path.read_text(encoding="utf-8").splitlines()):
@@ -160,7 +160,7 @@ def read(cache: Path) -> dict[Codes, tuple[float, float, list[float]]]:
 
 
 class Truth:
-    """The measured table as a search problem; SystemExit where a row is missing."""
+    """The measured table as a search problem. Raises SystemExit if a row is missing."""
 
     def __init__(self, cache: Path, groups: int) -> None:
         table = read(cache)
@@ -179,7 +179,7 @@ class Truth:
         return np.array([self.values[row] for row in rows])
 
     def _priors(self, uniform: dict[str, list[float]]) -> Priors:
-        """What a study would know: losses of INT8 alone, and profiles of the anchors."""
+        """The priors of a study: losses with one group alone in INT8, and profiles of the anchors."""
         count, quantised = len(self.blocks), PRECISIONS.index(QUANTISED)
         alone = [tuple(quantised * (n == i) for n in range(count)) for i in range(count)]
         return Priors(
@@ -231,14 +231,14 @@ def speed_up(values: Floats) -> float:
 
 
 def judge(name: str, groups: int, cache: Path, seeds: int, results: Path) -> None:
-    """Run, compare, write.
+    """Run all strategies, compare them, write the results.
 
     Args:
-        name: of the model.
-        groups: how many its blocks are merged into.
+        name: name of the model.
+        groups: number of groups of blocks.
         cache: folder of the tables.
-        seeds: of each strategy.
-        results: folder of what is written.
+        seeds: number of seeds for each strategy.
+        results: folder for the results.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     truth, date = Truth(cache, groups), datetime.datetime.now(datetime.UTC).date().isoformat()

@@ -12,7 +12,7 @@ from autoprec.search.space import Space
 
 
 def best_front(problem: Problem, seed: int, limit: int) -> NDArray[np.intp]:
-    """Rows of the best front that a long local search on the truth itself finds."""
+    """Rows of the best front found by a long local search on the truth itself, within `limit` evaluations."""
     rng = np.random.default_rng(seed)
     space = Space(problem.blocks)
     pool = np.concatenate((problem.anchors, space.draw(rng, 3000)))
@@ -32,7 +32,7 @@ def best_front(problem: Problem, seed: int, limit: int) -> NDArray[np.intp]:
 
 
 def _flips(space: Space, pool: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Every single change of every row."""
+    """All rows that differ from one in `pool` in a single block."""
     count, kinds = space.legal.shape
     children = np.repeat(pool, count * kinds, axis=0)
     place = np.tile(np.repeat(np.arange(count), kinds), len(pool))

@@ -1,7 +1,8 @@
-"""Seeded tabular problems: blocks, a hidden truth, noisy measurements, and the priors a study would have.
+"""Seeded tabular problems: blocks, a hidden truth, noisy measurements, and the priors that a study would
+have.
 
-The truths are built apart from the surrogates: damages add only in some kinds, errors cancel or rescue each
-other in others, latency has cliffs, and one kind is a small network that is really quantised.
+The truths are made independently of the surrogates: damages add up only in some kinds, in others errors
+cancel or rescue each other, latency has cliffs, and one kind is a small network that is really quantised.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ HELD_OUT = (
     Kind("worst-15x4", "held out", 15, 4, loss="worst_few"),
     Kind("worst-25x3", "held out", 25, 3, loss="worst_few", latency_noise=0.015),
 )
-"""Kinds that no constant of a strategy was chosen by."""
+"""Kinds that were not used to choose any constant of a strategy."""
 MAKERS = {
     "summed": summed,
     "long_range": long_range,
@@ -124,11 +125,12 @@ class Problem:
         self.priors = self._priors(rng)
 
     def truth(self, codes: NDArray[np.intp]) -> Floats:
-        """(n, blocks) to (n, 2), without noise."""
+        """Latency and loss (n, 2) of codes (n, blocks), without noise."""
         return np.column_stack((self.latency(codes), self.loss(codes)))
 
     def measure(self, row: Sequence[int], seed: int) -> tuple[float, float]:
-        """One noisy measurement; the same seed measures the same row alike."""
+        """One noisy measurement, which depends on row and seed alone."""
+        # Seeded by the row, so that strategies meet equal noise in whatever order they try rows.
         rng = np.random.default_rng([self.seed, seed, *map(int, row)])
         latency, loss = self.truth(np.array([row], dtype=np.intp))[0]
         latency *= np.exp(self.kind.latency_noise * rng.standard_normal())
@@ -137,16 +139,16 @@ class Problem:
 
     @cached_property
     def corner(self) -> Floats:
-        """Worst values that count: a tenth beyond the worst anchor."""
+        """The reference point: a tenth beyond the worst anchors."""
         return 1.1 * self.truth(self.anchors).max(axis=0)
 
     @cached_property
     def exact_priors(self) -> Priors:
-        """What a study would measure without any error."""
+        """The priors of a study that measures without error."""
         return self._told(self._alone(), self.latency.times)  # type: ignore[attr-defined]
 
     def _priors(self, rng: np.random.Generator) -> Priors:
-        """Single-block losses off by a third, block times off by a tenth; or made to mislead."""
+        """Priors with losses of single blocks off by a third and times off by a tenth, or misleading."""
         count = len(self.blocks)
         losses = self._alone()
         losses = losses * np.exp(0.35 * rng.standard_normal(losses.shape)) + 1e-4
@@ -179,7 +181,7 @@ class Problem:
 
 
 def _damages(rng: np.random.Generator, count: int, kind: Kind, published: Sequence[float]) -> Floats:
-    """(blocks, precisions): the reference does none, FP32 next to none, BF16 some, INT8 much."""
+    """(blocks, precisions) damages: none by the reference, hardly any by FP32, some by BF16, much by INT8."""
     int8 = np.array(published) if published else np.exp(rng.normal(-4.6, 1.3, count))
     int8 = np.maximum(int8, 2e-4) * np.exp(0.1 * rng.standard_normal(count))
     int8[rng.permutation(count)[: kind.catastrophic]] = rng.uniform(0.5, 1.5, kind.catastrophic)
@@ -189,7 +191,7 @@ def _damages(rng: np.random.Generator, count: int, kind: Kind, published: Sequen
 
 
 def _inverted(table: Floats) -> Floats:
-    """Best and worst blocks exchanged, precision by precision."""
+    """The table with best and worst blocks exchanged, precision by precision."""
     turned = np.empty_like(table)
     for column in range(table.shape[1]):
         order = np.argsort(table[:, column])

@@ -1,4 +1,4 @@
-"""What a trace is worth after so many evaluations.
+"""Scores of a trace by number of evaluations.
 
 A strategy delivers the front of what it measured, and is judged by the truth of that front: a point that is
 there by a lucky timing costs. Hypervolume is relative to the best front known; gain is hypervolume with the
@@ -26,9 +26,10 @@ CHECKPOINTS = (10, 15, 25, 50, 100, 200)
 LOSS_LIMIT = 0.01
 NEAR = 4.0
 WORTH = 0.02
-"""Problems where less speed-up than this is possible at the limit have no share: it drowns in the noise."""
+"""Problems whose possible speed-up at the limit is less than this have no share, which would be mostly
+noise."""
 FINALISTS = 3
-"""So many of the last evaluations measure again, as a study has it by default; fewer of few."""
+"""How many of the last evaluations measure again, as in a study by default; fewer in short ones."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Best:
 
 
 def scored(best: Best, trace: Trace, seed: int, *, finalists: bool) -> dict[str, list[float]]:
-    """Figures at every checkpoint that the trace reaches; a strategy that ended early keeps what it had."""
+    """Figures at every checkpoint; a strategy that ended early keeps what it had."""
     rows, values, seconds = trace
     truth = best.problem.truth(np.array(rows, dtype=np.intp))
     anchors = _speed_up(best.problem.truth(best.problem.anchors))
@@ -81,7 +82,7 @@ def scored(best: Best, trace: Trace, seed: int, *, finalists: bool) -> dict[str,
 
 
 def _again(problem: Problem, rows: Sequence[Row], values: Floats, count: int, seed: int) -> Floats:
-    """Values (n, 2) with `count` more measurements averaged in, each where it is most urgent."""
+    """Values (n, 2) with `count` more measurements averaged in, each of the most urgent row at the time."""
     means, times = values.copy(), np.ones(len(rows), dtype=np.intp)
     for _ in range(count):
         index = ranked(means, times, LOSS_LIMIT)[0]

@@ -26,12 +26,12 @@ Trace = tuple[list[Row], list[tuple[float, float]], list[float]]
 
 
 def run(name: str, problem: Problem, budget: int, seed: int) -> Trace:
-    """Try `budget` rows; a strategy that has nothing left to say stops earlier.
+    """Try `budget` rows, or fewer if the strategy runs out of proposals.
 
-    `anchored` in a name measures the anchors first; `x8` keeps eight trials in flight; `exact` knows every
-    block's time and its loss alone without an error: what better priors could bring at most; `prior` has a
-    search of the same model on another engine behind it, as with `--prior STUDY`; `MODULE.NAME=VALUE`
-    gives a constant of the strategy another value, such as `surrogates.acquisition.LOG_WEIGHT=1.0`.
+    In a name `anchored` measures the anchors first; `x8` keeps eight trials in flight; `exact` gives exact
+    priors, the most that better ones could gain; `prior` adds a search of the same model on another engine,
+    like `--prior STUDY`; `MODULE.NAME=VALUE` sets a constant of the strategy, such as
+    `surrogates.acquisition.LOG_WEIGHT=1.0`.
     """
     if name in ONE_SHOT:
         return _one_shot(ONE_SHOT[name], problem, budget, seed)
@@ -45,7 +45,7 @@ def run(name: str, problem: Problem, budget: int, seed: int) -> Trace:
 
 @contextlib.contextmanager
 def _constant(name: str, value: str) -> Iterator[None]:
-    """Another value of a constant in `autoprec.search`, for a while."""
+    """Give a constant of `autoprec.search` another value within the block."""
     place, _, constant = name.rpartition(".")
     module = importlib.import_module(f"autoprec.search.{place}")
     usual = getattr(module, constant)
@@ -78,10 +78,7 @@ def _gp(seed: int) -> optuna.samplers.BaseSampler:
 def _searched(
     strategy: Strategy, problem: Problem, budget: int, seed: int, *, anchored: bool, at_once: int
 ) -> Trace:
-    """Trials end in the order in which they began; a new one begins whenever one ends.
-
-    As in a study, nothing is proposed before all anchors are measured.
-    """
+    """Run a strategy; trials end in the order in which they began, and a new one begins whenever one ends."""
     space = Space(problem.blocks)
     rows: list[Row] = []
     values: list[tuple[float, float]] = []
@@ -90,6 +87,7 @@ def _searched(
     first = len(queue)
     while len(values) < budget:
         while len(rows) < min(budget, len(values) + at_once):
+            # As in a study, nothing is proposed before all anchors are measured.
             if len(values) < first <= len(rows):
                 break
             start = time.perf_counter()
@@ -136,7 +134,7 @@ def _anchors(problem: Problem) -> Iterator[Row]:
 
 
 def greedy(problem: Problem, measured: dict[Row, tuple[float, float]]) -> Iterator[Row]:
-    """One at a time from the reference: all single changes first, then the best ones on top of each other."""
+    """All single changes of the reference first, then the best ones on top of each other."""
     yield from _anchors(problem)
     count, kinds = problem.anchors.shape[1], len(problem.precisions)
     reference = (0,) * count
@@ -156,7 +154,7 @@ def greedy(problem: Problem, measured: dict[Row, tuple[float, float]]) -> Iterat
 
 
 def lagrangian(problem: Problem, measured: dict[Row, tuple[float, float]]) -> Iterator[Row]:  # noqa: ARG001
-    """Least predicted time + multiplier * summed sensitivity (HAWQ-V3, ModelOpt's auto_quantize)."""
+    """Least predicted time + multiplier * summed sensitivity, as in HAWQ-V3 and ModelOpt's auto_quantize."""
     yield from _anchors(problem)
     space = Space(problem.blocks)
     times = space.table(problem.priors.latency_ms)

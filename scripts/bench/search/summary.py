@@ -41,7 +41,7 @@ def markdown(runs: Sequence[Run], note: str) -> str:
 
 
 def _in_short(ours: Sequence[Run], strategy: str) -> list[str]:
-    """One strategy over all problems, and over parts; how often the best uniform anchor was ahead."""
+    """One strategy on all problems and on parts of them, and how often the best uniform anchor was ahead."""
     if not ours:
         return []
     parts = {
@@ -77,7 +77,7 @@ def strategies_of(runs: Iterable[Run]) -> list[str]:
 def values_of(
     runs: Iterable[Run], strategy: str, figure: str, count: int, group: str = "", kind: str = ""
 ) -> Any:
-    """(n,) figures of a strategy after `count` evaluations, of a group or kind; without NaN."""
+    """(n,) figures of a strategy after `count` evaluations, on a group or kind, without NaN."""
     values = [
         run[figure][run["evaluations"].index(count)]
         for run in runs
@@ -115,7 +115,7 @@ def _kinds(runs: Sequence[Run]) -> list[str]:
 
 
 def _duel(runs: Sequence[Run]) -> list[str]:
-    """Problem by problem, and where ours first has what TPE has in the end."""
+    """The default strategy against TPE, problem by problem, and when it first reaches TPE's final result."""
     note = (
         "Share of the problems on which ours is no worse, and the checkpoint where it has what TPE has after "
         f"{SHOWN[-1]} evaluations (of {', '.join(map(str, CHECKPOINTS))})."
@@ -147,7 +147,7 @@ def _duel(runs: Sequence[Run]) -> list[str]:
 
 
 def _in_flight(runs: Sequence[Run]) -> list[str]:
-    """What is lost where eight trials run, problem by problem."""
+    """What eight trials in flight lose against one, problem by problem."""
     volumes = {
         (r["kind"], r["seed"], r["strategy"]): dict(zip(r["evaluations"], r["hypervolume"], strict=True))
         for r in runs

@@ -1,4 +1,4 @@
-"""Trials as strategies learn them, out of a row and its two objectives; everything else in them is empty."""
+"""Trials for strategies to learn, from a row and its two objectives; everything else in them is empty."""
 
 from __future__ import annotations
 

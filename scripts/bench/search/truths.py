@@ -1,4 +1,4 @@
-"""Hidden truths of the problems: functions of codes (n, blocks), precision 0 being the reference."""
+"""Hidden truths of the problems: functions of codes (n, blocks), where precision 0 is the reference's."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 Truth = Callable[[Codes], Floats]
 TOP = 0.85
-"""No mask loses more."""
+"""The largest loss of a mask."""
 
 
 class casts_and_cliffs:  # noqa: N801  it is called like the functions beside it
     """Latency: block times, casts between neighbours; with cliffs, discounts for fused runs and penalties.
 
-    Where it is rough, a block's time depends on its neighbours' precisions by a random factor.
-
-    `times` (blocks, precisions) are what the profiles of the anchors show.
+    If rough, a block's time also depends on its neighbours' precisions, by a random factor. `times` (blocks,
+    precisions) are what profiles of the anchors show.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class casts_and_cliffs:  # noqa: N801  it is called like the functions beside it
         self._limit = int(rng.integers(count // 3, count // 2 + 1))
 
     def __call__(self, codes: Codes) -> Floats:
-        """(n, blocks) to (n,), in units of the reference."""
+        """Latencies (n,) of codes (n, blocks), in units of the reference's."""
         blocks = np.arange(codes.shape[1])
         before, after = np.roll(codes, 1, axis=1), np.roll(codes, -1, axis=1)
         parts = self.times[blocks, codes] * self._factors[blocks, before, codes, after]
@@ -128,7 +127,7 @@ def rescued(rng: np.random.Generator, damages: Floats, *, sub_additive: bool) ->
 
 
 def rough(rng: np.random.Generator, damages: Floats, *, sub_additive: bool) -> Truth:  # noqa: ARG001
-    """What a block costs depends on what its two neighbours run in, by a random factor (an NK landscape)."""
+    """A block's damage depends on its two neighbours' precisions, by a random factor (an NK landscape)."""
     count, kinds = damages.shape
     factors = np.exp(0.45 * rng.standard_normal((count, kinds, kinds, kinds)))
 
@@ -142,7 +141,7 @@ def rough(rng: np.random.Generator, damages: Floats, *, sub_additive: bool) -> T
 
 
 def by_sample(rng: np.random.Generator, damages: Floats, *, sub_additive: bool) -> Truth:  # noqa: ARG001
-    """Each of 40 samples suffers from blocks of its own, and loses its mask at once beyond a threshold."""
+    """Each of 40 samples suffers from blocks of its own, and loses its mask abruptly beyond a threshold."""
     count = len(damages)
     weights = np.exp(1.2 * rng.standard_normal((count, 40)))
     weights /= weights.mean(axis=1, keepdims=True)
@@ -175,7 +174,7 @@ def worst_few(rng: np.random.Generator, damages: Floats, *, sub_additive: bool) 
 
 
 def network(rng: np.random.Generator, count: int) -> Truth:
-    """A random residual network whose layers are really rounded; loss is 1 - IoU of its masks."""
+    """A random residual network whose layers are really rounded; the loss is 1 - IoU of its masks."""
     width, samples = 24, 192
     first = rng.standard_t(4, (count, width, width)) / np.sqrt(2 * width)
     gains = rng.uniform(0.2, 1.2, (count, 1, 1))

@@ -1,4 +1,4 @@
-"""What is streamed: a toy and the demo, each with a folder of as many images as are asked for."""
+"""What is streamed: a toy and the demo, each with a folder of any number of images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZE, DRAWN = 512, 50
 
 
 class Case(NamedTuple):
-    """A model, what stands behind it, and its images."""
+    """A model, its pipeline, and its images."""
 
     model: Path
     shapes: dict[str, tuple[int, ...]]
@@ -65,6 +65,7 @@ def draw_images(folder: Path, count: int) -> Path:
         coarse = Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8))
         drawn.append(folder / f"{number:06}.jpg")
         coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(drawn[-1], quality=90)
+    # Links: ten thousand names need no more disk, but are opened and decoded one by one.
     for number in range(len(drawn), count):
         os.link(drawn[number % len(drawn)], folder / f"{number:06}.jpg")
     return folder

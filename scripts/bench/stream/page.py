@@ -1,4 +1,4 @@
-"""The report on what was measured."""
+"""The report of the measurements."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def text(rows: dict[str, list[Figures]]) -> str:
 
 
 def bound(row: Figures) -> str:
-    """What the cores allow for scoring, whose engine is the quickest."""
+    """A sentence on the rate that the cores allow for scoring."""
     took, cores = row["steps_ms"], os.cpu_count() or 1
     engine, alone_ms = took["INT8 engine to masks"], sum(row["scoring alone_ms"]) / 2
     beside = took["decode, resize, normalise, truth"] + took["compare"]
@@ -63,5 +63,5 @@ def _cell(value: object) -> str:
 
 
 def grown_mb(rows: dict[str, list[Figures]]) -> int:
-    """The most that memory grows with the number of images, of any model."""
+    """Largest growth of memory in MB with the number of images, over all models."""
     return max(int(figures[-1]["peak_mb"] - figures[0]["peak_mb"]) for figures in rows.values())

@@ -38,7 +38,7 @@ def peak_mb() -> float:
 
 
 def alone(engines: tuple[Engine, ...], seconds: float = 3.0) -> float:
-    """Samples a second of prepared engines, one behind the other."""
+    """Samples per second of prepared engines, run one after the other."""
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         for engine in engines:
@@ -48,14 +48,14 @@ def alone(engines: tuple[Engine, ...], seconds: float = 3.0) -> float:
 
 
 class Stage:
-    """What a stage did between two readings of the engines alone."""
+    """A stage, between two readings of the engines alone."""
 
     def __init__(self, name: str, engines: tuple[Engine, ...]) -> None:
         self._name, self._engines, self._before = name, engines, alone(engines)
         self._others, self._start = others_seconds(), time.perf_counter()
 
     def figures(self, samples: int, seconds: float, once: float) -> Figures:
-        """At its end: so many samples took `seconds`, besides what it costs `once`."""
+        """Figures of the finished stage, whose samples took `seconds`, beside a fixed cost of `once`."""
         others = max(0.0, others_seconds() - self._others) / (time.perf_counter() - self._start)
         after = alone(self._engines)
         rate = samples / seconds / ((self._before + after) / 2) if samples else None
@@ -70,13 +70,13 @@ class Stage:
 
 
 def others_seconds() -> float:
-    """Processor seconds that other processes of this machine have had."""
+    """Processor seconds that other processes of this machine have used."""
     times, own = psutil.cpu_times(), time.process_time()
     return float(times.user + times.nice + times.system + times.steal) - own
 
 
 def timed(step: Callable[[], T]) -> tuple[T, float]:
-    """What a step gives, and its seconds."""
+    """The result of a step, and its seconds."""
     start = time.perf_counter()
     return step(), time.perf_counter() - start
 

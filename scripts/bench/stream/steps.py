@@ -1,4 +1,4 @@
-"""Where the processor's milliseconds of one sample go."""
+"""Processor time of a sample, step by step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from autoprec.spec import SamplesSection
 
 
 def milliseconds(step: Callable[[], Any], repeats: int = 60) -> float:
-    """Processor time of a step by itself, which neighbours do not stretch."""
+    """Mean processor milliseconds of a step by itself, which neighbours do not stretch."""
     step()
     start = time.process_time()
     for _ in range(repeats):
@@ -31,7 +31,15 @@ def milliseconds(step: Callable[[], Any], repeats: int = 60) -> float:
 def steps(
     case: Case, bench: Workbench, candidate: Engine, sampled: Engine, histograms: Histograms
 ) -> dict[str, float]:
-    """Where the processor's milliseconds of one sample go."""
+    """Milliseconds of one sample's steps, by name.
+
+    Args:
+        case: the model and its images.
+        bench: has scored its reference.
+        candidate: the INT8 engine, prepared.
+        sampled: the engine that gives observed values.
+        histograms: observe those values.
+    """
     samples, sample, metric = bench.samples, bench.samples[0], create_metric(bench.setup.quality)
     folder, values = Path(case.samples.evaluation), run(sampled, sample.inputs)
     image = next((folder / "images" if (folder / "images").is_dir() else folder).glob("*0.jpg"))
@@ -56,7 +64,7 @@ def steps(
         target=keep_reading, args=(case.samples, case.shapes)
     )
     process.start()
-    time.sleep(3)  # until it reads
+    time.sleep(3)  # it has to import and open the set first
     times["INT8 engine beside a process that reads"] = milliseconds(candidate.execute)
     process.kill()
     process.join()
@@ -64,7 +72,7 @@ def steps(
 
 
 def keep_reading(samples: SamplesSection, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Keep a core as busy as a reader does."""
+    """Read samples forever, to keep a core as busy as a reader does."""
     loaded = load_samples(samples, "evaluation", shapes)
     while True:
         loaded[0]

@@ -23,8 +23,9 @@ NAME` checks them all, and `--repair` rebuilds what is damaged from what is inta
 
 
 def database_page() -> str:
-    """Markdown: a section for each table, a row for each column."""
+    """A page in Markdown: a section for each table, a row for each column."""
     words = _described()
+    # From the migrations, not from the definitions: that is what a file really contains.
     engine = sa.create_engine("sqlite://")
     with engine.begin() as connection:
         schema.migrate(connection)
@@ -42,7 +43,7 @@ def database_page() -> str:
 
 
 def _described() -> dict[str, str]:
-    """By table, what the docstring beneath its definition says."""
+    """The docstring beneath the definition of each table, by table name."""
     module = griffe.visit("schema", Path(schema.__file__), Path(schema.__file__).read_text(encoding="utf-8"))
     described = {}
     for name, member in module.members.items():

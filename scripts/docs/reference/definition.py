@@ -22,7 +22,7 @@ required; an unknown key is an error.
 
 
 def definition_page() -> str:
-    """Markdown: a section for each table, a row for each key."""
+    """A page in Markdown: a section for each table, a row for each key."""
     tables = [field for field in msgspec.structs.fields(StudySpec) if _is_table(field.type)]
     parts = [_INTRODUCTION, _rows(StudySpec, skipped={field.name for field in tables})]
     for field in tables:
@@ -35,7 +35,7 @@ def _is_table(kind: Any) -> bool:
 
 
 def described(section: type[Section]) -> dict[str, str]:
-    """The keys that a table's docstring describes, in Markdown."""
+    """Descriptions of a table's keys, from its docstring, in Markdown."""
     for part in _docstring(section):
         if part.kind is griffe.DocstringSectionKind.attributes:
             return {entry.name: " ".join(entry.description.split()) for entry in part.value}
@@ -93,7 +93,7 @@ def _bounds(metas: tuple[Any, ...]) -> str:
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:
-    """As TOML has it."""
+    """A key's default, in TOML's notation."""
     if field.default is msgspec.NODEFAULT:
         return "none" if field.default_factory is not msgspec.NODEFAULT else "required"
     if field.default is None:

@@ -31,7 +31,7 @@ imported from `autoprec`, the errors from `autoprec.errors`.
 
 
 def python_page() -> str:
-    """Markdown: `Study` first, then what else is public, then the errors."""
+    """A page in Markdown: `Study` first, then the other public names, then the errors."""
     names = [name for name in autoprec.__all__ if not name.startswith("_") and not hasattr(errors, name)]
     names.sort(key=lambda name: (name != "Study", name))
     raised = [name for name, kind in vars(errors).items() if _is_error(kind)]

@@ -41,18 +41,19 @@ def _save_image(image: Tensor, path: Path) -> None:
 
 
 def write_data(folder: Path, count: int = IMAGES, scale: int = 1) -> None:
-    """Draw both sets on the CPU, where every machine draws the same; scenes with few objects are left out.
+    """Draw both sets, leaving out scenes with few objects.
 
     Args:
-        folder: that gets both sets.
-        count: of images in each.
-        scale: by which images are enlarged.
+        folder: receives both sets.
+        count: number of images in each.
+        scale: factor by which images are enlarged.
     """
     for name, seed in SEEDS.items():
         root = folder / name
         (root / "images").mkdir(parents=True, exist_ok=True)
         if name == "evaluation":
             (root / "masks").mkdir(exist_ok=True)
+        # On the CPU, where every machine draws the same.
         dice, listed = Dice(seed, "cpu"), dict[str, Any]()
         while len(listed) < count:
             image, label = draw_scenes(1, dice)

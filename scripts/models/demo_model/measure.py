@@ -140,7 +140,7 @@ def measure_speed(encoder: Path, images: list[Array], rounds: int = 15) -> None:
 
 
 def measure_widths(widths: Widths) -> None:
-    """Time an untrained encoder with measured BatchNorm statistics: how widths are chosen before training."""
+    """Time an untrained encoder with measured BatchNorm statistics, to choose widths before training."""
     torch.manual_seed(0)
     encoder = Encoder(widths)
     for module in encoder.modules():

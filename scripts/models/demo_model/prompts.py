@@ -1,4 +1,4 @@
-"""Prompts for drawn scenes: a point inside what is seen of an object, or the box around it."""
+"""Prompts for drawn scenes: a point inside the visible part of an object, or the box around it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 from demo_model.encoder import IMAGE_SIZE
 from demo_model.scenes import OBJECTS, Dice
 
-SMALLEST_AREA = 250  # pixels that must be seen of an object for it to be asked for
+SMALLEST_AREA = 250  # visible pixels that an object needs to be prompted for
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prompts:
-    """Q prompts for each of B scenes, in pixels, and the masks they mean."""
+    """Q prompts for each of B scenes, in pixels, and their masks."""
 
     coords: Tensor  # [B, Q, 2, 2]
     labels: Tensor  # [B, Q, 2]: 1 -1 a point, 1 0 a point and one outside, 2 3 a box
@@ -46,7 +46,10 @@ def _boxes(masks: Tensor, dice: Dice) -> Tensor:
 
 
 def draw_prompts(label: Tensor, dice: Dice, *, each: int = 4, outside: float = 0.0) -> Prompts:
-    """Ask for `each` seen objects a scene; half by box, `outside` of the rest with a background point."""
+    """Prompt for `each` visible objects of a scene, half of them by box.
+
+    `outside` is the share of points that come with a background point.
+    """
     count = label.shape[0]
     indices = torch.arange(1, OBJECTS + 1, device=label.device)
     areas = (label[:, None].flatten(2) == indices[None, :, None]).sum(dim=2)

@@ -1,6 +1,6 @@
 """Plain Q/DQ quantisation and typed casts of an ONNX file, for measuring the demo model on its own.
 
-Deliberately simple and apart from autoprec: symmetric INT8, one scale for each activation, one for each
+Deliberately simple and independent of autoprec: symmetric INT8, one scale for each activation and for each
 output channel of a weight, on the inputs of Conv and MatMul and on the skip operand of residual Adds.
 """
 

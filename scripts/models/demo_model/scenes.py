@@ -45,7 +45,7 @@ class Dice:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Objects:
-    """What is painted: a row for each object of each scene; 0 of `colour` to `kind` is the background."""
+    """Parameters of the objects of B scenes; index 0 of `colour` to `noise` is the background."""
 
     centre: Tensor  # [B, N, 2] pixels
     radius: Tensor  # [B, N] pixels

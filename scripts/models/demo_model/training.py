@@ -50,9 +50,10 @@ def _rate(step: int, progress: float) -> float:
 def spread_channels(encoder: Encoder, spread: float) -> None:
     """Start the depthwise half of the network from channels of unequal size, as long training leaves them.
 
-    Gains are log-normal: a convolution's outputs are multiplied by them and the next one's inputs divided,
-    so that the function stays nearly the same while one INT8 scale has to serve large and small channels.
-    Minutes of training do not grow what hundreds of epochs do, and it is this that INT8 stumbles over.
+    Gains are log-normal: a convolution's outputs are multiplied by them and the next one's inputs divided, so
+    that the function stays nearly the same while one INT8 scale has to serve large and small channels.
+    Minutes of training do not produce the outliers that hundreds of epochs do, and those are what plain INT8
+    fails on.
     """
     for module in encoder.modules():
         if isinstance(module, MBConv):
@@ -80,10 +81,15 @@ def spread_channels(encoder: Encoder, spread: float) -> None:
 def train(
     widths: Widths, *, device: str, minutes: float, seed: int, batch: int, spread: float
 ) -> tuple[Encoder, Decoder]:
-    """Train both networks together; the rate falls to nearly nothing as the minutes run out.
+    """Train both networks together; the learning rate falls to nearly 0 as the minutes run out.
 
-    Weights decay by nothing and nothing bounds activations: the demo shall show what plain INT8 does to a
-    network that nobody trained for INT8.
+    Args:
+        widths: sizes of the networks.
+        device: PyTorch's name of the device.
+        minutes: training time, without compilation.
+        seed: of weights and scenes.
+        batch: scenes per step.
+        spread: log-normal spread of late channels' first gains.
     """
     torch.manual_seed(seed)
     encoder, decoder = Encoder(widths), Decoder(widths.embedding)
@@ -97,6 +103,8 @@ def train(
     painter = torch.compile(paint) if cuda else paint
     dice = Dice(seed, device)
     parameters = [*encoder.parameters(), *decoder.parameters()]
+    # No weight decay, and nothing bounds activations: the demo shows what plain INT8 does to a network that
+    # was not trained for it.
     optimizer = torch.optim.AdamW(parameters, lr=PEAK_RATE, weight_decay=0.0, fused=cuda)
     step, start, running = 0, 0.0, torch.zeros(2, device=device)
     while (progress := (time.monotonic() - start) / (60 * minutes) if step > 10 else 0.0) < 1:

@@ -1,4 +1,5 @@
-"""What plain INT8 does to an encoder in PyTorch, roughly: to steer its training by; and its largest value."""
+"""A rough simulation of plain INT8 in PyTorch, which steers the training; and the largest value of an
+encoder."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ LEVELS = 127.0
 
 @torch.no_grad()
 def quantised(encoder: Any) -> Any:
-    """A copy whose convolutions round weights by channel and inputs by tensor, to the largest value each."""
+    """A copy whose convolutions round weights by channel and inputs by tensor, with min-max ranges."""
     plain = folded(encoder).eval()
     for module in plain.modules():
         if isinstance(module, nn.Conv2d):
@@ -33,7 +34,7 @@ def _rounded(values: Tensor, largest: Tensor) -> Tensor:
 
 @torch.no_grad()
 def points_lost(encoder: Any, miou: Callable[[Any], float]) -> tuple[float, float]:
-    """Mean IoU with the drawn masks, and by how much plain INT8 lowers it."""
+    """Mean IoU with the drawn masks, and how much plain INT8 lowers it."""
     encoder.eval()
     whole = miou(encoder)
     lost = whole - miou(quantised(encoder))

@@ -1,10 +1,10 @@
 """Channels of unequal size in the depthwise half of EfficientViT-SAM, as strong as its sensitivities are.
 
-What plain INT8 stumbles over in the published checkpoints is the input of late MBConvs' depthwise and last
-convolutions: one scale has to serve large channels and small ones. Minutes of training do not grow what
-hundreds of epochs do, so channels are spread by hand: the outputs of a convolution are multiplied by a gain
-each, and the next one's weights divided by it. What lies between is GELU, which is not linear; so the network
-trains with its gains. They are no parameters: each convolution trains at its usual scale.
+In the published checkpoints plain INT8 fails on the inputs of late MBConvs' depthwise and last convolutions,
+where one scale has to serve large channels and small ones. Minutes of training do not produce what hundreds
+of epochs do, so channels are spread by hand: each output of a convolution is multiplied by a gain, and the
+next one's weights are divided by it. Between them is GELU, which is not linear, so the network trains with
+its gains. They are no parameters: each convolution trains at its usual scale.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class SpreadMBConv(nn.Module):
         self.register_buffer("strength", torch.tensor(1.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the block gives with its weights scaled."""
+        """The block's output with scaled weights."""
         block, (up, depth, down) = self.block, self._weights()
         inner = block.depth_conv.conv
         x = block.inverted_conv.act(F.conv2d(x, *up))
@@ -82,7 +82,7 @@ class SpreadMBConv(nn.Module):
 
 
 def gains(logs: Tensor, most: float = MOST) -> Tensor:
-    """exp of `logs` (channels,), all by the same factor smaller where one would be more than `most`."""
+    """exp of `logs` (channels,), all scaled down by one factor if the largest would exceed `most`."""
     return torch.exp(logs - (logs.max() - math.log(most)).clamp(min=0.0))
 
 

@@ -1,15 +1,16 @@
-"""Do the tests bite? Random mutants of the code where a fault would be silent, and the share that tests kill.
+"""Do the tests bite? Makes random mutants where a fault would be silent, and reports the share that tests
+kill.
 
     python scripts/proofs/mutate --count 300 --jobs 14 --minutes 9     # on 16 cores
     python scripts/proofs/mutate --count 20 --area strategy --seed 7
     python scripts/proofs/mutate --draw mutants.json       # here, and where cosmic-ray is not:
     python scripts/proofs/mutate --mutants mutants.json --outcomes outcomes.jsonl    # run again, it resumes
 
-Drawing needs `pip install cosmic-ray`. First every file of tests runs as it is: what fails then is left out,
-and how long each takes is noted, and (from Python 3.12 on) the lines that it runs. Then each mutant meets the
-tests that run its lines, those that import its file first, and then all others, until one fails; one that
-hangs, where the same test ended without it, counts as killed. Writes the share that was killed in each area,
-and every survivor's change. A mutant of a file that has changed since it was drawn is told, and left out.
+Drawing needs `pip install cosmic-ray`. First every file of tests runs without a mutant: tests that fail are
+left out, and times and (from Python 3.12 on) executed lines are recorded. Then each mutant meets the tests
+that run its lines, nearest importers first, and then all others, until one fails; a mutant that hangs where
+the same test ended without it counts as killed. Writes the share killed in each area, and the change of every
+survivor. Mutants of files that have changed since they were drawn are reported, and left out.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from trying import Baseline, Bench, Outcome
 
 
 class Benches:
-    """One bench for each job, lent to one at a time."""
+    """A pool of benches, one for each job."""
 
     def __init__(self, folder: Path, count: int) -> None:
         cores = sorted(os.sched_getaffinity(0))
@@ -45,7 +46,7 @@ class Benches:
 
     @contextmanager
     def lent(self) -> Iterator[Bench]:
-        """A bench that nobody else has."""
+        """Borrow a bench that nobody else is using."""
         bench = self._free.get()
         try:
             yield bench
@@ -54,7 +55,7 @@ class Benches:
 
 
 def run(mutants: Sequence[Mutant], arguments: argparse.Namespace) -> list[Outcome]:
-    """Try mutants side by side, until they are through or the time is up."""
+    """Try mutants in parallel, until all are done or the time is up."""
     late = time.monotonic() + 60 * arguments.minutes
     imports = imports_of()
     with (

@@ -1,4 +1,4 @@
-"""Which tests can notice a mutant: those that run its lines; first those whose imports lead to its file."""
+"""Which tests can notice a mutant: those that run its lines, and first those that import its file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from drawing import ROOT
 
 NEVER = 99
-"""The distance of a test that no import leads from to the file; another process may still run it."""
+"""Distance of a test that does not import the file, even indirectly; another process may still run it."""
 
 
 def test_files() -> list[str]:
@@ -24,15 +24,14 @@ def nearest(
     seconds: Mapping[str, float | None],
     running: Container[str] = (),
 ) -> list[str]:
-    """All test files: those that are known to run what changed, then the others. Of each, those that import
-    `path` come first, then those that import what does, and so on.
+    """All usable test files: first those that run the changed lines, then the nearest importers, then quick
+    ones.
 
     Args:
         path: the mutated file, relative to the root.
-        imports: what `imports_of` gave.
-        seconds: how long each test file takes; among tests of one distance the quick ones are first, and
-            those that do not end are left out.
-        running: those that run what changed.
+        imports: result of `imports_of`.
+        seconds: duration of each test file; None for one that does not end, which is left out.
+        running: test files that run the changed lines.
     """
     importers: dict[str, set[str]] = {}
     for importer, names in imports.items():
@@ -53,7 +52,7 @@ def nearest(
 
 
 def imports_of() -> dict[str, set[str]]:
-    """Each file of the package and of the tests, with the files that it imports, anywhere in it."""
+    """The files that each file of package and tests imports, anywhere in it."""
     files = [path for folder in ("autoprec", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
     modules = {_module(path): str(path.relative_to(ROOT)) for path in files}
     return {
@@ -70,7 +69,7 @@ def _module(path: Path) -> str:
 
 
 def _names(path: Path) -> Iterator[str]:
-    """Every name that may be a module which the file imports: `from a import b` may mean `a.b`."""
+    """All names that may be modules imported by a file: `from a import b` may mean `a.b`."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

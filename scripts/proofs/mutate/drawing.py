@@ -1,8 +1,8 @@
 """Random mutants of the code where a fault would be silent, by the operators of cosmic-ray.
 
-An operator exchanged, a number moved, a condition negated, a loop that does not run. Not drawn is what no run
-can show: another annotation, the `*` of a signature taken for a product, a `zip` that no longer checks what
-always holds.
+An operator exchanged, a number changed, a condition negated, a loop that does not run. Changes that no run
+can show are left out: annotations, the `*` of a signature taken for a product, a `zip` that no longer checks
+what always holds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ AREAS: dict[str, tuple[str, ...]] = {
     "loading": ("autoprec/graph/model/*.py", "autoprec/graph/blocks/*.py"),
     "metrics": ("autoprec/quality/**/*.py",),
 }
-"""Area to the files that are mutated."""
+"""The files to mutate, by area."""
 _BINARY = "Add_Sub Sub_Add Mul_Div Div_Mul FloorDiv_Mul Mod_FloorDiv Pow_Mul BitOr_BitAnd BitAnd_BitOr"
 _COMPARISON = "Eq_NotEq NotEq_Eq Lt_LtE LtE_Lt Gt_GtE GtE_Gt Lt_Gt Gt_Lt Is_IsNot IsNot_Is"
 OPERATORS = (
@@ -55,7 +55,7 @@ OPERATORS = (
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """One change of one file: `code` is the whole changed file, `original` the digest of what was changed."""
+    """One change of one file: `code` is the whole changed file, `original` the digest of the file before."""
 
     area: str
     path: str
@@ -65,12 +65,12 @@ class Mutant(msgspec.Struct, frozen=True):
 
     @property
     def is_of_this_tree(self) -> bool:
-        """Whether the file is still the one that it was drawn from; in another it would change more."""
+        """Whether the file is still the one that was mutated; in any other the mutant would change more."""
         path = ROOT / self.path
         return path.is_file() and digest_of(path.read_text(encoding="utf-8")) == self.original
 
     def lines(self) -> frozenset[int]:
-        """Numbers of the lines of the file that it changes."""
+        """Numbers of the changed lines of the file."""
         before, after = (ROOT / self.path).read_text().splitlines(), self.code.splitlines()
         changes = difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
         return frozenset(
@@ -81,14 +81,14 @@ class Mutant(msgspec.Struct, frozen=True):
         )
 
     def diff(self) -> str:
-        """The lines that it changes, without context."""
+        """The changed lines as a diff without context."""
         before = (ROOT / self.path).read_text().splitlines()
         lines = difflib.unified_diff(before, self.code.splitlines(), lineterm="", n=0)
         return "\n".join(line for line in lines if not line.startswith(("---", "+++")))
 
 
 class Place(NamedTuple):
-    """One place of a file that an operator can change: the `occurrence`-th of those."""
+    """The `occurrence`-th place of a file that an operator can change."""
 
     path: Path
     operator: str
@@ -96,7 +96,7 @@ class Place(NamedTuple):
 
 
 def draw(count: int, areas: Sequence[str], generator: random.Random) -> list[Mutant]:
-    """Random mutants, as many in each area, of different places; in random order."""
+    """Random mutants of different places, equally many in each area, in random order."""
     drawn: list[Mutant] = []
     for number, area in enumerate(areas):
         wanted = count // len(areas) + (number < count % len(areas))
@@ -128,7 +128,7 @@ def places_of(path: Path) -> list[Place]:
 
 
 def mutant_at(area: str, place: Place) -> Mutant | None:
-    """The mutant of a place; None where nothing runs what changes."""
+    """The mutant of a place; None if the change cannot show in any run."""
     from cosmic_ray import plugins  # noqa: PLC0415
     from cosmic_ray.mutating import mutate_code  # noqa: PLC0415
 
@@ -145,10 +145,10 @@ def digest_of(text: str) -> str:
 
 
 def runs_alike(text: str, code: str) -> bool:
-    """Whether two sources differ in annotations alone; what does not parse never runs."""
+    """Whether two sources differ only in what no run can show, or the second does not parse."""
     try:
         return _what_runs(text) == _what_runs(code)
-    except SyntaxError:  # `not` before an assignment in a condition
+    except SyntaxError:  # such as `not` before an assignment expression
         return True
 
 

@@ -1,4 +1,4 @@
-"""Running tests on a mutant: in a copy of the tree, on a core of its own, within a time."""
+"""Running tests on a mutant: in a copy of the tree, on a core of its own, within a time limit."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from typing import Literal, NamedTuple
 from drawing import ROOT, Mutant
 
 Fate = Literal["killed", "hung", "survived", "untried", "strange"]
-"""A strange one was drawn from another revision of its file."""
+"""`strange` mutants were drawn from another revision of their file."""
 TEST_SECONDS = 60
-"""A single test that takes longer hangs."""
+"""A test that takes longer counts as hanging."""
 FILE_SECONDS = 150
-"""A file of tests that takes longer without a mutant is left out: it would seem to kill whatever it meets."""
+"""A test file that takes longer without a mutant is left out: it would seem to kill every mutant."""
 FIRST_FILES, _NOTHING_RUN = 4, 5
 MEMORY_BYTES = 16 << 30
 TRACING = Path(__file__).parent / "tracing"
 
 
 class Outcome(NamedTuple):
-    """What became of a mutant; `killer` is the test that failed."""
+    """The fate of a mutant; `killer` is the test that failed."""
 
     mutant: Mutant
     fate: Fate
@@ -35,15 +35,18 @@ class Outcome(NamedTuple):
 
 
 class Baseline(NamedTuple):
-    """The tests of a file as they run without a mutant: seconds for all, None where they did not end,
-    those that fail here, and the lines that they run (path to numbers; empty before Python 3.12)."""
+    """How the tests of a file run without a mutant.
+
+    `seconds` is None if they did not end; `failing` names tests that fail anyway; `lines` has the executed
+    lines by path, and is empty before Python 3.12.
+    """
 
     seconds: float | None
     failing: tuple[str, ...]
     lines: dict[str, tuple[int, ...]] = {}  # noqa: RUF012 - a default of a tuple, which nobody changes
 
     def ran(self, path: str, lines: Collection[int]) -> bool:
-        """Whether they ran any of these lines of a file."""
+        """Whether the tests ran any of these lines of a file."""
         return not set(lines).isdisjoint(self.lines.get(path, ()))
 
 
@@ -62,7 +65,7 @@ class Bench:
         shutil.copytree(ROOT, self._tree, ignore=ignored, symlinks=True)
 
     def baseline(self, test: str) -> Baseline:
-        """Run a file of tests on the tree as it is."""
+        """Run a test file on the tree without a mutant."""
         report, lines = self._temporary / "report.xml", self._temporary / "lines"
         lines.mkdir(exist_ok=True)
         tracing = {"AUTOPREC_LINES_TO": str(lines), "AUTOPREC_LINES_OF": f"{self._tree}/autoprec/"}
@@ -79,7 +82,7 @@ class Bench:
         return Baseline(seconds, tuple(failing), ran)
 
     def _lines(self, folder: Path) -> dict[str, tuple[int, ...]]:
-        """What each traced process wrote down, together; the folder goes."""
+        """The executed lines of all traced processes; removes their folder."""
         ran: dict[str, set[int]] = {}
         for path in folder.glob("*.lines"):
             for place in path.read_text(encoding="utf-8").splitlines():
@@ -94,10 +97,10 @@ class Bench:
         """Run tests on a mutant until one fails, or the time is up.
 
         Args:
-            mutant: is written into the copy, and taken out again.
-            tests: files, in the order in which they run.
+            mutant: written into the copy, and removed again.
+            tests: test files, in the order in which they run.
             failing: tests that fail without it, which are left out.
-            seconds: for all tests together.
+            seconds: time limit of all tests together.
         """
         path = self._tree / mutant.path
         path.write_text(mutant.code, encoding="utf-8")
@@ -107,7 +110,8 @@ class Bench:
             shutil.copyfile(ROOT / mutant.path, path)
 
     def _tried(self, mutant: Mutant, tests: Sequence[str], failing: Sequence[str], late: float) -> Outcome:
-        """Run the nearest few files, then twice as many, and so on: most mutants die in the first."""
+        """Run the tests in batches that double in size."""
+        # Most mutants die in the first few files; later batches save the start of a process for each file.
         count, place = FIRST_FILES, 0
         while place < len(tests) and (left := late - time.monotonic()) > 0:
             some = tests[place : place + count]
@@ -127,7 +131,7 @@ class Bench:
     def _run(
         self, words: Sequence[str], seconds: float, more: Mapping[str, str] | None = None
     ) -> tuple[int | None, str]:
-        """Exit code of pytest, None if its time was up, and what it wrote; `more` joins its environment."""
+        """Exit code of pytest, None if its time was up, and its output; `more` joins its environment."""
         log = self._temporary / "log"
         command = [
             sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header",
@@ -145,12 +149,15 @@ class Bench:
             process = subprocess.Popen(
                 command, cwd=self._tree, env=settings, stdout=output, stderr=output, start_new_session=True
             )
+            # A core each: tests that wait for one another's processors would seem to hang. A mutant may
+            # also allocate without end.
             os.sched_setaffinity(process.pid, {self._core})
             resource.prlimit(process.pid, resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
             code: int | None = None
             try:
                 code = process.wait(seconds)
             except subprocess.TimeoutExpired:
+                # With the worker processes that tests have started.
                 os.killpg(process.pid, 9)
                 process.wait()
         for left in self._temporary.glob("*"):

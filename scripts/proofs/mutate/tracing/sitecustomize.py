@@ -1,8 +1,7 @@
-"""Which lines of a folder a process runs, and those that it starts: Python imports this file as it begins,
-where `PYTHONPATH` leads to it.
+"""Records which lines of a folder a process and its children run.
 
-Each line is seen once, so a run takes hardly longer. Before Python 3.12 there is no `sys.monitoring`: nothing
-is seen then.
+Python imports this file at startup if `PYTHONPATH` leads to it, so child processes are recorded too. Before
+Python 3.12 there is no `sys.monitoring`, and nothing is recorded.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any
 
 
 def trace(folder: str, output: Path) -> None:
-    """Write `path:line` of all that runs below `folder` into a file of `output`, when the process ends."""
+    """When the process ends, write `path:line` of all executed lines below `folder` into `output`."""
     monitoring: Any = getattr(sys, "monitoring", None)
     if monitoring is None:
         return
@@ -25,6 +24,7 @@ def trace(folder: str, output: Path) -> None:
     def see(code: CodeType, line: int) -> object:
         if code.co_filename.startswith(folder):
             seen.add((code.co_filename, line))
+        # Disabled once seen, so that a run takes hardly longer.
         return monitoring.DISABLE
 
     def write() -> None:
