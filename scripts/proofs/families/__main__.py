@@ -26,7 +26,7 @@ STEPS = ("loaded", "FP32", "engine", "as given")
 
 
 def main() -> int:
-    """Make, compare, travel, write."""
+    """Make the files, compare each, run the journeys and write the table; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--families", nargs="+", default=[*EXPORTED, *QUANTISED], help="by default all")
     parser.add_argument("--only", help="files whose names have this in them")
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def _row(folder: Path, case: Case, sets: list[Path], *, journeys: bool) -> dict[str, str]:
-    """What became of a file, by column; what is known is not done again, faults are."""
+    """The results of one file, by column. Kept results are reused, except those with a fault."""
     row, path = _kept(folder, case), folder / f"{case.name}.onnx"
     if not path.is_file():
         row = {"words": f"not made: {(folder / f'{case.name}.refused').read_text()}"}
@@ -57,6 +57,7 @@ def _row(folder: Path, case: Case, sets: list[Path], *, journeys: bool) -> dict[
     if journeys and case.name in JOURNEYS and path.is_file() and "journey" not in row:
         well, row["journey"] = travelled(path, (sets[0], sets[1]), folder / "journeys" / case.name)
         row["fault"] = row["fault"] or ("" if well else "journey")
+    # Kept per file, so that several processes can work on different files of one folder.
     folder.joinpath(f"{case.name}.json").write_text(json.dumps(row))
     return row
 
@@ -104,7 +105,7 @@ def _page(rows: list[tuple[Case, dict[str, str]]]) -> str:
 
 
 def _end(case: Case, row: dict[str, str]) -> str:
-    """How far a file got, and what was refused or differs."""
+    """The last column of a file: how far it got, what was refused, and what differs."""
     only = "not yet tried" if case.name in JOURNEYS else "compared only"
     way = row.get("journey") or (only if case.has_masks else "no masks: compared only")
     told = (way if "loaded" in row else "", row.get("words"), row.get("fault") and f"FAULT: {row['fault']}")

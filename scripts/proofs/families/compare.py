@@ -36,12 +36,12 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass
 class Comparison:
-    """How far each step is from the file, by step; what could not be compared, with the reason.
+    """The error of each step against the original file, and what could not be compared.
 
     Attributes:
-        errors: root mean square of the difference over the spread of the worst output.
-        beyond: steps beyond their tolerance.
-        words: what the loading refused, or what a step could not run.
+        errors: by step, the root mean square of the difference over the spread of the worst output.
+        beyond: the steps whose error exceeds their tolerance.
+        words: messages of refusals, by the loader or by a step.
     """
 
     errors: dict[str, float] = field(default_factory=dict)
@@ -49,16 +49,20 @@ class Comparison:
     words: list[str] = field(default_factory=list)
 
     def add(self, step: str, error: float, tolerance: float) -> None:
-        """Note a step."""
+        """Record the error of a step, and whether it exceeds `tolerance`."""
         self.errors[step] = error
         if error > tolerance:
             self.beyond.append(step)
 
 
 def compared(path: Path, pictures: Path) -> Comparison:
-    """Compare a file on one picture. A refusal by loading is noted; it must be one line.
+    """Compare a file on one picture. A refusal by the loader is recorded; its message must be one line.
 
-    A file in FP16 is compared without that rounding: it is searched in FP32.
+    A file in FP16 is first raised to FP32, since autoprec searches it in FP32.
+
+    Args:
+        path: the ONNX file, with one input.
+        pictures: folder of the pictures, the first of which is used.
     """
     comparison = Comparison()
     feeds = _feeds(path, pictures)
@@ -87,7 +91,7 @@ def compared(path: Path, pictures: Path) -> Comparison:
 
 
 def _steps(path: Path, folder: Path) -> Iterator[tuple[str, Path, Builder]]:
-    """Name, file and runner of each step; the file is written when its step comes."""
+    """Yield name, file and runner of each step; all steps share one file, written just before its step."""
     model, target = load_model(path), folder / "step.onnx"
     blocks = partition(model, minimum=4, maximum=16)
     write_model(model, target)
@@ -99,6 +103,7 @@ def _steps(path: Path, folder: Path) -> Iterator[tuple[str, Path, Builder]]:
     nodes = {str(node.name): node for node in model.graph}
     came = [(block.name, sorted(given_precisions(nodes[name] for name in block.nodes))) for block in blocks]
     if any(names for _, names in came):
+        # A block may hold pairs of several precisions; one of them has to stand for the block.
         choices = tuple((name, names[0] if names else "fp32") for name, names in came)
         rewriter.write(Assignment(choices=choices), target)
         yield "as given", target, Exact()
@@ -110,8 +115,9 @@ def _outputs(builder: Builder, path: Path, feeds: Arrays) -> dict[str, NDArray[A
 
 
 def _feeds(path: Path, pictures: Path) -> dict[str, NDArray[Any]]:
-    """The first picture for the only input of a model."""
+    """The first picture as [1, 3, size, size] in the input's dtype, by the name of the model's only input."""
     graph = onnx.load(path, load_external_data=False).graph
+    # Files of IR version 3 list initializers, too, among the graph's inputs.
     held = {tensor.name for tensor in graph.initializer}
     (given,) = [value for value in graph.input if value.name not in held]
     size = given.type.tensor_type.shape.dim[-1].dim_value

@@ -27,14 +27,15 @@ PACKAGES: Mapping[str, Sequence[str]] = MappingProxyType(
 
 
 def python_of(name: str, folder: Path) -> Path:
-    """The Python of an environment, which is made where it is not there yet.
+    """The Python interpreter of an environment, which is created on first use.
 
     Args:
-        name: of `PACKAGES`.
-        folder: that environments lie in.
+        name: a key of `PACKAGES`.
+        folder: parent folder of all environments.
     """
     home = folder / f"venv-{name}"
     python, mark = home / "bin" / "python", home / ".complete"
+    # The mark comes last: an interrupted installation leaves a Python behind, but no complete environment.
     if not mark.exists():
         print(f"making {home}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
@@ -44,6 +45,15 @@ def python_of(name: str, folder: Path) -> Path:
 
 
 def made(python: Path, script: str, *arguments: str) -> None:
-    """Run a script of this folder in an environment; it says by its files what became of each model."""
+    """Run a script of this folder in an environment. It leaves one file per model: the model, or a refusal.
+
+    Args:
+        python: the interpreter of the environment.
+        script: name of the script in this folder.
+        arguments: its command line.
+
+    Raises:
+        subprocess.CalledProcessError: the script itself failed.
+    """
     path = Path(__file__).with_name(script)
     subprocess.run([str(python), str(path), *arguments], check=True, stdout=subprocess.DEVNULL)

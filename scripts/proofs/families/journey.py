@@ -21,12 +21,12 @@ class CommandError(Exception):
 
 
 def travelled(path: Path, pictures: tuple[Path, Path], folder: Path) -> tuple[bool, str]:
-    """Take a file from `init` to `verify`; returns whether every command did as it should, and the end.
+    """Take a file from `init` to `verify`; returns whether every command succeeded, and a summary.
 
     Args:
         path: the model.
-        pictures: folders to calibrate on, and to evaluate on.
-        folder: of the study; made anew.
+        pictures: folders of calibration and evaluation pictures.
+        folder: the study's folder; emptied first.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -44,7 +44,11 @@ def travelled(path: Path, pictures: tuple[Path, Path], folder: Path) -> tuple[bo
 
 
 def _command(folder: Path, *arguments: str) -> str:
-    """What a command prints. Raises `CommandError`."""
+    """Run a command and return what it prints.
+
+    Raises:
+        CommandError: the command failed, or took more than `SECONDS`.
+    """
     try:
         done = subprocess.run(
             [sys.executable, "-m", "autoprec", *arguments],
@@ -60,13 +64,13 @@ def _command(folder: Path, *arguments: str) -> str:
 
 
 def _is_only_slower(command: str, said: str) -> bool:
-    """Whether all that `verify` found is another latency: a busy machine's, and no value's."""
+    """Whether `verify` found only latencies to differ: a busy machine's say nothing about the export."""
     differing = [line for line in said.splitlines() if line.startswith("DIFFERS")]
     return command == "verify" and bool(differing) and all("latency:" in line for line in differing)
 
 
 def _most_quantised(trials: list[dict[str, Any]]) -> dict[str, Any]:
-    """The complete trial with most quantised blocks."""
+    """The complete trial with the most quantised blocks."""
 
     def count(trial: dict[str, Any]) -> int:
         return sum(PRECISIONS[name].is_quantized for _, name in trial["assignment"]["choices"])

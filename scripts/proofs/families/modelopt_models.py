@@ -16,7 +16,7 @@ from pictures import arrays, in_a_line
 
 
 def main() -> None:
-    """Quantise."""
+    """Quantise each named file in every mode and precision."""
     folder, pictures, names = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     for name in names:
         source = folder / f"{name}.onnx"

@@ -60,18 +60,18 @@ WAYS: Mapping[str, Mapping[str, object]] = MappingProxyType(
 
 
 class Reader(CalibrationDataReader):
-    """Pictures, one at a time."""
+    """Feeds calibration pictures one at a time, each as [1, 3, size, size]."""
 
     def __init__(self, name: str, images: NDArray[np.float32]) -> None:
         self._left = iter({name: image[None]} for image in images)
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """The next one."""
+        """Returns the next feed, or None after the last."""
         return next(self._left, None)
 
 
 def main() -> None:
-    """Quantise."""
+    """Quantise each named file in every way of `WAYS`."""
     folder, pictures, names = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     for name in names:
         prepared = folder / f"{name}.prepared"

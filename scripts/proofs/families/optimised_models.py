@@ -15,7 +15,7 @@ from pictures import in_a_line
 
 
 def main() -> None:
-    """Optimise."""
+    """Save each named file as the optimizer leaves it."""
     folder, names = Path(sys.argv[1]), sys.argv[3:]
     for name in names:
         target = folder / f"{name}.extended.onnx"
@@ -24,6 +24,7 @@ def main() -> None:
         options.optimized_model_filepath = str(target)
         options.log_severity_level = 4
         try:
+            # Creating the session is what writes `optimized_model_filepath`.
             onnxruntime.InferenceSession(
                 str(folder / f"{name}.onnx"), options, providers=["CPUExecutionProvider"]
             )

@@ -34,7 +34,7 @@ def draw(folder: Path, seed: int, size: int = 128) -> Path:
 
 
 def _keep(picture: Image.Image, path: Path) -> None:
-    """Save a picture that is there whole or not at all: other processes of the proof may share the folder."""
+    """Save a picture atomically: other processes of the proof may share the folder."""
     if path.is_file():
         return
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".png", delete=False) as file:
@@ -43,7 +43,7 @@ def _keep(picture: Image.Image, path: Path) -> None:
 
 
 def arrays(folder: Path, size: int) -> NDArray[np.float32]:
-    """The pictures of a folder as [count, 3, size, size], normalised."""
+    """The pictures of a folder as FP32 [count, 3, size, size], normalised by `MEAN` and `STD`."""
     images: list[NDArray[Any]] = []
     for path in sorted(folder.glob("*.png")):
         pixels = np.asarray(Image.open(path).convert("RGB").resize((size, size)), np.float32) / 255
@@ -52,6 +52,6 @@ def arrays(folder: Path, size: int) -> NDArray[np.float32]:
 
 
 def in_a_line(error: Exception) -> str:
-    """Why a maker refuses a model."""
+    """A maker's error as one line of at most 120 characters, without terminal colours."""
     line = next(iter(str(error).strip().splitlines()), "")
     return f"{type(error).__name__}: {_COLOUR.sub('', line)}"[:120]

@@ -30,7 +30,7 @@ Making = Callable[[], nn.Module]
 
 
 class Picked(nn.Module):
-    """A model and what is taken of what it returns."""
+    """A model reduced to one of its outputs, which `pick` selects."""
 
     def __init__(self, model: nn.Module, pick: Callable[[Any], Tensor]) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Picked(nn.Module):
 
 
 class Mapped(nn.Module):
-    """A backbone of timm with a head: one convolution, made as large as the image."""
+    """A backbone of timm with a head: one convolution, scaled up towards the image's size."""
 
     def __init__(self, backbone: nn.Module, channels: int) -> None:
         super().__init__()
@@ -51,16 +51,20 @@ class Mapped(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Masks of an image, [1, 3, height, width] normalised."""
         features = self.backbone.forward_features(image)
-        if features.ndim == 3:  # tokens: those of the image come last
+        if features.ndim == 3:  # [1, tokens, channels]; class and register tokens come before the image's
             features = features[:, self.backbone.num_prefix_tokens :]
             features = features.unflatten(1, self.backbone.patch_embed.grid_size)
         if features.shape[1] != self.head.in_channels:
+            # Swin returns [1, height, width, channels].
             features = features.permute(0, 3, 1, 2)
         return nn.functional.interpolate(self.head(features), scale_factor=4.0, mode="bilinear")
 
 
 class Settled(nn.Module):
-    """Masks with as many pixels of one sign as of the other."""
+    """A model whose masks are centred and scaled per plane over the given images.
+
+    Random weights tend to give planes of one sign, in which no metric of masks could see a difference.
+    """
 
     def __init__(self, model: nn.Module, images: Tensor) -> None:
         super().__init__()
@@ -76,7 +80,7 @@ class Settled(nn.Module):
 
 
 def mapped(name: str, **settings: object) -> Making:
-    """A model of timm with a head."""
+    """A maker of a timm backbone with a head; `settings` go to `timm.create_model`."""
 
     def make() -> nn.Module:
         backbone = timm.create_model(name, **settings)
@@ -86,8 +90,9 @@ def mapped(name: str, **settings: object) -> Making:
 
 
 def vit() -> nn.Module:
-    """A small ViT of torchvision, whose head would begin at zero."""
+    """A small ViT of torchvision."""
     model = vision.VisionTransformer(SIZE, 16, 2, 4, 64, 128)
+    # torchvision initialises the head with zeros, so every output would be zero.
     nn.init.normal_(model.heads.head.weight)
     return model
 
@@ -159,7 +164,7 @@ MODELS: MappingProxyType[str, Making] = MappingProxyType(
 
 
 def settled(make: Making, images: Tensor) -> nn.Module:
-    """The model as it is exported."""
+    """The model as it is exported: its batch norms take their statistics from the images."""
     torch.manual_seed(0)
     model = make().eval()
     norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
@@ -174,7 +179,7 @@ def settled(make: Making, images: Tensor) -> nn.Module:
 
 
 def main() -> None:
-    """Export."""
+    """Export each named model with both exporters."""
     folder, pictures, names = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     warnings.simplefilter("ignore")
     images = torch.from_numpy(arrays(pictures, SIZE))

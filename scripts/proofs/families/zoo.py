@@ -58,19 +58,19 @@ JOURNEYS = (
 
 
 class Case(NamedTuple):
-    """One file: the family it is of, and its name without `.onnx`."""
+    """One file: its family, and its name without `.onnx`."""
 
     family: str
     name: str
 
     @property
     def has_masks(self) -> bool:
-        """Whether it could go from `init` to `verify`."""
+        """Whether the model has masks, without which there is nothing to search."""
         return not self.name.startswith(CLASSIFIERS)
 
 
 def cases(families: list[str]) -> list[Case]:
-    """All files of some families."""
+    """All files of the given families, in a fixed order."""
     listed = [
         Case(family, f"{family}_{name}.{exporter}")
         for family, names in EXPORTED.items()
@@ -87,13 +87,20 @@ def cases(families: list[str]) -> list[Case]:
 
 
 def make(wanted: list[Case], folder: Path, pictures: Path) -> None:
-    """Make the files that are not there yet; one that its maker refuses leaves `NAME.refused` instead."""
+    """Make the missing files. A file its maker refuses leaves `NAME.refused` instead, and is not tried again.
+
+    Args:
+        wanted: the files.
+        folder: where they are kept.
+        pictures: folder of the pictures to settle and calibrate on.
+    """
     missing = [case for case in wanted if not _is_there(folder, case.name)]
     sources = {
         family: sorted({case.name.rpartition(".")[0] for case in missing if case.family == family})
         for family in QUANTISED
     }
     files = [case.name for case in missing if case.family in EXPORTED]
+    # A quantised file is made from an exported one, which may not have been asked for itself.
     files += [name for names in sources.values() for name in names if not _is_there(folder, name)]
     exported = {name.rpartition(".")[0] for name in files}
     paths = str(folder), str(pictures)

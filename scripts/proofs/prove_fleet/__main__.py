@@ -33,7 +33,7 @@ PARTS = {"hosts": on_hosts, "ray": on_ray}
 
 
 def main() -> int:
-    """Strike, look at the evidence, tell."""
+    """Run the chosen part and print its findings; returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -27,7 +27,7 @@ class Cluster:
     """A head without CPUs of its own, and nodes that come and go.
 
     Args:
-        folder: takes logs.
+        folder: where each node's log is written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,19 +54,19 @@ class Cluster:
             time.sleep(0.5)
 
     def join(self) -> None:
-        """One more node."""
+        """Start one more node, which joins the cluster."""
         self.nodes.append(self._start(["--address", self.address, *SMALL]))
 
     def lose(self, number: int) -> None:
-        """SIGKILL to a node and to all that runs there."""
+        """Send SIGKILL to a node and to every process it started."""
         _kill(self.nodes.pop(number))
 
     def lose_head(self) -> None:
-        """SIGKILL to the head; its nodes cannot live without it."""
+        """Send SIGKILL to the head, without which its nodes cannot live."""
         _kill(self._head)
 
     def close(self) -> None:
-        """End everything."""
+        """Kill every node, then the head."""
         for process in (*self.nodes, self._head):
             _kill(process)
 
@@ -80,7 +80,7 @@ class Cluster:
 
 
 def on_ray(given: argparse.Namespace, folder: Path) -> Report:
-    """Search on a cluster, strike at its nodes, then at its head, and resume on another cluster."""
+    """Search on a cluster whose nodes, then head, are killed; resume the search on a second cluster."""
     report = Report()
     path = write_study(folder)
     with postgresql_server(durable=True) as server:
@@ -96,6 +96,7 @@ def on_ray(given: argparse.Namespace, folder: Path) -> Report:
             cluster.close()
         code = _ended(search, 120)
         report.say(f"the head is lost: the search ended with {code}: {_said(folder)}")
+        # A user whose cluster has gone must get one line and exit code 2, not Ray's stack trace.
         if code != 2 or "Traceback" in _said(folder):
             report.faults.append(f"a search whose cluster was lost ended with {code}")
         cluster = Cluster(folder)
@@ -116,12 +117,15 @@ def on_ray(given: argparse.Namespace, folder: Path) -> Report:
 def _strike(
     report: Report, given: argparse.Namespace, cluster: Cluster, search: subprocess.Popen[bytes], address: str
 ) -> None:
-    """Kill nodes, each time another one joins; the last blow is the head's."""
+    """Kill nodes, each replaced by a new one; the last blow hits the head."""
     done, begin = 0, time.monotonic()
     for blow in range(given.blows):
+        # Blows are spread over the trials, not over time: a fast machine would otherwise finish before the
+        # last ones.
         due = (blow + 0.5) * given.trials / (given.blows + 1)
         while done < due and search.poll() is None and time.monotonic() - begin < given.seconds:
             time.sleep(given.dice.uniform(0.5, 2))
+            # `look` returns -1 while the database cannot be read.
             done = max(done, report.look(address))
         if search.poll() is not None:
             report.faults.append(f"the search ended with {search.returncode} while nodes were left")
@@ -160,8 +164,10 @@ def _ended(search: subprocess.Popen[bytes], seconds: float) -> int | None:
 
 
 def _kill(root: subprocess.Popen[bytes]) -> None:
-    """SIGKILL to a process and to all that it started, also to what outlives it in its session."""
+    """Send SIGKILL to a process and all its descendants."""
     with suppress(psutil.NoSuchProcess):
+        # Collect the descendants before the first signal: once the root is dead, its children belong to
+        # another parent and can no longer be found.
         everyone = psutil.Process(root.pid)
         for process in [everyone, *everyone.children(recursive=True)]:
             with suppress(psutil.NoSuchProcess):

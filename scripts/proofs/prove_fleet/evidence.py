@@ -1,4 +1,4 @@
-"""What must hold of a shared study, whoever died."""
+"""The invariants of a shared study, whichever processes were killed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STUDY = "tiny"
 
 @dataclass
 class Report:
-    """What was done, and what was wrong."""
+    """What the campaign did, and the faults it found."""
 
     lines: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -22,16 +22,18 @@ class Report:
     """Finished trials, as they were first seen."""
 
     def say(self, line: str) -> None:
-        """A line of the report."""
+        """Add a line to the report and print it."""
         self.lines.append(line)
         print(line, flush=True)
 
     def look(self, address: str) -> int:
-        """Check what is there; returns how many trials are complete, -1 where it cannot be told."""
+        """Check the study as it stands; returns the number of complete trials, -1 if it cannot be read."""
         try:
             with Store.open(address, read_only=True) as store:
                 trials, front, again = store.trials(STUDY), store.front(STUDY), store.trials(STUDY)
         except UserError as error:
+            # Until the first search has created its tables, a database that cannot be read as a study is
+            # expected.
             if self.finished:
                 self.faults.append(str(error))
             return -1
@@ -40,13 +42,20 @@ class Report:
         if changed:
             self.faults.append(f"finished trials are lost or changed: {changed}")
         self.finished |= now
-        is_still = trials == again  # else the front is another moment's
+        # Hosts write while this reads. Only if the trials are the same before and after reading the front do
+        # both belong to one moment and may be compared.
+        is_still = trials == again
         if is_still and {trial.number for trial in front} != {trial.number for trial in pareto(trials)}:
             self.faults.append("the front is not that of the trials")
         return sum(trial.state == "complete" for trial in trials)
 
     def judge(self, address: str, budget: int) -> None:
-        """Check a study that came to its end."""
+        """Check a study after its searches have ended.
+
+        Args:
+            address: of the database.
+            budget: the number of trials the searches were asked for.
+        """
         done = self.look(address)
         with Store.open(address) as store:
             trials, workers = store.trials(STUDY), store.workers(STUDY)
@@ -60,7 +69,8 @@ class Report:
             t.assignment.digest for t in trials if t.failure is not None and t.failure.kind == "interrupted"
         ]
         interrupted = len(cut)
-        # What was interrupted twice may be what stopped the machine: it is not tried a third time.
+        # A search does not try an assignment a third time after two interruptions, as the assignment
+        # itself may be what brings the machine down.
         given_up = sum(count > 1 and digest not in measured for digest, count in Counter(cut).items())
         self.say(
             f"{done} trials are complete, {interrupted} were interrupted, {len(trials)} in all; "

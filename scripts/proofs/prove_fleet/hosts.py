@@ -25,11 +25,11 @@ class Host:
     """A folder and a network of its own, with at most one search.
 
     Args:
-        number: counts from 1.
-        folder: takes the study.
-        address: of the database.
-        trials: the budget.
-        is_apart: whether it has a network of its own.
+        number: from 1; part of the host's name and of its IP address.
+        folder: created here; holds the study, its caches and its log.
+        address: of the shared database.
+        trials: the budget of the search.
+        is_apart: whether the host gets its own network namespace, which takes root.
     """
 
     def __init__(self, number: int, folder: Path, address: str, trials: int, *, is_apart: bool) -> None:
@@ -42,9 +42,12 @@ class Host:
         self._process: subprocess.Popen[bytes] | None = None
         if is_apart:
             ip("netns", "add", self.name)
+            # A veth pair: one end inside the namespace as eth0, the other on the bridge, where `cut` takes
+            # it down.
             ip("link", "add", self._link, "type", "veth", "peer", "eth0", "netns", self.name)
             ip("link", "set", self._link, "master", BRIDGE, "up")
             ip("-n", self.name, "link", "set", "lo", "up")
+            # `.1` is the bridge, where the database listens.
             ip("-n", self.name, "addr", "add", f"{NETWORK}.{number + 1}/24", "dev", "eth0")
             ip("-n", self.name, "link", "set", "eth0", "up")
 
@@ -54,9 +57,9 @@ class Host:
         return None if self._process is None else self._process.poll()
 
     def start(self) -> None:
-        """Begin to search, or resume."""
+        """Start the search, or resume it after a kill."""
         inside = ["ip", "netns", "exec", self.name] if self._is_apart else []
-        # No cache, no leases and no temporary files are shared with other hosts.
+        # Real hosts share no files: caches, device leases (in TMPDIR) and temporary files must not leak.
         own = {"TMPDIR": str(self._folder / "tmp"), "XDG_CACHE_HOME": str(self._folder / "cache")}
         Path(own["TMPDIR"]).mkdir(exist_ok=True)
         with (self._folder / "log").open("ab") as log:
@@ -66,9 +69,11 @@ class Host:
             )  # fmt: skip
 
     def kill(self) -> None:
-        """SIGKILL to the search and to all that it started, at once, as when a host goes."""
+        """Send SIGKILL to the search and all its descendants, as when a host loses power."""
         assert self._process is not None
         with suppress(psutil.NoSuchProcess):
+            # Collect the descendants before the first signal: orphans get another parent and can no longer
+            # be found.
             everyone = psutil.Process(self._process.pid)
             for process in [everyone, *everyone.children(recursive=True)]:
                 with suppress(psutil.NoSuchProcess):
@@ -76,18 +81,18 @@ class Host:
         self._process.wait()
 
     def cut(self, seconds: float) -> None:
-        """Take the network away for a while."""
+        """Take the host's link down for a number of seconds."""
         ip("link", "set", self._link, "down")
         time.sleep(seconds)
         ip("link", "set", self._link, "up")
 
     def said(self) -> str:
-        """The last line of its log."""
+        """Returns the last line of the host's log."""
         lines = (self._folder / "log").read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else ""
 
     def remove(self) -> None:
-        """End the search and take the network away."""
+        """Kill the search and delete the network namespace."""
         if self._process is not None:
             self.kill()
         if self._is_apart:
@@ -95,7 +100,7 @@ class Host:
 
 
 def on_hosts(given: argparse.Namespace, folder: Path) -> Report:
-    """Search on all hosts, strike, and check what is there."""
+    """Search on all hosts while blows fall; check the shared study throughout and at the end."""
     report = Report()
     folder.chmod(0o755)
     is_apart = not given.shared_network
@@ -120,10 +125,13 @@ def on_hosts(given: argparse.Namespace, folder: Path) -> Report:
         while any(host.code is None for host in hosts):
             time.sleep(given.dice.uniform(0.5, 2))
             done = max(done, report.look(address))
+            # Blows are spread over the trials, not over time: a fast machine would otherwise finish before
+            # the last ones.
             is_due = done >= (struck + 0.5) * given.trials / (given.blows + 1)
             if not is_due or struck == given.blows or time.monotonic() - begin > given.seconds:
                 continue
             struck += 1
+            # A link can only be cut where hosts have links of their own.
             way = given.dice.choice(["kill", "kill", "cut", "database"] if is_apart else ["kill", "database"])
             host = given.dice.choice([host for host in hosts if host.code is None])
             report.say(f"{done} trials: {way}" + ("" if way == "database" else f" {host.name}"))
@@ -149,7 +157,11 @@ def _restart(server: PostgresqlServer, how: str) -> None:
 
 
 def ip(*words: str) -> None:
-    """Run `ip`. Raises `RuntimeError` where it refuses."""
+    """Run the `ip` command.
+
+    Raises:
+        RuntimeError: `ip` failed, for instance because the caller is not root.
+    """
     done = subprocess.run(["/usr/bin/env", "ip", *words], capture_output=True, check=False, text=True)
     if done.returncode:
         raise RuntimeError(f"ip {' '.join(words)}: {done.stderr.strip()}")

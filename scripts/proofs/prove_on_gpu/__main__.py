@@ -6,8 +6,8 @@
 
 Exports the network with random weights at 512x512 (or takes the demo's), searches it on the demo's drawn
 images, kills the search in the middle and resumes it, exports the best point, verifies it, rebuilds it in a
-fresh process and times it again by another loop. With `--mask` TensorRT-RTX presents itself as full TensorRT
-of that version, and autoprec takes the path that it takes there.
+fresh process and times it again by another loop. With `--mask` TensorRT-RTX looks like full TensorRT of that
+version, and autoprec takes the same path as there.
 
 Writes `gpu_MODEL_DATE.json` and `.md` (`full_tensorrt_...` with `--mask`) after every step, so that a run
 that is cut short leaves what it has. Needs `pip install '.[tensorrt-rtx]' efficientsam onnxruntime`.
@@ -38,7 +38,7 @@ sys.path.append(str(ROOT / "scripts" / "models"))
 from untrained import EXPORTERS, definition, export_command  # noqa: E402 - of another folder of scripts
 
 REPEATS = 12
-"""So many times the export is timed against itself."""
+"""How often the export is timed against itself."""
 MASK = ROOT / "tests" / "backends" / "tensorrt" / "mask"
 MASKED = {
     "base": "bf16",  # the kernels are TensorRT-RTX's, whose INT8 products overflow FP16
@@ -47,7 +47,7 @@ MASKED = {
 
 
 class Proof:
-    """One model's proof: its folder, what is known so far, and the time that is left."""
+    """One model's proof: its folder, the results so far, and the time that is left."""
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
@@ -62,17 +62,17 @@ class Proof:
 
     @property
     def left(self) -> float:
-        """Seconds until this proof has to be over."""
+        """Seconds until this proof must be over."""
         return float(self.given.seconds) - (time.monotonic() - self.start)
 
     def step(self, name: str, work: Callable[[], Any]) -> bool:
-        """Do one step, note what it found, its time or its error, and write everything down."""
+        """Do one step, and write its result, its time or its error; returns whether it succeeded."""
         begin = time.monotonic()
         try:
             result = work()
             if result is not None:
                 self.known[name] = result
-        except Exception as error:  # noqa: BLE001 - whatever it is, what was measured so far is written
+        except Exception as error:  # noqa: BLE001 - what was measured so far is kept
             self.known["errors"].append(f"{name}: {type(error).__name__}: {error}")
             traceback.print_exc()
             return False
@@ -83,7 +83,7 @@ class Proof:
         return True
 
     def write(self) -> None:
-        """The results so far, for programs and for people."""
+        """Write the results so far, as JSON and as Markdown."""
         self.given.out.mkdir(parents=True, exist_ok=True)
         kind = "full_tensorrt" if self.given.mask else "gpu"
         target = self.given.out / f"{kind}_{self.given.model}_{self.known['date'][:10]}"
@@ -91,12 +91,13 @@ class Proof:
         target.with_suffix(".md").write_text(markdown(self.known))
 
     def export_network(self) -> None:
-        """Encoder and decoder as ONNX, unless they are there."""
+        """Export encoder and decoder as ONNX, unless they exist, and write the definition."""
         models = self.folder / "models"
         given, trained = self.given, f"{ROOT}/studies/models/demo_"
         if given.model in EXPORTERS and not (models / "decoder.onnx.done").exists():
             command = export_command(given.model, models, given.size, given.export)
             subprocess.run(command, check=True, timeout=max(self.left, 1))
+            # A mark of its own: an export that was cut short leaves files, too.
             (models / "decoder.onnx.done").touch()
         seconds = 60 if given.backend == "tensorrt" else 600
         more = {
@@ -113,7 +114,7 @@ class Proof:
         self.definition.write_text(text)
 
     def search(self) -> list[dict[str, Any]]:
-        """Search, kill, search on; keep enough time for what follows. Behind what earlier calls did."""
+        """Search, kill, resume, leaving time for later steps; returns the facts of all calls so far."""
         earlier = self.folder / "nights.json"
         nights = Nights(self.definition, self.given.trials, self.folder / "search.log")
         nights_so_far: list[dict[str, Any]] = json.loads(earlier.read_text()) if earlier.exists() else []
@@ -130,12 +131,12 @@ class Proof:
         subprocess.run(command, check=True, timeout=max(self.left, 5), cwd=ROOT)
 
     def rebuild(self) -> dict[str, Any]:
-        """Build and time the export in a process that knows nothing but it."""
+        """Build and time the export in a fresh process."""
         folder = self.folder / "export"
         return self._told("rebuild.py", str(folder), str(folder / "reference.onnx"), self.given.backend)
 
     def verify(self) -> dict[str, Any]:
-        """What `autoprec verify` says of the export."""
+        """Exit code and checks of `autoprec verify` on the export."""
         command = [sys.executable, "-m", "autoprec", "verify", str(self.folder / "export"), "--json"]
         done = subprocess.run(
             command, check=False, timeout=max(self.left, 5), cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -147,7 +148,7 @@ class Proof:
         return self._told("repeats.py", str(self.folder / "export"), self.given.backend, str(REPEATS))
 
     def _told(self, script: str, *arguments: str) -> dict[str, Any]:
-        """What a script beside this one prints last, as JSON."""
+        """The last line that a neighbouring script prints, as JSON."""
         done = subprocess.run(
             [sys.executable, str(HERE / script), *arguments],
             check=True, timeout=max(self.left, 5), cwd=ROOT, stdout=subprocess.PIPE, text=True,
@@ -157,7 +158,7 @@ class Proof:
 
 
 def main() -> None:
-    """Parse, then go through the steps; a failing one ends the proof, what is known is written."""
+    """Go through the steps; exits with 1 if any failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("model", choices=(*EXPORTERS, "demo"))
     parser.add_argument("--seconds", type=float, default=1800, help="all steps together")

@@ -1,7 +1,7 @@
-"""An engine timed by hand on a GPU: stream, buffers, graph and events of its own, the plan built again.
+"""An engine timed by hand on a GPU, with stream, buffers, graph and events of its own.
 
-Shares nothing with autoprec's stopwatch and engine but the build and the logger, of which TensorRT keeps a
-process's first.
+It shares nothing with autoprec's stopwatch and engine except the build and the logger, since TensorRT keeps
+the first logger of a process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 
 class Loop:
-    """Times one plan; kernels are compiled anew."""
+    """Times one plan, whose kernels are compiled anew."""
 
     def __init__(self, backend: Any, path: Path, inputs: dict[str, np.ndarray]) -> None:
         library = backend.library
@@ -32,6 +32,7 @@ class Loop:
             self._call("cudaMemcpy", address, array.ctypes.data, array.nbytes, kind)
             self._context.set_tensor_address(name, int(address))
         self._begin, self._end = self._call("cudaEventCreate"), self._call("cudaEventCreate")
+        # Before the capture: the first runs compile kernels, which a capture would not record.
         for _ in range(3):
             self._enqueue()
         self._call("cudaStreamSynchronize", self._stream)
@@ -42,7 +43,7 @@ class Loop:
         self._graph = self._call("cudaGraphInstantiate", graph, 0)
 
     def milliseconds(self, repeats: int) -> float:
-        """Mean of so many inferences between two events, after an unmeasured one."""
+        """Mean milliseconds of `repeats` inferences between two events, after an unmeasured one."""
         self._call("cudaGraphLaunch", self._graph, self._stream)
         self._call("cudaEventRecord", self._begin, self._stream)
         for _ in range(repeats):

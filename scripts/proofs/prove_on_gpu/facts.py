@@ -1,4 +1,4 @@
-"""What a study's database says of a search, as facts for programs."""
+"""The facts of a search, from its study's database."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("autoprec", "onnx", "onnx-ir", "optuna", "numpy", "torch", "tensorrt
 
 
 def facts_of(definition: Path) -> dict[str, Any]:
-    """Everything that the report tells about a search."""
+    """Everything that the report shows about a search."""
     study = Study.load(definition)
     trials = [trial for trial in study.trials() if trial.reused_from is None]
     done = [trial for trial in trials if trial.state == "complete"]
@@ -67,11 +67,9 @@ def _trial(trial: TrialRecord) -> dict[str, Any]:
 
 
 def _seconds(done: Sequence[TrialRecord]) -> dict[str, float]:
-    """Median seconds of a trial by stage; anchors are left out, they are profiled too.
-
-    Medians, since the first trial of a night waits for the worker and its reference. `between` is the time
-    from one trial's end to the next one's start: proposing and storing.
-    """
+    """Median seconds of a trial by stage; `between` is from one trial's end to the next one's start."""
+    # Without anchors, which are profiled too. Medians, because the first trial of a run also waits for its
+    # worker and the reference.
     plain = [t.measurement.seconds for t in done if t.measurement and t.origin != "anchor"]
     stages = {
         name: [getattr(s, name) for s in plain] for name in ("rewrite", "build", "run", "timing", "total")
@@ -91,13 +89,13 @@ def _failures(trials: Sequence[TrialRecord]) -> dict[str, Any]:
 
 
 def _audit(done: Sequence[TrialRecord]) -> dict[str, int]:
-    """How often blocks that were asked to run in one precision ran in another, by both."""
+    """How often blocks requested in one precision ran in another, by pair."""
     rows = [row for trial in done if trial.measurement for row in trial.measurement.audit]
     return dict(Counter(f"{row.asked} ran {_kinds(row.ran)}" for row in rows))
 
 
 def _kinds(ran: str) -> str:
-    """`f16, f32` of `f16 x3, f32 x1`."""
+    """The precisions in a text such as `f16 x3, f32 x1`: `f16, f32`."""
     return ", ".join(part.partition(" x")[0] for part in ran.split(", ")) or "unseen"
 
 

@@ -18,7 +18,7 @@ class Loop:
         self._inputs = inputs
 
     def milliseconds(self, repeats: int) -> float:
-        """Mean of so many inferences."""
+        """Mean milliseconds of `repeats` inferences."""
         begin = time.perf_counter()
         for _ in range(repeats):
             self._request.infer(self._inputs)

@@ -1,4 +1,4 @@
-"""A search that is killed in the middle, and goes on: processes, and what the database says in between."""
+"""A search that is killed in the middle and resumed, and what its database holds in between."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 _POLL_SECONDS = 0.25
 _STOP_SECONDS = 30.0
-"""A search that is asked to stop finishes the trial in progress first."""
+"""How long a search that is asked to stop may take to finish the trial in progress."""
 
 
 class Nights:
@@ -22,7 +22,7 @@ class Nights:
     Args:
         definition: the study's TOML file.
         trials: the budget.
-        log: takes what the searches print.
+        log: receives what the searches print.
     """
 
     def __init__(self, definition: Path, trials: int, log: Path) -> None:
@@ -30,7 +30,7 @@ class Nights:
         self._database = definition.parent / definition.stem / "study.db"
 
     def run(self, *, kill_after: int, seconds: float) -> dict[str, Any]:
-        """Search, kill it in the trial after `kill_after` ones, and search on until `seconds` are over."""
+        """Search, kill it in the trial after `kill_after`, resume until `seconds` are over; returns facts."""
         begin = time.monotonic()
         end = begin + seconds
         first = self._start()
@@ -70,7 +70,7 @@ class Nights:
             )
 
     def _finish(self, process: subprocess.Popen[bytes], end: float) -> bool:
-        """Wait for the search; once the time is up ask it to stop. Whether it reached its budget."""
+        """Wait for the search, and ask it to stop once time is up; returns whether it reached its budget."""
         while process.poll() is None and time.monotonic() < end:
             time.sleep(_POLL_SECONDS)
         if process.poll() is not None:
@@ -89,7 +89,7 @@ class Nights:
         return " / ".join(self._log.read_text(errors="replace").strip().splitlines()[-3:])
 
     def _finished(self) -> dict[int, str]:
-        """Record by number of all trials that were measured or failed."""
+        """Records by number of all trials that were measured or failed."""
         query = "select number, record from autoprec_trials where state != 'running' and origin != 'reused'"
         return {
             number: record
@@ -98,7 +98,7 @@ class Nights:
         }
 
     def _ask(self, query: str) -> list[tuple[Any, ...]]:
-        """Rows, or none while the database is not there yet."""
+        """Rows of a query; none while the database does not exist yet."""
         if not self._database.exists():
             return []
         try:

@@ -1,4 +1,4 @@
-"""In a fresh process: build an exported model, time it against the reference, and by a loop of our own.
+"""In a fresh process: builds an exported model, times it against the reference, and by an independent loop.
 
     python rebuild.py EXPORT_FOLDER REFERENCE.onnx BACKEND
 
@@ -25,11 +25,11 @@ from autoprec.spec import TimingSection
 
 ROUNDS, REPEATS, WARMUP = 40, 20, 30
 LOOPS = {"cuda": "cuda_loop", "processor": "host_loop"}
-"""Modules beside this one, by the stopwatch that they stand against."""
+"""Modules with an independent loop, by the stopwatch that they check."""
 
 
 def inputs_of(path: Path) -> dict[str, np.ndarray]:
-    """Noise for every input."""
+    """Normal noise for every input, by name."""
     random = np.random.default_rng(0)
     values = onnx.load(path, load_external_data=False).graph.input
     shapes = {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim] for value in values}
@@ -37,14 +37,14 @@ def inputs_of(path: Path) -> dict[str, np.ndarray]:
 
 
 def backend_of(folder: Path, name: str) -> Backend:
-    """The backend with the options of the study that an export comes from."""
+    """The backend with the options of an export's study."""
     recipe = read_manifest(folder).recipe
     assert recipe is not None, "an export tells how it was measured"
     return create_backend(name, recipe.options)
 
 
 def rebuilt(folder: Path, reference_path: Path, name: str) -> dict[str, Any]:
-    """Latency of the export, built here, beside what its manifest says."""
+    """Latency of the export when built here, beside the manifest's."""
     manifest = read_manifest(folder)
     measured = manifest.trial.measurement
     assert measured is not None, "an export has a measurement"
@@ -89,7 +89,7 @@ def rebuilt(folder: Path, reference_path: Path, name: str) -> dict[str, Any]:
 
 
 def timers(backend: Any, engine: Any, path: Path, inputs: dict[str, np.ndarray]) -> dict[str, float]:
-    """autoprec's stopwatch and a loop of our own in turn; medians in ms, and the median of their ratio."""
+    """autoprec's stopwatch and an independent loop in turn: medians in ms, and the median of their ratio."""
     watch = STOPWATCHES[backend.stopwatch]
     loop = importlib.import_module(LOOPS[backend.stopwatch]).Loop(backend, path, inputs)
     for _ in range(WARMUP):
@@ -114,7 +114,7 @@ def timers(backend: Any, engine: Any, path: Path, inputs: dict[str, np.ndarray])
 
 
 def cold_build(folder: Path, path: Path) -> float:
-    """Seconds of a build with nothing in the cache of kernels or of their timings."""
+    """Seconds of a build with empty caches of kernels and timings."""
     recipe = read_manifest(folder).recipe
     assert recipe is not None, "an export tells how it was measured"
     with tempfile.TemporaryDirectory() as empty:

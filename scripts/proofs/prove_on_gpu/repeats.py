@@ -1,9 +1,9 @@
-"""In a fresh process: time an exported model against itself, each time by two new builds of it.
+"""In a fresh process: times an exported model against itself, with two new builds each time.
 
     python repeats.py EXPORT_FOLDER BACKEND COUNT
 
-The true ratio is 1: what is off is the error of the method, and what remains with many rounds is luck of a
-build. Prints one line of JSON.
+The true ratio is 1: deviations are errors of the method, and those that remain with many rounds are the luck
+of a build. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TIMING = TimingSection(seconds=2)
 
 
 def repeated(folder: Path, name: str, count: int) -> dict[str, Any]:
-    """The ratios, and how many of their 95 % intervals hold 1."""
+    """The ratios, and how many of their 95 % intervals contain 1."""
     backend, path = backend_of(folder, name), folder / "model.onnx"
     inputs, ratios, held, rounds = inputs_of(path), [], 0, []
     for _ in range(count):

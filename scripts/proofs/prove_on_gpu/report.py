@@ -1,4 +1,4 @@
-"""The facts of a proof as Markdown; whatever is not known yet is left out."""
+"""The facts of a proof as Markdown, as far as they are known."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def _masked(version: str) -> str:
-    """What a run behind the mask shows, and what it does not."""
+    """A paragraph on what a run behind the mask shows, and what it does not."""
     return (
         f"**This is autoprec's code path for full TensorRT over the kernels of TensorRT-RTX.** TensorRT-RTX "
         f"presents itself as TensorRT {version}, with the classes, methods, signatures and enum members of "
@@ -116,7 +116,7 @@ def _where_time_goes(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _legality(facts: Mapping[str, Any]) -> list[str]:
-    """What the engine takes, by pattern and precision."""
+    """What the engine supports, by pattern and precision."""
     verdicts = {(v["pattern"], v["precision"]): v for v in facts["legality"]}
     patterns = sorted({pattern for pattern, _ in verdicts})
     precisions = list(dict.fromkeys(precision for _, precision in verdicts))

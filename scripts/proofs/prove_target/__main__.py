@@ -1,4 +1,4 @@
-"""Search on a target over ssh, on a loopback address: other Pythons, slow lines, lines that drop, and kills.
+"""Searches on a target over ssh on a loopback address: other Pythons, slow lines, dropped lines, and kills.
 
     PYTHONPATH=tests/kit python scripts/proofs/prove_target night --python py38/bin/python --trials 6
     PYTHONPATH=tests/kit python scripts/proofs/prove_target night --tiny --rate 100000 --delay 0.05 --life 60
@@ -24,7 +24,7 @@ from loopback_ssh import IS_HERE
 
 
 def main() -> int:
-    """Parse, run, tell; 1 if anything is amiss."""
+    """Run a part, and report; returns 1 if anything is amiss."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,5 @@
-"""Kills on both sides of a line: a search, its worker, ssh, the agent, its session; the rest ships."""
+"""Kills on both sides of a line: of a search, its worker, ssh, the agent, its session; then ships the
+result."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ _LONGEST_SECONDS = 420.0
 
 
 class Hit(NamedTuple):
-    """What is searched, resumed and hit: the demo with few samples, or a tiny study of `trials` trials."""
+    """The study that is searched and hit: the demo with few samples, or a tiny one, for `trials` trials."""
 
     name: str
     server: Server
@@ -37,11 +38,11 @@ class Hit(NamedTuple):
 
     @property
     def words(self) -> list[str]:
-        """A search, or its resumption."""
+        """Arguments of a search, or of its resumption."""
         return ["search", "--study", f"studies/{self.name}.toml", "--budget", str(self.trials)]
 
     def begun(self, home: Path) -> Path:
-        """A folder with a fresh definition."""
+        """Write a fresh definition into a folder, which is returned."""
         (home / "studies").mkdir(parents=True)
         path = (write_demo if self.name == "demo" else write_study)(home / "studies")
         path.write_text(path.read_text() + section(self.server, self.python, home / "agent"))
@@ -49,7 +50,7 @@ class Hit(NamedTuple):
 
 
 def kills(given: argparse.Namespace, folder: Path) -> tuple[list[str], list[str]]:
-    """How many of each kind, and what is amiss."""
+    """A row of the kills by victim, and what is amiss."""
     dice, counts, faults, ends = random.Random(given.seed), Counter[str](), list[str](), Counter[str]()
     (folder / "ssh").mkdir()
     late = time.monotonic() + given.seconds
@@ -84,20 +85,20 @@ def kills(given: argparse.Namespace, folder: Path) -> tuple[list[str], list[str]
 
 
 class Search:
-    """One that runs, or resumes."""
+    """A search, started or resumed."""
 
     def __init__(self, hit: Hit, home: Path) -> None:
         self._hit, self._home = hit, home
         self._process = started(hit.words, home)
 
     def runs_for(self, seconds: float) -> bool:
-        """Whether it still runs after that time."""
+        """Whether the search is still running after some seconds."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
         return self._process.returncode is None
 
     def loses(self, victim: str) -> bool:
-        """Kill something of it; whether there was such a thing."""
+        """Kill a part of the search; returns whether there was one."""
         number, place = self._process.pid, self._home / "agent"
         if victim in ("search", "interrupt"):
             os.kill(number, signal.SIGKILL if victim == "search" else signal.SIGINT)
@@ -114,7 +115,7 @@ class Search:
         return bool(victims)
 
     def ended(self) -> tuple[int, str]:
-        """Exit code and words; one that does not end in time has failed."""
+        """Exit code and output; a search that does not end in time counts as failed."""
         try:
             text, _ = self._process.communicate(timeout=_LONGEST_SECONDS)
         except subprocess.TimeoutExpired:
@@ -124,7 +125,8 @@ class Search:
 
 
 def _ended_wrongly(victim: str, code: int, text: str) -> str:
-    """Why that is no way to end; empty if it is one. Whatever dies over there, a search goes on."""
+    """Why a search ended wrongly; empty if it did not."""
+    # Whatever dies on the target, the search must continue to its end.
     allowed = {"search": (0, -signal.SIGKILL), "interrupt": (0, 130, -signal.SIGINT)}.get(victim, (0,))
     if "Traceback" in text or code not in allowed:
         return f"exit code {code}: {text.strip()[-400:]}"
@@ -132,7 +134,7 @@ def _ended_wrongly(victim: str, code: int, text: str) -> str:
 
 
 def _evidence(home: Path, study: str, evidence: dict[int, str]) -> str:
-    """What is wrong with the evidence; what it holds is remembered in `evidence`."""
+    """What is wrong with the evidence, if anything; adds the finished trials to `evidence`."""
     path = home / "studies" / study / "study.db"
     try:
         with Store.open(path, read_only=True) as store:

@@ -1,8 +1,8 @@
 """A slow line that drops, as ssh's ProxyCommand: `python line.py HOST PORT RATE DELAY LIFE SEED LOG`.
 
-RATE is bytes a second, DELAY seconds, both for each way. After a random time, LIFE seconds in the mean, the
-line drops: half of the times it closes, else it stays open and nothing comes through any more, as when a
-cable is pulled. 0 is no limit. LOG gets a line for each connection: bytes there and back.
+RATE is in bytes a second, DELAY in seconds, for each way. After a random time with a mean of LIFE seconds the
+line drops: half of the time it closes, otherwise it stays open and nothing comes through any more, like when
+a cable is pulled. 0 is no limit. LOG receives a line for each connection: bytes there and back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CHUNK = 1 << 14
 
 
 class Line:
-    """What both ways have in common: speed, delay, and whether anything still comes through."""
+    """The state shared by both ways: speed, delay, and whether anything still comes through."""
 
     def __init__(self, rate: float, delay: float, log: str) -> None:
         self.rate, self.delay, self.log = rate, delay, log
@@ -30,7 +30,7 @@ class Line:
         self.carried = {"there": 0, "back": 0}
 
     def carry(self, way: str, source: int, sink: int) -> None:
-        """Copy from one descriptor to another until it ends, and end the process then."""
+        """Copy from one descriptor to another until the first ends, then end the process."""
         due: queue.Queue[tuple[float, bytes]] = queue.Queue(64)
         threading.Thread(target=self._write, args=(due, sink), daemon=True).start()
         while data := os.read(source, _CHUNK):
@@ -41,7 +41,7 @@ class Line:
         due.put((time.monotonic() + self.delay, b""))
 
     def end(self, code: int) -> NoReturn:
-        """Note what was carried, and drop."""
+        """Log the bytes carried, and exit."""
         with open(self.log, "a") as log:  # noqa: PTH123 - quick
             log.write(json.dumps(list(self.carried.values())) + "\n")
         os._exit(code)
@@ -62,7 +62,7 @@ def main() -> NoReturn:
     rate, delay, life, seed = map(float, sys.argv[3:7])
     dice = random.Random(f"{seed} {os.getpid()}")
     line = Line(rate, delay, log)
-    for number in (signal.SIGTERM, signal.SIGHUP):  # ssh ends what it reaches a host by
+    for number in (signal.SIGTERM, signal.SIGHUP):  # ssh ends its ProxyCommand by a signal
         signal.signal(number, lambda *_: line.end(0))
     far = socket.create_connection((host, port), timeout=20)
     far.settimeout(None)

@@ -1,4 +1,4 @@
-"""A night on a target: the demo, or a tiny study, is searched, exported, verified there, and cleaned up."""
+"""A whole run on a target: the demo or a tiny study is searched, exported, verified there, and cleaned up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tiny_study import write_study
 
 
 def night(given: argparse.Namespace, folder: Path) -> tuple[list[str], list[str]]:
-    """A row of what came of it, and what is amiss."""
+    """A row of results, and what is amiss."""
     keys, home, there = folder / "ssh", folder / "home", folder / "agent"
     keys.mkdir()
     more = ""
@@ -59,13 +59,13 @@ def night(given: argparse.Namespace, folder: Path) -> tuple[list[str], list[str]
 
 
 def _tiny(home: Path) -> str:
-    """The tests' tiny study; its name."""
+    """Write the tests' tiny study; returns its name."""
     (home / "studies").mkdir(parents=True)
     return write_study(home / "studies").stem
 
 
 def _demo(home: Path) -> str:
-    """The demo's study, without what other searches made of it; its name."""
+    """Copy the demo's study, without what other searches made; returns its name."""
     (home / "studies").mkdir(parents=True)
     for name in ("demo.toml", "models", "data"):
         source, target = ROOT / "studies" / name, home / "studies" / name

@@ -1,4 +1,4 @@
-"""What both proofs share: a study's commands, the processes of a line, and what is left of them."""
+"""What both proofs share: running commands, finding processes, and checking that none are left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINE = Path(__file__).with_name("line.py")
 
 
 def section(server: Server, python: str, folder: Path) -> str:
-    """`[target]` of a definition."""
+    """The section `[target]` of a definition."""
     return (
         f'\n[target]\naddress = "{server.address}"\npython = "{python}"\nfolder = "{folder}"\n'
         f'ssh_config = "{server.config}"\n'
@@ -26,7 +26,7 @@ def section(server: Server, python: str, folder: Path) -> str:
 
 
 def started(words: list[str], folder: Path) -> subprocess.Popen[str]:
-    """A command of autoprec, in a folder; what it prints is kept."""
+    """Start a command of autoprec in a folder, with its output in a pipe."""
     return subprocess.Popen(
         [sys.executable, "-m", "autoprec", *words],
         cwd=folder,
@@ -39,26 +39,26 @@ def started(words: list[str], folder: Path) -> subprocess.Popen[str]:
 
 
 def ran(words: list[str], folder: Path) -> tuple[int, str]:
-    """Exit code and words of a command."""
+    """Exit code and output of a command."""
     process = started(words, folder)
     text, _ = process.communicate()
     return process.returncode, text
 
 
 def version(python: str) -> str:
-    """Of a target's Python, and of its engine."""
+    """The version of a target's Python and of its engine."""
     probe = "import platform, openvino; print(platform.python_version(), openvino.__version__.split('-')[0])"
-    with os.popen(f'{python} -c "{probe}"') as told:  # noqa: S605 - our own words
+    with os.popen(f'{python} -c "{probe}"') as told:  # noqa: S605 - a fixed command
         version, _, engine = told.read().strip().partition(" ")
     return f"{version}, OpenVINO {engine}"
 
 
 def shipped(study: str, home: Path) -> list[str]:
-    """Export the fastest point of a study, verify it on its target, and clean the target; what went wrong."""
+    """Export the fastest point of a study, verify it on its target, clean the target; returns what failed."""
     exports, faults = home / "studies" / study / "exports", []
     for words, allowed in (
         (["export", "--study", study, "--pick", "fastest", "--max-loss", "0.9", "--examples", "4"], (0,)),
-        (["verify", "--study", study], (0, 4)),  # 4: another latency, on a machine that does other things
+        (["verify", "--study", study], (0, 4)),  # 4: another latency, on a busy machine
         (["doctor", "--study", study], (0,)),
         (["target", "clean", "--study", study], (0,)),
     ):
@@ -72,7 +72,7 @@ def shipped(study: str, home: Path) -> list[str]:
 
 
 def processes(is_wanted: Callable[[list[str]], bool]) -> list[psutil.Process]:
-    """Those whose command is wanted."""
+    """The processes whose command line is wanted."""
     alive = []
     for process in psutil.process_iter():
         try:
@@ -84,7 +84,7 @@ def processes(is_wanted: Callable[[list[str]], bool]) -> list[psutil.Process]:
 
 
 def agents(folder: Path) -> list[psutil.Process]:
-    """The agents that keep their things in a folder."""
+    """The agents whose files are in a folder."""
     return processes(lambda words: len(words) > 2 and words[1].startswith(f"{folder}/agent-"))
 
 

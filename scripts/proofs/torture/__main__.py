@@ -29,7 +29,7 @@ PARTS = {"kill": kill, "faults": faults, "fuzz": fuzz}
 
 
 def main() -> int:
-    """Run the parts that are asked for, and tell what was found."""
+    """Run the chosen parts and print the findings; returns the exit code."""
     options = _options()
     options.parts = options.parts or list(PARTS)
     share = Share(*options.share)
@@ -63,7 +63,7 @@ def _options() -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace, share: Share) -> dict[str, Tally]:
-    """Run the parts here, one after the other; time that one leaves is the next one's."""
+    """Run the parts in this process, one after the other. Time one part leaves unused goes to the next."""
     late = time.monotonic() + options.seconds
     counts = {"kill": options.kills, "fuzz": options.inputs, "faults": options.fault_count}
     parts: dict[str, Tally] = {}

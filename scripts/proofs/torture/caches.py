@@ -1,6 +1,6 @@
-"""Kept files of every kind: a sound one, and reading it as its owner does.
+"""Kept files of every kind: how to write a sound one, and how to read it as its owner does.
 
-What was changed is told in one line and made again: a reader that gives nothing has said why.
+A damaged file is reported in one line and made again, so a reader that returns nothing must have said why.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TRIAL = "80931856fd251b78"
 
 
 def write(folder: Path) -> dict[str, Path]:
-    """A sound file of each kind."""
+    """Write a sound file of each kind; returns their paths by the kind's name."""
     folder.mkdir()
     histograms = Histograms()
     histograms.observe("x", np.linspace(-1, 1, 1000))
@@ -59,7 +59,7 @@ def write(folder: Path) -> dict[str, Path]:
 
 
 def histograms(path: Path) -> object:
-    """Ranges of kept histograms."""
+    """The ranges computed from kept histograms."""
     read = _told(path, lambda say: Histograms.load(path, say=say))
     return None if read is None else read.ranges("entropy", 99.99)
 
@@ -79,7 +79,7 @@ def masks(path: Path) -> object:
 
 
 def timings(path: Path) -> object:
-    """Kept timings of kernels; kernels themselves are kept alike."""
+    """Kept timings of kernels; kept kernels have the same format."""
     return timing_cache.read_sealed(path) or None
 
 
@@ -91,7 +91,7 @@ def refined(path: Path) -> object:
 
 
 def inspection(path: Path) -> object:
-    """What an earlier run showed, with the bytes of its pictures."""
+    """A kept inspection, with the bytes of its pictures."""
     study = path.parents[4]
     folder = path.parent
     spec = load_spec(study / "tiny.toml")

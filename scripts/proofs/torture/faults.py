@@ -1,7 +1,7 @@
-"""Faults of the machine: each path that a command writes fails; limits; a clock that jumps.
+"""Faults of the machine: each path a command writes fails once; resource limits; a clock that jumps.
 
-A command that fails ends in one line with exit code 2; the same command without the fault then succeeds, and
-what was finished before is still there.
+A command that meets a fault must end in one line with exit code 2. The same command without the fault must
+then succeed, and everything finished before must still be there.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ TARGET = '\n[target]\naddress = "local:"\nfolder = "agent"\n'
 
 
 class Command(NamedTuple):
-    """A command that writes; `before` are the commands that it follows."""
+    """A command that writes, and in `before` the commands that must run first."""
 
     words: tuple[str, ...]
     before: tuple[tuple[str, ...], ...] = ()
@@ -94,11 +94,17 @@ LIMITS = (
     *(f"RLIMIT_AS={more}" for more in (1 << 20, 16 << 20, 64 << 20, 200 << 20, 500 << 20)),
 )
 AT_A_TIME = 2
-"""Blows at one command before the next one's turn: a short campaign reaches several."""
+"""Blows at one command before the next one's turn, so that even a short campaign reaches several commands."""
 
 
 def faults(campaign: Campaign, folder: Path, count: int) -> None:
-    """Walk over what commands write, and over the limits, as far as count and time allow."""
+    """Make every path the commands write fail, and apply every limit, as far as count and time allow.
+
+    Args:
+        campaign: takes the results.
+        folder: empty; holds the studies.
+        count: the number of faults to cause.
+    """
     home, site = _begin(campaign, folder)
     before = _trials(home)
     blows = {command: _blows(campaign, command, home, site, folder) for command in COMMANDS}
@@ -116,7 +122,8 @@ def faults(campaign: Campaign, folder: Path, count: int) -> None:
         copy = _fresh(home, folder)
         ran = _run(command.words, copy, site, **fault)
         again = Ran(0, "")
-        if command.words[0] != "init" or ran.code:  # what `init` wrote, it leaves alone
+        # `init` does not overwrite a definition: after one that succeeded despite the fault, it would refuse.
+        if command.words[0] != "init" or ran.code:
             again = _run(command.words, copy, site)
         what = fault.get("TORTURE_LIMIT", "").partition("=")[0] or fault["TORTURE_FAIL"].partition(" ")[0]
         kept = _trials(copy)
@@ -128,7 +135,11 @@ def faults(campaign: Campaign, folder: Path, count: int) -> None:
 
 
 def _begin(campaign: Campaign, folder: Path) -> tuple[Path, dict[str, str]]:
-    """A study that was searched while the clock jumped, and one on a target; what its workers run first."""
+    """Search a study while the clock jumps, and write one with a target.
+
+    Returns:
+        The folder of the studies, and the environment that makes worker processes run `SITE` first.
+    """
     site, home = folder / "site", folder / "home"
     site.mkdir()
     (site / "sitecustomize.py").write_text(SITE)
@@ -146,23 +157,36 @@ def _begin(campaign: Campaign, folder: Path) -> tuple[Path, dict[str, str]]:
 def _blows(
     campaign: Campaign, command: Command, home: Path, site: dict[str, str], folder: Path
 ) -> Iterator[dict[str, str]]:
-    """This share's faults of a command: each path once, each limit, then the paths with other errors."""
+    """Yield this share's faults of a command: each path once and each limit, then the paths with other
+    errors.
+
+    Args:
+        campaign: names the share.
+        command: what is run.
+        home: the studies; never changed by a blow.
+        site: the environment that makes processes run `SITE`.
+        folder: takes the copy that the command runs in.
+    """
     for words in command.before:
         _run(words, home, site)
     copy = _fresh(home, folder)
+    # A run without a fault lists the paths the command writes.
     listed = copy / "list"
     ran = _run(command.words, copy, site, TORTURE_LIST=str(listed))
     if ran.code:
         campaign.note(command.words[0], "", f"fails by itself: {ran.words[-300:]}")
     lines = listed.read_text().splitlines() if listed.exists() else []
     names = sorted({json.loads(line) for line in lines})
-    dice = random.Random(f"{names} {campaign.seed}")  # alike in all shares
+    # Not the campaign's dice, which differ by share: all shares must shuffle alike, as each takes every
+    # n-th fault.
+    dice = random.Random(f"{names} {campaign.seed}")
     first: list[dict[str, str]] = [{"TORTURE_LIMIT": limit} for limit in LIMITS]
     others = []
     for name in names:
         numbers = dice.sample(ERRORS, len(ERRORS))
         one, *more = [{"TORTURE_FAIL": name, "TORTURE_ERRNO": str(number)} for number in numbers]
         first.append(one)
+        # SITE raises the same SQLite error whatever the number, so further numbers would repeat the first.
         others += [] if name.startswith("sqlite3") else more
     dice.shuffle(first)
     dice.shuffle(others)

@@ -1,8 +1,8 @@
-"""Hostile inputs: every kind of file that is read, changed by its structure, read in a child process.
+"""Hostile inputs: files of every kind, changed according to their format and read in a child process.
 
-Each input must end as one line of `UserError`, or be read as what it was; within 20 seconds and 4 GiB. A
-child reads a few inputs of a kind, since starting one takes longer than most reads; what fails is read again
-alone.
+Each input must either end in one line of `UserError` or be read as the sound file was, within 20 seconds of
+processor time and 4 GiB. A child reads several inputs of a kind, since starting one takes longer than most
+reads; an input that fails is read again alone.
 """
 
 from __future__ import annotations
@@ -30,17 +30,25 @@ from autoprec.errors import AutoprecError, machine_fault
 
 SECONDS, MEMORY_BYTES = 20, 4 << 30
 LATEST_SECONDS = 180
-"""By the clock: the limit counts the processor's seconds, for the machine may be busy with other things."""
+"""A limit by the clock for inputs that wait rather than compute. `SECONDS` counts the processor's time
+instead, as the machine may be busy with other things."""
 BATCH = 8
-"""Inputs for each child."""
+"""Inputs read by one child."""
 PLACE_SHARE = 0.04
-"""Of the inputs that are no file at all."""
+"""The share of inputs that are not a regular file: a folder, a pipe, a link."""
 SOUND = -1
-"""The number of the input that is not changed."""
+"""The number that stands for the unchanged input."""
 
 
 class Task(NamedTuple):
-    """Inputs of a kind: `wanted` is what the sound one holds, `seed` and a number make an input."""
+    """Inputs of one kind.
+
+    Attributes:
+        kind: the sound file, and how it is changed and read.
+        wanted: what the sound file holds; None if the kind is not checked.
+        seed: with an input's number it determines the input.
+        copy: the folder each input is written to.
+    """
 
     kind: Kind
     wanted: object
@@ -48,7 +56,7 @@ class Task(NamedTuple):
     copy: Path
 
     def make(self, number: int) -> Kind:
-        """Write an input, in a folder like that of the sound one; returns the kind with its path."""
+        """Write input `number` into a copy of the sound file's folder; returns the kind with its path."""
         shutil.rmtree(self.copy, ignore_errors=True)
         shutil.copytree(self.kind.folder, self.copy, symlinks=True)
         here = msgspec.structs.replace(
@@ -69,7 +77,7 @@ class Task(NamedTuple):
 
 
 def _put_in_place(path: Path, dice: random.Random) -> None:
-    """Something else of the same name: nothing of it may be waited for, or read without an end."""
+    """Replace the file by something else of its name; no reader may wait for it or read it forever."""
     path.unlink()
     match dice.randrange(6):
         case 0:
@@ -79,6 +87,7 @@ def _put_in_place(path: Path, dice: random.Random) -> None:
         case 2:
             path.symlink_to("/dev/zero")
         case 3:
+            # A link to itself, which no reader can resolve.
             path.symlink_to(path.name)
         case 4:
             path.symlink_to("/proc/self/mem")
@@ -87,7 +96,13 @@ def _put_in_place(path: Path, dice: random.Random) -> None:
 
 
 def fuzz(campaign: Campaign, folder: Path, count: int) -> None:
-    """Read changed inputs of every kind, in turn."""
+    """Read the sound file of every kind, then `count` changed inputs, the kinds taking turns.
+
+    Args:
+        campaign: takes the results.
+        folder: empty; holds the sound files and the inputs.
+        count: the number of changed inputs.
+    """
     kinds = kinds_in(folder)
     wanted = {kind.name: kind.read(kind.path) for kind in kinds if kind.checked}
     seed, number = campaign.dice.getrandbits(32), 0
@@ -101,7 +116,8 @@ def fuzz(campaign: Campaign, folder: Path, count: int) -> None:
         task = Task(kind, wanted.get(kind.name), seed, folder / "copy")
         last = min(count, (number // BATCH + 1) * BATCH)
         results = _in_child(task, number, last)
-        if results[-1][1] and len(results) > 1:  # by itself, or by what the ones before it left?
+        # Read again alone: what earlier inputs left behind in the child may have caused the failure.
+        if results[-1][1] and len(results) > 1:
             results[-1] = _in_child(task, number + len(results) - 1, number + len(results))[0]
         for result, words in results:
             campaign.note(f"fuzz: {kind.name}", result, words and f"input {number} of {seed}: {words}")
@@ -114,9 +130,15 @@ def fuzz(campaign: Campaign, folder: Path, count: int) -> None:
 
 
 def _in_child(task: Task, first: int, last: int) -> list[tuple[str, str]]:
-    """How reading each input ended, and what is wrong with that; up to the first that went wrong."""
+    """Read inputs `first` to `last - 1` in a forked child.
+
+    Returns:
+        For each input how reading it ended, and what is wrong with that, if anything. The list ends with the
+        first input that went wrong.
+    """
     end, begin = os.pipe()
     child = os.fork()
+    # Forked, not started: the child has everything imported already.
     if not child:
         os.close(end)
         _child(task, first, last, begin)
@@ -145,13 +167,16 @@ def _child(task: Task, first: int, last: int, pipe: int) -> NoReturn:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     silence = os.open(os.devnull, os.O_WRONLY)
     for number in range(first, last):
+        # Each time anew: a reader may have redirected the stream for itself.
         os.dup2(silence, 2)
+        # RLIMIT_CPU counts from the start of the process, so each input of the batch moves it on.
         latest = int(time.process_time()) + SECONDS
         resource.setrlimit(resource.RLIMIT_CPU, (latest, resource.RLIM_INFINITY))
         result, words = _once(task, number)
         os.write(pipe, json.dumps((result, words)).encode() + b"\n")
         if words:
             break
+    # Not sys.exit: the child must run none of the parent's exit handlers, which delete its folders.
     os._exit(0)
 
 

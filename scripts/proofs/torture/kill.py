@@ -1,4 +1,4 @@
-"""Kills: the search, its worker, or both; at random moments, and at named points of the code."""
+"""Kill the search, its worker, or both, at random moments and at named points of the code."""
 
 from __future__ import annotations
 
@@ -71,13 +71,19 @@ PHASES = (
     "(1 of",
     "again",
 )
-"""Words that a search says as it comes to something."""
+"""Words a search prints when it reaches a phase."""
 INTERRUPTED_SECONDS = 60.0
-"""An interrupt ends a search within one unit of work; on a machine that is busy with other things."""
+"""An interrupt ends a search within one unit of work; this allows for a busy machine."""
 
 
 def kill(campaign: Campaign, folder: Path, count: int) -> None:
-    """Kill searches of a tiny study again and again, and look at its evidence each time."""
+    """Kill searches of a tiny study again and again, and check the stored evidence after each blow.
+
+    Args:
+        campaign: takes the results.
+        folder: empty; holds the studies.
+        count: the number of blows.
+    """
     site = folder / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(SITE)
@@ -92,7 +98,8 @@ def kill(campaign: Campaign, folder: Path, count: int) -> None:
         ran = _blow(campaign, way, home, site, longest)
         fault = _evidence(home, evidence) or ran.hung or ("" if ran.code in (-9, -2) else ran.fault)
         campaign.note(f"kill: {way}", "nothing lost", fault)
-        if ran.code == 0:  # it came to its end: the next ones hit another study
+        # After a search that finished, the blows hit a new study. Its duration bounds their random moments.
+        if ran.code == 0:
             longest = max(2.0, time.monotonic() - begun)
             round_number += 1
             shutil.rmtree(home)
@@ -106,7 +113,7 @@ def kill(campaign: Campaign, folder: Path, count: int) -> None:
 
 
 def _begin(home: Path) -> None:
-    """A tiny study that does all that a search can."""
+    """Write a tiny study with the default strategy and finalists, so that a search has all its phases."""
     home.mkdir()
     path = write_study(home)
     text = path.read_text().replace("finalists = 0", "finalists = 2").replace('strategy = "random"', "")
@@ -114,13 +121,13 @@ def _begin(home: Path) -> None:
 
 
 def _tmp(home: Path) -> str:
-    """A folder for temporary files, in which everything is ours."""
+    """A private folder for temporary files, so that anything left in it was left by the search."""
     (home / "tmp").mkdir(exist_ok=True)
     return str(home / "tmp")
 
 
 def _leftovers(home: Path) -> str:
-    """What nobody needs any longer, and is still there after a search that came to its end."""
+    """Files that a search should have removed by its end, as a message; empty if there are none."""
     paths = [path for path in (home / "tmp").iterdir() if path.name != "autoprec-devices"]  # locks of devices
     paths += [*(home / "tiny" / "scratch").glob("*"), *(home / "tiny").glob("**/.*")]
     paths += (home / "tiny").glob("autoprec-*")
@@ -128,7 +135,15 @@ def _leftovers(home: Path) -> str:
 
 
 def _blow(campaign: Campaign, way: str, home: Path, site: Path, longest: float) -> Ran:
-    """Start a search, or resume it, and strike once."""
+    """Start or resume a search, and strike once.
+
+    Args:
+        campaign: its dice choose moment and point.
+        way: one of `WAYS`.
+        home: the study's folder.
+        site: the folder of the `sitecustomize` that kills at a point.
+        longest: latest random moment, in seconds from the start.
+    """
     words = ["search", "--study", "tiny.toml", "--budget", str(BUDGET)]
     if way == "point":
         point = {
@@ -157,7 +172,7 @@ def _blow(campaign: Campaign, way: str, home: Path, site: Path, longest: float) 
 
 
 def _read_up_to(words: str, process: Started) -> None:
-    """Read what a search says until it says these words, or is over."""
+    """Read the output of a search until it contains `words`, or ends."""
     while (line := process.read_line(LATEST_SECONDS)) and words not in line:
         pass
 
@@ -170,7 +185,15 @@ def _children(process: int) -> list[psutil.Process]:
 
 
 def _evidence(home: Path, stored: dict[int, str]) -> str:
-    """What is wrong with the evidence; what it holds is remembered in `stored`."""
+    """Compare the stored evidence with what was seen earlier.
+
+    Args:
+        home: the study's folder.
+        stored: finished trials by number as JSON; those found now are added.
+
+    Returns:
+        What is wrong, empty if nothing is.
+    """
     path = home / "tiny" / "study.db"
     try:
         with Store.open(path, read_only=True) as store:

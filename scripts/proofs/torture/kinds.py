@@ -40,8 +40,13 @@ Change = Callable[[bytes, random.Random], bytes]
 class Kind(msgspec.Struct, frozen=True):
     """One kind of input: the sound file, how it is changed, how it is read.
 
-    `checked` says that whatever is read must be what the sound file holds. `home` is the folder that
-    its reader wants, by default the file's own.
+    Attributes:
+        name: as in the table of results.
+        path: the sound file.
+        change: makes changed bytes from sound ones.
+        read: reads a file as its owner does.
+        checked: whether anything read must equal what the sound file holds.
+        home: the folder its reader needs, by default the file's own.
     """
 
     name: str
@@ -60,7 +65,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 def kinds_in(folder: Path) -> list[Kind]:
-    """Sound files of every kind, each in a folder of its own."""
+    """Write sound files of every kind, each in a folder of its own."""
     study = folder / "study"
     study.mkdir()
     toml = write_study(study)
@@ -124,7 +129,7 @@ def kinds_in(folder: Path) -> list[Kind]:
 
 
 def _crossed(folder: Path, database: Path) -> list[Kind]:
-    """Databases that another sound one is mixed with, or that have lost a part of their log."""
+    """Databases mixed with another sound one, and databases that lost part of their log."""
     others = sound.others(folder / "others")
     read = readers.crossed([database, *others])
     return [
@@ -134,7 +139,7 @@ def _crossed(folder: Path, database: Path) -> list[Kind]:
 
 
 def _asked(folder: Path, images: Path, any_json: Change, any_archive: Change) -> list[Kind]:
-    """What an agent is asked, and what the scripts of an export read."""
+    """Requests to an agent, and the files the scripts of an export read."""
     scripts, photo = sound.scripts(folder / "scripts"), (images / "0.png").read_bytes()
     (scripts / "photo.png").write_bytes(photo)
     manifest, sample = scripts / "manifest.json", scripts / "examples" / "00.npz"
@@ -160,7 +165,7 @@ def _either(first: Change, second: Change) -> Change:
 
 
 def _model(other: Path) -> Change:
-    """Fields, graphs, grafts and bytes."""
+    """A change of a model: of its fields, its graph or its bytes, or by grafting a part of `other`."""
 
     def change(data: bytes, dice: random.Random) -> bytes:
         match dice.randrange(7):

@@ -1,4 +1,4 @@
-"""What came of each blow, and how a command is run and judged."""
+"""The results of a campaign, and how a command is run and judged."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from autoprec.cli import main
 
 EXPECTED = frozenset({0, 2, 3, 4, 130})
 LATEST_SECONDS = 120.0
-"""A command trains, builds and measures, on a machine that may be busy: more than one input may take."""
+"""Longer than one input may take: a command trains, builds and measures, on a machine that may be busy."""
 HANG_SECONDS = 20.0
-"""One that neither says nor computes anything for so long hangs."""
+"""A command that neither prints nor computes anything for this long hangs."""
 
 
 class Ran(NamedTuple):
-    """A command that is over."""
+    """A command that has ended: exit code, output, and how it hung, if it did."""
 
     code: int
     words: str
@@ -39,7 +39,7 @@ class Ran(NamedTuple):
 
     @property
     def fault(self) -> str:
-        """Why this is no way to end; empty if it is one."""
+        """Why this is not an acceptable way to end; empty if it is."""
         if self.hung:
             return f"{self.hung}: {self.words.strip()[-300:]}"
         if "Traceback" in self.words:
@@ -50,7 +50,7 @@ class Ran(NamedTuple):
 
 
 class Tally:
-    """How many blows of each kind ended how, and what failed."""
+    """The number of blows by kind and result, and the failures."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -58,24 +58,30 @@ class Tally:
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> Tally:
-        """What `data` gave."""
+        """The tally that `data` was called on."""
         tally = cls()
         tally.counts.update({(kind, result): times for kind, result, times in data["counts"]})
         tally.failures += data["failures"]
         return tally
 
     def data(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """The tally as data for JSON; see `of`."""
         counts = [(kind, result, times) for (kind, result), times in self.counts.items()]
         return {"counts": counts, "failures": self.failures}
 
     def add(self, other: Tally) -> None:
-        """Count another's blows, too."""
+        """Add the counts and failures of another tally."""
         self.counts.update(other.counts)
         self.failures += other.failures
 
     def note(self, kind: str, result: str, failure: str = "") -> None:
-        """Count a blow; a failure is told at once."""
+        """Count a blow; a failure is printed at once.
+
+        Args:
+            kind: the blow.
+            result: how it ended, if well.
+            failure: what is wrong; empty if nothing is.
+        """
         self.counts[kind, "FAILED" if failure else result] += 1
         if failure:
             self.failures.append(f"{kind}: {failure}")
@@ -89,13 +95,13 @@ class Tally:
 
 
 class Share(NamedTuple):
-    """Which part of a campaign a process does: `number` among so many equal ones."""
+    """The part of a campaign that one process does: share `number`, from 0, of `among` equal ones."""
 
     number: int = 0
     among: int = 1
 
     def of(self, total: int) -> int:
-        """How many of `total` blows are its own."""
+        """How many of `total` blows belong to this share."""
         return total // self.among + (self.number < total % self.among)
 
 
@@ -103,9 +109,9 @@ class Campaign(Tally):
     """Blows, until the time is up.
 
     Args:
-        seed: of every choice; the choices of one share are not those of another.
-        seconds: how long it may take.
-        share: which of the blows are dealt here, where they are listed in advance.
+        seed: of every choice; shares choose differently.
+        seconds: how long the campaign may take.
+        share: selects the blows of this process where they are listed in advance.
     """
 
     def __init__(self, seed: str, seconds: float, share: Share) -> None:
@@ -124,10 +130,10 @@ class Started:
     """A command in a process of its own: a fork of this one, which has imported everything already.
 
     Args:
-        words: of the command line.
-        folder: where it runs.
-        site: code that is run first, as `sitecustomize` runs in its workers.
-        environment: variables besides those of this process.
+        words: the command line after `autoprec`.
+        folder: its working directory.
+        site: code to run first, as `sitecustomize` does in its workers.
+        environment: variables in addition to those of this process.
     """
 
     def __init__(self, words: list[str], folder: Path, site: str, environment: Mapping[str, str]) -> None:
@@ -142,7 +148,7 @@ class Started:
         self.words = ""
 
     def read_line(self, seconds: float) -> str:
-        """The next line; empty at the end, or where nothing comes for so long."""
+        """The next line; empty at the end of the output, or if nothing comes for `seconds`."""
         line = b""
         while not line.endswith(b"\n") and select.select([self.output], [], [], seconds)[0]:
             byte = self.output.read(1)
@@ -154,7 +160,7 @@ class Started:
         return text
 
     def end(self, seconds: float) -> Ran:
-        """Wait for its end; one that hangs is killed, and told."""
+        """Wait for the command to end; one that hangs is killed, and `Ran.hung` says so."""
         late = time.monotonic() + seconds
         idle_since, computed = time.monotonic(), 0.0
         parts, hung = [], ""
@@ -166,6 +172,7 @@ class Started:
                     break
                 parts.append(part)
                 idle_since = now
+            # Silence alone is no hang: building an engine prints nothing for long, but computes.
             elif (spent := _processor_seconds(self.pid)) > computed + 0.01:
                 idle_since, computed = now, spent
             if now > min(late, idle_since + HANG_SECONDS):
@@ -180,7 +187,7 @@ class Started:
 
 
 def _family(pid: int) -> list[psutil.Process]:
-    """A process and all that it started."""
+    """A process and all its descendants; empty if it is gone."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
@@ -188,7 +195,7 @@ def _family(pid: int) -> list[psutil.Process]:
 
 
 def _processor_seconds(pid: int) -> float:
-    """What a process and all that it started have computed until now."""
+    """Processor time of a process and all its descendants so far."""
     total = 0.0
     for process in _family(pid):
         with suppress(psutil.NoSuchProcess):
@@ -200,14 +207,23 @@ def _processor_seconds(pid: int) -> float:
 def _command(
     words: list[str], folder: Path, site: str, environment: Mapping[str, str], output: int
 ) -> NoReturn:
-    """What `autoprec WORDS` does, up to the end of its process."""
+    """Run `autoprec WORDS` in this forked process, and end the process as the interpreter would.
+
+    Args:
+        words: the command line after `autoprec`.
+        folder: the working directory.
+        site: code to run first.
+        environment: variables to add.
+        output: file descriptor that receives stdout and stderr.
+    """
     code = 1
     try:
         os.setsid()
         for held in list(weakref.finalize._registry):  # type: ignore[attr-defined]
-            held.detach()  # folders of the campaign's
+            held.detach()  # else this process would delete the campaign's temporary folders when it ends
         os.chdir(folder)
         os.environ.update({"COLUMNS": "200", **environment})
+        # Let tempfile read TMPDIR anew: the campaign has cached its own folder before the fork.
         tempfile.tempdir = None
         os.dup2(output, 1)
         os.dup2(output, 2)
@@ -219,23 +235,26 @@ def _command(
     except BaseException:  # noqa: BLE001 - as the interpreter does
         traceback.print_exc()
     finally:
+        # os._exit below skips what the interpreter does at the end, so threads and exit handlers are run
+        # here.
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
+        # A forked process must not return into the campaign that forked it.
         os._exit(code)
 
 
 def first_on_path(folder: Path) -> str:
-    """Python's path for what a command starts: `folder`, then all that this process finds modules in."""
+    """A PYTHONPATH for processes a command starts: `folder`, then all of this process\'s `sys.path`."""
     return os.pathsep.join([str(folder), *(str(Path(entry).absolute()) for entry in sys.path if entry)])
 
 
 def start(words: list[str], folder: Path, *, site: str = "", **environment: str) -> Started:
-    """Start a command in a session of its own; see `Started`."""
+    """Start a command in a session of its own; arguments as for `Started`."""
     return Started(words, folder, site, environment)
 
 
 def end(process: Started, seconds: float = LATEST_SECONDS) -> Ran:
-    """Wait for a command; one that hangs is killed, and told."""
+    """Wait for a command to end; see `Started.end`."""
     return process.end(seconds)

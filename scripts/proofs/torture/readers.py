@@ -38,7 +38,7 @@ def blocks(path: Path) -> object:
 
 
 def command(*words: str) -> Read:
-    """Run a command on a definition in this process, and look at its words."""
+    """A reader that runs a command on a definition in this process and checks its output."""
 
     def run(path: Path) -> object:
         os.chdir(path.parent)
@@ -52,10 +52,15 @@ def _ran(*words: str) -> int:
 
 
 def _heard(run: Callable[[], None]) -> int:
-    """A program's exit code; AssertionError for a way to end that is none, or words that steer a terminal."""
+    """Run a program in this process and return its exit code.
+
+    Raises:
+        AssertionError: the exit code is not an expected one, or the output holds a traceback or characters
+            that control a terminal.
+    """
     code = 0
     with tempfile.TemporaryFile() as heard:
-        for stream in (1, 2):  # of the process: what libraries print counts, too
+        for stream in (1, 2):  # the process's own descriptors: native libraries print past sys.stdout
             os.dup2(heard.fileno(), stream)
         try:
             run()
@@ -99,7 +104,7 @@ def samples(path: Path) -> int:
 
 
 def pictures(path: Path) -> int:
-    """All samples of a folder of images, and what is said of them."""
+    """All samples of a folder of images, and the warnings about them."""
     folder = str(path.parent.parent if path.parent.name == "masks" else path.parent)
     section = SamplesSection(calibration=folder, evaluation=folder, size=(32, 32))
     loaded = load_samples(section, "calibration", {"image": (1, 3, 32, 32)})
@@ -115,7 +120,7 @@ def manifest(path: Path) -> object:
 
 
 def resealed(path: Path) -> object:
-    """With the checksum that fits, as somebody who means harm writes it."""
+    """Verify an export whose changed manifest has a valid checksum, as an attacker would write it."""
     _seal(path)
     (path.parent / "model.onnx").write_bytes(b"")
     os.chdir(path.parent)
@@ -131,7 +136,7 @@ def _seal(path: Path) -> None:
 
 
 def evidence(path: Path) -> object:
-    """All that a database holds, as text."""
+    """The whole content of a database, as JSON."""
     with Store.open(path, read_only=True) as store:
         trials, front = store.trials(STUDY), store.front(STUDY)
         facts = [store.facts(STUDY, kind, Any) for kind in sound.FACTS]
@@ -139,7 +144,7 @@ def evidence(path: Path) -> object:
 
 
 def crossed(sound_ones: Sequence[Path]) -> Read:
-    """What a mixed database holds; None where it is that of one of the sound ones alone."""
+    """A reader of a database mixed from several; the content of any single one is as good as the first's."""
     allowed = [evidence(path) for path in sound_ones]
 
     def read(path: Path) -> object:
@@ -150,7 +155,7 @@ def crossed(sound_ones: Sequence[Path]) -> Read:
 
 
 def logged(path: Path) -> object:
-    """What a database with a damaged log still holds was written so."""
+    """Check that a database with a damaged log holds trials as written, and all that its log did not hold."""
     written = {trial.number: to_json(trial) for trial in [*sound.trials(), *sound.LOGGED]}
     with Store.open(path.with_name("study.db")) as store:
         saved = {trial.number: to_json(trial) for trial in store.trials(STUDY)}
@@ -161,13 +166,17 @@ def logged(path: Path) -> object:
 
 
 def verified_by_script(path: Path) -> object:
-    """What the script of an export says of its manifest, with the checksum that fits."""
+    """Run the `verify.py` of an export on its changed manifest, given a valid checksum."""
     _seal(path)
     return _heard(lambda: _run_script(path.parent, "verify.py", "--seconds", "0.02"))
 
 
 def predicted(sample: str) -> Read:
-    """A script's masks of an image or of arrays."""
+    """A reader that lets `predict.py` compute masks of an image or of arrays.
+
+    Args:
+        sample: path of the input relative to the export; one that ends in `png` is an image.
+    """
 
     def read(path: Path) -> object:
         folder = path.parents[sample.count("/") if path.name != "manifest.json" else 0]
@@ -188,7 +197,7 @@ def _run_script(folder: Path, name: str, *words: str) -> None:
 
 
 def repaired(path: Path) -> object:
-    """What repair saves is as it was written, and sound."""
+    """Repair a database; whatever is saved must be as it was written, and sound."""
     written = {trial.number: to_json(trial) for trial in sound.trials()}
     rebuild(path)
     health = examine(path)

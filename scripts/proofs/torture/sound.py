@@ -1,4 +1,4 @@
-"""Sound files of every kind that is read."""
+"""Writes sound files of every kind that autoprec reads."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ FACTS: dict[str, dict[str, Any]] = {
     },
     "fidelity": {"export": Departure(step="loading", error=1e-6, value="masks", tolerance=1e-3, samples=2)},
 }
-"""What a study finds out once."""
+"""Facts of a study, by kind and key."""
 LOGGED = [complete(number, 4.0, 0.3, choices="int8 int4") for number in (14, 15)]
-"""Trials that are in a log."""
+"""Trials that only the write-ahead log holds."""
 _CHOICES = [f"{one} {other}" for one in ("int8", "fp32", "bf16") for other in ("int8", "fp32", "fp16", "fp8")]
 
 
@@ -74,7 +74,7 @@ def export(folder: Path) -> Path:
 
 
 def lock(folder: Path) -> Path:
-    """Of a search that runs."""
+    """The lock of a running search."""
     folder.mkdir()
     (folder / "search.lock").write_text(f"{os.getpid()}\n")
     return folder / "search.lock"
@@ -90,7 +90,7 @@ def scripts(folder: Path) -> Path:
 
 
 def trials(gain: float = 0.0) -> list[TrialRecord]:
-    """What the database holds: complete ones, a failed one, one in flight."""
+    """The database's trials: complete ones, a failed one, a running one; `gain` is added to losses."""
     records = [
         complete(number, 10.0 - number / 2, 0.01 * number + gain, choices=choice)
         for number, choice in enumerate(_CHOICES)
@@ -99,17 +99,18 @@ def trials(gain: float = 0.0) -> list[TrialRecord]:
 
 
 def others(folder: Path) -> list[Path]:
-    """The same study at an earlier time, and searched again."""
+    """Two more databases of the study: as it was earlier, and searched anew with other losses."""
     folder.mkdir()
     earlier, again = database(folder / "earlier", count=12), database(folder / "again", gain=0.5)
     return [earlier, again]
 
 
 def log(folder: Path) -> Path:
-    """Of a study that was killed: its last trials are in the log alone."""
+    """The log of a killed study: the last trials are in it alone."""
     live = database(folder)
     (folder / "killed").mkdir()
     with closing(sqlite3.connect(live)) as connection:
+        # An open reader keeps SQLite from folding the log into the database when the writer closes.
         connection.execute("SELECT count(*) FROM autoprec_trials").fetchall()
         with Store.open(live) as store:
             for trial in LOGGED:

@@ -1,4 +1,4 @@
-"""A campaign spread over processes: each does its share of the blows, and what they found is added up."""
+"""Spread a campaign over processes: each does its share of the blows, and their findings are added up."""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ from pathlib import Path
 from outcome import Tally
 
 SPARE_SECONDS = 120.0
-"""A blow that is under way when the time is up comes to its end; one that does not is given up."""
+"""How long a blow under way when the time is up may still take; then its process is killed."""
 
 
 def run_parts(options: argparse.Namespace) -> dict[str, Tally]:
-    """Start `options.workers` campaigns of an equal share each; returns what they found by part.
-
-    Each process keeps to cores of its own, so that one engine does not take all of them.
-    """
+    """Start `options.workers` processes with an equal share each; returns their findings by part."""
     with tempfile.TemporaryDirectory(prefix="autoprec-torture-shares-") as folder:
         files = [Path(folder) / f"{number}.json" for number in range(options.workers)]
         started = [_start(options, number, file) for number, file in enumerate(files)]
@@ -35,7 +32,7 @@ def run_parts(options: argparse.Namespace) -> dict[str, Tally]:
 
 
 def merged(shares: Iterable[dict[str, Tally] | None]) -> dict[str, Tally]:
-    """What several shares found, added up; one that left no results is a failure."""
+    """The findings of several shares added up; a share without results counts as a failure."""
     total: dict[str, Tally] = {}
     for number, share in enumerate(shares):
         if share is None:
@@ -47,12 +44,12 @@ def merged(shares: Iterable[dict[str, Tally] | None]) -> dict[str, Tally]:
 
 
 def read(path: Path) -> dict[str, Tally]:
-    """What `write` wrote."""
+    """Read the findings that `write` wrote."""
     return {part: Tally.of(data) for part, data in json.loads(path.read_text(encoding="utf-8")).items()}
 
 
 def write(path: Path, parts: dict[str, Tally]) -> None:
-    """Keep what was found, for `read`."""
+    """Write findings to a file, for `read`."""
     path.write_text(json.dumps({part: tally.data() for part, tally in parts.items()}), encoding="utf-8")
 
 
@@ -63,6 +60,7 @@ def _start(options: argparse.Namespace, number: int, file: Path) -> subprocess.P
         "--seconds", str(options.seconds), "--kills", str(options.kills),
         "--inputs", str(options.inputs), "--faults", str(options.fault_count), "--json", str(file),
     )  # fmt: skip
+    # Each process keeps to two cores of its own: one engine would otherwise spread over all of them.
     cores = sorted(os.sched_getaffinity(0))
     mine = {cores[number % len(cores)], cores[(number + options.workers) % len(cores)]}
     return subprocess.Popen(words, preexec_fn=lambda: os.sched_setaffinity(0, mine))  # noqa: PLW1509
