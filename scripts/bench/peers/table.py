@@ -22,8 +22,8 @@ TIE = 0.01
 """Relative difference of speed-ups that counts as a tie: two builds of one model differ as much on a busy
 machine."""
 GAINS = ((0.01, 0.05), (0.02, 0.10))
-"""Goals, each a loss and a gain: up to the loss, the search is to be faster than the best uniform assignment by
-the gain, on two models of three."""
+"""Goals, each a loss and a gain: within the loss, the search should be faster than the best uniform
+assignment by the gain, on two models of three."""
 Points = dict[str, dict[str, Any]]
 
 
