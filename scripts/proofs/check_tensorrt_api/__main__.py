@@ -3,13 +3,13 @@
     python scripts/proofs/check_tensorrt_api [VERSION...] [--package tensorrt-cu13-bindings] [--keep DUMPS]
     python scripts/proofs/check_tensorrt_api VERSION --search [STEP...]
 
-Downloads the bindings of each version from the package index (by default those that are supported, and the
-newest there is), makes them importable over a library of air, reads off what they have, and says what is
-missing or fits no more. Where the tests keep a dump of a version, its classes must be those of the wheel.
-Then the adapter builds, loads, runs, profiles and inspects an engine over the bindings, and is refused at
-each step. `--search` has a whole study searched over them instead, by the adapter and by an agent, and then
-with each STEP refused (`all` for all of them): see `searching.py`. The exit code is 1 if anything is amiss.
-Needs gcc and binutils.
+Downloads the bindings of each version from the package index (by default the supported ones and the newest),
+makes them importable over a stub library ("of air"), reads off their classes and signatures, and reports what
+autoprec uses that is missing or no longer fits. Where the tests keep a dump of a version, the wheel must have
+the same classes. Then the adapter builds, loads, runs, profiles and inspects an engine over the bindings, and
+again with each step refused. `--search` searches a whole study over them instead, by the adapter and by an
+agent, and then with each STEP refused (`all` for all steps): see `searching.py`. The exit code is 1 on
+faults. Needs gcc and binutils.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ ROOT = HERE.parents[2]
 TESTS = ROOT / "tests" / "backends" / "tensorrt"
 SUPPORTED = ("10.13.3.9", "10.16.1.11", "11.0.0.114", "11.4.0.106")
 ON_TARGETS = {"8.6.1": "tensorrt-bindings", "10.3.0": "tensorrt-cu12-bindings"}
-"""Versions that the agent alone serves, and the package of their bindings."""
+"""Versions that only the agent on a target serves, and the packages of their bindings."""
 NEWEST = ""
 _LONGEST_SECONDS = 3600
-"""For a search in which each step is refused, on a busy machine."""
+"""Timeout of a driven program: enough for a search with each step refused, on a busy machine."""
 
 
 def main() -> int:
-    """Parse, check each version, and tell; 1 if anything is amiss."""
+    """Check each version and print what is wrong with it; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("versions", nargs="*", default=[*ON_TARGETS, *SUPPORTED, NEWEST])
     parser.add_argument("--package", default="tensorrt-cu13-bindings")
@@ -69,8 +69,19 @@ def main() -> int:
 def examined(
     package: str, version: str, steps: Sequence[str] | None = None
 ) -> tuple[dict[str, Any], list[str]]:
-    """What the bindings of a version have, and what is amiss; with `steps`, in a search in which they are
-    refused. Raises `subprocess.CalledProcessError`."""
+    """Examine the bindings of a version.
+
+    Args:
+        package: of the bindings in the package index.
+        version: of the package; empty for the newest.
+        steps: search a study with these steps refused; None checks the API and drives the adapter instead.
+
+    Returns:
+        The dump of the bindings, and what is wrong, a line each.
+
+    Raises:
+        subprocess.CalledProcessError: the wheel cannot be downloaded or imported.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "wheel").mkdir()
@@ -88,13 +99,13 @@ def examined(
 def driven(
     program: str, environment: Mapping[str, str], folder: Path, words: Sequence[str] = ()
 ) -> list[str]:
-    """What is amiss where the adapter works over the bindings and a library of air.
+    """Drive the adapter over the bindings and the stub library; returns what is wrong, a line each.
 
     Args:
-        program: what drives it.
-        environment: in which the bindings can be imported.
-        folder: where it runs.
-        words: its parameters.
+        program: name of the driving script in this folder.
+        environment: variables with which the bindings can be imported.
+        folder: the working directory.
+        words: further parameters of the program.
     """
     environment = {**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{ROOT}"}
     command = [sys.executable, str(HERE / program), environment["LD_LIBRARY_PATH"], *words]
@@ -113,13 +124,13 @@ def driven(
 
 
 def is_for_adapter(told: Mapping[str, Any]) -> bool:
-    """Whether the adapter serves that version; older ones are the agent's alone."""
+    """Whether the adapter serves this version; older ones are served by the agent only."""
     major, minor = (int(part) for part in str(told["version"]).split(".")[:2])
     return (major, minor) >= (10, 13)
 
 
 def problems(told: Mapping[str, Any]) -> Iterator[str]:
-    """What autoprec uses, and this version lacks or takes otherwise."""
+    """Yield what autoprec uses and this version lacks, or takes with other parameters."""
     for name, parameters in used(told).items():
         member = lookup(told, name.removesuffix("="))
         if member is None:
@@ -133,7 +144,7 @@ def problems(told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def changes(told: Mapping[str, Any]) -> Iterator[str]:
-    """What is used and is of another kind, or gives something else, than in all versions with a dump."""
+    """Yield what autoprec uses whose kind or result differs from that in every version with a dump."""
     dumps = sorted((TESTS / "api").glob("*.json.gz"))
     kept = [json.loads(gzip.decompress(path.read_bytes())) for path in dumps]
     for name in (name.removesuffix("=") for name in used(told)):
@@ -144,7 +155,7 @@ def changes(told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def kind(member: Any) -> str:
-    """A property, or a function with the classes that it gives, as pybind11 writes them."""
+    """A member's kind in words: a property, or a function with the classes that pybind11 says it returns."""
     if not isinstance(member, list):
         return "a property"
     given = (re.search(r"-> (?:\w+\.|\w+::)*(\w+)", signature) for signature in member)
@@ -154,7 +165,7 @@ def kind(member: Any) -> str:
 
 
 def used(told: Mapping[str, Any]) -> dict[str, str]:
-    """What is used of a version: by the agent, and from 10.13 on by the adapter too."""
+    """The members autoprec uses of a version, with parameters: the agent's, and from 10.13 the adapter's."""
     if "STRONGLY_TYPED" not in told["classes"]["NetworkDefinitionCreationFlag"]["enum"]:
         return {**uses.AGENT, **uses.WEAK, **uses.PROBED}
     if not is_for_adapter(told):
@@ -163,7 +174,7 @@ def used(told: Mapping[str, Any]) -> dict[str, str]:
 
 
 def lookup(told: Mapping[str, Any], name: str) -> Any:
-    """The signatures of a method, or what is told of a property, class or member; None if it is not there."""
+    """The signatures of a method, or the entry of a property, class or enum member; None if it is missing."""
     first, *rest = name.split(".")
     where: Any = told["classes"].get(first)
     for part in rest[:-1]:
@@ -178,7 +189,7 @@ def lookup(told: Mapping[str, Any], name: str) -> Any:
 
 
 def fits(signature: str, parameters: str) -> bool:
-    """Whether a call with these parameters, by place or by name, is what a signature takes."""
+    """Whether a signature takes a call with these parameters, by position as well as by name."""
     parsed = signatures().signature_of(signature)
     if parsed is None:
         return True
@@ -189,14 +200,14 @@ def fits(signature: str, parameters: str) -> bool:
 
 
 def stale(told: Mapping[str, Any]) -> Iterator[str]:
-    """Whether the dump that the tests use differs."""
+    """Yield a line if the tests' dump of this version differs from the wheel."""
     kept = TESTS / "api" / f"api-{told['version']}.json.gz"
     if kept.exists() and json.loads(gzip.decompress(kept.read_bytes()))["classes"] != told["classes"]:
         yield f"{kept.relative_to(ROOT)} is not what the wheel has: write it again with --keep"
 
 
 def signatures() -> Any:
-    """The tests' parser of signatures, which the masks use as well."""
+    """The tests' parser of signatures, which their masks of TensorRT use as well."""
     if str(TESTS / "mask") not in sys.path:
         sys.path.append(str(TESTS / "mask"))
     return importlib.import_module("signatures")

@@ -1,7 +1,7 @@
-"""The library of air as an engine that computes: plans are models, OpenVINO runs them, and time is made up.
+"""Makes the stub library an engine that computes: plans are models, OpenVINO runs them, times are invented.
 
-`begin` is called by every process of a search before anything else (see `searching.py`). AIR_REFUSES=STEP has
-that call refused, after AIR_AFTER calls that went well, with a reason in the log.
+Every process of a search calls `begin` before anything else (see `searching.py`). AIR_REFUSES=STEP makes that
+call fail, after AIR_AFTER calls that succeed, with a reason in the log.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _WORDS = {
 }  # fmt: skip
 """By ONNX type: TensorRT's name, the inspector's word, NumPy's type."""
 _COSTS = {"Float": 1.0, "Half": 0.7, "BFloat16": 0.7, "Int8": 0.4}
-"""Milliseconds of a convolution."""
+"""Milliseconds of a convolution, by the type of its weights."""
 _ALIVE: list[Hollow] = []
-"""For as long as the process: the bindings call it while Python ends."""
+"""Kept alive as long as the process: the bindings still call the library while Python shuts down."""
 
 
 class Plan:
-    """A model, as an engine of it is known."""
+    """A serialized engine, which here is the ONNX model itself."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -56,15 +56,15 @@ class Plan:
         self._engine: Any = None
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Sizes of an input or output."""
+        """The shape of an input or output."""
         return tuple(size.dim_value for size in self.ends[name].type.tensor_type.shape.dim)
 
     def words(self, name: str) -> tuple[str, str, Any]:
-        """The types of an input or output."""
+        """The type of an input or output, as in `_WORDS`."""
         return _WORDS[self.ends[name].type.tensor_type.elem_type]
 
     def run(self, feeds: dict[str, Any]) -> dict[str, Any]:
-        """Outputs by name."""
+        """Run the model on OpenVINO; arrays by name."""
         if self._engine is None:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "plan.onnx"
@@ -73,7 +73,7 @@ class Plan:
         return run(self._engine, feeds)
 
     def description(self) -> str:
-        """As the inspector prints it."""
+        """The engine's layers in the inspector's JSON."""
         told = []
         for name, word in self.layers:
             kind = "CaskConvolution" if word else "PointWiseV2"
@@ -83,7 +83,7 @@ class Plan:
 
 
 class Run:
-    """An execution context: a plan, and where its inputs and outputs are."""
+    """An execution context: a plan, and the addresses of its inputs and outputs."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.ms = plan, plan.cost
@@ -91,7 +91,7 @@ class Run:
         self.profiler = 0
 
     def compute(self) -> None:
-        """Read the inputs, and write the outputs."""
+        """Read the inputs at their addresses, run the plan, and write the outputs."""
         plan = self.plan
         feeds = {}
         for name in plan.ends:
@@ -106,7 +106,7 @@ class Run:
 
 
 def _layers(model: onnx.ModelProto) -> Any:
-    """(node, word of its weights) of what is no Q/DQ; no word for what is no convolution."""
+    """Yield name and weight type of each node but Q/DQ and casts; the type is empty unless a convolution."""
     values = (*model.graph.value_info, *model.graph.input, *model.graph.output)
     types = {value.name: value.type.tensor_type.elem_type for value in values}
     pairs = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
@@ -120,7 +120,7 @@ def _layers(model: onnx.ModelProto) -> Any:
 
 
 def begin(folder: Path) -> None:
-    """Have this process's TensorRT compute."""
+    """Make TensorRT compute in this process; `folder` has the stub library."""
     hollow, gpu = Hollow(folder), Gpu()
     _ALIVE.append(hollow)
     learn(hollow)
@@ -133,7 +133,7 @@ def begin(folder: Path) -> None:
 
 
 def refuse(hollow: Hollow, step: str, after: int) -> None:
-    """Have a step refused, once it went well so often."""
+    """Make a step fail once it has succeeded `after` times; an empty step changes nothing."""
     if not step:
         return
     works, calls = hollow.does.get(step, 1), itertools.count()
@@ -148,7 +148,7 @@ def refuse(hollow: Hollow, step: str, after: int) -> None:
 
 
 def answer(hollow: Hollow, gpu: Gpu) -> None:
-    """What each method gives."""
+    """Give the library an answer to every method."""
 
     def parse(path: int, *_: Any) -> int:
         model = onnx.load(hollow.text(path))

@@ -1,6 +1,7 @@
-"""The adapter over TensorRT's own bindings and a library of air, which does all at first, and then refuses.
+"""Drives the adapter over TensorRT's own bindings and a stub library that first works, then refuses each
+step.
 
-python drive.py FOLDER, the one with the library; prints what is amiss, one thing a line.
+python drive.py FOLDER, the one with the library; prints what is wrong, one thing a line.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ NEEDED = (
     "ICudaEngine.get_tensor_name", "IExecutionContext.set_input_shape",
     "IExecutionContext.set_tensor_address", "IExecutionContext.execute_async_v3",
 )  # fmt: skip
-"""Without these there is no measurement; without any other one there is, with less told."""
+"""The steps without which nothing can be measured. If any other fails, the measurement lacks some details."""
 
 
 def answer(hollow: Hollow) -> None:
-    """An engine from `x` to `y`, which computes nothing."""
+    """Make the library answer as an engine from `x` to `y` that computes nothing."""
     profilers: list[int] = []
 
     def context(*_: Any) -> str:
@@ -77,9 +78,10 @@ def answer(hollow: Hollow) -> None:
 
 
 def measured(folder: Path, *, profiled: bool) -> tuple[Any, ...]:
-    """A candidate's way: built, loaded, run until it is a CUDA graph, and told by its layers."""
+    """Build, load and run a candidate, and inspect its layers; returns the output shapes and the kernel."""
     backend = TensorRTBackend({"library": "tensorrt", "cache_folder": str(folder)})
     with backend.build(folder / "model.onnx", profiled=profiled) as engine:
+        # Repeated until the engine runs as a CUDA graph.
         for _ in range(3):
             outputs = run(engine, {"x": np.zeros((1, 4), np.float32)})
         (kernel,) = engine.kernels() or (None,)
@@ -88,20 +90,20 @@ def measured(folder: Path, *, profiled: bool) -> tuple[Any, ...]:
 
 
 def amiss(hollow: Hollow, folder: Path) -> Iterator[str]:
-    """What goes otherwise than it should, with a library that does all, then with one that refuses."""
+    """Yield what goes wrong with a library that works, then with one that refuses each step in turn."""
     for profiled, ms in ((False, 0.0), (True, 0.25)):
         readings = measured(folder, profiled=profiled)
         if readings != ([(1, 4)], (("op",), "i8", ms)):
             yield f"an engine of the layer `op` in INT8 is told as {readings}"
     works = dict(hollow.does)
     for step in dict.fromkeys((*NEEDED, *hollow.called)):
-        if not step.startswith("IHostMemory"):  # it cannot refuse
+        if not step.startswith("IHostMemory"):  # its accessors cannot fail
             hollow.does, hollow.logged = works | {step: 0}, {step: REASON}
             yield from (f"{step} refuses, and {what}" for what in amiss_with(step, folder))
 
 
 def amiss_with(step: str, folder: Path) -> Iterator[str]:
-    """What is amiss where that step refuses."""
+    """Yield what goes wrong while `step` refuses."""
     try:
         measured(folder, profiled="rofile" in step or "nspector" in step)
     except AutoprecError as error:
@@ -109,7 +111,7 @@ def amiss_with(step: str, folder: Path) -> Iterator[str]:
             yield f"that is told as: {error}"
         elif isinstance(error, TrialError) and error.kind not in ("build", "run"):
             yield f"that is told as {error.kind}"
-    except Exception as error:  # noqa: BLE001 - this is what is looked for
+    except Exception as error:  # noqa: BLE001 - such an exception is the fault looked for
         yield f"the adapter ends with {error!r}"
     else:
         if step in NEEDED:
@@ -117,7 +119,7 @@ def amiss_with(step: str, folder: Path) -> Iterator[str]:
 
 
 def main() -> int:
-    """Learn, answer, drive."""
+    """Teach the library, let it answer, drive the adapter, and print what is wrong."""
     hollow = Hollow(Path(sys.argv[1]))
     learn(hollow)
     answer(hollow)

@@ -19,7 +19,7 @@ SPECIAL = ("__init__", "__call__", "__len__", "__getitem__", "__enter__", "__exi
 
 
 def surface(module: Any) -> dict[str, Any]:
-    """All that the module has, as JSON can hold it."""
+    """The module's public members as data for JSON."""
     members: dict[str, Any] = {"version": module.__version__, "classes": {}, "functions": {}, "values": {}}
     for name in sorted(dir(module)):
         value = getattr(module, name)
@@ -37,7 +37,7 @@ def surface(module: Any) -> dict[str, Any]:
 
 
 def signatures(doc: str | None) -> list[str]:
-    """The signatures that a docstring begins with: one, or several of an overloaded function."""
+    """The signatures at the start of a pybind11 docstring: one, or several for an overloaded function."""
     lines = (doc or "").strip().splitlines()
     if not lines:
         return []

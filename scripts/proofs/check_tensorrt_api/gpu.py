@@ -1,4 +1,4 @@
-"""A GPU of air: its memory is this process's, and its clock goes on with each inference."""
+"""Stand-ins for a GPU: device memory is this process's, and the clock advances with each inference."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any, ClassVar, Protocol
 
 
 class Work(Protocol):
-    """What can be put on a stream."""
+    """Work for a stream, which takes `ms` milliseconds."""
 
     ms: float
 
     def compute(self) -> None:
-        """Do it."""
+        """Compute the outputs."""
 
 
 class Air:
-    """A CUDA runtime and a GPU that do nothing, and say that all went well."""
+    """A CUDA runtime and a GPU that do nothing and report success."""
 
     cudaError_t = Enum("cudaError_t", {"cudaSuccess": 0})  # noqa: N815
     cudaStreamNonBlocking = 1  # noqa: N815
@@ -41,7 +41,11 @@ class Air:
 
 
 class Gpu(Air):
-    """A CUDA runtime whose device memory is this process's, and whose clock goes on with each inference."""
+    """A CUDA runtime whose device memory is this process's, and whose clock advances with each inference.
+
+    Attributes:
+        ms: the clock, in milliseconds.
+    """
 
     given: ClassVar = Air.given | {"cudaStreamCreateWithFlags": 64}
 
@@ -55,7 +59,7 @@ class Gpu(Air):
         self.ms = 0.0
 
     def __getattr__(self, name: str) -> Any:
-        """Whatever else is called gives its value, or goes well."""
+        """Any other function returns its value in `given`, or just success."""
         results = (self.given[name],) if name in self.given else ()
         return lambda *_: (self.cudaError_t.cudaSuccess, *results)
 
@@ -63,57 +67,57 @@ class Gpu(Air):
         return (self.cudaError_t.cudaSuccess, *results)
 
     def cudaMalloc(self, size: int) -> tuple[Any, ...]:  # noqa: N802
-        """Zeros."""
+        """Allocate zeroed memory of this process."""
         block = ctypes.create_string_buffer(size)
         self._held[ctypes.addressof(block)] = block
         return self._ok(ctypes.addressof(block))
 
     def cudaFree(self, place: int) -> tuple[Any, ...]:  # noqa: N802
-        """Give them back."""
-        self._held.pop(place, None)  # 0 only asks for a context
+        """Free memory of `cudaMalloc`."""
+        self._held.pop(place, None)  # callers pass 0 just to create a context
         return self._ok()
 
     def cudaMemcpyAsync(self, there: int, here: int, size: int, *_: Any) -> tuple[Any, ...]:  # noqa: N802
-        """At once."""
+        """Copy at once; the stream is ignored."""
         ctypes.memmove(there, here, size)
         return self._ok()
 
     def cudaEventCreate(self) -> tuple[Any, ...]:  # noqa: N802
-        """A number."""
+        """Return a new event, which is a number."""
         return self._ok(next(self._numbers))
 
     def cudaEventRecord(self, event: int, _: Any) -> tuple[Any, ...]:  # noqa: N802
-        """The time now."""
+        """Note the clock."""
         self._events[event] = self.ms
         return self._ok()
 
     def cudaEventElapsedTime(self, begin: int, end: int) -> tuple[Any, ...]:  # noqa: N802
-        """What passed between them."""
+        """Milliseconds between two events."""
         return self._ok(max(1e-3, self._events[end] - self._events[begin]))
 
     def cudaStreamBeginCapture(self, *_: Any) -> tuple[Any, ...]:  # noqa: N802
-        """From now on inferences are noted."""
+        """From now on, record inferences instead of running them."""
         self._capture = []
         return self._ok()
 
     def cudaStreamEndCapture(self, _: Any) -> tuple[Any, ...]:  # noqa: N802
-        """Those that were."""
+        """Return the recorded inferences as a graph, which is a number."""
         number, noted = next(self._numbers), self._capture
         self._graphs[number], self._capture = noted or [], None
         return self._ok(number)
 
     def cudaGraphInstantiate(self, graph: int, _: Any) -> tuple[Any, ...]:  # noqa: N802
-        """The same."""
+        """Return the graph itself, which needs no instantiation."""
         return self._ok(graph)
 
     def cudaGraphLaunch(self, graph: int, _: Any) -> tuple[Any, ...]:  # noqa: N802
-        """Do what was noted."""
+        """Run the inferences of a graph."""
         for noted in self._graphs[graph]:
             self.enqueue(noted)
         return self._ok()
 
     def enqueue(self, what: Work) -> None:
-        """Run a context on its buffers, or note that."""
+        """Run a context on its buffers and advance the clock, or record it during a capture."""
         if self._capture is not None:
             self._capture.append(what)
             return
@@ -122,34 +126,34 @@ class Gpu(Air):
 
 
 class Driver:
-    """The same GPU as the agent's driver sees it."""
+    """The same GPU with the interface of the agent's driver."""
 
     def __init__(self, gpu: Gpu, ordinal: int) -> None:
         self.gpu, self.ordinal = gpu, ordinal
 
     def facts(self) -> dict[str, Any]:
-        """Of no GPU that there is."""
+        """Facts of an invented GPU."""
         return {"name": "air", "major": 8, "minor": 9, "driver": "13.0", "integrated": False}
 
     def memory(self, size: int) -> int:
-        """Zeros."""
+        """Allocate zeroed memory."""
         return int(self.gpu.cudaMalloc(max(size, 1))[1])
 
     def free(self, place: int) -> None:
-        """Give them back."""
+        """Free memory of `memory`."""
         self.gpu.cudaFree(place)
 
     def upload(self, place: int, array: Any) -> None:
-        """At once."""
+        """Copy an array to the device at once."""
         ctypes.memmove(place, array.ctypes.data, array.nbytes)
 
     def download(self, array: Any, place: int) -> None:
-        """At once."""
+        """Copy device memory to an array at once."""
         ctypes.memmove(array.ctypes.data, place, array.nbytes)
 
 
 class Stream:
-    """The same stream as the agent sees it."""
+    """A stream of the same GPU, with the interface of the agent's."""
 
     pointer = 64
 
@@ -159,33 +163,33 @@ class Stream:
 
     @property
     def is_captured(self) -> bool:
-        """Whether there is a graph."""
+        """Whether a graph was captured."""
         return self._graph is not None
 
     def synchronize(self) -> None:
-        """All is done already."""
+        """Nothing to wait for: all work runs at once."""
 
     def start(self) -> None:
-        """Note the time."""
+        """Start timing."""
         self._begin = self._gpu.ms
 
     def stop(self) -> float:
-        """What passed since."""
+        """Milliseconds since `start`."""
         return max(1e-3, self._gpu.ms - self._begin)
 
     def capture(self, work: Any) -> None:
-        """Note what is put on it."""
+        """Capture what `work` enqueues as a graph."""
         self._gpu.cudaStreamBeginCapture()
         work()
         self._graph = self._gpu.cudaStreamEndCapture(0)[1]
 
     def launch(self) -> None:
-        """Do what was noted."""
+        """Run the captured graph."""
         self._gpu.cudaGraphLaunch(self._graph or 0, 0)
 
     def forget(self) -> None:
-        """Drop it."""
+        """Drop the captured graph."""
         self._graph = None
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""

@@ -1,7 +1,8 @@
-"""A library of air behind TensorRT's own bindings, which finds out by itself how it is called.
+"""A stub library behind TensorRT's own bindings, which learns by itself how it is called.
 
-The headers say which virtual function stands where; here each method of the bindings is called once, and the
-place that it asks for is kept under its name. After that a test says what each of them does.
+The vtable slot of each virtual function is in NVIDIA's headers only. Here each method of the bindings is
+called once, and the slot it asks for is remembered under the method's name. After that, a test says what each
+does.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Dims(ctypes.Structure):
 
 
 class Made(NamedTuple):
-    """An object that a call gives: its class, and what it stands for."""
+    """An object for a call to return: its class, and the Python state it stands for."""
 
     name: str
     state: Any
@@ -43,11 +44,11 @@ class Hollow:
     """The library.
 
     Attributes:
-        does: by `Class.method`, what a call gives: a number, a text, bytes of memory, sizes, a `Made`, or
-            the name of a class of which it gives an object; or a function of its arguments that gives one.
-        this: what the object stands for whose method is called.
-        logged: errors that a call logs before it gives what it gives, by `Class.method`.
-        called: the names of what was called, in order.
+        does: by `Class.method`, what a call returns: a number, a text, bytes of memory, sizes, a `Made`, or
+            the name of a class to return an object of; or a function of the arguments that returns one.
+        this: the state of the object whose method is being called.
+        logged: errors that a call logs before it returns, by `Class.method`.
+        called: the names of the methods called, in order.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -69,9 +70,15 @@ class Hollow:
         atexit.register(self._native.hollow_listen, None, None)
 
     def learn(self, name: str, call: Callable[[], Any], gives: Any = 0) -> Any:
-        """Call a method to see what it asks for, under that name from now on; then for what it gives.
+        """Call a method once to learn its slot, then again for its result.
 
-        Raises `AssertionError` if it asks for nothing.
+        Args:
+            name: `Class.method`.
+            call: calls the method.
+            gives: what it returns, as in `does`.
+
+        Raises:
+            AssertionError: the method calls nothing of the library.
         """
         self.does[name] = gives
         self._learning = name
@@ -82,16 +89,16 @@ class Hollow:
         return answer
 
     def state(self, place: int) -> Any:
-        """What an object stands for."""
+        """The state of an object; None if it has none."""
         return self._states.get(place)
 
     @staticmethod
     def text(place: int) -> str:
-        """What a caller gave as a text."""
+        """The C string that a caller passed."""
         return ctypes.string_at(place).decode()
 
     def report(self, profiler: int, layer: str, ms: float) -> None:
-        """Tell a profiler of a layer's time."""
+        """Report a layer's time to a profiler."""
         self._native.hollow_report(
             ctypes.c_void_p(profiler), _FIRST, ctypes.c_char_p(layer.encode()), ctypes.c_float(ms)
         )
@@ -100,7 +107,7 @@ class Hollow:
     def _ended(call: Callable[[], Any]) -> Any:
         try:
             return call()
-        except (RuntimeError, TypeError, ValueError):  # what it is given while it learns may not do
+        except (RuntimeError, TypeError, ValueError):  # answers while learning may not fit
             return None
 
     def _made(self, symbol: bytes, first: int, second: int) -> int:
@@ -114,7 +121,8 @@ class Hollow:
 
     def _asked(self, place: int, *arguments: int) -> int:
         first, second = arguments[:2]
-        by_memory = first not in self._classes  # then it is where the caller wants a Dims
+        # A Dims does not fit in a register: the caller passes an address for it first, and the object second.
+        by_memory = first not in self._classes
         name = self._classes.get(second if by_memory else first, "")
         told = self._names.get((name, place), "")
         if not told and self._learning.startswith(f"{name}."):
@@ -152,6 +160,8 @@ class Hollow:
         return int(gives)
 
     def _object(self, name: str, state: Any = None) -> int:
+        # The layout the bindings expect: a table of virtual functions, then a pointer to an inner object
+        # with its own.
         outer, inner = (ctypes.c_void_p * 8)(), (ctypes.c_void_p * 8)()
         outer[0] = inner[0] = self._native.hollow_table()
         outer[1] = ctypes.addressof(inner)

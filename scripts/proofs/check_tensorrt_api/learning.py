@@ -1,4 +1,4 @@
-"""Each method that the adapter calls, called once, so that the library of air knows it by its place."""
+"""Calls each method of the adapter once, so that the stub library knows the method by its vtable slot."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ class _Profiler(trt.IProfiler):  # type: ignore[misc]
 
 
 def learn(hollow: Hollow) -> None:
-    """All of them. Raises `AssertionError` for one that calls nothing."""
+    """Teach the library every method.
+
+    Raises:
+        AssertionError: a method calls nothing of the library.
+    """
     log = _Log()
     builder = trt.Builder(log)
     network = hollow.learn("Builder.create_network", lambda: builder.create_network(1), "INetworkDefinition")

@@ -1,8 +1,8 @@
-"""A search over TensorRT's own bindings and a library of air that computes; then with each step refused.
+"""A search over TensorRT's own bindings and a stub library that computes; then with each step refused.
 
-python searching.py FOLDER [STEP...], the one with the library; prints what is amiss, one thing a line. A
-search with a step refused from the beginning ends in one line, or does without; one in which it is refused
-after a while ends with failed trials.
+python searching.py FOLDER [STEP...], the one with the library; prints what is wrong, one thing a line. With a
+step refused from the beginning, a search must end in one line or do without the step. With a step refused
+after a while, it must end with failed trials.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ STEPS = {
     "IExecutionContext.set_tensor_address": 20, "IExecutionContext.execute_async_v3": 5,
     "IExecutionContext.report_to_profiler": 0, "EngineInspector.get_engine_information": 0,
 }  # fmt: skip
-"""What is refused, and how many calls in one process go well where it is refused later: enough for the
-reference, too few for three candidates. Without the last two there is a measurement, with less told."""
+"""The steps to refuse, with the number of calls per process that succeed where a step is refused later:
+enough for the reference, too few for three candidates. The last two are not needed for a measurement."""
 _SECONDS = 300
 
 
@@ -64,7 +64,15 @@ exec {python} "$@"
 
 
 def searched(folder: Path, air: str, budget: int, step: str = "", after: int = 0) -> tuple[int, str]:
-    """Exit code and words of a search."""
+    """Run a search; returns its exit code and output.
+
+    Args:
+        folder: of the study.
+        air: the folder with the stub library.
+        budget: number of trials.
+        step: what the library refuses; empty for nothing.
+        after: the number of calls of `step` that succeed first, per process.
+    """
     path = [str(folder / "site"), str(HERE), os.environ["PYTHONPATH"]]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "AIR": air, "COLUMNS": "200"}
     environment |= {"AIR_REFUSES": step, "AIR_AFTER": str(after)}
@@ -76,7 +84,7 @@ def searched(folder: Path, air: str, budget: int, step: str = "", after: int = 0
 
 
 def begun(folder: Path, *, by_agent: bool = False) -> None:
-    """A tiny study, and what its processes run first; with an agent on a target, if so wanted."""
+    """Write a tiny study, and the `sitecustomize` its processes run first; `by_agent` gives it a target."""
     (folder / "site").mkdir(parents=True)
     (folder / "site" / "sitecustomize.py").write_text(SITE)
     (folder / "python").write_text(WRAPPER.format(python=sys.executable))
@@ -90,7 +98,13 @@ def begun(folder: Path, *, by_agent: bool = False) -> None:
 
 
 def amiss(folder: Path, air: str, steps: list[str]) -> Iterator[str]:
-    """What goes otherwise than it should."""
+    """Yield what goes wrong in searches by the agent and by the adapter, then with each step refused.
+
+    Args:
+        folder: takes the studies.
+        air: the folder with the stub library.
+        steps: the steps to refuse.
+    """
     begun(folder / "agent", by_agent=True)
     code, words = searched(folder / "agent", air, 4)
     states = [trial.state for trial in _trials(folder / "agent")]
@@ -120,7 +134,7 @@ def amiss(folder: Path, air: str, steps: list[str]) -> Iterator[str]:
 
 
 def _ended_wrongly(code: int, words: str) -> str:
-    """Why that is no way to end; empty if it is one."""
+    """Why a search ended in an unacceptable way; empty if it did not."""
     if "Traceback" in words or code not in (0, 2):
         return f"ends with {code}: {words.strip()[-600:]}"
     last = words.strip().splitlines()[-1:]
@@ -135,7 +149,7 @@ def _trials(folder: Path) -> list[TrialRecord]:
 
 
 def main() -> int:
-    """Search, and have it refused."""
+    """Search with each step refused, and print what is wrong."""
     with tempfile.TemporaryDirectory() as scratch:
         steps = list(STEPS) if sys.argv[2:] == ["all"] else sys.argv[2:]
         for line in amiss(Path(scratch), sys.argv[1], steps):

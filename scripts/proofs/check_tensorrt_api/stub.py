@@ -1,7 +1,7 @@
-"""TensorRT's bindings without TensorRT's libraries: the wheel, and a stub of what it is linked to.
+"""TensorRT's bindings without TensorRT's libraries: the wheel, and a stub of the libraries it links to.
 
-The bindings' wheels are on PyPI; the libraries come from NVIDIA alone. The stub has the few functions that
-the bindings take from them; they give NULL, and everything is there up to the first native object, until
+The bindings' wheels are on PyPI; the libraries come from NVIDIA only. The stub has the few functions that the
+bindings import from them. They return NULL, so that everything works up to the first native object, until
 `hollow.py` answers for them.
 """
 
@@ -20,13 +20,19 @@ SYMBOLS = re.compile(
 LIBRARIES = re.compile(r"NEEDED.*\[(libnv[^\]]*)\]")
 HOLLOW = Path(__file__).with_name("hollow.c")
 FRONT = "from tensorrt_bindings import *\nfrom tensorrt_bindings import __version__\n"
-"""NVIDIA's `tensorrt` package does no more."""
+"""The stand-in for NVIDIA's `tensorrt` package, which does no more than this."""
 
 
 def download(package: str, version: str, folder: Path) -> Path:
-    """The bindings' wheel from the package index; the newest for an empty version.
+    """Download the bindings' wheel from the package index.
 
-    Raises `subprocess.CalledProcessError` where there is none for this Python.
+    Args:
+        package: name of the package.
+        version: empty for the newest.
+        folder: an empty folder for the wheel.
+
+    Raises:
+        subprocess.CalledProcessError: there is no such wheel for this Python.
     """
     wanted = f"{package}=={version}" if version else package
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
@@ -37,7 +43,7 @@ def download(package: str, version: str, folder: Path) -> Path:
 
 
 def importable(wheel: Path, folder: Path) -> dict[str, str]:
-    """Unpack a wheel and make its stub; the environment in which `import tensorrt` finds it.
+    """Unpack a wheel and build its stub; returns the environment in which `import tensorrt` finds it.
 
     Needs `gcc`, and `nm` and `readelf` of binutils.
     """
@@ -52,6 +58,7 @@ def importable(wheel: Path, folder: Path) -> dict[str, str]:
     factories = "".join(f"FACTORY({symbol})\n" for symbol in symbols)
     (stub / "hollow.c").write_text(HOLLOW.read_text() + factories)
     (stub / "empty.c").touch()
+    # The loader wants every library that the bindings name, but one of them suffices to hold all functions.
     for number, library in enumerate(LIBRARIES.findall(_told("readelf", "-d", str(binary)))):
         source = stub / ("empty.c" if number else "hollow.c")
         command = ["gcc", "-shared", "-fPIC", "-w", f"-Wl,-soname,{library}", "-o", str(stub / library)]

@@ -1,8 +1,8 @@
-"""What autoprec uses of TensorRT: the adapter, the agent on a target, and Polygraphy for
+"""What autoprec uses of TensorRT: in the adapter, in the agent on a target, and through Polygraphy for
 `build_polygraphy.py`.
 
-By name, the parameters in their order, as far as they are given; an empty text for a property, a class or a
-member of an enum. `=` at the end of a name is a property that is set.
+Each member by name, with the parameters that autoprec passes, in order; an empty text for a property, a class
+or an enum member. A name that ends in `=` is a property that autoprec sets.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ AGENT = {
     "IExecutionContext.profiler=": "",
     "TensorIOMode.INPUT": "",
 }
-"""What the agent on a target uses, of 8.5 to 11."""
+"""Used by the agent on a target, of TensorRT 8.5 to 11."""
 
 ADAPTER = AGENT | {
     "Builder.create_optimization_profile": "",
@@ -105,7 +105,7 @@ PROBED = {
     "IRuntimeCache.deserialize": "blob",
     "DynamicShapesKernelSpecializationStrategy.EAGER": "",
 }
-"""What the adapter looks for before it uses it: it may be missing, and must fit where it is there."""
+"""Members the adapter looks for before using them: they may be missing, but must fit where they exist."""
 
 LOOKED_FOR = (
     "NetworkDefinitionCreationFlag.EXPLICIT_BATCH",
@@ -117,7 +117,7 @@ LOOKED_FOR = (
     "ParserError.node_operator",
     *(f"DataType.{name}" for name in ["FLOAT", "HALF", "BF16", "INT8", "UINT8", "INT32", "INT64", "BOOL"]),
 )
-"""Of some versions, which the agent does without in the others."""
+"""Members that only some versions have; the agent does without them in the others."""
 
 WEAK = {
     "BuilderFlag.FP16": "",
@@ -135,7 +135,7 @@ WEAK = {
     "DataType.FLOAT": "",
     "DataType.HALF": "",
 }
-"""What it uses besides of a version whose networks are not strongly typed."""
+"""Used by the agent in addition where networks are not strongly typed."""
 
 POLYGRAPHY = {
     "Builder.create_network": "flags",
@@ -152,4 +152,5 @@ POLYGRAPHY = {
     "ITensor.dtype": "",
     "ITensor.is_shape_tensor": "",
 }
-"""Recorded behind the masks of 10.13.3 and 11.4.0, with Polygraphy 0.53.6, beyond what the adapter uses."""
+"""Used by Polygraphy 0.53.6 beyond what the adapter uses, as the tests' masks of 10.13.3 and 11.4.0
+recorded."""

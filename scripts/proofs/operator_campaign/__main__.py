@@ -1,8 +1,8 @@
-"""Random models over ONNX's operators and opsets, loaded, rewritten in FP32 and run, against ONNX Runtime.
+"""Random models over ONNX's operators and opsets: loaded, rewritten in FP32, run, compared with ONNX Runtime.
 
-`python scripts/proofs/operator_campaign --cases 400 --seed 0`; with `--more 5`, graphs of up to six.
-Prints each fault with the seed that makes it again (`--only SEED:OP:OPSET`, and the same `--more`), and how
-often each verdict came. Exit code 1 where there is a fault.
+`python scripts/proofs/operator_campaign --cases 400 --seed 0`; with `--more 5`, graphs of up to six
+operators. Prints each fault with the seed that reproduces it (`--only SEED:OP:OPSET`, and the same `--more`),
+and counts the verdicts. The exit code is 1 if there is a fault.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from verdicts import FAULTS, judged
 
 
 def main() -> int:
-    """Run the campaign."""
+    """Run the campaign; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=400, help="models that ONNX Runtime takes")
     parser.add_argument("--seed", type=int, default=0)
@@ -36,6 +36,7 @@ def main() -> int:
         if sum(counts.values()) >= options.cases:
             break
         case = make_case(seed, op, opset, options.more)
+        # ONNX Runtime refuses many random models; they do not count as cases.
         if case is None:
             continue
         verdict = judged(case, engine=not options.no_engine)
@@ -51,13 +52,13 @@ def main() -> int:
 
 
 def parsed(text: str) -> tuple[int, str, int]:
-    """SEED:OP:OPSET."""
+    """Seed, operator and opset of a text `SEED:OP:OPSET`."""
     seed, op, opset = text.split(":")
     return int(seed), op, int(opset)
 
 
 def drawn(seed: int, only: str | None) -> Iterator[tuple[int, str, int]]:
-    """Cases without end: every operator in turn, in opsets at random."""
+    """Yield seed, operator and opset without end: operators in turn, opsets at random."""
     random = np.random.default_rng(seed)
     while True:
         for op in [only] if only else sorted(MAKERS):

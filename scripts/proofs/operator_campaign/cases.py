@@ -1,4 +1,4 @@
-"""A random model of one operator, or of a few, with what ONNX Runtime says that it computes."""
+"""Random models of one or a few operators, with the outputs that ONNX Runtime computes for them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from operators import FIRST_ONLY, MAKERS
 OPSETS = range(7, 24)
 _IR = {range(7, 9): 3, range(9, 11): 5, range(11, 19): 8, range(19, 23): 10, range(23, 24): 11}
 _LAST = frozenset({"HannWindow", "HammingWindow", "BlackmanWindow"})
-"""Their ends are zero but for rounding, which what comes behind may blow up to anything."""
+"""Operators that nothing may follow: the ends of their windows are zero but for rounding, which a later
+operator may blow up to anything."""
 _BEHIND = ("", "", "Relu", "Sigmoid", "Mul", "Transpose", "Neg")
 
 
 class Case(NamedTuple):
-    """A model, an input for it, and its outputs."""
+    """A model, its inputs by name, and the outputs ONNX Runtime computes from them."""
 
     model: onnx.ModelProto
     feeds: dict[str, Array]
@@ -27,7 +28,7 @@ class Case(NamedTuple):
 
 
 def operators(opset: int) -> list[str]:
-    """Those of an opset that there are cases of."""
+    """The operators of an opset that the campaign has cases of, sorted."""
     return [name for name in sorted(MAKERS) if _exists(name, opset)]
 
 
@@ -39,13 +40,13 @@ def _exists(name: str, opset: int) -> bool:
 
 
 def make_case(seed: int, op: str, opset: int, more: int = 0) -> Case | None:
-    """The case of a seed; None where ONNX Runtime refuses it.
+    """Make the case of a seed; None if ONNX Runtime refuses it or an output is not finite.
 
     Args:
-        seed: draws the same case again.
+        seed: the same seed gives the same case.
         op: the first operator.
         opset: of the model.
-        more: so many others, drawn at random, are tried behind it, each fed by the one before.
+        more: how many further random operators to try, each fed by the one before.
     """
     draw = Draw(seed, op, opset)
     values = _grown(draw, "")
@@ -57,6 +58,7 @@ def make_case(seed: int, op: str, opset: int, more: int = 0) -> Case | None:
         others = [name for name in operators(opset) if name not in FIRST_ONLY]
         draw.then(draw.one(*others), *floats[0])
         further = _grown(draw, f"{step}/")
+        # A value still carried was not used: the operator would stand beside the others, not behind them.
         if further is None or draw.carried is not None or not _is_finite(further):
             draw.back(before)
         else:
@@ -72,12 +74,12 @@ def make_case(seed: int, op: str, opset: int, more: int = 0) -> Case | None:
 
 
 def _is_finite(values: dict[str, Array]) -> bool:
-    """Of what is not, nothing is promised behind it either."""
+    """Whether all values are finite. If not, no operator that follows has a defined result."""
     return all(np.isfinite(array).all() for array in values.values())
 
 
 def _grown(draw: Draw, prefix: str) -> dict[str, Array] | None:
-    """What one more operator computes; None where ONNX Runtime refuses it."""
+    """Add one more operator; returns what it computes by name, None if ONNX Runtime refuses it."""
     wanted = MAKERS[draw.op](draw)
     names = [f"{prefix}y{place}" for place in range(wanted.outputs)]
     inputs = list(wanted.inputs)
@@ -93,7 +95,7 @@ def _grown(draw: Draw, prefix: str) -> dict[str, Array] | None:
 
 
 def _finished(draw: Draw, name: str, array: Array) -> str:
-    """A float output of a value, sometimes with an operator behind it; returns its name."""
+    """Make a float output of a value, sometimes through one more operator; returns the output's name."""
     if array.dtype != np.float32:
         draw.nodes.append(helper.make_node("Cast", [name], [f"{name}_float"], to=TensorProto.FLOAT))
         name = f"{name}_float"
@@ -106,7 +108,13 @@ def _finished(draw: Draw, name: str, array: Array) -> str:
 
 
 def _model(draw: Draw, outputs: list[str], shapes: dict[str, tuple[int, ...]]) -> onnx.ModelProto:
-    """The model as drawn so far; without shapes, its outputs have no type either."""
+    """The model as drawn so far.
+
+    Args:
+        draw: holds nodes, constants and inputs.
+        outputs: names of the outputs.
+        shapes: of the outputs, where known; the others are declared without a type.
+    """
     given = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
              for n, a in draw.feeds.items()]  # fmt: skip
     typed = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shapes[n]) if n in shapes
@@ -119,7 +127,12 @@ def _model(draw: Draw, outputs: list[str], shapes: dict[str, tuple[int, ...]]) -
 
 
 def computed(model: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, Array]:
-    """What ONNX Runtime computes, unoptimised. Raises whatever it raises."""
+    """Compute a model's outputs by name in ONNX Runtime; raises whatever it raises.
+
+    Args:
+        model: of any size below protobuf's limit.
+        feeds: by name; names the model does not have are ignored.
+    """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level, options.intra_op_num_threads = 4, 1

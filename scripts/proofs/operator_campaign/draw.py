@@ -1,4 +1,4 @@
-"""What a random case is drawn with: numbers from one seed, and the model that grows by them."""
+"""The state of a random case: numbers drawn from one seed, and the model that grows from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Wanted(NamedTuple):
-    """One node: names of its inputs ("" for none), its attributes, how many outputs it has."""
+    """A node to add: names of its inputs ("" for an omitted one), its attributes, its number of outputs."""
 
     inputs: Sequence[str]
     attributes: Mapping[str, Any] = MappingProxyType({})
@@ -25,12 +25,12 @@ class Wanted(NamedTuple):
 
 
 class Draw:
-    """One case in the making.
+    """A case in the making.
 
     Args:
-        seed: draws the same case again.
+        seed: the same seed gives the same case.
         op: the operator's name.
-        opset: of the model; the schema is what the operator is in it.
+        opset: of the model; it determines the operator's schema.
     """
 
     def __init__(self, seed: int, op: str, opset: int) -> None:
@@ -43,16 +43,22 @@ class Draw:
         self.carried: tuple[str, int] | None = None
 
     def then(self, op: str, name: str, count: int) -> None:
-        """Go on with another operator, to be fed by a float value of so many numbers."""
+        """Continue with another operator.
+
+        Args:
+            op: its name.
+            name: the float value that feeds it.
+            count: the number of elements of that value.
+        """
         self.op, self.carried = op, (name, count)
         self.schema = onnx.defs.get_schema(op, self.opset)
 
     def mark(self) -> tuple[int, int, int]:
-        """How much there is by now, for `back`."""
+        """The current sizes of the model, for `back`."""
         return len(self.nodes), len(self.constants), len(self.feeds)
 
     def back(self, mark: tuple[int, int, int]) -> None:
-        """Take away what came since a mark."""
+        """Remove everything added since a mark."""
         nodes, constants, feeds = mark
         self.carried = None
         del self.nodes[nodes:], self.constants[constants:]
@@ -63,35 +69,35 @@ class Draw:
         return attribute in self.schema.attributes
 
     def takes(self, count: int) -> bool:
-        """Whether the operator has so many inputs in this opset."""
+        """Whether the operator has at least `count` inputs in this opset."""
         return len(self.schema.inputs) >= count
 
     def some(self, **attributes: Any) -> dict[str, Any]:
-        """Those of these attributes that the operator has, each with an even chance."""
+        """Pick from the given attributes those that the operator has, each with an even chance."""
         return {k: v for k, v in attributes.items() if self.has(k) and v is not None and self.chance(0.5)}
 
     def chance(self, share: float) -> bool:
-        """True so often."""
+        """True with probability `share`."""
         return bool(self.random.random() < share)
 
     def one(self, *choices: T) -> T:
-        """One of these."""
+        """One of the choices at random."""
         return choices[int(self.random.integers(len(choices)))]
 
     def number(self, low: int, high: int) -> int:
-        """A whole number from `low` to `high`."""
+        """A random integer from `low` to `high`, both included."""
         return int(self.random.integers(low, high + 1))
 
     def shape(self, low: int = 1, high: int = 4) -> Shape:
-        """Sizes of so many axes."""
+        """Random sizes from 1 to 5 of `low` to `high` axes."""
         return tuple(self.number(1, 5) for _ in range(self.number(low, high)))
 
     def floats(self, *shape: int) -> Array:
-        """Numbers around 0."""
+        """Normally distributed FP32 numbers of a shape."""
         return self.random.standard_normal(shape).astype(np.float32)
 
     def data(self, array: Array) -> str:
-        """An input of the model, or once what is carried, brought to this shape."""
+        """Add a model input with these values, or once the carried value in this shape; returns the name."""
         if self.carried is not None and array.dtype == np.float32 and array.size:
             return self._brought(*self.carried, array.shape)
         name = f"x{len(self.feeds)}"
@@ -99,7 +105,7 @@ class Draw:
         return name
 
     def _brought(self, name: str, count: int, shape: Shape) -> str:
-        """A value as another shape: repeated and cut to as many numbers."""
+        """Reshape a value of `count` elements to `shape`, repeating or cutting it; returns the new name."""
         self.carried = None
         wanted = int(np.prod(shape, dtype=np.int64))
         flat = self.put("Reshape", [name, self.ints(-1)], {})
@@ -111,13 +117,13 @@ class Draw:
         return self.put("Reshape", [flat, self.ints(*shape)], {})
 
     def put(self, op: str, inputs: Sequence[str], attributes: Mapping[str, Any]) -> str:
-        """A node in front of the operator; returns the name of what it makes."""
+        """Add a node in front of the operator; returns the name of its output."""
         output = f"n{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
         return output
 
     def constant(self, array: Any) -> str:
-        """An initializer, or what a Constant node gives."""
+        """Add a constant, as an initializer or by a Constant node; returns its name."""
         name = f"c{len(self.constants) + len(self.nodes)}"
         tensor = numpy_helper.from_array(np.asarray(array), name)
         if self.chance(0.3):
@@ -127,18 +133,18 @@ class Draw:
         return name
 
     def either(self, array: Array) -> str:
-        """A constant or an input of the model."""
+        """Add the values as a constant or as a model input; returns the name."""
         return self.constant(array) if self.chance(0.6) else self.data(array)
 
     def ints(self, *values: int) -> str:
-        """A constant of whole numbers."""
+        """Add a constant of int64 numbers; returns its name."""
         return self.constant(np.array(values, np.int64))
 
     def axis(self, rank: int) -> int:
-        """An axis, counted from the front or, where the schema allows it, from the end."""
+        """A random axis. From opset 11 on it may be negative; earlier schemas forbid that."""
         return self.number(-rank if self.opset >= 11 else 0, rank - 1)
 
     def axes(self, rank: int) -> list[int]:
-        """Some axes, each once."""
+        """Random axes, each once, at least one; negative ones from opset 11 on."""
         chosen = [axis for axis in range(rank) if self.chance(0.5)] or [self.number(0, rank - 1)]
         return [axis - rank if self.opset >= 11 and self.chance(0.3) else axis for axis in chosen]

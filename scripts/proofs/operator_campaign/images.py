@@ -10,18 +10,19 @@ from draw import Array, Draw, Shape, Wanted
 
 
 def image(d: Draw, channels: int = 4, low: int = 5) -> Array:
-    """One or two pictures, sometimes of one axis."""
+    """One or two images, [n, channels, width] or [n, channels, height, width]."""
     return d.floats(d.number(1, 2), channels, *(d.number(low, 9) for _ in range(d.one(1, 2, 2, 2))))
 
 
 def window(d: Draw, places: int) -> tuple[dict[str, Any], Shape]:
-    """Kernel, strides, pads and dilations of a window, and the kernel again."""
+    """Random strides, pads and dilations over `places` axes as attributes, and a kernel shape for them."""
     kernel = tuple(d.number(1, 3) for _ in range(places))
     given = d.some(strides=[d.number(1, 3) for _ in range(places)], dilations=[d.number(1, 2)] * places)
     if d.chance(0.25):
         given["auto_pad"] = d.one("SAME_UPPER", "SAME_LOWER", "VALID")
         given.pop("dilations", None)
-        if "strides" in given and given["auto_pad"] != "VALID":  # ONNX leaves open where gaps would lie
+        # A stride above the kernel leaves gaps, and for SAME, ONNX leaves open where they lie.
+        if "strides" in given and given["auto_pad"] != "VALID":
             given["strides"] = [min(pair) for pair in zip(given["strides"], kernel, strict=True)]
     elif d.chance(0.6):
         given["pads"] = [d.number(0, size - 1) for size in kernel * 2]
@@ -29,7 +30,7 @@ def window(d: Draw, places: int) -> tuple[dict[str, Any], Shape]:
 
 
 def convolution(d: Draw) -> Wanted:
-    """Grouped, dilated, padded in every way; weights that are computed too."""
+    """Conv: grouped, dilated, padded in every way, with weights that are constant or computed."""
     x = image(d)
     given, kernel = window(d, x.ndim - 2)
     groups = d.one(1, 1, 2, 4)
@@ -65,7 +66,7 @@ def pool(d: Draw) -> Wanted:
 
 
 def whole(d: Draw) -> Wanted:
-    """Pools over all places, and norms without parameters."""
+    """Global pools."""
     return Wanted([d.data(image(d))], d.some(p=1))
 
 
@@ -77,8 +78,9 @@ def local(d: Draw) -> Wanted:
 
 
 def batch_norm(d: Draw) -> Wanted:
-    """In inference."""
+    """BatchNormalization in inference mode."""
     x = image(d)
+    # The variance must be positive.
     parts = [d.floats(4), d.floats(4), d.floats(4), np.abs(d.floats(4)) + np.float32(0.1)]
     return Wanted([d.data(x), *map(d.constant, parts)], d.some(epsilon=0.01))
 
@@ -89,7 +91,7 @@ def instance_norm(d: Draw) -> Wanted:
 
 
 def group_norm(d: Draw) -> Wanted:
-    """Parameters for each group until opset 20, for each channel since."""
+    """GroupNormalization: parameters per group until opset 20, per channel since."""
     size = 2 if d.opset < 21 else 4
     inputs = [d.data(image(d)), d.either(d.floats(size)), d.either(d.floats(size))]
     return Wanted(inputs, {"num_groups": 2, **d.some(epsilon=0.01)})
@@ -106,7 +108,7 @@ def layer_norm(d: Draw) -> Wanted:
 
 
 def mean_variance(d: Draw) -> Wanted:
-    """Over images."""
+    """MeanVarianceNormalization over images."""
     return Wanted([d.data(d.floats(2, 3, 4, 5))], d.some(axes=[0, 2, 3]))
 
 
@@ -117,7 +119,7 @@ def space(d: Draw) -> Wanted:
 
 
 def upsample(d: Draw) -> Wanted:
-    """Of opsets 7 to 9."""
+    """Upsample, of opsets 7 to 9."""
     x, scales = d.data(d.floats(1, 2, 4, 5)), [1.0, 1.0, d.one(1.0, 2.0, 3.0, 1.5), d.one(2.0, 2.5)]
     mode = {"mode": d.one("nearest", "linear")}
     if d.has("scales"):
@@ -126,7 +128,7 @@ def upsample(d: Draw) -> Wanted:
 
 
 def resize(d: Draw) -> Wanted:
-    """By scales or to sizes, in every way that the opset knows."""
+    """Resize by scales or to sizes, in every mode of the opset."""
     shape = (1, 2, d.number(3, 8), d.number(3, 8))
     x, mode = d.data(d.floats(*shape)), d.one("nearest", "linear", "cubic" if d.opset >= 11 else "linear")
     scales = np.array([1, 1, *(d.one(0.5, 0.6, 1.0, 1.5, 2.0, 3.0) for _ in range(2))], np.float32)
@@ -161,7 +163,7 @@ def grid(d: Draw) -> Wanted:
 
 
 def regions(d: Draw) -> Wanted:
-    """RoiAlign: half a pixel is taken off since opset 16."""
+    """RoiAlign; opset 16 added the offset of half a pixel."""
     boxes = np.array([[0, 0, 4, 5], [1, 2, 6, 6]], np.float32)
     given = {"output_height": 3, "output_width": 2, "sampling_ratio": d.one(0, 2),
              **d.some(mode="avg", spatial_scale=0.5,

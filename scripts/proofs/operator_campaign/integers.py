@@ -1,4 +1,4 @@
-"""Random cases of operators that quantise, or compute in integers."""
+"""Random cases of operators that quantise or compute with integers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _steps(d: Draw, *shape: int) -> Array:
 
 
 def dequantized(d: Draw) -> Wanted:
-    """A pair with QuantizeLinear: for the tensor, or along an axis."""
+    """DequantizeLinear behind a QuantizeLinear, per tensor or along an axis."""
     values, kind = d.floats(*d.shape(2, 4)), _grid(d)
     axis = d.number(0, values.ndim - 1)
     along = d.opset >= 13 and d.chance(0.4)

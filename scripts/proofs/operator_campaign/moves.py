@@ -1,4 +1,4 @@
-"""Random cases of operators that move values, and compute nothing."""
+"""Random cases of operators that move values without computing any."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from draw import Draw, Wanted
 
 
 def concat(d: Draw) -> Wanted:
-    """Along any axis."""
+    """Concat along any axis."""
     shape = d.shape()
     axis = d.number(0, len(shape) - 1)
     others = [
@@ -22,7 +22,7 @@ def concat(d: Draw) -> Wanted:
 
 
 def split(d: Draw) -> Wanted:
-    """Even and uneven, with the parts as an attribute, as an input, or by their number."""
+    """Split into even or uneven parts, given as an attribute, as an input, or by their number."""
     shape = [*d.shape(1, 3), 0]
     axis, parts = d.number(0, len(shape) - 1), [d.number(1, 3) for _ in range(d.number(1, 3))]
     even = d.chance(0.4)
@@ -40,7 +40,7 @@ def split(d: Draw) -> Wanted:
 
 
 def cut(d: Draw) -> Wanted:
-    """Slice: with steps, and from either end."""
+    """Slice with steps, from either end."""
     shape = d.shape()
     axes = sorted({d.number(0, len(shape) - 1) for _ in range(2)})
     starts = [d.number(-shape[axis], shape[axis] - 1) for axis in axes]
@@ -53,7 +53,7 @@ def cut(d: Draw) -> Wanted:
 
 
 def pad(d: Draw) -> Wanted:
-    """In every mode."""
+    """Pad in every mode."""
     values = d.floats(*(d.number(2, 5) for _ in range(d.number(1, 4))))
     mode = d.one("constant", "reflect", "edge", *(["wrap"] if d.opset >= 19 else []))
     pads = [d.number(-1 if mode == "constant" and d.chance(0.2) else 0, 1) for _ in range(2 * values.ndim)]
@@ -81,20 +81,20 @@ def squeeze(d: Draw) -> Wanted:
 
 
 def reshape(d: Draw) -> Wanted:
-    """With 0 and -1."""
+    """Reshape, also with 0 (keep the size) and -1 (infer it)."""
     shape = d.shape()
     wanted = list(d.one((-1,), (0, -1), (int(np.prod(shape)),), (1, -1, 1), tuple(reversed(shape))))
     return Wanted([d.data(d.floats(*shape)), d.ints(*wanted)])
 
 
 def flatten(d: Draw) -> Wanted:
-    """At any axis."""
+    """Flatten at any axis."""
     values = d.floats(*d.shape())
     return Wanted([d.data(values)], d.some(axis=d.axis(values.ndim)))
 
 
 def transpose(d: Draw) -> Wanted:
-    """In any order."""
+    """Transpose in any order."""
     values = d.floats(*d.shape())
     return Wanted([d.data(values)], d.some(perm=[int(i) for i in d.random.permutation(values.ndim)]))
 
@@ -109,7 +109,7 @@ def expand(d: Draw) -> Wanted:
 
 
 def gather(d: Draw) -> Wanted:
-    """Indices from either end."""
+    """Gather and GatherElements, with negative indices from opset 11 on."""
     shape = d.shape(1, 3)
     axis = d.number(0, len(shape) - 1)
     low = -shape[axis] if d.opset >= 11 else 0
@@ -137,9 +137,10 @@ def gather_nd(d: Draw) -> Wanted:
 
 
 def scatter(d: Draw) -> Wanted:
-    """Scatter and ScatterElements, each place once."""
+    """Scatter and ScatterElements."""
     shape = d.shape(1, 3)
     axis = d.number(0, len(shape) - 1)
+    # Each place once: ONNX leaves open which of two updates of a place wins.
     places = np.argsort(d.random.random(shape), axis=axis)[
         tuple([slice(None)] * axis + [slice(0, d.number(1, 3))])
     ]
@@ -160,14 +161,14 @@ def top(d: Draw) -> Wanted:
 
 
 def one_hot(d: Draw) -> Wanted:
-    """Indices from either end."""
+    """OneHot, also with negative indices."""
     places = d.data(d.random.integers(-3, 3, d.shape(1, 2)).astype(np.int64))
     values = d.constant(np.array([0.5, 2], np.float32))
     return Wanted([places, d.constant(np.int64(3)), values], d.some(axis=d.one(0, -1)))
 
 
 def filled(d: Draw) -> Wanted:
-    """ConstantOfShape of a computed shape would be dynamic: a constant one."""
+    """ConstantOfShape of a constant shape, as a computed one would make the output's shape dynamic."""
     tensor = d.some(value=None)
     return Wanted([d.ints(*d.shape())], tensor)
 
@@ -186,7 +187,7 @@ def identity_like(d: Draw) -> Wanted:
 
 
 def compress(d: Draw) -> Wanted:
-    """By a constant condition: its result has a known size."""
+    """Compress by a constant condition, so that the result's size is known."""
     shape = d.shape()
     axis = d.number(0, len(shape) - 1)
     keep = np.arange(shape[axis]) % 2 == 0

@@ -1,4 +1,4 @@
-"""Makers of random cases: one for each family of operators that reads its inputs in the same way."""
+"""Makers of random cases, one per family of operators with alike inputs."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ REDUCTIONS = _names(
 
 
 def unary(d: Draw) -> Wanted:
-    """One input of any shape."""
+    """Operators with one input of any shape."""
     values = d.floats(*d.shape(0))
+    # Values stay within the domain of each function: cases with NaN or infinity do not count.
     if d.op in ("Log", "Sqrt", "Reciprocal"):
         values = np.abs(values) + np.float32(0.1)
     if d.op == "Acosh":
@@ -50,7 +51,7 @@ def unary(d: Draw) -> Wanted:
 
 
 def binary(d: Draw) -> Wanted:
-    """Two inputs that broadcast."""
+    """Operators with two inputs that broadcast."""
     shape = d.shape(0)
     other = tuple(1 if d.chance(0.3) else size for size in shape)
     other = other[d.number(0, len(other)) if d.chance(0.4) else 0 :]
@@ -60,6 +61,7 @@ def binary(d: Draw) -> Wanted:
     if d.op == "Pow":
         first = np.abs(first) + np.float32(0.1)
         second = d.one(second, np.array(2, np.float32), np.full(other, 0.5, np.float32))
+    # Whole numbers, since random floats would never be equal.
     if d.op == "Equal":
         first, second = np.round(first), np.round(second)
     names = [d.data(np.asarray(first)), d.either(np.asarray(second, np.float32))]
@@ -69,7 +71,7 @@ def binary(d: Draw) -> Wanted:
 
 
 def variadic(d: Draw) -> Wanted:
-    """Several inputs that broadcast."""
+    """Operators with several inputs that broadcast."""
     shape = d.shape()
     others = [
         d.either(d.floats(*(1 if d.chance(0.2) else size for size in shape))) for _ in range(d.number(0, 2))
@@ -78,14 +80,14 @@ def variadic(d: Draw) -> Wanted:
 
 
 def logical(d: Draw) -> Wanted:
-    """Inputs of truth values."""
+    """Operators on booleans."""
     shape = d.shape()
     count = 1 if d.op == "Not" else 2
     return Wanted([d.data(d.floats(*shape) > 0) for _ in range(count)])
 
 
 def reduction(d: Draw) -> Wanted:
-    """Axes as an attribute in old opsets, as an input in new ones."""
+    """Reductions: the axes are an attribute in old opsets, an input in new ones."""
     values = d.floats(*d.shape(1, 4))
     if d.op.startswith("ReduceLogSum"):
         values = np.abs(values) + np.float32(0.1)
@@ -135,7 +137,7 @@ def choice(d: Draw) -> Wanted:
 
 
 def cast(d: Draw) -> Wanted:
-    """To other types, and back by what the campaign adds."""
+    """Cast and CastLike to other types; the campaign adds the cast back to float."""
     x = d.data(d.floats(*d.shape()) * np.float32(3))
     if d.op == "CastLike":
         return Wanted([x, d.constant(np.zeros(1, d.one(np.int32, np.float32, np.bool_)))])
@@ -157,7 +159,7 @@ MAKERS: Mapping[str, Maker] = {
     "Clip": clip, "Dropout": dropout, "Where": choice, "Cast": cast, "CastLike": cast, "CumSum": cumulative,
     **MOVES, **IMAGES, **PRODUCTS, **INTEGERS, **RARITIES,
 }  # fmt: skip
-"""Operator to what makes a case of it."""
+"""Makers of cases by operator."""
 FIRST_ONLY = frozenset(
     _names(
         """Det MaxUnpool STFT DeformConv QLinearMatMul QLinearConv MatMulInteger ConvInteger
@@ -166,5 +168,5 @@ FIRST_ONLY = frozenset(
         CastLike DequantizeLinear"""
     )
 )
-"""Not tried behind others: loading or OpenVINO would refuse the whole, or where numbers are equal rounding
-alone would decide."""
+"""Operators that are not tried behind others: loading or OpenVINO would refuse the whole model, or rounding
+alone would decide between nearly equal numbers."""

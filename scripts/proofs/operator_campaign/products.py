@@ -9,7 +9,7 @@ from draw import Draw, Wanted
 
 
 def matmul(d: Draw) -> Wanted:
-    """With batches that broadcast, vectors, and constants on either side."""
+    """MatMul with batches that broadcast, vectors, and constants on either side."""
     rows, inner, columns = (d.number(1, 5) for _ in range(3))
     batch = d.shape(0, 2)
     left, right = (*batch, rows, inner), d.one((inner, columns), (*batch, inner, columns), (inner,))
@@ -19,7 +19,7 @@ def matmul(d: Draw) -> Wanted:
 
 
 def gemm(d: Draw) -> Wanted:
-    """Turned, scaled, with a bias that broadcasts."""
+    """Gemm, transposed and scaled, with a bias that broadcasts."""
     rows, inner, columns = (d.number(1, 5) for _ in range(3))
     turned = d.number(0, 1), d.number(0, 1)
     left = d.data(d.floats(*((inner, rows) if turned[0] else (rows, inner))))
@@ -39,13 +39,13 @@ _EQUATIONS: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = (
 
 
 def einsum(d: Draw) -> Wanted:
-    """Equations that models have."""
+    """Einsum with equations that occur in models."""
     equation, left, right = d.one(*_EQUATIONS)
     return Wanted([d.data(d.floats(*left)), d.either(d.floats(*right))], {"equation": equation})
 
 
 def recurrent(d: Draw) -> Wanted:
-    """RNN, GRU and LSTM; batch-first since opset 14."""
+    """RNN, GRU and LSTM."""
     gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[d.op]
     time, batch, size, hidden = 3, d.number(1, 2), 4, d.number(1, 3)
     ways = d.one(1, 1, 2)
@@ -58,7 +58,7 @@ def recurrent(d: Draw) -> Wanted:
 
 
 def attention(d: Draw) -> Wanted:
-    """Of opset 23: three or four axes, grouped heads, masks of floats and of truth values."""
+    """Attention of opset 23: three or four axes, grouped heads, float and boolean masks."""
     heads, groups, length, keys, size = 4, d.one(2, 4), d.number(2, 5), d.number(2, 5), 8
     if d.chance(0.5):
         shapes: list[tuple[int, ...]] = [(1, heads, length, size), *[(1, groups, keys, size)] * 2]

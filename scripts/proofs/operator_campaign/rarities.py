@@ -1,4 +1,4 @@
-"""Random cases of operators that few models have: signals, sequences, boxes, sizes known at run time."""
+"""Random cases of rare operators: signals, sequences, boxes, outputs whose sizes depend on values."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def regions(d: Draw) -> Wanted:
 
 
 def listed(d: Draw) -> Wanted:
-    """What takes a list of tensors apart again, behind what makes one."""
+    """Operators that read a sequence of tensors, behind those that build one."""
     shape = d.shape(1, 3)
     members = [d.data(d.floats(*shape)) for _ in range(3)]
     sequence = d.put("SequenceConstruct", members, {})

@@ -1,4 +1,4 @@
-"""What becomes of a case: loaded, rewritten and run in FP32, it computes the same, or one line refuses it."""
+"""Judges a case: loaded, rewritten and run in FP32, it computes the same, or is refused in one line."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.records import Assignment
 
 TOLERANCE = 1e-3
-"""Relative, of the root mean square: FP32 noise is a thousand times smaller, a wrong pixel larger."""
+"""Largest relative error of the root mean square: FP32 noise is a thousand times smaller, a wrong pixel
+larger."""
 _SMALL = 1e-4
-"""Outputs of this size are nothing but rounding."""
+"""Outputs of this size are nothing but rounding, so it is added to the divisor of relative errors."""
 UNROUNDED = 0.05
-"""The same where the file quantises: it is loaded without that rounding, and may clip half a step later."""
+"""The tolerance for a file that quantises: it is loaded without that rounding, and may clip half a step
+later."""
 Kind = Literal[
     "equal", "refused by loading", "refused by the engine", "loading differs", "the engine differs", "crash"
 ]
@@ -34,14 +36,18 @@ FAULTS: tuple[Kind, ...] = ("loading differs", "the engine differs", "crash")
 
 
 class Verdict(NamedTuple):
-    """How a case ended, and why."""
+    """How a case ended, and why, if not equal."""
 
     kind: Kind
     reason: str = ""
 
 
 def loaded_and_rewritten(case: Case) -> onnx.ModelProto:
-    """The candidate of a case in FP32 throughout. Raises whatever loading raises, `ModelError` on purpose."""
+    """Load a case's model and rewrite it in FP32 throughout.
+
+    Raises:
+        ModelError: the model is refused. Any other exception is a fault of the loader.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         onnx.save(case.model, folder / "model.onnx")
@@ -52,18 +58,18 @@ def loaded_and_rewritten(case: Case) -> onnx.ModelProto:
 
 
 def judged(case: Case, *, engine: bool = True) -> Verdict:
-    """The verdict on a case.
+    """Judge a case.
 
     Args:
         case: from `make_case`.
-        engine: False leaves OpenVINO out.
+        engine: False compares in ONNX Runtime only, without OpenVINO.
     """
     try:
         candidate = loaded_and_rewritten(case)
         case = unrounded(case)
     except ModelError as error:
         return Verdict("crash" if "\n" in str(error) else "refused by loading", str(error).partition(": ")[2])
-    except Exception as error:  # noqa: BLE001 - nothing else may come out of loading
+    except Exception as error:  # noqa: BLE001 - loading may raise nothing but ModelError
         return Verdict("crash", f"{type(error).__name__}: {str(error)[:200]}")
     try:
         outputs = computed(candidate, case.feeds)
@@ -77,7 +83,7 @@ def judged(case: Case, *, engine: bool = True) -> Verdict:
 
 
 def unrounded(case: Case) -> Case:
-    """The case with what its model computes without the rounding of Q/DQ pairs, which others may amplify."""
+    """The case with its model's outputs without Q/DQ pairs, whose rounding later operators may amplify."""
     with tempfile.TemporaryDirectory() as name:
         given, target = Path(name) / "model.onnx", Path(name) / "unrounded.onnx"
         onnx.save(case.model, given)
@@ -103,13 +109,13 @@ def _on_engine(candidate: onnx.ModelProto, case: Case) -> Verdict:
 
 
 def tolerance(case: Case) -> float:
-    """The largest relative error that is none."""
+    """The largest relative error that still counts as equal."""
     quantises = any(node.op_type == "QuantizeLinear" for node in case.model.graph.node)
     return UNROUNDED if quantises else TOLERANCE
 
 
 def worst_error(outputs: Mapping[str, Array], wanted: Mapping[str, Array]) -> float:
-    """The largest relative error of the outputs; infinite where shapes, NaN or infinities differ."""
+    """The largest relative error of any output; infinite if shapes, NaNs or infinities differ."""
     worst = 0.0
     for name, array in wanted.items():
         other = outputs[name]
