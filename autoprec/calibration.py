@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -21,7 +23,7 @@ from autoprec.graph.ops.costs import COSTLY_OPS
 from autoprec.graph.ops.matrices import activation_axis, is_weighted
 from autoprec.graph.ops.placement import quantized_inputs
 from autoprec.graph.ops.scores import MASKED
-from autoprec.graph.statistics.instruments import LARGEST, PLACES, STEP, observing, sampling
+from autoprec.graph.statistics.instruments import LARGEST, PLACES, STEP, observing, sampling, views
 from autoprec.graph.statistics.moments import Moments, MomentSums
 from autoprec.graph.statistics.ranges import Histograms
 from autoprec.samples import behind
@@ -30,6 +32,8 @@ WHOLE_SAMPLES = 128
 """Samples observed whole; later ones are observed at a few positions, which costs next to nothing."""
 MOMENT_SAMPLES = 32
 """Samples that learned rounding and corrected biases use."""
+Each = Callable[[Callable[..., None], Iterable[Any]], Iterable[None]]
+"""Does the same with every item, as `map` does."""
 
 
 def calibrate(
@@ -39,7 +43,7 @@ def calibrate(
     scratch: Path,
     progress: Callable[[Histograms], None] = lambda _: None,
     earlier: Histograms | None = None,
-    also: Callable[[Arrays], None] = lambda _: None,
+    also: Callable[[Arrays, Each], None] = lambda *_: None,
 ) -> Histograms:
     """Histograms of every activation that may be quantised, and the largest magnitude of every float value.
 
@@ -51,7 +55,7 @@ def calibrate(
         progress: called after each sample with what there is so far, while nothing is added to it.
         earlier: what an interrupted calibration left; `feeds` continue behind its samples.
         also: receives each sample's values, which hold all that is `quantizable`, of the first
-            `WHOLE_SAMPLES`.
+            `WHOLE_SAMPLES`, and what works on several of them in parallel.
 
     Raises `SamplesError` without samples or for values that are not finite where they are multiplied or are
     the model's outputs; `TrialError` if the engine fails.
@@ -59,22 +63,26 @@ def calibrate(
     observed, channels, multiplied = quantizable(model), channel_axes(model), _multiplied(model)
     # One iterator for both loops below: the second continues where the first stopped.
     histograms, left = earlier or Histograms(), iter(feeds)
-    observe = partial(_observe_all, histograms, observed, channels, multiplied)
+    with _threads() as each:
+        observe = partial(_observe_all, histograms, observed, channels, multiplied, each)
+        derived = views(model, observed)
 
-    def observe_whole(values: Arrays) -> None:
-        observe(values)
-        also(values)
+        def observe_whole(values: Arrays) -> None:
+            observe(values)
+            for name, source in derived.items():
+                histograms.observe_largest(name, histograms.largest[source])
+            also(values, each)
 
-    with _engine(backend, observing(model, observed), scratch) as engine:
-        whole = islice(left, max(0, WHOLE_SAMPLES - histograms.samples))
-        for _ in behind(({**feed, **run(engine, feed)} for feed in whole), observe_whole):
-            progress(histograms)
-    if histograms.samples >= WHOLE_SAMPLES:
-        # Copying every activation out costs more than computing them: of further samples a few places do.
-        few = sampling(model, {name: channels.get(name, 1) for name in observed})
-        with _engine(backend, few, scratch) as engine:
-            for _ in behind((run(engine, feed) for feed in left), observe):
+        with _engine(backend, observing(model, observed), scratch) as engine:
+            whole = islice(left, max(0, WHOLE_SAMPLES - histograms.samples))
+            for _ in behind(({**feed, **run(engine, feed)} for feed in whole), observe_whole):
                 progress(histograms)
+        if histograms.samples >= WHOLE_SAMPLES:
+            # Copying every activation out costs more than computing them: of further samples a few places do.
+            few = sampling(model, {name: channels.get(name, 1) for name in observed})
+            with _engine(backend, few, scratch) as engine:
+                for _ in behind((run(engine, feed) for feed in left), observe):
+                    progress(histograms)
     if not histograms.samples:
         raise SamplesError("samples.calibration is empty; put some images there")
     return histograms
@@ -98,10 +106,10 @@ def measure_moments(
     values = [v for node in copy.graph for v in node.outputs if v.name in sums.inputs]
     copy.graph.outputs.clear()
     copy.graph.outputs.extend(values)
-    with _engine(backend, copy, scratch) as engine:
+    with _engine(backend, copy, scratch) as engine, _threads() as each:
         for feed in islice(feeds, MOMENT_SAMPLES):
             # With the feed: a weighted op may read an input of the model itself.
-            sums.observe({**feed, **run(engine, feed)})
+            sums.observe({**feed, **run(engine, feed)}, each)
     return sums.result()
 
 
@@ -124,6 +132,13 @@ def channel_axes(model: ir.Model) -> dict[str, int]:
         for node in model.graph
         if is_weighted(node) and node.inputs[0] is not None
     }
+
+
+@contextmanager
+def _threads() -> Iterator[Each]:
+    """A `map` over the processors: counting one sample's values takes longer than computing them."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "statistics") as pool:
+        yield pool.map
 
 
 @contextmanager
@@ -154,36 +169,34 @@ def _observe_all(
     observed: Container[str],
     channels: Mapping[str, int],
     multiplied: Container[str],
+    each: Each,
     values: Arrays,
 ) -> None:
-    """Add one sample's values, whole or at a few places."""
+    """Add one sample's values, whole or at a few places, several values in parallel."""
+    whole: list[tuple[str, NDArray[Any], int]] = []
     for name, array in values.items():
         if name.startswith(LARGEST):
             histograms.observe_largest(name.removeprefix(LARGEST), float(array))
         elif name.startswith(PLACES):
             # Each place stands for as many as were skipped, so samples
             # seen whole and in places weigh the same.
-            weight, plain = STEP ** max(0, array.ndim - 2), name.removeprefix(PLACES)
-            _observe(histograms, plain, array, channels, weight, may_mask=plain not in multiplied)
+            whole.append((name.removeprefix(PLACES), array, STEP ** max(0, array.ndim - 2)))
         elif name in observed:
-            _observe(histograms, name, array, channels, may_mask=name not in multiplied)
+            whole.append((name, array, 1))
+    for name, _, _ in whole:  # here, so that their order in a file is no accident
+        histograms.expect(name)
+
+    def observe(one: tuple[str, NDArray[Any], int]) -> None:
+        name, array, weight = one
+        # A value that is added and never multiplied may be a mask of
+        # minus infinity: its range would mean nothing.
+        if name not in multiplied and not (np.abs(array) < MASKED).all():
+            histograms.leave_out(name)
+            return
+        histograms.observe(name, array, weight)
+        if name in channels:
+            histograms.observe_channels(name, array, channels[name])
+
+    for _ in each(observe, whole):
+        pass  # raises what observing raised
     histograms.samples += 1
-
-
-def _observe(
-    histograms: Histograms,
-    name: str,
-    array: NDArray[Any],
-    channels: Mapping[str, int],
-    weight: int = 1,
-    *,
-    may_mask: bool,
-) -> None:
-    # A value that is added and never multiplied may be a mask of
-    # minus infinity: its range would mean nothing.
-    if may_mask and not (np.abs(array) < MASKED).all():
-        histograms.leave_out(name)
-        return
-    histograms.observe(name, array, weight)
-    if name in channels:
-        histograms.observe_channels(name, array, channels[name])

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from autoprec.errors import SamplesError
 
 BINS = 8192
-_AT_ONCE = 1 << 15
-"""Values counted at a time, so that they fit the processor's cache: twice as fast as all at once."""
+_AT_ONCE = 1 << 17
+"""Values counted at a time, so that they fit the processor's cache: twice as fast as all at once. Fewer make
+threads wait for one another, as each call of NumPy's takes Python's lock twice."""
 Counts = NDArray[np.int64]
 
 

@@ -15,22 +15,45 @@ from numpy.typing import NDArray
 from autoprec.graph.ops.scores import MASKED, scores
 
 FLOAT = ir.DataType.FLOAT
+_VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators whose output holds the numbers of their first input, each once."""
 LARGEST = "autoprec/largest/"
 PLACES = "autoprec/places/"
 STEP = 8
 """Places are so far apart, along the two axes of an image, or along the rows of a matrix."""
 
 
+def views(model: ir.Model, observed: Set[str]) -> dict[str, str]:
+    """Names of the values that are not observed and whose largest magnitude is that of another one, with its
+    name: the same numbers in another shape or order, which count alike. A ViT moves as many as it computes.
+    """
+    graph = model.graph
+    masked, kept = scores(graph), {value.name for value in graph.outputs}
+    found: dict[str, str] = {}
+    measured: set[str] = set()
+    for node in graph:
+        for value in (value for value in node.outputs if value.dtype == FLOAT and value.name not in observed):
+            name, source = str(value.name), str(node.inputs[0].name) if node.inputs and node.inputs[0] else ""
+            source = found.get(source, source)
+            is_view = node.op_type in _VIEWS and source in measured
+            if is_view and (name in masked, name in kept) == (source in masked, source in kept):
+                found[name] = source
+            else:
+                measured.add(name)
+    return found
+
+
 def observing(model: ir.Model, observed: Set[str]) -> ir.Model:
-    """A copy whose outputs are the observed activations and, for all others, the largest magnitude.
+    """A copy whose outputs are the observed activations and, for all others but `views`, the largest
+    magnitude.
 
     Of what goes into a Softmax alone the largest number counts, not the most negative one. Masks count
     nowhere: see `scores`. An output of the model counts whole.
     """
     copy = model.clone()
-    graph = copy.graph
+    graph, derived = copy.graph, views(model, observed)
     masked, kept = scores(graph), {value.name for value in graph.outputs}
-    floats = [v for node in list(graph) for v in node.outputs if v.dtype == FLOAT]
+    floats = [v for node in list(graph) for v in node.outputs if v.dtype == FLOAT and v.name not in derived]
     outputs = [value for value in floats if value.name in observed]
     limit = _constant(graph, f"{LARGEST}limit", np.array(MASKED, np.float32))
     zero = _constant(graph, f"{LARGEST}zero", np.array(0, np.float32))

@@ -29,6 +29,11 @@ class Histograms:
         self.largest: dict[str, float] = {}
         self.samples = 0
 
+    def expect(self, name: str) -> None:
+        """Say which value is next in order; values may then be observed in several threads, each in one."""
+        self.by_value.setdefault(name, Histogram())
+        self.largest.setdefault(name, 0.0)
+
     def observe(self, name: str, array: NDArray[Any], weight: int = 1) -> None:
         """Count a tensor's values, each `weight` times."""
         histogram = self.by_value.setdefault(name, Histogram())
@@ -75,6 +80,7 @@ class Histograms:
             of: what it was made from; `load` wants the same.
         """
         names, histograms = list(self.by_value), list(self.by_value.values())
+        channels = {name: self.channels[name] for name in names if name in self.channels}
         arrays: dict[str, Any] = dict(
             names=np.array(names, dtype=str),
             counts=np.stack([h.counts for h in histograms]) if histograms else np.zeros((0, BINS), np.int64),
@@ -82,7 +88,7 @@ class Histograms:
             largest_names=np.array(list(self.largest), dtype=str),
             largest=np.array(list(self.largest.values())),
             samples=np.array(self.samples),
-            **to_arrays(self.channels),
+            **to_arrays(channels),
         )
         kept.keep(path, _KIND, of, lambda stream: np.savez_compressed(stream, **arrays))
 

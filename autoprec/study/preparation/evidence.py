@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from autoprec.backends import Arrays, Backend
 from autoprec.backends.timing import Deadline, Pace
-from autoprec.calibration import MOMENT_SAMPLES, calibrate, measure_moments, quantizable
+from autoprec.calibration import MOMENT_SAMPLES, Each, calibrate, measure_moments, quantizable
 from autoprec.errors import ModelError, StudyError, TrialError
 from autoprec.graph.statistics.moments import Moments, MomentSums, load_moments, save_moments
 from autoprec.graph.statistics.ranges import Histograms
@@ -79,9 +79,9 @@ class Evidence:
                 self._keep(so_far.save, part)
                 saved = Deadline(_SAVE_SECONDS)
 
-        def also(values: Arrays) -> None:
+        def also(values: Arrays, each: Each) -> None:
             if sums is not None and sums.samples < MOMENT_SAMPLES:
-                sums.observe(values)
+                sums.observe(values, each)
 
         histograms = self._run(partial(calibrate, progress=progress, earlier=earlier, also=also), done)
         if sums is not None:
