@@ -136,8 +136,8 @@ def channel_axes(model: ir.Model) -> dict[str, int]:
 
 @contextmanager
 def _threads() -> Iterator[Each]:
-    """A `map` over the processors: counting one sample's values takes longer than computing them."""
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "statistics") as pool:
+    """A `map` over some of the processors: counting one sample's values takes longer than computing them."""
+    with ThreadPoolExecutor(max(2, len(os.sched_getaffinity(0)) // 4), "statistics") as pool:
         yield pool.map
 
 

@@ -20,6 +20,7 @@ from autoprec.errors import SamplesError
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import load_model
 from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.graph.statistics.instruments import views
 from autoprec.graph.statistics.ranges import Histograms
 from autoprec.kept import load
 from autoprec.legality.overflow import overflowing
@@ -155,6 +156,18 @@ def test_a_value_that_nothing_quantises_counts_for_overflow_too(tmp_path: Path) 
     model, ranges = calibrated(saved(tmp_path), samples(2), tmp_path)
     assert "y" not in quantizable(model)
     assert ranges.largest["y"] > 0
+
+
+def test_the_same_numbers_in_another_shape_are_measured_once_and_told_twice(tmp_path: Path) -> None:
+    moved = MODEL.replace("[sum] y = Add(b, c)", "s = Add(b, c) t = Transpose(s) v = Neg(t) y = Transpose(v)")
+    path = saved(tmp_path)
+    model = onnx.load(path)
+    del model.graph.node[:]
+    model.graph.node.extend(onnx.parser.parse_model(moved).graph.node)
+    onnx.save(model, path)
+    loaded, found = calibrated(path, samples(2), tmp_path)
+    assert views(loaded, quantizable(loaded)) == {"t": "s"}  # the model's output counts whole
+    assert found.largest["t"] == found.largest["s"] > 0
 
 
 def test_weights_in_a_file_beside_the_model_come_along(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ class _Desk:
                 self._judge = Judge(request.original, self._tell)
             return Compared(self._judge.compare(request))
         # Whatever differs in the setup, the reference's engine or masks would be another one's.
-        if self._bench is None or self._bench.setup != request.setup:
+        if self._bench is None or not self._bench.setup.is_as(request.setup):
             self._say(Stage("reference"))
             self._judge = self._asked = None  # the night begins: what they hold is not needed
             self._bench = Workbench(

@@ -44,6 +44,10 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     device: str = ""
     """Names the device for its lease, see `lease.DeviceLease`; "" is a device that nobody else can use."""
 
+    def is_as(self, other: Setup) -> bool:
+        """Whether what was made of one serves the other: where the reference's file lies does not count."""
+        return self == msgspec.structs.replace(other, reference_path=self.reference_path)
+
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, tag="job"):
     """Measure one candidate. `reference_latency_ms` is the study's; None takes this measurement's own.

@@ -33,6 +33,7 @@ from autoprec.store import Membership, Run, Store, exclusive, host
 from autoprec.study.events import Watcher
 from autoprec.study.night import Night
 from autoprec.study.night.crew import Crew, default_jobs
+from autoprec.study.night.early import WORKERS, EarlyReference
 from autoprec.study.night.heart import Heart
 from autoprec.study.night.ledger import Ledger
 from autoprec.study.night.mirror import Mirror
@@ -43,6 +44,8 @@ from autoprec.study.preparation.probing import Prober
 from autoprec.study.preparation.stages import Loaded
 
 _PAUSE_SECONDS = 1.0
+_PLENTY = 5
+"""Workers, from which on the reference need not wait for the calibration: one compares, and two ask."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +104,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         crew: Crew[TrialRecord, Measurement] = stack.enter_context(
             Crew(chosen, jobs, folder, log, watcher.say)
         )
+        early = stack.enter_context(EarlyReference(crew.slots[:WORKERS], work / "early", watcher.stage))
         if not spec.target.address:  # that one is waited for, once
             crew.warm(spec.backend)
         if len(crew.slots) > 1:
@@ -108,14 +112,14 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
             watcher.say(f"{jobs} builds at a time for each of: {names}")
 
         def prepared_parts() -> tuple[Prepared, Ledger, Night]:
-            prepared, check = _prepared(spec, store, crew, watcher, work, checks=checks)
+            prepared, check = _prepared(spec, store, crew, early, watcher, work, checks=checks)
             limit = spec.search.max_memory_mb
             mirror = Mirror.of(store, spec.name, prepared.blocks, limited=limit is not None)
             digest = prepared.identity.fingerprint.digest
             ledger = Ledger(store, mirror, membership, spec.name, digest, limit)
             night = Night(prepared, store, ledger, membership, crew, heart, watcher)
             with stopping(night, watcher):
-                night.establish(check)
+                night.establish(check, early.result)
             crew.load(prepared.material)  # not earlier: the first trial would wait for processors
             return prepared, ledger, night
 
@@ -236,6 +240,7 @@ def _prepared(
     spec: StudySpec,
     store: Store,
     crew: Crew[TrialRecord, Measurement],
+    early: EarlyReference,
     watcher: Watcher,
     work: Path,
     *,
@@ -244,18 +249,24 @@ def _prepared(
     """Prepare the study; also returns the check that compares the reference's model with the original one."""
     benches, say = [slot.bench for slot in crew.slots], watcher.say
     basis, artifacts = store.basis(spec.name), store.artifacts(spec.name)
-    prober, fidelity = Prober(spec, benches, store, say), Fidelity(spec, benches[-1], store, say)
+    is_new = spec.name not in store.studies() or store.reference(spec.name) is None
+    asked = benches[WORKERS:] if checks and is_new and len(benches) >= _PLENTY else benches
+    prober, fidelity = Prober(spec, asked, store, say), Fidelity(spec, benches[-1], store, say)
 
     def look(loaded: Loaded) -> None:
-        """Compare the loaded model on one worker, while the others probe."""
+        """Compare the loaded model on one worker, while others probe, and two of many time the reference."""
         if not checks:
             return
         # Before a calibration of minutes, of which a study with other inputs could use nothing.
         store.check_inputs(spec.name, loaded.inputs)
-        others = Prober(spec, benches[:-1] or benches, store, say)
+        has_time = asked is not benches and loaded.backend.stopwatch == "cuda"
+        path = early.start(loaded) if has_time else None
+        others = Prober(spec, asked[:-1] or asked, store, say)
         ask = partial(others.anticipate, loaded, basis)
         with alongside(ask if benches[1:] else nothing, say):
             fidelity.check_loaded(loaded)
+            if path is not None:
+                fidelity.anticipate(path)
         if not benches[1:]:
             ask()
 

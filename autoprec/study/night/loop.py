@@ -84,11 +84,16 @@ class Night:
         """Seconds until the run's time is over; infinite if its budget is a number of trials."""
         return math.inf if self._allowance is None else self._allowance.seconds_left
 
-    def establish(self, check: Callable[[], None] = nothing) -> Reference:
+    def establish(
+        self,
+        check: Callable[[], None] = nothing,
+        early: Callable[[Prepared], dict[str, Measurement]] = lambda _: {},
+    ) -> Reference:
         """The stored reference; if there is none, measure and store it.
 
         `check` compares its model with the original one, in parallel if a worker is free for it; once it has
-        passed, the study is bound to its inputs. Raises `StudyError` for a reference that is unfit.
+        passed, the study is bound to its inputs. `early` returns what was measured during the calibration.
+        Raises `StudyError` for a reference that is unfit.
         """
         is_bound = self._name in self._store.studies()
         stored = self._store.reference(self._name) if is_bound else None
@@ -104,7 +109,9 @@ class Night:
         if not is_roomy:
             checked()
         with alongside(checked if is_roomy else nothing, self._watcher.say):
-            reference, self._measured = establish(self._prepared, self._measure_alone)
+            done = early(self._prepared)
+            measure = (lambda _: done) if done else self._measure_alone
+            reference, self._measured = establish(self._prepared, measure)
         self._store.put_reference(self._name, reference)
         if words := warning_of(reference, self._prepared.spec.search.accepted_loss):
             self._watcher.say(words)

@@ -63,7 +63,7 @@ class Fidelity:
         self._loaded = loaded
         with self._scratch() as folder:
             path = folder / "step.onnx"
-            write_model(loaded.model, path)
+            write_model(loaded.model.clone(), path)  # writing takes the weights out for a moment
             self._check("loading", path)
             rewriter = rewriter_in(loaded, loaded.blocks, {})
             rewriter.write(uniform(loaded.blocks, "fp32"), path)
@@ -71,6 +71,13 @@ class Fidelity:
             if (came := _came_in(loaded)) is not None:
                 rewriter.write(came, path)
                 self._check("given", path)
+
+    def anticipate(self, path: Path) -> None:
+        """Compare what will be the reference's typed model, unless the calibration says otherwise:
+        `check_reference` then finds what came of it, and stops the study if it must."""
+        if self._loaded is not None:
+            with self._scratch():
+                self._found("reference", path)
 
     def check_reference(self, path: Path) -> None:
         """Compare the reference's typed model on the engine. Raises as `check_loaded`, which comes first."""
@@ -96,6 +103,12 @@ class Fidelity:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _check(self, step: Step, path: Path) -> None:
+        departure = self._found(step, path)
+        if departure is not None and departure.is_beyond:
+            self._stop(departure)
+
+    def _found(self, step: Step, path: Path) -> Departure | None:
+        """What was found of a step, now or earlier; None where nothing independent runs the original."""
         spec, loaded = self._spec, self._loaded
         assert loaded is not None
         original = Original(
@@ -114,7 +127,7 @@ class Fidelity:
         departure = self._store.fact(spec.name, KIND, step, Departure)
         if departure is None or departure.digest != digest:
             if self._is_mute:
-                return
+                return None
             self._say(f"comparing with the original {Path(spec.model.path).name}: {step} (once)")
             departure = self._compared(request)
             self._is_mute = step == "loading" and bool(departure.missing)
@@ -123,8 +136,7 @@ class Fidelity:
             else:
                 departure = msgspec.structs.replace(departure, digest=digest)
             self._store.put_fact(spec.name, KIND, step, departure)
-        if departure.is_beyond:
-            self._stop(departure)
+        return departure
 
     def _compared(self, request: Compare) -> Departure:
         try:

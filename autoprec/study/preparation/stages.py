@@ -168,7 +168,10 @@ class _Calibrator(NamedTuple):
 
 def _calibrators(loaded: Loaded) -> tuple[_Calibrator, ...]:
     """Engines to calibrate on, best first: the study's own, or OpenVINO, which is always installed."""
-    cores = create_backend("openvino", {"threads": len(os.sched_getaffinity(0))})
+    # A GPU's workers build, compare and time meanwhile: half of the processors are theirs.
+    processors = len(os.sched_getaffinity(0))
+    share = max(1, processors // 2) if loaded.backend.stopwatch == "cuda" else processors
+    cores = create_backend("openvino", {"threads": share})
     # The digest leaves out the number of cores, so that hosts of one study share statistics.
     here = _Calibrator(cores, create_backend("openvino", {}).fingerprint().digest)
     # Whole activations are too much to send from a target.

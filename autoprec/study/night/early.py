@@ -1,0 +1,97 @@
+"""The reference and FP32, measured while the model is calibrated.
+
+Neither depends on the calibration, which a GPU leaves to the processors: what takes longest before the first
+trial is done by workers that would wait for it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from autoprec.closing import Closing
+from autoprec.errors import TrialError
+from autoprec.graph.statistics.ranges import Histograms
+from autoprec.records import Measurement
+from autoprec.study.night.candidates import measure
+from autoprec.study.night.crew import Slot
+from autoprec.study.preparation import Prepared
+from autoprec.study.preparation.prepared import bind
+from autoprec.study.preparation.stages import Calibrated, Judged, Loaded, silent_basis, uniform
+
+WORKERS = 2
+"""For the reference, and for FP32."""
+_PAUSE_SECONDS = 0.2
+
+
+class EarlyReference(Closing):
+    """Measures the reference that the definition names, or FP16. Where blocks overflow, the study's is
+    another one, and is measured when that is known. Use in a `with` block.
+
+    Args:
+        slots: `WORKERS` of them, which nobody else asks from `start` until `result` has returned.
+        work: a folder for the models, which is made, and removed again.
+        stage: receives every step.
+    """
+
+    def __init__(self, slots: Sequence[Slot], work: Path, stage: Callable[[str], None]) -> None:
+        self._slots, self._work, self._stage = slots, work, stage
+        self._prepared: Prepared | None = None
+        self._measured: dict[str, Measurement] = {}
+        self._thread: threading.Thread | None = None
+
+    def start(self, loaded: Loaded) -> Path | None:
+        """Begin; returns the reference's typed model, or None where it cannot be written."""
+        self._work.mkdir(exist_ok=True)
+        try:
+            self._prepared = _floats_alone(loaded, self._work)
+        except TrialError:
+            return None
+        self._thread = threading.Thread(target=self._run, args=(self._prepared,), name="early", daemon=True)
+        self._thread.start()
+        return Path(self._prepared.reference_candidate.model_path)
+
+    def result(self, prepared: Prepared) -> dict[str, Measurement]:
+        """By digest of the assignment, once all is measured; empty where the study's reference is another
+        one, or something failed: then it fails again, where it is told."""
+        if self._thread is not None:
+            self._thread.join()
+        early = self._prepared
+        if early is None or early.reference != prepared.reference:
+            return {}
+        return self._measured if early.setup.is_as(prepared.setup) else {}
+
+    def close(self) -> None:
+        """End what is still being measured."""
+        while self._thread is not None and self._thread.is_alive():
+            for slot in self._slots:  # again, for a worker that was killed is started once more
+                slot.bench.close()
+            self._thread.join(_PAUSE_SECONDS)
+        shutil.rmtree(self._work, ignore_errors=True)
+
+    def _run(self, prepared: Prepared) -> None:
+        assignments = list(dict.fromkeys((prepared.reference, prepared.uniform("fp32"))))
+        work = partial(measure, prepared, reference_ms=None, on_stage=self._stage)
+        with ThreadPoolExecutor(WORKERS, "early") as pool:
+            here = (replace(slot, writers=None) for slot in self._slots)  # those still load
+            asked = [pool.submit(work, *pair) for pair in zip(here, assignments, strict=False)]
+            try:
+                found = [one.result() for one in asked]
+            except Exception:  # noqa: BLE001 - it is measured again, where failures are told
+                return
+        self._measured = {one.digest: measured for one, measured in zip(assignments, found, strict=True)}
+
+
+def _floats_alone(loaded: Loaded, work: Path) -> Prepared:
+    """What serves the float precisions before anything is calibrated. Raises `TrialError` where the reference
+    cannot be written, and as `bind` does."""
+    basis = silent_basis(loaded)
+    named = loaded.spec.search.reference or basis.reference
+    reference = uniform(loaded.blocks, named.removesuffix("-safe"))
+    nothing = Calibrated(Histograms(), {}, {}, ("", ""), "")
+    return bind(loaded, nothing, basis, Judged(loaded.blocks, reference, ()), work)

@@ -1,0 +1,63 @@
+"""The reference that is measured during the calibration is the one that would be measured after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from autoprec import Study
+from autoprec.backends.devices import devices
+from autoprec.records import Measurement, TrialRecord
+from autoprec.study.night.crew import Crew
+from autoprec.study.night.early import WORKERS, EarlyReference
+from autoprec.study.preparation import Prepared, prepare
+from autoprec.study.preparation.stages import load
+from tiny_study import write_model, write_study
+
+
+@contextmanager
+def begun(definition: Path, log: Path) -> Iterator[EarlyReference]:
+    """What has begun to measure a study's reference."""
+    spec = Study.load(definition).spec
+    chosen = devices(spec.backend.name, spec.backend.options, None)
+    with (
+        Crew[TrialRecord, Measurement](chosen, WORKERS, log) as crew,
+        EarlyReference(crew.slots, log / "early", lambda _: None) as early,
+    ):
+        assert early.start(load(spec, lambda _: None, scores=True))
+        yield early
+
+
+def prepared_at(definition: Path) -> Prepared:
+    spec = Study.load(definition).spec
+    Path(spec.folder).mkdir(exist_ok=True)
+    return prepare(spec)
+
+
+def test_it_is_the_model_that_the_study_compares_with(tmp_path: Path) -> None:
+    definition = write_study(tmp_path)
+    prepared = prepared_at(definition)
+    with begun(definition, tmp_path) as early:
+        found = early.result(prepared)
+    assert found.keys() == {prepared.reference.digest, prepared.uniform("fp32").digest}
+    assert found[prepared.reference.digest].quality.loss == 0
+    assert not (tmp_path / "early").exists()
+
+
+def test_one_that_overflow_changes_is_measured_again(tmp_path: Path) -> None:
+    definition = write_study(tmp_path)
+    write_model(tmp_path / "tiny.onnx", scale=1e6)
+    definition.write_text(definition.read_text().replace("[search]", '[search]\nreference = "fp16-safe"'))
+    prepared = prepared_at(definition)
+    assert prepared.reference != prepared.uniform("fp16")
+    with begun(definition, tmp_path) as early:
+        assert not early.result(prepared)
+
+
+def test_a_search_that_ends_meanwhile_waits_for_no_measurement(tmp_path: Path) -> None:
+    definition = write_study(tmp_path)
+    definition.write_text(definition.read_text().replace("seconds = 0.2", "seconds = 600.0"))
+    with begun(definition, tmp_path):
+        pass
+    assert not (tmp_path / "early").exists()
