@@ -60,6 +60,11 @@ class Deadline:
         return max(0.0, self._end - time.perf_counter())
 
     @property
+    def spent(self) -> float:
+        """Seconds since it was set."""
+        return time.perf_counter() - self._begin
+
+    @property
     def share(self) -> float:
         """How much of the time until the moment is over, 0 to 1."""
         return min(1.0, (time.perf_counter() - self._begin) / max(1e-9, self._end - self._begin))

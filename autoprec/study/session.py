@@ -24,12 +24,13 @@ import msgspec
 from autoprec.backends import create_backend
 from autoprec.backends.devices import Device, devices
 from autoprec.backends.tensorrt.neighbours import VISIBLE
+from autoprec.backends.timing import Deadline
 from autoprec.errors import StudyError
 from autoprec.files import scratch
 from autoprec.measurement.reaching import reach
 from autoprec.records import Fingerprint, Measurement, TrialRecord
 from autoprec.spec import StudySpec
-from autoprec.store import Membership, Run, Store, exclusive, host
+from autoprec.store import Membership, Store, exclusive, host
 from autoprec.study.events import Watcher
 from autoprec.study.night import Night
 from autoprec.study.night.crew import Crew, default_jobs
@@ -81,7 +82,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
 
     Raises children of `UserError` for what the user can fix.
     """
-    folder = make_folder(Path(spec.folder))
+    begun, folder = Deadline(None), make_folder(Path(spec.folder))
     with ExitStack() as stack:
         store = stack.enter_context(Store.open(spec.database))
         if not store.is_shared:
@@ -117,7 +118,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
             mirror = Mirror.of(store, spec.name, prepared.blocks, limited=limit is not None)
             digest = prepared.identity.fingerprint.digest
             ledger = Ledger(store, mirror, membership, spec.name, digest, limit)
-            night = Night(prepared, store, ledger, membership, crew, heart, watcher)
+            night = Night(prepared, store, ledger, membership, crew, heart, watcher, begun)
             with stopping(night, watcher):
                 night.establish(check, early.result)
             crew.load(prepared.material)  # not earlier: the first trial would wait for processors
@@ -159,49 +160,6 @@ def _refuse_unlike(
                 f"{target} is {kind.version} on {kind.device}, and {chosen[0].name} is {first.version} on "
                 f"{first.device}: search a study on each, and compare them with `autoprec compare`"
             )
-
-
-def open_run(session: Session, budget: str, watcher: Watcher) -> Run:
-    """The run to continue: the last one if it has not ended and has the same budget, else a new one."""
-    store, study = session.store, session.prepared.spec.name
-
-    def opened() -> Run:
-        with store.transaction(study):
-            # In one transaction: of two processes that start at once, the second must find the first one's
-            # run.
-            runs = store.runs(study)
-            if not (runs and not runs[-1].end and runs[-1].budget == budget):
-                store.begin_run(study, budget)
-            return store.runs(study)[-1]
-
-    run = store.patiently(opened)
-    session.ledger.reconcile()
-    done = sum(record.state != "running" for record in session.ledger.spent(run))
-    if done:
-        others = len(store.workers(study)) - 1
-        if others:
-            watcher.say(f"joining {others} others, who have done {done} trials")
-        else:
-            watcher.say(f"resuming the run of {run.start[:16].replace('T', ' ')}: {done} trials are done")
-    return run
-
-
-def close_run(session: Session, run: Run, allowed: int | None) -> None:
-    """Store the end of a run, unless others continue it, or it was stopped."""
-    store, ledger, study = session.store, session.ledger, run.study
-
-    def closed() -> None:
-        with store.transaction(study):
-            ledger.sync()
-            done = sum(record.state != "running" for record in ledger.spent(run))
-            # Before the workers are counted: of two that end at once, the later one must find itself the
-            # last.
-            session.membership.leave()
-            is_spent = allowed is not None and done >= allowed
-            if is_spent or (not store.workers(study) and not session.night.is_stopping):
-                store.end_run(run.id, done)
-
-    store.patiently(closed)
 
 
 def make_folder(folder: Path) -> Path:

@@ -13,8 +13,8 @@ from autoprec.backends.timing import Deadline
 from autoprec.errors import StudyError
 from autoprec.records import Block, TrialRecord
 from autoprec.report import Front
-from autoprec.spec import StudySpec, aimed, load_spec, parse_budget, stored_at, with_search
-from autoprec.store import Health, Store, exclusive
+from autoprec.spec import Budget, StudySpec, aimed, load_spec, parse_budget, stored_at, with_search
+from autoprec.store import Health, Run, Store, exclusive
 from autoprec.study.callbacks import Calling
 from autoprec.study.definition import find_spec
 from autoprec.study.events import Quiet, Watcher
@@ -27,7 +27,8 @@ from autoprec.study.night.own import enqueue
 from autoprec.study.night.priors import adopt
 from autoprec.study.preparation import load_blocks
 from autoprec.study.refining import refined
-from autoprec.study.session import Parallel, close_run, open_run, session, stopping
+from autoprec.study.runs import close_run, open_run
+from autoprec.study.session import Parallel, Session, session, stopping
 from autoprec.study.shipping.export import export_point
 from autoprec.study.stored import StoredStudy
 
@@ -125,16 +126,8 @@ class Study(StoredStudy):
             if prior is not None:
                 self._adopt(prior, opened.store, told)
             run = open_run(opened, text, told)
-            with self._stoppable(opened.night), stopping(opened.night, told):
-                opened.night.run(run, allowed)
-                # Only the last process gathers what the report shows, within a fiftieth of the time and
-                # while nobody stops it.
-                if len(opened.store.workers(self.spec.name)) == 1:
-                    patience = Deadline(None if allowed.seconds is None else allowed.seconds / 50)
-                    going = lambda: not (opened.night.is_stopping or patience.is_over)  # noqa: E731
-                    if allowed.seconds is None or allowed.seconds >= _LONG_SECONDS:
-                        look_ahead(opened.prepared, opened.store, opened.crew.first.bench, told.say, going)
-            close_run(opened, run, allowed.trials)
+            if not run.end:
+                self._spend(opened, run, allowed, told)
             return Front(opened.store.front(self.spec.name), opened.store.reference(self.spec.name))
 
     def stop(self) -> None:
@@ -238,6 +231,19 @@ class Study(StoredStudy):
             store, name, blocks, prior.trials(), prior.sensitivity(), self.spec.search.accepted_loss
         )
         watcher.say(f"{count} losses of study {prior.spec.name!r} are used as the prior")
+
+    def _spend(self, opened: Session, run: Run, allowed: Budget, told: Watcher) -> None:
+        """Search until the run's budget is spent, then gather what the report shows."""
+        with self._stoppable(opened.night), stopping(opened.night, told):
+            opened.night.run(run, allowed)
+            # Only the last process gathers what the report shows, within a fiftieth of the time and while
+            # nobody stops it.
+            if len(opened.store.workers(self.spec.name)) == 1:
+                patience = Deadline(None if allowed.seconds is None else allowed.seconds / 50)
+                going = lambda: not (opened.night.is_stopping or patience.is_over)  # noqa: E731
+                if allowed.seconds is None or allowed.seconds >= _LONG_SECONDS:
+                    look_ahead(opened.prepared, opened.store, opened.crew.first.bench, told.say, going)
+        close_run(opened, run, allowed.trials)
 
     @contextmanager
     def _stoppable(self, night: Night) -> Iterator[None]:

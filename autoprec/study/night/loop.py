@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from autoprec.backends.timing import Deadline
 from autoprec.errors import TrialError
 from autoprec.records import Assignment, MeasuredOn, Measurement, Reference, RunStart, TrialRecord
 from autoprec.spec import Budget
@@ -32,6 +33,8 @@ DEVICES, PRIORS = "device", "priors"
 _ROOMY = 3
 """Workers needed to measure the reference and FP32, and to compare the reference with the original model, at
 once."""
+_SHARE_BEFORE_SEARCH = 0.2
+"""Of a run's time, for all that comes before the strategy's first proposal."""
 _PAUSE_SECONDS = 0.5
 """Between two polls of what other processes are doing."""
 
@@ -47,6 +50,7 @@ class Night:
         crew: the workers.
         heart: reports what the workers are doing.
         watcher: receives every step.
+        begun: set when this process began to prepare.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Night:
         crew: Crew[TrialRecord, Measurement],
         heart: Heart,
         watcher: Watcher,
+        begun: Deadline,
     ) -> None:
         self._prepared, self._store, self._crew, self._watcher = prepared, store, crew, watcher
         self._name = prepared.spec.name
@@ -68,6 +73,7 @@ class Night:
         """Devices whose own reference latency is stored."""
         self._alike = Alike()
         self._allowance: Allowance | None = None
+        self._begun, self._before_search = begun, Deadline(None)
         self.is_stopping = False
 
     def stop(self) -> None:
@@ -146,6 +152,8 @@ class Night:
         left = None if budget.trials is None else max(0, budget.trials - before)
         earlier = tuple(record for record in self._ledger.records.values() if record.state != "running")
         seconds = None if budget.seconds is None else allowance.seconds_left
+        if seconds is not None:  # preparing and anchors take what they take; what is left is for the priors
+            self._before_search = Deadline(seconds * _SHARE_BEFORE_SEARCH - self._begun.spent)
         self._watcher.starts(
             RunStart(trials=left, seconds=seconds, reference=reference, earlier=earlier, done=before)
         )
@@ -260,7 +268,7 @@ class Night:
                     self._crew,
                     self._watcher.say,
                     self._is_going,
-                    self.seconds_left / 5,
+                    self._before_search.left,
                 )
                 if self._is_going():
                     self._store.put_fact(self._name, PRIORS, str(run.id), value=True)

@@ -63,3 +63,16 @@ def test_a_reference_that_is_another_function_binds_no_study(
         Study.load(path).search("1", jobs=jobs)
     with Store.open(Study.load(path).database) as store:
         assert store.studies() == ()
+
+
+def test_a_requeued_slurm_job_has_no_second_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study.load(write_study(tmp_path))
+    monkeypatch.setenv("SLURM_JOB_ID", "8")
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+    study.search(3)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    study.search(3)
+    assert len(study.trials()) == 3
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "9")  # another job is another night
+    study.search(3)
+    assert len(study.trials()) > 3

@@ -8,6 +8,7 @@ import pytest
 
 from autoprec import Study
 from autoprec.errors import StudyError
+from autoprec.records import TrialRecord
 from autoprec.search import RoughScore
 from autoprec.store import Store
 from autoprec.study.night.priors import BACK, KIND, PRIOR, BlockLoss, load_priors, sensitivities
@@ -81,3 +82,17 @@ def test_losses_of_earlier_versions_are_read_beside_those_of_today(tmp_path: Pat
         store.put_fact("demo", KIND, "a|b|int8", 0.25)
         store.put_fact("demo", KIND, "stem|int8", BlockLoss(block="stem", precision="int8", loss=0.5))
         assert sensitivities(store, "demo") == {"a|b": {"int8": 0.25}, "stem": {"int8": 0.5}}
+
+
+def test_a_run_whose_preparation_took_a_fifth_of_its_time_proposes_at_once(tmp_path: Path) -> None:
+    study = Study.load(adaptive(tmp_path / "one"))
+    trials = 0
+
+    def end(study: Study, trial: TrialRecord) -> None:
+        nonlocal trials
+        trials += trial.origin == "search"
+        if trials:
+            study.stop()
+
+    study.search("3s", callbacks=[end])
+    assert not study.sensitivity()
