@@ -165,9 +165,9 @@ def test_the_same_numbers_in_another_shape_are_measured_once_and_told_twice(tmp_
     del model.graph.node[:]
     model.graph.node.extend(onnx.parser.parse_model(moved).graph.node)
     onnx.save(model, path)
-    loaded, found = calibrated(path, samples(2), tmp_path)
+    loaded, histograms = calibrated(path, samples(2), tmp_path)
     assert views(loaded, quantizable(loaded)) == {"t": "s"}  # the model's output counts whole
-    assert found.largest["t"] == found.largest["s"] > 0
+    assert histograms.largest["t"] == histograms.largest["s"] > 0
 
 
 def test_weights_in_a_file_beside_the_model_come_along(tmp_path: Path) -> None:

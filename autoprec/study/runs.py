@@ -28,8 +28,8 @@ def open_run(session: Session, budget: str, watcher: Watcher) -> Run:
             # run.
             runs = store.runs(study)
             own = store.fact(study, JOBS, key, int) if is_requeued else None
-            if own in (known := {run.id: run for run in runs}):
-                return known[own]
+            if own in (by_id := {run.id: run for run in runs}):
+                return by_id[own]
             if not (runs and not runs[-1].end and runs[-1].budget == budget):
                 store.begin_run(study, budget)
             run = store.runs(study)[-1]

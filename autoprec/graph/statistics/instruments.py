@@ -29,18 +29,18 @@ def views(model: ir.Model, observed: Set[str]) -> dict[str, str]:
     """
     graph = model.graph
     masked, kept = scores(graph), {value.name for value in graph.outputs}
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     measured: set[str] = set()
     for node in graph:
         for value in (value for value in node.outputs if value.dtype == FLOAT and value.name not in observed):
             name, source = str(value.name), str(node.inputs[0].name) if node.inputs and node.inputs[0] else ""
-            source = found.get(source, source)
+            source = sources.get(source, source)
             is_view = node.op_type in _VIEWS and source in measured
             if is_view and (name in masked, name in kept) == (source in masked, source in kept):
-                found[name] = source
+                sources[name] = source
             else:
                 measured.add(name)
-    return found
+    return sources
 
 
 def observing(model: ir.Model, observed: Set[str]) -> ir.Model:

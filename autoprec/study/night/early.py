@@ -81,10 +81,10 @@ class EarlyReference(Closing):
             here = (replace(slot, writers=None) for slot in self._slots)  # those still load
             asked = [pool.submit(work, *pair) for pair in zip(here, assignments, strict=False)]
             try:
-                found = [one.result() for one in asked]
+                measurements = [one.result() for one in asked]
             except Exception:  # noqa: BLE001 - it is measured again, where failures are told
                 return
-        self._measured = {one.digest: measured for one, measured in zip(assignments, found, strict=True)}
+        self._measured = {one.digest: outcome for one, outcome in zip(assignments, measurements, strict=True)}
 
 
 def _floats_alone(loaded: Loaded, work: Path) -> Prepared:

@@ -39,9 +39,9 @@ def test_it_is_the_model_that_the_study_compares_with(tmp_path: Path) -> None:
     definition = write_study(tmp_path)
     prepared = prepared_at(definition)
     with begun(definition, tmp_path) as early:
-        found = early.result(prepared)
-    assert found.keys() == {prepared.reference.digest, prepared.uniform("fp32").digest}
-    assert found[prepared.reference.digest].quality.loss == 0
+        measured = early.result(prepared)
+    assert measured.keys() == {prepared.reference.digest, prepared.uniform("fp32").digest}
+    assert measured[prepared.reference.digest].quality.loss == 0
     assert not (tmp_path / "early").exists()
 
 
