@@ -25,6 +25,7 @@ EXIT_STOPPED = 130
 app = typer.Typer(
     name="autoprec",
     invoke_without_command=True,
+    # `exit_code` reports all errors in one line; Typer would print tracebacks.
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -54,6 +55,7 @@ def start(
 
 def study_names(incomplete: str) -> list[str]:
     """Names of the studies here that start with `incomplete`, for TAB."""
+    # File names alone: reading definitions would delay every press of TAB.
     return [path.stem for path in sorted(Path("studies").glob("*.toml")) if path.stem.startswith(incomplete)]
 
 

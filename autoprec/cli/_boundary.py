@@ -37,6 +37,8 @@ _LEAST_BYTES = 384 << 20
 
 
 _AGAIN_SECONDS = 0.05
+"""Long enough for the destructor to end: a signal sent at once would be raised within it, and lost as
+well."""
 
 
 def ensure_memory() -> None:

@@ -73,9 +73,11 @@ else:
     _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
     def __getattr__(name: str) -> Any:
+        # Python asks every module for names such as `__path__`; those must not load the report.
         if name.startswith("__"):
             raise AttributeError(name)
         value = pkgutil.resolve_name(f"{_HOME.get(name, 'autoprec.report')}:{name}")
+        # Python calls this function only for names that the module lacks, so once for each.
         globals()[name] = value
         return value
 

@@ -88,6 +88,7 @@ def doctor(
 
 def _evidence(study: Study, repair: bool) -> Study:
     """Report the state of a study's evidence; exits if it is damaged."""
+    # Only database files are examined and repaired; before the first search there is none.
     if not (isinstance(study.spec.database, Path) and study.spec.database.exists()):
         return study
     health = study.health()

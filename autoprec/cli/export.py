@@ -121,6 +121,7 @@ def export(
     tell(f"{len(files)} files{readme}")
     tell(f"trial {shipped.number}: {shipped.speedup:.2f}x the reference, mask loss {shipped.loss:.4f}")
     if trial is None and parts.is_no_faster(shipped.trial, shipped.reference):
+        # The limit that the pick was subject to; a knee has none unless one is given.
         limit = chosen.spec.search.accepted_loss if max_loss is None and pick == "fastest" else max_loss
         tell(_no_faster(limit))
     here = written.relative_to(Path.cwd()) if written.is_relative_to(Path.cwd()) else written

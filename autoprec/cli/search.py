@@ -83,6 +83,7 @@ def search(
     Example: autoprec search --budget 50
     """
     view = _view(verbose=verbose, quiet=quiet, json=json, json_lines=json_lines)
+    # Quiet and JSON views promise to print nothing else.
     chosen = study_of(study, storage, is_quiet=view not in ("live", "verbose"))
     if target:
         chosen = chosen.on(target)

@@ -170,6 +170,7 @@ def _check_block(pair: str, trials: Sequence[TrialRecord]) -> None:
     if not separator:
         raise typer.BadParameter("give it as BLOCK=PRECISION", param_hint="--block")
     blocks = {block for trial in trials for block, _ in trial.assignment.choices}
+    # Without trials no name can be checked, and an empty list is the right answer.
     if blocks and not fnmatch.filter(blocks, name):
         raise typer.BadParameter(f"no block is called {name!r}; see `autoprec blocks`", param_hint="--block")
 

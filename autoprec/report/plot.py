@@ -79,6 +79,7 @@ class Area:
         # A single latency has no range, which place() would divide by.
         margin = 0.03 * (max(latencies) - min(latencies)) or 0.05 * max(latencies)
         self.low, self.high = max(min(latencies) - margin, 0.0), max(latencies) + margin
+        # The floor also keeps row() from dividing by 0 where no trial has a loss.
         self.top = max(*(trial.loss for trial in trials), LINEAR_BELOW)
         self.columns, self.rows = columns, rows
 
@@ -95,6 +96,7 @@ class Area:
 
 def _anchors(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     """The first trial of each label."""
+    # A dict keeps the last value of a key and the place of its first, hence reversed twice.
     return list({trial.label: trial for trial in reversed(trials) if trial.label}.values())[::-1]
 
 

@@ -21,6 +21,7 @@ from autoprec.report.terminal.tables import front_table
 REFRESHES_PER_SECOND = 2
 """Few, since the view runs while engines are being timed."""
 ROWS_BESIDE_PLOT = 18
+"""Rows of the terminal that are left to the heading, the running trials and the table."""
 _STOPPING = "stopping after the trials in progress; press Ctrl-C again to stop at once"
 USEFUL_LOSS = 0.05
 """The best points shown are within this mask loss, if any are: beyond it masks are of little use."""
@@ -91,6 +92,7 @@ class LiveProgress:
         self._stages.pop(record.number, None)
         if record.failure is not None:
             self._failures[record.failure.kind] += 1
+        # A failure stays above the live view, whose table shows only successes.
         if self._live is None or record.failure is not None:
             self._print(self._line(record))
         self._refresh()

@@ -29,6 +29,7 @@ def vega(name: str, *arguments: Any, **options: Any) -> bytes:
     Raises `UserError` if the process ends without a result.
     """
     ran = subprocess.run(  # noqa: S603 - this interpreter, with fixed arguments
+        # -P: a json.py in the user's folder must not be imported in place of the standard one.
         [sys.executable, "-P", "-c", _PROCESS],
         input=msgspec.json.encode((name, arguments, options)),
         capture_output=True,

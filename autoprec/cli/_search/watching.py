@@ -80,6 +80,7 @@ def _logging(folder: Path, *, is_shown: bool) -> Iterator[None]:
     level = logger.level
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
+        # With the process ID: several searches of a study may start within one second.
         name = f"search-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
         handlers.append(logging.FileHandler(folder / name, encoding="utf-8", delay=True))
     if is_shown:
@@ -105,6 +106,7 @@ def notifying(command: str, chosen: Study) -> Iterator[None]:
     try:
         yield
         ended = "done"
+    # A run that Ctrl-C ended at once leaves the block so.
     except typer.Exit:
         ended = "stopped"
         raise
@@ -116,6 +118,7 @@ def notifying(command: str, chosen: Study) -> Iterator[None]:
 def _notify(command: str, chosen: Study, ended: str) -> None:
     """Run the user's command without a shell, with figures in its environment."""
     figures = {"AUTOPREC_STUDY": chosen.spec.name, "AUTOPREC_END": ended}
+    # A search that failed before its first trial has no figures; the command runs all the same.
     with suppress(UserError):
         front, reference = chosen.front(), chosen.reference()
         picks = parts.picks(front, reference, chosen.spec.search.accepted_loss) if reference else {}

@@ -35,6 +35,7 @@ def front_chart(findings: Findings) -> Spec:
         *_reference(findings.reference),
         _layer("datum.kind === 'trial'", dot | {"size": 22, "opacity": 0.45, "color": QUIET}, at, shown),
         _layer(
+            # Steps, since a latency between two points still has the loss of the faster one.
             "datum.kind === 'front'",
             {"type": "line", "interpolate": "step-after", "strokeWidth": 1.5, "color": ACCENT},
             at | {"order": {"field": "ms"}},
@@ -148,6 +149,7 @@ def _points(findings: Findings) -> Iterator[Row]:
     for record in counting(findings.trials):
         measured = record.measurement
         assert measured is not None
+        # Only the first trial with a label gets it, so that a repeated anchor is not labelled twice.
         anchor = figures.short(record.label) if record.label not in labels else ""
         labels.add(record.label)
         yield (

@@ -73,6 +73,7 @@ def block_graph(findings: Findings) -> BlockGraph | None:
     casts = {
         (names.index(border.other), place): (border.there, border.here)
         for place, block in enumerate(picked.blocks)
+        # Both blocks of a border list it; taking the one it enters counts each once.
         for border in block.borders
         if border.enters
     }

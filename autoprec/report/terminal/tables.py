@@ -42,6 +42,7 @@ def blocks_table(blocks: Sequence[Block]) -> RenderableType:
         Text.assemble(
             ("not ", "dim"),
             (figures.short(precision), "yellow"),
+            # Precisions named in a reason are abbreviated as everywhere in the table.
             f": {' '.join(map(figures.short, reason.split(' ')))} ",
             (f"({figures.which(names, len(blocks))})", "dim"),
         )

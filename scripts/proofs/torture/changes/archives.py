@@ -1,5 +1,5 @@
-"""Changing archives as packers and people who mean harm write them: forms of ZIP that NumPy never writes,
-archives of another kind, and those that grow when they are read."""
+"""Changes archives into what other packers and attackers write: forms of ZIP that NumPy never writes,
+archives of other kinds, and bombs that grow when read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BOMB_BYTES = 700_000_000
 
 
 def form(data: bytes, dice: random.Random) -> bytes:
-    """The archive in another form."""
+    """The archive in another form, sound or not."""
     match dice.randrange(9):
         case 0:
             return dice.choice((gzip.compress, bz2.compress, lzma.compress, zlib.compress))(data)
@@ -65,7 +65,7 @@ def _nested(data: bytes, dice: random.Random) -> bytes:
 
 
 def _bomb(dice: random.Random) -> bytes:
-    """Few bytes that are many when read, with a header that fits them, or fits the model."""
+    """A few bytes that are many when read; the NumPy header fits their number, or the model's input."""
     memory = io.BytesIO()
     shape = dice.choice(((_BOMB_BYTES // 4,), (1, 3, 32, 32)))
     how = dice.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
@@ -82,15 +82,16 @@ def _bomb(dice: random.Random) -> bytes:
 
 
 def _announced(data: bytes, dice: random.Random) -> bytes:
-    """The directory says that members are smaller, or larger, than they are."""
+    """Make the directory announce other sizes of members than they have."""
     changed = bytearray(data)
     for place in _marks(data, b"PK\1\2"):
+        # Offset 24 of a directory entry: the uncompressed size. All bits set refers to a ZIP64 field.
         struct.pack_into("<I", changed, place + 24, dice.choice((0, 200, 12_416, 0xFFFFFFFE, 0xFFFFFFFF)))
     return bytes(changed)
 
 
 def _overlapping(data: bytes, dice: random.Random) -> bytes:
-    """Many members that are one and the same bytes."""
+    """Many members that share the same bytes: a bomb that needs no compression."""
     ends = _marks(data, b"PK\5\6")
     size, start = struct.unpack_from("<II", data, ends[-1] + 12)
     entry, count = data[start : start + size], dice.choice((2, 1000, 20_000))
@@ -100,7 +101,7 @@ def _overlapping(data: bytes, dice: random.Random) -> bytes:
 
 
 def _wide(data: bytes, dice: random.Random) -> bytes:
-    """With the 64-bit records of ZIP64, right or wrong."""
+    """Add the 64-bit records of ZIP64, right or wrong."""
     ends = _marks(data, b"PK\5\6")
     count = struct.unpack_from("<H", data, ends[-1] + 10)[0]
     size, start = struct.unpack_from("<II", data, ends[-1] + 12)
@@ -110,12 +111,13 @@ def _wide(data: bytes, dice: random.Random) -> bytes:
     )
     locator = struct.pack("<4sIQI", b"PK\6\7", 0, len(data[: ends[-1]]) ^ dice.choice((0, 0, odd)), 1)
     tail = bytearray(data[ends[-1] :])
+    # All bits set in the old record send the reader to the one of ZIP64.
     struct.pack_into("<HHII", tail, 8, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
     return data[: ends[-1]] + record + locator + bytes(tail)
 
 
 def _streamed(data: bytes, dice: random.Random) -> bytes:
-    """Sizes behind the members, as a packer writes them that cannot go back; some are lies."""
+    """Write sizes after the members, as a packer does whose output cannot seek; some sizes are false."""
     memory = io.BytesIO()
 
     class OneWay(io.RawIOBase):
@@ -135,7 +137,7 @@ def _streamed(data: bytes, dice: random.Random) -> bytes:
 
 
 def _flagged(data: bytes, dice: random.Random) -> bytes:
-    """Locked members, strange ways of packing, other names in the directory than at the members."""
+    """Encrypted members, rare compression methods, names or offsets in the directory that do not match."""
     changed = bytearray(data)
     place = dice.choice(_marks(data, b"PK\1\2"))
     match dice.randrange(4):

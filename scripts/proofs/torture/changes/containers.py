@@ -1,4 +1,4 @@
-"""Changing files of files by what they are made of: archives of arrays, chunks of PNG, tags of TIFF."""
+"""Changes container files by their parts: members of archives, chunks of PNG, tags of TIFF."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _NAMES = (
 
 
 def archive(data: bytes, dice: random.Random) -> bytes:
-    """Write an archive of arrays anew, with members or headers that none has."""
+    """Write an archive of arrays anew, with members or headers that no sound one has."""
     memory = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(memory, "w") as new:
         members = [(info.filename, old.read(info)) for info in old.infolist()]
@@ -66,7 +66,7 @@ def archive(data: bytes, dice: random.Random) -> bytes:
 
 
 def array(content: bytes, dice: random.Random) -> bytes:
-    """An array with a header of its own."""
+    """An array in NumPy's format with other values or another header."""
     try:
         values = np.lib.format.read_array(io.BytesIO(content))
     except ValueError:
@@ -107,7 +107,7 @@ def kept_file(data: bytes, dice: random.Random) -> bytes:
 
 
 def png(data: bytes, dice: random.Random) -> bytes:
-    """Change chunks; their checksums are right."""
+    """Change chunks of a PNG. Their checksums are made to fit, or every reader would stop there."""
     chunks, place = [], 8
     while place + 8 <= len(data):
         (length,) = struct.unpack(">I", data[place : place + 4])
@@ -141,8 +141,8 @@ def png(data: bytes, dice: random.Random) -> bytes:
 
 
 def tiff(data: bytes, dice: random.Random) -> bytes:
-    """Change entries of the first directory of a little-endian TIFF: tag, type, count, value,
-    and what follows."""
+    """Change entries of the first directory of a little-endian TIFF (tag, type, count, value), its number of
+    entries, or the offset of the next directory."""
     changed = bytearray(data)
     (start,) = struct.unpack_from("<I", changed, 4)
     (count,) = struct.unpack_from("<H", changed, start)
@@ -226,7 +226,7 @@ def _extra_chunk(dice: random.Random) -> list[bytes]:
 
 
 def _directory(data: bytes, dice: random.Random) -> bytes:
-    """Change the archive's own book of its members: sizes, places, flags, ways of packing."""
+    """Change a field of an archive's directory: sizes, offsets, flags, compression methods."""
     changed = bytearray(data)
     marks = [place for place in range(len(data) - 46) if data[place : place + 4] in (b"PK\1\2", b"PK\3\4")]
     ends = [place for place in range(len(data) - 21) if data[place : place + 4] == b"PK\5\6"]

@@ -1,4 +1,4 @@
-"""What two sound databases of one study make together, and the log that lies beside one."""
+"""Mixes two sound databases of one study, and changes the write-ahead log beside one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from changes import mutators
 
 _FRAME_HEAD = 24
-"""Bytes before the page of each frame of a log; the log's own head has 32."""
+"""Bytes before the page in each frame of a log; the header of the log has 32."""
 _TABLES = ("studies", "trials", "runs", "facts", "front", "choices", "totals")
 
 
@@ -35,7 +35,7 @@ def crossed(others: Sequence[Path]) -> Callable[[bytes, random.Random], bytes]:
 
 
 def log(data: bytes, dice: random.Random) -> bytes:
-    """Cut a log, swap or repeat its frames, change its head."""
+    """Cut a log, drop, swap or repeat its frames, or change its header."""
     size = _FRAME_HEAD + struct.unpack_from(">I", data, 8)[0]
     frames = [data[start : start + size] for start in range(32, len(data), size)]
     first, second = dice.randrange(len(frames)), dice.randrange(len(frames))
@@ -60,7 +60,10 @@ def log(data: bytes, dice: random.Random) -> bytes:
 
 
 def _pages(data: bytes, other: bytes, dice: random.Random) -> bytes:
-    """A page of another time, or from another place; the first page says how many there are."""
+    """Replace a page by one of the other database, from the same place or another.
+
+    The first page stays: it holds the number of pages.
+    """
     (size,) = struct.unpack_from(">H", data, 16)
     count = min(len(data), len(other)) // size
     changed = bytearray(data)
@@ -71,11 +74,12 @@ def _pages(data: bytes, other: bytes, dice: random.Random) -> bytes:
 
 
 def _rows(data: bytes, other: Path, dice: random.Random) -> bytes:
-    """Rows of a table come from the other, with checksums that are theirs."""
+    """Replace rows of a table by those of the other database, whose checksums are valid by themselves."""
     with tempfile.TemporaryDirectory(prefix="autoprec-torture-rows-") as folder:
         path = Path(folder) / "study.db"
         path.write_bytes(data)
         with closing(sqlite3.connect(path)) as connection:
+            # The bytes of this one file are returned, so nothing may stay in a log beside it.
             connection.execute("PRAGMA journal_mode = DELETE")
             connection.execute("ATTACH ? AS other", (str(other),))
             table = f"autoprec_{dice.choice(_TABLES)}"

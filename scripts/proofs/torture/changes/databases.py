@@ -1,4 +1,4 @@
-"""Changing SQLite files: their pages, their rows, their tables."""
+"""Changes SQLite files: their pages, rows and tables."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ _VALUES: tuple[Any, ...] = (
 def pages(data: bytes, dice: random.Random) -> bytes:
     """Swap, copy, empty or shorten pages; change the header."""
     (size,) = struct.unpack(">H", data[16:18])
+    # SQLite stores a page size of 65536 as 1, as the field has 16 bits.
     size = 65536 if size == 1 else size
     parts = [data[start : start + size] for start in range(0, len(data), size)]
     for _ in range(dice.choice((1, 1, 2))):
@@ -47,11 +48,12 @@ def pages(data: bytes, dice: random.Random) -> bytes:
 
 
 def rows(data: bytes, dice: random.Random) -> bytes:
-    """Give values of rows another content or type; take tables away, or put others in their place."""
+    """Change contents or types of values; drop tables or put others in their place."""
     with tempfile.TemporaryDirectory(prefix="autoprec-torture-rows-") as folder:
         path = Path(folder) / "study.db"
         path.write_bytes(data)
         with closing(sqlite3.connect(path)) as connection:
+            # The bytes of this one file are returned, so nothing may stay in a log beside it.
             connection.execute("PRAGMA journal_mode = DELETE")
             for _ in range(dice.choice((1, 1, 2))):
                 with suppress(sqlite3.Error):
@@ -61,7 +63,7 @@ def rows(data: bytes, dice: random.Random) -> bytes:
 
 
 def resealed(data: bytes, dice: random.Random) -> bytes:
-    """A record with other values and the checksum that fits, as another version may have written it."""
+    """Change values of a record and seal it with a valid checksum, as another version might have."""
     with tempfile.TemporaryDirectory(prefix="autoprec-torture-rows-") as folder:
         path = Path(folder) / "study.db"
         path.write_bytes(data)
@@ -132,7 +134,7 @@ def _header(page: bytes, dice: random.Random) -> bytes:
 
 
 def _cells(page: bytes, dice: random.Random) -> bytes:
-    """A page's own book: its kind, how many cells, where they are."""
+    """Change a field of a page's header or cell pointers: its kind, the number of cells, their offsets."""
     changed = bytearray(page)
     struct.pack_into(
         ">H", changed, dice.randrange(0, 40), dice.choice((0, 1, 13, 0x0D00, 0x0500, 4095, 65535))

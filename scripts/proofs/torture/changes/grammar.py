@@ -1,5 +1,5 @@
-"""Definitions by the grammar of TOML: every key of a sound one, some with a value of any kind, in any of the
-ways to write it."""
+"""Writes definitions by the grammar of TOML: the keys of a sound one, some with a value of any kind, in any
+spelling that TOML allows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KEYS = (
 
 
 def definition(data: bytes, dice: random.Random) -> bytes:
-    """The definition written anew, a few of its values drawn."""
+    """Write the definition anew, with a few values drawn at random."""
     return ("\n".join(_table(tomllib.loads(data.decode()), (), dice)) + "\n").encode("utf-8", "surrogatepass")
 
 
@@ -47,7 +47,7 @@ def _key(key: str, dice: random.Random) -> str:
 
 
 def _plain(value: Any, dice: random.Random) -> str:
-    """The same value, in one of its ways."""
+    """The same value in a random spelling."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
@@ -70,7 +70,7 @@ def _plain(value: Any, dice: random.Random) -> str:
 
 
 def _value(depth: int, dice: random.Random) -> str:
-    """Any value."""
+    """A random TOML value, nested up to four levels."""
     if depth < 4 and dice.random() < 0.35:
         count = dice.choice((0, 1, 2, 3, 40))
         parts = [_value(depth + 1, dice) for _ in range(count)]

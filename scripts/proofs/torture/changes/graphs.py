@@ -1,4 +1,4 @@
-"""Changing ONNX models as graphs: what is wired to what, what a value claims to be, models within models."""
+"""Changes ONNX models as graphs: connections, declared types and shapes, nested graphs and functions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def graph(data: bytes, dice: random.Random) -> bytes:
 
 
 def grafted(data: bytes, other: bytes, dice: random.Random) -> bytes:
-    """A model with parts of another one in it."""
+    """A model with parts of another model in it."""
     model, stranger = onnx.ModelProto.FromString(data), onnx.ModelProto.FromString(other)
     field = dice.choice(("node", "initializer", "input", "output", "value_info"))
     mine, theirs = getattr(model.graph, field), getattr(stranger.graph, field)
@@ -41,7 +41,7 @@ def grafted(data: bytes, other: bytes, dice: random.Random) -> bytes:
 
 
 def _rewire(model: onnx.ModelProto, dice: random.Random) -> None:
-    """An input or output takes the name of any value: cycles, doubles, nothing."""
+    """Rename an input or output of a node to any value: this makes cycles, duplicates, dangling names."""
     names = [name for node in model.graph.node for name in (*node.input, *node.output)]
     node = dice.choice(list(model.graph.node))
     side = dice.choice((node.input, node.output))
@@ -52,7 +52,7 @@ def _rewire(model: onnx.ModelProto, dice: random.Random) -> None:
 
 
 def _swap(model: onnx.ModelProto, dice: random.Random) -> None:
-    """Two nodes, weights or values change places or contents."""
+    """Swap two nodes, weights or declared values."""
     field = dice.choice(("node", "initializer", "input", "output"))
     items = getattr(model.graph, field)
     if len(items) < 2:
@@ -131,7 +131,7 @@ def _tensor(model: onnx.ModelProto, dice: random.Random) -> None:
 
 
 def _claim(model: onnx.ModelProto, dice: random.Random) -> None:
-    """What a value says that it is."""
+    """Change the declared type or shape of a value."""
     value = dice.choice([*model.graph.input, *model.graph.output, *model.graph.value_info])
     match dice.randrange(6):
         case 0:
@@ -171,7 +171,7 @@ def _header(model: onnx.ModelProto, dice: random.Random) -> None:
 
 
 def _function(model: onnx.ModelProto, dice: random.Random) -> None:
-    """Functions that call themselves, each other, or nothing."""
+    """Add functions that call themselves, each other, or one that does not exist."""
     names = ("f", "g")
     for name in names[: dice.randint(1, 2)]:
         callee = dice.choice(("f", "g", "h"))
@@ -185,7 +185,7 @@ def _function(model: onnx.ModelProto, dice: random.Random) -> None:
 
 
 def _deep(model: onnx.ModelProto, dice: random.Random) -> None:
-    """Graphs within graphs."""
+    """Nest graphs within graphs."""
     inner = helper.make_graph([], "g", [], [])
     for _ in range(dice.choice((2, 30, 90))):
         node = helper.make_node(
@@ -196,7 +196,7 @@ def _deep(model: onnx.ModelProto, dice: random.Random) -> None:
 
 
 def _many(model: onnx.ModelProto, dice: random.Random) -> None:
-    """A long chain of the cheapest operator."""
+    """Append a long chain of the cheapest operator."""
     last = model.graph.output[0].name if model.graph.output else "x"
     for number in range(dice.choice((50, 2000))):
         model.graph.node.append(helper.make_node("Identity", [last], [f"n{number}"]))
@@ -204,7 +204,7 @@ def _many(model: onnx.ModelProto, dice: random.Random) -> None:
 
 
 def _odd(model: onnx.ModelProto, dice: random.Random) -> None:
-    """Fields that hardly any model has."""
+    """Set fields that hardly any model has."""
     match dice.randrange(4):
         case 0:
             sparse = model.graph.sparse_initializer.add()

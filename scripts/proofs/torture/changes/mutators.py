@@ -1,4 +1,4 @@
-"""Changing inputs by their structure: bytes of a file, values of a document, fields of a message."""
+"""Changes inputs by their structure: bytes of a file, values of a document, fields of a message."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def document(value: Any, dice: random.Random) -> Any:
 
 
 def as_json(value: Any) -> bytes:
-    """JSON, with whatever Python writes for NaN; what is nested too deeply by hand."""
+    """JSON with NaN as Python writes it. One nested too deeply for Python becomes a run of brackets."""
     try:
         return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
     except RecursionError:

@@ -1,4 +1,4 @@
-"""Changing JPEG by its segments, and TIFF beyond its first directory."""
+"""Changes JPEG by its segments, and writes TIFF of unusual forms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NO_LENGTH = (*range(0xD0, 0xDA), 0x01)
 
 
 def jpeg(data: bytes, dice: random.Random) -> bytes:
-    """Change segments; their lengths are right."""
+    """Change segments of a JPEG. Their lengths are made to fit, so that readers get past them."""
     segments, scan = _segments(data)
     for _ in range(dice.choice((1, 1, 2))):
         place = dice.randrange(len(segments))
@@ -35,13 +35,13 @@ def jpeg(data: bytes, dice: random.Random) -> bytes:
                 )
             case 5:
                 segments.insert(0, _extra(dice))
-            case _:  # an image of many scans takes its time for each
+            case _:  # a decoder takes its time for each of many scans
                 scan *= dice.choice((0, 2, 50, 3000))
     return _joined(segments) + scan
 
 
 def tiff_of_another_form(data: bytes, dice: random.Random) -> bytes:
-    """A TIFF with directories that go round, of 64 bits, of the other order of bytes, of tiles."""
+    """A TIFF with cyclic directories, 64-bit offsets, the other byte order, or tiles."""
     del data
     order = dice.choice("<>")
     count = dice.choice((1, 1, 2, 500))
@@ -104,7 +104,7 @@ def _joined(segments: list[tuple[int, bytes]]) -> bytes:
 
 
 def _change_frame(segments: list[tuple[int, bytes]], dice: random.Random) -> None:
-    """Depth, height, width, components and their sampling."""
+    """Change depth, height, width, components or their sampling in the frame header."""
     place = next((place for place, (mark, _) in enumerate(segments) if 0xC0 <= mark <= 0xC3), None)
     if place is None:
         return
@@ -118,7 +118,7 @@ def _change_frame(segments: list[tuple[int, bytes]], dice: random.Random) -> Non
 
 
 def _extra(dice: random.Random) -> tuple[int, bytes]:
-    """Descriptions that begin an image: EXIF that goes round, a profile in pieces, another maker's."""
+    """A metadata segment: cyclic or oversized EXIF, a partial colour profile, other makers' segments."""
     exif = b"Exif\0\0MM\0*\0\0\0\x08"
     entry = struct.pack(">HHII", dice.choice((0x0112, 0x8769, 0x8825, 0xA005, 0x0201)), 4, 1, 8)
     return dice.choice(

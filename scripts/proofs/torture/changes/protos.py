@@ -1,4 +1,4 @@
-"""Changing protobuf messages as they lie on the wire: what no library that writes them would write."""
+"""Changes protobuf messages in their wire format, into what no library would write."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 VARINT, FIXED64, BYTES, GROUP, END_GROUP, FIXED32 = range(6)
 Field = tuple[int, int, bytes]
-"""A field's number, its wire type, and what follows its tag (without the length of bytes)."""
+"""A field's number, its wire type, and its content after the tag (and, for bytes, after the length)."""
 _NUMBERS = (0, 1, 2, 7, 15, 16, 99, 2**14, 19_000, 2**29 - 1, 2**29, 2**32)
 
 
@@ -25,7 +25,7 @@ def message(data: bytes, dice: random.Random) -> bytes:
 
 
 def parsed(data: bytes) -> list[Field]:
-    """The fields of a message; empty if it is none."""
+    """The fields of a message; empty if the bytes are no message."""
     fields, place = [], 0
     while place < len(data):
         tag, place = _varint(data, place)
@@ -45,7 +45,7 @@ def parsed(data: bytes) -> list[Field]:
 
 
 def written(fields: list[Field]) -> bytes:
-    """The message of these fields."""
+    """Serialise fields to a message."""
     return b"".join(
         varint(number << 3 | kind) + (varint(len(body)) if kind == BYTES else b"") + body
         for number, kind, body in fields
@@ -53,7 +53,7 @@ def written(fields: list[Field]) -> bytes:
 
 
 def varint(value: int, extra: int = 0) -> bytes:
-    """A number as protobuf writes it, with `extra` bytes that say nothing."""
+    """A number as a varint, padded with `extra` redundant bytes."""
     parts = bytearray()
     while value > 0x7F:
         parts.append(value & 0x7F | 0x80)
@@ -93,7 +93,7 @@ def _struck(fields: list[Field], dice: random.Random) -> bytes:
             end = dice.choice((deep, deep - 1, 0))
             fields.insert(place, (number, GROUP, varint(number << 3 | GROUP) * deep))
             return written(fields) + varint(number << 3 | END_GROUP) * end
-        case 7:  # itself inside itself
+        case 7:  # nested in itself
             for _ in range(dice.choice((1, 50, 120, 400))):
                 body = varint(number << 3 | BYTES) + varint(len(body)) + body
             fields[place] = (number, BYTES, body)

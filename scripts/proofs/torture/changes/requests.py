@@ -1,4 +1,4 @@
-"""What autoprec asks an agent on a target, changed: whatever comes over the line is answered, or ends it."""
+"""Changes requests to an agent on a target; the agent must answer whatever comes, or end the connection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BLOB_BYTES = 1 << 30
 
 
 def write(folder: Path) -> Path:
-    """A night's requests, as they go over the line."""
+    """Write the requests of a night as they go over the line."""
     folder.mkdir()
     model = write_model(folder / "tiny.onnx").read_bytes()
     pixels = np.zeros((1, 3, 32, 32), np.float32).tobytes()
@@ -46,7 +46,7 @@ def write(folder: Path) -> Path:
 
 
 def change(data: bytes, dice: random.Random) -> bytes:
-    """Other words or values in one request; requests twice, in another order, or missing."""
+    """Change one request, or repeat, move or drop one."""
     frames = list(_frames(data))
     place = dice.randrange(len(frames))
     head, rest = frames[place]
@@ -62,6 +62,7 @@ def change(data: bytes, dice: random.Random) -> bytes:
             frames[place] = (texts.json_text(head, dice), rest)
         case _:
             asked = json.loads(head)
+            # With sizes that fit, so that the change reaches the agent and not just the framing.
             sizes = asked.pop("blobs")
             changed = mutators.document(asked, dice)
             frames[place] = (
@@ -72,7 +73,7 @@ def change(data: bytes, dice: random.Random) -> bytes:
 
 
 def serve(path: Path) -> object:
-    """Answer each request as an agent does; every answer can be sent."""
+    """Answer each request as an agent does; every answer must be one that can be sent."""
     agent, answers = Agent(path.parent / "agent", 1 << 30), io.BytesIO()
     with path.open("rb") as stream:
         try:

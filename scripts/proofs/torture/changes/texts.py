@@ -1,4 +1,4 @@
-"""Changing JSON and TOML as text: what no writer of either would ever write."""
+"""Changes JSON and TOML as text, into what no library would write."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _replaced(text: str, kind: str, new: str, dice: random.Random) -> str:
 
 
 def _swapped(text: str, kind: str, dice: random.Random) -> str:
-    """Two values of a kind change places: keys too, where they are strings."""
+    """Swap two tokens of a kind, which for strings may be keys."""
     tokens = list(_TOKENS[kind].finditer(text))
     if len(tokens) < 2:
         return text
@@ -90,7 +90,7 @@ def _nested(text: str, kind: str, dice: random.Random) -> str:
 
 
 def _lines(text: str, dice: random.Random) -> str:
-    """Lines doubled, dropped, moved; other ends of lines."""
+    """Repeat, drop, move or extend a line, or change the line endings."""
     lines = text.splitlines()
     if len(lines) < 2:
         return text + text
@@ -112,7 +112,7 @@ def _lines(text: str, dice: random.Random) -> str:
 
 
 def _keys(text: str, kind: str, dice: random.Random) -> str:
-    """A key twice, of no text, of very many parts."""
+    """Add a key that is a duplicate, empty, or made of very many parts."""
     lines = text.splitlines()
     if kind == "toml":
         parts = dice.choice((2, 300, 100_000))

@@ -1,4 +1,4 @@
-"""The line to a target: frames that come over it, and what its agent answers."""
+"""Changes frames on the line to a target, and the answers of its agent."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _ANSWERS: dict[str, dict[str, Any]] = {
 
 
 class Recorded(Channel):
-    """A channel whose other side is gone: its answers were written down."""
+    """A channel with recorded answers instead of an agent."""
 
     def __init__(self, answers: dict[str, Any]) -> None:
         self._answers, self._loss = answers, None
@@ -53,7 +53,7 @@ class Recorded(Channel):
     def ask(
         self, request: str, blobs: Sequence[bytes] = (), most: int | None = None, **header: Any
     ) -> tuple[dict[str, Any], list[bytes]]:
-        """As a real one, up to the bytes of a frame."""
+        """Answer as a real channel does, through the bytes of a frame."""
         del blobs, header, most
         answer = self._answers.get(request)
         if not isinstance(answer, dict):
@@ -67,15 +67,15 @@ class Recorded(Channel):
 
     @property
     def is_lost(self) -> bool:
-        """There is no process that could end."""
+        """Never: there is no process that could end."""
         return False
 
     def close(self) -> None:
-        """Nothing is there."""
+        """Nothing to close."""
 
 
 def write(folder: Path) -> Path:
-    """A frame with an array, or the answers of an agent."""
+    """Write a frame with arrays or, into a folder named `answers`, the answers of an agent."""
     folder.mkdir()
     if folder.name == "answers":
         (folder / "answers.json").write_text(json.dumps(_ANSWERS))
@@ -88,7 +88,7 @@ def write(folder: Path) -> Path:
 
 
 def frame(data: bytes, dice: random.Random) -> bytes:
-    """Another header, with lengths that fit."""
+    """Change a frame's header, its version or its announced length."""
     version, length = struct.unpack(">II", data[:8])
     header = texts.json_text(data[8 : 8 + length], dice)
     version = dice.choice((version, version, version, 0, 2, (1 << 32) - 1))
@@ -97,12 +97,12 @@ def frame(data: bytes, dice: random.Random) -> bytes:
 
 
 def answer(data: bytes, dice: random.Random) -> bytes:
-    """Other values in what an agent answers."""
+    """Change values in the answers of an agent."""
     return mutators.as_json(mutators.document(json.loads(data), dice))
 
 
 def receive(path: Path) -> object:
-    """Read a frame."""
+    """Read a frame; None for one that is refused."""
     with path.open("rb") as stream:
         try:
             return wire.receive(stream)
@@ -111,7 +111,7 @@ def receive(path: Path) -> object:
 
 
 def use(path: Path) -> object:
-    """Build, feed, time and describe an engine whose agent answers so."""
+    """Build, feed, time and describe an engine whose agent gives the changed answers."""
     try:
         answers = json.loads(path.read_bytes())
     except (ValueError, RecursionError):  # for `receive` to find
