@@ -26,6 +26,7 @@ from autoprec.backends.timing import Deadline
 from autoprec.closing import Closing
 from autoprec.errors import StudyError, TrialError
 from autoprec.files import SHARED_TMPDIR
+from autoprec.loading import loaded
 
 _POLL_SECONDS = 0.2
 _WORDS_BYTES = 4096
@@ -48,7 +49,7 @@ that ask come and go."""
 
 
 class WorkerProcess(Closing):
-    """One worker process, running `python -P -m MODULE FD` where FD is the pipe that it answers on.
+    """One worker process: `python -P -m autoprec.loading MODULE FD`, where FD is the pipe that it answers on.
 
     Without `-P` Python would take modules from the current folder first, which may be anybody's.
 
@@ -65,6 +66,7 @@ class WorkerProcess(Closing):
         self._process: subprocess.Popen[bytes] | None = None
         self._answers = -1
         self._buffer = b""
+        self._is_ready = False
 
     def ask(
         self, request: bytes, *, seconds: float, memory_bytes: int | None, is_last: Callable[[bytes], bool]
@@ -78,7 +80,8 @@ class WorkerProcess(Closing):
             is_last: whether an answer ends the request.
 
         Raises `TrialError` of kind "timeout", "memory", "crash", or "killed" by something outside; the
-        process is gone then, and the next call starts a fresh one. Raises `StudyError` where none can start.
+        process is gone then, and the next call starts a fresh one. Raises `StudyError` where none can start,
+        or load its libraries.
         """
         process = self._started()
         assert process.stdin is not None
@@ -139,13 +142,13 @@ class WorkerProcess(Closing):
                     f"{where}: no worker can start ({error.strerror}); fix that first"
                 ) from error
         os.set_blocking(answers, False)
-        self._answers, self._buffer = answers, b""
+        self._answers, self._buffer, self._is_ready = answers, b"", False
         return self._process
 
     def _start(self, child_end: int, log: BinaryIO, scratch: Path) -> subprocess.Popen[bytes]:
         # A session of its own: Ctrl-C reaches the search alone, which lets running trials finish.
         return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-P", "-m", self._module, str(child_end)],
+            [sys.executable, "-P", "-m", "autoprec.loading", self._module, str(child_end)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -181,14 +184,20 @@ class WorkerProcess(Closing):
         if not chunk:
             raise self._death()
         *lines, self._buffer = (self._buffer + chunk).split(b"\n")
-        yield from lines
+        self._is_ready = self._is_ready or bool(lines)
+        yield from filter(None, lines)
 
-    def _death(self) -> TrialError:
-        """The error for a process that ended by itself."""
+    def _death(self) -> TrialError | StudyError:
+        """The error for a process that ended by itself; one that never was ready says nothing of a trial."""
         assert self._process is not None
         code = self._process.wait()
         self.close()
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        if not self._is_ready and -code not in _FROM_OUTSIDE - {signal.SIGINT}:
+            return StudyError(
+                f"no worker can start: it ended as it loaded its libraries ({name}; last words: "
+                f"{self._last_words()}); most likely memory is short (see `ulimit -v`); fix that first"
+            )
         if -code in _FROM_OUTSIDE:
             return TrialError(
                 "killed",
@@ -209,11 +218,13 @@ class WorkerProcess(Closing):
 
 
 class Answers:
-    """The worker's side of the pipe: line by line, and nothing else."""
+    """The worker's side of the pipe: line by line, and nothing else. An empty one says that it is ready."""
 
     def __init__(self, descriptor: int) -> None:
         # Unbuffered: what was sent before a crash has been sent.
         self._pipe = os.fdopen(descriptor, "wb", buffering=0)
+        loaded()
+        self.send(b"")
 
     def send(self, line: bytes) -> None:
         """Send one answer."""

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from autoprec.cli import demo, init, doctor, blocks, search, front, trials, trial, report, export  # isort: skip  # noqa: F401 - in the order of the help
 from autoprec.cli._app import app
-from autoprec.cli._boundary import ensure_memory, exit_code, hearing_interrupts
+from autoprec.cli._boundary import exit_code, hearing_interrupts
+from autoprec.loading import ensure_memory
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import resource
 import signal
 import sys
 import tempfile
@@ -17,7 +16,7 @@ import typer
 
 from autoprec.cli import _parts as parts
 from autoprec.cli._app import EXIT_INTERNAL, EXIT_STOPPED, EXIT_USER_ERROR, tell
-from autoprec.errors import AutoprecError, UserError, machine_fault, place_of, traceback_of
+from autoprec.errors import AutoprecError, machine_fault, place_of, traceback_of
 
 _PACKAGES = (
     "autoprec",
@@ -30,25 +29,9 @@ _PACKAGES = (
     "tensorrt",
     "tensorrt-rtx",
 )
-
-
-_LEAST_BYTES = 384 << 20
-"""Least address space: with 290 MiB, libraries of linear algebra may hang while they are loaded."""
-
-
 _AGAIN_SECONDS = 0.05
 """Long enough for the destructor to end: a signal sent at once would be raised within it, and lost as
 well."""
-
-
-def ensure_memory() -> None:
-    """Raises `UserError` if the shell's limit of memory is too low for the libraries to load."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit != resource.RLIM_INFINITY and limit < _LEAST_BYTES:
-        raise UserError(
-            f"the shell allows {limit >> 20} MiB of address space, too little to load the libraries; raise "
-            "the limit with `ulimit -v`"
-        )
 
 
 @contextlib.contextmanager

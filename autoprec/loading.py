@@ -1,0 +1,66 @@
+"""Loading libraries where address space is limited: enough is asked for first, and no load lasts for ever.
+
+OpenBLAS reserves a buffer for each of its threads as it loads. Where it gets none, some of its versions ask
+again without an end, and others send the process a SIGINT.
+
+`python -P -m autoprec.loading MODULE FD` is a worker: it runs MODULE, which answers on the pipe FD.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import runpy
+import signal
+import sys
+
+from autoprec.errors import UserError
+
+_LEAST_BYTES = 384 << 20
+"""Of address space, for the libraries with one thread of OpenBLAS; with 290 MiB they may load for ever."""
+_THREAD_BYTES = 128 << 20
+"""For each of OpenBLAS' threads, in both of its copies (NumPy's and SciPy's)."""
+_SECONDS = 12.0
+"""Of the processor's: loading takes 2 to 4."""
+
+
+def ensure_memory() -> None:
+    """Raises `UserError` where a process may have less memory than the libraries need to load.
+
+    Where it is enough for one thread of OpenBLAS, but not for all, this process and its workers have one.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return
+    if limit < _LEAST_BYTES:
+        raise UserError(
+            f"the shell allows {limit >> 20} MiB of address space, too little to load the libraries; raise "
+            "the limit with `ulimit -v`"
+        )
+    if limit < _LEAST_BYTES + _THREAD_BYTES * len(os.sched_getaffinity(0)):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def end_if_stuck() -> None:
+    """Under a limit of address space this process ends by SIGPROF if loading takes too long; see `loaded`."""
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        signal.setitimer(signal.ITIMER_PROF, _SECONDS)
+
+
+def loaded() -> None:
+    """All libraries are there: this process may compute for as long as it likes."""
+    signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _main() -> None:
+    try:
+        ensure_memory()
+    except UserError as error:
+        sys.exit(str(error))
+    end_if_stuck()
+    module = sys.argv.pop(1)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,69 @@
+"""Where address space is limited, loading is refused, done with one thread, or ended; it is never endless."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autoprec.errors import StudyError
+from autoprec.isolation import WorkerProcess
+from autoprec.loading import ensure_memory
+
+LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_AS, ({0}, {0}))\n"
+STUCK = """
+from autoprec import loading
+loading._SECONDS = 0.2
+loading.end_if_stuck()
+while {}: pass
+loading.loaded()
+for _ in range(30_000_000): pass
+"""
+
+
+def first_words(worker: WorkerProcess) -> str:
+    """What the caller of a worker that cannot load hears."""
+    with worker, pytest.raises(StudyError) as caught:
+        list(worker.ask(b"", seconds=60, memory_bytes=None, is_last=lambda _: True))
+    return str(caught.value)
+
+
+def test_a_worker_whose_limit_came_later_says_that_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(LIMIT.format(300 << 20))
+    monkeypatch.setenv("PYTHONPATH", ":".join([str(tmp_path), *sys.path]))
+    words = first_words(WorkerProcess("autoprec.measurement", tmp_path / "log"))
+    assert "exit code 1; last words: the shell allows 300 MiB of address space" in words
+
+
+@pytest.mark.parametrize("end", ["raise SystemExit('no library')", "__import__('signal').raise_signal(2)"])
+def test_a_worker_that_dies_as_it_loads_says_nothing_of_a_candidate(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenBLAS sends a SIGINT where it cannot start its threads."""
+    (tmp_path / "lame.py").write_text(end)
+    monkeypatch.setenv("PYTHONPATH", ":".join([str(tmp_path), *sys.path]))
+    assert "no worker can start: it ended as it loaded" in first_words(
+        WorkerProcess("lame", tmp_path / "log")
+    )
+
+
+@pytest.mark.parametrize(("is_stuck", "code"), [(True, -signal.SIGPROF), (False, 0)])
+def test_only_loading_is_ended_when_it_computes_for_too_long(is_stuck: bool, code: int) -> None:
+    command = [sys.executable, "-c", LIMIT.format(4 << 30) + STUCK.format(is_stuck)]
+    assert subprocess.run(command, check=False, timeout=60).returncode == code
+
+
+def test_scarce_address_space_means_one_thread_of_openblas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    for megabytes, threads in ((-1, None), (1 << 20, None), (400, "1")):
+        limit = megabytes << 20 if megabytes > 0 else resource.RLIM_INFINITY
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
+        ensure_memory()
+        assert os.environ.get("OPENBLAS_NUM_THREADS") == threads
