@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from autoprec.cli import demo, init, doctor, blocks, search, front, trials, trial, report, export  # isort: skip  # noqa: F401 - in the order of the help
 from autoprec.cli._app import app
-from autoprec.cli._boundary import exit_code, hearing_interrupts
+from autoprec.cli._boundary import exit_code, hearing_interrupts, minding_readers
 from autoprec.loading import ensure_memory
 
 
@@ -22,8 +22,11 @@ def main(words: Sequence[str] | None = None) -> None:
     """
     try:
         ensure_memory()
-        with hearing_interrupts():
-            sys.exit(app(words, prog_name="autoprec", standalone_mode=False) or 0)  # usage errors too
+        with hearing_interrupts(), minding_readers():
+            code = app(words, prog_name="autoprec", standalone_mode=False) or 0  # usage errors too
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            sys.exit(code)
     except Exception as error:  # noqa: BLE001 - a traceback helps no user
         sys.exit(exit_code(error))
 

@@ -21,6 +21,8 @@ EXIT_INTERNAL = 70
 """EX_SOFTWARE of sysexits(3)."""
 EXIT_STOPPED = 130
 """128 + SIGINT, as shells report a process that Ctrl-C ended."""
+EXIT_READER_GONE = 141
+"""128 + SIGPIPE: nobody reads the output any longer."""
 
 app = typer.Typer(
     name="autoprec",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import select
 import signal
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 import typer
 
 from autoprec.cli import _parts as parts
-from autoprec.cli._app import EXIT_INTERNAL, EXIT_STOPPED, EXIT_USER_ERROR, tell
+from autoprec.cli._app import EXIT_INTERNAL, EXIT_READER_GONE, EXIT_STOPPED, EXIT_USER_ERROR, tell
 from autoprec.errors import AutoprecError, machine_fault, place_of, traceback_of
 
 _PACKAGES = (
@@ -56,13 +57,28 @@ def hearing_interrupts() -> Iterator[None]:
         sys.unraisablehook = report
 
 
+@contextlib.contextmanager
+def minding_readers() -> Iterator[None]:
+    """Typer exits with 1 where the reader of the output is gone: what it says of that is let through."""
+    try:
+        yield
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None
+        raise
+
+
 def exit_code(error: Exception) -> int:
     """Report what ended a command, in one line; returns the command's exit code."""
-    if isinstance(error, BrokenPipeError):
-        # The reader, such as `| head`, is gone. With /dev/null in its place the last flush succeeds.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    with contextlib.suppress(BrokenPipeError):  # a user's mistake that nobody reads of
+        return _told(error)
+    _let_go_of_closed_streams()
+    return EXIT_READER_GONE
+
+
+def _told(error: Exception) -> int:
+    if isinstance(error, BrokenPipeError) and _let_go_of_closed_streams():
+        return EXIT_READER_GONE
     if isinstance(error, typer.TyperException):
         tell(_usage(error))
         return EXIT_USER_ERROR
@@ -78,6 +94,20 @@ def exit_code(error: Exception) -> int:
         f"autoprec, please report it; {_kept(error)}"
     )
     return EXIT_INTERNAL
+
+
+def _let_go_of_closed_streams() -> bool:
+    """Whether nobody reads one of our streams any longer, as when `| head` has seen enough; the interpreter,
+    which flushes it at its end, must not try to write there again."""
+    gone = False
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            waiting = select.poll()
+            waiting.register(stream.fileno(), select.POLLOUT)
+            if any(events & select.POLLERR for _, events in waiting.poll(0)):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+                gone = True
+    return gone
 
 
 def _usage(error: typer.TyperException) -> str:

@@ -41,6 +41,10 @@ class HarmlessConsole(Console):
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(harmless(segment.text), segment.style)
 
+    def on_broken_pipe(self) -> None:
+        """Nobody reads any longer: whoever prints hears of it, where Rich would end the process."""
+        raise  # noqa: PLE0704 - called as `BrokenPipeError` is handled
+
 
 def one_line(text: Text) -> Text:
     """A text escaped as by `visible`, with its styles."""

@@ -1,0 +1,64 @@
+"""Whoever reads the output may have seen enough: a command ends quietly then, as SIGPIPE would end it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from command_line import autoprec
+from tiny_study import write_study
+
+COMMANDS = (
+    ("--help",), ("blocks",), ("front",), ("front", "--json"), ("trials", "--json"), ("show", "0"),
+    ("explain", "0", "--no-run"), ("search", "--budget", "1", "--json-lines"),
+    ("search", "--budget", "1", "-q"), ("nonsense",), ("show", "99"),
+)  # fmt: skip
+"""The last two tell a mistake, on standard error."""
+RUN = """
+import os, sys, traceback
+from autoprec.cli import main
+for command in {commands}:
+    read, write = os.pipe()
+    os.close(read)
+    for stream in (1, 2):
+        os.dup2(write, stream)
+    os.close(write)
+    sys.stdout, sys.stderr = (open(stream, "w", closefd=False, buffering=1) for stream in (1, 2))
+    study = [] if command[0] in ("nonsense", "--help") else ["--study", "tiny.toml"]
+    code = "no end"
+    try:
+        main([*command, *study])
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        code = traceback.format_exc()
+    os.write(int(sys.argv[1]), f"{{command}}: {{code}}\\n".encode())
+"""
+
+
+@pytest.fixture
+def studied(tmp_path: Path) -> Path:
+    """A study that was searched."""
+    write_study(tmp_path)
+    assert autoprec("search", "--study", "tiny.toml", "--budget", "1", "-q", folder=tmp_path).returncode == 0
+    return tmp_path
+
+
+def test_every_command_whose_reader_is_gone_ends_quietly(studied: Path) -> None:
+    read, write = os.pipe()
+    command = [sys.executable, "-c", RUN.format(commands=COMMANDS), str(write)]
+    with subprocess.Popen(command, cwd=studied, pass_fds=(write,)):
+        os.close(write)
+        with os.fdopen(read, encoding="utf-8") as codes:
+            told = codes.read().splitlines()
+    assert told == [f"{command}: 141" for command in COMMANDS]
+
+
+def test_a_closed_standard_output_is_no_fault(studied: Path) -> None:
+    words = f"{sys.executable} -m autoprec trials --study tiny.toml >&-"
+    ran = subprocess.run(["sh", "-c", words], cwd=studied, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
