@@ -49,6 +49,8 @@ _MACHINE = frozenset(
 )  # fmt: skip
 """What the system says of files and its own limits: nothing that code could be at fault for."""
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""No room for more."""
 _STARVED = re.compile(
     "failed to map segment|cannot allocate memory|start new thread|bad.alloc", re.IGNORECASE
 )
@@ -127,7 +129,9 @@ def machine_fault(error: BaseException) -> str:
         return f"{error.object[place]!a} has a name that is not UTF-8; rename the file or the folder"
     if not isinstance(error, OSError) or error.errno not in _MACHINE:
         return ""
-    where = f"{error.filename}: " if error.filename else ""
+    # Copying names both files, and what is full is where the second one lies.
+    name = error.filename2 if error.errno in _FULL and error.filename2 else error.filename
+    where = f"{name}: " if name else ""
     return f"{where}{error.strerror}; fix that and run it again; what was finished is kept"
 
 

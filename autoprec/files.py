@@ -27,6 +27,20 @@ def ensure_regular(path: Path) -> None:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """In the block, an error of the system's that names no file names this one, or this folder.
+
+    Opening names what cannot be opened; writing, as on a full disk, names nothing.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` that takes its name when the block ends without an error; its folder is made.
 
@@ -36,8 +50,9 @@ def replacing(path: Path) -> Iterator[Path]:
     # In the same folder, since only within one file system is a rename atomic; by process, for two writers.
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield part
-        part.replace(path)
+        with naming(path):
+            yield part
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 

@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,8 @@ def _told(error: Exception) -> int:
     if isinstance(error, typer.Abort):
         tell("autoprec: nothing was changed")
         return EXIT_STOPPED
+    if isinstance(error, OSError) and not error.filename and _is_of_output(error):
+        error.filename = "standard output"
     words = str(error) if isinstance(error, AutoprecError) else machine_fault(error)
     if words:
         tell(f"autoprec: {words}")
@@ -108,6 +111,12 @@ def _let_go_of_closed_streams() -> bool:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
                 gone = True
     return gone
+
+
+def _is_of_output(error: OSError) -> bool:
+    """Whether an error that names no file came from printing."""
+    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)[-1:]]
+    return any({"rich", "typer"} & set(file.parts) or file.parent == Path(__file__).parent for file in files)
 
 
 def _usage(error: typer.TyperException) -> str:

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.files import ensure_regular
+from autoprec.files import ensure_regular, naming
 
 Logits = NDArray[np.float32]
 
@@ -118,9 +118,10 @@ class ReferenceMasks:
         count, height, width = logits.shape
         data = logits.astype(kind, copy=False).tobytes()
         record = _Record(name, (count, height, width), kind).sealed(self._of, len(self.names), data)
-        place = self._file.seek(0, 2) + self._file.write(msgspec.json.encode(record) + b"\n")
-        self._file.write(data)
-        self._file.flush()  # what is killed now loses nothing
+        with naming(self._folder):
+            place = self._file.seek(0, 2) + self._file.write(msgspec.json.encode(record) + b"\n")
+            self._file.write(data)
+            self._file.flush()  # what is killed now loses nothing
         if kind == "float16":
             self._places.append((place, record))
 

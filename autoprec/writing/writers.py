@@ -69,7 +69,7 @@ class Writers:
             case Declined(message):
                 raise UserError(message)
             case DiskFull(number, reason):
-                raise OSError(number, reason)
+                raise OSError(number, reason, str(path))
         return Candidate(assignment=assignment, model_path=str(path))
 
     def close(self) -> None:

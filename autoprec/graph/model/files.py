@@ -20,6 +20,8 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
+from autoprec.files import naming
+
 # What onnx-ir warns of, we refuse in words of our own; its words hold names as they are, and would go to the
 # terminal of whoever has set up no logging.
 logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
@@ -81,7 +83,8 @@ def write_model(model: ir.Model, path: Path, *, largest: int = LARGEST_FILE) -> 
     if sum(value.const_value.nbytes for value in values if value.const_value is not None) <= largest:
         _write_whole(model, path)
     else:
-        ir.save(model, path, external_data=data_path(path).name)
+        with naming(path):
+            ir.save(model, path, external_data=data_path(path).name)
 
 
 def _write_whole(model: ir.Model, path: Path) -> None:
@@ -111,7 +114,7 @@ def _write_whole(model: ir.Model, path: Path) -> None:
     behind.CopyFrom(proto)
     for field, _ in proto.ListFields():  # in order: OpenVINO takes no file with two imports before the graph
         (behind if field.number < onnx.ModelProto.GRAPH_FIELD_NUMBER else proto).ClearField(field.name)
-    with path.open("wb") as file, closing(_computed(tensors)) as arrays:
+    with naming(path), path.open("wb") as file, closing(_computed(tensors)) as arrays:
         file.write(proto.SerializeToString(deterministic=True))
         file.write(_field(_GRAPH, total) + graph)
         for data, head, size in zip(arrays, heads, sizes, strict=True):

@@ -1,0 +1,73 @@
+"""What cannot be written, since the disk is full or files may not grow, is named: room is made there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from autoprec.errors import machine_fault
+from autoprec.files import naming
+from autoprec.graph.model.files import write_model
+from autoprec.kept import keep
+from autoprec.measurement.masks import ReferenceMasks
+from tiny_study import write_model as write_tiny
+
+
+@contextmanager
+def short_files() -> Iterator[None]:
+    """No file grows beyond 100 bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def write_masks(folder: Path) -> None:
+    """More than stays in memory."""
+    ReferenceMasks(folder, memory_bytes=0).append("0", np.zeros((1, 64, 64), np.float32))
+
+
+WRITERS: tuple[Callable[[Path], None], ...] = (
+    lambda folder: keep(folder / "kept", "kind", "of", lambda file: file.write(b"0" * 9000)),
+    lambda folder: write_model(ir.load(folder.with_name("tiny.onnx")), folder / "model.onnx"),
+    write_masks,
+)
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_whatever_is_not_written_whole_is_named(write: Callable[[Path], None], tmp_path: Path) -> None:
+    write_tiny(tmp_path / "tiny.onnx")
+    (folder := tmp_path / "out").mkdir()
+    with pytest.raises(OSError, check=lambda error: error.errno == errno.EFBIG) as caught, short_files():
+        write(folder)
+    assert machine_fault(caught.value).startswith(str(folder))
+
+
+def test_a_name_that_the_system_gave_stays(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, naming(tmp_path):
+        (tmp_path / "missing").read_bytes()
+    assert caught.value.filename == str(tmp_path / "missing")
+
+
+def test_a_copy_names_the_file_that_is_full() -> None:
+    copied = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "source", None, "target")
+    assert machine_fault(copied).startswith("target: No space left")
+
+
+def test_standard_output_on_a_full_disk_is_named() -> None:
+    words = f"{sys.executable} -m autoprec --help >/dev/full"
+    ran = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("autoprec: standard output: No space left on device")
