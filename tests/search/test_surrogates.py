@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from autoprec.records import Block
 from autoprec.search.space import Space
@@ -53,6 +54,13 @@ def test_losses_are_learned_across_two_decades() -> None:
     truth = measured_losses(unseen, damages)
     predicted = fit.losses(fit.mixture.mean(unseen))
     assert np.corrcoef(np.log(predicted + 0.002), np.log(truth + 0.002))[0, 1] > 0.97
+
+
+def test_the_floor_follows_the_accepted_loss_within_bounds() -> None:
+    codes = SPACE.draw(np.random.default_rng(3), 20)
+    losses = np.linspace(0.0, 0.8, 20)
+    floors = [DamageModel(SPACE, UNKNOWN, accepted).fit(codes, losses).floor for accepted in (0.0, 0.01, 0.3)]
+    assert floors == pytest.approx([0.0016, 0.005, 0.016])
 
 
 def test_uncertainty_shrinks_where_something_was_measured() -> None:

