@@ -49,8 +49,8 @@ _MACHINE = frozenset(
 )  # fmt: skip
 """What the system says of files and its own limits: nothing that code could be at fault for."""
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""No room for more."""
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""The disk, or what a user or a file may have of it, is full."""
 _STARVED = re.compile(
     "failed to map segment|cannot allocate memory|start new thread|bad.alloc", re.IGNORECASE
 )
@@ -130,7 +130,7 @@ def machine_fault(error: BaseException) -> str:
     if not isinstance(error, OSError) or error.errno not in _MACHINE:
         return ""
     # Copying names both files, and what is full is where the second one lies.
-    name = error.filename2 if error.errno in _FULL and error.filename2 else error.filename
+    name = error.filename2 if error.errno in NO_ROOM and error.filename2 else error.filename
     where = f"{name}: " if name else ""
     return f"{where}{error.strerror}; fix that and run it again; what was finished is kept"
 

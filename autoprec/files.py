@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from autoprec.errors import NO_ROOM
+
 SHARED_TMPDIR = "AUTOPREC_SHARED_TMPDIR"
 """Tells a worker, whose own temporary files go with its study, where those are that all studies share."""
 
@@ -28,14 +30,14 @@ def ensure_regular(path: Path) -> None:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """In the block, an error of the system's that names no file names this one, or this folder.
+    """In the block, a full disk is told with the name of this file, or this folder.
 
-    Opening names what cannot be opened; writing, as on a full disk, names nothing.
+    Opening names what cannot be opened; writing names nothing.
     """
     try:
         yield
     except OSError as error:
-        if error.errno is not None and error.filename is None:
+        if error.errno in NO_ROOM and error.filename is None:
             error.filename = str(path)
         raise
 
@@ -79,7 +81,10 @@ def scratch(prefix: str, folder: Path | None = None) -> Iterator[Path]:
         process = leftover.name.removeprefix(prefix).partition("-")[0]
         if process.isascii() and process.isdecimal() and not _is_alive(int(process)):
             shutil.rmtree(leftover, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=home, prefix=f"{prefix}{os.getpid()}-") as fresh:
+    with (
+        tempfile.TemporaryDirectory(dir=home, prefix=f"{prefix}{os.getpid()}-") as fresh,
+        naming(Path(fresh)),
+    ):
         yield Path(fresh)
 
 

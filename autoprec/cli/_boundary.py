@@ -86,7 +86,7 @@ def _told(error: Exception) -> int:
     if isinstance(error, typer.Abort):
         tell("autoprec: nothing was changed")
         return EXIT_STOPPED
-    if isinstance(error, OSError) and not error.filename and _is_of_output(error):
+    if isinstance(error, OSError) and _is_of_output(error):
         error.filename = "standard output"
     words = str(error) if isinstance(error, AutoprecError) else machine_fault(error)
     if words:
@@ -114,7 +114,7 @@ def _let_go_of_closed_streams() -> bool:
 
 
 def _is_of_output(error: OSError) -> bool:
-    """Whether an error that names no file came from printing."""
+    """Whether an error came from printing."""
     files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)[-1:]]
     return any({"rich", "typer"} & set(file.parts) or file.parent == Path(__file__).parent for file in files)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from autoprec.backends import Engine, run
 from autoprec.backends.exact import Exact
 from autoprec.errors import SamplesError, TrialError
+from autoprec.files import naming
 from autoprec.measurement.fidelity.exactness import ensured
 from autoprec.measurement.masks import Logits
 from autoprec.measurement.messages import Inspect, WriteExamples
@@ -102,7 +103,7 @@ def _originals(bench: Workbench, request: WriteExamples, places: Sequence[int]) 
 
 def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write an .npz archive. `numpy.savez` would refuse an array named `file`."""
-    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+    with naming(path), ZipFile(path, "w", ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)

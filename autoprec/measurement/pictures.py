@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from autoprec.files import naming
 from autoprec.records import Picture, SampleScore
 from autoprec.samples import Sample, frame_of
 from autoprec.spec import SamplesSection
@@ -67,7 +68,8 @@ def draw(
         paths[name] = "" if layer is None else str(folder / f"{stem}-{name}.webp")
         if layer is not None:
             # Masks without loss: artefacts at an edge would look like damage.
-            layer.save(paths[name], quality=80, lossless=name != "image")
+            with naming(Path(paths[name])):
+                layer.save(paths[name], quality=80, lossless=name != "image")
     return Picture(
         sample=score.sample,
         mask=score.mask,
