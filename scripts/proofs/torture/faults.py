@@ -10,7 +10,9 @@ import importlib.util
 import itertools
 import json
 import random
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -69,10 +71,13 @@ class Command(NamedTuple):
     before: tuple[tuple[str, ...], ...] = ()
 
 
+_SEARCH = ("search", "--study", "tiny.toml")
+_NOTIFY = f"{shlex.quote(sys.executable)} -c \"open('told', 'a').write('told')\""
 _EXPORT = ("export", "--study", "tiny.toml", "--trial", "0", "--examples", "1", "out")
 COMMANDS = (
-    Command(("search", "--study", "tiny.toml", "--budget", "3")),
+    Command((*_SEARCH, "--budget", "3")),
     Command(("search", "--study", "target/tiny.toml", "--budget", "1")),
+    Command((*_SEARCH, "--budget", "2", "--json-lines", "--notify", _NOTIFY)),
     Command(("report", "--study", "tiny.toml")),
     Command((*_EXPORT, "--zip")),
     Command(("verify", "out"), before=(_EXPORT,)),
@@ -80,6 +85,11 @@ COMMANDS = (
     Command(("where", "2", "--study", "tiny.toml")),
     Command(("explain", "2", "--study", "tiny.toml")),
     Command(("trials", "--study", "tiny.toml", "-o", "trials.csv")),
+    *(
+        [Command(("trials", "--study", "tiny.toml", "-o", "trials.parquet"))]
+        if importlib.util.find_spec("pyarrow") and importlib.util.find_spec("pandas")
+        else []
+    ),
     Command(("target", "clean", "--study", "target/tiny.toml")),
     *(
         [Command(("refine", "2", "--study", "tiny.toml", "--minutes", "0.02"))]
@@ -129,9 +139,20 @@ def faults(campaign: Campaign, folder: Path, count: int) -> None:
         kept = _trials(copy)
         lost = {number: text for number, text in before.items() if kept.get(number) != text}
         stuck = f"not resumable: {again.words[-300:]}" if again.code else ""
-        failure = ran.fault or stuck or (f"lost {lost}" if lost else "")
+        failure = ran.fault or stuck or _no_json(ran) or (f"lost {lost}" if lost else "")
         where = f"{' '.join(command.words)}, {fault}: "
         campaign.note(f"{command.words[0]}: {what}", f"exit code {ran.code}", failure and where + failure)
+
+
+def _no_json(ran: Ran) -> str:
+    """The first of its JSON lines that is none."""
+    for line in ran.words.splitlines():
+        try:
+            if line.startswith("{") and "event" not in json.loads(line):
+                return f"a line without its event: {line[:300]}"
+        except ValueError:
+            return f"a line that is no JSON: {line[:300]}"
+    return ""
 
 
 def _begin(campaign: Campaign, folder: Path) -> tuple[Path, dict[str, str]]:

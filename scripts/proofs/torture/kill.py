@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 from outcome import LATEST_SECONDS, Campaign, Ran, Started, end, first_on_path, start
 
+from autoprec.cli._app import EXIT_READER_GONE
 from autoprec.errors import UserError
 from autoprec.records import pareto, to_json
 from autoprec.store import Store, examine
@@ -59,7 +60,8 @@ except (ImportError, AttributeError):
     pass
 """
 BUDGET = 6
-WAYS = ("search", "worker", "both", "point", "point", "interrupt", "phase", "phase")
+WAYS = ("search", "worker", "both", "point", "point", "interrupt", "phase", "phase", "reader")
+"""`reader` stops reading its JSON lines."""
 PHASES = (
     "loading",
     "engine",
@@ -96,7 +98,11 @@ def kill(campaign: Campaign, folder: Path, count: int) -> None:
         way = campaign.dice.choice(WAYS)
         begun = time.monotonic()
         ran = _blow(campaign, way, home, site, longest)
-        fault = _evidence(home, evidence) or ran.hung or ("" if ran.code in (-9, -2) else ran.fault)
+        fault = (
+            _evidence(home, evidence)
+            or ran.hung
+            or ("" if ran.code in (-9, -2, EXIT_READER_GONE) else ran.fault)
+        )
         campaign.note(f"kill: {way}", "nothing lost", fault)
         # After a search that finished, the blows hit a new study. Its duration bounds their random moments.
         if ran.code == 0:
@@ -153,7 +159,11 @@ def _blow(campaign: Campaign, way: str, home: Path, site: Path, longest: float) 
             "TORTURE_WHEN": campaign.dice.choice(("before", "after")),
         }
         return end(start(words, home, site=SITE, TMPDIR=_tmp(home), **point))
-    process = start(words, home, TMPDIR=_tmp(home))
+    lines = ["--json-lines"] if way == "reader" else []
+    process = start([*words, *lines], home, TMPDIR=_tmp(home))
+    if way == "reader":
+        _read_up_to(campaign.dice.choice(PHASES), process)
+        return process.leave(INTERRUPTED_SECONDS)
     if way == "phase":
         way = campaign.dice.choice(("search", "worker", "interrupt", "interrupt"))
         _read_up_to(campaign.dice.choice(PHASES), process)

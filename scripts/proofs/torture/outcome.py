@@ -159,6 +159,18 @@ class Started:
         self.words += text
         return text
 
+    def leave(self, seconds: float) -> Ran:
+        """Close the pipe that it writes to, as `head` does, and wait for the command to end."""
+        self.output.close()
+        late, ended, hung = time.monotonic() + seconds, (0, 0), ""
+        while not ended[0]:
+            time.sleep(0.1)
+            if time.monotonic() > late and not hung:
+                hung = f"hung for {seconds:.0f} s, unread"
+                self._kill()
+            ended = os.waitpid(self.pid, os.WNOHANG)
+        return Ran(os.waitstatus_to_exitcode(ended[1]), self.words, hung)
+
     def end(self, seconds: float) -> Ran:
         """Wait for the command to end; one that hangs is killed, and `Ran.hung` says so."""
         late = time.monotonic() + seconds
@@ -177,13 +189,16 @@ class Started:
                 idle_since, computed = now, spent
             if now > min(late, idle_since + HANG_SECONDS):
                 hung = f"hung for {now - late + seconds:.0f} s, idle for {now - idle_since:.0f} s"
-                for child in _family(self.pid):
-                    with suppress(psutil.NoSuchProcess):
-                        child.kill()
+                self._kill()
                 break
         self.output.close()
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return Ran(code, self.words + b"".join(parts).decode(errors="replace"), hung)
+
+    def _kill(self) -> None:
+        for process in _family(self.pid):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _family(pid: int) -> list[psutil.Process]:
