@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, cast
 
+from autoprec.backends.timing import Deadline
 from autoprec.measurement import Bench
 from autoprec.records import (
     Measurement,
@@ -66,7 +67,7 @@ def work(address: str, given: argparse.Namespace, table: Path, told: Path) -> No
             clock.on(ledger, "settle", "settle")
             clock.on(queue.Queue, "next", "propose")
             prepared = cast(Prepared, SimulatedPreparation(spec, blocks, told))
-            night = Night(prepared, store, ledger, membership, crew, heart, Quiet())
+            night = Night(prepared, store, ledger, membership, crew, heart, Quiet(), Deadline(None))
             night.run(store.runs(STUDY)[-1], Budget(trials=given.trials))
     (told / f"{os.getpid()}.json").write_text(json.dumps(clock.spent))
 
