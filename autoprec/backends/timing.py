@@ -208,7 +208,7 @@ def pair(
             engine.synchronize()
     # Of the quicker one: with as many repeats, the readings of both are longer than the grain.
     grain = min(watch(reference, 3), watch(candidate, 3))
-    repeats = max(1, math.ceil(_GRAIN_MS / max(grain, 1e-6)))
+    repeats = math.ceil(_GRAIN_MS / max(grain, 1e-6))
     rounds = Rounds(BUILD_SPREAD.get(backend.stopwatch, 0.0) / math.sqrt(len(builds)))
     looks = looks_after(timing.minimum_rounds)
     before, deadline, look = backend.clocks(), Deadline(timing.seconds), next(looks)

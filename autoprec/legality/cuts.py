@@ -94,7 +94,7 @@ def _around(value: ir.Value, readers: Collection[ir.Node], *, products: bool = T
             continue
         chosen.add(maker)
         if maker.op_type not in COSTLY_OPS:
-            waiting += [v for v in maker.inputs if v is not None and v.const_value is None]
+            waiting += [v for v in maker.inputs if v is not None]
     first = next(iter(readers)).graph
     assert first is not None
     return [node for node in first if node in chosen]

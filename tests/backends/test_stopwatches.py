@@ -13,7 +13,7 @@ from scipy.stats import mstats, norm, t, trim_mean
 
 from autoprec.backends import Backend, Engine
 from autoprec.backends.ratios import typical_ratio
-from autoprec.backends.timing import STOPWATCHES, Deadline, Pace, pair
+from autoprec.backends.timing import STOPWATCHES, Deadline, Pace, elapsed, pair
 from autoprec.records import Clocks, Latency
 from autoprec.spec import TimingSection
 
@@ -71,7 +71,7 @@ def paired(
 @pytest.mark.parametrize("name", ["host", "processor", "cuda"])
 def test_a_reading_is_the_milliseconds_of_one_execution(name: str, clock: Clock) -> None:
     engine = Steady(clock, 3.0)
-    assert STOPWATCHES[name](cast(Engine, engine), 5) == pytest.approx(3.0)
+    assert STOPWATCHES[name](cast(Engine, engine), 5) == pytest.approx(3.0, rel=1e-9)
     assert engine.executed == 5
     assert engine.synchronized == (name != "cuda")
 
@@ -146,12 +146,16 @@ def test_a_deadline_says_what_is_left_and_what_is_over(clock: Clock) -> None:
         assert deadline.is_over == (now >= 10)
     assert (never.left, never.share, never.is_over) == (math.inf, 0, False)
     assert Deadline(0).share == 0, "it has only just begun"
+    short = Deadline(0.01)
+    clock.now += 0.0025
+    assert short.share == pytest.approx(0.25)
 
 
 def test_a_long_task_says_every_ten_seconds_how_far_it_is(clock: Clock) -> None:
+    clock.now = 1000.0
     pace, lines = Pace(100, start=10), []
     for now, done in ((0, 10), (9.9, 15), (10, 20), (19, 25), (30, 25), (31, 99), (40, 10), (40, 90)):
-        clock.now = now
+        clock.now = 1000.0 + now
         lines.append(pace.line(done))
     assert lines == [
         "",
@@ -163,3 +167,36 @@ def test_a_long_task_says_every_ten_seconds_how_far_it_is(clock: Clock) -> None:
         "",
         "90 of 100, 5 s left",
     ]
+
+
+def test_the_time_of_a_very_long_task_is_told_in_minutes(clock: Clock) -> None:
+    pace = Pace(1001)
+    clock.now = 18.0
+    assert pace.line(1) == "1 of 1001, 300 min left"
+
+
+def test_a_stage_has_taken_no_time_until_it_ends(clock: Clock) -> None:
+    with elapsed() as stage:
+        clock.now += 2.5
+        assert stage.seconds == 0
+    assert stage.seconds == 2.5
+
+
+def test_on_a_target_all_rounds_up_to_the_next_look_are_one_journey(clock: Clock) -> None:
+    journeys: list[int] = []
+
+    class Far(Steady):
+        def milliseconds(self, repeats: int) -> float:
+            return 3.0
+
+        def turns(self, engines: list[Any], repeats: int) -> list[float]:
+            journeys.append(len(engines) // 2)
+            return [3.0] * len(engines)
+
+    paired(Far(clock, 3), Far(clock, 3), "target", minimum_rounds=50, seconds=0.1)
+    assert journeys == [20, 30]
+
+
+def test_rounds_end_once_the_interval_is_as_narrow_as_was_asked_for(clock: Clock) -> None:
+    latency = paired(Steady(clock, 10), Steady(clock, 5), seconds=100, interval=0.0)
+    assert latency.rounds == 6

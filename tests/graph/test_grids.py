@@ -13,9 +13,10 @@ from onnx import numpy_helper
 from autoprec.backends import run
 from autoprec.backends.exact import Exact, deviation
 from autoprec.graph.blocks.partition import partition
+from autoprec.graph.grids.grid import GRIDS
 from autoprec.graph.model.load import load_model
 from autoprec.graph.ops.signs import never_negative
-from autoprec.graph.rewrite.implicit import implicit
+from autoprec.graph.rewrite.implicit import implicit, scales_of
 from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.records import Assignment
 
@@ -91,3 +92,20 @@ def test_the_calibration_cache_has_scales_with_a_sign_whatever_the_grid(tmp_path
 def test_what_is_never_negative_follows_from_what_makes_it(body: str, holds: bool, tmp_path: Path) -> None:
     graph = load_model(write(tmp_path, HEAD + "{ " + body + " }")).graph
     assert ("y" in never_negative(graph)) == holds
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_largest_value_of_a_grid_is_the_last_integer_of_its_type(name: str) -> None:
+    grid = GRIDS[name]
+    assert grid.zero + grid.steps == np.iinfo(grid.kind.numpy()).max
+
+
+def test_a_layer_without_a_pair_behind_it_has_the_scale_of_what_it_makes(tmp_path: Path) -> None:
+    model = load_model(write(tmp_path, NET))
+    [block] = partition(model, minimum=1, maximum=1)
+    chosen = Assignment(choices=((block.name, "int8"),))
+    typed = Rewriter(model, (block,), RANGES, base="fp32").rewrite(chosen)
+    home, largest = dict.fromkeys(block.nodes, block.name), {str(v.name): 254.0 for v in model.graph.outputs}
+    export = implicit(model, typed, home, chosen, largest, "model.onnx")
+    assert dict(export.scales)["y"] == pytest.approx(2.0)
+    assert set(scales_of(typed)) <= {str(v.name) for node in model.graph for v in node.inputs if v}

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from autoprec.errors import SpecError
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import load_model
-from autoprec.legality.judge import judge
+from autoprec.legality.judge import _pins, judge
 from autoprec.legality.patterns import block_patterns
 from autoprec.records import Block
 
@@ -113,6 +113,7 @@ def test_a_block_that_may_have_nothing_is_an_error_with_all_reasons(tmp_path: Pa
         ("one", "MatMul Softmax", ""),
         ("one", "MatMul Relu Div", ""),
         ("one two", "MatMul Relu", ""),
+        ("one two", "MatMul Add", ""),
     ],
 )
 def test_two_products_make_attention_by_what_stands_between_them(
@@ -121,3 +122,10 @@ def test_two_products_make_attention_by_what_stands_between_them(
     counts = block_patterns(nodes.split(), {"one": "matmul", "two": "matmul"}, op_types.split())
     assert set(counts) == {"matmul", pattern} - {""}
     assert counts["matmul"] == len(nodes.split())
+
+
+def test_three_near_names_are_shown_and_no_more(tmp_path: Path) -> None:
+    blocks = [Block(name=f"stage{n}.attention", nodes=(), allowed=("fp32",)) for n in range(5)]
+    with pytest.raises(SpecError, match="similar names") as told:
+        _pins(blocks, {"stage.attentive": "fp32"})
+    assert str(told.value).count("stage") == 4

@@ -8,10 +8,12 @@ import pytest
 from autoprec.quality import METRICS, Survey
 from autoprec.quality._base import constant, resized
 from autoprec.quality._summary import rows_of, summary
+from autoprec.quality.alpha_mae import AlphaError
 from autoprec.quality.label_iou import LabelIou
 from autoprec.quality.mask_iou import MaskIou
 from autoprec.quality.planes import shape_refusal
 from autoprec.quality.scoring import alpha_mae as scoring_alpha
+from autoprec.quality.scoring.argmax_iou import score as scoring_argmax
 from autoprec.quality.structure import structure_refusal
 from autoprec.records import ModelOutput
 from autoprec.spec import QualitySection
@@ -229,3 +231,34 @@ def test_the_fewest_samples_that_carry_half_of_the_loss_are_the_worst_ones() -> 
     losses = (0.3, 0.1, 0.1, 0.3, 0.1, 0.1)
     rows = [row for n, loss in enumerate(losses) for row in rows_of(f"{n}", np.array([1 - loss]), none)]
     assert summary(rows, scored_as="x").carriers == 2
+
+
+@pytest.mark.parametrize(
+    ("ending", "metric", "is_refused"),
+    [
+        ("ArgMax", "argmax_iou", True),
+        ("ArgMin", "alpha_mae", True),
+        ("ArgMax", "label_iou", False),
+        ("Conv", "argmax_iou", False),
+        ("", "alpha_mae", False),
+    ],
+)
+def test_a_map_of_classes_is_refused_where_planes_are_scored(
+    ending: str, metric: str, is_refused: bool
+) -> None:
+    output = ModelOutput(name="masks", shape=(1, 1, 8, 8), ending=ending)
+    told = structure_refusal(QualitySection(metric=metric), output)
+    assert ("label_iou" in told) == is_refused == bool(told)
+
+
+def test_logits_of_which_few_are_negative_are_no_pixels() -> None:
+    logits = np.linspace(-0.5, 300, 64, dtype=np.float32).reshape(1, 8, 8)
+    assert AlphaError.refusal(Survey.of(logits, 0.0)) == ""
+    assert "values" in AlphaError.refusal(Survey.of(np.abs(logits), 0.0))
+
+
+def test_a_class_of_one_pixel_counts() -> None:
+    planes = np.eye(2, dtype=np.float32)[np.array([[0, 0], [0, 1]])].transpose(2, 0, 1)
+    scores, weights = scoring_argmax(planes, planes, None)
+    assert scores.tolist() == [1.0, 1.0]
+    assert weights.tolist() == [3, 1]

@@ -32,7 +32,7 @@ _SHORT = {
     "bool": "bool",
 }  # fmt: skip
 """By the words of all versions, in lower case: phrases and types spell them in many ways."""
-_TYPE = re.compile(rf"\b({'|'.join(sorted(_SHORT, key=len, reverse=True))})\b", re.IGNORECASE)
+_TYPE = re.compile(rf"\b({'|'.join(_SHORT)})\b", re.IGNORECASE)
 _FLOATS = frozenset({"f32", "f16", "bf16"})
 _INDICES = frozenset({"i32", "i64", "bool"})
 _PRODUCT = re.compile(r"conv|correlation|gemm|matrix|mha|attention|fullyconnected", re.IGNORECASE)
@@ -114,7 +114,7 @@ class Layer(Record, frozen=True, kw_only=True):
         if self.is_product:
             return self._by_operands()
         types = {*self.inputs, *self.outputs} - _INDICES
-        if self.is_opaque and (any(map(_RETYPES.search, self.nodes)) or not types <= _FLOATS):
+        if self.is_opaque and (any(map(_RETYPES.search, self.nodes)) or types - _FLOATS):
             return ""
         types &= _FLOATS
         return next(iter(types)) if len(types) == 1 else ""
@@ -139,7 +139,7 @@ class Layer(Record, frozen=True, kw_only=True):
             both = {_OPERANDS.get(told[1], ""), _OPERANDS.get(told[3], "")}
             return both.pop() if len(both) == 1 else ""
         types = [name for name in self.inputs if name not in _INDICES]
-        if types[:1] and types[0] in self.constants:
+        if types and types[0] in self.constants:
             return types[0]  # weights; biases, scales and a fused residual stand beside them
         if not self.lists_constants and len(set(types[:2])) > 1:
             return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import onnx_ir as ir
 
@@ -83,16 +84,18 @@ def _with_cost(segments: list[list[ir.Node]], cost: Mapping[ir.Node, int]) -> li
 
 def _whole_mbconvs(segments: list[list[ir.Node]], cost: Mapping[ir.Node, int]) -> list[list[ir.Node]]:
     """Put a lone depthwise convolution together with the runs before and after it."""
-    merged: list[list[ir.Node]] = []
-    follows = False
-    for segment in segments:
+
+    def is_lone(segment: list[ir.Node]) -> bool:
         costly = [node for node in segment if cost[node]]
-        lone = bool(costly) and all(map(is_depthwise, costly))
-        if merged and (lone or (follows and len(costly) == 1)):
+        return bool(costly) and all(map(is_depthwise, costly))
+
+    merged = segments[:1]
+    for before, segment in pairwise(segments):
+        ends_one = is_lone(before) and sum(bool(cost[node]) for node in segment) == 1
+        if is_lone(segment) or ends_one:
             merged[-1] = merged[-1] + segment
         else:
             merged.append(segment)
-        follows = lone
     return merged
 
 

@@ -30,7 +30,7 @@ def converted(array: NDArray[Any], data_type: ir.DataType) -> NDArray[Any]:
         array = np.where(np.isfinite(array), np.clip(array, -largest, largest), array)  # rarely: it copies
     # Only scalars: a tensor of weights may hold tiny numbers, and 0 serves them as well.
     is_scalar = data_type == ir.DataType.FLOAT16 and array.size == 1
-    if is_scalar and 0 < abs(float(array.reshape(-1)[0])) < _SMALLEST_NORMAL_FP16:
+    if is_scalar and 0 < abs(float(array.item())) < _SMALLEST_NORMAL_FP16:
         array = np.copysign(np.full_like(array, _SMALLEST_NORMAL_FP16), array)
     return array.astype(data_type.numpy())
 

@@ -63,7 +63,8 @@ def lift(model: ir.Model) -> None:
 def _drop_quantizers(graph: ir.Graph) -> None:
     """Remove what only dequantisers read. Raises `ModelError` for a quantised value that is used as it is."""
     for node in [node for node in reversed(graph) if node.op_type == "QuantizeLinear"]:
-        if node.outputs[0].uses() or node.outputs[0].is_graph_output():
+        (output,) = node.outputs
+        if output.uses() or output.is_graph_output():
             raise ModelError(
                 f"node {named(node)!r}: what it quantises does not go straight into a DequantizeLinear; "
                 "export the model with Q/DQ pairs around float ops"

@@ -179,12 +179,10 @@ def _compute_constants(model: ir.Model, notes: Notes) -> None:
 
 def _shorten_domains(proto: onnx.ModelProto) -> None:
     """Write the domain `ai.onnx` as everyone does: empty. A file without operators of ONNX names no opset."""
-    for entry in (*proto.opset_import, *proto.functions, *_nodes(proto)):
+    of_functions = (entry for function in proto.functions for entry in function.opset_import)
+    for entry in (*proto.opset_import, *proto.functions, *of_functions, *_nodes(proto)):
         if entry.domain == _ALIAS:
             entry.domain = ""
-    for function in proto.functions:
-        for entry in function.opset_import:
-            entry.domain = "" if entry.domain == _ALIAS else entry.domain
     imported = {entry.domain for entry in proto.opset_import}
     for domain in {"", *(node.domain for node in _nodes(proto))} - imported:
         proto.opset_import.append(onnx.helper.make_opsetid(domain, 1 if domain else OPSET))

@@ -43,7 +43,8 @@ def bypass(graph: ir.Graph, node: ir.Node) -> None:
 def pass_identities(graph: ir.Graph) -> None:
     """Bypass Identity nodes: exporters put one between a shared weight and each op that reads it."""
     for node in list(graph):
-        if node.op_type == "Identity" and node.domain == "" and not node.outputs[0].is_graph_output():
+        is_copy = node.op_type == "Identity" and node.domain == ""
+        if is_copy and not any(value.is_graph_output() for value in node.outputs):
             bypass(graph, node)
 
 

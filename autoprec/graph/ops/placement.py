@@ -6,6 +6,7 @@ skip operand of a residual Add, never bias, norms, Softmax or activations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import onnx_ir as ir
@@ -51,7 +52,7 @@ def quantized_inputs(node: ir.Node, ranges: Mapping[str, float]) -> tuple[int, .
 
 def may_be_quantized(node: ir.Node) -> bool:
     """Whether a node gets Q/DQ once its activations have ranges."""
-    return bool(quantized_inputs(node, {str(v.name): 1.0 for v in node.inputs if v is not None}))
+    return bool(quantized_inputs(node, {str(v.name): math.inf for v in node.inputs if v is not None}))
 
 
 def block_inputs(node: ir.Node, size: int) -> tuple[int, ...]:

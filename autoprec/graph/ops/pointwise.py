@@ -38,8 +38,11 @@ def becomes_product(node: ir.Node, precision: Precision) -> bool:
     if not (precision.only_products and precision.quantized_ops and is_pointwise(node)):
         return False
     value, weight = node.inputs[0], node.inputs[1]
-    assert value is not None and value.shape is not None  # noqa: PT018 - what `is_pointwise` found
-    assert weight is not None and weight.const_value is not None  # noqa: PT018
+    # What `is_pointwise` found.
+    assert value is not None
+    assert value.shape is not None
+    assert weight is not None
+    assert weight.const_value is not None
     inner, size = weight.const_value.shape.numpy()[1], precision.block_size
     return not size or (divides(inner, size) and may_be_flattened(value.shape))
 

@@ -46,8 +46,11 @@ def write_products(model: ir.Model, names: Collection[str]) -> Products:
 def _write_product(graph: ir.Graph, node: ir.Node, products: Products) -> None:
     value, weight, bias = (*node.inputs, None)[:3]
     output, name = node.outputs[0], str(node.name)
-    assert value is not None and weight is not None  # noqa: PT018 - what `is_pointwise` found
-    assert value.shape is not None and output.shape is not None  # noqa: PT018
+    # What `is_pointwise` found.
+    assert value is not None
+    assert weight is not None
+    assert value.shape is not None
+    assert output.shape is not None
     rank = len(value.shape)
     last, first = [0, *range(2, rank), 1], [0, rank - 1, *range(1, rank - 1)]
     inputs, outputs = (ir.Shape([shape[i] for i in last]) for shape in (value.shape, output.shape))

@@ -48,8 +48,8 @@ def smoothable(nodes: Sequence[ir.Node]) -> list[Group]:
     """Groups of a block's nodes that can be smoothed: those that agree on the axis and number of channels."""
     readers_of: dict[ir.Value, list[ir.Node]] = {}
     for node in nodes:
-        if is_weighted(node) and node.inputs[0] is not None:
-            readers_of.setdefault(node.inputs[0], []).append(node)
+        if is_weighted(node) and (value := node.inputs[0]) is not None:
+            readers_of.setdefault(value, []).append(node)
     return [
         Group(value, tuple(readers))
         for value, readers in readers_of.items()

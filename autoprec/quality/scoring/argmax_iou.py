@@ -20,7 +20,7 @@ def overlap(
     first: NDArray[np.int64], second: NDArray[np.int64], classes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """IoU of each of so many classes, 1 where neither map has it, and the pixels that have it in either."""
-    rows = first.ravel(), second.ravel()
-    both, *alone = (np.bincount(row, minlength=classes) for row in (rows[0][rows[0] == rows[1]], *rows))
+    first, second = first.ravel(), second.ravel()
+    both, *alone = (np.bincount(row, minlength=classes) for row in (first[first == second], first, second))
     union = sum(alone) - both
-    return np.where(union == 0, 1.0, both / np.maximum(union, 1)), union
+    return np.divide(both, union, out=np.ones(classes), where=union > 0), union

@@ -211,8 +211,9 @@ def _fronts(measured: Floats, running: Floats) -> tuple[Floats, ...]:
 def _improvements(points: Floats, fronts: Sequence[Floats], corner: Floats) -> Floats:
     """(draws, n) area that each of `points` (draws, n, 2) would add to its draw's front."""
     # With nothing running all draws share one front, and one broadcast computes them all.
-    if all(front is fronts[0] for front in fronts):
-        return improvement(points, fronts[0], corner)
+    first, *others = fronts
+    if all(front is first for front in others):
+        return improvement(points, first, corner)
     return np.stack([improvement(p, f, corner) for p, f in zip(points, fronts, strict=True)])
 
 

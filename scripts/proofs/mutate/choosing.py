@@ -52,13 +52,14 @@ def nearest(
 
 
 def imports_of() -> dict[str, set[str]]:
-    """The files that each file of package and tests imports, anywhere in it."""
+    """The files that each file of package and tests imports, anywhere in it; walking over packages, all."""
     files = [path for folder in ("autoprec", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
     modules = {_module(path): str(path.relative_to(ROOT)) for path in files}
-    return {
-        str(path.relative_to(ROOT)): {modules[name] for name in _names(path) if name in modules}
-        for path in files
-    }
+    imports = {}
+    for path in files:
+        names = modules if "walk_packages" in path.read_text(encoding="utf-8") else _names(path)
+        imports[str(path.relative_to(ROOT))] = {modules[name] for name in names if name in modules}
+    return imports
 
 
 def _module(path: Path) -> str:

@@ -210,3 +210,17 @@ def test_a_norm_whose_variance_fp16_cannot_hold_is_scaled_down(tmp_path: Path) -
     feed = {"x": random.standard_normal((1, 4, 8, 8)).astype(np.float32)}
     before, after = (ReferenceEvaluator(one).run(None, feed)[0] for one in (proto, ir.to_proto(model)))
     np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_copied_is_read_where_it_comes_from(tmp_path: Path) -> None:
+    text = RELU.replace("{ y", "{ c = Identity(x)  d = Identity(c)  y").replace("Relu(x)", "Relu(d)")
+    [node] = load_model(saved(tmp_path, text)).graph
+    assert (node.op_type, node.inputs[0].name) == ("Relu", "x")  # type: ignore[union-attr]
+
+
+def test_a_function_may_spell_the_domain_of_onnx_out(tmp_path: Path) -> None:
+    spelled = '<ir_version: 10, opset_import: ["": 20, "ours": 1]>'
+    text = RELU.replace(HEAD, spelled).replace("Relu(x)", "ours.twice(x)")
+    text += '<domain: "ours", opset_import: ["ai.onnx": 20, "more": 1]> twice (a) => (b) { b = Add(a, a) }'
+    [node] = load_model(saved(tmp_path, text)).graph
+    assert (node.domain, node.op_type) == ("", "Add")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import ml_dtypes
@@ -14,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from autoprec.backends import run
 from autoprec.backends.openvino import OpenVinoBackend
-from autoprec.graph.model.files import data_path, read_model, remove_model, write_model
+from autoprec.graph.model.files import _fields, data_path, read_model, remove_model, write_model
 
 DEMO = Path(__file__).parents[3] / "studies/models/demo_encoder.onnx"
 
@@ -104,3 +105,15 @@ def test_openvino_reads_a_file_with_several_domains(tmp_path: Path) -> None:
     with OpenVinoBackend({}).build(tmp_path / "model.onnx") as engine:
         assert run(engine, {"x": -np.ones(4, np.float32)})["y"].tolist() == [0, 0, 0, 0]
     assert len(onnx.load(tmp_path / "model.onnx").opset_import) == 2
+
+
+def test_fields_of_every_wire_type_are_passed_by() -> None:
+    """A varint, eight bytes, a length with its bytes, and four bytes, as protobuf encodes them."""
+    file = BytesIO(
+        bytes([1 << 3 | 0, 0x96, 0x01, 2 << 3 | 1, *range(8), 3 << 3 | 2, 2, 7, 7, 4 << 3 | 5, 1, 2, 3, 4])
+    )
+    places = []
+    for key, start, end in _fields(file, len(file.getvalue())):
+        places.append((key >> 3, start, end))
+        file.seek(end)
+    assert places == [(1, 0, 3), (2, 3, 12), (3, 12, 16), (4, 16, 21)]

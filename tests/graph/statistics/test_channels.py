@@ -115,3 +115,11 @@ def test_a_histogram_counts_each_magnitude_in_its_bin(batches: list[list[float]]
     for magnitude in everything:
         wanted[min(int(magnitude * BINS / histogram.top), BINS - 1)] += weight
     np.testing.assert_array_equal(histogram.counts, wanted)
+
+
+def test_what_is_beyond_all_bins_counts_in_the_last_one_of_its_channel() -> None:
+    channels = ChannelCounts.like(np.ones((1, 3, 4), np.float32), 1)
+    channels.observe(np.array([[[1e30] * 4, [0.0] * 4, [1.0] * 4]], np.float32), 1)
+    assert channels.counts[0, -1] == channels.counts[1, 0] == 1024
+    assert channels.counts.sum(axis=1).tolist() == [1024] * 3
+    assert channels.largest.tolist() == [np.float32(1e30), 0, 1]
