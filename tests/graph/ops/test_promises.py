@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
+from parsed_nodes import graph_of, node_of
 
 from autoprec.errors import TrialError
 from autoprec.graph.rewrite.fused import _adds_constants
 from autoprec.graph.rewrite.rewrite import _ensure
 from autoprec.graph.rewrite.writer import _prefixes
-from parsed_nodes import graph_of, node_of
 
 
 def test_a_candidate_whose_types_do_not_fit_is_refused() -> None:
