@@ -122,6 +122,7 @@ def test_statistics_of_channels_survive_the_disk(tmp_path: Path) -> None:
     histograms = Histograms()
     for name, channels in (("a", 3), ("b", 5)):
         array = np.random.default_rng(channels).standard_normal((1, channels, 4)).astype(np.float32)
+        histograms.observe(name, array)
         histograms.observe_channels(name, array, 1)
     histograms.save(tmp_path / "h.npz")
     loaded = Histograms.load(tmp_path / "h.npz")
