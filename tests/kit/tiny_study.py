@@ -33,21 +33,23 @@ warmup = 1
 """
 
 
-def write_model(path: Path, *, scale: float = 1.0, seed: int = 0) -> Path:
-    """Three 3x3 convolutions in modules `a`, `b`, `c`; `scale` multiplies the first one's weights."""
+def write_model(path: Path, *, scale: float = 1.0, seed: int = 0, count: int = 3) -> Path:
+    """3x3 convolutions in modules `a`, `b`, `c` and so on; `scale` multiplies the first one's weights."""
+    modules = "abcdefgh"[:count]
+    channels = [3, *[16] * (count - 1), 2]
     random = np.random.default_rng(seed)
     nodes, weights, value = [], [], "image"
-    for name, (inputs, outputs) in {"a": (3, 16), "b": (16, 16), "c": (16, 2)}.items():
+    for name, inputs, outputs in zip(modules, channels, channels[1:], strict=True):
         spread = (scale if name == "a" else 1.0) / np.sqrt(9 * inputs)
         array = (random.standard_normal((outputs, inputs, 3, 3)) * spread).astype(np.float32)
         weights.append(numpy_helper.from_array(array, f"{name}.weight"))
-        result = "masks" if name == "c" else f"{name}.conv"
+        result = "masks" if name == modules[-1] else f"{name}.conv"
         conv = helper.make_node(
             "Conv", [value, f"{name}.weight"], [result], name=f"/{name}/conv/Conv", pads=[1] * 4
         )
         nodes.append(conv)
         value = result
-        if name != "c":
+        if name != modules[-1]:
             nodes.append(helper.make_node("Relu", [value], [f"{name}.act"], name=f"/{name}/act/Relu"))
             value = f"{name}.act"
     graph = helper.make_graph(
@@ -70,9 +72,9 @@ def write_samples(folder: Path, count: int = 4, seed: int = 0) -> Path:
     return folder
 
 
-def write_study(folder: Path, more: str = "") -> Path:
-    """A definition with its model and samples; returns the definition's path."""
-    write_model(folder / "tiny.onnx")
+def write_study(folder: Path, more: str = "", count: int = 3) -> Path:
+    """A definition with its model of so many blocks, and samples; returns the definition's path."""
+    write_model(folder / "tiny.onnx", count=count)
     write_samples(folder / "calibration", seed=1)
     write_samples(folder / "evaluation", seed=2)
     path = folder / "tiny.toml"

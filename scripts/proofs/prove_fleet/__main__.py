@@ -39,9 +39,8 @@ def main() -> int:
     )
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--hosts", type=int, default=3)
-    parser.add_argument(
-        "--trials", type=int, default=27, help="27 is all: who comes late finds nothing left to try"
-    )
+    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--blocks", type=int, default=5, help="of the model: there are 3 to the power of it")
     parser.add_argument("--blows", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=500, help="after which nothing is struck any more")
     parser.add_argument("--seed", type=int, default=0)

@@ -82,7 +82,7 @@ class Cluster:
 def on_ray(given: argparse.Namespace, folder: Path) -> Report:
     """Search on a cluster whose nodes, then head, are killed; resume the search on a second cluster."""
     report = Report()
-    path = write_study(folder)
+    path = write_study(folder, count=given.blocks)
     with postgresql_server(durable=True) as server:
         address = server.new_database()
         begin = time.monotonic()
@@ -110,7 +110,7 @@ def on_ray(given: argparse.Namespace, folder: Path) -> Report:
         report.say(f"{time.monotonic() - begin:.0f} s in all, on {os.cpu_count()} cores")
         if code != 0:
             report.faults.append(f"the resumed search ended with {code}: {_said(folder)}")
-        report.judge(address, given.trials)
+        report.judge(address, given)
     return report
 
 

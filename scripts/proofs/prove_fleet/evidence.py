@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -10,6 +11,8 @@ from autoprec.records import pareto, to_json
 from autoprec.store import Store
 
 STUDY = "tiny"
+PRECISIONS = 3
+"""That a block of its model has on a CPU."""
 
 
 @dataclass
@@ -49,12 +52,12 @@ class Report:
             self.faults.append("the front is not that of the trials")
         return sum(trial.state == "complete" for trial in trials)
 
-    def judge(self, address: str, budget: int) -> None:
+    def judge(self, address: str, given: argparse.Namespace) -> None:
         """Check a study after its searches have ended.
 
         Args:
             address: of the database.
-            budget: the number of trials the searches were asked for.
+            given: the number of trials the searches were asked for, and the blocks of the model.
         """
         done = self.look(address)
         with Store.open(address) as store:
@@ -77,7 +80,7 @@ class Report:
             f"{given_up} assignments were interrupted twice and left out"
         )
         wrong = {
-            "lost": budget - done - given_up,
+            "lost": min(given.trials, PRECISIONS**given.blocks - given_up) - done,
             "measured twice": sum(count - 1 for count in measured.values()),
             "numbers missing": len(set(range(len(trials))) - {trial.number for trial in trials}),
             "still running": sum(trial.state == "running" for trial in trials),

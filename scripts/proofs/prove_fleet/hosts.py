@@ -28,18 +28,21 @@ class Host:
         number: from 1; part of the host's name and of its IP address.
         folder: created here; holds the study, its caches and its log.
         address: of the shared database.
-        trials: the budget of the search.
+        given: the budget of the search in trials, and the blocks of its model.
         is_apart: whether the host gets its own network namespace, which takes root.
     """
 
-    def __init__(self, number: int, folder: Path, address: str, trials: int, *, is_apart: bool) -> None:
+    def __init__(
+        self, number: int, folder: Path, address: str, given: argparse.Namespace, *, is_apart: bool
+    ) -> None:
         self.name, self._folder = f"host{number}", folder
         self._link = f"ap{number}"
         self._is_apart = is_apart
         folder.mkdir()
-        path = write_study(folder)
-        self._words = ["search", "--study", str(path), "--storage", address, "--budget", str(trials)]
+        path = write_study(folder, count=given.blocks)
+        self._words = ["search", "--study", str(path), "--storage", address, "--budget", str(given.trials)]
         self._process: subprocess.Popen[bytes] | None = None
+        self._starts = 0
         if is_apart:
             ip("netns", "add", self.name)
             # A veth pair: one end inside the namespace as eth0, the other on the bridge, where `cut` takes
@@ -61,6 +64,9 @@ class Host:
         inside = ["ip", "netns", "exec", self.name] if self._is_apart else []
         # Real hosts share no files: caches, device leases (in TMPDIR) and temporary files must not leak.
         own = {"TMPDIR": str(self._folder / "tmp"), "XDG_CACHE_HOME": str(self._folder / "cache")}
+        # As Slurm tells a requeued job, which must not begin a second run where its first one has ended.
+        own |= {"SLURM_JOB_ID": "1", "SLURM_RESTART_COUNT": str(self._starts)}
+        self._starts += 1
         Path(own["TMPDIR"]).mkdir(exist_ok=True)
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -116,7 +122,7 @@ def on_hosts(given: argparse.Namespace, folder: Path) -> Report:
         address = server.new_database()
         hosts = []
         for number in range(1, given.hosts + 1):
-            hosts.append(Host(number, folder / f"host{number}", address, given.trials, is_apart=is_apart))
+            hosts.append(Host(number, folder / f"host{number}", address, given, is_apart=is_apart))
             stack.callback(hosts[-1].remove)
         begin = time.monotonic()
         for host in hosts:
@@ -146,7 +152,7 @@ def on_hosts(given: argparse.Namespace, folder: Path) -> Report:
         seconds = time.monotonic() - begin
         report.say(f"{struck} blows in {seconds:.0f} s; {given.hosts} hosts on {os.cpu_count()} cores")
         report.faults += [f"{h.name} ended with {h.code}: {h.said()}" for h in hosts if h.code]
-        report.judge(address, given.trials)
+        report.judge(address, given)
     return report
 
 
