@@ -6,8 +6,9 @@
 
 Each tree prepares and searches the same new study, in turn, `--times` times, from an empty folder and with
 empty caches; a `--against` tree need only hold the package. `demo` is the demo's own definition; `sam_vit_s`
-is a ViT-S encoder with random weights at 512x512 and the demo's images. Figures are seconds from the start of
-the command, read off the study's trials. Writes `first_trial_MODEL_DATE.json` and `.md`.
+is a ViT-S encoder with random weights at 512x512 and the demo's images, and so are the other models. Figures
+are seconds from the start of the command, read off the study's trials; with a budget in time (`--budget 8m`)
+also its share before the first proposal. Writes `first_trial_MODEL_DATE.json` and `.md`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from autoprec import Study
+from autoprec.spec import parse_budget
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "scripts" / "models"))
@@ -105,6 +107,9 @@ def markdown(times: dict[str, Any]) -> str:
         first, last = middle[0], middle[-1]
         share = f"{first / last:.2f}" if first and last else "-"
         rows.append((name, *("-" if value is None else f"{value:.1f}" for value in middle), share))
+        if name == FIGURES[-1] and times["budget_s"]:
+            spent = ("-" if value is None else f"{value / times['budget_s']:.0%}" for value in middle)
+            rows.append(("first proposal begins, of the budget", *spent, "-"))
     about = f"{times['command']}, {times['date']}; {times['cores']} cores, medians of {times['times']}."
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"# Until the first trial: {times['model']}\n\n{about}\n\n{table}\n"
@@ -113,7 +118,7 @@ def markdown(times: dict[str, Any]) -> str:
 def main() -> None:
     """Each tree in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("model", choices=("demo", "sam_vit_s"))
+    parser.add_argument("model", choices=("demo", *untrained.EXPORTERS))
     parser.add_argument("--against", type=Path, help="another tree of autoprec")
     parser.add_argument("--label", default="before", help="what that one is called in the table")
     parser.add_argument("--times", type=int, default=1)
@@ -133,6 +138,7 @@ def main() -> None:
     command = " ".join(["scripts/bench/first_trial.py", *sys.argv[1:]]).partition(" --work")[0]
     results: dict[str, Any] = {
         "model": given.model, "command": f"`{command}`", "date": date, "times": given.times,
+        "budget_s": parse_budget(given.budget).seconds,
         "cores": len(os.sched_getaffinity(0)), "trees": {label: [] for label in trees},
     }  # fmt: skip
     given.out.mkdir(parents=True, exist_ok=True)
