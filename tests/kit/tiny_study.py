@@ -39,7 +39,7 @@ def write_model(path: Path, *, scale: float = 1.0, seed: int = 0, count: int = 3
     channels = [3, *[16] * (count - 1), 2]
     random = np.random.default_rng(seed)
     nodes, weights, value = [], [], "image"
-    for name, inputs, outputs in zip(modules, channels, channels[1:], strict=True):
+    for name, inputs, outputs in zip(modules, channels[:-1], channels[1:], strict=True):
         spread = (scale if name == "a" else 1.0) / np.sqrt(9 * inputs)
         array = (random.standard_normal((outputs, inputs, 3, 3)) * spread).astype(np.float32)
         weights.append(numpy_helper.from_array(array, f"{name}.weight"))
