@@ -10,9 +10,7 @@ import importlib.util
 import itertools
 import json
 import random
-import shlex
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -72,7 +70,7 @@ class Command(NamedTuple):
 
 
 _SEARCH = ("search", "--study", "tiny.toml")
-_NOTIFY = f"{shlex.quote(sys.executable)} -c \"open('told', 'a').write('told')\""
+_NOTIFY = "sh -c 'echo told >>told'"
 _EXPORT = ("export", "--study", "tiny.toml", "--trial", "0", "--examples", "1", "out")
 COMMANDS = (
     Command((*_SEARCH, "--budget", "3")),
