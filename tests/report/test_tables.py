@@ -68,6 +68,15 @@ def test_everything_fits_its_width(width: int) -> None:
         assert all(len(line) <= width for line in shown(view, width).splitlines())
 
 
+def test_columns_without_room_are_named() -> None:
+    columns = Columns(
+        (Column("block", ["a" * 30]), Column("ms", ["1.234"], 2), Column("sure", ["measured"], 1))
+    )
+    assert "left out" not in shown(columns, 60)
+    assert line_of(shown(columns, 42), "left out") == "left out at this width: ms"
+    assert line_of(shown(columns, 32), "left out") == "left out at this width: sure, ms"
+
+
 @pytest.mark.parametrize("width", [60, 160])
 def test_a_narrow_front_keeps_what_matters(width: int) -> None:
     line = line_of(shown(front_table(FRONT, REFERENCE), width), "7 ")
@@ -100,7 +109,7 @@ def test_tables_say_what_a_latency_is() -> None:
     told = front_table(FRONT, REFERENCE, clock=clock_of(fingerprint))
     assert "latency: wall time on 4 threads" in shown(told)
     there = Fingerprint(backend="target", version="OpenVINO 2026.1", device="", options="{}")
-    assert "ms of processor time on one thread;" in shown(trial_view(FRONT[0], (), clock=clock_of(there)))
+    assert "ms of processor time on one thread," in shown(trial_view(FRONT[0], (), clock=clock_of(there)))
     gpu = Fingerprint(backend="target", version="TensorRT 10.3", device="")
     assert clock_of(gpu) == "time on the GPU, without copies"
     assert clock_of(msgspec.structs.replace(gpu, backend="a-new-one")) == "wall time", (

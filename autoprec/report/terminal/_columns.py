@@ -1,7 +1,7 @@
 """A table for any width: the least important columns are dropped first, but never the one that names rows.
 
-If even the remaining columns are too wide together, they are split into tables below one another, each with
-the column that names the rows. Nothing is cut.
+What was dropped is named below. If even the remaining columns are too wide together, they are split into
+tables below one another, each with the column that names the rows. Nothing is cut.
 """
 
 from __future__ import annotations
@@ -45,15 +45,19 @@ class Columns:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         kept, width = list(self._columns), options.max_width
+        left_out: list[str] = []
         while _total(map(_widest, kept)) > width:
             droppable = max(kept[1:], key=lambda column: column.rank, default=kept[0])
             if droppable.rank == 0:
                 break
             kept.remove(droppable)
+            left_out.insert(0, droppable.title)
         for place, part in enumerate(_parts(kept, width)):
             if place:
                 yield Text()
             yield self._table(part, width)
+        if left_out:
+            yield Text(visible(f"left out at this width: {', '.join(dict.fromkeys(left_out))}"), "dim")
 
     def _table(self, columns: Sequence[Column], width: int) -> Table:
         table = Table(
