@@ -75,10 +75,10 @@ def sentences(block: BlockReasons) -> Iterator[str]:
     """Sentences on a block beyond its figures."""
     if block.usual_kernels and block.kernels > block.usual_kernels:
         yield (
-            f"Its nodes run in {block.kernels} kernels instead of {block.usual_kernels}: "
+            f"{block.kernels} kernels instead of {block.usual_kernels}: "
             f"{_count(block.kernels - block.usual_kernels, 'fusion')} lost."
         )
-    for enters, words in ((True, "Converts the output of"), (False, "Its output is converted for")):
+    for enters, words in ((True, "Input converted from"), (False, "Output converted for")):
         if borders := [b for b in block.borders if b.enters == enters]:
             yield f"{words} {', '.join(f'{b.other} ({figures.short(b.there)})' for b in borders)}."
     for neighbour in block.neighbours[:_MOST]:

@@ -119,7 +119,8 @@ def _latency(measured: Measurement, clock: str) -> str:
     ms, latency = figures.milliseconds, measured.latency
     spread = figures.between(ms(latency.p10_ms), ms(latency.p90_ms))
     what = f" of {clock}" if clock else ""
-    return f"{ms(measured.latency_ms)} ms{what}; {latency.rounds} rounds of {ms(latency.median_ms)} {spread}"
+    rounds = f"{ms(latency.median_ms)} ms {spread} in the {latency.rounds} rounds themselves"
+    return f"{ms(measured.latency_ms)} ms{what}, by the paired ratio; {rounds}"
 
 
 def _speedup(latency: Latency) -> str:

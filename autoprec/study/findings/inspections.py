@@ -107,7 +107,7 @@ class Inspections:
         for number, record in enumerate(missing, 1):
             if not going():
                 break
-            self._say(f"running trial {record.number} again for the report ({number} of {len(missing)})")
+            self._say(f"running trial {record.number} again to look inside ({number} of {len(missing)})")
             quality = record.measurement.quality if record.measurement else None
             try:
                 self._inspect(prepared, bench, record.assignment, record.assignment.digest, quality)
