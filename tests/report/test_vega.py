@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from autoprec.errors import UserError
 from autoprec.report import vega as module
+from autoprec.report.page.axes import block_axis
 from autoprec.report.vega import vega
 
 
 def test_a_chart_is_drawn() -> None:
     drawn = vega("vegalite_to_svg", {"mark": "point", "data": {"values": [{"a": 1}]}, "encoding": {}})
     assert drawn.startswith(b"<svg")
+
+
+@pytest.mark.parametrize("width", [300, 900])
+def test_labels_of_blocks_are_shortened_only_as_far_as_they_stay_apart(width: int) -> None:
+    names = [f"stages.{stage}.blocks.1.attention.{'projection.' * 4}out" for stage in range(3)]
+    rows = [{"block": name, "ms": 1} for name in (*names, "neck.out")]
+    x, y = {"field": "ms", "type": "quantitative"}, block_axis([*names, "neck.out"])
+    drawn = vega(
+        "vegalite_to_svg",
+        {"width": width, "mark": "bar", "data": {"values": rows}, "encoding": {"x": x, "y": y}},
+    ).decode()
+    labels = re.findall(r">([^<>]*out)</text>", drawn)
+    assert len({*labels}) == 4
+    assert "neck.out" in labels
+    assert "\u20260.blocks.1" in drawn
 
 
 @pytest.mark.parametrize(

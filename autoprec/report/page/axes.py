@@ -55,10 +55,18 @@ def loss_axis(losses: Sequence[float], title: str) -> Spec:
 
 
 def block_axis(names: Sequence[str], *, grid: bool = False) -> Spec:
-    """An axis for the field `block`, in graph order; on a phone, long names show only their ends."""
-    short = "width < 420 && length(datum.label) > 17 ? '\u2026' + slice(datum.label, -16) : datum.label"
-    axis = {"labelExpr": short, "labelLimit": 280, "ticks": False, "domain": False, "grid": grid}
+    """An axis for the field `block`, in graph order. Long names show their ends alone."""
+    ends = f"(width < 420 ? {_distinct_end(names, 16)} : {_distinct_end(names, 44)})"
+    short = f"length(datum.label) > {ends} + 1 ? '\u2026' + slice(datum.label, -{ends}) : datum.label"
+    axis = {"labelExpr": short, "labelLimit": 600, "ticks": False, "domain": False, "grid": grid}
     return {"field": "block", "type": "nominal", "sort": list(names), "title": None, "axis": axis}
+
+
+def _distinct_end(names: Sequence[str], least: int) -> int:
+    """How many characters from their ends tell all names apart: `least`, or as many more as it takes."""
+    longest = max(map(len, names), default=0)
+    tells_apart = (n for n in range(least, longest) if len({name[-n:] for name in names}) == len({*names}))
+    return next(tells_apart, max(longest, least))
 
 
 def precision_colour(used: Iterable[str]) -> Spec:
