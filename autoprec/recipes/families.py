@@ -72,7 +72,7 @@ def semantic(facts: Facts) -> Plan:
 
 
 def matting(facts: Facts) -> Plan:
-    """Matting: opacities, as MODNet and its like give them; pixels from -1 to 1."""
+    """Matting: opacities, as MODNet and similar models return them; pixels from -1 to 1."""
     choice = choose_output(facts, ("pha", "alpha", "matte"))
     return Plan(
         output=choice.output,

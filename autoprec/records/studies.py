@@ -229,7 +229,7 @@ class Told(Record, frozen=True, kw_only=True):
 
     Attributes:
         model_path: a float32 model that keeps its Q/DQ pairs.
-        layers: (node name, precision, type of what it makes), `fp32` or `fp16`, as the builder was told.
+        layers: (node name, precision, output type), each `fp32` or `fp16`, as requested of the builder.
     """
 
     model_path: str

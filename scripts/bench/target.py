@@ -45,7 +45,15 @@ def typed(model_path: Path, folder: Path, precision: str) -> Path:
 
 
 def timed(backend: Backend, reference: Path, candidate: Path, feeds: Arrays, seconds: float) -> Latency:
-    """A paired latency of fresh builds."""
+    """Build two models and time them in turn.
+
+    Args:
+        backend: builds and runs both, here or on a target.
+        reference: path of the reference model.
+        candidate: path of the model timed against it.
+        feeds: inputs by name.
+        seconds: how long to time.
+    """
     with backend.build(reference) as theirs, backend.build(candidate) as ours:
         for engine in (theirs, ours):
             engine.prepare(feeds)
@@ -58,7 +66,14 @@ def timed(backend: Backend, reference: Path, candidate: Path, feeds: Arrays, sec
 
 
 def largest_difference(one: Backend, other: Backend, path: Path, feeds: Arrays) -> float:
-    """The largest difference of outputs, relative to their largest magnitude."""
+    """The largest difference of outputs between two backends, relative to each output's largest magnitude.
+
+    Args:
+        one: the backend whose outputs are the reference.
+        other: the backend compared with it.
+        path: of the model.
+        feeds: inputs by name.
+    """
     with one.build(path) as here, other.build(path) as there:
         ours, theirs = run(here, feeds), run(there, feeds)
     return max(float(np.abs(ours[n] - theirs[n]).max() / np.abs(ours[n]).max()) for n in ours)
@@ -67,7 +82,14 @@ def largest_difference(one: Backend, other: Backend, path: Path, feeds: Arrays) 
 def page(
     arguments: argparse.Namespace, rows: Sequence[tuple[Latency, Latency]], difference: float, device: str
 ) -> str:
-    """The results as Markdown."""
+    """The results as Markdown.
+
+    Args:
+        arguments: of the command line.
+        rows: pairs of the latency here and on the target.
+        difference: of outputs, as from `largest_difference`.
+        device: name of the target's device.
+    """
     apart = [there.ratio / here.ratio - 1 for here, there in rows]
     today, far = datetime.date.today().isoformat(), np.abs(apart)
     command = f"python scripts/bench/target.py {arguments.model.name} --backend {arguments.backend}"

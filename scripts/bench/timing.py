@@ -46,7 +46,14 @@ BUSY = "import numpy; a = numpy.ones((400, 400))\nwhile True: a @ a"
 
 
 def convolutions(path: Path, channels: int = 64, size: int = 64, layers: int = 8) -> Path:
-    """A model of plain convolutions, 10 to 30 ms on one core of a server."""
+    """Write a model of plain convolutions, 10 to 30 ms on one core of a server; returns its path.
+
+    Args:
+        path: of the file.
+        channels: of every layer.
+        size: height and width of the image [1, 3, size, size].
+        layers: number of convolutions.
+    """
     random = np.random.default_rng(0)
     nodes, weights = [], []
     for layer in range(layers):
@@ -87,7 +94,14 @@ def in_turn(builds: Sequence[tuple[Engine, Engine]], stopwatch: str, seconds: fl
 def block_after_block(
     reference: Engine, candidate: Engine, stopwatch: str, seconds: float
 ) -> dict[str, float]:
-    """What a plain benchmark does: the median of one, then the median of the other."""
+    """Time as a plain benchmark does: the median of one engine, then the median of the other.
+
+    Args:
+        reference: the engine timed first.
+        candidate: the engine timed after it.
+        stopwatch: a key of `STOPWATCHES`.
+        seconds: for both together.
+    """
     medians, rounds = [], 0
     for engine in (reference, candidate):
         for _ in range(5):

@@ -28,14 +28,28 @@ PLAIN = ("int8+minmax",)
 
 
 def definition(spec: StudySpec, name: str, precisions: tuple[str, ...], folder: Path) -> StudySpec:
-    """The definition under another name, with other precisions."""
+    """The definition under another name, with other precisions.
+
+    Args:
+        spec: the definition to copy.
+        name: of the new study.
+        precisions: quantised precisions; the floats are always added.
+        folder: parent of the study's folder.
+    """
     replace = msgspec.structs.replace
     search = replace(spec.search, precisions=(*FLOATS, *precisions))
     return replace(spec, name=name, folder=str(folder / name), search=search, default=False)
 
 
 def facts(study: Study, trials: tuple[TrialRecord, ...], worst: float, max_loss: float) -> dict[str, Any]:
-    """Area and speed-up of the front, and its points."""
+    """Area and speed-up of the front, and its points.
+
+    Args:
+        study: the searched study.
+        trials: its trials.
+        worst: the loss at which the area of the front is cut off.
+        max_loss: within which the speed-up is taken.
+    """
     points = np.array([(t.measurement.latency.ratio, t.loss) for t in study.front() if t.measurement])
     good = points[points[:, 1] <= max_loss, 0]
     return {

@@ -23,7 +23,14 @@ from autoprec.recipes.efficientvit_sam import SIZES, load_checkpoint, write_both
 
 
 def load_model(name: str, size: int, checkpoint: Path | None, seed: int) -> Any:
-    """The network in evaluation mode, from a checkpoint or with random weights."""
+    """The network in evaluation mode, from a checkpoint or with random weights.
+
+    Args:
+        name: of the network, a key of `SIZES`.
+        size: side of the image in pixels.
+        checkpoint: its `.pt` file; None for random weights.
+        seed: of the random weights.
+    """
     torch.manual_seed(seed)
     model = getattr(sam, f"efficientvit_sam_{name}")(image_size=size)
     if checkpoint is not None:
@@ -61,7 +68,16 @@ def _with_sane_statistics(model: Any, size: int) -> Any:
 def export_both(
     name: str, size: int, checkpoint: Path | None, folder: Path, seed: int, *, dynamo: bool
 ) -> None:
-    """Write `encoder.onnx` and `decoder.onnx`, and print their errors against PyTorch."""
+    """Write `encoder.onnx` and `decoder.onnx`, and print their errors against PyTorch.
+
+    Args:
+        name: of the network, a key of `SIZES`.
+        size: side of the image in pixels.
+        checkpoint: its `.pt` file; None for random weights.
+        folder: where both files go.
+        seed: of the random weights.
+        dynamo: export by `torch.export` instead of tracing.
+    """
     write_both(load_model(name, size, checkpoint, seed), size, folder, dynamo=dynamo)
 
 

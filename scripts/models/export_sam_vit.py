@@ -74,7 +74,16 @@ def add_relative_positions(
     q_size: tuple[int, int],
     k_size: tuple[int, int],
 ) -> Tensor:
-    """Like the package's `add_decomposed_rel_pos`, but without Einsum, which has no BF16 in ONNX."""
+    """Like the package's `add_decomposed_rel_pos`, but without Einsum, which has no BF16 in ONNX.
+
+    Args:
+        attention: [B, queries, keys], before the softmax.
+        queries: [B, queries, channels].
+        rel_pos_h: embeddings of vertical distances [2 * height - 1, channels].
+        rel_pos_w: embeddings of horizontal distances [2 * width - 1, channels].
+        q_size: height and width of the queries' grid.
+        k_size: height and width of the keys' grid.
+    """
     (rows, columns), (key_rows, key_columns) = q_size, k_size
     along_h = image_encoder.get_rel_pos(rows, key_rows, rel_pos_h).transpose(1, 2)
     along_w = image_encoder.get_rel_pos(columns, key_columns, rel_pos_w).transpose(1, 2)
@@ -87,7 +96,15 @@ def add_relative_positions(
 
 
 def load_model(name: str, depth: int | None, size: int, checkpoint: Path | None, seed: int) -> Any:
-    """The network in evaluation mode, from a checkpoint or with random weights."""
+    """The network in evaluation mode, from a checkpoint or with random weights.
+
+    Args:
+        name: a key of `NETWORKS`.
+        depth: number of blocks; None for the network's own.
+        size: side of the image in pixels.
+        checkpoint: its file; None for random weights.
+        seed: of the random weights.
+    """
     torch.manual_seed(seed)
     theirs, ours = image_encoder.add_decomposed_rel_pos, add_relative_positions
     _check_positions(theirs, ours)

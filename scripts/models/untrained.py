@@ -36,7 +36,14 @@ Sections = Mapping[str, Mapping[str, Any]]
 
 
 def export_command(model: str, folder: Path, size: int, more: Sequence[str] = ()) -> list[str]:
-    """The command that writes `encoder.onnx` and `decoder.onnx` for images of side `size`."""
+    """The command that writes `encoder.onnx` and `decoder.onnx`.
+
+    Args:
+        model: a key of `EXPORTERS`.
+        folder: where both files go.
+        size: side of the image in pixels.
+        more: further words of the command line.
+    """
     script, name = EXPORTERS[model]
     return [sys.executable, str(HERE / script), name, "--out", str(folder), "--size", str(size), *more]
 

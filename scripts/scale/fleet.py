@@ -53,7 +53,14 @@ class Clock:
 
 
 def work(address: str, given: argparse.Namespace, table: Path, told: Path) -> None:
-    """One worker: take part until the run's budget is spent."""
+    """Be one worker: take part until the run's budget is spent.
+
+    Args:
+        address: of the database.
+        given: the command line.
+        table: file of the simulated measurements.
+        told: folder for the worker's log and its timings.
+    """
     clock, spec, blocks = Clock(), spec_of(given), blocks_of(given.blocks)
     with Store.open(address) as store:
         membership = store.join(STUDY, (DEVICE.name,), "simulated")
@@ -73,7 +80,14 @@ def work(address: str, given: argparse.Namespace, table: Path, told: Path) -> No
 
 
 class Fleet:
-    """The workers as processes."""
+    """The workers as processes; all arguments go to `work`.
+
+    Args:
+        address: of the database.
+        given: the command line.
+        table: file of the simulated measurements.
+        told: folder for the workers' logs and timings.
+    """
 
     def __init__(self, address: str, given: argparse.Namespace, table: Path, told: Path) -> None:
         self._arguments = address, given, table, told

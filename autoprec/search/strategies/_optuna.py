@@ -17,7 +17,7 @@ from autoprec.search.proposals import search_space
 from autoprec.search.space import Row, Space
 
 REPEATS = 10
-"""After so many known draws in a row an unknown one is drawn at random."""
+"""After this many known draws in a row, an unknown row is drawn at random."""
 DRAWS = 1000
 
 
@@ -61,7 +61,7 @@ class OptunaStrategy:
         return tuple(Assignment.from_mapping(self._blocks, self._space.decode(row)) for row in chosen)
 
     def _begun(self) -> optuna.Study:
-        """The in-memory study, told all news."""
+        """The in-memory study, brought up to date."""
         if self._study is None:
             sampler = self._make(seed_of_night(self._seed, self._trials.next_number))
             self._study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)

@@ -16,7 +16,7 @@ from autoprec.errors import StudyError, how_to_install
 
 CONNECT_SECONDS = 10
 IDLE_SECONDS = 60
-"""The server aborts a transaction that stays idle for so long: its worker's host may have vanished, and all
+"""The server aborts a transaction that stays idle for this long: its worker's host may have vanished, and all
 others wait for its lock. Equal to the time for which a worker's leases outlast its heartbeats."""
 _NETWORK = {
     "connect_timeout": CONNECT_SECONDS,

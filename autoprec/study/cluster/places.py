@@ -33,7 +33,7 @@ _TOKEN, _TOKENS = Path.home() / ".ray" / "auth_token", {"RAY_AUTH_TOKEN", "RAY_A
 """Where Ray keeps this machine's token, and the environment variables that give another one."""
 _MOST_JOBS = 8
 _MOST_FAILURES = 3
-"""After so many searches have died on a node, none is started there again."""
+"""After this many searches have died on a node, none is started there again."""
 
 
 class HeadLostError(UserError):
@@ -83,7 +83,15 @@ def search_on_ray(
 
 
 class _Searches:
-    """The searches that are running."""
+    """The searches that are running.
+
+    Args:
+        ray: the module `ray`, connected to a cluster.
+        spec: of the study that each search joins.
+        budget: of all searches together, as the user writes it.
+        jobs: candidates to build in parallel on each device; None to choose by cores and memory.
+        say: receives messages, a line each.
+    """
 
     def __init__(
         self, ray: Any, spec: StudySpec, budget: str, jobs: int | None, say: Callable[[str], None]

@@ -33,7 +33,20 @@ class Place(NamedTuple):
 def locate(
     spec: StudySpec, store: Store, number: int, *, tolerance: float, samples: int, layers: bool, exactly: bool
 ) -> Layerwise:
-    """Compare a trial's values with the reference's where blocks meet. See `StoredStudy.where`."""
+    """Compare a trial's values with the reference's where blocks meet.
+
+    Args:
+        spec: of the study.
+        store: its evidence.
+        number: of the trial, which may have failed.
+        tolerance: a block breaks if a value is off by more than this share of its spread.
+        samples: how many evaluation samples to run.
+        layers: compare every node's values.
+        exactly: compute in exact arithmetic, without the engine.
+
+    Raises:
+        StudyError: the values cannot be computed, or the study is being searched.
+    """
     name, folder = spec.name, Path(spec.folder)
     record = store.trial(name, number)
     if spec.backend.name == "simulated":

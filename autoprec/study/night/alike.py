@@ -6,7 +6,7 @@ from autoprec.errors import BLAMELESS, StudyError
 from autoprec.records import Failure, TrialRecord
 
 LIMIT = 4
-"""After so many trials in a row with the same failure, the candidates are taken not to be its cause."""
+"""After this many trials in a row with the same failure, the candidates are assumed not to be its cause."""
 _NOT_ITS_OWN = BLAMELESS | {"crash"}
 """Kinds of failure that may come from outside the candidate; engines refuse candidates in other kinds."""
 

@@ -63,7 +63,14 @@ def main() -> int:
 
 
 def points(name: str, work: Path, trials: int, pythons: dict[str, str]) -> dict[str, Point]:
-    """The judged points of one model, by name."""
+    """The judged points of one model, by name.
+
+    Args:
+        name: of the model, a key of `MODELS`.
+        work: folder for studies and quantised models.
+        trials: how many trials the search should have; missing ones are searched first.
+        pythons: by peer, the interpreter of its environment.
+    """
     study = Study.load(fetch(name, work))
     done = sum(trial.origin != "reused" for trial in study.trials()) if study.database.exists() else 0
     if done < trials:
@@ -132,7 +139,14 @@ def quantised(
 
 
 def write_data(name: str, path: Path, prepared: Prepared, judge: Judge) -> None:
-    """Write what the peers calibrate and validate on: the images of the search."""
+    """Write what the peers calibrate and validate on: the images of the search.
+
+    Args:
+        name: of the model, a key of `MODELS`.
+        path: of the `.npz` file to write.
+        prepared: the study's preparation.
+        judge: computes the reference's masks.
+    """
     setup, model = prepared.setup, MODELS[name]
     sets = (load_samples(setup.samples, kind, setup.shapes) for kind in KINDS)
     images = [np.stack([sample.inputs[model.input][0] for sample in samples]) for samples in sets]

@@ -51,7 +51,17 @@ class Best:
 
 
 def scored(best: Best, trace: Trace, seed: int, *, finalists: bool) -> dict[str, list[float]]:
-    """Figures at every checkpoint; a strategy that ended early keeps what it had."""
+    """Figures at every checkpoint; a strategy that ended early keeps what it had.
+
+    Args:
+        best: what is known to be best, with the problem.
+        trace: a run's rows, measured values and seconds.
+        seed: of the repeated measurements of finalists.
+        finalists: spend the last evaluations on measuring the best rows again.
+
+    Returns:
+        By name of a figure, its value at each checkpoint.
+    """
     rows, values, seconds = trace
     truth = best.problem.truth(np.array(rows, dtype=np.intp))
     anchors = _speed_up(best.problem.truth(best.problem.anchors))

@@ -32,6 +32,12 @@ def run(name: str, problem: Problem, budget: int, seed: int) -> Trace:
     priors, the most that better ones could gain; `prior` adds a search of the same model on another engine,
     like `--prior STUDY`; `MODULE.NAME=VALUE` sets a constant of the strategy, such as
     `surrogates.acquisition.LOG_WEIGHT=1.0`.
+
+    Args:
+        name: of the strategy, with its options.
+        problem: what is searched.
+        budget: number of rows.
+        seed: of strategy and measurements.
     """
     if name in ONE_SHOT:
         return _one_shot(ONE_SHOT[name], problem, budget, seed)

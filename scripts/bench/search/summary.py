@@ -77,7 +77,16 @@ def strategies_of(runs: Iterable[Run]) -> list[str]:
 def values_of(
     runs: Iterable[Run], strategy: str, figure: str, count: int, group: str = "", kind: str = ""
 ) -> Any:
-    """(n,) figures of a strategy after `count` evaluations, on a group or kind, without NaN."""
+    """(n,) figures of a strategy over its runs, without NaN.
+
+    Args:
+        runs: of all strategies.
+        strategy: its name.
+        figure: a key of `scores.scored`.
+        count: after how many evaluations; runs with a smaller budget are left out.
+        group: only runs on this group of problems; empty for all.
+        kind: only runs on this kind of problems; empty for all.
+    """
     values = [
         run[figure][run["evaluations"].index(count)]
         for run in runs

@@ -26,7 +26,14 @@ def running(number: int, blocks: Sequence[Block], choices: Mapping[str, str]) ->
 
 
 def complete(number: int, blocks: Sequence[Block], choices: Mapping[str, str], values: Values) -> TrialRecord:
-    """A trial that measured (latency_ms, loss)."""
+    """A complete trial.
+
+    Args:
+        number: of the trial.
+        blocks: of the model.
+        choices: precision by block.
+        values: the measured (latency_ms, loss).
+    """
     measurement = Measurement.of_objectives(*values)
     begun = running(number, blocks, choices)
     return msgspec.structs.replace(begun, state="complete", measurement=measurement)

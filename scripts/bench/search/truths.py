@@ -17,8 +17,14 @@ TOP = 0.85
 class casts_and_cliffs:  # noqa: N801  it is called like the functions beside it
     """Latency: block times, casts between neighbours; with cliffs, discounts for fused runs and penalties.
 
-    If rough, a block's time also depends on its neighbours' precisions, by a random factor. `times` (blocks,
-    precisions) are what profiles of the anchors show.
+    `times` (blocks, precisions) are what profiles of the anchors show.
+
+    Args:
+        rng: draws all constants but the factors of `rough`.
+        count: number of blocks.
+        kinds: number of precisions, at most 4.
+        cliffs: add discounts and penalties.
+        rough: let a block's time depend on its neighbours' precisions too, by a random factor.
     """
 
     def __init__(

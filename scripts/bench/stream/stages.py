@@ -84,7 +84,18 @@ def timed(step: Callable[[], T]) -> tuple[T, float]:
 def calibrated(
     case: Case, count: int, folder: Path, backend: Backend, engine: Engine
 ) -> tuple[Histograms, Figures]:
-    """The first samples, which are observed whole, and both builds are what is paid once."""
+    """Calibrate, and measure what it costs. The first samples, observed whole, and both builds are paid once.
+
+    Args:
+        case: what is calibrated.
+        count: number of calibration samples.
+        folder: takes the instrumented model.
+        backend: builds it.
+        engine: of the model, timed alone before and after for comparison.
+
+    Returns:
+        The histograms, and the figures for the samples after the first ones.
+    """
     samples, stage = load_samples(case.samples, "calibration", case.shapes), Stage("calibration", (engine,))
     first, start, once = min(count, WHOLE_SAMPLES + 1), time.perf_counter(), 0.0
 
@@ -147,7 +158,14 @@ def measure(case: Case, count: int, folder: Path) -> Figures:
 
 
 def decoder(case: Case, backend: Backend, engine: Engine, first: Sample) -> tuple[Engine, ...]:
-    """The decoder, if there is one, with a sample placed."""
+    """Build the decoder of a case and place a sample in it; empty if the case has none.
+
+    Args:
+        case: the models.
+        backend: builds the decoder.
+        engine: the encoder, whose outputs feed the decoder.
+        first: the sample.
+    """
     if not case.pipeline.decoder:
         return ()
     built = backend.build(Path(case.pipeline.decoder))

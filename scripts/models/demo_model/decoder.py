@@ -77,7 +77,14 @@ class TwoWayLayer(nn.Module):
     def forward(
         self, tokens: Tensor, image: Tensor, prompt: Tensor, position: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return tokens [P, T, C] and image [P, N, C]; the image may come with a batch of 1."""
+        """Return the updated tokens [P, T, C] and image [P, N, C].
+
+        Args:
+            tokens: [P, T, C] of P prompts.
+            image: [1 or P, N, C], the embedding as a sequence.
+            prompt: [P, T, C], the tokens before the first layer, added anew as their positions.
+            position: of the image's N places, broadcast to its shape.
+        """
         placed = tokens + prompt
         tokens = self.norm1(tokens + self.own(placed, placed, tokens))
         tokens = self.norm2(tokens + self.to_image(tokens + prompt, image + position, image))

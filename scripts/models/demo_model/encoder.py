@@ -34,7 +34,17 @@ class Widths:
 
 
 class ConvNorm(nn.Module):
-    """A convolution with what may follow it: BatchNorm, which export folds away, and hard-swish."""
+    """A convolution with what may follow it: BatchNorm, which export folds away, and hard-swish.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        kernel: its size; padding keeps the image's size.
+        stride: of the convolution.
+        groups: of the convolution.
+        norm: append BatchNorm, in place of a bias.
+        activation: append hard-swish.
+    """
 
     def __init__(
         self,
@@ -77,7 +87,14 @@ class ResBlock(nn.Module):
 
 
 class FusedMBConv(nn.Module):
-    """A dense 3x3 expansion and a 1x1 projection: most of the arithmetic, and what INT8 speeds up best."""
+    """A dense 3x3 expansion and a 1x1 projection: most of the arithmetic, and what INT8 speeds up best.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        expansion: channels between the two, as a multiple of `inputs`.
+        stride: of the 3x3 convolution.
+    """
 
     def __init__(self, inputs: int, outputs: int, expansion: int, *, stride: int = 1) -> None:
         super().__init__()
@@ -90,7 +107,14 @@ class FusedMBConv(nn.Module):
 
 
 class MBConv(nn.Module):
-    """1x1 expansion, 3x3 depthwise, 1x1 projection; only the projection is normalised."""
+    """1x1 expansion, 3x3 depthwise, 1x1 projection; only the projection is normalised.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        expansion: channels in the middle, as a multiple of `inputs`.
+        stride: of the depthwise convolution.
+    """
 
     def __init__(self, inputs: int, outputs: int, expansion: int, *, stride: int = 1) -> None:
         super().__init__()
@@ -187,7 +211,14 @@ class LayerNorm2d(nn.Module):
 
 
 class Neck(nn.Module):
-    """1x1 convolutions bring three stages to one width; they are added at the finest one's size."""
+    """1x1 convolutions bring three stages to one width; they are added at the finest one's size.
+
+    Args:
+        inputs: channels of the stages, finest first.
+        width: channels of the sum.
+        depth: number of blocks after the sum.
+        outputs: channels of the embedding.
+    """
 
     def __init__(self, inputs: Sequence[int], width: int, depth: int, outputs: int) -> None:
         super().__init__()

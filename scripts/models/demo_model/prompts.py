@@ -48,7 +48,11 @@ def _boxes(masks: Tensor, dice: Dice) -> Tensor:
 def draw_prompts(label: Tensor, dice: Dice, *, each: int = 4, outside: float = 0.0) -> Prompts:
     """Prompt for `each` visible objects of a scene, half of them by box.
 
-    `outside` is the share of points that come with a background point.
+    Args:
+        label: [B, H, W] of object numbers, 0 for background.
+        dice: draws the prompts.
+        each: prompts per scene.
+        outside: share of point prompts that come with a background point.
     """
     count = label.shape[0]
     indices = torch.arange(1, OBJECTS + 1, device=label.device)

@@ -19,7 +19,15 @@ PEAK_RATE = 2e-3
 
 
 def mask_logits(encoder: Encoder, decoder: Decoder, image: Tensor, coords: Tensor, labels: Tensor) -> Tensor:
-    """Logits [B, Q, 128, 128] of Q prompts for each image."""
+    """Logits [B, Q, 128, 128] of Q prompts for each image.
+
+    Args:
+        encoder: image to embedding.
+        decoder: embedding and prompts to masks.
+        image: [B, 3, 256, 256].
+        coords: [B, Q, T, 2] of the prompts' points.
+        labels: [B, Q, T] of the points.
+    """
     each = coords.shape[1]
     embedding = encoder(image).repeat_interleave(each, dim=0)
     masks = decoder(embedding, coords.flatten(0, 1), labels.flatten(0, 1))

@@ -21,7 +21,8 @@ from outlier_sam.streams import spread_for, widened
 
 WARM_UP, DRAWN = 100, 256
 EVERY, SCENES, UNTIL = 30, 32, 0.85
-"""Steps between two looks at plain INT8, on so many scenes, up to this part of the training."""
+"""Steps between two measurements of plain INT8, their number of scenes, and the part of the training in which
+they take place."""
 STRONGER, WEAKER, STRONGEST = 1.15, 0.97, 8.0
 """What the gains' strength is multiplied by while INT8 costs too little, and too much; and its limit."""
 
@@ -70,7 +71,7 @@ class Network(nn.Module):
 
 
 def enlarged(image: Tensor, factor: int) -> Tensor:
-    """Images [n, 3, h, w], drawn at 256, so many times as large."""
+    """Enlarge images [n, 3, h, w], which are drawn at 256, by a factor."""
     return F.interpolate(image, scale_factor=float(factor), mode="bilinear")
 
 

@@ -89,7 +89,17 @@ def rebuilt(folder: Path, reference_path: Path, name: str) -> dict[str, Any]:
 
 
 def timers(backend: Any, engine: Any, path: Path, inputs: dict[str, np.ndarray]) -> dict[str, float]:
-    """autoprec's stopwatch and an independent loop in turn: medians in ms, and the median of their ratio."""
+    """Time with autoprec's stopwatch and an independent loop in turn.
+
+    Args:
+        backend: names the stopwatch.
+        engine: built and prepared, for the stopwatch.
+        path: of the model, which the loop builds by itself.
+        inputs: of the loop, by name.
+
+    Returns:
+        Both medians in ms, and by how much the median of their ratio departs from 1.
+    """
     watch = STOPWATCHES[backend.stopwatch]
     loop = importlib.import_module(LOOPS[backend.stopwatch]).Loop(backend, path, inputs)
     for _ in range(WARMUP):

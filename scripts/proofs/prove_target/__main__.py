@@ -7,7 +7,7 @@
 `night` searches the demo, or a tiny study, exports the fastest point, verifies it there, and cleans up.
 `kills` searches the demo with few samples, or a tiny study, and kills the search, its worker, ssh, the agent
 or its session at random moments; it looks for what is lost, resumes to the end, exports, verifies and cleans.
-`--python` has numpy and OpenVINO. The exit code is 1 if anything is amiss. Needs openssh-server.
+`--python` has numpy and OpenVINO. The exit code is 1 if anything is wrong. Needs openssh-server.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from loopback_ssh import IS_HERE
 
 
 def main() -> int:
-    """Run a part, and report; returns 1 if anything is amiss."""
+    """Run a part and report it; returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -50,7 +50,7 @@ class Hit(NamedTuple):
 
 
 def kills(given: argparse.Namespace, folder: Path) -> tuple[list[str], list[str]]:
-    """A row of the kills by victim, and what is amiss."""
+    """A row of the kills by victim, and the faults found."""
     dice, counts, faults, ends = random.Random(given.seed), Counter[str](), list[str](), Counter[str]()
     (folder / "ssh").mkdir()
     late = time.monotonic() + given.seconds

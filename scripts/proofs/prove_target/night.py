@@ -17,7 +17,7 @@ from tiny_study import write_study
 
 
 def night(given: argparse.Namespace, folder: Path) -> tuple[list[str], list[str]]:
-    """A row of results, and what is amiss."""
+    """A row of results, and the faults found."""
     keys, home, there = folder / "ssh", folder / "home", folder / "agent"
     keys.mkdir()
     more = ""
