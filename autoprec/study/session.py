@@ -39,14 +39,14 @@ from autoprec.study.night.heart import Heart
 from autoprec.study.night.ledger import Ledger
 from autoprec.study.night.mirror import Mirror
 from autoprec.study.preparation import Prepared, prepare
-from autoprec.study.preparation.alongside import alongside, nothing
+from autoprec.study.preparation.alongside import Aside, alongside, nothing
 from autoprec.study.preparation.fidelity import Fidelity
 from autoprec.study.preparation.probing import Prober
 from autoprec.study.preparation.stages import Loaded
 
 _PAUSE_SECONDS = 1.0
 _PLENTY = 5
-"""Workers, from which on the reference need not wait for the calibration: one compares, and two ask."""
+"""Workers, from which on the reference need not wait for the calibration: two compare, and one asks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,31 +208,45 @@ def _prepared(
     benches, say = [slot.bench for slot in crew.slots], watcher.say
     basis, artifacts = store.basis(spec.name), store.artifacts(spec.name)
     is_new = spec.name not in store.studies() or store.reference(spec.name) is None
-    asked = benches[WORKERS:] if checks and is_new and len(benches) >= _PLENTY else benches
-    prober, fidelity = Prober(spec, asked, store, say), Fidelity(spec, benches[-1], store, say)
+    are_plenty = checks and is_new and len(benches) >= _PLENTY
+    fidelity = Fidelity(spec, benches[-1], store, say)
+    prober = Prober(spec, benches[WORKERS:-2] if are_plenty else benches, store, say)
+    asides: list[Aside] = []
 
     def look(loaded: Loaded) -> None:
-        """Compare the loaded model on one worker, while others probe, and two of many time the reference."""
+        """Compare the loaded model on one worker, while the others probe."""
         if not checks:
             return
         # Before a calibration of minutes, of which a study with other inputs could use nothing.
         store.check_inputs(spec.name, loaded.inputs)
-        has_time = asked is not benches and loaded.backend.stopwatch == "cuda"
-        path = early.start(loaded) if has_time else None
-        others = Prober(spec, asked[:-1] or asked, store, say)
+        if are_plenty and loaded.backend.stopwatch == "cuda":
+            look_on_many(loaded)
+            return
+        others = Prober(spec, benches[:-1] or benches, store, say)
         ask = partial(others.anticipate, loaded, basis)
         with alongside(ask if benches[1:] else nothing, say):
             fidelity.check_loaded(loaded)
-            if path is not None:
-                fidelity.anticipate(path)
         if not benches[1:]:
             ask()
+
+    def look_on_many(loaded: Loaded) -> None:
+        """Two workers time the reference, two compare, and the others probe; those alone are waited for."""
+        if (path := early.start(loaded)) is not None:
+            second = Fidelity(spec, benches[-2], store, say, "fidelity-reference")
+            asides.append(Aside(partial(second.anticipate, loaded, path)))
+        asides.append(Aside(partial(fidelity.check_loaded, loaded)))
+        prober.anticipate(loaded, basis)
+
+    def check() -> None:
+        for aside in asides:
+            aside.wait()
+        fidelity.check_reference(Path(prepared.reference_candidate.model_path))
 
     prepared = prepare(spec, say, prober, basis, look, work=work, artifacts=artifacts)
     # A new study is bound only once its reference has passed the check.
     if spec.name in store.studies():
         store.bind(spec.name, prepared.identity, prepared.blocks)
-    return prepared, partial(fidelity.check_reference, Path(prepared.reference_candidate.model_path))
+    return prepared, check
 
 
 def _version() -> str:

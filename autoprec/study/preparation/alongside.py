@@ -13,6 +13,33 @@ def nothing() -> None:
     """Do nothing: the work for `alongside` where there is none."""
 
 
+class Aside:
+    """Work that goes on in a thread from now on."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._failures: list[BaseException] = []
+        # A daemon: `work` may sit in an engine for minutes, and must not keep a failed program from ending.
+        self._thread = threading.Thread(target=self._run, name="alongside", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise what the work has raised by now."""
+        if self._failures:
+            raise self._failures[0]
+
+    def wait(self) -> None:
+        """Wait for the work; raises what it raised."""
+        self._thread.join()
+        self.check()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001 - it is raised in the other thread
+            self._failures.append(error)
+
+
 @contextmanager
 def alongside(work: Callable[[], None], say: Say) -> Iterator[Say]:
     """Do `work` while the block runs, and wait for it at the end; raises what `work` raised.
@@ -20,23 +47,11 @@ def alongside(work: Callable[[], None], say: Say) -> Iterator[Say]:
     Yields a `say` that raises it as well, so that a block that reports its progress ends soon after a
     failure. A block that fails itself does not wait for `work`.
     """
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - it is raised in the other thread
-            failures.append(error)
+    aside = Aside(work)
 
     def listen(message: str) -> None:
-        if failures:
-            raise failures[0]
+        aside.check()
         say(message)
 
-    # A daemon: `work` may sit in an engine for minutes, and must not keep a failed program from ending.
-    thread = threading.Thread(target=run, name="alongside", daemon=True)
-    thread.start()
     yield listen
-    thread.join()
-    if failures:
-        raise failures[0]
+    aside.wait()

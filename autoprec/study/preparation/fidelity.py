@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
-from autoprec.errors import StudyError, TrialError
+from autoprec.errors import StudyError, TrialError, UserError
 from autoprec.graph.grids.given import given_precisions
 from autoprec.graph.model.files import write_model
 from autoprec.graph.model.load import model_digest
@@ -43,11 +43,19 @@ class Fidelity:
         bench: the worker.
         store: keeps the departures.
         say: receives a line about each slow step, and about departures that the definition accepts.
+        folder: of the models that are compared, in the study's folder; one for each that works in parallel.
     """
 
-    def __init__(self, spec: StudySpec, bench: Bench, store: Store, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        spec: StudySpec,
+        bench: Bench,
+        store: Store,
+        say: Callable[[str], None],
+        folder: str = "fidelity",
+    ) -> None:
         self._spec, self._bench, self._store, self._say = spec, bench, store, say
-        self._folder = Path(spec.folder) / "fidelity"
+        self._folder = Path(spec.folder) / folder
         self._loaded: Loaded | None = None
         self._is_mute = False
         """Whether nothing independent can run the original model, so that further steps need no attempt."""
@@ -72,12 +80,14 @@ class Fidelity:
                 rewriter.write(came, path)
                 self._check("given", path)
 
-    def anticipate(self, path: Path) -> None:
-        """Compare what will be the reference's typed model, unless the calibration says otherwise:
-        `check_reference` then finds what came of it, and stops the study if it must."""
-        if self._loaded is not None:
-            with self._scratch():
-                self._found("reference", path)
+    def anticipate(self, loaded: Loaded, path: Path) -> None:
+        """Compare what will be the reference's typed model, unless the calibration says otherwise.
+
+        `check_reference`, of another object too, then finds what came of it, and stops the study if it must.
+        """
+        self._loaded = loaded
+        with suppress(UserError), self._scratch():
+            self._found("reference", path)
 
     def check_reference(self, path: Path) -> None:
         """Compare the reference's typed model on the engine. Raises as `check_loaded`, which comes first."""
