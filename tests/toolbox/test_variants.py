@@ -30,14 +30,16 @@ def test_names_say_what_a_variant_does() -> None:
         assert ("Add" in precision.quantized_ops) == ("Add" in ops and not {"float-add", "gemm"} & parts)
 
 
-def test_every_variant_of_int8_gives_a_valid_model_near_the_float_one(tmp_path: Path) -> None:
+def test_variants_of_int8_give_a_valid_model_near_the_float_one(tmp_path: Path) -> None:
+    """All of up to two parts, and every eighth of the longer ones."""
     model, blocks, box = toolbox(write_mbconv(tmp_path / "model.onnx"))
     rewriter, feeds = Rewriter(model, blocks, box, base="fp32"), images(1)
     wanted = outputs(model, feeds)
-    for name, precision in PRECISIONS.items():
-        if precision.plain == "int8":
-            output = error(outputs(rewriter.rewrite(uniform(blocks, name)), feeds), wanted)
-            assert output < (0.2 if "+smooth" in name else 0.6), name
+    names = [name for name, precision in PRECISIONS.items() if precision.plain == "int8"]
+    few = [name for name in names if name.count("+") <= 2]
+    for name in {*few, *names[::8]}:
+        output = error(outputs(rewriter.rewrite(uniform(blocks, name)), feeds), wanted)
+        assert output < (0.2 if "+smooth" in name else 0.6), name
 
 
 def test_an_unknown_variant_is_refused_with_the_parts_that_there_are(tmp_path: Path) -> None:

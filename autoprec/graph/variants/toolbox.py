@@ -56,6 +56,7 @@ class Toolbox:
         self.grids = grids
         self._ranges: dict[tuple[str, float, bool], Mapping[str, float]] = {}
         self._edits: dict[tuple[str, str], Edits] = {}
+        self._held_bytes = 0
 
     @property
     def largest(self) -> Mapping[str, float]:
@@ -81,11 +82,13 @@ class Toolbox:
             return None
         key = (block, precision.name)
         # Popped and put back, so that the dict is in the order of use, and the first is used longest ago.
-        edits = self._edits.pop(key, None) or self._made(block, precision)
+        edits = self._edits.pop(key, None)
+        if edits is None:
+            edits = self._made(block, precision)
+            self._held_bytes += _size(edits)
         self._edits[key] = edits
-        held = sum(map(_size, self._edits.values()))
-        while held > KEPT_BYTES and len(self._edits) > 1:
-            held -= _size(self._edits.pop(next(iter(self._edits))))
+        while self._held_bytes > KEPT_BYTES and len(self._edits) > 1:
+            self._held_bytes -= _size(self._edits.pop(next(iter(self._edits))))
         return edits
 
     def _made(self, block: str, precision: Precision) -> Edits:
