@@ -68,11 +68,14 @@ class Evidence:
         done = earlier.samples if earlier else 0
         self._say(f"calibrating on {total} samples (once)" + (f", {done} are done" if done else ""))
         pace, saved = Pace(total, done), Deadline(_SAVE_SECONDS)
+        is_first = True
         # Sums of a resumed pass would lack the samples of the first part, which keeps only histograms.
         sums = self._sums() if not done and wants_moments(precisions) else None
 
         def progress(so_far: Histograms) -> None:
-            nonlocal saved
+            nonlocal saved, pace, is_first
+            if is_first:  # the time that the engine took to build is no sample's
+                pace, is_first = Pace(total, so_far.samples), False
             if line := pace.line(so_far.samples):
                 self._say(f"calibrating: {line}")
             if saved.is_over:
