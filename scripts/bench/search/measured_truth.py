@@ -7,7 +7,8 @@ Neighbouring blocks are merged into groups of about the same work. `measure` bui
 assignments of FP32, BF16 and INT8 with its cures to groups with OpenVINO, and keeps them in a cache folder.
 On many cores several may share the work: `TMPDIR=$(mktemp -d) taskset -c 0 ... --part 0/24` takes every 24th
 (a temporary folder of its own, or they wait for one another's timings). `judge` runs every strategy against
-the table, with the noise that a study has, and writes `NAME_truth_DATE.{json,md}`.
+the table, with the noise that a study has, and writes `NAME_in_GROUPS_truth_DATE.{json,md}`. With
+`--table` it judges on the table of earlier results, which holds no profiles: strategies know less then.
 """
 
 from __future__ import annotations
@@ -41,12 +42,14 @@ PRECISIONS = ("fp32", "bf16", QUANTISED)
 IMAGES = 8
 TIMING = TimingSection(interval=0.02, seconds=0.5, minimum_rounds=5, warmup=1)
 STRATEGIES = ("autoprec", "tpe", "nsga2", "random")
-CHECKPOINTS = (10, 15, 25, 50, 100, 200)
+CHECKPOINTS = (10, 15, 25, 50)
 LATENCY_NOISE = 0.007
 LOSS_LIMIT = 0.01
 Codes = tuple[int, ...]
 Values = tuple[float, float]
 Floats = NDArray[np.float64]
+Table = dict[Codes, tuple[float, float, list[float]]]
+"""Ratio to the reference and loss of each assignment, and the groups' times in ms if it is uniform."""
 
 
 def main() -> None:
@@ -60,6 +63,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=ROOT / "build/measured_truth")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--results", type=Path, default=ROOT / "studies/results")
+    parser.add_argument("--table", type=Path, help="JSON of earlier results, to judge on")
     parser.add_argument("--part", default="0/1", help="K/N: every Nth assignment from the Kth on")
     options = parser.parse_args()
     cache = options.cache / options.study.stem
@@ -68,7 +72,16 @@ def main() -> None:
         part, parts = map(int, options.part.split("/"))
         measure(options.study, options.groups, cache, part, parts)
     else:
-        judge(options.study.stem, options.groups, cache, options.seeds, options.results)
+        table = stored(options.table) if options.table else read(cache)
+        truth = Truth(table, options.groups)
+        judge(options.study.stem, truth, options.seeds, options.results, _origin(options.table))
+
+
+def _origin(table: Path | None) -> str:
+    """What the table consists of, in words."""
+    if table is None:
+        return f"{', '.join(PRECISIONS)}, {IMAGES} images"
+    return f"the table and precisions of `{table.name}`, without profiles of the anchors"
 
 
 def everything(groups: int) -> list[Codes]:
@@ -148,9 +161,15 @@ def taken(block: Block, precision: str) -> str:
     return next(p for p in (precision, "bf16", "fp32", *block.allowed) if p in block.allowed)
 
 
-def read(cache: Path) -> dict[Codes, tuple[float, float, list[float]]]:
+def stored(results: Path) -> Table:
+    """The table of earlier results, which keep no profiles."""
+    rows = json.loads(results.read_text(encoding="utf-8"))["table"]
+    return {tuple(codes): (ratio, loss, []) for *codes, ratio, loss in rows}
+
+
+def read(cache: Path) -> Table:
     """The table so far, without a last line that was cut off."""
-    table = {}
+    table: Table = {}
     paths = sorted(cache.glob("table*.jsonl"))
     for line in (line for path in paths for line in path.read_text(encoding="utf-8").splitlines()):
         with contextlib.suppress(json.JSONDecodeError):
@@ -162,8 +181,7 @@ def read(cache: Path) -> dict[Codes, tuple[float, float, list[float]]]:
 class Truth:
     """The measured table as a search problem. Raises SystemExit if a row is missing."""
 
-    def __init__(self, cache: Path, groups: int) -> None:
-        table = read(cache)
+    def __init__(self, table: Table, groups: int) -> None:
         rows = everything(groups)
         if missing := [row for row in rows if row not in table]:
             raise SystemExit(f"{len(missing)} assignments are not measured yet: resume with `measure`")
@@ -189,9 +207,9 @@ class Truth:
             },
             latency_ms={
                 block.name: {precision: times[n] for precision, times in uniform.items()}
-                for n, block in enumerate(self.blocks)
+                for n, block in enumerate(self.blocks if uniform["fp32"] else ())
             },
-            reference_latency_ms=sum(uniform["fp32"]),
+            reference_latency_ms=sum(uniform["fp32"]) or 1.0,
         )
 
 
@@ -230,25 +248,25 @@ def speed_up(values: Floats) -> float:
     return 1.0 / float(values[values[:, 1] <= LOSS_LIMIT, 0].min()) - 1.0
 
 
-def judge(name: str, groups: int, cache: Path, seeds: int, results: Path) -> None:
+def judge(name: str, truth: Truth, seeds: int, results: Path, origin: str) -> None:
     """Run all strategies, compare them, write the results.
 
     Args:
         name: name of the model.
-        groups: number of groups of blocks.
-        cache: folder of the tables.
+        truth: the whole table.
         seeds: number of seeds for each strategy.
         results: folder for the results.
+        origin: what the table consists of, in words.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    truth, date = Truth(cache, groups), datetime.datetime.now(datetime.UTC).date().isoformat()
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
     runs = {name: [figures(truth, run(truth, name, seed)) for seed in range(seeds)] for name in STRATEGIES}
     half = CHECKPOINTS.index(50)
     ours, tpe = ([entry["hypervolume"][half] for entry in runs[name]] for name in ("autoprec", "tpe"))
     wins = sum(a > b for a, b in zip(ours, tpe, strict=True))
     head = ("strategy", *(f"{count}" for count in CHECKPOINTS), "gain at 50", "share at 10", "share at 50")
     text = (
-        f"{date}; {len(truth.blocks)} merged blocks, {', '.join(PRECISIONS)}, {IMAGES} images; medians of "
+        f"{date}; {len(truth.blocks)} merged blocks; {origin}; medians of "
         f"{seeds} seeds of normalised hypervolume by evaluations, the uniform assignments counted. At 50, "
         f"autoprec's is above TPE's in {wins} of {seeds} seeds. Gain is hypervolume with these at 0 and the "
         f"best at 1; share is the part of the speed-up that is possible within a loss of {LOSS_LIMIT:g}. By "
@@ -266,9 +284,11 @@ def judge(name: str, groups: int, cache: Path, seeds: int, results: Path) -> Non
         rest = (np.median([entry[key][place] for entry in entries]) for key, place in wanted)
         lines.append("| " + " | ".join((strategy, *(f"{v:.3f}" for v in (*medians, *rest)))) + " |")
     results.mkdir(parents=True, exist_ok=True)
-    (results / f"{name}_truth_{date}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (results / f"{name}_in_{len(truth.blocks)}_truth_{date}.md").write_text(
+        "\n".join(lines) + "\n", encoding="utf-8"
+    )
     table = [[*row, *np.round(values, 5).tolist()] for row, values in truth.values.items()]
-    (results / f"{name}_truth_{date}.json").write_text(
+    (results / f"{name}_in_{len(truth.blocks)}_truth_{date}.json").write_text(
         json.dumps({"blocks": [b.name for b in truth.blocks], "table": table, "runs": runs}) + "\n",
         encoding="utf-8",
     )
