@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 # ONNX Runtime 1.32 would report to its maker, and leave a session file in the temporary folder. If the
 # variable is set already, it stays as it is.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# Optuna imports tqdm, which warns in a notebook without ipywidgets of a bar that autoprec never shows.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 __all__ = [
     "Assignment",

@@ -28,6 +28,15 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert not loaded_by("import autoprec") & (HEAVY | ENGINES)
 
 
+def test_a_notebook_without_widgets_hears_nothing_of_them() -> None:
+    notebook = "import sys, types; sys.modules['ipywidgets'] = None"
+    notebook += "\nsys.modules['ipykernel.zmqshell'] = kernel = types.ModuleType('IPython')"
+    notebook += "\nkernel.get_ipython, sys.modules['IPython'] = object, kernel\n"
+    command = [sys.executable, "-W", "default", "-c", f"{notebook}import autoprec; autoprec.Study"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "IProgress" not in done.stderr
+
+
 @pytest.mark.parametrize("words", ["--help", "search --help", "export -h", "front --fronnt"])
 def test_the_command_line_answers_without_loading_what_it_does_not_use(words: str) -> None:
     code = "import contextlib\nfrom autoprec.cli import main\n"
