@@ -36,7 +36,7 @@ def demo(
     best = parts.picks(front, reference, chosen.spec.search.accepted_loss) if reference is not None else {}
     number = best.get("fastest", front[0]).number
     for command, what in (
-        (f"autoprec explain {number} --study demo", "why its best point is fast, block by block"),
+        (f"autoprec explain {number} --study demo", "why the best point is fast, block by block"),
         ("autoprec report --study demo", "everything on one HTML page, with masks"),
         ("autoprec search --study demo --budget 5m", "continue the search"),
         ("autoprec export --study demo", "the best point, for TensorRT, OpenVINO or ONNX Runtime"),

@@ -155,7 +155,7 @@ def write_both(model: Any, size: int, folder: Path, *, dynamo: bool = False, say
             _check_prompts(model, decoder, inputs)
             export(decoder, inputs, "masks", folder / "decoder.onnx", dynamo=dynamo)
         error = compare(folder / "decoder.onnx", inputs, decoder(**inputs))
-        say(f"{folder / 'decoder.onnx'}: {count} prompts, error {error:.1e}")
+        say(f"{folder / 'decoder.onnx'}: {count} prompt{'s' * (count > 1)}, error {error:.1e}")
 
 
 def _check_prompts(model: Any, decoder: Decoder, inputs: dict[str, Tensor]) -> None:
