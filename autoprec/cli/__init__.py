@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from autoprec import import_path  # isort: skip  # noqa: F401 - before whatever could be somebody else's
 from autoprec.cli import demo, init, doctor, blocks, search, front, trials, trial, report, export  # isort: skip  # noqa: F401 - in the order of the help
 from autoprec.cli._app import app
 from autoprec.cli._boundary import exit_code, hearing_interrupts, minding_readers

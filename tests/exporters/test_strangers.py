@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +65,9 @@ def change(folder: Path, **recipe: Any) -> None:
 def test_modules_that_lie_in_an_export_are_not_imported(command: tuple[str, ...], folder: Path) -> None:
     for name in MODULES:
         (folder / f"{name}.py").write_text(TRAP)
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    # An empty entry is the current folder; `PYTHONPATH=$PYTHONPATH:/other` leaves one.
+    environment = os.environ | {"PYTHONPATH": f"{os.pathsep}/nowhere"}
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert not (folder / "owned").exists()
 

@@ -8,10 +8,16 @@ The same on the command line, for a model without dynamic inputs:
     polygraphy convert model.onnx --convert-to trt --strongly-typed --tf32 --output model.engine
 """
 
+import os
 import sys
 
-if __name__ == "__main__" and not sys.flags.safe_path:
-    del sys.path[0]  # this folder: a module in it is not part of the export
+if __name__ == "__main__":
+    # No module in this folder is part of the export; an empty entry of PYTHONPATH is the current one.
+    if not sys.flags.safe_path:
+        del sys.path[0]
+    is_empty = "" in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if is_empty and (here := os.getcwd()) in sys.path:  # noqa: PTH109 - `pathlib` might be somebody's
+        sys.path.remove(here)
 
 import argparse
 import importlib

@@ -12,10 +12,16 @@ decoder's that the model does not give; its result is an archive with the model'
 float32 [masks, h, w], as `masks`.
 """
 
+import os
 import sys
 
-if __name__ == "__main__" and not sys.flags.safe_path:
-    del sys.path[0]  # this folder: a module in it is not part of the export
+if __name__ == "__main__":
+    # No module in this folder is part of the export; an empty entry of PYTHONPATH is the current one.
+    if not sys.flags.safe_path:
+        del sys.path[0]
+    is_empty = "" in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if is_empty and (here := os.getcwd()) in sys.path:  # noqa: PTH109 - `pathlib` might be somebody's
+        sys.path.remove(here)
 
 import argparse
 import importlib.util

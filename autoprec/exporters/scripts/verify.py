@@ -13,10 +13,16 @@ This script measures with OpenVINO. For an export that was measured with another
 the user's there is `autoprec verify FOLDER`, which computes the same figures.
 """
 
+import os
 import sys
 
-if __name__ == "__main__" and not sys.flags.safe_path:
-    del sys.path[0]  # this folder: a module in it is not part of the export
+if __name__ == "__main__":
+    # No module in this folder is part of the export; an empty entry of PYTHONPATH is the current one.
+    if not sys.flags.safe_path:
+        del sys.path[0]
+    is_empty = "" in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if is_empty and (here := os.getcwd()) in sys.path:  # noqa: PTH109 - `pathlib` might be somebody's
+        sys.path.remove(here)
 
 import argparse
 import hashlib
