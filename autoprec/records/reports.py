@@ -21,12 +21,14 @@ Sureness = Literal["measured", "indicated", "prior", "unknown"]
 class NightSummary(Record, frozen=True, kw_only=True):
     """One run of the search: when it ran and what it was allowed. `end` is empty if it was killed.
 
-    `volume` is the area behind the front after it, see `Findings.volumes`.
+    `first` is the number of its first trial, which tells nights apart where clocks were set back; `volume` is
+    the area behind the front after it, see `Findings.volumes`.
     """
 
     start: str
     end: str
     budget: str
+    first: int
     trials: int
     volume: float = 0.0
 

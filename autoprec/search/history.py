@@ -56,7 +56,7 @@ class Trials:
             if row is None:
                 continue
             outcome = Outcome(row, _standing(record), record.latency_ms, record.loss, record.excess_mb)
-            if self._outcomes.get(record.number) != outcome:
+            if not _same(self._outcomes.get(record.number), outcome):
                 changed[record.number] = self._outcomes[record.number] = outcome
         return changed
 
@@ -126,6 +126,11 @@ class History:
             failed=space.codes(sorted(failed - seen)),
             known=frozenset(seen | pending | failed | stopped),
         )
+
+
+def _same(one: Outcome | None, other: Outcome) -> bool:
+    # A failed trial's figures are NaN, which equals nothing: so it would look new each time.
+    return one is not None and one[:2] == other[:2] and np.array_equal(one[2:], other[2:], equal_nan=True)
 
 
 def _standing(record: TrialRecord) -> Standing:

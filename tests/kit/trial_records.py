@@ -82,7 +82,7 @@ def findings(
     """What a report shows of these trials, all of one night."""
     front = pareto(trials)
     night = NightSummary(
-        start="2026-01-01T00:00:00+00:00", end="", budget="50", trials=len(trials), volume=0.5
+        start="2026-01-01T00:00:00+00:00", end="", budget="50", first=0, trials=len(trials), volume=0.5
     )
     return Findings(
         study=study,

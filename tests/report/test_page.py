@@ -23,6 +23,7 @@ from autoprec.records import (
     TrialRecord,
 )
 from autoprec.report import front_png, page
+from autoprec.report.page.charts import progress_chart
 from autoprec.report.page.costs import cost_curves
 from autoprec.report.page.graph import block_graph
 from autoprec.study.findings.explanation import Explainer
@@ -175,6 +176,16 @@ def test_each_block_has_a_curve_of_what_precisions_cost_it(tmp_path: Path) -> No
     assert not points["int8"].is_whole
     assert list(points) == [usual[name], "int8", "int8+smooth"]
     assert points[usual[name]].x < points["int8+smooth"].x
+
+
+def test_a_night_begins_at_its_first_trial_whatever_the_clock_said() -> None:
+    told = findings([complete(number, 1.0 + number, 0.1) for number in range(6)])
+    first = told.nights[0]
+    earlier = msgspec.structs.replace(first, start="2025-01-01T00:00:00+00:00", first=4, trials=2)
+    chart = progress_chart(msgspec.structs.replace(told, nights=(first, earlier)))
+    assert [layer["data"] for layer in chart["layer"] if "y" not in layer["encoding"]] == [
+        {"values": [{"trial": 4, "night": "night 2"}]}
+    ] * 2
 
 
 def test_a_long_night_fits_five_megabytes(tmp_path: Path) -> None:

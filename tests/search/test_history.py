@@ -45,6 +45,12 @@ def test_refined_and_reused_trials_say_nothing_of_an_assignment() -> None:
     assert trials.history().known == {(0, 0)}
 
 
+def test_a_failed_trial_is_news_only_once() -> None:
+    trials = new()
+    assert list(trials.learn([failed(0, INT, "build")])) == [0]
+    assert trials.learn([failed(0, INT, "build")]) == {}
+
+
 def test_the_last_record_of_a_number_counts() -> None:
     trials = new()
     trials.learn([running(3, MIXED)])

@@ -84,7 +84,9 @@ def progress_chart(findings: Findings) -> Spec:
     """The area behind the front after each trial, with a dashed line where a later run begins."""
     rows = [{"trial": number, "area": 100 * area} for number, area in findings.volumes]
     starts = [
-        {"trial": first, "night": f"night {night}"} for night, first in _night_starts(findings) if night > 1
+        {"trial": night.first, "night": f"night {number}"}
+        for number, night in enumerate(findings.nights, 1)
+        if number > 1 and night.trials
     ]
     x = {"field": "trial", "type": "quantitative", "title": "trial", "axis": {"tickMinStep": 1}}
     y = {"field": "area", "type": "quantitative", "title": "area behind the front, %"}
@@ -200,11 +202,3 @@ def _assigned(findings: Findings) -> list[str]:
     """Plain precisions that occur in trials, in the table's order; `variants` if there are any."""
     used = {name for record in findings.trials for name in by_precision(record.assignment)}
     return [name for name in (*PLAIN, "variants") if name in used]
-
-
-def _night_starts(findings: Findings) -> Iterator[tuple[int, int]]:
-    """(night, its first trial); nights count from 1."""
-    for number, night in enumerate(findings.nights, 1):
-        later = [record.number for record in findings.trials if record.start >= night.start]
-        if later:
-            yield number, min(later)

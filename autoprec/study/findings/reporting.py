@@ -224,6 +224,7 @@ def _nights(
             start=run.start,
             end=run.end,
             budget=run.budget,
+            first=run.first,
             trials=sum(run.first <= t.number < end and t.reused_from is None for t in trials),
             volume=next((volume for number, volume in reversed(volumes) if number < end), 0.0),
         )
