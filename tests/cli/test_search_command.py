@@ -88,14 +88,15 @@ def test_quiet_is_quiet_and_verbose_is_the_log(work: Path) -> None:
     assert json.loads(front.stdout)[0]["state"] == "complete"
 
 
-def test_a_command_that_was_typed_runs_at_the_end(work: Path) -> None:
+def test_a_command_that_was_typed_runs_at_the_end(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
     note = work / "note.txt"
     code = "import os; print(os.environ['AUTOPREC_END'], os.environ['AUTOPREC_TRIALS'], "
-    code += "file=open('note.txt', 'w'))"
+    code += "file=open('note.txt', 'w')); print('heard')"
     (work / "note.py").write_text(code)
     words = ("--budget", "1", "-q", "--notify", f"{sys.executable} note.py")
     assert autoprec("search", *words, folder=work).returncode == 0
     assert note.read_text() == "done 1\n"
+    assert capfd.readouterr() == ("", "heard\n"), "stdout is for the search's own JSON"
     told = autoprec("search", "--budget", "1", "-q", "--notify", "no-such-program now", folder=work)
     assert told.returncode == 0, "the search is what counts"
     assert "--notify could not run" in told.stderr

@@ -116,7 +116,8 @@ def notifying(command: str, chosen: Study) -> Iterator[None]:
 
 
 def _notify(command: str, chosen: Study, ended: str) -> None:
-    """Run the user's command without a shell, with figures in its environment."""
+    """Run the user's command without a shell, with figures in its environment. What it prints goes to stderr,
+    so that stdout stays the JSON that was asked for."""
     figures = {"AUTOPREC_STUDY": chosen.spec.name, "AUTOPREC_END": ended}
     # A search that failed before its first trial has no figures; the command runs all the same.
     with suppress(UserError):
@@ -126,9 +127,9 @@ def _notify(command: str, chosen: Study, ended: str) -> None:
         figures["AUTOPREC_TRIALS"] = str(len(chosen.trials()))
         figures["AUTOPREC_SPEEDUP"] = f"{1 / best.latency.ratio:.2f}" if best is not None else ""
     try:
-        code = subprocess.run(shlex.split(command), env=os.environ | figures, check=False).returncode  # noqa: S603
+        ran = subprocess.run(shlex.split(command), env=os.environ | figures, stdout=2, check=False)  # noqa: S603
     except (OSError, ValueError) as error:
         tell(f"--notify could not run {command!r}: {error}")
     else:
-        if code:
-            tell(f"--notify {command!r} ended with {code}")
+        if ran.returncode:
+            tell(f"--notify {command!r} ended with {ran.returncode}")
