@@ -31,6 +31,8 @@ def health(spec: StudySpec, database: Path) -> Health:
     if diagnosis.faults:
         return diagnosis
     with Store.open(database) as store:
+        if not store.studies():  # it ended before its first measurement: what is lost is told above
+            return diagnosis
         trials = store.trials(spec.name)
         try:
             faults = mirror_of(spec, store, store.blocks(spec.name)).faults(trials)

@@ -12,6 +12,7 @@ import pytest
 
 from autoprec import Study
 from autoprec.errors import StudyError
+from autoprec.store import Store
 from tiny_study import write_study
 
 
@@ -113,3 +114,15 @@ def test_a_pipe_in_the_place_of_the_database_is_refused(study: Study) -> None:
         study.health()
     with pytest.raises(StudyError, match=r"study\.db: cannot be opened \(is not a regular file\)"):
         study.repair()
+
+
+def test_a_study_that_ended_before_it_measured_anything_is_not_damaged(tmp_path: Path) -> None:
+    study = Study.load(write_study(tmp_path))
+    study.database.parent.mkdir()
+    Store.open(study.database).close()
+    assert study.health().faults == ()
+
+
+def test_a_study_whose_own_row_is_lost_is_damaged(study: Study) -> None:
+    change(study, "PRAGMA foreign_keys = OFF", "DELETE FROM autoprec_studies")
+    assert study.health().faults
