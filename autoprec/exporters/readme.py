@@ -109,7 +109,7 @@ def _prediction(export: Export, folder: Path) -> list[str]:
         return ["`python predict.py photo.jpg` writes `photo_mask.png`.", ""]
     told = (
         f"`python predict.py photo.jpg --prompt '{EXAMPLE}'` writes `photo_mask.png`. Prompts are in pixels "
-        "of the image; repeat `--prompt` for more masks."
+        "of the image; repeat `--prompt` for more masks, or keep them in `prompts.json` beside the image."
     )
     return [told, ""]
 

@@ -7,6 +7,6 @@ in with the first file that needs them.
 
 from __future__ import annotations
 
-from . import arrays, errors, frame, normalising, pixels, placing, prompts
+from . import arrays, beside, errors, frame, normalising, pixels, placing, prompts
 
-__all__ = ["arrays", "errors", "frame", "normalising", "pixels", "placing", "prompts"]
+__all__ = ["arrays", "beside", "errors", "frame", "normalising", "pixels", "placing", "prompts"]

@@ -19,6 +19,7 @@ from PIL import Image
 
 from autoprec.errors import SamplesError
 from autoprec.files import ensure_regular
+from autoprec.reading.beside import prompts_file
 from autoprec.reading.errors import UnfitError, unreadable
 from autoprec.reading.frame import Frame, frame_of
 from autoprec.reading.normalising import Normalisation, is_shifted, normalised
@@ -66,8 +67,7 @@ class ImageSamples:
         refuse_odd(readable)
         self._images = readable[:limit]
         self._masks = folder / "masks"
-        beside = images / "prompts.json"
-        self._prompts_file = beside if beside.exists() else folder / "prompts.json"
+        self._prompts_file = prompts_file(images)
         used = {*readable, self._prompts_file}
         self._left_out = Counter(path.suffix for path in listed if path.is_file() and path not in used)
         asked = [path.name for path in self._images]

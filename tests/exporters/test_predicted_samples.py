@@ -175,3 +175,28 @@ def test_prompts_that_do_not_fit_are_refused(
     wanted = {name: DecoderInput(np.dtype(kind), shape) for name, (kind, shape) in DECODER.items()}
     with pytest.raises(ValueError, match=said):
         photo.asked([prompt], wanted)
+
+
+@pytest.mark.parametrize("folder", [".", "images"])
+def test_prompts_lie_where_the_search_finds_them(
+    folder: str, tmp_path: Path, predict: dict[str, Any]
+) -> None:
+    (tmp_path / folder).mkdir(exist_ok=True)
+    image = tmp_path / folder / "a.png"
+    Image.new("RGB", (24, 20)).save(image)
+    beside = predict["reading_of"](predict["folder"]).beside.prompts_beside
+    assert beside(image) == []
+    for place in (tmp_path, image.parent):  # beside the images comes before above them
+        prompt = {"point_coords": [[len(place.parts), 4]], "point_labels": [1]}
+        (place / "prompts.json").write_text(json.dumps({"a.png": [prompt]}))
+        sample = searched(tmp_path, (1, 3, 20, 24), {"resize": "stretch"})
+        assert beside(image) == [prompt]
+        np.testing.assert_array_equal(sample.asked[0]["point_coords"], prompt["point_coords"])
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"a.png": {}}', '{"a.png": [3]}', "\xff"])
+def test_prompts_that_cannot_be_read_are_said(text: str, tmp_path: Path, predict: dict[str, Any]) -> None:
+    (tmp_path / "prompts.json").write_text(text, encoding="latin-1")
+    beside = predict["reading_of"](predict["folder"]).beside
+    with pytest.raises(ValueError, match=r"prompts\.json: .* of "):
+        beside.prompts_beside(tmp_path / "a.png")

@@ -5,9 +5,9 @@
     python predict.py examples/00.npz [--output masks.npz]
 
 An image is prepared as the manifest says, and read by the search's own code, in `reading/`; prompts are in
-its pixels, one `--prompt` for each mask. The result
-is an image of the same size: a mask in white, a matte's opacities, or the numbers of classes (or of masks,
-from 1; 0 is none) as colours. An archive holds one array for each input of the model, and for each of the
+its pixels, one `--prompt` for each mask, or in `prompts.json` beside the image. The result is an image of
+the same size: a mask in white, a matte's opacities, or the numbers of classes (or of masks, from 1; 0 is
+none) as colours. An archive holds one array for each input of the model, and for each of the
 decoder's that the model does not give; its result is an archive with the model's output,
 float32 [masks, h, w], as `masks`.
 """
@@ -198,9 +198,8 @@ def type_of(port: Any) -> "np.dtype[Any]":
 def sizes_of(port: Any) -> "tuple[int | None, ...] | None":
     """Shape of an input, with None for free sizes; None if its rank is unknown."""
     shape = port.partial_shape
-    if not shape.rank.is_static:
-        return None
-    return tuple(size.get_length() if size.is_static else None for size in shape)
+    sizes = shape if shape.rank.is_static else None
+    return sizes and tuple(size.get_length() if size.is_static else None for size in sizes)
 
 
 def picture(logits: np.ndarray, recipe: dict[str, Any]) -> "Image.Image":
@@ -233,9 +232,11 @@ def predict_image(predictor: Predictor, arguments: argparse.Namespace) -> None:
     photo = Photo(arguments.sample, predictor.manifest, predictor.reading)
     for note in photo.notes:
         print(f"{photo.name}: {note.value}", file=sys.stderr)
-    prompts = [json.loads(prompt) for prompt in arguments.prompt] or [{}]
-    image = {photo.input: photo.array}
-    stacks = [predictor({**image, **run}, photo.name) for run in photo.asked(prompts, predictor.prompts)]
+    prompts = [json.loads(prompt) for prompt in arguments.prompt]
+    if predictor.prompts and not prompts:
+        prompts = predictor.reading.beside.prompts_beside(arguments.sample)
+    runs = photo.asked(prompts or [{}], predictor.prompts)
+    stacks = [predictor({photo.input: photo.array, **run}, photo.name) for run in runs]
     recipe = predictor.manifest["recipe"]
     # Nothing lies between two class numbers.
     way = Image.Resampling.NEAREST if recipe["metric"] == "label_iou" else Image.Resampling.BILINEAR
@@ -250,8 +251,7 @@ def predict_image(predictor: Predictor, arguments: argparse.Namespace) -> None:
 def predict_archive(predictor: Predictor, arguments: argparse.Namespace) -> None:
     """Predict one archive's masks, and compare them with those that were stored beside it."""
     rule, where = predictor.reading.arrays, str(arguments.sample)
-    held = arrays_in(arguments.sample)
-    arrays = {name: rule.numbers(where, name, array) for name, array in held.items()}
+    arrays = {name: rule.numbers(where, name, of) for name, of in arrays_in(arguments.sample).items()}
     if unfed := sorted(set(arrays) - predictor.names - {"truth"}):
         print(f"{where}: no input takes {', '.join(map(repr, unfed))}", file=sys.stderr)
     masks = predictor(arrays, where)
