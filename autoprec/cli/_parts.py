@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from importlib.metadata import PackageNotFoundError, version
 
     from autoprec.backends.target import TargetBackend
-    from autoprec.cli._views import diagnosis_view, progress_view, show_end, show_plot_and_front
+    from autoprec.cli._views import diagnosis_view, end_lines, progress_view, show_plot_and_front
     from autoprec.demo import write_demo
     from autoprec.exporters.manifest import read_manifest
     from autoprec.recipes.writing import export_checkpoint, write_definition
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 else:
     _HOMES = {
         "autoprec.backends.target": ("TargetBackend",),
-        "autoprec.cli._views": ("diagnosis_view", "progress_view", "show_end", "show_plot_and_front"),
+        "autoprec.cli._views": ("diagnosis_view", "end_lines", "progress_view", "show_plot_and_front"),
         "importlib.metadata": ("PackageNotFoundError", "version"),
         "autoprec.demo": ("write_demo",),
         "autoprec.exporters.manifest": ("read_manifest",),
@@ -103,6 +103,7 @@ __all__ = [
     "default_definition",
     "diagnose",
     "diagnosis_view",
+    "end_lines",
     "explanation_view",
     "export_checkpoint",
     "front_png",
@@ -118,7 +119,6 @@ __all__ = [
     "read_manifest",
     "search_on_ray",
     "sensitivity_table",
-    "show_end",
     "show_plot_and_front",
     "studies_table",
     "to_json",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autoprec.cli._app import answer
 from autoprec.legality.patterns import PATTERNS
 from autoprec.legality.verdicts import Legality
 from autoprec.precisions import PLAIN
@@ -58,14 +57,12 @@ def show_plot_and_front(chosen: Study) -> None:
     console.print(front_view(chosen))
 
 
-def show_end(chosen: Study, named: str | None) -> None:
-    """What a search found, and the commands to type next; `named` is the study's option."""
-    show_plot_and_front(chosen)
-    front, reference = chosen.front(), chosen.reference()
-    if reference is not None and front:
-        accepted = chosen.spec.search.accepted_loss
-        for line in next_steps(picks(front, reference, accepted), reference, accepted, named or ""):
-            answer(line)
+def end_lines(chosen: Study, named: str | None) -> Iterable[str]:
+    """The commands to type after a search; `named` is the study's option."""
+    front, reference, accepted = chosen.front(), chosen.reference(), chosen.spec.search.accepted_loss
+    if reference is None or not front:
+        return ()
+    return next_steps(picks(front, reference, accepted), reference, accepted, named or "")
 
 
 def diagnosis_view(diagnosis: Diagnosis) -> RenderableType:

@@ -157,7 +157,14 @@ def _show(chosen: Study, view: View, study: str | None) -> None:
         lines = view == "json-lines"
         typer.echo(parts.to_json({"event": "front", "front": front}) if lines else parts.as_json(front))
     else:
-        parts.show_end(chosen, study)
+        _show_end(chosen, study)
+
+
+def _show_end(chosen: Study, study: str | None) -> None:
+    """What a search found, and the commands to type next."""
+    parts.show_plot_and_front(chosen)
+    for line in parts.end_lines(chosen, study):
+        answer(line)
 
 
 def _tell_kept(chosen: Study, study: str | None, budget: str | None) -> None:
@@ -212,4 +219,4 @@ def watch(study: StudyOption = None, storage: StorageOption = None) -> None:
             chosen.follow(progress)
     except KeyboardInterrupt:
         raise typer.Exit from None
-    parts.show_end(chosen, study)
+    _show_end(chosen, study)
