@@ -77,7 +77,7 @@ def test_its_name_lists_its_parts_in_order(precision: Precision) -> None:
 
 @each
 def test_its_kernels_have_a_name_as_engines_report_them(precision: Precision) -> None:
-    assert re.fullmatch(r"(bf16|f32|f16|[fi](8|4))w?", precision.runs_as)
+    assert re.fullmatch(r"(bf16|[fi](32|16|8|6|4|2))w?", precision.runs_as)
 
 
 def test_a_precision_of_another_type_is_data_alone() -> None:

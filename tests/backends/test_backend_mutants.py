@@ -113,6 +113,14 @@ MUTANTS: Mapping[str, Callable[[], OpenVinoBackend]] = {
     ),
     "precisions are spelled otherwise": lambda: mutant(kernels(spelled("fp32"))),
     "precisions are spelled in capitals": lambda: mutant(kernels(spelled("F32"))),
+    "integers are spelled otherwise": lambda: mutant(
+        kernels(
+            lambda changed: [
+                msgspec.structs.replace(kernel, precision=kernel.precision.replace("i8", "int8"))
+                for kernel in changed
+            ]
+        )
+    ),
     "every kernel claims integers": lambda: mutant(kernels(spelled("i8"))),
     "widened names no operator": lambda: mutant(same, widened=frozenset({("HardSwitch", "bf16")})),
     "widened names no precision": lambda: mutant(same, widened=frozenset({("HardSwish", "bfloat16")})),
@@ -130,6 +138,7 @@ MUTANTS: Mapping[str, Callable[[], OpenVinoBackend]] = {
     "the fingerprint changes": lambda: mutant(same, fingerprint=changing()),
     "the fingerprint is another's": lambda: mutant(same, fingerprint=lambda: ENGINE),
     "no stopwatch has that name": lambda: mutant(same, stopwatch="wall"),
+    "its engines lack what the stopwatch asks for": lambda: mutant(same, stopwatch="cuda"),
     "bases begin with another": lambda: mutant(same, bases=("bf16", "fp32")),
     "a base is quantised beside others": lambda: mutant(same, bases=("fp32", "int8")),
     "the base is quantised": lambda: mutant(same, base_precision="int8"),

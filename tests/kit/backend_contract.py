@@ -40,6 +40,21 @@ def write_model(folder: Path, kind: str = "float") -> Path:
     return path
 
 
+def write_quantized(folder: Path) -> Path:
+    """A convolution between Q/DQ pairs of INT8, and an addition in FP32."""
+    proto = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[1,16,4,4] x) => (float[1,16,4,4] masks) '
+        "<float s = {0.1}, int8 z = {0}> { q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z) "
+        "v = DequantizeLinear(w, s, z)  [conv] c = Conv(d, v)  [add] masks = Add(c, c) }"
+    )
+    weights = np.arange(256, dtype=np.int8).reshape(16, 16, 1, 1)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    onnx.helper.set_model_props(proto, {ASSIGNMENT_KEY: '[["conv", "fp32"]]'})
+    path = folder / "quantized.onnx"
+    onnx.save(proto, path)
+    return path
+
+
 def its_facts_are_of_the_tables(backend: Backend, folder: Path) -> None:
     """Precisions, operators and grids are spelled as everybody else spells them."""
     assert backend.stopwatch in STOPWATCHES
@@ -130,6 +145,28 @@ def kernels_tell_what_ran(backend: Backend, folder: Path) -> None:
     assert all(kernel.time_ms >= 0 for kernel in kernels)
 
 
+def its_stopwatch_times_its_engines(backend: Backend, folder: Path) -> None:
+    """One that asks an engine for what it does not have would end the search."""
+    with backend.build(write_model(folder)) as engine:
+        engine.prepare(FEEDS)
+        engine.execute()
+        engine.synchronize()
+        assert STOPWATCHES[backend.stopwatch](engine, 2) > 0
+
+
+def kernels_spell_integers_as_the_audit_does(backend: Backend, folder: Path) -> None:
+    """Those of a quantised convolution, unless the engine refuses it, which legality stores."""
+    try:
+        engine = backend.build(write_quantized(folder), profiled=True)
+    except TrialError:
+        return
+    with engine:
+        run(engine, {"x": np.ones((1, 16, 4, 4), np.float32)})
+        ran = {kernel.precision for kernel in engine.kernels() if {"conv", "add"} & {*kernel.nodes}}
+    assert ran
+    assert ran <= SHORT
+
+
 def sizes_are_not_negative(backend: Backend, folder: Path) -> None:
     """Bytes of the engine and on the device."""
     with backend.build(write_model(folder)) as engine:
@@ -149,6 +186,8 @@ CHECKS: Mapping[str, Callable[[Backend, Path], None]] = MappingProxyType(
             an_engine_may_be_closed_twice,
             outputs_are_float32_whatever_the_model_s_are,
             kernels_tell_what_ran,
+            kernels_spell_integers_as_the_audit_does,
+            its_stopwatch_times_its_engines,
             sizes_are_not_negative,
         )
     }
