@@ -33,6 +33,13 @@ def test_the_fastest_within_the_accepted_loss_and_its_rivals_are_checked_before_
     assert finalists([*trials, *often], 1, accepted_loss=0.01) == (named("ruined"),)
 
 
+def test_what_lies_slightly_above_the_accepted_loss_may_fall_below_it_when_measured_again() -> None:
+    trials = [trial("reference", 10, 0.0), trial("fast", 5, 0.0103), trial("slow", 6, 0.01)]
+    assert finalists(trials, 1, accepted_loss=0.01) == (named("fast"),)
+    trials[1] = trial("fast", 5, 0.0106)
+    assert finalists(trials, 1, accepted_loss=0.01) == (named("slow"),)
+
+
 def test_a_short_run_measures_fewer_again() -> None:
     assert [affordable(3, trials) for trials in (0, 25, 33, 41, 50, 500)] == [0, 0, 1, 2, 3, 3]
 

@@ -101,6 +101,7 @@ def test_up_to_the_most_all_trials_are_fitted_and_then_the_front_comes_first() -
     values = np.column_stack((rng.uniform(1, 2, 40), rng.uniform(0.1, 1, 40)))
     values[7], values[23] = (0.5, 0.05), (0.4, 0.08)  # the front
     values[11] = (3.0, 0.0101)  # the nearest to the accepted loss
+    values[35] = (0.1, 0.9)  # the fastest, and over a limit
     space = Space(tuple(block(f"b{n}", "x") for n in range(6)))
     rows = list(itertools.product((0, 1), repeat=6))[:40]
     excess = [1.0 if n > 30 else 0.0 for n in range(40)]
@@ -110,6 +111,7 @@ def test_up_to_the_most_all_trials_are_fitted_and_then_the_front_comes_first() -
     assert subset(told, 0.01, 40).tolist() == list(range(40))
     few = subset(told, 0.01, 8).tolist()
     assert {7, 23, 11} <= set(few)
+    assert 35 not in few
     assert few == sorted(set(few))
     assert len(few) == 8
     broken = History.of(space, [Outcome(r, "measured", 1.0, 0.1, 1.0) for r in rows])

@@ -10,12 +10,15 @@ from random import Random
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoprec.records import Interval, LiveFront, TrialRecord, as_counted, counting
 from autoprec.search.finalists import pooled
 from autoprec.store import Store, examine, pareto
+from autoprec.store._front import update_fronts
+from store_places import rows
 from trial_records import BLOCKS, IDENTITY, complete, failed, running
 
 VALUE = st.one_of(st.sampled_from([1.0, 2.0, 3.0, 4.0]), st.floats(min_value=1e-6, max_value=1e9))
@@ -151,3 +154,18 @@ def test_an_assignment_that_the_engine_is_wrong_on_leaves_the_front(tmp_path: Pa
         store.finish(failed(2, kind="wrong"))
         assert numbers(store.front("demo")) == [1]
         assert pooled(store.trials("demo")).keys() == {store.trial("demo", 1).assignment}
+
+
+def test_the_fronts_of_all_studies_of_a_database_are_computed_anew(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    with Store.open(path) as store:
+        for name in ("demo", "other", "third"):
+            store.bind(name, IDENTITY, BLOCKS)
+            store.finish(msgspec.structs.replace(complete(0, 5.0, 0.01), study=name))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE autoprec_front SET number = 7")
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        update_fronts(connection)
+    engine.dispose()
+    assert rows(path, "SELECT number FROM autoprec_front") == [(0,)] * 3

@@ -15,10 +15,11 @@ import pytest
 
 from autoprec.errors import StudyError
 from autoprec.records import Doing
-from autoprec.store import Store, _database, _workers, searching
+from autoprec.store import Store, _database, _workers, exclusive, searching
 from autoprec.store._database import OutOfReachError
 from autoprec.store.dialects import postgresql
 from postgresql_server import PostgresqlServer
+from store_places import rows
 from trial_records import BLOCKS, IDENTITY, complete, running
 
 HOLD = """
@@ -48,6 +49,31 @@ def test_what_a_living_worker_has_nobody_takes_and_what_a_dead_one_had_is_free(w
         assert me.take("trial 3")
         assert me.take("trial 3")
         assert [worker.devices for worker in store.workers("demo")] == [("gpu 1",)]
+
+
+def test_who_leaves_sweeps_up_what_the_dead_had_taken(where: Path | str) -> None:
+    with Store.open(where) as store, holder(where) as other:
+        me = store.join("demo", (), "1")
+        me.enter()
+        me.take("preparation")
+        other.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # dead, and a zombie until it is waited for
+        me.leave()
+        assert rows(where, "SELECT name FROM autoprec_leases") == []
+        assert rows(where, "SELECT id FROM autoprec_workers") == []
+
+
+def test_a_folder_is_free_after_a_search_even_in_the_same_process(tmp_path: Path) -> None:
+    with exclusive(tmp_path):
+        assert searching(tmp_path) == os.getpid()
+    assert searching(tmp_path) is None
+
+
+def test_the_number_that_a_killed_search_leaves_behind_holds_nothing(tmp_path: Path) -> None:
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    (tmp_path / "search.lock").write_text(f"{killed.pid}\n")
+    assert searching(tmp_path) is None
 
 
 def test_a_worker_on_another_host_is_dead_when_its_lease_runs_out(
