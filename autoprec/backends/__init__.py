@@ -19,6 +19,7 @@ from autoprec.backends._base import (
     KeepsTimings,
     ShipsEngines,
     TellsLayers,
+    computes,
     run,
 )
 from autoprec.errors import SpecError
@@ -58,6 +59,7 @@ __all__ = [
     "KeepsTimings",
     "ShipsEngines",
     "TellsLayers",
+    "computes",
     "create_backend",
     "run",
 ]

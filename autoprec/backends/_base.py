@@ -158,6 +158,12 @@ class TellsLayers(Protocol):
         None for a library that keeps to the types. Raises `TrialError` as `build` does."""
 
 
+def computes(backend: Backend) -> bool:
+    """Whether its engines compute anything: of those that only know their latency, nothing can be probed,
+    compared or disturbed."""
+    return backend.stopwatch != "known"
+
+
 def run(engine: Engine, inputs: Arrays) -> dict[str, NDArray[Any]]:
     """Prepare, execute, wait, fetch. Raises `TrialError("run", ...)`."""
     engine.prepare(inputs)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoprec.backends import Engine, run
+from autoprec.backends import Engine, computes, run
 from autoprec.backends.ratios import BUILD_SPREAD
 from autoprec.backends.timing import Pace, elapsed, pair
 from autoprec.errors import BLAMELESS, ModelError, StudyError, TrialError
@@ -55,7 +55,7 @@ class Workbench:
     ) -> None:
         self.setup = setup
         self.backend = reach(setup.backend, on_stage)
-        self.lease = DeviceLease("" if self.backend.stopwatch == "known" else setup.device)
+        self.lease = DeviceLease(setup.device if computes(self.backend) else "")
         self.samples = load_samples(setup.samples, "evaluation", setup.shapes)
         self.pipeline = Pipeline.of(self.backend, setup)
         self._reference = self.build(Path(setup.reference_path))

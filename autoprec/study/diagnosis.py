@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from autoprec.backends import Distant, create_backend
+from autoprec.backends import Distant, computes, create_backend
 from autoprec.backends.checks import machine_checks
 from autoprec.backends.tensorrt.library import MODULES, load_library
 from autoprec.errors import BackendError, TrialError, UserError
@@ -61,7 +61,7 @@ def diagnose(
     except BackendError as error:
         return Diagnosis(checks=(*checks, _failed(section, error)))
     # A simulated engine has no kernels to try.
-    if engine.stopwatch == "known":
+    if not computes(engine):
         return Diagnosis(checks=checks, engine=engine.fingerprint())
     style = WritingStyle.of(engine, section.base or engine.base_precision)
     try:

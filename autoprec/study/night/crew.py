@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 
 import psutil
 
-from autoprec.backends import Backend
+from autoprec.backends import Backend, computes
 from autoprec.backends.devices import Device
 from autoprec.closing import Closing
 from autoprec.measurement import Bench
@@ -42,7 +42,7 @@ def default_jobs(backend: Backend, devices: int) -> int:
     """How many candidates to build in parallel for each device, by cores and memory."""
     # Where builds occupy the device they cannot overlap with timings; simulated engines take no time at
     # all.
-    if backend.builds_on_device or backend.stopwatch == "known":
+    if backend.builds_on_device or not computes(backend):
         return 1
     cores = len(os.sched_getaffinity(0)) - devices  # each device's timing has a core to itself
     room = psutil.virtual_memory().available // _JOB_BYTES

@@ -45,7 +45,11 @@ class BlockLoss(Record, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         """Key of the fact. It is not parsed, except by `_losses` for facts of earlier versions."""
-        return f"{self.block}|{self.precision}"
+        return _key_of(self.block, self.precision)
+
+
+def _key_of(block: str, precision: str) -> str:
+    return f"{block}|{precision}"
 
 
 class _Probe(NamedTuple):
@@ -200,7 +204,7 @@ def _probes(prepared: Prepared, store: Store) -> Iterator[_Probe]:
             slower = _is_slower(times.get(block.name, {}), precision, usual[block.name])
             if PRECISIONS[precision].is_quantized and not slower:
                 alone = Assignment.from_mapping(prepared.blocks, usual | {block.name: precision})
-                yield _Probe(KIND, f"{block.name}|{precision}", alone, block.name, precision)
+                yield _Probe(KIND, _key_of(block.name, precision), alone, block.name, precision)
         if base is not None and PRECISIONS[base[block.name]].is_quantized:
             back = Assignment.from_mapping(prepared.blocks, base | {block.name: usual[block.name]})
             yield _Probe(BACK, f"{block.name}|back", back, block.name)

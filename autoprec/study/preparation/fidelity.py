@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from autoprec.backends import computes
 from autoprec.errors import StudyError, TrialError, UserError
 from autoprec.graph.grids.given import given_precisions
 from autoprec.graph.model.files import write_model
@@ -66,7 +67,7 @@ class Fidelity:
         Raises `StudyError` for a step that departs, unless `[model] departure` accepts it.
         """
         # Simulated engines compute nothing that could be compared.
-        if loaded.backend.stopwatch == "known":
+        if not computes(loaded.backend):
             return
         self._loaded = loaded
         with self._scratch() as folder:

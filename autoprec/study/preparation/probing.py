@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from autoprec.backends import Backend
+from autoprec.backends import Backend, computes
 from autoprec.errors import TrialError
 from autoprec.files import scratch
 from autoprec.graph.grids.grid import SIGNED, UNSIGNED
@@ -54,7 +54,7 @@ class Prober:
         Raises `BackendError` if the engine is not there.
         """
         silent = silent_basis(loaded)
-        if loaded.backend.stopwatch == "known":
+        if not computes(loaded.backend):
             return silent
         reference = self.reference(loaded)
         grids = self._grids(loaded, calibrated, silent.base)
@@ -64,7 +64,7 @@ class Prober:
     def reference(self, loaded: Loaded) -> str:
         """The precision of the reference: the definition's, else FP16 where the engine has it, else FP32."""
         silent = silent_basis(loaded)
-        if loaded.spec.search.reference or loaded.backend.stopwatch == "known":
+        if loaded.spec.search.reference or not computes(loaded.backend):
             return silent.reference
         names = ("fp32", "fp16")
         return self._legality(loaded, silent.base, names).same_floats(names).get("fp16", "fp16")
@@ -82,7 +82,7 @@ class Prober:
         Raises `BackendError` if the engine is not there.
         """
         backend, names = loaded.backend, loaded.spec.search.precisions
-        if backend.stopwatch == "known":
+        if not computes(backend):
             return {}
         if others := backend.clocks().other_processes:
             self._say(f"{others} other processes use the GPU: they disturb timings; stop them if you can")
