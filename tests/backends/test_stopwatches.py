@@ -200,3 +200,13 @@ def test_on_a_target_all_rounds_up_to_the_next_look_are_one_journey(clock: Clock
 def test_rounds_end_once_the_interval_is_as_narrow_as_was_asked_for(clock: Clock) -> None:
     latency = paired(Steady(clock, 10), Steady(clock, 5), seconds=100, interval=0.0)
     assert latency.rounds == 6
+
+
+def test_the_clocks_are_read_before_the_rounds_and_again_after_them(clock: Clock) -> None:
+    engine = Steady(clock, 1.0)
+    backend = SimpleNamespace(stopwatch="host", clocks=lambda: Clocks(sm_mhz=1000 + engine.executed))
+    section = TimingSection(interval=1e-9, seconds=0.0, minimum_rounds=6, warmup=2)
+    latency = pair(cast(Engine, engine), cast(Engine, engine), cast(Backend, backend), section)
+    assert latency.after == Clocks(sm_mhz=1000 + engine.executed)
+    assert latency.before.sm_mhz is not None
+    assert latency.before.sm_mhz < 1000 + engine.executed
