@@ -48,8 +48,9 @@ def default_definition(folder: Path = FOLDER) -> tuple[Path, str]:
     if len(marked) == 1:
         return marked[0], "the default; --study names another"
     names = ", ".join(path.stem for path in paths)
-    which = f"marks {len(marked)} of them" if marked else "holds several"
-    raise SpecError(f"{folder}/ {which}: name one with --study ({names}), or mark one `default = true`")
+    which = f"has `default = true` in {len(marked)} definitions" if marked else "holds several"
+    mend = "leave it in one of them" if marked else "mark one `default = true`"
+    raise SpecError(f"{folder}/ {which}: name one with --study ({names}), or {mend}")
 
 
 def make_default(path: Path) -> tuple[Path, ...]:

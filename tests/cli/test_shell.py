@@ -61,7 +61,10 @@ def test_two_defaults_are_refused(studies: Path) -> None:
     path.with_name("other.toml").write_text(path.read_text())
     told = autoprec("blocks", folder=studies)
     assert told.returncode == 2
-    assert "marks 2 of them: name one with --study (other, tiny)" in told.stderr
+    assert (
+        "`default = true` in 2 definitions: name one with --study (other, tiny), or leave it in one"
+        in told.stderr
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
 
 from autoprec.errors import UserError
 from autoprec.report import vega as module
 from autoprec.report.page.axes import block_axis
+from autoprec.report.page.charts import front_chart
 from autoprec.report.vega import vega
+from trial_records import complete, findings
 
 
 def test_a_chart_is_drawn() -> None:
@@ -42,3 +45,12 @@ def test_a_process_that_ends_is_told(end: str, told: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "_PROCESS", words)
     with pytest.raises(UserError, match=rf"{told} \(last words: memory allocation of 64 bytes failed\)"):
         vega("vegalite_to_svg", {})
+
+
+@pytest.mark.parametrize("width", [200, 800])
+def test_an_anchor_s_label_lies_beside_the_axis_and_not_on_it(width: int) -> None:
+    fast = msgspec.structs.replace(complete(0, 1.0, 0.01), label="all-int8-everywhere")
+    chart = front_chart(findings([fast, complete(1, 9.0, 0.2, choices="fp16 fp16")]))
+    drawn = vega("vegalite_to_svg", {**chart, "width": width}).decode()
+    (anchor,) = re.findall(r'text-anchor="(\w+)"[^>]*>all-int8-everywhere<', drawn)
+    assert anchor == "start"

@@ -20,6 +20,8 @@ _NEAR = 0.12
 _LEVELS = 4
 _AT_THE_LEFT = "scale('x', datum.ms) < 130"
 """Vega expression: whether a label that ends at its point would begin outside the chart."""
+_ANCHOR_AT_THE_LEFT = "scale('x', datum.ms) < 3.2 * length(datum.anchor)"
+"""The same of an anchor's label, centred above its point; half a character is about 3.2 pixels wide."""
 
 
 def front_chart(findings: Findings) -> Spec:
@@ -55,14 +57,7 @@ def front_chart(findings: Findings) -> Spec:
             at,
             shown,
         ),
-        *(
-            _layer(
-                f"datum.anchor !== '' && datum.level === {level}",
-                {"type": "text", "dy": -12 - 13 * level, "fontSize": 11},
-                at | {"text": {"field": "anchor"}},
-            )
-            for level in sorted({row["level"] for row in rows if row["anchor"]})
-        ),
+        *_anchor_labels(rows, at),
         # Below and to the left of a front's point there is no trial, and so no anchor's label.
         _layer(
             "datum.mark !== '' && datum.anchor === ''",
@@ -184,6 +179,23 @@ def _point(record: TrialRecord, measured: Measurement, findings: Findings) -> Ro
         "mIoU": figures.share(quality.miou),
         **by_precision(record.assignment),
     }
+
+
+def _anchor_labels(rows: list[Row], at: Spec) -> list[Spec]:
+    """A layer for each height that labels of anchors have."""
+    is_left = _ANCHOR_AT_THE_LEFT
+    beside = {
+        "dx": {"expr": f"{is_left} ? -3 : 0"},
+        "align": {"expr": f"{is_left} ? 'left' : 'center'"},
+    }
+    return [
+        _layer(
+            f"datum.anchor !== '' && datum.level === {level}",
+            {"type": "text", "dy": -12 - 13 * level, "fontSize": 11, **beside},
+            at | {"text": {"field": "anchor"}},
+        )
+        for level in sorted({row["level"] for row in rows if row["anchor"]})
+    ]
 
 
 def _levelled(rows: list[Row]) -> list[Row]:
