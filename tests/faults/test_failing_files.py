@@ -50,6 +50,7 @@ ELSEWHERE = (
     "recipes/efficientvit_sam.py",  # needs PyTorch
     "store/_artifacts.py",  # where hosts share a database: tests/store
     "study/cluster/",  # needs Ray
+    "study/night/early.py",  # on a GPU, with five workers
     "study/shipping/export.py",  # an engine, of a GPU
 )
 """Where nothing is written by what is walked over here."""
