@@ -13,13 +13,22 @@ _SAM_PROMPTS = (
 )
 _FILLED = frozenset({"mask_input", "has_mask_input", "orig_im_size"})
 """Inputs of SAM's own export that the pipeline fills by itself."""
+_POINTS = frozenset({"point_coords", "point_labels"})
+"""What every promptable decoder of SAM's kin takes."""
 
 
 def guess(facts: Facts) -> Plan:
     """A plan from the graph alone."""
+    if _POINTS <= set(facts.decoder_inputs):
+        return _guessed_sam(facts)
     choice = choose_output(facts)
     scoring = choose_scoring(choice)
     reasons = [choice.reason, f"{scoring.metric}: {scoring.reason}"]
+    if facts.decoder is None and "embed" in choice.output.name.lower():
+        reasons[0] = (
+            f"{choice.output.told} is taken for masks for want of others; if a decoder makes masks of it, "
+            "name that with --decoder"
+        )
     mean, std = IMAGENET
     if facts.frame is not None and facts.kinds.get(facts.frame.name) == "uint8":
         mean, std = (0.0,) * 3, (1 / 255,) * 3
@@ -43,6 +52,15 @@ def guess(facts: Facts) -> Plan:
         std=std,
         reasons=tuple(reasons),
     )
+
+
+def _guessed_sam(facts: Facts) -> Plan:
+    """SAM or SAM 2, told apart by how many of the encoder's outputs the decoder takes."""
+    taken = sum(output.name in facts.decoder_inputs for output in facts.outputs)
+    recipe, make, resize = ("sam2-image", sam2_image, "stretched") if taken > 1 else ("sam", sam, "padded")
+    plan = make(facts)
+    why = f"a decoder that takes points, and {taken} of the model's outputs, as {recipe}: images are {resize}"
+    return plan._replace(reasons=(f"{why}; `--recipe` says another", *plan.reasons))
 
 
 def sam(facts: Facts) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -90,7 +91,8 @@ def _write(target: Path, text: str, facts: Facts, decoder: bytes) -> None:
 def _warnings(spec: StudySpec, facts: Facts) -> list[str]:
     """What a search would refuse or warn about, as far as it shows without running the model."""
     absent = [
-        f"samples.{which}: {named} does not exist yet: put images or .npz files in it, or name another folder"
+        f"samples.{which}: {os.path.normpath(named)} does not exist yet: put images or .npz files in it, or "
+        "name another folder"
         for which, named in (
             ("calibration", spec.samples.calibration),
             ("evaluation", spec.samples.evaluation),
@@ -99,14 +101,15 @@ def _warnings(spec: StudySpec, facts: Facts) -> list[str]:
     ]
     if absent:
         return absent
+    told: list[str] = []  # what is found before an error is told beside it
     try:
         sets = [load_samples(spec.samples, which, facts.inputs) for which in ("calibration", "evaluation")]
-        told = warnings_of(spec.samples, *sets)
+        told += warnings_of(spec.samples, *sets)
         for samples in sets:
             samples[0]  # what cannot be read is reported now
         decoder = Path(spec.pipeline.decoder) if spec.pipeline.decoder else None
         unfed = check_prompts(decoder, [output.name for output in facts.outputs], sets[1])
         told += [f"samples.evaluation: {words}" for words in unfed]
     except UserError as error:
-        return [str(error)]
+        told.append(str(error))
     return told

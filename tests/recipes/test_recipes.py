@@ -57,16 +57,14 @@ def test_a_sam_is_asked_its_prompts(tmp_path: Path, recipe: str, decoder: str) -
     )
     prompts = [POINT, BOX] if decoder == "single" else [POINT, POINT]
     written, spec = begun(tmp_path, model, prompts, recipe=recipe, decoder=behind)
-    assert spec.samples.resize == ("pad" if recipe else "stretch")
+    assert spec.samples.resize == "pad"
     assert (spec.pipeline.output, spec.quality.metric) == ("masks", "mask_iou")
     quality, shape = seen(spec)
     assert quality.loss > 0.01
     assert shape == ((2, 24, 40) if decoder == "single" else (2, 8, 8))
     assert [line for line in written.warnings if "prompt" in line] == []
     takes = [line for line in written.reasons if "prompts.json" in line]
-    assert [line.split(" takes ")[1].split(";")[0] for line in takes] == (
-        ["point_coords and point_labels"] if recipe else []
-    )
+    assert [line.split(" takes ")[1].split(";")[0] for line in takes] == ["point_coords and point_labels"]
 
 
 def test_a_decoder_of_other_names_is_renamed_in_a_copy(tmp_path: Path) -> None:
@@ -78,9 +76,10 @@ def test_a_decoder_of_other_names_is_renamed_in_a_copy(tmp_path: Path) -> None:
     assert seen(spec)[1] == (1, 8, 8)
 
 
-def test_sam_2_has_three_outputs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", ["sam2-image", ""])
+def test_sam_2_has_three_outputs(tmp_path: Path, recipe: str) -> None:
     model, decoder = families.sam2(tmp_path)
-    _, spec = begun(tmp_path, model, [POINT, POINT, POINT], recipe="sam2-image", decoder=decoder)
+    _, spec = begun(tmp_path, model, [POINT, POINT, POINT], recipe=recipe, decoder=decoder)
     assert spec.samples.resize == "stretch"
     assert seen(spec)[1] == (3, 8, 8)
 
@@ -168,7 +167,8 @@ def test_what_is_wrong_with_samples_is_said_at_once(tmp_path: Path) -> None:
     model = families.encoder(tmp_path / "encoder.onnx")
     decoder = families.single_decoder(tmp_path / "decoder.onnx")
     written, _ = begun(tmp_path, model, recipe="sam", decoder=decoder)
-    assert "point_coords" in written.warnings[0]
+    assert "2 samples" in written.warnings[0]
+    assert "point_coords" in written.warnings[-1]
     same = families.images(tmp_path / "same", 3)
     plain = families.segmenter(tmp_path / "net.onnx", "")
     told = write_definition(
@@ -179,6 +179,12 @@ def test_what_is_wrong_with_samples_is_said_at_once(tmp_path: Path) -> None:
     absent = write_definition(plain, folder=tmp_path / "t", calibration=tmp_path / "nowhere").warnings
     assert all("does not exist yet" in line for line in absent)
     assert len(absent) == 2
+    assert not any("/../" in line for line in absent)
+
+
+def test_an_embedding_is_not_taken_for_masks_silently(tmp_path: Path) -> None:
+    written, _ = begun(tmp_path, families.encoder(tmp_path / "encoder.onnx"))
+    assert "name that with --decoder" in written.reasons[0]
 
 
 @pytest.mark.parametrize(("recipe", "side"), [("", 512), ("unet", 512), ("sam", 1024)])
