@@ -40,6 +40,7 @@ class Pipeline:
         self._output, self._layout = section.output, section.layout
         self._size = None if section.decoder else size  # a decoder may give masks of the original's size
         self._decoder: Engine | None = None
+        self._inputs: dict[str, DecoderInput] = {}
         self.decoding = 0.0
         """Seconds that the decoder ran, of all samples so far."""
         if section.decoder:
@@ -73,6 +74,12 @@ class Pipeline:
         """Masks of one sample [masks, height, width], cut where the engine is. Raises as `logits` does."""
         planes = self._planes({self._output: engine.cut(sample.inputs, self._output, above)})
         return planes > 0
+
+    def truth(self, sample: Sample, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+        """A sample's true masks for masks of `shape`, as `Sample.truth_for`; None where they are the objects
+        of prompts that nothing takes, as in a folder made for SAM that a segmenter reads."""
+        left = [set(prompt) - set(unfed(prompt, self._inputs)) for prompt in sample.asked]
+        return None if any(sample.asked) and not any(left) else sample.truth_for(shape)
 
     def masks(self, values: Mapping[str, NDArray[Any]], sample: Sample) -> NDArray[np.float32]:
         """Mask logits of the searched model's outputs on one sample. Raises as `logits` does."""
@@ -153,7 +160,7 @@ def check_prompts(decoder: Path | None, outputs: Container[str], samples: Sample
             asked_of(inputs, outputs, sample)
         dropped.update({key for prompt in sample.asked for key in unfed(prompt, wanted)})
         dropped.update(sample.prompts.keys() - wanted.keys())
-    taken = ", ".join(map(repr, wanted)) or "none"
+    taken = ", ".join(map(repr, wanted)) or "none; nor are their true masks"
     return [
         f"{count} of {len(samples)} samples hold {key!r}, which no input takes, so it is left out (prompts "
         f"that are taken: {taken})"

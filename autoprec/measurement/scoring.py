@@ -84,4 +84,4 @@ class Scores:
             assert isinstance(self._metric, JudgesCut)
             self._metric.update_cut(sample.name, reference, given.masks)
         else:
-            self._metric.update(sample.name, reference, given, sample.truth_for(given.shape))
+            self._metric.update(sample.name, reference, given, self._pipeline.truth(sample, given.shape))

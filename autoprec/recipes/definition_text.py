@@ -72,7 +72,8 @@ def _pipeline(facts: Facts, plan: Plan, path: Any) -> Table:
     keys: dict[str, Any] = {}
     if facts.decoder is not None:
         keys["decoder"] = _told(path(facts.decoder), "a fixed model behind it")
-    keys["output"] = _told(plan.output.name, f"masks; the outputs are: {outputs}")
+    # A decoder that the recipe has made gives nothing else.
+    keys["output"] = _told(plan.output.name, f"masks; the outputs are: {outputs}" if outputs else "masks")
     if plan.layout != "nchw":
         keys["layout"] = plan.layout
     return _table(**keys)

@@ -19,7 +19,7 @@ _POINTS = frozenset({"point_coords", "point_labels"})
 
 def guess(facts: Facts) -> Plan:
     """A plan from the graph alone."""
-    if _POINTS <= set(facts.decoder_inputs):
+    if set(facts.decoder_inputs) >= _POINTS:
         return _guessed_sam(facts)
     choice = choose_output(facts)
     scoring = choose_scoring(choice)

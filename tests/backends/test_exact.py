@@ -99,6 +99,15 @@ def test_infinities_in_the_same_places_are_equal_and_labels_deviate_by_their_sha
     assert error(np.array([1, 2, 3, 4]), np.array([1, 2, 3, 5])) == 0.25
 
 
+def test_a_map_of_classes_in_floats_deviates_by_its_share_as_well() -> None:
+    classes = np.repeat(np.float32([0, 1, 2, 3]), 250).reshape(1, 25, 40)
+    flipped = classes.copy()
+    flipped[0, 0, 0] = 3
+    assert error(flipped, classes) == 0.001
+    assert error(classes + 1, classes) > WRONG
+    assert error(flipped + 0.25, classes) > 0.1
+
+
 def test_the_slow_evaluator_is_left_out_where_nobody_waits_for_it(tmp_path: Path) -> None:
     body = "q = QuantizeLinear <output_dtype = 23> (x, s) y = DequantizeLinear(q, s)"
     path = saved(tmp_path, f"(float[1,4,8,8] x) => (float[1,4,8,8] y) <float s = {{0.5}}> {{ {body} }}", 23)

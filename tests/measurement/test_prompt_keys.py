@@ -12,10 +12,11 @@ import pytest
 from onnx import parser
 from PIL import Image
 
+from autoprec.backends import create_backend
 from autoprec.errors import ModelError, SamplesError
-from autoprec.measurement.pipeline import check_prompts
+from autoprec.measurement.pipeline import Pipeline, check_prompts
 from autoprec.samples import Samples, load_samples
-from autoprec.spec import SamplesSection
+from autoprec.spec import PipelineSection, SamplesSection
 
 POINT = {"point_coords": [[1, 2]], "point_labels": [1]}
 DECODER = """
@@ -68,6 +69,18 @@ def test_keys_that_the_decoder_does_not_take_are_named(decoder: Path) -> None:
 def test_prompts_without_a_decoder_are_named(tmp_path: Path) -> None:
     told = check_prompts(None, ["masks"], prompted(tmp_path, POINT | {"object": 1}))
     assert [words.split("'")[1] for words in told] == ["point_coords", "point_labels"]
+
+
+def test_true_masks_of_prompts_that_nothing_takes_are_left_out(decoder: Path) -> None:
+    folder = decoder.parent / "images"
+    (folder / "masks").mkdir()
+    Image.new("L", (8, 8), 1).save(folder / "masks" / "0.png")
+    sample, backend = prompted(folder, POINT | {"object": 1})[0], create_backend("openvino", {})
+    assert Pipeline(backend, PipelineSection(output="masks")).truth(sample, (3, 8, 8)) is None
+    prompting = Pipeline(backend, PipelineSection(decoder=str(decoder), output="masks"))
+    truth = prompting.truth(sample, (1, 8, 8))
+    assert truth is not None
+    assert truth.all()
 
 
 def test_arrays_of_an_archive_that_no_input_takes_are_named(tmp_path: Path) -> None:
