@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
+from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ _PNG_DEPTH = 24
 """Where a PNG file says how many bits a channel has."""
 
 
-class Note(StrEnum):
+class Note(str, Enum):  # noqa: UP042 - Python 3.10, which exports run on, has no StrEnum
     """What happens to pixels that their owner may not expect."""
 
     TURNED = "rotated as EXIF says: prompts and true masks refer to the upright image"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ class Placement(NamedTuple):
     frame: tuple[int, int]
 
     @classmethod
-    def of(cls, size: tuple[int, int], frame: tuple[int, int], how: Resize) -> Self:
+    def of(cls, size: tuple[int, int], frame: tuple[int, int], how: Resize) -> Placement:
         """The placement of an image of (width, height)."""
         if how == "stretch":
             return cls(0, 0, frame[1], frame[0], frame)

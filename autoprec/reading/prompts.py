@@ -196,3 +196,17 @@ def _takes(each: DecoderInput, shape: Sequence[int]) -> bool:
         len(declared) == len(shape)
         and all(want in (None, size) for want, size in zip(declared, shape, strict=True))
     )
+
+
+def best(masks: NDArray[Any], scores: NDArray[Any] | None) -> NDArray[Any]:
+    """Of a decoder's masks [prompts * several, h, w] the one of each prompt that it scores best.
+
+    Args:
+        masks: of one run of the decoder.
+        scores: its guess of their IoU, [prompts, several]; anything else leaves all masks.
+    """
+    if scores is None or scores.ndim != 2 or scores.size != len(masks):
+        return masks
+    first = np.arange(len(scores)) * scores.shape[1]
+    kept: NDArray[Any] = masks[first + scores.argmax(axis=1)]
+    return kept

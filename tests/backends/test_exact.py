@@ -100,7 +100,7 @@ def test_infinities_in_the_same_places_are_equal_and_labels_deviate_by_their_sha
 
 
 def test_a_map_of_classes_in_floats_deviates_by_its_share_as_well() -> None:
-    classes = np.repeat(np.float32([0, 1, 2, 3]), 250).reshape(1, 25, 40)
+    classes = np.arange(4, dtype=np.float32).repeat(250).reshape(1, 25, 40)
     flipped = classes.copy()
     flipped[0, 0, 0] = 3
     assert error(flipped, classes) == 0.001

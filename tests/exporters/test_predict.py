@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from autoprec.exporters import write_export
+from autoprec.reading.prompts import best
 from autoprec.records import Preprocessing
 from tiny_export import RECIPE, export_of
 
@@ -60,6 +61,31 @@ def test_classes_are_written_as_their_numbers(tmp_path: Path) -> None:
     planes = np.stack([HALVES, 255 - HALVES, 0 * HALVES], axis=-1)
     masks = masks_of(exported(tmp_path, metric="argmax_iou"), planes)
     assert (masks[0, 0], masks[0, -1]) == (0, 1)
+
+
+def test_of_several_masks_of_a_prompt_the_best_is_kept() -> None:
+    masks = np.arange(6.0).reshape(6, 1, 1)
+    assert best(masks, np.array([[0.1, 0.9, 0.2], [0.7, 0.1, 0.3]])).ravel().tolist() == [1, 3]
+    assert len(best(masks, None)) == 6
+
+
+@pytest.mark.parametrize("script", ["predict.py", "verify.py"])
+def test_an_export_runs_on_python_3_10(script: str, tmp_path: Path) -> None:
+    folder = exported(tmp_path)
+    Image.fromarray(HALVES).convert("RGB").save(tmp_path / "photo.png")
+    words = [str(folder / script), *([str(tmp_path / "photo.png")] if script == "predict.py" else [])]
+    code = f"""if True:
+        import enum, hashlib, runpy, sys, types
+        import numpy, openvino, PIL.Image
+        del enum.StrEnum, hashlib.file_digest
+        sys.flags = types.SimpleNamespace(isolated=1, optimize=0, dont_write_bytecode=1, verbose=0)
+        sys.argv = {words!r}
+        runpy.run_path(sys.argv[0], run_name="__main__")"""
+    ran = subprocess.run(
+        [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "Error" not in ran.stderr
+    assert ran.stdout
 
 
 def test_what_is_not_installed_is_one_line(tmp_path: Path) -> None:

@@ -4,12 +4,11 @@
     python predict.py photo.jpg --prompt '{"point_coords": [[120, 80]], "point_labels": [1]}'
     python predict.py examples/00.npz [--output masks.npz]
 
-An image is prepared as the manifest says, and read by the search's own code, in `reading/`; prompts are in
-its pixels, one `--prompt` for each mask, or in `prompts.json` beside the image. The result is an image of
-the same size: a mask in white, a matte's opacities, or the numbers of classes (or of masks, from 1; 0 is
-none) as colours. An archive holds one array for each input of the model, and for each of the
-decoder's that the model does not give; its result is an archive with the model's output,
-float32 [masks, h, w], as `masks`.
+An image is prepared as the manifest says, and read by the search's own code, in `reading/`. Prompts are in
+its pixels, one `--prompt` for each mask, or in `prompts.json` beside the image; of several masks of a prompt
+the one of the best `iou_predictions` is kept. The result is an image of the same size: a mask in white, a
+matte's opacities, or the numbers of classes (or of masks, from 1; 0 is none) as colours. An archive holds an
+array for each input of the model, and of the decoder beside; its result holds float32 [masks, h, w].
 """
 
 import os
@@ -17,7 +16,7 @@ import sys
 
 if __name__ == "__main__":
     # No module in this folder is part of the export; an empty entry of PYTHONPATH is the current one.
-    if not sys.flags.safe_path:
+    if not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):  # Python 3.10 has no such flag
         del sys.path[0]
     is_empty = "" in os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if is_empty and (here := os.getcwd()) in sys.path:  # noqa: PTH109 - `pathlib` might be somebody's
@@ -110,6 +109,7 @@ class Predictor:
             results = compiled(given)
             for port in compiled.outputs:
                 values |= dict.fromkeys(port.names, results[port])
+        self.scores = values.get("iou_predictions")
         masks: np.ndarray = values[self._output]
         if self._layout == "nhwc":
             masks = np.moveaxis(masks, -1, -3)
@@ -208,10 +208,9 @@ def picture(logits: np.ndarray, recipe: dict[str, Any]) -> "Image.Image":
         is_matte = logits.min() >= -0.25 and logits.max() <= 1.25
         alpha = logits[0] if is_matte else 1 / (1 + np.exp(-np.clip(logits[0], -60, 60)))
         return Image.fromarray(np.rint(255 * alpha.clip(0, 1)).astype(np.uint8))
-    if recipe["metric"] == "argmax_iou":
-        return coloured(logits.argmax(axis=0))
-    if recipe["metric"] == "label_iou":
-        return coloured(np.rint(logits[0]))
+    if recipe["metric"] in ("argmax_iou", "label_iou"):
+        is_map = recipe["metric"] == "label_iou"
+        return coloured(np.rint(logits[0]) if is_map else logits.argmax(axis=0))
     masks = logits > recipe["threshold"]
     if len(masks) == 1:
         return Image.fromarray(np.where(masks[0], 255, 0).astype(np.uint8))
@@ -235,15 +234,16 @@ def predict_image(predictor: Predictor, arguments: argparse.Namespace) -> None:
     prompts = [json.loads(prompt) for prompt in arguments.prompt]
     if predictor.prompts and not prompts:
         prompts = predictor.reading.beside.prompts_beside(arguments.sample)
+    image, best = {photo.input: photo.array}, predictor.reading.prompts.best
     runs = photo.asked(prompts or [{}], predictor.prompts)
-    stacks = [predictor({photo.input: photo.array, **run}, photo.name) for run in runs]
+    stacks = [best(predictor({**image, **run}, photo.name), predictor.scores) for run in runs]
     recipe = predictor.manifest["recipe"]
     # Nothing lies between two class numbers.
     way = Image.Resampling.NEAREST if recipe["metric"] == "label_iou" else Image.Resampling.BILINEAR
     masks = photo.unplaced(np.concatenate(stacks), way)
     output = arguments.output or Path(f"{arguments.sample.stem}_mask.png")
     picture(masks, recipe).save(output)
-    planes = "1 plane" if len(masks) == 1 else f"{len(masks)} planes"
+    planes = f"{len(masks)} plane{'s' * (len(masks) > 1)}"
     values = f"{masks.min():.4g} to {masks.max():.4g}"
     print(f"wrote {output}: {photo.size[0]} x {photo.size[1]}, from {planes} of values from {values}")
 
