@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+import autoprec.exporters.scripts
 from autoprec.errors import UserError
 from autoprec.exporters import read_manifest, write_export
 from autoprec.exporters.manifest import described
@@ -21,6 +23,7 @@ from tiny_export import export_of
 from trial_records import complete
 
 TRAP = "import pathlib; pathlib.Path(__file__).with_name('owned').touch(); raise ImportError('a trap')"
+SCRIPTS = Path(autoprec.exporters.scripts.__file__).parent
 MODULES = ("numpy", "psutil", "onnx", "msgspec", "argparse", "hashlib", "openvino", "typing_extensions")
 
 
@@ -50,6 +53,20 @@ def change(folder: Path, **recipe: Any) -> None:
     changed = msgspec.structs.replace(manifest.recipe, **recipe)
     unsealed = msgspec.structs.replace(manifest, recipe=changed, files=files, format=2, checksum="")
     (folder / "manifest.json").write_text(to_json(unsealed))
+
+
+def test_no_script_of_an_export_imports_modules_beside_it(tmp_path: Path) -> None:
+    scripts = [path for path in SCRIPTS.glob("*.py") if "__main__" in path.read_text()]
+    for name in (*MODULES, "json", "re"):
+        (tmp_path / f"{name}.py").write_text(TRAP)
+    for script in scripts:
+        shutil.copy(script, tmp_path)
+        ran = subprocess.run(
+            [sys.executable, tmp_path / script.name, "--help"], capture_output=True, check=False
+        )
+        assert b"Traceback" not in ran.stderr
+    assert len(scripts) == 5
+    assert not (tmp_path / "owned").exists()
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,20 @@ its own ranges, and leaves out what it does not quantise: the masks are not thos
 
 from __future__ import annotations
 
+import os
+import sys
+
+if __name__ == "__main__":
+    # No module in this folder is part of the export; an empty entry of PYTHONPATH is the current one.
+    if not sys.flags.safe_path:
+        del sys.path[0]
+    is_empty = "" in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if is_empty and (here := os.getcwd()) in sys.path:  # noqa: PTH109 - `pathlib` might be somebody's
+        sys.path.remove(here)
+
 import argparse
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
