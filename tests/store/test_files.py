@@ -213,3 +213,14 @@ def test_a_sqlite_address_names_the_very_file(name: str, tmp_path: Path) -> None
         tables = {table for (table,) in database.execute("SELECT name FROM sqlite_master")}
     assert {"autoprec_studies", "studies"} <= tables
     assert [path.name for path in tmp_path.iterdir()] == [Path(name).parts[0]]
+
+
+@pytest.mark.parametrize(
+    "made", ["VIEW mine AS SELECT 1", "TRIGGER mine AFTER INSERT ON autoprec_trials BEGIN SELECT 1; END"]
+)
+def test_a_file_with_statements_of_somebody_else_is_refused(tmp_path: Path, made: str) -> None:
+    Store.open(tmp_path / "study.db").close()
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
+        connection.execute(f"CREATE {made}")
+    with pytest.raises(StudyError, match="'mine', which autoprec did not make"):
+        Store.open(tmp_path / "study.db")

@@ -34,6 +34,7 @@ _DAMAGE = (
     "Could not decode",
 )
 """SQLite's words for tables that are not as autoprec made them, and for text that is not UTF-8."""
+_FOREIGN = "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view') LIMIT 1"
 _CLOCK = "SELECT (julianday('now') - 2440587.5) * 86400.0"
 
 
@@ -65,8 +66,15 @@ class SqliteDialect:
         self.writer: sa.Engine = self.reader.execution_options(begin="BEGIN IMMEDIATE")
 
     def admit(self) -> None:
-        """Raises `StudyError` if SQLite's own checks of the whole file fail."""
+        """Raises `StudyError` if SQLite's own checks of the whole file fail, or if the file holds triggers or
+        views: what a query or a write does would be somebody else's choice."""
         with self.reader.begin() as connection:
+            foreign = connection.exec_driver_sql(_FOREIGN).first()
+            if foreign is not None:
+                raise StudyError(
+                    f"{self.name}: has the {foreign.type} {foreign.name!r}, which autoprec did not make; "
+                    "remove it with sqlite3, or use a copy of the file without it"
+                )
             # An index that lost a trial hides it from queries without an error, and so does a trial without
             # its study.
             verdict = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
