@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from autoprec import import_path  # isort: skip  # noqa: F401 - before whatever could be somebody else's
 from autoprec.cli import demo, init, doctor, blocks, search, front, trials, trial, report, export  # isort: skip  # noqa: F401 - in the order of the help
 from autoprec.cli._app import app
-from autoprec.cli._boundary import exit_code, hearing_interrupts, minding_readers
+from autoprec.cli._boundary import exit_code, hearing_interrupts, minding_readers, print_everything
 from autoprec.loading import ensure_memory
 
 
@@ -23,6 +23,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """
     try:
         ensure_memory()
+        print_everything()
         with hearing_interrupts(), minding_readers():
             code = app(words, prog_name="autoprec", standalone_mode=False) or 0  # usage errors too
             if sys.stdout is not None:

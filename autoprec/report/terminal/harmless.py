@@ -11,6 +11,9 @@ from rich.text import Text
 
 from autoprec.visible import BREAKS, STEERING, escaped, harmless, visible
 
+_PLAIN = str.maketrans("●·┊┤│└─×≈…", "*.:+|+-x~.")
+"""Our own signs and Rich's, one column each, for an output whose encoding lacks them."""
+
 
 class Drawing:
     """Text whose line breaks are meant; any other text is one line, whatever names in it contain."""
@@ -38,8 +41,10 @@ class HarmlessConsole(Console):
             renderable = visible(renderable)
         elif isinstance(renderable, Text):
             renderable = one_line(renderable)
+        is_plain = (options or self.options).ascii_only
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(harmless(segment.text), segment.style)
+            text = segment.text.translate(_PLAIN) if is_plain else segment.text
+            yield segment if segment.control else Segment(harmless(text), segment.style)
 
     def on_broken_pipe(self) -> None:
         """Nobody reads any longer: whoever prints hears of it, where Rich would end the process."""
