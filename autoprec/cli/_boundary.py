@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
+import json
 import os
 import platform
 import select
@@ -34,6 +37,19 @@ _PACKAGES = (
 _AGAIN_SECONDS = 0.05
 """Long enough for the destructor to end: a signal sent at once would be raised within it, and lost as
 well."""
+
+
+def print_everything() -> None:
+    """Let standard output print what its encoding lacks, if only as `\\u2248`, which is JSON as well."""
+    codecs.register_error("autoprec", _spelt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="autoprec")
+
+
+def _spelt(error: UnicodeError) -> tuple[str, int]:
+    """What a codec puts in the place of the characters that it cannot encode."""
+    assert isinstance(error, UnicodeEncodeError)
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 @contextlib.contextmanager
@@ -71,10 +87,14 @@ def minding_readers() -> Iterator[None]:
 
 def exit_code(error: Exception) -> int:
     """Report what ended a command, in one line; returns the command's exit code."""
-    with contextlib.suppress(BrokenPipeError):  # a user's mistake that nobody reads of
+    try:
         return _told(error)
-    _let_go_of_closed_streams()
-    return EXIT_READER_GONE
+    except BrokenPipeError:  # a user's mistake that nobody reads of
+        _let_go_of_closed_streams()
+        return EXIT_READER_GONE
+    except OSError:  # standard error is a file on a full disk: nobody can be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        return EXIT_USER_ERROR
 
 
 def _told(error: Exception) -> int:

@@ -71,3 +71,8 @@ def test_standard_output_on_a_full_disk_is_named() -> None:
     ran = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=False)
     assert ran.returncode == 2
     assert ran.stderr.startswith("autoprec: standard output: No space left on device")
+
+
+def test_a_mistake_that_standard_error_has_no_room_for_is_still_one() -> None:
+    words = f"{sys.executable} -m autoprec --nonsense 2>/dev/full"
+    assert subprocess.run(["sh", "-c", words], check=False).returncode == 2
