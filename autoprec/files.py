@@ -18,6 +18,8 @@ from autoprec.errors import NO_ROOM
 SHARED_TMPDIR = "AUTOPREC_SHARED_TMPDIR"
 """Tells a worker, whose own temporary files go with its study, where those are that all studies share."""
 
+_MOST_BYTES = 256 << 20
+
 
 def ensure_regular(path: Path) -> None:
     """Raises OSError for what is not a regular file: a pipe never ends, nor does `/dev/zero`."""
@@ -26,6 +28,28 @@ def ensure_regular(path: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.ENODEV, "is not a regular file", str(path))
+
+
+def read_small(path: Path) -> bytes:
+    """All of a regular file of at most 256 MiB. Raises OSError: a few bytes on disk may claim terabytes."""
+    ensure_regular(path)
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise OSError(errno.EINVAL, "is too large", str(path))
+    return content
+
+
+def not_following(path: str, flags: int) -> int:
+    """An `opener` for files of autoprec's own, which writes to no other file by a link, and waits at no pipe.
+
+    Raises OSError for what is not a regular file.
+    """
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.ENODEV, "is not a regular file", path)
+    return descriptor
 
 
 @contextmanager
@@ -92,6 +116,8 @@ def sweep(folder: Path, patterns: Iterable[str]) -> None:
     """Remove what a killed process left in `folder`, as far as that is possible."""
     for pattern in patterns:
         for leftover in folder.glob(pattern):
+            if leftover.parent != folder and leftover.parent.is_symlink():
+                continue  # what a link leads to is somebody else's
             if leftover.is_dir() and not leftover.is_symlink():
                 shutil.rmtree(leftover, ignore_errors=True)
             else:

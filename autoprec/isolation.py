@@ -25,7 +25,7 @@ import psutil
 from autoprec.backends.timing import Deadline
 from autoprec.closing import Closing
 from autoprec.errors import StudyError, TrialError
-from autoprec.files import SHARED_TMPDIR
+from autoprec.files import SHARED_TMPDIR, not_following
 from autoprec.loading import loaded
 
 _POLL_SECONDS = 0.2
@@ -132,7 +132,7 @@ class WorkerProcess(Closing):
             try:
                 scratch = self._log.with_name("scratch")
                 scratch.mkdir(exist_ok=True)
-                log = opened.enter_context(self._log.open("ab"))
+                log = opened.enter_context(open(self._log, "ab", opener=not_following))
                 answers, child_end = os.pipe()
                 opened.callback(os.close, child_end)
                 self._process = _STARTER.submit(self._start, child_end, log, scratch).result()

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from autoprec.errors import StudyError
-from autoprec.files import ensure_regular
+from autoprec.files import read_small
 from autoprec.records import (
     Departure,
     Examples,
@@ -106,9 +106,12 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of an export. Raises `StudyError` if there is none, or if it was changed."""
     path = folder / MANIFEST
+    if path.is_symlink():
+        raise StudyError(
+            f"{path}: is a link, and no link in an export is followed; copy the file itself there"
+        )
     try:
-        ensure_regular(path)
-        text = path.read_text(encoding="utf-8")
+        text = read_small(path).decode().replace("\r\n", "\n")  # as `verify.py` reads it
         manifest = from_json(text, Manifest)
     except OSError as error:
         why = "" if isinstance(error, FileNotFoundError) else f" ({error.strerror})"

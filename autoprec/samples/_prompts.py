@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from autoprec.errors import SamplesError, exhausted
-from autoprec.files import ensure_regular
+from autoprec.files import read_small
 from autoprec.reading.prompts import PAIRS
 
 Prompts = list[dict[str, Any]]
@@ -30,8 +30,7 @@ def read_prompts(path: Path, asked: Sequence[str], images: Container[str]) -> di
     if not path.exists():
         return {}
     try:
-        ensure_regular(path)
-        by_image = msgspec.json.decode(path.read_bytes(), type=dict[str, Prompts])
+        by_image = msgspec.json.decode(read_small(path), type=dict[str, Prompts])
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise SamplesError(f"{path}: is not a table of prompts by image, in UTF-8: {error}") from error
     except OSError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from autoprec.errors import StudyError
-from autoprec.files import ensure_regular, sweep
+from autoprec.files import ensure_regular, not_following, sweep
 from autoprec.store.dialects.sqlite import make_folder
 
 _LONGEST_NUMBER = 10
@@ -37,7 +37,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     path = folder / "search.lock"
     try:
         # Not "w": it would erase the holder's number from the file before the lock is even tried.
-        file = path.open("a+", encoding="utf-8")
+        file = open(path, "a+", encoding="utf-8", errors="replace", opener=not_following)  # noqa: SIM115
     except OSError as error:
         raise StudyError(f"{path}: cannot be written ({error.strerror}); make the folder writable") from error
     with file:
@@ -47,7 +47,7 @@ def exclusive(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            holder = file.read().strip() or "unknown"
+            holder = file.read(_LONGEST_NUMBER).strip() or "unknown"
             raise StudyError(
                 f"{folder}: process {holder} is searching this study; wait for it, or end it with Ctrl-C"
             ) from error
@@ -68,7 +68,8 @@ def searching(folder: Path) -> int | None:
     """The number of the process that holds `folder` for a search; None if there is none. Takes no lock."""
     try:
         ensure_regular(folder / "search.lock")
-        text = (folder / "search.lock").read_text(encoding="utf-8", errors="replace").strip()
+        with (folder / "search.lock").open(encoding="utf-8", errors="replace") as file:
+            text = file.read(_LONGEST_NUMBER + 1).strip()
     except FileNotFoundError:
         return None
     # A killed search leaves its number behind, so the process must also be alive. A longer number is damage,

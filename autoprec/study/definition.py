@@ -9,7 +9,7 @@ import msgspec
 import tomlkit
 
 from autoprec.errors import SpecError, StudyError
-from autoprec.files import replacing
+from autoprec.files import read_small, replacing
 from autoprec.spec import StudySpec, load_spec
 from autoprec.store import Store
 
@@ -61,7 +61,7 @@ def make_default(path: Path) -> tuple[Path, ...]:
     before = []
     for other in sorted(path.parent.glob("*.toml")):
         try:
-            document = tomlkit.parse(other.read_text(encoding="utf-8"))
+            document = tomlkit.parse(read_small(other))
             if other != path and document.pop("default", False):
                 before.append(other)
             elif other == path and not document.get("default", False):

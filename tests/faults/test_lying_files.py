@@ -1,0 +1,49 @@
+"""Files that are links, pipes, or claim more than a disk has: never waited for, never read to their end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from autoprec.errors import SamplesError, StudyError
+from autoprec.exporters import read_manifest
+from autoprec.files import not_following
+from autoprec.samples._prompts import read_prompts
+from autoprec.study.definition import make_default
+from tiny_study import write_study
+
+
+def claim(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+def test_a_terabyte_of_nothing_is_too_large(tmp_path: Path) -> None:
+    claim(tmp_path / "manifest.json")
+    with pytest.raises(StudyError, match="is too large"):
+        read_manifest(tmp_path)
+    claim(tmp_path / "prompts.json")
+    with pytest.raises(SamplesError, match="is too large"):
+        read_prompts(tmp_path / "prompts.json", (), ())
+
+
+def test_a_manifest_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").symlink_to("/etc/passwd")
+    with pytest.raises(StudyError, match="is a link"):
+        read_manifest(tmp_path)
+
+
+def test_what_is_appended_to_is_no_pipe_and_no_link(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("target")
+    for name in ("pipe", "link"):
+        with pytest.raises(OSError, match=name), open(tmp_path / name, "ab", opener=not_following):
+            pass
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_pipe_among_definitions_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.toml")
+    assert make_default(write_study(tmp_path)) == ()
