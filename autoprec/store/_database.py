@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import optuna
 import sqlalchemy as sa
+from alembic.util import CommandError
 
 from autoprec.errors import StudyError
 from autoprec.store._front import update_fronts
@@ -127,7 +128,8 @@ class Database:
             try:
                 with self.setting_up():
                     return JoiningStorage(self._dialect.address, engine_kwargs=options)
-            except RuntimeError as error:  # Optuna's check of versions has no class of its own
+            # Optuna's check of versions has no class of its own; Alembic's error is of two at once.
+            except (RuntimeError, CommandError) as error:
                 raise StudyError(
                     f"{self.name}: Optuna's tables are of another version of Optuna than the one that is "
                     "installed; install that one, or let `autoprec doctor --study NAME --repair` rewrite them"

@@ -216,11 +216,45 @@ def test_a_sqlite_address_names_the_very_file(name: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "made", ["VIEW mine AS SELECT 1", "TRIGGER mine AFTER INSERT ON autoprec_trials BEGIN SELECT 1; END"]
+    "statement", ["VIEW mine AS SELECT 1", "TRIGGER mine AFTER INSERT ON autoprec_trials BEGIN SELECT 1; END"]
 )
-def test_a_file_with_statements_of_somebody_else_is_refused(tmp_path: Path, made: str) -> None:
+def test_a_file_with_statements_of_somebody_else_is_refused(tmp_path: Path, statement: str) -> None:
     Store.open(tmp_path / "study.db").close()
     with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
-        connection.execute(f"CREATE {made}")
+        connection.execute(f"CREATE {statement}")
     with pytest.raises(StudyError, match="'mine', which autoprec did not make"):
         Store.open(tmp_path / "study.db")
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_writing_to_a_file_that_was_deleted_is_refused(tmp_path: Path, is_replaced: bool) -> None:
+    with Store.open(stored(tmp_path / "study.db")) as store:
+        (tmp_path / "study.db").unlink()
+        if is_replaced:
+            stored(tmp_path / "study.db")
+        with pytest.raises(StudyError, match="was deleted or replaced while it was in use"):
+            store.finish(complete(1, 4.0, 0.02))
+
+
+def test_optunas_tables_of_two_versions_at_once_are_refused(tmp_path: Path) -> None:
+    with Store.open(stored(tmp_path / "study.db")) as store:
+        store.optuna()
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection, connection:
+        connection.execute("INSERT INTO alembic_version VALUES ('v1.0')")
+    with Store.open(tmp_path / "study.db") as store, pytest.raises(StudyError, match="another version"):
+        store.optuna()
+
+
+def test_a_search_changes_nothing_behind_links_in_its_folder(tmp_path: Path) -> None:
+    mine, study = tmp_path / "mine", tmp_path / "study"
+    for folder in (mine, study):
+        folder.mkdir()
+    (mine / "text").write_text("precious")
+    (study / "scratch").symlink_to(mine)
+    with exclusive(study):
+        pass
+    (study / "search.lock").unlink()
+    (study / "search.lock").symlink_to(mine / "text")
+    with pytest.raises(StudyError, match=r"search\.lock: cannot be written"), exclusive(study):
+        pass
+    assert (mine / "text").read_text() == "precious"

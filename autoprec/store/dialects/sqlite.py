@@ -58,6 +58,8 @@ class SqliteDialect:
         if not read_only:
             make_folder(path.parent)
         self.name = str(path)
+        self._path = path.absolute()
+        self._file: tuple[int, int] | None = None
         # Unquoted, a path with `?`, `#` or `%` in it would name another file.
         self.address = f"sqlite:///{quote(str(path.absolute()))}"
         self.optuna_options: dict[str, object] = {"connect_args": {"timeout": 30}}
@@ -79,6 +81,7 @@ class SqliteDialect:
             # its study.
             verdict = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
             strays = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+            self._file = self._identity()
         if verdict != "ok" or any(str(table).startswith("autoprec_") for table, *_ in strays):
             raise StudyError(f"{self.name}: {REASONS[sqlite3.SQLITE_CORRUPT]}")
 
@@ -90,8 +93,24 @@ class SqliteDialect:
             driver = connection.connection
             driver.cursor().execute("PRAGMA journal_mode = WAL")
 
-    def lock(self, connection: sa.Connection, study: str) -> None:
-        """Do nothing: a writing transaction locks the whole file."""
+    def lock(self, connection: sa.Connection, study: str) -> None:  # noqa: ARG002 - the protocol's signature
+        """Nothing is to be locked: a writing transaction locks the whole file.
+
+        Raises `StudyError` if the file was deleted or replaced: what is written would be lost with it.
+        """
+        if self._identity() != self._file:
+            raise StudyError(
+                f"{self.name}: was deleted or replaced while it was in use; run it again to resume from the "
+                "file that is there now"
+            )
+
+    def _identity(self) -> tuple[int, int] | None:
+        """The file that has the path now."""
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def statement(self, text: str) -> str:
         """The statement itself."""
