@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import onnx_ir as ir
 import pytest
 
+import tiny_study
 from autoprec.errors import SamplesError, StudyError
-from autoprec.exporters import read_manifest
+from autoprec.exporters import read_manifest, write_export
 from autoprec.files import not_following
+from autoprec.graph.model.files import write_model
 from autoprec.samples._prompts import read_prompts
+from autoprec.study import verify_export
 from autoprec.study.definition import make_default
-from tiny_study import write_study
+from tiny_export import export_of
 
 
 def claim(path: Path) -> None:
@@ -27,6 +33,24 @@ def test_a_terabyte_of_nothing_is_too_large(tmp_path: Path) -> None:
     claim(tmp_path / "prompts.json")
     with pytest.raises(SamplesError, match="is too large"):
         read_prompts(tmp_path / "prompts.json", (), ())
+
+
+def test_a_file_of_another_size_is_not_read(tmp_path: Path) -> None:
+    write_export(export_of(tmp_path / "study"), tmp_path / "out")
+    claim(tmp_path / "out" / "model.onnx")
+    told = verify_export(tmp_path / "out").checks[0].words
+    script = [sys.executable, str(tmp_path / "out" / "verify.py")]
+    ran = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert told == "changed or missing: model.onnx"
+    assert told in ran.stdout
+
+
+def test_a_model_takes_the_place_of_a_link(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / "reference.onnx").symlink_to(tmp_path / "mine")
+    write_model(ir.load(tiny_study.write_model(tmp_path / "tiny.onnx")), tmp_path / "reference.onnx")
+    assert (tmp_path / "mine").read_text() == "precious"
+    assert not (tmp_path / "reference.onnx").is_symlink()
 
 
 def test_a_manifest_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -46,4 +70,4 @@ def test_what_is_appended_to_is_no_pipe_and_no_link(tmp_path: Path) -> None:
 
 def test_a_pipe_among_definitions_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.toml")
-    assert make_default(write_study(tmp_path)) == ()
+    assert make_default(tiny_study.write_study(tmp_path)) == ()

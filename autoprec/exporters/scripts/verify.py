@@ -88,7 +88,7 @@ def refuse_changed(text: str, manifest: dict[str, Any]) -> None:
 
 def files(manifest: dict[str, Any]) -> Check:
     """Check that every file is as it was written, and that there are no links."""
-    wrong = [file["name"] for file in manifest["files"] if digest(file["name"]) != file["sha256"]]
+    wrong = [file["name"] for file in manifest["files"] if digest(file) != file["sha256"]]
     wrong += [str(path.relative_to(FOLDER)) for path in sorted(FOLDER.rglob("*")) if path.is_symlink()]
     words = f"changed or missing: {', '.join(wrong)}" if wrong else f"{len(manifest['files'])} intact"
     return {"name": "files", "ok": not wrong, "words": words}
@@ -270,12 +270,12 @@ def inside(name: str) -> bool:
     return not any(step.is_symlink() for step in steps) and steps[-1].is_file()
 
 
-def digest(name: str) -> str:
-    """SHA-256 of a file of the export in hexadecimal; empty if it is not there."""
-    if not inside(name):
+def digest(listed: dict[str, Any]) -> str:
+    """SHA-256 of a file of the export in hexadecimal; empty if it is not there, or of another size."""
+    if not inside(listed["name"]) or (FOLDER / listed["name"]).stat().st_size != listed["bytes"]:
         return ""
     hashed = hashlib.sha256()
-    with (FOLDER / name).open("rb") as file:
+    with (FOLDER / listed["name"]).open("rb") as file:
         while part := file.read(1 << 20):
             hashed.update(part)
     return hashed.hexdigest()

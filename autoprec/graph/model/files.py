@@ -79,6 +79,9 @@ def write_model(model: ir.Model, path: Path, *, largest: int = LARGEST_FILE) -> 
     Weights are inside up to `largest` bytes, and in `data_path(path)` beyond. Raises OSError if the disk is
     full.
     """
+    for file in (path, data_path(path)):
+        if file.is_symlink():
+            file.unlink()  # the link, and not what somebody has made it lead to
     values = model.graph.initializers.values()
     if sum(value.const_value.nbytes for value in values if value.const_value is not None) <= largest:
         _write_whole(model, path)
