@@ -45,12 +45,15 @@ def test_a_file_of_another_size_is_not_read(tmp_path: Path) -> None:
     assert told in ran.stdout
 
 
-def test_a_model_takes_the_place_of_a_link(tmp_path: Path) -> None:
+def test_a_model_takes_the_place_of_a_link_or_a_pipe(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("precious")
     (tmp_path / "reference.onnx").symlink_to(tmp_path / "mine")
     write_model(ir.load(tiny_study.write_model(tmp_path / "tiny.onnx")), tmp_path / "reference.onnx")
     assert (tmp_path / "mine").read_text() == "precious"
     assert not (tmp_path / "reference.onnx").is_symlink()
+    os.mkfifo(tmp_path / "pipe.onnx")
+    write_model(ir.load(tmp_path / "tiny.onnx"), tmp_path / "pipe.onnx")
+    assert (tmp_path / "pipe.onnx").is_file()
 
 
 def test_a_manifest_that_is_a_link_is_not_followed(tmp_path: Path) -> None:

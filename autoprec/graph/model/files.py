@@ -80,8 +80,8 @@ def write_model(model: ir.Model, path: Path, *, largest: int = LARGEST_FILE) -> 
     full.
     """
     for file in (path, data_path(path)):
-        if file.is_symlink():
-            file.unlink()  # the link, and not what somebody has made it lead to
+        if file.is_symlink() or file.is_fifo():
+            file.unlink()  # the link, and not what somebody has made it lead to; a pipe would be waited for
     values = model.graph.initializers.values()
     if sum(value.const_value.nbytes for value in values if value.const_value is not None) <= largest:
         _write_whole(model, path)
