@@ -50,13 +50,22 @@ class Slow:
         return Sample(f"{index}", {}, {})
 
 
+# Of other tests: a traceback that pytest keeps holds an iterator that was never closed, and so its threads.
+EARLIER: set[threading.Thread] = set()
+
+
 @pytest.fixture(autouse=True)
 def five_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    EARLIER.update(threading.enumerate())
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(5)))
 
 
 def reading_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("samples", "results"))]
+    return [
+        thread.name
+        for thread in threading.enumerate()
+        if thread not in EARLIER and thread.name.startswith(("samples", "results"))
+    ]
 
 
 def test_several_readers_give_samples_in_order() -> None:
