@@ -43,7 +43,8 @@ def print_everything() -> None:
     """Let standard output print what its encoding lacks, if only as `\\u2248`, which is JSON as well."""
     codecs.register_error("autoprec", _spelt)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="autoprec")
+        with contextlib.suppress(OSError):  # of a descriptor that was a file when the stream was opened
+            sys.stdout.reconfigure(errors="autoprec")
 
 
 def _spelt(error: UnicodeError) -> tuple[str, int]:

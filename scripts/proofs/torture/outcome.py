@@ -243,6 +243,8 @@ def _command(
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.close(output)
+        # The campaign's own stream may know its descriptor as a file that can seek; a command's begins anew.
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         exec(site, {})  # noqa: S102 - our own
         main(words)
     except SystemExit as end:
