@@ -13,7 +13,7 @@ from autoprec.cli import app
 from autoprec.errors import SpecError
 from autoprec.store import exclusive
 from command_line import autoprec
-from tiny_study import write_model, write_samples, write_study
+from tiny_study import write_model, write_samples, write_searched, write_study
 
 README = Path(__file__).parent.parent / "README.md"
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -22,7 +22,7 @@ COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-def
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    Study.load(write_study(folder)).search("5")
+    write_searched(folder)
     return folder
 
 
@@ -237,7 +237,7 @@ def test_a_file_is_no_export(tmp_path: Path) -> None:
 
 
 def test_a_trial_of_another_model_is_not_exported(tmp_path: Path) -> None:
-    Study.load(write_study(tmp_path)).search("1")
+    write_searched(tmp_path)
     write_model(tmp_path / "tiny.onnx", seed=7)
     result = autoprec("export", "--trial", "0", "--study", "tiny.toml", folder=tmp_path)
     assert result.returncode == 2

@@ -53,7 +53,6 @@ def test_fp8_is_off_the_table_of_a_gpu_without_it() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.walk
 def test_doctor_prints_as_json_that_openvino_takes_int8_and_not_fp8() -> None:
     command = [sys.executable, "-m", "autoprec", "doctor", "--backend", "openvino", "--json"]
     listing = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

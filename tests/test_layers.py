@@ -29,6 +29,15 @@ FLOORS = (("grids",), ("ops",), ("model", "statistics", "blocks"), ("variants",)
 """The rooms of `graph/`, by the same rule."""
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 MODULES = sorted(PACKAGE.rglob("*.py"))
+each_folder = pytest.mark.parametrize(
+    "folder", sorted({path.parent for path in MODULES}), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+
+
+def trees(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
+    """The modules of a folder, parsed."""
+    for path in sorted(folder.glob("*.py")):
+        yield path, ast.parse(path.read_text())
 
 
 def room_of(path: Path) -> str:
@@ -47,11 +56,12 @@ def imported_rooms(tree: ast.AST, room: str = "") -> Iterator[str]:
             yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("autoprec."))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_module_imports_only_from_rows_above_its_own(path: Path) -> None:
-    room = room_of(path)
-    for other in set(imported_rooms(ast.parse(path.read_text()), room)) - {room}:
-        assert ROW[other] < ROW[room], f"{room} (row {ROW[room]}) imports {other} (row {ROW[other]})"
+@each_folder
+def test_a_module_imports_only_from_rows_above_its_own(folder: Path) -> None:
+    for path, tree in trees(folder):
+        room = room_of(path)
+        for other in set(imported_rooms(tree, room)) - {room}:
+            assert ROW[other] < ROW[room], f"{path} (row {ROW[room]}) imports {other} (row {ROW[other]})"
 
 
 @pytest.mark.parametrize(
@@ -64,23 +74,22 @@ def test_a_room_of_the_graph_imports_only_from_floors_below_its_own(path: Path) 
             assert other == path.parent.name or FLOOR[other] < FLOOR[path.parent.name], node.module
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_files_and_functions_stay_short(path: Path) -> None:
-    text = path.read_text()
-    assert text.count("\n") <= 300
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
-            assert (node.end_lineno or 0) - node.lineno < 60, f"{node.name} is over 60 lines"
+@each_folder
+def test_files_and_functions_stay_short(folder: Path) -> None:
+    for path, tree in trees(folder):
+        assert path.read_text().count("\n") <= 300, path
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < 60, f"{path}: {node.name} is over 60 lines"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_only_a_backend_imports_inside_a_function(path: Path) -> None:
-    if room_of(path) == "backends":
-        return
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef):
-            inner = [n for n in ast.walk(node) if isinstance(n, (ast.Import, ast.ImportFrom))]
-            assert not inner, f"{node.name} imports inside"
+@each_folder
+def test_only_a_backend_imports_inside_a_function(folder: Path) -> None:
+    for path, tree in trees(folder):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and room_of(path) != "backends":
+                inner = [n for n in ast.walk(node) if isinstance(n, (ast.Import, ast.ImportFrom))]
+                assert not inner, f"{path}: {node.name} imports inside"
 
 
 def test_modules_import_one_another_in_no_circle() -> None:

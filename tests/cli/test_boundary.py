@@ -16,7 +16,7 @@ import pytest
 from autoprec.cli import main
 from autoprec.study import Study
 from command_line import autoprec
-from tiny_study import write_model, write_study
+from tiny_study import write_model, write_searched
 
 
 def run(
@@ -159,8 +159,7 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_is_not_confirmed_is_not_done(tmp_path: Path) -> None:
-    (tmp_path / "studies").mkdir()
-    Study.load(write_study(tmp_path / "studies")).search("1")
+    write_searched(tmp_path / "studies")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.stdin", io.StringIO("n\n"))
         declined = autoprec("delete", "tiny", folder=tmp_path)

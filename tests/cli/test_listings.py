@@ -19,15 +19,14 @@ from autoprec.store import Store, exclusive
 from autoprec.study.overview.clearing import clear
 from autoprec.study.overview.listing import list_studies
 from command_line import autoprec
-from tiny_study import write_study
+from tiny_study import write_searched, write_study
 from trial_records import BLOCKS, IDENTITY, complete
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("work")
-    (folder / "studies").mkdir()
-    Study.load(write_study(folder / "studies")).search("5")
+    write_searched(folder / "studies")
     return folder
 
 

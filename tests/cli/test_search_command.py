@@ -102,7 +102,9 @@ def test_a_command_that_was_typed_runs_at_the_end(work: Path, capfd: pytest.Capt
     assert "--notify could not run" in told.stderr
 
 
-@pytest.mark.parametrize("rule", ["--patience 1", "--target-speedup 0.01"])
+@pytest.mark.parametrize(
+    "rule", [pytest.param("--patience 1", marks=pytest.mark.slow), "--target-speedup 0.01"]
+)
 def test_a_rule_ends_a_search_before_its_budget(work: Path, rule: str) -> None:
     told = autoprec("search", "--budget", "40", "-q", *rule.split(), folder=work)
     assert told.returncode == 0, told.stderr

@@ -91,6 +91,7 @@ def test_every_target_of_an_export_is_offered() -> None:
     assert tuple(EXPORTERS) == TARGETS
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_dashboard_without_a_traceback(studies: Path) -> None:
     (studies / "bin").mkdir()
     program = studies / "bin" / "optuna-dashboard"

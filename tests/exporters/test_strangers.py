@@ -73,8 +73,8 @@ def test_no_script_of_an_export_imports_modules_beside_it(tmp_path: Path) -> Non
     "command",
     [
         (str(Path(sys.executable).with_name("autoprec")), "verify", "."),
-        (sys.executable, "-m", "autoprec", "verify", "."),
-        (sys.executable, "verify.py", "--seconds", "0.1"),
+        pytest.param((sys.executable, "-m", "autoprec", "verify", "."), marks=pytest.mark.slow),
+        pytest.param((sys.executable, "verify.py", "--seconds", "0.1"), marks=pytest.mark.slow),
         (sys.executable, "predict.py"),
     ],
     ids=["verify", "module", "script", "predict"],

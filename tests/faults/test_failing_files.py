@@ -25,7 +25,7 @@ from autoprec.store import Store, rebuild
 from command_line import autoprec as run
 from tiny_study import write_model, write_study
 
-pytestmark = [pytest.mark.slow, pytest.mark.walk]
+pytestmark = pytest.mark.slow
 STUDY = ("--study", "tiny.toml")
 EXPORT = ("export", *STUDY, "--trial", "0", "out", "--zip", "--examples")
 COMMANDS = (

@@ -17,7 +17,7 @@ from worker_here import WorkerHere
 from command_line import autoprec
 from tiny_study import write_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.walk]
+pytestmark = pytest.mark.slow
 
 NAMES = ("-a ?mode=memory%41#b&=;", "é😀\n[g]*{x}$HOME`id`'\"\\", "a:b")
 

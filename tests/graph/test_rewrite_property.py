@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime as ort
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,9 +30,18 @@ from autoprec.records import Assignment, Block
 from random_graphs import IMAGE
 from random_ops import models
 
-often = settings(
-    max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
-)
+often = pytest.mark.parametrize("examples", [12, pytest.param(50, marks=pytest.mark.slow)])
+
+
+def hold(check: Callable[..., None], examples: int, *drawn: st.SearchStrategy[Any]) -> None:
+    """Check so many draws, the same each time."""
+    every = list(HealthCheck)
+    drawing = settings(
+        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=every, database=None
+    )
+    drawing(given(*drawn)(check))()
+
+
 OFTEN = ("Conv", "ConvTranspose", "MatMul", "Gemm", "Add", "Relu", "Softmax")
 MADE = {"Cast", "QuantizeLinear", "DequantizeLinear"}
 
@@ -112,11 +123,7 @@ def assert_symmetric(candidate: onnx.ModelProto) -> None:
             assert np.isfinite(scale.astype(np.float32)).all()
 
 
-@often
-@given(models() | models(quantized=True), st.data())
-def test_any_assignment_is_valid_and_keeps_inputs_and_outputs(
-    proto: onnx.ModelProto, data: st.DataObject
-) -> None:
+def any_assignment(proto: onnx.ModelProto, data: st.DataObject) -> None:
     with loaded(proto) as (model, blocks, folder):
         ranges = toolbox(model, blocks, np.random.default_rng(data.draw(st.integers(0, 99))))
         base = data.draw(st.sampled_from(("fp32", "fp16", "bf16")))
@@ -133,13 +140,7 @@ def test_any_assignment_is_valid_and_keeps_inputs_and_outputs(
     assert_symmetric(candidate)
 
 
-@often
-@given(
-    models(most=4, projecting=True), st.sampled_from(("int8", "fp8", "int8+smooth+bias")), st.integers(0, 99)
-)
-def test_projections_apart_are_valid_beside_anything(
-    proto: onnx.ModelProto, precision: str, seed: int
-) -> None:
+def projections_apart(proto: onnx.ModelProto, precision: str, seed: int) -> None:
     with loaded(proto) as (model, blocks, folder):
         ranges = toolbox(model, blocks, np.random.default_rng(seed))
         chosen = tuple((b.name, precision if precision in b.allowed else "fp32") for b in blocks)
@@ -152,12 +153,26 @@ def test_projections_apart_are_valid_beside_anything(
     assert_symmetric(candidate)
 
 
-@often
-@given(models())
-def test_all_fp32_computes_the_same_bits(proto: onnx.ModelProto) -> None:
+def all_fp32(proto: onnx.ModelProto) -> None:
     with loaded(proto) as (model, blocks, folder):
         uniform = Assignment.uniform(blocks, "fp32", "fp32")
         written = Rewriter(model, blocks, {}, base="fp32").write(uniform, folder / "candidate.onnx")
         candidate = onnx.load(written.model_path)
     for before, after in zip(outputs(proto), outputs(candidate), strict=True):
         np.testing.assert_array_equal(before, after)
+
+
+@often
+def test_any_assignment_is_valid_and_keeps_inputs_and_outputs(examples: int) -> None:
+    hold(any_assignment, examples, models() | models(quantized=True), st.data())
+
+
+@often
+def test_projections_apart_are_valid_beside_anything(examples: int) -> None:
+    precisions = st.sampled_from(("int8", "fp8", "int8+smooth+bias"))
+    hold(projections_apart, examples, models(most=4, projecting=True), precisions, st.integers(0, 99))
+
+
+@often
+def test_all_fp32_computes_the_same_bits(examples: int) -> None:
+    hold(all_fp32, examples, models())

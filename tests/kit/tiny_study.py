@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from autoprec import Study
 
 DEFINITION = """
 [model]
@@ -80,3 +85,16 @@ def write_study(folder: Path, more: str = "", count: int = 3) -> Path:
     path = folder / "tiny.toml"
     path.write_text(DEFINITION + more)
     return path
+
+
+def write_searched(folder: Path) -> Path:
+    """A study of five trials, searched once and then copied; returns the definition's path."""
+    shutil.copytree(_searched().name, folder, dirs_exist_ok=True)
+    return folder / "tiny.toml"
+
+
+@functools.cache
+def _searched() -> tempfile.TemporaryDirectory[str]:
+    folder = tempfile.TemporaryDirectory(prefix="autoprec-searched-")
+    Study.load(write_study(Path(folder.name))).search("5")
+    return folder

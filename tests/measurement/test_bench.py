@@ -67,6 +67,7 @@ def test_a_full_disk_in_the_worker_is_the_users_to_mend(faulty: Callable[[str], 
         faulty("raise OSError(28, os.strerror(28), 'here')").probe(PROBE)
 
 
+@pytest.mark.slow
 def test_a_worker_that_was_killed_gets_one_more_try(faulty: Callable[[str], Bench], tmp_path: Path) -> None:
     once = "seen = os.path.exists(FLAG); open(FLAG, 'w').close(); "
     killed = "os.kill(os.getpid(), signal.SIGKILL)"

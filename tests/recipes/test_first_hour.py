@@ -25,7 +25,7 @@ FAMILIES: dict[str, Model] = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("recipe", FAMILIES)
 def test_a_family_goes_from_init_to_the_mask_of_an_image(recipe: str, tmp_path: Path) -> None:
     model, decoder = FAMILIES[recipe](tmp_path)

@@ -10,13 +10,15 @@ import pytest
 from autoprec import Study
 from autoprec.errors import StudyError, UserError
 from autoprec.store import exclusive
-from tiny_study import write_model, write_samples, write_study
+from tiny_study import write_model, write_samples, write_searched, write_study
 
 
-@pytest.mark.parametrize("changed", ["model", "samples", "definition"])
+@pytest.mark.parametrize(
+    "changed",
+    ["model", *(pytest.param(other, marks=pytest.mark.slow) for other in ("samples", "definition"))],
+)
 def test_going_on_with_other_inputs_is_refused_and_loses_nothing(tmp_path: Path, changed: str) -> None:
-    path = write_study(tmp_path)
-    Study.load(path).search("2")
+    path = write_searched(tmp_path)
     if changed == "model":
         write_model(tmp_path / "tiny.onnx", seed=9)
     elif changed == "samples":
@@ -25,7 +27,7 @@ def test_going_on_with_other_inputs_is_refused_and_loses_nothing(tmp_path: Path,
         path.write_text(path.read_text() + "[quality]\nthreshold = 0.5\n")
     with pytest.raises(StudyError, match=changed):
         Study.load(path).search("2")
-    assert len(Study.load(path).trials()) == 2
+    assert len(Study.load(path).trials()) == 5
 
 
 def test_two_searches_of_one_study_at_a_time_are_refused(tmp_path: Path) -> None:
@@ -53,8 +55,7 @@ def test_reading_a_study_that_was_never_searched_says_what_to_do(tmp_path: Path)
 
 
 def test_a_finished_night_leaves_nothing_to_run_for_the_report(tmp_path: Path) -> None:
-    study = Study.load(write_study(tmp_path))
-    study.search("3")
+    study = Study.load(write_searched(tmp_path))
     said: list[str] = []
     findings = study.findings(say=said.append)
     assert findings.inspections.keys() == {trial.number for trial in study.front()}

@@ -7,17 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from autoprec import Study
 from autoprec.spec import load_spec
 from autoprec.store import Store
 from autoprec.study.findings.inspections import Inspections
-from tiny_study import write_study
+from tiny_study import write_searched
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inspections")
-    Study.load(write_study(folder)).search("4")
+    write_searched(folder)
     return folder
 
 

@@ -90,7 +90,7 @@ def test_without_pandas_it_says_what_to_install(
         searched[0].trials_dataframe()
 
 
-@pytest.mark.parametrize("ending", ["html", "png"])
+@pytest.mark.parametrize("ending", ["html", pytest.param("png", marks=pytest.mark.slow)])
 def test_the_front_is_a_chart_that_can_be_kept(
     searched: tuple[Study, list[TrialRecord]], ending: str, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from autoprec import Study
 from autoprec.records import BlockAudit, TrialRecord
 from autoprec.store import Store, exclusive, pareto
 from autoprec.study.night.tally import seconds_of
-from tiny_study import write_study
+from tiny_study import write_searched, write_study
 from trial_records import BLOCKS, IDENTITY, complete, running
 
 
@@ -35,16 +35,14 @@ def test_a_search_measures_the_anchors_first_and_stores_the_front(tmp_path: Path
 
 
 def test_a_second_night_goes_on_and_measures_no_assignment_twice(tmp_path: Path) -> None:
-    study = load(write_study(tmp_path))
-    study.search("5")
+    study = load(write_searched(tmp_path))
     study.search("4")
     measured = [trial.assignment.digest for trial in study.trials() if trial.origin != "reused"]
     assert len(measured) == len(set(measured)) == 9
 
 
 def test_every_trial_is_in_optuna_as_it_is_in_the_store(tmp_path: Path) -> None:
-    study = load(write_study(tmp_path))
-    study.search("5")
+    study = load(write_searched(tmp_path))
     with sqlite3.connect(study.database) as connection:
         states = connection.execute("select number, state from trials order by number").fetchall()
     assert states == [(trial.number, trial.state.upper()) for trial in study.trials()]
@@ -126,8 +124,7 @@ def audited(number: int, latency_ms: float, loss: float, **blocks: tuple[str, st
 
 
 def test_an_export_is_the_model_that_was_measured(tmp_path: Path) -> None:
-    study = load(write_study(tmp_path))
-    study.search("4")
+    study = load(write_searched(tmp_path))
     files = study.export(tmp_path / "out", trial=2)
     session = onnxruntime.InferenceSession(
         tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"]

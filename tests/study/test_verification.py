@@ -20,15 +20,14 @@ from autoprec.exporters.manifest import described
 from autoprec.records import to_json
 from autoprec.spec import TargetSection
 from autoprec.study import verify_export
-from tiny_study import write_study
+from tiny_study import write_searched
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All-INT8, moved away from its study."""
     folder = tmp_path_factory.mktemp("verification")
-    study = Study.load(write_study(folder))
-    study.search("4")
+    study = Study.load(write_searched(folder))
     study.export(folder / "out", trial=2, examples=2)
     moved = tmp_path_factory.mktemp("elsewhere") / "export"
     shutil.move(folder / "out", moved)

@@ -39,7 +39,7 @@ def shown(layerwise: Layerwise, width: int = 80) -> str:
     return " ".join(capture.get().split())
 
 
-@pytest.mark.parametrize("exactly", [False, True])
+@pytest.mark.parametrize("exactly", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_first_block_that_breaks_is_the_one_that_was_changed(study: Study, exactly: bool) -> None:
     layerwise = study.where(last(study), tolerance=1e-4, samples=2, exactly=exactly)
     a, b, c = layerwise.blocks

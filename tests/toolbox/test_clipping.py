@@ -77,6 +77,8 @@ def test_in_its_own_precision_the_file_comes_back(pair: str, tmp_path: Path) -> 
     assert Counter(node.op_type for node in again.graph) == Counter(
         node.op_type for node in ir.load(path).graph
     )
+    constants = again.graph.initializers.values()
+    assert all(value.uses() for value in constants), "bounds go with the operator"
     np.testing.assert_array_equal(outputs(again, feeds()), outputs(ir.load(path), feeds()))
 
 

@@ -58,7 +58,7 @@ def test_the_cache_holds_the_scales_of_the_typed_model(tmp_path: Path) -> None:
     assert {"a.conv", "b.conv", "masks"} <= scales.keys()
 
 
-@pytest.mark.parametrize("precision", ["int8", "int8+smooth"])
+@pytest.mark.parametrize("precision", [pytest.param("int8", marks=pytest.mark.slow), "int8+smooth"])
 def test_the_flags_name_layers_and_tensors_of_the_model_beside_them(tmp_path: Path, precision: str) -> None:
     out = exported(tmp_path, precision)
     model = onnx.load(out / MODEL)

@@ -49,12 +49,15 @@ def pass_identities(graph: ir.Graph) -> None:
 
 
 def remove_unused(graph: ir.Graph) -> None:
-    """Remove nodes that no output depends on."""
+    """Remove nodes that no output depends on, and constants that nothing reads."""
     outputs = set(graph.outputs)
     # From the end: a node that is removed may be the last that read another.
     for node in reversed(graph):
         if not any(value in outputs or value.uses() for value in node.outputs):
             graph.remove(node, safe=True)
+    for name, value in list(graph.initializers.items()):
+        if value not in outputs and not value.uses():
+            del graph.initializers[name]
 
 
 def constant(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:

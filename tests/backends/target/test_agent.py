@@ -108,6 +108,7 @@ for _ in range(20):
 """
 
 
+@pytest.mark.slow
 def test_agents_beside_each_other_keep_within_the_limit(tmp_path: Path) -> None:
     words = [sys.executable, "-c", PUTTING, str(tmp_path / "blobs")]
     agents = [subprocess.Popen(words, stderr=subprocess.PIPE) for _ in range(3)]

@@ -38,6 +38,7 @@ def test_a_cut_mask_is_that_of_the_values(tmp_path: Path, above: float) -> None:
         assert 0 < masks.mean() < 1
 
 
+@pytest.mark.slow
 def test_a_loss_by_bits_is_that_by_values(tmp_path: Path) -> None:
     records = [
         searched(tmp_path / name, more).trials() for name, more in (("a", ""), ("b", "logits = true\n"))

@@ -49,6 +49,7 @@ def test_targets_are_named_by_their_addresses() -> None:
         devices("openvino", {"target": "ssh://one"}, "0,1")
 
 
+@pytest.mark.slow
 def test_a_study_is_searched_on_two_targets(tmp_path: Path) -> None:
     searched = study(tmp_path, "local:", other(tmp_path / "second"))
     assert searched.search("3")

@@ -130,6 +130,7 @@ if "autoprec.measurement" in sys.orig_argv:
 """
 
 
+@pytest.mark.slow
 def test_a_line_that_is_cut_while_the_reference_runs_ends_no_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

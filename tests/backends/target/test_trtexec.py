@@ -26,7 +26,7 @@ from tiny_export import export_of
 from tiny_study import write_model
 
 STANDIN = Path(__file__).parent / "standin_trtexec.py"
-VERSIONS = ("8502", "8601", "100300", "110100")
+VERSIONS = ("8601", "110100", *(pytest.param(old, marks=pytest.mark.slow) for old in ("8502", "100300")))
 FEEDS = {"image": np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)}
 
 
@@ -50,7 +50,7 @@ def test_a_trtexec_alone_builds_and_computes(tmp_path: Path, version: str) -> No
         assert {"/a/conv/Conv", "/c/conv/Conv"} <= {name for k in there.kernels() for name in k.nodes}
 
 
-@pytest.mark.parametrize("version", ["8601", "110100"])
+@pytest.mark.parametrize("version", ["8601", pytest.param("110100", marks=pytest.mark.slow)])
 def test_engines_of_a_trtexec_take_turns(tmp_path: Path, version: str) -> None:
     model, backend = write_model(tmp_path / "tiny.onnx"), trtexec(tmp_path / "a", version)
     with backend.build(model) as one, backend.build(model) as other:

@@ -50,7 +50,7 @@ def test_masks_without_an_edge_are_refused_before_the_first_trial(tmp_path: Path
     assert Study.load(path).trials() == ()
 
 
-@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize("jobs", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_reference_that_is_another_function_binds_no_study(
     tmp_path: Path, jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from autoprec.study.night.queue import Queue
 from tiny_study import write_study
 
 
-@pytest.mark.parametrize(("jobs", "is_ready"), [(2, True), (1, False)])
+@pytest.mark.parametrize(("jobs", "is_ready"), [(2, True), pytest.param(1, False, marks=pytest.mark.slow)])
 def test_with_several_workers_the_next_proposal_waits_for_the_first_that_is_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int, *, is_ready: bool
 ) -> None:

@@ -79,6 +79,7 @@ def test_two_hosts_without_a_shared_disk_search_one_study(tmp_path: Path, server
         assert [(run.budget, run.trials, bool(run.end)) for run in store.runs("tiny")] == [("8", 8, True)]
 
 
+@pytest.mark.slow
 def test_the_trial_of_a_killed_host_is_taken_over_once(tmp_path: Path, server: PostgresqlServer) -> None:
     address = server.new_database()
     path = write_study(tmp_path)

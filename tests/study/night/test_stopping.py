@@ -40,7 +40,7 @@ def _stored(database: Path) -> tuple[TrialRecord, ...]:
         return ()
 
 
-@pytest.mark.parametrize("count", [0, 3])
+@pytest.mark.parametrize("count", [pytest.param(0, marks=pytest.mark.slow), 3])
 def test_a_killed_search_loses_nothing_and_reaches_its_total(tmp_path: Path, count: int) -> None:
     path = write_study(tmp_path)
     process = search_process(path, 8)
@@ -72,7 +72,7 @@ def test_a_run_that_was_killed_after_its_last_trial_measures_no_more(
     assert len(study.trials()) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_search_killed_at_twenty_random_moments_loses_nothing(tmp_path: Path) -> None:
     path, moments = write_study(tmp_path), random.Random(0)
     study, before = load(path), set[TrialRecord]()
@@ -112,6 +112,7 @@ def test_ctrl_c_ends_the_search_after_the_trial_in_hand_and_it_resumes(tmp_path:
     assert len(study.trials()) == 10, "which is over now"
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_tells_what_is_kept_and_how_to_resume(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     command = [sys.executable, "-m", "autoprec", "search", "--study", str(path), "--budget", "500"]

@@ -126,6 +126,7 @@ def test_a_departure_may_be_accepted_knowingly(tmp_path: Path) -> None:
     assert [one.step for one in stored(study) if one.is_beyond] == ["engine", "reference"]
 
 
+@pytest.mark.slow
 def test_doctor_compares_a_study_and_leaves_nothing_behind(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     normalise(tmp_path / "tiny.onnx")
