@@ -52,6 +52,20 @@ def not_following(path: str, flags: int) -> int:
     return descriptor
 
 
+def own_folder(folder: Path, *names: str) -> Path:
+    """Make a folder of autoprec's own, `names` below `folder`, and return it.
+
+    Raises OSError for a link on the way: what is written there, or removed, would be somebody else's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        folder = folder / name
+        if folder.is_symlink():
+            raise OSError(errno.ELOOP, "is a link, and none is followed there; remove it", str(folder))
+        folder.mkdir(exist_ok=True)
+    return folder
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """In the block, a full disk is told with the name of this file, or this folder.
@@ -77,6 +91,7 @@ def replacing(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with naming(path):
+            part.unlink(missing_ok=True)  # a link of that name would be followed
             yield part
             part.replace(path)
     finally:

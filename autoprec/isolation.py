@@ -25,7 +25,7 @@ import psutil
 from autoprec.backends.timing import Deadline
 from autoprec.closing import Closing
 from autoprec.errors import StudyError, TrialError
-from autoprec.files import SHARED_TMPDIR, not_following
+from autoprec.files import SHARED_TMPDIR, not_following, own_folder
 from autoprec.loading import loaded
 
 _POLL_SECONDS = 0.2
@@ -130,8 +130,7 @@ class WorkerProcess(Closing):
         self.close()
         with contextlib.ExitStack() as opened:
             try:
-                scratch = self._log.with_name("scratch")
-                scratch.mkdir(exist_ok=True)
+                scratch = own_folder(self._log.parent, "scratch")
                 log = opened.enter_context(open(self._log, "ab", opener=not_following))
                 answers, child_end = os.pipe()
                 opened.callback(os.close, child_end)

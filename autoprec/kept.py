@@ -50,7 +50,7 @@ def keep(path: Path, kind: str, of: str, write: Callable[[IO[bytes]], object]) -
 
     Raises OSError.
     """
-    with replacing(path) as part, part.open("w+b") as file:
+    with replacing(path) as part, part.open("x+b") as file:
         # As long as the seal that takes its place, which is known only
         # when all is written: no second copy is held.
         blank = _Seal(FORMAT, kind, of, _BLANK)

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.files import ensure_regular, naming
+from autoprec.files import naming, not_following, own_folder
 
 Logits = NDArray[np.float32]
 
@@ -131,13 +131,11 @@ class ReferenceMasks:
 
     def _open(self, path: Path, say: Callable[[str], None]) -> bool:
         """Read the records that the file has; False if another process is writing it."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        own_folder(path.parents[1], path.parent.name)
         if path.is_symlink():  # it would be written to
             say(f"the reference's masks are a link, {path}: it is removed, and they are rebuilt")
             path.unlink()
-        if path.exists():
-            ensure_regular(path)
-        file = path.open("a+b")
+        file = open(path, "a+b", opener=not_following)  # noqa: SIM115 - lives as long as this
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -13,6 +13,7 @@ from autoprec.backends import Engine, computes, run
 from autoprec.backends.ratios import BUILD_SPREAD
 from autoprec.backends.timing import Pace, elapsed, pair
 from autoprec.errors import BLAMELESS, ModelError, StudyError, TrialError
+from autoprec.files import not_following, own_folder
 from autoprec.measurement.audit import audit
 from autoprec.measurement.fidelity.exactness import Running, checked
 from autoprec.measurement.lease import DeviceLease
@@ -236,8 +237,8 @@ def _turn(kept: Path | None) -> Iterator[None]:
     if kept is None:
         yield
         return
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with kept.with_suffix(".turn").open("a") as file:
+    own_folder(kept.parents[1], kept.parent.name)
+    with open(kept.with_suffix(".turn"), "a", opener=not_following) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -6,10 +6,12 @@ equal wherever they were made.
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from autoprec.files import own_folder, replacing
 from autoprec.store._database import Database
 from autoprec.store._schema import ARTIFACTS
 
@@ -38,19 +40,14 @@ class Artifacts:
         query = sa.select(ARTIFACTS.c.content).where(*where).order_by(ARTIFACTS.c.part)
 
         def write() -> bool:
-            # A name of its own until it is whole: a kill must leave no half file under a name that promises
-            # its content.
-            temporary = path.with_name(f".{path.name}.part")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with self._database.reading() as connection, temporary.open("wb") as file:
-                for content in connection.scalars(query):
-                    file.write(content)
-                is_there = file.tell() > 0
-            if is_there:
-                temporary.replace(path)
-            else:
-                temporary.unlink()
-            return is_there
+            own_folder(path.parents[1], path.parent.name)
+            with self._database.reading() as connection:
+                contents = iter(connection.scalars(query))
+                if (first := next(contents, None)) is None:
+                    return False
+                with replacing(path) as part, part.open("xb") as file:
+                    file.writelines(chain((first,), contents))
+            return True
 
         return self._database.patiently(write)
 

@@ -58,10 +58,13 @@ def exclusive(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
-        sweep(folder, _LEFTOVERS)
-        yield
-        # The file stays: if it were removed, one process could lock it while another locks its successor.
-        file.truncate(0)
+        try:
+            sweep(folder, _LEFTOVERS)
+            yield
+        finally:
+            # The file stays: if it were removed, one process could lock it while another locks its
+            # successor.
+            file.truncate(0)
 
 
 def searching(folder: Path) -> int | None:

@@ -7,6 +7,7 @@ elsewhere.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -123,7 +124,7 @@ def _not_complete(connection: sa.Connection, rows: Rows) -> Iterator[str]:
 def _swap(path: Path, fresh: Path) -> Path:
     """Put `fresh` in the place of `path`, and return the new name of the latter."""
     number = 1
-    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+    while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{number}")):
         number += 1
     # Copied, not moved: a kill between these steps must leave a file at `path`.
     shutil.copyfile(path, aside)

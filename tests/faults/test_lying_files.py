@@ -13,7 +13,7 @@ import pytest
 import tiny_study
 from autoprec.errors import SamplesError, StudyError
 from autoprec.exporters import read_manifest, write_export
-from autoprec.files import not_following
+from autoprec.files import not_following, own_folder, replacing
 from autoprec.graph.model.files import write_model
 from autoprec.samples._prompts import read_prompts
 from autoprec.study import verify_export
@@ -69,6 +69,28 @@ def test_what_is_appended_to_is_no_pipe_and_no_link(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=name), open(tmp_path / name, "ab", opener=not_following):
             pass
     assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("place", ["a", "a/b"])
+def test_a_folder_of_ours_is_made_through_no_link(place: str, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "a").mkdir()
+    link = tmp_path / place
+    if link.is_dir():
+        link.rmdir()
+    link.symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match="is a link"):
+        own_folder(tmp_path, "a", "b")
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_a_link_with_the_name_of_a_half_written_file_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / f".new.{os.getpid()}.part").symlink_to(tmp_path / "mine")
+    with replacing(tmp_path / "new") as part:
+        part.write_text("new")
+    assert (tmp_path / "mine").read_text() == "precious"
+    assert (tmp_path / "new").read_text() == "new"
 
 
 def test_a_pipe_among_definitions_is_not_waited_for(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 from collections import deque
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import optuna
@@ -15,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from autoprec.errors import StudyError
-from autoprec.store import Store, exclusive
+from autoprec.store import Store, exclusive, searching
 from autoprec.store._schema import CHOICES, FACTS, FRONT, RUNS, STUDIES, TRIALS, VERSION
 from autoprec.store.dialects import sqlite
 from trial_records import BLOCKS, IDENTITY, complete
@@ -258,3 +259,19 @@ def test_a_search_changes_nothing_behind_links_in_its_folder(tmp_path: Path) -> 
     with pytest.raises(StudyError, match=r"search\.lock: cannot be written"), exclusive(study):
         pass
     assert (mine / "text").read_text() == "precious"
+
+
+@pytest.mark.parametrize("target", ["other.db", "nothing"])
+def test_a_study_db_that_is_a_link_is_refused(tmp_path: Path, target: str) -> None:
+    Store.open(tmp_path / "other.db").close()
+    (tmp_path / "study.db").symlink_to(target)
+    with pytest.raises(StudyError, match="is a link"):
+        Store.open(tmp_path / "study.db")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_search_that_fails_lets_go_of_its_folder(tmp_path: Path) -> None:
+    with suppress(StudyError), exclusive(tmp_path):
+        assert searching(tmp_path) == os.getpid()
+        raise StudyError("something failed")
+    assert searching(tmp_path) is None

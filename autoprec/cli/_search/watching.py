@@ -17,6 +17,7 @@ import typer
 from autoprec.cli import _parts as parts
 from autoprec.cli._app import tell
 from autoprec.errors import UserError
+from autoprec.files import own_folder
 
 if TYPE_CHECKING:
     from autoprec.records import RunStart, TrialRecord
@@ -79,7 +80,7 @@ def _logging(folder: Path, *, is_shown: bool) -> Iterator[None]:
     logger, handlers = logging.getLogger("autoprec"), list[logging.Handler]()
     level = logger.level
     with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
+        own_folder(folder.parent, folder.name)
         # With the process ID: several searches of a study may start within one second.
         name = f"search-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
         handlers.append(logging.FileHandler(folder / name, encoding="utf-8", delay=True))

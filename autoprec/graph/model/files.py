@@ -20,7 +20,7 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
-from autoprec.files import naming
+from autoprec.files import naming, not_following
 
 # What onnx-ir warns of, we refuse in words of our own; its words hold names as they are, and would go to the
 # terminal of whoever has set up no logging.
@@ -117,7 +117,7 @@ def _write_whole(model: ir.Model, path: Path) -> None:
     behind.CopyFrom(proto)
     for field, _ in proto.ListFields():  # in order: OpenVINO takes no file with two imports before the graph
         (behind if field.number < onnx.ModelProto.GRAPH_FIELD_NUMBER else proto).ClearField(field.name)
-    with naming(path), path.open("wb") as file, closing(_computed(tensors)) as arrays:
+    with naming(path), open(path, "wb", opener=not_following) as file, closing(_computed(tensors)) as arrays:
         file.write(proto.SerializeToString(deterministic=True))
         file.write(_field(_GRAPH, total) + graph)
         for data, head, size in zip(arrays, heads, sizes, strict=True):

@@ -53,6 +53,10 @@ class SqliteDialect:
     def __init__(self, path: Path, *, read_only: bool) -> None:
         if read_only and not path.is_file():
             raise StudyError(f"{path}: no study there; `autoprec search` creates one")
+        if path.is_symlink():
+            raise StudyError(
+                f"{path}: is a link, and none is followed there; name the folder of the file itself"
+            )
         if path.exists() and not path.is_file():
             raise StudyError(f"{path}: is not a file; move it away, or name another folder for the study")
         if not read_only:

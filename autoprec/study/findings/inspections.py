@@ -11,7 +11,7 @@ from typing import IO
 import msgspec
 
 from autoprec.errors import StudyError, TrialError, UserError
-from autoprec.files import ensure_regular
+from autoprec.files import ensure_regular, own_folder
 from autoprec.kept import keep, load
 from autoprec.measurement import Bench, Inspect
 from autoprec.records import (
@@ -118,9 +118,13 @@ class Inspections:
         self, prepared: Prepared, bench: Bench, assignment: Assignment, name: str, quality: Quality | None
     ) -> None:
         """Inspect one assignment and keep the result."""
-        folder = self._folder / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)  # what could not be removed may stay
+        digest = self._identity.fingerprint.digest
+        try:
+            folder = own_folder(self._study_folder, "inspections", digest, name)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(exist_ok=True)  # what could not be removed may stay
+        except OSError as error:
+            raise StudyError(f"{error.filename}: cannot be written ({error.strerror})") from error
         with prepared.scratch() as path:
             candidate = prepared.rewrite(assignment, path)
             request = Inspect(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from autoprec.closing import Closing
 from autoprec.errors import TrialError
+from autoprec.files import own_folder
 from autoprec.graph.statistics.ranges import Histograms
 from autoprec.records import Measurement
 from autoprec.study.night.candidates import measure
@@ -47,10 +48,10 @@ class EarlyReference(Closing):
 
     def start(self, loaded: Loaded) -> Path | None:
         """Begin; returns the reference's typed model, or None where it cannot be written."""
-        self._work.mkdir(exist_ok=True)
         try:
-            self._prepared = _floats_alone(loaded, self._work)
-        except TrialError:
+            shutil.rmtree(self._work, ignore_errors=True)  # of a killed search
+            self._prepared = _floats_alone(loaded, own_folder(self._work.parent, self._work.name))
+        except (TrialError, OSError):
             return None
         self._thread = threading.Thread(target=self._run, args=(self._prepared,), name="early", daemon=True)
         self._thread.start()

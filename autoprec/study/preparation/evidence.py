@@ -13,6 +13,7 @@ from autoprec.backends import Arrays, Backend
 from autoprec.backends.timing import Deadline, Pace
 from autoprec.calibration import MOMENT_SAMPLES, Each, calibrate, measure_moments, quantizable
 from autoprec.errors import ModelError, StudyError, TrialError
+from autoprec.files import own_folder
 from autoprec.graph.statistics.moments import Moments, MomentSums, load_moments, save_moments
 from autoprec.graph.statistics.ranges import Histograms
 from autoprec.precisions import PRECISIONS
@@ -135,7 +136,7 @@ class Evidence:
             self._artifacts.put(path)
 
     def _run(self, measure: Callable[..., T], start: int = 0) -> T:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        own_folder(self._folder.parent, self._folder.name)
         feeds = (sample.inputs for sample in ahead(self._samples, start))
         try:
             return measure(self._model, self._backend, feeds, self._folder / "instrumented.onnx")

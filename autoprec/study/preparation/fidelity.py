@@ -16,6 +16,7 @@ import msgspec
 
 from autoprec.backends import computes
 from autoprec.errors import StudyError, TrialError, UserError
+from autoprec.files import own_folder
 from autoprec.graph.grids.given import given_precisions
 from autoprec.graph.model.files import write_model
 from autoprec.graph.model.load import model_digest
@@ -100,8 +101,8 @@ class Fidelity:
     def _scratch(self) -> Iterator[Path]:
         """A temporary folder for the models that are compared."""
         try:
-            self._folder.mkdir(exist_ok=True)
-            yield self._folder
+            shutil.rmtree(self._folder, ignore_errors=True)  # of a killed search
+            yield own_folder(self._folder.parent, self._folder.name)
         except TrialError as error:
             raise StudyError(
                 f"{self._spec.model.path}: cannot be written to be compared ({error})"
