@@ -8,14 +8,18 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from autoprec.backends._base import (
     Arrays,
     Backend,
     Builder,
+    ChecksItself,
     CutsMasks,
+    Device,
     Distant,
     Engine,
+    HasDevices,
     KeepsTimings,
     ShipsEngines,
     TellsLayers,
@@ -24,6 +28,7 @@ from autoprec.backends._base import (
 )
 from autoprec.errors import SpecError
 
+Option = str | int | float | bool
 BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "openvino": ("autoprec.backends.openvino", "OpenVinoBackend"),
@@ -34,31 +39,48 @@ BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 
 
-def create_backend(name: str, options: Mapping[str, str | int | float | bool]) -> Backend:
+EMBEDDED = "openvino"
+"""The engine that is always installed and runs on the processors: it calibrates and decodes for others."""
+PACKAGES = ("openvino", "tensorrt", "tensorrt-rtx")
+"""Distributions that engines come in, whose versions reports tell."""
+
+
+def backend_type(name: str) -> Any:
+    """The class of the backend of that name. Raises `SpecError` for an unknown name."""
+    if name not in BACKENDS:
+        raise SpecError(f"unknown backend {name!r}; known: {', '.join(BACKENDS)}")
+    module, kind = BACKENDS[name]
+    return getattr(importlib.import_module(module), kind)
+
+
+def create_backend(name: str, options: Mapping[str, Option]) -> Backend:
     """The backend of that name. Raises `SpecError` for an unknown name or option, `BackendError` if its
     runtime is not installed or has no device."""
     # Definitions name the engine; that it runs elsewhere is an option,
     # so the target's backend stands in front.
     if options.get("target") and name != "target":
         name, options = "target", {**options, "engine": name}
-    if name not in BACKENDS:
-        raise SpecError(f"unknown backend {name!r}; known: {', '.join(BACKENDS)}")
-    module, kind = BACKENDS[name]
-    backend: Backend = getattr(importlib.import_module(module), kind)(options)
+    backend: Backend = backend_type(name)(options)
     return backend
 
 
 __all__ = [
     "BACKENDS",
+    "EMBEDDED",
+    "PACKAGES",
     "Arrays",
     "Backend",
     "Builder",
+    "ChecksItself",
     "CutsMasks",
+    "Device",
     "Distant",
     "Engine",
+    "HasDevices",
     "KeepsTimings",
     "ShipsEngines",
     "TellsLayers",
+    "backend_type",
     "computes",
     "create_backend",
     "run",

@@ -12,10 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.records import Clocks, Fingerprint, KernelTime, MachineCheck, Told
+from autoprec.records import Clocks, Fingerprint, KernelTime, MachineCheck, Record, Told
 
 Arrays = Mapping[str, NDArray[Any]]
 StopwatchName = Literal["host", "processor", "cuda", "known", "target"]
@@ -60,6 +61,22 @@ class Builder(Protocol):
         """Build an engine of an ONNX file. Raises `TrialError("build", ...)`."""
 
 
+class Device(Record, frozen=True, kw_only=True):
+    """Something that runs one timing at a time.
+
+    Attributes:
+        name: what tables call it, `gpu 1` or `cpu`.
+        kind: what it is; figures of devices of another kind are not comparable.
+        lease: what distinguishes it from every other device of the machine, for the lease of it.
+        environment: variables with which a process sees this device and no other; empty for the only one.
+    """
+
+    name: str
+    kind: str = ""
+    lease: str = ""
+    environment: dict[str, str] = msgspec.field(default_factory=dict)
+
+
 class Backend(Protocol):
     """Builds engines for one kind of runtime and device."""
 
@@ -87,6 +104,15 @@ class Backend(Protocol):
         does: it must then not run beside a timing."""
 
     @property
+    def has_own_device(self) -> bool:
+        """Whether engines run on a device of this machine that is none of its processors, as a GPU: then it
+        also is a `HasDevices`, and calibration and questions run on the processors beside it."""
+
+    @property
+    def uses_tf32(self) -> bool:
+        """Whether products in FP32 may be computed from operands of ten fractional bits, as GPUs do."""
+
+    @property
     def bases(self) -> tuple[str, ...]:
         """Float precisions that the float parts of quantised blocks may be in, `base_precision` first. Which
         of the others its integer kernels take, and whether one is faster, is probed."""
@@ -106,14 +132,32 @@ class Backend(Protocol):
 
 
 @runtime_checkable
-class Distant(Protocol):
-    """A backend whose device may be out of reach."""
+class HasDevices(Protocol):
+    """A backend whose engines run on devices that a machine may have several of."""
+
+    resource: str
+    """What clusters call such a device: `GPU`."""
+
+    @staticmethod
+    def devices() -> Sequence[Device]:
+        """The devices that this process may use, in the order in which users count them from 0; empty
+        without their driver. Asked of the class: whoever creates a backend may have chosen one by then."""
+
+
+@runtime_checkable
+class ChecksItself(Protocol):
+    """A backend that has more to say of a machine than what is installed."""
+
+    def checks(self) -> Sequence[MachineCheck]:
+        """Facts about it, and how to fix it. Raises `BackendError` where it cannot serve."""
+
+
+@runtime_checkable
+class Distant(ChecksItself, Protocol):
+    """A backend whose device may be out of reach; its `checks` are of the machine there."""
 
     def wait(self, seconds: float, say: Callable[[str], None]) -> None:
         """Reach the device, trying again for `seconds`. Raises `BackendError` where it stays out of reach."""
-
-    def checks(self) -> Sequence[MachineCheck]:
-        """Facts about its machine, and how to fix it. Raises `BackendError` where it cannot serve."""
 
 
 @runtime_checkable

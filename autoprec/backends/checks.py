@@ -6,10 +6,12 @@ Works on any machine: what is not installed is a line of its own, never an error
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from autoprec.backends import EMBEDDED
+from autoprec.backends.tensorrt import TensorRTBackend
 from autoprec.backends.tensorrt.library import MODULES, load_library, mixed_wheels
 from autoprec.backends.tensorrt.nvml import driver_version, gpus
 from autoprec.errors import BackendError, how_to_install
@@ -26,6 +28,12 @@ def machine_checks() -> Iterator[MachineCheck]:
     yield _package("cuda-bindings", "pip install cuda-bindings; TensorRT engines run through it")
     yield _package("nvidia-ml-py", "pip install nvidia-ml-py; without it clocks and neighbours stay unknown")
     yield from _gpus()
+
+
+def installed_engine(checks: Sequence[MachineCheck]) -> str:
+    """The backend to examine where none is named: TensorRT if one of the two loads, else the embedded one."""
+    has_tensorrt = any(check.name in MODULES and not check.remedy for check in checks)
+    return TensorRTBackend.name if has_tensorrt else EMBEDDED
 
 
 def _package(name: str, remedy: str) -> MachineCheck:

@@ -51,6 +51,8 @@ class OpenVinoBackend:
     grids: tuple[str, ...] = ("unsigned", "signed", "offset")
     widened: frozenset[tuple[str, str]] = frozenset()
     splits_projections: bool = False
+    has_own_device: bool = False
+    uses_tf32: bool = False
     builds_on_device: bool = True  # the CPU compiles, and would be timed beside it
 
     def __init__(self, options: Mapping[str, str | int | float | bool]) -> None:

@@ -75,6 +75,8 @@ class SimulatedBackend:
     widened: frozenset[tuple[str, str]] = frozenset()
     splits_projections: bool = False
     builds_on_device: bool = False
+    has_own_device: bool = False
+    uses_tf32: bool = False
 
     def __init__(self, options: Mapping[str, str | int | float | bool]) -> None:
         unknown = sorted(set(options) - {"costs"})

@@ -23,17 +23,7 @@ from autoprec.cli import _parts as parts
 from autoprec.cli._app import EXIT_INTERNAL, EXIT_READER_GONE, EXIT_STOPPED, EXIT_USER_ERROR, tell
 from autoprec.errors import AutoprecError, machine_fault, place_of, traceback_of
 
-_PACKAGES = (
-    "autoprec",
-    "numpy",
-    "onnx",
-    "onnx-ir",
-    "openvino",
-    "optuna",
-    "sqlalchemy",
-    "tensorrt",
-    "tensorrt-rtx",
-)
+_PACKAGES = ("autoprec", "numpy", "onnx", "onnx-ir", "optuna", "sqlalchemy")
 _AGAIN_SECONDS = 0.05
 """Long enough for the destructor to end: a signal sent at once would be raised within it, and lost as
 well."""
@@ -154,7 +144,7 @@ def _kept(error: Exception) -> str:
     It contains no values of the user's.
     """
     lines = [f"python {platform.python_version()} on {platform.platform()}"]
-    for name in _PACKAGES:
+    for name in (*_PACKAGES, *parts.PACKAGES):
         with contextlib.suppress(parts.PackageNotFoundError):
             lines.append(f"{name} {parts.version(name)}")
     try:

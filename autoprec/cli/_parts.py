@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from importlib.metadata import PackageNotFoundError, version
 
+    from autoprec.backends import PACKAGES
+    from autoprec.backends.checks import installed_engine, machine_checks
     from autoprec.backends.target import TargetBackend
     from autoprec.cli._views import diagnosis_view, end_lines, progress_view, show_plot_and_front
     from autoprec.demo import write_demo
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from autoprec.study.shipping.picks import picks
 else:
     _HOMES = {
+        "autoprec.backends": ("PACKAGES",),
+        "autoprec.backends.checks": ("installed_engine", "machine_checks"),
         "autoprec.backends.target": ("TargetBackend",),
         "autoprec.cli._views": ("diagnosis_view", "end_lines", "progress_view", "show_plot_and_front"),
         "importlib.metadata": ("PackageNotFoundError", "version"),
@@ -83,6 +87,7 @@ else:
 
 
 __all__ = [
+    "PACKAGES",
     "BackendSection",
     "LiveProgress",
     "PackageNotFoundError",
@@ -107,9 +112,11 @@ __all__ = [
     "explanation_view",
     "export_checkpoint",
     "front_png",
+    "installed_engine",
     "is_no_faster",
     "layerwise_view",
     "list_studies",
+    "machine_checks",
     "make_default",
     "page",
     "picks",

@@ -63,7 +63,7 @@ def doctor(
     if backend is not None:
         section = parts.BackendSection(name=backend)
     if library:
-        here = section or parts.BackendSection(name="tensorrt")
+        here = section or parts.BackendSection(name=parts.installed_engine(tuple(parts.machine_checks())))
         section = msgspec.structs.replace(here, options=here.options | {"library": library})
     if compute_capability:
         if section is None:
@@ -73,7 +73,7 @@ def doctor(
         options = section.options | {"compute_capabilities": compute_capability}
         section = parts.BackendSection(name=section.name, base=section.base, options=options)
     if target:
-        here = section or parts.BackendSection(name="openvino")
+        here = section or parts.BackendSection()
         section = parts.BackendSection(
             name=here.name, base=here.base, options=here.options | {"target": target}
         )

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from autoprec.backends import Builder, CutsMasks, Distant, Engine, create_backend, run
+from autoprec.backends import EMBEDDED, Builder, CutsMasks, Distant, Engine, create_backend, run
 from autoprec.backends.timing import elapsed
 from autoprec.errors import ModelError
 from autoprec.graph.model.load import open_model
@@ -54,7 +54,7 @@ class Pipeline:
         Behind a target the decoder runs here: what the searched model gives has come over already.
         """
         frame = frame_of(setup.shapes, setup.samples.input, len(setup.samples.mean))
-        decodes = create_backend("openvino", {}) if isinstance(builder, Distant) else builder
+        decodes = create_backend(EMBEDDED, {}) if isinstance(builder, Distant) else builder
         return cls(decodes, setup.pipeline, frame.size if frame else None)
 
     def logits(self, engine: Engine, sample: Sample) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from tomlkit.items import Item, Table
 
 from autoprec.quality import METRICS
 from autoprec.recipes._base import Facts, Plan
+from autoprec.spec import BackendSection
 from autoprec.visible import visible
 
 PRECISIONS = (
@@ -63,7 +64,7 @@ def definition_text(
     )
     document["search"] = _table(precisions=list(PRECISIONS))
     document["search"].add(tomlkit.comment('reference = "fp16"  # by default fp32 where FP16 runs as FP32'))
-    document["backend"] = _table(name="openvino")
+    document["backend"] = _table(name=BackendSection().name)
     return str(tomlkit.dumps(document))
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from autoprec.backends import Distant, computes, create_backend
-from autoprec.backends.checks import machine_checks
-from autoprec.backends.tensorrt.library import MODULES, load_library
+from autoprec.backends import ChecksItself, computes, create_backend
+from autoprec.backends.checks import installed_engine, machine_checks
 from autoprec.errors import BackendError, TrialError, UserError
 from autoprec.files import scratch
 from autoprec.legality.patterns import PATTERNS
@@ -43,21 +42,18 @@ def diagnose(
     """Examine the machine, and try every operator pattern on its engine, in a worker that may die of it.
 
     Args:
-        backend: the engine; None takes TensorRT where it is installed, else OpenVINO.
+        backend: the engine; None takes the best one that is installed.
         precisions: names of the precisions to try.
         say: receives a line about each slow step.
     """
     checks = tuple(machine_checks())
     if backend and backend.options.get("target"):
         checks = ()  # what is installed here says nothing about the target
-    has_tensorrt = any(check.name.startswith("tensorrt") and not check.remedy for check in checks)
-    section = backend or BackendSection(name="tensorrt" if has_tensorrt else "openvino")
+    section = backend or BackendSection(name=installed_engine(checks))
     try:
         engine = create_backend(section.name, section.options)
-        if isinstance(engine, Distant):
-            checks = tuple(engine.checks())
-        elif section.name == "tensorrt":
-            checks += tuple(_other_library(checks, section))
+        if isinstance(engine, ChecksItself):
+            checks += tuple(engine.checks())
     except BackendError as error:
         return Diagnosis(checks=(*checks, _failed(section, error)))
     # A simulated engine has no kernels to try.
@@ -75,20 +71,6 @@ def _failed(section: BackendSection, error: UserError) -> MachineCheck:
     """The check of an engine that cannot be tried, with the reason."""
     name = "target" if section.options.get("target") else f"backend {section.name}"
     return MachineCheck(name=name, found="cannot serve", remedy=str(error))
-
-
-def _other_library(checks: Sequence[MachineCheck], section: BackendSection) -> Iterator[MachineCheck]:
-    """Which TensorRT is used where both are installed, and how to examine the other."""
-    if section.options.get("library") or not all(
-        check.found != "not installed" for check in checks if check.name in MODULES
-    ):
-        return
-    taken, other = load_library().extra, next(key for key in MODULES if key != load_library().extra)
-    yield MachineCheck(
-        name="backend tensorrt",
-        found=f"{taken} is taken",
-        remedy=f"`--library {other}` looks at the other; a study takes it by backend.options.library",
-    )
 
 
 def compare(spec: StudySpec, say: Callable[[str], None] = lambda _: None) -> tuple[Departure, ...]:

@@ -21,9 +21,9 @@ from types import FrameType
 
 import msgspec
 
-from autoprec.backends import create_backend
-from autoprec.backends.devices import Device, devices
-from autoprec.backends.tensorrt.neighbours import VISIBLE
+from autoprec.backends import Device, create_backend
+from autoprec.backends.devices import devices
+from autoprec.backends.target.address import TARGET
 from autoprec.backends.timing import Deadline
 from autoprec.errors import StudyError
 from autoprec.files import scratch
@@ -90,8 +90,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         chosen = devices(spec.backend.name, spec.backend.options, parallel.devices)
         is_known = spec.name in store.studies() and store.reference(spec.name) is not None
         _refuse_unlike(spec, chosen, watcher.say, is_known=is_known)
-        if chosen[0].visible:
-            os.environ[VISIBLE] = chosen[0].visible  # calibration runs in this process, on the first device
+        os.environ |= chosen[0].environment  # calibration runs in this process, on the first device
         jobs = parallel.jobs or default_jobs(
             create_backend(spec.backend.name, spec.backend.options), len(chosen)
         )
@@ -149,7 +148,7 @@ def _refuse_unlike(
     if not spec.target.address:
         return
     for device in chosen:
-        options = {**spec.backend.options, **({"target": device.target} if device.target else {})}
+        options = {**spec.backend.options, **_address(device)}
         section = msgspec.structs.replace(spec.backend, options=options)
         kinds[device.name] = reach(section, say, at_once=not is_known).fingerprint()
     # Latencies of different engines or devices would mix in one front.
@@ -160,6 +159,11 @@ def _refuse_unlike(
                 f"{target} is {kind.version} on {kind.device}, and {chosen[0].name} is {first.version} on "
                 f"{first.device}: search a study on each, and compare them with `autoprec compare`"
             )
+
+
+def _address(device: Device) -> dict[str, str]:
+    """The option of a device that is one target of several."""
+    return {"target": device.environment[TARGET]} if TARGET in device.environment else {}
 
 
 def make_folder(folder: Path) -> Path:
@@ -219,7 +223,7 @@ def _prepared(
             return
         # Before a calibration of minutes, of which a study with other inputs could use nothing.
         store.check_inputs(spec.name, loaded.inputs)
-        if are_plenty and loaded.backend.stopwatch == "cuda":
+        if are_plenty and loaded.backend.has_own_device:
             look_on_many(loaded)
             return
         others = Prober(spec, benches[:-1] or benches, store, say)

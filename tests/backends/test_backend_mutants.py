@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import openvino
 import pytest
 
+from autoprec.backends import Device
 from autoprec.backends.openvino import OpenVinoBackend, OpenVinoEngine
 from autoprec.records import Fingerprint
 from backend_contract import CHECKS
@@ -87,6 +88,15 @@ def closing_once(engine: OpenVinoEngine) -> None:
     setattr(engine, "close", lambda: next(once)())  # noqa: B010
 
 
+def on_devices(resource: str, seen: Sequence[str]) -> OpenVinoBackend:
+    """Two devices, leased and seen by these names."""
+    listed = [
+        Device(name=f"gpu {n}", lease=name, environment={"SEEN": name} if name else {})
+        for n, name in enumerate(seen)
+    ]
+    return mutant(same, has_own_device=True, resource=resource, devices=lambda: listed)
+
+
 def raw_build(model_path: Path, *, profiled: bool = False) -> OpenVinoEngine:
     """OpenVINO's own errors come through."""
     openvino.Core().read_model(model_path)
@@ -144,6 +154,10 @@ MUTANTS: Mapping[str, Callable[[], OpenVinoBackend]] = {
     "the base is quantised": lambda: mutant(same, base_precision="int8"),
     "a grid is unknown": lambda: mutant(same, grids=("signed", "uint8")),
     "no grid has a sign": lambda: mutant(same, grids=("offset",)),
+    "its own device is none of a list": lambda: mutant(same, has_own_device=True),
+    "its devices have no name for clusters": lambda: on_devices("", ["a", "b"]),
+    "two devices are leased as one": lambda: on_devices("GPU", ["a", "a"]),
+    "a process sees all devices": lambda: on_devices("GPU", ["a", ""]),
 }
 
 
@@ -163,3 +177,4 @@ def test_a_mutant_dies(name: str, tmp_path: Path) -> None:
 
 def test_what_is_no_mutant_lives(tmp_path: Path) -> None:
     assert not dies(mutant(same), tmp_path)
+    assert not dies(on_devices("GPU", ["a", "b"]), tmp_path)

@@ -9,7 +9,13 @@ import pytest
 
 from autoprec.backends import BACKENDS, Backend, create_backend
 from autoprec.errors import BackendError, SpecError
-from backend_contract import CHECKS, COSTS, a_fingerprint_stays, its_facts_are_of_the_tables
+from backend_contract import (
+    CHECKS,
+    COSTS,
+    a_fingerprint_stays,
+    its_devices_can_be_chosen,
+    its_facts_are_of_the_tables,
+)
 
 OPTIONS: dict[str, Callable[[Path], dict[str, str]]] = {
     "simulated": lambda path: {"costs": str(path)},
@@ -50,6 +56,7 @@ def test_a_backend_s_facts_are_of_the_tables_with_or_without_its_device(
     backend: Backend, tmp_path: Path
 ) -> None:
     its_facts_are_of_the_tables(backend, tmp_path)
+    its_devices_can_be_chosen(backend, tmp_path)
 
 
 def test_clocks_are_positive_where_they_are_known(backend: Backend) -> None:

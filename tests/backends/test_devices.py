@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from autoprec.backends import devices as module
-from autoprec.backends.devices import devices
+from autoprec import backends
+from autoprec.backends import Device
+from autoprec.backends.devices import devices, resource
+from autoprec.backends.simulated import SimulatedBackend
+from autoprec.backends.tensorrt import nvml
 from autoprec.backends.tensorrt.neighbours import VISIBLE
 from autoprec.backends.tensorrt.nvml import Gpu
 from autoprec.errors import BackendError, StudyError
@@ -20,23 +23,23 @@ def gpu(index: int, name: str = "H100") -> Gpu:
 
 @pytest.fixture
 def three(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "gpus", lambda: (gpu(0), gpu(1), gpu(2, "A100")))
+    monkeypatch.setattr(nvml, "gpus", lambda: (gpu(0), gpu(1), gpu(2, "A100")))
     monkeypatch.delenv(VISIBLE, raising=False)
 
 
 @pytest.mark.usefixtures("three")
 def test_each_worker_sees_its_gpu_alone() -> None:
-    assert [(d.name, d.visible) for d in devices("tensorrt", {}, "1,0")] == [
-        ("gpu 1", "GPU-1"),
-        ("gpu 0", "GPU-0"),
+    assert [(d.name, d.environment) for d in devices("tensorrt", {}, "1,0")] == [
+        ("gpu 1", {VISIBLE: "GPU-1"}),
+        ("gpu 0", {VISIBLE: "GPU-0"}),
     ]
-    assert [d.visible for d in devices("tensorrt", {}, None)] == [""]
+    assert [d.environment for d in devices("tensorrt", {}, None)] == [{}]
 
 
 @pytest.mark.usefixtures("three")
 def test_what_a_batch_system_hides_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VISIBLE, "GPU-1,0")
-    assert [d.visible for d in devices("tensorrt", {}, "all")] == ["GPU-1", "GPU-0"]
+    assert [d.lease for d in devices("tensorrt", {}, "all")] == ["GPU-1", "GPU-0"]
     assert devices("tensorrt", {}, None)[0].lease == "GPU-1"
 
 
@@ -59,3 +62,27 @@ def test_a_cpu_is_one_device() -> None:
     assert [device.name for device in devices("openvino", {}, "all")] == ["cpu"]
     with pytest.raises(BackendError, match="computes on the CPU, which is one device"):
         devices("openvino", {}, "0,1")
+
+
+class Added(SimulatedBackend):
+    """A backend of somebody else, for two devices."""
+
+    resource = "NPU"
+
+    @staticmethod
+    def devices() -> tuple[Device, ...]:
+        return tuple(Device(name=f"npu {n}", lease=f"npu-{n}", environment={"NPU": str(n)}) for n in (0, 1))
+
+
+def test_a_backend_that_is_added_gets_its_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "BACKENDS", {"added": (__name__, "Added")})
+    assert [device.environment for device in devices("added", {}, "all")] == [{"NPU": "0"}, {"NPU": "1"}]
+    assert devices("added", {"device": 1}, None) == (Device(name="npu 1", lease="npu-1"),)
+    with pytest.raises(BackendError, match="there is no NPU 2; they go from 0 to 1"):
+        devices("added", {}, "2")
+    assert resource("added", {}) == "NPU"
+    assert resource("added", {"target": "board"}) == ""
+
+
+def test_processors_are_no_resource_of_a_cluster() -> None:
+    assert (resource("openvino", {}), resource("tensorrt", {})) == ("", "GPU")

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 import onnx
 
-from autoprec.backends import Backend, computes, run
+from autoprec.backends import Backend, HasDevices, computes, run
 from autoprec.backends.exact import WRONG, Exact, deviation
 from autoprec.backends.simulated import ASSIGNMENT_KEY
 from autoprec.backends.timing import STOPWATCHES
@@ -60,12 +60,25 @@ def its_facts_are_of_the_tables(backend: Backend, folder: Path) -> None:
     assert backend.stopwatch in STOPWATCHES
     assert backend.bases[0] == backend.base_precision
     assert not any(PLAIN[base].is_quantized for base in backend.bases)
-    assert {type(backend.splits_projections), type(backend.builds_on_device)} == {bool}
+    assert {type(backend.splits_projections), type(backend.builds_on_device), type(backend.uses_tf32)} == {
+        bool
+    }
     for op, precision in backend.widened:
         assert onnx.defs.has(op)
         assert not PLAIN[precision].is_quantized
     assert SIGNED in backend.grids
     assert set(backend.grids) <= GRIDS.keys()
+
+
+def its_devices_can_be_chosen(backend: Backend, folder: Path) -> None:
+    """What runs on a device of its own says which there are, and how a process sees one of them alone."""
+    assert backend.has_own_device == isinstance(backend, HasDevices)
+    if isinstance(backend, HasDevices):
+        devices = backend.devices()
+        assert backend.resource
+        assert len({device.name for device in devices}) == len({device.lease for device in devices})
+        assert len({device.lease for device in devices}) == len(devices)
+        assert all(device.environment for device in devices)
 
 
 def outputs_are_what_the_model_computes(backend: Backend, folder: Path) -> None:
@@ -179,6 +192,7 @@ CHECKS: Mapping[str, Callable[[Backend, Path], None]] = MappingProxyType(
         check.__name__: check
         for check in (
             its_facts_are_of_the_tables,
+            its_devices_can_be_chosen,
             a_fingerprint_stays,
             outputs_are_what_the_model_computes,
             outputs_follow_what_is_fed,

@@ -42,6 +42,7 @@ class TargetBackend:
     """
 
     stopwatch: StopwatchName = "target"
+    has_own_device = False  # of this machine it has none
     builds_on_device = True  # what the machine there builds beside a timing, it disturbs
 
     def __init__(self, options: Mapping[str, str | int | float | bool]) -> None:
@@ -55,6 +56,7 @@ class TargetBackend:
         self.name = engine
         self.grids = (OpenVinoBackend if engine == "openvino" else TensorRTBackend).grids
         self.widened = (OpenVinoBackend if engine == "openvino" else TensorRTBackend).widened
+        self.uses_tf32: bool = (OpenVinoBackend if engine == "openvino" else TensorRTBackend).uses_tf32
         self._address = parse_address(dict(options))
         self._options = theirs
         self._sends_cut = not options.get("target_logits")

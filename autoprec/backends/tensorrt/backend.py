@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from autoprec.backends._base import Engine, StopwatchName
+from autoprec.backends._base import Device, Engine, StopwatchName
 from autoprec.backends.tensorrt import cuda
 from autoprec.backends.tensorrt.build import BuiltPlan, LastPlan, Target, build_plan, check_targets
 from autoprec.backends.tensorrt.engine import TensorRTEngine
 from autoprec.backends.tensorrt.kernel_cache import kernel_cache
 from autoprec.backends.tensorrt.layers import kernels_of
-from autoprec.backends.tensorrt.library import CHECKED, load_library
-from autoprec.backends.tensorrt.nvml import read_clocks
+from autoprec.backends.tensorrt.library import CHECKED, MODULES, is_installed, load_library
+from autoprec.backends.tensorrt.nvml import devices, read_clocks
 from autoprec.backends.tensorrt.options import parse_options
 from autoprec.backends.tensorrt.timing_cache import read_sealed
 from autoprec.errors import BackendError, how_to_install
-from autoprec.records import Clocks, Fingerprint, KernelTime
+from autoprec.records import Clocks, Fingerprint, KernelTime, MachineCheck
 
 
 class TensorRTBackend:
@@ -34,6 +34,9 @@ class TensorRTBackend:
 
     name: str = "tensorrt"
     stopwatch: StopwatchName = "cuda"
+    resource: str = "GPU"
+    has_own_device: bool = True
+    uses_tf32: bool = True
     grids: tuple[str, ...] = ("signed",)  # symmetric alone: "Explicit Quantization" of its documentation
     # The parser refuses these pointwise operators; with Casts they fuse as any other (RTX 1.4 to 1.7).
     widened: frozenset[tuple[str, str]] = frozenset(
@@ -66,6 +69,21 @@ class TensorRTBackend:
         # TensorRT-RTX builds on the processor: beside eight builders, two builds of one model timed within
         # 0.2 % of each other (H200, 16 cores, 2026-11-27).
         self.builds_on_device: bool = not self.library.is_rtx
+
+    @staticmethod
+    def devices() -> Sequence[Device]:
+        """The GPUs that this process may use."""
+        return devices()
+
+    def checks(self) -> Sequence[MachineCheck]:
+        """Which library is taken where both are installed, and how to examine the other."""
+        other = next(extra for extra in MODULES if extra != self.library.extra)
+        if self._options.library or not is_installed(other):
+            return ()
+        remedy = f"`--library {other}` looks at the other; a study takes it by backend.options.library"
+        return (
+            MachineCheck(name=f"backend {self.name}", found=f"{self.library.extra} is taken", remedy=remedy),
+        )
 
     @property
     def has_device(self) -> bool:

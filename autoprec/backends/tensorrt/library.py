@@ -155,6 +155,15 @@ def load_library(extra: str = "") -> Library:
     raise BackendError(f"{wanted} is not installed: {how_to_install(wanted)}")
 
 
+def is_installed(extra: str) -> bool:
+    """Whether that TensorRT is there, even if it does not load."""
+    try:
+        load_library(extra)
+    except BackendError as error:
+        return "is not installed" not in str(error)
+    return True
+
+
 def _broken(module: str, extra: str, error: Exception) -> BackendError:
     """Why a package that is there cannot be imported, and what to install."""
     words = f"{module} is installed but does not load: {error}"

@@ -9,7 +9,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from autoprec.backends.tensorrt.neighbours import others
+from autoprec.backends._base import Device
+from autoprec.backends.tensorrt.neighbours import VISIBLE, others
 from autoprec.records import Clocks, Record
 
 _REASONS = {
@@ -51,6 +52,23 @@ def gpus() -> tuple[Gpu, ...]:
         return ()
     handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
     return tuple(_gpu(nvml, index, handle) for index, handle in enumerate(handles))
+
+
+def devices() -> tuple[Device, ...]:
+    """The GPUs that this process may use, in the order in which it sees them.
+
+    A worker sees one alone, by its UUID: numbers depend on who counts, CUDA or NVML, and on what a batch
+    system has already hidden.
+    """
+    there, told = gpus(), os.environ.get(VISIBLE)
+    if told is not None:
+        names = [name.strip() for name in told.split(",") if name.strip()]
+        # In the order of the variable, by which CUDA counts from 0.
+        there = tuple(gpu for name in names for gpu in there if name in (str(gpu.index), gpu.uuid))
+    return tuple(
+        Device(name=f"gpu {number}", kind=gpu.name, lease=gpu.uuid, environment={VISIBLE: gpu.uuid})
+        for number, gpu in enumerate(there)
+    )
 
 
 def _gpu(nvml: Any, index: int, handle: Any) -> Gpu:

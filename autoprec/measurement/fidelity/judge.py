@@ -161,9 +161,9 @@ class Judge:
 
     def _explained(self, request: Compare) -> float:
         """The error that rounding explains, in a model that amplifies it or a step in low precision."""
-        is_cuda = self._backend.stopwatch == "cuda" and request.step not in _EXACT
+        is_coarse = self._backend.uses_tf32 and request.step not in _EXACT
         floats = self._floats | (float_types(Path(request.path)) if request.step == "reference" else set())
-        least = LEVELS if request.step == "given" else _TF32 if is_cuda else _PLAIN
+        least = LEVELS if request.step == "given" else _TF32 if is_coarse else _PLAIN
         spread = max([least, *(ROUNDING[kind] for kind in floats if kind in ROUNDING)])
         explained = _AMPLIFIED * self._noise(spread)
         if request.step != "reference" or not floats & _COARSE.keys():

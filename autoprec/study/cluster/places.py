@@ -1,4 +1,4 @@
-"""A search on every GPU of a Ray cluster, or on every node if engines run on CPUs; all join one study.
+"""A search on every device of a Ray cluster, or on every node if engines run on CPUs; all join one study.
 
 Ray places the searches, ships the study's files through its object store, and reports which ones died. The
 shared database makes them one study, as with searches started by hand: trials of a lost node are taken over,
@@ -20,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from autoprec.backends.devices import resource
 from autoprec.backends.timing import Deadline
 from autoprec.errors import BackendError, StudyError, UserError, how_to_install
 from autoprec.spec import StudySpec, parse_budget
@@ -47,7 +48,7 @@ class HeadLostError(UserError):
 
 
 class SearchPlace(NamedTuple):
-    """Where one search runs: a node, and the index of its GPU (0 if engines run on the CPU)."""
+    """Where one search runs: a node, and the index of its device (0 if engines run on the CPU)."""
 
     node: str
     number: int
@@ -62,7 +63,7 @@ def search_on_ray(
         spec: the definition; its storage is a database that every node reaches.
         budget: of the run, which all searches share.
         address: of the cluster, as printed by `ray start`; `local` starts one on this machine.
-        jobs: builds in parallel for each GPU; None decides by the node's CPUs.
+        jobs: builds in parallel for each device; None decides by the node's CPUs.
         say: receives a line about each search that begins or ends.
 
     Raises `BackendError` without Ray or if the cluster cannot be reached, `StudyError` for a study whose
@@ -97,7 +98,7 @@ class _Searches:
         self, ray: Any, spec: StudySpec, budget: str, jobs: int | None, say: Callable[[str], None]
     ) -> None:
         self._ray, self._budget, self._jobs, self._say = ray, budget, jobs, say
-        self._on_gpus = spec.backend.name == "tensorrt"
+        self._resource = resource(spec.backend.name, spec.backend.options)
         self._parcel = ray.put(pack(spec))
         self._running: dict[Any, SearchPlace] = {}
         self._failures: Counter[str] = Counter()
@@ -144,7 +145,7 @@ class _Searches:
         for node in self._ray.nodes():
             if not node["Alive"] or self._failures[node["NodeID"]] >= _MOST_FAILURES:
                 continue
-            count = int(node["Resources"].get("GPU", 0)) if self._on_gpus else 1
+            count = int(node["Resources"].get(self._resource, 0)) if self._resource else 1
             places = (SearchPlace(node["NodeID"], number) for number in range(count))
             yield from (place for place in places if place not in busy)
 
@@ -152,14 +153,14 @@ class _Searches:
         """Start a search at a place, with its share of the node's CPUs."""
         node = next(node for node in self._ray.nodes() if node["NodeID"] == place.node)
         here = node["Resources"]
-        share = int(here.get("CPU", 1)) // max(1, int(here.get("GPU", 0)) if self._on_gpus else 1)
+        share = int(here.get("CPU", 1)) // max(1, int(here.get(self._resource, 0)) if self._resource else 1)
         cpus = max(1, min(share, _MOST_JOBS if self._jobs is None else self._jobs))
-        jobs = cpus if self._on_gpus and self._jobs is None else self._jobs
+        jobs = cpus if self._resource and self._jobs is None else self._jobs
         # Pinned and without retries: where a search is started again is decided here, by its node's
         # failures.
         pinned = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(place.node, soft=False)
         remote = self._ray.remote(_take_part).options(
-            num_cpus=cpus, num_gpus=int(self._on_gpus), max_retries=0, scheduling_strategy=pinned
+            num_cpus=cpus, **_one(self._resource), max_retries=0, scheduling_strategy=pinned
         )
         self._running[remote.remote(self._parcel, self._budget, jobs, _version())] = place
         self._say(f"a search begins on node {node['NodeManagerAddress']}")
@@ -184,6 +185,13 @@ class _Searches:
         self._is_over = True
         self._problem = self._problem or problem
         self._say("a search has ended")
+
+
+def _one(resource: str) -> dict[str, Any]:
+    """Ray's option for one device; for GPUs it has a word of its own, and hides the others from a search."""
+    if resource in ("", "GPU"):
+        return {"num_gpus": int(bool(resource))}
+    return {"resources": {resource: 1}}
 
 
 def _take_part(parcel: bytes, budget: str, jobs: int | None, wanted: str) -> str:

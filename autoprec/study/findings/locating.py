@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from autoprec.backends import computes, create_backend
 from autoprec.errors import StudyError, TrialError
 from autoprec.measurement import Bench, Locate
 from autoprec.records import BlockDifference, Layerwise
@@ -49,7 +50,7 @@ def locate(
     """
     name, folder = spec.name, Path(spec.folder)
     record = store.trial(name, number)
-    if spec.backend.name == "simulated":
+    if not computes(create_backend(spec.backend.name, spec.backend.options)):
         raise StudyError(f"study {name!r} is simulated: nothing is computed, so there are no values")
     with exclusive(folder), Bench(folder / "worker.log") as bench:
         prepared = prepare(spec, basis=store.basis(name))

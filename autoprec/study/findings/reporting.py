@@ -12,6 +12,7 @@ from statistics import fmean
 import msgspec
 import numpy as np
 
+from autoprec.backends import EMBEDDED
 from autoprec.backends.clocks import clock_of
 from autoprec.errors import StudyError, TrialError, UserError
 from autoprec.measurement import Bench
@@ -41,7 +42,7 @@ SHOWN = 12
 """Front points that are run again and shown in full; the rest appear only in the plots."""
 USEFUL_LOSS = 0.05
 """The area behind the front counts up to this mask loss, beyond which masks are of little use."""
-PACKAGES = ("autoprec", "numpy", "onnx", "optuna", "openvino")
+PACKAGES = ("autoprec", "numpy", "onnx", "optuna", EMBEDDED)
 
 
 def gather(

@@ -18,8 +18,7 @@ from typing import Generic, TypeVar
 
 import psutil
 
-from autoprec.backends import Backend, computes
-from autoprec.backends.devices import Device
+from autoprec.backends import Backend, Device, computes
 from autoprec.closing import Closing
 from autoprec.measurement import Bench
 from autoprec.spec import BackendSection

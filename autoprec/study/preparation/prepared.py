@@ -142,7 +142,7 @@ def prepare(
     Raises children of `UserError` for what is wrong with the definition, the model or the samples.
     """
     loaded = load(spec, say, scores=asks is not None)
-    if loaded.backend.stopwatch == "cuda":  # the engine leaves the processors free
+    if loaded.backend.has_own_device:  # the engine leaves the processors free
         with alongside(partial(look, loaded), say) as listen:
             calibrated = calibrate(loaded, listen, artifacts)
     else:

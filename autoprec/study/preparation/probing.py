@@ -71,7 +71,7 @@ class Prober:
 
     def anticipate(self, loaded: Loaded, basis: Basis | None) -> None:
         """Ask what does not depend on the calibration, while that leaves the processors free."""
-        if loaded.backend.stopwatch == "cuda":
+        if loaded.backend.has_own_device:
             base = basis.base if basis else silent_basis(loaded).base
             self._legality(loaded, base, loaded.spec.search.precisions)
 

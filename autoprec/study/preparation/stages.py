@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 import onnx_ir as ir
 
-from autoprec.backends import Backend, create_backend
+from autoprec.backends import EMBEDDED, Backend, create_backend
 from autoprec.errors import ModelError, StudyError
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import input_shapes, load_model, model_digest, notes
@@ -167,13 +167,13 @@ class _Calibrator(NamedTuple):
 
 
 def _calibrators(loaded: Loaded) -> tuple[_Calibrator, ...]:
-    """Engines to calibrate on, best first: the study's own, or OpenVINO, which is always installed."""
+    """Engines to calibrate on, best first: the study's own, or the embedded one."""
     # A GPU's workers build, compare and time meanwhile: half of the processors are theirs.
     processors = len(os.sched_getaffinity(0))
-    share = max(1, processors // 2) if loaded.backend.stopwatch == "cuda" else processors
-    cores = create_backend("openvino", {"threads": share})
+    share = max(1, processors // 2) if loaded.backend.has_own_device else processors
+    cores = create_backend(EMBEDDED, {"threads": share})
     # The digest leaves out the number of cores, so that hosts of one study share statistics.
-    here = _Calibrator(cores, create_backend("openvino", {}).fingerprint().digest)
+    here = _Calibrator(cores, create_backend(EMBEDDED, {}).fingerprint().digest)
     # Whole activations are too much to send from a target.
     if loaded.spec.target.address:
         return (here,)
@@ -181,7 +181,7 @@ def _calibrators(loaded: Loaded) -> tuple[_Calibrator, ...]:
     work = len(loaded.calibration) * sum(map(macs, loaded.model.graph))
     # A GPU needs its kernels first: an instrumented ViT-S of 24 M parameters took 30 s before its first
     # sample (H100, TensorRT-RTX 1.6.1), longer than a small calibration takes on the CPU.
-    is_small = loaded.backend.stopwatch == "cuda" and work <= _CPU_MACS
+    is_small = loaded.backend.has_own_device and work <= _CPU_MACS
     return (here, own) if is_small else (own,)
 
 

@@ -25,7 +25,7 @@ class Gpu(OpenVinoBackend):
 
     def __init__(self) -> None:
         super().__init__({})
-        self.stopwatch = "cuda"
+        self.has_own_device = True
 
     def build(self, model_path: Path, *, profiled: bool = False) -> OpenVinoEngine:
         self.builds += 1
