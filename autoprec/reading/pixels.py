@@ -22,6 +22,10 @@ _STRANGE = {
     "PPM": "a PPM of more than 8 bits, which Pillow cuts",
     "JPEG2000": "a JPEG 2000 of more than 8 bits, which Pillow cuts, with white wrapped to black",
 }
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
+"""Whatever a file's name says, Pillow tries all formats that it knows, and has Ghostscript run PostScript."""
+_LYING = (5, 6, 7, 8)
+"""EXIF's orientations of an image that lies on its side."""
 _LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 """ITU-R BT.601, as Pillow's conversion to grey."""
 _BYTE = 255
@@ -69,7 +73,7 @@ def header(path: Path, channels: int, white: float | None) -> Header:
     Raises `UnfitError` for what cannot be read, or does not fit that many channels.
     """
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             return _examined(path, image, channels, white)
     except UnfitError:
         raise
@@ -85,9 +89,9 @@ def pixels(path: Path, channels: int, white: float | None) -> tuple[list[Image.I
     Planes are 8-bit images for files of 8 bits, else of floats. Raises `UnfitError` as `header` does.
     """
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             head = _examined(path, image, channels, white)
-            turn = image.getexif().get(ExifTags.Base.Orientation, 1) if head.is_turned else 1
+            turn = _orientation(image) if head.is_turned else 1
             if head.mode:
                 return _planes(path, image, head, channels), white or _white(head.bits)
     except UnfitError:
@@ -102,12 +106,19 @@ def pixels(path: Path, channels: int, white: float | None) -> tuple[list[Image.I
     return [Image.fromarray(plane) for plane in planes], white or _white(head.bits)
 
 
+def opened(path: Path) -> ImageFile.ImageFile:
+    """A file's header, as Pillow reads it. Raises whatever Pillow does."""
+    Image.init()
+    formats = [name for name in _FORMATS if name in Image.OPEN]  # an older Pillow has no AVIF
+    return Image.open(path, formats=formats)
+
+
 def upright_size(path: Path) -> tuple[int, int]:
     """(width, height) of an image whose header was taken, from its header alone."""
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             width, height = image.size
-            lies = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+            lies = image.format != "TIFF" and _orientation(image) in _LYING
             return (height, width) if lies else (width, height)
     except UnidentifiedImageError:
         _, height, width = deep.shape_of(path)[0]
@@ -130,7 +141,7 @@ def _examined(path: Path, image: Image.Image, channels: int, white: float | None
     elif (bits > 8 and bands > 1) or is_extra or deep.needs_tifffile(image):
         mode, bits = "", max(bits, deep.SIGNED_BITS if deep.is_signed(image) else 0)
     has_alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
-    is_turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+    is_turned = image.format != "TIFF" and _orientation(image) not in (0, 1)
     notes = {
         Note.TURNED: is_turned,
         Note.FRAMES: frames > 1,
@@ -143,6 +154,12 @@ def _examined(path: Path, image: Image.Image, channels: int, white: float | None
     is_anew = is_extra or deep.is_anew(image) or (bits > 8 and (is_turned or image.format == "JPEG2000"))
     held = _held(notes, bits, white)
     return _checked(path, Header(mode, bands, bits, is_turned, held, 1 + is_anew), channels, white)
+
+
+def _orientation(image: Image.Image) -> int:
+    """As EXIF says, which may hold anything."""
+    told = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return told if isinstance(told, int) else 1
 
 
 def _is_foreign(path: Path, error: Exception) -> bool:

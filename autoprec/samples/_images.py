@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from autoprec.errors import SamplesError
 from autoprec.files import ensure_regular
@@ -23,7 +22,7 @@ from autoprec.reading.beside import prompts_file
 from autoprec.reading.errors import UnfitError, unreadable
 from autoprec.reading.frame import Frame, frame_of
 from autoprec.reading.normalising import Normalisation, is_shifted, normalised
-from autoprec.reading.pixels import Header, Note, check_size, header, pixels, upright_size
+from autoprec.reading.pixels import Header, Note, check_size, header, opened, pixels, upright_size
 from autoprec.reading.placing import Placement
 from autoprec.reading.prompts import arrays_of
 from autoprec.samples._base import Sample, digest_of, refuse_odd, seen, told
@@ -187,7 +186,7 @@ def _labels(path: Path) -> NDArray[Any]:
     """The labels [h, w] of a mask image, as stored. Raises `UnfitError`."""
     try:
         ensure_regular(path)
-        with Image.open(path) as image:
+        with opened(path) as image:
             check_size(image)
             array: NDArray[Any] = np.asarray(image)
     except Exception as error:  # broken files make Pillow raise anything

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,33 @@ def test_the_largest_of_32_bits_is_not_negative(tmp_path: Path) -> None:
     deep = RAMP.astype(np.uint32) << 16
     pytest.importorskip("tifffile").imwrite(tmp_path / "a.tif", deep)
     np.testing.assert_allclose(array(load(tmp_path, 1, white=2**32 - 1))[0], RAMP / 65536, atol=1e-6)
+
+
+@pytest.mark.skipif(shutil.which("gs") is None, reason="Ghostscript is not installed")
+def test_postscript_that_is_called_an_image_is_not_run(tmp_path: Path) -> None:
+    program = f"({tmp_path}/ran) (w) file closefile showpage"
+    text = f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 16\n%%EndComments\n{program}\n%%EOF\n"
+    (tmp_path / "a.png").write_text(text)
+    with pytest.raises(SamplesError, match="cannot be read as an image"):
+        load(tmp_path)[0]
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(6, (32, 16)), (9, (16, 32)), (0, (16, 32))])
+def test_prompts_are_placed_in_an_image_as_it_is_turned(
+    orientation: int, size: tuple[int, int], tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (32, 16)).save(tmp_path / "a.jpg", exif=exif)
+    assert load(tmp_path).outline(0).size == load(tmp_path)[0].size == size
+
+
+@pytest.mark.parametrize("kind", [1, 2, 7])
+def test_an_orientation_that_is_no_number_turns_nothing(kind: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (32, 16)).save(tmp_path / "a.jpg", exif=exif)
+    stored = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(stored.replace(b"\x01\x12\0\x03", bytes([1, 18, 0, kind])))
+    assert load(tmp_path).outline(0).size == load(tmp_path)[0].size == (16, 32)
