@@ -81,7 +81,8 @@ def _write(target: Path, text: str, facts: Facts, decoder: bytes) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if decoder and facts.decoder is not None:
-            facts.decoder.write_bytes(decoder)
+            with replacing(facts.decoder) as part:
+                part.write_bytes(decoder)
         with replacing(target) as part:
             part.write_bytes(data)
     except OSError as error:

@@ -19,7 +19,7 @@ import msgspec
 import sqlalchemy as sa
 
 from autoprec.errors import StudyError
-from autoprec.files import ensure_regular
+from autoprec.files import ensure_regular, replacing
 from autoprec.records import Block, Identity, Record, TrialRecord
 from autoprec.store._database import Database
 from autoprec.store._front import front_numbers, kept_numbers, update_front
@@ -127,7 +127,8 @@ def _swap(path: Path, fresh: Path) -> Path:
     while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{number}")):
         number += 1
     # Copied, not moved: a kill between these steps must leave a file at `path`.
-    shutil.copyfile(path, aside)
+    with replacing(aside) as part:
+        shutil.copyfile(path, part)
     for suffix in ("-wal", "-shm"):  # the damaged file's, read already: SQLite would replay it
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).unlink()
