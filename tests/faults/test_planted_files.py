@@ -15,7 +15,7 @@ from worker_here import WorkerHere
 from command_line import autoprec
 from tiny_study import write_study
 
-pytestmark = [pytest.mark.slow, pytest.mark.walk]
+pytestmark = pytest.mark.slow
 
 STUDY = ("--study", "tiny.toml")
 SEARCH, REPORT = ("search", *STUDY, "--budget", "1"), ("report", *STUDY)

@@ -7,40 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
-from onnx_ir.passes import InvariantError
-from onnx_ir.passes.common import (
-    CheckerPass,
-    InlinePass,
-    LiftConstantsToInitializersPass,
-    RemoveUnusedFunctionsPass,
-    TopologicalSortPass,
-)
 
 from autoprec.errors import ModelError, exhausted
 from autoprec.files import ensure_regular
-from autoprec.graph.model.aside import SMALL_BYTES
-from autoprec.graph.model.contrib.fusions import without_fusions
-from autoprec.graph.model.contrib.refusals import refuse_control_flow, refuse_random, refuse_untyped
 from autoprec.graph.model.files import read_model
-from autoprec.graph.model.forms import FORMS
-from autoprec.graph.model.forms.borders import without_bare_levels
-from autoprec.graph.model.forms.branches import take_known
-from autoprec.graph.model.forms.folding import fold
-from autoprec.graph.model.forms.integers import cut_between_levels, without_integers
-from autoprec.graph.model.forms.loops import unroll_known
-from autoprec.graph.model.forms.sequences import without_sequences
-from autoprec.graph.model.incoming import QUANTIZED_OPS, lift
-from autoprec.graph.model.inference import Notes, infer, is_open, set_aside, unshaped
-from autoprec.graph.model.inputs import fix_inputs, input_shapes, real_inputs
-from autoprec.graph.model.passing import pass_identities, remove_unused
-from autoprec.graph.model.raising import raised
-from autoprec.graph.model.taming import tame
-from autoprec.graph.model.upgrades.opset import OPSET, at_opset
-from autoprec.graph.ops.costs import COSTLY_OPS
+from autoprec.graph.model.inputs import input_shapes, real_inputs
+from autoprec.graph.model.steps import STEPS, Loading, first_line
+from autoprec.graph.model.upgrades.opset import OPSET
 
 __all__ = ["input_shapes", "load_model", "model_digest", "notes", "real_inputs"]
 
@@ -66,7 +42,11 @@ def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) ->
     Raises `ModelError` naming what is missing, corrupt, outside the model's folder, or without sizes.
     """
     with _telling(path):
-        return _loaded(path, shapes or {})
+        loading = Loading(_opened(path), shapes or {})
+        for step in STEPS:
+            step(loading)
+        loading.model.meta[_NOTES] = tuple(filter(None, loading.told))
+        return loading.model
 
 
 def open_model(path: Path) -> ir.Model:
@@ -83,7 +63,7 @@ def _telling(path: Path) -> Iterator[None]:
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     except _BROKEN as error:
-        said = exhausted(error) or f"is not a valid ONNX model ({_short(error)}); export it again"
+        said = exhausted(error) or f"is not a valid ONNX model ({first_line(error)}); export it again"
         raise ModelError(f"{path}: {said}") from error
 
 
@@ -124,59 +104,6 @@ def _opened(path: Path) -> ir.Model:
     return model
 
 
-def _loaded(path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
-    """`load_model`; its errors do not yet name the file."""
-    model = _opened(path)
-    _read_small_weights(model)
-    _inline(model)
-    notes = set_aside(model.graph)
-    pass_identities(model.graph)
-    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    fix_inputs(model, shapes)
-    TopologicalSortPass()(model)
-    # Before pairs are lifted: their scales and zero points may be computed, and have to be constants.
-    _compute_constants(model, notes)
-    if any(node.op_type in QUANTIZED_OPS for node in model.graph):
-        if without_integers(model.graph) | without_bare_levels(model.graph):
-            infer(model, notes)
-        lift(model)
-    cut = cut_between_levels(model.graph)
-    came_in = raised(model)
-    model = at_opset(model)
-    # Again: the version converter writes attributes that became inputs as Constant nodes.
-    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    TopologicalSortPass()(model)
-    infer(model, notes)
-    fold(model.graph)
-    tame(model.graph)
-    remove_unused(model.graph)
-    # Only now: a random node that nothing reads does no harm.
-    refuse_random(model)
-    # Before the forms, which name what they write after the node that they replace.
-    _name_nodes(model.graph)
-    for write in FORMS:
-        write(model.graph)
-    refuse_untyped(model)
-    # Without inference, whose gaps and faults are dealt with in `inference`.
-    CheckerPass(full_check=False)(model)
-    model.meta[_NOTES] = tuple(filter(None, (_raised(came_in), cut, unshaped(model, COSTLY_OPS))))
-    return model
-
-
-def _compute_constants(model: ir.Model, notes: Notes) -> None:
-    """Compute what is known before the model runs: constants, branches, loops, members of sequences."""
-    without_fusions(model, notes)
-    is_controlled = any(node.op_type in ("If", "Loop", "Scan") for node in model.graph)
-    fold(model.graph, shapes=is_controlled or is_open(model.graph))
-    while take_known(model.graph) or unroll_known(model.graph):
-        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-        without_fusions(model, notes)
-        fold(model.graph, shapes=True)
-    refuse_control_flow(model)
-    without_sequences(model.graph)
-    infer(model, notes)
-
-
 def _shorten_domains(proto: onnx.ModelProto) -> None:
     """Write the domain `ai.onnx` as everyone does: empty. A file without operators of ONNX names no opset."""
     of_functions = (entry for function in proto.functions for entry in function.opset_import)
@@ -196,17 +123,6 @@ def _nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
         for attribute in node.attribute:
             for graph in (attribute.g, *attribute.graphs):
                 waiting += graph.node
-
-
-def _inline(model: ir.Model) -> None:
-    """Write out the model's own functions."""
-    RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
-    try:
-        InlinePass()(model)
-    except InvariantError as error:
-        raise ModelError(
-            f"its functions call each other in a circle ({_short(error)}); export it without local functions"
-        ) from error
 
 
 def _check_external_data(model: ir.Model, folder: Path) -> None:
@@ -235,41 +151,3 @@ def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
         attributes = (attribute for node in graph for attribute in node.attributes.values())
         held += [one.as_tensor() for one in attributes if one.type == ir.AttributeType.TENSOR]
         yield from (tensor for tensor in held if isinstance(tensor, ir.ExternalTensor))
-
-
-def _read_small_weights(model: ir.Model) -> None:
-    """Take small tensors out of external files: ONNX's checker sees them, and does not know the folder."""
-    for value in model.graph.initializers.values():
-        tensor = value.const_value
-        if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes <= SMALL_BYTES:
-            value.const_value = ir.tensor(np.array(tensor.numpy()), dtype=tensor.dtype, name=tensor.name)
-
-
-def _raised(came_in: Sequence[ir.DataType]) -> str:
-    names = " and ".join(kind.name for kind in came_in)
-    told = (
-        f"the model computes in {names} inside; to search from, it is raised to FP32, without that rounding"
-    )
-    return told if names else ""
-
-
-def _name_nodes(graph: ir.Graph) -> None:
-    """Unique node names: the file's own where they are, else op type and output."""
-    seen: set[str] = set()
-    for node in graph:
-        name = node.name or f"{node.op_type}/{node.outputs[0].name}"
-        number = 1
-        while name in seen:
-            number += 1
-            name = f"{node.name or node.op_type}/{node.outputs[0].name}" + (
-                f"/{number}" if number > 2 else ""
-            )
-        node.name = name
-        seen.add(name)
-
-
-def _short(error: Exception) -> str:
-    """The first line of a message, or of the message of what caused it."""
-    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

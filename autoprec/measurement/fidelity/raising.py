@@ -1,7 +1,7 @@
 """A file in FP16 or BF16 rewritten in FP32, to see what it computes without that rounding; and Resizes that
 ONNX Runtime truncates between integers, made to round.
 
-Written apart from `autoprec.graph.model.raising`, which it judges.
+Written apart from `autoprec.graph.model.upgrades.raising`, which it judges.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Bringing a model up to one opset: ONNX's version converter, and what it gets wrong."""
+"""Bringing a model up to one opset, by ONNX's version converter and what it gets wrong, and to FP32."""

@@ -1,0 +1,217 @@
+"""What loading does to a model: steps in one order, each of which finds what those before it left.
+
+`load` runs them one after another: what several of them undo, types after a change, say, is a step as often
+as that. Only what repeats until nothing changes, as branches in loops, goes round within a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import InvariantError
+from onnx_ir.passes.common import (
+    CheckerPass,
+    InlinePass,
+    LiftConstantsToInitializersPass,
+    RemoveUnusedFunctionsPass,
+    TopologicalSortPass,
+)
+
+from autoprec.errors import ModelError
+from autoprec.graph.model.aside import SMALL_BYTES
+from autoprec.graph.model.contrib.fusions import without_fusions
+from autoprec.graph.model.contrib.refusals import refuse_control_flow, refuse_random, refuse_untyped
+from autoprec.graph.model.forms import FORMS
+from autoprec.graph.model.forms.borders import without_bare_levels
+from autoprec.graph.model.forms.branches import take_known
+from autoprec.graph.model.forms.folding import fold
+from autoprec.graph.model.forms.integers import cut_between_levels, without_integers
+from autoprec.graph.model.forms.loops import unroll_known
+from autoprec.graph.model.forms.sequences import without_sequences
+from autoprec.graph.model.incoming import QUANTIZED_OPS, lift
+from autoprec.graph.model.inference import Notes, infer, is_open, set_aside, unshaped
+from autoprec.graph.model.inputs import fix_inputs
+from autoprec.graph.model.passing import pass_identities, remove_unused
+from autoprec.graph.model.taming import tame
+from autoprec.graph.model.upgrades.opset import at_opset
+from autoprec.graph.model.upgrades.raising import raised
+from autoprec.graph.ops.costs import COSTLY_OPS
+
+
+@dataclass(slots=True)
+class Loading:
+    """A model on its way through the steps.
+
+    Attributes:
+        model: as the steps so far left it.
+        shapes: sizes for inputs that have dynamic ones.
+        notes: types and shapes that the file states, set aside for inference.
+        told: what changed that the user should know of, one line each.
+    """
+
+    model: ir.Model
+    shapes: Mapping[str, Sequence[int]]
+    notes: Notes = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+
+
+Step = Callable[[Loading], None]
+
+
+def on_model(change: Callable[[ir.Model], object]) -> Step:
+    """The step that changes or checks a model in place."""
+
+    def step(loading: Loading) -> None:
+        change(loading.model)
+
+    return step
+
+
+def on_graph(change: Callable[[ir.Graph], object]) -> Step:
+    """The step that changes a model's graph in place."""
+
+    def step(loading: Loading) -> None:
+        change(loading.model.graph)
+
+    return step
+
+
+def _read_small_weights(model: ir.Model) -> None:
+    """Take small tensors out of external files: ONNX's checker sees them, and does not know the folder."""
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes <= SMALL_BYTES:
+            value.const_value = ir.tensor(np.array(tensor.numpy()), dtype=tensor.dtype, name=tensor.name)
+
+
+def _inline(model: ir.Model) -> None:
+    """Write out the model's own functions."""
+    RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
+    try:
+        InlinePass()(model)
+    except InvariantError as error:
+        raise ModelError(
+            f"its functions call each other in a circle ({first_line(error)}); export it without local "
+            "functions"
+        ) from error
+
+
+def _lift_constants(model: ir.Model) -> None:
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+
+
+def _set_aside(loading: Loading) -> None:
+    loading.notes = set_aside(loading.model.graph)
+
+
+def _fix_inputs(loading: Loading) -> None:
+    fix_inputs(loading.model, loading.shapes)
+
+
+def _infer(loading: Loading) -> None:
+    infer(loading.model, loading.notes)
+
+
+def _compute_constants(loading: Loading) -> None:
+    """Compute what is known before the model runs: constants, branches, loops."""
+    model, graph = loading.model, loading.model.graph
+    without_fusions(model, loading.notes)
+    is_controlled = any(node.op_type in ("If", "Loop", "Scan") for node in graph)
+    fold(graph, shapes=is_controlled or is_open(graph))
+    # What a branch or a round of a loop leaves may settle the next one.
+    while take_known(graph) or unroll_known(graph):
+        _lift_constants(model)
+        without_fusions(model, loading.notes)
+        fold(graph, shapes=True)
+
+
+def _lift_pairs(loading: Loading) -> None:
+    """Take Q/DQ pairs off, after operators of integers are written as pairs and floats."""
+    graph = loading.model.graph
+    if any(node.op_type in QUANTIZED_OPS for node in graph):
+        if without_integers(graph) | without_bare_levels(graph):
+            infer(loading.model, loading.notes)
+        lift(loading.model)
+
+
+def _tell_of_cuts(loading: Loading) -> None:
+    loading.told.append(cut_between_levels(loading.model.graph))
+
+
+def _raise(loading: Loading) -> None:
+    names = " and ".join(kind.name for kind in raised(loading.model))
+    if names:
+        loading.told.append(
+            f"the model computes in {names} inside; to search from, it is raised to FP32, without that "
+            "rounding"
+        )
+
+
+def _upgrade(loading: Loading) -> None:
+    loading.model = at_opset(loading.model)
+
+
+def _name_nodes(graph: ir.Graph) -> None:
+    """Unique node names: the file's own where they are, else op type and output."""
+    seen: set[str] = set()
+    for node in graph:
+        name = node.name or f"{node.op_type}/{node.outputs[0].name}"
+        number = 1
+        while name in seen:
+            number += 1
+            name = f"{node.name or node.op_type}/{node.outputs[0].name}" + (
+                f"/{number}" if number > 2 else ""
+            )
+        node.name = name
+        seen.add(name)
+
+
+def _tell_of_shapes(loading: Loading) -> None:
+    loading.told.append(unshaped(loading.model, COSTLY_OPS))
+
+
+STEPS: tuple[Step, ...] = (
+    on_model(_read_small_weights),
+    on_model(_inline),
+    _set_aside,
+    on_graph(pass_identities),
+    on_model(_lift_constants),
+    _fix_inputs,
+    on_model(TopologicalSortPass()),
+    # Before pairs are lifted: their scales and zero points may be computed, and have to be constants.
+    _compute_constants,
+    on_model(refuse_control_flow),
+    on_graph(without_sequences),
+    _infer,
+    _lift_pairs,
+    _tell_of_cuts,
+    _raise,
+    _upgrade,
+    # Again: the version converter writes attributes that became inputs as Constant nodes.
+    on_model(_lift_constants),
+    on_model(TopologicalSortPass()),
+    _infer,
+    on_graph(fold),
+    on_graph(tame),
+    on_graph(remove_unused),
+    # Only now: a random node that nothing reads does no harm.
+    on_model(refuse_random),
+    # Before the forms, which name what they write after the node that they replace.
+    on_graph(_name_nodes),
+    *map(on_graph, FORMS),
+    on_model(refuse_untyped),
+    # Without inference, whose gaps and faults are dealt with in `inference`.
+    on_model(CheckerPass(full_check=False)),
+    _tell_of_shapes,
+)
+"""From a model as its file has it to one that can be partitioned and written in any precision."""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a message, or of the message of what caused it."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
