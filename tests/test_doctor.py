@@ -10,6 +10,8 @@ import sys
 import pytest
 
 from autoprec.backends.checks import machine_checks
+from autoprec.errors import TrialError
+from autoprec.measurement import Bench, Probe
 from autoprec.spec import BackendSection
 from autoprec.study.diagnosis import diagnose
 
@@ -71,3 +73,16 @@ def test_what_a_float_precision_really_runs_in_is_told() -> None:
     conv = legality.find("conv", "fp32")
     assert conv is not None
     assert (conv.is_legal, conv.ran) == (True, "f32")
+
+
+def test_a_machine_on_which_no_pattern_can_be_tried_is_told_after_three(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def killed(self: Bench, probe: Probe) -> None:
+        raise TrialError("killed", "the worker was killed from outside")
+
+    monkeypatch.setattr(Bench, "probe", killed)
+    lines: list[str] = []
+    check = diagnose(BackendSection(name="openvino"), ["fp32", "int8"], lines.append).checks[-1]
+    assert "3 patterns in a row could not be tried (killed)" in check.remedy
+    assert len([line for line in lines if "could not be tried" in line]) == 3

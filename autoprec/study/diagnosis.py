@@ -8,7 +8,8 @@ import msgspec
 
 from autoprec.backends import ChecksItself, computes, create_backend
 from autoprec.backends.checks import installed_engine, machine_checks
-from autoprec.errors import BackendError, TrialError, UserError
+from autoprec.backends.timing import Pace
+from autoprec.errors import BackendError, StudyError, TrialError, UserError
 from autoprec.files import scratch
 from autoprec.legality.patterns import PATTERNS
 from autoprec.legality.pieces import WritingStyle, pattern_piece, pattern_question
@@ -22,6 +23,9 @@ from autoprec.study.preparation.fidelity import Fidelity, departures
 from autoprec.study.preparation.prepared import rewriter_in
 from autoprec.study.preparation.probing import Prober
 from autoprec.study.preparation.stages import load, uniform
+
+_FAILURES = 3
+"""In a row, after which the machine is at fault and not a pattern."""
 
 
 class Diagnosis(Record, frozen=True, kw_only=True):
@@ -100,12 +104,21 @@ def _legality(
     missing = Legality(base=style.base).lacks(PATTERNS, precisions)
     say(f"trying {len(missing)} operator patterns and precisions on {section.name}")
     verdicts: list[Verdict] = []
+    pace, failures = Pace(len(missing)), 0
     with scratch("autoprec-doctor-") as folder, Bench(folder / "worker.log") as bench:
         pieces = {pattern: pattern_piece(pattern, folder) for pattern, _ in missing}
-        for pattern, precision in missing:
+        for done, (pattern, precision) in enumerate(missing, 1):
             question = pattern_question(pieces[pattern], PRECISIONS[precision], style, folder)
             try:
                 verdicts.append(bench.probe(Probe(backend=section, question=question)))
+                failures = 0
             except TrialError as error:
                 say(f"{pattern} in {precision} could not be tried: {error}")
+                failures += 1
+                if failures == _FAILURES:  # each may have taken minutes
+                    raise StudyError(
+                        f"{failures} patterns in a row could not be tried ({error.kind}); fix that first"
+                    ) from error
+            if line := pace.line(done):
+                say(f"trying patterns: {line}")
     return Legality(base=style.base, verdicts=tuple(verdicts))
