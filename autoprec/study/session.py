@@ -185,17 +185,22 @@ def stopping(night: Night, watcher: Watcher) -> Iterator[None]:
         yield
         return
 
+    # Not by the handler itself: it may have interrupted a print, and a stream refuses a print within one.
+    telling = threading.Thread(target=watcher.stops, name="stopping", daemon=True)
+
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
-        night.stop()
-        watcher.stops()
         # From now on, Ctrl-C raises KeyboardInterrupt as usual.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        night.stop()
+        telling.start()
 
     before = signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        if telling.ident is not None:
+            telling.join(_PAUSE_SECONDS)
 
 
 def _prepared(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import threading
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -15,7 +17,7 @@ import autoprec
 from autoprec import Front, Study, TrialRecord
 from autoprec.errors import BackendError, StudyError, UserError
 from autoprec.report import as_json, study_html
-from autoprec.study.events import Quiet
+from autoprec.study.events import Quiet, Watcher
 from autoprec.study.night import Night
 from autoprec.study.session import stopping
 from tiny_study import write_study
@@ -143,3 +145,28 @@ def test_a_notebook_keeps_its_signal_handlers(monkeypatch: pytest.MonkeyPatch) -
     before = signal.getsignal(signal.SIGINT)
     with stopping(cast(Night, None), Quiet()):
         assert signal.getsignal(signal.SIGINT) is before
+
+
+class Interrupting(io.RawIOBase):
+    """A stream on which Ctrl-C meets the first write."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.written.append(bytes(data))
+        if len(self.written) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return len(data)
+
+
+def test_ctrl_c_in_the_middle_of_a_print_stops_a_search() -> None:
+    raw, night = Interrupting(), SimpleNamespace(stop=lambda: None)
+    stream = io.TextIOWrapper(io.BufferedWriter(raw))
+    watcher = SimpleNamespace(stops=lambda: print("stopping", file=stream, flush=True))
+    with stopping(cast(Night, night), cast(Watcher, watcher)):
+        print("a line", file=stream, flush=True)
+    assert raw.written == [b"a line\n", b"stopping\n"]
