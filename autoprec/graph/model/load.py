@@ -10,10 +10,11 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
+from onnx import TensorProto
 
 from autoprec.errors import ModelError, exhausted
 from autoprec.files import ensure_regular
-from autoprec.graph.model.files import read_model
+from autoprec.graph.model.files import bytes_of, is_whole, nodes_of, read_model, tensors_of
 from autoprec.graph.model.inputs import input_shapes, real_inputs
 from autoprec.graph.model.steps import STEPS, Loading, first_line
 from autoprec.graph.model.upgrades.opset import OPSET
@@ -78,11 +79,7 @@ def model_digest(path: Path) -> str:
     total = hashlib.sha256()
     with _telling(path):
         ensure_regular(path)
-        graph = read_model(path, weights=False).graph
-    tensors = [*graph.initializer, *(attribute.t for node in graph.node for attribute in node.attribute)]
-    names = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
-    with _telling(path):
-        for file in (path, *(_data_file(path.parent, name) for name in sorted(names))):
+        for file in (path, *_external_files(read_model(path, weights=False), path.parent)):
             with file.open("rb") as stream:
                 total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()[:16]
@@ -95,41 +92,63 @@ def _opened(path: Path) -> ir.Model:
         proto = read_model(path)
     except FileNotFoundError as error:
         raise ModelError("no such model; give the path of an ONNX file") from error
+    _check_tensors(proto, path.parent)
     _shorten_domains(proto)
     model: ir.Model = ir.from_proto(proto)
     ir.external_data.set_base_dir(model.graph, path.parent)
     if not model.graph.outputs:
         raise ModelError("holds no graph, or one without outputs; export it again")
-    _check_external_data(model, path.parent)
     return model
 
 
 def _shorten_domains(proto: onnx.ModelProto) -> None:
     """Write the domain `ai.onnx` as everyone does: empty. A file without operators of ONNX names no opset."""
     of_functions = (entry for function in proto.functions for entry in function.opset_import)
-    for entry in (*proto.opset_import, *proto.functions, *of_functions, *_nodes(proto)):
+    for entry in (*proto.opset_import, *proto.functions, *of_functions, *nodes_of(proto)):
         if entry.domain == _ALIAS:
             entry.domain = ""
     imported = {entry.domain for entry in proto.opset_import}
-    for domain in {"", *(node.domain for node in _nodes(proto))} - imported:
+    for domain in {"", *(node.domain for node in nodes_of(proto))} - imported:
         proto.opset_import.append(onnx.helper.make_opsetid(domain, 1 if domain else OPSET))
 
 
-def _nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    """All nodes of a model, those of functions and branches too."""
-    waiting = [*proto.graph.node, *(node for function in proto.functions for node in function.node)]
-    while waiting:
-        yield (node := waiting.pop())
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                waiting += graph.node
+def _external_files(proto: onnx.ModelProto, folder: Path) -> list[Path]:
+    """The files that tensors refer to, sorted by the names that they have in the model.
+
+    Raises `ModelError` for one that is missing, or not in the folder.
+    """
+    names = {name for tensor in tensors_of(proto) for name in _locations(tensor)}
+    return [_data_file(folder, name) for name in sorted(names)]
 
 
-def _check_external_data(model: ir.Model, folder: Path) -> None:
+def _check_tensors(proto: onnx.ModelProto, folder: Path) -> None:
+    """Raises `ModelError` for a tensor without all of its data, or with data outside of the folder."""
+    for tensor in tensors_of(proto):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            _check_external(tensor, folder)
+        elif tensor.data_type and not is_whole(tensor):
+            raise ModelError(
+                f"its tensor {tensor.name!r} holds more or fewer values than its shape says; export it again"
+            )
+
+
+def _locations(tensor: TensorProto) -> list[str]:
+    return [entry.value for entry in tensor.external_data if entry.key == "location"]
+
+
+def _check_external(tensor: TensorProto, folder: Path) -> None:
     """Check that external data is inside the model's folder, and complete. Raises `ModelError`."""
-    for tensor in _external_tensors(model):
-        file = _data_file(folder, str(tensor.location))
-        if file.stat().st_size < (tensor.offset or 0) + max(tensor.length or 0, tensor.nbytes):
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    try:
+        offset, length = (int(entries.get(key) or 0) for key in ("offset", "length"))
+    except ValueError:
+        offset = length = -1
+    if min(offset, length) < 0:
+        raise ModelError(f"its external data of {tensor.name!r} has no number for its place; export it again")
+    needed = bytes_of(tensor)
+    for location in _locations(tensor) or [""]:
+        file = _data_file(folder, location)
+        if file.stat().st_size < offset + max(length, needed) or 0 < length < needed:
             raise ModelError(f"its external data {file.name!r} is cut short; copy or export it again")
 
 
@@ -142,12 +161,3 @@ def _data_file(folder: Path, location: str) -> Path:
     if not file.is_file():
         raise ModelError(f"its external data {file.name!r} is missing; put the file beside the model")
     return file
-
-
-def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
-    """The external tensors of initializers and of Constant nodes."""
-    for graph in model.graphs():
-        held = [value.const_value for value in graph.initializers.values()]
-        attributes = (attribute for node in graph for attribute in node.attributes.values())
-        held += [one.as_tensor() for one in attributes if one.type == ir.AttributeType.TENSOR]
-        yield from (tensor for tensor in held if isinstance(tensor, ir.ExternalTensor))

@@ -174,11 +174,11 @@ def _tell_of_shapes(loading: Loading) -> None:
 
 
 STEPS: tuple[Step, ...] = (
-    on_model(_read_small_weights),
     on_model(_inline),
     _set_aside,
     on_graph(pass_identities),
     on_model(_lift_constants),
+    on_model(_read_small_weights),
     _fix_inputs,
     on_model(TopologicalSortPass()),
     # Before pairs are lifted: their scales and zero points may be computed, and have to be constants.
