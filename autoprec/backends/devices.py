@@ -39,7 +39,8 @@ def devices(backend: str, options: Mapping[str, object], wanted: str | None) -> 
     if not isinstance(kind, HasDevices):
         if wanted not in (None, "all", "0"):
             raise BackendError(f"--devices {wanted}: {backend} computes on the CPU, which is one device")
-        return (Device(name="cpu", lease=f"cpu-{backend}"),)
+        # One lease for all engines that compute there: two that run at once disturb each other's timings.
+        return (Device(name="cpu", lease="cpu"),)
     there, number = tuple(kind.devices()), int(str(options.get("device", 0)))
     if wanted is None:
         word = kind.resource.lower()

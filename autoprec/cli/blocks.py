@@ -17,6 +17,8 @@ from autoprec.cli._app import (
 def blocks(study: StudyOption = None, storage: StorageOption = None, json: JsonOption = False) -> None:
     """List the blocks and the precisions that each may have. Says why the others are not allowed.
 
+    A search asks the engine, which may refuse more: those are listed from then on.
+
     Example: autoprec blocks --study demo
     """
     listing = study_of(study, storage, is_quiet=json).blocks()

@@ -25,6 +25,7 @@ from autoprec.study.mending import health, repair
 from autoprec.study.night import Night
 from autoprec.study.night.own import enqueue
 from autoprec.study.night.priors import adopt
+from autoprec.study.overview.plan import judged_blocks
 from autoprec.study.preparation import load_blocks
 from autoprec.study.refining import refined
 from autoprec.study.runs import close_run, open_run
@@ -90,8 +91,9 @@ class Study(StoredStudy):
         )
 
     def blocks(self) -> tuple[Block, ...]:
-        """Split the model into blocks, with the precisions that each may have."""
-        return load_blocks(self.spec)[1]
+        """Split the model into blocks, with the precisions that each may have: as the engine has judged them
+        once a search has asked it, until then as their operators allow on any engine."""
+        return judged_blocks(self.spec) or load_blocks(self.spec)[1]
 
     def search(
         self,

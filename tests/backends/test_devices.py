@@ -86,3 +86,7 @@ def test_a_backend_that_is_added_gets_its_devices(monkeypatch: pytest.MonkeyPatc
 
 def test_processors_are_no_resource_of_a_cluster() -> None:
     assert (resource("openvino", {}), resource("tensorrt", {})) == ("", "GPU")
+
+
+def test_engines_of_one_processor_share_its_lease() -> None:
+    assert len({devices(engine, {}, None)[0].lease for engine in ("openvino", "simulated")}) == 1

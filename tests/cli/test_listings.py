@@ -52,6 +52,18 @@ def test_trials_are_filtered_and_sorted(searched: Path) -> None:
     assert (told.returncode, "no block is called 'nosuch.*'" in told.stderr) == (2, True)
 
 
+def test_blocks_are_as_the_engine_has_judged_them_until_the_definition_changes(searched: Path) -> None:
+    words = "runs as fp32 here"
+    assert words in autoprec("blocks", folder=searched).stdout
+    path = searched / "studies" / "tiny.toml"
+    before = path.read_text()
+    path.write_text(before.replace("minimum = 1", "minimum = 2"))
+    try:
+        assert words not in autoprec("blocks", folder=searched).stdout
+    finally:
+        path.write_text(before)
+
+
 def test_trials_are_written_for_other_tools(searched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("t.csv", "t.json"):
         assert autoprec("trials", "-o", name, folder=searched).stdout == f"{name}\n"

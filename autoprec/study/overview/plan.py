@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from autoprec.backends import create_backend
 from autoprec.errors import UserError
@@ -59,18 +60,49 @@ def plan(spec: StudySpec, budget: str | None) -> SearchPlan:
     )
 
 
+def judged_blocks(spec: StudySpec) -> tuple[Block, ...]:
+    """The blocks as the engine has judged them; empty where it was not asked yet, or about something else.
+
+    Raises `ModelError` or `SpecError` for a model or a definition that cannot be read.
+    """
+    blocks, known = load_blocks(spec)[1], _evidence(spec)
+    is_same = known is not None and known.definition == spec.digest
+    return known.blocks if known and is_same and _cut(known.blocks) == _cut(blocks) else ()
+
+
+def _cut(blocks: Sequence[Block]) -> list[tuple[str, tuple[str, ...]]]:
+    return [(block.name, block.nodes) for block in blocks]
+
+
+class _Evidence(NamedTuple):
+    """What a search has stored; `definition` is the digest of the one that it was given."""
+
+    blocks: tuple[Block, ...]
+    trials: tuple[TrialRecord, ...]
+    base: str
+    definition: str
+
+
+def _evidence(spec: StudySpec) -> _Evidence | None:
+    """What is known of a study; None before it is bound, and where the evidence cannot be read."""
+    if isinstance(spec.database, Path) and not spec.database.exists():
+        return None
+    try:
+        with Store.open(spec.database, read_only=True) as store:
+            if spec.name not in store.studies():
+                return None
+            basis, name = store.basis(spec.name), spec.name
+            base = basis.base if basis is not None else "fp32"
+            definition = store.identity(name).typed().spec
+            return _Evidence(store.blocks(name), store.trials(name), base, definition)
+    except UserError:  # a search will report that
+        return None
+
+
 def _known(spec: StudySpec) -> tuple[tuple[Block, ...], tuple[TrialRecord, ...], str]:
     """Blocks, trials and base precision: from the evidence if there is any, else from the model alone."""
-    is_there = not isinstance(spec.database, Path) or spec.database.exists()
-    if is_there:
-        try:
-            with Store.open(spec.database, read_only=True) as store:
-                if spec.name in store.studies():
-                    basis = store.basis(spec.name)
-                    base = basis.base if basis is not None else "fp32"
-                    return store.blocks(spec.name), store.trials(spec.name), base
-        except UserError:  # a search will report that; the plan is made from the model
-            pass
+    if (known := _evidence(spec)) is not None:
+        return known.blocks, known.trials, known.base
     base = spec.backend.base or create_backend(spec.backend.name, spec.backend.options).base_precision
     return load_blocks(spec)[1], (), base
 
