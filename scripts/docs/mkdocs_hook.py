@@ -25,6 +25,12 @@ GENERATED = {
 }
 
 
+def on_config(config: Any, **_: Any) -> Any:
+    """Leave out the page for unknown addresses, which alone loads its style from the root of a server."""
+    config.theme.static_templates.discard("404.html")
+    return config
+
+
 def on_files(files: Files, config: Any, **_: Any) -> Files:
     """Add the generated pages, the results with their pictures, and the changelog."""
     for path, page in GENERATED.items():
