@@ -16,6 +16,8 @@ import onnx_ir as ir
 from autoprec.graph.grids.given import given
 from autoprec.graph.ops.costs import COSTLY_OPS, macs
 from autoprec.graph.ops.placement import quantized_inputs
+from autoprec.graph.ops.signs import never_negative
+from autoprec.legality.inputs import Span
 from autoprec.legality.pieces import Piece
 
 _NODES = 24
@@ -46,6 +48,7 @@ def cuts(model: ir.Model, ranges: Mapping[str, float]) -> list[Cutout]:
         ranges: largest magnitude to represent of each activation, by value name.
     """
     cutouts: dict[str, Cutout] = {}
+    safe = never_negative(model.graph)
     for value, readers in _quantised(model, ranges):
         nodes = _around(value, readers)
         if sum(map(macs, nodes)) > _MACS:
@@ -60,7 +63,9 @@ def cuts(model: ir.Model, ranges: Mapping[str, float]) -> list[Cutout]:
             cutouts[key] = cutout._replace(values=values, readers=more)
         else:
             deciding = tuple(str(node.name) for node in readers if node.op_type in COSTLY_OPS)
-            piece = Piece(str(value.name), _extracted(model, nodes), ranges, deciding)
+            part = _extracted(model, nodes)
+            spans = tuple(_spans(part.graph, ranges, safe))
+            piece = Piece(str(value.name), part, ranges, deciding, spans)
             cutouts[key] = Cutout(piece, (str(value.name),), names)
     return list(cutouts.values())
 
@@ -110,6 +115,14 @@ def _extracted(model: ir.Model, nodes: Collection[ir.Node]) -> ir.Model:
     graph = ir.convenience.extract(model.graph, inputs, outputs)
     graph.sort()
     return ir.Model(graph, ir_version=model.ir_version)
+
+
+def _spans(graph: ir.Graph, ranges: Mapping[str, float], safe: Collection[str]) -> Iterator[Span]:
+    """What the inputs of a cut have in the model; `safe` are never negative."""
+    for value in graph.inputs:
+        name = str(value.name)
+        if span := ranges.get(name, 0.0):
+            yield name, 0.0 if name in safe else -span, span
 
 
 def _likeness(nodes: Collection[ir.Node], value: ir.Value) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,23 @@ import onnx
 from numpy.typing import NDArray
 
 _KEPT = 0.75
+_DEVIATIONS = 4.0
+"""Standard deviations of what is drawn that a span reaches from 0."""
+Span = tuple[str, float, float]
+"""Name of an input, and the lowest and the largest value that it has in its model."""
 
 
-def feeds_of(path: Path) -> dict[str, NDArray[Any]]:
-    """Standard normal float32 of each input's shape, by name; integers are zeros, masks keep three of four.
+def feeds_of(path: Path, spans: Iterable[Span] = ()) -> dict[str, NDArray[Any]]:
+    """Normal float32 of each input's shape, by name; integers are zeros, masks keep three of four.
 
     A mask keeps the first place along its last axis: attention to nothing has no value.
+
+    Args:
+        path: the model.
+        spans: what inputs reach; those without one are standard normal. What is fed far less than the model
+            has is rounded to 0 by its Q/DQ, and then every engine looks right.
     """
+    reach = {name: (low, high) for name, low, high in spans}
     graph, random = onnx.load(path, load_external_data=False).graph, np.random.default_rng(0)
     held = {tensor.name for tensor in graph.initializer}
     feeds: dict[str, NDArray[Any]] = {}
@@ -27,7 +38,9 @@ def feeds_of(path: Path) -> dict[str, NDArray[Any]]:
         kind: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
         shape = [size.dim_value for size in tensor.shape.dim]
         if kind == np.float32:
-            feeds[value.name] = random.standard_normal(shape, np.float32)
+            low, high = reach.get(value.name, (-_DEVIATIONS, _DEVIATIONS))
+            drawn = random.standard_normal(shape, np.float32) * np.float32(high / _DEVIATIONS)
+            feeds[value.name] = np.abs(drawn) if low >= 0 else drawn
         elif kind == np.bool_:
             feeds[value.name] = random.random(shape) < _KEPT
             feeds[value.name][..., :1] = True

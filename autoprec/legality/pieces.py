@@ -16,7 +16,7 @@ from autoprec.backends.exact import Exact
 from autoprec.calibration import calibrate
 from autoprec.graph.model.files import write_model
 from autoprec.graph.rewrite.rewrite import Rewriter
-from autoprec.legality.inputs import feeds_of
+from autoprec.legality.inputs import Span, feeds_of
 from autoprec.legality.patterns import DECIDING_NODES, PATTERNS, PRODUCTS, float_model, quantises
 from autoprec.precisions import PRECISIONS, Precision
 from autoprec.records import Assignment, Block, Record
@@ -46,12 +46,14 @@ class Piece(NamedTuple):
         model: loaded, or cut out of one that was.
         ranges: largest magnitude to represent of its activations, by value name.
         deciding: names of the nodes whose kernels show what it ran in.
+        spans: lowest and largest of what its inputs are fed, by name; the others take standard normals.
     """
 
     name: str
     model: ir.Model
     ranges: Mapping[str, float]
     deciding: tuple[str, ...]
+    spans: tuple[Span, ...] = ()
 
 
 class Question(Record, frozen=True, kw_only=True):
@@ -64,6 +66,7 @@ class Question(Record, frozen=True, kw_only=True):
         asked: the kernel precision that a quantised product must run in; empty where any float will do.
         deciding: names of the nodes whose kernels decide; empty where others decide.
         digest: of the typed model, and of the question: autoprec's version of the question.
+        spans: as in `Piece`.
     """
 
     pattern: str
@@ -73,6 +76,7 @@ class Question(Record, frozen=True, kw_only=True):
     asked: str
     deciding: tuple[str, ...]
     digest: str
+    spans: tuple[Span, ...] = ()
 
 
 def pattern_piece(pattern: str, folder: Path) -> Piece:
@@ -135,7 +139,8 @@ def question(
     write_model(exact, exact_path)
     # Verdicts that are stored without this word are of masks of nothing but False, and say nothing.
     masks = " masks" if any(value.dtype == ir.DataType.BOOL for value in piece.model.graph.inputs) else ""
-    told = f"{_PROBED} {asked} {piece.deciding}{masks}".encode()
+    spans = f" {piece.spans}" if piece.spans else ""
+    told = f"{_PROBED} {asked} {piece.deciding}{masks}{spans}".encode()
     digest = hashlib.sha256(told + model_path.read_bytes() + exact_path.read_bytes()).hexdigest()[:16]
     return Question(
         pattern=piece.name,
@@ -145,6 +150,7 @@ def question(
         asked=asked,
         deciding=piece.deciding,
         digest=digest,
+        spans=piece.spans,
     )
 
 

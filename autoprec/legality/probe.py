@@ -84,7 +84,7 @@ def _tried(backend: Backend, question: Question) -> tuple[tuple[KernelTime, ...]
     # Without a GPU a build still says which kernels it chose, though not what they compute.
     if isinstance(backend, Planner) and not backend.has_device:
         return backend.plan_kernels(path), None
-    feeds = feeds_of(path)
+    feeds = feeds_of(path, question.spans)
     with backend.build(path) as engine:
         outputs = run(engine, feeds)
         # A small model of plain numbers has finite results: whoever gives NaN here ruins the masks of a large
