@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -77,7 +78,7 @@ def init(
     if default:
         before = ", ".join(path.stem for path in parts.make_default(written.path))
         tell(f"{name} is the default study now{f', in place of {before}' if before else ''}")
-    answer(f"wrote {written.path}; check it, then run: autoprec search --study {name}")
+    answer(f"wrote {written.path}; check it, then run: autoprec search --study {shlex.quote(name)}")
 
 
 def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:

@@ -69,7 +69,8 @@ def planes_in(choice: Choice) -> int | None:
 def choose_scoring(choice: Choice) -> Scoring:
     """A metric that can see damage in such an output."""
     ending, planes = choice.output.ending, planes_in(choice)
-    many = planes is not None and planes > 1
+    # Of a volume [batch, masks, depth, height, width] each slice is a plane of one mask.
+    many = planes is not None and planes > 1 and len(choice.output.shape) < 5
     if ending in ("ArgMax", "ArgMin"):
         return Scoring("label_iou", 0.0, f"it ends in {ending}: a map of classes")
     if ending == "Softmax" and many:

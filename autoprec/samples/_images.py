@@ -206,6 +206,10 @@ def _image_input(section: SamplesSection, inputs: Mapping[str, Sequence[int]]) -
         raise SamplesError(
             f"images feed one input, but the model's are: {listed}; store samples as .npz files"
         )
+    if len(inputs[name]) != 4:
+        raise SamplesError(
+            f"the input {name!r} is {list(inputs[name])}, which no image feeds; store samples as .npz files"
+        )
     channels = len(section.mean)
     frame = frame_of(inputs, name, channels)
     size = section.size or (frame.size if frame else (0, 0))

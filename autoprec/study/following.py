@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ def follow(spec: StudySpec, watcher: Watcher) -> tuple[TrialRecord, ...]:
     name = spec.name
     if not is_searched(spec):
         raise StudyError(
-            f"study {name!r} is not being searched; `autoprec search --study {name}` does, and "
+            f"study {name!r} is not being searched; `autoprec search --study {shlex.quote(name)}` does, and "
             "`autoprec front` shows what has been measured"
         )
     told: set[int] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -207,7 +208,7 @@ class StoredStudy:
         if isinstance(self.spec.database, Path) and not self.spec.database.exists():
             raise StudyError(
                 f"study {self.spec.name!r} has measured nothing yet ({self.spec.database} is not there): "
-                f"run `autoprec search --study {self.spec.name}`"
+                f"run `autoprec search --study {shlex.quote(self.spec.name)}`"
             )
         with Store.open(self.spec.database, read_only=True) as store:
             yield store

@@ -48,6 +48,12 @@ def test_init_makes_the_new_study_the_default_one(studies: Path) -> None:
     assert told == "study mine (studies/mine.toml, the default; --study names another)\n"
 
 
+def test_the_next_command_can_be_pasted_whatever_the_model_is_called(studies: Path) -> None:
+    (studies / "mine.onnx").rename(studies / "my model.v2.onnx")
+    words = ("init", "my model.v2.onnx", "--calibration", "a", "--evaluation", "b")
+    assert "autoprec search --study 'my model.v2'\n" in autoprec(*words, folder=studies).stdout
+
+
 def test_init_leaves_the_default_where_that_is_asked_for(studies: Path) -> None:
     words = ("init", "mine.onnx", "--calibration", "a", "--evaluation", "b", "--no-default")
     before = (studies / "studies" / "tiny.toml").read_text()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import families
@@ -197,6 +198,15 @@ def test_free_sizes_are_guessed_and_said(tmp_path: Path, recipe: str, side: int,
     assert "guessed" in facts.guessed[0]
     given = {"image": (1, 64, 32, 3) if layout == "last" else (1, 3, 64, 32)}
     assert facts_of(model, None, given).inputs == given
+
+
+def test_a_volume_is_masks_of_slices_that_no_image_feeds(tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["": 20]>
+    net (float[1,1,16,32,32] volume) => (float[1,1,16,32,32] seg) { seg = Relu(volume) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    written, spec = begun(tmp_path, tmp_path / "m.onnx")
+    assert spec.quality.metric == "mask_iou"
+    assert ["no image feeds; store samples as .npz files" in words for words in written.warnings] == [True]
 
 
 def test_bytes_come_as_they_are(tmp_path: Path) -> None:

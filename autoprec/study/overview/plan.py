@@ -65,9 +65,9 @@ def judged_blocks(spec: StudySpec) -> tuple[Block, ...]:
 
     Raises `ModelError` or `SpecError` for a model or a definition that cannot be read.
     """
-    blocks, known = load_blocks(spec)[1], _evidence(spec)
-    is_same = known is not None and known.definition == spec.digest
-    return known.blocks if known and is_same and _cut(known.blocks) == _cut(blocks) else ()
+    blocks, evidence = load_blocks(spec)[1], _evidence(spec)
+    is_same = evidence is not None and evidence.definition == spec.digest
+    return evidence.blocks if evidence and is_same and _cut(evidence.blocks) == _cut(blocks) else ()
 
 
 def _cut(blocks: Sequence[Block]) -> list[tuple[str, tuple[str, ...]]]:
@@ -101,8 +101,8 @@ def _evidence(spec: StudySpec) -> _Evidence | None:
 
 def _known(spec: StudySpec) -> tuple[tuple[Block, ...], tuple[TrialRecord, ...], str]:
     """Blocks, trials and base precision: from the evidence if there is any, else from the model alone."""
-    if (known := _evidence(spec)) is not None:
-        return known.blocks, known.trials, known.base
+    if (evidence := _evidence(spec)) is not None:
+        return evidence.blocks, evidence.trials, evidence.base
     base = spec.backend.base or create_backend(spec.backend.name, spec.backend.options).base_precision
     return load_blocks(spec)[1], (), base
 
