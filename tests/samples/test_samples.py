@@ -191,7 +191,7 @@ def test_an_image_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (INPUTS, {"input": "img"}, r"'img', but the model's inputs are: image \[1, 3, 16, 32\]"),
         (INPUTS, {"size": (8, 8)}, r"samples give \[1, 3, 8, 8\]"),
         (INPUTS, {"mean": (0.0,), "std": (1.0,)}, r"samples give \[1, 1, 16, 32\]"),
-        ({"x": (1, 9)}, {}, "fix samples.size or mean"),
+        ({"x": (1, 9)}, {}, "no image feeds; store samples as .npz files"),
         ({"image": (1, 3, 8, 8), "scale": (1,)}, {}, "images feed one input"),
     ],
 )
