@@ -28,6 +28,9 @@ WRONG = 0.02
 """Beyond this deviation from exact arithmetic an engine computes something else, over one operator or a
 handful; many of them may amplify rounding. Right ones are at 1e-7, miscomputed INT8 convolutions behind a
 Concat at 0.17 (OpenVINO 2026.4.1, AMD EPYC with AVX512-VNNI, 2026-11-27)."""
+JUDGED = 1
+"""Counts up when anything is judged otherwise, here or in `measurement.fidelity`: what earlier versions found
+of a study is then judged again."""
 _SMALLEST_SCALE = 1e-5
 """Values that spread less than this are as good as constant: rounding must not count as a deviation."""
 _EVALUATED_MB = 32

@@ -22,7 +22,8 @@ from autoprec.precisions import PRECISIONS, Precision
 from autoprec.records import Assignment, Block, Record
 
 _PROBED = 2
-"""Counts up when the questions about a piece change: verdicts of earlier versions are not used again."""
+"""Counts up when the questions about a piece change, or how answers are judged: verdicts of earlier versions
+are not used again."""
 
 
 class WritingStyle(NamedTuple):

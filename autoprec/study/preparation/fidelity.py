@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from autoprec.backends import computes
+from autoprec.backends.exact import JUDGED
 from autoprec.errors import StudyError, TrialError, UserError
 from autoprec.files import own_folder
 from autoprec.graph.grids.given import given_precisions
@@ -167,11 +168,12 @@ class Fidelity:
         )
 
     def _digest(self, request: Compare, loaded: Loaded) -> str:
-        """Digest of what decides a comparison, which paths do not."""
+        """Digest of what decides a comparison, which paths do not; the judge's version does."""
         spec = self._spec
         decoder = spec.pipeline.decoder
         models = [Path(request.path), *([Path(decoder)] if decoder else [])]
         told = (
+            JUDGED,
             (loaded.digests[0], *map(model_digest, models)),
             loaded.digests[2],
             msgspec.structs.replace(spec.pipeline, decoder=None),

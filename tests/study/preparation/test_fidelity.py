@@ -19,6 +19,7 @@ from autoprec.report import page
 from autoprec.store import Store
 from autoprec.study.diagnosis import compare
 from autoprec.study.events import Quiet
+from autoprec.study.preparation import fidelity
 from autoprec.study.preparation.fidelity import departures
 from tiny_study import write_study
 
@@ -79,6 +80,17 @@ def test_every_step_is_compared_once_and_kept(searched: Study) -> None:
     again = Lines()
     searched.search("1", again)
     assert not any("original" in line for line in again.lines)
+
+
+def test_what_an_earlier_judge_found_is_judged_again(
+    searched: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = Lines()
+    searched.search("1", lines)
+    assert not [line for line in lines.lines if line.startswith("comparing with")]
+    monkeypatch.setattr(fidelity, "JUDGED", -1)
+    searched.search("1", lines)
+    assert [line for line in lines.lines if line.startswith("comparing with")]
 
 
 def test_a_quantised_model_is_compared_with_its_pairs_too(tmp_path: Path) -> None:
