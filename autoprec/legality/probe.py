@@ -28,6 +28,9 @@ class Planner(Protocol):
 
     has_device: bool
 
+    def require_device(self) -> object:
+        """Raises `BackendError` without the device, and says what to do."""
+
     def plan_kernels(self, model_path: Path) -> tuple[KernelTime, ...]:
         """The kernels of a build that is not loaded. Raises `TrialError("build", ...)`."""
 

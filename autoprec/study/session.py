@@ -27,6 +27,7 @@ from autoprec.backends.target.address import TARGET
 from autoprec.backends.timing import Deadline
 from autoprec.errors import StudyError
 from autoprec.files import scratch
+from autoprec.legality.probe import Planner
 from autoprec.measurement.reaching import reach
 from autoprec.records import Fingerprint, Measurement, TrialRecord
 from autoprec.spec import StudySpec
@@ -91,9 +92,10 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         is_known = spec.name in store.studies() and store.reference(spec.name) is not None
         _refuse_unlike(spec, chosen, watcher.say, is_known=is_known)
         os.environ |= chosen[0].environment  # calibration runs in this process, on the first device
-        jobs = parallel.jobs or default_jobs(
-            create_backend(spec.backend.name, spec.backend.options), len(chosen)
-        )
+        backend = create_backend(spec.backend.name, spec.backend.options)
+        if isinstance(backend, Planner):
+            backend.require_device()  # before a calibration of minutes, of which nothing could be measured
+        jobs = parallel.jobs or default_jobs(backend, len(chosen))
         work, log = folder, "worker"
         if store.is_shared:
             log = f"worker-{host().split()[0]}-{os.getpid()}"

@@ -90,6 +90,15 @@ class TensorRTBackend:
         """Whether engines can run here; without a GPU they can be built, not loaded."""
         return self._device is not None
 
+    def require_device(self) -> cuda.CudaDevice:
+        """The GPU that engines run on. Raises `BackendError` without one."""
+        if self._device is None:
+            raise BackendError(
+                "no NVIDIA GPU with a driver is found: engines can be built here, but not run; "
+                "check `nvidia-smi`, or search with backend.name = 'openvino'"
+            )
+        return self._device
+
     def timings(self) -> tuple[str, bytes]:
         """The name of the file of kernel timings that all builds here share, the reference's too, and what is
         in it; none for TensorRT-RTX, which times nothing when it builds."""
@@ -123,15 +132,11 @@ class TensorRTBackend:
 
         Raises `BackendError` without a GPU, `TrialError` as `build_plan` and `TensorRTEngine` do.
         """
-        if self._device is None:
-            raise BackendError(
-                "no NVIDIA GPU with a driver is found: engines can be built here, but not run; "
-                "check `nvidia-smi`, or search with backend.name = 'openvino'"
-            )
+        device = self.require_device()
         cuda.make_current(self._options.device)
         self._holds_context = True
         plan, cache = self._plans.of(model_path, again=profiled), kernel_cache(self._cache)
-        return TensorRTEngine(self.library, self._options, plan, self._device, cache=cache, profiled=profiled)
+        return TensorRTEngine(self.library, self._options, plan, device, cache=cache, profiled=profiled)
 
     def plan_kernels(self, model_path: Path) -> tuple[KernelTime, ...]:
         """The kernels of a plan that is built and not loaded, without times."""

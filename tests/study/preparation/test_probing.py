@@ -104,3 +104,4 @@ def test_a_search_without_a_gpu_ends_in_one_line_with_the_way_out(tmp_path: Path
     assert done.returncode == 2
     assert done.stderr.startswith("autoprec: no NVIDIA GPU with a driver is found")
     assert done.stderr.count("\n") == 1
+    assert "calibrating" not in done.stdout  # which takes minutes, of which nothing could be measured
