@@ -16,7 +16,7 @@ import numpy as np
 from msgspec.structs import replace
 from onnx import TensorProto, helper
 
-from autoprec.backends.devices import Device
+from autoprec.backends import Device
 from autoprec.backends.simulated import ASSIGNMENT_KEY, SimulatedBackend
 from autoprec.measurement import Job, Setup
 from autoprec.records import (
