@@ -175,6 +175,7 @@ def test_a_trial_shows_what_ran_against_what_was_asked() -> None:
     text = shown(trial_view(audited(FRONT[1], right, wrong), BLOCKS))
     assert all(word in line_of(text, "stem") for word in ("int8", "i8 x3", "yes", "0.3000", "75.0 %"))
     assert all(word in line_of(text, "neck") for word in ("fp16", "f32 x2", "NO", "0.1000", "25.0 %"))
+    assert "a separate, profiled run, 0.4000 ms together" in text
 
 
 def test_a_failed_trial_shows_its_reason_and_its_assignment() -> None:

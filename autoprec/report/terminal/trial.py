@@ -68,7 +68,17 @@ def trial_view(
     for name, value in facts:
         grid.add_row(name, value)
     used = (precision for _, precision in record.assignment.choices)
-    return Group(grid, Text(), _blocks(record, blocks), *map(Text, figures.legend(used)))
+    below = (*figures.legend(used), *_profiled(record))
+    return Group(grid, Text(), _blocks(record, blocks), *map(Text, below))
+
+
+def _profiled(record: TrialRecord) -> list[str]:
+    """What the times of blocks are, which do not add up to the trial's latency; empty without any."""
+    audit = record.measurement.audit if record.measurement is not None else ()
+    if not (total := sum(block.time_ms for block in audit)):
+        return []
+    whole = f"{figures.milliseconds(total)} ms together"
+    return [f"ms: of a separate, profiled run, {whole}; profiling adds time, so compare shares, not sums"]
 
 
 def _origin(record: TrialRecord) -> str:
