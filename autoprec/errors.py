@@ -131,8 +131,19 @@ def machine_fault(error: BaseException) -> str:
         return ""
     # Copying names both files, and what is full is where the second one lies.
     name = error.filename2 if error.errno in NO_ROOM and error.filename2 else error.filename
+    if not name and _is_adrift():
+        return "the working folder was deleted; go to one that is there, and run it again"
     where = f"{name}: " if name else ""
     return f"{where}{error.strerror}; fix that and run it again; what was finished is kept"
+
+
+def _is_adrift() -> bool:
+    """Whether the working folder is gone, so that no path can be made absolute."""
+    try:
+        Path.cwd()
+    except OSError:
+        return True
+    return False
 
 
 def place_of(error: BaseException) -> str:

@@ -66,7 +66,13 @@ def write_definition(
     sets = {"calibration": calibration, "evaluation": evaluation}
     text = definition_text(facts, plan, folder, recipe=recipe, sets=sets)
     _write(target, text, facts, plan.made)
-    return WrittenDefinition(target, plan.reasons, tuple(_warnings(load_spec(target), facts)))
+    try:
+        return WrittenDefinition(target, plan.reasons, tuple(_warnings(load_spec(target), facts)))
+    except (
+        BaseException
+    ):  # out of memory, say: a file that was left there would be in the way of the next try
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _write(target: Path, text: str, facts: Facts, decoder: bytes) -> None:

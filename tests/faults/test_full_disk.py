@@ -76,3 +76,12 @@ def test_standard_output_on_a_full_disk_is_named() -> None:
 def test_a_mistake_that_standard_error_has_no_room_for_is_still_one() -> None:
     words = f"{sys.executable} -m autoprec --nonsense 2>/dev/full"
     assert subprocess.run(["sh", "-c", words], check=False).returncode == 2
+
+
+def test_a_working_folder_that_was_deleted_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(OSError, match="No such file") as caught:
+        Path("model.onnx").absolute()
+    assert machine_fault(caught.value).startswith("the working folder was deleted")

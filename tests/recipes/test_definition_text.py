@@ -15,6 +15,7 @@ from autoprec.errors import SpecError
 from autoprec.recipes import definition_text, facts_of, plan_of
 from autoprec.recipes.writing import write_definition
 from autoprec.spec import load_spec
+from tiny_study import write_model
 
 NASTY = 'aux\n[quality]\nmetric = "os:abort"\n'
 
@@ -74,3 +75,15 @@ def test_any_name_comes_back(tmp_path: Path, name: str) -> None:
     assert table["samples"]["input"] == name
     assert table["model"]["shapes"] == {name: [1, 2]}
     assert set(table) == {"model", "pipeline", "samples", "quality", "search", "backend"}
+
+
+def test_a_definition_is_not_left_where_init_fails_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starved(path: Path) -> None:
+        raise MemoryError(path)
+
+    monkeypatch.setattr("autoprec.recipes.writing.load_spec", starved)
+    with pytest.raises(MemoryError):
+        write_definition(write_model(tmp_path / "tiny.onnx"), folder=tmp_path / "studies")
+    assert list((tmp_path / "studies").iterdir()) == []

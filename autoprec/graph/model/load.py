@@ -63,6 +63,8 @@ def _telling(path: Path) -> Iterator[None]:
         yield
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
+    except PermissionError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
     except _BROKEN as error:
         said = exhausted(error) or f"is not a valid ONNX model ({first_line(error)}); export it again"
         raise ModelError(f"{path}: {said}") from error

@@ -12,7 +12,6 @@ from autoprec.store import Store, exclusive
 from autoprec.study.following import is_searched
 
 _MADE = (
-    "study.db*",
     "calibration",
     "candidate.onnx*",
     "engines",
@@ -25,8 +24,10 @@ _MADE = (
     "scratch",
     "timing.cache",
     "worker*.log*",
+    "study.db*",
 )
-"""Names in a study's folder that autoprec alone uses: the folder may hold the user's files too."""
+"""Names in a study's folder that autoprec alone uses: the folder may hold the user's files too. The database
+is last: what could not be deleted whole can be deleted again."""
 
 
 def clear(spec: StudySpec) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -15,6 +16,7 @@ from onnxruntime import InferenceSession
 
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.grids.given import given
+from autoprec.graph.model.forms.folding import fold
 from autoprec.graph.model.load import load_model
 from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.records import Assignment
@@ -122,3 +124,27 @@ def test_what_makes_weights_is_in_the_block_of_what_reads_them(tmp_path: Path) -
     [home] = [block for block in blocks if names["Convy"] in block.nodes]
     assert names["Expandw"] in home.nodes
     assert names["Convz"] not in home.nodes
+
+
+SIDES = np.array([1 << 14, 1 << 13])
+
+
+@pytest.mark.parametrize(
+    ("op", "arrays"),
+    [
+        ("ConstantOfShape", [SIDES]),
+        ("Expand", [np.ones(1, np.float32), SIDES]),
+        ("Tile", [np.ones((1, 1), np.float32), SIDES]),
+        ("Range", [np.array(0), np.array(1 << 27), np.array(1)]),
+        ("Pad", [np.ones((1, 1), np.float32), np.concatenate([SIDES, SIDES])]),
+    ],
+)
+def test_what_a_few_bytes_ask_for_is_not_computed_at_loading(op: str, arrays: list[Array]) -> None:
+    names = list("abc")[: len(arrays)]
+    nodes = [NODE(op, names, ["large"]), NODE("ReduceMax", ["large"], ["y"], keepdims=0)]
+    weights = [numpy_helper.from_array(array, name) for array, name in zip(arrays, names, strict=True)]
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [])
+    proto = helper.make_model(helper.make_graph(nodes, "g", [], [output], weights))
+    graph = ir.from_proto(proto).graph
+    fold(graph)
+    assert [node.op_type for node in graph] == [op, "ReduceMax"]

@@ -31,6 +31,8 @@ _FOLDABLE = _MOVING | frozenset(
 )  # fmt: skip
 _AT_ONCE = 1 << 16
 """Bytes up to which a constant is computed at loading; above, each time that it is read."""
+_MOST_CLAIMED = 1 << 26
+"""Values of a result of unknown shape up to which it is computed: a few bytes may ask for terabytes."""
 _GROWTH = 2
 """A constant that is larger than this many times what it is made of stays computed: files would grow."""
 
@@ -100,7 +102,7 @@ def _tensors(node: ir.Node) -> list[ir.TensorProtocol] | None:
     static = [size for size in sizes if size is not None]
     if len(static) == len(sizes) and sum(static) > max(_AT_ONCE, _GROWTH * held):
         return None
-    if len(static) < len(sizes) and held > _AT_ONCE:
+    if len(static) < len(sizes) and (held > _AT_ONCE or _claimed(node, inputs) > _MOST_CLAIMED):
         return None
     if max(sum(static), held) <= _AT_ONCE or len(static) < len(sizes):
         try:
@@ -109,6 +111,26 @@ def _tensors(node: ir.Node) -> list[ir.TensorProtocol] | None:
             return None
         return [ir.tensor(array, name=value.name) for array, value in zip(arrays, node.outputs, strict=True)]
     return [_later(value, place, compute) for place, value in enumerate(node.outputs)]
+
+
+def _claimed(node: ir.Node, inputs: dict[str, ir.TensorProtocol]) -> float:
+    """Most values of the result of an op whose inputs' values say how many it has; 0 for any other."""
+    arrays = [inputs[str(value.name)].numpy() for value in node.inputs if value is not None]
+    if not arrays or not all(array.size for array in arrays):
+        return 0
+    sizes = [float(size) for size in arrays[-1].ravel()] if arrays[-1].dtype.kind in "iu" else []
+    match node.op_type:
+        case "ConstantOfShape":
+            return math.prod(sizes)
+        case "Expand" | "Tile":
+            return math.prod(sizes, start=float(arrays[0].size))
+        case "Range" if len(arrays) == 3:
+            start, limit, step = (float(array.ravel()[0]) for array in arrays)
+            return (limit - start) / step if step else math.inf
+        case "Pad" if len(arrays) > 1:
+            more = float(np.abs(arrays[1].astype(float)).sum())
+            return float(math.prod(size + more for size in arrays[0].shape))
+    return 0
 
 
 def _later(value: ir.Value, place: int, compute: partial[list[Array]]) -> ir.TensorProtocol:
