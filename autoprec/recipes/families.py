@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autoprec.errors import SpecError
 from autoprec.recipes._base import IMAGENET, PLAIN, Facts, Plan
-from autoprec.recipes.choosing import choose_output, choose_scoring, planes_in
+from autoprec.recipes.choosing import Choice, choose_output, choose_scoring, planes_in
 
 _HALVES = ((0.5,) * 3, (0.5,) * 3)
 _SAM_PROMPTS = (
@@ -37,7 +37,7 @@ def guess(facts: Facts) -> Plan:
         reasons.append(
             "mean and std are ImageNet's: a graph does not contain them; check them against the training"
         )
-    if _has_prototypes(facts, choice.output.name):
+    if _has_prototypes(facts, choice):
         scoring = scoring._replace(metric="mask_iou")
         reasons[1] = (
             "mask_iou: next to rows of boxes these are prototypes of masks, whose signs are compared; "
@@ -139,9 +139,14 @@ def _promptable(facts: Facts) -> Plan:
     )
 
 
-def _has_prototypes(facts: Facts, chosen: str) -> bool:
-    """Whether rows of boxes stand beside the chosen output, as in YOLO's instance segmentation."""
+def _has_prototypes(facts: Facts, choice: Choice) -> bool:
+    """Whether rows of boxes stand beside the chosen output, as in YOLO's instance segmentation. One row for
+    each mask, as of MaskFormer's queries, says what the mask shows, and the masks are whole."""
+    chosen, planes = choice.output.name, planes_in(choice)
     return facts.decoder is None and any(
-        len(output.shape) == 3 and output.name != chosen and min(size or 0 for size in output.shape[1:]) > 1
+        len(output.shape) == 3
+        and output.name != chosen
+        and output.shape[1] != planes
+        and min(size or 0 for size in output.shape[1:]) > 1
         for output in facts.outputs
     )

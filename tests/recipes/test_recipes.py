@@ -200,6 +200,19 @@ def test_free_sizes_are_guessed_and_said(tmp_path: Path, recipe: str, side: int,
     assert facts_of(model, None, given).inputs == given
 
 
+def test_a_mask_for_each_query_is_no_prototype(tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["": 20]>
+    net (float[1,3,32,32] image) => (float[1,3,32] class_logits, float[1,3,32,32] masks_logits)
+    <int64[1] last = {3}> {
+      masks_logits = Relu(image)
+      class_logits = ReduceMean<keepdims = 0>(image, last)
+    }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    written, spec = begun(tmp_path, tmp_path / "m.onnx")
+    assert (spec.pipeline.output, spec.quality.metric) == ("masks_logits", "mask_iou")
+    assert not [reason for reason in written.reasons if "prototypes" in reason]
+
+
 def test_a_volume_is_masks_of_slices_that_no_image_feeds(tmp_path: Path) -> None:
     text = """<ir_version: 10, opset_import: ["": 20]>
     net (float[1,1,16,32,32] volume) => (float[1,1,16,32,32] seg) { seg = Relu(volume) }"""
