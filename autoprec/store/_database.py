@@ -217,7 +217,9 @@ class Database:
         except (sa.exc.SQLAlchemyError, sqlite3.Error, optuna.exceptions.StorageInternalError) as error:
             original = _origin(error)
             if isinstance(original, sa.exc.PendingRollbackError):
-                raise OutOfReachError(f"{self.name}: the connection broke; start it again") from error
+                raise OutOfReachError(
+                    f"{self.name}: the connection was lost; run the command again"
+                ) from error
             reason = self._dialect.reason(original) if original is not None else None
             if reason is None or original is None:
                 raise

@@ -103,9 +103,7 @@ def parse_address(options: dict[str, Any]) -> Address:
         raise SpecError(f"target.address is {text!r}: {error}") from error
     plain = parts.scheme == "ssh" and not (parts.path.strip("/") or parts.query or parts.password)
     if not plain or not _NAME.fullmatch(host) or (user and not _NAME.fullmatch(user)):
-        raise SpecError(
-            f"target.address is {text!r}; give ssh://user@host:port (a password is ssh's business), or local:"
-        )
+        raise SpecError(f"target.address is {text!r}; give ssh://user@host:port (no password), or local:")
     return Address(
         text=text,
         host=host,

@@ -126,7 +126,7 @@ class Channel:
                     f"{self.address.name}: {message}; install the engine's Python bindings there"
                 )
             if kind == "disk":
-                raise FullError(f"{self.address.name}: {message}; `autoprec target clean` makes room")
+                raise FullError(f"{self.address.name}: {message}; `autoprec target clean` frees space")
             # A disk that is broken or read-only: nobody makes room there, so nobody waits.
             if kind == "folder":
                 raise BackendError(f"{self.address.name}: {message}; target.folder must be writable")
@@ -159,7 +159,7 @@ class Channel:
         if code is not None and (code < 0 or code > _SIGNALLED):
             return CutError(f"{where}: the line was cut while the agent started ({words})")
         if code == FULL:
-            return FullError(f"{where}: {words}; make room there, or `autoprec target clean` does")
+            return FullError(f"{where}: {words}; free some space there, or run `autoprec target clean`")
         if code == NO_FOLDER:
             return BackendError(f"{where}: {words}; name a writable folder in target.folder")
         return BackendError(
@@ -181,7 +181,7 @@ class Channel:
             return TrialError("crash", f"{self.address.name}: {error}")
         if code == SSH_FAILED and self.address.host:
             return TrialError(
-                "killed", f"the line to {self.address.name} was cut ({words or 'no reason given'})"
+                "killed", f"the connection to {self.address.name} was lost ({words or 'no reason given'})"
             )
         # The agent came and could not load numpy: its last words say how to install it.
         if code == UNFIT:

@@ -223,7 +223,7 @@ def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int, int]]:
             case kind:
                 raise DecodeError(f"byte {start} begins no field: wire type {kind}")
         if last > end:
-            raise DecodeError(f"the file is cut short: the field at byte {start} ends behind it")
+            raise DecodeError(f"the file is cut short: the field at byte {start} lies partly beyond its end")
         yield key, start, last
         file.seek(last)
         start = last

@@ -103,7 +103,7 @@ class Evidence:
         self._fetch(self.moments_path)
         moments = load_moments(self.moments_path, self.of, self._say)
         if moments is None:
-            self._say("measuring what the rounding of weights learns from (once)")
+            self._say("measuring the moments that adaptive rounding needs (once)")
             moments = self._run(measure_moments)
             self._keep_moments(moments)
         return moments

@@ -175,7 +175,7 @@ def test_a_build_by_trtexec_ends_with_its_line(ssh_server: Server, tmp_path: Pat
 
 
 def test_a_full_disk_there_is_told_with_the_way_out(small_disk: Path, tmp_path: Path) -> None:
-    with pytest.raises(BackendError, match=r"`autoprec target clean` makes room"):
+    with pytest.raises(BackendError, match=r"`autoprec target clean` frees space"):
         local(small_disk).build(write_model(tmp_path / "tiny.onnx"))
 
 
@@ -255,5 +255,5 @@ def test_a_full_disk_under_trtexec_is_told_with_the_way_out(small_disk: Path, tm
     backend = trtexec(tmp_path / "a", "8601", target_folder=str(small_disk))
     backend.fingerprint()
     (small_disk / "filling").write_bytes(b"x" * os.statvfs(small_disk).f_bavail * 4096)
-    with pytest.raises(BackendError, match=r"`autoprec target clean` makes room"):
+    with pytest.raises(BackendError, match=r"`autoprec target clean` frees space"):
         backend.build(write_model(tmp_path / "tiny.onnx"))

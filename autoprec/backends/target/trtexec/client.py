@@ -97,7 +97,7 @@ class Trtexec:
     def _told(self, request: str, error: CommandError) -> Exception:
         words = first_error(str(error))
         if error.is_disk:
-            return FullError(f"{self.address.name}: {words}; `autoprec target clean` makes room")
+            return FullError(f"{self.address.name}: {words}; `autoprec target clean` frees space")
         if request == "hello" and error.code == 1:
             return BackendError(f"{self.address.name}: {words}; name a writable folder in {_KEY}")
         if error.is_gone:

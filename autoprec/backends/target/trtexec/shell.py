@@ -119,7 +119,7 @@ class Shell:
         if code == SSH_FAILED and self._address.host:
             # Reached before, so the host and its keys are right: what ended is this line.
             if self._reached:
-                raise TrialError("killed", f"the line to {where} was cut ({last})")
+                raise TrialError("killed", f"the connection to {where} was lost ({last})")
             raise unreached(self._address, words)
         self._reached = True
         if len(answer) > most:

@@ -30,8 +30,8 @@ def without_sequences(graph: ir.Graph) -> None:
         has_taken = _made(graph, node, members) if node.op_type in _MAKING else _read(graph, node, members)
         if not has_taken:
             raise ModelError(
-                f"node {named(node)!r} ({node.op_type}) works on a sequence known only "
-                "when it runs; export the model without lists of tensors, or with fixed shapes"
+                f"node {named(node)!r} ({node.op_type}) uses a sequence known only "
+                "at run time; export the model without lists of tensors, or with fixed shapes"
             )
     # From the end: what a sequence is made of may be a sequence that nothing else reads.
     for node in reversed(graph):
