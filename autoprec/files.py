@@ -119,12 +119,19 @@ def scratch(prefix: str, folder: Path | None = None) -> Iterator[Path]:
         # The number tells whose folder it is: one that is in use is left alone.
         process = leftover.name.removeprefix(prefix).partition("-")[0]
         if process.isascii() and process.isdecimal() and not _is_alive(int(process)):
-            shutil.rmtree(leftover, ignore_errors=True)
+            remove_folder(leftover)
     with (
         tempfile.TemporaryDirectory(dir=home, prefix=f"{prefix}{os.getpid()}-") as fresh,
         naming(Path(fresh)),
     ):
         yield Path(fresh)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and all that is in it, as far as that is possible; anything else is left alone."""
+    # Of a pipe, `rmtree` would wait for a writer.
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep(folder: Path, patterns: Iterable[str]) -> None:
@@ -133,9 +140,8 @@ def sweep(folder: Path, patterns: Iterable[str]) -> None:
         for leftover in folder.glob(pattern):
             if leftover.parent != folder and leftover.parent.is_symlink():
                 continue  # what a link leads to is somebody else's
-            if leftover.is_dir() and not leftover.is_symlink():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
+            remove_folder(leftover)
+            if leftover.is_symlink() or not leftover.is_dir():
                 with suppress(OSError):
                     leftover.unlink()
 

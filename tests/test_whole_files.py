@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autoprec.files import ensure_regular, is_inside, replacing, scratch
+from autoprec.files import ensure_regular, is_inside, remove_folder, replacing, scratch
 from autoprec.store import exclusive
 
 
@@ -70,3 +70,16 @@ def test_pipes_and_devices_are_no_files(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
         with pytest.raises(OSError, match=r"is not a regular file|is a folder"):
             ensure_regular(path)
+
+
+def test_a_pipe_in_the_place_of_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    for name in ("pipe", "link", "nothing"):
+        remove_folder(tmp_path / name)
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "folder", "link"}
+    left = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1, check=True)
+    os.mkfifo(tmp_path / f".work-{left.stdout.decode().strip()}-a")
+    with scratch(".work-", tmp_path) as folder:
+        assert folder.is_dir()

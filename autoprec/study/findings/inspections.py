@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO
@@ -11,7 +10,7 @@ from typing import IO
 import msgspec
 
 from autoprec.errors import StudyError, TrialError, UserError
-from autoprec.files import ensure_regular, own_folder
+from autoprec.files import ensure_regular, own_folder, remove_folder
 from autoprec.kept import keep, load
 from autoprec.measurement import Bench, Inspect
 from autoprec.records import (
@@ -121,7 +120,7 @@ class Inspections:
         digest = self._identity.fingerprint.digest
         try:
             folder = own_folder(self._study_folder, "inspections", digest, name)
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
             folder.mkdir(exist_ok=True)  # what could not be removed may stay
         except OSError as error:
             raise StudyError(f"{error.filename}: cannot be written ({error.strerror})") from error

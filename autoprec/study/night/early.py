@@ -6,7 +6,6 @@ trial is done by workers that would wait for it.
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from autoprec.closing import Closing
 from autoprec.errors import TrialError
-from autoprec.files import own_folder
+from autoprec.files import own_folder, remove_folder
 from autoprec.graph.statistics.ranges import Histograms
 from autoprec.records import Measurement
 from autoprec.study.night.candidates import measure
@@ -49,7 +48,7 @@ class EarlyReference(Closing):
     def start(self, loaded: Loaded) -> Path | None:
         """Begin; returns the reference's typed model, or None where it cannot be written."""
         try:
-            shutil.rmtree(self._work, ignore_errors=True)  # of a killed search
+            remove_folder(self._work)  # of a killed search
             self._prepared = _floats_alone(loaded, own_folder(self._work.parent, self._work.name))
         except (TrialError, OSError):
             return None
@@ -73,7 +72,7 @@ class EarlyReference(Closing):
             for slot in self._slots:  # again, for a worker that was killed is started once more
                 slot.bench.close()
             self._thread.join(_PAUSE_SECONDS)
-        shutil.rmtree(self._work, ignore_errors=True)
+        remove_folder(self._work)
 
     def _run(self, prepared: Prepared) -> None:
         assignments = list(dict.fromkeys((prepared.reference, prepared.uniform("fp32"))))

@@ -7,7 +7,6 @@ part, so that the next run compares only what has changed.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ import msgspec
 from autoprec.backends import computes
 from autoprec.backends.exact import JUDGED
 from autoprec.errors import StudyError, TrialError, UserError
-from autoprec.files import own_folder
+from autoprec.files import own_folder, remove_folder
 from autoprec.graph.grids.given import given_precisions
 from autoprec.graph.model.files import write_model
 from autoprec.graph.model.load import model_digest
@@ -102,7 +101,7 @@ class Fidelity:
     def _scratch(self) -> Iterator[Path]:
         """A temporary folder for the models that are compared."""
         try:
-            shutil.rmtree(self._folder, ignore_errors=True)  # of a killed search
+            remove_folder(self._folder)  # of a killed search
             yield own_folder(self._folder.parent, self._folder.name)
         except TrialError as error:
             raise StudyError(
@@ -113,7 +112,7 @@ class Fidelity:
                 f"{self._folder}: cannot be written ({error.strerror}); free some space"
             ) from error
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            remove_folder(self._folder)
 
     def _check(self, step: Step, path: Path) -> None:
         departure = self._found(step, path)
