@@ -46,10 +46,12 @@ def _warm_workers() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Path]]:
     """New folders, one after another. `mktemp` would list all earlier ones for each."""
     folder = tmp_path_factory.mktemp("caches")
-    return (folder / str(number) for number in count())
+    with pytest.MonkeyPatch.context() as patch:  # for what several tests share, which is made before theirs
+        patch.setenv("XDG_CACHE_HOME", str(folder / "shared"))
+        yield (folder / str(number) for number in count())
 
 
 @pytest.fixture(autouse=True)

@@ -37,7 +37,16 @@ def test_a_notebook_without_widgets_hears_nothing_of_them() -> None:
     assert "IProgress" not in done.stderr
 
 
-@pytest.mark.parametrize("words", ["--help", "search --help", "export -h", "front --fronnt"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--help",
+        *(
+            pytest.param(words, marks=pytest.mark.slow)
+            for words in ("search --help", "export -h", "front --fronnt")
+        ),
+    ],
+)
 def test_the_command_line_answers_without_loading_what_it_does_not_use(words: str) -> None:
     code = "import contextlib\nfrom autoprec.cli import main\n"
     code += f"with contextlib.suppress(SystemExit): main({words.split()})"
@@ -46,7 +55,13 @@ def test_the_command_line_answers_without_loading_what_it_does_not_use(words: st
 
 @pytest.mark.parametrize(
     "code",
-    ["from autoprec import Study", "import autoprec.cli", "import autoprec.backends, autoprec.exporters"],
+    [
+        "from autoprec import Study",
+        *(
+            pytest.param(code, marks=pytest.mark.slow)
+            for code in ("import autoprec.cli", "import autoprec.backends, autoprec.exporters")
+        ),
+    ],
 )
 def test_no_engine_loads_before_it_is_named(code: str) -> None:
     assert not loaded_by(code) & ENGINES

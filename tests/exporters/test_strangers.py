@@ -75,7 +75,7 @@ def test_no_script_of_an_export_imports_modules_beside_it(tmp_path: Path) -> Non
         (str(Path(sys.executable).with_name("autoprec")), "verify", "."),
         pytest.param((sys.executable, "-m", "autoprec", "verify", "."), marks=pytest.mark.slow),
         pytest.param((sys.executable, "verify.py", "--seconds", "0.1"), marks=pytest.mark.slow),
-        (sys.executable, "predict.py"),
+        pytest.param((sys.executable, "predict.py"), marks=pytest.mark.slow),
     ],
     ids=["verify", "module", "script", "predict"],
 )

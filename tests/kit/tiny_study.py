@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import os
 import shutil
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import onnx
@@ -77,8 +80,14 @@ def write_samples(folder: Path, count: int = 4, seed: int = 0) -> Path:
     return folder
 
 
-def write_study(folder: Path, more: str = "", count: int = 3) -> Path:
-    """A definition with its model of so many blocks, and samples; returns the definition's path."""
+def write_study(folder: Path, more: str = "", count: int = 3, *, asked: bool = True) -> Path:
+    """A definition with its model of so many blocks, and samples; returns the definition's path.
+
+    In a test, unless it is not `asked`, the engine has answered in the first search of this process what a
+    search asks of it: asking anew would take as long as the rest of a short search.
+    """
+    if asked and "PYTEST_CURRENT_TEST" in os.environ:
+        shutil.copytree(_searched() / "cache", os.environ["XDG_CACHE_HOME"], dirs_exist_ok=True)
     write_model(folder / "tiny.onnx", count=count)
     write_samples(folder / "calibration", seed=1)
     write_samples(folder / "evaluation", seed=2)
@@ -89,12 +98,16 @@ def write_study(folder: Path, more: str = "", count: int = 3) -> Path:
 
 def write_searched(folder: Path) -> Path:
     """A study of five trials, searched once and then copied; returns the definition's path."""
-    shutil.copytree(_searched().name, folder, dirs_exist_ok=True)
+    shutil.copytree(_searched() / "study", folder, dirs_exist_ok=True)
+    shutil.copytree(_searched() / "cache", os.environ["XDG_CACHE_HOME"], dirs_exist_ok=True)
     return folder / "tiny.toml"
 
 
 @functools.cache
-def _searched() -> tempfile.TemporaryDirectory[str]:
-    folder = tempfile.TemporaryDirectory(prefix="autoprec-searched-")
-    Study.load(write_study(Path(folder.name))).search("5")
+def _searched() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="autoprec-searched-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with mock.patch.dict(os.environ, XDG_CACHE_HOME=str(folder / "cache")):
+        (folder / "study").mkdir()
+        Study.load(write_study(folder / "study", asked=False)).search("5")
     return folder

@@ -52,7 +52,13 @@ def area(records: Sequence[TrialRecord]) -> float:
     return hypervolume(values, np.array([2.0 * COUNT, 1.0]))
 
 
-@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param(order, id=name, marks=[pytest.mark.slow] * (number > 0))
+        for number, (name, order) in enumerate(ORDERS.items())
+    ],
+)
 def test_it_finds_more_than_tpe_whether_priors_are_honest_or_not(order: np.ndarray) -> None:
     other = create_strategy("tpe", seed=1, blocks=BLOCKS)
     ours = search(new(1, priors(order)), 22, measure, ANCHORS)

@@ -36,7 +36,7 @@ class Notes(Quiet):
 def test_a_running_search_is_followed_to_its_end(tmp_path: Path) -> None:
     path, notes = write_study(tmp_path), Notes()
     study = Study.load(path)
-    command = [sys.executable, "-c", f"from autoprec import Study; Study.load({str(path)!r}).search('6')"]
+    command = [sys.executable, "-c", f"from autoprec import Study; Study.load({str(path)!r}).search('4')"]
     with subprocess.Popen(command) as process:
         while searching(study.folder) is None:
             assert process.poll() is None
@@ -45,7 +45,7 @@ def test_a_running_search_is_followed_to_its_end(tmp_path: Path) -> None:
         assert process.wait(timeout=60) == 0
     assert notes.ended == [trial.number for trial in study.trials()]
     assert notes.trials is not None
-    assert notes.trials <= 6
+    assert notes.trials <= 4
     assert front == study.front()
 
 

@@ -19,7 +19,10 @@ from autoprec.records import Implicit
 from tiny_study import write_study
 
 
-def exported(folder: Path, precision: str = "int8") -> Path:
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All-INT8 of a study, smoothed."""
+    folder, precision = tmp_path_factory.mktemp("exported"), "int8+smooth"
     path = write_study(folder)
     names = f'["fp32", "fp16", "{precision}"]'
     path.write_text(path.read_text().replace("[search]", f"[search]\nprecisions = {names}"))
@@ -42,8 +45,8 @@ def test_a_known_scale_is_written_as_tensorrt_does() -> None:
     assert cache(export) == f"{HEADER}\nimages: 3c010204\n"
 
 
-def test_the_cache_holds_the_scales_of_the_typed_model(tmp_path: Path) -> None:
-    out = exported(tmp_path)
+def test_the_cache_holds_the_scales_of_the_typed_model(exported: Path) -> None:
+    out = exported
     scales = scales_of((out / CACHE).read_text())
     typed = onnx.load(out / "model.onnx").graph
     held = {tensor.name: numpy_helper.to_array(tensor) for tensor in typed.initializer}
@@ -58,9 +61,8 @@ def test_the_cache_holds_the_scales_of_the_typed_model(tmp_path: Path) -> None:
     assert {"a.conv", "b.conv", "masks"} <= scales.keys()
 
 
-@pytest.mark.parametrize("precision", [pytest.param("int8", marks=pytest.mark.slow), "int8+smooth"])
-def test_the_flags_name_layers_and_tensors_of_the_model_beside_them(tmp_path: Path, precision: str) -> None:
-    out = exported(tmp_path, precision)
+def test_the_flags_name_layers_and_tensors_of_the_model_beside_them(exported: Path) -> None:
+    out = exported
     model = onnx.load(out / MODEL)
     onnx.checker.check_model(model, full_check=True)
     words = shlex.split(re.sub(r"\\\n", " ", (out / SCRIPT).read_text().split("trtexec \\", 1)[1]))
@@ -74,8 +76,8 @@ def test_the_flags_name_layers_and_tensors_of_the_model_beside_them(tmp_path: Pa
     assert not {node.op_type for node in model.graph.node} & {"QuantizeLinear", "Cast"}
 
 
-def test_the_limits_stand_in_the_script_and_the_shell_reads_it(tmp_path: Path) -> None:
-    out = exported(tmp_path)
+def test_the_limits_stand_in_the_script_and_the_shell_reads_it(exported: Path) -> None:
+    out = exported
     text = (out / SCRIPT).read_text()
     assert "measured on the typed model" in text
     assert "One tensor has one range" in text

@@ -43,7 +43,7 @@ def on(board: Path, kind: str) -> TargetBackend:
     return local(there) if kind == "agent" else trtexec(there, "8601")
 
 
-@pytest.mark.parametrize("kind", ["agent", "trtexec"])
+@pytest.mark.parametrize("kind", ["agent", pytest.param("trtexec", marks=pytest.mark.slow)])
 def test_power_mode_and_clocks_are_recorded(board: Path, kind: str) -> None:
     backend = on(board, kind)
     clocks = backend.clocks()
@@ -60,7 +60,7 @@ def test_power_mode_and_clocks_are_recorded(board: Path, kind: str) -> None:
     assert told["its engines"].found == "on GPU 0; a DLA is not used"
 
 
-@pytest.mark.parametrize("kind", ["agent", "trtexec"])
+@pytest.mark.parametrize("kind", [pytest.param("agent", marks=pytest.mark.slow), "trtexec"])
 def test_another_power_mode_in_the_night_is_noticed(board: Path, kind: str) -> None:
     backend = on(board, kind)
     assert backend.clocks().power_mode == "25W"

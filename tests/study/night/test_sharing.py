@@ -62,13 +62,13 @@ def test_two_hosts_without_a_shared_disk_search_one_study(tmp_path: Path, server
     (tmp_path / "one").mkdir()
     write_study(tmp_path / "one")
     shutil.copytree(tmp_path / "one", tmp_path / "two")
-    hosts = [joined(tmp_path / name / "tiny.toml", address, "8") for name in ("one", "two")]
+    hosts = [joined(tmp_path / name / "tiny.toml", address, "6") for name in ("one", "two")]
     for process in hosts:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors.decode()
     study = shared(tmp_path / "one" / "tiny.toml", address)
     trials = study.trials()
-    assert [trial.state for trial in trials] == ["complete"] * 8
+    assert [trial.state for trial in trials] == ["complete"] * 6
     assert measured_once(trials)
     assert study.front() == pareto(trials)
     storage = optuna.storages.RDBStorage(address)
@@ -76,7 +76,7 @@ def test_two_hosts_without_a_shared_disk_search_one_study(tmp_path: Path, server
     storage.engine.dispose()
     assert [trial.values for trial in told] == [[trial.latency_ms, trial.loss] for trial in trials]
     with Store.open(address, read_only=True) as store:
-        assert [(run.budget, run.trials, bool(run.end)) for run in store.runs("tiny")] == [("8", 8, True)]
+        assert [(run.budget, run.trials, bool(run.end)) for run in store.runs("tiny")] == [("6", 6, True)]
 
 
 @pytest.mark.slow

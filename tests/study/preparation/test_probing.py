@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
+import tiny_study
 from autoprec.backends import create_backend
 from autoprec.legality.verdicts import Verdict
 from autoprec.measurement import Bench
@@ -18,12 +20,14 @@ from autoprec.spec import BackendSection, StudySpec, load_spec
 from autoprec.store import Store
 from autoprec.study.preparation.probing import Prober
 from autoprec.study.preparation.stages import Loaded, based, calibrate, load, silent_basis
-from tiny_study import write_study
 
 
 def loaded_by_openvino(spec: StudySpec) -> Loaded:
     """For calibration where the engine itself cannot run."""
     return load(msgspec.structs.replace(spec, backend=BackendSection()), print, scores=False)
+
+
+write_study = partial(tiny_study.write_study, asked=False)
 
 
 def refusals(
