@@ -65,6 +65,7 @@ def doctor(
     if library:
         here = section or parts.BackendSection(name=parts.installed_engine(tuple(parts.machine_checks())))
         section = msgspec.structs.replace(here, options=here.options | {"library": library})
+    # Only engines that build without their GPU can be asked for another.
     if compute_capability:
         if section is None:
             raise typer.BadParameter(
@@ -82,6 +83,7 @@ def doctor(
         there = parts.compare(msgspec.structs.replace(spec, backend=section), tell)
         diagnosis = msgspec.structs.replace(diagnosis, fidelity=there)
     show_or_dump(diagnosis, parts.diagnosis_view(diagnosis), json)
+    # Last: everything is shown before the exit code says that something is wrong.
     if diagnosis.engine is None or any(one.is_beyond for one in diagnosis.fidelity):
         raise typer.Exit(2)
 

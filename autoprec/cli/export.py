@@ -116,6 +116,7 @@ def export(
     if not json:
         for path in (written, *(files if verbose else ())):
             answer(path)
+    # Read back: what is told is what the folder says.
     shipped = parts.read_manifest(written)
     readme = "; README.md says what each one is" if (written / "README.md").exists() else ""
     tell(f"{len(files)} files{readme}")
@@ -124,6 +125,7 @@ def export(
         # The limit that the pick was subject to; a knee has none unless one is given.
         limit = chosen.spec.search.accepted_loss if max_loss is None and pick == "fastest" else max_loss
         tell(_no_faster(limit))
+    # Relative where that is possible: it is typed next.
     here = written.relative_to(Path.cwd()) if written.is_relative_to(Path.cwd()) else written
     tell(f"next: `autoprec verify {shlex.quote(str(here))}`")
     packed = shutil.make_archive(str(written), "zip", written.parent, written.name) if archive else ""
@@ -164,11 +166,13 @@ def verify(
 
     Example: autoprec verify studies/demo/exports/trial-17
     """
+    # Never the target that the export names: an export may come from anybody.
     there = parts.TargetSection(address=target)
     if study is not None:
         chosen = parts.Study.find(study)
         there = (chosen.on(target) if target else chosen).spec.target
     verification = parts.verify_export(folder, tell, trusted_metric=trust_metric, target=there)
     show_or_dump(verification, parts.verification_view(verification), json)
+    # After the table: scripts get the figures and the exit code.
     if not verification.is_same:
         raise typer.Exit(EXIT_DIFFERENT)

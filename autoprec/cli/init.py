@@ -54,6 +54,7 @@ def init(
 
     Example: autoprec init encoder.onnx --decoder decoder.onnx --calibration images/a --evaluation images/b
     """
+    # Both, or neither.
     if (model is None) == (checkpoint is None):
         raise SpecError("name a model: `autoprec init MODEL.onnx`, or a checkpoint: `--checkpoint l0.pt`")
     if checkpoint is not None:
@@ -70,6 +71,7 @@ def init(
         shapes=_shapes(shape),
         name=checkpoint.stem if checkpoint else "",
     )
+    # On stderr: the answer is the last line alone.
     for reason in written.reasons:
         tell(f"{recipe or 'guessed'}: {reason}")
     for warning in written.warnings:

@@ -52,6 +52,7 @@ def explain(
     chosen = study_of(study, storage, is_quiet=json)
     explanation = chosen.explain(trial, runs=run, say=tell)
     reference = chosen.reference()
+    # Without one there was nothing to explain.
     assert reference is not None
     show_or_dump(explanation, parts.explanation_view(explanation, reference), json)
 

@@ -142,6 +142,7 @@ def delete(
     """
     chosen = parts.Study.find(study, storage)
     count = len(chosen.trials())
+    # Counted before: the question says what goes.
     if not yes:
         typer.confirm(f"delete the {count} trials of study {chosen.spec.name}?", abort=True, err=True)
     size = parts.clear(chosen.spec)
@@ -156,6 +157,7 @@ def _is_wanted(
     if max_loss is not None and not trial.loss <= max_loss:  # false for NaN, without a measurement
         return False
     measurement = trial.measurement
+    # The ratio is one of latencies: a speed-up of 2 is a ratio of 0.5.
     return min_speedup is None or (measurement is not None and measurement.latency.ratio * min_speedup <= 1)
 
 
@@ -178,6 +180,7 @@ def _check_block(pair: str, trials: Sequence[TrialRecord]) -> None:
 def _has(trial: TrialRecord, pair: str) -> bool:
     """Whether some block of a matching name has a matching precision."""
     name, _, precision = pair.partition("=")
+    # Names of blocks may differ in their case alone.
     fits = fnmatch.fnmatchcase
     return any(fits(block, name) and fits(chosen, precision) for block, chosen in trial.assignment.choices)
 
@@ -187,6 +190,7 @@ def _sorted(records: list[TrialRecord], by: str) -> list[TrialRecord]:
     _check_one_of(by, SORTS, "--sort")
     if by == "number":
         return records
+    # Ties stand in the order in which they were tried.
     return sorted(
         records, key=lambda t: (t.measurement is None, t.latency_ms if by == "latency" else t.loss, t.number)
     )

@@ -24,12 +24,14 @@ def guess(facts: Facts) -> Plan:
     choice = choose_output(facts)
     scoring = choose_scoring(choice)
     reasons = [choice.reason, f"{scoring.metric}: {scoring.reason}"]
+    # Embeddings are no masks, but a decoder may have been forgotten.
     if facts.decoder is None and "embed" in choice.output.name.lower():
         reasons[0] = (
             f"{choice.output.told} is taken for masks for want of others; if a decoder makes masks of it, "
             "name that with --decoder"
         )
     mean, std = IMAGENET
+    # What takes bytes has its normalisation inside.
     if facts.frame is not None and facts.kinds.get(facts.frame.name) == "uint8":
         mean, std = (0.0,) * 3, (1 / 255,) * 3
         reasons.append("the image input is uint8: pixels are fed from 0 to 255")
@@ -37,6 +39,7 @@ def guess(facts: Facts) -> Plan:
         reasons.append(
             "mean and std are ImageNet's: a graph does not contain them; check them against the training"
         )
+    # Prototypes look like planes of classes, of which the largest would win.
     if _has_prototypes(facts, choice):
         scoring = scoring._replace(metric="mask_iou")
         reasons[1] = (
@@ -56,6 +59,7 @@ def guess(facts: Facts) -> Plan:
 
 def _guessed_sam(facts: Facts) -> Plan:
     """SAM or SAM 2, told apart by how many of the encoder's outputs the decoder takes."""
+    # SAM 2's decoder takes features of several levels.
     taken = sum(output.name in facts.decoder_inputs for output in facts.outputs)
     recipe, make, resize = ("sam2-image", sam2_image, "stretched") if taken > 1 else ("sam", sam, "padded")
     plan = make(facts)
@@ -78,6 +82,7 @@ def semantic(facts: Facts) -> Plan:
     choice = choose_output(facts, ("logits", "out", "output"))
     scoring = choose_scoring(choice)
     many = (planes_in(choice) or 2) > 1
+    # Signs of single planes say little where the largest of them wins.
     if scoring.metric == "mask_iou" and many:
         scoring = scoring._replace(metric="argmax_iou", threshold=0.0, reason="a plane for each class")
     return Plan(
@@ -128,6 +133,7 @@ def _promptable(facts: Facts) -> Plan:
             "decoder.onnx`"
         )
     choice = choose_output(facts, ("masks", "low_res_masks"))
+    # The user is to give only what the pipeline cannot fill.
     prompts = [name for name in facts.prompts() if name not in _FILLED]
     return Plan(
         output=choice.output,

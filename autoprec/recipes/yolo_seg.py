@@ -46,8 +46,10 @@ def yolo_seg(facts: Facts) -> Plan:
         )
     sizes = [size or 0 for size in rows.shape]
     count, height, width = (int(size or 0) for size in prototypes.shape[1:])
+    # YOLOv5 has a row for each box, with its objectness; later versions have a column.
     has_objectness = sizes[2] < sizes[1]
     classes = min(sizes[1:]) - count - 4 - has_objectness
+    # Corners, score and class of a detection read as a box, its objectness and one class.
     if has_objectness and classes == 1 and sizes[1] <= _MOST_CHOSEN:
         raise SpecError(f"{rows.told} looks like detections after NMS: export the model without NMS")
     if classes < 1 or min(count, height, width) < 1:
@@ -122,6 +124,7 @@ def _decoder(
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8)
+    # Here, not in the first search.
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -147,6 +150,7 @@ def _constants(
         "class_end": _ints(first + classes),
         "zero": _ints(0),
         "one": _ints(1),
+        # To the end, wherever that is.
         "far": _ints(2**31 - 1),
         "prototype_shape": _ints(count, -1),
         "number": _ints(min(_OBJECTS, max(sizes))),
@@ -154,6 +158,7 @@ def _constants(
         "confidence": np.array(_CONFIDENCE, np.float32),
         "half": np.array(0.5, np.float32),
         "class_numbers": np.arange(classes),
+        # A pixel belongs to an object whose mask is above one half there.
         "background": np.full((1, height * width), 0.5, np.float32),
         **_pixels(image, (height, width)),
     }

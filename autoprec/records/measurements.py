@@ -49,6 +49,7 @@ class Latency(Record, frozen=True, kw_only=True):
     reference_median_ms: float
     ratio: float
     ratio_interval: Interval
+    # Records are frozen: one default serves all.
     before: Clocks = Clocks()
     after: Clocks = Clocks()
 
@@ -67,6 +68,7 @@ class SampleScore(Record, frozen=True, kw_only=True):
     sample: str
     mask: int
     iou: float | None = None
+    # NaN in a record of an earlier version, until `__post_init__` has filled it in.
     score: float = math.nan
 
     def __post_init__(self) -> None:
@@ -154,6 +156,7 @@ class StageSeconds(Record, frozen=True, kw_only=True):
         total: of the trial.
     """
 
+    # With defaults: records of earlier versions lack the later stages.
     rewrite: float = 0.0
     build: float = 0.0
     run: float = 0.0
@@ -208,6 +211,7 @@ class Measurement(Record, frozen=True, kw_only=True):
             ratio=ratio,
             ratio_interval=Interval(low=ratio * (1 - noise), high=ratio * (1 + noise)),
         )
+        # Without samples there is no spread: the interval is the loss.
         quality = Quality(loss=loss, loss_interval=interval, miou=1 - loss, worst_loss=loss, logit_error=None)
         return cls(
             latency=latency,

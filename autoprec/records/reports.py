@@ -64,6 +64,7 @@ class TrialAndNoise(TrialRecord, frozen=True, kw_only=True):
     @classmethod
     def of(cls, trial: TrialRecord, reference: Reference | None) -> Self:
         """The trial of a study with this reference."""
+        # Fields of the trial itself: scripts read one flat object for each row.
         noise = (
             {}
             if reference is None

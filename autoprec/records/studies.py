@@ -40,6 +40,7 @@ class Fingerprint(Record, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """16 hexadecimal digits of SHA-256 over all fields."""
+        # Stored with every trial: a field more changes all digests, and no earlier trial would count.
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
 
 
@@ -95,11 +96,13 @@ class TrialRecord(Record, frozen=True, kw_only=True):
     @property
     def loss(self) -> float:
         """The second objective. NaN unless complete."""
+        # NaN, not None: a trial without a loss is then below no limit.
         return self.measurement.quality.loss if self.measurement else float("nan")
 
     @property
     def counts(self) -> bool:
         """Whether it counts towards its run's budget: running, or ended by its own fault or merit."""
+        # What could not be measured is tried again, and must not use the budget up.
         is_blameless = self.failure is not None and self.failure.kind in BLAMELESS
         return self.origin != "reused" and not is_blameless
 
@@ -123,6 +126,7 @@ class Basis(Record, frozen=True, kw_only=True):
         grids: (value name, name of its grid) of 8-bit activations that are not on the signed one.
     """
 
+    # Another way of writing candidates takes another number; earlier studies keep theirs.
     version: int = 1
     base: str
     reference: str = ""

@@ -27,6 +27,7 @@ class Worker(Record, frozen=True, kw_only=True):
     devices: tuple[str, ...]
     version: str
     start: str
+    # By one clock for all: those of the hosts differ.
     beat: float
     doing: tuple[Doing, ...] = ()
 

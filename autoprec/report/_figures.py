@@ -45,6 +45,7 @@ def loss_between(quality: Quality) -> str:
 
 def carried(quality: Quality) -> str:
     """A warning if few samples carry half of the loss, which then says little about the rest; else empty."""
+    # Of fewer than eight samples each carries much.
     few = max(1, round(_FEW * quality.samples))
     if not quality.carriers or quality.samples < _ENOUGH or quality.carriers > few:
         return ""
@@ -58,6 +59,7 @@ def speedup(latency: Latency) -> float:
 
 def speedup_interval(latency: Latency) -> Interval:
     """The interval of `speedup`."""
+    # Turned over: the low end of the ratio is the high end of the speed-up.
     ratio = latency.ratio_interval
     return Interval(low=1 / ratio.high, high=1 / ratio.low, level=ratio.level)
 
@@ -97,6 +99,7 @@ def summary(assignment: Assignment) -> str:
 def short(precision: str) -> str:
     """A precision, or an anchor's label, with the initials of its cures: `int8+p99.9+sfab`."""
     plain, *parts = precision.split("+")
+    # A full name with four cures fills a line of a terminal.
     letters = "".join(part[0] for part in parts if part in CURES)
     return "+".join((plain, *(part for part in parts if part not in CURES), *([letters] if letters else [])))
 
@@ -132,6 +135,7 @@ def ties(trials: Sequence[TrialRecord], reference: Reference | None) -> tuple[tu
     """For each trial of a front, whether its latency and its loss are within the noise of the one before."""
     if reference is None:
         return ((False, False),) * len(trials)
+    # The first has none before it.
     pairs = zip((None, *trials), trials, strict=False)
     return tuple(
         (
@@ -146,6 +150,7 @@ def ties(trials: Sequence[TrialRecord], reference: Reference | None) -> tuple[tu
 def marks(picks: Mapping[str, TrialRecord], accepted_loss: float) -> dict[int, str]:
     """What a trial is picked as, by number: `knee`, `fastest within 0.01`."""
     words = {"knee": "knee", "fastest": f"fastest within {accepted_loss:g}"}
+    # One trial may be both.
     words_of: dict[int, list[str]] = {}
     for name, trial in picks.items():
         words_of.setdefault(trial.number, []).append(words[name])

@@ -25,6 +25,7 @@ def next_steps(
     for name, trial in picks.items():
         yield f"{words[name]}: {_point(trial)}"
     best = picks.get("fastest")
+    # The reference is always within the loss, and nothing to export.
     if best is None or figures.is_no_faster(best, reference):
         yield (
             f"nothing faster than the reference was found within a loss of {accepted_loss:g}: "

@@ -56,6 +56,7 @@ def loss_axis(losses: Sequence[float], title: str) -> Spec:
 
 def block_axis(names: Sequence[str], *, grid: bool = False) -> Spec:
     """An axis for the field `block`, in graph order. Long names show their ends alone."""
+    # Chosen in the browser, which alone knows the width.
     ends = f"(width < 420 ? {_distinct_end(names, 16)} : {_distinct_end(names, 44)})"
     short = f"length(datum.label) > {ends} + 1 ? '\u2026' + slice(datum.label, -{ends}) : datum.label"
     axis = {"labelExpr": short, "labelLimit": 600, "ticks": False, "domain": False, "grid": grid}
@@ -73,6 +74,7 @@ def precision_colour(used: Iterable[str]) -> Spec:
     """A colour scale for the field `plain`."""
     there = {*used}
     names = [name for name in COLOURS if name in there]
+    # A stored study may name precisions that this version lacks: they come last, in grey.
     names += sorted(there - {*names})
     colours = [COLOURS.get(name, QUIET) for name in names]
     return {
@@ -95,6 +97,7 @@ def by_precision(assignment: Assignment) -> dict[str, str]:
     for block, precision in assignment.choices:
         names.setdefault(plain(precision), []).append(block)
     rows = {precision: ", ".join(names[precision]) for precision in PLAIN if precision in names}
+    # Again: what this version does not know follows the table.
     rows |= {precision: ", ".join(blocks) for precision, blocks in names.items()}
     variants = [
         f"{block} {precision}" for block, precision in assignment.choices if plain(precision) != precision

@@ -42,6 +42,7 @@ def heat_map(findings: Findings) -> Spec:
     x = {
         "field": "trial",
         "type": "nominal",
+        # As in the data, fastest first: by default names would be sorted.
         "sort": None,
         "title": "front points, fastest first",
         "axis": {"orient": "top", "labelAngle": -60, "labelOverlap": True},
@@ -87,6 +88,7 @@ def time_chart(findings: Findings) -> Spec | None:
     colours = {"domain": engines, "range": ["#b4b4ae", ACCENT]}
     labels = [_label(record, findings) for record in findings.front if record.number in timed]
     bind = {"input": "select", "options": list(timed), "labels": labels, "name": "choice "}
+    # The picked point may have no profile.
     first = findings.picked if findings.picked in timed else next(iter(timed))
     encoding = {
         "y": block_axis([block.name for block in findings.blocks]),

@@ -51,6 +51,7 @@ def cost_curves(findings: Findings) -> tuple[CostCurve, ...]:
     """A curve for each block with more than one known loss, in graph order."""
     alone = _alone(findings)
     losses = [loss for row in alone.values() for loss, _ in row.values()]
+    # Never narrower: noise alone would fill the width.
     top = max([0.03, *losses])
     picked = next((t.assignment.as_dict() for t in findings.trials if t.number == findings.picked), {})
     ticks = tuple((_x(tick, top), f"{tick:g}") for tick in TICKS if tick <= top)
@@ -84,6 +85,7 @@ Alone = dict[str, tuple[float, bool]]
 
 def _alone(findings: Findings) -> dict[str, Alone]:
     """What is known of each block; the reference's own precision has no loss by definition."""
+    # Every explanation names the same reference.
     usual = next(({b.block: b.usual for b in one.blocks} for one in findings.explanations.values()), {})
     table: dict[str, Alone] = {block: {precision: (0.0, True)} for block, precision in usual.items()}
     for block, row in findings.sensitivity.items():
@@ -99,6 +101,7 @@ def _single(findings: Findings, usual: dict[str, str]) -> Iterator[tuple[str, st
     for trial in counting(findings.trials):
         choices = trial.assignment.as_dict()
         differing = [name for name in usual if choices.get(name) != usual[name]]
+        # Refined weights change more than the block's precision.
         if len(differing) == 1 and not trial.assignment.weights:
             yield differing[0], choices[differing[0]], trial.loss
 

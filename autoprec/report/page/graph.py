@@ -69,6 +69,7 @@ def block_graph(findings: Findings) -> BlockGraph | None:
     reads = list(_reads(findings.blocks))
     lanes = _lanes(reads)
     spacing = min(_LANE, _WIDEST // max(1, len({*lanes.values()})))
+    # The lanes lie to the left of the boxes.
     left = 10 + spacing * (max(lanes.values(), default=-1) + 1)
     casts = {
         (names.index(border.other), place): (border.there, border.here)
@@ -119,6 +120,7 @@ def _lanes(edges: Sequence[Edge]) -> dict[int, int]:
     lanes: dict[int, int] = {}
     for source in sorted(spans, key=lambda place: (spans[place][1] - spans[place][0], place)):
         low, high = spans[source]
+        # Greedy, shortest first: long spans next to the boxes would be crossed by all others.
         taken = {lane for other, lane in lanes.items() if spans[other][0] <= high and low <= spans[other][1]}
         lanes[source] = min({*range(len(taken) + 1)} - taken)
     return lanes
@@ -128,6 +130,7 @@ def _rows(
     picked: Explanation, casts: Mapping[Edge, tuple[str, str]], names: Sequence[str]
 ) -> Iterator[GraphRow]:
     times = [time for block in picked.blocks for time in (block.time_ms, block.usual_ms) if time is not None]
+    # A profile of zeros would divide by it.
     longest = max(times, default=0.0) or 1.0
     for place, block in enumerate(picked.blocks):
         yield GraphRow(
@@ -167,10 +170,12 @@ def _edge(
     there, here = casts.get(edge, ("", ""))
     cast = f"{figures.short(there)} \u2192 {figures.short(here)}" if there else ""
     title = f"{names[source]} \u2192 {names[target]}" + (f", cast {cast}" if cast else "")
+    # To the next row: straight down.
     if lane is None:
         x = left + 22.0
         path, tip = f"M{x},{top + ROW}V{bottom}", (x, float(bottom))
         return GraphEdge(path, tip, True, title, cast, (x, (top + ROW + bottom) / 2))
+    # Off the middle, so that arrows into and out of a row do not lie on one another.
     begin, end = top + ROW / 2 + _OFF, bottom + ROW / 2 - _OFF
     path, tip = f"M{left},{begin}H{lane}V{end}H{left}", (float(left), end)
     return GraphEdge(

@@ -67,6 +67,7 @@ def sensitivity_table(blocks: Sequence[Block], table: Mapping[str, Mapping[str, 
         *losses,
     )
     told = Text("mask loss with one block alone in a precision, the others as in the reference")
+    # Explained only where a dash is seen.
     missing = any(name not in table.get(block.name, {}) for block in blocks for name in names)
     note = f"{figures.NOTHING}: the block may not have it, or it changes nothing there"
     return Group(told, Text(), Columns(columns), *map(Text, [*figures.legend(names), *[note] * missing]))
@@ -97,11 +98,13 @@ def front_table(
     if not trials:
         return Text(_empty(records))
     numbers = {trial.number for trial in trials}
+    # Anchors that are beaten stay in sight: they are what anybody would have tried first.
     behind = [trial for trial in anchors(records) if trial.number not in numbers]
     shown = [*trials, *behind]
     measured = [trial.measurement for trial in shown if trial.measurement is not None]
     tied = (*figures.ties(trials, reference), *((False, False) for _ in behind))
     both = list(zip(shown, tied, strict=True))
+    # Beyond noise alone: a tie with the reference dims no row.
     slower = [figures.is_slower(trial, reference) for trial in trials]
     notes = [_note(t, picks, is_slow) for t, is_slow in zip(trials, slower, strict=True)]
     notes += ["beaten" for _ in behind]
@@ -138,6 +141,7 @@ def _empty(trials: Sequence[TrialRecord]) -> str:
     """A sentence on why the front is empty."""
     running = sum(trial.state == "running" for trial in trials)
     failed = sum(trial.state == "failed" for trial in trials)
+    # Nothing is complete: the search has only begun, or everything failed.
     if len(trials) == failed + running:
         counts = ", ".join(f"{n} {what}" for n, what in ((running, "running"), (failed, "failed")) if n)
         begun = (

@@ -64,6 +64,7 @@ def trial_view(
     ]
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
+    # Folded, not cut: messages of failures are copied from here.
     grid.add_column(overflow="fold")
     for name, value in facts:
         grid.add_row(name, value)
@@ -103,11 +104,13 @@ def _figures_of(measured: Measurement, reference: Reference | None, clock: str) 
     )
     if against_truth is not None:
         lines.append(("ground truth", f"{truth} {against_truth:.4f}"))
+    # Compared for those alone that may be recommended: it takes seconds.
     if measured.exactness is not None:
         lines.append(("exactness", exactness_words(measured.exactness)))
     if words := figures.carried(quality):
         lines.append(("few samples", f"{words}: look at those first"))
     if quality.worst:
+        # Three to look at first; `--json` has them all.
         worst = (f"{score.sample} mask {score.mask}: {score.score:.3f}" for score in quality.worst[:3])
         lines.append(("worst masks", ", ".join(worst)))
     engine, memory = figures.megabytes(measured.engine_bytes), figures.megabytes(measured.peak_memory_bytes)
@@ -129,6 +132,7 @@ def _latency(measured: Measurement, clock: str) -> str:
     ms, latency = figures.milliseconds, measured.latency
     spread = figures.between(ms(latency.p10_ms), ms(latency.p90_ms))
     what = f" of {clock}" if clock else ""
+    # The figure is the ratio times the study's reference; the median of the rounds drifts with the machine.
     rounds = f"{ms(latency.median_ms)} ms {spread} in the {latency.rounds} rounds themselves"
     return f"{ms(measured.latency_ms)} ms{what}, by the paired ratio; {rounds}"
 
@@ -146,6 +150,7 @@ def _loss(quality: Quality, reference: Reference | None) -> str:
     small = f", {quality.small_masks} of them nearly empty and counted less" if quality.small_masks else ""
     if quality.carriers:
         small += f"; half of it is in {quality.carriers} of these"
+    # What another order of float operations changes, in a model that computes the same.
     noise = (
         "" if reference is None else f"; {figures.loss(reference.loss_floor)} of it may be noise of floats"
     )
@@ -177,6 +182,7 @@ def _clocks(before: Clocks, after: Clocks) -> str:
     reasons = sorted({*before.throttle_reasons, *after.throttle_reasons})
     parts += [f"throttled: {reason}" for reason in reasons]
     parts += [f"power mode {after.power_mode}"] if after.power_mode else []
+    # The larger one: whoever left before the end disturbed the first rounds.
     others = max(before.other_processes or 0, after.other_processes or 0)
     return ", ".join([*parts, f"{others} other processes on the GPU"] if others else parts)
 
@@ -198,6 +204,7 @@ def _blocks(record: TrialRecord, blocks: Sequence[Block]) -> Columns:
 
 def _ran(audits: Sequence[BlockAudit]) -> list[Column]:
     """Columns of what the engine reported of each block."""
+    # Without a profile all times are 0, and a share of nothing says less than a dash.
     nothing, total = figures.NOTHING, sum(audit.time_ms for audit in audits)
     return [
         Column("ran", [audit.ran or nothing for audit in audits], right=False),
