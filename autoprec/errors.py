@@ -7,6 +7,7 @@
     │   ├── SamplesError       images, prompts, arrays
     │   ├── StudyError         the study's database or folder
     │   └── BackendError       an engine that is not there or cannot serve
+    ├── InternalError          autoprec is at fault in all that it tries: one line, exit code 70
     └── TrialError             one candidate failed; becomes a failed trial with its kind
 
 A message names the thing, says what is wrong, and what to do next. Whatever else is raised is a fault of
@@ -85,6 +86,10 @@ class StudyError(UserError):
 
 class BackendError(UserError):
     """An engine is not installed, or has no device to run on."""
+
+
+class InternalError(AutoprecError):
+    """A fault of autoprec that ends a run: its place is known, and the user cannot mend it."""
 
 
 class TrialError(AutoprecError):

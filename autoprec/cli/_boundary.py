@@ -21,7 +21,7 @@ import typer
 
 from autoprec.cli import _parts as parts
 from autoprec.cli._app import EXIT_INTERNAL, EXIT_READER_GONE, EXIT_STOPPED, EXIT_USER_ERROR, tell
-from autoprec.errors import AutoprecError, machine_fault, place_of, traceback_of
+from autoprec.errors import AutoprecError, InternalError, TrialError, machine_fault, place_of, traceback_of
 
 _PACKAGES = ("autoprec", "numpy", "onnx", "onnx-ir", "optuna", "sqlalchemy")
 _AGAIN_SECONDS = 0.05
@@ -100,9 +100,11 @@ def _told(error: Exception) -> int:
     if isinstance(error, OSError) and _is_of_output(error):
         error.filename = "standard output"
     words = str(error) if isinstance(error, AutoprecError) else machine_fault(error)
+    # Raised in a worker: its traceback is in the study's worker.log.
+    is_ours = isinstance(error, InternalError) or (isinstance(error, TrialError) and error.kind == "internal")
     if words:
         tell(f"autoprec: {words}")
-        return EXIT_USER_ERROR
+        return EXIT_INTERNAL if is_ours else EXIT_USER_ERROR
     tell(
         f"autoprec: internal error: {type(error).__name__}: {error} ({place_of(error)}): this is a bug in "
         f"autoprec, please report it; {_kept(error)}"

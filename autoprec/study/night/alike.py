@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoprec.errors import BLAMELESS, StudyError
+from autoprec.errors import BLAMELESS, InternalError, StudyError
 from autoprec.records import Failure, TrialRecord
 
 LIMIT = 4
@@ -19,12 +19,14 @@ class Alike:
         self._times = 0
 
     def add(self, record: TrialRecord) -> None:
-        """Count a finished trial. Raises `StudyError` at the `LIMIT`."""
+        """Count a finished trial. Raises `StudyError` at the `LIMIT`; `InternalError` if autoprec is at
+        fault."""
         failure = record.failure if record.failure and record.failure.kind in _NOT_ITS_OWN else None
         self._times = self._times + 1 if failure is not None and failure == self._failure else 1
         self._failure = failure
         if failure is not None and self._times >= LIMIT:
-            raise StudyError(
+            kind = InternalError if failure.kind == "internal" else StudyError
+            raise kind(
                 f"{LIMIT} trials in a row ended alike ({failure.kind}: {failure.message}): what they share "
                 "is at fault; `autoprec doctor` and the study's worker.log may say more, then search again"
             )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from autoprec.errors import FailureKind, StudyError
+from autoprec.cli._app import EXIT_INTERNAL
+from autoprec.cli._boundary import exit_code
+from autoprec.errors import FailureKind, InternalError, StudyError, TrialError
 from autoprec.records import Failure, TrialRecord
 from autoprec.study.night.alike import LIMIT, Alike
 from trial_records import complete, failed
@@ -21,6 +23,18 @@ def test_trials_that_all_crash_alike_end_the_search() -> None:
         alike.add(ended("crash", "the driver is gone"))
     with pytest.raises(StudyError, match="4 trials in a row ended alike"):
         alike.add(ended("crash", "the driver is gone"))
+
+
+def test_a_fault_of_autoprec_in_all_trials_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    alike = Alike()
+    trial = ended("internal", "KeyError: 'INT8X', at audit.py:62; this is a bug in autoprec")
+    for _ in range(LIMIT - 1):
+        alike.add(trial)
+    with pytest.raises(InternalError, match="KeyError") as fault:
+        alike.add(trial)
+    assert exit_code(fault.value) == EXIT_INTERNAL
+    assert "4 trials in a row ended alike" in capsys.readouterr().err
+    assert exit_code(TrialError("internal", "KeyError")) == EXIT_INTERNAL
 
 
 @pytest.mark.parametrize("between", [complete(0, 5.0, 0.1), ended("crash", "another"), ended("build", "no")])
