@@ -40,22 +40,20 @@ def shape_refusal(
         others: other outputs' names and shapes, for the message.
     """
     told = f"the output {output!r} is {list(shape)}"
-    instead = f"; set pipeline.output to another one ({', '.join(others)})" if others else ""
+    own = ": set pipeline.output, or quality.metric to a function of your own"
+    instead = f"; set pipeline.output to another one ({', '.join(others)})" if others else own
     if len(shape) < (3 if layout == "nhwc" else 2):
-        return f"{told}, which holds no masks [..., height, width]{instead or ': set pipeline.output'}"
+        return f"{told}, which holds no masks [..., height, width]{instead}"
     height, width = shape[-3:-1] if layout == "nhwc" else shape[-2:]
     if height * width < _FEWEST_PIXELS:
         if layout == "nchw" and _fits(shape, frame):
             return _other_layout(told)
-        return f"{told}: planes of {height} x {width} are not masks{instead or ': set pipeline.output'}"
+        return f"{told}: planes of {height} x {width} are not masks{instead}"
     if frame is None or _skew(height / width, frame) <= _MOST_SKEW:
         return ""
     if layout == "nchw" and _fits(shape, frame):
         return _other_layout(told)
-    return (
-        f"{told}: planes of {height} x {width} are not masks of images of {frame[0]} x {frame[1]}"
-        f"{instead or ': set pipeline.output, or quality.metric to a function of your own'}"
-    )
+    return f"{told}: planes of {height} x {width} are not masks of images of {frame[0]} x {frame[1]}{instead}"
 
 
 def _fits(shape: Sequence[int], frame: tuple[int, int] | None) -> bool:
