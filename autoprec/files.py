@@ -19,6 +19,7 @@ SHARED_TMPDIR = "AUTOPREC_SHARED_TMPDIR"
 """Tells a worker, whose own temporary files go with its study, where those are that all studies share."""
 
 _MOST_BYTES = 256 << 20
+_DEVICES = Path("/dev")
 
 
 def ensure_regular(path: Path) -> None:
@@ -84,8 +85,11 @@ def naming(path: Path) -> Iterator[None]:
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` that takes its name when the block ends without an error; its folder is made.
 
-    What is half-written goes. Raises OSError.
+    What is half-written goes. Raises OSError, also for a device or a pipe: root may rename over `/dev/null`.
     """
+    is_of_system = path.is_symlink() and path.absolute().parent == _DEVICES
+    if is_of_system or (path.exists() and not path.is_file() and not path.is_dir()):
+        raise OSError(errno.ENODEV, "is not a regular file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, since only within one file system is a rename atomic; by process, for two writers.
     part = path.with_name(f".{path.name}.{os.getpid()}.part")

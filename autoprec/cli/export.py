@@ -22,6 +22,7 @@ from autoprec.cli._app import (
     study_of,
     tell,
 )
+from autoprec.files import replacing
 
 PICKS = ("knee", "fastest")
 TARGETS = (
@@ -128,12 +129,25 @@ def export(
     # Relative where that is possible: it is typed next.
     here = written.relative_to(Path.cwd()) if written.is_relative_to(Path.cwd()) else written
     tell(f"next: `autoprec verify {shlex.quote(str(here))}`")
-    packed = shutil.make_archive(str(written), "zip", written.parent, written.name) if archive else ""
+    packed = str(_packed(written)) if archive else ""
     if json:
         paths = {"folder": str(written), "files": [str(path) for path in files], "zip": packed}
         answer(parts.to_json({**paths, "manifest": shipped}))
     elif packed:
         answer(packed)
+
+
+def _packed(folder: Path) -> Path:
+    """A .zip of an export, beside it."""
+    target = folder.with_name(f"{folder.name}.zip")
+    with replacing(target) as part:
+        written = part.with_name(f"{part.name}.zip")  # as `make_archive` calls it
+        try:
+            shutil.make_archive(str(part), "zip", folder.parent, folder.name)
+            written.replace(part)
+        finally:
+            written.unlink(missing_ok=True)
+    return target
 
 
 def _no_faster(limit: float | None) -> str:

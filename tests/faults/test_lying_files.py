@@ -15,6 +15,7 @@ from autoprec.errors import SamplesError, StudyError
 from autoprec.exporters import read_manifest, write_export
 from autoprec.files import not_following, own_folder, replacing
 from autoprec.graph.model.files import write_model
+from autoprec.report import write_file
 from autoprec.samples._prompts import read_prompts
 from autoprec.study import verify_export
 from autoprec.study.definition import make_default
@@ -91,6 +92,20 @@ def test_a_link_with_the_name_of_a_half_written_file_is_removed(tmp_path: Path) 
         part.write_text("new")
     assert (tmp_path / "mine").read_text() == "precious"
     assert (tmp_path / "new").read_text() == "new"
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_no_file_takes_the_place_of_a_pipe_or_of_what_a_link_makes_one(is_link: bool, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    with pytest.raises(StudyError, match=r"is not a regular file\); name another file"):
+        write_file(tmp_path / ("link" if is_link else "pipe"), "text")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_no_file_takes_the_place_of_standard_output() -> None:
+    with pytest.raises(OSError, match="is not a regular file"), replacing(Path("/dev/stdout")):
+        pass
 
 
 def test_a_pipe_among_definitions_is_not_waited_for(tmp_path: Path) -> None:
