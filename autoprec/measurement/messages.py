@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -220,13 +221,23 @@ class Compared(msgspec.Struct, frozen=True, tag="compared"):
     departure: Departure
 
 
+class ValueDifference(NamedTuple):
+    """How far a value is from the reference's: relative error, absolute and relative differences, cosine."""
+
+    error: float
+    max_abs: float
+    mean_abs: float
+    max_rel: float
+    mean_rel: float
+    cosine: float
+
+
 class Located(msgspec.Struct, frozen=True, tag="located"):
-    """Values were compared on some samples: by name error, largest and mean absolute difference, the same
-    of the relative one, and cosine. `ran` says what computed both."""
+    """Values were compared on some samples: differences by name. `ran` says what computed both."""
 
     ran: str
     samples: int
-    figures: dict[str, tuple[float, float, float, float, float, float]]
+    figures: dict[str, ValueDifference]
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

@@ -19,14 +19,13 @@ from autoprec.backends.exact import Exact
 from autoprec.backends.exact import error as error_of
 from autoprec.errors import TrialError
 from autoprec.graph.model.cuts import values_of, write_cut
-from autoprec.measurement.messages import Locate, Located
+from autoprec.measurement.messages import Locate, Located, ValueDifference
 from autoprec.measurement.reaching import reach
 from autoprec.records import UNLIKE
 from autoprec.samples import Sample, load_samples
 
 _AT_ONCE = 64
 """Values that one build has as outputs: all of a large model's would not fit into memory."""
-Figures = tuple[float, float, float, float, float, float]
 
 
 def locate(request: Locate, say: Callable[[str], None]) -> Located:
@@ -52,8 +51,8 @@ def locate(request: Locate, say: Callable[[str], None]) -> Located:
 
 def _compared(
     builder: Builder, paths: tuple[Path, Path], names: Sequence[str], samples: Sequence[Sample]
-) -> dict[str, Figures]:
-    """Figures by value: error, max and mean of the absolute and of the relative difference, cosine."""
+) -> dict[str, ValueDifference]:
+    """Differences by value."""
     totals = {name: _Difference() for name in names}
     for first in range(0, len(names), _AT_ONCE):
         part = names[first : first + _AT_ONCE]
@@ -102,8 +101,8 @@ class _Difference:
         self._max_rel = max(self._max_rel, float(relative.max(initial=0.0)))
 
     @property
-    def figures(self) -> Figures:
-        """The figures, in the order that `_compared` says."""
+    def figures(self) -> ValueDifference:
+        """Over all samples so far; what is not finite is as far as can be."""
         size = math.sqrt(self._ours * self._theirs)
         cosine = self._product / size if size else float(self._ours == self._theirs)
         mean_abs, mean_rel = (np.mean(values) if values else math.inf for values in (self._abs, self._rel))
@@ -111,4 +110,5 @@ class _Difference:
         error, max_abs, mean_abs, max_rel, mean_rel = (
             float(min(figure, UNLIKE)) if figure == figure else UNLIKE for figure in off
         )
-        return error, max_abs, mean_abs, max_rel, mean_rel, cosine if math.isfinite(cosine) else 0.0
+        cosine = cosine if math.isfinite(cosine) else 0.0
+        return ValueDifference(error, max_abs, mean_abs, max_rel, mean_rel, cosine)

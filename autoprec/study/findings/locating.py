@@ -11,13 +11,12 @@ import msgspec
 from autoprec.backends import computes, create_backend
 from autoprec.errors import StudyError, TrialError
 from autoprec.measurement import Bench, Locate
+from autoprec.measurement.messages import ValueDifference
 from autoprec.records import BlockDifference, Layerwise
 from autoprec.spec import StudySpec
 from autoprec.store import Store, exclusive
 from autoprec.study.preparation import Prepared, prepare
 
-Figures = tuple[float, float, float, float, float, float]
-"""Figures of a value, in the order of `measurement.messages.Located`."""
 TOLERANCE = 0.1
 """A block breaks if a value of it is off by more than this fraction of its spread."""
 
@@ -99,22 +98,18 @@ def _nodes(prepared: Prepared) -> Iterator[Place]:
         yield Place(home[str(node.name)], str(node.name), reads, gives)
 
 
-def _difference(place: Place, precision: str, usual: str, figures: Mapping[str, Figures]) -> BlockDifference:
+def _difference(
+    place: Place, precision: str, usual: str, figures: Mapping[str, ValueDifference]
+) -> BlockDifference:
     """The figures of a place's worst value."""
     here = {value: figures[value] for value in place.gives if value in figures}
     row = BlockDifference(block=place.block, node=place.node, precision=precision, usual=usual)
     if not here:
         return row
-    value = max(here, key=lambda name: here[name][0])
-    error, max_abs, mean_abs, max_rel, mean_rel, cosine = here[value]
+    value = max(here, key=lambda name: here[name].error)
     return msgspec.structs.replace(
         row,
         value=value,
-        error=error,
-        before=max((figures[name][0] for name in place.reads if name in figures), default=0.0),
-        max_abs=max_abs,
-        mean_abs=mean_abs,
-        max_rel=max_rel,
-        mean_rel=mean_rel,
-        cosine=cosine,
+        before=max((figures[name].error for name in place.reads if name in figures), default=0.0),
+        **here[value]._asdict(),
     )
