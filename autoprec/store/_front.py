@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from autoprec.records import Point, TrialRecord, pareto_numbers
 from autoprec.store._schema import FRONT, STUDIES, TRIALS
+from autoprec.store._seals import DamagedRowError
 
 _WRONG = '"failure":{"kind":"wrong"'
 """Marks the record of such a trial; it cannot occur in a message, where quotes are escaped."""
@@ -53,7 +54,11 @@ def _points(connection: sa.Connection, study: str, *which: sa.ColumnElement[bool
     columns = (TRIALS.c.number, TRIALS.c.assignment, TRIALS.c.latency_ms, TRIALS.c.loss)
     counting = (TRIALS.c.study == study, TRIALS.c.state == "complete", TRIALS.c.reused_from.is_(None))
     fit = (TRIALS.c.latency_ms.is_not(None), TRIALS.c.loss.is_not(None), TRIALS.c.excess_mb <= 0)
-    return [Point(*row) for row in connection.execute(sa.select(*columns).where(*counting, *fit, *which))]
+    points = [Point(*row) for row in connection.execute(sa.select(*columns).where(*counting, *fit, *which))]
+    for point in points:  # SQLite keeps text in columns of numbers
+        if not isinstance(point.latency_ms, float) or not isinstance(point.loss, float):
+            raise DamagedRowError(f"trial {point.number} of {study!r}")
+    return points
 
 
 def _put(connection: sa.Connection, study: str, now: set[int], was: set[int]) -> None:

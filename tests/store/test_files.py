@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from autoprec.errors import StudyError
 from autoprec.store import Store, exclusive, searching
+from autoprec.store._front import front_numbers
 from autoprec.store._schema import CHOICES, FACTS, FRONT, RUNS, STUDIES, TRIALS, VERSION
 from autoprec.store.dialects import sqlite
 from trial_records import BLOCKS, IDENTITY, complete
@@ -275,3 +276,13 @@ def test_a_search_that_fails_lets_go_of_its_folder(tmp_path: Path) -> None:
         assert searching(tmp_path) == os.getpid()
         raise StudyError("something failed")
     assert searching(tmp_path) is None
+
+
+@pytest.mark.parametrize("column", ["loss", "latency_ms"])
+def test_text_in_the_place_of_a_figure_is_damage(tmp_path: Path, column: str) -> None:
+    engine = sa.create_engine(f"sqlite:///{stored(tmp_path / 'study.db')}")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"UPDATE autoprec_trials SET {column} = 'much'")
+        with pytest.raises(StudyError, match="is damaged"):
+            front_numbers(connection, "demo")
+    engine.dispose()

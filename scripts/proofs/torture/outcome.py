@@ -185,7 +185,8 @@ class Started:
                 parts.append(part)
                 idle_since = now
             # Silence alone is no hang: building an engine prints nothing for long, but computes.
-            elif (spent := _processor_seconds(self.pid)) > computed + 0.01:
+            # Less than before is no silence either: what a worker had spent goes with its death.
+            elif abs((spent := _processor_seconds(self.pid)) - computed) > 0.01:
                 idle_since, computed = now, spent
             if now > min(late, idle_since + HANG_SECONDS):
                 hung = f"hung for {now - late + seconds:.0f} s, idle for {now - idle_since:.0f} s"
