@@ -136,7 +136,7 @@ class Database:
                 ) from error
 
         storage = self.patiently(make)
-        storage.join(self._dialect.writer, self._current)
+        storage.join(self._dialect.writer, self._current, self._translated)
         return storage
 
     @property

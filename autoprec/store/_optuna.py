@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import optuna
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
@@ -32,14 +34,28 @@ class JoiningStorage(optuna.storages.RDBStorage):
 
     _current: Callable[[], sa.Connection | None] = staticmethod(lambda: None)
 
-    def join(self, engine: sa.Engine, current: Callable[[], sa.Connection | None]) -> None:
-        """From now on use `engine`, inside the transaction that `current` returns, if any."""
+    _translated: Callable[[], AbstractContextManager[None]] = staticmethod(nullcontext)
+
+    def join(
+        self,
+        engine: sa.Engine,
+        current: Callable[[], sa.Connection | None],
+        translated: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """From now on use `engine`, inside the transaction that `current` returns, if any; `translated` turns
+        the database's errors into autoprec's."""
+        self._translated = translated
         # Optuna made its own engine to check its tables; its connections would not see our open
         # transaction.
         self.engine.dispose()
         self.engine = engine
         self._current = current
         self.scoped_session = _Sessions(engine, current)  # type: ignore[assignment]
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        """As Optuna's, which is called outside of transactions, too."""
+        with self._translated():
+            return super().create_new_study(directions, study_name)
 
     def begin(
         self, study: int, params: Mapping[str, tuple[float, str]], attributes: Mapping[str, str]
