@@ -17,9 +17,13 @@ import pytest
 
 from autoprec.errors import machine_fault
 from autoprec.files import naming
+from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.files import write_model
+from autoprec.graph.model.load import load_model
+from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.kept import keep
 from autoprec.measurement.masks import ReferenceMasks
+from autoprec.records import Assignment
 from tiny_study import write_model as write_tiny
 
 
@@ -39,10 +43,19 @@ def write_masks(folder: Path) -> None:
     ReferenceMasks(folder, memory_bytes=0).append("0", np.zeros((1, 64, 64), np.float32))
 
 
+def write_candidate(folder: Path) -> None:
+    """What a search builds, as its rewriter writes it."""
+    model = load_model(folder.with_name("tiny.onnx"))
+    blocks = partition(model, minimum=1, maximum=1)
+    plain = Assignment.uniform(blocks, "fp32", "fp32")
+    Rewriter(model, blocks, {}, base="fp32").write(plain, folder / "candidate.onnx")
+
+
 WRITERS: tuple[Callable[[Path], None], ...] = (
     lambda folder: keep(folder / "kept", "kind", "of", lambda file: file.write(b"0" * 9000)),
     lambda folder: write_model(ir.load(folder.with_name("tiny.onnx")), folder / "model.onnx"),
     write_masks,
+    write_candidate,
 )
 
 

@@ -175,12 +175,3 @@ def test_weights_of_a_huge_candidate_go_into_a_file_beside_it(
     assert path.with_name("candidate.onnx.data").is_file()
     ends = [sorted(tensor.name for tensor in model.graph.initializer) for model in (whole, split)]
     assert ends[0] == ends[1]
-
-
-def test_a_full_disk_is_an_error_of_the_disk(path: Path) -> None:
-    model = load_model(path)
-    blocks = partition(model, minimum=1, maximum=1)
-    with pytest.raises(OSError, match="No space left"):
-        Rewriter(model, blocks, {}, base="fp32").write(
-            Assignment.uniform(blocks, "fp32", "fp32"), Path("/dev/full")
-        )

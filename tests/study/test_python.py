@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 import pytest
@@ -17,7 +16,7 @@ import autoprec
 from autoprec import Front, Study, TrialRecord
 from autoprec.errors import BackendError, StudyError, UserError
 from autoprec.report import as_json, study_html
-from autoprec.study.events import Quiet, Watcher
+from autoprec.study.events import Quiet
 from autoprec.study.night import Night
 from autoprec.study.session import stopping
 from tiny_study import write_study
@@ -147,26 +146,28 @@ def test_a_notebook_keeps_its_signal_handlers(monkeypatch: pytest.MonkeyPatch) -
         assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_ctrl_c_in_the_middle_of_a_print_stops_a_search() -> None:
+    code = """
+import io, signal, sys
+from types import SimpleNamespace
+from autoprec.study.session import stopping
+
 class Interrupting(io.RawIOBase):
-    """A stream on which Ctrl-C meets the first write."""
-
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-
-    def writable(self) -> bool:
+    written = []
+    def writable(self):
         return True
-
-    def write(self, data: Any) -> int:
+    def write(self, data):
         self.written.append(bytes(data))
         if len(self.written) == 1:
             signal.raise_signal(signal.SIGINT)
         return len(data)
 
-
-def test_ctrl_c_in_the_middle_of_a_print_stops_a_search() -> None:
-    raw, night = Interrupting(), SimpleNamespace(stop=lambda: None)
-    stream = io.TextIOWrapper(io.BufferedWriter(raw))
-    watcher = SimpleNamespace(stops=lambda: print("stopping", file=stream, flush=True))
-    with stopping(cast(Night, night), cast(Watcher, watcher)):
-        print("a line", file=stream, flush=True)
-    assert raw.written == [b"a line\n", b"stopping\n"]
+stream = io.TextIOWrapper(io.BufferedWriter(Interrupting()))
+say = lambda: print("stopping", file=stream, flush=True)
+with stopping(SimpleNamespace(stop=lambda: None), SimpleNamespace(stops=say)):
+    print("a line", file=stream, flush=True)
+sys.exit(Interrupting.written != [b"a line\\n", b"stopping\\n"])
+"""
+    # In a process of its own: a signal that nobody catches would end that of the tests.
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

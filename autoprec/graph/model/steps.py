@@ -7,7 +7,6 @@ as that. Only what repeats until nothing changes, as branches in loops, goes rou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -41,7 +40,6 @@ from autoprec.graph.model.upgrades.raising import raised
 from autoprec.graph.ops.costs import COSTLY_OPS
 
 
-@dataclass(slots=True)
 class Loading:
     """A model on its way through the steps.
 
@@ -52,10 +50,13 @@ class Loading:
         told: what changed that the user should know of, one line each.
     """
 
-    model: ir.Model
-    shapes: Mapping[str, Sequence[int]]
-    notes: Notes = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
+    __slots__ = ("model", "notes", "shapes", "told")
+
+    def __init__(self, model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
+        self.model = model
+        self.shapes = shapes
+        self.notes: Notes = {}
+        self.told: list[str] = []
 
 
 Step = Callable[[Loading], None]
