@@ -169,6 +169,7 @@ def test_other_forms_of_quantisation_are_refused_by_name(tmp_path: Path) -> None
         load_model(tmp_path / "q.onnx")
 
 
+@pytest.mark.slow
 def test_a_search_over_a_quantised_model_takes_its_scales(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     feeds = [{"image": np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)}]

@@ -58,6 +58,7 @@ def test_a_variant_that_is_the_same_as_another_in_a_block_is_refused_there(tmp_p
         assert dict(block.refused) == {"int8+float-add": "is the same as int8 here"}
 
 
+@pytest.mark.slow
 def test_a_search_takes_variants_everywhere(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     path.write_text(

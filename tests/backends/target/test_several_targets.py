@@ -58,6 +58,7 @@ def test_a_study_is_searched_on_two_targets(tmp_path: Path) -> None:
     assert len(starts) > 1  # the first is to see whether it is like the other
 
 
+@pytest.mark.slow
 def test_a_target_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "BETWEEN_TRIES_SECONDS", 0.1)
     address, down, said = other(tmp_path / "second"), tmp_path / "second" / "down", list[str]()

@@ -16,6 +16,7 @@ BEFORE = "[quality]\nsmall_mask = 0.0\n"
 """The rule of earlier versions, whose digest says nothing of it."""
 
 
+@pytest.mark.slow
 def test_a_study_from_before_small_masks_counted_less_goes_on_without_that(tmp_path: Path) -> None:
     path = write_study(tmp_path, BEFORE)
     Study.load(path).search("1")
@@ -65,6 +66,7 @@ def test_a_reference_that_is_another_function_binds_no_study(
         assert store.studies() == ()
 
 
+@pytest.mark.slow
 def test_a_requeued_slurm_job_has_no_second_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = Study.load(write_study(tmp_path))
     monkeypatch.setenv("SLURM_JOB_ID", "8")
