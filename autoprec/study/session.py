@@ -91,7 +91,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         chosen = devices(spec.backend.name, spec.backend.options, parallel.devices)
         is_known = spec.name in store.studies() and store.reference(spec.name) is not None
         _refuse_unlike(spec, chosen, watcher.say, is_known=is_known)
-        os.environ |= chosen[0].environment  # calibration runs in this process, on the first device
+        stack.enter_context(_seeing(chosen[0]))  # calibration runs in this process, on the first device
         backend = create_backend(spec.backend.name, spec.backend.options)
         if isinstance(backend, Planner):
             backend.require_device()  # before a calibration of minutes, of which nothing could be measured
@@ -177,6 +177,21 @@ def make_folder(folder: Path) -> Path:
             f"{folder}: cannot be created ({error.strerror}); give the study another `folder`"
         ) from error
     return folder
+
+
+@contextmanager
+def _seeing(device: Device) -> Iterator[None]:
+    """In the block, this process sees that device and no other; the next search may be on others."""
+    before = {name: os.environ.get(name) for name in device.environment}
+    os.environ |= device.environment
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
