@@ -35,10 +35,11 @@ def read_small(path: Path) -> bytes:
     """All of a regular file of at most 256 MiB. Raises OSError: a few bytes on disk may claim terabytes."""
     ensure_regular(path)
     with path.open("rb") as file:
-        content = file.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise OSError(errno.EINVAL, "is too large", str(path))
-    return content
+        # A read of so many bytes at most asks for as much memory first, however small the file is.
+        size = os.fstat(file.fileno()).st_size
+        if size > _MOST_BYTES:
+            raise OSError(errno.EINVAL, "is too large", str(path))
+        return file.read(size)
 
 
 def not_following(path: str, flags: int) -> int:

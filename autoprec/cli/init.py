@@ -78,9 +78,18 @@ def init(
         tell(f"before the search: {warning}")
     name = written.path.stem
     if default:
-        before = ", ".join(path.stem for path in parts.make_default(written.path))
+        before = _made_default(written.path)
         tell(f"{name} is the default study now{f', in place of {before}' if before else ''}")
     answer(f"wrote {written.path}; check it, then run: autoprec search --study {shlex.quote(name)}")
+
+
+def _made_default(path: Path) -> str:
+    """Make a new definition the default one; returns the names of those that were it before."""
+    try:
+        return ", ".join(other.stem for other in parts.make_default(path))
+    except BaseException:  # what was left there would be in the way of the next try
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
 from collections import deque
 from contextlib import closing, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from autoprec.errors import StudyError
+from autoprec.files import read_small
 from autoprec.store import Store, exclusive, searching
 from autoprec.store._front import front_numbers
 from autoprec.store._schema import CHOICES, FACTS, FRONT, RUNS, STUDIES, TRIALS, VERSION
@@ -286,3 +288,13 @@ def test_text_in_the_place_of_a_figure_is_damage(tmp_path: Path, column: str) ->
         with pytest.raises(StudyError, match="is damaged"):
             front_numbers(connection, "demo")
     engine.dispose()
+
+
+def test_a_small_file_is_read_in_little_memory(tmp_path: Path) -> None:
+    (path := tmp_path / "small").write_bytes(b"few")
+    tracemalloc.start()
+    try:
+        assert read_small(path) == b"few"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
