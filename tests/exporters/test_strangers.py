@@ -67,6 +67,11 @@ def test_no_script_of_an_export_imports_modules_beside_it(tmp_path: Path) -> Non
         assert b"Traceback" not in ran.stderr
     assert len(scripts) == 5
     assert not (tmp_path / "owned").exists()
+    # Each has to have it before it can import anything, and Python 3.10 must take it.
+    guards = {
+        path.read_text().partition('if __name__ == "__main__":')[2].partition("\n\n")[0] for path in scripts
+    }
+    assert len(guards) == 1
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import sys
 
 if __name__ == "__main__":
     # No module in this folder is part of the export; an empty entry of PYTHONPATH is the current one.
-    if not sys.flags.safe_path:
+    if not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):  # Python 3.10 has no such flag
         del sys.path[0]
     is_empty = "" in os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if is_empty and (here := os.getcwd()) in sys.path:  # noqa: PTH109 - `pathlib` might be somebody's
