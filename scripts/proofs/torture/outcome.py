@@ -252,14 +252,16 @@ def _command(
         code = int(end.code or 0)
     except BaseException:  # noqa: BLE001 - as the interpreter does
         traceback.print_exc()
-    finally:
+    try:
         # os._exit below skips what the interpreter does at the end, so threads and exit handlers are run
         # here.
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
-        # A forked process must not return into the campaign that forked it.
+    finally:
+        # A forked process must not return into the campaign that forked it, also not by the error of a
+        # flush into a pipe that nobody reads any longer: unwinding deletes the campaign's folders.
         os._exit(code)
 
 
