@@ -28,7 +28,10 @@ from outcome import Campaign
 
 from autoprec.errors import AutoprecError, machine_fault
 
-SECONDS, MEMORY_BYTES = 20, 4 << 30
+SECONDS = 20 * max(1, (os.cpu_count() or 1) // 8)
+"""Of the processor, for one input. Where there are many cores, idle threads spin on each of them: with 64 the
+verification of an untouched export spends more than 20 s."""
+MEMORY_BYTES = 4 << 30
 LATEST_SECONDS = 180
 """A limit by the clock for inputs that wait rather than compute. `SECONDS` counts the processor's time
 instead, as the machine may be busy with other things."""
