@@ -20,10 +20,10 @@ from outlier_sam.spreading import folded, spread
 from outlier_sam.streams import spread_for, widened
 
 WARM_UP, DRAWN = 100, 256
-EVERY, SCENES, UNTIL = 30, 32, 0.85
+EVERY, SCENES, UNTIL = 20, 32, 0.85
 """Steps between two measurements of plain INT8, their number of scenes, and the part of the training in which
 they take place."""
-STRONGER, WEAKER, STRONGEST = 1.15, 0.97, 8.0
+STRONGER, WEAKER, STRONGEST = 1.17, 0.97, 8.0
 """What the gains' strength is multiplied by while INT8 costs too little, and too much; and its limit."""
 
 
