@@ -52,6 +52,10 @@ _MACHINE = frozenset(
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """The disk, or what a user or a file may have of it, is full."""
+_IN_THE_WAY = frozenset(
+    {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENODEV, errno.ENXIO}
+)
+"""Something else lies where a file or a folder is to be: a folder, a file, a pipe, a device."""
 _STARVED = re.compile(
     "failed to map segment|cannot allocate memory|start new thread|bad.alloc", re.IGNORECASE
 )
@@ -125,6 +129,35 @@ def exhausted(error: BaseException) -> str:
     return ""
 
 
+def cannot(path: Path | str, error: OSError, otherwise: str = "", *, what: str = "be written") -> str:
+    """That a file or a folder cannot `what`, why, and what to do about it, in one line.
+
+    Args:
+        path: of the file or the folder.
+        error: what the system said.
+        otherwise: what helps unless the disk or a limit is at fault: as "name another file".
+        what: what was tried.
+    """
+    advice = (
+        exhausted(error) or _advice(error, otherwise) or otherwise or "make it writable, and run it again"
+    )
+    return f"{path}: cannot {what} ({error.strerror}); {advice}"
+
+
+def _advice(error: OSError, otherwise: str = "") -> str:
+    """What to do about what the system said of a file; empty where that depends on what the file is for."""
+    number = error.errno
+    if number == errno.EFBIG:
+        return "raise the limit with `ulimit -f`, and run it again"
+    if number in NO_ROOM:
+        return "free some space there, and run it again"
+    if number == errno.ELOOP:
+        return "remove the link: none is followed there"
+    if number in _IN_THE_WAY:
+        return f"move away what lies there, {f'or {otherwise}' if otherwise else 'and run it again'}"
+    return "check the disk, and run it again" if number == errno.EIO else ""
+
+
 def machine_fault(error: BaseException) -> str:
     """What the user can do about an error of the system's, in one line; empty for any other error."""
     if words := exhausted(error):
@@ -139,7 +172,8 @@ def machine_fault(error: BaseException) -> str:
     if not name and _is_adrift():
         return "the working folder was deleted; go to one that is there, and run it again"
     where = f"{name}: " if name else ""
-    return f"{where}{error.strerror}; fix that and run it again; what was finished is kept"
+    advice = _advice(error) or "fix that, and run it again"
+    return f"{where}{error.strerror}; {advice}; what was finished is kept"
 
 
 def _is_adrift() -> bool:

@@ -63,7 +63,7 @@ def own_folder(folder: Path, *names: str) -> Path:
     for name in names:
         folder = folder / name
         if folder.is_symlink():
-            raise OSError(errno.ELOOP, "is a link, and none is followed there; remove it", str(folder))
+            raise OSError(errno.ELOOP, "is a link", str(folder))
         folder.mkdir(exist_ok=True)
     return folder
 

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from autoprec.errors import SpecError
+from autoprec.errors import SpecError, cannot
 from autoprec.files import scratch
 
 FILES = Path(__file__).parent / "files"
@@ -41,10 +41,8 @@ def write_demo(folder: Path | str = "studies") -> Path:
                     _place(path, target / path.relative_to(work))
             _place(work / DEFINITION, definition)  # last: it says that all is there
     except OSError as error:
-        raise SpecError(
-            f"{error.filename or target}: the demo cannot be written ({error.strerror}); go to a folder that "
-            "may be written to"
-        ) from error
+        place = error.filename or target
+        raise SpecError(cannot(place, error, "go to a folder that may be written to")) from error
     return definition
 
 

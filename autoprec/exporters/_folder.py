@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from autoprec.errors import StudyError
+from autoprec.errors import StudyError, cannot
 from autoprec.exporters.manifest import MANIFEST, read_manifest
 from autoprec.files import scratch
 
@@ -30,12 +30,11 @@ def replacing(folder: Path) -> Iterator[Path]:
                 shutil.rmtree(folder)
             fresh.rename(folder)
     except OSError as error:
-        place, reason = error.filename or folder, error.strerror
-        if isinstance(error, shutil.Error):  # from copying a tree: a list of one error per file
-            _, place, reason = error.args[0][0]
-        raise StudyError(
-            f"{place}: the export failed ({reason}); free some space, or name a writable folder"
-        ) from error
+        place, otherwise = error.filename or folder, "name a writable folder"
+        if isinstance(error, shutil.Error):  # from copying a tree: a list of one error per file, in words
+            (_, place, error.strerror), *_ = error.args[0]
+            otherwise = f"free some space, or {otherwise}"
+        raise StudyError(cannot(place, error, otherwise, what="be exported")) from error
 
 
 def _refuse_foreign(folder: Path) -> None:

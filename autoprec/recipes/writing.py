@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from autoprec.errors import SpecError, UserError
+from autoprec.errors import SpecError, UserError, cannot
 from autoprec.files import replacing
 from autoprec.measurement.pipeline import check_prompts
 from autoprec.recipes import SIDES, Facts, definition_text, facts_of, plan_of
@@ -92,7 +92,7 @@ def _write(target: Path, text: str, facts: Facts, decoder: bytes) -> None:
         with replacing(target) as part:
             part.write_bytes(data)
     except OSError as error:
-        raise SpecError(f"{target}: cannot be written ({error.strerror}); go to a writable folder") from error
+        raise SpecError(cannot(target, error, "go to a writable folder")) from error
 
 
 def _warnings(spec: StudySpec, facts: Facts) -> list[str]:

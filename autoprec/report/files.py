@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autoprec.errors import StudyError
+from autoprec.errors import StudyError, cannot
 from autoprec.files import replacing
 
 
@@ -14,5 +14,5 @@ def write_file(path: Path, content: str | bytes) -> Path:
         with replacing(path) as part:
             part.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
-        raise StudyError(f"{path}: cannot be written ({error.strerror}); name another file") from error
+        raise StudyError(cannot(path, error, "name another file")) from error
     return path

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from autoprec.errors import StudyError
+from autoprec.errors import StudyError, cannot
 from autoprec.files import ensure_regular, not_following, sweep
 from autoprec.store.dialects.sqlite import make_folder
 
@@ -39,7 +39,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         # Not "w": it would erase the holder's number from the file before the lock is even tried.
         file = open(path, "a+", encoding="utf-8", errors="replace", opener=not_following)  # noqa: SIM115
     except OSError as error:
-        raise StudyError(f"{path}: cannot be written ({error.strerror}); make the folder writable") from error
+        raise StudyError(cannot(path, error, "make the folder writable")) from error
     with file:
         try:
             # The kernel releases this lock with the process, however that dies. A mere file with a process

@@ -25,7 +25,7 @@ from autoprec.backends import Device, create_backend
 from autoprec.backends.devices import devices
 from autoprec.backends.target.address import TARGET
 from autoprec.backends.timing import Deadline
-from autoprec.errors import StudyError
+from autoprec.errors import StudyError, cannot
 from autoprec.files import scratch
 from autoprec.legality.probe import Planner
 from autoprec.measurement.reaching import reach
@@ -174,7 +174,7 @@ def make_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(
-            f"{folder}: cannot be created ({error.strerror}); give the study another `folder`"
+            cannot(folder, error, "give the study another `folder`", what="be created")
         ) from error
     return folder
 

@@ -14,9 +14,12 @@ import onnx
 import pytest
 
 from autoprec.cli import main
+from autoprec.errors import cannot
 from autoprec.study import Study
 from command_line import autoprec
 from tiny_study import write_model, write_searched
+
+MAKE = "make it writable"
 
 
 def run(
@@ -73,16 +76,27 @@ def test_a_fault_of_autoprec_is_told_with_its_place_and_its_details_hold_nothing
     assert str(Path.home()) not in text
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EFBIG, errno.EROFS])
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free some space there, and run it again"),
+        (errno.EFBIG, "raise the limit with `ulimit -f`, and run it again"),
+        (errno.EACCES, "fix that, and run it again"),
+        (errno.EROFS, "fix that, and run it again"),
+        (errno.EIO, "check the disk, and run it again"),
+        (errno.EISDIR, "move away what lies there, and run it again"),
+        (errno.ELOOP, "remove the link: none is followed there"),
+    ],
+)
 def test_what_the_machine_refuses_is_the_users_to_mend(
-    number: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    number: int, advice: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, words = run(capsys, OSError(number, os.strerror(number), "/here"), monkeypatch)
+    refused = OSError(number, os.strerror(number), "/here")
+    code, words = run(capsys, refused, monkeypatch)
     assert code == 2
-    assert (
-        words
-        == f"autoprec: /here: {os.strerror(number)}; fix that and run it again; what was finished is kept\n"
-    )
+    assert words == f"autoprec: /here: {os.strerror(number)}; {advice}; what was finished is kept\n"
+    told = cannot("/here", refused)
+    assert told == f"/here: cannot be written ({os.strerror(number)}); {advice.replace('fix that', MAKE)}"
 
 
 @pytest.mark.parametrize(

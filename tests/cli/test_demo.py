@@ -64,5 +64,5 @@ def test_what_is_in_the_way_is_named_and_kept(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_named() -> None:
-    with pytest.raises(SpecError, match="the demo cannot be written"):
+    with pytest.raises(SpecError, match="cannot be written"):
         write_demo("/proc/studies")

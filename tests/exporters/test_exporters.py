@@ -169,7 +169,7 @@ def test_a_folder_with_other_files_is_refused_and_kept(name: str, tmp_path: Path
 
 def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
     export = msgspec.structs.replace(export_of(tmp_path / "study"), decoder_path=str(tmp_path / "gone.onnx"))
-    with pytest.raises(StudyError, match=r"gone\.onnx: the export failed \(No such file"):
+    with pytest.raises(StudyError, match=r"gone\.onnx: cannot be exported \(No such file"):
         write_export(export, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["study"]
 

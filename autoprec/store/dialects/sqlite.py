@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from autoprec.errors import StudyError
+from autoprec.errors import StudyError, cannot
 
 BUSY_SECONDS = 10.0
 REASONS = {
@@ -141,7 +141,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StudyError(f"{folder}: cannot be created ({error.strerror}); name a writable folder") from error
+        raise StudyError(cannot(folder, error, "name a writable folder", what="be created")) from error
 
 
 def _engine(path: Path, read_only: bool) -> sa.Engine:

@@ -9,7 +9,7 @@ from typing import IO
 
 import msgspec
 
-from autoprec.errors import StudyError, TrialError, UserError
+from autoprec.errors import StudyError, TrialError, UserError, cannot
 from autoprec.files import ensure_regular, own_folder, remove_folder
 from autoprec.kept import keep, load
 from autoprec.measurement import Bench, Inspect
@@ -123,7 +123,7 @@ class Inspections:
             remove_folder(folder)
             folder.mkdir(exist_ok=True)  # what could not be removed may stay
         except OSError as error:
-            raise StudyError(f"{error.filename}: cannot be written ({error.strerror})") from error
+            raise StudyError(cannot(error.filename, error)) from error
         with prepared.scratch() as path:
             candidate = prepared.rewrite(assignment, path)
             request = Inspect(
@@ -140,9 +140,7 @@ class Inspections:
         try:
             keep(folder / _FILE, _KIND, self._of(name), lambda file: file.write(seen))
         except OSError as error:
-            raise StudyError(
-                f"{folder}: cannot be written ({error.strerror}); free some space first"
-            ) from error
+            raise StudyError(cannot(folder, error)) from error
 
     def _load(self, name: str) -> Inspection | None:
         """An earlier inspection; None if there is none, or it was changed since."""

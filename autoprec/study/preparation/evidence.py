@@ -12,7 +12,7 @@ import onnx_ir as ir
 from autoprec.backends import Arrays, Backend
 from autoprec.backends.timing import Deadline, Pace
 from autoprec.calibration import MOMENT_SAMPLES, Each, calibrate, measure_moments, quantizable
-from autoprec.errors import ModelError, StudyError, TrialError
+from autoprec.errors import ModelError, StudyError, TrialError, cannot
 from autoprec.files import own_folder
 from autoprec.graph.statistics.moments import Moments, MomentSums, load_moments, save_moments
 from autoprec.graph.statistics.ranges import Histograms
@@ -123,9 +123,7 @@ class Evidence:
         try:
             save(path, self.of)
         except OSError as error:
-            raise StudyError(
-                f"{path}: cannot be written ({error.strerror}); free some space and search again"
-            ) from error
+            raise StudyError(cannot(path, error)) from error
 
     def _fetch(self, path: Path) -> None:
         if self._artifacts is not None:

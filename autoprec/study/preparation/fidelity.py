@@ -15,7 +15,7 @@ import msgspec
 
 from autoprec.backends import computes
 from autoprec.backends.exact import JUDGED
-from autoprec.errors import StudyError, TrialError, UserError
+from autoprec.errors import StudyError, TrialError, UserError, cannot
 from autoprec.files import own_folder, remove_folder
 from autoprec.graph.grids.given import given_precisions
 from autoprec.graph.model.files import write_model
@@ -108,9 +108,7 @@ class Fidelity:
                 f"{self._spec.model.path}: cannot be written to be compared ({error})"
             ) from error
         except OSError as error:
-            raise StudyError(
-                f"{self._folder}: cannot be written ({error.strerror}); free some space"
-            ) from error
+            raise StudyError(cannot(self._folder, error)) from error
         finally:
             remove_folder(self._folder)
 

@@ -15,7 +15,7 @@ import msgspec
 import onnx_ir as ir
 
 from autoprec.backends.devices import devices
-from autoprec.errors import StudyError
+from autoprec.errors import StudyError, cannot
 from autoprec.graph.model.files import remove_model
 from autoprec.graph.model.load import model_digest
 from autoprec.graph.rewrite.rewrite import Rewriter
@@ -292,6 +292,4 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StudyError(
-            f"{path}: cannot be written ({error.strerror}); free some space and search again"
-        ) from error
+        raise StudyError(cannot(path, error)) from error
