@@ -17,6 +17,7 @@ import random
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import spread
@@ -70,9 +71,10 @@ def _run(options: argparse.Namespace, share: Share) -> dict[str, Tally]:
     for number, part in enumerate(options.parts):
         with tempfile.TemporaryDirectory(prefix="autoprec-torture-") as folder:
             seconds = (late - time.monotonic()) / (len(options.parts) - number)
-            campaign = Campaign(f"{options.seed} {part}", seconds, share)
+            # Written after each blow, so that a campaign that is stopped leaves what it found.
+            after = partial(spread.write, options.json, parts) if options.json else None
+            parts[part] = campaign = Campaign(f"{options.seed} {part}", seconds, share, after)
             PARTS[part](campaign, Path(folder), share.of(counts[part]))
-        parts[part] = campaign
     return parts
 
 

@@ -13,7 +13,7 @@ import time
 import traceback
 import weakref
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -112,13 +112,22 @@ class Campaign(Tally):
         seed: of every choice; shares choose differently.
         seconds: how long the campaign may take.
         share: selects the blows of this process where they are listed in advance.
+        after: called after each blow.
     """
 
-    def __init__(self, seed: str, seconds: float, share: Share) -> None:
+    def __init__(
+        self, seed: str, seconds: float, share: Share, after: Callable[[], None] | None = None
+    ) -> None:
         super().__init__()
-        self.seed, self.share = seed, share
+        self.seed, self.share, self._after = seed, share, after
         self.dice = random.Random(f"{seed} {share.number}")
         self._end = time.monotonic() + seconds
+
+    def note(self, kind: str, result: str, failure: str = "") -> None:
+        """Count a blow; see `Tally.note`."""
+        super().note(kind, result, failure)
+        if self._after is not None:
+            self._after()
 
     @property
     def is_over(self) -> bool:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from outcome import Tally
+
+from autoprec.files import replacing
 
 SPARE_SECONDS = 120.0
 """How long a blow under way when the time is up may still take; then its process is killed."""
@@ -22,13 +27,36 @@ def run_parts(options: argparse.Namespace) -> dict[str, Tally]:
     with tempfile.TemporaryDirectory(prefix="autoprec-torture-shares-") as folder:
         files = [Path(folder) / f"{number}.json" for number in range(options.workers)]
         started = [_start(options, number, file) for number, file in enumerate(files)]
-        for number, process in enumerate(started):
-            try:
-                process.wait(options.seconds + SPARE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                print(f"FAILED: share {number} did not end in time", flush=True)
-        return merged(read(file) if file.exists() else None for file in files)
+        late, unended = time.monotonic() + options.seconds + SPARE_SECONDS, Tally()
+        # Stopped from outside, as by `timeout`, it tells what was found until then.
+        with stopping(started):
+            for number, process in enumerate(started):
+                try:
+                    process.wait(max(0.0, late - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+                if process.returncode < 0:
+                    unended.note("share", "ended", f"share {number} did not end in time")
+        parts = merged(read(file) if file.exists() else None for file in files)
+        if unended.counts:
+            parts.setdefault("shares", Tally()).add(unended)
+        return parts
+
+
+@contextmanager
+def stopping(shares: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """In the block, a signal to end ends the shares instead of this process."""
+
+    def end(*_: object) -> None:
+        for share in shares:
+            share.kill()
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def merged(shares: Iterable[dict[str, Tally] | None]) -> dict[str, Tally]:
@@ -49,8 +77,9 @@ def read(path: Path) -> dict[str, Tally]:
 
 
 def write(path: Path, parts: dict[str, Tally]) -> None:
-    """Write findings to a file, for `read`."""
-    path.write_text(json.dumps({part: tally.data() for part, tally in parts.items()}), encoding="utf-8")
+    """Write findings to a file, for `read`; whoever is killed meanwhile leaves the earlier ones."""
+    with replacing(path) as fresh:
+        fresh.write_text(json.dumps({part: tally.data() for part, tally in parts.items()}), encoding="utf-8")
 
 
 def _start(options: argparse.Namespace, number: int, file: Path) -> subprocess.Popen[bytes]:
