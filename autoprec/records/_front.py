@@ -53,8 +53,16 @@ def pareto_numbers(points: Iterable[Point]) -> tuple[int, ...]:
 
 
 def wrong_assignments(trials: Iterable[TrialRecord]) -> frozenset[Assignment]:
-    """Assignments whose files the engine was found to compute wrongly."""
-    return frozenset(t.assignment for t in trials if t.failure is not None and t.failure.kind == "wrong")
+    """Assignments whose files the engine was found to compute wrongly, in the latest verdict on each.
+
+    Only a mended judge lets an assignment be measured again, so a later measurement acquits it.
+    """
+    verdicts: dict[Assignment, bool] = {}
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        is_wrong = trial.failure is not None and trial.failure.kind == "wrong"
+        if is_wrong or (trial.state == "complete" and trial.reused_from is None):
+            verdicts[trial.assignment] = is_wrong
+    return frozenset(assignment for assignment, is_wrong in verdicts.items() if is_wrong)
 
 
 def counting(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:

@@ -19,10 +19,15 @@ Origin = Literal["anchor", "search", "reused", "finalist", "queued", "refined"]
 
 
 class Failure(Record, frozen=True, kw_only=True):
-    """Why a trial failed: the `kind` is for programs, the `message` for people."""
+    """Why a trial failed: the `kind` is for programs, the `message` for people.
+
+    `finder` identifies what else may be at fault beside the candidate: autoprec's code for `internal`, its
+    judge for `wrong`. It is empty for other kinds, and for trials of versions that did not store it.
+    """
 
     kind: FailureKind
     message: str
+    finder: str = ""
 
 
 class Fingerprint(Record, frozen=True, kw_only=True):

@@ -15,9 +15,12 @@ _WRONG = '"failure":{"kind":"wrong"'
 def front_numbers(connection: sa.Connection, study: str) -> set[int]:
     """Numbers of the trials on the front, computed from the stored points."""
     points = _points(connection, study)
-    # An engine found wrong on an assignment was wrong in its earlier trials, too.
-    failed = (TRIALS.c.study == study, TRIALS.c.state == "failed", TRIALS.c.record.contains(_WRONG))
-    wrong = set(connection.scalars(sa.select(TRIALS.c.assignment).where(*failed)))
+    # An engine found wrong on an assignment was wrong in its earlier trials, too; see `wrong_assignments`.
+    wrong = _latest(connection, study, TRIALS.c.state == "failed", TRIALS.c.record.contains(_WRONG))
+    if wrong:
+        measured = (TRIALS.c.state == "complete", TRIALS.c.reused_from.is_(None))
+        later = _latest(connection, study, *measured, TRIALS.c.assignment.in_(wrong))
+        wrong = {digest: number for digest, number in wrong.items() if number > later.get(digest, -1)}
     return set(pareto_numbers(point for point in points if point.assignment not in wrong))
 
 
@@ -47,6 +50,13 @@ def add_to_front(connection: sa.Connection, record: TrialRecord) -> None:
         same = sa.select(TRIALS.c.assignment).where(TRIALS.c.study == study, TRIALS.c.number.in_(was))
         points = _points(connection, study, sa.or_(TRIALS.c.assignment.in_(same), TRIALS.c.number == number))
         _put(connection, study, set(pareto_numbers(points)), was)
+
+
+def _latest(connection: sa.Connection, study: str, *which: sa.ColumnElement[bool]) -> dict[str, int]:
+    """The number of the latest of some trials, by the digest of their assignment."""
+    columns = (TRIALS.c.assignment, sa.func.max(TRIALS.c.number))
+    query = sa.select(*columns).where(TRIALS.c.study == study, *which).group_by(TRIALS.c.assignment)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def _points(connection: sa.Connection, study: str, *which: sa.ColumnElement[bool]) -> list[Point]:

@@ -17,6 +17,7 @@ from autoprec.backends.timing import Deadline
 from autoprec.errors import BLAMELESS, TrialError
 from autoprec.records import Assignment, Failure, Interval, LiveFront, Measurement, TrialRecord
 from autoprec.store import BEAT_SECONDS, Membership, Run, Store
+from autoprec.study.finders import finder_of, is_outdated
 from autoprec.study.night.mirror import Mirror
 from autoprec.study.night.proposal import Proposal
 from autoprec.study.night.tally import Tallies, Tally, spent
@@ -52,9 +53,9 @@ class Ledger:
         self.records: dict[int, TrialRecord] = {}
         """All trials by number, without the details that only reports show."""
         self.settled: dict[str, TrialRecord] = {}
-        """The latest outcome of each assignment, by digest; blameless failures are none."""
+        """The latest outcome of each assignment, by digest; failures are none if blameless or outdated."""
         self.interrupted: Counter[Assignment] = Counter()
-        """How often trials of an assignment were interrupted, for whatever reason."""
+        """How often trials of an assignment were interrupted, for whatever reason; 1 if one is outdated."""
         self.running: dict[int, TrialRecord] = {}
         """Trials that are being measured, here or elsewhere."""
         self._last, self._front, self._tallies = -1, LiveFront(), Tallies()
@@ -161,7 +162,7 @@ class Ledger:
     def settle(self, record: TrialRecord, outcome: Measurement | TrialError) -> TrialRecord:
         """Store the outcome of a running trial, and Optuna's copy of it; returns the stored record."""
         if isinstance(outcome, TrialError):
-            failure = Failure(kind=outcome.kind, message=str(outcome))
+            failure = Failure(kind=outcome.kind, message=str(outcome), finder=finder_of(outcome.kind))
             done = msgspec.structs.replace(record, state="failed", failure=failure, end=_now())
         else:
             excess = self._excess_mb(outcome)
@@ -226,7 +227,11 @@ class Ledger:
             self.running[record.number] = record
             return
         self.running.pop(record.number, None)
-        if record.failure is not None and record.failure.kind in BLAMELESS:
+        if record.failure is not None and is_outdated(record.failure):
+            # What a mended autoprec may see otherwise is tried once more, whatever it was before.
+            self.settled.pop(record.assignment.digest, None)
+            self.interrupted[record.assignment] = int(record.origin != "refined")
+        elif record.failure is not None and record.failure.kind in BLAMELESS:
             self.interrupted[record.assignment] += record.origin != "refined"
         else:
             self.settled[record.assignment.digest] = record
