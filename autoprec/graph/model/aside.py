@@ -1,15 +1,30 @@
-"""A model's message without its weights: ONNX's own tools copy what they are given several times."""
+"""ONNX's own tools on models of any size: they copy what they are given several times, and bound nothing.
+
+Where sizes are computed from shapes, inference follows them by data propagation (1.23), which writes an entry
+for each element of whatever has one axis: 60 Concats in a row that double their input ask for exabytes.
+"""
 
 from __future__ import annotations
 
+import os
+import resource
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 
 SMALL_BYTES = 1024
 """Tensors up to this size stay in: those tools read axes and shapes from them."""
+_MOST_ELEMENTS = 1 << 22
+"""Elements of values with one axis up to which data is propagated: about 100 bytes each."""
+_MOST_BYTES = 512 << 20
+"""Memory that propagation may take, since sizes that it finds itself may be any."""
+_STATM = Path("/proc/self/statm")
+_ONE = threading.Lock()
+"""Held while the limit of this process is another one."""
 
 
 @contextmanager
@@ -40,3 +55,58 @@ def without_weights(model: ir.Model) -> Iterator[tuple[onnx.ModelProto, Mapping[
         for name, value in held.items():
             value.const_value = weights.get(name, value.const_value)
             graph.initializers[name] = value
+
+
+def whole_types(proto: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
+    """The types that ONNX infers for the results of all nodes, by name. Raises what ONNX raises.
+
+    Sizes that the model computes stay open where following them asks for too much memory.
+    """
+    types = _types(proto, propagate=False)
+    # What has all its sizes needs no propagation, which costs most of the time.
+    is_closed = all(_is_static(types.get(name)) for node in proto.graph.node for name in node.output if name)
+    if is_closed or _elements(proto, types) > _MOST_ELEMENTS:
+        return types
+    with _bounded(), suppress(MemoryError):
+        return _types(proto, propagate=True)
+    return types
+
+
+def _types(proto: onnx.ModelProto, *, propagate: bool) -> dict[str, onnx.TypeProto]:
+    graph = onnx.shape_inference.infer_shapes(proto, strict_mode=False, data_prop=propagate).graph
+    return {value.name: value.type for value in (*graph.value_info, *graph.output)}
+
+
+def _is_static(kind: onnx.TypeProto | None) -> bool:
+    """Whether a type is that of a tensor of known sizes."""
+    if kind is None or not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
+        return False
+    return all(size.HasField("dim_value") for size in kind.tensor_type.shape.dim)
+
+
+def _elements(proto: onnx.ModelProto, types: Mapping[str, onnx.TypeProto]) -> int:
+    """Elements of all values of a graph that have one axis, as far as their sizes are known."""
+    graph = proto.graph
+    shapes = [
+        [size.dim_value for size in kind.tensor_type.shape.dim]
+        for kind in (*types.values(), *(value.type for value in graph.input))
+    ]
+    shapes += [list(tensor.dims) for tensor in graph.initializer]
+    return sum(shape[0] for shape in shapes if len(shape) == 1)
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """In the block, this process may take `_MOST_BYTES` more memory than it has, where that is known."""
+    if not _STATM.exists():
+        yield
+        return
+    with _ONE:
+        now = int(_STATM.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        before, most = resource.getrlimit(resource.RLIMIT_AS)
+        limits = [limit for limit in (before, now + _MOST_BYTES) if limit != resource.RLIM_INFINITY]
+        resource.setrlimit(resource.RLIMIT_AS, (min(limits), most))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (before, most))

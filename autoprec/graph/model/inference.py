@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 from onnx import helper
 
-from autoprec.graph.model.aside import SMALL_BYTES, without_weights
+from autoprec.graph.model.aside import SMALL_BYTES, whole_types, without_weights
 
 Notes = Mapping[str, tuple[ir.TypeProtocol | None, ir.Shape | None]]
 
@@ -117,9 +117,7 @@ def _run(model: ir.Model) -> None:
     """ONNX's inference of the whole graph; where that fails, node by node, past what it stumbles over."""
     try:
         with without_weights(model) as (proto, _):
-            # `data_prop` follows sizes that the model computes from shapes.
-            graph_found = onnx.shape_inference.infer_shapes(proto, strict_mode=False, data_prop=True).graph
-            types = {value.name: value.type for value in (*graph_found.value_info, *graph_found.output)}
+            types = whole_types(proto)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         types = _node_by_node(model)
     for node in model.graph:

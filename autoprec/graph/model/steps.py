@@ -7,6 +7,7 @@ as that. Only what repeats until nothing changes, as branches in loops, goes rou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 import onnx_ir as ir
@@ -38,6 +39,9 @@ from autoprec.graph.model.taming import tame
 from autoprec.graph.model.upgrades.opset import at_opset
 from autoprec.graph.model.upgrades.raising import raised
 from autoprec.graph.ops.costs import COSTLY_OPS
+
+_MOST_NODES = 100_000
+"""Of a model whose functions are written out: models of transformers have some ten thousand."""
 
 
 class Loading:
@@ -88,9 +92,29 @@ def _read_small_weights(model: ir.Model) -> None:
             value.const_value = ir.tensor(np.array(tensor.numpy()), dtype=tensor.dtype, name=tensor.name)
 
 
+def _written_out(model: ir.Model) -> int:
+    """Nodes of a model once its functions are written out: a few that call one another may be any number.
+
+    0 for functions that call each other in a circle.
+    """
+    counts: dict[ir.OperatorIdentifier, int] = {}
+    called = {name: [node.op_identifier() for node in f.all_nodes()] for name, f in model.functions.items()}
+    try:
+        for name in TopologicalSorter(called).static_order():
+            counts[name] = sum(counts[callee] for callee in called[name]) if name in called else 1
+    except CycleError:
+        return 0
+    return sum(counts.get(node.op_identifier(), 1) for node in model.graph.all_nodes())
+
+
 def _inline(model: ir.Model) -> None:
     """Write out the model's own functions."""
     RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
+    if _written_out(model) > _MOST_NODES:
+        raise ModelError(
+            f"its functions are more than {_MOST_NODES} nodes when they are written out; export it without "
+            "local functions"
+        )
     try:
         InlinePass()(model)
     except InvariantError as error:

@@ -29,12 +29,16 @@ _FOLDABLE = _MOVING | frozenset(
      "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu", "Round", "ScatterND", "Shape",
      "Sigmoid", "Sign", "Sin", "Slice", "Split", "Sqrt", "Sub", "Tanh", "Tile", "Trilu", "Where", "Xor"}
 )  # fmt: skip
+_STEPS = "autoprec.steps"
 _AT_ONCE = 1 << 16
 """Bytes up to which a constant is computed at loading; above, each time that it is read."""
 _MOST_CLAIMED = 1 << 26
 """Values of a result of unknown shape up to which it is computed: a few bytes may ask for terabytes."""
 _GROWTH = 2
 """A constant that is larger than this many times what it is made of stays computed: files would grow."""
+_MOST_STEPS = 256
+"""Nodes that are computed for one reading of a constant; above, it stays computed. A value that each node
+reads twice takes twice as many with every node."""
 
 
 def fold(graph: ir.Graph, *, shapes: bool = False) -> None:
@@ -44,6 +48,7 @@ def fold(graph: ir.Graph, *, shapes: bool = False) -> None:
         graph: sorted, with shapes.
         shapes: what Shape gives for a value with a known shape is constant too.
     """
+    stored = _stored(graph)
     for node in list(graph):
         if shapes:
             close(node)
@@ -56,7 +61,7 @@ def fold(graph: ir.Graph, *, shapes: bool = False) -> None:
         # Folded without its pair, the weight would lose the integers that the file has for it.
         if pair is not None and (moved := _moved(node, pair)) is None:
             continue
-        tensors = _tensors(node)
+        tensors = _tensors(node, stored)
         if tensors is None:
             continue
         for value, tensor in zip(node.outputs, tensors, strict=True):
@@ -93,14 +98,32 @@ def _is_foldable(node: ir.Node) -> bool:
     return not (set(given(node)) - {0})
 
 
-def _tensors(node: ir.Node) -> list[ir.TensorProtocol] | None:
-    """The outputs of a node; None where they are too large, or their size is unknown."""
+def _stored(graph: ir.Graph) -> int:
+    """Bytes of the weights that the model's file holds."""
+    tensors = (value.const_value for value in graph.initializers.values())
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None and not _steps(tensor))
+
+
+def _steps(tensor: ir.TensorProtocol) -> int:
+    """How many nodes are computed when a constant is read: none for a stored one."""
+    steps: int = tensor.meta.get(_STEPS, 0)
+    return steps
+
+
+def _tensors(node: ir.Node, stored: int) -> list[ir.TensorProtocol] | None:
+    """The outputs of a node; None where they are too large, or their size is unknown.
+
+    Args:
+        node: one that reads constants alone.
+        stored: bytes of the weights that the model's file holds.
+    """
     inputs = {str(v.name): v.const_value for v in node.inputs if v is not None and v.const_value is not None}
     held = sum(tensor.nbytes for tensor in inputs.values())
     compute = partial(_computed, ir.to_proto(node), inputs, _opset(node))
     sizes = [_bytes(value) for value in node.outputs]
     static = [size for size in sizes if size is not None]
-    if len(static) == len(sizes) and sum(static) > max(_AT_ONCE, _GROWTH * held):
+    # Of what is stored too: each of many nodes in a row may double what it reads.
+    if len(static) == len(sizes) and sum(static) > max(_AT_ONCE, _GROWTH * min(held, stored)):
         return None
     if len(static) < len(sizes) and (held > _AT_ONCE or _claimed(node, inputs) > _MOST_CLAIMED):
         return None
@@ -110,7 +133,10 @@ def _tensors(node: ir.Node) -> list[ir.TensorProtocol] | None:
         except Exception:  # noqa: BLE001 - whatever the evaluator cannot do, the engine does
             return None
         return [ir.tensor(array, name=value.name) for array, value in zip(arrays, node.outputs, strict=True)]
-    return [_later(value, place, compute) for place, value in enumerate(node.outputs)]
+    steps = 1 + sum(map(_steps, inputs.values()))
+    if steps > _MOST_STEPS:
+        return None
+    return [_later(value, place, compute, steps) for place, value in enumerate(node.outputs)]
 
 
 def _claimed(node: ir.Node, inputs: dict[str, ir.TensorProtocol]) -> float:
@@ -133,10 +159,12 @@ def _claimed(node: ir.Node, inputs: dict[str, ir.TensorProtocol]) -> float:
     return 0
 
 
-def _later(value: ir.Value, place: int, compute: partial[list[Array]]) -> ir.TensorProtocol:
+def _later(value: ir.Value, place: int, compute: partial[list[Array]], steps: int) -> ir.TensorProtocol:
     assert value.dtype is not None
     assert value.shape is not None
-    return lazy_tensor(str(value.name), value.dtype, value.shape, lambda: compute()[place])
+    tensor = lazy_tensor(str(value.name), value.dtype, value.shape, lambda: compute()[place])
+    tensor.meta[_STEPS] = steps
+    return tensor
 
 
 def _computed(node: onnx.NodeProto, inputs: dict[str, ir.TensorProtocol], opset: int) -> list[Array]:
