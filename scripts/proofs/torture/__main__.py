@@ -1,6 +1,6 @@
 """Torture: kills, hostile inputs and faults of the machine, against the real commands and readers.
 
-    PYTHONPATH=tests/kit python scripts/proofs/torture [kill|fuzz|faults ...] [--seed N] [--kills N] ...
+    PYTHONPATH=tests/kit python scripts/proofs/torture [kill|fuzz|faults|planted ...] [--seed N] ...
     PYTHONPATH=tests/kit python scripts/proofs/torture --workers 12 --seconds 480 \\
         --kills 300 --inputs 15000 --faults 400 --out studies/results/torture_DATE.md
 
@@ -25,8 +25,9 @@ from faults import faults
 from fuzz import fuzz
 from kill import kill
 from outcome import Campaign, Share, Tally
+from planted import planted
 
-PARTS = {"kill": kill, "faults": faults, "fuzz": fuzz}
+PARTS = {"kill": kill, "faults": faults, "planted": planted, "fuzz": fuzz}
 
 
 def main() -> int:
@@ -56,6 +57,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=8)
     parser.add_argument("--inputs", type=int, default=1500)
     parser.add_argument("--faults", type=int, default=6, dest="fault_count")
+    parser.add_argument("--plants", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1, help="processes that share the blows")
     parser.add_argument("--share", type=int, nargs=2, default=(0, 1), help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path, help="write the results there, as JSON")
@@ -67,6 +69,7 @@ def _run(options: argparse.Namespace, share: Share) -> dict[str, Tally]:
     """Run the parts in this process, one after the other. Time one part leaves unused goes to the next."""
     late = time.monotonic() + options.seconds
     counts = {"kill": options.kills, "fuzz": options.inputs, "faults": options.fault_count}
+    counts["planted"] = options.plants
     parts: dict[str, Tally] = {}
     for number, part in enumerate(options.parts):
         with tempfile.TemporaryDirectory(prefix="autoprec-torture-") as folder:
@@ -83,7 +86,7 @@ def _page(options: argparse.Namespace, parts: dict[str, Tally]) -> str:
     command = (
         f"PYTHONPATH=tests/kit python scripts/proofs/torture {' '.join(options.parts)} --seed {options.seed} "
         f"--workers {options.workers} --seconds {options.seconds:g} --kills {options.kills} "
-        f"--inputs {options.inputs} --faults {options.fault_count}"
+        f"--inputs {options.inputs} --faults {options.fault_count} --plants {options.plants}"
     )
     where = f"Python {sys.version.split()[0]}, {len(os.sched_getaffinity(0))} cores"
     text = ["# Torture", "", f"`{command}` ({where})", ""]

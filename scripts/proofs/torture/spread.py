@@ -87,7 +87,8 @@ def _start(options: argparse.Namespace, number: int, file: Path) -> subprocess.P
         sys.executable, str(Path(__file__).parent), *options.parts,
         "--seed", str(options.seed), "--share", str(number), str(options.workers),
         "--seconds", str(options.seconds), "--kills", str(options.kills),
-        "--inputs", str(options.inputs), "--faults", str(options.fault_count), "--json", str(file),
+        "--inputs", str(options.inputs), "--faults", str(options.fault_count),
+        "--plants", str(options.plants), "--json", str(file),
     )  # fmt: skip
     # Each process keeps to two cores of its own: one engine would otherwise spread over all of them.
     cores = sorted(os.sched_getaffinity(0))
