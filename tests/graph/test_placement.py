@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -52,11 +53,17 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "model.onnx"
 
 
-def rewritten(path: Path, precision: str, base: str = "fp16", limit: float = 2.54) -> onnx.ModelProto:
+def rewritten(
+    path: Path,
+    precision: str,
+    base: str = "fp16",
+    limit: float = 2.54,
+    widened: Iterable[tuple[str, str]] = (),
+) -> onnx.ModelProto:
     model = load_model(path)
     blocks = judge(partition(model, minimum=1, maximum=1), model, ("fp32", precision))
     ranges = {str(v.name): limit for node in model.graph for v in (*node.inputs, *node.outputs) if v}
-    rewriter = Rewriter(model, blocks, ranges, base=base)
+    rewriter = Rewriter(model, blocks, ranges, base=base, widened=widened)
     chosen = Assignment(choices=tuple((block.name, precision) for block in blocks))
     return onnx.load(rewriter.write(chosen, path.with_name("candidate.onnx")).model_path)
 
@@ -140,6 +147,20 @@ def test_a_float_precision_converts_weights_and_casts_at_the_ends_alone(
     model = rewritten(path, precision)
     assert [node.op_type for node in model.graph.node].count("Cast") == 2
     assert {tensor.data_type for tensor in model.graph.initializer} == {kind}
+
+
+def test_what_does_not_take_a_type_or_is_widened_computes_in_fp32_between_casts(path: Path) -> None:
+    proto = onnx.load(path)
+    names = [node.name for node in proto.graph.node]
+    proto.graph.node[names.index("turn")].input[0] = "s"
+    shrink = onnx.helper.make_node("Shrink", ["c"], ["s"], "shrink")  # ONNX does not give it BF16
+    proto.graph.node.insert(names.index("turn"), shrink)
+    onnx.save(proto, path)
+    for widened, norm in (((), TensorProto.BFLOAT16), ([("LayerNormalization", "bf16")], TensorProto.FLOAT)):
+        reading = Reading(rewritten(path, "bf16", base="bf16", widened=widened))
+        assert reading.behind("shrink", 0)[0] == "Cast"
+        assert reading.weights[reading.nodes["norm"].input[1]].data_type == norm
+        assert reading.weights[reading.nodes["entry"].input[1]].data_type == TensorProto.BFLOAT16
 
 
 def test_without_a_range_an_op_is_left_whole_in_float(path: Path) -> None:

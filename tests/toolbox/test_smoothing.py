@@ -15,7 +15,7 @@ from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.graph.statistics.channels import ChannelCounts
 from autoprec.graph.statistics.ranges import Histogram, Histograms, range_of
 from autoprec.graph.variants.edits import edited
-from autoprec.graph.variants.smoothing import smooth
+from autoprec.graph.variants.smoothing import _factors, smooth
 from autoprec.precisions import PRECISIONS
 from mbconv import calibrated, error, images, outputs, toolbox, uniform, write_mbconv
 
@@ -131,3 +131,27 @@ def test_statistics_of_channels_survive_the_disk(tmp_path: Path) -> None:
         np.testing.assert_array_equal(loaded.channels[name].counts, counts.counts)
         np.testing.assert_array_equal(loaded.channels[name].largest, counts.largest)
         assert loaded.channels[name].top == counts.top
+
+
+@pytest.mark.parametrize(
+    ("gain", "reach", "last"),
+    [
+        (1.0, 1.0, (0.8, 1.25)),  # alike, so nothing is moved
+        (1.0, 100.0, (1.8, 100.0)),  # far weights give a part of their reach to the activation
+        (1e4, 1.0, (1e-4, 0.1)),  # a large activation gives a part of its size to the weights
+        (1e-7, 100.0, (1024.0, 1024.0)),  # a channel that is nearly 0: no factor is beyond what FP16 bears
+    ],
+)
+def test_a_channel_takes_a_factor_from_its_activation_and_its_weights(
+    gain: float, reach: float, last: tuple[float, float]
+) -> None:
+    random = np.random.default_rng(0)
+    array = random.standard_normal((1, 4, 32, 32)).astype(np.float32)
+    array[:, 3] *= gain
+    weights = random.standard_normal((1, 8, 4, 1))
+    weights[:, :, 3] *= reach
+    counts = ChannelCounts.like(array, 1)
+    counts.observe(array, 1)
+    factors = _factors(counts, [weights], 127.0)
+    assert last[0] <= factors[3] <= last[1]
+    assert factors[:3].max() < 2 * factors[:3].min(), "channels that are alike get like factors"
