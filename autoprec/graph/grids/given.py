@@ -11,7 +11,7 @@ from autoprec.graph.grids.levels import Levels
 from autoprec.graph.grids.pairs import Pair, bounds
 
 GIVEN = "autoprec.given"
-"""The key of a node's or an output's metadata that holds its pairs; `model/incoming.py` writes it."""
+"""The key of a node's or an output's metadata that holds its pairs; `model/incoming/` writes it."""
 CLIPPED = "autoprec.clipped"
 """The key of the metadata of an operator that clips as a pair did: the bounds, as of `pairs.bounds`."""
 _PRECISIONS = {

@@ -8,7 +8,6 @@ Source: "Encoding", Protocol Buffers documentation.
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -31,8 +30,6 @@ _BYTES = 2  # the wire type of strings, bytes and messages
 _GRAPH = onnx.ModelProto.GRAPH_FIELD_NUMBER << 3 | _BYTES
 _INITIALIZER = onnx.GraphProto.INITIALIZER_FIELD_NUMBER << 3 | _BYTES
 _RAW_DATA = onnx.TensorProto.RAW_DATA_FIELD_NUMBER << 3 | _BYTES
-_COMPLEX = (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128)
-_VALUES = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 _SMALL_BYTES = 1024
 """Weights up to this size are written with the graph."""
 LARGEST_FILE = 1_000_000_000
@@ -63,49 +60,6 @@ def read_model(path: Path, *, weights: bool = True) -> onnx.ModelProto:
                 if weights or inner != _INITIALIZER or last - first <= _LONGEST_REFERENCE:
                     model.graph.MergeFromString(_piece(file, first, last))
     return model
-
-
-def nodes_of(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    """All nodes of a model, those of functions and branches too."""
-    waiting = [*proto.graph.node, *(node for function in proto.functions for node in function.node)]
-    while waiting:
-        yield (node := waiting.pop())
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                waiting += graph.node
-
-
-def tensors_of(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """All tensors of a model: initializers and attributes, those of functions and branches too."""
-    graphs, sparse = [proto.graph], list[onnx.SparseTensorProto]()
-    for attribute in (attribute for node in nodes_of(proto) for attribute in node.attribute):
-        graphs += (attribute.g, *attribute.graphs)
-        sparse += (attribute.sparse_tensor, *attribute.sparse_tensors)
-        yield from (attribute.t, *attribute.tensors)
-    for graph in graphs:
-        yield from graph.initializer
-        sparse += graph.sparse_initializer
-    for one in sparse:
-        yield from (one.values, one.indices)
-
-
-def is_whole(tensor: onnx.TensorProto) -> bool:
-    """Whether a tensor that refers to no file holds what its shape says. Raises as `bytes_of` does."""
-    count: int = math.prod(tensor.dims)
-    if tensor.data_type == onnx.TensorProto.STRING:
-        return len(tensor.string_data) == count
-    if tensor.HasField("raw_data"):
-        return len(tensor.raw_data) == bytes_of(tensor)
-    held = sum(len(getattr(tensor, name)) for name in _VALUES)
-    packed = math.ceil(count * min(8, ir.DataType(tensor.data_type).bitwidth) / 8)
-    # Values of a few bits share a byte, and complex ones are two.
-    return held == 2 * count if tensor.data_type in _COMPLEX else held in (count, packed)
-
-
-def bytes_of(tensor: onnx.TensorProto) -> int:
-    """Bytes that a tensor's values take. Raises ValueError or TypeError for types that are not stored so."""
-    bits: int = math.prod(tensor.dims) * ir.DataType(tensor.data_type).bitwidth
-    return math.ceil(bits / 8)
 
 
 def data_path(path: Path) -> Path:

@@ -10,13 +10,13 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
-from onnx import TensorProto
 
 from autoprec.errors import ModelError, exhausted
 from autoprec.files import ensure_regular
-from autoprec.graph.model.files import bytes_of, is_whole, nodes_of, read_model, tensors_of
+from autoprec.graph.model.files import read_model
 from autoprec.graph.model.inputs import input_shapes, real_inputs
 from autoprec.graph.model.steps import STEPS, Loading, first_line
+from autoprec.graph.model.tensors import check_tensors, external_files, nodes_of
 from autoprec.graph.model.upgrades.opset import OPSET
 
 __all__ = ["input_shapes", "load_model", "model_digest", "notes", "real_inputs"]
@@ -81,7 +81,7 @@ def model_digest(path: Path) -> str:
     total = hashlib.sha256()
     with _telling(path):
         ensure_regular(path)
-        for file in (path, *_external_files(read_model(path, weights=False), path.parent)):
+        for file in (path, *external_files(read_model(path, weights=False), path.parent)):
             with file.open("rb") as stream:
                 total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()[:16]
@@ -94,7 +94,7 @@ def _opened(path: Path) -> ir.Model:
         proto = read_model(path)
     except FileNotFoundError as error:
         raise ModelError("no such model; give the path of an ONNX file") from error
-    _check_tensors(proto, path.parent)
+    check_tensors(proto, path.parent)
     _shorten_domains(proto)
     model: ir.Model = ir.from_proto(proto)
     ir.external_data.set_base_dir(model.graph, path.parent)
@@ -112,54 +112,3 @@ def _shorten_domains(proto: onnx.ModelProto) -> None:
     imported = {entry.domain for entry in proto.opset_import}
     for domain in {"", *(node.domain for node in nodes_of(proto))} - imported:
         proto.opset_import.append(onnx.helper.make_opsetid(domain, 1 if domain else OPSET))
-
-
-def _external_files(proto: onnx.ModelProto, folder: Path) -> list[Path]:
-    """The files that tensors refer to, sorted by the names that they have in the model.
-
-    Raises `ModelError` for one that is missing, or not in the folder.
-    """
-    names = {name for tensor in tensors_of(proto) for name in _locations(tensor)}
-    return [_data_file(folder, name) for name in sorted(names)]
-
-
-def _check_tensors(proto: onnx.ModelProto, folder: Path) -> None:
-    """Raises `ModelError` for a tensor without all of its data, or with data outside of the folder."""
-    for tensor in tensors_of(proto):
-        if tensor.data_location == TensorProto.EXTERNAL:
-            _check_external(tensor, folder)
-        elif tensor.data_type and not is_whole(tensor):
-            raise ModelError(
-                f"its tensor {tensor.name!r} holds more or fewer values than its shape says; export it again"
-            )
-
-
-def _locations(tensor: TensorProto) -> list[str]:
-    return [entry.value for entry in tensor.external_data if entry.key == "location"]
-
-
-def _check_external(tensor: TensorProto, folder: Path) -> None:
-    """Check that external data is inside the model's folder, and complete. Raises `ModelError`."""
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    try:
-        offset, length = (int(entries.get(key) or 0) for key in ("offset", "length"))
-    except ValueError:
-        offset = length = -1
-    if min(offset, length) < 0:
-        raise ModelError(f"its external data of {tensor.name!r} has no number for its place; export it again")
-    needed = bytes_of(tensor)
-    for location in _locations(tensor) or [""]:
-        file = _data_file(folder, location)
-        if file.stat().st_size < offset + max(length, needed) or 0 < length < needed:
-            raise ModelError(f"its external data {file.name!r} is cut short; copy or export it again")
-
-
-def _data_file(folder: Path, location: str) -> Path:
-    """A file of external data. Raises `ModelError` if it is not there, or not in the model's folder."""
-    file = folder / location
-    # Resolved, since a link inside the folder may lead out of it.
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise ModelError(f"its weights point outside its folder ({file}); save it with its data beside it")
-    if not file.is_file():
-        raise ModelError(f"its external data {file.name!r} is missing; put the file beside the model")
-    return file

@@ -31,7 +31,7 @@ from autoprec.graph.model.forms.folding import fold
 from autoprec.graph.model.forms.integers import cut_between_levels, without_integers
 from autoprec.graph.model.forms.loops import unroll_known
 from autoprec.graph.model.forms.sequences import without_sequences
-from autoprec.graph.model.incoming import QUANTIZED_OPS, lift
+from autoprec.graph.model.incoming.lifting import QUANTIZED_OPS, lift
 from autoprec.graph.model.inference import Notes, infer, is_open, set_aside, unshaped
 from autoprec.graph.model.inputs import fix_inputs
 from autoprec.graph.model.passing import pass_identities, remove_unused

@@ -1,7 +1,7 @@
 """A quantised model without its rounding: each Q/DQ pair of an activation becomes the clipping that it does.
 
 That is what the float model behind it computes: a pair rounds, which costs accuracy, and clips, which may
-stand for a ReLU or a Clip that the quantiser dropped. Written apart from `incoming.py`, which it judges.
+stand for a ReLU or a Clip that the quantiser dropped. Written apart from `incoming`, which it judges.
 """
 
 from __future__ import annotations

@@ -31,7 +31,11 @@ AREAS: dict[str, tuple[str, ...]] = {
         "autoprec/backends/openvino_nodes.py",
         "autoprec/backends/tensorrt/layers.py",
     ),
-    "loading": ("autoprec/graph/model/*.py", "autoprec/graph/blocks/*.py"),
+    "loading": (
+        "autoprec/graph/model/*.py",
+        "autoprec/graph/model/incoming/*.py",
+        "autoprec/graph/blocks/*.py",
+    ),
     "metrics": ("autoprec/quality/**/*.py",),
 }
 """The files to mutate, by area."""

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from autoprec.graph.grids.pairs import Pair
-from autoprec.graph.model.clipping import clipped
+from autoprec.graph.model.incoming.clipping import clipped
 from autoprec.graph.model.taming import tame
 from autoprec.graph.model.unrounded import float_types, write_unrounded
 

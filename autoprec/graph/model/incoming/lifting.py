@@ -13,9 +13,9 @@ import onnx_ir as ir
 from autoprec.errors import ModelError
 from autoprec.graph.grids.given import GIVEN, give
 from autoprec.graph.grids.pairs import Array, Pair, lazy_tensor, spread
-from autoprec.graph.model.clipping import clipped
 from autoprec.graph.model.forms.integers import INTEGER_OPS
-from autoprec.graph.model.incoming_levels import lift_levels
+from autoprec.graph.model.incoming.clipping import clipped
+from autoprec.graph.model.incoming.levels import lift_levels
 from autoprec.graph.model.passing import named
 
 PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})

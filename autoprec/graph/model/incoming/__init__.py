@@ -1,0 +1,1 @@
+"""Models that come quantised: their pairs and levels are lifted off, and kept beside the float graph."""
