@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from autoprec.backends import EMBEDDED, Builder, CutsMasks, Distant, Engine, create_backend, run
+from autoprec.backends import EMBEDDED, Backend, Builder, CutsMasks, Distant, Engine, create_backend, run
 from autoprec.backends.timing import elapsed
 from autoprec.errors import ModelError
 from autoprec.graph.model.load import open_model
@@ -32,13 +34,20 @@ class Pipeline:
         builder: builds the decoder, in the precision that its file has.
         section: the definition's `[pipeline]`.
         size: (height, width) of the image that masks come of; None where there is none.
+        is_beside: whether the decoder may run in another thread than the searched engine, as on processors.
     """
 
     def __init__(
-        self, builder: Builder, section: PipelineSection, size: tuple[int, int] | None = None
+        self,
+        builder: Builder,
+        section: PipelineSection,
+        size: tuple[int, int] | None = None,
+        *,
+        is_beside: bool = False,
     ) -> None:
         self._output, self._layout = section.output, section.layout
         self._size = None if section.decoder else size  # a decoder may give masks of the original's size
+        self._is_beside = is_beside
         self._decoder: Engine | None = None
         self._inputs: dict[str, DecoderInput] = {}
         self.decoding = 0.0
@@ -48,14 +57,16 @@ class Pipeline:
             self._decoder = builder.build(Path(section.decoder))
 
     @classmethod
-    def of(cls, builder: Builder, setup: Setup | Original) -> Pipeline:
+    def of(cls, builder: Builder, setup: Setup | Original, beside: Builder | None = None) -> Pipeline:
         """The pipeline of what a worker receives.
 
-        Behind a target the decoder runs here: what the searched model gives has come over already.
+        Behind a target the decoder runs here: what the searched model gives has come over already. `beside`
+        builds it where it may run in parallel with the searched engine, see `beside_of`.
         """
         frame = frame_of(setup.shapes, setup.samples.input, len(setup.samples.mean))
         decodes = create_backend(EMBEDDED, {}) if isinstance(builder, Distant) else builder
-        return cls(decodes, setup.pipeline, frame.size if frame else None)
+        size = frame.size if frame else None
+        return cls(beside or decodes, setup.pipeline, size, is_beside=beside is not None)
 
     def logits(self, engine: Engine, sample: Sample) -> NDArray[np.float32]:
         """Mask logits of one sample: float32 [masks, height, width].
@@ -64,6 +75,16 @@ class Pipeline:
         `TrialError` if an engine fails.
         """
         return self.masks(run(engine, sample.inputs), sample)
+
+    def begin(self, engine: Engine, sample: Sample) -> Callable[[], NDArray[np.float32]]:
+        """Run the searched engine on a sample; what is returned gives the mask logits, and can be called in
+        another thread. Where the decoder can run beside the engine it is left to that call. Both raise as
+        `logits` does."""
+        values = run(engine, sample.inputs)
+        if self._is_beside:
+            return partial(self.masks, values, sample)
+        logits = self.masks(values, sample)
+        return lambda: logits
 
     @property
     def output_alone(self) -> str:
@@ -111,6 +132,21 @@ class Pipeline:
         others = [f"{name} {list(value.shape)}" for name, value in values.items() if name != self._output]
         refuse(shape_refusal(self._output, array.shape, self._layout, self._size, others))
         return planes_of(array, self._layout)
+
+
+def beside_of(backend: Backend, threads: int | None) -> Backend | None:
+    """What runs a decoder on the processors that the searched engine leaves idle; None where they do not.
+
+    Args:
+        backend: the searched engine's.
+        threads: that both may use; None is every core.
+    """
+    # An engine of several threads wants them for itself, and a GPU decodes faster than the processors.
+    is_on_one = backend.name == EMBEDDED and backend.stopwatch == "processor"
+    if not is_on_one and not isinstance(backend, Distant):
+        return None
+    free = (threads or len(os.sched_getaffinity(0))) - is_on_one
+    return create_backend(EMBEDDED, {"threads": max(1, free)})
 
 
 def decoder_outputs(path: Path) -> tuple[ModelOutput, ...]:

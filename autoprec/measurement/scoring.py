@@ -27,7 +27,7 @@ class MasksAlone(NamedTuple):
 class Scores:
     """Masks of one engine against the reference's, sample by sample.
 
-    The next sample is read and the last one scored while the engine computes.
+    The next sample is read and the last one decoded and scored while the engine computes.
 
     Args:
         metric: a fresh one.
@@ -66,22 +66,23 @@ class Scores:
                 self._on_stage(f"score, {line}")
         return self._metric.result()
 
-    def _run(self, sample: Sample) -> Logits | MasksAlone:
-        """Mask logits; or the masks alone, where logits would have to come over a line and only the masks
-        count."""
+    def _run(self, sample: Sample) -> Callable[[], Logits] | MasksAlone:
+        """What gives the mask logits; or the masks alone, where logits would have to come over a line and
+        only the masks count."""
         engine, metric = self._engine, self._metric
         if not (isinstance(engine, CutsMasks) and engine.cuts and isinstance(metric, JudgesCut)):
-            return self._pipeline.logits(engine, sample)
+            return self._pipeline.begin(engine, sample)
         # A true mask of another size needs logits to be resized; a decoder needs the engine's own outputs.
         if sample.truth is not None or not self._pipeline.output_alone:
-            return self._pipeline.logits(engine, sample)
+            return self._pipeline.begin(engine, sample)
         return MasksAlone(self._pipeline.cut(engine, sample, metric.cuts_above))
 
-    def _compare(self, scored: tuple[Sample, Logits | MasksAlone]) -> None:
+    def _compare(self, scored: tuple[Sample, Callable[[], Logits] | MasksAlone]) -> None:
         sample, given = scored
         reference = next(self._references)
         if isinstance(given, MasksAlone):
             assert isinstance(self._metric, JudgesCut)
             self._metric.update_cut(sample.name, reference, given.masks)
         else:
-            self._metric.update(sample.name, reference, given, self._pipeline.truth(sample, given.shape))
+            logits = given()
+            self._metric.update(sample.name, reference, logits, self._pipeline.truth(sample, logits.shape))

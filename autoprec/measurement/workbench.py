@@ -19,7 +19,7 @@ from autoprec.measurement.fidelity.exactness import Running, checked
 from autoprec.measurement.lease import DeviceLease
 from autoprec.measurement.masks import Logits, ReferenceMasks
 from autoprec.measurement.messages import Job, Score, Setup
-from autoprec.measurement.pipeline import Pipeline
+from autoprec.measurement.pipeline import Pipeline, beside_of
 from autoprec.measurement.reaching import reach
 from autoprec.measurement.scoring import Scores
 from autoprec.quality import Metric, Survey, check_reference, create_metric
@@ -58,7 +58,7 @@ class Workbench:
         self.backend = reach(setup.backend, on_stage)
         self.lease = DeviceLease(setup.device if computes(self.backend) else "")
         self.samples = load_samples(setup.samples, "evaluation", setup.shapes)
-        self.pipeline = Pipeline.of(self.backend, setup)
+        self.pipeline = Pipeline.of(self.backend, setup, beside_of(self.backend, setup.threads))
         self._reference = self.build(Path(setup.reference_path))
         more = setup.timing.builds - 1 if self.backend.stopwatch in BUILD_SPREAD else 0
         self._more_references = [self.build(Path(setup.reference_path)) for _ in range(more)]
@@ -211,14 +211,14 @@ class Workbench:
             self.survey.add(kept)
         pace = Pace(len(self.samples), len(self.masks))
         left = ahead(self.samples, len(self.masks))
-        logits = ((sample.name, self.pipeline.logits(self._reference, sample)) for sample in left)
-        for _ in behind(logits, self._keep):
+        begun = ((sample.name, self.pipeline.begin(self._reference, sample)) for sample in left)
+        for _ in behind(begun, self._keep):
             if line := pace.line(len(self.masks)):
                 on_stage(f"reference, {line}")
 
-    def _keep(self, named: tuple[str, Logits]) -> None:
-        """Check and keep the reference's masks of one sample."""
-        name, logits = named
+    def _keep(self, begun: tuple[str, Callable[[], Logits]]) -> None:
+        """Decode, check and keep the reference's masks of one sample."""
+        name, logits = begun[0], begun[1]()
         if not np.isfinite(logits).all():
             raise ModelError(
                 f"the reference's masks of {name} hold NaN or infinity: "

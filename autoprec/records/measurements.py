@@ -150,7 +150,7 @@ class StageSeconds(Record, frozen=True, kw_only=True):
     Attributes:
         rewrite, build, timing: of the candidate.
         run: scoring masks, comparing with exact arithmetic, profiling.
-        decode: of `run`, what the decoder behind the searched model took.
+        decode: what the decoder behind the searched model took, within `run` or in parallel with it.
         compare: of `run`, exact arithmetic.
         wait: for the device, beside all of these.
         total: of the trial.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from onnx import parser
 
 from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.errors import ModelError
-from autoprec.measurement.pipeline import Pipeline
+from autoprec.measurement.pipeline import Pipeline, beside_of
 from autoprec.measurement.prompting import DecoderInput, asked_of
 from autoprec.samples import Sample
 from autoprec.spec import PipelineSection
@@ -148,11 +149,40 @@ def test_what_does_not_fit_is_named(prompt: dict[str, Any], says: str) -> None:
         asked_of(decoder(SAM), {"image_embeddings"}, sample(prompt))
 
 
-def test_what_the_decoder_takes_is_counted(tmp_path: Path) -> None:
-    graph = "g (float[1,2,8,8] embeddings) => (float[1,2,8,8] masks) { masks = Neg (embeddings) }"
+NEGATES = """<ir_version: 10, opset_import: ["" : 21]>
+g (float[1,2,8,8] embeddings) => (float[1,2,8,8] masks) { masks = Neg (embeddings) }"""
+
+
+def negating(tmp_path: Path, *, is_beside: bool = False) -> Pipeline:
+    """A pipeline whose decoder gives the negated embeddings."""
     path = tmp_path / "decoder.onnx"
-    onnx.save(parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {graph}'), path)
-    pipeline = Pipeline(OpenVinoBackend({}), PipelineSection(decoder=str(path), output="masks"))
+    onnx.save(parser.parse_model(NEGATES), path)
+    section = PipelineSection(decoder=str(path), output="masks")
+    return Pipeline(OpenVinoBackend({}), section, is_beside=is_beside)
+
+
+def test_what_the_decoder_takes_is_counted(tmp_path: Path) -> None:
+    pipeline = negating(tmp_path)
     embeddings = np.ones((1, 2, 8, 8), np.float32)
     np.testing.assert_array_equal(pipeline.masks({"embeddings": embeddings}, sample()), -embeddings[0])
     assert pipeline.decoding > 0
+
+
+def test_a_decoder_beside_the_engine_runs_once_the_engine_may_go_on(tmp_path: Path) -> None:
+    embeds = tmp_path / "encoder.onnx"
+    onnx.save(
+        parser.parse_model(NEGATES.replace("embeddings", "image").replace("masks", "embeddings")), embeds
+    )
+    image = Sample("a.png", {"image": np.ones((1, 2, 8, 8), np.float32)}, {})
+    pipeline = negating(tmp_path, is_beside=True)
+    with OpenVinoBackend({}).build(embeds) as engine:
+        later = [pipeline.begin(engine, one) for one in (image, image)]
+        assert pipeline.decoding == 0
+        with ThreadPoolExecutor(1) as pool:
+            decoded = list(pool.map(lambda call: call(), later))
+    np.testing.assert_array_equal(decoded, np.ones((2, 2, 8, 8), np.float32))
+
+
+def test_a_decoder_runs_beside_an_engine_on_one_thread_alone() -> None:
+    assert beside_of(OpenVinoBackend({}), 4) is not None
+    assert beside_of(OpenVinoBackend({"threads": 2}), 4) is None
