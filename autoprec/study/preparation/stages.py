@@ -177,7 +177,9 @@ def _calibrators(loaded: Loaded) -> tuple[_Calibrator, ...]:
     # Whole activations are too much to send from a target.
     if loaded.spec.target.address:
         return (here,)
-    own = _Calibrator(loaded.backend, loaded.backend.fingerprint().digest)
+    # With every core, however many engines will be timed with.
+    takes_all = loaded.backend.name == EMBEDDED and not loaded.backend.has_own_device
+    own = _Calibrator(cores if takes_all else loaded.backend, loaded.backend.fingerprint().digest)
     work = len(loaded.calibration) * sum(map(macs, loaded.model.graph))
     # A GPU needs its kernels first: an instrumented ViT-S of 24 M parameters took 30 s before its first
     # sample (H100, TensorRT-RTX 1.6.1), longer than a small calibration takes on the CPU.
