@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 
+from autoprec.backends import Device
 from autoprec.backends.timing import elapsed
 from autoprec.measurement import Job, Setup
 from autoprec.records import Assignment, Interval, Measurement
@@ -13,6 +17,34 @@ from autoprec.study.night.crew import Slot
 from autoprec.study.preparation import Prepared
 
 Front = Sequence[tuple[Interval, Interval]]
+
+
+class Made(NamedTuple):
+    """A measurement made before its trial has a number: on which device, and from when to when."""
+
+    measurement: Measurement
+    device: Device
+    start: str
+    end: str
+
+
+def now() -> str:
+    """The current time in UTC, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def make(prepared: Prepared, slot: Slot, assignment: Assignment, stage: Callable[[str], None]) -> Made:
+    """Measure an assignment before there is a reference to compare it with; raises as `measure`.
+
+    Args:
+        prepared: the rewriter and what the worker receives.
+        slot: the worker.
+        assignment: what to measure.
+        stage: receives every step.
+    """
+    # Rewritten in this process, since the writing processes are not loaded before the reference is there.
+    start, here = now(), replace(slot, writers=None)
+    return Made(measure(prepared, here, assignment, None, on_stage=stage), slot.device, start, now())
 
 
 def measure(

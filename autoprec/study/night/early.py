@@ -9,16 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from autoprec.closing import Closing
 from autoprec.errors import TrialError
 from autoprec.files import own_folder, remove_folder
 from autoprec.graph.statistics.ranges import Histograms
-from autoprec.records import Measurement
-from autoprec.study.night.candidates import measure
+from autoprec.study.night.candidates import Made, make
 from autoprec.study.night.crew import Slot
 from autoprec.study.preparation import Prepared
 from autoprec.study.preparation.prepared import bind
@@ -42,7 +39,7 @@ class EarlyReference(Closing):
     def __init__(self, slots: Sequence[Slot], work: Path, stage: Callable[[str], None]) -> None:
         self._slots, self._work, self._stage = slots, work, stage
         self._prepared: Prepared | None = None
-        self._measured: dict[str, Measurement] = {}
+        self._made: dict[str, Made] = {}
         self._thread: threading.Thread | None = None
 
     def start(self, loaded: Loaded) -> Path | None:
@@ -56,7 +53,7 @@ class EarlyReference(Closing):
         self._thread.start()
         return Path(self._prepared.reference_candidate.model_path)
 
-    def result(self, prepared: Prepared) -> dict[str, Measurement]:
+    def result(self, prepared: Prepared) -> dict[str, Made]:
         """By digest of the assignment, once all is measured; empty where the study's reference is another
         one, or something failed: then it fails again, where it is told."""
         if self._thread is not None:
@@ -64,7 +61,7 @@ class EarlyReference(Closing):
         early = self._prepared
         if early is None or early.reference != prepared.reference:
             return {}
-        return self._measured if early.setup.is_as(prepared.setup) else {}
+        return self._made if early.setup.is_as(prepared.setup) else {}
 
     def close(self) -> None:
         """End what is still being measured."""
@@ -76,15 +73,16 @@ class EarlyReference(Closing):
 
     def _run(self, prepared: Prepared) -> None:
         assignments = list(dict.fromkeys((prepared.reference, prepared.uniform("fp32"))))
-        work = partial(measure, prepared, reference_ms=None, on_stage=self._stage)
         with ThreadPoolExecutor(WORKERS, "early") as pool:
-            here = (replace(slot, writers=None) for slot in self._slots)  # those still load
-            asked = [pool.submit(work, *pair) for pair in zip(here, assignments, strict=False)]
+            asked = [
+                pool.submit(make, prepared, slot, assignment, self._stage)
+                for slot, assignment in zip(self._slots, assignments, strict=False)
+            ]
             try:
-                measurements = [one.result() for one in asked]
+                outcomes = [one.result() for one in asked]
             except Exception:  # noqa: BLE001 - it is measured again, where failures are told
                 return
-        self._measured = {one.digest: outcome for one, outcome in zip(assignments, measurements, strict=True)}
+        self._made = {one.digest: outcome for one, outcome in zip(assignments, outcomes, strict=True)}
 
 
 def _floats_alone(loaded: Loaded, work: Path) -> Prepared:

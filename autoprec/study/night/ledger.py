@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -18,6 +17,7 @@ from autoprec.errors import BLAMELESS, TrialError
 from autoprec.records import Assignment, Failure, Interval, LiveFront, Measurement, TrialRecord
 from autoprec.store import BEAT_SECONDS, Membership, Run, Store
 from autoprec.study.finders import finder_of, is_outdated
+from autoprec.study.night.candidates import now
 from autoprec.study.night.mirror import Mirror
 from autoprec.study.night.proposal import Proposal
 from autoprec.study.night.tally import Tallies, Tally, spent
@@ -100,7 +100,7 @@ class Ledger:
                 # Judged again under the lock: another process may have taken them over since.
                 left = [record for n, record in self.running.items() if _lease(n) not in held]
                 for record in left:
-                    done = msgspec.structs.replace(record.settled(), end=_now())
+                    done = msgspec.structs.replace(record.settled(), end=now())
                     self._store.finish(done)
                     self._mirror.close(done)
 
@@ -113,6 +113,7 @@ class Ledger:
         run: Run | None = None,
         worker: str = "",
         allows: Callable[[], bool] = lambda: True,
+        start: str = "",
     ) -> TrialRecord | None:
         """Number and store a running trial, held by this process; None if another process took it first.
 
@@ -121,15 +122,16 @@ class Ledger:
             run: the run that it belongs to; None for a trial outside all runs.
             worker: host and device.
             allows: whether the budget allows it; called within the transaction, since others spend it too.
+            start: when its measuring began, if that was earlier.
         """
-        record = self._store.patiently(lambda: self._claim(proposal, run, worker, allows))
+        record = self._store.patiently(lambda: self._claim(proposal, run, worker, allows, start or now()))
         if record is not None:
             self._learn(record)
             self._mine.add(record.number)
         return record
 
     def _claim(
-        self, proposal: Proposal, run: Run | None, worker: str, allows: Callable[[], bool]
+        self, proposal: Proposal, run: Run | None, worker: str, allows: Callable[[], bool], start: str
     ) -> TrialRecord | None:
         with self._store.transaction(self._study):
             self.sync()
@@ -151,7 +153,7 @@ class Ledger:
                 label=proposal.label,
                 assignment=proposal.assignment,
                 fingerprint=self._fingerprint,
-                start=_now(),
+                start=start,
                 run=run.id if run else None,
                 worker=worker,
             )
@@ -159,15 +161,17 @@ class Ledger:
             self._membership.take(_lease(number))
             return record
 
-    def settle(self, record: TrialRecord, outcome: Measurement | TrialError) -> TrialRecord:
-        """Store the outcome of a running trial, and Optuna's copy of it; returns the stored record."""
+    def settle(self, record: TrialRecord, outcome: Measurement | TrialError, end: str = "") -> TrialRecord:
+        """Store the outcome of a running trial, and Optuna's copy of it; returns the stored record. `end` is
+        when its measuring ended, if that was earlier."""
+        end = end or now()
         if isinstance(outcome, TrialError):
             failure = Failure(kind=outcome.kind, message=str(outcome), finder=finder_of(outcome.kind))
-            done = msgspec.structs.replace(record, state="failed", failure=failure, end=_now())
+            done = msgspec.structs.replace(record, state="failed", failure=failure, end=end)
         else:
             excess = self._excess_mb(outcome)
             done = msgspec.structs.replace(
-                record, state="complete", measurement=outcome, excess_mb=excess, end=_now()
+                record, state="complete", measurement=outcome, excess_mb=excess, end=end
             )
         kept = self._store.patiently(lambda: self._write(done))
         self._mine.discard(record.number)
@@ -258,8 +262,3 @@ def _slim(record: TrialRecord) -> TrialRecord:
 
 def _lease(number: int) -> str:
     return f"trial {number}"
-
-
-def _now() -> str:
-    """The current time in UTC, as ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

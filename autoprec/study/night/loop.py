@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 from autoprec.backends.timing import Deadline
@@ -16,7 +15,7 @@ from autoprec.spec import Budget
 from autoprec.store import Membership, Run, Store, host
 from autoprec.study.events import Watcher
 from autoprec.study.night.alike import Alike
-from autoprec.study.night.candidates import measure
+from autoprec.study.night.candidates import Made, make, measure
 from autoprec.study.night.crew import Crew, Finished, Slot
 from autoprec.study.night.heart import Heart
 from autoprec.study.night.ledger import Ledger
@@ -67,8 +66,10 @@ class Night:
         self._prepared, self._store, self._crew, self._watcher = prepared, store, crew, watcher
         self._name = prepared.spec.name
         self._ledger, self._membership, self._heart = ledger, membership, heart
-        self._measured: dict[str, Measurement] = {}
-        """Measurements made for the reference, by digest: these anchors need not be measured again."""
+        self._made: dict[str, Made] = {}
+        """What was measured for the reference, by digest: these anchors need not be measured again."""
+        self._told: dict[int, Made] = {}
+        """Those that are a running trial by now, by its number."""
         self._seen: set[str] = set()
         """Devices whose own reference latency is stored."""
         self._alike = Alike()
@@ -93,7 +94,7 @@ class Night:
     def establish(
         self,
         check: Callable[[], None] = nothing,
-        early: Callable[[Prepared], dict[str, Measurement]] = lambda _: {},
+        early: Callable[[Prepared], dict[str, Made]] = lambda _: {},
     ) -> Reference:
         """The stored reference; if there is none, measure and store it.
 
@@ -117,23 +118,19 @@ class Night:
         with alongside(checked if is_roomy else nothing, self._watcher.say):
             done = early(self._prepared)
             measure = (lambda _: done) if done else self._measure_alone
-            reference, self._measured = establish(self._prepared, measure)
+            reference, self._made = establish(self._prepared, measure)
         self._store.put_reference(self._name, reference)
         if words := warning_of(reference, self._prepared.spec.search.accepted_loss):
             self._watcher.say(words)
         return reference
 
-    def _measure_alone(self, assignments: Sequence[Assignment]) -> dict[str, Measurement]:
-        """Full measurements by digest, made by workers that have nothing else to do."""
+    def _measure_alone(self, assignments: Sequence[Assignment]) -> dict[str, Made]:
+        """What workers that have nothing else to do measure in full, by digest."""
 
-        def one(slot: Slot, assignment: Assignment) -> Measurement:
-            # Rewritten in this process, since the writing processes are not loaded before the reference is
-            # there.
-            here = replace(slot, writers=None)
-            stage = self._watcher.stage
-            return insisting(partial(measure, self._prepared, here, assignment, None, on_stage=stage))
+        def one(slot: Slot, assignment: Assignment) -> Made:
+            return insisting(partial(make, self._prepared, slot, assignment, self._watcher.stage))
 
-        return {assignment.digest: measured for assignment, measured in self._crew.each(assignments, one)}
+        return {assignment.digest: outcome for assignment, outcome in self._crew.each(assignments, one)}
 
     def run(self, run: Run, budget: Budget) -> int:
         """Run trials until the budget is spent; returns how many this process has finished.
@@ -210,22 +207,31 @@ class Night:
         allows: Callable[[], bool] = lambda: True,
     ) -> int | None:
         """Start a trial on a free worker; None if another process has taken it, or the rest of the budget."""
-        slot = self._crew.next
-        record = self._ledger.begin(proposal, run, f"{host().split()[0]} {slot.device.name}", allows)
+        digest = proposal.assignment.digest
+        early = self._made.get(digest) if proposal.origin == "anchor" else None
+        device = early.device if early else self._crew.next.device
+        record = self._ledger.begin(
+            proposal, run, f"{host().split()[0]} {device.name}", allows, early.start if early else ""
+        )
         if record is None:
             return None
+        if early is not None:
+            self._told[record.number] = self._made.pop(digest)
         self._watcher.begins(record)
-        measurement = self._measured.pop(record.assignment.digest, None)
         front = None if record.origin == "anchor" else self._ledger.to_race(reference.latency_ms)
 
         def work(slot: Slot, record: TrialRecord) -> Measurement:
-            return measurement or measure(
-                self._prepared,
-                slot,
-                record.assignment,
-                reference.latency_ms,
-                front=front,
-                on_stage=lambda name: self._stage(record.number, slot, name),
+            return (
+                early.measurement
+                if early
+                else measure(
+                    self._prepared,
+                    slot,
+                    record.assignment,
+                    reference.latency_ms,
+                    front=front,
+                    on_stage=lambda name: self._stage(record.number, slot, name),
+                )
             )
 
         self._crew.start(record, work)
@@ -242,9 +248,10 @@ class Night:
             outcome = finished.result()
         except TrialError as error:
             outcome = error
-        done = self._ledger.settle(finished.item, outcome)
+        early = self._told.pop(finished.item.number, None)
+        done = self._ledger.settle(finished.item, outcome, early.end if early else "")
         self._heart.over(done.number)
-        device = finished.slot.device
+        device = early.device if early else finished.slot.device
         if isinstance(outcome, Measurement) and device.name not in self._seen:
             self._seen.add(device.name)
             fact = MeasuredOn(kind=device.kind, reference_ms=outcome.latency.reference_median_ms)

@@ -8,14 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from autoprec.errors import BLAMELESS, StudyError, TrialError
-from autoprec.records import Assignment, Measurement, Reference
+from autoprec.records import Assignment, Reference
+from autoprec.study.night.candidates import Made
 from autoprec.study.preparation import Prepared
 
 _NEAR = 0.5
 """A reference's own loss is worth a warning from this share of the accepted loss."""
 _TRIES = 4
-Measure = Callable[[Sequence[Assignment]], Mapping[str, Measurement]]
-"""Measures assignments, each paired with the reference; returns measurements by digest."""
+Measure = Callable[[Sequence[Assignment]], Mapping[str, Made]]
+"""Measures assignments, each paired with the reference; returns what was measured by digest."""
 
 
 def warning_of(reference: Reference, accepted_loss: float) -> str:
@@ -38,7 +39,7 @@ def _way_out(error: TrialError, precision: str) -> str:
     return "; where the reason is the precision, name another search.reference, as 'fp32'"
 
 
-def insisting(measure: Callable[[], Measurement]) -> Measurement:
+def insisting(measure: Callable[[], Made]) -> Made:
     """Measure, again if something outside ended it, such as a lost connection to a target."""
     # Other trials are queued again later; without a reference there is no search at all.
     for _ in range(_TRIES - 1):
@@ -50,22 +51,22 @@ def insisting(measure: Callable[[], Measurement]) -> Measurement:
     return measure()
 
 
-def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str, Measurement]]:
+def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str, Made]]:
     """The reference, and the measurements made for it, by digest of their assignment.
 
     Raises `StudyError` if it cannot be measured, or if it loses too much against FP32.
     """
     precision, floats = prepared.spec.search.reference, prepared.uniform("fp32")
     try:
-        measured = measure(list(dict.fromkeys((prepared.reference, floats))))
+        outcomes = measure(list(dict.fromkeys((prepared.reference, floats))))
     except TrialError as error:
         if error.kind in BLAMELESS:
             raise StudyError(f"the reference could not be measured: {error}; run it again") from error
         words = f"the {precision} reference cannot be measured ({error.kind}: {error})"
         raise StudyError(words + _way_out(error, precision)) from error
-    again = measured[prepared.reference.digest]
+    again = outcomes[prepared.reference.digest].measurement
     latency_ms = again.latency.reference_median_ms
-    exact = measured[floats.digest]
+    exact = outcomes[floats.digest].measurement
     # Both were timed in parallel, each against a reference of its own; trials count in the study's one
     # latency.
     exact = msgspec.structs.replace(exact, latency_ms=exact.latency.ratio * latency_ms)
@@ -86,4 +87,4 @@ def establish(prepared: Prepared, measure: Measure) -> tuple[Reference, dict[str
         loss_noise=again.quality.loss,
         float_loss=exact.quality.loss,
     )
-    return reference, {floats.digest: exact, prepared.reference.digest: again}
+    return reference, {**outcomes, floats.digest: outcomes[floats.digest]._replace(measurement=exact)}

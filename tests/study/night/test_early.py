@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from autoprec import Study
@@ -41,7 +42,7 @@ def test_it_is_the_model_that_the_study_compares_with(tmp_path: Path) -> None:
     with begun(definition, tmp_path) as early:
         measured = early.result(prepared)
     assert measured.keys() == {prepared.reference.digest, prepared.uniform("fp32").digest}
-    assert measured[prepared.reference.digest].quality.loss == 0
+    assert measured[prepared.reference.digest].measurement.quality.loss == 0
     assert not (tmp_path / "early").exists()
 
 
@@ -61,3 +62,12 @@ def test_a_search_that_ends_meanwhile_waits_for_no_measurement(tmp_path: Path) -
     with begun(definition, tmp_path):
         pass
     assert not (tmp_path / "early").exists()
+
+
+def test_trials_measured_for_the_reference_say_when_that_was(tmp_path: Path) -> None:
+    study = Study.load(write_study(tmp_path))
+    study.search(budget="2")
+    for trial in study.trials():
+        assert trial.measurement is not None
+        lasted = datetime.fromisoformat(trial.end) - datetime.fromisoformat(trial.start)
+        assert lasted.total_seconds() > trial.measurement.seconds.total - 0.01
