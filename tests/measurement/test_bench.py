@@ -63,7 +63,7 @@ def test_an_exception_in_the_worker_is_an_internal_error_with_its_place(
 
 
 def test_a_full_disk_in_the_worker_is_the_users_to_mend(faulty: Callable[[str], Bench]) -> None:
-    with pytest.raises(UserError, match="No space left on device; fix that"):
+    with pytest.raises(UserError, match="No space left on device; free some space there"):
         faulty("raise OSError(28, os.strerror(28), 'here')").probe(PROBE)
 
 
