@@ -6,12 +6,10 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from package_source import PACKAGE, each_folder, named, parsed
 
 from autoprec.backends import BACKENDS, PACKAGES
 
-PACKAGE = Path(__file__).parents[2] / "autoprec"
-MODULES = sorted(PACKAGE.rglob("*.py"))
 ENGINES = {*BACKENDS, *PACKAGES, "cuda", "GPU", "CUDA_VISIBLE_DEVICES"} - {"target"}
 SPELLED_THERE = {
     "spec/sections.py": {"openvino"},  # the default of `backend.name`
@@ -32,12 +30,10 @@ def spelled(tree: ast.Module) -> Iterator[str]:
                 yield path[2]
 
 
-@pytest.mark.parametrize(
-    "folder", sorted({path.parent for path in MODULES}), ids=lambda path: str(path.relative_to(PACKAGE))
-)
+@each_folder
 def test_no_engine_is_spelled_outside_backends(folder: Path) -> None:
     if folder.relative_to(PACKAGE).parts[:1] in (("backends",), ("exporters",)):
         return
     for path in folder.glob("*.py"):
-        allowed = SPELLED_THERE.get(str(path.relative_to(PACKAGE)), set())
-        assert set(spelled(ast.parse(path.read_text()))) <= allowed, path
+        allowed = SPELLED_THERE.get(named(path), set())
+        assert set(spelled(parsed(path))) <= allowed, path

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from package_source import MODULES, each_folder, named, parsed
 
-PACKAGE = Path(__file__).parents[2] / "autoprec"
-MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 FRESH = {
     "exporters/": "an export grows in a folder that did not exist before",
     "demo/": "an empty folder of the user's",
@@ -46,16 +45,15 @@ def writes(tree: ast.AST) -> Iterator[str]:
             yield ast.unparse(call)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_file_is_written_in_a_way_that_follows_no_link(module: str) -> None:
-    calls = [*writes(ast.parse((PACKAGE / module).read_text()))]
-    assert calls == [] or module.startswith(tuple(FRESH))
+@each_folder
+def test_a_file_is_written_in_a_way_that_follows_no_link(folder: Path) -> None:
+    calls_of = {named(path): [*writes(parsed(path))] for path in folder.glob("*.py")}
+    assert not [name for name, calls in calls_of.items() if calls and not name.startswith(tuple(FRESH))]
 
 
 @pytest.mark.parametrize("place", FRESH)
 def test_an_exception_is_one(place: str) -> None:
-    modules = [module for module in MODULES if module.startswith(place)]
-    assert any([*writes(ast.parse((PACKAGE / module).read_text()))] for module in modules)
+    assert any([*writes(parsed(path))] for path in MODULES if named(path).startswith(place))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -27,9 +28,10 @@ class Case(NamedTuple):
     wanted: dict[str, Array]
 
 
-def operators(opset: int) -> list[str]:
+@cache
+def operators(opset: int) -> tuple[str, ...]:
     """The operators of an opset that the campaign has cases of, sorted."""
-    return [name for name in sorted(MAKERS) if _exists(name, opset)]
+    return tuple(name for name in sorted(MAKERS) if _exists(name, opset))
 
 
 def _exists(name: str, opset: int) -> bool:
