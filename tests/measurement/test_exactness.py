@@ -15,6 +15,7 @@ from autoprec.backends import exact
 from autoprec.backends.exact import WRONG, Exact
 from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.measurement.fidelity.exactness import Running, exactness
+from autoprec.measurement.fidelity.nudges import write_nudged
 from autoprec.records import Exactness
 from autoprec.samples import Sample
 
@@ -98,3 +99,18 @@ def test_the_device_is_let_go_while_the_exact_arithmetic_runs(
     monkeypatch.setattr(exact.ExactEngine, "execute", execute)
     judged(tmp_path / "m.onnx", f"{PAIRED} masks = Conv <pads = [1,1,1,1]> (b, v)", running)
     assert seen == [False]
+
+
+def test_nudged_weights_leave_sizes_as_they_are(tmp_path: Path) -> None:
+    body = 'r = Conv <pads = [1,1,1,1]> (image, w) masks = Resize <mode = "nearest"> (r, , scales)'
+    graph = f"g (float[1,3,5,5] image) => (float[1,8,10,10] masks) {{{body}}}"
+    model = parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {graph}')
+    weights = np.random.default_rng(0).standard_normal((8, 3, 3, 3)).astype(np.float32)
+    scales = np.array([1, 1, 2, 2], np.float32)
+    for name, array in {"w": weights, "scales": scales}.items():
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    onnx.save(model, tmp_path / "m.onnx")
+    write_nudged(tmp_path / "m.onnx", tmp_path / "n.onnx")
+    nudged = {i.name: numpy_helper.to_array(i) for i in onnx.load(tmp_path / "n.onnx").graph.initializer}
+    np.testing.assert_array_equal(nudged["scales"], scales)
+    assert (nudged["w"] != weights).any()

@@ -142,7 +142,10 @@ def exactness(
             departure = deviation(outputs, wanted)
             if departure.error >= worst.error:
                 worst, at = departure, sample.inputs
-        tolerance = _explained(path, exact, at, worst.error, threads) if worst.error > WRONG else WRONG
+        try:
+            tolerance = _explained(path, exact, at, worst.error, threads) if worst.error > WRONG else WRONG
+        except TrialError as error:
+            return Exactness(missing=str(error))
     found_at = ""
     if worst.error > tolerance:
         with running():
