@@ -24,17 +24,20 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import optuna
+from merging import merged
 from numpy.typing import NDArray
 from trials import complete
 
 from autoprec.measurement.messages import Job
 from autoprec.measurement.workbench import Workbench
-from autoprec.records import Assignment, Block
+from autoprec.records import Assignment, Block, Interval
 from autoprec.search import Priors, create_strategy
 from autoprec.search.fronts import front_mask, front_of, hypervolume
 from autoprec.search.space import Space
 from autoprec.spec import TimingSection, load_spec
-from autoprec.study.preparation import Prepared, prepare
+from autoprec.study.events import Quiet
+from autoprec.study.preparation import Prepared
+from autoprec.study.session import Parallel, session
 
 ROOT = Path(__file__).resolve().parents[3]
 QUANTISED = "int8+smooth+float-add+adaround+bias"
@@ -45,6 +48,8 @@ STRATEGIES = ("autoprec", "tpe", "nsga2", "random")
 CHECKPOINTS = (10, 15, 25, 50)
 LATENCY_NOISE = 0.007
 LOSS_LIMIT = 0.01
+UNBEATEN = ((Interval(low=0.0, high=0.0), Interval(low=0.0, high=0.0)),)
+"""Nothing leads it: what a candidate's engine computes counts here, whether or not that is its file."""
 Codes = tuple[int, ...]
 Values = tuple[float, float]
 Floats = NDArray[np.float64]
@@ -89,16 +94,6 @@ def everything(groups: int) -> list[Codes]:
     return sorted(itertools.product(range(len(PRECISIONS)), repeat=groups), key=lambda row: len(set(row)) > 1)
 
 
-def merged(blocks: Sequence[Block], groups: int) -> dict[str, int]:
-    """Block name to its group: neighbours in graph order, about the same work in each."""
-    work = np.array([block.macs for block in blocks], dtype=float) + 1.0
-    middle = (work.cumsum() - work / 2) / work.sum()
-    owners = {block.name: int(place * groups) for block, place in zip(blocks, middle, strict=True)}
-    if len(set(owners.values())) < groups:
-        raise SystemExit(f"one block has the work of several of {groups} groups: take fewer")
-    return owners
-
-
 def measure(study: Path, groups: int, cache: Path, part: int, parts: int) -> None:
     """Append a line of JSON for each assignment of a part that has not been measured.
 
@@ -116,12 +111,12 @@ def measure(study: Path, groups: int, cache: Path, part: int, parts: int) -> Non
     spec = msgspec.structs.replace(
         spec, folder=str(cache / f"part{part}"), samples=samples, timing=TIMING, search=search
     )
-    prepared = prepare(spec, print)
-    bench, owners = Workbench(prepared.setup), merged(prepared.blocks, groups)
-    with path.open("a", encoding="utf-8") as file:
+    # A session, since it asks the engine on which grids it computes what it should.
+    with session(spec, Quiet(), Parallel(), checks=False) as opened, path.open("a", encoding="utf-8") as file:
+        bench, owners = Workbench(opened.prepared.setup), merged(opened.prepared.blocks, groups)
         for row in everything(groups)[part::parts]:
             if row not in rows_read:
-                values, times = measured(prepared, bench, owners, row)
+                values, times = measured(opened.prepared, bench, owners, row)
                 file.write(json.dumps([row, *values, times]) + "\n")
                 file.flush()
 
@@ -148,6 +143,7 @@ def measured(
             blocks=prepared.blocks,
             heavy=prepared.deciding(assignment),
             profiled=len(set(row)) == 1,
+            front=UNBEATEN,
         )
         measurement = bench.measure(job, lambda _: None)
     times = [0.0] * len(row) if job.profiled else []
