@@ -17,7 +17,9 @@ Span = tuple[str, float, float]
 """Name of an input, and the lowest and the largest value that it has in its model."""
 
 
-def feeds_of(path: Path, spans: Iterable[Span] = ()) -> dict[str, NDArray[Any]]:
+def feeds_of(
+    path: Path, spans: Iterable[Span] = (), *, seed: int = 0, louder: float = 1.0
+) -> dict[str, NDArray[Any]]:
     """Normal float32 of each input's shape, by name; integers are zeros, masks keep three of four.
 
     A mask keeps the first place along its last axis: attention to nothing has no value.
@@ -26,9 +28,11 @@ def feeds_of(path: Path, spans: Iterable[Span] = ()) -> dict[str, NDArray[Any]]:
         path: the model.
         spans: what inputs reach; those without one are standard normal. What is fed far less than the model
             has is rounded to 0 by its Q/DQ, and then every engine looks right.
+        seed: of what is drawn.
+        louder: multiplies the float32 inputs.
     """
     reach = {name: (low, high) for name, low, high in spans}
-    graph, random = onnx.load(path, load_external_data=False).graph, np.random.default_rng(0)
+    graph, random = onnx.load(path, load_external_data=False).graph, np.random.default_rng(seed)
     held = {tensor.name for tensor in graph.initializer}
     feeds: dict[str, NDArray[Any]] = {}
     for value in graph.input:
@@ -39,7 +43,7 @@ def feeds_of(path: Path, spans: Iterable[Span] = ()) -> dict[str, NDArray[Any]]:
         shape = [size.dim_value for size in tensor.shape.dim]
         if kind == np.float32:
             low, high = reach.get(value.name, (-_DEVIATIONS, _DEVIATIONS))
-            drawn = random.standard_normal(shape, np.float32) * np.float32(high / _DEVIATIONS)
+            drawn = random.standard_normal(shape, np.float32) * np.float32(louder * high / _DEVIATIONS)
             feeds[value.name] = np.abs(drawn) if low >= 0 else drawn
         elif kind == np.bool_:
             feeds[value.name] = random.random(shape) < _KEPT

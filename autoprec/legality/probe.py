@@ -21,6 +21,11 @@ from autoprec.legality.pieces import Question
 from autoprec.legality.verdicts import Verdict
 from autoprec.records import KernelTime
 
+_LOUDER = (1.0, 16.0, 256.0)
+"""Factors of what is fed, each tried only where exact arithmetic shows nothing with those before it."""
+_BARELY = 1e-3
+"""Deviation of two results of other inputs below which a result does not depend on what is fed."""
+
 
 @runtime_checkable
 class Planner(Protocol):
@@ -42,7 +47,7 @@ def try_question(backend: Backend, question: Question) -> Verdict:
     this process can run nothing more; any other failure is a verdict.
     """
     try:
-        kernels, error = _tried(backend, question)
+        kernels, error, is_shown = _tried(backend, question)
     except TrialError as reason:
         if reason.kind in ("crash", "memory", "timeout"):
             raise
@@ -61,13 +66,17 @@ def try_question(backend: Backend, question: Question) -> Verdict:
     )
     if error is not None and error > WRONG:
         return verdict.but("wrong", f"computes something else, {100 * error:.0f} % from exact arithmetic")
+    if not is_shown:
+        return verdict.but(
+            "unseen", "exact arithmetic gives the same whatever is fed, so nothing was compared"
+        )
     # What an engine does around a product, a bias or a scale, may stand in a float kernel of its own.
     if others := [
         types for types in ran.values() if question.asked and types and question.asked not in types
     ]:
         names = ", ".join(sorted(set().union(*others)))
         return verdict.but("dequantised", f"dequantised: asked for {question.asked}, ran {names}")
-    return verdict
+    return verdict if is_shown else verdict.but("unseen", "exact arithmetic gives the same whatever is fed")
 
 
 def refusal(question: Question, error: TrialError) -> Verdict:
@@ -81,13 +90,14 @@ def refusal(question: Question, error: TrialError) -> Verdict:
     )
 
 
-def _tried(backend: Backend, question: Question) -> tuple[tuple[KernelTime, ...], float | None]:
-    """The kernels, and the deviation from exact arithmetic; None where either side cannot be run."""
+def _tried(backend: Backend, question: Question) -> tuple[tuple[KernelTime, ...], float | None, bool]:
+    """The kernels, the deviation from exact arithmetic (None where either side cannot be run), and whether a
+    wrong engine would have shown."""
     path = Path(question.model_path)
     # Without a GPU a build still says which kernels it chose, though not what they compute.
     if isinstance(backend, Planner) and not backend.has_device:
-        return backend.plan_kernels(path), None
-    feeds = feeds_of(path, question.spans)
+        return backend.plan_kernels(path), None, True
+    feeds, exact, is_shown = _telling(question)
     with backend.build(path) as engine:
         outputs = run(engine, feeds)
         # A small model of plain numbers has finite results: whoever gives NaN here ruins the masks of a large
@@ -95,8 +105,24 @@ def _tried(backend: Backend, question: Question) -> tuple[tuple[KernelTime, ...]
         if not all(np.isfinite(array).all() for array in outputs.values()):
             raise TrialError("nan", "its outputs are not finite")
         kernels = engine.kernels()
-    exact = _exact(Path(question.exact_path), feeds)
-    return kernels, None if exact is None else deviation(outputs, exact).error
+    return kernels, None if exact is None else deviation(outputs, exact).error, is_shown
+
+
+def _telling(question: Question) -> tuple[Arrays, Arrays | None, bool]:
+    """Feeds, the exact outputs of them (None where nothing computes them), and whether these depend on the
+    feeds: where Q/DQ rounds all of them to 0, any engine looks right."""
+    path = Path(question.exact_path)
+    quiet = feeds_of(path, question.spans)
+    exact = _exact(path, quiet)
+    if exact is None or not any(array.dtype == np.float32 for array in quiet.values()):
+        return quiet, exact, True
+    for louder in _LOUDER:
+        feeds = feeds_of(path, question.spans, louder=louder)
+        other = _exact(path, feeds_of(path, question.spans, seed=1, louder=louder))
+        wanted = exact if louder == 1.0 else _exact(path, feeds)
+        if wanted is None or other is None or deviation(other, wanted).error > _BARELY:
+            return feeds, wanted, True
+    return quiet, exact, False
 
 
 def _exact(path: Path, feeds: Arrays) -> Arrays | None:

@@ -12,7 +12,7 @@ from autoprec.legality.patterns import block_patterns, node_patterns, quantises
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Block, Record
 
-State = Literal["legal", "dequantised", "refused", "wrong"]
+State = Literal["legal", "unseen", "dequantised", "refused", "wrong"]
 
 
 class Verdict(Record, frozen=True, kw_only=True):
@@ -20,6 +20,8 @@ class Verdict(Record, frozen=True, kw_only=True):
 
     Attributes:
         state: legal: it builds, runs (where there is a device) in what was asked and computes what it should;
+            unseen: the same, but what it should compute does not depend on what it was fed, so a wrong
+            engine would not have shown;
             dequantised: it runs in another type; refused: it ends the build or the run of any model with it;
             wrong: it runs, and computes something else.
         ran: what its deciding kernels ran in, as in `KernelTime.precision`; empty if the engine hides it,
@@ -39,8 +41,8 @@ class Verdict(Record, frozen=True, kw_only=True):
 
     @property
     def is_legal(self) -> bool:
-        """Whether the engine takes the pattern in the requested precision."""
-        return self.state == "legal"
+        """Whether the engine takes the pattern in the requested precision, as far as is known."""
+        return self.state in ("legal", "unseen")
 
     @property
     def is_unfit(self) -> bool:

@@ -59,6 +59,8 @@ class Asker:
                 words = f"({verdict.kind}: {verdict})"
                 self._say(f"{one.pattern} in {one.precision} could not be tried {words}")
                 continue
+            if verdict.state == "unseen":
+                self._say(f"{one.pattern} in {one.precision} is not shown to be right: {verdict.reason}")
             verdicts[one.digest] = verdict
             self._store.put_fact(study, kind, one.digest, verdict)
             if line := pace.line(done):

@@ -128,7 +128,7 @@ class Prober:
             for cut, verdict in zip(fit, verdicts, strict=True):
                 if verdict is None or verdict.is_unfit:
                     continue
-                target = chosen if verdict.is_legal else fallback
+                target = chosen if verdict.state == "legal" else fallback
                 for value in cut.values:
                     target.setdefault(value, grid)
             open_ = [cut for cut in open_ if cut.values[0] not in chosen]
