@@ -1,12 +1,13 @@
 """Examining a damaged SQLite file, and rebuilding one from its intact rows.
 
-Rows are read one by one through plain SQLite, because a query would stop at the first broken page. What
+Rows are read piece by piece through plain SQLite, because a query would stop at the first broken page. What
 follows from trials (the front, the choices of blocks) is derived again; Optuna's tables are rewritten
 elsewhere.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sqlite3
@@ -31,6 +32,9 @@ Rows = dict[sa.TableClause, list[Row]]
 """The intact rows of each table."""
 _MOST_ROWS = 1_000_000
 """More than any table of autoprec's has; a damaged row number may be anything."""
+_MOST_UNREAD = 1_000
+"""Numbers that cannot be read, be there a row or not, after which the rest of a table is left out."""
+_RANGE = "SELECT rowid AS place, * FROM {} WHERE rowid BETWEEN ? AND ? LIMIT ?"
 
 
 class Health(Record, frozen=True, kw_only=True):
@@ -163,23 +167,56 @@ def _rows(path: Path) -> tuple[Rows, list[str]]:
     return rows, faults
 
 
-def _read(connection: sqlite3.Connection, table: sa.TableClause, faults: list[str]) -> Iterator[Row]:
-    """Rows one by one: those after an unreadable one may be intact."""
+def _last(connection: sqlite3.Connection, table: sa.TableClause, faults: list[str]) -> int:
+    """The highest number of a row, as far as it is known; 0 for a table that cannot be read, or is empty."""
     try:
-        last = connection.execute(f"SELECT max(rowid) FROM {table.name}").fetchone()[0] or 0  # noqa: S608
+        connection.execute(f"SELECT rowid FROM {table.name} LIMIT 1").fetchone()  # noqa: S608
     except (sqlite3.Error, UnicodeDecodeError) as error:
         faults.append(f"{table.name}: {error}")
-        return
+        return 0
+    try:
+        last: int = connection.execute(f"SELECT max(rowid) FROM {table.name}").fetchone()[0] or 0  # noqa: S608
+    except sqlite3.Error:  # the page of the last row is damaged
+        return _MOST_ROWS
     if last > _MOST_ROWS:
         faults.append(f"{table.name}: a row has the number {last}; those above {_MOST_ROWS} are left out")
-    for number in range(1, min(last, _MOST_ROWS) + 1):
+    return min(last, _MOST_ROWS)
+
+
+def _read(connection: sqlite3.Connection, table: sa.TableClause, faults: list[str]) -> Iterator[Row]:
+    """All rows that can be read: those after an unreadable one may be intact."""
+    unread: list[tuple[int, str]] = []
+    # Halved until the unreadable rows are alone: hardly any is, and numbers may have wide gaps.
+    last = _last(connection, table, faults)
+    ranges = [(1, last)] if last > 0 else []
+    while ranges and len(unread) < _MOST_UNREAD:
+        low, high = ranges.pop()
         try:
-            row = connection.execute(f"SELECT * FROM {table.name} WHERE rowid = ?", (number,)).fetchone()  # noqa: S608
+            rows = connection.execute(_RANGE.format(table.name), (low, high, high - low + 1)).fetchall()
         except (sqlite3.Error, UnicodeDecodeError) as error:
-            faults.append(f"row {number} of {table.name}: {error}")
-            continue
-        if row is not None:
-            yield dict(row)
+            if low == high:
+                unread.append((low, str(error)))
+                continue
+            middle = (low + high) // 2
+            ranges += [(middle + 1, high), (low, middle)]
+        else:
+            # By number: a damaged tree may lead to a row twice.
+            for row in {row[0]: row for row in rows}.values():
+                _, *names = row.keys()
+                yield {name: row[name] for name in names}
+    faults += _told_in_ranges(table.name, unread)
+    if ranges:
+        faults.append(f"{table.name}: rows above {ranges[-1][0] - 1} are left out")
+
+
+def _told_in_ranges(table: str, unread: list[tuple[int, str]]) -> Iterator[str]:
+    """A line for all rows in a row that cannot be read for the same reason."""
+    for (_, error), rows in itertools.groupby(
+        enumerate(unread), lambda item: (item[1][0] - item[0], item[1][1])
+    ):
+        numbers = [number for _, (number, _) in rows]
+        which = f"row {numbers[0]}" if len(numbers) == 1 else f"rows {numbers[0]} to {numbers[-1]}"
+        yield f"{which} of {table}: {error}"
 
 
 def _parse(table: sa.TableClause, row: Row) -> None:
