@@ -19,6 +19,7 @@ from autoprec.graph.ops.pointwise import is_about, is_pointwise
 from autoprec.graph.ops.support import supports
 from autoprec.precisions import CURES, PRECISIONS, Precision
 from autoprec.records import Block
+from autoprec.records.blocks import SAME
 
 
 def judge(
@@ -56,7 +57,7 @@ def judge(
             elif pins.get(block.name, name) != name:
                 reasons[name] = f"pinned to {pins[block.name]}"
             elif (same := effects.setdefault(_effective(members, PRECISIONS[name]), name)) != name:
-                reasons[name] = f"is the same as {same} here"
+                reasons[name] = SAME.format(same)
         allowed = tuple(name for name in precisions if name not in reasons)
         if not allowed:
             why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())

@@ -9,6 +9,9 @@ import msgspec
 
 from autoprec.records._base import Record
 
+SAME = "is the same as {} here"
+"""Why a block refuses a precision that another one equals in it."""
+
 
 class Block(Record, frozen=True, kw_only=True):
     """A named group of nodes that gets one precision.
@@ -35,6 +38,11 @@ class Block(Record, frozen=True, kw_only=True):
     outputs: tuple[str, ...] = ()
     allowed: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
+
+    def same_as(self, precision: str) -> str:
+        """The allowed precision that a refused one equals in this block; empty if there is none."""
+        reason = dict(self.refused).get(precision)
+        return next((name for name in self.allowed if reason == SAME.format(name)), "")
 
 
 class Assignment(Record, frozen=True, kw_only=True):

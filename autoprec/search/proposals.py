@@ -23,8 +23,8 @@ def anchors(
 ) -> tuple[tuple[str, Assignment], ...]:
     """(label, assignment) of one uniform assignment for each precision, without duplicates.
 
-    A block that does not allow the precision takes `base` if the precision is quantised, else `reference`,
-    else the first precision that it allows.
+    A block that does not allow the precision takes the one that is the same in it, else `base` if the
+    precision is quantised, else `reference`, else the first precision that it allows.
 
     Args:
         blocks: each with its allowed precisions.
@@ -36,7 +36,10 @@ def anchors(
     for precision in precisions:
         # Quantised neighbours compute their float parts in `base`: another float here would add casts.
         fallbacks = (base, reference) if PRECISIONS[precision].is_quantized else (reference,)
-        choices = tuple((block.name, _first_allowed(block, (precision, *fallbacks))) for block in blocks)
+        choices = tuple(
+            (block.name, _first_allowed(block, (precision, block.same_as(precision), *fallbacks)))
+            for block in blocks
+        )
         labels.setdefault(Assignment(choices=choices), f"all-{precision}")
     return tuple((label, assignment) for assignment, label in labels.items())
 

@@ -26,3 +26,13 @@ def test_anchors_that_come_out_equal_are_measured_once() -> None:
     blocks = (block("a", "fp32", "fp16"), block("b", "fp32", "fp16"))
     uniform = anchors(blocks, ("fp32", "fp16", "int8"), reference="fp16", base="fp16")
     assert [label for label, _ in uniform] == ["all-fp32", "all-fp16"]
+
+
+def test_a_block_in_which_a_variant_changes_nothing_takes_the_precision_that_it_equals() -> None:
+    cured = "int8+pv-float"
+    attention = Block(name="attention", nodes=(), allowed=("fp32", "int8", cured))
+    plain = Block(
+        name="conv", nodes=(), allowed=("fp32", "int8"), refused=((cured, "is the same as int8 here"),)
+    )
+    labels = dict(anchors((attention, plain), ("int8", cured), reference="fp32", base="fp32"))
+    assert labels[f"all-{cured}"].as_dict() == {"attention": cured, "conv": "int8"}

@@ -154,7 +154,8 @@ def measured(
 
 def taken(block: Block, precision: str) -> str:
     """The precision of a block in a group of that precision: a float if the block does not allow it."""
-    return next(p for p in (precision, "bf16", "fp32", *block.allowed) if p in block.allowed)
+    choices = (precision, block.same_as(precision), "bf16", "fp32", *block.allowed)
+    return next(name for name in choices if name in block.allowed)
 
 
 def stored(results: Path) -> Table:
