@@ -45,7 +45,7 @@ def load_model(path: Path, shapes: Mapping[str, Sequence[int]] | None = None) ->
     with _telling(path):
         loading = Loading(_opened(path), shapes or {})
         for step in STEPS:
-            step(loading)
+            step.change(loading)
         loading.model.meta[_NOTES] = tuple(filter(None, loading.told))
         return loading.model
 

@@ -1,13 +1,15 @@
 """What loading does to a model: steps in one order, each of which finds what those before it left.
 
 `load` runs them one after another: what several of them undo, types after a change, say, is a step as often
-as that. Only what repeats until nothing changes, as branches in loops, goes round within a step.
+as that. Only what repeats until nothing changes, as branches in loops, goes round within a step. Each names
+the conditions that it needs and those that it makes true.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -22,6 +24,21 @@ from onnx_ir.passes.common import (
 
 from autoprec.errors import ModelError
 from autoprec.graph.model.aside import SMALL_BYTES
+from autoprec.graph.model.conditions import (
+    Condition,
+    at_last_opset,
+    constants_lifted,
+    in_fp32,
+    inlined,
+    inputs_fixed,
+    ordered,
+    read,
+    small_weights_read,
+    straight,
+    typed,
+    uniquely_named,
+    without_pairs,
+)  # fmt: skip
 from autoprec.graph.model.contrib.fusions import without_fusions
 from autoprec.graph.model.contrib.refusals import refuse_control_flow, refuse_random, refuse_untyped
 from autoprec.graph.model.forms import FORMS
@@ -63,11 +80,19 @@ class Loading:
         self.told: list[str] = []
 
 
-Step = Callable[[Loading], None]
+Change = Callable[[Loading], None]
 
 
-def on_model(change: Callable[[ir.Model], object]) -> Step:
-    """The step that changes or checks a model in place."""
+class Step(NamedTuple):
+    """One change or check of a model, and what holds before and behind it: see `conditions`."""
+
+    change: Change
+    requires: tuple[Condition, ...] = ()
+    ensures: tuple[Condition, ...] = ()
+
+
+def on_model(change: Callable[[ir.Model], object]) -> Change:
+    """What changes or checks a model in place, as a step's change."""
 
     def step(loading: Loading) -> None:
         change(loading.model)
@@ -75,8 +100,8 @@ def on_model(change: Callable[[ir.Model], object]) -> Step:
     return step
 
 
-def on_graph(change: Callable[[ir.Graph], object]) -> Step:
-    """The step that changes a model's graph in place."""
+def on_graph(change: Callable[[ir.Graph], object]) -> Change:
+    """What changes a model's graph in place, as a step's change."""
 
     def step(loading: Loading) -> None:
         change(loading.model.graph)
@@ -199,38 +224,40 @@ def _tell_of_shapes(loading: Loading) -> None:
 
 
 STEPS: tuple[Step, ...] = (
-    on_model(_inline),
-    _set_aside,
-    on_graph(pass_identities),
-    on_model(_lift_constants),
-    on_model(_read_small_weights),
-    _fix_inputs,
-    on_model(TopologicalSortPass()),
+    Step(on_model(_inline), ensures=(inlined,)),
+    Step(_set_aside),
+    Step(on_graph(pass_identities)),
+    Step(on_model(_lift_constants), requires=(inlined,), ensures=(constants_lifted,)),
+    Step(on_model(_read_small_weights), requires=(constants_lifted,), ensures=(small_weights_read,)),
+    Step(_fix_inputs, ensures=(inputs_fixed,)),
+    Step(on_model(TopologicalSortPass()), ensures=(ordered,)),
     # Before pairs are lifted: their scales and zero points may be computed, and have to be constants.
-    _compute_constants,
-    on_model(refuse_control_flow),
-    on_graph(without_sequences),
-    _infer,
-    _lift_pairs,
-    _tell_of_cuts,
-    _raise,
-    _upgrade,
+    Step(_compute_constants, requires=(constants_lifted, inputs_fixed, ordered)),
+    Step(on_model(refuse_control_flow), ensures=(straight,)),
+    Step(on_graph(without_sequences), requires=(straight,)),
+    Step(_infer, requires=(inputs_fixed, ordered, straight)),
+    Step(_lift_pairs, requires=(constants_lifted, ordered), ensures=(without_pairs,)),
+    Step(_tell_of_cuts),
+    Step(_raise, requires=(constants_lifted, without_pairs), ensures=(in_fp32,)),
+    Step(_upgrade, requires=(small_weights_read, straight), ensures=(at_last_opset,)),
     # Again: the version converter writes attributes that became inputs as Constant nodes.
-    on_model(_lift_constants),
-    on_model(TopologicalSortPass()),
-    _infer,
-    on_graph(fold),
-    on_graph(tame),
-    on_graph(remove_unused),
+    Step(on_model(_lift_constants), ensures=(constants_lifted,)),
+    Step(on_model(TopologicalSortPass()), ensures=(ordered,)),
+    Step(_infer, requires=(inputs_fixed, ordered, at_last_opset)),
+    Step(on_graph(fold), requires=(constants_lifted, ordered)),
+    Step(on_graph(tame), requires=(constants_lifted, in_fp32)),
+    Step(on_graph(remove_unused), ensures=(read,)),
     # Only now: a random node that nothing reads does no harm.
-    on_model(refuse_random),
+    Step(on_model(refuse_random), requires=(read,)),
     # Before the forms, which name what they write after the node that they replace.
-    on_graph(_name_nodes),
-    *map(on_graph, FORMS),
-    on_model(refuse_untyped),
+    Step(on_graph(_name_nodes), ensures=(uniquely_named,)),
+    *(Step(on_graph(form), requires=(at_last_opset, ordered, uniquely_named)) for form in FORMS),
+    # Again: a form may leave constants behind that nothing reads any more.
+    Step(on_graph(remove_unused), ensures=(read,)),
+    Step(on_model(refuse_untyped), ensures=(typed,)),
     # Without inference, whose gaps and faults are dealt with in `inference`.
-    on_model(CheckerPass(full_check=False)),
-    _tell_of_shapes,
+    Step(on_model(CheckerPass(full_check=False)), requires=(small_weights_read, typed)),
+    Step(_tell_of_shapes),
 )
 """From a model as its file has it to one that can be partitioned and written in any precision."""
 
