@@ -1,4 +1,4 @@
-"""`predict.py` and `reading/`, the code by which the search reads samples."""
+"""`predict.py`, what it writes masks with, and `reading/`, the code by which the search reads samples."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ READING = "reading"
 
 
 def write(export: Export, folder: Path) -> tuple[Path, ...]:
-    """Write `predict.py` and `reading/`."""
+    """Write `predict.py`, `mask_picture.py` and `reading/`."""
     (folder / READING).mkdir()
     modules = sorted(Path(reading.__path__[0]).glob("*.py"))
     copies = [Path(shutil.copyfile(module, folder / READING / module.name)) for module in modules]
-    return (*script("predict.py")(export, folder), *copies)
+    return (*script("predict.py", "mask_picture.py")(export, folder), *copies)

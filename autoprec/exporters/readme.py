@@ -19,6 +19,7 @@ WORDS: dict[str, str] = {
     "paired_timing.py": "how `verify.py` times the two",
     "metric.py": "how `verify.py` scores masks",
     "predict.py": "runs the model, and the decoder behind it, on an image or a sample",
+    "mask_picture.py": "how `predict.py` writes masks as an image",
     "reading": "how `predict.py` reads images and prompts: the search's own code",
     "run_openvino.py": "runs and times the model with OpenVINO",
     "trtexec.sh": "builds and times the engine with `trtexec`",

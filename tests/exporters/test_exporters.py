@@ -264,7 +264,7 @@ def test_the_readme_takes_a_new_script_by_its_own_words(text: str, tmp_path: Pat
 
 @pytest.mark.parametrize("path", sorted(SCRIPTS.glob("*.py")), ids=lambda path: path.name)
 def test_a_script_that_lacks_a_package_says_so_in_one_line(path: Path, tmp_path: Path) -> None:
-    if path.name in ("__init__.py", "paired_timing.py"):
+    if path.name in ("__init__.py", "paired_timing.py", "mask_picture.py"):  # run by others alone
         return
     bare = run(sys.executable, "-S", path)  # without what is installed beside Python
     assert (bare.returncode, bare.stderr.count("\n")) == (2, 1), bare.stderr

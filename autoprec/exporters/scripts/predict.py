@@ -7,8 +7,10 @@
 An image is prepared as the manifest says, and read by the search's own code, in `reading/`. Prompts are in
 its pixels, one `--prompt` for each mask, or in `prompts.json` beside the image; of several masks of a prompt
 the one of the best `iou_predictions` is kept. The result is an image of the same size: a mask in white, a
-matte's opacities, or the numbers of classes (or of masks, from 1; 0 is none) as colours. An archive holds an
-array for each input of the model, and of the decoder beside; its result holds float32 [masks, h, w].
+matte's opacities, or the numbers of classes (or of masks, from 1; 0 is none) as colours.
+
+An archive holds one array for each input of the model, and for each of the decoder's that the model does not
+give; its result is an archive with the model's output, float32 [masks, h, w], as `masks`.
 """
 
 import os
@@ -25,6 +27,7 @@ if __name__ == "__main__":
 import argparse
 import importlib.util
 import json
+import runpy
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -189,6 +192,13 @@ def reading_of(folder: Path) -> ModuleType:
     return package
 
 
+def beside(name: str) -> "dict[str, Any]":
+    """What another script of this export defines."""
+    if not (FOLDER / name).is_file():
+        raise ValueError(f"{name} is not beside predict.py: export again")
+    return runpy.run_path(str(FOLDER / name))
+
+
 def type_of(port: Any) -> "np.dtype[Any]":
     """NumPy dtype of an input."""
     kind: np.dtype[Any] = np.dtype(port.element_type.to_dtype())
@@ -202,30 +212,6 @@ def sizes_of(port: Any) -> "tuple[int | None, ...] | None":
     return sizes and tuple(size.get_length() if size.is_static else None for size in sizes)
 
 
-def picture(logits: np.ndarray, recipe: dict[str, Any]) -> "Image.Image":
-    """Mask logits [masks, height, width] as one image, by the metric that the study compared them with."""
-    if recipe["metric"] == "alpha_mae":
-        is_matte = logits.min() >= -0.25 and logits.max() <= 1.25
-        alpha = logits[0] if is_matte else 1 / (1 + np.exp(-np.clip(logits[0], -60, 60)))
-        return Image.fromarray(np.rint(255 * alpha.clip(0, 1)).astype(np.uint8))
-    if recipe["metric"] in ("argmax_iou", "label_iou"):
-        is_map = recipe["metric"] == "label_iou"
-        return coloured(np.rint(logits[0]) if is_map else logits.argmax(axis=0))
-    masks = logits > recipe["threshold"]
-    if len(masks) == 1:
-        return Image.fromarray(np.where(masks[0], 255, 0).astype(np.uint8))
-    return coloured(np.where(masks.any(axis=0), 1 + np.where(masks, logits, -np.inf).argmax(axis=0), 0))
-
-
-def coloured(numbers: np.ndarray) -> "Image.Image":
-    """Numbers [h, w] as a palette image: each its own colour, 0 black."""
-    image = Image.fromarray(numbers.clip(0, 255).astype(np.uint8), "P")
-    colours = [(number, part) for number in range(256) for part in range(3)]
-    # As PASCAL VOC: bits of the number, in turn, are the high bits of red, green and blue.
-    image.putpalette([sum((n >> (3 * bit + p) & 1) << (7 - bit) for bit in range(3)) for n, p in colours])
-    return image
-
-
 def predict_image(predictor: Predictor, arguments: argparse.Namespace) -> None:
     """Predict the masks of an image, and write them as one."""
     photo = Photo(arguments.sample, predictor.manifest, predictor.reading)
@@ -234,16 +220,17 @@ def predict_image(predictor: Predictor, arguments: argparse.Namespace) -> None:
     prompts = [json.loads(prompt) for prompt in arguments.prompt]
     if predictor.prompts and not prompts:
         prompts = predictor.reading.beside.prompts_beside(arguments.sample)
-    image, best = {photo.input: photo.array}, predictor.reading.prompts.best
-    runs = photo.asked(prompts or [{}], predictor.prompts)
-    stacks = [best(predictor({**image, **run}, photo.name), predictor.scores) for run in runs]
+    stacks = []
+    for run in photo.asked(prompts or [{}], predictor.prompts):
+        masks = predictor({photo.input: photo.array, **run}, photo.name)
+        stacks.append(predictor.reading.prompts.best(masks, predictor.scores))
     recipe = predictor.manifest["recipe"]
     # Nothing lies between two class numbers.
     way = Image.Resampling.NEAREST if recipe["metric"] == "label_iou" else Image.Resampling.BILINEAR
     masks = photo.unplaced(np.concatenate(stacks), way)
     output = arguments.output or Path(f"{arguments.sample.stem}_mask.png")
-    picture(masks, recipe).save(output)
-    planes = f"{len(masks)} plane{'s' * (len(masks) > 1)}"
+    beside("mask_picture.py")["picture"](masks, recipe).save(output)
+    planes = "1 plane" if len(masks) == 1 else f"{len(masks)} planes"
     values = f"{masks.min():.4g} to {masks.max():.4g}"
     print(f"wrote {output}: {photo.size[0]} x {photo.size[1]}, from {planes} of values from {values}")
 
