@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoprec.precisions import PRECISIONS
 from autoprec.records import Block
 
 Codes = NDArray[np.intp]
@@ -27,6 +28,8 @@ class Space:
         names: block names in graph order.
         precisions: every precision that some block allows, in order of appearance.
         legal: (blocks, precisions) bool.
+        casts: (precisions, precisions) bool, whether values change their type between two; between variants
+            of one precision, such as INT8 with and without a cure, they do not.
         edges: (k, 2) indices of blocks that share a value, earlier block first.
         share: (blocks,) guess of each block's share of the work; sums to 1.
         size: number of legal assignments.
@@ -38,6 +41,8 @@ class Space:
         self.legal: NDArray[np.bool_] = np.array(
             [[p in block.allowed for p in self.precisions] for block in blocks]
         )
+        types = [_type(name) for name in self.precisions]
+        self.casts = np.array([[first != second for second in types] for first in types], dtype=bool)
         self.edges = _edges(blocks)
         macs = np.array([block.macs for block in blocks], dtype=float)
         even = np.full(len(blocks), 1 / len(blocks))
@@ -81,9 +86,14 @@ class Space:
         return hot.reshape(len(codes), self.legal.size).astype(np.float64)
 
     def crossings(self, codes: Codes) -> NDArray[np.bool_]:
-        """(n, edges) whether the precision changes across the edge."""
-        changed: NDArray[np.bool_] = codes[:, self.edges[:, 0]] != codes[:, self.edges[:, 1]]
+        """(n, edges) whether the type changes across the edge."""
+        changed: NDArray[np.bool_] = self.casts[codes[:, self.edges[:, 0]], codes[:, self.edges[:, 1]]]
         return changed
+
+
+def _type(name: str) -> tuple[str, bool]:
+    """What an engine sees of a precision; one that leaves convolutions in floats has other borders."""
+    return (PRECISIONS[name].plain, PRECISIONS[name].only_products) if name in PRECISIONS else (name, False)
 
 
 def _edges(blocks: Sequence[Block]) -> Codes:

@@ -47,6 +47,13 @@ def test_the_type_changes_where_two_neighbours_differ() -> None:
     assert FORK.one_hot(codes)[0].tolist() == [1, 0, 1, 0, 0, 1]
 
 
+def test_variants_of_a_precision_border_one_another_without_a_cast() -> None:
+    allowed = ("fp32", "int8", "int8+smooth", "int8+gemm")
+    space = Space([Block(name=name, nodes=(), allowed=allowed) for name in "ab"])
+    pairs = np.array([[1, 2], [2, 1], [0, 2], [1, 3]])
+    assert space.crossings(pairs).ravel().tolist() == [False, False, True, True]
+
+
 def test_half_of_the_work_is_guessed_to_be_even() -> None:
     assert FORK.share.tolist() == pytest.approx([1 / 6 + 0.3, 1 / 6 + 0.1, 1 / 6 + 0.1])
     assert Space((block("a", "x"), block("b", "a"))).share.tolist() == [0.5, 0.5]

@@ -59,8 +59,8 @@ class LatencyModel:
         """Weights (p,) as times (blocks, precisions) and borders (edges, precisions, precisions)."""
         blocks, kinds = self._space.legal.shape
         split = blocks * kinds
-        pairs = weights[split : split + kinds**2].reshape(kinds, kinds) * ~np.eye(kinds, dtype=bool)
-        local = weights[split + kinds**2 :, None, None] * ~np.eye(kinds, dtype=bool)
+        pairs = weights[split : split + kinds**2].reshape(kinds, kinds) * self._space.casts
+        local = weights[split + kinds**2 :, None, None] * self._space.casts
         return weights[:split].reshape(blocks, kinds), pairs + local
 
     def _beliefs(self, trust: float | None, ratios: Floats) -> tuple[Floats, Floats]:
