@@ -135,19 +135,16 @@ def prepare(
         say: receives a line about each slow step.
         asks: asks the engine what it supports; None skips that, if nothing will be searched.
         basis: how the study writes candidates for its engine; None for a new study.
-        look: checks what was loaded, before the calibration, or during it if that runs on a GPU.
+        look: checks what was loaded, during the calibration.
         work: folder for models that are written repeatedly; None is the study's own.
         artifacts: files shared with other hosts; None for a study of one host.
 
     Raises children of `UserError` for what is wrong with the definition, the model or the samples.
     """
     loaded = load(spec, say, scores=asks is not None)
-    if loaded.backend.has_own_device:  # the engine leaves the processors free
-        with alongside(partial(look, loaded), say) as listen:
-            calibrated = calibrate(loaded, listen, artifacts)
-    else:
-        look(loaded)
-        calibrated = calibrate(loaded, say, artifacts)
+    # Both leave processors idle: nothing is timed yet, and what is asked runs on few of them.
+    with alongside(partial(look, loaded), say) as listen:
+        calibrated = calibrate(loaded, listen, artifacts)
     if basis is None:
         basis = asks.basis(loaded, calibrated) if asks else silent_basis(loaded)
     loaded = based(loaded, basis)

@@ -70,8 +70,8 @@ class Prober:
         return self._legality(loaded, silent.base, names).same_floats(names).get("fp16", "fp16")
 
     def anticipate(self, loaded: Loaded, basis: Basis | None) -> None:
-        """Ask what does not depend on the calibration, while that leaves the processors free."""
-        if loaded.backend.has_own_device:
+        """Ask what does not depend on the calibration, while that is under way."""
+        if computes(loaded.backend):
             base = basis.base if basis else silent_basis(loaded).base
             self._legality(loaded, base, loaded.spec.search.precisions)
 
