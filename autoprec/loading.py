@@ -1,4 +1,5 @@
-"""Loading libraries where address space is limited: enough is asked for first, and no load lasts for ever.
+"""Loading libraries: what hardly any model needs is left for later; where address space is limited, enough is
+asked for first, and no load lasts for ever.
 
 OpenBLAS reserves a buffer for each of its threads as it loads. Where it gets none, some of its versions ask
 again without an end, and others send the process a SIGINT.
@@ -13,8 +14,17 @@ import resource
 import runpy
 import signal
 import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
+from types import ModuleType
 
 from autoprec.errors import UserError
+
+_POSTPONED = ("sympy", "onnx_ir._symbolic_shapes")
+"""Modules that onnx-ir imports for arithmetic with symbolic sizes, and nobody uses before: a third of what a
+command and each of its workers load (2.7 of 7.8 s on a machine with a slow disk)."""
 
 _LEAST_BYTES = 384 << 20
 """Of address space, for the libraries with one thread of OpenBLAS; with 290 MiB they may load for ever."""
@@ -22,6 +32,29 @@ _THREAD_BYTES = 128 << 20
 """For each of OpenBLAS' threads, in both of its copies (NumPy's and SciPy's)."""
 _SECONDS = 12.0
 """Of the processor's: loading takes 2 to 4."""
+
+
+class _Postponing(MetaPathFinder):
+    """Finds the modules of `_POSTPONED`, which then load when one of their names is used."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,  # noqa: ARG002 - the signature of a finder
+    ) -> ModuleSpec | None:
+        if fullname not in _POSTPONED:
+            return None
+        spec = PathFinder.find_spec(fullname, path)
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
+
+
+def postpone() -> None:
+    """Load later what is hardly ever used, in processes of autoprec's own: not in programs that import it."""
+    if not any(isinstance(finder, _Postponing) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Postponing())
 
 
 def ensure_memory() -> None:
@@ -58,6 +91,7 @@ def _main() -> None:
     except UserError as error:
         sys.exit(str(error))
     end_if_stuck()
+    postpone()
     module = sys.argv.pop(1)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

@@ -26,6 +26,17 @@ for _ in range(30_000_000): pass
 """
 
 
+SYMBOLS = """
+import sys
+from autoprec.loading import postpone
+postpone()
+import onnx_ir
+size = onnx_ir.SymbolicDim("N")
+before = "sympy.core" in sys.modules
+print(before, size + 1, "sympy.core" in sys.modules)
+"""
+
+
 def first_words(worker: WorkerProcess) -> str:
     """What the caller of a worker that cannot load hears."""
     with worker, pytest.raises(StudyError) as caught:
@@ -67,3 +78,8 @@ def test_scarce_address_space_means_one_thread_of_openblas(monkeypatch: pytest.M
         monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
         ensure_memory()
         assert os.environ.get("OPENBLAS_NUM_THREADS") == threads
+
+
+def test_arithmetic_with_symbolic_sizes_is_loaded_when_it_is_used() -> None:
+    told = subprocess.run([sys.executable, "-c", SYMBOLS], capture_output=True, check=True, text=True)
+    assert told.stdout.split() == ["False", "N", "+", "1", "True"]
