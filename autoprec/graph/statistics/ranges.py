@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +92,7 @@ class Histograms:
             samples=np.array(self.samples),
             **to_arrays(channels),
         )
-        kept.keep(path, _KIND, of, lambda stream: np.savez_compressed(stream, **arrays))
+        kept.keep(path, _KIND, of, lambda part: _write(part, arrays))
 
     @classmethod
     def load(cls, path: Path, of: str = "", say: Callable[[str], None] = lambda _: None) -> Histograms | None:
@@ -111,6 +113,16 @@ class Histograms:
             result.channels = from_arrays(file)
             result.samples = int(file["samples"])
         return result
+
+
+def _write(part: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """An .npz archive, compressed at the quickest level: at that of `numpy.savez_compressed` a ViT-S took
+    3 s, for a file a fifth smaller."""
+    with ZipFile(part, "w", ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            member = BytesIO()
+            np.lib.format.write_array(member, array, allow_pickle=False)
+            archive.writestr(f"{name}.npy", member.getbuffer())
 
 
 def range_of(histogram: Histogram, *, method: str, percentile: float, levels: int = 127) -> float:
