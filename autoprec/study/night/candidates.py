@@ -42,9 +42,17 @@ def make(prepared: Prepared, slot: Slot, assignment: Assignment, stage: Callable
         assignment: what to measure.
         stage: receives every step.
     """
+    start = now()
+
+    def on_stage(name: str) -> None:
+        nonlocal start
+        if name == "build":  # the worker made the reference until now
+            start = now()
+        stage(name)
+
     # Rewritten in this process, since the writing processes are not loaded before the reference is there.
-    start, here = now(), replace(slot, writers=None)
-    return Made(measure(prepared, here, assignment, None, on_stage=stage), slot.device, start, now())
+    here = replace(slot, writers=None)
+    return Made(measure(prepared, here, assignment, None, on_stage=on_stage), slot.device, start, now())
 
 
 def measure(
