@@ -161,6 +161,14 @@ class Distant(ChecksItself, Protocol):
 
 
 @runtime_checkable
+class BuildsUntimed(Protocol):
+    """A backend with a quicker way to an engine that is never timed, as a decoder's."""
+
+    def build_untimed(self, model_path: Path) -> Engine:
+        """As `Backend.build`; how fast the engine runs does not matter. May be called in any thread."""
+
+
+@runtime_checkable
 class CutsMasks(Protocol):
     """An engine that can threshold masks on its own machine, where the connection is slow."""
 

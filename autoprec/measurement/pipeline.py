@@ -13,7 +13,17 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from autoprec.backends import EMBEDDED, Backend, Builder, CutsMasks, Distant, Engine, create_backend, run
+from autoprec.backends import (
+    EMBEDDED,
+    Backend,
+    Builder,
+    BuildsUntimed,
+    CutsMasks,
+    Distant,
+    Engine,
+    create_backend,
+    run,
+)
 from autoprec.backends.timing import elapsed
 from autoprec.errors import ModelError
 from autoprec.graph.model.load import open_model
@@ -54,7 +64,8 @@ class Pipeline:
         """Seconds that the decoder ran, of all samples so far."""
         if section.decoder:
             self._inputs = _inputs(Path(section.decoder))
-            self._decoder = builder.build(Path(section.decoder))
+            untimed = builder.build_untimed if isinstance(builder, BuildsUntimed) else builder.build
+            self._decoder = untimed(Path(section.decoder))
 
     @classmethod
     def of(cls, builder: Builder, setup: Setup | Original, beside: Builder | None = None) -> Pipeline:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from autoprec.backends import Engine, computes, run
+from autoprec.backends import BuildsUntimed, Engine, computes, run
 from autoprec.backends.ratios import BUILD_SPREAD
 from autoprec.backends.timing import Pace, elapsed, pair
 from autoprec.errors import BLAMELESS, ModelError, StudyError, TrialError
@@ -58,8 +60,7 @@ class Workbench:
         self.backend = reach(setup.backend, on_stage)
         self.lease = DeviceLease(setup.device if computes(self.backend) else "")
         self.samples = load_samples(setup.samples, "evaluation", setup.shapes)
-        self.pipeline = Pipeline.of(self.backend, setup, beside_of(self.backend, setup.threads))
-        self._reference = self.build(Path(setup.reference_path))
+        self.pipeline, self._reference = self._first_engines(setup)
         more = setup.timing.builds - 1 if self.backend.stopwatch in BUILD_SPREAD else 0
         self._more_references = [self.build(Path(setup.reference_path)) for _ in range(more)]
         kept = Path(setup.masks_path) if setup.masks_path else None
@@ -78,6 +79,19 @@ class Workbench:
             self.masks.share()
         if setup.is_whole:
             check_reference(setup.quality, self.survey)
+
+    def _first_engines(self, setup: Setup) -> tuple[Pipeline, Engine]:
+        """The pipeline with its decoder, and the reference's engine, built in parallel where builds leave
+        the device alone and what is built is not timed."""
+        build = partial(self.build, Path(setup.reference_path))
+        decode = partial(Pipeline.of, self.backend, setup, beside_of(self.backend, setup.threads))
+        if isinstance(self.backend, BuildsUntimed) and not self.backend.builds_on_device:
+            with ThreadPoolExecutor(1, "decoder") as pool, suppress(TrialError):
+                pipeline = pool.submit(decode)
+                reference = build()
+                return pipeline.result(), reference
+            # What fails in parallel fails again, where its words are not those of the other build.
+        return decode(), build()
 
     def metric(self) -> Metric:
         """A fresh metric that knows what the reference's masks are like."""

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import parser
 
-from autoprec.backends.openvino import OpenVinoBackend
+from autoprec.backends.openvino import OpenVinoBackend, OpenVinoEngine
 from autoprec.errors import ModelError
 from autoprec.measurement.pipeline import Pipeline, beside_of
 from autoprec.measurement.prompting import DecoderInput, asked_of
@@ -186,3 +186,24 @@ def test_a_decoder_beside_the_engine_runs_once_the_engine_may_go_on(tmp_path: Pa
 def test_a_decoder_runs_beside_an_engine_on_one_thread_alone() -> None:
     assert beside_of(OpenVinoBackend({}), 4) is not None
     assert beside_of(OpenVinoBackend({"threads": 2}), 4) is None
+
+
+class Untimed(OpenVinoBackend):
+    """An engine that builds decoders in a way of their own."""
+
+    has_own_device = True
+    builds_on_device = False
+
+    def build_untimed(self, model_path: Path) -> OpenVinoEngine:
+        return super().build(model_path)
+
+    def build(self, model_path: Path, *, profiled: bool = False) -> OpenVinoEngine:
+        raise AssertionError(model_path, profiled)
+
+
+def test_a_decoder_is_built_as_what_is_never_timed(tmp_path: Path) -> None:
+    onnx.save(parser.parse_model(NEGATES), tmp_path / "decoder.onnx")
+    section = PipelineSection(decoder=str(tmp_path / "decoder.onnx"), output="masks")
+    embeddings = np.ones((1, 2, 8, 8), np.float32)
+    masks = Pipeline(Untimed({}), section).masks({"embeddings": embeddings}, sample())
+    np.testing.assert_array_equal(masks, -embeddings[0])

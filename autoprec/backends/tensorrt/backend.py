@@ -138,6 +138,14 @@ class TensorRTBackend:
         plan, cache = self._plans.of(model_path, again=profiled), kernel_cache(self._cache)
         return TensorRTEngine(self.library, self._options, plan, device, cache=cache, profiled=profiled)
 
+    def build_untimed(self, model_path: Path) -> Engine:
+        """As `build`, without kernels of its own for every shape that it is given: TensorRT-RTX compiled a
+        decoder anew for each number of prompts, 7 s in all before the first trial (ViT-S, H200)."""
+        device = self.require_device()
+        cuda.make_current(self._options.device)  # of this thread
+        plan, cache = self.build_plan(model_path), kernel_cache(self._cache)
+        return TensorRTEngine(self.library, self._options, plan, device, cache=cache, is_timed=False)
+
     def plan_kernels(self, model_path: Path) -> tuple[KernelTime, ...]:
         """The kernels of a plan that is built and not loaded, without times."""
         return kernels_of(self.build_plan(model_path).layers, {})

@@ -37,6 +37,7 @@ class TensorRTEngine(Closing):
         device: the GPU, for the size of its L2 cache.
         cache: compiled kernels, for a library that compiles them when it loads.
         profiled: measure every layer; slows `execute` down.
+        is_timed: whether `execute` must be as fast as it can be.
 
     Raises `TrialError("run", ...)` if the plan does not load or gets no execution context here.
     """
@@ -55,6 +56,7 @@ class TensorRTEngine(Closing):
         *,
         cache: KernelCache | None = None,
         profiled: bool = False,
+        is_timed: bool = True,
     ) -> None:
         self._library, self._options, self._device, self._cache = library, options, device, cache
         self._layers = plan.layers
@@ -64,7 +66,8 @@ class TensorRTEngine(Closing):
         self._turn = 0
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._is_warm = False
-        self._wants_graphs = options.cuda_graph and not profiled
+        self._is_timed = is_timed
+        self._wants_graphs = options.cuda_graph and is_timed and not profiled
         self._profile: Profile | None = None
         self.stream = Stream()
         self._timer = EventTimer(self.stream)
@@ -211,10 +214,9 @@ class TensorRTEngine(Closing):
         if not self._library.caches_kernels:
             return self._engine.create_execution_context()
         config = self._engine.create_runtime_config()
-        # LAZY would compile in the background while the engine is timed.
-        config.dynamic_shapes_kernel_specialization_strategy = (
-            self._library.trt.DynamicShapesKernelSpecializationStrategy.EAGER
-        )
+        ways = self._library.trt.DynamicShapesKernelSpecializationStrategy
+        # LAZY would compile in the background while an engine is timed; NONE never does for a new shape.
+        config.dynamic_shapes_kernel_specialization_strategy = ways.EAGER if self._is_timed else ways.NONE
         if self._cache is not None:
             with self._library.log.aside():
                 self._cache.attach(config)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,16 @@ class KernelCache:
         self._cache: Any = None
         self._unsaved = 0
         self._saved_bytes = 0
+        self._turn = threading.Lock()
 
     def attach(self, config: Any) -> None:
         """Let the contexts of a runtime configuration read compiled kernels from here, and add theirs."""
-        if self._cache is None:
-            self._cache = config.create_runtime_cache()
-            if self._file is not None and (data := read_sealed(self._file)):
-                self._cache.deserialize(data)
-                self._saved_bytes = len(data)
+        with self._turn:  # a decoder is built beside the reference
+            if self._cache is None:
+                self._cache = config.create_runtime_cache()
+                if self._file is not None and (data := read_sealed(self._file)):
+                    self._cache.deserialize(data)
+                    self._saved_bytes = len(data)
         config.set_runtime_cache(self._cache)
 
     def engine_closed(self) -> None:

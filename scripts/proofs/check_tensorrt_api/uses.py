@@ -104,6 +104,7 @@ PROBED = {
     "IRuntimeCache.serialize": "",
     "IRuntimeCache.deserialize": "blob",
     "DynamicShapesKernelSpecializationStrategy.EAGER": "",
+    "DynamicShapesKernelSpecializationStrategy.NONE": "",
 }
 """Members the adapter looks for before using them: they may be missing, but must fit where they exist."""
 
