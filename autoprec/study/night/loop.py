@@ -142,7 +142,13 @@ class Night:
         reference = self.establish()
         allowance = Allowance(budget, self._prepared.spec.search.finalists, run, self._ledger)
         self._allowance = allowance
-        queue = Queue(self._prepared, self._store, self._ledger, partial(self._measure_priors, run))
+        queue = Queue(
+            self._prepared,
+            self._store,
+            self._ledger,
+            partial(self._measure_priors, run),
+            lambda: self._before_search.is_over,
+        )
         for words in unfit(self._store, self._prepared):
             self._watcher.say(words)
         before = len(self._ledger.spent(run))

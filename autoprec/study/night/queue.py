@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from autoprec.backends.timing import Deadline
 from autoprec.records import Assignment, Origin
@@ -16,6 +16,10 @@ from autoprec.study.night.proposal import Proposal
 from autoprec.study.night.tally import seconds_of
 from autoprec.study.preparation import Prepared
 
+_TO_BEGIN_WITH = 2
+"""Outcomes without which the strategy knows nothing: those of the reference and of FP32."""
+_MOST_INTERRUPTIONS = 2
+
 
 class Queue:
     """Proposals for one study.
@@ -26,15 +30,22 @@ class Queue:
         ledger: what is stored, and the news for the strategy.
         measure_priors: measures the strategy's priors, once the anchors are measured; false while another
             process does.
+        is_late: whether what comes before the search has taken its share of the time.
     """
 
     def __init__(
-        self, prepared: Prepared, store: Store, ledger: Ledger, measure_priors: Callable[[], bool]
+        self,
+        prepared: Prepared,
+        store: Store,
+        ledger: Ledger,
+        measure_priors: Callable[[], bool],
+        is_late: Callable[[], bool] = lambda: False,
     ) -> None:
         self._prepared = prepared
         self._store = store
         self._ledger = ledger
-        self._measure_priors = measure_priors
+        self._measure_priors, self._is_late = measure_priors, is_late
+        self._is_anchors_turn = True
         self._labels = {anchor: label for label, anchor in prepared.anchors}
         self._strategy: Strategy | None = None
         self._ready: list[Assignment] = []
@@ -47,11 +58,14 @@ class Queue:
         """
         ledger = self._ledger
         taken = {record.assignment for record in ledger.running.values()}
-        for _, assignment in self._prepared.anchors:
-            if self._is_open(assignment) and assignment not in taken and ledger.interrupted[assignment] < 2:
-                return self._labelled(assignment, "anchor")
+        anchors = (anchor for _, anchor in self._prepared.anchors)
+        anchor = next((one for one in anchors if self._is_left(one, taken)), None)
+        # Late, the strategy and the anchors take turns, once there are two outcomes to begin with.
+        if anchor is not None and (self._is_anchors_turn or len(ledger.settled) < _TO_BEGIN_WITH):
+            self._is_anchors_turn = not self._is_late()
+            return self._labelled(anchor, "anchor")
         for assignment in enqueued(self._store, self._prepared):
-            if self._is_open(assignment) and assignment not in taken and ledger.interrupted[assignment] < 2:
+            if self._is_left(assignment, taken):
                 return self._labelled(assignment, "queued")
         # Only once: the trial itself may be what stopped the machine.
         for assignment, times in ledger.interrupted.items():
@@ -59,7 +73,10 @@ class Queue:
                 return self._labelled(assignment, "queued")
         if self._strategy is None and not self._start_strategy():
             return None
-        return self._proposed(room)
+        self._is_anchors_turn = True
+        proposal = self._proposed(room)
+        self._is_exhausted = self._is_exhausted and anchor is None
+        return proposal
 
     def think_ahead(self) -> None:
         """Let the strategy propose while all workers are busy, so that the next free one need not wait."""
@@ -113,6 +130,11 @@ class Queue:
             search.strategy, seed=search.seed, blocks=self._prepared.blocks, priors=priors
         )
         return True
+
+    def _is_left(self, assignment: Assignment, taken: Container[Assignment]) -> bool:
+        """Whether it has no outcome, nobody measures it, and it was not interrupted twice."""
+        is_free = self._is_open(assignment) and assignment not in taken
+        return is_free and self._ledger.interrupted[assignment] < _MOST_INTERRUPTIONS
 
     def _is_open(self, assignment: Assignment) -> bool:
         return assignment.digest not in self._ledger.settled

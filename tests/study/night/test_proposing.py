@@ -25,3 +25,12 @@ def test_with_several_workers_the_next_proposal_waits_for_the_first_that_is_free
     monkeypatch.setattr(Queue, "next", following)
     Study.load(write_study(tmp_path)).search("9", jobs=jobs)
     assert any(ready) == is_ready
+
+
+def test_late_the_strategy_takes_turns_with_the_anchors(tmp_path: Path) -> None:
+    study = Study.load(write_study(tmp_path))
+    study.search("2s")
+    origins = [trial.origin for trial in study.trials()]
+    anchors = origins.count("anchor")
+    assert anchors > 2
+    assert origins[:3] == ["anchor", "anchor", "search"]
