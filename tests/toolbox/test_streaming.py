@@ -122,6 +122,24 @@ def test_a_calibration_that_was_cut_short_ends_as_if_it_had_not(tmp_path: Path) 
         np.testing.assert_array_equal(again.by_value[name].counts, histogram.counts)
 
 
+def test_samples_that_run_in_parallel_are_counted_in_their_order(tmp_path: Path) -> None:
+    model, backend = load_model(write_mbconv(tmp_path / "model.onnx")), create_backend("openvino", {})
+    feeds, seen = images(7), list[float]()
+    alone = calibrate(model, backend, feeds, tmp_path / "i.onnx")
+    values = calibrate(
+        model,
+        backend,
+        feeds,
+        tmp_path / "i.onnx",
+        also=lambda values, _: seen.append(float(values["image"].sum())),
+        at_once=3,
+    )
+    assert seen == [float(feed["image"].sum()) for feed in feeds]
+    assert values.largest == alone.largest
+    for name, histogram in alone.by_value.items():
+        np.testing.assert_array_equal(values.by_value[name].counts, histogram.counts)
+
+
 def test_what_comes_behind_the_first_samples_still_moves_the_ranges(tmp_path: Path) -> None:
     model, backend = load_model(write_mbconv(tmp_path / "model.onnx")), create_backend("openvino", {})
     feeds = images(WHOLE_SAMPLES + 64)

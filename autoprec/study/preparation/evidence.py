@@ -37,6 +37,7 @@ class Evidence:
         digest: of model and samples; names the files.
         say: receives a line about each slow step.
         artifacts: files shared with other hosts; None for a study of one host.
+        at_once: samples that `backend` runs in parallel.
 
     Attributes:
         path, moments_path: files of the histograms and the moments.
@@ -48,12 +49,13 @@ class Evidence:
     def __init__(
         self, model: ir.Model, backend: Backend, engine: str, samples: Samples, folder: Path, digest: str,
         say: Callable[[str], None], artifacts: Artifacts | None = None,
+        at_once: int = 1,
     ) -> None:  # fmt: skip
         self._model, self._backend, self._samples = model, backend, samples
         self._folder, self._digest, self._say = folder, digest, say
         self.path, self.moments_path = folder / f"{digest}.npz", folder / f"{digest}-moments.npz"
         self.of = f"{digest} {engine}"
-        self._artifacts = artifacts
+        self._artifacts, self._at_once = artifacts, at_once
 
     def histograms(self, precisions: Iterable[str] = ()) -> Histograms:
         """Histograms of every activation that may be quantised. An interrupted calibration is resumed.
@@ -87,7 +89,8 @@ class Evidence:
             if sums is not None and sums.samples < MOMENT_SAMPLES:
                 sums.observe(values, each)
 
-        histograms = self._run(partial(calibrate, progress=progress, earlier=earlier, also=also), done)
+        count = partial(calibrate, progress=progress, earlier=earlier, also=also, at_once=self._at_once)
+        histograms = self._run(count, done)
         if sums is not None:
             self._keep_moments(sums.result())
         # After the moments: once there are histograms, no later run makes this pass again.

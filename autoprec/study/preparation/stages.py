@@ -12,6 +12,7 @@ import msgspec
 import onnx_ir as ir
 
 from autoprec.backends import EMBEDDED, Backend, create_backend
+from autoprec.calibration import samples_at_once
 from autoprec.errors import ModelError, StudyError
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import input_shapes, load_model, model_digest, notes
@@ -160,10 +161,12 @@ def calibrate(loaded: Loaded, say: Say, artifacts: Artifacts | None = None) -> C
 
 
 class _Calibrator(NamedTuple):
-    """What runs the calibration set in FP32, and the digest by which its statistics are kept."""
+    """What runs the calibration set in FP32, so many samples in parallel, and the digest by which its
+    statistics are kept."""
 
     backend: Backend
     digest: str
+    at_once: int = 1
 
 
 def _calibrators(loaded: Loaded) -> tuple[_Calibrator, ...]:
@@ -171,15 +174,18 @@ def _calibrators(loaded: Loaded) -> tuple[_Calibrator, ...]:
     # A GPU's workers build, compare and time meanwhile: half of the processors are theirs.
     processors = len(os.sched_getaffinity(0))
     share = max(1, processors // 2) if loaded.backend.has_own_device else processors
-    cores = create_backend(EMBEDDED, {"threads": share})
+    at_once = samples_at_once(loaded.model, share)
+    cores = create_backend(EMBEDDED, {"threads": share // at_once})
     # The digest leaves out the number of cores, so that hosts of one study share statistics.
-    here = _Calibrator(cores, create_backend(EMBEDDED, {}).fingerprint().digest)
+    here = _Calibrator(cores, create_backend(EMBEDDED, {}).fingerprint().digest, at_once)
     # Whole activations are too much to send from a target.
     if loaded.spec.target.address:
         return (here,)
     # With every core, however many engines will be timed with.
     takes_all = loaded.backend.name == EMBEDDED and not loaded.backend.has_own_device
-    own = _Calibrator(cores if takes_all else loaded.backend, loaded.backend.fingerprint().digest)
+    own = _Calibrator(loaded.backend, loaded.backend.fingerprint().digest)
+    if takes_all:
+        own = here._replace(digest=own.digest)
     work = len(loaded.calibration) * sum(map(macs, loaded.model.graph))
     # A GPU needs its kernels first: an instrumented ViT-S of 24 M parameters took 30 s before its first
     # sample (H100, TensorRT-RTX 1.6.1), longer than a small calibration takes on the CPU.
@@ -190,7 +196,10 @@ def _calibrators(loaded: Loaded) -> tuple[_Calibrator, ...]:
 def _calibrated(loaded: Loaded, calibrator: _Calibrator, say: Say, artifacts: Artifacts | None) -> Calibrated:
     spec, digest = loaded.spec, "-".join(loaded.digests[:2])
     folder = Path(spec.folder) / "calibration"
-    evidence = Evidence(loaded.model, *calibrator, loaded.calibration, folder, digest, say, artifacts)
+    backend, engine, at_once = calibrator
+    evidence = Evidence(
+        loaded.model, backend, engine, loaded.calibration, folder, digest, say, artifacts, at_once
+    )
     wanted = (*spec.search.precisions, *spec.blocks.pin.values())
     histograms = evidence.histograms(wanted)
     overflow = overflowing(histograms, loaded.blocks, loaded.model)
