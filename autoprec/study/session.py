@@ -106,7 +106,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         crew: Crew[TrialRecord, Measurement] = stack.enter_context(
             Crew(chosen, jobs, folder, log, watcher.say)
         )
-        early = stack.enter_context(EarlyReference(crew.slots[:WORKERS], work / "early", watcher.stage))
+        early = stack.enter_context(EarlyReference(crew.slots[:WORKERS], work / "early", watcher))
         if not spec.target.address:  # that one is waited for, once
             crew.warm(spec.backend)
         if len(crew.slots) > 1:

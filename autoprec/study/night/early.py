@@ -7,7 +7,7 @@ trial is done by workers that would wait for it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from autoprec.closing import Closing
 from autoprec.errors import TrialError
 from autoprec.files import own_folder, remove_folder
 from autoprec.graph.statistics.ranges import Histograms
+from autoprec.study.events import Watcher
 from autoprec.study.night.candidates import Made, make
 from autoprec.study.night.crew import Slot
 from autoprec.study.preparation import Prepared
@@ -33,11 +34,11 @@ class EarlyReference(Closing):
     Args:
         slots: `WORKERS` of them, which nobody else asks from `start` until `result` has returned.
         work: a folder for the models, which is made, and removed again.
-        stage: receives every step.
+        watcher: receives every step.
     """
 
-    def __init__(self, slots: Sequence[Slot], work: Path, stage: Callable[[str], None]) -> None:
-        self._slots, self._work, self._stage = slots, work, stage
+    def __init__(self, slots: Sequence[Slot], work: Path, watcher: Watcher) -> None:
+        self._slots, self._work, self._watcher = slots, work, watcher
         self._prepared: Prepared | None = None
         self._made: dict[str, Made] = {}
         self._thread: threading.Thread | None = None
@@ -75,7 +76,7 @@ class EarlyReference(Closing):
         assignments = list(dict.fromkeys((prepared.reference, prepared.uniform("fp32"))))
         with ThreadPoolExecutor(WORKERS, "early") as pool:
             asked = [
-                pool.submit(make, prepared, slot, assignment, self._stage)
+                pool.submit(make, prepared, slot, assignment, self._watcher.stage)
                 for slot, assignment in zip(self._slots, assignments, strict=False)
             ]
             try:
@@ -83,6 +84,8 @@ class EarlyReference(Closing):
             except Exception:  # noqa: BLE001 - it is measured again, where failures are told
                 return
         self._made = {one.digest: outcome for one, outcome in zip(assignments, outcomes, strict=True)}
+        latency = outcomes[0].measurement.latency_ms
+        self._watcher.say(f"the reference takes {latency:.4g} ms; it is a trial once the model is calibrated")
 
 
 def _floats_alone(loaded: Loaded, work: Path) -> Prepared:
