@@ -144,6 +144,12 @@ def cannot(path: Path | str, error: OSError, otherwise: str = "", *, what: str =
     return f"{path}: cannot {what} ({error.strerror}); {advice}"
 
 
+def place_written(error: OSError) -> str | None:
+    """The file that an error is about. Copying names both, and what is full is where the second one lies."""
+    name: str | None = error.filename2 if error.errno in NO_ROOM and error.filename2 else error.filename
+    return name
+
+
 def _advice(error: OSError, otherwise: str = "") -> str:
     """What to do about what the system said of a file; empty where that depends on what the file is for."""
     number = error.errno
@@ -167,8 +173,7 @@ def machine_fault(error: BaseException) -> str:
         return f"{error.object[place]!a} has a name that is not UTF-8; rename the file or the folder"
     if not isinstance(error, OSError) or error.errno not in _MACHINE:
         return ""
-    # Copying names both files, and what is full is where the second one lies.
-    name = error.filename2 if error.errno in NO_ROOM and error.filename2 else error.filename
+    name = place_written(error)
     if not name and _is_adrift():
         return "the working folder was deleted; go to one that is there, and run it again"
     where = f"{name}: " if name else ""

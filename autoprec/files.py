@@ -103,6 +103,11 @@ def replacing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def resolved(path: Path) -> Path:
+    """The absolute path behind all links; of one that goes round, where `Path.resolve` raises, its own."""
+    return Path(os.path.realpath(path))
+
+
 def is_inside(folder: Path, name: str) -> bool:
     """Whether `name` is a file below `folder`, with no link on the way to it."""
     relative = Path(name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from autoprec.errors import StudyError, cannot
+from autoprec.errors import StudyError, cannot, place_written
 from autoprec.exporters.manifest import MANIFEST, read_manifest
 from autoprec.files import scratch
 
@@ -30,11 +32,16 @@ def replacing(folder: Path) -> Iterator[Path]:
                 shutil.rmtree(folder)
             fresh.rename(folder)
     except OSError as error:
-        place, otherwise = error.filename or folder, "name a writable folder"
-        if isinstance(error, shutil.Error):  # from copying a tree: a list of one error per file, in words
-            (_, place, error.strerror), *_ = error.args[0]
-            otherwise = f"free some space, or {otherwise}"
-        raise StudyError(cannot(place, error, otherwise, what="be exported")) from error
+        raise StudyError(_told(error, folder)) from error
+
+
+def _told(error: OSError, folder: Path) -> str:
+    if isinstance(error, shutil.Error):  # from copying a tree: a list of one error per file, in words
+        (_, name, words), *_ = error.args[0]
+        if number := re.match(r"\[Errno (\d+)\]", words):
+            words = os.strerror(int(number[1]))
+        error = OSError(int(number[1]) if number else 0, words, name)
+    return cannot(place_written(error) or folder, error, "name a writable folder", what="be exported")
 
 
 def _refuse_foreign(folder: Path) -> None:

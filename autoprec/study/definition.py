@@ -9,7 +9,7 @@ import msgspec
 import tomlkit
 
 from autoprec.errors import SpecError, StudyError
-from autoprec.files import read_small, replacing
+from autoprec.files import read_small, replacing, resolved
 from autoprec.spec import StudySpec, load_spec
 from autoprec.store import Store
 
@@ -69,7 +69,7 @@ def make_default(path: Path) -> tuple[Path, ...]:
             else:
                 continue
             # Resolved, so that a link stays a link and the file behind it changes.
-            with replacing(other.resolve()) as part:
+            with replacing(resolved(other)) as part:
                 part.write_text(tomlkit.dumps(document), encoding="utf-8")
         except (ValueError, OSError) as error:  # TOML errors and bad UTF-8 are ValueErrors
             # A broken definition beside it is no reason not to mark this one.

@@ -11,6 +11,7 @@ import msgspec
 
 from autoprec.backends.timing import Deadline
 from autoprec.errors import StudyError
+from autoprec.files import resolved
 from autoprec.records import Block, TrialRecord
 from autoprec.report import Front
 from autoprec.spec import Budget, StudySpec, aimed, load_spec, parse_budget, stored_at, with_search
@@ -226,7 +227,7 @@ class Study(StoredStudy):
 
     def _adopt(self, prior: Study, store: Store, watcher: Watcher) -> None:
         """Take another study's losses as this one's prior."""
-        if prior.database.resolve() == self.database.resolve() and prior.spec.name == self.spec.name:
+        if resolved(prior.database) == resolved(self.database) and prior.spec.name == self.spec.name:
             raise StudyError(f"study {self.spec.name!r} cannot be its own prior: name another one")
         name, blocks = self.spec.name, store.blocks(self.spec.name)
         count = adopt(

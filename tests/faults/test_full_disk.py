@@ -5,17 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 
-from autoprec.errors import machine_fault
+from autoprec.errors import StudyError, machine_fault
+from autoprec.exporters._folder import replacing
 from autoprec.files import naming
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.files import write_model
@@ -24,6 +28,7 @@ from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.kept import keep
 from autoprec.measurement.masks import ReferenceMasks
 from autoprec.records import Assignment
+from autoprec.store.dialects.sqlite import SqliteDialect
 from tiny_study import write_model as write_tiny
 
 
@@ -98,3 +103,23 @@ def test_a_working_folder_that_was_deleted_is_named(tmp_path: Path, monkeypatch:
     with pytest.raises(OSError, match="No such file") as caught:
         Path("model.onnx").absolute()
     assert machine_fault(caught.value).startswith("the working folder was deleted")
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_an_error_of_the_disk_is_told_as_a_full_one_where_it_is(
+    is_full: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    failed = sqlite3.OperationalError("disk I/O error")
+    failed.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0 if is_full else 1 << 30))
+    told = SqliteDialect(tmp_path / "study.db", read_only=False).reason(failed)
+    assert ("the disk is full" in str(told)) == is_full
+
+
+def test_a_folder_that_is_copied_to_a_full_disk_is_named(tmp_path: Path) -> None:
+    words = f"[Errno {errno.ENOSPC}] No space left on device: 'a' -> 'b'"
+    with (
+        pytest.raises(StudyError, match=r"^b: cannot be exported \(No space.*; free some space"),
+        replacing(tmp_path / "out"),
+    ):
+        raise shutil.Error([("a", "b", words)])

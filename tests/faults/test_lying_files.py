@@ -7,18 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 import pytest
 
 import tiny_study
-from autoprec.errors import SamplesError, StudyError
+from autoprec.errors import ModelError, SamplesError, StudyError
 from autoprec.exporters import read_manifest, write_export
 from autoprec.files import not_following, own_folder, replacing
 from autoprec.graph.model.files import write_model
+from autoprec.graph.model.load import load_model
 from autoprec.report import write_file
 from autoprec.samples._prompts import read_prompts
 from autoprec.study import verify_export
 from autoprec.study.definition import make_default
+from command_line import autoprec
 from tiny_export import export_of
 
 
@@ -111,3 +114,20 @@ def test_no_file_takes_the_place_of_standard_output() -> None:
 def test_a_pipe_among_definitions_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.toml")
     assert make_default(tiny_study.write_study(tmp_path)) == ()
+
+
+def test_links_that_go_round_are_deleted_with_the_study(tmp_path: Path) -> None:
+    definition = tiny_study.write_searched(tmp_path)
+    (link := tmp_path / "tiny" / "reference.onnx").unlink(missing_ok=True)
+    link.symlink_to("reference.onnx")
+    assert autoprec("delete", str(definition), "--yes", folder=tmp_path).returncode == 0
+    assert not link.is_symlink()
+
+
+def test_external_data_that_is_a_link_that_goes_round_is_missing(tmp_path: Path) -> None:
+    path = tiny_study.write_model(tmp_path / "tiny.onnx")
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights", size_threshold=0)
+    (tmp_path / "weights").unlink()
+    (tmp_path / "weights").symlink_to("weights")
+    with pytest.raises(ModelError, match="its external data 'weights' is missing"):
+        load_model(path)

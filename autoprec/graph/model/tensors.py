@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnx import TensorProto
 
 from autoprec.errors import ModelError
+from autoprec.files import resolved
 
 _COMPLEX = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
 _VALUES = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
@@ -103,7 +104,7 @@ def _data_file(folder: Path, location: str) -> Path:
     """A file of external data. Raises `ModelError` if it is not there, or not in the model's folder."""
     file = folder / location
     # Resolved, since a link inside the folder may lead out of it.
-    if not file.resolve().is_relative_to(folder.resolve()):
+    if not resolved(file).is_relative_to(resolved(folder)):
         raise ModelError(f"its weights point outside its folder ({file}); save it with its data beside it")
     if not file.is_file():
         raise ModelError(f"its external data {file.name!r} is missing; put the file beside the model")

@@ -7,6 +7,7 @@ disk, so that not even a power cut loses a finished trial.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 from urllib.parse import quote
@@ -34,6 +35,8 @@ _DAMAGE = (
     "Could not decode",
 )
 """SQLite's words for tables that are not as autoprec made them, and for text that is not UTF-8."""
+_LOG_BYTES = 64 << 10
+"""Room for the index of the log, which has 32 KiB at least, and for a first page."""
 _FOREIGN = "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view') LIMIT 1"
 _CLOCK = "SELECT (julianday('now') - 2440587.5) * 86400.0"
 
@@ -129,7 +132,16 @@ class SqliteDialect:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bits only refine it
         if any(words in str(error) for words in _DAMAGE):
             code = sqlite3.SQLITE_CORRUPT
+        if code == sqlite3.SQLITE_IOERR and self._is_full():
+            code = sqlite3.SQLITE_FULL
         return REASONS.get(code)
+
+    def _is_full(self) -> bool:
+        """Whether the disk has no room for what SQLite makes beside the file, which it calls an I/O error."""
+        try:
+            return shutil.disk_usage(self._path.parent).free < _LOG_BYTES
+        except OSError:
+            return False
 
     def is_passing(self, error: BaseException) -> bool:  # noqa: ARG002 - the protocol's signature
         """Never: a file fails the same way again, and locks have been waited for."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from autoprec.entry import is_entry
 from autoprec.errors import StudyError
+from autoprec.files import resolved
 from autoprec.spec import StudySpec
 from autoprec.store import Store, exclusive
 from autoprec.study.following import is_searched
@@ -49,7 +50,7 @@ def clear(spec: StudySpec) -> int:
         size = 0
         theirs = _users(spec)
         for path in (path for pattern in _MADE for path in folder.glob(pattern)):
-            if any(path.resolve() in (one, *one.parents) for one in theirs):
+            if any(resolved(path) in (one, *one.parents) for one in theirs):
                 continue  # the user's model or samples may be in a folder of that name
             size += _size(path)
             if path.is_dir() and not path.is_symlink():
@@ -65,7 +66,7 @@ def clear(spec: StudySpec) -> int:
 def _users(spec: StudySpec) -> list[Path]:
     """The files and folders that the definition names, which are never deleted."""
     named = (spec.model.path, spec.pipeline.decoder or "", spec.samples.calibration, spec.samples.evaluation)
-    return [Path(name).resolve() for name in named if name and not is_entry(name)]
+    return [resolved(Path(name)) for name in named if name and not is_entry(name)]
 
 
 def _size(path: Path) -> int:
