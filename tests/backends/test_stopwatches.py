@@ -138,12 +138,14 @@ def test_the_interval_is_that_of_a_trimmed_mean(count: int) -> None:
 
 
 def test_a_deadline_says_what_is_left_and_what_is_over(clock: Clock) -> None:
+    clock.now = 100.0
     deadline, never = Deadline(10), Deadline(None)
-    for now, left, share in ((0, 10, 0), (4, 6, 0.4), (10, 0, 1), (15, 0, 1)):
-        clock.now = now
+    for passed, left, share in ((0, 10, 0), (4, 6, 0.4), (10, 0, 1), (15, 0, 1)):
+        clock.now = 100.0 + passed
+        assert deadline.spent == passed
         assert deadline.left == pytest.approx(left)
         assert deadline.share == pytest.approx(share)
-        assert deadline.is_over == (now >= 10)
+        assert deadline.is_over == (passed >= 10)
     assert (never.left, never.share, never.is_over) == (math.inf, 0, False)
     assert Deadline(0).share == 0, "it has only just begun"
     short = Deadline(0.01)

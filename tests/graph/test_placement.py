@@ -196,3 +196,7 @@ def test_weights_of_a_huge_candidate_go_into_a_file_beside_it(
     assert path.with_name("candidate.onnx.data").is_file()
     ends = [sorted(tensor.name for tensor in model.graph.initializer) for model in (whole, split)]
     assert ends[0] == ends[1]
+
+
+def test_a_candidate_keeps_the_name_of_its_graph(path: Path) -> None:
+    assert rewritten(path, "fp16").graph.name == "net"

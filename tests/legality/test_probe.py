@@ -46,6 +46,9 @@ def test_a_block_is_refused_a_precision_only_if_all_of_it_is_dequantised() -> No
     legality = Legality(base="fp16", verdicts=(INT8_GEMM, FLOAT_CONV))
     assert legality.refusals(["gemm", "conv"], ["int8"]) == ()
     assert legality.refusals(["conv"], ["int8"]) == (("int8", "conv: dequantised"),)
+    other = msgspec.structs.replace(FLOAT_CONV, pattern="gemm", reason="in floats")
+    both = Legality(base="fp16", verdicts=(FLOAT_CONV, other))
+    assert both.refusals(["conv", "gemm"], ["int8"]) == (("int8", "conv: dequantised"),)
 
 
 def test_a_model_s_blocks_are_refused_by_what_is_in_them(tmp_path: Path) -> None:

@@ -97,3 +97,17 @@ def test_a_mask_keeps_something_of_every_row(tmp_path: Path) -> None:
     assert mask.dtype == np.bool_
     assert mask.any(axis=-1).all()
     assert not mask.all()
+
+
+def test_what_may_be_negative_is_fed_so_and_what_may_not_is_not(tmp_path: Path) -> None:
+    path = Path(question(tmp_path, "gemm", "fp32").model_path)
+    assert feeds_of(path, [("x", 0.0, 5.0)])["x"].min() >= 0
+    assert feeds_of(path, [("x", -0.5, 5.0)])["x"].min() < 0
+
+
+@pytest.mark.parametrize("base", ["fp32", "bf16"])
+def test_the_exact_model_is_integers_in_fp32(base: str, tmp_path: Path) -> None:
+    exact = onnx.shape_inference.infer_shapes(onnx.load(question(tmp_path, "gemm", "int8", base).exact_path))
+    kinds = {value.type.tensor_type.elem_type for value in exact.graph.value_info}
+    assert onnx.TensorProto.BFLOAT16 not in kinds
+    assert onnx.TensorProto.INT8 in kinds

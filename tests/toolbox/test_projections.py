@@ -66,12 +66,14 @@ WHOLE = {
     " q, k, v = Split<axis = 2, num_outputs = 3>(qkv)",
     "given pairs": "s8 = QuantizeLinear(n, scale, zero) s = DequantizeLinear(s8, scale, zero)"
     " qkv = MatMul(s, w) q, k, v = Split<axis = 2, num_outputs = 3>(qkv)",
+    "parts of rows and columns": f"{PRODUCT} q = Slice(qkv, zz, half) k = Relu(n) v = Relu(n)",
     "one part": f"{PRODUCT} q = Slice(qkv, z, p16, two) k = Relu(n) v = Relu(n)",
 }
 SIZES = {
     "flat": [1, 8, 144], "heads": [1, 144, 3, 4, 4], "inner": [1, 144, 4, 3, 4], "merged": [3, 4, 144, 4],
     "rows": [144, 8], "uneven": [16, 8, 24], "i0": 0, "i1": 1, "last": -1, "z": [0], "one": [1], "two": [2],
     "p16": [16], "n16": [-16], "end": [2**31],
+    "zz": [0, 0, 0], "half": [1, 72, 24],
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from autoprec.graph.rewrite.rewrite import Rewriter
 from autoprec.graph.statistics.channels import ChannelCounts
 from autoprec.graph.statistics.ranges import Histogram, Histograms, range_of
 from autoprec.graph.variants.edits import edited
-from autoprec.graph.variants.smoothing import _factors, smooth
+from autoprec.graph.variants.smoothing import _error, _factors, smooth
 from autoprec.precisions import PRECISIONS
 from mbconv import calibrated, error, images, outputs, toolbox, uniform, write_mbconv
 
@@ -37,6 +37,10 @@ CHAINS = {
         n = LayerNormalization <axis = -1> (t, b8, b8)
         h = MatMul (n, m1)
         masks = Transpose <perm = [0, 3, 1, 2]> (h)""",
+    "batch-norm-conv": """
+        t = Relu (image)
+        a = BatchNormalization (t, v8, b8, b8, v8)
+        masks = Conv (a, w8)""",
     "two readers": """
         a = Conv (image, w1, b1)
         b = Conv (a, w2)
@@ -45,7 +49,7 @@ CHAINS = {
 }
 SHAPES = {
     "w1": (16, 8, 1, 1), "b1": (16,), "w2": (8, 16, 1, 1), "w1g": (16, 4, 1, 1), "w2g": (8, 4, 1, 1),
-    "w1t": (8, 16, 1, 1), "w2t": (16, 8, 1, 1), "b8": (8,), "m1": (8, 8),
+    "w1t": (8, 16, 1, 1), "w2t": (16, 8, 1, 1), "b8": (8,), "v8": (8,), "m1": (8, 8), "w8": (8, 8, 1, 1),
 }  # fmt: skip
 
 
@@ -57,6 +61,7 @@ def chain(text: str, folder: Path) -> ir.Model:
         shape = SHAPES[name]
         gains = np.exp(random.standard_normal((shape[0], *[1] * (len(shape) - 1))))
         array = (random.standard_normal(shape) * gains).astype(np.float32)
+        array = np.abs(array) if name == "v8" else array  # a variance
         model.graph.initializer.append(numpy_helper.from_array(array, name))
     onnx.save(model, folder / "chain.onnx")
     return load_model(folder / "chain.onnx")
@@ -78,11 +83,13 @@ def test_a_smoothed_model_computes_the_same_in_floats(tmp_path: Path, name: str)
     assert {v.name for node in after.graph for v in node.inputs if v is not None} != before
 
 
-@pytest.mark.parametrize("name", ["conv-relu-conv", "grouped", "transposed", "norm-matmul", "two readers"])
+@pytest.mark.parametrize(
+    "name", ["conv-relu-conv", "grouped", "transposed", "norm-matmul", "batch-norm-conv", "two readers"]
+)
 def test_factors_behind_a_linear_op_cost_no_node(tmp_path: Path, name: str) -> None:
     model = chain(CHAINS[name], tmp_path)
     inputs = [node.inputs[0].name for node in smoothed(model, tmp_path).graph if "smooth" in str(node.name)]  # type: ignore[union-attr]
-    assert inputs == ([] if name == "norm-matmul" else ["image"])
+    assert inputs == ([] if "norm" in name else ["image"])
 
 
 def test_an_mbconv_computes_the_same_smoothed_and_keeps_a_mul_behind_hard_swish(tmp_path: Path) -> None:
@@ -155,3 +162,16 @@ def test_a_channel_takes_a_factor_from_its_activation_and_its_weights(
     factors = _factors(counts, [weights], 127.0)
     assert last[0] <= factors[3] <= last[1]
     assert factors[:3].max() < 2 * factors[:3].min(), "channels that are alike get like factors"
+
+
+def test_the_expected_error_is_that_of_a_step_on_every_operand() -> None:
+    random = np.random.default_rng(1)
+    weight, factors = random.standard_normal((1, 3, 4, 2)), np.exp(random.standard_normal(4))
+    squares, step, levels = random.random(4), 0.03, 127.0
+    total = 0.0
+    for row in weight[0]:
+        scaled = row / factors[:, None]
+        of_weights = (np.abs(scaled).max() / levels) ** 2 * 2 * float(np.square(factors) @ squares)
+        signal = float((np.square(row) * squares[:, None]).sum())
+        total += (step**2 * float(np.square(scaled).sum()) + of_weights) / signal
+    assert _error(weight, factors, squares, step, levels) == pytest.approx(total)

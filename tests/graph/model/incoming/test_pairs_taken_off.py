@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from autoprec.graph.grids.pairs import Pair
-from autoprec.graph.model.incoming.clipping import clipped
+from autoprec.graph.model.incoming.clipping import _KNOWN, clipped
 from autoprec.graph.model.taming import tame
 from autoprec.graph.model.unrounded import float_types, write_unrounded
 
@@ -207,6 +207,31 @@ def test_a_convolution_that_others_read_too_stays(reader: str) -> None:
     proto, _ = normed(1e8, extra=", float[1,3,4,4] o")
     proto.graph.node.pop()
     proto.graph.node.append(helper.make_node(reader.split()[2][:-3], ["v"], ["o"]))
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(proto))
+    before = set(model.graph.initializers)
+    tame(model.graph)
+    assert set(model.graph.initializers) == before
+
+
+@pytest.mark.parametrize("op", sorted(_KNOWN))
+def test_what_is_known_of_an_operator_s_results_is_where_they_lie(op: str) -> None:
+    axes = "<axes = [1]>" if op == "ReduceL2" else ""
+    proto = onnx.parser.parse_model(
+        f'<ir_version: 10, opset_import: ["": 17]> g (float[9,9] x) => (float[n,m] y) {{ y = {op}{axes}(x) }}'
+    )
+    ends = np.array([-40, -9, -3, -1e-3, 0, 1e-3, 3, 9, 40], np.float32)
+    x = np.abs(ends) if op == "Sqrt" else ends
+    (results,) = ReferenceEvaluator(proto).run(None, {"x": x[:, None] + np.diag(x)})
+    low, high = _KNOWN[op]
+    assert results.min() == pytest.approx(low, abs=1e-3)
+    assert results.max() == pytest.approx(high, rel=1e-3) if np.isfinite(high) else results.max() > 8
+
+
+def test_a_norm_behind_computed_weights_stays() -> None:
+    proto, _ = normed(1e8)
+    proto.graph.node.insert(0, helper.make_node("Neg", ["w"], ["n"]))
+    convolution = next(node for node in proto.graph.node if node.op_type == "Conv")
+    convolution.input[1] = "n"
     model = ir.from_proto(onnx.shape_inference.infer_shapes(proto))
     before = set(model.graph.initializers)
     tame(model.graph)
