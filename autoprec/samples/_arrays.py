@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 import zipfile
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ _TRUTH = "truth"
 _Header = tuple[tuple[int, ...], np.dtype[Any]]
 _MOST_BYTES = 1 << 30
 """Largest total size of prompts and truth of one sample, in bytes."""
+_PARSING = threading.Lock()
+"""NumPy reads headers by Python's parser, whose count of its recursion threads share in 3.11: of two at once
+one may raise SystemError."""
 _LONGEST_HEADER = 1 << 14
 """More than NumPy accepts; NumPy itself would first read the 4 GiB that a header may claim as its length."""
 
@@ -163,7 +167,7 @@ def _check_headers(
         name, size = member.removesuffix(".npy"), archive.getinfo(member).file_size
         with archive.open(member) as stream:
             start = io.BytesIO(stream.read(_LONGEST_HEADER))
-        shape, kind = _header(start)
+        shape, _, kind = _header(start)
         held = size - start.tell()
         if kind.kind not in _NUMBERS:
             raise SamplesError(f"{path}: {name!r} holds {kind}, not numbers; store it without pickling")
@@ -184,14 +188,17 @@ def _check_headers(
     return headers
 
 
-def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of the array at the stream's position."""
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is in Fortran's order, and dtype of the array at the stream's position."""
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, kind = read(stream)
-    return shape, kind
+    with _PARSING:
+        return read(stream)
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     with archive.open(name) as stream:
-        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+        shape, is_fortran, kind = _header(stream)
+        values = np.empty(math.prod(shape), kind)
+        values.view(np.uint8)[:] = np.frombuffer(stream.read(values.nbytes), np.uint8)
+    return values.reshape(shape, order="F" if is_fortran else "C")
