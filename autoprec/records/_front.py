@@ -76,6 +76,7 @@ def counting(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
     wrong = wrong_assignments(ordered)
     measured: dict[Assignment, list[TrialRecord]] = {}
     for t in ordered:
+        # A loss of NaN is below no limit, but sorts anywhere: one such trial would shuffle the front.
         is_whole = t.state == "complete" and math.isfinite(t.latency_ms) and math.isfinite(t.loss)
         if is_whole and t.reused_from is None and t.excess_mb <= 0 and t.assignment not in wrong:
             measured.setdefault(t.assignment, []).append(t)

@@ -30,6 +30,7 @@ class Block(Record, frozen=True, kw_only=True):
 
     name: str
     nodes: tuple[str, ...]
+    # Fields behind the nodes have defaults: a probe makes a block of one piece, which knows its nodes alone.
     op_counts: tuple[tuple[str, int], ...] = ()
     macs: int = 0
     parameters: int = 0
@@ -52,6 +53,7 @@ class Assignment(Record, frozen=True, kw_only=True):
     empty.
     """
 
+    # Pairs, not a dict: assignments are keys, of what is settled, running or interrupted.
     choices: tuple[tuple[str, str], ...]
     weights: str = ""
 

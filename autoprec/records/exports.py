@@ -36,6 +36,7 @@ class Recipe(Record, frozen=True, kw_only=True):
     """
 
     backend: str
+    # Values as TOML has them: an export on another machine must build with the same ones, or compare nothing.
     options: dict[str, str | int | float | bool]
     output: str
     metric: str

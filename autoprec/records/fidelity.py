@@ -10,6 +10,7 @@ Step = Literal["loading", "given", "engine", "reference"]
 """On the way from the file to a measurement: the model as it is loaded, computed exactly; with the Q/DQ pairs
 that it came with, computed exactly; all of it in FP32 on the engine; the reference on the engine."""
 
+# Not infinity, for which JSON has no number: msgspec writes null, and the record could not be read again.
 UNLIKE = 1e9
 """The error of values that cannot be compared, because of another shape, or of values that are not finite."""
 

@@ -103,6 +103,7 @@ class Quality(Record, frozen=True, kw_only=True):
     logit_error: float | None
     truth_miou: float | None = None
     truth_score: float | None = None
+    # With defaults, as they came one after another: records of earlier versions lack the later ones.
     samples: int = 0
     masks: int = 0
     small_masks: int = 0
@@ -139,6 +140,7 @@ class BlockAudit(Record, frozen=True, kw_only=True):
     block: str
     asked: str
     ran: str
+    # Three values: an engine that hides what ran must not fail `--strict` in every block.
     matches: bool | None
     time_ms: float
     detail: str = ""

@@ -215,6 +215,7 @@ class Findings(Record, frozen=True, kw_only=True):
     corner: tuple[float, float]
     volumes: tuple[tuple[int, float], ...]
     sensitivity: dict[str, dict[str, float]]
+    # By number, not in a list beside the front: a point whose inspection failed has none.
     explanations: dict[int, Explanation]
     inspections: dict[int, Inspection]
     usual: Inspection | None = None

@@ -75,6 +75,7 @@ class TrialRecord(Record, frozen=True, kw_only=True):
     origin: Origin
     label: str
     assignment: Assignment
+    # A digest: thousands of trials share one engine, which the study's identity names in full.
     fingerprint: str
     start: str
     end: str = ""

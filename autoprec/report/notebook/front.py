@@ -42,6 +42,7 @@ class Front(tuple[TrialRecord, ...]):
 
     def __new__(cls, trials: Iterable[TrialRecord] = (), reference: Reference | None = None) -> Self:
         """A front of trials in this order."""
+        # In `__new__`: a tuple is filled before `__init__` could run.
         front = super().__new__(cls, trials)
         front.reference = reference
         return front

@@ -34,6 +34,7 @@ def heat_map(findings: Findings) -> Spec:
             "latency": f"{figures.milliseconds(record.latency_ms)} ms",
             "loss": figures.loss(record.loss),
             "ran": ran or figures.NOTHING,
+            # By a mark: the colour says what was asked for, and not everybody tells colours apart.
             "mark": CROSS if wrong else ("+" if plain(precision) != precision else ""),
         }
         for record in findings.front
@@ -97,6 +98,7 @@ def time_chart(findings: Findings) -> Spec | None:
         "color": {"field": "engine", "type": "nominal", "title": None, "scale": colours},
         "tooltip": tips("block", "engine", "precision", "time", "gain"),
     }
+    # The rows of all points travel with the page, and a filter shows one: there is no server to ask.
     parts = {
         "params": [{"name": "point", "value": first, "bind": bind}],
         "data": {"values": rows},

@@ -27,6 +27,7 @@ _ANCHOR_AT_THE_LEFT = "scale('x', datum.ms) < 3.2 * length(datum.anchor)"
 def front_chart(findings: Findings) -> Spec:
     """Latency against mask loss: all trials, the front with its intervals, anchors, the reference."""
     rows = _levelled(list(_points(findings)))
+    # Not from 0: latencies of one model lie close together, and would all be one heap at the right.
     x = {"field": "ms", "type": "quantitative", "title": "latency, ms", "scale": {"zero": False}}
     y = loss_axis([row["loss"] for row in rows], "mask loss")
     shown = tips("trial", "latency", "speed-up", "mask loss", "mIoU", *_assigned(findings))
@@ -205,6 +206,7 @@ def _levelled(rows: list[Row]) -> list[Row]:
     placed: list[Row] = []
     for row in sorted((row for row in rows if row["anchor"]), key=lambda row: float(row["ms"])):
         taken = {other["level"] for other in placed if row["ms"] - other["ms"] < near}
+        # Where all heights are taken, labels overlap: still higher, one would leave the chart.
         row["level"] = min(set(range(_LEVELS)) - taken, default=0)
         placed.append(row)
     return rows

@@ -129,6 +129,7 @@ def _points(findings: Findings) -> Iterator[dict[str, Any]]:
 def _embedded(picture: Picture) -> dict[str, Any]:
     """A picture with its layers as data URLs; missing files are left out."""
     layers = {
+        # Within the page: it is one file, that is mailed, and read without the study.
         name: f"data:image/webp;base64,{base64.b64encode(Path(path).read_bytes()).decode()}"
         for name in ("image", "reference", "candidate", "difference")
         if (path := getattr(picture, name)) and Path(path).is_file()

@@ -46,6 +46,7 @@ class Columns:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         kept, width = list(self._columns), options.max_width
         left_out: list[str] = []
+        # Before anything is wrapped: one wrapped cell makes its row tall, and rows are compared by eye.
         while _total(map(_widest, kept)) > width:
             droppable = max(kept[1:], key=lambda column: column.rank, default=kept[0])
             if droppable.rank == 0:
@@ -56,6 +57,7 @@ class Columns:
             if place:
                 yield Text()
             yield self._table(part, width)
+        # Once each: two columns are called `interval`.
         if left_out:
             yield Text(visible(f"left out at this width: {', '.join(dict.fromkeys(left_out))}"), "dim")
 
@@ -68,6 +70,7 @@ class Columns:
                 Text(visible(column.title), no_wrap=False, overflow="fold"),
                 justify="right" if column.right else "left",
                 no_wrap=column.right,
+                # By itself rich cuts what is too long with an ellipsis: half a figure is a wrong one.
                 overflow="fold",
                 width=size,
             )

@@ -32,6 +32,7 @@ def comparison_view(comparison: Comparison) -> RenderableType:
     else:
         parts.append(Text("no loss limit has a point on both sides"))
     if comparison.repeated:
+        # All are counted below, in `_moved`: two long studies share hundreds.
         shown = comparison.repeated[:_SHOWN]
         parts.append(_matches("measured in both", [match.what for match in shown], shown))
         parts.append(Text(_moved(comparison.repeated)))

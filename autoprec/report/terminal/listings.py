@@ -52,6 +52,7 @@ def trials_table(trials: Sequence[TrialRecord], front: Collection[int] = ()) -> 
 def trials_csv(trials: Sequence[TrialRecord], front: Collection[int] = ()) -> str:
     """The trials as CSV with a header (RFC 4180); a column for each block follows the figures."""
     rows = [row_of(trial, is_best=trial.number in front) for trial in trials]
+    # Of all rows, not of the first, which may be of a failed trial: those have no figures.
     names = list(dict.fromkeys(name for row in rows for name in row))
     file = io.StringIO()
     writer = csv.DictWriter(file, names, restval="")
@@ -108,6 +109,8 @@ def write_trials(path: Path, trials: Sequence[TrialRecord], front: Collection[in
     table = trials_dataframe(trials, [trial for trial in trials if trial.number in front])
     file = io.BytesIO()
     try:
+        # Into memory: given the path, pyarrow would follow a link that lies there, and leave half a table
+        # where the disk is full.
         table.to_parquet(file, engine="pyarrow", index=False)
     except ImportError as error:
         raise BackendError(f"Parquet needs pyarrow: {how_to_install('tables')}") from error

@@ -65,6 +65,7 @@ def headline(explanation: Explanation, reference: Reference) -> Iterator[str]:
         return
     ms = figures.milliseconds
     yield f"casts and changes of layout outside all blocks: {ms(here)} ms, {ms(usual)} ms in the reference"
+    # By the noise of the whole latency: that of a single block is not measured.
     slower = [b for b in changed if _gain(b) < -reference.latency_noise * reference.latency_ms]
     if slower:
         named = ", ".join(f"{b.block} ({b.precision}, {gain(b)} ms)" for b in slower[:3])

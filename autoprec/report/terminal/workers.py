@@ -29,6 +29,8 @@ def an_hour(trials: Sequence[TrialRecord]) -> float | None:
     spans: dict[int | None, tuple[datetime, datetime]] = {}
     for trial in trials:
         start, end = datetime.fromisoformat(trial.start), datetime.fromisoformat(trial.end)
+        # From the first start to the last end of a run: what lies between two trials, building ahead, is work
+        # too.
         first, last = spans.get(trial.run, (start, end))
         spans[trial.run] = min(first, start), max(last, end)
     seconds = sum((last - first).total_seconds() for first, last in spans.values())
