@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import runpy
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from autoprec import Study
 from autoprec.errors import SpecError
@@ -15,6 +20,8 @@ from autoprec.legality.judge import judge
 from autoprec.precisions import PRECISIONS
 from mbconv import error, images, outputs, toolbox, uniform, write_mbconv
 from tiny_study import write_model, write_study
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "extending.md"
 
 
 def test_names_say_what_a_variant_does() -> None:
@@ -72,3 +79,18 @@ def test_a_search_takes_variants_everywhere(tmp_path: Path) -> None:
     assert trial.measurement is not None
     assert all(row.matches for row in trial.measurement.audit)
     assert study.export(tmp_path / "out", trial=trial.number)
+
+
+def test_the_cure_of_the_guide_clips_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = re.findall(r"```python\n(\"\"\"Weights clipped.*?)```", GUIDE.read_text(), re.DOTALL)[0]
+    (tmp_path / "clipping.py").write_text(code)
+    cure = SimpleNamespace(**runpy.run_path(str(tmp_path / "clipping.py")))
+    monkeypatch.setitem(sys.modules, "autoprec.graph.variants.clipping", cure)
+    model, blocks, box = toolbox(write_mbconv(tmp_path / "model.onnx"))
+    edits = box.edits(blocks[0].name, replace(PRECISIONS["int8"], name="int8+clip", passes=("clipping",)))
+    assert edits is not None
+    before = {str(node.name): node.inputs[1] for node in model.graph if node.op_type == "Conv"}
+    assert {name for name, _ in edits.constants} == set(before)
+    for (name, _), tensor in edits.constants.items():
+        weights = before[name].const_value.numpy()  # type: ignore[union-attr]
+        assert abs(tensor.numpy()).max() <= 4.0001 * weights.std()
