@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -37,7 +38,28 @@ POINTS = (
     "autoprec.graph.model.files:write_model",
     "autoprec.measurement.bench:Bench.measure",
     "autoprec.measurement.masks:ReferenceMasks.append",
+    "autoprec.measurement.bench:Bench.probe",
+    "autoprec.measurement.bench:Bench.compare",
+    "autoprec.measurement.bench:Bench.score",
+    "autoprec.measurement.bench:Bench.race",
+    "autoprec.study.preparation.probing:Prober.basis",
+    "autoprec.study.preparation.probing:Prober.refused",
+    "autoprec.study.night.priors:measure_sensitivity",
+    "autoprec.study.night.queue:Queue.finalist",
 )
+"""Of a search: storing, building, measuring, and its phases."""
+LATER = (
+    (("report",), "autoprec.measurement.bench:Bench.inspect"),
+    (("report",), "autoprec.kept:keep"),
+    (("report",), "autoprec.report.files:write_file"),
+    (("export", "--trial", "0", "--examples", "1", "out"), "autoprec.measurement.bench:Bench.write_examples"),
+    *(
+        (("refine", "2", "--minutes", "0.02"), f"autoprec.{point}")
+        for point in ("refinement.distillation:distil", "graph.variants.refined:save_refined")
+        if importlib.util.find_spec("torch")
+    ),
+)
+"""Points of commands that follow a search."""
 SITE = """
 import importlib, os, signal, sys
 module, _, name = os.environ["TORTURE_POINT"].partition(":")
@@ -90,12 +112,12 @@ def kill(campaign: Campaign, folder: Path, count: int) -> None:
     site.mkdir()
     (site / "sitecustomize.py").write_text(SITE)
     evidence: dict[int, str] = {}
-    home, longest, round_number = folder / "0", 8.0, 0
+    home, longest, round_number, is_searched = folder / "0", 8.0, 0, False
     _begin(home)
     for _ in range(count):
         if campaign.is_over:
             return
-        way = campaign.dice.choice(WAYS)
+        way = "later" if is_searched else campaign.dice.choice(WAYS)
         begun = time.monotonic()
         ran = _blow(campaign, way, home, site, longest)
         fault = (
@@ -104,10 +126,12 @@ def kill(campaign: Campaign, folder: Path, count: int) -> None:
             or ("" if ran.code in (-9, -2, EXIT_READER_GONE) else ran.fault)
         )
         campaign.note(f"kill: {way}", "nothing lost", fault)
-        # After a search that finished, the blows hit a new study. Its duration bounds their random moments.
-        if ran.code == 0:
-            longest = max(2.0, time.monotonic() - begun)
-            round_number += 1
+        # After a search that finished, a command that follows it is hit, and then a new study. The duration
+        # of the search bounds the random moments.
+        if ran.code == 0 and not is_searched:
+            longest, is_searched = max(2.0, time.monotonic() - begun), True
+        elif is_searched:
+            round_number, is_searched = round_number + 1, False
             shutil.rmtree(home)
             home, evidence = folder / str(round_number), {}
             _begin(home)
@@ -145,20 +169,24 @@ def _blow(campaign: Campaign, way: str, home: Path, site: Path, longest: float) 
 
     Args:
         campaign: its dice choose moment and point.
-        way: one of `WAYS`.
+        way: one of `WAYS`, or `later`: at a point of a command that follows a search.
         home: the study's folder.
         site: the folder of the `sitecustomize` that kills at a point.
         longest: latest random moment, in seconds from the start.
     """
     words = ["search", "--study", "tiny.toml", "--budget", str(BUDGET)]
-    if way == "point":
-        point = {
+    if way in ("point", "later"):
+        point = campaign.dice.choice(POINTS)
+        if way == "later":
+            later, point = campaign.dice.choice(LATER)
+            words = [*later, "--study", "tiny.toml"]
+        variables = {
             "PYTHONPATH": first_on_path(site),
-            "TORTURE_POINT": campaign.dice.choice(POINTS),
-            "TORTURE_COUNT": str(campaign.dice.randint(1, 6)),
+            "TORTURE_POINT": point,
+            "TORTURE_COUNT": "1" if way == "later" else str(campaign.dice.choice((1, 1, 2, 3, 4, 5, 6))),
             "TORTURE_WHEN": campaign.dice.choice(("before", "after")),
         }
-        return end(start(words, home, site=SITE, TMPDIR=_tmp(home), **point))
+        return end(start(words, home, site=SITE, TMPDIR=_tmp(home), **variables))
     lines = ["--json-lines"] if way == "reader" else []
     process = start([*words, *lines], home, TMPDIR=_tmp(home))
     if way == "reader":
