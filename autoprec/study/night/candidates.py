@@ -11,7 +11,7 @@ import msgspec
 
 from autoprec.backends import Device
 from autoprec.backends.timing import elapsed
-from autoprec.measurement import Job, Setup
+from autoprec.measurement import Job, Score, Setup
 from autoprec.records import Assignment, Interval, Measurement
 from autoprec.study.night.crew import Slot
 from autoprec.study.preparation import Prepared
@@ -94,6 +94,22 @@ def measure(
         measurement = slot.bench.measure(job, on_stage)
     seconds = msgspec.structs.replace(measurement.seconds, rewrite=rewriting.seconds, total=total.seconds)
     return msgspec.structs.replace(measurement, seconds=seconds)
+
+
+def loss_of(prepared: Prepared, slot: Slot, assignment: Assignment, samples: int) -> float:
+    """Rewrite an assignment, then score it. Raises as `measure`.
+
+    Args:
+        prepared: the rewriter and what the worker receives.
+        slot: the worker.
+        assignment: what to score.
+        samples: how many, from the first on.
+    """
+    with prepared.scratch(slot.scratch) as path:
+        candidate = prepared.rewrite(assignment, path, slot.writers)
+        setup = setup_for(prepared, slot)
+        score = Score(setup=setup, candidate_path=candidate.model_path, samples=samples)
+        return slot.bench.score(score).loss
 
 
 def setup_for(prepared: Prepared, slot: Slot) -> Setup:

@@ -15,7 +15,7 @@ from autoprec.spec import Budget
 from autoprec.store import Membership, Run, Store, host
 from autoprec.study.events import Watcher
 from autoprec.study.night.alike import Alike
-from autoprec.study.night.candidates import Made, make, measure
+from autoprec.study.night.candidates import Made, loss_of, make, measure
 from autoprec.study.night.crew import Crew, Finished, Slot
 from autoprec.study.night.heart import Heart
 from autoprec.study.night.ledger import Ledger
@@ -30,10 +30,10 @@ from autoprec.study.preparation.alongside import alongside, nothing
 DEVICES, PRIORS = "device", "priors"
 """Kinds of facts: what each device's own reference took, and which runs have measured their priors."""
 _ROOMY = 3
-"""Workers needed to measure the reference and FP32, and to compare the reference with the original model, at
-once."""
+"""Workers needed to measure the reference and FP32, and compare the reference with the original, at once."""
 _SHARE_BEFORE_SEARCH = 0.2
 """Of a run's time, for all that comes before the strategy's first proposal."""
+_ALL_SAMPLES = 1 << 30
 _PAUSE_SECONDS = 0.5
 """Between two polls of what other processes are doing."""
 
@@ -118,7 +118,7 @@ class Night:
         with alongside(checked if is_roomy else nothing, self._watcher.say):
             done = early(self._prepared)
             measure = (lambda _: done) if done else self._measure_alone
-            reference, self._made = establish(self._prepared, measure)
+            reference, self._made = establish(self._prepared, measure, self._score())
         self._store.put_reference(self._name, reference)
         if words := warning_of(reference, self._prepared.spec.search.accepted_loss):
             self._watcher.say(words)
@@ -131,6 +131,18 @@ class Night:
             return insisting(partial(make, self._prepared, slot, assignment, self._watcher.stage))
 
         return {assignment.digest: outcome for assignment, outcome in self._crew.each(assignments, one)}
+
+    def _score(self) -> Callable[[Assignment], float] | None:
+        """What scores FP32, if it is no trial and nothing can measure it in parallel; else None."""
+        is_trial = self._prepared.uniform("fp32") in dict(self._prepared.anchors).values()
+        if len(self._crew.slots) > 1 or is_trial:
+            return None
+
+        def score(floats: Assignment) -> float:
+            self._watcher.stage("score FP32")
+            return insisting(partial(loss_of, self._prepared, self._crew.first, floats, _ALL_SAMPLES))
+
+        return score
 
     def run(self, run: Run, budget: Budget) -> int:
         """Run trials until the budget is spent; returns how many this process has finished.

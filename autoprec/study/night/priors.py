@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 
 from autoprec.backends.timing import Deadline
 from autoprec.errors import BLAMELESS, StudyError, TrialError
-from autoprec.measurement import Score
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block, Measurement, Record, TrialRecord
 from autoprec.search import Priors, RoughScore, transferred
 from autoprec.store import Store
-from autoprec.study.night.candidates import setup_for
+from autoprec.study.night.candidates import loss_of
 from autoprec.study.night.crew import Crew, Slot
 from autoprec.study.preparation import Prepared
 
@@ -110,11 +109,7 @@ def measure_sensitivity(
 def _loss(prepared: Prepared, slot: Slot, probe: _Probe) -> float | TrialError:
     """The loss of a probe's assignment: 1 if it fails by its own fault, the error if by another's."""
     try:
-        with prepared.scratch(slot.scratch) as path:
-            candidate = prepared.rewrite(probe.assignment, path, slot.writers)
-            setup = setup_for(prepared, slot)
-            score = Score(setup=setup, candidate_path=candidate.model_path, samples=SAMPLES)
-            return slot.bench.score(score).loss
+        return loss_of(prepared, slot, probe.assignment, SAMPLES)
     except TrialError as error:
         return error if error.kind in BLAMELESS else 1.0
 

@@ -73,3 +73,18 @@ def test_trials_measured_for_the_reference_say_when_that_was(tmp_path: Path) -> 
         lasted = datetime.fromisoformat(trial.end) - datetime.fromisoformat(trial.start)
         spent = trial.measurement.seconds
         assert lasted.total_seconds() > spent.build + spent.run + spent.timing - 0.01
+
+
+def test_where_fp32_is_no_trial_its_loss_is_all_that_is_measured(tmp_path: Path) -> None:
+    losses = []
+    for jobs in (1, 2):
+        (tmp_path / str(jobs)).mkdir()
+        definition = write_study(tmp_path / str(jobs))
+        text = definition.read_text().replace("[search]", '[search]\nprecisions = ["bf16", "int8"]')
+        definition.write_text(text.replace("[search]", '[search]\nreference = "bf16"'))
+        study = Study.load(definition)
+        study.search("1", jobs=jobs)
+        reference = study.reference()
+        assert reference is not None
+        losses.append(reference.float_loss)
+    assert losses[0] == losses[1] > 0
