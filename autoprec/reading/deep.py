@@ -12,7 +12,7 @@ import os
 import struct
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,9 +100,18 @@ def coded_depth(image: Image.Image) -> int:
     return max((0, *_tag(image, _DEPTH)))
 
 
-def shape_of(path: Path) -> tuple[tuple[int, int, int], int, bool]:
-    """(bands, height, width) of a TIFF file, bits of a channel as in `Header`, and whether it is RGB; without
-    its pixels.
+class TiffShape(NamedTuple):
+    """What a TIFF file holds; `bits` of a channel are as in `Header`."""
+
+    bands: int
+    height: int
+    width: int
+    bits: int
+    is_rgb: bool
+
+
+def shape_of(path: Path) -> TiffShape:
+    """The shape of a TIFF file, without its pixels.
 
     Raises `UnfitError` for a file that cannot be read as one image.
     """
@@ -112,7 +121,7 @@ def shape_of(path: Path) -> tuple[tuple[int, int, int], int, bool]:
             sizes = _banded(path, tuple(map(int, series.shape)), series.axes)
             page = series.keyframe
             bits = int(page.bitspersample) if np.dtype(series.dtype).kind == "u" else SIGNED_BITS
-            return sizes, bits, page.photometric == _RGB
+            return TiffShape(*sizes, bits, page.photometric == _RGB)
     except UnfitError:
         raise
     except Exception as error:  # broken files make tifffile and imagecodecs raise anything

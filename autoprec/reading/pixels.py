@@ -121,8 +121,8 @@ def upright_size(path: Path) -> tuple[int, int]:
             lies = image.format != "TIFF" and _orientation(image) in _LYING
             return (height, width) if lies else (width, height)
     except UnidentifiedImageError:
-        _, height, width = deep.shape_of(path)[0]
-        return width, height
+        shape = deep.shape_of(path)
+        return shape.width, shape.height
 
 
 def _examined(path: Path, image: Image.Image, channels: int, white: float | None) -> Header:
@@ -169,11 +169,14 @@ def _is_foreign(path: Path, error: Exception) -> bool:
 
 def _foreign(path: Path, channels: int, white: float | None) -> Header:
     """The header of a TIFF file that Pillow does not open."""
-    (bands, _, _), bits, is_rgb = deep.shape_of(path)
-    notes = {Note.GREY: channels == 1 and bands > 1, Note.EXTRA: is_rgb and bands > max(3, channels)}
-    is_anew = notes[Note.EXTRA] or deep.is_packed(bits)
-    held = _held(notes, bits, white)
-    return _checked(path, Header("", bands, bits, False, held, 1 + is_anew), channels, white)
+    shape = deep.shape_of(path)
+    notes = {
+        Note.GREY: channels == 1 and shape.bands > 1,
+        Note.EXTRA: shape.is_rgb and shape.bands > max(3, channels),
+    }
+    is_anew = notes[Note.EXTRA] or deep.is_packed(shape.bits)
+    held = _held(notes, shape.bits, white)
+    return _checked(path, Header("", shape.bands, shape.bits, False, held, 1 + is_anew), channels, white)
 
 
 def _held(notes: dict[Note, bool], bits: int, white: float | None) -> frozenset[Note]:

@@ -7,6 +7,7 @@ accept, so it and its rivals are measured again first; then the points that seem
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +30,23 @@ def affordable(wanted: int, trials: int) -> int:
     return min(wanted, max(0, trials - FIRST) // EVERY)
 
 
-def pooled(trials: Sequence[TrialRecord]) -> dict[Assignment, tuple[float, float, int]]:
-    """Mean latency_ms, mean loss and number of measurements of each measured assignment.
+class Pooled(NamedTuple):
+    """An assignment's mean latency in ms and mean loss, and how many times it was measured."""
+
+    latency_ms: float
+    loss: float
+    times: int
+
+
+def pooled(trials: Sequence[TrialRecord]) -> dict[Assignment, Pooled]:
+    """Each measured assignment, with the means of its measurements.
 
     Left out: failed, running and refined trials, trials over a limit, reused measurements, and every trial of
     an assignment that the engine computes wrongly.
     """
     # Refined trials measure fine-tuned weights, so their figures say nothing of the assignment itself.
     fit = (trial for trial in trials if trial.origin != "refined")
-    return {t.assignment: (t.latency_ms, t.loss, 1 + len(t.pooled)) for t in counting(fit)}
+    return {t.assignment: Pooled(t.latency_ms, t.loss, 1 + len(t.pooled)) for t in counting(fit)}
 
 
 def finalists(
@@ -50,9 +59,9 @@ def finalists(
     most area. Ask again after each measurement: a point that falls off the front uncovers those behind it.
     """
     pool = pooled(trials)
-    assignments = list(pool)
-    values = np.array([pool[a][:2] for a in assignments], dtype=float).reshape(-1, 2)
-    times = np.array([pool[a][2] for a in assignments], dtype=np.intp)
+    assignments, figures = list(pool), list(pool.values())
+    values = np.array([(one.latency_ms, one.loss) for one in figures], dtype=float).reshape(-1, 2)
+    times = np.array([one.times for one in figures], dtype=np.intp)
     return tuple(assignments[i] for i in ranked(values, times, accepted_loss)[:count])
 
 

@@ -5,6 +5,8 @@ Owns generating them; the strategy chooses among them.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from autoprec.search.space import Codes, Floats, Space
@@ -38,21 +40,29 @@ def sweep(space: Space, times: Floats, borders: Floats, damages: Floats) -> Code
     for _ in range(SWEEPS):
         for block, links in enumerate(around):
             cost = costs[:, block].copy()
-            for edge, other, first in links:
-                pair = borders[owner, edge]
-                picked = codes[:, other]
+            for link in links:
+                pair = borders[owner, link.edge]
+                picked = codes[:, link.other]
                 rows = np.arange(len(codes))
-                cost += pair[rows, :, picked] if first else pair[rows, picked, :]
+                cost += pair[rows, :, picked] if link.is_first else pair[rows, picked, :]
             codes[:, block] = cost.argmin(axis=1)
     return codes
 
 
-def neighbours(space: Space) -> list[list[tuple[int, int, bool]]]:
-    """For each block: (edge, the other block, whether the block is the edge's first end)."""
-    around: list[list[tuple[int, int, bool]]] = [[] for _ in space.names]
+class Link(NamedTuple):
+    """What a block touches: the edge, the block at its other end, whether the block itself is its first."""
+
+    edge: int
+    other: int
+    is_first: bool
+
+
+def neighbours(space: Space) -> list[list[Link]]:
+    """The links of each block."""
+    around: list[list[Link]] = [[] for _ in space.names]
     for edge, (first, second) in enumerate(space.edges.tolist()):
-        around[first].append((edge, second, True))
-        around[second].append((edge, first, False))
+        around[first].append(Link(edge, second, is_first=True))
+        around[second].append(Link(edge, first, is_first=False))
     return around
 
 

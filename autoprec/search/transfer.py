@@ -38,7 +38,7 @@ def transferred(
     history = trials.history()
     kept = set(map(tuple, history.measured[subset(history, accepted_loss, MOST)].tolist()))
     return tuple(
-        RoughScore(assignment=assignment, loss=loss, doubt=DOUBT)
-        for assignment, (_, loss, _) in pooled(fitting).items()
-        if space.encode(assignment.as_dict()) in kept and np.isfinite(loss)
+        RoughScore(assignment=assignment, loss=mean.loss, doubt=DOUBT)
+        for assignment, mean in pooled(fitting).items()
+        if space.encode(assignment.as_dict()) in kept and np.isfinite(mean.loss)
     )

@@ -12,7 +12,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import msgspec
@@ -137,12 +137,20 @@ def _embedded(picture: Picture) -> dict[str, Any]:
     return {"picture": picture, "layers": layers}
 
 
-def _failures(trials: Sequence[TrialRecord]) -> list[tuple[str, int, str]]:
-    """(kind, count, message of the last one), most frequent first."""
+class _Failures(NamedTuple):
+    """How often trials failed in one way, and the message of the last one."""
+
+    kind: str
+    times: int
+    message: str
+
+
+def _failures(trials: Sequence[TrialRecord]) -> list[_Failures]:
+    """The ways in which trials failed, most frequent first."""
     failures = [record.failure for record in trials if record.failure is not None]
     last = {failure.kind: failure.message for failure in failures}
     return [
-        (kind, count, last[kind])
+        _Failures(kind, count, last[kind])
         for kind, count in Counter(failure.kind for failure in failures).most_common()
     ]
 
@@ -151,14 +159,23 @@ def _audit(record: TrialRecord) -> Sequence[Any]:
     return record.measurement.audit if record.measurement else ()
 
 
-def _mismatches(front: Sequence[TrialRecord]) -> list[tuple[str, str, str, str]]:
-    """(asked, ran, block, trials) of mismatches, one row for each block and kind."""
+class _Mismatch(NamedTuple):
+    """What a block was asked to run in and what it ran in instead, in these trials."""
+
+    asked: str
+    ran: str
+    block: str
+    trials: str
+
+
+def _mismatches(front: Sequence[TrialRecord]) -> list[_Mismatch]:
+    """A row for each block and kind, sorted."""
     trials: dict[tuple[str, str, str], list[int]] = {}
     for record in front:
         for row in _audit(record):
             if row.matches is False:
                 trials.setdefault((row.asked, row.ran, row.block), []).append(record.number)
-    return [(*key, ", ".join(map(str, numbers))) for key, numbers in sorted(trials.items())]
+    return [_Mismatch(*key, ", ".join(map(str, numbers))) for key, numbers in sorted(trials.items())]
 
 
 def _date(text: str) -> str:
