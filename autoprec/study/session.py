@@ -239,15 +239,16 @@ def _prepared(
     prober = Prober(spec, benches[WORKERS:-2] if are_plenty else benches, store, say)
     asides: list[Aside] = []
 
-    def look(loaded: Loaded) -> None:
-        """Compare the loaded model on one worker, while the others probe."""
+    def look(loaded: Loaded) -> Callable[[], None]:
+        """Refuse what the study was not measured with; returns what can be done during a calibration."""
         if not checks:
-            return
+            return nothing
         # Before a calibration of minutes, of which a study with other inputs could use nothing.
         store.check_inputs(spec.name, loaded.inputs)
-        if are_plenty and loaded.backend.has_own_device:
-            look_on_many(loaded)
-            return
+        return partial(look_on_many if are_plenty and loaded.backend.has_own_device else look_on_few, loaded)
+
+    def look_on_few(loaded: Loaded) -> None:
+        """Compare the loaded model on one worker, while the others probe."""
         others = Prober(spec, benches[:-1] or benches, store, say)
         ask = partial(others.anticipate, loaded, basis)
         with alongside(ask if benches[1:] else nothing, say):

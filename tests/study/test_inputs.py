@@ -10,7 +10,18 @@ import pytest
 from autoprec import Study
 from autoprec.errors import StudyError, UserError
 from autoprec.store import exclusive
+from autoprec.study.events import Quiet
 from tiny_study import write_model, write_samples, write_searched, write_study
+
+
+class Said(Quiet):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
 
 
 @pytest.mark.parametrize(
@@ -25,8 +36,10 @@ def test_going_on_with_other_inputs_is_refused_and_loses_nothing(tmp_path: Path,
         write_samples(tmp_path / "evaluation", count=5, seed=3)
     else:
         path.write_text(path.read_text() + "[quality]\nthreshold = 0.5\n")
+    told = Said()
     with pytest.raises(StudyError, match=changed):
-        Study.load(path).search("2")
+        Study.load(path).search("2", told)
+    assert not any(line.startswith("calibrating") for line in told.lines)
     assert len(Study.load(path).trials()) == 5
 
 

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -27,7 +26,7 @@ from autoprec.measurement.audit import deciding_nodes
 from autoprec.records import Assignment, Basis, Block, Candidate, Identity, Implicit
 from autoprec.spec import StudySpec
 from autoprec.store import Artifacts
-from autoprec.study.preparation.alongside import alongside
+from autoprec.study.preparation.alongside import alongside, nothing
 from autoprec.study.preparation.stages import (
     Asks,
     Calibrated,
@@ -124,7 +123,7 @@ def prepare(
     say: Callable[[str], None] = lambda _: None,
     asks: Asks | None = None,
     basis: Basis | None = None,
-    look: Callable[[Loaded], None] = lambda _: None,
+    look: Callable[[Loaded], Callable[[], None]] = lambda _: nothing,
     work: Path | None = None,
     artifacts: Artifacts | None = None,
 ) -> Prepared:
@@ -135,7 +134,7 @@ def prepare(
         say: receives a line about each slow step.
         asks: asks the engine what it supports; None skips that, if nothing will be searched.
         basis: how the study writes candidates for its engine; None for a new study.
-        look: checks what was loaded, during the calibration.
+        look: checks what was loaded; what it returns is called during the calibration.
         work: folder for models that are written repeatedly; None is the study's own.
         artifacts: files shared with other hosts; None for a study of one host.
 
@@ -143,7 +142,7 @@ def prepare(
     """
     loaded = load(spec, say, scores=asks is not None)
     # Both leave processors idle: nothing is timed yet, and what is asked runs on few of them.
-    with alongside(partial(look, loaded), say) as listen:
+    with alongside(look(loaded), say) as listen:
         calibrated = calibrate(loaded, listen, artifacts)
     if basis is None:
         basis = asks.basis(loaded, calibrated) if asks else silent_basis(loaded)

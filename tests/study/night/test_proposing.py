@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from autoprec import Study
+from autoprec.records import TrialRecord
+from autoprec.study.night import loop
 from autoprec.study.night.proposal import Proposal
 from autoprec.study.night.queue import Queue
 from tiny_study import write_study
@@ -27,10 +29,16 @@ def test_with_several_workers_the_next_proposal_waits_for_the_first_that_is_free
     assert any(ready) == is_ready
 
 
-def test_late_the_strategy_takes_turns_with_the_anchors(tmp_path: Path) -> None:
-    study = Study.load(write_study(tmp_path))
-    study.search("2s")
-    origins = [trial.origin for trial in study.trials()]
-    anchors = origins.count("anchor")
-    assert anchors > 2
-    assert origins[:3] == ["anchor", "anchor", "search"]
+def test_late_the_strategy_takes_turns_with_the_anchors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_SHARE_BEFORE_SEARCH", 0.0)
+    study, origins = Study.load(write_study(tmp_path)), list[str]()
+
+    def follow(study: Study, trial: TrialRecord) -> None:
+        origins.append(trial.origin)
+        if len(origins) == 4:
+            study.stop()
+
+    study.search("10m", callbacks=[follow])
+    assert origins == ["anchor", "anchor", "search", "anchor"]
