@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -168,3 +169,25 @@ def test_a_generated_script_steers_no_terminal_and_says_the_same(tmp_path: Path)
     (word,) = {line.strip(" \\") for line in text.splitlines() if "--shapes" in line}
     shown = subprocess.run(["sh", "-c", f"printf %s {word}"], capture_output=True, text=True, check=True)
     assert shown.stdout == f"--shapes='{name}':1x3x8x8"
+
+
+@pytest.mark.parametrize(
+    ("script", "file", "text"),
+    [
+        ("run_openvino", "manifest.json", "{}"),
+        ("run_openvino", "model.onnx", "\x1b[2J"),
+        ("modelopt_quantize", "modelopt.json", "[" * 5000),
+    ],
+)
+def test_a_script_tells_of_a_file_that_is_none_in_one_line(
+    script: str, file: str, text: str, tmp_path: Path
+) -> None:
+    write_export(export_of(tmp_path / "study"), tmp_path / "out")
+    shutil.copy(SCRIPTS / f"{script}.py", tmp_path / "out")
+    (tmp_path / "out" / file).write_text(text)
+    path = tmp_path / "out" / f"{script}.py"
+    ran = subprocess.run([sys.executable, path], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    # The engine's parser may have written lines of its own before.
+    assert ran.stderr.splitlines()[-1].startswith(f"{script}.py: ")
+    assert not re.search("Traceback|\x1b", ran.stderr)

@@ -40,6 +40,10 @@ BUILD_CACHE = FOLDER / "build.cache"
 """Kernel timings of builds here; the first one starts with the study's, in timing.cache."""
 LEVEL = 3
 """The builder's optimisation level of a study that names none: TensorRT's own default."""
+UNFIT = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""Errors caused by files of the export that are missing or changed."""
 
 
 def build_config(capabilities: list[str], level: int | None) -> Any:
@@ -81,9 +85,16 @@ def check_library() -> None:
         cannot(f"{name} does not load ({error}): pip install --force-reinstall {package}")
 
 
+def visible(text: str) -> str:
+    """Text in one line without control characters, since names in an export may come from anybody."""
+    return "".join(
+        letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split())
+    )
+
+
 def cannot(words: str) -> NoReturn:
     """Exit because nothing can be built."""
-    print(f"build_polygraphy.py: {words}", file=sys.stderr)
+    print(visible(f"build_polygraphy.py: {words}"), file=sys.stderr)
     raise SystemExit(2)
 
 
@@ -125,4 +136,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UNFIT as error:
+        cannot(f"{type(error).__name__}: {str(error)[:300]}: is the export whole? verify.py says so")

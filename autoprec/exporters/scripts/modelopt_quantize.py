@@ -41,6 +41,10 @@ except ImportError:
     quantize = None
 
 FOLDER = Path(__file__).resolve().parent
+UNFIT = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""Errors caused by files of the export that are missing or changed."""
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -86,9 +90,16 @@ def transposed(graph: onnx.GraphProto) -> set[str]:
     return {name for name, given in flags.items() if any(one.name == "transB" and one.i for one in given)}
 
 
+def visible(text: str) -> str:
+    """Text in one line without control characters, since names in an export may come from anybody."""
+    return "".join(
+        letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split())
+    )
+
+
 def cannot(words: str) -> NoReturn:
     """Exit because nothing can be quantised."""
-    print(f"modelopt_quantize.py: {words}", file=sys.stderr)
+    print(visible(f"modelopt_quantize.py: {words}"), file=sys.stderr)
     raise SystemExit(2)
 
 
@@ -103,11 +114,12 @@ def main() -> None:
     settings = json.loads((FOLDER / "modelopt.json").read_text(encoding="utf-8"))
     mode = settings["quantize_mode"]
     for block, precision in settings["left_out"].items():
-        print(f"{block} stays float: it is {precision}, and ModelOpt quantises to one type a call")
+        told = f"{block} stays float: it is {precision}, and ModelOpt quantises to one type a call"
+        print(visible(told))
     graph = onnx.load(FOLDER / "implicit.onnx", load_external_data=False).graph
     nodes = chosen(settings, graph)
     if mode == "int4" and settings["high_precision_dtype"] != "fp32":
-        print(f"floats stay FP32: ModelOpt's INT4 takes no {settings['high_precision_dtype']}")
+        print(visible(f"floats stay FP32: ModelOpt's INT4 takes no {settings['high_precision_dtype']}"))
     if quantize is None:
         cannot("ModelOpt is not installed: pip install 'nvidia-modelopt[onnx]'")
     quantize(
@@ -124,4 +136,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UNFIT as error:
+        cannot(f"{type(error).__name__}: {str(error)[:300]}: is the export whole? verify.py says so")

@@ -38,6 +38,10 @@ CONFIG = {
     "PERFORMANCE_HINT": "LATENCY",
     "NUM_STREAMS": "1",
 }
+UNFIT = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""Errors caused by files of the export that are missing or changed."""
 
 
 def compile_model(shapes: list[tuple[str, list[int]]], threads: int) -> Any:
@@ -71,6 +75,19 @@ def time_model(request: Any, seconds: float) -> tuple[np.ndarray, float]:
     return np.array(times), 1e3 * (time.process_time() - began) / len(times)
 
 
+def visible(text: str) -> str:
+    """Text in one line without control characters, since names in an export may come from anybody."""
+    return "".join(
+        letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split())
+    )
+
+
+def cannot(words: str) -> None:
+    """Exit because nothing can be measured."""
+    print(visible(f"run_openvino.py: {words}"), file=sys.stderr)
+    raise SystemExit(2)
+
+
 def main() -> None:
     """Print latency, output shapes, and what the manifest says."""
     parser = argparse.ArgumentParser(
@@ -91,10 +108,14 @@ def main() -> None:
     here = f"OpenVINO {ov.__version__}, {threads} {'thread' if threads == 1 else 'threads'}"
     print(f"measured here: {median:.3f} ms of wall time (p10 {low:.3f}, p90 {high:.3f}), {here}")
     print(f"               {processor:.3f} ms of processor time, the mean of {len(times)}")
-    print(f"the manifest:  {manifest['latency_ms']:.3f} ms of {manifest['clock']}, {measured}")
+    there = f"{manifest['latency_ms']:.3f} ms of {manifest['clock']}, {measured}"
+    print(f"the manifest:  {visible(there)}")
     for port in compiled.outputs:
         print(f"output {min(port.names, key=len)!r}: {port.element_type.get_type_name()} {list(port.shape)}")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UNFIT as error:
+        cannot(f"{type(error).__name__}: {str(error)[:300]}: is the export whole? verify.py says so")
