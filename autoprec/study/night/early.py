@@ -84,7 +84,7 @@ class EarlyReference(Closing):
             except Exception:  # noqa: BLE001 - it is measured again, where failures are told
                 return
         self._made = {one.digest: outcome for one, outcome in zip(assignments, outcomes, strict=True)}
-        latency = outcomes[0].measurement.latency_ms
+        latency = outcomes[0].measurement.latency.reference_median_ms
         self._watcher.say(f"the reference takes {latency:.4g} ms; it is a trial once the model is calibrated")
 
 
