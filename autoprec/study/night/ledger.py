@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from autoprec.backends.timing import Deadline
-from autoprec.errors import BLAMELESS, TrialError
+from autoprec.errors import BLAMELESS, FailureKind, TrialError
 from autoprec.records import Assignment, Failure, Interval, LiveFront, Measurement, TrialRecord
 from autoprec.store import BEAT_SECONDS, Membership, Run, Store
 from autoprec.study.finders import finder_of, is_outdated
@@ -60,6 +60,7 @@ class Ledger:
         """Trials that are being measured, here or elsewhere."""
         self._last, self._front, self._tallies = -1, LiveFront(), Tallies()
         self._mine: set[int] = set()
+        self._failed_here: set[tuple[str, FailureKind]] = set()
         self._news: list[TrialRecord] = []
         self._looked = Deadline(0.0)
 
@@ -231,7 +232,7 @@ class Ledger:
             self.running[record.number] = record
             return
         self.running.pop(record.number, None)
-        if record.failure is not None and is_outdated(record.failure):
+        if record.failure is not None and self._is_open_again(record, record.failure):
             # What a mended autoprec may see otherwise is tried once more, whatever it was before.
             self.settled.pop(record.assignment.digest, None)
             self.interrupted[record.assignment] = int(record.origin != "refined")
@@ -239,6 +240,14 @@ class Ledger:
             self.interrupted[record.assignment] += record.origin != "refined"
         else:
             self.settled[record.assignment.digest] = record
+
+    def _is_open_again(self, record: TrialRecord, failure: Failure) -> bool:
+        """Whether a failure says nothing yet of the autoprec that runs here: another one found it."""
+        # Hosts of a study may run different versions, and would try for ever what fails on each of them.
+        here = (record.assignment.digest, failure.kind)
+        if not is_outdated(failure):
+            self._failed_here.add(here)
+        return here not in self._failed_here
 
     def _excess_mb(self, measurement: Measurement) -> float:
         """MB by which a candidate exceeds the limit of memory; negative within it, 0 without a limit."""

@@ -90,3 +90,14 @@ def test_no_change_of_autoprec_reopens_what_an_engine_refused(
     end(opened(), TrialError("build", "no kernel"))
     mend()
     assert MIX.digest in opened().settled
+
+
+def test_hosts_of_different_versions_do_not_try_again_in_turn(opened: Callable[[], Ledger]) -> None:
+    here = opened()
+    end(here, TrialError("wrong", "the engine computes something else"))
+    with pytest.MonkeyPatch.context() as other_host:
+        other_host.setattr(finders, "JUDGED", -1)
+        end(opened(), TrialError("wrong", "the engine computes something else"))
+    here.sync()
+    assert MIX.digest in here.settled
+    assert MIX.digest in opened().settled
