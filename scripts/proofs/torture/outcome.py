@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import random
 import select
@@ -28,6 +29,7 @@ LATEST_SECONDS = 120.0
 """Longer than one input may take: a command trains, builds and measures, on a machine that may be busy."""
 HANG_SECONDS = 20.0
 """A command that neither prints nor computes anything for this long hangs."""
+_FATAL = "Fatal Python error"
 
 
 class Ran(NamedTuple):
@@ -44,6 +46,8 @@ class Ran(NamedTuple):
             return f"{self.hung}: {self.words.strip()[-300:]}"
         if "Traceback" in self.words:
             return f"a traceback: {self.words[self.words.index('Traceback') :].strip()[:2000]}"
+        if _FATAL in self.words:
+            return f"exit code {self.code}: {self.words[self.words.index(_FATAL) :].strip()[:3000]}"
         if self.code not in EXPECTED:
             return f"exit code {self.code}: {self.words.strip()[-300:]}"
         return ""
@@ -255,6 +259,7 @@ def _command(
         os.close(output)
         # The campaign's own stream may know its descriptor as a file that can seek; a command's begins anew.
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        faulthandler.enable()  # says where, should native code end the process
         exec(site, {})  # noqa: S102 - our own
         main(words)
     except SystemExit as end:
