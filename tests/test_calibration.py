@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from autoprec.backends import Arrays, create_backend
-from autoprec.calibration import calibrate, quantizable
+from autoprec.calibration import _observe_all, calibrate, quantizable
 from autoprec.errors import SamplesError
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import load_model
 from autoprec.graph.rewrite.rewrite import Rewriter
-from autoprec.graph.statistics.instruments import views
+from autoprec.graph.statistics.instruments import PLACES, STEP, views
 from autoprec.graph.statistics.ranges import Histograms
 from autoprec.kept import load
 from autoprec.legality.overflow import overflowing
@@ -260,3 +260,12 @@ def test_infinity_in_what_is_multiplied_is_a_fault(tmp_path: Path) -> None:
         calibrate(
             load_model(tmp_path / "model.onnx"), create_backend("openvino", {}), feeds, tmp_path / "s.onnx"
         )
+
+
+def test_places_count_for_what_lies_between_them_and_masks_are_left_out() -> None:
+    histograms, array = Histograms(), np.ones((1, 2, 2 * STEP, 2 * STEP), np.float32)
+    values = {"read": array, f"{PLACES}places": array[..., ::STEP, ::STEP], "added": array}
+    values["mask"] = -np.inf * array
+    _observe_all(histograms, values.keys(), {}, {"read", "places"}, map, values)
+    counts = {name: int(histogram.counts.sum()) for name, histogram in histograms.by_value.items()}
+    assert counts == {"read": array.size, "places": array.size, "added": array.size, "mask": 0}
