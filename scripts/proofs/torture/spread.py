@@ -18,6 +18,8 @@ from outcome import Tally
 
 from autoprec.files import replacing
 
+LOOK_SECONDS = 5.0
+"""How often the findings so far are added up and written."""
 SPARE_SECONDS = 120.0
 """How long a blow under way when the time is up may still take; then its process is killed."""
 
@@ -30,6 +32,10 @@ def run_parts(options: argparse.Namespace) -> dict[str, Tally]:
         late, unended = time.monotonic() + options.seconds + SPARE_SECONDS, Tally()
         # Stopped from outside, as by `timeout`, it tells what was found until then.
         with stopping(started):
+            while time.monotonic() < late and any(process.poll() is None for process in started):
+                time.sleep(LOOK_SECONDS)
+                if options.json:  # the whole machine may go
+                    write(options.json, merged(read(file) for file in files if file.exists()))
             for number, process in enumerate(started):
                 try:
                     process.wait(max(0.0, late - time.monotonic()))
