@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from autoprec.backends import (
     run,
 )
 from autoprec.backends.timing import elapsed
-from autoprec.errors import ModelError
+from autoprec.errors import ModelError, TrialError, UserError
 from autoprec.graph.model.load import open_model
 from autoprec.graph.model.outputs import model_outputs
 from autoprec.measurement.messages import Original, Setup
@@ -86,6 +87,19 @@ class Pipeline:
         `TrialError` if an engine fails.
         """
         return self.masks(run(engine, sample.inputs), sample)
+
+    def warm(self, sample: Sample) -> None:
+        """Run the decoder once on a sample's prompts, with zeros for what the searched model gives: a first
+        run may compile for seconds. Whatever fails is told when it matters."""
+        blank = {
+            name: np.zeros([size or 0 for size in each.shape], each.kind)
+            for name, each in self._inputs.items()
+            if each.shape is not None and None not in each.shape
+        }
+        with suppress(UserError, TrialError):
+            for _ in self.runs(blank, sample):
+                pass
+        self.decoding = 0.0
 
     def begin(self, engine: Engine, sample: Sample) -> Callable[[], NDArray[np.float32]]:
         """Run the searched engine on a sample; what is returned gives the mask logits, and can be called in
