@@ -35,7 +35,7 @@ from autoprec.store import Membership, Store, exclusive, host
 from autoprec.study.events import Watcher
 from autoprec.study.night import Night
 from autoprec.study.night.crew import Crew, default_jobs
-from autoprec.study.night.early import WORKERS, EarlyReference
+from autoprec.study.night.early import EarlyReference
 from autoprec.study.night.heart import Heart
 from autoprec.study.night.ledger import Ledger
 from autoprec.study.night.mirror import Mirror
@@ -46,7 +46,7 @@ from autoprec.study.preparation.probing import Prober
 from autoprec.study.preparation.stages import Loaded
 
 _PAUSE_SECONDS = 1.0
-_PLENTY = 5
+_PLENTY = 4
 """Workers, from which on the reference need not wait for the calibration: two compare, and one asks."""
 
 
@@ -106,7 +106,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         crew: Crew[TrialRecord, Measurement] = stack.enter_context(
             Crew(chosen, jobs, folder, log, watcher.say)
         )
-        early = stack.enter_context(EarlyReference(crew.slots[:WORKERS], work / "early", watcher))
+        early = stack.enter_context(EarlyReference(crew.first, work / "early", watcher))
         if not spec.target.address:  # that one is waited for, once
             crew.warm(spec.backend)
         if len(crew.slots) > 1:
@@ -236,7 +236,7 @@ def _prepared(
     is_new = spec.name not in store.studies() or store.reference(spec.name) is None
     are_plenty = checks and is_new and len(benches) >= _PLENTY
     fidelity = Fidelity(spec, benches[-1], store, say)
-    prober = Prober(spec, benches[WORKERS:-2] if are_plenty else benches, store, say)
+    prober = Prober(spec, benches[1:-2] if are_plenty else benches, store, say)
     asides: list[Aside] = []
 
     def look(loaded: Loaded) -> Callable[[], None]:
@@ -257,7 +257,7 @@ def _prepared(
             ask()
 
     def look_on_many(loaded: Loaded) -> None:
-        """Two workers time the reference, two compare, and the others probe; those alone are waited for."""
+        """One measures the reference, two compare, and the others probe, which alone are waited for."""
         if (path := early.start(loaded)) is not None:
             second = Fidelity(spec, benches[-2], store, say, "fidelity-reference")
             asides.append(Aside(partial(second.anticipate, loaded, path)))

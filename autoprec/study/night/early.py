@@ -7,8 +7,6 @@ trial is done by workers that would wait for it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from autoprec.closing import Closing
@@ -22,8 +20,6 @@ from autoprec.study.preparation import Prepared
 from autoprec.study.preparation.prepared import bind
 from autoprec.study.preparation.stages import Calibrated, Judged, Loaded, silent_basis, uniform
 
-WORKERS = 2
-"""For the reference, and for FP32."""
 _PAUSE_SECONDS = 0.2
 
 
@@ -32,13 +28,15 @@ class EarlyReference(Closing):
     another one, and is measured when that is known. Use in a `with` block.
 
     Args:
-        slots: `WORKERS` of them, which nobody else asks from `start` until `result` has returned.
+        slot: a worker, which nobody else asks from `start` until `result` has returned. One alone: two would
+            both compile the reference and the decoder, which took 30 s of the processors each (ViT-S,
+            TensorRT-RTX, H200).
         work: a folder for the models, which is made, and removed again.
         watcher: receives every step.
     """
 
-    def __init__(self, slots: Sequence[Slot], work: Path, watcher: Watcher) -> None:
-        self._slots, self._work, self._watcher = slots, work, watcher
+    def __init__(self, slot: Slot, work: Path, watcher: Watcher) -> None:
+        self._slot, self._work, self._watcher = slot, work, watcher
         self._prepared: Prepared | None = None
         self._made: dict[str, Made] = {}
         self._thread: threading.Thread | None = None
@@ -67,25 +65,24 @@ class EarlyReference(Closing):
     def close(self) -> None:
         """End what is still being measured."""
         while self._thread is not None and self._thread.is_alive():
-            for slot in self._slots:  # again, for a worker that was killed is started once more
-                slot.bench.close()
+            self._slot.bench.close()  # again, for a worker that was killed is started once more
             self._thread.join(_PAUSE_SECONDS)
         remove_folder(self._work)
 
     def _run(self, prepared: Prepared) -> None:
-        assignments = list(dict.fromkeys((prepared.reference, prepared.uniform("fp32"))))
-        with ThreadPoolExecutor(WORKERS, "early") as pool:
-            asked = [
-                pool.submit(make, prepared, slot, assignment, self._watcher.stage)
-                for slot, assignment in zip(self._slots, assignments, strict=False)
-            ]
+        outcomes: dict[str, Made] = {}
+        for assignment in dict.fromkeys((prepared.reference, prepared.uniform("fp32"))):
             try:
-                outcomes = [one.result() for one in asked]
+                outcome = make(prepared, self._slot, assignment, self._watcher.stage)
             except Exception:  # noqa: BLE001 - it is measured again, where failures are told
                 return
-        self._made = {one.digest: outcome for one, outcome in zip(assignments, outcomes, strict=True)}
-        latency = outcomes[0].measurement.latency.reference_median_ms
-        self._watcher.say(f"the reference takes {latency:.4g} ms; it is a trial once the model is calibrated")
+            if not outcomes:
+                latency = f"{outcome.measurement.latency.reference_median_ms:.4g} ms"
+                self._watcher.say(
+                    f"the reference takes {latency}; it is a trial once the model is calibrated"
+                )
+            outcomes[assignment.digest] = outcome
+        self._made = outcomes
 
 
 def _floats_alone(loaded: Loaded, work: Path) -> Prepared:

@@ -12,7 +12,7 @@ from autoprec.backends.devices import devices
 from autoprec.records import Measurement, TrialRecord
 from autoprec.study.events import Quiet
 from autoprec.study.night.crew import Crew
-from autoprec.study.night.early import WORKERS, EarlyReference
+from autoprec.study.night.early import EarlyReference
 from autoprec.study.preparation import Prepared, prepare
 from autoprec.study.preparation.stages import load
 from tiny_study import write_model, write_study
@@ -24,8 +24,8 @@ def begun(definition: Path, log: Path) -> Iterator[EarlyReference]:
     spec = Study.load(definition).spec
     chosen = devices(spec.backend.name, spec.backend.options, None)
     with (
-        Crew[TrialRecord, Measurement](chosen, WORKERS, log) as crew,
-        EarlyReference(crew.slots, log / "early", Quiet()) as early,
+        Crew[TrialRecord, Measurement](chosen, 1, log) as crew,
+        EarlyReference(crew.first, log / "early", Quiet()) as early,
     ):
         assert early.start(load(spec, lambda _: None, scores=True))
         yield early
