@@ -9,6 +9,7 @@ again without an end, and others send the process a SIGINT.
 
 from __future__ import annotations
 
+import importlib
 import os
 import resource
 import runpy
@@ -19,6 +20,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from types import ModuleType
+from typing import Any
 
 from autoprec.errors import UserError
 
@@ -74,6 +76,17 @@ def ensure_memory() -> None:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+def take_buffer() -> None:
+    """Let NumPy's OpenBLAS have its buffer now, where address space is limited.
+
+    It takes one of 32 MiB with its first large product, and ends the process where there is none left.
+    """
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        numpy: Any = importlib.import_module("numpy")  # not above: help does without, elsewhere
+        square = numpy.ones((128, 128))
+        square @ square
+
+
 def end_if_stuck() -> None:
     """Under a limit of address space this process ends by SIGPROF if loading takes too long; see `loaded`."""
     if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
@@ -92,6 +105,7 @@ def _main() -> None:
         sys.exit(str(error))
     end_if_stuck()
     postpone()
+    take_buffer()
     module = sys.argv.pop(1)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

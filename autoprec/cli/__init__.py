@@ -12,7 +12,7 @@ from autoprec import import_path  # isort: skip  # noqa: F401 - before whatever 
 from autoprec.cli import demo, init, doctor, blocks, search, front, trials, trial, report, export  # isort: skip  # noqa: F401 - in the order of the help
 from autoprec.cli._app import app
 from autoprec.cli._boundary import exit_code, hearing_interrupts, minding_readers, print_everything
-from autoprec.loading import ensure_memory, postpone
+from autoprec.loading import ensure_memory, postpone, take_buffer
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -24,6 +24,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         ensure_memory()
         postpone()
+        take_buffer()
         print_everything()
         with hearing_interrupts(), minding_readers():
             code = app(words, prog_name="autoprec", standalone_mode=False) or 0  # usage errors too

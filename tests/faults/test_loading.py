@@ -26,6 +26,18 @@ for _ in range(30_000_000): pass
 """
 
 
+FULL = """
+import mmap
+from autoprec.loading import take_buffer
+import numpy as np
+square, held = np.ones((256, 256)), []
+take_buffer()
+try:
+    while True: held.append(mmap.mmap(-1, 8 << 20))
+except OSError: print(int((square @ square)[0, 0]))
+"""
+
+
 SYMBOLS = """
 import sys
 from autoprec.loading import postpone
@@ -83,3 +95,10 @@ def test_scarce_address_space_means_one_thread_of_openblas(monkeypatch: pytest.M
 def test_arithmetic_with_symbolic_sizes_is_loaded_when_it_is_used() -> None:
     told = subprocess.run([sys.executable, "-c", SYMBOLS], capture_output=True, check=True, text=True)
     assert told.stdout.split() == ["False", "N", "+", "1", "True"]
+
+
+def test_products_go_on_when_no_more_address_space_is_left() -> None:
+    command = [sys.executable, "-c", LIMIT.format(1 << 30) + FULL]
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    told = subprocess.run(command, capture_output=True, check=False, text=True, env=environment)
+    assert (told.returncode, told.stdout) == (0, "256\n"), told.stderr
