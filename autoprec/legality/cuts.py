@@ -111,6 +111,7 @@ def _extracted(model: ir.Model, nodes: Collection[ir.Node]) -> ir.Model:
     inner = {value for node in nodes for value in node.outputs}
     read = [value for node in nodes for value in node.inputs if value is not None]
     inputs = [v for v in dict.fromkeys(read) if v not in inner and v.const_value is None]
+    # An optional output that is left out has an empty name, which no graph can give out.
     outputs = [v for node in nodes for v in node.outputs if v.name and not set(read) & {v}]
     graph = ir.convenience.extract(model.graph, inputs, outputs)
     graph.sort()
@@ -141,5 +142,6 @@ def _likeness(nodes: Collection[ir.Node], value: ir.Value) -> str:
         attributes = sorted(str(attribute) for attribute in node.attributes.values())
         outputs = [f"v{places.setdefault(v, len(places))}{v.shape}" for v in node.outputs]
         told.append((node.domain, node.op_type, attributes, read, outputs))
+    # The same nodes may be cut out for another of their values: that is another question.
     told.append(places.get(value))
     return hashlib.sha256(repr(told).encode()).hexdigest()

@@ -36,6 +36,7 @@ def feeds_of(
     held = {tensor.name for tensor in graph.initializer}
     feeds: dict[str, NDArray[Any]] = {}
     for value in graph.input:
+        # Before IR version 4 files list their constants among the inputs.
         if value.name in held:
             continue
         tensor = value.type.tensor_type
@@ -44,6 +45,7 @@ def feeds_of(
         if kind == np.float32:
             low, high = reach.get(value.name, (-_DEVIATIONS, _DEVIATIONS))
             drawn = random.standard_normal(shape, np.float32) * np.float32(louder * high / _DEVIATIONS)
+            # A grid without a sign would clip half of what is fed to 0, on both sides of the comparison.
             feeds[value.name] = np.abs(drawn) if low >= 0 else drawn
         elif kind == np.bool_:
             feeds[value.name] = random.random(shape) < _KEPT

@@ -54,6 +54,7 @@ def judge(
             reason = (refused or {}).get((block.name, name)) or _reason(members, PRECISIONS[name], opset)
             if reason:
                 reasons[name] = reason
+            # Before the next case: of two equal variants the one that is pinned must stay.
             elif pins.get(block.name, name) != name:
                 reasons[name] = f"pinned to {pins[block.name]}"
             elif (same := effects.setdefault(_effective(members, PRECISIONS[name]), name)) != name:
@@ -71,6 +72,7 @@ def judge(
 def _reason(nodes: Sequence[ir.Node], precision: Precision, opset: int) -> str:
     """Why a block of these nodes cannot have a precision; empty if it can."""
     if precision.is_quantized and (came := given_precisions(nodes)):
+        # The scales are in the file, so neither another type nor a cure of weights can be had.
         if precision.plain not in came:
             return f"comes quantised in {', '.join(sorted(came))}"
         return (

@@ -20,6 +20,7 @@ from onnx import numpy_helper
 from autoprec.graph.model.load import load_model
 from autoprec.precisions import Precision
 
+# The first opset whose convolutions take BF16: before it the file is refused, whatever the engine can do.
 _HEAD = '<ir_version: 10, opset_import: ["": 22]>'
 _HEAD_23 = '<ir_version: 11, opset_import: ["": 23]>'
 """Of the operators that are new there."""
@@ -65,6 +66,7 @@ def _behind(body: str, weights: str) -> Pattern:
 _ATTENTION = (
     "kt = Transpose<perm = [0, 1, 3, 2]>(k)  [op] s = MatMul(q, kt)  p = Softmax(s)  [op2] y = MatMul(p, v)"
 )
+# As EfficientViT has it: a row of ones below `v` makes one product give numerator and denominator.
 _LINEAR_ATTENTION = (
     "qr = Relu(q)  kr = Relu(k)  vo = Concat<axis = 2>(v, ones)  kt = Transpose<perm = [0, 1, 3, 2]>(kr) "
     "[op] vk = MatMul(vo, kt)  [op2] o = MatMul(vk, qr) "
@@ -158,6 +160,7 @@ def float_model(pattern: str, folder: Path) -> ir.Model:
     for value in proto.graph.value_info:
         if value.name not in held:
             sizes = [size.dim_value for size in value.type.tensor_type.shape.dim]
+            # Drawn, the ones would bring the denominator to 0, and NaN would be blamed on the engine.
             array = np.ones(sizes) if value.name == "ones" else 0.1 * random.standard_normal(sizes)
             proto.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), value.name))
     path = folder / f"{pattern}.onnx"

@@ -101,6 +101,7 @@ def pattern_question(piece: Piece, precision: Precision, style: WritingStyle, fo
     pattern, quantised = piece.name, quantises(precision, piece.name)
     own = precision if quantised or not precision.is_quantized else PRECISIONS[style.base]
     asked = precision.runs_as if quantised and PATTERNS[pattern].op_type in PRODUCTS else ""
+    # In other operators Q/DQ only rounds: the float kernel that they run in is no fault.
     deciding = piece.deciding if asked or not precision.is_quantized else ()
     return question(piece._replace(deciding=deciding), own, style, folder, asked=asked, name=precision.name)
 

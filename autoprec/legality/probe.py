@@ -114,6 +114,7 @@ def _telling(question: Question) -> tuple[Arrays, Arrays | None, bool]:
     path = Path(question.exact_path)
     quiet = feeds_of(path, question.spans)
     exact = _exact(path, quiet)
+    # Indices and masks cannot be made louder, and no grid rounds them away.
     if exact is None or not any(array.dtype == np.float32 for array in quiet.values()):
         return quiet, exact, True
     for louder in _LOUDER:

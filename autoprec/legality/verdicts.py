@@ -93,6 +93,7 @@ class Legality(Record, frozen=True, kw_only=True):
         return {
             name: earlier
             for place, name in enumerate(floats)
+            # An engine that hides its kernels tells nothing: two empty reports are not equal.
             if (earlier := next((o for o in floats[:place] if ran[name] and ran[o] == ran[name]), ""))
         }
 
@@ -114,6 +115,7 @@ class Legality(Record, frozen=True, kw_only=True):
     def _judged_as(self, pattern: str, precision: str) -> tuple[str, str]:
         """The pattern and precision that an engine sees of a choice."""
         chosen = PRECISIONS[precision]
+        # The writer turns it into a MatMul, so a convolution is never put to the engine.
         if chosen.only_products and pattern == "conv_1x1":
             return "matmul_weight", chosen.plain
         leaves = chosen.is_quantized and not quantises(chosen, pattern)

@@ -62,6 +62,7 @@ def check_reference(section: QualitySection, survey: Survey) -> None:
     """Raise `SpecError` if the metric would see no damage in the reference's masks, naming the key to
     change."""
     refuse(create_metric(section).refusal(survey))
+    # Of a whole set only: a single sample may well be empty, or of one class.
     if section.metric == "mask_iou":
         refuse(empty_or_full(survey))
     elif not is_entry(section.metric):

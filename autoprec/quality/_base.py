@@ -153,6 +153,8 @@ def resized(logits: Logits, size: tuple[int, ...]) -> Logits:
     """Logits resized bilinearly to (height, width), pixel centres at one half."""
     if logits.shape[-2:] == size:
         return logits
+    # One plane at a time: Pillow has no image of several float channels. Where it shrinks one, its filter
+    # widens, unlike that of torch's interpolate, which would skip pixels.
     planes = (
         Image.fromarray(plane).resize((size[1], size[0]), Image.Resampling.BILINEAR) for plane in logits
     )

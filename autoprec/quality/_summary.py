@@ -158,6 +158,7 @@ def _mean(rows: Sequence[Row], name: str) -> float | None:
     values = np.array([getattr(row, name) for row in rows])
     weight = np.array([row.weight for row in rows]) * ~np.isnan(values)
     total = weight.sum()
+    # A weight of 0 alone would not do: 0 times NaN is NaN.
     return float((weight * np.nan_to_num(values)).sum() / total) if total > 0 else None
 
 
@@ -170,6 +171,7 @@ def _shown(rows: Iterable[Row], *, is_iou: bool) -> tuple[SampleScore, ...]:
 
 def _losses(rows: Iterable[Row]) -> NDArray[np.float64]:
     """(summed loss, summed weight) of each sample: float64 [samples, 2], by name."""
+    # Sums, not means, so that a sample of many masks weighs what its masks do in the loss.
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for row in rows:
         sums[row.sample][0] += row.weight * (1 - row.score)

@@ -45,8 +45,7 @@ class LabelIou:
         classes, scores, union = label_iou.overlap(labels, label_iou.labels_of(candidate))
         shares = np.bincount(np.searchsorted(classes, labels), minlength=len(classes)) / labels.size
         truths = None if truth is None else _against(truth, classes, candidate)
-        # Of each class as a plane of 0 and 1: the share of pixels that
-        # differ, and the variance of such a plane.
+        # Of each class as a plane of 0 and 1: the share of pixels that differ, and its variance.
         deviations = union * (1 - scores) / labels.size, shares * (1 - shares)
         weight = weights(union, (labels.size,), self._small)
         rows = rows_of(sample, scores, deviations, truths=truths, weight=weight)
@@ -58,6 +57,7 @@ class LabelIou:
 
     def opacity(self, logits: Logits) -> NDArray[np.float32]:
         """1 where a pixel has the class, 0 elsewhere: a plane for each class up to the largest known."""
+        # The reference's largest too: where a candidate lost the last class, that is what has to be shown.
         highest = max(self._survey.high if self._survey else 0.0, logits.max())
         classes = np.arange(int(highest) + 1)
         planes: NDArray[np.float32] = (np.rint(logits[0]) == classes[:, None, None]).astype(np.float32)

@@ -72,5 +72,6 @@ def _other_layout(told: str) -> str:
 
 def _skew(form: float, frame: tuple[int, int]) -> float:
     """The ratio of two aspect ratios, at least 1."""
+    # Of forms, not of sizes: decoders give masks at a quarter of the image's size.
     ratio = form * frame[1] / frame[0]
     return max(ratio, 1 / ratio)

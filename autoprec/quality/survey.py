@@ -66,6 +66,7 @@ class Survey:
         if len(self.winners) < 2:
             self.winners |= set(np.unique(planes.argmax(axis=0))[:2].tolist())
         self._values = _whole(planes, self._values)
+        # Logits tie by chance, if ever; only of masks that are cut does a tie say that they overlap.
         if count > 1 and self.is_two_valued and not self.has_ties:
             self.has_ties = bool(np.any(np.count_nonzero(planes == planes.max(axis=0), axis=0) > 1))
 

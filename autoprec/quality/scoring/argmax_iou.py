@@ -20,6 +20,7 @@ def overlap(
     first: NDArray[np.int64], second: NDArray[np.int64], classes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """IoU of each of so many classes, 1 where neither map has it, and the pixels that have it in either."""
+    # Counted, not compared plane by plane: with 150 classes that is 150 passes over the pixels.
     first, second = first.ravel(), second.ravel()
     both, *alone = (np.bincount(row, minlength=classes) for row in (first[first == second], first, second))
     union = sum(alone) - both
