@@ -23,6 +23,7 @@ def ahead(samples: Samples, start: int = 0) -> Iterator[Sample]:
     are held. Closing the iterator ends its threads. Raises `SamplesError` when a broken sample is reached.
     """
     # One processor is left to the engine.
+    # Those that this process may use: a container or a batch job has fewer than the machine.
     processors = len(os.sched_getaffinity(0))
     readers = max(1, min(processors - 1, _MOST_READERS)) if samples.shareable else 1
     pool = ThreadPoolExecutor(readers, "samples")

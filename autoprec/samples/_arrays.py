@@ -191,6 +191,7 @@ def _check_headers(
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether it is in Fortran's order, and dtype of the array at the stream's position."""
     version = np.lib.format.read_magic(stream)
+    # 3.0 differs from 2.0 in how fields are named, and no array of numbers has any.
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     with _PARSING:
         return read(stream)
@@ -199,6 +200,8 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     with archive.open(name) as stream:
         shape, is_fortran, kind = _header(stream)
+        # Not by NumPy's `read_array`, which parses the header in the same call: the lock would be held while
+        # values are inflated.
         values = np.empty(math.prod(shape), kind)
         values.view(np.uint8)[:] = np.frombuffer(stream.read(values.nbytes), np.uint8)
     return values.reshape(shape, order="F" if is_fortran else "C")

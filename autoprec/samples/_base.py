@@ -127,6 +127,7 @@ def digest_of(files: Sequence[Path], settings: str) -> str:
 
 def content_digest(file: Path) -> bytes:
     """SHA-256 of a file, cached until its size or modification time changes."""
+    # It may have become a pipe since it was listed, and reading one waits for ever.
     ensure_regular(file)
     status = file.stat()
     return _read_digest(file, status.st_mtime_ns, status.st_size)

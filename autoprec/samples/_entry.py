@@ -54,6 +54,7 @@ class EntrySamples:
         """The digest, and the outline of each sample: one pass for both, because it may be slow."""
         total, outlines = hashlib.sha256(b"entry"), []
         for sample in self:
+            # By name: a function may fill its dicts in any order.
             for name, array in sorted({**sample.inputs, **sample.prompts}.items()):
                 total.update(f"{name}{array.dtype}{array.shape}".encode())
                 total.update(np.ascontiguousarray(array).data)

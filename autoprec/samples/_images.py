@@ -70,6 +70,7 @@ class ImageSamples:
         used = {*readable, self._prompts_file}
         self._left_out = Counter(path.suffix for path in listed if path.is_file() and path not in used)
         asked = [path.name for path in self._images]
+        # Held against all images: a limit must not make the prompts of the others strange.
         self._prompts = read_prompts(self._prompts_file, asked, {path.name for path in readable})
 
     @cached_property
@@ -154,6 +155,7 @@ class ImageSamples:
             asked = tuple(arrays_of(path.name, prompt, place) for prompt in self._prompts.get(path.name, ()))
         except UnfitError as error:
             raise SamplesError(f"{self._prompts_file}: {error}") from error
+        # Pillow has the width first.
         return Sample(path.name, {}, {}, asked=asked, placement=placement, size=(size[1], size[0]))
 
     def _mask_path(self, image: Path) -> Path:
@@ -188,6 +190,7 @@ def _labels(path: Path) -> NDArray[Any]:
         ensure_regular(path)
         with opened(path) as image:
             check_size(image)
+            # Not converted: the indices of a palette are the labels, its colours only paint them.
             array: NDArray[Any] = np.asarray(image)
     except Exception as error:  # broken files make Pillow raise anything
         raise unreadable(path, error) from error

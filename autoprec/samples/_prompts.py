@@ -69,4 +69,5 @@ def is_outside(prompts: Prompts, size: tuple[int, int]) -> bool:
     values = np.concatenate(pairs)
     # None beyond the first pixel: they are shares of the image. Far outside: they are for another size.
     is_share = values.max(initial=0) <= 1 < min(size) - 1
+    # A pixel beyond is no mistake: a box may end at the width itself.
     return bool(is_share or (values < -1).any() or (values > np.array(size) + 1).any())

@@ -104,6 +104,7 @@ def _told(words: str) -> str:
     except (KeyError, TypeError):
         section = None
     name = ".".join(keys)
+    # msgspec places an unknown key at the table that has it, not at the key.
     if "unknown field" in what and section is not None:
         unknown = what.split("`")[1]
         names = [field.encode_name for field in msgspec.structs.fields(section)]
@@ -228,5 +229,6 @@ def _check_samples(spec: StudySpec, path: Path) -> None:
 
 def _lies_in(folder: str, samples: str) -> bool:
     """Whether `folder` is `samples` or inside it, with links resolved."""
+    # A NUL would end the comparison in a ValueError; whoever opens the name reports it.
     inner, outer = (Path(os.path.realpath(name.replace("\0", ""))) for name in (folder, samples))
     return inner == outer or outer in inner.parents

@@ -19,6 +19,7 @@ SMALL_MASK = 0.001
 RangeMethod = Literal["min-max", "percentile", "entropy", "mse"]
 
 
+# A misspelt key would otherwise leave its default in force, and nobody would notice.
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of the definition's tables: an unknown key is an error."""
 
@@ -34,6 +35,7 @@ class ModelSection(Section, frozen=True, kw_only=True):
     """
 
     path: str
+    # Not shared: msgspec gives each record an empty dict of its own.
     shapes: dict[str, tuple[Count, ...]] = {}
     departure: Literal["stop", "tell"] = "stop"
 
@@ -128,6 +130,7 @@ class QualitySection(Section, frozen=True, kw_only=True):
 
     metric: str = "mask_iou"
     threshold: float = 0.0
+    # None, not the default: a study from before the key must be told from one that sets it.
     small_mask: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
     reference_limit: Positive = 0.05
 

@@ -84,6 +84,7 @@ class StudySpec(Section, frozen=True, kw_only=True):
         )  # fmt: skip
         if self.search.max_memory_mb is not None:  # a newer key, too
             measured = (*measured, self.search.max_memory_mb)
+        # Sorted: keys may stand in any order in the file.
         return hashlib.sha256(msgspec.json.encode(measured, order="sorted")).hexdigest()[:16]
 
 

@@ -39,6 +39,7 @@ class _Loaded:
     def serve(self, request: Request) -> None:
         """Serve one request. Raises like `Rewriter.write` and `Material.rewriter`."""
         if self._rewriter is None or self._material != request.material:
+            # Both at once: where loading fails, neither is taken for the new one.
             self._rewriter, self._material = request.material.rewriter(), request.material
         if isinstance(request, Write):
             self._rewriter.write(request.assignment, Path(request.path))
@@ -51,6 +52,7 @@ def _answer(loaded: _Loaded, request: Request) -> Answer:
         return Unwritten(error.kind, str(error))
     except UserError as error:
         return Declined(str(error))
+    # With its number: the search raises the same error, and says by that what has run out.
     except OSError as error:
         return DiskFull(error.errno or 0, error.strerror or str(error))
     except MemoryError as error:

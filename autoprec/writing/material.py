@@ -49,6 +49,7 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
         blocks = partition(model, minimum=how.minimum, maximum=how.maximum, depth=how.depth)
         histograms = Histograms.load(Path(self.histograms), self.of)
         moments = load_moments(Path(self.moments), self.of) if self.moments else {}
+        # The digest last: a file that is replaced while it is read shows too.
         if histograms is None or moments is None or model_digest(path) != self.digest:
             raise ModelError(
                 f"{path}, or what its calibration left, has changed since the search began; search again"

@@ -17,6 +17,7 @@ from autoprec.writing.messages import Declined, DiskFull, Load, Unwritten, Write
 
 _SECONDS = 3600.0
 """Time limit of a request: learning the rounding of a large model's weights takes minutes."""
+# Each BLAS reads its own when it is loaded: set later, they change nothing.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -90,5 +91,6 @@ class Writers:
 
 
 def _answer(process: WorkerProcess, request: bytes) -> bytes:
+    # `backend.memory_mb` is of trials: the model and its statistics are held here whatever is written.
     (line,) = process.ask(request, seconds=_SECONDS, memory_bytes=None, is_last=lambda _: True)
     return line
