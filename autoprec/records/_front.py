@@ -46,6 +46,7 @@ def pareto_numbers(points: Iterable[Point]) -> tuple[int, ...]:
     front: list[int] = []
     least = math.inf
     for point in sorted(pooled, key=lambda p: (p.latency_ms, p.loss, p.number)):
+        # Below, not at: a slower point of the same loss is beaten, and of equal points the first stays.
         if point.loss < least:
             front.append(point.number)
             least = point.loss

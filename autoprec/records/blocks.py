@@ -42,6 +42,7 @@ class Block(Record, frozen=True, kw_only=True):
 
     def same_as(self, precision: str) -> str:
         """The allowed precision that a refused one equals in this block; empty if there is none."""
+        # By the words of the reason: they are all that stored blocks have.
         reason = dict(self.refused).get(precision)
         return next((name for name in self.allowed if reason == SAME.format(name)), "")
 

@@ -61,6 +61,7 @@ class Comparison(Record, frozen=True, kw_only=True):
     first: Side
     second: Side
     differs: tuple[str, ...]
+    # One limit for both areas: each study's own would make them areas of different rectangles.
     loss_limit: float
     fastest: tuple[Match, ...]
     repeated: tuple[Match, ...]

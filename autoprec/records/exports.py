@@ -46,6 +46,7 @@ class Recipe(Record, frozen=True, kw_only=True):
     minimum_rounds: int
     warmup: int
     trial_seconds: float
+    # Not the default of today: manifests without the key are of versions that counted every mask in full.
     small_mask: float = 0.0
     layout: Literal["nchw", "nhwc"] = "nchw"
     preprocessing: Preprocessing | None = None

@@ -23,6 +23,7 @@ def in_words(error: float) -> str:
         return "nothing"
     if error < 0.001:
         return f"{error:.0e} of its spread"
+    # From 99.5 on, two digits of a percentage are printed as `1e+02`.
     return f"{100 * error:.2g} % of its spread" if error < 0.995 else f"{error:.3g} times its spread"
 
 

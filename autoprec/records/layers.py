@@ -25,6 +25,7 @@ class BlockDifference(Record, frozen=True, kw_only=True):
     node: str = ""
     value: str = ""
     error: float = 0.0
+    # Beside `error`: a block that is fed what is wrong already need not be what breaks.
     before: float = 0.0
     max_abs: float = 0.0
     mean_abs: float = 0.0

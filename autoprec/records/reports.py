@@ -176,6 +176,7 @@ class Explanation(Record, frozen=True, kw_only=True):
     loss: float
     loss_interval: Interval
     blocks: tuple[BlockReasons, ...]
+    # Of no block: without it the blocks' times would not add up to the latency.
     conversion_ms: float | None = None
     usual_conversion_ms: float | None = None
 

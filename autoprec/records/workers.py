@@ -23,6 +23,7 @@ class Worker(Record, frozen=True, kw_only=True):
     id: str
     study: str
     host: str
+    # With its start: the system gives the number of a dead process to another one.
     process: str
     devices: tuple[str, ...]
     version: str
