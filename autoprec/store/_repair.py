@@ -170,13 +170,13 @@ def _rows(path: Path) -> tuple[Rows, list[str]]:
 def _last(connection: sqlite3.Connection, table: sa.TableClause, faults: list[str]) -> int:
     """The highest number of a row, as far as it is known; 0 for a table that cannot be read, or is empty."""
     try:
-        connection.execute(f"SELECT rowid FROM {table.name} LIMIT 1").fetchone()  # noqa: S608
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        faults.append(f"{table.name}: {error}")
-        return 0
-    try:
         last: int = connection.execute(f"SELECT max(rowid) FROM {table.name}").fetchone()[0] or 0  # noqa: S608
-    except sqlite3.Error:  # the page of the last row is damaged
+    except (sqlite3.Error, UnicodeDecodeError):  # perhaps the page of the last row alone is damaged
+        try:
+            connection.execute(f"SELECT rowid FROM {table.name} LIMIT 1").fetchone()  # noqa: S608
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            faults.append(f"{table.name}: {error}")
+            return 0
         return _MOST_ROWS
     if last > _MOST_ROWS:
         faults.append(f"{table.name}: a row has the number {last}; those above {_MOST_ROWS} are left out")

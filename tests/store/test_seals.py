@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -268,26 +267,3 @@ def test_a_schema_that_is_no_text_is_told(path: Path) -> None:
     with pytest.raises(StudyError, match="damaged; `autoprec doctor"):
         Store.open(path, read_only=True)
     assert examine(path).faults
-
-
-def test_a_number_of_a_row_that_is_huge_is_not_counted_up_to(path: Path) -> None:
-    change(path, "UPDATE autoprec_runs SET id = 1 << 40")
-    assert any("a row has the number 1099511627776" in fault for fault in examine(path).faults)
-
-
-def test_rows_behind_a_damaged_page_are_saved_and_the_others_told_in_one_line(path: Path) -> None:
-    with Store.open(path) as store:
-        for number in range(2, 100):
-            store.finish(complete(number, 5.0, 0.01))
-    change(path, "UPDATE autoprec_trials SET rowid = 999999 WHERE number = 99")
-    data = bytearray(path.read_bytes())
-    place = data.index(b'"number":50') // 4096 * 4096
-    data[place : place + 4096] = bytes(4096)
-    path.write_bytes(data)
-    health = examine(path)
-    assert 80 < health.trials < 100
-    told = [fault for fault in health.faults if fault.startswith("row")]
-    assert re.fullmatch(r"rows \d+ to \d+ of autoprec_trials: database disk image is malformed", told[0])
-    rebuild(path)
-    with Store.open(path) as store:
-        assert {0, 1, 98, 99} < {trial.number for trial in store.trials("demo")}
