@@ -21,7 +21,7 @@ from autoprec.legality.patterns import DECIDING_NODES, PATTERNS, PRODUCTS, float
 from autoprec.precisions import PRECISIONS, Precision
 from autoprec.records import Assignment, Block, Record
 
-_PROBED = 3
+_PROBED = 4
 """Counts up when the questions about a piece change, or how answers are judged: verdicts of earlier versions
 are not used again."""
 

@@ -66,17 +66,15 @@ def try_question(backend: Backend, question: Question) -> Verdict:
     )
     if error is not None and error > WRONG:
         return verdict.but("wrong", f"computes something else, {100 * error:.0f} % from exact arithmetic")
-    if not is_shown:
-        return verdict.but(
-            "unseen", "exact arithmetic gives the same whatever is fed, so nothing was compared"
-        )
     # What an engine does around a product, a bias or a scale, may stand in a float kernel of its own.
     if others := [
         types for types in ran.values() if question.asked and types and question.asked not in types
     ]:
         names = ", ".join(sorted(set().union(*others)))
         return verdict.but("dequantised", f"dequantised: asked for {question.asked}, ran {names}")
-    return verdict if is_shown else verdict.but("unseen", "exact arithmetic gives the same whatever is fed")
+    if is_shown:
+        return verdict
+    return verdict.but("unseen", "exact arithmetic gives the same whatever is fed, so nothing was compared")
 
 
 def refusal(question: Question, error: TrialError) -> Verdict:
