@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -82,16 +82,15 @@ def calibrate(
                 histograms.observe_largest(name, histograms.largest[source])
             also(values, each)
 
-        with _engines(backend, observing(model, observed), scratch, at_once) as engines:
-            whole = islice(left, max(0, WHOLE_SAMPLES - histograms.samples))
-            results = ({**feed, **outputs} for feed, outputs in _results(engines, whole))
-            for _ in behind(results, observe_whole):
+        whole = islice(left, max(0, WHOLE_SAMPLES - histograms.samples))
+        with _results(backend, observing(model, observed), scratch, whole, at_once) as results:
+            for _ in behind(({**feed, **outputs} for feed, outputs in results), observe_whole):
                 progress(histograms)
         if histograms.samples >= WHOLE_SAMPLES:
             # Copying every activation out costs more than computing them: of further samples a few places do.
             few = sampling(model, {name: channels.get(name, 1) for name in observed})
-            with _engines(backend, few, scratch, at_once) as engines:
-                for _ in behind((outputs for _, outputs in _results(engines, left)), observe):
+            with _results(backend, few, scratch, left, at_once) as results:
+                for _ in behind((outputs for _, outputs in results), observe):
                     progress(histograms)
     if not histograms.samples:
         raise SamplesError("samples.calibration is empty; put some images there")
@@ -184,7 +183,17 @@ def _engines(builder: Builder, model: ir.Model, scratch: Path, count: int = 1) -
             remove_model(scratch)
 
 
-def _results(engines: Sequence[Engine], feeds: Iterable[Arrays]) -> Iterator[tuple[Arrays, Arrays]]:
+@contextmanager
+def _results(
+    builder: Builder, model: ir.Model, scratch: Path, feeds: Iterable[Arrays], at_once: int
+) -> Iterator[Iterator[tuple[Arrays, Arrays]]]:
+    """Each of `feeds` with a model's outputs, in order, as `at_once` engines of it compute them."""
+    # Closed before the engines are: whoever stops at an error leaves some of them running.
+    with _engines(builder, model, scratch, at_once) as engines, closing(_in_order(engines, feeds)) as results:
+        yield results
+
+
+def _in_order(engines: Sequence[Engine], feeds: Iterable[Arrays]) -> Generator[tuple[Arrays, Arrays]]:
     """Each of `feeds` with its outputs, in order; every engine runs one at a time."""
     if len(engines) == 1:
         yield from ((feed, run(engines[0], feed)) for feed in feeds)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,6 +141,38 @@ def test_samples_that_run_in_parallel_are_counted_in_their_order(tmp_path: Path)
     assert values.largest == alone.largest
     for name, histogram in alone.by_value.items():
         np.testing.assert_array_equal(values.by_value[name].counts, histogram.counts)
+
+
+class Slow:
+    """An engine of OpenVINO that takes its time, and notes whether it was closed within a run."""
+
+    def __init__(self, engine: Any, closed_running: list[bool]) -> None:
+        self._engine, self._closed, self._is_running = engine, closed_running, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def __enter__(self) -> Slow:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.append(self._is_running)
+
+    def synchronize(self) -> None:
+        self._is_running = True
+        time.sleep(0.1)
+        self._engine.synchronize()
+        self._is_running = False
+
+
+def test_no_engine_is_closed_while_it_runs_another_sample(tmp_path: Path) -> None:
+    model, backend = load_model(write_mbconv(tmp_path / "model.onnx")), create_backend("openvino", {})
+    feeds, closed = images(8), list[bool]()
+    feeds[1]["image"] *= np.nan
+    builder: Any = SimpleNamespace(build=lambda path: Slow(backend.build(path), closed))
+    with pytest.raises(SamplesError):
+        calibrate(model, builder, feeds, tmp_path / "i.onnx", at_once=3)
+    assert closed == [False] * 3
 
 
 def test_what_comes_behind_the_first_samples_still_moves_the_ranges(tmp_path: Path) -> None:
