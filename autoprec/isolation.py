@@ -26,7 +26,7 @@ from autoprec.backends.timing import Deadline
 from autoprec.closing import Closing
 from autoprec.errors import StudyError, TrialError
 from autoprec.files import SHARED_TMPDIR, not_following, own_folder
-from autoprec.loading import loaded
+from autoprec.loading import STARTING, loaded
 
 _POLL_SECONDS = 0.2
 _WORDS_BYTES = 4096
@@ -145,16 +145,17 @@ class WorkerProcess(Closing):
         return self._process
 
     def _start(self, child_end: int, log: BinaryIO, scratch: Path) -> subprocess.Popen[bytes]:
-        # A session of its own: Ctrl-C reaches the search alone, which lets running trials finish.
-        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-P", "-m", "autoprec.loading", self._module, str(child_end)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            pass_fds=(child_end,),
-            start_new_session=True,
-            env=self._variables(scratch),
-        )
+        with STARTING:
+            # A session of its own: Ctrl-C reaches the search alone, which lets running trials finish.
+            return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-P", "-m", "autoprec.loading", self._module, str(child_end)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                pass_fds=(child_end,),
+                start_new_session=True,
+                env=self._variables(scratch),
+            )
 
     def _variables(self, scratch: Path) -> dict[str, str]:
         """The worker's environment; its temporary files lie in a folder that is swept after a kill."""

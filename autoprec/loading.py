@@ -15,10 +15,13 @@ import resource
 import runpy
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -34,6 +37,10 @@ _THREAD_BYTES = 128 << 20
 """For each of OpenBLAS' threads, in both of its copies (NumPy's and SciPy's)."""
 _SECONDS = 12.0
 """Of the processor's: loading takes 2 to 4."""
+_STATM = Path("/proc/self/statm")
+
+STARTING = threading.Lock()
+"""Held while a process is started, and while this one has a lower limit, which the other would inherit."""
 
 
 class _Postponing(MetaPathFinder):
@@ -85,6 +92,23 @@ def take_buffer() -> None:
         numpy: Any = importlib.import_module("numpy")  # not above: help does without, elsewhere
         square = numpy.ones((128, 128))
         square @ square
+
+
+@contextmanager
+def bounded(most_bytes: int) -> Iterator[None]:
+    """In the block, this process may take so much more address space than it has, where that is known."""
+    if not _STATM.exists():
+        yield
+        return
+    with STARTING:
+        now = int(_STATM.read_text().split()[0]) * resource.getpagesize()
+        before, most = resource.getrlimit(resource.RLIMIT_AS)
+        limits = [limit for limit in (before, now + most_bytes) if limit != resource.RLIM_INFINITY]
+        resource.setrlimit(resource.RLIMIT_AS, (min(limits), most))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (before, most))
 
 
 def end_if_stuck() -> None:

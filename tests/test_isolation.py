@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 
 from autoprec.errors import TrialError
 from autoprec.isolation import WorkerProcess
+from autoprec.loading import bounded
 
 MODULE = """
 import os, signal, sys, time
@@ -49,6 +51,17 @@ def ask(
 def test_answers_come_in_order_and_the_process_stays(worker: WorkerProcess) -> None:
     assert ask(worker, b"one") == [b"stage", b"done one"]
     assert ask(worker, b"count") == [b"stage", b"done 2"]
+
+
+def test_a_worker_has_no_limit_of_memory_that_this_process_has_for_a_while(worker: WorkerProcess) -> None:
+    asked = threading.Thread(target=ask, args=(worker, b"one"))
+    with bounded(512 << 20):
+        asked.start()
+        asked.join(0.5)
+    asked.join()
+    assert worker._process is not None
+    mine = resource.getrlimit(resource.RLIMIT_AS)
+    assert resource.prlimit(worker._process.pid, resource.RLIMIT_AS) == mine
 
 
 def test_a_worker_outlives_the_thread_that_first_asked(worker: WorkerProcess) -> None:

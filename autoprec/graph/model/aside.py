@@ -6,15 +6,13 @@ for each element of whatever has one axis: 60 Concats in a row that double their
 
 from __future__ import annotations
 
-import os
-import resource
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import onnx
 import onnx_ir as ir
+
+from autoprec.loading import bounded
 
 SMALL_BYTES = 1024
 """Tensors up to this size stay in: those tools read axes and shapes from them."""
@@ -22,9 +20,6 @@ _MOST_ELEMENTS = 1 << 22
 """Elements of values with one axis up to which data is propagated: about 100 bytes each."""
 _MOST_BYTES = 512 << 20
 """Memory that propagation may take, since sizes that it finds itself may be any."""
-_STATM = Path("/proc/self/statm")
-_ONE = threading.Lock()
-"""Held while the limit of this process is another one."""
 
 
 @contextmanager
@@ -67,7 +62,7 @@ def whole_types(proto: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
     is_closed = all(_is_static(types.get(name)) for node in proto.graph.node for name in node.output if name)
     if is_closed or _elements(proto, types) > _MOST_ELEMENTS:
         return types
-    with _bounded(), suppress(MemoryError):
+    with bounded(_MOST_BYTES), suppress(MemoryError):
         return _types(proto, propagate=True)
     return types
 
@@ -93,20 +88,3 @@ def _elements(proto: onnx.ModelProto, types: Mapping[str, onnx.TypeProto]) -> in
     ]
     shapes += [list(tensor.dims) for tensor in graph.initializer]
     return sum(shape[0] for shape in shapes if len(shape) == 1)
-
-
-@contextmanager
-def _bounded() -> Iterator[None]:
-    """In the block, this process may take `_MOST_BYTES` more memory than it has, where that is known."""
-    if not _STATM.exists():
-        yield
-        return
-    with _ONE:
-        now = int(_STATM.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        before, most = resource.getrlimit(resource.RLIMIT_AS)
-        limits = [limit for limit in (before, now + _MOST_BYTES) if limit != resource.RLIM_INFINITY]
-        resource.setrlimit(resource.RLIMIT_AS, (min(limits), most))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_AS, (before, most))
