@@ -87,13 +87,18 @@ class Workbench:
         decode = partial(Pipeline.of, self.backend, setup, beside_of(self.backend, setup.threads))
         if isinstance(self.backend, BuildsUntimed) and not self.backend.builds_on_device:
             with ThreadPoolExecutor(1, "decoder") as pool, suppress(TrialError):
-                pipeline = pool.submit(decode)
-                warm = pool.submit(lambda: pipeline.result().warm(self.samples[0]))
+                warmed = pool.submit(self._warmed, decode)
                 reference = build()
-                warm.result()
-                return pipeline.result(), reference
+                return warmed.result(), reference
             # What fails in parallel fails again, where its words are not those of the other build.
         return decode(), build()
+
+    def _warmed(self, decode: Callable[[], Pipeline]) -> Pipeline:
+        """A pipeline whose decoder has run once, while no other process times an engine."""
+        pipeline = decode()
+        with self.lease.running():
+            pipeline.warm(self.samples[0])
+        return pipeline
 
     def metric(self) -> Metric:
         """A fresh metric that knows what the reference's masks are like."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import onnx
@@ -13,6 +17,7 @@ from onnx import parser
 from autoprec import backends
 from autoprec.backends.openvino import OpenVinoBackend, OpenVinoEngine
 from autoprec.errors import TrialError
+from autoprec.measurement.lease import DeviceLease
 from autoprec.measurement.workbench import Workbench
 from autoprec.spec import PipelineSection, load_spec
 from autoprec.study.preparation import Prepared, prepare
@@ -36,6 +41,28 @@ class Beside(OpenVinoBackend):
     def build_untimed(self, model_path: Path) -> OpenVinoEngine:
         self.both.wait(30)
         return super().build(model_path)
+
+
+class Leased(Beside):
+    """Notes whether its device was free while a decoder ran."""
+
+    both = threading.Barrier(2)
+    decoded: ClassVar[list[bool]] = []
+
+    def build_untimed(self, model_path: Path) -> OpenVinoEngine:
+        engine = super().build_untimed(model_path)
+        execute = engine.execute
+
+        def noting() -> None:
+            lease = DeviceLease("leased")._open("lease")
+            with closing(os.fdopen(lease)), suppress(BlockingIOError):
+                fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                raise AssertionError("a decoder ran without a lease")
+            self.decoded.append(True)
+            execute()
+
+        engine.execute = noting  # type: ignore[method-assign]
+        return engine
 
 
 class Refusing(Beside):
@@ -63,6 +90,18 @@ def on(monkeypatch: pytest.MonkeyPatch, kind: type[OpenVinoBackend]) -> None:
 def test_both_are_built_at_once(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     on(monkeypatch, Beside)
     assert len(Workbench(prepared.setup).masks) > 0
+
+
+def test_no_decoder_is_warmed_up_while_another_engine_is_timed(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on(monkeypatch, Leased)
+    decoder = Path(str(prepared.setup.pipeline.decoder))
+    shape = onnx.load(prepared.setup.reference_path).graph.output[0].type.tensor_type.shape.dim
+    sizes = ",".join(str(size.dim_value) for size in shape)  # no decoder of open ones is warmed up
+    onnx.save(parser.parse_model(DECODES.replace("1,N,H,W", sizes)), decoder)
+    masks = Workbench(msgspec.structs.replace(prepared.setup, device="leased")).masks
+    assert len(Leased.decoded) == len(masks) + 1
 
 
 def test_a_decoder_that_fails_is_told(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
