@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,17 @@ def test_histograms_come_back_from_their_file_as_they_were(tmp_path: Path) -> No
     after = Histograms.load(tmp_path / "histograms.npz")
     assert after is not None
     assert after.ranges("entropy", 99.99) == before.ranges("entropy", 99.99)
+
+
+def test_the_same_statistics_are_the_same_file_whenever_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, real = [], time.localtime
+    for days in (0, 1):
+        monkeypatch.setattr(time, "localtime", lambda now, days=days: real(now + 86_400 * days))
+        observed(heavy_tailed()).save(tmp_path / f"{days}.npz")
+        written.append((tmp_path / f"{days}.npz").read_bytes())
+    assert written[0] == written[1]
 
 
 @pytest.mark.parametrize("content", [b"", b"rubbish", b"PK\x03\x04"])
