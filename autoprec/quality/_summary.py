@@ -125,11 +125,11 @@ def summary(rows: Iterable[Row], *, scored_as: str, is_iou: bool = True) -> Qual
     score, truth = _mean(ordered, "score"), _mean(ordered, "truth")
     losses = _losses(ordered)
     return Quality(
-        loss=1 - (1.0 if score is None else score),
+        loss=_loss(score),
         loss_interval=_bootstrap(losses),
         miou=score if is_iou else None,
         boundary_iou=_mean(ordered, "boundary"),
-        worst_loss=1 - (_mean(worst, "score") or 0.0),
+        worst_loss=_loss(_mean(worst, "score")),
         logit_error=_logit_error(ordered),
         truth_miou=truth if is_iou else None,
         truth_score=truth,
@@ -141,6 +141,11 @@ def summary(rows: Iterable[Row], *, scored_as: str, is_iou: bool = True) -> Qual
         typical=_shown(ordered[middle : middle + _TYPICAL], is_iou=is_iou),
         scored_as=scored_as,
     )
+
+
+def _loss(score: float | None) -> float:
+    """Masks of which none counts lose nothing."""
+    return 1 - (1.0 if score is None else score)
 
 
 def _logit_error(rows: Sequence[Row]) -> float | None:

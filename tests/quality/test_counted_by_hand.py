@@ -188,8 +188,14 @@ def test_an_interval_is_that_of_whole_samples_drawn_again() -> None:
 def test_masks_that_are_all_set_aside_lose_nothing() -> None:
     none = (np.full(1, np.nan), np.full(1, np.nan))
     quality = summary(rows_of("a", np.array([0.0]), none, weight=np.zeros(1)), scored_as="x", is_iou=False)
-    assert (quality.loss, quality.worst_loss, quality.miou, quality.logit_error) == (0.0, 1.0, None, None)
+    assert (quality.loss, quality.worst_loss, quality.miou, quality.logit_error) == (0.0, 0.0, None, None)
     assert (quality.worst[0].iou, quality.worst[0].score, quality.loss_interval.high) == (None, 0.0, 0.0)
+
+
+def test_a_mask_that_is_set_aside_is_no_loss_among_masks_that_are_alike() -> None:
+    none = (np.full(40, np.nan), np.full(40, np.nan))
+    rows = rows_of("a", np.ones(40), none, weight=np.array([0.0, 0.0, *np.ones(38)]))
+    assert summary(rows, scored_as="x").worst_loss == 0
 
 
 def test_a_flat_reference_has_its_error_as_it_is() -> None:
