@@ -48,6 +48,20 @@ def test_numbers_that_no_setting_can_be_are_named(more: str, key: str, tmp_path:
         load_spec(tmp_path / "evil.toml")
 
 
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [
+        ('folder = "a\\u0000b"', "folder"),
+        ('storage = "sqlite:///a\\u0000b.db"', "storage"),
+        ('search.precisions = ["fp32", "a\\u0000b"]', "search.precisions.1"),
+    ],
+)
+def test_text_that_the_system_would_cut_short_is_named(more: str, key: str, tmp_path: Path) -> None:
+    (tmp_path / "evil.toml").write_text(f"{more}\n")
+    with pytest.raises(SpecError, match=f"the text at `{key}` contains a NUL"):
+        load_spec(tmp_path / "evil.toml")
+
+
 def test_a_pipe_is_no_definition(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "evil.toml")
     with pytest.raises(SpecError, match="is not a regular file"):

@@ -6,7 +6,7 @@ import difflib
 import math
 import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -72,23 +72,31 @@ def _read(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path}: {said}") from error
     except (ValueError, RecursionError) as error:  # TOML errors, bad UTF-8, integers of thousands of digits
         raise SpecError(f"{path}: cannot be read as TOML: {error}") from error
-    if key := _impossible(table):
+    if key := _place(table, _is_impossible):
         raise SpecError(f"{path}: the number at `{key}` is infinite, NaN or too large; fix it")
+    # Some functions of the system refuse such a name, others take it for what stands before the NUL.
+    if key := _place(table, lambda value: isinstance(value, str) and "\0" in value):
+        raise SpecError(f"{path}: the text at `{key}` contains a NUL character; take it out")
     return table
 
 
-def _impossible(value: Any, key: str = "") -> str:
-    """The key of the first number that is impossible in any setting; empty if there is none."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return key
-    if isinstance(value, int) and abs(value) >= _LARGEST_NUMBER:
+def _is_impossible(value: Any) -> bool:
+    """Whether it is a number that is impossible in any setting."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return isinstance(value, int) and abs(value) >= _LARGEST_NUMBER
+
+
+def _place(value: Any, is_bad: Callable[[Any], bool], key: str = "") -> str:
+    """The key of the first value that is bad, in a table and all tables within it; empty if there is none."""
+    if is_bad(value):
         return key
     items: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, dict):
         items = value.items()
     elif isinstance(value, list):
         items = enumerate(value)
-    inner = (_impossible(item, f"{key}.{name}" if key else str(name)) for name, item in items)
+    inner = (_place(item, is_bad, f"{key}.{name}" if key else str(name)) for name, item in items)
     return next(filter(None, inner), "")
 
 
