@@ -28,8 +28,9 @@ logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
 """Without a handler, the pool's traceback of a Ctrl-C while a connection closes would go to the terminal."""
 T = TypeVar("T")
 OPTUNA_TABLES = frozenset({"studies", "trials", "version_info"})
-TRIES, PAUSE_SECONDS = 240, 0.5
-"""How often, and at which interval, a database that is restarting is tried: two minutes in all."""
+TRIES, OPENING_TRIES, PAUSE_SECONDS = 240, 20, 0.5
+"""How often, and at which interval, a database that is restarting is tried (two minutes in all), and one that
+was not reached before: its address may be wrong."""
 
 
 class OutOfReachError(StudyError):
@@ -53,7 +54,7 @@ class Database:
         self._dialect = _dialect(where, read_only=read_only)
         self._local = threading.local()
         try:
-            self.patiently(lambda: self._admit(read_only))
+            self.patiently(lambda: self._admit(read_only), OPENING_TRIES)
         except BaseException:
             self.close()
             raise
@@ -100,15 +101,16 @@ class Database:
             finally:
                 self._local.connection = None
 
-    def patiently(self, work: Callable[[], T]) -> T:
-        """Run `work`, a single transaction, repeating it while the database restarts.
+    def patiently(self, work: Callable[[], T], tries: int | None = None) -> T:
+        """Run `work`, a single transaction, repeating it while the database restarts, by default `TRIES`
+        times.
 
         If the answer to a commit is lost, `work` runs twice, so it must be idempotent.
         """
         # Part of a transaction: only the whole of it can be repeated, by whoever began it.
         if self._current() is not None:
             return work()
-        for _ in range(TRIES):
+        for _ in range(TRIES if tries is None else tries):
             try:
                 return work()
             except OutOfReachError:

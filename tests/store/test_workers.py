@@ -189,7 +189,7 @@ def test_an_address_that_leads_nowhere_is_told(
     address: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("psycopg")
-    monkeypatch.setattr(_database, "TRIES", 0)
+    monkeypatch.setattr(_database, "PAUSE_SECONDS", 0.0)
     with pytest.raises(StudyError, match=words):
         Store.open(address)
 
