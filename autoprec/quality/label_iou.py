@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from autoprec.quality._base import Logits, Masks, check, refuse
 from autoprec.quality._summary import Row, rows_of, summary, weights
 from autoprec.quality.scoring import label_iou, mask_iou
-from autoprec.quality.survey import Survey
+from autoprec.quality.survey import MOST_LABELS, Survey
 from autoprec.records import Quality
 from autoprec.spec import SMALL_MASK
 
@@ -59,6 +59,8 @@ class LabelIou:
         """1 where a pixel has the class, 0 elsewhere: a plane for each class up to the largest known."""
         # The reference's largest too: where a candidate lost the last class, that is what has to be shown.
         highest = max(self._survey.high if self._survey else 0.0, logits.max())
+        # A broken candidate may hold any number: planes up to 1e9 would take all memory.
+        highest = min(highest, MOST_LABELS)
         classes = np.arange(int(highest) + 1)
         planes: NDArray[np.float32] = (np.rint(logits[0]) == classes[:, None, None]).astype(np.float32)
         return planes

@@ -17,7 +17,7 @@ from autoprec.quality.scoring.alpha_mae import is_matte
 
 Planes = NDArray[np.float32]
 
-_MOST_LABELS = 1024
+MOST_LABELS = 1024
 """Whole numbers above this are no classes."""
 _FULL = 0.999
 """A mask over more of its plane than this has no edge."""
@@ -115,6 +115,6 @@ def _whole(planes: Planes, values: set[float] | None) -> set[float] | None:
         return None
     first: NDArray[Any] = planes[:, :1]  # the first row of a plane of floats usually shows it
     for part in (first, planes):
-        if not np.array_equal(part, np.rint(part)) or np.abs(part).max(initial=0) > _MOST_LABELS:
+        if not np.array_equal(part, np.rint(part)) or np.abs(part).max(initial=0) > MOST_LABELS:
             return None
     return values | set(np.unique(planes).tolist())

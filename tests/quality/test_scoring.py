@@ -72,6 +72,10 @@ def test_a_map_of_classes_is_shown_with_a_plane_for_each(survey: Survey | None) 
     assert shown.shape == (4 if survey else 3, 1, 4)
     assert shown[2].tolist() == [[0, 0, 1, 0]]
     assert METRICS["label_iou"](0.0).opacity(planes("0000")).shape == (1, 1, 4)
+    broken = np.array([[[0.0, 1e9]]], np.float32)
+    assert METRICS["label_iou"](0.0).opacity(broken).shape == (1025, 1, 2), (
+        "no plane for each number up to 1e9"
+    )
     assert METRICS["argmax_iou"](0.0).opacity(planes("10", "01")).tolist() == [[[1, 0]], [[0, 1]]]
 
 
