@@ -40,7 +40,12 @@ from autoprec.graph.model.conditions import (
     without_pairs,
 )  # fmt: skip
 from autoprec.graph.model.contrib.fusions import without_fusions
-from autoprec.graph.model.contrib.refusals import refuse_control_flow, refuse_random, refuse_untyped
+from autoprec.graph.model.contrib.refusals import (
+    refuse_control_flow,
+    refuse_namesakes,
+    refuse_random,
+    refuse_untyped,
+)
 from autoprec.graph.model.forms import FORMS
 from autoprec.graph.model.forms.borders import without_bare_levels
 from autoprec.graph.model.forms.branches import take_known
@@ -255,6 +260,7 @@ STEPS: tuple[Step, ...] = (
     # Again: a form may leave constants behind that nothing reads any more.
     Step(on_graph(remove_unused), ensures=(read,)),
     Step(on_model(refuse_untyped), ensures=(typed,)),
+    Step(on_model(refuse_namesakes)),
     # Without inference, whose gaps and faults are dealt with in `inference`.
     Step(on_model(CheckerPass(full_check=False)), requires=(small_weights_read, typed)),
     Step(_tell_of_shapes),

@@ -72,6 +72,12 @@ def test_an_operator_that_nobody_knows_is_named(tmp_path: Path) -> None:
         load_model(saved(tmp_path, text))
 
 
+def test_an_operator_of_others_with_a_name_of_onnxs_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, PRODUCT.replace("MatMul(x, w)", "mine.Einsum(x, w)"))
+    with pytest.raises(ModelError, match="Einsum of domain 'mine' has the name of an operator of ONNX"):
+        load_model(path)
+
+
 def test_a_model_without_fp32_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, PRODUCT.replace("float[", "float16["), w=np.ones((4, 4), np.float16))
     with pytest.raises(ModelError, match="computes in FLOAT16"):

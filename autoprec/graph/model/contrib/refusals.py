@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import onnx
 import onnx_ir as ir
 
 from autoprec.errors import ModelError
@@ -50,3 +51,14 @@ def refuse_untyped(model: ir.Model) -> None:
     if outputs and ir.DataType.FLOAT not in types:
         names = ", ".join(sorted(data_type.name for data_type in types))
         raise ModelError(f"computes in {names}, nothing in FP32; export it in FP32 to search from")
+
+
+def refuse_namesakes(model: ir.Model) -> None:
+    """Raise `ModelError` for operators of other domains that are called as one of ONNX's."""
+    # Rooms behind this one go by the name alone: costs, placement and the writer would take it for ONNX's.
+    for node in model.graph:
+        if node.domain != "" and onnx.defs.has(node.op_type):
+            raise ModelError(
+                f"node {named(node)!r}: {node.op_type} of domain {node.domain!r} has the name of an operator "
+                "of ONNX; give it another name, or export the model with operators of ONNX"
+            )
