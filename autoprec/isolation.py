@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -65,6 +66,7 @@ class WorkerProcess(Closing):
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._answers = -1
+        self._changing = threading.Lock()
         self._buffer = b""
         self._is_ready = False
 
@@ -89,10 +91,10 @@ class WorkerProcess(Closing):
             process.stdin.write(request + b"\n")
             process.stdin.flush()
         except BrokenPipeError:
-            raise self._death() from None
+            raise self._death(process) from None
         deadline = Deadline(seconds)
         while True:
-            for line in self._lines():
+            for line in self._lines(process):
                 yield line
                 if is_last(line):
                     return
@@ -111,8 +113,10 @@ class WorkerProcess(Closing):
                 )
 
     def close(self) -> None:
-        """Kill the process and everything that it started."""
-        process, self._process = self._process, None
+        """Kill the process and everything that it started; may be called while another thread asks it."""
+        with self._changing:
+            process, self._process = self._process, None
+            answers = self._answers
         if process is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -121,7 +125,7 @@ class WorkerProcess(Closing):
         if process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):  # what it died before it could read
                 process.stdin.close()
-        os.close(self._answers)
+        os.close(answers)
 
     def _started(self) -> subprocess.Popen[bytes]:
         """The running process; a new one, if there is none."""
@@ -134,15 +138,16 @@ class WorkerProcess(Closing):
                 log = opened.enter_context(open(self._log, "ab", opener=not_following))
                 answers, child_end = os.pipe()
                 opened.callback(os.close, child_end)
-                self._process = _STARTER.submit(self._start, child_end, log, scratch).result()
+                process = _STARTER.submit(self._start, child_end, log, scratch).result()
             except OSError as error:
                 where = error.filename or "the worker"
                 raise StudyError(
                     f"{where}: no worker can start ({error.strerror}); fix that first"
                 ) from error
         os.set_blocking(answers, False)
-        self._answers, self._buffer, self._is_ready = answers, b"", False
-        return self._process
+        with self._changing:
+            self._process, self._answers, self._buffer, self._is_ready = process, answers, b"", False
+        return process
 
     def _start(self, child_end: int, log: BinaryIO, scratch: Path) -> subprocess.Popen[bytes]:
         with STARTING:
@@ -167,30 +172,32 @@ class WorkerProcess(Closing):
             **self._environment,
         }
 
-    def _lines(self) -> Iterator[bytes]:
+    def _lines(self, process: subprocess.Popen[bytes]) -> Iterator[bytes]:
         """Whole lines received within one polling period. Raises `TrialError` if the process has died.
 
         What it forked may hold the pipe open after its death, so that no end of file comes.
         """
         # Asked before the pipe is: what it wrote last still counts.
-        is_dead = self._process is not None and self._process.poll() is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._answers, selectors.EVENT_READ)
-            if not selector.select(_POLL_SECONDS):
-                if is_dead:
-                    raise self._death()
-                return
-        chunk = os.read(self._answers, 1 << 20)
+        is_dead = process.poll() is not None
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._answers, selectors.EVENT_READ)
+                if not selector.select(_POLL_SECONDS):
+                    if is_dead:
+                        raise self._death(process)
+                    return
+            chunk = os.read(self._answers, 1 << 20)
+        except OSError:  # another thread has closed it
+            chunk = b""
         if not chunk:
-            raise self._death()
+            raise self._death(process)
         *lines, self._buffer = (self._buffer + chunk).split(b"\n")
         self._is_ready = self._is_ready or bool(lines)
         yield from filter(None, lines)
 
-    def _death(self) -> TrialError | StudyError:
+    def _death(self, process: subprocess.Popen[bytes]) -> TrialError | StudyError:
         """The error for a process that ended by itself; one that never was ready says nothing of a trial."""
-        assert self._process is not None
-        code = self._process.wait()
+        code = process.wait()
         self.close()
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         if not self._is_ready and -code not in _FROM_OUTSIDE - {signal.SIGINT}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import IO, Any
 import numpy as np
 import onnx
 import onnx_ir as ir
+import psutil
 import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from autoprec import Study
 from autoprec.backends import Arrays, create_backend
 from autoprec.calibration import _observe_all, calibrate, quantizable
 from autoprec.errors import SamplesError
@@ -192,6 +195,16 @@ def test_a_study_calibrates_once_for_each_model_and_set_of_samples(tmp_path: Pat
     assert [calibrations(), calibrations()] == [1, 0]
     write_samples(tmp_path / "calibration", seed=9)
     assert [calibrations(), calibrations()] == [1, 0]
+
+
+def test_a_search_whose_calibration_fails_leaves_no_thread_and_no_worker(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    (tmp_path / "calibration" / "0.npz").write_bytes(b"rubbish")
+    with pytest.raises(SamplesError, match=r"0\.npz"):
+        Study.load(path).search("2")
+    assert "alongside" not in {thread.name for thread in threading.enumerate()}
+    words = (process.cmdline() for process in psutil.Process().children())
+    assert not [line for line in words if "autoprec.measurement" in line]
 
 
 def test_a_damaged_store_of_histograms_is_made_anew(tmp_path: Path) -> None:

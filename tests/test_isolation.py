@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from autoprec.errors import TrialError
 from autoprec.isolation import WorkerProcess
 from autoprec.loading import bounded
+from autoprec.study.preparation.alongside import alongside
 
 MODULE = """
 import os, signal, sys, time
@@ -62,6 +64,20 @@ def test_a_worker_has_no_limit_of_memory_that_this_process_has_for_a_while(worke
     assert worker._process is not None
     mine = resource.getrlimit(resource.RLIMIT_AS)
     assert resource.prlimit(worker._process.pid, resource.RLIMIT_AS) == mine
+
+
+def test_work_beside_a_block_that_fails_ends_with_its_worker(worker: WorkerProcess) -> None:
+    ask(worker, b"one")
+
+    def wait() -> None:
+        for _ in range(3):  # as one who asks again what an end from outside says nothing of
+            with suppress(TrialError):
+                ask(worker, b"hang", seconds=600)
+
+    with suppress(KeyError), alongside(wait, print, worker.close):
+        time.sleep(0.3)
+        raise KeyError
+    assert "alongside" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_worker_outlives_the_thread_that_first_asked(worker: WorkerProcess) -> None:

@@ -38,6 +38,7 @@ class Forked:
 
     def __init__(self, pid: int, stdin: IO[bytes]) -> None:
         self.pid, self.stdin, self.returncode = pid, stdin, None
+        self._waiting = threading.Lock()  # who ends it and who asks it may both wait
 
     returncode: int | None
 
@@ -52,10 +53,11 @@ class Forked:
         return code
 
     def _reaped(self, options: int) -> int | None:
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, options)
-            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
-        return self.returncode
+        with self._waiting:
+            if self.returncode is None:
+                pid, status = os.waitpid(self.pid, options)
+                self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+            return self.returncode
 
 
 class Warm:

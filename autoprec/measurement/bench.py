@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from autoprec.closing import Closing
-from autoprec.errors import BLAMELESS, TrialError, UserError
+from autoprec.errors import BLAMELESS, StudyError, TrialError, UserError
 from autoprec.isolation import WorkerProcess
 from autoprec.legality.probe import refusal
 from autoprec.legality.verdicts import Verdict
@@ -62,6 +62,7 @@ class Bench(Closing):
         self._worker = WorkerProcess("autoprec.measurement", log, environment)
         # Answers carry no number of their request, so one is asked at a time.
         self._turn = threading.Lock()
+        self._is_over = False
 
     def measure(self, job: Job, on_stage: Callable[[str], None] = lambda _: None) -> Measurement:
         """Build, score, time and audit one candidate.
@@ -145,6 +146,8 @@ class Bench(Closing):
             return self._asked(request, limits, on_stage)
 
     def _asked(self, request: Request, limits: BackendSection, on_stage: Callable[[str], None]) -> Answer:
+        if self._is_over:
+            raise StudyError("the search is over, and its workers are gone; open the study again")
         memory = limits.memory_mb * 2**20 if limits.memory_mb else None
         for line in self._worker.ask(
             encode(request),
@@ -169,5 +172,6 @@ class Bench(Closing):
         raise AssertionError("the worker's last answer is never a stage")
 
     def close(self) -> None:
-        """End the worker; a request that another thread waits for ends as killed."""
+        """End the worker for good; a request that another thread waits for ends by an error."""
+        self._is_over = True
         self._worker.close()

@@ -269,7 +269,7 @@ def _prepared(
             aside.wait()
         fidelity.check_reference(Path(prepared.reference_candidate.model_path))
 
-    prepared = prepare(spec, say, prober, basis, look, work=work, artifacts=artifacts)
+    prepared = prepare(spec, say, prober, basis, look, crew.end_workers, work=work, artifacts=artifacts)
     # A new study is bound only once its reference has passed the check.
     if spec.name in store.studies():
         store.bind(spec.name, prepared.identity, prepared.blocks)

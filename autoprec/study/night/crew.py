@@ -182,11 +182,14 @@ class Crew(Closing, Generic[Item, T]):
                 yield item, future.result()
 
     def close(self) -> None:
-        """End all workers, whatever they are doing."""
-        for slot in self.slots:
-            slot.bench.close()
+        """End all workers, whatever they are doing, and the threads that wait for them."""
+        self.end_workers()
         if self._writers is not None:
             self._writers.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
-        for slot in self.slots:  # a thread may have started its worker after the first pass
+        self.end_workers()  # a thread may have started its worker after the first pass
+
+    def end_workers(self) -> None:
+        """End all workers for good: whoever waits for one, or asks it later, gets an error."""
+        for slot in self.slots:
             slot.bench.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Say = Callable[[str], None]
+_PAUSE_SECONDS = 0.2
 
 
 def nothing() -> None:
@@ -33,6 +34,12 @@ class Aside:
         self._thread.join()
         self.check()
 
+    def end(self, stop: Callable[[], None]) -> None:
+        """Have `stop` end what the work waits for, until the work ends; what that raises is not told."""
+        while self._thread.is_alive():
+            stop()
+            self._thread.join(_PAUSE_SECONDS)
+
     def _run(self) -> None:
         try:
             self._work()
@@ -41,11 +48,11 @@ class Aside:
 
 
 @contextmanager
-def alongside(work: Callable[[], None], say: Say) -> Iterator[Say]:
+def alongside(work: Callable[[], None], say: Say, stop: Callable[[], None] | None = None) -> Iterator[Say]:
     """Do `work` while the block runs, and wait for it at the end; raises what `work` raised.
 
     Yields a `say` that raises it as well, so that a block that reports its progress ends soon after a
-    failure. A block that fails itself does not wait for `work`.
+    failure. A block that fails itself has `stop` end `work`, and does not wait for it where there is none.
     """
     aside = Aside(work)
 
@@ -53,5 +60,10 @@ def alongside(work: Callable[[], None], say: Say) -> Iterator[Say]:
         aside.check()
         say(message)
 
-    yield listen
+    try:
+        yield listen
+    except BaseException:
+        if stop is not None:
+            aside.end(stop)
+        raise
     aside.wait()

@@ -124,6 +124,7 @@ def prepare(
     asks: Asks | None = None,
     basis: Basis | None = None,
     look: Callable[[Loaded], Callable[[], None]] = lambda _: nothing,
+    stop: Callable[[], None] | None = None,
     work: Path | None = None,
     artifacts: Artifacts | None = None,
 ) -> Prepared:
@@ -135,6 +136,7 @@ def prepare(
         asks: asks the engine what it supports; None skips that, if nothing will be searched.
         basis: how the study writes candidates for its engine; None for a new study.
         look: checks what was loaded; what it returns is called during the calibration.
+        stop: ends that where the calibration fails; None leaves it to itself.
         work: folder for models that are written repeatedly; None is the study's own.
         artifacts: files shared with other hosts; None for a study of one host.
 
@@ -142,7 +144,7 @@ def prepare(
     """
     loaded = load(spec, say, scores=asks is not None)
     # Both leave processors idle: nothing is timed yet, and what is asked runs on few of them.
-    with alongside(look(loaded), say) as listen:
+    with alongside(look(loaded), say, stop) as listen:
         calibrated = calibrate(loaded, listen, artifacts)
     if basis is None:
         basis = asks.basis(loaded, calibrated) if asks else silent_basis(loaded)
