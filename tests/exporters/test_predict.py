@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,17 @@ def test_what_is_no_image_is_one_line(name: str, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("words")
     ran = predict(exported(tmp_path), str(tmp_path / name))
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+
+
+def test_what_an_engine_says_of_a_manifest_steers_no_terminal(tmp_path: Path) -> None:
+    folder = exported(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for entry in manifest["input_shapes"]:
+        entry[1][0] = "\x1b[2J"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    Image.fromarray(HALVES).save(folder / "photo.png")
+    ran = predict(folder, str(folder / "photo.png"))
+    assert (ran.returncode, "\x1b" in ran.stderr, "x1b[2J" in ran.stderr) == (2, False, True), ran.stderr
 
 
 @pytest.mark.parametrize("place", [0, 90, -30])

@@ -216,7 +216,7 @@ def predict_image(predictor: Predictor, arguments: argparse.Namespace) -> None:
     """Predict the masks of an image, and write them as one."""
     photo = Photo(arguments.sample, predictor.manifest, predictor.reading)
     for note in photo.notes:
-        print(f"{photo.name}: {note.value}", file=sys.stderr)
+        tell(f"{photo.name}: {note.value}")
     prompts = [json.loads(prompt) for prompt in arguments.prompt]
     if predictor.prompts and not prompts:
         prompts = predictor.reading.beside.prompts_beside(arguments.sample)
@@ -240,7 +240,7 @@ def predict_archive(predictor: Predictor, arguments: argparse.Namespace) -> None
     rule, where = predictor.reading.arrays, str(arguments.sample)
     arrays = {name: rule.numbers(where, name, of) for name, of in arrays_in(arguments.sample).items()}
     if unfed := sorted(set(arrays) - predictor.names - {"truth"}):
-        print(f"{where}: no input takes {', '.join(map(repr, unfed))}", file=sys.stderr)
+        tell(f"{where}: no input takes {', '.join(map(repr, unfed))}")
     masks = predictor(arrays, where)
     output = arguments.output or Path("masks.npz")
     np.savez_compressed(output, masks=masks)
@@ -261,6 +261,11 @@ def arrays_in(path: Path) -> Arrays:
         raise ValueError(f"{path}: {words}") from error
 
 
+def tell(words: str) -> None:
+    """Print to stderr what may quote the manifest, with what would steer the terminal made visible."""
+    print("".join(c if c.isprintable() else ascii(c)[1:-1] for c in words), file=sys.stderr)
+
+
 def main() -> int:
     """Predict one sample's masks; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -278,7 +283,7 @@ def main() -> int:
     except (Image.DecompressionBombError, *UNFIT) as error:
         told = " ".join(str(error).split())[:300] or type(error).__name__
         where = "" if told.startswith(str(arguments.sample)) else f"{arguments.sample}: "
-        print(f"predict.py: {where}{told}", file=sys.stderr)
+        tell(f"predict.py: {where}{told}")
         return CANNOT
     return 0
 
