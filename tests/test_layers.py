@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "autoprec"
 ROWS = (
     ("errors",),
-    ("precisions", "closing", "entry", "files", "import_path", "loading", "reading", "visible"),
+    ("precisions", "closing", "entry", "files", "import_path", "interrupts", "loading", "reading", "visible"),
     ("kept",),
     ("records",),
     ("spec",),

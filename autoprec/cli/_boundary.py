@@ -76,7 +76,7 @@ def minding_readers() -> Iterator[None]:
         raise
 
 
-def exit_code(error: Exception) -> int:
+def exit_code(error: Exception | KeyboardInterrupt) -> int:
     """Report what ended a command, in one line; returns the command's exit code."""
     try:
         return _told(error)
@@ -88,9 +88,12 @@ def exit_code(error: Exception) -> int:
         return EXIT_USER_ERROR
 
 
-def _told(error: Exception) -> int:
+def _told(error: Exception | KeyboardInterrupt) -> int:
     if isinstance(error, BrokenPipeError) and _let_go_of_closed_streams():
         return EXIT_READER_GONE
+    if isinstance(error, KeyboardInterrupt):  # before a command began; Typer makes an Abort of one in it
+        tell("autoprec: interrupted")
+        return EXIT_STOPPED
     if isinstance(error, typer.TyperException):
         tell(_usage(error))
         return EXIT_USER_ERROR

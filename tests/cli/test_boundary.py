@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -180,3 +181,38 @@ def test_what_is_not_confirmed_is_not_done(tmp_path: Path) -> None:
     assert declined.returncode == 130
     assert declined.stderr.endswith("autoprec: nothing was changed\n")
     assert autoprec("trials", "--study", "tiny", folder=tmp_path).returncode == 0
+
+
+INTERRUPTED = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where it is ignored, as in the background
+def interrupt(): os.kill(os.getpid(), signal.SIGINT)
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]: interrupt()
+sys.meta_path.insert(0, Interrupting())
+from autoprec.cli import main
+if sys.argv[1] == "the end":
+    import threading; threading._register_atexit(interrupt)
+sys.argv[1:] = ["--version"]
+main()
+"""
+
+
+@pytest.mark.parametrize("moment", ["typer", "autoprec.cli.report", "the end"])
+def test_ctrl_c_before_a_command_and_after_it_ends_without_a_traceback(moment: str) -> None:
+    words = [sys.executable, "-c", INTERRUPTED, moment]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
+
+
+def test_ctrl_c_while_a_command_is_looked_up_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("typer.main.get_command", interrupted)
+    with pytest.raises(SystemExit) as end:
+        main(["blocks"])
+    assert (end.value.code, capsys.readouterr().err) == (130, "autoprec: interrupted\n")
