@@ -25,6 +25,15 @@ def test_trials_that_all_crash_alike_end_the_search() -> None:
         alike.add(ended("crash", "the driver is gone"))
 
 
+def test_crashes_whose_words_differ_in_numbers_alone_are_alike() -> None:
+    alike = Alike()
+    words = [f"the worker died (SIGSEGV); last words: fault at 0x7f{n}ab in process {n}" for n in range(LIMIT)]
+    for message in words[:-1]:
+        alike.add(ended("crash", message))
+    with pytest.raises(StudyError, match="4 trials in a row ended alike"):
+        alike.add(ended("crash", words[-1]))
+
+
 def test_a_fault_of_autoprec_in_all_trials_is_told_as_one(capsys: pytest.CaptureFixture[str]) -> None:
     alike = Alike()
     trial = ended("internal", "KeyError: 'INT8X', at audit.py:62; this is a bug in autoprec")
