@@ -69,6 +69,7 @@ class WorkerProcess(Closing):
         self._changing = threading.Lock()
         self._buffer = b""
         self._is_ready = False
+        self._deaths_at_start = 0
 
     def ask(
         self, request: bytes, *, seconds: float, memory_bytes: int | None, is_last: Callable[[bytes], bool]
@@ -192,15 +193,20 @@ class WorkerProcess(Closing):
         if not chunk:
             raise self._death(process)
         *lines, self._buffer = (self._buffer + chunk).split(b"\n")
-        self._is_ready = self._is_ready or bool(lines)
+        if lines:
+            self._is_ready, self._deaths_at_start = True, 0
         yield from filter(None, lines)
 
     def _death(self, process: subprocess.Popen[bytes]) -> TrialError | StudyError:
-        """The error for a process that ended by itself; one that never was ready says nothing of a trial."""
+        """The error for a process that ended by itself; two that never were ready say nothing of a trial."""
         code = process.wait()
         self.close()
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         if not self._is_ready and -code not in _FROM_OUTSIDE - {signal.SIGINT}:
+            self._deaths_at_start += 1
+            # Libraries end the process by these signals where memory is short, and any program may send them.
+            if self._deaths_at_start == 1 and code < 0 and -code != signal.SIGPROF:
+                return TrialError("killed", f"the worker died as it loaded its libraries ({name})")
             return StudyError(
                 f"no worker can start: it ended as it loaded its libraries ({name}; last words: "
                 f"{self._last_words()}); most likely memory is short (see `ulimit -v`); fix that first"

@@ -42,6 +42,13 @@ from autoprec.measurement.messages import (
 from autoprec.records import Departure, Inspection, Latency, Measurement, Quality
 from autoprec.spec import BackendSection
 
+_ONCE_MORE: Mapping[str, str] = {
+    "killed": "again, the worker was killed from outside",
+    "crash": "again, the worker died",
+}
+"""Deaths that say nothing the first time: what kills a worker may be another program, or an accident of its
+engine's that has nothing to do with the request. One that crashes twice of a request crashes of that."""
+
 
 class Bench(Closing):
     """Measures candidates in a worker process; use in a `with` block.
@@ -134,15 +141,14 @@ class Bench(Closing):
     def _ask(
         self, request: Request, limits: BackendSection, on_stage: Callable[[str], None] = lambda _: None
     ) -> Answer:
-        """The worker's last answer; failures are raised. A worker that something outside killed gets one more
-        try: its death says nothing about the request."""
+        """The worker's last answer; failures are raised. A request whose worker dies gets one more try."""
         with self._turn:
             try:
                 return self._asked(request, limits, on_stage)
             except TrialError as error:
-                if error.kind != "killed":
+                if error.kind not in _ONCE_MORE:
                     raise
-                on_stage("again, the worker was killed from outside")
+                on_stage(_ONCE_MORE[error.kind])
             return self._asked(request, limits, on_stage)
 
     def _asked(self, request: Request, limits: BackendSection, on_stage: Callable[[str], None]) -> Answer:

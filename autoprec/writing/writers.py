@@ -61,9 +61,9 @@ class Writers:
             try:
                 line = _answer(process, request)
             except TrialError as error:
-                if error.kind != "killed":
+                if error.kind not in ("killed", "crash"):
                     raise
-                line = _answer(process, request)  # killed from outside, whatever the assignment
+                line = _answer(process, request)  # the first death says nothing of the assignment
         match decode_answer(line):
             case Unwritten(kind, message):
                 raise TrialError(kind, message)

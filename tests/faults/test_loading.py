@@ -7,11 +7,12 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from autoprec.errors import StudyError
+from autoprec.errors import StudyError, TrialError
 from autoprec.isolation import WorkerProcess
 from autoprec.loading import ensure_memory
 
@@ -49,6 +50,18 @@ print(before, size + 1, "sympy.core" in sys.modules)
 """
 
 
+@pytest.fixture
+def lame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], WorkerProcess]:
+    """A worker whose module ends as it loads, in the way that is given."""
+
+    def make(end: str) -> WorkerProcess:
+        (tmp_path / "lame.py").write_text(end)
+        monkeypatch.setenv("PYTHONPATH", ":".join([str(tmp_path), *sys.path]))
+        return WorkerProcess("lame", tmp_path / "log")
+
+    return make
+
+
 def first_words(worker: WorkerProcess) -> str:
     """What the caller of a worker that cannot load hears."""
     with worker, pytest.raises(StudyError) as caught:
@@ -65,16 +78,19 @@ def test_a_worker_whose_limit_came_later_says_that_memory_is_short(
     assert "exit code 1; last words: the shell allows 300 MiB of address space" in words
 
 
-@pytest.mark.parametrize("end", ["raise SystemExit('no library')", "__import__('signal').raise_signal(2)"])
-def test_a_worker_that_dies_as_it_loads_says_nothing_of_a_candidate(
-    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_worker_that_cannot_load_says_nothing_of_a_candidate(lame: Callable[[str], WorkerProcess]) -> None:
+    assert "no worker can start: it ended as it loaded" in first_words(lame("raise SystemExit('no library')"))
+
+
+def test_a_signal_as_a_worker_loads_may_be_anybodys_and_a_second_one_is_told(
+    lame: Callable[[str], WorkerProcess],
 ) -> None:
     """OpenBLAS sends a SIGINT where it cannot start its threads."""
-    (tmp_path / "lame.py").write_text(end)
-    monkeypatch.setenv("PYTHONPATH", ":".join([str(tmp_path), *sys.path]))
-    assert "no worker can start: it ended as it loaded" in first_words(
-        WorkerProcess("lame", tmp_path / "log")
-    )
+    worker = lame("__import__('signal').raise_signal(2)")
+    with pytest.raises(TrialError, match="SIGINT") as first:
+        list(worker.ask(b"", seconds=20, memory_bytes=None, is_last=bool))
+    assert first.value.kind == "killed"
+    assert "no worker can start: it ended as it loaded its libraries (SIGINT" in first_words(worker)
 
 
 @pytest.mark.parametrize(("is_stuck", "code"), [(True, -signal.SIGPROF), (False, 0)])

@@ -79,6 +79,19 @@ def test_a_worker_that_was_killed_gets_one_more_try(faulty: Callable[[str], Benc
     assert caught.value.kind == "killed"
 
 
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGUSR1"])
+def test_one_crash_says_nothing_and_a_second_one_is_the_answer(
+    faulty: Callable[[str], Bench], tmp_path: Path, name: str
+) -> None:
+    once = "seen = os.path.exists(FLAG); open(FLAG, 'w').close(); "
+    crash = f"os.kill(os.getpid(), signal.{name})"
+    with pytest.raises(TrialError, match="slow") as second:
+        faulty(f"{once}\n    if not seen: {crash}\n    raise TrialError('timeout', 'slow')").probe(PROBE)
+    assert second.value.kind == "timeout"
+    verdict = faulty(crash).probe(PROBE)
+    assert (verdict.state, name in verdict.reason) == ("refused", True)
+
+
 def test_an_engine_that_does_not_open_ahead_is_told_with_the_first_request(tmp_path: Path) -> None:
     section = BackendSection(name="openvino", options={"no_such_option": 1})
     with Bench(tmp_path / "worker.log") as bench:
