@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -116,6 +117,7 @@ def serve(channel: socket.socket) -> None:
     for name in (*(f"{module}.__main__" for module in MODULES), "openvino"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    gc.freeze()  # a collection in a child would copy every page that it looks through
     asker = os.getppid()
     while True:
         message, descriptors, *_ = socket.recv_fds(channel, 1 << 20, 3)
