@@ -10,10 +10,11 @@ from autoprec.store._optuna import JoiningStorage, Mirrored
 from autoprec.store._repair import Health, examine, rebuild
 from autoprec.store._runs import Run
 from autoprec.store._store import Store
-from autoprec.store._workers import BEAT_SECONDS, Membership, host
+from autoprec.store._workers import BEAT_SECONDS, CLOCKS_SECONDS, Membership, host
 
 __all__ = [
     "BEAT_SECONDS",
+    "CLOCKS_SECONDS",
     "Artifacts",
     "Doing",
     "Health",

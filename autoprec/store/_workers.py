@@ -73,6 +73,23 @@ class Membership:
                 )
         self.beat(())
 
+    def inherit(self) -> None:
+        """Free what earlier searches held, however fresh their heartbeats; call it while the folder is held.
+        A database that processes share stays as it is.
+
+        A search that died with its machine, or with its container, looks like a living one on another host.
+        """
+        if self._database.is_shared:
+            return
+
+        def free() -> None:
+            with self._database.writing(self._study) as connection:
+                for table, worker in ((WORKERS, WORKERS.c.id), (LEASES, LEASES.c.worker)):
+                    others = (table.c.study == self._study, worker != self._me.id)
+                    connection.execute(sa.delete(table).where(*others))
+
+        self._database.patiently(free)
+
     def beat(self, doing: Sequence[Doing]) -> None:
         """Report that this process lives, and what it is doing; joins again if it was presumed dead."""
         if self._has_left:

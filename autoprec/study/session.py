@@ -102,6 +102,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
             # Hosts may share the study's folder: candidates of one name would overwrite one another there.
             work = stack.enter_context(scratch("autoprec-work-"))
         membership = store.join(spec.name, [device.name for device in chosen], _version())
+        membership.inherit()
         heart = stack.enter_context(Heart(membership))
         crew: Crew[TrialRecord, Measurement] = stack.enter_context(
             Crew(chosen, jobs, folder, log, watcher.say)

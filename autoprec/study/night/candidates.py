@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
 
 from autoprec.backends import Device
-from autoprec.backends.timing import elapsed
+from autoprec.backends.timing import Deadline, elapsed
 from autoprec.measurement import Job, Score, Setup
 from autoprec.records import Assignment, Interval, Measurement
 from autoprec.study.night.crew import Slot
@@ -33,6 +33,13 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+def later(start: str, since: Deadline) -> str:
+    """The time that has come since `start`, ISO 8601, at which `since` was set: whatever the wall clock says
+    by now, which may be set meanwhile."""
+    passed = timedelta(seconds=since.spent)
+    return (datetime.fromisoformat(start) + passed).isoformat(timespec="milliseconds")
+
+
 def make(prepared: Prepared, slot: Slot, assignment: Assignment, stage: Callable[[str], None]) -> Made:
     """Measure an assignment before there is a reference to compare it with; raises as `measure`.
 
@@ -42,17 +49,18 @@ def make(prepared: Prepared, slot: Slot, assignment: Assignment, stage: Callable
         assignment: what to measure.
         stage: receives every step.
     """
-    start = now()
+    start, since = now(), Deadline(None)
 
     def on_stage(name: str) -> None:
-        nonlocal start
+        nonlocal start, since
         if name == "build":  # the worker made the reference until now
-            start = now()
+            start, since = now(), Deadline(None)
         stage(name)
 
     # Rewritten in this process, since the writing processes are not loaded before the reference is there.
     here = replace(slot, writers=None)
-    return Made(measure(prepared, here, assignment, None, on_stage=on_stage), slot.device, start, now())
+    measured = measure(prepared, here, assignment, None, on_stage=on_stage)
+    return Made(measured, slot.device, start, later(start, since))
 
 
 def measure(

@@ -17,7 +17,7 @@ from autoprec.errors import BLAMELESS, FailureKind, TrialError
 from autoprec.records import Assignment, Failure, Interval, LiveFront, Measurement, TrialRecord
 from autoprec.store import BEAT_SECONDS, Membership, Run, Store
 from autoprec.study.finders import finder_of, is_outdated
-from autoprec.study.night.candidates import now
+from autoprec.study.night.candidates import later, now
 from autoprec.study.night.mirror import Mirror
 from autoprec.study.night.proposal import Proposal
 from autoprec.study.night.tally import Tallies, Tally, spent
@@ -59,7 +59,8 @@ class Ledger:
         self.running: dict[int, TrialRecord] = {}
         """Trials that are being measured, here or elsewhere."""
         self._last, self._front, self._tallies = -1, LiveFront(), Tallies()
-        self._mine: set[int] = set()
+        self._mine: dict[int, Deadline] = {}
+        """When this process began its running trials."""
         self._failed_here: set[tuple[str, FailureKind]] = set()
         self._news: list[TrialRecord] = []
         self._looked = Deadline(0.0)
@@ -86,7 +87,7 @@ class Ledger:
     def take_over(self) -> None:
         """Mark the running trials of dead processes as interrupted, which queues each once more."""
         # Checked only now and then: a lease outlasts its owner by a minute anyway.
-        if not self.running.keys() - self._mine or not self._looked.is_over:
+        if not self.running.keys() - self._mine.keys() or not self._looked.is_over:
             return
         self._looked = Deadline(BEAT_SECONDS / 2)
         # First without the study's lock: nearly always all owners live, and checks would hold others up.
@@ -128,7 +129,7 @@ class Ledger:
         record = self._store.patiently(lambda: self._claim(proposal, run, worker, allows, start or now()))
         if record is not None:
             self._learn(record)
-            self._mine.add(record.number)
+            self._mine[record.number] = Deadline(None)
         return record
 
     def _claim(
@@ -165,7 +166,7 @@ class Ledger:
     def settle(self, record: TrialRecord, outcome: Measurement | TrialError, end: str = "") -> TrialRecord:
         """Store the outcome of a running trial, and Optuna's copy of it; returns the stored record. `end` is
         when its measuring ended, if that was earlier."""
-        end = end or now()
+        end = end or later(record.start, self._mine[record.number])
         if isinstance(outcome, TrialError):
             failure = Failure(kind=outcome.kind, message=str(outcome), finder=finder_of(outcome.kind))
             done = msgspec.structs.replace(record, state="failed", failure=failure, end=end)
@@ -175,7 +176,7 @@ class Ledger:
                 record, state="complete", measurement=outcome, excess_mb=excess, end=end
             )
         kept = self._store.patiently(lambda: self._write(done))
-        self._mine.discard(record.number)
+        self._mine.pop(record.number, None)
         self._learn(kept)
         return kept
 

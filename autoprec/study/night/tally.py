@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from statistics import median
 
 from autoprec.records import TrialRecord
-from autoprec.store import Run
+from autoprec.store import CLOCKS_SECONDS, Run
 
 _RECENT = 200
 """How many recent trials predict the duration of the next one."""
+_UNORDERED = timedelta(seconds=2 * CLOCKS_SECONDS)
+"""How much earlier than another a trial may begin that has a higher number: clocks of hosts differ."""
+_Span = tuple[datetime, datetime]
 
 
 @dataclass
@@ -85,13 +88,29 @@ def spent(records: Iterable[TrialRecord], run: Run) -> list[TrialRecord]:
 def seconds_of(records: Iterable[TrialRecord]) -> float:
     """Seconds of wall time in which at least one of the trials was running."""
     # The union of their times: parallel trials share theirs, and pauses between runs are not counted.
-    spans = sorted(
-        (datetime.fromisoformat(record.start), datetime.fromisoformat(record.end))
-        for record in records
-        if record.end
-    )
+    ended = sorted((record for record in records if record.end), key=lambda record: record.number)
+    return sum(map(_union, _by_clock(ended)))
+
+
+def _by_clock(records: Iterable[TrialRecord]) -> list[list[_Span]]:
+    """Start and end of trials, by number, between one setting back of the clock and the next: what it shows
+    twice are different times."""
+    spans: list[list[_Span]] = [[]]
+    latest = None
+    for record in records:
+        start, end = datetime.fromisoformat(record.start), datetime.fromisoformat(record.end)
+        if latest is not None and start < latest - _UNORDERED:
+            spans.append([])
+            latest = None
+        latest = start if latest is None else max(latest, start)
+        spans[-1].append((start, end))
+    return spans
+
+
+def _union(spans: Iterable[_Span]) -> float:
+    """Seconds in at least one of the spans."""
     seconds, until = 0.0, None
-    for start, end in spans:
+    for start, end in sorted(spans):
         begin = start if until is None else max(start, until)
         seconds += max(0.0, (end - begin).total_seconds())
         until = end if until is None else max(until, end)

@@ -49,8 +49,11 @@ if "TORTURE_CLOCK" in os.environ:
     dice = random.Random(int(os.environ["TORTURE_CLOCK"]) + os.getpid())
     def jumping():
         return f"{dice.randint(1990, 2060)}-{dice.randint(1, 12):02}-01T00:00:00.000+00:00"
-    for name in ("autoprec.store._runs", "autoprec.study.night.ledger"):
-        importlib.import_module(name)._now = jumping
+    for place in ("store._runs._now", "study.night.ledger.now", "study.night.candidates.now"):
+        name, _, clock = place.rpartition(".")
+        module = importlib.import_module("autoprec." + name)
+        assert hasattr(module, clock)
+        setattr(module, clock, jumping)
 if "TORTURE_LIMIT" in os.environ:
     import resource
     name, value = os.environ["TORTURE_LIMIT"].split("=")

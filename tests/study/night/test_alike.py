@@ -27,9 +27,7 @@ def test_trials_that_all_crash_alike_end_the_search() -> None:
 
 def test_crashes_whose_words_differ_in_numbers_alone_are_alike() -> None:
     alike = Alike()
-    words = [
-        f"the worker died (SIGSEGV); last words: at 0x7f{n}ab in process {n}" for n in range(LIMIT)
-    ]
+    words = [f"the worker died (SIGSEGV); last words: at 0x7f{n}ab in process {n}" for n in range(LIMIT)]
     for message in words[:-1]:
         alike.add(ended("crash", message))
     with pytest.raises(StudyError, match="4 trials in a row ended alike"):
