@@ -28,9 +28,9 @@ logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
 """Without a handler, the pool's traceback of a Ctrl-C while a connection closes would go to the terminal."""
 T = TypeVar("T")
 OPTUNA_TABLES = frozenset({"studies", "trials", "version_info"})
-TRIES, OPENING_TRIES, PAUSE_SECONDS = 240, 20, 0.5
-"""How often, and at which interval, a database that is restarting is tried (two minutes in all), and one that
-was not reached before: its address may be wrong."""
+WAIT_SECONDS, OPENING_SECONDS, PAUSE_SECONDS = 120.0, 10.0, 0.5
+"""For how long a database that restarts is tried again, one that was not reached before (its address may be
+wrong), and the pause between two tries. By the clock: where packets vanish, a try alone takes ten seconds."""
 
 
 class OutOfReachError(StudyError):
@@ -44,17 +44,20 @@ class Database:
         where: a SQLite file, or an SQLAlchemy address.
         read_only: write nothing, except to migrate a database of an older autoprec; a SQLite file may be in a
             read-only folder.
+        say: receives what the user should know.
 
     Every call may raise `StudyError`: the database is not autoprec's, newer, damaged, locked, read-only,
     full, or out of reach for minutes.
     """
 
-    def __init__(self, where: Path | str, *, read_only: bool) -> None:
-        self._where = where
+    def __init__(
+        self, where: Path | str, *, read_only: bool, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._where, self._say, self._is_told = where, say, False
         self._dialect = _dialect(where, read_only=read_only)
         self._local = threading.local()
         try:
-            self.patiently(lambda: self._admit(read_only), OPENING_TRIES)
+            self.patiently(lambda: self._admit(read_only), OPENING_SECONDS)
         except BaseException:
             self.close()
             raise
@@ -101,21 +104,34 @@ class Database:
             finally:
                 self._local.connection = None
 
-    def patiently(self, work: Callable[[], T], tries: int | None = None) -> T:
-        """Run `work`, a single transaction, repeating it while the database restarts, by default `TRIES`
-        times.
+    def patiently(self, work: Callable[[], T], most_seconds: float | None = None) -> T:
+        """Run `work`, a single transaction, repeating it while the database restarts, by default for
+        `WAIT_SECONDS`.
 
         If the answer to a commit is lost, `work` runs twice, so it must be idempotent.
         """
         # Part of a transaction: only the whole of it can be repeated, by whoever began it.
         if self._current() is not None:
             return work()
-        for _ in range(TRIES if tries is None else tries):
+        most = WAIT_SECONDS if most_seconds is None else most_seconds
+        end = time.monotonic() + most  # noqa: TID251 - nothing is measured by it
+        while True:
             try:
-                return work()
-            except OutOfReachError:
+                done = work()
+            except OutOfReachError as error:
+                if time.monotonic() >= end:  # noqa: TID251
+                    raise
+                self._tell(f"{error}; it is waited for, for {most:.0f} s at most")
                 time.sleep(PAUSE_SECONDS)
-        return work()
+            else:
+                self._is_told = False
+                return done
+
+    def _tell(self, words: str) -> None:
+        """Say what is waited for, once until it is there again, whichever threads wait."""
+        if not self._is_told:
+            self._is_told = True
+            self._say(words)
 
     def seconds(self) -> float:
         """The database's clock, in seconds since 1970."""

@@ -43,13 +43,15 @@ class OpenDatabase(Closing):
         self._database = database
 
     @classmethod
-    def open(cls, where: Path | str, *, read_only: bool = False) -> Self:
+    def open(
+        cls, where: Path | str, *, read_only: bool = False, say: Callable[[str], None] = lambda _: None
+    ) -> Self:
         """Open a SQLite file or the database at an SQLAlchemy address, creating or migrating its tables.
 
-        With `read_only` nothing is created. Raises `StudyError` for a database that is not autoprec's, newer,
-        damaged, locked or out of reach.
+        With `read_only` nothing is created; `say` hears what is waited for. Raises `StudyError` for
+        a database that is not autoprec's, newer, damaged, locked or out of reach.
         """
-        return cls(Database(where, read_only=read_only))
+        return cls(Database(where, read_only=read_only, say=say))
 
     @property
     def name(self) -> str:

@@ -85,7 +85,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
     """
     begun, folder = Deadline(None), make_folder(Path(spec.folder))
     with ExitStack() as stack:
-        store = stack.enter_context(Store.open(spec.database))
+        store = stack.enter_context(Store.open(spec.database, say=watcher.say))
         if not store.is_shared:
             stack.enter_context(exclusive(folder))
         chosen = devices(spec.backend.name, spec.backend.options, parallel.devices)

@@ -87,24 +87,25 @@ def test_sqlites_errors_are_told_by_their_kind(
     assert dialect.statement("a REAL, b BLOB") == "a REAL, b BLOB"
 
 
-def test_a_database_out_of_reach_is_tried_again_as_often_as_is_said(
+def test_a_database_out_of_reach_is_tried_again_for_as_long_as_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_database, "PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(_database, "TRIES", 3)
-    database, calls = Database(tmp_path / "study.db", read_only=False), list[int]()
+    said, calls = list[str](), list[int]()
+    database = Database(tmp_path / "study.db", read_only=False, say=said.append)
 
     def work(failures: int) -> str:
         calls.append(failures)
         if len(calls) <= failures:
-            raise OutOfReachError("away")
+            raise OutOfReachError("the server is away")
         return "done"
 
     assert database.patiently(lambda: work(3)) == "done"
-    assert len(calls) == 4
+    assert (len(calls), said) == (4, ["the server is away; it is waited for, for 120 s at most"])
     calls.clear()
-    with pytest.raises(OutOfReachError):
-        database.patiently(lambda: work(4))
+    with pytest.raises(OutOfReachError):  # each try may take as long as the network's limit
+        database.patiently(lambda: work(1), 0.0)
+    assert len(calls) == 1
     calls.clear()
     with database.writing("demo"), pytest.raises(OutOfReachError):
         database.patiently(lambda: work(1))  # the whole transaction is tried again, not a part of it

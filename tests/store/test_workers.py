@@ -169,7 +169,7 @@ def test_a_server_that_restarts_is_waited_for(
         server.start()
         store.begin(running(0))
         server.stop()
-        monkeypatch.setattr(_database, "TRIES", 2)
+        monkeypatch.setattr(_database, "WAIT_SECONDS", 0.1)
         with pytest.raises(StudyError, match="cannot be reached"):
             store.finish(complete(0, 5.0, 0.01))
         server.start()
@@ -189,7 +189,7 @@ def test_an_address_that_leads_nowhere_is_told(
     address: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("psycopg")
-    monkeypatch.setattr(_database, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(_database, "OPENING_SECONDS", 0.0)
     with pytest.raises(StudyError, match=words):
         Store.open(address)
 
