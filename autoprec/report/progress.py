@@ -66,6 +66,11 @@ class LiveProgress:
         self._front = pareto(self._measured.values())
         self._refresh()
 
+    def refers(self, reference: Reference) -> None:
+        """Take in what trials are compared with."""
+        self._reference = reference
+        self._refresh()
+
     def say(self, message: str) -> None:
         """Print a line, which stays above the view."""
         self._print(Text(message))

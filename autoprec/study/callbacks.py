@@ -15,7 +15,7 @@ class Calling:
     """
 
     def __init__(self, watcher: Watcher, callbacks: Sequence[Callable[[TrialRecord], None]]) -> None:
-        self.say, self.starts = watcher.say, watcher.starts
+        self.say, self.starts, self.refers = watcher.say, watcher.starts, watcher.refers
         self.begins, self.stage, self.stops = watcher.begins, watcher.stage, watcher.stops
         self._watcher, self._callbacks = watcher, callbacks
 

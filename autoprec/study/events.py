@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from autoprec.records import RunStart, TrialRecord
+from autoprec.records import Reference, RunStart, TrialRecord
 
 
 class Watcher(Protocol):
@@ -16,6 +16,9 @@ class Watcher(Protocol):
 
     def starts(self, start: RunStart) -> None:
         """The run starts."""
+
+    def refers(self, reference: Reference) -> None:
+        """FP32 is measured too, so that the reference is known, if it was not when the run started."""
 
     def begins(self, record: TrialRecord) -> None:
         """A trial begins."""
@@ -37,6 +40,9 @@ class Quiet:
         """Do nothing."""
 
     def starts(self, start: RunStart) -> None:
+        """Do nothing."""
+
+    def refers(self, reference: Reference) -> None:
         """Do nothing."""
 
     def begins(self, record: TrialRecord) -> None:

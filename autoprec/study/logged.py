@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from autoprec.records import RunStart, TrialRecord
+from autoprec.records import Reference, RunStart, TrialRecord
 from autoprec.study.events import Watcher
 from autoprec.visible import visible
 
@@ -28,10 +28,15 @@ class Logged:
     def starts(self, start: RunStart) -> None:
         """Log the reference and the budget that is left."""
         budget = f"{start.seconds:.0f} s" if start.seconds is not None else f"{start.trials} trials"
-        usual, earlier = start.reference, len(start.earlier)
-        reference = "none" if usual is None else f"{usual.precision} {usual.latency_ms:.4g} ms"
+        earlier = len(start.earlier)
+        reference = "none" if start.reference is None else _words(start.reference)
         LOG.info("budget left: %s; reference: %s; earlier trials: %d", budget, reference, earlier)
         self._watcher.starts(start)
+
+    def refers(self, reference: Reference) -> None:
+        """Log the reference."""
+        LOG.info("reference: %s", _words(reference))
+        self._watcher.refers(reference)
 
     def begins(self, record: TrialRecord) -> None:
         """Log the start of a trial."""
@@ -58,3 +63,7 @@ class Logged:
         """Log that the run was asked to stop."""
         LOG.info("asked to stop")
         self._watcher.stops()
+
+
+def _words(reference: Reference) -> str:
+    return f"{reference.precision} {reference.latency_ms:.4g} ms"

@@ -39,6 +39,7 @@ from autoprec.study.night.early import EarlyReference
 from autoprec.study.night.heart import Heart
 from autoprec.study.night.ledger import Ledger
 from autoprec.study.night.mirror import Mirror
+from autoprec.study.night.reference import Establishing
 from autoprec.study.preparation import Prepared, prepare
 from autoprec.study.preparation.alongside import Aside, alongside, nothing
 from autoprec.study.preparation.fidelity import Fidelity
@@ -73,7 +74,8 @@ class Session:
 
 @contextmanager
 def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bool) -> Iterator[Session]:
-    """Join a study: prepare it if nobody has, establish its reference, and yield everything in working order.
+    """Join a study, prepare it if nobody has, and yield everything in working order; until the night has
+    established the reference of a new study, others wait.
 
     Args:
         spec: the study's definition.
@@ -114,20 +116,16 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
             names = ", ".join(device.name for device in chosen)
             watcher.say(f"{jobs} builds at a time for each of: {names}")
 
-        def prepared_parts() -> tuple[Prepared, Ledger, Night]:
-            prepared, check = _prepared(spec, store, crew, early, watcher, work, checks=checks)
-            limit = spec.search.max_memory_mb
-            mirror = Mirror.of(store, spec.name, prepared.blocks, limited=limit is not None)
-            digest = prepared.identity.fingerprint.digest
-            ledger = Ledger(store, mirror, membership, spec.name, digest, limit)
-            night = Night(prepared, store, ledger, membership, crew, heart, watcher, begun)
-            with stopping(night, watcher):
-                night.establish(check, early.result)
-            crew.load(prepared.material)  # not earlier: the first trial would wait for processors
-            return prepared, ledger, night
-
-        with _turn(store, membership, spec.name, watcher):
-            prepared, ledger, night = prepared_parts()
+        turn = stack.enter_context(ExitStack())
+        turn.enter_context(_turn(store, membership, spec.name, watcher))
+        prepared, check = _prepared(spec, store, crew, early, watcher, work, checks=checks)
+        limit = spec.search.max_memory_mb
+        mirror = Mirror.of(store, spec.name, prepared.blocks, limited=limit is not None)
+        ledger = Ledger(store, mirror, membership, spec.name, prepared.identity.fingerprint.digest, limit)
+        establishing = Establishing(prepared, store, crew, watcher, check, early.results)
+        night = Night(
+            prepared, store, ledger, membership, crew, heart, watcher, begun, establishing, turn.close
+        )
         yield Session(
             store=store, membership=membership, prepared=prepared, ledger=ledger, crew=crew, night=night
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -126,11 +127,14 @@ class Study(StoredStudy):
         told = Calling(Logged(watcher or Quiet()), [partial(call, self) for call in callbacks])
         parallel = Parallel(jobs=jobs, devices=devices)
         with session(self.spec, told, parallel, checks=True) as opened:
-            if prior is not None:
-                self._adopt(prior, opened.store, told)
-            run = open_run(opened, text, told)
-            if not run.end:
-                self._spend(opened, run, allowed, told)
+
+            @functools.cache
+            def opening() -> Run:
+                if prior is not None:
+                    self._adopt(prior, opened.store, told)
+                return open_run(opened, text, told)
+
+            self._spend(opened, opening, allowed, told)
             return Front(opened.store.front(self.spec.name), opened.store.reference(self.spec.name))
 
     def stop(self) -> None:
@@ -235,10 +239,12 @@ class Study(StoredStudy):
         )
         watcher.say(f"{count} losses of study {prior.spec.name!r} are used as the prior")
 
-    def _spend(self, opened: Session, run: Run, allowed: Budget, told: Watcher) -> None:
+    def _spend(self, opened: Session, opening: Callable[[], Run], allowed: Budget, told: Watcher) -> None:
         """Search until the run's budget is spent, then gather what the report shows."""
         with self._stoppable(opened.night), stopping(opened.night, told):
-            opened.night.run(run, allowed)
+            opened.night.run(opening, allowed)
+            if (run := opening()).end:
+                return
             # Only the last process gathers what the report shows, within a fiftieth of the time and while
             # nobody stops it.
             if len(opened.store.workers(self.spec.name)) == 1:

@@ -56,7 +56,7 @@ class SimulatedPreparation:
     """Stands in for `Prepared`, as far as a run uses it."""
 
     def __init__(self, spec: StudySpec, blocks: tuple[Block, ...], work: Path) -> None:
-        self.spec, self.blocks, self.work = spec, blocks, work
+        self.spec, self.blocks, self.work, self.material = spec, blocks, work, None
         self.anchors = anchors(blocks, PRECISIONS, reference="fp16", base="fp16")
         self.reference = Assignment(choices=tuple((block.name, "fp16") for block in blocks))
         self.setup = Setup(

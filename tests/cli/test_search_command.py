@@ -29,7 +29,7 @@ def test_settings_come_from_the_command_line_and_events_are_lines_of_json(work: 
     told = autoprec(*words.replace(" --device 0", "").split(), folder=work)
     assert told.returncode == 0, told.stderr
     events = [json.loads(line) for line in told.stdout.splitlines()]
-    assert {"start", "begin", "stage", "end", "front"} <= {event["event"] for event in events}
+    assert {"start", "begin", "stage", "end", "reference", "front"} <= {event["event"] for event in events}
     ended = [event["trial"] for event in events if event["event"] == "end"]
     used = {precision for trial in ended for _, precision in trial["assignment"]["choices"]}
     assert (len(ended), used) == (4, {"fp32", "int8"})

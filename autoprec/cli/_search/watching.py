@@ -20,7 +20,7 @@ from autoprec.errors import UserError
 from autoprec.files import own_folder
 
 if TYPE_CHECKING:
-    from autoprec.records import RunStart, TrialRecord
+    from autoprec.records import Reference, RunStart, TrialRecord
     from autoprec.study import Study, Watcher
 
 View = Literal["live", "verbose", "quiet", "json", "json-lines"]
@@ -43,6 +43,10 @@ class JsonLines:
         self._print(
             "start", trials=start.trials, seconds=start.seconds, reference=start.reference, earlier=earlier
         )
+
+    def refers(self, reference: Reference) -> None:
+        """Print the reference."""
+        self._print("reference", reference=reference)
 
     def begins(self, record: TrialRecord) -> None:
         """Print the start of a trial."""

@@ -7,12 +7,15 @@ trial is done by workers that would wait for it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 from autoprec.closing import Closing
 from autoprec.errors import TrialError
 from autoprec.files import own_folder, remove_folder
 from autoprec.graph.statistics.ranges import Histograms
+from autoprec.records import Assignment
 from autoprec.study.events import Watcher
 from autoprec.study.night.candidates import Made, make
 from autoprec.study.night.crew import Slot
@@ -28,7 +31,7 @@ class EarlyReference(Closing):
     another one, and is measured when that is known. Use in a `with` block.
 
     Args:
-        slot: a worker, which nobody else asks from `start` until `result` has returned. One alone: two would
+        slot: a worker, which nobody else asks from `start` until `results` are over. One alone: two would
             both compile the reference and the decoder, which took 30 s of the processors each (ViT-S,
             TensorRT-RTX, H200).
         work: a folder for the models, which is made, and removed again.
@@ -38,7 +41,7 @@ class EarlyReference(Closing):
     def __init__(self, slot: Slot, work: Path, watcher: Watcher) -> None:
         self._slot, self._work, self._watcher = slot, work, watcher
         self._prepared: Prepared | None = None
-        self._made: dict[str, Made] = {}
+        self._made: SimpleQueue[tuple[Assignment, Made] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def start(self, loaded: Loaded) -> Path | None:
@@ -52,15 +55,16 @@ class EarlyReference(Closing):
         self._thread.start()
         return Path(self._prepared.reference_candidate.model_path)
 
-    def result(self, prepared: Prepared) -> dict[str, Made]:
-        """By digest of the assignment, once all is measured; empty where the study's reference is another
-        one, or something failed: then it fails again, where it is told."""
-        if self._thread is not None:
-            self._thread.join()
+    def results(self, prepared: Prepared) -> Iterator[tuple[Assignment, Made]]:
+        """Each assignment as soon as it is measured; none where the study's reference is another one, and no
+        more after a failure: what is left is measured again, where failures are told."""
         early = self._prepared
-        if early is None or early.reference != prepared.reference:
-            return {}
-        return self._made if early.setup.is_as(prepared.setup) else {}
+        if self._thread is None or early is None:
+            return
+        if early.reference != prepared.reference or not early.setup.is_as(prepared.setup):
+            self._thread.join()
+            return
+        yield from iter(self._made.get, None)
 
     def close(self) -> None:
         """End what is still being measured."""
@@ -70,19 +74,19 @@ class EarlyReference(Closing):
         remove_folder(self._work)
 
     def _run(self, prepared: Prepared) -> None:
-        outcomes: dict[str, Made] = {}
-        for assignment in dict.fromkeys((prepared.reference, prepared.uniform("fp32"))):
-            try:
+        try:
+            for assignment in dict.fromkeys((prepared.reference, prepared.uniform("fp32"))):
                 outcome = make(prepared, self._slot, assignment, self._watcher.stage)
-            except Exception:  # noqa: BLE001 - it is measured again, where failures are told
-                return
-            if not outcomes:
-                latency = f"{outcome.measurement.latency.reference_median_ms:.4g} ms"
-                self._watcher.say(
-                    f"the reference takes {latency}; it is a trial once the model is calibrated"
-                )
-            outcomes[assignment.digest] = outcome
-        self._made = outcomes
+                if assignment == prepared.reference:
+                    latency = f"{outcome.measurement.latency.reference_median_ms:.4g} ms"
+                    self._watcher.say(
+                        f"the reference takes {latency}; it is a trial once the model is calibrated"
+                    )
+                self._made.put((assignment, outcome))
+        except Exception:  # noqa: BLE001 - see `results`
+            return
+        finally:
+            self._made.put(None)
 
 
 def _floats_alone(loaded: Loaded, work: Path) -> Prepared:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from autoprec.backends.timing import Deadline
@@ -15,7 +15,7 @@ from autoprec.spec import Budget
 from autoprec.store import Membership, Run, Store, host
 from autoprec.study.events import Watcher
 from autoprec.study.night.alike import Alike
-from autoprec.study.night.candidates import Made, loss_of, make, measure
+from autoprec.study.night.candidates import Made, measure
 from autoprec.study.night.crew import Crew, Finished, Slot
 from autoprec.study.night.heart import Heart
 from autoprec.study.night.ledger import Ledger
@@ -23,17 +23,14 @@ from autoprec.study.night.own import unfit
 from autoprec.study.night.priors import measure_sensitivity
 from autoprec.study.night.proposal import Proposal
 from autoprec.study.night.queue import Allowance, Queue
-from autoprec.study.night.reference import establish, insisting, warning_of
+from autoprec.study.night.reference import Establishing
 from autoprec.study.preparation import Prepared
-from autoprec.study.preparation.alongside import alongside, nothing
+from autoprec.study.preparation.alongside import nothing
 
 DEVICES, PRIORS = "device", "priors"
 """Kinds of facts: what each device's own reference took, and which runs have measured their priors."""
-_ROOMY = 3
-"""Workers needed to measure the reference and FP32, and compare the reference with the original, at once."""
 _SHARE_BEFORE_SEARCH = 0.2
 """Of a run's time, for all that comes before the strategy's first proposal."""
-_ALL_SAMPLES = 1 << 30
 _PAUSE_SECONDS = 0.5
 """Between two polls of what other processes are doing."""
 
@@ -50,6 +47,8 @@ class Night:
         heart: reports what the workers are doing.
         watcher: receives every step.
         begun: set when this process began to prepare.
+        establishing: measures the reference of a new study.
+        established: called once there is one.
     """
 
     def __init__(
@@ -62,6 +61,8 @@ class Night:
         heart: Heart,
         watcher: Watcher,
         begun: Deadline,
+        establishing: Establishing,
+        established: Callable[[], None] = nothing,
     ) -> None:
         self._prepared, self._store, self._crew, self._watcher = prepared, store, crew, watcher
         self._name = prepared.spec.name
@@ -75,6 +76,8 @@ class Night:
         self._alike = Alike()
         self._allowance: Allowance | None = None
         self._begun, self._before_search = begun, Deadline(None)
+        self._establishing, self._established = establishing, established
+        self._done = 0
         self.is_stopping = False
 
     def stop(self) -> None:
@@ -91,69 +94,49 @@ class Night:
         """Seconds until the run's time is over; infinite if its budget is a number of trials."""
         return math.inf if self._allowance is None else self._allowance.seconds_left
 
-    def establish(
-        self,
-        check: Callable[[], None] = nothing,
-        early: Callable[[Prepared], dict[str, Made]] = lambda _: {},
-    ) -> Reference:
+    def establish(self, first: Callable[[Made], None] = lambda _: None) -> Reference:
         """The stored reference; if there is none, measure and store it.
 
-        `check` compares its model with the original one, in parallel if a worker is free for it; once it has
-        passed, the study is bound to its inputs. `early` returns what was measured during the calibration.
-        Raises `StudyError` for a reference that is unfit.
+        `first` receives its own measurement as soon as that is made, before FP32 is measured; the study is
+        bound then. Raises `StudyError` for a reference that is unfit.
         """
-        is_bound = self._name in self._store.studies()
-        stored = self._store.reference(self._name) if is_bound else None
-        if stored is not None:
-            check()
-            return stored
-
-        def checked() -> None:
-            check()
-            self._store.bind(self._name, self._prepared.identity, self._prepared.blocks)
-
-        is_roomy = len(self._crew.slots) >= _ROOMY
-        if not is_roomy:
-            checked()
-        with alongside(checked if is_roomy else nothing, self._watcher.say):
-            done = early(self._prepared)
-            measure = (lambda _: done) if done else self._measure_alone
-            reference, self._made = establish(self._prepared, measure, self._score())
-        self._store.put_reference(self._name, reference)
-        if words := warning_of(reference, self._prepared.spec.search.accepted_loss):
-            self._watcher.say(words)
+        reference = self._establishing.stored()
+        if reference is None:
+            self._ledger.sync()
+            trial = self._ledger.settled.get(self._prepared.reference.digest)
+            is_ours = trial is not None and trial.fingerprint == self._prepared.identity.fingerprint.digest
+            stored = trial.measurement if trial is not None and is_ours else None
+            reference, outcomes = self._establishing.measured(stored, first)
+            self._made |= outcomes
+        self._established()
+        self._crew.load(self._prepared.material)  # not earlier: the first trial would wait for processors
         return reference
 
-    def _measure_alone(self, assignments: Sequence[Assignment]) -> dict[str, Made]:
-        """What workers that have nothing else to do measure in full, by digest."""
-
-        def one(slot: Slot, assignment: Assignment) -> Made:
-            return insisting(partial(make, self._prepared, slot, assignment, self._watcher.stage))
-
-        return {assignment.digest: outcome for assignment, outcome in self._crew.each(assignments, one)}
-
-    def _score(self) -> Callable[[Assignment], float] | None:
-        """What scores FP32, if it is no trial and nothing can measure it in parallel; else None."""
-        is_trial = self._prepared.uniform("fp32") in dict(self._prepared.anchors).values()
-        if len(self._crew.slots) > 1 or is_trial:
-            return None
-
-        def score(floats: Assignment) -> float:
-            self._watcher.stage("score FP32")
-            return insisting(partial(loss_of, self._prepared, self._crew.first, floats, _ALL_SAMPLES))
-
-        return score
-
-    def run(self, run: Run, budget: Budget) -> int:
+    def run(self, opening: Callable[[], Run], budget: Budget) -> int:
         """Run trials until the budget is spent; returns how many this process has finished.
+
+        Args:
+            opening: gives the run, once the study is bound.
+            budget: of the run.
 
         Raises `UserError` if the reference is unfit, or if something other than the candidates is broken;
         what is stored stays.
         """
-        self._ledger.reconcile()
-        reference = self.establish()
-        allowance = Allowance(budget, self._prepared.spec.search.finalists, run, self._ledger)
-        self._allowance = allowance
+        allowance: Allowance | None = None
+
+        def first(outcome: Made) -> None:
+            nonlocal allowance
+            allowance = self._start(opening(), budget, None)
+            self._tell(opening(), outcome, allowance)
+
+        reference = self.establish(first)
+        run = opening()
+        if run.end:
+            return 0
+        if allowance is None:
+            allowance = self._start(run, budget, reference)
+        else:
+            self._watcher.refers(reference)
         queue = Queue(
             self._prepared,
             self._store,
@@ -161,6 +144,24 @@ class Night:
             partial(self._measure_priors, run),
             lambda: self._before_search.is_over,
         )
+        while True:
+            self._ledger.sync()
+            self._ledger.take_over()
+            is_over = self._fill(queue, allowance, run, reference.latency_ms)
+            if self._crew.is_idle and is_over:
+                return self._done
+            if self._crew.is_idle:
+                time.sleep(_PAUSE_SECONDS)
+            elif len(self._crew.slots) > 1 and not self._crew.has_room and allowance.allows_search():
+                queue.think_ahead()  # with a single worker, the strategy does better to wait for its result
+            for finished in self._crew.finished():
+                self._settle(finished)
+
+    def _start(self, run: Run, budget: Budget, reference: Reference | None) -> Allowance:
+        """Begin to count the run's budget, and tell the watcher."""
+        self._ledger.reconcile()
+        allowance = Allowance(budget, self._prepared.spec.search.finalists, run, self._ledger)
+        self._allowance = allowance
         for words in unfit(self._store, self._prepared):
             self._watcher.say(words)
         before = len(self._ledger.spent(run))
@@ -172,31 +173,29 @@ class Night:
         self._watcher.starts(
             RunStart(trials=left, seconds=seconds, reference=reference, earlier=earlier, done=before)
         )
-        done = 0
-        while True:
-            self._ledger.sync()
-            self._ledger.take_over()
-            is_over = self._fill(queue, allowance, run, reference)
-            if self._crew.is_idle and is_over:
-                return done
-            if self._crew.is_idle:
-                time.sleep(_PAUSE_SECONDS)
-            elif len(self._crew.slots) > 1 and not self._crew.has_room and allowance.allows_search():
-                queue.think_ahead()  # with a single worker, the strategy does better to wait for its result
-            for finished in self._crew.finished():
+        return allowance
+
+    def _tell(self, run: Run, outcome: Made, allowance: Allowance) -> None:
+        """Store and tell the reference's own trial, if it is one."""
+        assignment = self._prepared.reference
+        label = next((label for label, anchor in self._prepared.anchors if anchor == assignment), None)
+        if label is not None:
+            self._made[assignment.digest] = outcome
+            proposal = Proposal(assignment, "anchor", label)
+            self._begin(proposal, run, outcome.measurement.latency_ms, allowance.allows_search)
+            for finished in self._crew.finished(all_of_them=True):
                 self._settle(finished)
-                done += 1
 
     def refine(self, assignment: Assignment, label: str) -> int:
         """Measure refined weights; returns the trial's number. Strategies do not learn from such trials."""
         self._ledger.reconcile()
-        number = self._begin(Proposal(assignment, "refined", label), None, self.establish())
+        number = self._begin(Proposal(assignment, "refined", label), None, self.establish().latency_ms)
         assert number is not None
         for finished in self._crew.finished(all_of_them=True):
             self._settle(finished)
         return number
 
-    def _fill(self, queue: Queue, allowance: Allowance, run: Run, reference: Reference) -> bool:
+    def _fill(self, queue: Queue, allowance: Allowance, run: Run, reference_ms: float) -> bool:
         """Start trials on free workers; true once nothing is left to start or to wait for."""
         while self._crew.has_room and not self.is_stopping:
             if allowance.allows_search() and not queue.is_exhausted():
@@ -214,14 +213,14 @@ class Night:
                 return not self._is_going()
             is_last = proposal.origin == "finalist"
             allows = allowance.allows_finalist if is_last else allowance.allows_search
-            self._begin(proposal, run, reference, allows)
+            self._begin(proposal, run, reference_ms, allows)
         return self.is_stopping
 
     def _begin(
         self,
         proposal: Proposal,
         run: Run | None,
-        reference: Reference,
+        reference_ms: float,
         allows: Callable[[], bool] = lambda: True,
     ) -> int | None:
         """Start a trial on a free worker; None if another process has taken it, or the rest of the budget."""
@@ -236,7 +235,7 @@ class Night:
         if early is not None:
             self._told[record.number] = self._made.pop(digest)
         self._watcher.begins(record)
-        front = None if record.origin == "anchor" else self._ledger.to_race(reference.latency_ms)
+        front = None if record.origin == "anchor" else self._ledger.to_race(reference_ms)
 
         def work(slot: Slot, record: TrialRecord) -> Measurement:
             return (
@@ -246,7 +245,7 @@ class Night:
                     self._prepared,
                     slot,
                     record.assignment,
-                    reference.latency_ms,
+                    reference_ms,
                     front=front,
                     on_stage=lambda name: self._stage(record.number, slot, name),
                 )
@@ -274,6 +273,7 @@ class Night:
             self._seen.add(device.name)
             fact = MeasuredOn(kind=device.kind, reference_ms=outcome.latency.reference_median_ms)
             self._store.put_fact(self._name, DEVICES, done.worker, fact)
+        self._done += 1
         self._watcher.ends(done, self._ledger.front)
         self._alike.add(done)
 

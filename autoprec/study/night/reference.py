@@ -3,22 +3,28 @@ it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 
 from autoprec.errors import BLAMELESS, StudyError, TrialError
-from autoprec.records import Assignment, Reference
-from autoprec.study.night.candidates import Made
+from autoprec.records import Assignment, Measurement, Reference, TrialRecord
+from autoprec.store import Store
+from autoprec.study.events import Watcher
+from autoprec.study.night.candidates import Made, loss_of, make
+from autoprec.study.night.crew import Crew, Slot
 from autoprec.study.preparation import Prepared
+from autoprec.study.preparation.alongside import Aside, nothing
 
 _NEAR = 0.5
 """A reference's own loss is worth a warning from this share of the accepted loss."""
 _TRIES = 4
+_ROOMY = 3
+"""Workers needed to measure the reference and FP32, and compare the reference with the original, at once."""
+_ALL_SAMPLES = 1 << 30
 T = TypeVar("T")
-Measure = Callable[[Sequence[Assignment]], Mapping[str, Made]]
-"""Measures assignments, each paired with the reference; returns what was measured by digest."""
 
 
 def warning_of(reference: Reference, accepted_loss: float) -> str:
@@ -53,54 +59,138 @@ def insisting(measure: Callable[[], T]) -> T:
     return measure()
 
 
-def establish(
-    prepared: Prepared, measure: Measure, score: Callable[[Assignment], float] | None = None
-) -> tuple[Reference, dict[str, Made]]:
-    """The reference, and the measurements made for it, by digest of their assignment.
+class Establishing:
+    """How a new study gets its reference: measured against a second build of itself, then FP32 against it.
 
     Args:
         prepared: the reference's assignment, and the definition.
-        measure: measures assignments in full.
-        score: gives an assignment's loss, where that is all that is wanted of FP32; None measures it in full.
-
-    Raises `StudyError` if it cannot be measured, or if it loses too much against FP32.
+        store: the open store.
+        crew: the workers.
+        watcher: receives every step.
+        check: compares the reference's model with the original one, in parallel if a worker is free for it;
+            once it has passed, the study is bound to its inputs.
+        early: gives what was measured during the calibration, as soon as it is.
     """
-    precision, floats = prepared.spec.search.reference, prepared.uniform("fp32")
-    wanted = dict.fromkeys((prepared.reference,) if score else (prepared.reference, floats))
-    try:
-        outcomes = dict(measure(list(wanted)))
-        exact = outcomes.get(floats.digest)
-        float_loss = (
-            score(floats) if score and not exact else outcomes[floats.digest].measurement.quality.loss
-        )
-    except TrialError as error:
-        if error.kind in BLAMELESS:
-            raise StudyError(f"the reference could not be measured: {error}; run it again") from error
-        words = f"the {precision} reference cannot be measured ({error.kind}: {error})"
-        raise StudyError(words + _way_out(error, precision)) from error
-    again = outcomes[prepared.reference.digest].measurement
-    latency_ms = again.latency.reference_median_ms
-    if exact is not None:
-        # Both were timed in parallel, each against a reference of its own; trials count in the study's one
-        # latency.
-        alike = exact.measurement.latency.ratio * latency_ms
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        store: Store,
+        crew: Crew[TrialRecord, Measurement],
+        watcher: Watcher,
+        check: Callable[[], None] = nothing,
+        early: Callable[[Prepared], Iterable[tuple[Assignment, Made]]] = lambda _: (),
+    ) -> None:
+        self._prepared, self._store, self._crew, self._watcher = prepared, store, crew, watcher
+        self._check, self._early = check, early
+
+    def stored(self) -> Reference | None:
+        """The stored reference, once the check has passed; None before it was measured."""
+        name = self._prepared.spec.name
+        stored = self._store.reference(name) if name in self._store.studies() else None
+        if stored is not None:
+            self._check()
+        return stored
+
+    def measured(
+        self, stored: Measurement | None, first: Callable[[Made], None]
+    ) -> tuple[Reference, dict[str, Made]]:
+        """Measure and store the reference; also returns the measurements made for it, by digest.
+
+        Args:
+            stored: the reference's own measurement, if a run that was cut off has stored it as a trial.
+            first: called with that otherwise, as soon as it is made and the study is bound.
+
+        Raises `StudyError` if the reference cannot be measured, departs from the original model, or loses too
+        much against FP32.
+        """
+        prepared, outcomes = self._prepared, dict[str, Made]()
+        is_roomy = len(self._crew.slots) >= _ROOMY
+        if not is_roomy:
+            self._bound()
+        bound = Aside(self._bound if is_roomy else nothing)
+        try:
+            for assignment, outcome in self._outcomes(is_stored=stored is not None):
+                outcomes[assignment.digest] = outcome
+                if assignment == prepared.reference:
+                    bound.wait()
+                    first(outcome)
+            own = stored or outcomes[prepared.reference.digest].measurement
+            float_loss = self._float_loss(own, outcomes)
+        except TrialError as error:
+            precision = prepared.spec.search.reference
+            if error.kind in BLAMELESS:
+                raise StudyError(f"the reference could not be measured: {error}; run it again") from error
+            words = f"the {precision} reference cannot be measured ({error.kind}: {error})"
+            raise StudyError(words + _way_out(error, precision)) from error
+        bound.wait()
+        reference = _reference(prepared, own, float_loss)
+        self._store.put_reference(prepared.spec.name, reference)
+        if words := warning_of(reference, prepared.spec.search.accepted_loss):
+            self._watcher.say(words)
+        return reference, outcomes
+
+    def _bound(self) -> None:
+        self._check()
+        self._store.bind(self._prepared.spec.name, self._prepared.identity, self._prepared.blocks)
+
+    def _outcomes(self, *, is_stored: bool) -> Iterator[tuple[Assignment, Made]]:
+        """The reference and FP32, each measured in full as soon as it is; those that need not be are left
+        out."""
+        left = dict.fromkeys((self._prepared.reference, self._prepared.uniform("fp32")))
+        if is_stored:
+            del left[self._prepared.reference]
+        for assignment, outcome in self._early(self._prepared):
+            if assignment in left:
+                del left[assignment]
+                yield assignment, outcome
+        if self._scores_alone():
+            left.pop(self._prepared.uniform("fp32"), None)
+
+        def one(slot: Slot, assignment: Assignment) -> Made:
+            return insisting(partial(make, self._prepared, slot, assignment, self._watcher.stage))
+
+        yield from self._crew.each(left, one)
+
+    def _scores_alone(self) -> bool:
+        """Whether FP32's loss is all that is wanted: it is no trial, and nothing can measure it in
+        parallel."""
+        floats = self._prepared.uniform("fp32")
+        is_trial = floats in dict(self._prepared.anchors).values()
+        return len(self._crew.slots) == 1 and not is_trial and floats != self._prepared.reference
+
+    def _float_loss(self, own: Measurement, outcomes: dict[str, Made]) -> float:
+        """FP32's loss; where it was measured in full, its latency is made comparable with the trials'."""
+        floats = self._prepared.uniform("fp32")
+        if floats == self._prepared.reference:
+            return own.quality.loss
+        if (exact := outcomes.get(floats.digest)) is None:
+            self._watcher.stage("score FP32")
+            return insisting(partial(loss_of, self._prepared, self._crew.first, floats, _ALL_SAMPLES))
+        # Both may have been timed in parallel, each against a reference of its own; trials count in the
+        # study's one latency.
+        alike = exact.measurement.latency.ratio * own.latency.reference_median_ms
         exact = exact._replace(measurement=msgspec.structs.replace(exact.measurement, latency_ms=alike))
         outcomes[floats.digest] = exact
-    limit = prepared.spec.quality.reference_limit
+        return exact.measurement.quality.loss
+
+
+def _reference(prepared: Prepared, own: Measurement, float_loss: float) -> Reference:
+    """The reference by its own measurement. Raises `StudyError` if it loses too much against FP32."""
+    precision, limit = prepared.spec.search.reference, prepared.spec.quality.reference_limit
     if float_loss > limit:
         raise StudyError(
             f"the {precision} reference loses {float_loss:.3f} against FP32, more than "
             f"quality.reference_limit ({limit:g}): name another search.reference, as 'bf16' or 'fp32'"
         )
-    latency = again.latency
-    reference = Reference(
+    latency = own.latency
+    return Reference(
         precision=precision,
         model_digest=prepared.reference_digest,
-        latency_ms=latency_ms,
+        latency_ms=latency.reference_median_ms,
         # Two builds of one model: how far their ratio is from 1, or how uncertain it is, whichever is
         # larger.
         latency_noise=max(abs(latency.ratio - 1), latency.ratio_interval.high - latency.ratio),
-        loss_noise=again.quality.loss,
+        loss_noise=own.quality.loss,
         float_loss=float_loss,
     )
-    return reference, outcomes

@@ -41,7 +41,7 @@ def test_it_is_the_model_that_the_study_compares_with(tmp_path: Path) -> None:
     definition = write_study(tmp_path)
     prepared = prepared_at(definition)
     with begun(definition, tmp_path) as early:
-        measured = early.result(prepared)
+        measured = {assignment.digest: outcome for assignment, outcome in early.results(prepared)}
     assert measured.keys() == {prepared.reference.digest, prepared.uniform("fp32").digest}
     assert measured[prepared.reference.digest].measurement.quality.loss == 0
     assert not (tmp_path / "early").exists()
@@ -54,7 +54,7 @@ def test_one_that_overflow_changes_is_measured_again(tmp_path: Path) -> None:
     prepared = prepared_at(definition)
     assert prepared.reference != prepared.uniform("fp16")
     with begun(definition, tmp_path) as early:
-        assert not early.result(prepared)
+        assert not list(early.results(prepared))
 
 
 def test_a_search_that_ends_meanwhile_waits_for_no_measurement(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""The reference's own trial is stored and told as soon as it is measured, while FP32 is still to come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from autoprec import Study
+from autoprec.errors import StudyError
+from autoprec.records import Reference, RunStart, TrialRecord
+from autoprec.study.events import Quiet
+from tiny_study import write_study
+
+
+class CutOffError(Exception):
+    """Ends a search where it is raised."""
+
+
+class Told(Quiet):
+    """A watcher that remembers in which order it hears what."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def starts(self, start: RunStart) -> None:
+        self.heard.append("starts with" if start.reference else "starts without")
+
+    def refers(self, reference: Reference) -> None:
+        self.heard.append(f"{reference.precision} reference")
+
+    def ends(self, record: TrialRecord, front: Sequence[TrialRecord]) -> None:
+        self.heard.append(record.label or record.origin)
+
+
+def write_bf16_study(folder: Path, more: str = "") -> Study:
+    """A study whose reference is another one than FP32."""
+    definition = write_study(folder, more)
+    search = '[search]\nreference = "bf16"\nprecisions = ["bf16", "fp32", "int8"]'
+    definition.write_text(definition.read_text().replace("[search]", search))
+    return Study.load(definition)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_it_is_stored_before_fp32_is_measured(tmp_path: Path, jobs: int) -> None:
+    references: list[Reference | None] = []
+    study, told = write_bf16_study(tmp_path), Told()
+    study.search("2", told, jobs=jobs, callbacks=[lambda study, _: references.append(study.reference())])
+    assert references == [None, study.reference()]
+    assert told.heard == ["starts without", "all-bf16", "bf16 reference", "all-fp32"]
+
+
+def test_what_is_cut_off_behind_it_goes_on_from_its_measurement(tmp_path: Path) -> None:
+    study = write_bf16_study(tmp_path)
+
+    def end(study: Study, trial: TrialRecord) -> None:
+        raise CutOffError
+
+    with pytest.raises(CutOffError):
+        study.search("3", callbacks=[end])
+    (first,) = study.trials()
+    assert study.reference() is None
+
+    study.search("3")
+    reference = study.reference()
+    assert reference is not None
+    assert first.measurement is not None
+    assert reference.latency_ms == first.measurement.latency.reference_median_ms
+    assert study.trials()[0] == first
+    assert [trial.label for trial in study.trials()] == ["all-bf16", "all-fp32", "all-int8"]
+
+
+def test_a_reference_that_is_unfit_ends_the_search_behind_its_trial(tmp_path: Path) -> None:
+    study = write_bf16_study(tmp_path, "\n[quality]\nreference_limit = 1e-9\n")
+    for _ in range(2):
+        with pytest.raises(StudyError, match="reference_limit"):
+            study.search("3")
+        assert [trial.label for trial in study.trials()] == ["all-bf16"]
