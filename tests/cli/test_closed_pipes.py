@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line import autoprec
-from tiny_study import write_study
+from tiny_study import write_searched
 
 COMMANDS = (
     ("--help",), ("blocks",), ("front",), ("front", "--json"), ("trials", "--json"), ("show", "0"),
@@ -43,9 +42,7 @@ for command in {commands}:
 @pytest.fixture
 def studied(tmp_path: Path) -> Path:
     """A study that was searched."""
-    write_study(tmp_path)
-    assert autoprec("search", "--study", "tiny.toml", "--budget", "1", "-q", folder=tmp_path).returncode == 0
-    return tmp_path
+    return write_searched(tmp_path).parent
 
 
 def test_every_command_whose_reader_is_gone_ends_quietly(studied: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
 import os
 import shutil
@@ -105,9 +106,23 @@ def write_searched(folder: Path) -> Path:
 
 @functools.cache
 def _searched() -> Path:
+    """The folder of a searched study and the cache beside it: one for all processes of a run of tests."""
+    folder = _shared() / "searched"
+    with (folder.parent / "searched.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not folder.exists():
+            (begun := folder.with_suffix(".begun")).mkdir()
+            with mock.patch.dict(os.environ, XDG_CACHE_HOME=str(begun / "cache")):
+                (begun / "study").mkdir()
+                Study.load(write_study(begun / "study", asked=False)).search("5")
+            begun.rename(folder)
+    return folder
+
+
+def _shared() -> Path:
+    """The folder in which xdist's processes have their own; a new one for a process that is alone."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return Path(tempfile.gettempdir()).parent
     folder = Path(tempfile.mkdtemp(prefix="autoprec-searched-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    with mock.patch.dict(os.environ, XDG_CACHE_HOME=str(folder / "cache")):
-        (folder / "study").mkdir()
-        Study.load(write_study(folder / "study", asked=False)).search("5")
     return folder

@@ -16,7 +16,7 @@ from autoprec.records import Fingerprint, Interval, TrialRecord
 from autoprec.report import comparison_view
 from autoprec.study import compare_studies
 from autoprec.study.findings.comparison import ComparedStudy, compared
-from tiny_study import write_study
+from tiny_study import write_searched
 from trial_records import ENGINE, IDENTITY, REFERENCE, complete
 
 
@@ -87,12 +87,10 @@ def test_what_differs_is_named() -> None:
 
 
 def test_two_nights_of_one_study_are_compared(tmp_path: Path) -> None:
-    study = Study.load(write_study(tmp_path))
-    study.search("3")
-    study.search("2")
-    path = str(tmp_path / "tiny.toml")
+    path = str(write_searched(tmp_path))
+    Study.load(path).search("2")
     comparison = compare_studies(f"{path}@1", path)
-    assert (comparison.first.trials, comparison.second.trials) == (3, 5)
+    assert (comparison.first.trials, comparison.second.trials) == (5, 7)
     assert comparison.first.area <= comparison.second.area
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
