@@ -6,8 +6,10 @@ Owns the one logger of the process: TensorRT keeps the first logger that it is g
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from autoprec.errors import FailureKind
@@ -33,13 +35,24 @@ _REMEDIES = {
 _REMEDY = "`nvidia-smi` must list the GPU; where it does, restart the machine or its container"
 
 
+@dataclass(slots=True)
+class _Said:
+    """What was said during one call."""
+
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    layers: str = ""
+
+
 class Log:
-    """Keeps the first error, the warnings and the layer list of one call, and drops the chatter."""
+    """Keeps the errors, the warnings and the layer list of each thread's last call, and drops the chatter.
+
+    TensorRT-RTX speaks in the thread that calls it, so builds in parallel have words of their own (1.6.1).
+    """
 
     def __init__(self, trt: Any) -> None:
-        self.errors: list[str] = []
-        self.warnings: list[str] = []
-        self.layers = ""
+        self._by_thread: dict[int, _Said] = {}
+        self.forget()
         severity = trt.ILogger.Severity
         grave = (severity.INTERNAL_ERROR, severity.ERROR)
 
@@ -48,20 +61,34 @@ class Log:
                 trt.ILogger.__init__(sink)
 
             def log(sink, level: Any, text: str) -> None:  # noqa: N805
-                if level in grave:
-                    self.errors.append(text)
-                elif level == severity.WARNING:
-                    self.warnings.append(text)
-                elif text.startswith(LAYERS_HEADING):
-                    self.layers = text
+                for said in self._hearing():
+                    if level in grave:
+                        said.errors.append(text)
+                    elif level == severity.WARNING:
+                        said.warnings.append(text)
+                    elif text.startswith(LAYERS_HEADING):
+                        said.layers = text
 
         self.sink = Sink()
 
+    @property
+    def errors(self) -> list[str]:
+        """The errors of this thread's call, which may be changed."""
+        return self._mine.errors
+
+    @property
+    def warnings(self) -> list[str]:
+        """The warnings of this thread's call."""
+        return self._mine.warnings
+
+    @property
+    def layers(self) -> str:
+        """The list of layers of this thread's call; empty if there was none."""
+        return self._mine.layers
+
     def forget(self) -> None:
-        """Drop what earlier calls said: it is not the cause of what fails next."""
-        self.errors.clear()
-        self.warnings.clear()
-        self.layers = ""
+        """Drop what earlier calls of this thread said: it is not the cause of what fails next."""
+        self._by_thread[threading.get_ident()] = _Said()
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -71,6 +98,15 @@ class Log:
             yield
         finally:
             del self.errors[before:]
+
+    @property
+    def _mine(self) -> _Said:
+        return self._by_thread.setdefault(threading.get_ident(), _Said())
+
+    def _hearing(self) -> list[_Said]:
+        """Whom a message is for: the thread that called, or all of them if the library has its own thread."""
+        mine = self._by_thread.get(threading.get_ident())
+        return list(self._by_thread.values()) if mine is None else [mine]
 
     def first_error(self, otherwise: str) -> str:
         """The first error as one line without source locations, with what to do where that is known.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,21 @@ def test_a_failed_build_leaves_no_trace_in_the_next(tmp_path: Path) -> None:
 
 
 @rtx_alone
+@rtx_alone
+def test_builds_in_parallel_have_words_and_layers_of_their_own(tmp_path: Path) -> None:
+    good = saved(tmp_path, "relu_linear_attention", "fp16")
+    bad = saved_node(tmp_path, "Nothing", TensorProto.FLOAT)
+    backend = tensorrt_backend()
+    alone = backend.build_plan(good)
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(3):
+            building = pool.submit(backend.build_plan, good)
+            while not building.done():
+                with pytest.raises(TrialError, match="the_node"):
+                    backend.build_plan(bad)
+            assert building.result() == alone
+
+
 def test_a_target_that_this_version_lacks_is_refused_at_once() -> None:
     with pytest.raises(BackendError, match=re.escape("cannot build for 9.0")):
         tensorrt_backend("9.0")
