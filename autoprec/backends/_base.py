@@ -169,6 +169,15 @@ class BuildsUntimed(Protocol):
 
 
 @runtime_checkable
+class BuildsAhead(Protocol):
+    """A backend that can build, in another thread, what it will be asked for."""
+
+    def build_ahead(self, model_path: Path) -> None:
+        """Begin: the next `Backend.build` of the file waits for it, and raises what it raised. Only for a
+        backend whose builds leave the device alone."""
+
+
+@runtime_checkable
 class CutsMasks(Protocol):
     """An engine that can threshold masks on its own machine, where the connection is slow."""
 

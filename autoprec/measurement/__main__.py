@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from autoprec.backends import Backend
 from autoprec.backends.target.faults import UnreachableError
@@ -113,12 +114,12 @@ class _Desk:
             return Compared(self._judge.compare(request))
         # Whatever differs in the setup, the reference's engine or masks would be another one's.
         if self._bench is None or not self._bench.setup.is_as(request.setup):
-            self._say(Stage("reference"))
             self._judge = self._asked = None  # the night begins: what they hold is not needed
             self._bench = Workbench(
                 request.setup,
                 lambda name: self._say(Stage(name)),
                 lambda words: self._say(Said(words)),
+                Path(request.candidate_path) if isinstance(request, Job | Score) else None,
             )
         return _answer(self._bench, request, self._say)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoprec.backends import BuildsUntimed, Engine, computes, run
+from autoprec.backends import BuildsAhead, BuildsUntimed, Engine, computes, run
 from autoprec.backends.ratios import BUILD_SPREAD
 from autoprec.backends.timing import Pace, elapsed, pair
 from autoprec.errors import BLAMELESS, ModelError, StudyError, TrialError
@@ -50,14 +50,29 @@ _FEWEST = 8
 class Workbench:
     """The reference's engine, its masks, the decoder and the samples of one `Setup`.
 
+    Args:
+        setup: what stays the same from candidate to candidate.
+        on_stage: receives every step.
+        say: receives what the user should know.
+        first: the candidate that is asked for next, whose build begins beside the reference's where builds
+            leave the device alone; None for none.
+
     Raises `TrialError` or `UserError` where the reference itself cannot be built or run.
     """
 
     def __init__(
-        self, setup: Setup, on_stage: OnStage = lambda _: None, say: OnStage = lambda _: None
+        self,
+        setup: Setup,
+        on_stage: OnStage = lambda _: None,
+        say: OnStage = lambda _: None,
+        first: Path | None = None,
     ) -> None:
         self.setup = setup
         self.backend = reach(setup.backend, on_stage)
+        if first and isinstance(self.backend, BuildsAhead) and not self.backend.builds_on_device:
+            on_stage("build")
+            self.backend.build_ahead(first)
+        on_stage("reference")
         self.lease = DeviceLease(setup.device if computes(self.backend) else "")
         self.samples = load_samples(setup.samples, "evaluation", setup.shapes)
         self.pipeline, self._reference = self._first_engines(setup)

@@ -1,4 +1,4 @@
-"""A decoder and the reference are built in parallel, and one that fails says what it says alone."""
+"""A decoder and a first candidate are built beside the reference, and what fails says what it says alone."""
 
 from __future__ import annotations
 
@@ -65,6 +65,27 @@ class Leased(Beside):
         return engine
 
 
+class Ahead(Beside):
+    """The reference waits for a candidate to be begun."""
+
+    both = threading.Barrier(1)
+    begun: ClassVar[list[str]] = []
+
+    def build_ahead(self, model_path: Path) -> None:
+        self.begun.append(model_path.name)
+
+    def build(self, model_path: Path, *, profiled: bool = False) -> OpenVinoEngine:
+        self.begun.append(f"then {model_path.name}")
+        return super().build(model_path, profiled=profiled)
+
+
+class OnDevice(Ahead):
+    """Builds where engines are timed."""
+
+    builds_on_device = True
+    begun: ClassVar[list[str]] = []
+
+
 class Refusing(Beside):
     """Has no decoder."""
 
@@ -108,3 +129,21 @@ def test_a_decoder_that_fails_is_told(prepared: Prepared, monkeypatch: pytest.Mo
     on(monkeypatch, Refusing)
     with pytest.raises(TrialError, match=r"no decoder\.onnx"):
         Workbench(prepared.setup)
+
+
+def test_the_first_candidate_is_begun_before_the_reference_is_built(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on(monkeypatch, Ahead)
+    steps: list[str] = []
+    Workbench(prepared.setup, steps.append, first=Path("candidate.onnx"))
+    assert Ahead.begun == ["candidate.onnx", "then reference.onnx"]
+    assert steps[:2] == ["build", "reference"]
+
+
+def test_nothing_is_begun_where_builds_use_the_device(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on(monkeypatch, OnDevice)
+    Workbench(prepared.setup, first=Path("candidate.onnx"))
+    assert OnDevice.begun == ["then reference.onnx"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autoprec.backends._base import Device, Engine, StopwatchName
 from autoprec.backends.tensorrt import cuda
-from autoprec.backends.tensorrt.build import BuiltPlan, LastPlan, Target, build_plan, check_targets
+from autoprec.backends.tensorrt.build import BuiltPlan, Plans, Target, build_plan, check_targets
 from autoprec.backends.tensorrt.engine import TensorRTEngine
 from autoprec.backends.tensorrt.kernel_cache import kernel_cache
 from autoprec.backends.tensorrt.layers import kernels_of
@@ -51,7 +51,7 @@ class TensorRTBackend:
                 f"{self.library.name} {self.library.version} chooses types by itself, whatever the model "
                 f"says; `pip install tensorrt` brings a later one (TensorRT {CHECKED} are known to serve)"
             )
-        self._plans = LastPlan(self.build_plan)
+        self._plans = Plans(self._built_here)
         self._device = cuda.find_device(self._options.device)
         self._holds_context = False
         if self._device is None and not self.library.names_targets:
@@ -138,6 +138,10 @@ class TensorRTBackend:
         plan, cache = self._plans.of(model_path, again=profiled), kernel_cache(self._cache)
         return TensorRTEngine(self.library, self._options, plan, device, cache=cache, profiled=profiled)
 
+    def build_ahead(self, model_path: Path) -> None:
+        """Begin to build a plan in another thread: a ViT-S takes TensorRT-RTX 3.7 s of one processor."""
+        self._plans.begin(model_path)
+
     def build_untimed(self, model_path: Path) -> Engine:
         """As `build`, without kernels of its own for every shape that it is given: TensorRT-RTX compiled a
         decoder anew for each number of prompts, 7 s in all before the first trial (ViT-S, H200)."""
@@ -145,6 +149,11 @@ class TensorRTBackend:
         cuda.make_current(self._options.device)  # of this thread
         plan, cache = self.build_plan(model_path), kernel_cache(self._cache)
         return TensorRTEngine(self.library, self._options, plan, device, cache=cache, is_timed=False)
+
+    def _built_here(self, model_path: Path) -> BuiltPlan:
+        """A plan that is loaded here; in any thread, each of which is on a GPU of its own choice."""
+        cuda.make_current(self._options.device)
+        return self.build_plan(model_path)
 
     def plan_kernels(self, model_path: Path) -> tuple[KernelTime, ...]:
         """The kernels of a plan that is built and not loaded, without times."""

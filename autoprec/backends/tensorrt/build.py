@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,23 @@ class BuiltPlan(Record, frozen=True, kw_only=True):
     layers: tuple[Layer, ...]
 
 
-class LastPlan:
-    """Remembers the plan that was built last, for a second engine of the same file: a profile is then of the
-    very plan that was timed, and costs no second build.
+class Plans:
+    """Builds plans, some of them ahead, and remembers the last one for a second engine of the same file: a
+    profile is then of the very plan that was timed, and costs no second build.
 
     Args:
-        build: from a file to its plan.
+        build: from a file to its plan; called in other threads, too.
     """
 
     def __init__(self, build: Callable[[Path], BuiltPlan]) -> None:
         self._build = build
         self._last: tuple[_Version, BuiltPlan] | None = None
+        self._begun: dict[_Version, Future[BuiltPlan]] = {}
+        self._threads = ThreadPoolExecutor(1, "plans")
+
+    def begin(self, path: Path) -> None:
+        """Build the plan of a file in another thread, for the next call of `of` with it."""
+        self._begun[_version(path)] = self._threads.submit(self._build, path)
 
     def of(self, path: Path, *, again: bool) -> BuiltPlan:
         """The plan of a file; only `again` takes the last one, if it is of the same version of that file.
@@ -53,7 +60,8 @@ class LastPlan:
         if again and last is not None and last[0] == version:
             return last[1]
         del last
-        plan = self._build(path)
+        begun = self._begun.pop(version, None)
+        plan = begun.result() if begun else self._build(path)
         if not again:
             self._last = version, plan
         return plan

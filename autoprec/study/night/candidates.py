@@ -49,12 +49,12 @@ def make(prepared: Prepared, slot: Slot, assignment: Assignment, stage: Callable
         assignment: what to measure.
         stage: receives every step.
     """
-    start, since = now(), Deadline(None)
+    start, since, is_begun = now(), Deadline(None), False
 
     def on_stage(name: str) -> None:
-        nonlocal start, since
-        if name == "build":  # the worker made the reference until now
-            start, since = now(), Deadline(None)
+        nonlocal start, since, is_begun
+        if name == "build" and not is_begun:  # the worker made the reference until now, or makes it beside
+            start, since, is_begun = now(), Deadline(None), True
         stage(name)
 
     # Rewritten in this process, since the writing processes are not loaded before the reference is there.
