@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from autoprec.graph.model.forms.splicing import splice, stand_in
+from autoprec.graph.model.forms.splicing import names_in, splice, stand_in
 
 
 def take_known(graph: ir.Graph) -> bool:
@@ -12,9 +12,10 @@ def take_known(graph: ir.Graph) -> bool:
     constant = [
         node for node in graph if node.op_type == "If" and node.domain == "" and _condition(node) is not None
     ]
+    taken = names_in(graph) if constant else set()
     for node in constant:
         branch = node.attributes["then_branch" if _condition(node) else "else_branch"].as_graph()
-        stand_in(graph, node, splice(graph, node, branch, str(node.name or node.outputs[0].name)))
+        stand_in(graph, node, splice(graph, node, branch, str(node.name or node.outputs[0].name), taken))
     return bool(constant)
 
 

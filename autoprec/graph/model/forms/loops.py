@@ -8,11 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from autoprec.graph.model.forms.splicing import splice, stand_in
+from autoprec.graph.model.forms.splicing import names_in, splice, stand_in
 from autoprec.graph.model.passing import constant
 
 _MOST_NODES = 4096
 """Loops that make more nodes than this are left: no engine is good at such a graph."""
+_MOST_IN_ALL = 4 * _MOST_NODES
+"""No loop is written out in a graph of more nodes: each round may hold a loop."""
 _FIRST_SCAN = 9
 """The first opset whose Scan has no batches."""
 _AXES_ARE_INPUTS = 13
@@ -33,7 +35,7 @@ def unroll_known(graph: ir.Graph) -> bool:
     is_changed = False
     for node in [node for node in graph if node.domain == "" and node.op_type in ("Loop", "Scan")]:
         rounds = _rounds(node)
-        if rounds is None or rounds * max(1, len(_body(node))) > _MOST_NODES:
+        if rounds is None or _made(node, rounds) > _MOST_NODES or len(graph) > _MOST_IN_ALL:
             continue
         unroll = _unroll_loop if node.op_type == "Loop" else _unroll_scan
         is_changed |= unroll(graph, node, rounds)
@@ -42,6 +44,13 @@ def unroll_known(graph: ir.Graph) -> bool:
 
 def _body(node: ir.Node) -> ir.Graph:
     return node.attributes["body"].as_graph()
+
+
+def _made(node: ir.Node, rounds: int) -> int:
+    """Nodes that a loop makes, with those of loops within it whose rounds are known by now."""
+    within = ((inner, _rounds(inner)) for inner in _body(node) if inner.op_type in ("Loop", "Scan"))
+    more = sum(_made(inner, number) for inner, number in within if number is not None)
+    return rounds * max(1, len(_body(node)) + more)
 
 
 def _rounds(node: ir.Node) -> int | None:
@@ -84,6 +93,7 @@ def _unroll_loop(graph: ir.Graph, node: ir.Node, rounds: int) -> bool:
     """Unroll a Loop: its body gets the number of the round, a condition, and the carried values."""
     count = len(node.inputs) - 2
     held = [value for value in node.inputs[2:] if value is not None]
+    taken = names_in(graph)
     collected = [_Collected([]) for _ in node.outputs[count:]]
     # Of no rounds there is nothing to join, and the shape of an empty result is unknown.
     if len(held) < count or (collected and not rounds):
@@ -93,7 +103,7 @@ def _unroll_loop(graph: ir.Graph, node: ir.Node, rounds: int) -> bool:
             constant(graph, f"{_stem(node)}/{number}/round", np.array(number, np.int64)),
             constant(graph, f"{_stem(node)}/{number}/condition", np.array(True)),
         ]
-        results = _round(graph, node, number, [*fed, *held])[1:]
+        results = _round(graph, node, number, [*fed, *held], taken)[1:]
         held = results[:count]
         for one, part in zip(collected, results[count:], strict=True):
             one.parts.append(part)
@@ -120,6 +130,7 @@ def _unroll_scan(graph: ir.Graph, node: ir.Node, rounds: int) -> bool:
     ]
     if not rounds:
         return False
+    taken = names_in(graph)
     for number in range(rounds):
         fed: list[ir.Value] = []
         for source, axis, turned in zip(sources, axes, backwards, strict=True):
@@ -129,7 +140,7 @@ def _unroll_scan(graph: ir.Graph, node: ir.Node, rounds: int) -> bool:
                 np.array(rounds - 1 - number if turned else number, np.int64),
             )
             fed.append(_before(graph, node, ir.node("Gather", [source, place], {"axis": axis})))
-        results = _round(graph, node, number, [*held, *fed])
+        results = _round(graph, node, number, [*held, *fed], taken)
         held = results[:count]
         for one, part in zip(collected, results[count:], strict=True):
             one.parts.append(part)
@@ -141,8 +152,18 @@ def _unroll_scan(graph: ir.Graph, node: ir.Node, rounds: int) -> bool:
     return True
 
 
-def _round(graph: ir.Graph, node: ir.Node, number: int, fed: Sequence[ir.Value]) -> list[ir.Value]:
-    """Insert one round in front of a node; returns the body's outputs."""
+def _round(
+    graph: ir.Graph, node: ir.Node, number: int, fed: Sequence[ir.Value], taken: set[str]
+) -> list[ir.Value]:
+    """Insert one round in front of a node; returns the body's outputs.
+
+    Args:
+        graph: that the node is in.
+        node: the loop.
+        number: of the round, from 0.
+        fed: what the body is given.
+        taken: the names in the graph; see `splice`.
+    """
     # A body may read values of the graph around it.
     body = _body(node).clone(allow_outer_scope_values=True)
     passed = {}
@@ -151,7 +172,7 @@ def _round(graph: ir.Graph, node: ir.Node, number: int, fed: Sequence[ir.Value])
         for use in given.uses():
             use.node.replace_input_with(use.idx, value)
     # An output of a body may be one of its own inputs, which are not spliced in.
-    results = splice(graph, node, body, f"{_stem(node)}/{number}")
+    results = splice(graph, node, body, f"{_stem(node)}/{number}", taken)
     return [passed.get(value, value) for value in results]
 
 

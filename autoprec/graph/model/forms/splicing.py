@@ -9,7 +9,13 @@ import onnx_ir as ir
 from autoprec.graph.model.passing import bypass
 
 
-def splice(graph: ir.Graph, node: ir.Node, inner: ir.Graph, stem: str) -> list[ir.Value]:
+def names_in(graph: ir.Graph) -> set[str]:
+    """The names that values of a graph have."""
+    computed = {str(value.name) for node in graph for value in node.outputs}
+    return computed | set(graph.initializers) | {str(value.name) for value in graph.inputs}
+
+
+def splice(graph: ir.Graph, node: ir.Node, inner: ir.Graph, stem: str, taken: set[str]) -> list[ir.Value]:
     """Move all of an inner graph in front of a node; returns its former outputs.
 
     What the file notes of its values may be stale, and is taken off: inference comes after.
@@ -19,9 +25,8 @@ def splice(graph: ir.Graph, node: ir.Node, inner: ir.Graph, stem: str) -> list[i
         node: control flow.
         inner: left empty. Nothing reads its inputs any more.
         stem: put before names that the graph has already.
+        taken: those names, `names_in(graph)`; the new ones are added, once for many inner graphs.
     """
-    taken = {str(value.name) for other in graph for value in other.outputs} | set(graph.initializers)
-    taken |= {str(value.name) for value in graph.inputs}
     nodes, outputs, held = list(inner), list(inner.outputs), list(inner.initializers.values())
     inner.outputs.clear()
     for value in held:
@@ -31,6 +36,7 @@ def splice(graph: ir.Graph, node: ir.Node, inner: ir.Graph, stem: str) -> list[i
     for value in [*held, *(value for other in nodes for value in other.outputs)]:
         if value.name in taken:
             value.name = f"{stem}/{value.name}"
+        taken.add(str(value.name))
     for other in nodes:
         for value in other.outputs if other.domain == "" else ():
             value.type, value.shape = None, None
