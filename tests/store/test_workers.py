@@ -181,6 +181,7 @@ def test_a_server_that_restarts_is_waited_for(
     ("address", "words"),
     [
         ("nonsense", "is not an address"),
+        ("postgresql+psycopg://user@host:port/name", "'host:port/name' is not an address"),
         ("oracle+nothing://a/b", "cannot be used here"),
         ("postgresql+psycopg://autoprec@/demo?host=/nowhere", "cannot be reached"),
     ],

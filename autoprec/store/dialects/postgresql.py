@@ -64,7 +64,7 @@ class PostgresqlDialect:
                 f"storage {url.drivername!r} cannot be used here ({error}); "
                 f"{how_to_install('postgresql')}, and write the address as `postgresql+psycopg://...`"
             ) from error
-        except sa.exc.ArgumentError as error:
+        except (sa.exc.ArgumentError, ValueError) as error:  # a port that is no number, say
             raise StudyError(
                 f"storage {address.rsplit('@', maxsplit=1)[-1]!r} is not an address; give one as "
                 "`postgresql+psycopg://user@host/database`"
