@@ -16,6 +16,13 @@ def named(node: ir.Node) -> str:
     return str(node.name or node.outputs[0].name)
 
 
+def placed(axis: int, rank: int) -> int:
+    """An axis counted from the front. Raises ValueError for one that a value of that rank does not have."""
+    if not -rank <= axis < rank:
+        raise ValueError(f"axis {axis} of a value of {rank} dimensions")
+    return axis % rank
+
+
 def bypass(graph: ir.Graph, node: ir.Node) -> None:
     """Take out a node that passes its first input on, in place; an output of the graph keeps its name."""
     source, output = node.inputs[0], node.outputs[0]

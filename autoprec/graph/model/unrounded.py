@@ -18,6 +18,7 @@ from autoprec.graph.model.files import write_model
 from autoprec.graph.model.forms.borders import without_bare_levels
 from autoprec.graph.model.forms.folding import fold
 from autoprec.graph.model.forms.integers import INTEGER_OPS, without_integers
+from autoprec.graph.model.passing import placed
 
 Array = NDArray[Any]
 _QUANTIZED = INTEGER_OPS | {"DequantizeLinear"}
@@ -70,7 +71,7 @@ def _replace(graph: ir.Graph, node: ir.Node) -> bool:
     if scale.size > 1:
         if value.shape is None:
             return False
-        axis = int(node.attributes.get_int("axis", 1) or 0) % len(value.shape)
+        axis = placed(int(node.attributes.get_int("axis", 1) or 0), len(value.shape))
         form = tuple(-1 if place == axis else 1 for place in range(len(value.shape)))
     limits = [
         _initializer(graph, f"{output.name}/{end}", limit.reshape(form), scale.dtype)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from autoprec.graph.model.passing import constant, named, replace
+from autoprec.graph.model.passing import constant, named, placed, replace
 
 _ROUND = 11
 """The first opset that has Round."""
@@ -141,7 +141,7 @@ def _grid(node: ir.Node) -> tuple[NDArray[Any], NDArray[Any], ir.DataType] | Non
     shape = None if node.inputs[0] is None else node.inputs[0].shape
     if shape is None:
         return None
-    axis = int(node.attributes.get_int("axis", 1) or 0) % len(shape)
+    axis = placed(int(node.attributes.get_int("axis", 1) or 0), len(shape))
     form = tuple(-1 if place == axis else 1 for place in range(len(shape)))
     return scale.reshape(form), zero.reshape(form), kind
 

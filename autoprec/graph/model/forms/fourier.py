@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from autoprec.graph.model.passing import constant, replace
+from autoprec.graph.model.passing import constant, placed, replace
 
 _TAKEN = 1
 
@@ -23,8 +23,8 @@ def along_first_axis(graph: ir.Graph) -> None:
         if source is None or source.shape is None:
             continue
         axis = _axis(node)
-        if axis is not None and axis % len(source.shape) != _TAKEN:
-            _write(graph, node, axis % len(source.shape))
+        if axis is not None and (place := placed(axis, len(source.shape))) != _TAKEN:
+            _write(graph, node, place)
 
 
 def _axis(node: ir.Node) -> int | None:

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from autoprec.graph.model.passing import constant, replace
+from autoprec.graph.model.passing import constant, placed, replace
 
 Matrix = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -88,7 +88,7 @@ def _axes(node: ir.Node) -> tuple[_Axis, _Axis] | None:
         return None
     before = [int(str(size)) for size in shape]
     scales, sizes = (_numbers(node, place) for place in (2, 3))
-    listed = [axis % len(before) for axis in node.attributes.get_ints("axes", range(len(before)))]
+    listed = [placed(axis, len(before)) for axis in node.attributes.get_ints("axes", range(len(before)))]
     axes = [_Axis(size, size, 1.0) for size in before]
     if sizes is not None and len(sizes) == len(listed):
         scaled = [int(size) / before[axis] for axis, size in zip(listed, sizes, strict=True)]
