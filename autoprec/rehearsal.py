@@ -1,7 +1,7 @@
 """Work that may end the process that does it: done first in a copy of this process, which may.
 
-For native code that believes what it reads, and ends in a segmentation fault or never. A copy is a fork, which
-takes milliseconds, where a process of its own would load every library anew.
+For native code that believes what it reads, and ends in a segmentation fault or never. A copy is a fork,
+which takes milliseconds, where a process of its own would load every library anew.
 """
 
 from __future__ import annotations
