@@ -118,7 +118,8 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
 
         turn = stack.enter_context(ExitStack())
         turn.enter_context(_turn(store, membership, spec.name, watcher))
-        prepared, check = _prepared(spec, store, crew, early, watcher, work, checks=checks)
+        aside = early if backend.has_own_device else None
+        prepared, check = _prepared(spec, store, crew, aside, watcher, work, checks=checks)
         limit = spec.search.max_memory_mb
         mirror = Mirror.of(store, spec.name, prepared.blocks, limited=limit is not None)
         ledger = Ledger(store, mirror, membership, spec.name, prepared.identity.fingerprint.digest, limit)
@@ -223,7 +224,7 @@ def _prepared(
     spec: StudySpec,
     store: Store,
     crew: Crew[TrialRecord, Measurement],
-    early: EarlyReference,
+    early: EarlyReference | None,
     watcher: Watcher,
     work: Path,
     *,
@@ -233,9 +234,10 @@ def _prepared(
     benches, say = [slot.bench for slot in crew.slots], watcher.say
     basis, artifacts = store.basis(spec.name), store.artifacts(spec.name)
     is_new = spec.name not in store.studies() or store.reference(spec.name) is None
-    are_plenty = checks and is_new and len(benches) >= _PLENTY
+    early = early if is_new and len(benches) >= _PLENTY else None
     fidelity = Fidelity(spec, benches[-1], store, say)
-    prober = Prober(spec, benches[1:-2] if are_plenty else benches, store, say)
+    # Those that compare too: what they have begun is waited for anyhow.
+    prober = Prober(spec, benches[1:] if early else benches, store, say)
     asides: list[Aside] = []
 
     def look(loaded: Loaded) -> Callable[[], None]:
@@ -244,7 +246,7 @@ def _prepared(
             return nothing
         # Before a calibration of minutes, of which a study with other inputs could use nothing.
         store.check_inputs(spec.name, loaded.inputs)
-        return partial(look_on_many if are_plenty and loaded.backend.has_own_device else look_on_few, loaded)
+        return partial(look_on_few, loaded) if early is None else partial(look_on_many, early, loaded)
 
     def look_on_few(loaded: Loaded) -> None:
         """Compare the loaded model on one worker, while the others probe."""
@@ -255,13 +257,13 @@ def _prepared(
         if not benches[1:]:
             ask()
 
-    def look_on_many(loaded: Loaded) -> None:
+    def look_on_many(early: EarlyReference, loaded: Loaded) -> None:
         """One measures the reference, two compare, and the others probe, which alone are waited for."""
         if (path := early.start(loaded)) is not None:
             second = Fidelity(spec, benches[-2], store, say, "fidelity-reference")
             asides.append(Aside(partial(second.anticipate, loaded, path)))
         asides.append(Aside(partial(fidelity.check_loaded, loaded)))
-        prober.anticipate(loaded, basis)
+        Prober(spec, benches[1:-2], store, say).anticipate(loaded, basis)
 
     def check() -> None:
         for aside in asides:
