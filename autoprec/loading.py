@@ -10,6 +10,7 @@ again without an end, and others send the process a SIGINT.
 from __future__ import annotations
 
 import importlib
+import mmap
 import os
 import resource
 import runpy
@@ -35,6 +36,8 @@ _LEAST_BYTES = 384 << 20
 """Of address space, for the libraries with one thread of OpenBLAS; with 290 MiB they may load for ever."""
 _THREAD_BYTES = 128 << 20
 """For each of OpenBLAS' threads, in both of its copies (NumPy's and SciPy's)."""
+_BUFFER_BYTES = 64 << 20
+"""What must be left for OpenBLAS' buffer of 32 MiB and the stack of a thread."""
 _SECONDS = 12.0
 """Of the processor's: loading takes 2 to 4."""
 _STATM = Path("/proc/self/statm")
@@ -86,12 +89,22 @@ def ensure_memory() -> None:
 def take_buffer() -> None:
     """Let NumPy's OpenBLAS have its buffer now, where address space is limited.
 
-    It takes one of 32 MiB with its first large product, and ends the process where there is none left.
+    It takes one of 32 MiB with its first large product, and ends the process, or never returns, where there
+    is none left. Raises `UserError` there.
     """
-    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
-        numpy: Any = importlib.import_module("numpy")  # not above: help does without, elsewhere
-        square = numpy.ones((128, 128))
-        square @ square
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return
+    try:
+        mmap.mmap(-1, _BUFFER_BYTES).close()
+    except (OSError, MemoryError):
+        raise UserError(
+            f"the shell allows {limit >> 20} MiB of address space, nearly all of which is taken; raise the "
+            "limit with `ulimit -v`"
+        ) from None
+    numpy: Any = importlib.import_module("numpy")  # not above: help does without, elsewhere
+    square = numpy.ones((128, 128))
+    square @ square
 
 
 @contextmanager
@@ -125,11 +138,11 @@ def loaded() -> None:
 def _main() -> None:
     try:
         ensure_memory()
+        end_if_stuck()
+        postpone()
+        take_buffer()
     except UserError as error:
         sys.exit(str(error))
-    end_if_stuck()
-    postpone()
-    take_buffer()
     module = sys.argv.pop(1)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

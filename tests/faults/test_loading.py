@@ -39,6 +39,19 @@ except OSError: print(int((square @ square)[0, 0]))
 """
 
 
+TAKEN = """
+import mmap
+import resource
+from pathlib import Path
+import numpy
+from autoprec.cli import main
+ballast = mmap.mmap(-1, 512 << 20)  # or the whole would be refused as too little
+held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + (1 << 20),) * 2)
+main(["studies"])
+"""
+
+
 SYMBOLS = """
 import sys
 from autoprec.loading import postpone
@@ -106,6 +119,15 @@ def test_scarce_address_space_means_one_thread_of_openblas(monkeypatch: pytest.M
         monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
         ensure_memory()
         assert os.environ.get("OPENBLAS_NUM_THREADS") == threads
+
+
+def test_a_command_whose_address_space_is_taken_ends_in_one_line() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", TAKEN], capture_output=True, check=False, text=True, timeout=60
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("autoprec: the shell allows ")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_arithmetic_with_symbolic_sizes_is_loaded_when_it_is_used() -> None:
