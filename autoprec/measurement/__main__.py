@@ -30,6 +30,7 @@ from autoprec.measurement.messages import (
     Raced,
     Reach,
     Reached,
+    Ready,
     Refused,
     Request,
     Said,
@@ -124,10 +125,12 @@ class _Desk:
         return _answer(self._bench, request, self._say)
 
 
-def _answer(bench: Workbench, request: Job | Score | Inspect | WriteExamples, say: Say) -> Answer:
+def _answer(bench: Workbench, request: Job | Score | Ready | Inspect | WriteExamples, say: Say) -> Answer:
     match request:
         case Job():
             return Done(bench.measure(request, lambda name: say(Stage(name))))
+        case Ready():
+            return Reached()
         case Score():
             return Scored(bench.score(request))
         case Inspect():

@@ -28,11 +28,13 @@ from autoprec.measurement.messages import (
     Race,
     Raced,
     Reach,
+    Ready,
     Refused,
     Request,
     Said,
     Score,
     Scored,
+    Setup,
     Stage,
     WriteExamples,
     Written,
@@ -129,14 +131,21 @@ class Bench(Closing):
     def reach(self, section: BackendSection) -> None:
         """Open the engine while the search does something else; the first request waits for it, and tells
         what went wrong."""
-        with self._turn, contextlib.suppress(TrialError, UserError):
-            self._asked(Reach(backend=section), section, lambda _: None)
+        self._ahead(Reach(backend=section), section)
+
+    def ready(self, setup: Setup) -> None:
+        """Build the reference and the decoder, as `reach` opens the engine."""
+        self._ahead(Ready(setup=setup), setup.backend)
 
     def race(self, race: Race) -> Latency:
         """Time one model against another. Raises as `measure` does."""
         answer = self._ask(race, race.backend)
         assert isinstance(answer, Raced)
         return answer.latency
+
+    def _ahead(self, request: Reach | Ready, limits: BackendSection) -> None:
+        with self._turn, contextlib.suppress(TrialError, UserError):
+            self._asked(request, limits, lambda _: None)
 
     def _ask(
         self, request: Request, limits: BackendSection, on_stage: Callable[[str], None] = lambda _: None

@@ -89,6 +89,12 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True, tag="reach"):
     backend: BackendSection
 
 
+class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
+    """Build the reference and the decoder ahead of the first candidate."""
+
+    setup: Setup
+
+
 class Race(msgspec.Struct, frozen=True, kw_only=True, tag="race"):
     """Time a model against another one, on drawn inputs, by the one stopwatch."""
 
@@ -200,7 +206,7 @@ class Probed(msgspec.Struct, frozen=True, tag="probed"):
 
 
 class Reached(msgspec.Struct, frozen=True, tag="reached"):
-    """The engine is there."""
+    """The engine is there, or what was to be built on it."""
 
 
 class Raced(msgspec.Struct, frozen=True, tag="raced"):
@@ -253,7 +259,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     message: str
 
 
-Request = Job | Score | Probe | Reach | Race | Inspect | WriteExamples | Compare | Locate
+Request = Job | Score | Probe | Reach | Ready | Race | Inspect | WriteExamples | Compare | Locate
 Found = Done | Scored | Written | Probed | Reached | Raced | Inspected | Compared | Located
 Answer = Stage | Said | Found | Failed | Refused
 

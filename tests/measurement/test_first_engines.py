@@ -17,6 +17,7 @@ from onnx import parser
 from autoprec import backends
 from autoprec.backends.openvino import OpenVinoBackend, OpenVinoEngine
 from autoprec.errors import TrialError
+from autoprec.measurement import Bench, Score
 from autoprec.measurement.lease import DeviceLease
 from autoprec.measurement.workbench import Workbench
 from autoprec.spec import PipelineSection, load_spec
@@ -147,3 +148,23 @@ def test_nothing_is_begun_where_builds_use_the_device(
     on(monkeypatch, OnDevice)
     Workbench(prepared.setup, first=Path("candidate.onnx"))
     assert OnDevice.begun == ["then reference.onnx"]
+
+
+def test_a_worker_that_was_made_ready_has_the_reference_and_its_masks(prepared: Prepared) -> None:
+    with Bench(prepared.folder / "worker.log") as bench:
+        bench.ready(prepared.setup)
+        masks = Path(prepared.setup.masks_path).read_bytes()
+        Path(prepared.setup.reference_path).unlink()
+        score = Score(setup=prepared.setup, candidate_path=str(prepared.folder / "none.onnx"), samples=1)
+        with pytest.raises(TrialError, match=r"none\.onnx"):  # not the reference, which is built by now
+            bench.score(score)
+    assert masks
+
+
+def test_what_keeps_a_worker_from_being_ready_is_told_with_the_first_request(prepared: Prepared) -> None:
+    Path(prepared.setup.reference_path).unlink()
+    score = Score(setup=prepared.setup, candidate_path="none.onnx", samples=1)
+    with Bench(prepared.folder / "worker.log") as bench:
+        bench.ready(prepared.setup)
+        with pytest.raises(TrialError, match=r"reference\.onnx"):
+            bench.score(score)

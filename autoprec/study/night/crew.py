@@ -20,7 +20,7 @@ import psutil
 
 from autoprec.backends import Backend, Device, computes
 from autoprec.closing import Closing
-from autoprec.measurement import Bench
+from autoprec.measurement import Bench, Setup
 from autoprec.spec import BackendSection
 from autoprec.writing import Material, Writers
 
@@ -139,6 +139,11 @@ class Crew(Closing, Generic[Item, T]):
         """Let every worker open its engine in the background, which takes seconds each."""
         for slot in self.slots:
             self._threads.submit(slot.bench.reach, section)
+
+    def ready(self, setup: Callable[[Slot], Setup]) -> None:
+        """Let all workers but the first build the reference and the decoder in the background."""
+        for slot in self.slots[1:]:
+            self._threads.submit(slot.bench.ready, setup(slot))
 
     def load(self, material: Material) -> None:
         """Let every writing process load the material of candidates, in the background."""

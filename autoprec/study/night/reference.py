@@ -13,7 +13,7 @@ from autoprec.errors import BLAMELESS, StudyError, TrialError
 from autoprec.records import Assignment, Measurement, Reference, TrialRecord
 from autoprec.store import Store
 from autoprec.study.events import Watcher
-from autoprec.study.night.candidates import Made, loss_of, make
+from autoprec.study.night.candidates import Made, loss_of, make, setup_for
 from autoprec.study.night.crew import Crew, Slot
 from autoprec.study.preparation import Prepared
 from autoprec.study.preparation.alongside import Aside, nothing
@@ -144,6 +144,8 @@ class Establishing:
             if assignment in left:
                 del left[assignment]
                 yield assignment, outcome
+                if left:  # beside FP32; not on processors, which would disturb its timing
+                    self._crew.ready(partial(setup_for, self._prepared))
         if self._scores_alone():
             left.pop(self._prepared.uniform("fp32"), None)
 
