@@ -10,7 +10,8 @@ is a ViT-S encoder with random weights at 512x512 and the demo's images, and so 
 are seconds from the start of the command, read off the study's trials: a trial begins when its candidate is
 built, which for the first ones is before the study can store them; the first is told when the command prints
 its line. With a budget in time (`--budget 8m`) also its share before the first proposal. Versions before 0.2
-record the first trials as begun when they were stored. Writes `first_trial_MODEL_DATE.json` and `.md`.
+record the first trials as begun when they were stored. Writes `first_trial_MODEL_DATE.md` and `.json`, which
+also has when each line was printed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import signal
 import statistics
@@ -81,11 +81,11 @@ def measured(tree: Path, work: Path, given: argparse.Namespace) -> dict[str, Any
         process = subprocess.Popen(
             command, stdout=said, stderr=said, env=environment, cwd=tree, start_new_session=True
         )
-        told = None
+        steps: list[tuple[float, str]] = []
         while process.poll() is None and time.time() - start < given.seconds:
             time.sleep(_PAUSE_SECONDS)
-            if told is None and re.search(rb"^trial 0: ", (work / "said.txt").read_bytes(), re.MULTILINE):
-                told = round(time.time() - start, 1)
+            lines = (work / "said.txt").read_text(errors="replace").rpartition("\n")[0].splitlines()
+            steps += [(round(time.time() - start, 1), line) for line in lines[len(steps) :]]
         code = process.poll()
         if code is None:
             # The whole session: workers of a killed search would go on using the device that the next tree
@@ -94,6 +94,7 @@ def measured(tree: Path, work: Path, given: argparse.Namespace) -> dict[str, Any
             code = process.wait()
     if not (work / "study" / "study.db").exists():
         sys.exit(f"{tree}: no study (exit code {code})\n{(work / 'said.txt').read_text()[-2000:]}")
+    told = next((seconds for seconds, line in steps if line.startswith("trial 0: ")), None)
     trials = Study.load(path).trials()
     anchors = [trial for trial in trials if trial.origin == "anchor" and trial.end]
     proposed = [trial for trial in trials if trial.origin == "search"]
@@ -108,7 +109,7 @@ def measured(tree: Path, work: Path, given: argparse.Namespace) -> dict[str, Any
         name: round(datetime.fromisoformat(moment).timestamp() - start, 1) if moment else None
         for name, moment in zip(FIGURES, moments, strict=True)
     }
-    return {"exit_code": code, "trials": len(trials), **marks, "first trial is told": told}
+    return {"exit_code": code, "trials": len(trials), **marks, "first trial is told": told, "steps": steps}
 
 
 def markdown(times: dict[str, Any]) -> str:
