@@ -60,7 +60,8 @@ class StudySpec(Section, frozen=True, kw_only=True):
     def digest(self) -> str:
         """16 hexadecimal digits over what decides a measurement.
 
-        Strategy, seed, budget and limits may change between runs, everything else may not.
+        Strategy, precisions, seed, budget and limits may change between runs, and so may how long is timed,
+        what is done about a departure, and where a target is. Everything else may not.
         """
         # Not where samples are: their content has a digest of its own, and folders get moved.
         samples = msgspec.structs.replace(self.samples, calibration="", evaluation="")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from autoprec import Study
@@ -74,6 +75,15 @@ def test_a_finished_night_leaves_nothing_to_run_for_the_report(tmp_path: Path) -
     assert findings.inspections.keys() == {trial.number for trial in study.front()}
     assert findings.usual is not None
     assert not said
+
+
+def test_how_long_is_timed_and_what_departs_may_change_between_nights(tmp_path: Path) -> None:
+    spec = Study.load(write_study(tmp_path)).spec
+    model = msgspec.structs.replace(spec.model, departure="tell")
+    timing = msgspec.structs.replace(spec.timing, seconds=9.0)
+    assert msgspec.structs.replace(spec, model=model, timing=timing).digest == spec.digest
+    shapes = msgspec.structs.replace(spec.model, shapes={"image": (1, 3, 64, 64)})
+    assert msgspec.structs.replace(spec, model=shapes).digest != spec.digest
 
 
 def test_a_study_may_be_moved_with_its_folder(tmp_path: Path) -> None:
