@@ -218,7 +218,8 @@ def test_the_fastest_point_is_held_to_the_accepted_loss(searched: Path) -> None:
 def test_an_export_says_that_only_the_reference_was_found(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     path.write_text(path.read_text().replace("[search]", '[search]\nprecisions = ["fp32"]'))
-    Study.load(path).search("1")
+    search = autoprec("search", "--budget", "3", "--study", "tiny.toml", folder=tmp_path)
+    assert "all that `autoprec blocks` allows is measured" in search.stdout
     words = ("export", "--pick", "fastest", "--examples", "0", "--study", "tiny.toml")
     assert "it is no faster than the reference" in autoprec(*words, folder=tmp_path).stderr
 

@@ -201,7 +201,7 @@ class Night:
             if allowance.allows_search() and not queue.is_exhausted():
                 proposal = queue.next(self._crew.room)
                 if queue.is_exhausted():
-                    self._watcher.say("every assignment has been measured: nothing is left to search")
+                    self._watcher.say("all that `autoprec blocks` allows is measured: nothing is left")
                     continue
             elif allowance.is_searching():  # finalists are chosen once the front is complete
                 return allowance.is_timed and self._crew.is_idle
