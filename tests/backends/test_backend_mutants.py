@@ -83,6 +83,16 @@ def renamed(engine: OpenVinoEngine) -> None:
     setattr(engine, "outputs", lambda: {f"{name}:0": array for name, array in right().items()})  # noqa: B010
 
 
+def swapped(engine: OpenVinoEngine) -> None:
+    right = engine.outputs
+    setattr(engine, "outputs", lambda: dict(zip(sorted(right()), right().values(), strict=True)))  # noqa: B010
+
+
+def fed_in_turn(engine: OpenVinoEngine) -> None:
+    right = engine.prepare
+    setattr(engine, "prepare", lambda given: right(dict(zip(sorted(given), given.values(), strict=True))))  # noqa: B010
+
+
 def closing_once(engine: OpenVinoEngine) -> None:
     once = iter([engine.close])
     setattr(engine, "close", lambda: next(once)())  # noqa: B010
@@ -117,6 +127,8 @@ MUTANTS: Mapping[str, Callable[[], OpenVinoBackend]] = {
     "outputs are those of the first run": lambda: mutant(only_once),
     "outputs share a buffer": lambda: mutant(outputs(shared())),
     "outputs have other names": lambda: mutant(renamed),
+    "outputs are named in another order": lambda: mutant(swapped),
+    "inputs are fed as they come": lambda: mutant(fed_in_turn),
     "there are no kernels": lambda: mutant(kernels(lambda _: [])),
     "kernels hold no nodes": lambda: mutant(
         kernels(lambda changed: [msgspec.structs.replace(kernel, nodes=()) for kernel in changed])

@@ -40,6 +40,18 @@ def write_model(folder: Path, kind: str = "float") -> Path:
     return path
 
 
+def write_pair(folder: Path) -> Path:
+    """Two inputs and two outputs, neither in the order of their names."""
+    proto = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[1,1,4,4] x, float[1,1,4,4] b) => '
+        "(float[1,1,4,4] masks, float[1,1,4,4] less) { [add] masks = Add(x, x)  [conv] less = Sub(x, b) }"
+    )
+    onnx.helper.set_model_props(proto, {ASSIGNMENT_KEY: '[["conv", "fp32"]]'})
+    path = folder / "pair.onnx"
+    onnx.save(proto, path)
+    return path
+
+
 def write_quantized(folder: Path) -> Path:
     """A convolution between Q/DQ pairs of INT8, and an addition in FP32."""
     proto = onnx.parser.parse_model(
@@ -102,6 +114,17 @@ def outputs_follow_what_is_fed(backend: Backend, folder: Path) -> None:
     np.testing.assert_array_equal(first, before)
     if computes(backend):
         np.testing.assert_allclose(second, -first, rtol=0.01)
+
+
+def inputs_and_outputs_go_by_name(backend: Backend, folder: Path) -> None:
+    """Whatever order they stand in."""
+    path, feeds = write_pair(folder), {"x": FEEDS["x"], "b": FEEDS["x"] ** 2}
+    with backend.build(path) as engine, Exact(threads=1).build(path) as exact:
+        actual, wanted = run(engine, feeds), run(exact, feeds)
+    assert actual.keys() == wanted.keys()
+    if computes(backend):
+        for name, array in wanted.items():
+            np.testing.assert_allclose(actual[name], array, rtol=0.01)
 
 
 def what_cannot_be_is_a_failed_trial_in_one_line(backend: Backend, folder: Path) -> None:
@@ -196,6 +219,7 @@ CHECKS: Mapping[str, Callable[[Backend, Path], None]] = MappingProxyType(
             a_fingerprint_stays,
             outputs_are_what_the_model_computes,
             outputs_follow_what_is_fed,
+            inputs_and_outputs_go_by_name,
             what_cannot_be_is_a_failed_trial_in_one_line,
             an_engine_may_be_closed_twice,
             outputs_are_float32_whatever_the_model_s_are,

@@ -75,6 +75,14 @@ def test_more_noise_loses_more(name: str) -> None:
     assert all(less < more for less, more in pairwise(losses))
 
 
+def test_masks_of_nothing_are_alike_and_what_is_lost_whole_is_a_loss(name: str) -> None:
+    nothing = np.full((3, SIZE, SIZE), -1, np.float32)
+    for reference, loses in ((nothing, False), (discs(0), True)):
+        metric = METRICS[name](0.0)
+        metric.update("a", fed(name, reference), fed(name, nothing), None)
+        assert (metric.result().loss > 0) == loses
+
+
 def test_the_order_of_samples_does_not_matter(name: str) -> None:
     forward, backward = METRICS[name](0.0), METRICS[name](0.0)
     for metric, seeds in ((forward, range(7)), (backward, reversed(range(7)))):
