@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from autoprec import Study
+from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.errors import StudyError
 from autoprec.records import Reference, RunStart, TrialRecord
 from autoprec.study.events import Quiet
@@ -23,6 +24,10 @@ class Told(Quiet):
 
     def __init__(self) -> None:
         self.heard: list[str] = []
+
+    def say(self, message: str) -> None:
+        if message.startswith("the reference takes"):
+            self.heard.append("early")
 
     def starts(self, start: RunStart) -> None:
         self.heard.append("starts with" if start.reference else "starts without")
@@ -49,6 +54,17 @@ def test_it_is_stored_before_fp32_is_measured(tmp_path: Path, jobs: int) -> None
     study.search("2", told, jobs=jobs, callbacks=[lambda study, _: references.append(study.reference())])
     assert references == [None, study.reference()]
     assert told.heard == ["starts without", "all-bf16", "bf16 reference", "all-fp32"]
+
+
+def test_one_that_was_measured_during_the_calibration_is_told_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenVinoBackend, "has_own_device", True)
+    study, told = write_bf16_study(tmp_path), Told()
+    study.search("4", told, jobs=4)
+    assert told.heard[:4] == ["early", "starts without", "all-bf16", "bf16 reference"]
+    assert [trial.label for trial in study.trials()][:3] == ["all-bf16", "all-fp32", "all-int8"]
+    assert [trial.state for trial in study.trials()] == ["complete"] * 4
 
 
 def test_what_is_cut_off_behind_it_goes_on_from_its_measurement(tmp_path: Path) -> None:
