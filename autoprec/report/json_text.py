@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
+import json
 
 import msgspec
 
-_STEERING = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+from autoprec.visible import STEERING
 
 
 def as_json(value: object) -> str:
@@ -14,4 +14,4 @@ def as_json(value: object) -> str:
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
     # JSON may contain characters that control a terminal, and may as well have them escaped: names come
     # from models.
-    return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return STEERING.sub(lambda match: json.dumps(match[0])[1:-1], text)

@@ -13,7 +13,7 @@ from rich.text import Text
 from autoprec.report import Drawing, HarmlessConsole, as_json, blocks_table, trial_view, visible
 from trial_records import BLOCKS, complete
 
-EVIL = "\x1b[2J\x9b1m\x07\u202e"
+EVIL = "\x1b[2J\x9b1m\x07\u202e\u200b\u2060\xad\U000e0041"
 
 
 def shown(view: object) -> str:
@@ -28,7 +28,7 @@ def test_names_in_tables_and_lines_are_made_visible() -> None:
     for view in (blocks_table((block,)), Text(EVIL), trial_view(complete(0, 5.0, 0.1), (block,))):
         text = shown(view)
         assert "\x1b[2J" not in text
-        assert not set("\x9b\x07\u202e") & set(text)
+        assert not set("\x9b\x07\u202e\u200b\u2060\xad\U000e0041") & set(text)
 
 
 def test_a_line_break_in_a_name_begins_no_line() -> None:
@@ -51,7 +51,14 @@ def test_json_says_the_same_in_harmless_characters() -> None:
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("a\nb", r"a\nb"), ("😀 ü 中", "😀 ü 中"), ("👩‍🚀", "👩‍🚀"), ("\udcff", r"\udcff"), ("\x7f", r"\x7f")],
+    [
+        ("a\nb", r"a\nb"),
+        ("😀 ü 中", "😀 ü 中"),
+        ("👩‍🚀", "👩‍🚀"),
+        ("\udcff", r"\udcff"),
+        ("\x7f", r"\x7f"),
+        ("a\u200db", r"a\u200db"),
+    ],
 )
 def test_what_steers_is_spelled_and_the_rest_stays(name: str, says: str) -> None:
     assert visible(name) == says

@@ -28,7 +28,7 @@ from autoprec.study.shipping.verification import verify
 from tiny_study import write_study
 
 Read = Callable[[Path], object]
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069]")
 
 
 def blocks(path: Path) -> object:
