@@ -9,14 +9,16 @@ STEERING = re.compile(
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction
     "\xad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065\u206a-\u206f\u3164"  # no width
     "\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-    "|(?<![^\x00-\x7f])[\u200c\u200d\ufe00-\ufe0f]"  # joiners and variants, unless they are part of other letters
+    "|(?<![^\x00-\x7f])[\u200c\u200d\ufe00-\ufe0f]"  # joiners and variants behind ASCII
 )
 BREAKS = re.compile("[\t\n]")
 
 
 def visible(text: str) -> str:
-    """One line of `text`: control characters, line breaks, marks of direction as `\\x1b` or `\\u202e`; so is what
-    has no width, in names that would look like others."""
+    """One line of `text`: control characters, line breaks and marks of direction as `\\x1b` or `\\u202e`.
+
+    So is what has no width: names that differ by it look alike.
+    """
     return BREAKS.sub(escaped, harmless(text))
 
 

@@ -13,6 +13,7 @@ import math
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Annotated, Literal
 
@@ -91,6 +92,11 @@ class ReferenceMasks:
         if self._is_named or not is_held:
             self._write(name, logits, "float32" if is_held else "float16")
         self.names.append(name)
+
+    def forget(self) -> None:
+        """Leave nothing in the file: what was kept is of other samples than its name says."""
+        if self._is_named and self._file is not None:
+            self._file.truncate(0)
 
     def share(self) -> None:
         """Let other processes read the file, too: it is complete, and nothing is appended any more."""
@@ -174,6 +180,18 @@ class ReferenceMasks:
             self._places.append((place, record))
             self._left = -1  # whatever the limit is now: the held ones come first
         self.names.append(record.name)
+
+
+@contextmanager
+def turn(kept: Path | None) -> Iterator[None]:
+    """Wait until no other process makes the masks that are kept there."""
+    if kept is None:
+        yield
+        return
+    own_folder(kept.parents[1], kept.parent.name)
+    with open(kept.with_suffix(".turn"), "a", opener=not_following) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _record(line: bytes) -> _Record | None:

@@ -36,6 +36,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     shapes: dict[str, tuple[int, ...]]
     reference_path: str
     reference_digest: str
+    samples_digest: str = ""
+    """Of the evaluation set, which nobody may change while it is in use; "" for files of an export's own."""
     is_whole: bool = True
     """Whether the samples are all there are: of a few, all masks may be empty by chance."""
     masks_path: str = ""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +13,11 @@ import numpy as np
 from autoprec.backends import BuildsAhead, BuildsUntimed, Engine, computes, run
 from autoprec.backends.ratios import BUILD_SPREAD
 from autoprec.backends.timing import Pace, elapsed, pair
-from autoprec.errors import BLAMELESS, ModelError, StudyError, TrialError
-from autoprec.files import not_following, own_folder
+from autoprec.errors import BLAMELESS, ModelError, SamplesError, StudyError, TrialError
 from autoprec.measurement.audit import audit
 from autoprec.measurement.fidelity.exactness import Running, checked
 from autoprec.measurement.lease import DeviceLease
-from autoprec.measurement.masks import Logits, ReferenceMasks
+from autoprec.measurement.masks import Logits, ReferenceMasks, turn
 from autoprec.measurement.messages import Job, Score, Setup
 from autoprec.measurement.pipeline import Pipeline, beside_of
 from autoprec.measurement.reaching import reach
@@ -35,7 +33,7 @@ from autoprec.records import (
     StageSeconds,
     surely_dominated,
 )
-from autoprec.samples import ahead, behind, load_samples
+from autoprec.samples import ahead, behind, ensure_same, load_samples
 
 _PROFILE_RUNS = 5
 OnStage = Callable[[str], None]
@@ -75,6 +73,7 @@ class Workbench:
         on_stage("reference")
         self.lease = DeviceLease(setup.device if computes(self.backend) else "")
         self.samples = load_samples(setup.samples, "evaluation", setup.shapes)
+        self._ensure_same()
         self.pipeline, self._reference = self._first_engines(setup)
         more = setup.timing.builds - 1 if self.backend.stopwatch in BUILD_SPREAD else 0
         self._more_references = [self.build(Path(setup.reference_path)) for _ in range(more)]
@@ -82,7 +81,7 @@ class Workbench:
         self.survey = Survey(setup.quality.threshold)
         self._spent = ExitStack()
         # One process after the other: the first one runs the reference, the others read what it kept.
-        with _turn(kept):
+        with turn(kept):
             self.masks = ReferenceMasks(Path(setup.reference_path).parent, kept, say=say)
             try:
                 with self.lease.running():
@@ -91,6 +90,11 @@ class Workbench:
                 if error.kind in BLAMELESS:  # as a line to a target that is cut: it is tried again
                     raise
                 raise ModelError(f"the reference cannot be run: {error}") from error
+            try:
+                self._ensure_same()
+            except SamplesError:
+                self.masks.forget()
+                raise
             self.masks.share()
         if setup.is_whole:
             check_reference(setup.quality, self.survey)
@@ -166,6 +170,7 @@ class Workbench:
                     on_stage("profile")
                     kernels = self._profile(path)
             self._spent = stack.pop_all()
+        self._ensure_same()
         return Measurement(
             latency=latency,
             quality=quality,
@@ -200,7 +205,14 @@ class Workbench:
     def score(self, request: Score) -> Quality:
         """Score one candidate without timing it. Raises `TrialError`."""
         with self.build(Path(request.candidate_path)) as engine, self.lease.running():
-            return self._scores(engine).of_first(request.samples)
+            quality = self._scores(engine).of_first(request.samples)
+        self._ensure_same()
+        return quality
+
+    def _ensure_same(self) -> None:
+        """Raise `SamplesError` if files of the set were changed: none of what was read of it may be kept."""
+        if self.setup.samples_digest:
+            ensure_same(self.samples, self.setup.samples_digest, "evaluation")
 
     def _scores(self, engine: Engine, on_stage: OnStage = lambda _: None) -> Scores:
         return Scores(self.metric(), self.pipeline, self.samples, self.masks, engine, on_stage)
@@ -265,18 +277,6 @@ class Workbench:
             self.masks.append(name, logits)
         except OSError as error:
             raise StudyError(f"the reference's masks cannot be kept: {error}") from error
-
-
-@contextmanager
-def _turn(kept: Path | None) -> Iterator[None]:
-    """Wait until no other process makes the masks that are kept there."""
-    if kept is None:
-        yield
-        return
-    own_folder(kept.parents[1], kept.parent.name)
-    with open(kept.with_suffix(".turn"), "a", opener=not_following) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _is_lost(job: Job, ratio: Interval, quality: Quality) -> bool:

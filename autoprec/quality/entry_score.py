@@ -24,6 +24,7 @@ class EntryScore:
     def __init__(self, entry: str) -> None:
         self._entry, self._score = entry, load_entry("quality.metric", entry)
         self._rows: list[Row] = []
+        self._is_called = False
 
     @staticmethod
     def refusal(survey: Survey) -> str:  # noqa: ARG004 - what it can judge is the user's affair
@@ -33,6 +34,7 @@ class EntryScore:
     def update(self, sample: str, reference: Logits, candidate: Logits, truth: Masks | None) -> None:
         """Score one sample. Raises `SpecError` if the function does not return one number for each mask."""
         check(sample, reference, candidate, truth)
+        self._is_called |= len(reference) > 0
         try:
             scores = np.asarray(self._score(reference, candidate), np.float64)
         except Exception as error:  # a function of the user's may raise anything
@@ -48,7 +50,11 @@ class EntryScore:
         self._rows += [row for row in rows if not np.isnan(row.score)]
 
     def result(self) -> Quality:
-        """The score of all samples so far."""
+        """The score of all samples so far. Raises `SpecError` where the function leaves every mask out."""
+        if self._is_called and not self._rows:
+            raise SpecError(
+                f"quality.metric: {self._entry} returned NaN for every mask, which leaves it out; return scores"
+            )
         return summary(self._rows, scored_as=self._entry, is_iou=False)
 
     def opacity(self, logits: Logits) -> NDArray[np.float32]:

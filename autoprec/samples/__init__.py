@@ -11,7 +11,7 @@ from autoprec.errors import SamplesError, exhausted
 from autoprec.reading.frame import Frame, frame_of
 from autoprec.samples._ahead import ahead, behind
 from autoprec.samples._arrays import ArraySamples, read_archive
-from autoprec.samples._base import Sample, Samples, seen
+from autoprec.samples._base import Sample, Samples, ensure_same, seen
 from autoprec.samples._checks import FEWEST, check_whole, warnings_of
 from autoprec.samples._entry import EntrySamples
 from autoprec.samples._images import SUFFIXES, ImageSamples
@@ -62,6 +62,7 @@ __all__ = [
     "ahead",
     "behind",
     "check_whole",
+    "ensure_same",
     "frame_of",
     "load_samples",
     "read_archive",

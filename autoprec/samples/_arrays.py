@@ -53,6 +53,10 @@ class ArraySamples:
         """16 hexadecimal digits over all archives."""
         return digest_of(self._archives, "npz")
 
+    def is_as(self, digest: str) -> bool:
+        """See `Samples`. Raises OSError."""
+        return digest_of(self._archives, "npz") == digest
+
     def __len__(self) -> int:
         return len(self._archives)
 

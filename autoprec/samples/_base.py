@@ -87,6 +87,9 @@ class Samples(Protocol):
     def digest(self) -> str:
         """16 hexadecimal digits of SHA-256 over all files, by name and content."""
 
+    def is_as(self, digest: str) -> bool:
+        """Whether the files are still those of a digest; what a function gives is not asked for again."""
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
@@ -114,6 +117,26 @@ def refuse_odd(files: Iterable[Path]) -> None:
             file.name.encode()
         except UnicodeEncodeError as error:
             raise SamplesError(f"{file}: its name is not UTF-8; rename it") from error
+
+
+def ensure_same(samples: Samples, digest: str, which: str) -> None:
+    """Raise `SamplesError` for samples that have changed: what is made of both is evidence of neither.
+
+    Args:
+        samples: a set whose files are, or were, read.
+        digest: what it was.
+        which: "calibration" or "evaluation".
+    """
+    try:
+        if samples.is_as(digest):
+            return
+        why = ""
+    except OSError as error:
+        why = f" ({error.strerror}: {error.filename})"
+    raise SamplesError(
+        f"samples.{which} has changed while it was in use{why}; restore it, and search again, or copy the "
+        "definition to search the new samples"
+    )
 
 
 def digest_of(files: Sequence[Path], settings: str) -> str:

@@ -16,6 +16,9 @@ from autoprec.errors import SamplesError
 from autoprec.samples._arrays import sample_of
 from autoprec.samples._base import Sample, blank
 
+_MOST = 1_000_000
+"""Samples that are counted: an iterable may have no end."""
+
 
 class EntrySamples:
     """Samples from a user's function; each item maps names to arrays, like an `.npz` archive.
@@ -44,6 +47,10 @@ class EntrySamples:
     def digest(self) -> str:
         """16 hexadecimal digits over the names and the content of all arrays."""
         return self._first_pass[0]
+
+    def is_as(self, digest: str) -> bool:  # noqa: ARG002 - see `Samples`
+        """True: see `Samples`."""
+        return True
 
     def outline(self, index: int) -> Sample:
         """See `Samples`."""
@@ -90,9 +97,16 @@ class EntrySamples:
 
     @cached_property
     def _count(self) -> int:
-        has_length = hasattr(self._made, "__len__")
-        count = len(self._made) if has_length else sum(1 for _ in self._all())
-        return count if self._limit is None else min(count, self._limit)
+        if hasattr(self._made, "__len__"):
+            count = len(self._made)
+            return count if self._limit is None else min(count, self._limit)
+        count = 0
+        for item in islice(self._all(), self._limit):
+            self._refuse_odd(count, item)
+            count += 1
+            if count > _MOST:
+                raise SamplesError(f"{self._where} gives more than {_MOST} samples; end it, or limit it")
+        return count
 
     def _all(self) -> Iterator[Any]:
         """All items, from the first one."""
@@ -107,10 +121,13 @@ class EntrySamples:
         except Exception as error:  # a function of the user's may raise anything
             raise SamplesError(f"{self._where} raised {type(error).__name__}: {error}") from error
 
-    def _sample(self, index: int, item: Any) -> Sample:
+    def _refuse_odd(self, index: int, item: Any) -> None:
         if not isinstance(item, Mapping):
             raise SamplesError(
                 f"{self._where} gave {type(item).__name__} as sample {index}; give a dict of arrays by name"
             )
+
+    def _sample(self, index: int, item: Any) -> Sample:
+        self._refuse_odd(index, item)
         arrays = {str(name): np.asarray(array) for name, array in item.items()}
         return sample_of(f"{self._where}, sample {index}", f"{index:06d}", arrays, self._inputs)

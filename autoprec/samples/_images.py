@@ -77,6 +77,13 @@ class ImageSamples:
     def digest(self) -> str:
         """16 hexadecimal digits over images, prompts, masks and how they are read; a suffix `.r2` says that
         the first version of the reading rule read them differently."""
+        return self._digest()
+
+    def is_as(self, digest: str) -> bool:
+        """See `Samples`. Raises OSError."""
+        return self._digest() == digest
+
+    def _digest(self) -> str:
         masks = [mask for mask in map(self._mask_path, self._images) if mask.exists()]
         prompts = [self._prompts_file] if self._prompts_file.exists() else []
         section, size = self._section, self._frame.size

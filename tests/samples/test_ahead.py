@@ -29,6 +29,9 @@ class Slow:
         self.readers: set[int] = set()
         self.begun = self.under_way = self.most = 0
 
+    def is_as(self, digest: str) -> bool:
+        return digest == self.digest
+
     def __len__(self) -> int:
         return self.count
 

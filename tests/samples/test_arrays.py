@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from autoprec.errors import SamplesError, SpecError
-from autoprec.samples import Samples, check_whole, load_samples
+from autoprec.samples import Samples, _entry, check_whole, load_samples
 from autoprec.spec import SamplesSection
 
 INPUTS = {"image": (1, 3, 16, 32)}
@@ -169,6 +169,19 @@ def test_what_a_users_function_gives_is_checked(
     section = SamplesSection(calibration="", evaluation=f"{module}:scenes")
     with pytest.raises(SamplesError, match=words):
         load_samples(section, "evaluation", SHAPE)[0]
+
+
+def test_samples_without_an_end_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_entry, "_MOST", 9)
+    body = "import itertools\n\n\ndef scenes():\n    return ({} for _ in itertools.count())"
+    written(tmp_path, monkeypatch, "endless", body)
+    for entry, words in (
+        ("endless:scenes", "more than 9 samples"),
+        ("itertools:count", "gave int as sample 0"),
+    ):
+        section = SamplesSection(calibration="", evaluation=entry)
+        with pytest.raises(SamplesError, match=words):
+            len(load_samples(section, "evaluation", SHAPE))
 
 
 @pytest.mark.parametrize("entry", ["there_is_no_such_module:f", "json:no_such_function"])

@@ -182,6 +182,7 @@ def test_a_server_that_restarts_is_waited_for(
     [
         ("nonsense", "is not an address"),
         ("postgresql+psycopg://user@host:port/name", "'host:port/name' is not an address"),
+        ("sqlite://", "'sqlite' is no PostgreSQL"),
         ("oracle+nothing://a/b", "cannot be used here"),
         ("postgresql+psycopg://autoprec@/demo?host=/nowhere", "cannot be reached"),
     ],

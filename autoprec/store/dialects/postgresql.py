@@ -69,6 +69,11 @@ class PostgresqlDialect:
                 f"storage {address.rsplit('@', maxsplit=1)[-1]!r} is not an address; give one as "
                 "`postgresql+psycopg://user@host/database`"
             ) from error
+        if url.get_backend_name() != "postgresql":
+            raise StudyError(
+                f"storage {url.drivername!r} is no PostgreSQL; give `postgresql+psycopg://user@host/name` "
+                "or `sqlite:///path/of/a/file.db`"
+            )
         sa.event.listen(base, "connect", _give_up_what_is_left_alone)
         self.name = url.render_as_string(hide_password=True)
         self.address = url.render_as_string(hide_password=False)

@@ -12,12 +12,12 @@ import onnx_ir as ir
 from autoprec.backends import Arrays, Backend
 from autoprec.backends.timing import Deadline, Pace
 from autoprec.calibration import MOMENT_SAMPLES, Each, calibrate, measure_moments, quantizable
-from autoprec.errors import ModelError, StudyError, TrialError, cannot
+from autoprec.errors import ModelError, SamplesError, StudyError, TrialError, cannot
 from autoprec.files import own_folder
 from autoprec.graph.statistics.moments import Moments, MomentSums, load_moments, save_moments
 from autoprec.graph.statistics.ranges import Histograms
 from autoprec.precisions import PRECISIONS
-from autoprec.samples import Samples, ahead
+from autoprec.samples import Samples, ahead, ensure_same
 from autoprec.store import Artifacts
 
 T = TypeVar("T")
@@ -91,6 +91,11 @@ class Evidence:
 
         count = partial(calibrate, progress=progress, earlier=earlier, also=also, at_once=self._at_once)
         histograms = self._run(count, done)
+        try:
+            ensure_same(self._samples, self._samples.digest, "calibration")
+        except SamplesError:
+            part.unlink(missing_ok=True)
+            raise
         if sums is not None:
             self._keep_moments(sums.result())
         # After the moments: once there are histograms, no later run makes this pass again.
@@ -108,6 +113,7 @@ class Evidence:
         if moments is None:
             self._say("measuring the moments that adaptive rounding needs (once)")
             moments = self._run(measure_moments)
+            ensure_same(self._samples, self._samples.digest, "calibration")
             self._keep_moments(moments)
         return moments
 

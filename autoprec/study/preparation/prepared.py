@@ -280,6 +280,7 @@ def _setup(loaded: Loaded, identity: Identity, reference: Candidate, digest: str
         shapes=loaded.shapes,
         reference_path=reference.model_path,
         reference_digest=digest,
+        samples_digest=loaded.digests[2],
         masks_path=str((Path(spec.folder) / "reference" / f"{masks}.masks").absolute()),
         device=devices(spec.backend.name, spec.backend.options, None)[0].lease,
     )
