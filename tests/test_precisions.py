@@ -62,6 +62,11 @@ def test_quantised_and_float_precisions_do_not_mix(precision: Precision) -> None
 
 
 @each
+def test_what_it_quantises_is_what_pairs_are_placed_at(precision: Precision) -> None:
+    assert precision.quantized_ops <= PLAIN["int8"].quantized_ops, "see graph/ops/placement.py"
+
+
+@each
 def test_its_range_method_is_known_and_a_percentile_goes_with_it_alone(precision: Precision) -> None:
     assert precision.range_method in {"", *RANGE_METHODS}
     assert (precision.range_method == "percentile") == (90 < precision.percentile < 100)
