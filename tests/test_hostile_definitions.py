@@ -9,6 +9,7 @@ import pytest
 
 from autoprec.errors import SpecError
 from autoprec.spec import load_spec
+from autoprec.study.definition import make_default
 from tiny_study import DEFINITION, write_study
 
 
@@ -103,3 +104,13 @@ def test_samples_may_lie_in_the_study_s_folder(tmp_path: Path) -> None:
 )
 def test_definitions_of_this_repository_are_sound(path: Path) -> None:
     assert load_spec(path).name == path.stem
+
+
+def test_a_definition_may_begin_with_a_mark_of_utf_8(tmp_path: Path) -> None:
+    path, other = write_study(tmp_path), tmp_path / "other.toml"
+    text = f"default = true\n{path.read_text()}"
+    for each in (path, other):
+        each.write_text(text, "utf-8-sig")
+    assert make_default(path) == (other,)
+    assert load_spec(path).default
+    assert not load_spec(other).default

@@ -53,7 +53,7 @@ class EntryScore:
         """The score of all samples so far. Raises `SpecError` where the function leaves every mask out."""
         if self._is_called and not self._rows:
             raise SpecError(
-                f"quality.metric: {self._entry} returned NaN for every mask, which leaves it out; return scores"
+                f"quality.metric: {self._entry} returned NaN for every mask, so none counts; return scores"
             )
         return summary(self._rows, scored_as=self._entry, is_iou=False)
 

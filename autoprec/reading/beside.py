@@ -24,7 +24,7 @@ def prompts_beside(image: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        prompts = json.loads(path.read_text(encoding="utf-8")).get(image.name, [])
+        prompts = json.loads(path.read_text(encoding="utf-8-sig")).get(image.name, [])
     except (AttributeError, RecursionError, ValueError) as error:
         raise UnfitError(f"{path}: is not a table of prompts by image, in UTF-8: {error}") from error
     if not isinstance(prompts, list) or not all(isinstance(prompt, dict) for prompt in prompts):

@@ -100,6 +100,12 @@ class ImageSamples:
         """What the user may not expect; reads every file's header."""
         told = [f"{count} of {len(self)} images: {note.value}" for note, count in sorted(self._notes.items())]
         left = ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in self._left_out.items())
+        masks = Counter(path for path in map(self._mask_path, self._images) if path.exists())
+        told += [
+            f"{count} images share the true masks of {path.name}, which go by the stem: rename all but one"
+            for path, count in masks.items()
+            if count > 1
+        ]
         return [*told, *([f"files that are not images are ignored: {left}"] if left else [])]
 
     @property

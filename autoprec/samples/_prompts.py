@@ -7,6 +7,7 @@ It maps an image's file name to its prompts, each an object of decoder inputs, i
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,11 @@ def read_prompts(path: Path, asked: Sequence[str], images: Container[str]) -> di
     if not path.exists():
         return {}
     try:
-        by_image = msgspec.json.decode(read_small(path), type=dict[str, Prompts])
+        data = read_small(path)
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise SamplesError(f"{path}: is in UTF-16; save it in UTF-8")
+        # Windows' editors begin UTF-8 with a mark.
+        by_image = msgspec.json.decode(data.removeprefix(codecs.BOM_UTF8), type=dict[str, Prompts])
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise SamplesError(f"{path}: is not a table of prompts by image, in UTF-8: {error}") from error
     except OSError as error:

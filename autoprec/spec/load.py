@@ -60,7 +60,7 @@ def _read(path: Path) -> dict[str, Any]:
     """The tables of a file. Raises `SpecError`, also for numbers that are not finite or too large."""
     try:
         ensure_regular(path)
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:  # Windows' editors begin UTF-8 with a mark
             text = file.read(_LONGEST)
         if len(text) == _LONGEST or any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
             raise SpecError(f"{path}: is too large for a study definition; name the right file")

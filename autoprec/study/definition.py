@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def make_default(path: Path) -> tuple[Path, ...]:
     before = []
     for other in sorted(path.parent.glob("*.toml")):
         try:
-            document = tomlkit.parse(read_small(other))
+            document = tomlkit.parse(read_small(other).removeprefix(codecs.BOM_UTF8))
             if other != path and document.pop("default", False):
                 before.append(other)
             elif other == path and not document.get("default", False):

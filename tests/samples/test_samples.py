@@ -157,6 +157,25 @@ def test_wrong_prompts_are_refused(prompts: object, message: str, tmp_path: Path
     assert "\n" not in str(caught.value)
 
 
+def test_prompts_may_begin_with_a_mark_of_utf_8_and_are_not_in_utf_16(tmp_path: Path) -> None:
+    path = prompted(tmp_path, {"000.png": [{"point_coords": [[1, 2]]}]}) / "prompts.json"
+    text = path.read_text()
+    path.write_text(text, encoding="utf-8-sig")
+    assert len(load(tmp_path)[0].asked) == 1
+    path.write_text(text, encoding="utf-16")
+    with pytest.raises(SamplesError, match=r"prompts.json: is in UTF-16; save it in UTF-8"):
+        load(tmp_path)
+
+
+def test_images_of_one_name_that_share_a_mask_are_told(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg", "b.png"):
+        picture(tmp_path / name)
+    (tmp_path / "masks").mkdir()
+    assert load(tmp_path).notes == []
+    picture(tmp_path / "masks" / "a.png")
+    assert any(note.startswith("2 images share the true masks of a.png") for note in load(tmp_path).notes)
+
+
 def test_an_absent_an_empty_and_a_strange_path_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SamplesError, match="does not exist; name a folder"):
         load(tmp_path / "absent")
