@@ -52,7 +52,7 @@ def write_examples(bench: Workbench, request: WriteExamples) -> tuple[Quality, Q
     takes one prompt gets an archive for each: `00-00.npz`.
     """
     folder = Path(request.folder)
-    (folder / "outputs").mkdir(parents=True)
+    (folder / "outputs").mkdir(parents=True, exist_ok=True)  # of a worker that died there
     metric, faithful = bench.metric(), bench.metric()
     count = min(request.count, len(bench.samples))
     places = [number * len(bench.samples) // count for number in range(count)]

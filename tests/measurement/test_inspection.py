@@ -83,3 +83,17 @@ def test_examples_are_samples_with_the_logits_of_both_engines(prepared: Prepared
     outputs = np.load(tmp_path / "examples" / "outputs" / "01.npz", allow_pickle=False)
     assert np.array_equal(outputs["reference"], outputs["candidate"])
     assert outputs["reference"].shape == (2, 32, 32)
+
+
+def test_examples_are_written_once_more_where_a_worker_died_over_them(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    (tmp_path / "examples" / "outputs").mkdir(parents=True)
+    request = WriteExamples(
+        setup=prepared.setup,
+        candidate_path=prepared.reference_candidate.model_path,
+        count=1,
+        folder=str(tmp_path / "examples"),
+    )
+    with Bench(tmp_path / "worker.log") as bench:
+        assert bench.write_examples(request)[0].samples == 1
