@@ -43,7 +43,7 @@ _SECONDS = 12.0
 _STATM = Path("/proc/self/statm")
 
 STARTING = threading.Lock()
-"""Held while a process is started, and while this one has a lower limit, which the other would inherit."""
+"""Held while a process is started or copied, and while this one has a lower limit, which it would inherit."""
 
 
 class _Postponing(MetaPathFinder):

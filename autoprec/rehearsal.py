@@ -14,9 +14,13 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 
+from autoprec.loading import STARTING
+
 _OF_OTHERS = frozenset({signal.SIGALRM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
 """Signals that say nothing of the work. SIGALRM: a copy has one thread of this process', and waits for ever
 for what another one held."""
+_MOST_WAITED = 60, 8
+"""Seconds until that alarm, and times those of the processor: on a busy machine work gets a share of it."""
 
 
 def fatal_signal(work: Callable[[], object], seconds: int) -> str:
@@ -32,7 +36,8 @@ def fatal_signal(work: Callable[[], object], seconds: int) -> str:
         # From Python 3.12 on it warns of threads: what they hold is waited for until the alarm.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            copy = os.fork()
+            with STARTING:  # held by another thread, it would be held in the copy for ever
+                copy = os.fork()
         except OSError:  # no memory, or no process, is left for a copy
             return ""
     if not copy:
@@ -57,7 +62,8 @@ def _rehearse(work: Callable[[], object], seconds: int) -> None:
             os.dup2(nowhere, stream)
         faulthandler.disable()  # it may have a stream of its own
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(4 * seconds)
+        least, times = _MOST_WAITED
+        signal.alarm(least + times * seconds)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _, most = resource.getrlimit(resource.RLIMIT_CPU)
         limit = seconds if most == resource.RLIM_INFINITY else min(seconds, most)

@@ -1,10 +1,13 @@
 """Work that ends its process: told by a copy that it ends."""
 
 import os
+import time
 from itertools import count
+from threading import Event, Thread
 
 import pytest
 
+from autoprec.loading import STARTING
 from autoprec.rehearsal import fatal_signal
 
 
@@ -22,3 +25,21 @@ def test_work_that_ends_is_told_by_nothing(capfd: pytest.CaptureFixture[str]) ->
     assert fatal_signal(lambda: os.write(1, b"heard twice"), 60) == ""
     assert fatal_signal(lambda: 1 / 0, 60) == ""
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_copy_does_not_wait_for_a_process_that_another_thread_is_starting() -> None:
+    def start() -> None:
+        with STARTING:
+            held.set()
+            time.sleep(0.2)
+
+    def crash() -> None:
+        with STARTING:
+            os.abort()
+
+    held = Event()
+    other = Thread(target=start)
+    other.start()
+    held.wait()
+    assert fatal_signal(crash, 1) == "SIGABRT"
+    other.join()
