@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "autoprec"
 ROWS = (
     ("errors",),
     ("precisions", "closing", "entry", "files", "import_path", "interrupts", "loading", "reading", "visible"),
-    ("kept",),
+    ("kept", "rehearsal"),
     ("records",),
     ("spec",),
     ("samples", "graph", "backends", "quality", "store", "report", "exporters"),

@@ -129,10 +129,9 @@ class Workbench:
         return {name: index for index, name in enumerate(self.masks.names)}
 
     def measure(self, job: Job, on_stage: OnStage) -> Measurement:
-        """Measure one candidate; its engine is kept until `clear`.
+        """Measure one candidate. Raises `TrialError` with the step that failed.
 
-        Raises `TrialError` with the step that failed. A GPU's engine takes long to let go: the search
-        can use that time to prepare the next candidate.
+        Its engine is kept until `clear`: a GPU's takes long to let go, time to prepare the next candidate in.
         """
         self.clear()
         _forget_peak_memory()
