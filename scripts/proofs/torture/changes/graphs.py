@@ -18,6 +18,14 @@ _OPS = (
     "LSTM", "Clip", "Shape", "ConstantOfShape", "Tile", "GridSample", "RoiAlign", "ImageDecoder",
     "StringSplit", "",
 )  # fmt: skip
+_HOLLOW = (
+    ("Identity", "x", ()), ("RegexFullMatch", "x", ()), ("MatMulInteger", "xx", ()), ("Conv", "xx", ()),
+    ("LayerNormalization", "xx", ("axis",)), ("GatherND", "xx", ("batch_dims",)), ("Einsum", "xx", ()),
+    ("Cast", "x", ()), ("DFT", "x x", ()), ("Softmax", "x", ("axis",)), ("QuantizeLinear", "xx", ("axis",)),
+    ("Flatten", "x", ("axis",)), ("Split", "xx", ("axis", "num_outputs")), ("Gather", "xx", ("axis",)),
+    ("BatchNormalization", "xxxxx", ("training_mode",)), ("Col2Im", "xxx", ()), ("Loop", " x", ()),
+)  # fmt: skip
+"""Operators, what feeds them (a space is an empty name), and attributes to change."""
 _SIZES = (0, -1, -(1 << 62), 1, 2, 7, 1 << 20, 1 << 31, 1 << 40, (1 << 63) - 1)
 
 
@@ -195,6 +203,44 @@ def _deep(model: onnx.ModelProto, dice: random.Random) -> None:
     model.graph.node.append(inner.node[0] if inner.node else helper.make_node("If", [], []))
 
 
+def _hollow(model: onnx.ModelProto, dice: random.Random) -> None:
+    """Add a node that lacks what its operator requires, or whose attributes are beyond its inputs."""
+    source = model.graph.input[0].name if model.graph.input else "x"
+    operator, inputs, attributes = dice.choice(_HOLLOW)
+    fed = [source if name == "x" else "" for name in inputs]
+    numbers = {name: dice.choice((*_SIZES, -2, -9, 4)) for name in attributes}
+    node = helper.make_node(operator, fed[: dice.randint(0, len(fed))], ["hollow"], **numbers)
+    if operator == "Einsum":
+        node.attribute.append(
+            helper.make_attribute("equation", dice.choice(("\x1b[2J", "->", "ij...", "a" * 3000)))
+        )
+    model.graph.node.insert(dice.randrange(len(model.graph.node) + 1), node)
+
+
+def _loops(model: onnx.ModelProto, dice: random.Random) -> None:
+    """Add loops within loops: a few bytes that are any number of nodes when they are written out."""
+    rounds = dice.choice((3, 16, 60, 2000))
+    held = (("rounds", TensorProto.INT64, rounds), ("true", TensorProto.BOOL, True))
+    model.graph.initializer.extend(
+        [helper.make_tensor(name, kind, [], [value]) for name, kind, value in held]
+    )
+    node = helper.make_node("Relu", ["v0"], ["w0"])
+    for level in range(dice.choice((1, 2, 3, 6))):
+        given = [helper.make_tensor_value_info(f"i{level}", TensorProto.INT64, [])]
+        given += [helper.make_tensor_value_info(f"c{level}", TensorProto.BOOL, []), _open_value(f"v{level}")]
+        results = [helper.make_tensor_value_info(f"d{level}", TensorProto.BOOL, []), _open_value(f"w{level}")]
+        passed = helper.make_node("Identity", [f"c{level}"], [f"d{level}"])
+        body = helper.make_graph([node, passed], "body", given, results)
+        node = helper.make_node("Loop", ["rounds", "true", f"v{level + 1}"], [f"w{level + 1}"], body=body)
+    node.input[2] = model.graph.input[0].name if model.graph.input else "x"
+    model.graph.node.append(node)
+    model.graph.output.append(_open_value(node.output[0]))
+
+
+def _open_value(name: str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+
+
 def _many(model: onnx.ModelProto, dice: random.Random) -> None:
     """Append a long chain of the cheapest operator."""
     last = model.graph.output[0].name if model.graph.output else "x"
@@ -224,5 +270,6 @@ def _odd(model: onnx.ModelProto, dice: random.Random) -> None:
 _Move = Callable[[onnx.ModelProto, random.Random], None]
 _MOVES: tuple[_Move, ...] = (
     _rewire, _rewire, _swap, _operator, _operator, _attribute, _attribute, _tensor, _tensor, _claim, _claim,
-    _header, _function, _deep, _many, _odd,
+    _header, _function, _deep, _many, _odd, _hollow,
+    _hollow, _loops,
 )  # fmt: skip
