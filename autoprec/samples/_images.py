@@ -152,8 +152,14 @@ class ImageSamples:
         section, size = self._section, planes[0].size
         placement = Placement.of(size, frame.size, section.resize)
         how = Normalisation(section.mean, section.std, section.resize)
+        with np.errstate(all="ignore"):  # told below
+            array = normalised(planes, white, placement, frame, how)
+        if not np.isfinite(array).all():
+            raise SamplesError(
+                f"{path}: becomes infinite or NaN by samples.mean, samples.std and samples.white; fix those"
+            )
         return self.outline(index)._replace(
-            inputs={frame.name: normalised(planes, white, placement, frame, how)},
+            inputs={frame.name: array},
             truth=self._truth(path, self._prompts.get(path.name, []), size),
         )
 

@@ -167,6 +167,13 @@ def test_prompts_may_begin_with_a_mark_of_utf_8_and_are_not_in_utf_16(tmp_path: 
         load(tmp_path)
 
 
+@pytest.mark.parametrize("settings", [{"white": 1e-320}, {"mean": (1e38,) * 3, "std": (1e-38,) * 3}])
+def test_numbers_that_no_float_holds_are_told(settings: dict[str, Any], tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    with pytest.raises(SamplesError, match=r"a.png: becomes infinite or NaN by samples.mean"):
+        _ = load(tmp_path, **settings)[0]
+
+
 def test_images_of_one_name_that_share_a_mask_are_told(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg", "b.png"):
         picture(tmp_path / name)
