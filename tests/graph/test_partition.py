@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -118,17 +119,34 @@ def test_a_residual_branch_keeps_its_add(scopes: bool, tmp_path: Path) -> None:
     assert all(owner[str(add.name)] == owner[str(branch.name)] for add, branch in branches)
 
 
-def test_a_residual_block_with_a_projection_is_one_block(tmp_path: Path) -> None:
+def layers_of(convolutions: Callable[[str, str], Sequence[tuple[str, str]]], *added: str) -> onnx.ModelProto:
+    """Ten modules of (name, what it reads) convolutions, which each end in a sum of two values."""
     nodes, value = [], "x"
     for layer in (f"/layers.{number}" for number in range(10)):
-        for name, source in (("conv1", value), ("conv2", f"{layer}/conv1"), ("down", value)):
+        for name, source in convolutions(layer, value):
             nodes.append(helper.make_node("Conv", [source, "w"], [f"{layer}/{name}"], f"{layer}/{name}/Conv"))
+        operands = [f"{layer}/{name}" if name else value for name in added]
         value = f"{layer}/sum"
-        nodes.append(helper.make_node("Add", [f"{layer}/conv2", f"{layer}/down"], [value], f"{layer}/Add"))
+        nodes.append(helper.make_node("Add", operands, [value], f"{layer}/Add"))
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4, 8, 8]) for name in ("x", value)]
     weights = [numpy_helper.from_array(np.zeros((4, 4, 1, 1), np.float32), "w")]
     graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def test_a_residual_block_with_a_projection_is_one_block(tmp_path: Path) -> None:
+    proto = layers_of(
+        lambda layer, value: [("conv1", value), ("conv2", f"{layer}/conv1"), ("down", value)], "conv2", "down"
+    )
+    assert [block.name for block in loaded(proto, tmp_path)] == [f"layers.{number}" for number in range(10)]
+
+
+def test_a_residual_branch_of_many_convolutions_is_one_block(tmp_path: Path) -> None:
+    proto = layers_of(
+        lambda layer, value: [
+            ("conv0", value), *((f"conv{n}", f"{layer}/conv{n - 1}") for n in range(1, 8))
+        ], "conv7", ""
+    )  # fmt: skip
     assert [block.name for block in loaded(proto, tmp_path)] == [f"layers.{number}" for number in range(10)]
 
 
