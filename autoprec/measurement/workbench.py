@@ -269,7 +269,7 @@ class Workbench:
         if not np.isfinite(logits).all():
             raise ModelError(
                 f"the reference's masks of {name} hold NaN or infinity: "
-                'set search.reference = "fp16-safe", "bf16" or "fp32"'
+                'in a copy of the definition set search.reference = "fp16-safe", "bf16" or "fp32"'
             )
         self.survey.add(logits)
         try:

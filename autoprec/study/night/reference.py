@@ -24,6 +24,8 @@ _TRIES = 4
 _ROOMY = 3
 """Workers needed to measure the reference and FP32, and compare the reference with the original, at once."""
 _ALL_SAMPLES = 1 << 30
+_ANOTHER = "in a copy of the definition name another search.reference"
+"""The study itself is bound to the one that it has."""
 T = TypeVar("T")
 
 
@@ -43,8 +45,8 @@ def _way_out(error: TrialError, precision: str) -> str:
     if precision == "fp32" or error.kind not in ("build", "run", "nan", "wrong"):
         return ""
     if error.kind in ("nan", "wrong"):
-        return "; name another search.reference, as 'fp32'"
-    return "; where the reason is the precision, name another search.reference, as 'fp32'"
+        return f"; {_ANOTHER}, as 'fp32'"
+    return f"; where the reason is the precision, {_ANOTHER}, as 'fp32'"
 
 
 def insisting(measure: Callable[[], T]) -> T:
@@ -183,7 +185,7 @@ def _reference(prepared: Prepared, own: Measurement, float_loss: float) -> Refer
     if float_loss > limit:
         raise StudyError(
             f"the {precision} reference loses {float_loss:.3f} against FP32, more than "
-            f"quality.reference_limit ({limit:g}): name another search.reference, as 'bf16' or 'fp32'"
+            f"quality.reference_limit ({limit:g}): {_ANOTHER}, as 'bf16' or 'fp32'"
         )
     latency = own.latency
     return Reference(
