@@ -131,7 +131,6 @@ def test_a_failed_build_leaves_no_trace_in_the_next(tmp_path: Path) -> None:
 
 
 @rtx_alone
-@rtx_alone
 def test_builds_in_parallel_have_words_and_layers_of_their_own(tmp_path: Path) -> None:
     good = saved(tmp_path, "relu_linear_attention", "fp16")
     bad = saved_node(tmp_path, "Nothing", TensorProto.FLOAT)
@@ -146,6 +145,7 @@ def test_builds_in_parallel_have_words_and_layers_of_their_own(tmp_path: Path) -
             assert building.result() == alone
 
 
+@rtx_alone
 def test_a_target_that_this_version_lacks_is_refused_at_once() -> None:
     with pytest.raises(BackendError, match=re.escape("cannot build for 9.0")):
         tensorrt_backend("9.0")
