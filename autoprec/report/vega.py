@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from autoprec.errors import UserError
+from autoprec.loading import STARTING
 
 _PROCESS = """
 import json, sys, vl_convert
@@ -28,19 +29,25 @@ def vega(name: str, *arguments: Any, **options: Any) -> bytes:
 
     Raises `UserError` if the process ends without a result.
     """
-    ran = subprocess.run(  # noqa: S603 - this interpreter, with fixed arguments
-        # -P: a json.py in the user's folder must not be imported in place of the standard one.
-        [sys.executable, "-P", "-c", _PROCESS],
-        input=msgspec.json.encode((name, arguments, options)),
-        capture_output=True,
-        check=False,
-    )
-    if ran.returncode:
-        code = ran.returncode
+    with STARTING:
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, with fixed arguments
+            # -P: a json.py in the user's folder must not be imported in place of the standard one.
+            [sys.executable, "-P", "-c", _PROCESS],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    with process:
+        try:
+            image, words = process.communicate(msgspec.json.encode((name, arguments, options)))
+        except BaseException:  # Ctrl-C: else it would be waited for
+            process.kill()
+            raise
+    if code := process.returncode:
         end = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        *_, last = ["none", *ran.stderr.decode(errors="replace").strip().splitlines()]
+        *_, last = ["none", *words.decode(errors="replace").strip().splitlines()]
         raise UserError(
             f"charts cannot be drawn: their process ended with {end} (last words: {last}); if memory is out, "
             "close other programs, then run it again"
         )
-    return ran.stdout
+    return image

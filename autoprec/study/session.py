@@ -41,7 +41,7 @@ from autoprec.study.night.ledger import Ledger
 from autoprec.study.night.mirror import Mirror
 from autoprec.study.night.reference import Establishing
 from autoprec.study.preparation import Prepared, prepare
-from autoprec.study.preparation.alongside import Aside, alongside, nothing
+from autoprec.study.preparation.alongside import Asides, alongside, nothing
 from autoprec.study.preparation.fidelity import Fidelity
 from autoprec.study.preparation.probing import Prober
 from autoprec.study.preparation.stages import Loaded
@@ -110,6 +110,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
             Crew(chosen, jobs, folder, log, watcher.say)
         )
         early = stack.enter_context(EarlyReference(crew.first, work / "early", watcher))
+        asides = stack.enter_context(Asides(crew.end_workers))
         if not spec.target.address:  # that one is waited for, once
             crew.warm(spec.backend)
         if len(crew.slots) > 1:
@@ -118,8 +119,8 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
 
         turn = stack.enter_context(ExitStack())
         turn.enter_context(_turn(store, membership, spec.name, watcher))
-        aside = early if backend.has_own_device else None
-        prepared, check = _prepared(spec, store, crew, aside, watcher, work, checks=checks)
+        ahead = early if backend.has_own_device else None
+        prepared, check = _prepared(spec, store, crew, ahead, asides, watcher, work, checks=checks)
         limit = spec.search.max_memory_mb
         mirror = Mirror.of(store, spec.name, prepared.blocks, limited=limit is not None)
         ledger = Ledger(store, mirror, membership, spec.name, prepared.identity.fingerprint.digest, limit)
@@ -225,6 +226,7 @@ def _prepared(
     store: Store,
     crew: Crew[TrialRecord, Measurement],
     early: EarlyReference | None,
+    asides: Asides,
     watcher: Watcher,
     work: Path,
     *,
@@ -238,7 +240,6 @@ def _prepared(
     fidelity = Fidelity(spec, benches[-1], store, say)
     # Those that compare too: what they have begun is waited for anyhow.
     prober = Prober(spec, benches[1:] if early else benches, store, say)
-    asides: list[Aside] = []
 
     def look(loaded: Loaded) -> Callable[[], None]:
         """Refuse what the study was not measured with; returns what can be done during a calibration."""
@@ -261,13 +262,12 @@ def _prepared(
         """One measures the reference, two compare, and the others probe, which alone are waited for."""
         if (path := early.start(loaded)) is not None:
             second = Fidelity(spec, benches[-2], store, say, "fidelity-reference")
-            asides.append(Aside(partial(second.anticipate, loaded, path)))
-        asides.append(Aside(partial(fidelity.check_loaded, loaded)))
+            asides.begin(partial(second.anticipate, loaded, path))
+        asides.begin(partial(fidelity.check_loaded, loaded))
         Prober(spec, benches[1:-2], store, say).anticipate(loaded, basis)
 
     def check() -> None:
-        for aside in asides:
-            aside.wait()
+        asides.wait()
         fidelity.check_reference(Path(prepared.reference_candidate.model_path))
 
     prepared = prepare(spec, say, prober, basis, look, crew.end_workers, work=work, artifacts=artifacts)

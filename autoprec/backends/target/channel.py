@@ -16,6 +16,7 @@ from autoprec.backends.target.faults import CutError, FullError, GoneError, Unre
 from autoprec.backends.target.package import FULL, HAVE, NEED, NO_FOLDER, UNFIT, agent_archive, bootstrap
 from autoprec.backends.target.words import LastWords, ended_after
 from autoprec.errors import BackendError, FailureKind, TrialError
+from autoprec.loading import STARTING
 
 LIMIT_BYTES = 8 << 30
 """What an agent keeps on the target's disk."""
@@ -62,9 +63,10 @@ class Channel:
         # PYTHONPATH, takes the place of Python's own modules.
         command = address.command(address.python, "-I", "-c", bootstrap(address.folder, LIMIT_BYTES))
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - the system's ssh, or a Python that the user names
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
+            with STARTING:
+                self._process = subprocess.Popen(  # noqa: S603 - the system's ssh, or a Python the user names
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                )
         except OSError as error:
             raise BackendError(f"{address.name}: {command[0]} does not start: {error.strerror}") from error
         assert self._process.stdin and self._process.stdout and self._process.stderr  # noqa: PT018

@@ -34,7 +34,7 @@ _SMALL_BYTES = 1024
 """Weights up to this size are written with the graph."""
 LARGEST_FILE = 1_000_000_000
 """Bytes of weights above which they go into a file beside the model: protobuf's end is at 2 GB."""
-_AHEAD = min(8, os.cpu_count() or 1)
+_AHEAD = min(8, len(os.sched_getaffinity(0)))
 """Weights that are computed at a time; all of them are in memory."""
 _LONGEST_REFERENCE = 1 << 16
 """An initializer of more bytes than this holds its data: one that refers to a file is short."""

@@ -16,7 +16,7 @@ from autoprec.study.events import Watcher
 from autoprec.study.night.candidates import Made, loss_of, make, setup_for
 from autoprec.study.night.crew import Crew, Slot
 from autoprec.study.preparation import Prepared
-from autoprec.study.preparation.alongside import Aside, nothing
+from autoprec.study.preparation.alongside import Asides, nothing
 
 _NEAR = 0.5
 """A reference's own loss is worth a warning from this share of the accepted loss."""
@@ -110,22 +110,23 @@ class Establishing:
         is_roomy = len(self._crew.slots) >= _ROOMY
         if not is_roomy:
             self._bound()
-        bound = Aside(self._bound if is_roomy else nothing)
-        try:
-            for assignment, outcome in self._outcomes(is_stored=stored is not None):
-                outcomes[assignment.digest] = outcome
-                if assignment == prepared.reference:
-                    bound.wait()
-                    first(outcome)
-            own = stored or outcomes[prepared.reference.digest].measurement
-            float_loss = self._float_loss(own, outcomes)
-        except TrialError as error:
-            precision = prepared.spec.search.reference
-            if error.kind in BLAMELESS:
-                raise StudyError(f"the reference could not be measured: {error}; run it again") from error
-            words = f"the {precision} reference cannot be measured ({error.kind}: {error})"
-            raise StudyError(words + _way_out(error, precision)) from error
-        bound.wait()
+        with Asides(self._crew.end_workers) as asides:
+            asides.begin(self._bound if is_roomy else nothing)
+            try:
+                for assignment, outcome in self._outcomes(is_stored=stored is not None):
+                    outcomes[assignment.digest] = outcome
+                    if assignment == prepared.reference:
+                        asides.wait()
+                        first(outcome)
+                own = stored or outcomes[prepared.reference.digest].measurement
+                float_loss = self._float_loss(own, outcomes)
+            except TrialError as error:
+                precision = prepared.spec.search.reference
+                if error.kind in BLAMELESS:
+                    raise StudyError(f"the reference could not be measured: {error}; run it again") from error
+                words = f"the {precision} reference cannot be measured ({error.kind}: {error})"
+                raise StudyError(words + _way_out(error, precision)) from error
+            asides.wait()
         reference = _reference(prepared, own, float_loss)
         self._store.put_reference(prepared.spec.name, reference)
         if words := warning_of(reference, prepared.spec.search.accepted_loss):

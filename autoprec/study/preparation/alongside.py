@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from autoprec.closing import Closing
+
 Say = Callable[[str], None]
 _PAUSE_SECONDS = 0.2
 
@@ -45,6 +47,30 @@ class Aside:
             self._work()
         except BaseException as error:  # noqa: BLE001 - it is raised in the other thread
             self._failures.append(error)
+
+
+class Asides(Closing):
+    """Works that go on in threads until they are waited for; use in a `with` block, which leaves none behind.
+
+    `stop` ends what they wait for.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop, self._begun = stop, list[Aside]()
+
+    def begin(self, work: Callable[[], None]) -> None:
+        """Have `work` go on from now on."""
+        self._begun.append(Aside(work))
+
+    def wait(self) -> None:
+        """Wait for all of them; raises what the first one raised."""
+        for aside in self._begun:
+            aside.wait()
+
+    def close(self) -> None:
+        """End those that still go on."""
+        for aside in self._begun:
+            aside.end(self._stop)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from autoprec.backends.openvino import OpenVinoBackend, OpenVinoEngine
 from autoprec.errors import StudyError, TrialError
 from autoprec.spec import load_spec
 from autoprec.study.preparation import stages
-from autoprec.study.preparation.alongside import alongside
+from autoprec.study.preparation.alongside import Asides, alongside
 from autoprec.study.preparation.stages import Loaded, calibrate, load
 from tiny_study import write_study
 
@@ -67,6 +67,24 @@ def test_the_block_ends_when_both_are_done() -> None:
         say("block")
         ready.set()
     assert done == ["block", "work"]
+
+
+def test_no_work_goes_on_behind_what_began_it() -> None:
+    stopped, ended = threading.Event(), list[str]()
+
+    def work() -> None:
+        stopped.wait()
+        ended.append("work")
+
+    def begin_and_fail() -> None:
+        with Asides(stopped.set) as asides:
+            asides.begin(fail)
+            asides.begin(work)
+            asides.wait()
+
+    with pytest.raises(StudyError, match="another function"):
+        begin_and_fail()
+    assert ended == ["work"]
 
 
 def test_a_small_calibration_for_a_gpu_runs_on_the_processors(tmp_path: Path) -> None:

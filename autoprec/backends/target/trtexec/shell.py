@@ -12,6 +12,7 @@ from autoprec.backends.target.channel import SSH_FAILED
 from autoprec.backends.target.faults import UnreachableError, unreached
 from autoprec.backends.target.words import LastWords, ended_after
 from autoprec.errors import BackendError, TrialError
+from autoprec.loading import STARTING
 
 MOST_BYTES = 1 << 30
 """What one command may answer."""
@@ -86,12 +87,13 @@ class Shell:
     def _ran(self, script: str, data: bytes, most: int, ends: bool) -> bytes:
         printed, text = b"", f"echo; echo {_MARK}\n{script}".encode()
         try:
-            process = subprocess.Popen(  # noqa: S603 - the system's ssh, or a shell
-                self._address.command("sh", "-c", _BEGIN.format(len(text))),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
+            with STARTING:
+                process = subprocess.Popen(  # noqa: S603 - the system's ssh, or a shell
+                    self._address.command("sh", "-c", _BEGIN.format(len(text))),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                )
         except OSError as error:
             raise BackendError(f"{self._address.name}: sh or ssh does not start: {error.strerror}") from error
         assert process.stdin and process.stdout and process.stderr  # noqa: PT018
