@@ -29,9 +29,13 @@ _NETWORK = {
 hours."""
 _LOCKS = 0x6175746F
 """First half of the key of our advisory locks ("auto" in ASCII); the second is a hash of the study's name."""
-_PASSING = ("08", "57P01", "57P02", "57P03", "53300", "25006", "25P03")
-"""SQLSTATEs of passing errors: connection lost, shut down, starting up, too many connections, in recovery,
-transaction idle for too long."""
+_IN_RECOVERY = "25006"
+_PASSING = (
+    "08", "57P01", "57P02", "57P03", "57P05", "53300", _IN_RECOVERY, "25P03", "40001", "40P01", "55P03",
+    "57014",
+)  # fmt: skip
+"""SQLSTATEs of passing errors: connection lost, shut down, starting up, idle for too long (as a session, as a
+transaction), too many connections, in recovery; a transaction that lost to others, or was cancelled."""
 REASONS = {
     "28": "refuses this user or password; fix the address that `storage` or `--storage` gives",
     "3D": "does not exist; create it with `createdb`, or name another database",
@@ -39,6 +43,10 @@ REASONS = {
     "42P01": "has lost a table of autoprec's; restore a backup",
     "42703": "has lost a column of autoprec's; restore a backup",
     "53100": "has no space left on its disk; free some and resume: finished trials are kept",
+    "53": "is at a limit of its server's, such as memory; raise it and resume: finished trials are kept",
+    "57P04": "was dropped; restore a backup, or name another database",
+    "58": "has a fault of its server's files; see the server's log, then resume: finished trials are kept",
+    "XX": "is damaged, or its server is at fault; see the server's log, and restore a backup if need be",
     "25": "is read-only; name the primary server, or give this user the right to write",
 }
 
@@ -110,7 +118,7 @@ class PostgresqlDialect:
     def reason(self, error: BaseException) -> str | None:
         """See `Dialect`: by SQLSTATE, or by its words where no connection came about."""
         state = getattr(error, "sqlstate", None)
-        if state is not None and not str(state).startswith(_PASSING):
+        if state is not None and (state == _IN_RECOVERY or not str(state).startswith(_PASSING)):
             return next((words for code, words in REASONS.items() if state.startswith(code)), None)
         words = str(error)
         if "does not exist" in words:
