@@ -178,10 +178,10 @@ def _tell_kept(chosen: Study, study: str | None, budget: str | None) -> None:
         ]
     )
     try:
-        kept = sum(trial.measurement is not None for trial in chosen.trials())
-    except UserError:  # the search had not reached its first trial
-        kept = 0
-    tell(f"stopped at once: {kept} measured trials are kept; `{again}` resumes the run")
+        kept = f"{sum(trial.measurement is not None for trial in chosen.trials())} measured trials are kept"
+    except UserError:  # the search had not reached its first trial, or its database is out of reach
+        kept = "what was measured is kept"
+    tell(f"stopped at once: {kept}; `{again}` resumes the run")
 
 
 @app.command()

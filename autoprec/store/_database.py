@@ -24,8 +24,10 @@ from autoprec.store.dialects.dialect import Dialect
 from autoprec.store.dialects.postgresql import PostgresqlDialect
 from autoprec.store.dialects.sqlite import REASONS, SqliteDialect
 
-logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
-"""Without a handler, the pool's traceback of a Ctrl-C while a connection closes would go to the terminal."""
+for _name in ("sqlalchemy", "psycopg"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+"""Without a handler, the pool's traceback of a Ctrl-C while a connection closes would go to the terminal, and
+so would the driver's words on a statement that it cannot cancel."""
 T = TypeVar("T")
 OPTUNA_TABLES = frozenset({"studies", "trials", "version_info"})
 WAIT_SECONDS, OPENING_SECONDS, PAUSE_SECONDS = 120.0, 10.0, 0.5

@@ -147,13 +147,14 @@ class Membership:
 
     @contextmanager
     def holding(self, name: str) -> Iterator[bool]:
-        """Hold the lease within the block if it is free; yields whether it was."""
+        """Hold the lease within the block if it is free; yields whether it was.
+
+        A block that fails keeps it until `leave`: the database may be what failed.
+        """
         taken = self.take(name)
-        try:
-            yield taken
-        finally:
-            if taken:
-                self.give_back(name)
+        yield taken
+        if taken:
+            self.give_back(name)
 
     def held_by_the_living(self) -> frozenset[str]:
         """Names of all leases of living workers, this process included."""

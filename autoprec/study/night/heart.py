@@ -11,6 +11,9 @@ from typing import Self
 from autoprec.errors import StudyError
 from autoprec.store import BEAT_SECONDS, Doing, Membership
 
+_FAREWELL_SECONDS = 5.0
+"""For which a database is waited for in the end: what this process held is free a minute later anyway."""
+
 
 class Heart:
     """Sends heartbeats from a thread of its own, within a `with` block."""
@@ -41,7 +44,13 @@ class Heart:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopped.set()
-        self._thread.join()
+        # In threads, which a server that hangs does not let go of: Ctrl-C is to end the search all the same.
+        self._thread.join(_FAREWELL_SECONDS)
+        farewell = threading.Thread(target=self._leave, name="farewell", daemon=True)
+        farewell.start()
+        farewell.join(_FAREWELL_SECONDS)
+
+    def _leave(self) -> None:
         with suppress(StudyError):
             self._membership.leave()
 
