@@ -14,7 +14,13 @@ from autoprec.interrupts import end_at_once, ending_at_once
 with ending_at_once():
     from autoprec.cli import demo, init, doctor, blocks, search, front, trials, trial, report, export  # isort: skip  # noqa: F401 - in the order of the help
     from autoprec.cli._app import app
-    from autoprec.cli._boundary import exit_code, hearing_interrupts, minding_readers, print_everything
+    from autoprec.cli._boundary import (
+        exit_code,
+        fill_closed_streams,
+        hearing_interrupts,
+        minding_readers,
+        print_everything,
+    )
     from autoprec.loading import ensure_memory, postpone, take_buffer
 
 
@@ -35,14 +41,14 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _run(words: Sequence[str] | None) -> None:
+    fill_closed_streams()
     ensure_memory()
     postpone()
     take_buffer()
     print_everything()
     with hearing_interrupts(), minding_readers():
         code = app(words, prog_name="autoprec", standalone_mode=False) or 0  # usage errors too
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
         sys.exit(code)
 
 

@@ -29,6 +29,20 @@ _AGAIN_SECONDS = 0.05
 well."""
 
 
+def fill_closed_streams() -> None:
+    """Put `/dev/null` in the place of standard streams that are closed.
+
+    Questions are then declined, and no file gets a number that libraries print to.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w" if number else "r", encoding="utf-8"))  # noqa: SIM115
+
+
 def print_everything() -> None:
     """Let standard output print what its encoding lacks, if only as `\\u2248`, which is JSON as well."""
     codecs.register_error("autoprec", _spelt)

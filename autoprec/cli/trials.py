@@ -143,10 +143,19 @@ def delete(
     chosen = parts.Study.find(study, storage)
     count = len(chosen.trials())
     # Counted before: the question says what goes.
-    if not yes:
-        typer.confirm(f"delete the {count} trials of study {chosen.spec.name}?", abort=True, err=True)
+    if not (yes or _is_agreed(f"delete the {count} trials of study {chosen.spec.name}?")):
+        raise typer.Abort
     size = parts.clear(chosen.spec)
     answer(f"deleted {count} trials of {chosen.spec.name}, {size / 1e6:.1f} MB")
+
+
+def _is_agreed(question: str) -> bool:
+    """The answer to a question. Raises `typer.Abort` at Ctrl-C, and where nobody can answer."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        typer.echo(err=True)  # the cursor is behind the question
+        raise
 
 
 def _is_wanted(

@@ -55,6 +55,21 @@ def test_every_command_whose_reader_is_gone_ends_quietly(studied: Path) -> None:
     assert told == [f"{command}: 141" for command in COMMANDS]
 
 
+def test_a_question_that_nobody_can_answer_is_declined(studied: Path) -> None:
+    words = f"{sys.executable} -m autoprec delete tiny.toml <&-"
+    ran = subprocess.run(["sh", "-c", words], cwd=studied, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr.splitlines()[-1]) == (130, "autoprec: nothing was changed")
+
+
+def test_no_file_takes_the_number_of_a_closed_stream() -> None:
+    opening = (
+        "import os; from autoprec import cli; cli._run.__globals__['app'] = lambda *_, **__: print(os.dup(0))"
+    )
+    words = f'{sys.executable} -c "{opening}; cli.main([])" <&- 2>&-'
+    ran = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=False)
+    assert int(ran.stdout) > 2
+
+
 def test_a_closed_standard_output_is_no_fault(studied: Path) -> None:
     words = f"{sys.executable} -m autoprec trials --study tiny.toml >&-"
     ran = subprocess.run(["sh", "-c", words], cwd=studied, capture_output=True, text=True, check=False)
