@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import os
 import selectors
 import signal
@@ -30,7 +31,10 @@ from autoprec.files import SHARED_TMPDIR, not_following, own_folder
 from autoprec.loading import STARTING, loaded
 
 _POLL_SECONDS = 0.2
-_WORDS_BYTES = 4096
+_WORDS_BYTES = 1 << 16
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL})
+_FATAL = "Fatal Python error"
+"""How Python begins to tell where each thread was, at one of these signals."""
 _PR_SET_PDEATHSIG = 1
 _FROM_OUTSIDE = frozenset(
     {
@@ -209,25 +213,26 @@ class WorkerProcess(Closing):
                 return TrialError("killed", f"the worker died as it loaded its libraries ({name})")
             return StudyError(
                 f"no worker can start: it ended as it loaded its libraries ({name}; last words: "
-                f"{self._last_words()}); most likely memory is short (see `ulimit -v`); fix that first"
+                f"{self._last_words(code)}); most likely memory is short (see `ulimit -v`); fix that first"
             )
         if -code in _FROM_OUTSIDE:
             return TrialError(
                 "killed",
                 f"the worker was killed from outside ({name}): by the system (out of memory) or by a user",
             )
-        return TrialError("crash", f"the worker died ({name}); last words: {self._last_words()}")
+        return TrialError("crash", f"the worker died ({name}); last words: {self._last_words(code)}")
 
-    def _last_words(self) -> str:
-        """The last line of the log, of which only the end is read: engines may print for hours."""
+    def _last_words(self, code: int) -> str:
+        """The last line of the log before an end by `code`. Only its end is read: engines print for hours."""
         try:
             with self._log.open("rb") as log:
                 # From the end: a log of a night may have gigabytes.
                 log.seek(max(0, os.fstat(log.fileno()).st_size - _WORDS_BYTES))
-                lines = log.read().decode(errors="replace").strip().splitlines()
+                before, dump, after = log.read().decode(errors="replace").rpartition(_FATAL)
         except OSError:
-            lines = []
-        return lines[-1] if lines else "none"
+            before, dump, after = "", "", ""
+        said = before if dump and -code in _CRASHES else after
+        return lines[-1] if (lines := said.strip().splitlines()) else "none"
 
 
 class Answers:
@@ -236,6 +241,7 @@ class Answers:
     def __init__(self, descriptor: int) -> None:
         # Unbuffered: what was sent before a crash has been sent.
         self._pipe = os.fdopen(descriptor, "wb", buffering=0)
+        faulthandler.enable()  # where a crash happened is in the log, for whoever looks for its cause
         loaded()
         self.send(b"")
 

@@ -122,6 +122,15 @@ def test_a_death_is_a_crash_and_the_next_request_is_served(
     assert ask(worker, b"again")[-1] == b"done again"
 
 
+def test_where_a_crash_happened_is_in_the_log_behind_its_last_words(
+    worker: WorkerProcess, tmp_path: Path
+) -> None:
+    for line, words in ((b"crash", "last words: about to fall$"), (b"exit", "exit code 7")):
+        with pytest.raises(TrialError, match=words):
+            ask(worker, line)
+    assert "frail.py" in (tmp_path / "log").read_text().partition("Fatal Python error: Aborted")[2]
+
+
 def test_a_hang_ends_at_the_time_limit(worker: WorkerProcess) -> None:
     with pytest.raises(TrialError, match="trial_seconds") as caught:
         ask(worker, b"hang", seconds=1)
