@@ -84,6 +84,8 @@ except (ImportError, AttributeError):
 BUDGET = 6
 WAYS = ("search", "worker", "both", "point", "point", "interrupt", "phase", "phase", "reader")
 """`reader` stops reading its JSON lines."""
+DEATHS = (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGUSR1)
+"""What ends a worker from outside; the last two look like a crash of its own."""
 PHASES = (
     "loading",
     "engine",
@@ -201,7 +203,7 @@ def _blow(campaign: Campaign, way: str, home: Path, site: Path, longest: float) 
     worker = next((child for child in _children(process.pid)), None)
     with suppress(ProcessLookupError, psutil.NoSuchProcess):
         if way in ("worker", "both") and worker is not None:
-            worker.kill()
+            worker.send_signal(campaign.dice.choice(DEATHS))
         if way in ("search", "both"):
             os.kill(process.pid, signal.SIGKILL)
         if way == "interrupt":
@@ -245,6 +247,8 @@ def _evidence(home: Path, stored: dict[int, str]) -> str:
     stored |= finished
     if {t.number for t in front} != {t.number for t in pareto(trials)}:
         return "the front is not that of the trials"
+    if crashed := [t.number for t in trials if t.failure is not None and t.failure.kind == "crash"]:
+        return f"a death from outside counts as a crash: {crashed}"
     if any(1.0 in losses.values() for losses in alone.values()):  # no precision loses all masks of this model
         return "a death from outside counts as a loss"
     return "; ".join(examine(path).faults)
