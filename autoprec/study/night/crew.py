@@ -108,7 +108,8 @@ class Crew(Closing, Generic[Item, T]):
             self.slots.append(Slot(number, device, bench, share, self._writers))
         self._free = deque(self.slots)
         self._busy: dict[Future[T], tuple[Item, Slot]] = {}
-        self._threads = ThreadPoolExecutor(len(self.slots))
+        # One that waits for a worker to be ready must not keep another's trial from its thread.
+        self._threads = ThreadPoolExecutor(2 * len(self.slots))
 
     @property
     def first(self) -> Slot:
