@@ -23,6 +23,14 @@ _MOST_WAITED = 60, 8
 """Seconds until that alarm, and times those of the processor: on a busy machine work gets a share of it."""
 
 
+_here = {"needless": False}
+
+
+def needless() -> None:
+    """This process is a worker, whose end is told by whoever started it: nothing is rehearsed here."""
+    _here["needless"] = True
+
+
 def fatal_signal(work: Callable[[], object], seconds: int) -> str:
     """The name of the signal that ends a process which does the work; empty if none does, or none is known.
 
@@ -32,6 +40,8 @@ def fatal_signal(work: Callable[[], object], seconds: int) -> str:
         work: anything that leaves no trace outside of the process.
         seconds: of processor time; beyond, the signal is SIGXCPU.
     """
+    if _here["needless"]:
+        return ""
     with warnings.catch_warnings():
         # From Python 3.12 on it warns of threads: what they hold is waited for until the alarm.
         warnings.simplefilter("ignore", DeprecationWarning)

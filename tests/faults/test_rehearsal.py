@@ -1,8 +1,11 @@
 """Work that ends its process: told by a copy that it ends."""
 
 import os
+import subprocess
+import sys
 import time
 from itertools import count
+from pathlib import Path
 from threading import Event, Thread
 
 import pytest
@@ -25,6 +28,18 @@ def test_work_that_ends_is_told_by_nothing(capfd: pytest.CaptureFixture[str]) ->
     assert fatal_signal(lambda: os.write(1, b"heard twice"), 60) == ""
     assert fatal_signal(lambda: 1 / 0, 60) == ""
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_worker_rehearses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import os, autoprec.rehearsal as r; print([r.fatal_signal(os.abort, 9)])"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    command = [sys.executable, "-P", "-m", "autoprec.loading", "own"]
+    told = subprocess.run(
+        command, capture_output=True, check=True, text=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert told.stdout == "['']\n"
 
 
 def test_a_copy_does_not_wait_for_a_process_that_another_thread_is_starting() -> None:
