@@ -16,7 +16,8 @@ JOBS = "slurm job"
 def open_run(session: Session, budget: str, watcher: Watcher) -> Run:
     """The run to continue: the last one if it has not ended and has the same budget, else a new one.
 
-    A Slurm job that was requeued is given the run that it began, even if that has ended meanwhile.
+    A Slurm job that was requeued is given the run that it began, even if that has ended meanwhile; and so is
+    a search that was still waiting or preparing when others finished the run that it was to join.
     """
     store, study = session.store, session.prepared.spec.name
     job, is_requeued = slurm_job(os.environ)
@@ -30,7 +31,7 @@ def open_run(session: Session, budget: str, watcher: Watcher) -> Run:
             own = store.fact(study, JOBS, key, int) if is_requeued else None
             if own in (by_id := {run.id: run for run in runs}):
                 return by_id[own]
-            if not (runs and not runs[-1].end and runs[-1].budget == budget):
+            if not (runs and runs[-1].id not in session.ended and runs[-1].budget == budget):
                 store.begin_run(study, budget)
             run = store.runs(study)[-1]
             if job:
@@ -39,7 +40,8 @@ def open_run(session: Session, budget: str, watcher: Watcher) -> Run:
 
     run = store.patiently(opened)
     if run.end:
-        watcher.say(f"Slurm job {job} was requeued, and its run of {budget} has ended: nothing is left to do")
+        what = f"Slurm job {job} was requeued, and its" if is_requeued else "others were faster, and the"
+        watcher.say(f"{what} run of {budget} has ended: nothing is left to do")
         session.membership.leave()
         return run
     session.ledger.reconcile()

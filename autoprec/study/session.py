@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
 
 import msgspec
 
+import autoprec
 from autoprec.backends import Device, create_backend
 from autoprec.backends.devices import devices
 from autoprec.backends.target.address import TARGET
@@ -62,7 +62,7 @@ class Parallel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
-    """Everything that a search or a refinement works with."""
+    """Everything that a search or a refinement works with; `ended` are the runs over before it began."""
 
     store: Store
     membership: Membership
@@ -70,6 +70,7 @@ class Session:
     ledger: Ledger
     crew: Crew[TrialRecord, Measurement]
     night: Night
+    ended: frozenset[int]
 
 
 @contextmanager
@@ -103,8 +104,9 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
             log = f"worker-{host().split()[0]}-{os.getpid()}"
             # Hosts may share the study's folder: candidates of one name would overwrite one another there.
             work = stack.enter_context(scratch("autoprec-work-"))
-        membership = store.join(spec.name, [device.name for device in chosen], _version())
+        membership = store.join(spec.name, [device.name for device in chosen], autoprec.__version__)
         membership.inherit()
+        ended = frozenset(run.id for run in store.runs(spec.name) if run.end)
         heart = stack.enter_context(Heart(membership))
         crew: Crew[TrialRecord, Measurement] = stack.enter_context(
             Crew(chosen, jobs, folder, log, watcher.say)
@@ -129,8 +131,9 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
             prepared, store, ledger, membership, crew, heart, watcher, begun, establishing, turn.close
         )
         yield Session(
-            store=store, membership=membership, prepared=prepared, ledger=ledger, crew=crew, night=night
-        )
+            store=store, membership=membership, prepared=prepared, ledger=ledger, crew=crew, night=night,
+            ended=ended,
+        )  # fmt: skip
 
 
 def _refuse_unlike(
@@ -275,14 +278,6 @@ def _prepared(
     if spec.name in store.studies():
         store.bind(spec.name, prepared.identity, prepared.blocks)
     return prepared, check
-
-
-def _version() -> str:
-    """The version of autoprec; a source tree on the path has none."""
-    try:
-        return version("autoprec")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 @contextmanager

@@ -61,6 +61,6 @@ def test_a_search_waits_for_no_predecessor_that_died_with_its_machine(
         earlier.enter()
         earlier.take("preparation")
     monkeypatch.setattr(_workers, "LEASE_SECONDS", 3.0)
-    monkeypatch.setattr("autoprec.study.session._version", lambda: study.spec.name)
+    monkeypatch.setattr("autoprec.__version__", study.spec.name)
     assert len(study.search("1", told)) == 1
     assert not [line for line in told.lines if "waiting" in line]

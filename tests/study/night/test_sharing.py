@@ -19,6 +19,9 @@ import pytest
 from autoprec import Study
 from autoprec.records import TrialRecord
 from autoprec.store import Store, pareto
+from autoprec.study.events import Quiet
+from autoprec.study.runs import open_run
+from autoprec.study.session import Parallel, session
 from postgresql_server import PostgresqlServer
 from tiny_study import write_study
 
@@ -78,6 +81,17 @@ def test_two_hosts_without_a_shared_disk_search_one_study(tmp_path: Path, server
     assert [trial.values for trial in told] == [[trial.latency_ms, trial.loss] for trial in trials]
     with Store.open(address, read_only=True) as store:
         assert [(run.budget, run.trials, bool(run.end)) for run in store.runs("tiny")] == [("6", 6, True)]
+
+
+def test_a_host_that_was_late_for_a_run_does_not_begin_another(
+    tmp_path: Path, server: PostgresqlServer
+) -> None:
+    study = shared(write_study(tmp_path), server.new_database())
+    study.search("2")
+    with session(study.spec, Quiet(), Parallel(jobs=1), checks=False) as late:
+        study.search("1")  # another host's
+        assert open_run(late, "1", Quiet()).end
+        assert not open_run(late, "2", Quiet()).end  # that one was over before
 
 
 @pytest.mark.slow
