@@ -47,6 +47,7 @@ ELSEWHERE = (
     "exporters/scripts/",  # where an export arrives
     "exporters/tensorrt8.py",  # for a target with TensorRT 8: tests/backends/target
     "measurement/fidelity/exactness.py",  # where an engine departs from its file
+    "measurement/workbench.py",  # a file of the kernel's
     "recipes/efficientvit_sam.py",  # needs PyTorch
     "store/_artifacts.py",  # where hosts share a database: tests/store
     "study/cluster/",  # needs Ray
