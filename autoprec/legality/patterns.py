@@ -17,7 +17,7 @@ import onnx
 import onnx_ir as ir
 from onnx import numpy_helper
 
-from autoprec.graph.model.load import load_model
+from autoprec.graph.model.load import load_written
 from autoprec.precisions import Precision
 
 # The first opset whose convolutions take BF16: before it the file is refused, whatever the engine can do.
@@ -165,7 +165,7 @@ def float_model(pattern: str, folder: Path) -> ir.Model:
             proto.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), value.name))
     path = folder / f"{pattern}.onnx"
     onnx.save(proto, path)
-    return load_model(path)
+    return load_written(path)
 
 
 def quantises(precision: Precision, pattern: str) -> bool:
