@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import pytest
 from warm_workers import Warm
 
+from autoprec import rehearsal
 from autoprec.isolation import WorkerProcess
 from postgresql_server import PostgresqlServer, postgresql_server, programs
 
@@ -34,6 +35,18 @@ def _heeds_ctrl_c() -> None:
     """A shell's background jobs ignore Ctrl-C, and so would all that tests start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _rehearses_nothing() -> None:
+    """Thousands of models are loaded here: a copy of the process before each is a tenth of all time."""
+    rehearsal.needless()
+
+
+@pytest.fixture
+def rehearsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading is rehearsed as in a command."""
+    monkeypatch.setitem(rehearsal._here, "needless", False)
 
 
 @pytest.fixture(scope="session", autouse=True)

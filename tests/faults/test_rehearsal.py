@@ -13,6 +13,8 @@ import pytest
 from autoprec.loading import STARTING
 from autoprec.rehearsal import fatal_signal
 
+pytestmark = pytest.mark.usefixtures("rehearsed")
+
 
 def forever() -> None:
     for _ in count():

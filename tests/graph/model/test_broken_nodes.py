@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 from autoprec.errors import ModelError
 from autoprec.graph.model.load import load_model
 
+pytestmark = pytest.mark.usefixtures("rehearsed")
 HEAD = '<ir_version: 9, opset_import: ["": {}]> g (float[1,4,8,8] x) => (float[1,4,8,8] z) {{ {} }}'
 
 
