@@ -33,6 +33,7 @@ class Notes(Quiet):
         self.ended.append(record.number)
 
 
+@pytest.mark.slow
 def test_a_running_search_is_followed_to_its_end(tmp_path: Path) -> None:
     path, notes = write_study(tmp_path), Notes()
     study = Study.load(path)

@@ -80,6 +80,7 @@ def test_a_target_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: pytest
     assert [words.partition(":")[0] for words in said] == ["waiting for the target"]
 
 
+@pytest.mark.slow
 def test_targets_that_are_not_alike_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"power mode 15W, and local: is .* `autoprec compare`"):
         study(tmp_path, "local:", other(tmp_path / "board", "15W")).search("1")

@@ -142,6 +142,7 @@ def test_an_unknown_host_key_is_never_accepted(ssh_server: Server, tmp_path: Pat
         ssh_server.known_hosts.write_text(hosts_file)
 
 
+@pytest.mark.slow
 def test_a_study_is_searched_on_a_target(ssh_server: Server, tmp_path: Path) -> None:
     import sys
 

@@ -27,6 +27,7 @@ def test_a_study_from_before_small_masks_counted_less_goes_on_without_that(tmp_p
     assert len(again.trials()) == 2
 
 
+@pytest.mark.slow
 def test_a_new_study_counts_small_masks_less(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     Study.load(path).search("1")

@@ -61,6 +61,7 @@ def test_candidates_that_are_built_beside_one_another_are_measured_once(tmp_path
     assert any(later < end for (_, end), (later, _) in pairwise(spans))
 
 
+@pytest.mark.slow
 def test_two_hosts_without_a_shared_disk_search_one_study(tmp_path: Path, server: PostgresqlServer) -> None:
     address = server.new_database()
     (tmp_path / "one").mkdir()
