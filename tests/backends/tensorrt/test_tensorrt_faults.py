@@ -88,7 +88,13 @@ def test_a_parser_that_runs_out_of_memory_says_so(
 ) -> None:
     faults["OnnxParser.parse_from_file"] = False
     log = library().log
-    monkeypatch.setattr(log, "forget", lambda: setattr(log, "errors", ["Error Code 2: OutOfMemory"]))
+    forget = log.forget
+
+    def forget_then_hear() -> None:
+        forget()
+        log.errors.append("Error Code 2: OutOfMemory")
+
+    monkeypatch.setattr(log, "forget", forget_then_hear)
     with pytest.raises(TrialError, match="OutOfMemory") as caught:
         tensorrt_backend().build_plan(path)
     assert caught.value.kind == "memory"
