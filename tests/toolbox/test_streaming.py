@@ -112,7 +112,11 @@ def test_samples_read_ahead_come_in_order_and_from_any_place(tmp_path: Path) -> 
         list(ahead(samples))
 
 
-def test_a_calibration_that_was_cut_short_ends_as_if_it_had_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole_samples", [128, 5, 3])  # cut among those seen whole, or in places
+def test_a_calibration_that_was_cut_short_ends_as_if_it_had_not(
+    whole_samples: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoprec.calibration.WHOLE_SAMPLES", whole_samples)
     model, backend = load_model(write_mbconv(tmp_path / "model.onnx")), create_backend("openvino", {})
     feeds = images(6)
     whole = calibrate(model, backend, feeds, tmp_path / "i.onnx")

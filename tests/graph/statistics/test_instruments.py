@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime
+import pytest
 from onnx import numpy_helper
 
 from autoprec.graph.statistics.instruments import LARGEST, PLACES, observing, sampling
@@ -26,12 +29,12 @@ def model() -> ir.Model:
     return loaded
 
 
-def outputs(copy: ir.Model) -> dict[str, np.ndarray]:
+def outputs(copy: ir.Model, fed: np.ndarray = IMAGE) -> dict[str, np.ndarray]:
     session = onnxruntime.InferenceSession(
         ir.to_proto(copy).SerializeToString(), providers=["CPUExecutionProvider"]
     )
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(None, {"x": IMAGE}), strict=True))
+    return dict(zip(names, session.run(None, {"x": fed}), strict=True))
 
 
 def test_masks_count_nowhere_but_in_what_the_model_gives_out() -> None:
@@ -43,6 +46,19 @@ def test_masks_count_nowhere_but_in_what_the_model_gives_out() -> None:
     assert told[f"{LARGEST}y"] >= 1e29
 
 
-def test_places_are_eight_apart_along_an_image_and_all_channels_are_there() -> None:
-    told = outputs(sampling(model(), {"b": 1}))
-    np.testing.assert_array_equal(told[f"{PLACES}b"], np.maximum(IMAGE, 0)[:, :, ::8, ::8])
+@pytest.mark.parametrize(
+    ("shape", "axis", "places"),
+    [
+        ((9, 2, 24, 24), 1, np.s_[:, :, ::8, ::8]),
+        ((9, 20, 24), -1, np.s_[:, ::8]),
+        ((9, 24), 1, np.s_[:]),
+    ],
+)
+def test_places_are_eight_apart_in_every_sample_of_a_batch_and_all_channels_are_there(
+    shape: tuple[int, ...], axis: int, places: Any
+) -> None:
+    sizes, array = ",".join(map(str, shape)), np.random.default_rng(0).random(shape, np.float32)
+    text = f'<ir_version: 10, opset_import: ["" : 22]> g (float[{sizes}] x) => (float[{sizes}] y) '
+    proto = onnx.parser.parse_model(text + "{ b = Neg (x)  y = Relu (b) }")
+    copy = sampling(ir.from_proto(onnx.shape_inference.infer_shapes(proto)), {"b": axis})
+    np.testing.assert_array_equal(outputs(copy, array)[f"{PLACES}b"], -array[places])

@@ -74,6 +74,15 @@ def test_histograms_come_back_from_their_file_as_they_were(tmp_path: Path) -> No
     assert after.ranges("entropy", 99.99) == before.ranges("entropy", 99.99)
 
 
+def test_a_model_without_anything_to_quantise_has_a_file_too(tmp_path: Path) -> None:
+    histograms = Histograms()
+    histograms.observe_largest("x", 3.0)
+    histograms.save(tmp_path / "histograms.npz")
+    after = Histograms.load(tmp_path / "histograms.npz")
+    assert after is not None
+    assert (after.largest, after.by_value, after.channels) == ({"x": 3.0}, {}, {})
+
+
 def test_the_same_statistics_are_the_same_file_whenever_they_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
