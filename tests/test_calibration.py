@@ -18,7 +18,7 @@ from onnx import numpy_helper
 
 from autoprec import Study
 from autoprec.backends import Arrays, create_backend
-from autoprec.calibration import _observe_all, calibrate, quantizable, samples_at_once
+from autoprec.calibration import _observe_all, calibrate, quantizable
 from autoprec.errors import SamplesError
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import load_model
@@ -291,18 +291,3 @@ def test_places_count_for_what_lies_between_them_and_masks_are_left_out() -> Non
     _observe_all(histograms, values.keys(), {}, {"read", "places"}, map, values)
     counts = {name: int(histogram.counts.sum()) for name, histogram in histograms.by_value.items()}
     assert counts == {"read": array.size, "places": array.size, "added": array.size, "mask": 0}
-
-
-@pytest.mark.parametrize(
-    ("side", "threads", "wanted"), [(8, 1, 1), (8, 4, 2), (8, 6, 3), (8, 64, 4), (1 << 30, 64, 1)]
-)
-def test_samples_run_side_by_side_as_processors_and_memory_allow(
-    side: int, threads: int, wanted: int, tmp_path: Path
-) -> None:
-    proto = onnx.parser.parse_model(MODEL.replace("[2,8]", f"[{side},8]"))
-    proto.graph.initializer.extend(
-        numpy_helper.from_array(np.ones((8, 8), np.float32), name) for name in ("w1", "w2", "w3")
-    )
-    proto.graph.initializer.append(numpy_helper.from_array(np.ones((1, 8), np.float32), "zero"))
-    onnx.save(proto, tmp_path / "model.onnx")
-    assert samples_at_once(load_model(tmp_path / "model.onnx"), threads) == wanted

@@ -37,6 +37,11 @@ CHAINS = {
         n = LayerNormalization <axis = -1> (t, b8, b8)
         h = MatMul (n, m1)
         masks = Transpose <perm = [0, 3, 1, 2]> (h)""",
+    "norm of the fourth axis": """
+        t = Transpose <perm = [0, 2, 3, 1]> (image)
+        n = LayerNormalization <axis = 3> (t, b8, b8)
+        h = MatMul (n, m1)
+        masks = Transpose <perm = [0, 3, 1, 2]> (h)""",
     "batch-norm-conv": """
         t = Relu (image)
         a = BatchNormalization (t, v8, b8, b8, v8)
@@ -47,9 +52,36 @@ CHAINS = {
         c = Conv (a, w2)
         masks = Mul (b, c)""",
 }
+NOT_LINEAR = {
+    "a computed bias": """
+        g = GlobalAveragePool (image)
+        c = Squeeze (g)
+        a = Conv (image, w8, c)
+        masks = Conv (a, w8)""",
+    "a computed scale": """
+        g = GlobalAveragePool (image)
+        c = Squeeze (g)
+        t = Transpose <perm = [0, 2, 3, 1]> (image)
+        a = LayerNormalization <axis = -1> (t, c, b8)
+        h = MatMul (a, m1)
+        masks = Transpose <perm = [0, 3, 1, 2]> (h)""",
+    "a bias of one number": """
+        t = Transpose <perm = [0, 2, 3, 1]> (image)
+        f = Flatten <axis = 3> (t)
+        a = Gemm (f, m1, one)
+        h = Gemm (a, m1)
+        s = ReduceMean <keepdims = 0> (h)
+        masks = Add (image, s)""",
+    "another reader": """
+        a = Conv (image, w1, b1)
+        c = Conv (a, w2)
+        s = ReduceMean <keepdims = 0> (a)
+        masks = Add (c, s)""",
+}
 SHAPES = {
     "w1": (16, 8, 1, 1), "b1": (16,), "w2": (8, 16, 1, 1), "w1g": (16, 4, 1, 1), "w2g": (8, 4, 1, 1),
     "w1t": (8, 16, 1, 1), "w2t": (16, 8, 1, 1), "b8": (8,), "v8": (8,), "m1": (8, 8), "w8": (8, 8, 1, 1),
+    "one": (1,),
 }  # fmt: skip
 
 
@@ -83,9 +115,16 @@ def test_a_smoothed_model_computes_the_same_in_floats(tmp_path: Path, name: str)
     assert {v.name for node in after.graph for v in node.inputs if v is not None} != before
 
 
-@pytest.mark.parametrize(
-    "name", ["conv-relu-conv", "grouped", "transposed", "norm-matmul", "batch-norm-conv", "two readers"]
-)
+@pytest.mark.parametrize("name", NOT_LINEAR)
+def test_factors_behind_any_other_op_are_a_node_of_their_own(tmp_path: Path, name: str) -> None:
+    model = chain(NOT_LINEAR[name], tmp_path)
+    after = smoothed(model, tmp_path)
+    assert error(outputs(after, images(2, seed=7)), outputs(model, images(2, seed=7))) < 1e-5
+    scaled = [node.inputs[0] for node in after.graph if "smooth" in str(node.name)]
+    assert "a" in {value.name for value in scaled if value is not None}
+
+
+@pytest.mark.parametrize("name", CHAINS)
 def test_factors_behind_a_linear_op_cost_no_node(tmp_path: Path, name: str) -> None:
     model = chain(CHAINS[name], tmp_path)
     inputs = [node.inputs[0].name for node in smoothed(model, tmp_path).graph if "smooth" in str(node.name)]  # type: ignore[union-attr]

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from autoprec.backends import create_backend
 from autoprec.backends.timing import Pace
-from autoprec.calibration import WHOLE_SAMPLES, calibrate
+from autoprec.calibration import WHOLE_SAMPLES, calibrate, samples_at_once
 from autoprec.errors import SamplesError
 from autoprec.graph.model.load import load_model
 from autoprec.graph.statistics.ranges import Histograms
@@ -145,6 +146,18 @@ def test_samples_that_run_in_parallel_are_counted_in_their_order(tmp_path: Path)
     assert values.largest == alone.largest
     for name, histogram in alone.by_value.items():
         np.testing.assert_array_equal(values.by_value[name].counts, histogram.counts)
+
+
+@pytest.mark.parametrize(
+    ("rows", "threads", "wanted"), [(8, 1, 1), (8, 4, 2), (8, 6, 3), (8, 64, 4), (1 << 33, 64, 1)]
+)
+def test_samples_run_side_by_side_as_processors_and_memory_allow(
+    rows: int, threads: int, wanted: int, tmp_path: Path
+) -> None:
+    head = f'<ir_version: 10, opset_import: ["" : 22]> g (float[{rows},2] x) => (float[{rows},2] y)'
+    body = "<float[2,2] w = {1, 0, 0, 1}> { h = MatMul (x, w)  y = MatMul (h, w) }"
+    onnx.save(onnx.parser.parse_model(head + body), tmp_path / "model.onnx")
+    assert samples_at_once(load_model(tmp_path / "model.onnx"), threads) == wanted
 
 
 class Slow:

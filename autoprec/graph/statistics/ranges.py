@@ -193,10 +193,9 @@ def _divergence(reference: NDArray[np.float64], inside: NDArray[np.float64], lev
     members = np.bincount(groups, filled, levels)
     spread = np.where(filled, (totals / np.maximum(members, 1))[groups], 0)
     p, q = reference / reference.sum(), spread / max(spread.sum(), 1e-12)
-    both = (p > 0) & (q > 0)
+    kept = q > 0  # nowhere but where p is
     # Mass that the quantised version cannot represent counts as if it were nearly impossible.
-    lost = float(p[(p > 0) & ~(q > 0)].sum())
-    return float((p[both] * np.log(p[both] / q[both])).sum()) + 30 * lost
+    return float((p[kept] * np.log(p[kept] / q[kept])).sum() + 30 * p[~kept].sum())
 
 
 RANGE_METHODS: Mapping[str, Callable[[Histogram, float, int], float]] = MappingProxyType(

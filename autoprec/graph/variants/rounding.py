@@ -189,9 +189,10 @@ def _biases(node: ir.Node, channels: int) -> list[tuple[ir.Node, int]]:
         uses = list(node.outputs[0].uses())
         if len(uses) != 1 or uses[0].node.op_type != "Add":
             return []
-        other = uses[0].node.inputs[1 - uses[0].idx]
+        reader, place = uses[0].node, 1 - uses[0].idx
+        other = reader.inputs[place]
         constant = other is not None and other.const_value is not None and other.const_value.size == channels
-        return [(uses[0].node, 1 - uses[0].idx)] if constant else []
+        return [(reader, place)] if constant else []
     if node.op_type == "Gemm" and len(node.inputs) > 2 and node.inputs[2] is not None:
         tensor = node.inputs[2].const_value
         # A bias that broadcasts one number, or that `beta` scales, cannot take the shift as it is.

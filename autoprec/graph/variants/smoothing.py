@@ -32,9 +32,9 @@ _PERCENTILE = 99.99
 _LARGEST_FACTOR = 2.0**10
 _HOMOGENEOUS = frozenset({"Relu", "LeakyRelu"})
 """f(cx) = c f(x) for c > 0."""
-_CONSTANTS = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (1, 2), "MatMul": (1,),
-              "LayerNormalization": (1, 2), "BatchNormalization": (1, 2)}  # fmt: skip
-"""Ops that are linear in each output channel, and the inputs that scale with it."""
+_NORMS = {"LayerNormalization": -1, "BatchNormalization": 1}
+"""Norms, which are linear in each output channel as weighted ops are, and their axis of channels. Of all of
+them the second and the third input scale with the channel."""
 
 
 class Group(NamedTuple):
@@ -182,18 +182,16 @@ def _fold(
 
 def _fold_into(slots: Slots, maker: ir.Node, reader: ir.Node, factors: Floats) -> bool:
     """Scale the constants of a maker by output channel; False if it is not linear in them."""
-    inputs = dict(enumerate(maker.inputs))
-    places = [p for p in _CONSTANTS.get(maker.op_type, ()) if inputs.get(p) is not None]
-    if not places or any(value.const_value is None for p in places if (value := inputs[p]) is not None):
+    norm = maker.op_type in _NORMS
+    if not (norm or is_weighted(maker)):
         return False
-    norm = maker.op_type in ("LayerNormalization", "BatchNormalization")
+    constants = {p: value for p, value in enumerate(maker.inputs) if p in (1, 2) and value is not None}
+    if any(value.const_value is None for value in constants.values()):
+        return False
     # The axis that the maker scales must be the axis of channels to the reader, with no Reshape in between.
-    axis = {"LayerNormalization": -1, "BatchNormalization": 1}.get(maker.op_type, activation_axis(maker))
-    if axis != activation_axis(reader) or not (norm or is_weighted(maker)):
+    if _NORMS.get(maker.op_type, activation_axis(maker)) != activation_axis(reader):
         return False
-    if maker.op_type == "LayerNormalization" and maker.attributes.get_int("axis", -1) != -1:
-        return False
-    arrays = {place: _constant(slots, maker, place) for place in places}
+    arrays = {place: _constant(slots, maker, place) for place in constants}
     vectors = [array for place, array in arrays.items() if norm or place == 2]
     # A bias of one number would have to be made wider to be scaled by channel.
     if any(array.shape != factors.shape for array in vectors):
