@@ -8,6 +8,7 @@ decisions on (the front, the next number, who may take a trial) then still holds
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,6 +28,13 @@ _NETWORK = {
 }
 """libpq's options to notice within a minute that a server has vanished. By default the kernel takes two
 hours."""
+_LIMITS = """SELECT set_config(name, value, false) FROM pg_settings JOIN (VALUES
+    ('idle_in_transaction_session_timeout', %(idle)s), ('idle_session_timeout', '0'),
+    ('lock_timeout', '0'), ('transaction_timeout', '0')
+) AS ours (name, value) USING (name)"""
+"""Who searches for hours sits idle between trials, and waits for the study's lock while others write. Not
+every version of the server has all of these limits."""
+_READ_ONLY = "SELECT current_setting('transaction_read_only')::bool AND NOT pg_is_in_recovery()"
 _LOCKS = 0x6175746F
 """First half of the key of our advisory locks ("auto" in ASCII); the second is a hash of the study's name."""
 _IN_RECOVERY = "25006"
@@ -38,10 +46,13 @@ _PASSING = (
 transaction), too many connections, in recovery; a transaction that lost to others, or was cancelled."""
 REASONS = {
     "28": "refuses this user or password; fix the address that `storage` or `--storage` gives",
+    "22P05": "lacks characters of the study's: its encoding is not UTF8; make one with `createdb -E UTF8`",
+    "3F": "has no schema where this user's `search_path` leads; name one that is there, as public",
     "3D": "does not exist; create it with `createdb`, or name another database",
     "42501": "does not let this user create or write tables; `GRANT CREATE, USAGE ON SCHEMA public`",
     "42P01": "has lost a table of autoprec's; restore a backup",
     "42703": "has lost a column of autoprec's; restore a backup",
+    "53300": "has no connection left; end other programs, or raise its `max_connections`",
     "53100": "has no space left on its disk; free some and resume: finished trials are kept",
     "53": "is at a limit of its server's, such as memory; raise it and resume: finished trials are kept",
     "57P04": "was dropped; restore a backup, or name another database",
@@ -49,6 +60,14 @@ REASONS = {
     "XX": "is damaged, or its server is at fault; see the server's log, and restore a backup if need be",
     "25": "is read-only; name the primary server, or give this user the right to write",
 }
+
+_SAID = {
+    "28": "authentication failed|no password supplied|not permitted to log in|no pg_hba.conf entry|"
+    'role ".*" does not exist|permission denied for database',
+    "3D": "does not exist",
+    "53300": "too many clients|connection slots|too many connections",
+}
+"""Words by which a server refuses a connection, of which the driver gives no code."""
 
 
 class PostgresqlDialect:
@@ -65,8 +84,8 @@ class PostgresqlDialect:
     def __init__(self, address: str) -> None:
         try:
             url = sa.make_url(address)
-            words = {name: value for name, value in _NETWORK.items() if name not in url.query}
-            base = sa.create_engine(url, pool_pre_ping=True, connect_args=words)
+            connect = _connecting(url)
+            base = sa.create_engine(url, pool_pre_ping=True, creator=connect)
         except (ModuleNotFoundError, sa.exc.NoSuchModuleError) as error:
             raise StudyError(
                 f"storage {url.drivername!r} cannot be used here ({error}); "
@@ -82,10 +101,9 @@ class PostgresqlDialect:
                 f"storage {url.drivername!r} is no PostgreSQL; give `postgresql+psycopg://user@host/name` "
                 "or `sqlite:///path/of/a/file.db`"
             )
-        sa.event.listen(base, "connect", _give_up_what_is_left_alone)
         self.name = url.render_as_string(hide_password=True)
         self.address = url.render_as_string(hide_password=False)
-        self.optuna_options: dict[str, object] = {"pool_pre_ping": True}
+        self.optuna_options: dict[str, object] = {"pool_pre_ping": True, "creator": connect}
         self.reader: sa.Engine = base.execution_options(isolation_level="REPEATABLE READ")
         # Each statement sees what was committed before it, so after the lock what its last holder wrote. One
         # snapshot for the whole transaction would be older than the lock.
@@ -95,7 +113,10 @@ class PostgresqlDialect:
         """Do nothing: the server looks after its files."""
 
     def prepare(self) -> None:
-        """Do nothing."""
+        """Raises `StudyError` where this user may only read; a server in recovery may be about to end it."""
+        with self.reader.connect() as connection:
+            if connection.exec_driver_sql(_READ_ONLY).scalar_one():
+                raise StudyError(f"{self.name}: {REASONS['25']}")
 
     def lock(self, connection: sa.Connection, study: str) -> None:
         """Take the study's advisory lock until the transaction ends."""
@@ -121,10 +142,9 @@ class PostgresqlDialect:
         if state is not None and (state == _IN_RECOVERY or not str(state).startswith(_PASSING)):
             return next((words for code, words in REASONS.items() if state.startswith(code)), None)
         words = str(error)
-        if "does not exist" in words:
-            return REASONS["3D"]
-        if "authentication failed" in words or "no password supplied" in words:
-            return REASONS["28"]
+        code = next((code for code, said in _SAID.items() if re.search(said, words)), None)
+        if code is not None:
+            return REASONS[code]
         line = words.strip().splitlines()[0] if words.strip() else type(error).__name__
         return f"cannot be reached ({line}); start the server, or fix the address"
 
@@ -136,9 +156,22 @@ class PostgresqlDialect:
         return self.reason(error) not in (REASONS["3D"], REASONS["28"])
 
 
-def _give_up_what_is_left_alone(connection: Any, _: object) -> None:
-    """Set the time limit of idle transactions on a new connection of the driver."""
-    # By a statement, not by an option of connecting, which poolers between here and the server refuse.
-    connection.autocommit = True
-    connection.cursor().execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
-    connection.autocommit = False
+def _connecting(url: sa.URL) -> Callable[[], Any]:
+    """What makes a connection of the driver, with limits of ours: its role's may be a second."""
+    dialect = url.get_dialect()()
+    driver: Any = dialect.import_dbapi()
+    places, words = dialect.create_connect_args(url)
+    # Or it is the database's, or that of PGCLIENTENCODING: of SQL_ASCII, texts would come as bytes.
+    words = {**_NETWORK, **words, "client_encoding": "UTF8"}
+
+    def connect() -> Any:
+        connection = driver.connect(*places, **words)
+        # By a statement, not by an option of connecting, which poolers between here and the server refuse.
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute("SET statement_timeout = 0")  # first: the next statement takes some milliseconds
+        cursor.execute(_LIMITS, {"idle": f"{IDLE_SECONDS}s"})
+        connection.autocommit = False
+        return connection
+
+    return connect

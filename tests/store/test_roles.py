@@ -1,0 +1,96 @@
+"""What the administrator of a PostgreSQL server has set for a role or a database."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+from optuna.study import StudyDirection
+
+from autoprec.errors import StudyError
+from autoprec.store import Store
+from postgresql_server import PostgresqlServer
+from trial_records import BLOCKS, IDENTITY, complete
+
+
+def as_role(server: PostgresqlServer, name: str, *statements: str) -> str:
+    """The address of a new database as a new role uses it, of which each statement is an `ALTER ROLE`."""
+    address = server.new_database()
+    engine = sa.create_engine(address, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"DROP ROLE IF EXISTS {name}")
+        connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN SUPERUSER")
+        for statement in statements:
+            connection.exec_driver_sql(f"ALTER ROLE {name} {statement}")
+    engine.dispose()
+    return address.replace("autoprec@", f"{name}@")
+
+
+def test_time_limits_of_a_role_end_no_search(server: PostgresqlServer) -> None:
+    limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    address = as_role(server, "hurried", *(f"SET {limit} = '3ms'" for limit in limits))
+    with Store.open(address) as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        store.optuna()
+        with store.transaction("demo"):
+            time.sleep(0.1)
+            store.finish(complete(0, 5.0, 0.01))
+        assert [trial.number for trial in store.trials("demo")] == [0]
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("SET default_transaction_read_only = on", "is read-only; name the primary server"),
+        ("SET search_path = nowhere", "has no schema where this user's `search_path` leads"),
+        ("NOLOGIN", "refuses this user or password"),
+        ("RENAME TO somebody", "refuses this user or password"),
+    ],
+)
+def test_a_role_that_may_not_search_is_told_so_at_once(
+    statement: str, words: str, server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(_: float) -> None:
+        pytest.fail("what does not pass is waited for")
+
+    monkeypatch.setattr("autoprec.store._database.time.sleep", wait)
+    address = as_role(server, "refused", statement)
+    with pytest.raises(StudyError, match=words):
+        Store.open(address)
+
+
+def with_encoding(server: PostgresqlServer, encoding: str) -> str:
+    """The address of a new database of this encoding."""
+    name = f"in_{encoding.lower()}"
+    engine = sa.create_engine(server.address(), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}")
+        connection.exec_driver_sql(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'"
+        )
+    engine.dispose()
+    return server.address(name)
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("SQL_ASCII", "größe 模型"), ("LATIN1", "größe")])
+def test_a_database_holds_what_its_encoding_can_hold(
+    encoding: str, name: str, server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = with_encoding(server, encoding)
+    monkeypatch.setenv("PGCLIENTENCODING", "SQL_ASCII")
+    trial = msgspec.structs.replace(complete(0, 5.0, 0.01), study=name)
+    with Store.open(address) as store:
+        store.bind(name, IDENTITY, BLOCKS)
+        store.optuna().create_new_study([StudyDirection.MINIMIZE], name)
+        store.finish(trial)
+        assert store.trials(name) == (trial,)
+
+
+def test_a_name_that_an_encoding_lacks_is_told(server: PostgresqlServer) -> None:
+    with (
+        Store.open(with_encoding(server, "LATIN1")) as store,
+        pytest.raises(StudyError, match="its encoding is not UTF8"),
+    ):
+        store.bind("模型", IDENTITY, BLOCKS)
