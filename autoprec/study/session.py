@@ -34,7 +34,7 @@ from autoprec.spec import StudySpec
 from autoprec.store import Membership, Store, exclusive, host
 from autoprec.study.events import Watcher
 from autoprec.study.night import Night
-from autoprec.study.night.crew import Crew, default_jobs
+from autoprec.study.night.crew import Crew, default_aides, default_jobs
 from autoprec.study.night.early import EarlyReference
 from autoprec.study.night.heart import Heart
 from autoprec.study.night.ledger import Ledger
@@ -99,6 +99,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         if isinstance(backend, Planner):
             backend.require_device()  # before a calibration of minutes, of which nothing could be measured
         jobs = parallel.jobs or default_jobs(backend, len(chosen))
+        aides = 0 if spec.target.address else default_aides(backend, jobs * len(chosen))
         work, log = folder, "worker"
         if store.is_shared:
             log = f"worker-{host().split()[0]}-{os.getpid()}"
@@ -109,7 +110,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         ended = frozenset(run.id for run in store.runs(spec.name) if run.end)
         heart = stack.enter_context(Heart(membership))
         crew: Crew[TrialRecord, Measurement] = stack.enter_context(
-            Crew(chosen, jobs, folder, log, watcher.say)
+            Crew(chosen, jobs, folder, log, watcher.say, aides)
         )
         early = stack.enter_context(EarlyReference(crew.first, work / "early", watcher))
         asides = stack.enter_context(Asides(crew.end_workers))
@@ -242,7 +243,7 @@ def _prepared(
     early = early if is_new and len(benches) >= _PLENTY else None
     fidelity = Fidelity(spec, benches[-1], store, say)
     # Those that compare too: what they have begun is waited for anyhow.
-    prober = Prober(spec, benches[1:] if early else benches, store, say)
+    prober = Prober(spec, [*(benches[1:] if early else benches), *crew.aides], store, say)
 
     def look(loaded: Loaded) -> Callable[[], None]:
         """Refuse what the study was not measured with; returns what can be done during a calibration."""
@@ -254,11 +255,11 @@ def _prepared(
 
     def look_on_few(loaded: Loaded) -> None:
         """Compare the loaded model on one worker, while the others probe."""
-        others = Prober(spec, benches[:-1] or benches, store, say)
-        ask = partial(others.anticipate, loaded, basis)
-        with alongside(ask if benches[1:] else nothing, say):
+        others = [*benches[:-1], *crew.aides]
+        ask = partial(Prober(spec, others or benches, store, say).anticipate, loaded, basis)
+        with alongside(ask if others else nothing, say):
             fidelity.check_loaded(loaded)
-        if not benches[1:]:
+        if not others:
             ask()
 
     def look_on_many(early: EarlyReference, loaded: Loaded) -> None:
@@ -274,6 +275,7 @@ def _prepared(
         fidelity.check_reference(Path(prepared.reference_candidate.model_path))
 
     prepared = prepare(spec, say, prober, basis, look, crew.end_workers, work=work, artifacts=artifacts)
+    crew.dismiss()
     # A new study is bound only once its reference has passed the check.
     if spec.name in store.studies():
         store.bind(spec.name, prepared.identity, prepared.blocks)

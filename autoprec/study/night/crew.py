@@ -33,6 +33,9 @@ _MOST_JOBS = 8
 timings tenths of a second."""
 _JOB_BYTES = 4 << 30
 """Memory to allow for a builder, with the engines of candidate and reference, and samples."""
+_MOST_ASKERS = 4
+_ASKER_BYTES = 1 << 30
+"""Memory to allow for a worker that has its engine open and builds one operator."""
 _PAUSE_SECONDS = 1.0
 """The longest wait before the owner checks for Ctrl-C and for news from other processes."""
 
@@ -46,6 +49,15 @@ def default_jobs(backend: Backend, devices: int) -> int:
     cores = len(os.sched_getaffinity(0)) - devices  # each device's timing has a core to itself
     room = psutil.virtual_memory().available // _JOB_BYTES
     return int(max(1, min(_MOST_JOBS, cores // devices, room // devices)))
+
+
+def default_aides(backend: Backend, slots: int) -> int:
+    """How many workers to have beside the slots while nothing is timed yet, by cores and memory."""
+    # Each would take its share of a GPU's memory, and builds that occupy the GPU wait for one another.
+    if not computes(backend) or (backend.has_own_device and backend.builds_on_device):
+        return 0
+    room = psutil.virtual_memory().available // _ASKER_BYTES
+    return int(max(0, min(_MOST_ASKERS, len(os.sched_getaffinity(0)), room) - slots))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,7 @@ class Crew(Closing, Generic[Item, T]):
         folder: receives the workers' logs.
         name: stem of the log files.
         say: receives what the user should know.
+        aides: more workers of the first device, for what is done before anything is timed.
     """
 
     def __init__(
@@ -97,6 +110,7 @@ class Crew(Closing, Generic[Item, T]):
         folder: Path,
         name: str = "worker",
         say: Callable[[str], None] = lambda _: None,
+        aides: int = 0,
     ) -> None:
         count, self.slots = jobs * len(devices), list[Slot]()
         share = max(1, len(os.sched_getaffinity(0)) // count)
@@ -106,6 +120,8 @@ class Crew(Closing, Generic[Item, T]):
             log = folder / (f"{name}-{number}.log" if number else f"{name}.log")
             bench = Bench(log, say, device.environment)
             self.slots.append(Slot(number, device, bench, share, self._writers))
+        logs = (folder / f"{name}-aide-{number}.log" for number in range(1, aides + 1))
+        self.aides = [Bench(log, say, devices[0].environment) for log in logs]
         self._free = deque(self.slots)
         self._busy: dict[Future[T], tuple[Item, Slot]] = {}
         # One that waits for a worker to be ready must not keep another's trial from its thread.
@@ -199,3 +215,9 @@ class Crew(Closing, Generic[Item, T]):
         """End all workers for good: whoever waits for one, or asks it later, gets an error."""
         for slot in self.slots:
             slot.bench.close()
+        self.dismiss()
+
+    def dismiss(self) -> None:
+        """End the aides, before anything is timed."""
+        for bench in self.aides:
+            bench.close()

@@ -19,13 +19,16 @@ from autoprec.spec import StudySpec
 from autoprec.store import Store
 from autoprec.study.preparation.shared import SharedVerdicts
 
+_EACH = 8
+"""Questions to a small net take a quarter of a second each on a CPU, and starting a worker takes two."""
+
 
 class Asker:
     """Asks the engine of a study, each question once.
 
     Args:
         spec: the definition.
-        benches: the workers, used in parallel.
+        benches: the workers, used in parallel, the first of them alone for few questions.
         store: keeps the verdicts.
         say: receives a line about each slow step.
     """
@@ -70,8 +73,8 @@ class Asker:
 
     def _asked(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Verdict | TrialError]]:
         """Each question with its verdict or error, in order; every worker has one at a time."""
-        free: SimpleQueue[Bench] = SimpleQueue()
-        for bench in self._benches:
+        asked, free = self._benches[: max(1, len(questions) // _EACH)], SimpleQueue[Bench]()
+        for bench in asked:
             free.put(bench)
 
         def ask(question: Question) -> Verdict | TrialError:
@@ -83,5 +86,5 @@ class Asker:
             finally:
                 free.put(bench)
 
-        with ThreadPoolExecutor(len(self._benches)) as pool:
+        with ThreadPoolExecutor(len(asked)) as pool:
             yield from zip(questions, pool.map(ask, questions), strict=True)

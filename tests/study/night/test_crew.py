@@ -1,4 +1,4 @@
-"""The threads that wait for workers."""
+"""Workers, and the threads that wait for them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import pytest
+
+from autoprec import Study
 from autoprec.backends import Device
-from autoprec.measurement import Setup
+from autoprec.legality.verdicts import Verdict
+from autoprec.measurement import Bench, Probe, Setup
+from autoprec.records import TrialRecord
 from autoprec.spec import BackendSection
+from autoprec.study.night import crew
 from autoprec.study.night.crew import Crew, Slot
+from autoprec.study.preparation import asking
+from tiny_study import write_study
 
 
 def work(slot: Slot, item: int) -> None:
@@ -19,17 +27,36 @@ def work(slot: Slot, item: int) -> None:
 
 def test_a_worker_that_is_free_begins_while_others_are_made_ready(tmp_path: Path) -> None:
     setup, done = cast(Setup, SimpleNamespace(backend=BackendSection(name="openvino"))), list[int]()
-    with Crew[int, None]([Device(name="cpu")], 2, tmp_path) as crew:
-        second = crew.slots[1].bench
+    with Crew[int, None]([Device(name="cpu")], 2, tmp_path) as workers:
+        second = workers.slots[1].bench
         with second._turn:  # it is busy
-            crew.ready(lambda _: setup)
-            crew.start(0, work)
-            assert [finished.item for finished in crew.finished(all_of_them=True)] == [0]
-            crew.start(1, work)  # on the second one
-            crew.start(2, work)
+            workers.ready(lambda _: setup)
+            workers.start(0, work)
+            assert [finished.item for finished in workers.finished(all_of_them=True)] == [0]
+            workers.start(1, work)  # on the second one
+            workers.start(2, work)
             for _ in range(10):
-                done += [finished.item for finished in crew.finished()]
+                done += [finished.item for finished in workers.finished()]
                 if done:
                     break
             second.close()
     assert done == [2]
+
+
+def test_many_questions_are_put_by_several_workers_which_are_gone_before_the_first_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, running, probe = set[Bench](), list[bool](), Bench.probe
+
+    def noted(bench: Bench, request: Probe) -> Verdict:
+        asked.add(bench)
+        return probe(bench, request)
+
+    def look(study: Study, trial: TrialRecord) -> None:
+        running.extend(bench._worker._process is not None for bench in asked)
+
+    monkeypatch.setattr(Bench, "probe", noted)
+    monkeypatch.setattr(asking, "_EACH", 1)
+    monkeypatch.setattr(crew, "_MOST_ASKERS", 2)
+    Study.load(write_study(tmp_path, asked=False)).search("1", callbacks=[look])
+    assert sorted(running) == [False, True]

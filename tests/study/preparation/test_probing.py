@@ -18,6 +18,7 @@ from autoprec.legality.verdicts import Verdict
 from autoprec.measurement import Bench
 from autoprec.spec import BackendSection, StudySpec, load_spec
 from autoprec.store import Store
+from autoprec.study.preparation import asking
 from autoprec.study.preparation.probing import Prober
 from autoprec.study.preparation.stages import Loaded, based, calibrate, load, silent_basis
 
@@ -83,6 +84,7 @@ def test_all_workers_are_asked_and_say_the_same(tmp_path: Path, monkeypatch: pyt
     precisions = ("fp32", "int8", "fp8")
     one, _ = refusals(write_study(tmp_path / "one"), BackendSection(), precisions)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(asking, "_EACH", 1)
     many, _ = refusals(write_study(tmp_path / "many"), BackendSection(), precisions, workers=2)
     assert many == one
     assert (tmp_path / "many" / "worker-1.log").exists()
