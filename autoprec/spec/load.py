@@ -70,7 +70,9 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         said = exhausted(error) or f"cannot be read ({error.strerror}); make it readable, or name another"
         raise SpecError(f"{path}: {said}") from error
-    except (ValueError, RecursionError) as error:  # TOML errors, bad UTF-8, integers of thousands of digits
+    except RecursionError as error:
+        raise SpecError(f"{path}: is nested too deeply for TOML to be read; name the right file") from error
+    except ValueError as error:  # TOML errors, bad UTF-8, integers of thousands of digits
         raise SpecError(f"{path}: cannot be read as TOML: {error}") from error
     if key := _place(table, _is_impossible):
         raise SpecError(f"{path}: the number at `{key}` is infinite, NaN or too large; fix it")
