@@ -99,7 +99,6 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         if isinstance(backend, Planner):
             backend.require_device()  # before a calibration of minutes, of which nothing could be measured
         jobs = parallel.jobs or default_jobs(backend, len(chosen))
-        aides = 0 if spec.target.address else default_aides(backend, jobs * len(chosen))
         work, log = folder, "worker"
         if store.is_shared:
             log = f"worker-{host().split()[0]}-{os.getpid()}"
@@ -110,7 +109,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         ended = frozenset(run.id for run in store.runs(spec.name) if run.end)
         heart = stack.enter_context(Heart(membership))
         crew: Crew[TrialRecord, Measurement] = stack.enter_context(
-            Crew(chosen, jobs, folder, log, watcher.say, aides)
+            Crew(chosen, jobs, folder, log, watcher.say, default_aides(backend, jobs * len(chosen)))
         )
         early = stack.enter_context(EarlyReference(crew.first, work / "early", watcher))
         asides = stack.enter_context(Asides(crew.end_workers))

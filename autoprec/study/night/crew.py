@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 
 import psutil
 
-from autoprec.backends import Backend, Device, computes
+from autoprec.backends import Backend, Device, Distant, computes
 from autoprec.closing import Closing
 from autoprec.measurement import Bench, Setup
 from autoprec.spec import BackendSection
@@ -53,8 +53,10 @@ def default_jobs(backend: Backend, devices: int) -> int:
 
 def default_aides(backend: Backend, slots: int) -> int:
     """How many workers to have beside the slots while nothing is timed yet, by cores and memory."""
-    # Each would take its share of a GPU's memory, and builds that occupy the GPU wait for one another.
-    if not computes(backend) or (backend.has_own_device and backend.builds_on_device):
+    # Each would take its share of a GPU's memory, and builds that occupy the GPU wait for one another; a
+    # target would start an agent for each.
+    is_taken = backend.has_own_device and backend.builds_on_device
+    if is_taken or not computes(backend) or isinstance(backend, Distant):
         return 0
     room = psutil.virtual_memory().available // _ASKER_BYTES
     return int(max(0, min(_MOST_ASKERS, len(os.sched_getaffinity(0)), room) - slots))
