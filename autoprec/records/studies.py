@@ -18,6 +18,14 @@ TrialState = Literal["complete", "failed", "running"]
 Origin = Literal["anchor", "search", "reused", "finalist", "queued", "refined"]
 
 
+class Proposal(Record, frozen=True):
+    """An assignment to measure, and its origin; it is numbered when its trial begins."""
+
+    assignment: Assignment
+    origin: Origin
+    label: str = ""
+
+
 class Failure(Record, frozen=True, kw_only=True):
     """Why a trial failed: the `kind` is for programs, the `message` for people.
 

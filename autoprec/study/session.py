@@ -39,7 +39,9 @@ from autoprec.study.night.early import EarlyReference
 from autoprec.study.night.heart import Heart
 from autoprec.study.night.ledger import Ledger
 from autoprec.study.night.mirror import Mirror
+from autoprec.study.night.priors import SensitivityAnalysis
 from autoprec.study.night.reference import Establishing
+from autoprec.study.night.runner import TrialRunner
 from autoprec.study.preparation import Prepared, prepare
 from autoprec.study.preparation.alongside import Asides, alongside, nothing
 from autoprec.study.preparation.fidelity import Fidelity
@@ -126,10 +128,10 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         limit = spec.search.max_memory_mb
         mirror = Mirror.of(store, spec.name, prepared.blocks, limited=limit is not None)
         ledger = Ledger(store, mirror, membership, spec.name, prepared.identity.fingerprint.digest, limit)
-        establishing = Establishing(prepared, store, crew, watcher, check, early.results)
-        night = Night(
-            prepared, store, ledger, membership, crew, heart, watcher, begun, establishing, turn.close
-        )
+        runner = TrialRunner(prepared, store, ledger, crew, heart, watcher)
+        establishing = Establishing(prepared, store, runner, watcher, check, early.results, turn.close)
+        analysis = SensitivityAnalysis(prepared, store, crew, membership, watcher.say)
+        night = Night(prepared, store, runner, establishing, analysis, watcher, begun)
         yield Session(
             store=store, membership=membership, prepared=prepared, ledger=ledger, crew=crew, night=night,
             ended=ended,

@@ -28,7 +28,9 @@ from autoprec.study.night.crew import Crew
 from autoprec.study.night.heart import Heart
 from autoprec.study.night.ledger import Ledger
 from autoprec.study.night.mirror import Mirror
+from autoprec.study.night.priors import SensitivityAnalysis
 from autoprec.study.night.reference import Establishing
+from autoprec.study.night.runner import TrialRunner
 from autoprec.study.preparation import Prepared
 from stand_ins import DEVICE, STUDY, SimulatedBench, SimulatedPreparation, blocks_of, spec_of
 
@@ -75,10 +77,10 @@ def work(address: str, given: argparse.Namespace, table: Path, told: Path) -> No
             clock.on(ledger, "settle", "settle")
             clock.on(queue.Queue, "next", "propose")
             prepared = cast(Prepared, SimulatedPreparation(spec, blocks, told))
-            establishing = Establishing(prepared, store, crew, Quiet())
-            night = Night(
-                prepared, store, ledger, membership, crew, heart, Quiet(), Deadline(None), establishing
-            )
+            runner = TrialRunner(prepared, store, ledger, crew, heart, Quiet())
+            establishing = Establishing(prepared, store, runner, Quiet())
+            analysis = SensitivityAnalysis(prepared, store, crew, membership, Quiet().say)
+            night = Night(prepared, store, runner, establishing, analysis, Quiet(), Deadline(None))
             night.run(lambda: store.runs(STUDY)[-1], Budget(trials=given.trials))
     (told / f"{os.getpid()}.json").write_text(json.dumps(clock.spent))
 

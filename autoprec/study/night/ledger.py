@@ -14,12 +14,11 @@ import msgspec
 
 from autoprec.backends.timing import Deadline
 from autoprec.errors import BLAMELESS, FailureKind, TrialError
-from autoprec.records import Assignment, Failure, Interval, LiveFront, Measurement, TrialRecord
+from autoprec.records import Assignment, Failure, Interval, LiveFront, Measurement, Proposal, TrialRecord
 from autoprec.store import BEAT_SECONDS, Membership, Run, Store
 from autoprec.study.finders import finder_of, is_outdated
 from autoprec.study.night.candidates import later, now
 from autoprec.study.night.mirror import Mirror
-from autoprec.study.night.proposal import Proposal
 from autoprec.study.night.tally import Tallies, Tally, spent
 
 

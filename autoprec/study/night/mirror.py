@@ -17,10 +17,9 @@ from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoprec.errors import StudyError
-from autoprec.records import Block, TrialRecord
+from autoprec.records import Block, Proposal, TrialRecord
 from autoprec.search import search_space
 from autoprec.store import JoiningStorage, Mirrored, Store
-from autoprec.study.night.proposal import Proposal
 
 LIMIT = "max_memory_mb"
 """Name of the constraint that holds the MB by which a trial exceeds the limit of memory."""

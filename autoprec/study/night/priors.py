@@ -7,7 +7,6 @@ may replace both.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import takewhile
@@ -18,7 +17,7 @@ from autoprec.errors import BLAMELESS, StudyError, TrialError
 from autoprec.precisions import PRECISIONS
 from autoprec.records import Assignment, Block, Measurement, Record, TrialRecord
 from autoprec.search import Priors, RoughScore, transferred
-from autoprec.store import Store
+from autoprec.store import Membership, Run, Store
 from autoprec.study.night.candidates import loss_of
 from autoprec.study.night.crew import Crew, Slot
 from autoprec.study.preparation import Prepared
@@ -26,6 +25,8 @@ from autoprec.study.preparation import Prepared
 KIND = "sensitivity"
 BACK, PRIOR, PRIOR_ALONE = "sensitivity_back", "prior", "prior_sensitivity"
 """Kinds of facts: one block back in float; trials of another study; its sensitivities."""
+MEASURED = "priors"
+"""Kind of the facts that tell which runs have measured theirs."""
 SAMPLES = 8
 """Few, since a prior may be rough: what matters is the order of the blocks."""
 _TRIALS = 5
@@ -67,43 +68,66 @@ class _Probe(NamedTuple):
         return RoughScore(assignment=self.assignment, loss=loss)
 
 
-def measure_sensitivity(
-    prepared: Prepared,
-    store: Store,
-    crew: Crew[TrialRecord, Measurement],
-    say: Callable[[str], None],
-    going: Callable[[], bool] = lambda: True,
-    most_seconds: float = math.inf,
-) -> None:
-    """Measure missing sensitivities while `going`, heaviest blocks first, for the cost of 5 trials at most.
-
-    Each figure is stored at once, so that a killed run loses none.
+class SensitivityAnalysis:
+    """Measures the sensitivities that a strategy begins with.
 
     Args:
         prepared: rewrites the candidates.
         store: receives the figures.
         crew: measures them.
+        membership: keeps other processes from measuring the same.
         say: receives a line about each slow step.
-        going: called before each figure; False ends the measurement.
-        most_seconds: time limit, however long trials take.
     """
-    name = prepared.spec.name
-    measured = {fact.key for kind in (KIND, PRIOR_ALONE) for fact in _losses(store, name, kind)}
-    measured |= store.facts(name, BACK, RoughScore).keys()
-    missing = [probe for probe in _probes(prepared, store) if probe.key not in measured]
-    budget = min(_TRIALS * _mean_trial_seconds(store.trials(name)), most_seconds)
-    if missing and not most_seconds:
-        say("sensitivities are left out: what came before took a fifth of the time")
-    if not missing or not budget:
-        return
-    say(f"sensitivity: {len(missing)} assignments, one block at a time; takes {budget:.0f} s at most")
-    deadline = Deadline(budget)
-    in_time = takewhile(lambda _: going() and not deadline.is_over, missing)
-    for probe, loss in crew.each(in_time, partial(_loss, prepared)):
-        if isinstance(loss, TrialError):
-            say(f"{probe.key} could not be measured: {loss}")
-        else:
-            store.put_fact(name, probe.kind, probe.key, probe.fact(loss))
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        store: Store,
+        crew: Crew[TrialRecord, Measurement],
+        membership: Membership,
+        say: Callable[[str], None],
+    ) -> None:
+        self._prepared, self._store, self._crew = prepared, store, crew
+        self._membership, self._say = membership, say
+
+    def measure(self, run: Run, going: Callable[[], bool], seconds_left: Callable[[], float]) -> bool:
+        """Measure what is missing, once in a run and by one process; false while that is not done.
+
+        Args:
+            run: the run that is to begin its search.
+            going: called before each figure; False ends the measurement.
+            seconds_left: how many seconds it may take at most.
+        """
+        if not self._crew.is_idle:
+            return False
+        name = self._prepared.spec.name
+        with self._membership.holding("priors") as is_mine:
+            if is_mine and str(run.id) not in self._store.facts(name, MEASURED, bool):
+                self._measure_missing(going, seconds_left())
+                if going():
+                    self._store.put_fact(name, MEASURED, str(run.id), value=True)
+        return is_mine
+
+    def _measure_missing(self, going: Callable[[], bool], most_seconds: float) -> None:
+        """Measure missing figures, heaviest blocks first, for the cost of 5 trials at most. Each is stored at
+        once, so that a killed run loses none."""
+        store, say, name = self._store, self._say, self._prepared.spec.name
+        measured = {fact.key for kind in (KIND, PRIOR_ALONE) for fact in _losses(store, name, kind)}
+        measured |= store.facts(name, BACK, RoughScore).keys()
+        missing = [probe for probe in _probes(self._prepared, store) if probe.key not in measured]
+        budget = min(_TRIALS * _mean_trial_seconds(store.trials(name)), most_seconds)
+        if missing and not most_seconds:
+            say("sensitivities are left out: what came before took a fifth of the time")
+        if not missing or not budget:
+            return
+        say(f"sensitivity: {len(missing)} assignments, one block at a time; takes {budget:.0f} s at most")
+        deadline = Deadline(budget)
+        in_time = takewhile(lambda _: going() and not deadline.is_over, missing)
+        for probe, loss in self._crew.each(in_time, partial(_loss, self._prepared)):
+            if isinstance(loss, TrialError):
+                say(f"{probe.key} could not be measured: {loss}")
+            else:
+                store.put_fact(name, probe.kind, probe.key, probe.fact(loss))
 
 
 def _loss(prepared: Prepared, slot: Slot, probe: _Probe) -> float | TrialError:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 
 from autoprec.backends.timing import Deadline
-from autoprec.records import Assignment, Origin
+from autoprec.records import Assignment, Origin, Proposal
 from autoprec.search import Priors, Strategy, affordable, create_strategy, finalists
 from autoprec.spec import Budget
 from autoprec.store import Run, Store
 from autoprec.study.night.ledger import Ledger, searching
 from autoprec.study.night.own import enqueued
 from autoprec.study.night.priors import load_priors
-from autoprec.study.night.proposal import Proposal
 from autoprec.study.night.tally import seconds_of
 from autoprec.study.preparation import Prepared
 
 _TO_BEGIN_WITH = 2
 """Outcomes without which the strategy knows nothing: those of the reference and of FP32."""
 _MOST_INTERRUPTIONS = 2
+_SHARE_BEFORE_SEARCH = 0.2
+"""Of a run's time, for all that comes before the strategy's first proposal."""
 
 
 class Queue:
@@ -39,7 +40,7 @@ class Queue:
         store: Store,
         ledger: Ledger,
         measure_priors: Callable[[], bool],
-        is_late: Callable[[], bool] = lambda: False,
+        is_late: Callable[[], bool],
     ) -> None:
         self._prepared = prepared
         self._store = store
@@ -152,14 +153,17 @@ class Allowance:
         finalists: how many points to measure again at the end; fewer in a short run.
         run: the run whose trials count.
         ledger: has these trials.
+        begun: set when this process began to prepare.
     """
 
-    def __init__(self, budget: Budget, finalists: int, run: Run, ledger: Ledger) -> None:
+    def __init__(self, budget: Budget, finalists: int, run: Run, ledger: Ledger, begun: Deadline) -> None:
         done = ledger.spent(run)
         left = None if budget.seconds is None else max(0.0, budget.seconds - seconds_of(done))
         self._deadline, self._trials = Deadline(left), budget.trials
+        # Preparing and anchors take what they take; what is left of their share is for the priors.
+        self._before_search = Deadline(None if left is None else left * _SHARE_BEFORE_SEARCH - begun.spent)
         self._last = finalists if budget.trials is None else affordable(finalists, budget.trials)
-        self._run, self._ledger = run, ledger
+        self.run, self._ledger = run, ledger
         self._is_winding_up = False
 
     def wind_up(self) -> None:
@@ -170,13 +174,13 @@ class Allowance:
         """Whether a new assignment may be tried."""
         if self._is_winding_up or self._deadline.left <= self._reserved():
             return False
-        return self._trials is None or self._ledger.tally(self._run).searching < self._trials - self._last
+        return self._trials is None or self._ledger.tally(self.run).searching < self._trials - self._last
 
     def allows_finalist(self) -> bool:
         """Whether another point may be measured again, once no search trial is running."""
         if self._deadline.is_over:
             return False
-        tally = self._ledger.tally(self._run)
+        tally = self._ledger.tally(self.run)
         all_of_them = tally.searching + tally.finalists
         return tally.finalists < self._last and (self._trials is None or all_of_them < self._trials)
 
@@ -185,9 +189,17 @@ class Allowance:
         """Seconds until the run's time is over; infinite if its budget is a number of trials."""
         return self._deadline.left
 
+    def is_late(self) -> bool:
+        """Whether what comes before the search has taken its share of the time."""
+        return self._before_search.is_over
+
+    def seconds_before_search(self) -> float:
+        """Seconds left of that share; infinite if the budget is a number of trials."""
+        return self._before_search.left
+
     def _reserved(self) -> float:
         """Seconds to reserve for finalists, in a run limited by time; 0 in a short one."""
-        tally = self._ledger.tally(self._run)
+        tally = self._ledger.tally(self.run)
         if self._trials is not None:
             return 0.0
         return affordable(self._last, len(tally.seconds)) * tally.usual_seconds

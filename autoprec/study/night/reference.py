@@ -10,11 +10,13 @@ from typing import TypeVar
 import msgspec
 
 from autoprec.errors import BLAMELESS, StudyError, TrialError
-from autoprec.records import Assignment, Measurement, Reference, TrialRecord
+from autoprec.records import Assignment, Measurement, Proposal, Reference
 from autoprec.store import Store
 from autoprec.study.events import Watcher
 from autoprec.study.night.candidates import Made, loss_of, make, setup_for
-from autoprec.study.night.crew import Crew, Slot
+from autoprec.study.night.crew import Slot
+from autoprec.study.night.queue import Allowance
+from autoprec.study.night.runner import TrialRunner
 from autoprec.study.preparation import Prepared
 from autoprec.study.preparation.alongside import Asides, nothing
 
@@ -67,26 +69,44 @@ class Establishing:
     Args:
         prepared: the reference's assignment, and the definition.
         store: the open store.
-        crew: the workers.
+        runner: has the workers, and runs the reference's own trial.
         watcher: receives every step.
         check: compares the reference's model with the original one, in parallel if a worker is free for it;
             once it has passed, the study is bound to its inputs.
         early: gives what was measured during the calibration, as soon as it is.
+        established: called once the study has a reference.
     """
 
     def __init__(
         self,
         prepared: Prepared,
         store: Store,
-        crew: Crew[TrialRecord, Measurement],
+        runner: TrialRunner,
         watcher: Watcher,
         check: Callable[[], None] = nothing,
         early: Callable[[Prepared], Iterable[tuple[Assignment, Made]]] = lambda _: (),
+        established: Callable[[], None] = nothing,
     ) -> None:
-        self._prepared, self._store, self._crew, self._watcher = prepared, store, crew, watcher
-        self._check, self._early = check, early
+        self._prepared, self._store, self._runner, self._watcher = prepared, store, runner, watcher
+        self._check, self._early, self._established = check, early, established
 
-    def stored(self) -> Reference | None:
+    def reference(self, begin: Callable[[], Allowance] | None = None) -> Reference:
+        """The study's reference: the stored one, or else measured and stored.
+
+        Args:
+            begin: begins the run of a new study, whose first trial is the reference's own, as soon as that is
+                measured and the study is bound; None outside all runs.
+
+        Raises `StudyError` if the reference cannot be measured, departs from the original model, or loses too
+        much against FP32.
+        """
+        reference = self._stored() or self._measured(begin)
+        self._established()
+        # Not earlier: the first trial would wait for processors.
+        self._runner.crew.load(self._prepared.material)
+        return reference
+
+    def _stored(self) -> Reference | None:
         """The stored reference, once the check has passed; None before it was measured."""
         name = self._prepared.spec.name
         stored = self._store.reference(name) if name in self._store.studies() else None
@@ -94,30 +114,21 @@ class Establishing:
             self._check()
         return stored
 
-    def measured(
-        self, stored: Measurement | None, first: Callable[[Made], None]
-    ) -> tuple[Reference, dict[str, Made]]:
-        """Measure and store the reference; also returns the measurements made for it, by digest.
-
-        Args:
-            stored: the reference's own measurement, if a run that was cut off has stored it as a trial.
-            first: called with that otherwise, as soon as it is made and the study is bound.
-
-        Raises `StudyError` if the reference cannot be measured, departs from the original model, or loses too
-        much against FP32.
-        """
-        prepared, outcomes = self._prepared, dict[str, Made]()
-        is_roomy = len(self._crew.slots) >= _ROOMY
+    def _measured(self, begin: Callable[[], Allowance] | None) -> Reference:
+        """Measure and store the reference."""
+        prepared, outcomes, stored = self._prepared, dict[str, Made](), self._own_measurement()
+        crew = self._runner.crew
+        is_roomy = len(crew.slots) >= _ROOMY
         if not is_roomy:
             self._bound()
-        with Asides(self._crew.end_workers) as asides:
+        with Asides(crew.end_workers) as asides:
             asides.begin(self._bound if is_roomy else nothing)
             try:
                 for assignment, outcome in self._outcomes(is_stored=stored is not None):
                     outcomes[assignment.digest] = outcome
                     if assignment == prepared.reference:
                         asides.wait()
-                        first(outcome)
+                        self._tell(outcome, begin)
                 own = stored or outcomes[prepared.reference.digest].measurement
                 float_loss = self._float_loss(own, outcomes)
             except TrialError as error:
@@ -131,7 +142,27 @@ class Establishing:
         self._store.put_reference(prepared.spec.name, reference)
         if words := warning_of(reference, prepared.spec.search.accepted_loss):
             self._watcher.say(words)
-        return reference, outcomes
+        self._runner.accept(outcomes)
+        return reference
+
+    def _own_measurement(self) -> Measurement | None:
+        """The reference's own measurement, if a run that was cut off has stored it as a trial."""
+        ledger = self._runner.ledger
+        ledger.sync()
+        trial = ledger.settled.get(self._prepared.reference.digest)
+        is_ours = trial is not None and trial.fingerprint == self._prepared.identity.fingerprint.digest
+        return trial.measurement if trial is not None and is_ours else None
+
+    def _tell(self, outcome: Made, begin: Callable[[], Allowance] | None) -> None:
+        """Begin the run, and store and tell the reference's own trial, if it is an anchor."""
+        if begin is None:
+            return
+        allowance, assignment = begin(), self._prepared.reference
+        label = next((label for label, anchor in self._prepared.anchors if anchor == assignment), None)
+        if label is not None:
+            self._runner.accept({assignment.digest: outcome})
+            proposal, latency_ms = Proposal(assignment, "anchor", label), outcome.measurement.latency_ms
+            self._runner.begin(proposal, allowance.run, latency_ms, allowance.allows_search)
 
     def _bound(self) -> None:
         self._check()
@@ -148,21 +179,21 @@ class Establishing:
                 del left[assignment]
                 yield assignment, outcome
                 if left:  # beside FP32; not on processors, which would disturb its timing
-                    self._crew.ready(partial(setup_for, self._prepared))
+                    self._runner.crew.ready(partial(setup_for, self._prepared))
         if self._scores_alone():
             left.pop(self._prepared.uniform("fp32"), None)
 
         def one(slot: Slot, assignment: Assignment) -> Made:
             return insisting(partial(make, self._prepared, slot, assignment, self._watcher.stage))
 
-        yield from self._crew.each(left, one)
+        yield from self._runner.crew.each(left, one)
 
     def _scores_alone(self) -> bool:
         """Whether FP32's loss is all that is wanted: it is no trial, and nothing can measure it in
         parallel."""
         floats = self._prepared.uniform("fp32")
         is_trial = floats in dict(self._prepared.anchors).values()
-        return len(self._crew.slots) == 1 and not is_trial and floats != self._prepared.reference
+        return len(self._runner.crew.slots) == 1 and not is_trial and floats != self._prepared.reference
 
     def _float_loss(self, own: Measurement, outcomes: dict[str, Made]) -> float:
         """FP32's loss; where it was measured in full, its latency is made comparable with the trials'."""
@@ -171,7 +202,7 @@ class Establishing:
             return own.quality.loss
         if (exact := outcomes.get(floats.digest)) is None:
             self._watcher.stage("score FP32")
-            return insisting(partial(loss_of, self._prepared, self._crew.first, floats, _ALL_SAMPLES))
+            return insisting(partial(loss_of, self._prepared, self._runner.crew.first, floats, _ALL_SAMPLES))
         # Both may have been timed in parallel, each against a reference of its own; trials count in the
         # study's one latency.
         alike = exact.measurement.latency.ratio * own.latency.reference_median_ms

@@ -44,7 +44,7 @@ POINTS = (
     "autoprec.measurement.bench:Bench.race",
     "autoprec.study.preparation.probing:Prober.basis",
     "autoprec.study.preparation.probing:Prober.refused",
-    "autoprec.study.night.priors:measure_sensitivity",
+    "autoprec.study.night.priors:SensitivityAnalysis.measure",
     "autoprec.study.night.queue:Queue.finalist",
 )
 """Of a search: storing, building, measuring, and its phases."""

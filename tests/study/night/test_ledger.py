@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from autoprec.records import Assignment, Block, Measurement, TrialRecord, pareto
+from autoprec.records import Assignment, Block, Measurement, Proposal, TrialRecord, pareto
 from autoprec.store import Run, Store
 from autoprec.study.night.ledger import Ledger
 from autoprec.study.night.mirror import Mirror
-from autoprec.study.night.proposal import Proposal
 from trial_records import IDENTITY
 
 BLOCKS = tuple(Block(name=f"block{n}", nodes=(), allowed=("fp16", "int8")) for n in range(5))

@@ -9,10 +9,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from autoprec.records import Block, TrialRecord
+from autoprec.records import Block, Proposal, TrialRecord
 from autoprec.store import JoiningStorage
 from autoprec.study.night.mirror import Mirror
-from autoprec.study.night.proposal import Proposal
 from trial_records import complete, running
 
 BLOCKS = tuple(Block(name=name, nodes=(), allowed=("fp16", "int8")) for name in ("stem", "neck"))

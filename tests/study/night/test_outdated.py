@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from autoprec.errors import FailureKind, TrialError
-from autoprec.records import Assignment, Block, Failure, Measurement
+from autoprec.records import Assignment, Block, Failure, Measurement, Proposal
 from autoprec.store import Store
 from autoprec.study import finders
 from autoprec.study.night.ledger import Ledger
 from autoprec.study.night.mirror import Mirror
-from autoprec.study.night.proposal import Proposal
 from trial_records import IDENTITY
 
 BLOCKS = (Block(name="a", nodes=(), allowed=("fp16", "int8")),)

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from autoprec import Study
-from autoprec.records import TrialRecord
-from autoprec.study.night import loop
-from autoprec.study.night.proposal import Proposal
+from autoprec.records import Proposal, TrialRecord
+from autoprec.study.night import queue
 from autoprec.study.night.queue import Queue
 from tiny_study import write_study
 
@@ -32,7 +31,7 @@ def test_with_several_workers_the_next_proposal_waits_for_the_first_that_is_free
 def test_late_the_strategy_takes_turns_with_the_anchors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_SHARE_BEFORE_SEARCH", 0.0)
+    monkeypatch.setattr(queue, "_SHARE_BEFORE_SEARCH", 0.0)
     study, origins = Study.load(write_study(tmp_path)), list[str]()
 
     def follow(study: Study, trial: TrialRecord) -> None:
