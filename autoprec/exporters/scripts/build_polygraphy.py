@@ -94,7 +94,7 @@ def visible(text: str) -> str:
 
 def cannot(words: str) -> NoReturn:
     """Exit because nothing can be built."""
-    print(visible(f"build_polygraphy.py: {words}"), file=sys.stderr)
+    print(visible(f"{Path(__file__).name}: {words}"), file=sys.stderr)
     raise SystemExit(2)
 
 

@@ -99,7 +99,7 @@ def visible(text: str) -> str:
 
 def cannot(words: str) -> NoReturn:
     """Exit because nothing can be quantised."""
-    print(visible(f"modelopt_quantize.py: {words}"), file=sys.stderr)
+    print(visible(f"{Path(__file__).name}: {words}"), file=sys.stderr)
     raise SystemExit(2)
 
 

@@ -262,8 +262,15 @@ def arrays_in(path: Path) -> Arrays:
 
 
 def tell(words: str) -> None:
-    """Print to stderr what may quote the manifest, with what would steer the terminal made visible."""
-    print("".join(c if c.isprintable() else ascii(c)[1:-1] for c in words), file=sys.stderr)
+    """Print to stderr what may quote the manifest."""
+    print(visible(words), file=sys.stderr)
+
+
+def visible(text: str) -> str:
+    """Text in one line without control characters, since names in an export may come from anybody."""
+    return "".join(
+        letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split())
+    )
 
 
 def main() -> int:

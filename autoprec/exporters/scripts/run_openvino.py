@@ -23,7 +23,7 @@ import json
 import time
 from pathlib import Path
 from timeit import default_timer
-from typing import Any
+from typing import Any, NoReturn
 
 try:
     import numpy as np
@@ -82,9 +82,9 @@ def visible(text: str) -> str:
     )
 
 
-def cannot(words: str) -> None:
+def cannot(words: str) -> NoReturn:
     """Exit because nothing can be measured."""
-    print(visible(f"run_openvino.py: {words}"), file=sys.stderr)
+    print(visible(f"{Path(__file__).name}: {words}"), file=sys.stderr)
     raise SystemExit(2)
 
 

@@ -30,7 +30,7 @@ import json
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 try:
     import numpy as np
@@ -41,7 +41,7 @@ except ImportError as error:
 
 FOLDER = Path(__file__).resolve().parent
 EXAMPLES = "examples"
-SAME, CANNOT, DIFFERENT = 0, 2, 4
+SAME, DIFFERENT = 0, 4
 LONGEST = 60.0
 """Most seconds of timing that a recipe may demand, since it may come from anybody."""
 SMALLEST_LOSS = 0.001
@@ -75,7 +75,7 @@ def main() -> int:
         print(json.dumps(checks, indent=2))
     else:
         for check in checks:
-            print(visible(f"{'ok  ' if check['ok'] else 'FAIL'} {check['name']}: {check['words']}"))
+            print("ok  " if check["ok"] else "FAIL", visible(f"{check['name']}: {check['words']}"))
     return SAME if all(check["ok"] for check in checks) else DIFFERENT
 
 
@@ -282,14 +282,16 @@ def digest(listed: dict[str, Any]) -> str:
 
 
 def visible(text: str) -> str:
-    """Text without control characters, since names in an export may come from anybody."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    """Text in one line without control characters, since names in an export may come from anybody."""
+    return "".join(
+        letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split())
+    )
 
 
-def cannot(words: str) -> None:
+def cannot(words: str) -> NoReturn:
     """Exit because nothing can be measured."""
-    print(visible(f"verify.py: {words}"), file=sys.stderr)
-    raise SystemExit(CANNOT)
+    print(visible(f"{Path(__file__).name}: {words}"), file=sys.stderr)
+    raise SystemExit(2)
 
 
 if __name__ == "__main__":
