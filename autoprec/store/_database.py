@@ -185,9 +185,7 @@ class Database:
 
     def _admit(self, read_only: bool) -> None:
         """Refuse databases that are not autoprec's, or newer; migrate older ones."""
-        with self._translated():
-            self._dialect.admit()
-        with self.reading() as connection:
+        with self._translated(), self._dialect.admitted() as connection:
             tables = set(sa.inspect(connection).get_table_names())
             version = version_of(connection)
         # Every step of the schema writes its mark along with its tables, so tables without any mark are

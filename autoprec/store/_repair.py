@@ -27,6 +27,7 @@ from autoprec.store._front import front_numbers, kept_numbers, update_front
 from autoprec.store._schema import CHOICES, KEYS, STUDIES, TRIALS
 from autoprec.store._seals import CHECKSUM, DamagedRowError, Row, check, read
 from autoprec.store._totals import add_up, ensure_complete, known_studies
+from autoprec.store.dialects.beside import ensure_files
 
 Rows = dict[sa.TableClause, list[Row]]
 """The intact rows of each table."""
@@ -34,6 +35,7 @@ _MOST_ROWS = 1_000_000
 """More than any table of autoprec's has; a damaged row number may be anything."""
 _MOST_UNREAD = 1_000
 """Numbers that cannot be read, be there a row or not, after which the rest of a table is left out."""
+_VIEWS = "SELECT count(*) FROM sqlite_master WHERE name = ? AND type = 'view'"
 _RANGE = "SELECT rowid AS place, * FROM {} WHERE rowid BETWEEN ? AND ? LIMIT ?"
 
 
@@ -146,6 +148,7 @@ def _rows(path: Path) -> tuple[Rows, list[str]]:
     rows: Rows = {table: [] for table in KEYS}
     try:
         ensure_regular(path)  # SQLite would wait at a pipe forever
+        ensure_files(path)
         connection = sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)
     except OSError as error:
         raise StudyError(f"{path}: cannot be opened ({error.strerror})") from error
@@ -170,6 +173,9 @@ def _rows(path: Path) -> tuple[Rows, list[str]]:
 def _last(connection: sqlite3.Connection, table: sa.TableClause, faults: list[str]) -> int:
     """The highest number of a row, as far as it is known; 0 for a table that cannot be read, or is empty."""
     try:
+        if connection.execute(_VIEWS, (table.name,)).fetchone()[0]:  # it may have rows without end
+            faults.append(f"{table.name}: is not a table")
+            return 0
         last: int = connection.execute(f"SELECT max(rowid) FROM {table.name}").fetchone()[0] or 0  # noqa: S608
     except (sqlite3.Error, UnicodeDecodeError):  # perhaps the page of the last row alone is damaged
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import sqlalchemy as sa
@@ -26,8 +27,8 @@ class Dialect(Protocol):
     optuna_options: dict[str, object]
     """Keyword arguments of the engine that Optuna makes for itself."""
 
-    def admit(self) -> None:
-        """Raises `StudyError` for a database that is damaged."""
+    def admitted(self) -> AbstractContextManager[sa.Connection]:
+        """A first look at the database, which changes nothing; raises `StudyError` for a damaged one."""
 
     def prepare(self) -> None:
         """What is set once on a database that may be written, outside any transaction."""

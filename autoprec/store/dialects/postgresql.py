@@ -8,7 +8,8 @@ decisions on (the front, the next number, who may take a trial) then still holds
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -109,8 +110,11 @@ class PostgresqlDialect:
         # snapshot for the whole transaction would be older than the lock.
         self.writer: sa.Engine = base.execution_options(isolation_level="READ COMMITTED")
 
-    def admit(self) -> None:
-        """Do nothing: the server looks after its files."""
+    @contextmanager
+    def admitted(self) -> Iterator[sa.Connection]:
+        """See `Dialect`; the server looks after its files."""
+        with self.reader.begin() as connection:
+            yield connection
 
     def prepare(self) -> None:
         """Raises `StudyError` where this user may only read; a server in recovery may be about to end it."""

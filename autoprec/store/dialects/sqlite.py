@@ -7,14 +7,18 @@ disk, so that not even a power cut loses a finished trial.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import sqlalchemy as sa
 
 from autoprec.errors import StudyError, cannot
+from autoprec.store.dialects.beside import ensure_files, ensure_own_log, has_journal
 
 BUSY_SECONDS = 10.0
 REASONS = {
@@ -65,7 +69,7 @@ class SqliteDialect:
         if not read_only:
             make_folder(path.parent)
         self.name = str(path)
-        self._path = path.absolute()
+        self._path, self._is_read_only = path.absolute(), read_only
         self._file: tuple[int, int] | None = None
         # Unquoted, a path with `?`, `#` or `%` in it would name another file.
         self.address = f"sqlite:///{quote(str(path.absolute()))}"
@@ -74,37 +78,58 @@ class SqliteDialect:
         # The write lock is taken at once: a read that turns into a write cannot wait for another writer.
         self.writer: sa.Engine = self.reader.execution_options(begin="BEGIN IMMEDIATE")
 
-    def admit(self) -> None:
-        """Raises `StudyError` if SQLite's own checks of the whole file fail, or if the file holds triggers or
-        views: what a query or a write does would be somebody else's choice."""
-        with self.reader.begin() as connection:
-            foreign = connection.exec_driver_sql(_FOREIGN).first()
-            if foreign is not None:
-                raise StudyError(
-                    f"{self.name}: has the {foreign.type} {foreign.name!r}, which autoprec did not make; "
-                    "remove it with sqlite3, or use a copy of the file without it"
-                )
-            # An index that lost a trial hides it from queries without an error, and so does a trial without
-            # its study.
-            verdict = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
-            strays = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-            self._file = self._identity()
+    @contextmanager
+    def admitted(self) -> Iterator[sa.Connection]:
+        """See `Dialect`; raises `StudyError` also for triggers, views, and others' files beside this one."""
+        ensure_files(self._path)
+        # A connection that may write plays what lies beside the file into it, be it another database's.
+        is_new = not self._path.exists() or has_journal(self._path)
+        looker = _engine(self._path, read_only=self._is_read_only or not is_new)
+        try:
+            with looker.begin() as connection:
+                ensure_own_log(self._path, connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+                self._ensure_ours(connection)
+                self._ensure_sound(connection)
+                self._file = self._identity()
+                yield connection
+        finally:
+            looker.dispose()
+
+    def _ensure_ours(self, connection: sa.Connection) -> None:
+        """What a query or a write does must not be somebody else's choice."""
+        foreign = connection.exec_driver_sql(_FOREIGN).first()
+        if foreign is not None:
+            raise StudyError(
+                f"{self.name}: has the {foreign.type} {foreign.name!r}, which autoprec did not make; "
+                "remove it with sqlite3, or use a copy of the file without it"
+            )
+
+    def _ensure_sound(self, connection: sa.Connection) -> None:
+        # An index that lost a trial hides it from queries without an error, and so does a trial without its
+        # study.
+        verdict = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+        strays = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
         if verdict != "ok" or any(str(table).startswith("autoprec_") for table, *_ in strays):
             raise StudyError(f"{self.name}: {REASONS[sqlite3.SQLITE_CORRUPT]}")
 
     def prepare(self) -> None:
-        """Switch the file to WAL, permanently."""
+        """Switch the file to WAL, permanently, and number it: see `ensure_own_log`."""
         with self.reader.connect() as connection:
             # Through the driver, since SQLAlchemy would begin a transaction, inside which SQLite refuses
             # the switch.
-            driver = connection.connection
-            driver.cursor().execute("PRAGMA journal_mode = WAL")
+            cursor = connection.connection.cursor()
+            cursor.execute("PRAGMA journal_mode = WAL")
+            cursor.execute("PRAGMA user_version")
+            if cursor.fetchall() == [(0,)]:
+                cursor.execute(f"PRAGMA user_version = {secrets.randbelow(1 << 31) or 1}")
 
     def lock(self, connection: sa.Connection, study: str) -> None:  # noqa: ARG002 - the protocol's signature
         """Nothing is to be locked: a writing transaction locks the whole file.
 
-        Raises `StudyError` if the file was deleted or replaced: what is written would be lost with it.
+        Raises `StudyError` if the file was deleted or replaced, as what is written would be lost with it, or
+        has been given a trigger since.
         """
+        self._ensure_ours(connection)
         if self._identity() != self._file:
             raise StudyError(
                 f"{self.name}: was deleted or replaced while it was in use; run it again to resume from the "
