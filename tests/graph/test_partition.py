@@ -242,6 +242,18 @@ def test_ops_without_cost_stay_beside_what_they_read_or_who_reads_them(
         assert owner[str(node.name)] in around
 
 
+@pytest.mark.parametrize(("length", "count"), [(8, 1), (9, 8)])
+def test_a_branch_of_up_to_eight_nodes_is_whole_in_a_small_model_too(length: int, count: int) -> None:
+    body = "".join(f"v{place + 1} = MatMul (v{place}, v{place})  " for place in range(length))
+    text = f"{{ v0 = Neg (x)  {body} y = Add (v{length}, v1) }}"
+    head = '<ir_version: 10, opset_import: ["": 22]> g (float[4,4] x) => (float[4,4] y) '
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(onnx.parser.parse_model(head + text)))
+    for place, node in enumerate(model.graph):
+        node.name = f"n{place}"
+    behind_the_first = partition(model, minimum=1)[1:]
+    assert len(behind_the_first) == count
+
+
 def test_depth_and_limits_are_the_users_to_choose() -> None:
     model = load_model(DEMO)
     assert len(partition(model, minimum=1, maximum=5)) <= 5
@@ -264,3 +276,13 @@ def test_a_scope_in_metadata_is_the_module_that_called_the_node(listed: str, sco
     node = ir.Node("", "Conv", [], name="/other/Conv")
     node.metadata_props["pkg.torch.onnx.name_scopes"] = listed
     assert scope_of(node) == tuple(scope.split())
+
+
+def test_modules_without_cost_in_a_row_join_the_next_one_that_has_some() -> None:
+    text = """<ir_version: 10, opset_import: ["": 22]> g (float[4,4] x) => (float[4,4] y) {
+        ["/a/Neg"] a = Neg (x)  ["/b/Abs"] b = Abs (a)  ["/c/MatMul"] c = MatMul (b, b)
+        ["/d/Neg"] d = Neg (c)  ["/e/Abs"] e = Abs (d)  ["/f/MatMul"] y = MatMul (e, e)
+    }"""
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(onnx.parser.parse_model(text)))
+    members = [[name[1] for name in block.nodes] for block in partition(model)]
+    assert members == [["a", "b", "c", "d", "e"], ["f"]]

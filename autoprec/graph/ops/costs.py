@@ -34,7 +34,7 @@ def macs(node: ir.Node) -> int:
         # Each value that is read meets a whole kernel; of a Conv, each value that is made does.
         return math.prod(first) * math.prod(weight[1:])
     if node.op_type == "Attention":
-        return (math.prod(first) + math.prod(output)) * _keys(node)
+        return (math.prod(first) + math.prod(output)) * (weight[-2] + _keys_before(node))
     if node.op_type == "Einsum":
         return _of_einsum(node, first, weight, output)
     # The summed length is the first operand's last axis, unless a Gemm turns it.
@@ -42,11 +42,10 @@ def macs(node: ir.Node) -> int:
     return math.prod(output) * first[-2 if transposed else -1]
 
 
-def _keys(node: ir.Node) -> int:
-    """How many keys each query is multiplied by: those of this call, and those of the cache (`past_key`)."""
-    given = _sizes(node.inputs[1]) or (0, 0)
+def _keys_before(node: ir.Node) -> int:
+    """How many keys come from the cache (`past_key`), besides those of this call."""
     before = _sizes(node.inputs[4]) if len(node.inputs) > 4 else None
-    return given[-2] + (before[-2] if before else 0)
+    return before[-2] if before else 0
 
 
 def _of_einsum(

@@ -96,26 +96,23 @@ class Toolbox:
         choose: Callable[[Histogram], float] = partial(range_of, method=method, percentile=percentile)
         nodes, edits = self._nodes[block], Edits({})
 
-        def steps(so_far: Edits) -> dict[str, float]:
-            limits = self._limits(nodes, so_far, self.ranges(precision))
-            read = {str(n.name): str(n.inputs[0].name) for n in nodes if n.inputs and n.inputs[0] is not None}
-            return {name: limit / self._steps(read[name], precision) for name, limit in limits.items()}
-
+        steps = partial(self._widths, nodes, precision)
         work = Work(block, nodes, precision, self._histograms, self._moments, choose, steps)
         # In the order of the precision's name: rounding has to see weights that smoothing has scaled.
         for name in precision.passes:
             edits = import_module(f"autoprec.graph.variants.{name}").cure(edits, work)
         return edits
 
-    def _limits(
-        self, nodes: Sequence[ir.Node], edits: Edits, ranges: Mapping[str, float]
-    ) -> dict[str, float]:
-        """Largest magnitude to represent of each node's first input, by node name."""
+    def _widths(self, nodes: Sequence[ir.Node], precision: Precision, edits: Edits) -> dict[str, float]:
+        """Width of a step of each node's first input, by node name; none where it has no range."""
         scaled = {name: scaling.name for scaling in edits.scalings for name in scaling.nodes}
-        everything = {**ranges, **edits.ranges}
-        read = {str(n.name): str(n.inputs[0].name) for n in nodes if n.inputs and n.inputs[0] is not None}
-        names = {name: scaled.get(name, value) for name, value in read.items()}
-        return {name: everything[value] for name, value in names.items() if value in everything}
+        ranges, widths = {**self.ranges(precision), **edits.ranges}, {}
+        for node in nodes:
+            if node.inputs and (value := node.inputs[0]) is not None:
+                limit = ranges.get(scaled.get(str(node.name), str(value.name)))
+                if limit is not None:
+                    widths[str(node.name)] = limit / self._steps(str(value.name), precision)
+        return widths
 
     def _steps(self, value: str, precision: Precision) -> float:
         """Steps of the grid that an activation is written on."""

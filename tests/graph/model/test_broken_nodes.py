@@ -26,6 +26,8 @@ def saved(folder: Path, body: str, opset: int = 20) -> Path:
         ('y = Identity("") z = Relu(x)', "'y' .Identity. has no input 'input'"),
         ("y = RegexFullMatch() z = Relu(x)", "RegexFullMatch. has no input 'X'"),
         ("y = MatMulInteger(x) z = Cast<to = 1>(y)", "has no input 'B'"),
+        ("y = Sub(, x) z = Relu(x)", "'y' .Sub. has no input 'A'"),
+        ("y = Concat<axis = 0>() z = Relu(x)", "'y' .Concat. has no input 'inputs'"),
         ("z = Cast(x)", "has no attribute 'to', which it requires"),
         ("z = Cast<to = 1.5>(x)", "has an attribute 'to' that is not of type INT"),
     ],

@@ -128,6 +128,16 @@ def test_an_unrounded_pair_clips_where_its_levels_end(
     np.testing.assert_allclose(result, np.clip(x, low / 4, high / 4))
 
 
+def test_an_unrounded_pair_without_a_zero_point_begins_at_0(tmp_path: Path) -> None:
+    body = "q = QuantizeLinear(x, s)  y = DequantizeLinear(q, s)"
+    head = '<ir_version: 10, opset_import: ["": 21]> net (float[4] x) => (float[4] y) <float s = {0.5}>'
+    onnx.save(onnx.parser.parse_model(f"{head} {{ {body} }}"), tmp_path / "m.onnx")
+    assert write_unrounded(tmp_path / "m.onnx", tmp_path / "u.onnx")
+    x = np.array([-0.4, 0.1, 127.4, 200], np.float32)
+    (result,) = ReferenceEvaluator(onnx.load(tmp_path / "u.onnx")).run(None, {"x": x})
+    np.testing.assert_allclose(result, np.clip(x, 0, 127.5))
+
+
 def test_channels_are_clipped_each_at_its_own_ends_and_weights_stay(tmp_path: Path) -> None:
     text = """<ir_version: 10, opset_import: ["": 21]> net (float[3,2] x) => (float[3,2] y)
     <float[2] s = {1.0, 0.5}, int8[2] z = {0, 0}, int8[2,2] w = {1, 2, 3, 4}, float t = {0.5}, int8 n = {0}> {

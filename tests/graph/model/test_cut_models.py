@@ -1,0 +1,43 @@
+"""A model cut off behind a node gives out all that later nodes read, as the whole computes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+from autoprec.graph.model.cuts import cuts, values_of, write_cut
+
+TEXT = """<ir_version: 10, opset_import: ["": 22]> net (float[4] x) => (float[4] y, float[4] a)
+<float[4] w = {1.0, -2.0, 3.0, -4.0}> {
+    k = Abs (w)  a = Neg (x)  b = Mul (a, k)  [sum] c = Add (a, b)  y = Relu (c)
+}"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    onnx.save(onnx.parser.parse_model(TEXT), tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+def test_there_is_a_cut_behind_each_node_that_depends_on_the_inputs(path: Path) -> None:
+    assert [(cut.node, cut.op_type, cut.values) for cut in cuts(path)] == [
+        ("a", "Neg", ("a",)),
+        ("b", "Mul", ("a", "b")),
+        ("sum", "Add", ("a", "c")),
+        ("y", "Relu", ("a", "y")),
+    ]
+    assert values_of(path) == {"k", "a", "b", "c", "y"}
+
+
+def test_a_cut_computes_what_the_whole_does_there(path: Path) -> None:
+    x = np.array([0.5, -1, 2, -3], np.float32)
+    wanted = {"a": -x, "b": -x * [1, 2, 3, 4], "c": -x * [2, 3, 4, 5], "y": np.maximum(-x * [2, 3, 4, 5], 0)}
+    for cut in cuts(path):
+        part = onnx.load(write_cut(path, cut.values, path.with_name("cut.onnx")))
+        results = ReferenceEvaluator(part).run(None, {"x": x})
+        for name, result in zip(cut.values, results, strict=True):
+            np.testing.assert_allclose(result, wanted[name])
