@@ -51,6 +51,19 @@ def test_a_block_is_refused_a_precision_only_if_all_of_it_is_dequantised() -> No
     assert both.refusals(["conv", "gemm"], ["int8"]) == (("int8", "conv: dequantised"),)
 
 
+def test_floats_are_the_same_where_every_pattern_that_is_told_ran_alike() -> None:
+    ran = {"fp32": ("f32", ""), "fp16": ("f32", "f32"), "bf16": ("bf16", "f32"), "int8": ("i8", "")}
+    verdicts = [
+        Verdict(pattern=pattern, precision=name, state="legal", ran=kernels)
+        for name, both in ran.items()
+        for pattern, kernels in zip(("gemm", "conv"), both, strict=True)
+    ]
+    legality = Legality(base="fp16", verdicts=tuple(v for v in verdicts if v.pattern == "gemm"))
+    assert legality.same_floats(ran) == {"fp16": "fp32"}
+    assert Legality(base="fp16", verdicts=tuple(verdicts)).same_floats(ran) == {}
+    assert Legality(base="fp16").same_floats(ran) == {}, "engines that hide their kernels tell nothing"
+
+
 def test_a_model_s_blocks_are_refused_by_what_is_in_them(tmp_path: Path) -> None:
     model = float_model("conv", tmp_path)
     blocks = [Block(name="a", nodes=("op",), op_counts=(("Conv", 1),)), Block(name="b", nodes=())]

@@ -95,6 +95,18 @@ def test_a_worker_on_another_host_is_dead_when_its_lease_runs_out(
         assert not away.holds("preparation")
 
 
+def test_a_process_that_has_the_number_of_a_dead_one_is_not_it(
+    where: Path | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_workers, "_process", lambda: f"{os.getpid()} 1.00")
+    with Store.open(where) as store:
+        dead = store.join("demo", (), "1")
+        dead.enter()
+        assert dead.take("preparation")
+        monkeypatch.undo()
+        assert store.join("demo", (), "1").take("preparation")
+
+
 def test_another_version_of_autoprec_is_refused_by_name(where: Path | str) -> None:
     with Store.open(where) as store:
         store.join("demo", (), "0.1.0").enter()
@@ -175,6 +187,22 @@ def test_a_server_that_restarts_is_waited_for(
         server.start()
         store.finish(complete(0, 5.0, 0.01))
         assert [trial.number for trial in store.front("demo")] == [0]
+
+
+def test_connections_that_the_server_has_closed_are_replaced(server: PostgresqlServer) -> None:
+    address = server.new_database()
+    close = "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND "
+    close += "datname = current_database()"
+    with Store.open(address) as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        storage = store.optuna()
+        optuna.create_study(storage=storage, study_name="demo", directions=["minimize", "minimize"])
+        assert {*rows(address, close)} == {(True,)}
+        assert [study.study_name for study in storage.get_all_studies()] == ["demo"]
+        assert {*rows(address, close)} == {(True,)}
+        with store.transaction("demo"):
+            store.begin(running(0))
+        assert [trial.number for trial in store.running("demo")] == [0]
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ class PostgresqlDialect:
             )
         self.name = url.render_as_string(hide_password=True)
         self.address = url.render_as_string(hide_password=False)
-        self.optuna_options: dict[str, object] = {"pool_pre_ping": True, "creator": connect}
+        self.optuna_options: dict[str, object] = {"creator": connect}
         self.reader: sa.Engine = base.execution_options(isolation_level="REPEATABLE READ")
         # Each statement sees what was committed before it, so after the lock what its last holder wrote. One
         # snapshot for the whole transaction would be older than the lock.
