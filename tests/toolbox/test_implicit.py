@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
 from autoprec import Study
 from autoprec.exporters.implicit import CACHE, HEADER, MODEL, SCRIPT, cache
-from autoprec.records import Implicit
+from autoprec.graph.rewrite.implicit import implicit
+from autoprec.graph.rewrite.rewrite import Rewriter
+from autoprec.records import Assignment, Block, Implicit
 from tiny_study import write_study
 
 
@@ -82,3 +85,15 @@ def test_the_limits_stand_in_the_script_and_the_shell_reads_it(exported: Path) -
     assert "measured on the typed model" in text
     assert "One tensor has one range" in text
     assert subprocess.run(["sh", "-n", out / SCRIPT], check=False).returncode == 0
+
+
+def test_a_layer_whose_result_is_always_zero_gets_no_scale_of_nothing() -> None:
+    text = """<ir_version: 10, opset_import: ["": 22]> g (float[2,2] x) => (float[2,2] y)
+    <float[2,2] w = {1, 2, 3, 4}> { [one] h = MatMul (x, w)  [two] y = MatMul (h, w) }"""
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(onnx.parser.parse_model(text)))
+    blocks, chosen = (Block(name="all", nodes=("one", "two")),), Assignment(choices=(("all", "int8"),))
+    typed = Rewriter(model, blocks, {"x": 1.27, "h": 2.54}, base="fp32").rewrite(chosen)
+    home, largest = dict.fromkeys(("one", "two"), "all"), {"x": 1.27, "h": 2.54, "y": 0.0}
+    told = implicit(model, typed, home, chosen, largest, "")
+    assert dict(told.scales) == pytest.approx({"x": 0.01, "h": 0.02})
+    assert dict(told.layers) == {"one": "int8", "two": "int8"}
