@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -192,13 +192,20 @@ class CutsMasks(Protocol):
         """
 
 
+class KernelTimings(NamedTuple):
+    """What builds have timed: the bytes as the library wrote them, and a name for their file, after library,
+    version and GPU; both empty where this version or machine keeps none."""
+
+    name: str
+    content: bytes
+
+
 @runtime_checkable
 class KeepsTimings(Protocol):
     """A backend whose builds time kernels, and keep the timings."""
 
-    def timings(self) -> tuple[str, bytes]:
-        """The name of the timings' file, after library, version and GPU, and its bytes as the library wrote
-        them; both empty where this version or machine keeps none."""
+    def timings(self) -> KernelTimings:
+        """What its builds have timed so far."""
 
 
 @runtime_checkable

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
@@ -30,7 +31,14 @@ levels of repetition as in Kalibera and Jones, Rigorous benchmarking in reasonab
 """
 
 
-def typical_ratio(ordered: Sequence[float], build_spread: float = 0.0) -> tuple[float, Interval]:
+class TypicalRatio(NamedTuple):
+    """The middle of ratios, and its interval."""
+
+    ratio: float
+    interval: Interval
+
+
+def typical_ratio(ordered: Sequence[float], build_spread: float = 0.0) -> TypicalRatio:
     """The middle of sorted ratios, and its 95 % interval (of level 0 for a single one).
 
     The mean of logarithms without the fifth at either end: outliers do not move it, and for noise near the
@@ -46,7 +54,7 @@ def typical_ratio(ordered: Sequence[float], build_spread: float = 0.0) -> tuple[
     kept = logs[cut : len(logs) - cut]
     ratio = float(np.exp(kept.mean()))
     if len(logs) == 1:
-        return ratio, Interval(low=ratio, high=ratio, level=0.0)
+        return TypicalRatio(ratio, Interval(low=ratio, high=ratio, level=0.0))
     spread = np.clip(logs, kept[0], kept[-1]).std(ddof=1) * math.sqrt(len(logs)) / len(kept)
     reach = math.exp(math.hypot(float(stdtrit(len(kept) - 1, 0.975)) * spread, ndtri(0.975) * build_spread))
-    return ratio, Interval(low=ratio / reach, high=ratio * reach)
+    return TypicalRatio(ratio, Interval(low=ratio / reach, high=ratio * reach))

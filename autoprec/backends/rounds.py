@@ -51,7 +51,7 @@ class Rounds:
     @property
     def interval(self) -> Interval:
         """Interval of the ratio."""
-        return typical_ratio(self._ratios, self._build_spread)[1]
+        return typical_ratio(self._ratios, self._build_spread).interval
 
     def turns(self, builds: Sequence[tuple[Engine, Engine]], count: int) -> list[Engine]:
         """The order of `count` rounds, each of the next build.

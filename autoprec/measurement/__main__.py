@@ -38,7 +38,6 @@ from autoprec.measurement.messages import (
     Scored,
     Stage,
     WriteExamples,
-    Written,
     decode_request,
     encode,
 )
@@ -136,7 +135,7 @@ def _answer(bench: Workbench, request: Job | Score | Ready | Inspect | WriteExam
         case Inspect():
             return Inspected(inspect(bench, request))
         case WriteExamples():
-            return Written(*write_examples(bench, request))
+            return write_examples(bench, request)
 
 
 def _unforeseen(error: Exception) -> Failed | Refused:

@@ -94,12 +94,11 @@ class Bench(Closing):
         assert isinstance(answer, Inspected)
         return answer.inspection
 
-    def write_examples(self, request: WriteExamples) -> tuple[Quality, Quality | None]:
-        """Write samples with the logits of all; returns the candidate's score against the reference, and
-        against the original model, where that could be run. Raises as `measure` does."""
+    def write_examples(self, request: WriteExamples) -> Written:
+        """Write samples with the logits of all. Raises as `measure` does."""
         answer = self._ask(request, request.setup.backend)
         assert isinstance(answer, Written)
-        return answer.quality, answer.faithful
+        return answer
 
     def compare(self, request: Compare) -> Departure:
         """Judge one step against the original model. Raises as `measure` does."""

@@ -10,17 +10,17 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from autoprec.backends import Engine, run
+from autoprec.backends import Engine, computes, run
 from autoprec.backends.exact import Exact
 from autoprec.errors import SamplesError, TrialError
 from autoprec.files import naming
 from autoprec.measurement.fidelity.exactness import ensured
 from autoprec.measurement.masks import Logits
-from autoprec.measurement.messages import Inspect, WriteExamples
+from autoprec.measurement.messages import Inspect, WriteExamples, Written
 from autoprec.measurement.pictures import draw
 from autoprec.measurement.pipeline import Pipeline
 from autoprec.measurement.workbench import Workbench
-from autoprec.records import Inspection, Picture, Quality
+from autoprec.records import Inspection, Picture
 from autoprec.samples import read_archive
 
 _RUNS = 10
@@ -43,9 +43,8 @@ def inspect(bench: Workbench, request: Inspect) -> Inspection:
         return Inspection(kernels=engine.kernels(), pictures=pictures)
 
 
-def write_examples(bench: Workbench, request: WriteExamples) -> tuple[Quality, Quality | None]:
-    """Write samples, spread evenly over the set, with all logits; returns the candidate's score against the
-    reference, and against the original model.
+def write_examples(bench: Workbench, request: WriteExamples) -> Written:
+    """Write samples, spread evenly over the set, with all logits.
 
     `00.npz` holds inputs and prompts by name, as a definition's samples do; `outputs/00.npz` holds float32
     logits [masks, h, w]: `reference`, `candidate` and, where it could be run, `original`. A decoder that
@@ -58,7 +57,7 @@ def write_examples(bench: Workbench, request: WriteExamples) -> tuple[Quality, Q
     places = [number * len(bench.samples) // count for number in range(count)]
     originals = _originals(bench, request, places)
     with bench.build(Path(request.candidate_path)) as engine, bench.lease.running():
-        if request.exactly and bench.backend.stopwatch != "known":
+        if request.exactly and computes(bench.backend):
             ensured(bench.backend, Path(request.candidate_path), engine, bench.samples)
         for number, index in enumerate(places):
             sample, reference = bench.samples[index], bench.masks[index]
@@ -79,7 +78,7 @@ def write_examples(bench: Workbench, request: WriteExamples) -> tuple[Quality, Q
                 begin += len(logits)
                 _write_arrays(folder / name, {**sample.inputs, **sample.prompts, **prompts})
                 _write_arrays(folder / "outputs" / name, outputs)
-    return metric.result(), faithful.result() if originals else None
+    return Written(metric.result(), faithful.result() if originals else None)
 
 
 def _originals(bench: Workbench, request: WriteExamples, places: Sequence[int]) -> list[Logits]:

@@ -195,7 +195,8 @@ class Scored(msgspec.Struct, frozen=True, tag="scored"):
 
 
 class Written(msgspec.Struct, frozen=True, tag="written"):
-    """Examples are written: the candidate's score against the reference, and against the original model."""
+    """Examples are written: the candidate's score against the reference, and against the original model,
+    where that could be run."""
 
     quality: Quality
     faithful: Quality | None

@@ -48,7 +48,7 @@ class Scores:
         on_stage: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._metric, self._engine, self._pipeline = metric, engine, pipeline
-        self._found = ((s, self._run(s)) for s in ahead(samples))
+        self._begun = ((s, self._run(s)) for s in ahead(samples))
         self._references = iter(references)
         self._done = 0
         self.pause: Callable[[], None] = lambda: None
@@ -59,7 +59,7 @@ class Scores:
     def of_first(self, count: int | None) -> Quality:
         """The score of the first `count` samples, at least one; None is all. `count` must not decrease."""
         more = None if count is None else max(1, count) - self._done
-        for _ in behind(islice(self._found, more), self._compare):
+        for _ in behind(islice(self._begun, more), self._compare):
             self._done += 1
             self.pause()
             if line := self._pace.line(self._done):

@@ -62,6 +62,13 @@ class Header(NamedTuple):
     rule: int = 1
 
 
+class Planes(NamedTuple):
+    """Planes of one size, upright: 8-bit images for files of 8 bits, else of floats; and what is white."""
+
+    planes: list[Image.Image]
+    white: float
+
+
 def header(path: Path, channels: int, white: float | None) -> Header:
     """Look at a file without reading its pixels.
 
@@ -83,17 +90,17 @@ def header(path: Path, channels: int, white: float | None) -> Header:
     return _foreign(path, channels, white)
 
 
-def pixels(path: Path, channels: int, white: float | None) -> tuple[list[Image.Image], float]:
-    """Planes of one size, upright, and the value that is white.
+def pixels(path: Path, channels: int, white: float | None) -> Planes:
+    """The pixels of a file, for a model of that many channels; `white` is the definition's `samples.white`.
 
-    Planes are 8-bit images for files of 8 bits, else of floats. Raises `UnfitError` as `header` does.
+    Raises `UnfitError` as `header` does.
     """
     try:
         with opened(path) as image:
             head = _examined(path, image, channels, white)
             turn = _orientation(image) if head.is_turned else 1
             if head.mode:
-                return _planes(path, image, head, channels), white or _white(head.bits)
+                return Planes(_planes(path, image, head, channels), white or _white(head.bits))
     except UnfitError:
         raise
     except Exception as error:  # as above
@@ -103,7 +110,7 @@ def pixels(path: Path, channels: int, white: float | None) -> tuple[list[Image.I
     planes = _fitted(_finite(path, deep.upright(deep.read(path), turn)), channels)
     if planes.ndim != 3 or len(planes) != channels or not planes.size:
         raise UnfitError(f"{path}: does not hold the bands that it declares; fix or remove it")
-    return [Image.fromarray(plane) for plane in planes], white or _white(head.bits)
+    return Planes([Image.fromarray(plane) for plane in planes], white or _white(head.bits))
 
 
 def opened(path: Path) -> ImageFile.ImageFile:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 from autoprec.errors import SpecError
 from autoprec.recipes._base import Facts, Plan
@@ -36,8 +37,15 @@ SIDES: Mapping[str, int] = MappingProxyType(
 """Side of the images that a family was trained on, if it is not 512; for files that leave it free."""
 
 
-def plan_of(facts: Facts, recipe: str = "") -> tuple[Facts, Plan]:
-    """A recipe's plan for a model; "" guesses. Returns the facts too, since a decoder's input may be renamed.
+class PlannedModel(NamedTuple):
+    """A recipe's plan for a model, and the facts, in which a decoder's input may have been renamed."""
+
+    facts: Facts
+    plan: Plan
+
+
+def plan_of(facts: Facts, recipe: str = "") -> PlannedModel:
+    """A recipe's plan for a model; "" guesses.
 
     Raises `SpecError` for an unknown recipe, or a model of another structure.
     """
@@ -47,7 +55,8 @@ def plan_of(facts: Facts, recipe: str = "") -> tuple[Facts, Plan]:
         raise SpecError(f"unknown recipe {recipe!r}; {hint}")
     facts, decoder, why = renamed(facts)
     plan = RECIPES[recipe](facts) if recipe else guess(facts)
-    return facts, plan._replace(made=plan.made or decoder, reasons=(*plan.reasons, *facts.guessed, *why))
+    reasons = (*plan.reasons, *facts.guessed, *why)
+    return PlannedModel(facts, plan._replace(made=plan.made or decoder, reasons=reasons))
 
 
 __all__ = ["RECIPES", "SIDES", "Facts", "Plan", "definition_text", "facts_of", "plan_of"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import onnx_ir as ir
 
 from autoprec.graph.model.load import open_model
@@ -12,17 +14,24 @@ _PROMPTS = frozenset(
 )
 
 
-def renamed(facts: Facts) -> tuple[Facts, bytes, tuple[str, ...]]:
-    """The facts with the decoder's input renamed, the copy as bytes, and why; unchanged facts if names fit.
+class Renaming(NamedTuple):
+    """The facts with the decoder's input renamed, the copy's bytes, and why; unchanged facts if names fit."""
+
+    facts: Facts
+    decoder: bytes = b""
+    reasons: tuple[str, ...] = ()
+
+
+def renamed(facts: Facts) -> Renaming:
+    """Rename the decoder's image input after the encoder's output, if it has another name.
 
     An input is renamed only if it is the only one that no output feeds, and has the shape of the only output
     that feeds nothing: otherwise the match would be a guess.
     """
-    before: tuple[Facts, bytes, tuple[str, ...]] = facts, b"", ()
     free = [output for output in facts.outputs if output.name not in facts.decoder_inputs]
     unfed = [name for name in facts.prompts() if name not in _PROMPTS]
     if facts.decoder is None or len(free) != 1 or len(unfed) != 1:
-        return before
+        return Renaming(facts)
     model = open_model(facts.decoder)
     value = next(value for value in model.graph.inputs if value.name == unfed[0])
     sizes = [size if isinstance(size, int) else None for size in value.shape or ()]
@@ -35,8 +44,9 @@ def renamed(facts: Facts) -> tuple[Facts, bytes, tuple[str, ...]]:
     )
     # Weights in files of their own would not come along; a name that is taken already would close a cycle.
     if not fits or is_large or any(out.name == free[0].name for node in model.graph for out in node.outputs):
-        return before
+        return Renaming(facts)
     value.name = free[0].name
     names = tuple(free[0].name if name == unfed[0] else name for name in facts.decoder_inputs)
     why = f"the decoder's input {unfed[0]!r} is {free[0].name!r} in a copy: so the model's output is named"
-    return facts._replace(decoder_inputs=names), ir.to_proto(model).SerializeToString(), (why,)
+    copy = ir.to_proto(model).SerializeToString()
+    return Renaming(facts._replace(decoder_inputs=names), copy, (why,))

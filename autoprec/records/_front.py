@@ -115,7 +115,7 @@ class LiveFront:
 
     def __init__(self) -> None:
         self._all: dict[int, TrialRecord] = {}
-        self._known: set[str] = set()
+        self._digests: set[str] = set()
         """Digests of assignments that were measured, or computed wrongly."""
         self._front: tuple[TrialRecord, ...] = ()
         self._is_stale = False
@@ -126,8 +126,8 @@ class LiveFront:
         if record.state != "complete" and not is_wrong:
             return
         digest = record.assignment.digest
-        self._is_stale |= digest in self._known
-        self._known.add(digest)
+        self._is_stale |= digest in self._digests
+        self._digests.add(digest)
         self._all[record.number] = record
         if not self._is_stale:
             self._front = pareto((*self._front, record))

@@ -79,9 +79,9 @@ class EntrySamples:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        if hasattr(self._made, "__getitem__"):
+        if hasattr(self._given, "__getitem__"):
             with self._telling():
-                item = self._made[index]
+                item = self._given[index]
             return self._sample(index, item)
         if self._items is None or index < self._next:
             self._items, self._next = self._all(), 0
@@ -90,15 +90,15 @@ class EntrySamples:
         return self._sample(index, item)
 
     @cached_property
-    def _made(self) -> Any:
+    def _given(self) -> Any:
         """What the function returned the first time."""
         with self._telling():
             return self._make()
 
     @cached_property
     def _count(self) -> int:
-        if hasattr(self._made, "__len__"):
-            count = len(self._made)
+        if hasattr(self._given, "__len__"):
+            count = len(self._given)
             return count if self._limit is None else min(count, self._limit)
         count = 0
         for item in islice(self._all(), self._limit):

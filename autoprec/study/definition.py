@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import difflib
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import tomlkit
@@ -32,11 +33,18 @@ def find_spec(where: str | None, folder: Path = FOLDER) -> StudySpec:
         choices = f"known: {', '.join(paths)}" if paths else "`autoprec init MODEL.onnx` writes one"
         hint = f"did you mean {near[0]!r}?" if near else choices
         raise SpecError(f"no study {where!r} in {folder}/; {hint}")
-    return load_spec(default_definition(folder)[0])
+    return load_spec(default_definition(folder).path)
 
 
-def default_definition(folder: Path = FOLDER) -> tuple[Path, str]:
-    """The definition that commands use if none is named, and why it is that one.
+class DefaultDefinition(NamedTuple):
+    """The definition that commands use if none is named, and why it is that one."""
+
+    path: Path
+    why: str
+
+
+def default_definition(folder: Path = FOLDER) -> DefaultDefinition:
+    """Choose the definition that commands use if none is named.
 
     Raises `SpecError` naming the definitions that exist.
     """
@@ -44,10 +52,10 @@ def default_definition(folder: Path = FOLDER) -> tuple[Path, str]:
     if not paths:
         raise SpecError(f"no study definition in {folder}/; `autoprec init MODEL.onnx` writes one")
     if len(paths) == 1:
-        return paths[0], f"the only one in {folder}/"
+        return DefaultDefinition(paths[0], f"the only one in {folder}/")
     marked = [path for path in paths if load_spec(path).default]
     if len(marked) == 1:
-        return marked[0], "the default; --study names another"
+        return DefaultDefinition(marked[0], "the default; --study names another")
     names = ", ".join(path.stem for path in paths)
     which = f"has `default = true` in {len(marked)} definitions" if marked else "holds several"
     mend = "leave it in one of them" if marked else "mark one `default = true`"

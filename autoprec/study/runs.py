@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from autoprec.store import Run
 from autoprec.study.events import Watcher
@@ -73,10 +74,14 @@ def close_run(session: Session, run: Run, allowed: int | None) -> None:
     store.patiently(closed)
 
 
-def slurm_job(environment: Mapping[str, str]) -> tuple[str, bool]:
-    """The Slurm job of this process, of which all tasks of an array are part, and whether it was requeued.
+class SlurmJob(NamedTuple):
+    """A Slurm job, of which all tasks of an array are part; its number is "" outside Slurm."""
 
-    Empty outside Slurm.
-    """
+    number: str
+    is_requeued: bool
+
+
+def slurm_job(environment: Mapping[str, str]) -> SlurmJob:
+    """The Slurm job of this process."""
     job = environment.get("SLURM_ARRAY_JOB_ID") or environment.get("SLURM_JOB_ID", "")
-    return job, bool(job) and environment.get("SLURM_RESTART_COUNT", "0") != "0"
+    return SlurmJob(job, bool(job) and environment.get("SLURM_RESTART_COUNT", "0") != "0")

@@ -72,7 +72,7 @@ def main() -> None:
         best = choose(findings.front, findings.reference, pick="fastest", max_loss=options.max_loss)
         ruined = next(trial for trial in findings.trials if trial.label.startswith("all-int8"))
         looking = Inspections(study.spec, findings.identity, print)
-        seen, _ = looking.made((ruined, best))
+        seen, _ = looking.ensured((ruined, best))
     rows = []
     for title, trial in (("all-INT8", ruined), (f"trial {best.number}", best)):
         assert trial.measurement is not None

@@ -182,7 +182,9 @@ def test_the_rewriter_leaves_its_source_alone(path: Path) -> None:
 
 
 def test_a_broken_promise_is_a_failed_trial(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autoprec.graph.rewrite.writer.Writer._output", lambda self, value: self._made[value])
+    monkeypatch.setattr(
+        "autoprec.graph.rewrite.writer.Writer._output", lambda self, value: self._copies[value]
+    )
     with pytest.raises(TrialError):
         rewritten(path, "fp16")
 

@@ -1,4 +1,4 @@
-"""Names say one thing: a class has its name alone, and no local is a `found` that could be anything."""
+"""Names say one thing: a class has its name alone, and nothing is a `found` that could be anything."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ VAGUE = {"found", "known", "made", "stuff", "thing"}
 
 
 def named(function: ast.FunctionDef) -> set[str]:
-    """What a function takes, assigns or defines."""
+    """A function's own name, and what it takes, assigns or defines, without leading underscores."""
     nodes = list(ast.walk(function))
     names = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    names |= {n.attr for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
     names |= {n.arg for n in nodes if isinstance(n, ast.arg)}
-    return names | {n.name for n in nodes[1:] if isinstance(n, ast.FunctionDef)}
+    names |= {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
+    return {name.lstrip("_") for name in names}
 
 
 @pytest.mark.parametrize(
     "folder", sorted({path.parent for path in MODULES}), ids=lambda p: str(p.relative_to(ROOT))
 )
-def test_a_local_has_a_noun_of_the_field(folder: Path) -> None:
+def test_a_name_is_a_noun_of_the_field(folder: Path) -> None:
     vague = {
         f"{path.name}:{node.name}": names
         for path in folder.glob("*.py")

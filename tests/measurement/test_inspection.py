@@ -71,9 +71,9 @@ def test_examples_are_samples_with_the_logits_of_both_engines(prepared: Prepared
         folder=str(tmp_path / "examples"),
     )
     with Bench(tmp_path / "worker.log") as bench:
-        quality, faithful = bench.write_examples(request)
-    assert (quality.samples, quality.loss) == (3, 0)
-    assert faithful is None
+        examples = bench.write_examples(request)
+    assert (examples.quality.samples, examples.quality.loss) == (3, 0)
+    assert examples.faithful is None
     section = SamplesSection(calibration="", evaluation=str(tmp_path / "examples"))
     assert [s.name for s in load_samples(section, "evaluation", prepared.shapes)] == [
         "00.npz",
@@ -96,4 +96,4 @@ def test_examples_are_written_once_more_where_a_worker_died_over_them(
         folder=str(tmp_path / "examples"),
     )
     with Bench(tmp_path / "worker.log") as bench:
-        assert bench.write_examples(request)[0].samples == 1
+        assert bench.write_examples(request).quality.samples == 1

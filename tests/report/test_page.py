@@ -38,11 +38,11 @@ class Elements(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.started: list[tuple[str, dict[str, str | None]]] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.started.append((tag, dict(attrs)))
 
 
 def trial(number: int, names: list[str], random: np.random.Generator) -> TrialRecord:
@@ -115,7 +115,7 @@ def nasty(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_nothing_is_fetched(nasty: str) -> None:
-    elements = Elements(nasty).found
+    elements = Elements(nasty).started
     policies = [a["content"] for tag, a in elements if a.get("http-equiv") == "Content-Security-Policy"]
     assert policies
     assert "default-src 'none'" in str(policies[0])
@@ -126,7 +126,7 @@ def test_nothing_is_fetched(nasty: str) -> None:
 
 
 def test_a_name_that_is_a_script_is_shown_and_not_run(nasty: str) -> None:
-    elements = Elements(nasty).found
+    elements = Elements(nasty).started
     assert [tag for tag, _ in elements].count("script") == 3, "the data, the library and ours"
     assert not [a for _, a in elements if "onerror" in a]
     assert "&lt;/script&gt;" in nasty

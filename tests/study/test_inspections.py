@@ -20,19 +20,19 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def known(folder: Path) -> tuple[int, list[Path], list[str]]:
+def stored(folder: Path) -> tuple[int, list[Path], list[str]]:
     """How many front points are known, the pictures of them, and what was said."""
     said: list[str] = []
     spec = load_spec(folder / "tiny.toml")
     with Store.open(folder / "tiny" / "study.db", read_only=True) as store:
         front, identity = store.front("tiny"), store.identity("tiny")
-    inspections, _ = Inspections(spec, identity, said.append).known(front)
+    inspections, _ = Inspections(spec, identity, said.append).stored(front)
     return len(inspections), [Path(p.candidate) for seen in inspections.values() for p in seen.pictures], said
 
 
 def test_a_study_that_was_moved_shows_its_own_pictures(searched: Path, tmp_path: Path) -> None:
     shutil.copytree(searched, tmp_path / "moved")
-    count, pictures, said = known(tmp_path / "moved")
+    count, pictures, said = stored(tmp_path / "moved")
     assert count
     assert pictures
     assert said == []
@@ -42,10 +42,10 @@ def test_a_study_that_was_moved_shows_its_own_pictures(searched: Path, tmp_path:
 @pytest.mark.parametrize("kind", ["*.webp", "inspection.json"])
 def test_a_changed_picture_or_figure_is_looked_into_again(kind: str, searched: Path, tmp_path: Path) -> None:
     shutil.copytree(searched, tmp_path / "copy")
-    count, _, _ = known(tmp_path / "copy")
+    count, _, _ = stored(tmp_path / "copy")
     for path in (tmp_path / "copy" / "tiny" / "inspections").rglob(kind):
         path.write_bytes(path.read_bytes().replace(b"e", b"f", 1) + b"\n")
-    left, _, said = known(tmp_path / "copy")
+    left, _, said = stored(tmp_path / "copy")
     assert count
     assert left == 0
     assert all(line.endswith("it is rebuilt") for line in said)

@@ -64,7 +64,7 @@ def test_a_bias_takes_the_mean_error_where_it_is_one_number_for_each_output(wher
     if corrected:
         feeds, weights = [{"x": rows, "c": np.zeros(6, np.float32)}], {(name, 1): rounded(node)}
         wanted, off, mended = (
-            outputs(edited(model, {"all": Edits(changed)})[0], feeds).mean(axis=(0, 1))
+            outputs(edited(model, {"all": Edits(changed)}).model, feeds).mean(axis=(0, 1))
             for changed in ({}, weights, {**edits.constants, **weights})
         )
         assert np.abs(mended - wanted).max() < 0.01 * np.abs(off - wanted).max()

@@ -136,7 +136,7 @@ def test_distillation_brings_the_quantised_model_nearer_to_the_float_one(tmp_pat
     typed = rewriter.rewrite(assignment)
     source = rewriter.source(assignment)[0]
     edits = distil(model, source, typed, samples, 0.1, least=1200)
-    student = Network(edited(source, {"": edits})[0], quantised_inputs(typed), _steps(edits.ranges))
+    student = Network(edited(source, {"": edits}).model, quantised_inputs(typed), _steps(edits.ranges))
     fresh = images(4, seed=11)
     with torch.no_grad():
         after = np.stack([student(tensors(feeds))["masks"].numpy() for feeds in fresh])

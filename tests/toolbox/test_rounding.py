@@ -61,7 +61,7 @@ def test_moments_are_those_of_the_rows_that_the_op_multiplies(tmp_path: Path, na
     (measured,) = measure_moments(model, create_backend("openvino", {}), feeds, tmp_path / "i.onnx").values()
     node = next(node for node in model.graph if node.op_type in ("Conv", "MatMul"))
     changed = {(str(node.name), 2): ir.tensor(np.zeros(16, np.float32), name="zero")}
-    bare = edited(model, {"all": Edits(changed if node.op_type == "Conv" else {})})[0]
+    bare = edited(model, {"all": Edits(changed if node.op_type == "Conv" else {})}).model
     total = outputs(bare, feeds)
     wanted = total.mean(axis=(0, 1, 3, 4)) if node.op_type == "Conv" else total.mean(axis=(0, 1, 2, 3))
     if node.op_type == "MatMul":
@@ -102,7 +102,7 @@ def test_learned_rounding_and_biases_bring_the_output_nearer(tmp_path: Path, nam
         changed = dict(edits.constants)
         if not precision.learns_rounding:
             changed[str(node.name), 1] = _nearest(node)
-        output = outputs(edited(model, {"all": Edits(changed)})[0], feeds)
+        output = outputs(edited(model, {"all": Edits(changed)}).model, feeds)
         errors[variant] = float(np.square(output - wanted).mean())
     nearest = edited(model, {"all": Edits({(str(node.name), 1): _nearest(node)})})[0]
     errors["int8"] = float(np.square(outputs(nearest, feeds) - wanted).mean())

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autoprec.backends._base import Engine, StopwatchName
+from autoprec.backends._base import Engine, KernelTimings, StopwatchName
 from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.backends.openvino_nodes import read_graph
 from autoprec.backends.target.address import Address, parse_address
@@ -150,15 +150,15 @@ class TargetBackend:
         layers = tuple((layer.name, layer.precision, layer.made) for layer in parts.layers)
         return Told(model_path=str(written), layers=layers)
 
-    def timings(self) -> tuple[str, bytes]:
+    def timings(self) -> KernelTimings:
         """As `KeepsTimings.timings`."""
         if self.name == "openvino" or self._is_rtx:
-            return "", b""
+            return KernelTimings("", b"")
         answer = self._asked("timings")[1]
         # The name becomes a file's: letters, digits and dots of what the target says of itself.
         kind = self.fingerprint()
         name = re.sub(r"[^A-Za-z0-9.]+", "_", f"{kind.version} {kind.device}").strip("_.")
-        return (f"{name}.cache", answer[0]) if answer and answer[0] else ("", b"")
+        return KernelTimings(f"{name}.cache", answer[0]) if answer and answer[0] else KernelTimings("", b"")
 
     def clocks(self) -> Clocks:
         """Clocks and load of the target now.

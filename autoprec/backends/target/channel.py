@@ -87,7 +87,7 @@ class Channel:
                 if line == HAVE:
                     return True
                 if line == NEED:
-                    self._out.write(agent_archive()[0])
+                    self._out.write(agent_archive().data)
                     self._out.flush()
                 elif line.strip():
                     self._printed += line

@@ -8,6 +8,7 @@ import hashlib
 import io
 import zipfile
 from importlib.resources import files
+from typing import NamedTuple
 
 _ROOT = "autoprec/backends/target/agent"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -85,9 +86,16 @@ def bootstrap(folder: str, limit: int) -> str:
     return f'import base64; exec(base64.b64decode("{base64.b64encode(text.encode()).decode()}"))'
 
 
+class AgentArchive(NamedTuple):
+    """The agent as a zip file that Python runs, and its SHA-256."""
+
+    data: bytes
+    digest: str
+
+
 @functools.cache
-def agent_archive() -> tuple[bytes, str]:
-    """The agent as a zip file that Python runs, and its SHA-256; the same bytes for the same code."""
+def agent_archive() -> AgentArchive:
+    """The agent as an archive; the same bytes for the same code."""
     here = files("autoprec.backends.target.agent")
     texts = {entry.name: entry.read_bytes() for entry in here.iterdir() if entry.name.endswith(".py")}
     start = _START.format(unfit=UNFIT).encode()
@@ -101,4 +109,4 @@ def agent_archive() -> tuple[bytes, str]:
             # target, and must follow the code alone.
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), members[name])
     data = memory.getvalue()
-    return data, hashlib.sha256(data).hexdigest()
+    return AgentArchive(data, hashlib.sha256(data).hexdigest())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from autoprec.backends._base import Device, Engine, StopwatchName
+from autoprec.backends._base import Device, Engine, KernelTimings, StopwatchName
 from autoprec.backends.tensorrt import cuda
 from autoprec.backends.tensorrt.build import BuiltPlan, Plans, Target, build_plan, check_targets
 from autoprec.backends.tensorrt.engine import TensorRTEngine
@@ -99,12 +99,12 @@ class TensorRTBackend:
             )
         return self._device
 
-    def timings(self) -> tuple[str, bytes]:
+    def timings(self) -> KernelTimings:
         """The name of the file of kernel timings that all builds here share, the reference's too, and what is
         in it; none for TensorRT-RTX, which times nothing when it builds."""
         if self._cache is None or self.library.names_targets:
-            return "", b""
-        return self._cache.name, read_sealed(self._cache)
+            return KernelTimings("", b"")
+        return KernelTimings(self._cache.name, read_sealed(self._cache))
 
     def fingerprint(self) -> Fingerprint:
         """Library, GPU with its driver, targets, and the options that change a measurement."""

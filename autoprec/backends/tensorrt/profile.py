@@ -29,7 +29,7 @@ class Profile:
             def report_layer_time(self, layer_name: str, ms: float) -> None:
                 milliseconds[layer_name] = milliseconds.get(layer_name, 0.0) + ms
 
-        self._found, self._library, self._context = milliseconds, library, context
+        self._milliseconds, self._library, self._context = milliseconds, library, context
         self._profiler = Profiler()  # the context keeps no reference of its own
         context.profiler = self._profiler
         context.enqueue_emits_profile = False
@@ -45,12 +45,12 @@ class Profile:
         """
         for _ in range(_WARM):
             self._run(enqueue, wait)
-        if not self._found:  # it reports nothing on request: let it report as it runs
+        if not self._milliseconds:  # it reports nothing on request: let it report as it runs
             self._context.enqueue_emits_profile = True
-        self._found.clear()
+        self._milliseconds.clear()
         for _ in range(_RUNS):
             self._run(enqueue, wait)
-        return {name: total / _RUNS for name, total in self._found.items()}
+        return {name: total / _RUNS for name, total in self._milliseconds.items()}
 
     def _run(self, enqueue: Callable[[], None], wait: Callable[[], None]) -> None:
         enqueue()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -59,10 +59,17 @@ def weight_scales(
     return converted(scales, base).astype(np.float32)
 
 
+class LevelScales(NamedTuple):
+    """Scales on two levels: one for the matrix, and those of blocks, multiples of it."""
+
+    whole: np.float32
+    fine: NDArray[Any]
+
+
 def level_scales(
     array: NDArray[np.float32], axis: int, largest: float, kind: ir.DataType, block: int
-) -> tuple[np.float32, NDArray[Any]]:
-    """Scales on two levels: one for the matrix, and those of blocks, multiples of it of the type `kind`.
+) -> LevelScales:
+    """Scales on two levels, those of blocks of the type `kind`.
 
     Args:
         array: a matrix of weights.
@@ -77,7 +84,7 @@ def level_scales(
     whole = np.maximum(whole, np.finfo(np.float32).tiny)
     # A block of zeros gets the smallest scale there is, not 0: TensorRT refuses a scale that is not positive.
     fine = np.maximum(limits / np.float32(largest) / whole, np.float32(type_.smallest_subnormal))
-    return whole, np.minimum(fine, np.float32(type_.max)).astype(kind.numpy())
+    return LevelScales(whole, np.minimum(fine, np.float32(type_.max)).astype(kind.numpy()))
 
 
 def on_grid(

@@ -87,7 +87,7 @@ def at_last_opset(model: ir.Model) -> str | None:
 
 def typed(model: ir.Model) -> str | None:
     """The type of every value is known."""
-    return next((str(value.name) for value in _made(model) if value.type is None), None)
+    return next((str(value.name) for value in _results(model) if value.type is None), None)
 
 
 def read(model: ir.Model) -> str | None:
@@ -113,5 +113,5 @@ def _first(model: ir.Model, breaks: Callable[[ir.Node], bool]) -> str | None:
     return next((named(node) for node in model.graph if breaks(node)), None)
 
 
-def _made(model: ir.Model) -> Iterator[ir.Value]:
+def _results(model: ir.Model) -> Iterator[ir.Value]:
     return (value for node in model.graph for value in node.outputs if value.name)

@@ -31,7 +31,7 @@ def _is_behind_softmax(value: ir.Value | None) -> bool:
             return False
         # The first input of a Where is its condition: a mask, not what is computed on.
         places = maker.inputs[1:] if maker.op_type == "Where" else maker.inputs[:1]
-        value = next(filter(_made, places), None)
+        value = next(filter(_is_computed, places), None)
     return False
 
 
@@ -48,5 +48,5 @@ def _leads_to_softmax(value: ir.Value) -> bool:
     return False
 
 
-def _made(value: ir.Value | None) -> bool:
+def _is_computed(value: ir.Value | None) -> bool:
     return value is not None and value.const_value is None

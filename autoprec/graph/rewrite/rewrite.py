@@ -172,7 +172,7 @@ class Rewriter:
         if assignment.weights:
             assert self._refined is not None
             learned = load_refined(self._refined, assignment.weights)
-            source, changed = edited(source, {"": learned})[0], {**changed, **learned.ranges}
+            source, changed = edited(source, {"": learned}).model, {**changed, **learned.ranges}
         return Source(source, self._home | added, changed, grids)
 
     def _precision(self, node: ir.Node, choices: Mapping[str, str], home: Mapping[str, str]) -> Precision:

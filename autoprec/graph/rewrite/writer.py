@@ -54,7 +54,7 @@ class Writer:
         self._nodes: list[ir.Node] = []
         self._initializers: dict[str, ir.Value] = {}
         self._values: dict[tuple[ir.Value, str], ir.Value] = {}
-        self._made: dict[ir.Value, ir.Value] = {}
+        self._copies: dict[ir.Value, ir.Value] = {}
         self._outputs = set(source.graph.outputs)
         self._pairs: dict[tuple[ir.Value, str], Pair | Levels] = {}
         self._behind_pairs: set[ir.Value] = set()
@@ -138,7 +138,7 @@ class Writer:
     def _new(self, value: ir.Value, data_type: ir.DataType | None, name: str) -> ir.Value:
         """The copy of a value as it is made."""
         typed = ir.Value(name=name, shape=value.shape, type=_typed_as(value, data_type))
-        self._made[value] = typed
+        self._copies[value] = typed
         return typed
 
     def _free(self, name: str) -> str:
@@ -161,10 +161,10 @@ class Writer:
 
     def _plain(self, value: ir.Value) -> ir.Value:
         """The copy of a value that is no FLOAT tensor, with its type unchanged."""
-        if value not in self._made:
+        if value not in self._copies:
             assert value.const_value is not None, f"{value.name} is read before it is made"
-            self._made[value] = self._constant(str(value.name), value.const_value)
-        return self._made[value]
+            self._copies[value] = self._constant(str(value.name), value.const_value)
+        return self._copies[value]
 
     def _typed(self, value: ir.Value, data_type: ir.DataType) -> ir.Value:
         """A FLOAT value in another float type: itself, its converted weights, or its one Cast."""
@@ -174,7 +174,7 @@ class Writer:
         if value.const_value is not None:
             typed = self._weights(value, data_type)
         else:
-            source = self._made[value]
+            source = self._copies[value]
             # From the value as made, never from another Cast: FP32 to FP16
             # to BF16 would lose both types' bits.
             typed = source if source.dtype == data_type else self._cast(value, source, data_type)

@@ -75,8 +75,15 @@ class Work(NamedTuple):
     steps: Callable[[Edits], Mapping[str, float]]
 
 
-def edited(model: ir.Model, edits: Mapping[str, Edits]) -> tuple[ir.Model, dict[str, str]]:
-    """A copy of a model with the edits of its blocks, and the block of each node that is new.
+class EditedModel(NamedTuple):
+    """A copy of a model with the edits of its blocks, and the block of each node that is new."""
+
+    model: ir.Model
+    homes: dict[str, str]
+
+
+def edited(model: ir.Model, edits: Mapping[str, Edits]) -> EditedModel:
+    """A copy of a model with the edits of its blocks.
 
     Args:
         model: loaded; untouched.
@@ -92,7 +99,7 @@ def edited(model: ir.Model, edits: Mapping[str, Edits]) -> tuple[ir.Model, dict[
         for scaling in changes.scalings:
             _scale(result.graph, values[scaling.value], scaling, [nodes[name] for name in scaling.nodes])
             homes[scaling.name] = block
-    return result, homes
+    return EditedModel(result, homes)
 
 
 def _read_constant(graph: ir.Graph, node: ir.Node, place: int, tensor: ir.TensorProtocol) -> None:

@@ -84,14 +84,14 @@ class Toolbox:
         # Popped and put back, so that the dict is in the order of use, and the first is used longest ago.
         edits = self._edits.pop(key, None)
         if edits is None:
-            edits = self._made(block, precision)
+            edits = self._cured(block, precision)
             self._held_bytes += _size(edits)
         self._edits[key] = edits
         while self._held_bytes > KEPT_BYTES and len(self._edits) > 1:
             self._held_bytes -= _size(self._edits.pop(next(iter(self._edits))))
         return edits
 
-    def _made(self, block: str, precision: Precision) -> Edits:
+    def _cured(self, block: str, precision: Precision) -> Edits:
         method, percentile = self._how(precision)
         choose: Callable[[Histogram], float] = partial(range_of, method=method, percentile=percentile)
         nodes, edits = self._nodes[block], Edits({})

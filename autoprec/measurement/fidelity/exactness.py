@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from autoprec.backends import Arrays, Backend, Builder, Engine, run
+from autoprec.backends import Arrays, Backend, Builder, Engine, computes, run
 from autoprec.backends.exact import WRONG, Deviation, Exact, deviation
 from autoprec.backends.timing import Deadline
 from autoprec.errors import TrialError
@@ -55,7 +55,7 @@ def checked(
     """
     if job.profiled and not any(PRECISIONS[name].is_quantized for _, name in job.assignment.choices):
         return None  # an anchor in floats: FP32 and the reference are compared with the original model
-    if backend.stopwatch == "known" or not _leads(job, latency, quality):
+    if not computes(backend) or not _leads(job, latency, quality):
         return None
     path, threads = Path(job.candidate_path), job.setup.threads
     return ensured(backend, path, engine, samples, running, threads)

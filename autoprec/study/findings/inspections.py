@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import msgspec
 
@@ -41,6 +41,13 @@ class _Seen(Record, frozen=True, kw_only=True):
     digests: dict[str, str]
 
 
+class Looks(NamedTuple):
+    """Inspections by trial number, and that of the reference, as far as they exist."""
+
+    trials: dict[int, Inspection]
+    usual: Inspection | None
+
+
 class Inspections:
     """Inspects trials of one study; earlier inspections are read from its folder.
 
@@ -60,13 +67,14 @@ class Inspections:
         self.missing: list[str] = []
         """What could not be inspected and why, one line each."""
 
-    def known(self, records: Sequence[TrialRecord]) -> tuple[dict[int, Inspection], Inspection | None]:
-        """Inspections by trial number, and that of the reference, as far as they exist."""
+    def stored(self, records: Sequence[TrialRecord]) -> Looks:
+        """What was looked into earlier."""
         inspections = {record.number: self._load(record.assignment.digest) for record in records}
-        return {number: i for number, i in inspections.items() if i is not None}, self._load(USUAL)
+        trials = {number: i for number, i in inspections.items() if i is not None}
+        return Looks(trials, self._load(USUAL))
 
-    def made(self, records: Sequence[TrialRecord]) -> tuple[dict[int, Inspection], Inspection | None]:
-        """Like `known`, after inspecting what is missing. Trials that cannot be are listed in `missing`."""
+    def ensured(self, records: Sequence[TrialRecord]) -> Looks:
+        """Like `stored`, after inspecting what is missing. Trials that cannot be are listed in `missing`."""
         wanted = {record.assignment.digest: record for record in records}
         absent = {digest: record for digest, record in wanted.items() if self._load(digest) is None}
         if absent or self._load(USUAL) is None:
@@ -83,7 +91,7 @@ class Inspections:
                     self.look(prepared, bench, absent.values())
             except UserError as error:
                 self.missing.append(f"some points were not run again: {error}")
-        return self.known(records)
+        return self.stored(records)
 
     def look(
         self,

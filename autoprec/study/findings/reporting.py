@@ -62,7 +62,7 @@ def gather(
     picked = _pick(front, reference)
     shown = _shown(front, picked)
     inspections = Inspections(spec, identity, say)
-    seen, usual = inspections.made(shown) if runs else inspections.known(shown)
+    seen, usual = inspections.ensured(shown) if runs else inspections.stored(shown)
     if not runs:
         seen = {
             number: msgspec.structs.replace(inspection, pictures=()) for number, inspection in seen.items()
@@ -124,7 +124,7 @@ def explain_trial(
         raise StudyError(f"study {name!r} has no reference yet: run `autoprec search` first")
     inspections = Inspections(spec, identity, say)
     wanted = [record] if record.measurement is not None else []
-    seen, usual = inspections.made(wanted) if runs else inspections.known(wanted)
+    seen, usual = inspections.ensured(wanted) if runs else inspections.stored(wanted)
     explainer = Explainer(
         store.blocks(name),
         store.trials(name),

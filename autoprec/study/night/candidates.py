@@ -19,7 +19,7 @@ from autoprec.study.preparation import Prepared
 Front = Sequence[tuple[Interval, Interval]]
 
 
-class Made(NamedTuple):
+class EarlyMeasurement(NamedTuple):
     """A measurement made before its trial has a number: on which device, and from when to when."""
 
     measurement: Measurement
@@ -40,7 +40,9 @@ def later(start: str, since: Deadline) -> str:
     return (datetime.fromisoformat(start) + passed).isoformat(timespec="milliseconds")
 
 
-def make(prepared: Prepared, slot: Slot, assignment: Assignment, stage: Callable[[str], None]) -> Made:
+def make(
+    prepared: Prepared, slot: Slot, assignment: Assignment, stage: Callable[[str], None]
+) -> EarlyMeasurement:
     """Measure an assignment before there is a reference to compare it with; raises as `measure`.
 
     Args:
@@ -60,7 +62,7 @@ def make(prepared: Prepared, slot: Slot, assignment: Assignment, stage: Callable
     # Rewritten in this process, since the writing processes are not loaded before the reference is there.
     here = replace(slot, writers=None)
     measured = measure(prepared, here, assignment, None, on_stage=on_stage)
-    return Made(measured, slot.device, start, later(start, since))
+    return EarlyMeasurement(measured, slot.device, start, later(start, since))
 
 
 def measure(

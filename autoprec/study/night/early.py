@@ -17,7 +17,7 @@ from autoprec.files import own_folder, remove_folder
 from autoprec.graph.statistics.ranges import Histograms
 from autoprec.records import Assignment
 from autoprec.study.events import Watcher
-from autoprec.study.night.candidates import Made, make
+from autoprec.study.night.candidates import EarlyMeasurement, make
 from autoprec.study.night.crew import Slot
 from autoprec.study.preparation import Prepared
 from autoprec.study.preparation.prepared import bind
@@ -41,7 +41,7 @@ class EarlyReference(Closing):
     def __init__(self, slot: Slot, work: Path, watcher: Watcher) -> None:
         self._slot, self._work, self._watcher = slot, work, watcher
         self._prepared: Prepared | None = None
-        self._made: SimpleQueue[tuple[Assignment, Made] | None] = SimpleQueue()
+        self._outcomes: SimpleQueue[tuple[Assignment, EarlyMeasurement] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def start(self, loaded: Loaded) -> Path | None:
@@ -55,7 +55,7 @@ class EarlyReference(Closing):
         self._thread.start()
         return Path(self._prepared.reference_candidate.model_path)
 
-    def results(self, prepared: Prepared) -> Iterator[tuple[Assignment, Made]]:
+    def results(self, prepared: Prepared) -> Iterator[tuple[Assignment, EarlyMeasurement]]:
         """Each assignment as soon as it is measured; none where the study's reference is another one, and no
         more after a failure: what is left is measured again, where failures are told."""
         early = self._prepared
@@ -64,7 +64,7 @@ class EarlyReference(Closing):
         if early.reference != prepared.reference or not early.setup.is_as(prepared.setup):
             self._thread.join()
             return
-        yield from iter(self._made.get, None)
+        yield from iter(self._outcomes.get, None)
 
     def close(self) -> None:
         """End what is still being measured."""
@@ -82,11 +82,11 @@ class EarlyReference(Closing):
                     self._watcher.say(
                         f"the reference takes {latency}; it is a trial once the model is calibrated"
                     )
-                self._made.put((assignment, outcome))
+                self._outcomes.put((assignment, outcome))
         except Exception:  # noqa: BLE001 - see `results`
             return
         finally:
-            self._made.put(None)
+            self._outcomes.put(None)
 
 
 def _floats_alone(loaded: Loaded, work: Path) -> Prepared:

@@ -13,7 +13,7 @@ from autoprec.errors import BLAMELESS, StudyError, TrialError
 from autoprec.records import Assignment, Measurement, Proposal, Reference
 from autoprec.store import Store
 from autoprec.study.events import Watcher
-from autoprec.study.night.candidates import Made, loss_of, make, setup_for
+from autoprec.study.night.candidates import EarlyMeasurement, loss_of, make, setup_for
 from autoprec.study.night.crew import Slot
 from autoprec.study.night.queue import Allowance
 from autoprec.study.night.runner import TrialRunner
@@ -84,7 +84,7 @@ class Establishing:
         runner: TrialRunner,
         watcher: Watcher,
         check: Callable[[], None] = nothing,
-        early: Callable[[Prepared], Iterable[tuple[Assignment, Made]]] = lambda _: (),
+        early: Callable[[Prepared], Iterable[tuple[Assignment, EarlyMeasurement]]] = lambda _: (),
         established: Callable[[], None] = nothing,
     ) -> None:
         self._prepared, self._store, self._runner, self._watcher = prepared, store, runner, watcher
@@ -116,7 +116,7 @@ class Establishing:
 
     def _measured(self, begin: Callable[[], Allowance] | None) -> Reference:
         """Measure and store the reference."""
-        prepared, outcomes, stored = self._prepared, dict[str, Made](), self._own_measurement()
+        prepared, outcomes, stored = self._prepared, dict[str, EarlyMeasurement](), self._own_measurement()
         crew = self._runner.crew
         is_roomy = len(crew.slots) >= _ROOMY
         if not is_roomy:
@@ -153,7 +153,7 @@ class Establishing:
         is_ours = trial is not None and trial.fingerprint == self._prepared.identity.fingerprint.digest
         return trial.measurement if trial is not None and is_ours else None
 
-    def _tell(self, outcome: Made, begin: Callable[[], Allowance] | None) -> None:
+    def _tell(self, outcome: EarlyMeasurement, begin: Callable[[], Allowance] | None) -> None:
         """Begin the run, and store and tell the reference's own trial, if it is an anchor."""
         if begin is None:
             return
@@ -168,7 +168,7 @@ class Establishing:
         self._check()
         self._store.bind(self._prepared.spec.name, self._prepared.identity, self._prepared.blocks)
 
-    def _outcomes(self, *, is_stored: bool) -> Iterator[tuple[Assignment, Made]]:
+    def _outcomes(self, *, is_stored: bool) -> Iterator[tuple[Assignment, EarlyMeasurement]]:
         """The reference and FP32, each measured in full as soon as it is; those that need not be are left
         out."""
         left = dict.fromkeys((self._prepared.reference, self._prepared.uniform("fp32")))
@@ -183,7 +183,7 @@ class Establishing:
         if self._scores_alone():
             left.pop(self._prepared.uniform("fp32"), None)
 
-        def one(slot: Slot, assignment: Assignment) -> Made:
+        def one(slot: Slot, assignment: Assignment) -> EarlyMeasurement:
             return insisting(partial(make, self._prepared, slot, assignment, self._watcher.stage))
 
         yield from self._runner.crew.each(left, one)
@@ -195,7 +195,7 @@ class Establishing:
         is_trial = floats in dict(self._prepared.anchors).values()
         return len(self._runner.crew.slots) == 1 and not is_trial and floats != self._prepared.reference
 
-    def _float_loss(self, own: Measurement, outcomes: dict[str, Made]) -> float:
+    def _float_loss(self, own: Measurement, outcomes: dict[str, EarlyMeasurement]) -> float:
         """FP32's loss; where it was measured in full, its latency is made comparable with the trials'."""
         floats = self._prepared.uniform("fp32")
         if floats == self._prepared.reference:

@@ -11,7 +11,7 @@ from autoprec.records import MeasuredOn, Measurement, Proposal, TrialRecord
 from autoprec.store import Run, Store, host
 from autoprec.study.events import Watcher
 from autoprec.study.night.alike import Alike
-from autoprec.study.night.candidates import Front, Made, measure
+from autoprec.study.night.candidates import EarlyMeasurement, Front, measure
 from autoprec.study.night.crew import Crew, Finished, Slot
 from autoprec.study.night.heart import Heart
 from autoprec.study.night.ledger import Ledger
@@ -46,12 +46,12 @@ class TrialRunner:
         self.ledger, self.crew = ledger, crew
         self.settled = 0
         """How many this process has settled."""
-        self._early: dict[str, Made] = {}
+        self._early: dict[str, EarlyMeasurement] = {}
         self._seen: set[str] = set()
         """Devices whose own reference latency is stored."""
         self._alike = Alike()
 
-    def accept(self, early: Mapping[str, Made]) -> None:
+    def accept(self, early: Mapping[str, EarlyMeasurement]) -> None:
         """Take what was measured for the reference, by digest: these anchors need not be measured again."""
         self._early |= early
 

@@ -28,7 +28,7 @@ def plan(spec: StudySpec, budget: str | None) -> SearchPlan:
     """
     text = spec.search.budget if budget is None else budget
     allowed = parse_budget(text)
-    blocks, trials, base = _known(spec)
+    blocks, trials, base = _so_far(spec)
     tried = {trial.assignment for trial in trials if trial.state != "running"}
     first = [
         PlannedTrial(origin="anchor", label=label, assignment=assignment)
@@ -99,7 +99,7 @@ def _evidence(spec: StudySpec) -> _Evidence | None:
         return None
 
 
-def _known(spec: StudySpec) -> tuple[tuple[Block, ...], tuple[TrialRecord, ...], str]:
+def _so_far(spec: StudySpec) -> tuple[tuple[Block, ...], tuple[TrialRecord, ...], str]:
     """Blocks, trials and base precision: from the evidence if there is any, else from the model alone."""
     if (evidence := _evidence(spec)) is not None:
         return evidence.blocks, evidence.trials, evidence.base

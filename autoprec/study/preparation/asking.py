@@ -46,7 +46,7 @@ class Asker:
         kind, shared = f"verdict {engine.digest}", SharedVerdicts(engine)
         verdicts = self._store.facts(study, kind, Verdict)
         wanted = {one.digest: one for one in questions}
-        elsewhere = shared.known() if wanted.keys() - verdicts.keys() else {}
+        elsewhere = shared.verdicts() if wanted.keys() - verdicts.keys() else {}
         for digest in wanted.keys() - verdicts.keys():
             if digest in elsewhere:
                 verdicts[digest] = elsewhere[digest]

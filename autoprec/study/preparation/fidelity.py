@@ -89,7 +89,7 @@ class Fidelity:
         """
         self._loaded = loaded
         with suppress(UserError), self._scratch():
-            self._found("reference", path)
+            self._departure("reference", path)
 
     def check_reference(self, path: Path) -> None:
         """Compare the reference's typed model on the engine. Raises as `check_loaded`, which comes first."""
@@ -113,11 +113,11 @@ class Fidelity:
             remove_folder(self._folder)
 
     def _check(self, step: Step, path: Path) -> None:
-        departure = self._found(step, path)
+        departure = self._departure(step, path)
         if departure is not None and departure.is_beyond:
             self._stop(departure)
 
-    def _found(self, step: Step, path: Path) -> Departure | None:
+    def _departure(self, step: Step, path: Path) -> Departure | None:
         """What was found of a step, now or earlier; None where nothing independent runs the original."""
         spec, loaded = self._spec, self._loaded
         assert loaded is not None

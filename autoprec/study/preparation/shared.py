@@ -33,7 +33,7 @@ class SharedVerdicts:
         self._of = fingerprint.digest
         self._file = base / "autoprec" / "verdicts" / f"{self._of}.json"
 
-    def known(self) -> dict[str, Verdict]:
+    def verdicts(self) -> dict[str, Verdict]:
         """All verdicts in the cache; empty if it cannot be read."""
         with suppress(StudyError):
             content = kept.load(self._file, _KIND, self._of, lambda file: file.read(), lambda _: None)
@@ -45,6 +45,6 @@ class SharedVerdicts:
         """Add verdicts to the cache."""
         # Without a lock: of two processes that add at once one may lose its verdicts, which are then asked
         # again.
-        text = msgspec.json.encode(self.known() | dict(verdicts))
+        text = msgspec.json.encode(self.verdicts() | dict(verdicts))
         with suppress(OSError):
             kept.keep(self._file, _KIND, self._of, lambda file: file.write(text))

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from autoprec.backends import KeepsTimings, ShipsEngines, TellsLayers, create_backend
+from autoprec.backends import KeepsTimings, KernelTimings, ShipsEngines, TellsLayers, create_backend
 from autoprec.backends.clocks import clock_of
 from autoprec.errors import StudyError, TrialError
 from autoprec.exporters import write_export
@@ -124,16 +124,16 @@ def _examples(prepared: Prepared, candidate: str, folder: Path, count: int) -> E
     )
     try:
         with Bench(prepared.work / "worker.log") as bench:
-            quality, faithful = bench.write_examples(request)
+            written = bench.write_examples(request)
     except TrialError as error:
         raise StudyError(f"nothing was exported ({error.kind}: {error}); pick another trial") from error
     return Examples(
         folder=str(folder),
-        count=quality.samples,
-        loss=quality.loss,
-        loss_interval=quality.loss_interval,
-        original_loss=None if faithful is None else faithful.loss,
-        original_loss_interval=None if faithful is None else faithful.loss_interval,
+        count=written.quality.samples,
+        loss=written.quality.loss,
+        loss_interval=written.quality.loss_interval,
+        original_loss=None if written.faithful is None else written.faithful.loss,
+        original_loss_interval=None if written.faithful is None else written.faithful.loss_interval,
     )
 
 
@@ -154,17 +154,17 @@ def _made_there(spec: StudySpec, candidate: str, folder: Path) -> _MadeThere:
     backend = create_backend(spec.backend.name, spec.backend.options)
     try:
         plan = backend.plan(Path(candidate)) if isinstance(backend, ShipsEngines) else b""
-        name, data = backend.timings() if isinstance(backend, KeepsTimings) else ("", b"")
+        timings = backend.timings() if isinstance(backend, KeepsTimings) else KernelTimings("", b"")
         told = (
             backend.told(Path(candidate), folder / "told.onnx") if isinstance(backend, TellsLayers) else None
         )
     except TrialError as error:
         raise StudyError(f"nothing was exported ({error.kind}: {error}); pick another trial") from error
-    for written, content in (("engine", plan), (name, data)):
+    for written, content in (("engine", plan), timings):
         if content:
             (folder / written).write_bytes(content)
-    engine, timings = str(folder / "engine") if plan else "", str(folder / name) if data else ""
-    return _MadeThere(engine, timings, told)
+    engine = str(folder / "engine") if plan else ""
+    return _MadeThere(engine, str(folder / timings.name) if timings.content else "", told)
 
 
 def _recipe(spec: StudySpec) -> Recipe:

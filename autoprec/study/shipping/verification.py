@@ -174,7 +174,7 @@ def _measure(manifest: Manifest, recipe: Recipe, folder: Path) -> tuple[Measurem
             originals=str((folder / EXAMPLES / "outputs").absolute()),
         )
         try:
-            return bench.measure(job), bench.write_examples(again)[1]
+            return bench.measure(job), bench.write_examples(again).faithful
         except TrialError as error:
             raise StudyError(f"{folder}: cannot be measured here ({error.kind}: {error})") from error
 

@@ -66,10 +66,10 @@ class Results:
         command = f"`scripts/bench/parallel {' '.join(sys.argv[1:])}`".partition(" --work")[0].rstrip("`")
         self._out: Path = given.out
         self._out.mkdir(parents=True, exist_ok=True)
-        self._known: dict[str, dict[str, Any]] = {}
+        self._results: dict[str, dict[str, Any]] = {}
         for lane in lanes:
             facts = json.loads((lane.folder / "prepared.json").read_text())
-            self._known[lane.model] = {
+            self._results[lane.model] = {
                 "model": lane.model, "device": lane.device_name(), "cores": len(lane.cores), "date": date,
                 "command": f"{command}`", "prepared_seconds": facts["seconds"],
                 "first_trial_seconds": facts["first_trial_seconds"], "settings": [],
@@ -77,7 +77,7 @@ class Results:
 
     def add(self, model: str, setting: dict[str, Any]) -> None:
         """Keep one setting's figures."""
-        results = self._known[model]
+        results = self._results[model]
         results["settings"].append(setting)
         target = self._out / f"parallel_{model}_{results['date']}"
         target.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")

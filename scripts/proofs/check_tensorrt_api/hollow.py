@@ -64,7 +64,7 @@ class Hollow:
         self._names: dict[tuple[str, int], str] = {}
         self._learning = ""
         self._logger = 0
-        self._kept: list[Any] = [_CALL(self._asked), _MAKE(self._made)]  # for as long as the process lives
+        self._kept: list[Any] = [_CALL(self._asked), _MAKE(self._result)]  # for as long as the process lives
         self._native.hollow_listen(*self._kept[:2])
         # The bindings let go of their objects when Python ends, when there is nobody to answer.
         atexit.register(self._native.hollow_listen, None, None)
@@ -110,7 +110,7 @@ class Hollow:
         except (RuntimeError, TypeError, ValueError):  # answers while learning may not fit
             return None
 
-    def _made(self, symbol: bytes, first: int, second: int) -> int:
+    def _result(self, symbol: bytes, first: int, second: int) -> int:
         name = MAKERS.get(symbol.decode(), "")
         self._logger = second if name == "OnnxParser" else first
         self._say(f"{name}.__init__")

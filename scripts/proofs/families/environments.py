@@ -44,7 +44,7 @@ def python_of(name: str, folder: Path) -> Path:
     return python
 
 
-def made(python: Path, script: str, *arguments: str) -> None:
+def export_in(python: Path, script: str, *arguments: str) -> None:
     """Run a script of this folder in an environment. It leaves one file per model: the model, or a refusal.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from environments import made, python_of
+from environments import export_in, python_of
 
 EXPORTED = {
     "torchvision": ("lraspp_mobilenet_v3", "deeplabv3_mobilenet_v3", "fcn_resnet50", "resnet18",
@@ -105,11 +105,11 @@ def make(wanted: list[Case], folder: Path, pictures: Path) -> None:
     exported = {name.rpartition(".")[0] for name in files}
     paths = str(folder), str(pictures)
     if exported:
-        made(python_of("torch", folder), "torch_models.py", *paths, *sorted(exported))
+        export_in(python_of("torch", folder), "torch_models.py", *paths, *sorted(exported))
     makers = {"onnxruntime": "torch", "modelopt": "modelopt", "optimised": "torch"}
     for family, environment in makers.items():
         if sources[family]:
-            made(python_of(environment, folder), f"{family}_models.py", *paths, *sources[family])
+            export_in(python_of(environment, folder), f"{family}_models.py", *paths, *sources[family])
 
 
 def _is_there(folder: Path, name: str) -> bool:

@@ -54,7 +54,7 @@ class Proof:
         self.start = time.monotonic()
         self.folder: Path = given.work / given.model
         self.definition = self.folder / f"{given.model}.toml"
-        self.known: dict[str, Any] = {
+        self.results: dict[str, Any] = {
             "model": given.model, "size": given.size, "backend": given.backend,
             "date": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": {}, "errors": [],
             "mask": given.mask,
@@ -71,13 +71,13 @@ class Proof:
         try:
             result = work()
             if result is not None:
-                self.known[name] = result
+                self.results[name] = result
         except Exception as error:  # noqa: BLE001 - what was measured so far is kept
-            self.known["errors"].append(f"{name}: {type(error).__name__}: {error}")
+            self.results["errors"].append(f"{name}: {type(error).__name__}: {error}")
             traceback.print_exc()
             return False
         finally:
-            self.known["seconds"][name] = round(time.monotonic() - begin, 1)
+            self.results["seconds"][name] = round(time.monotonic() - begin, 1)
             self.write()
             print(f"[{time.monotonic() - self.start:6.1f} s] {name}", flush=True)
         return True
@@ -86,9 +86,9 @@ class Proof:
         """Write the results so far, as JSON and as Markdown."""
         self.given.out.mkdir(parents=True, exist_ok=True)
         kind = "full_tensorrt" if self.given.mask else "gpu"
-        target = self.given.out / f"{kind}_{self.given.model}_{self.known['date'][:10]}"
-        target.with_suffix(".json").write_text(json.dumps(self.known, indent=1) + "\n")
-        target.with_suffix(".md").write_text(markdown(self.known))
+        target = self.given.out / f"{kind}_{self.given.model}_{self.results['date'][:10]}"
+        target.with_suffix(".json").write_text(json.dumps(self.results, indent=1) + "\n")
+        target.with_suffix(".md").write_text(markdown(self.results))
 
     def export_network(self) -> None:
         """Export encoder and decoder as ONNX, unless they exist, and write the definition."""
@@ -190,7 +190,7 @@ def main() -> None:
         "repeats": proof.repeats,
     }
     failed = [name for name, work in steps.items() if not proof.step(name, work)]
-    print(markdown(proof.known))
+    print(markdown(proof.results))
     sys.exit(1 if failed else 0)
 
 

@@ -71,9 +71,9 @@ class TensorRTBuilder:
         trt, log = self.trt, self.log
         log.errors.clear()
         log.layers = ""
-        builder = self._made("build", trt.Builder, log)
+        builder = self.create("build", trt.Builder, log)
         network = builder.create_network(self._network_flags())
-        parser = self._made("build", trt.OnnxParser, network, log)
+        parser = self.create("build", trt.OnnxParser, network, log)
         if not parser.parse_from_file(str(path)):
             raise CudaError("build", parser_words(parser) or log.words("the parser gives no reason"))
         config = builder.create_builder_config()
@@ -118,13 +118,10 @@ class TensorRTBuilder:
             self._kernels = config.create_runtime_cache()
         config.set_runtime_cache(self._kernels)
 
-    def made(self, kind: str, make: Any, *arguments: Any) -> Any:
+    def create(self, kind: str, factory: Any, *arguments: Any) -> Any:
         """Call a factory. Its refusal, a TypeError, becomes a `CudaError` with the logged reason."""
-        return self._made(kind, make, *arguments)
-
-    def _made(self, kind: str, make: Any, *arguments: Any) -> Any:
         try:
-            product = make(*arguments)
+            product = factory(*arguments)
         except TypeError as error:
             raise CudaError(kind, self.log.words(str(error))) from error
         if product is None:
@@ -169,9 +166,9 @@ class TensorRTExecutable:
         self._graphs_wanted = bool(engines.options.get("cuda_graph", True)) and not profiled
         self.engine_bytes = len(plan)
         trt = engines.trt
-        self._runtime = engines.made("run", trt.Runtime, engines.log)
-        self._engine = engines.made("run", self._runtime.deserialize_cuda_engine, plan)
-        self._context = engines.made("run", self._new_context)
+        self._runtime = engines.create("run", trt.Runtime, engines.log)
+        self._engine = engines.create("run", self._runtime.deserialize_cuda_engine, plan)
+        self._context = engines.create("run", self._new_context)
         count = self._engine.num_io_tensors
         names = [self._engine.get_tensor_name(index) for index in range(count)]
         mode = trt.TensorIOMode.INPUT

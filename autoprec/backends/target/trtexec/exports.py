@@ -60,10 +60,18 @@ def _version(text: str) -> tuple[int, int, int]:
     return number // scale, number % scale // 100, number % 100
 
 
-def read_device(log: str) -> tuple[str, list[int]]:
+class LoggedGpu(NamedTuple):
     """Name and compute capability of the GPU that a log names; empty where it names none."""
+
+    name: str
+    capability: list[int]
+
+
+def read_device(log: str) -> LoggedGpu:
+    """The GPU that a log names."""
     name, capability = _DEVICE.search(log), _CAPABILITY.search(log)
-    return name[1].strip()[:80] if name else "", [int(n) for n in capability.groups()] if capability else []
+    numbers = [int(number) for number in capability.groups()] if capability else []
+    return LoggedGpu(name[1].strip()[:80] if name else "", numbers)
 
 
 def read_load(text: str) -> dict[str, float]:

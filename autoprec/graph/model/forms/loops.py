@@ -35,7 +35,7 @@ def unroll_known(graph: ir.Graph) -> bool:
     is_changed = False
     for node in [node for node in graph if node.domain == "" and node.op_type in ("Loop", "Scan")]:
         rounds = _rounds(node)
-        if rounds is None or _made(node, rounds) > _MOST_NODES or len(graph) > _MOST_IN_ALL:
+        if rounds is None or _size(node, rounds) > _MOST_NODES or len(graph) > _MOST_IN_ALL:
             continue
         unroll = _unroll_loop if node.op_type == "Loop" else _unroll_scan
         is_changed |= unroll(graph, node, rounds)
@@ -46,10 +46,10 @@ def _body(node: ir.Node) -> ir.Graph:
     return node.attributes["body"].as_graph()
 
 
-def _made(node: ir.Node, rounds: int) -> int:
+def _size(node: ir.Node, rounds: int) -> int:
     """Nodes that a loop makes, with those of loops within it whose rounds are known by now."""
     within = ((inner, _rounds(inner)) for inner in _body(node) if inner.op_type in ("Loop", "Scan"))
-    more = sum(_made(inner, number) for inner, number in within if number is not None)
+    more = sum(_size(inner, number) for inner, number in within if number is not None)
     return rounds * max(1, len(_body(node)) + more)
 
 

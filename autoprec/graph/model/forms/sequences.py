@@ -27,7 +27,9 @@ def without_sequences(graph: ir.Graph) -> None:
     for node in list(graph):
         if node.domain != "" or node.op_type not in _MAKING | _READING:
             continue
-        has_taken = _made(graph, node, members) if node.op_type in _MAKING else _read(graph, node, members)
+        has_taken = (
+            _recorded(graph, node, members) if node.op_type in _MAKING else _read(graph, node, members)
+        )
         if not has_taken:
             raise ModelError(
                 f"node {named(node)!r} ({node.op_type}) uses a sequence known only "
@@ -39,7 +41,7 @@ def without_sequences(graph: ir.Graph) -> None:
             graph.remove(node, safe=True)
 
 
-def _made(graph: ir.Graph, node: ir.Node, members: _Members) -> bool:
+def _recorded(graph: ir.Graph, node: ir.Node, members: _Members) -> bool:
     """Record the members of the sequence that a node makes; an optional is a sequence of one."""
     first, output = (node.inputs[0] if node.inputs else None), node.outputs[0]
     if output.is_graph_output():

@@ -80,7 +80,7 @@ class Mask:
             return value
         if isinstance(value, _CALLBACK_TYPES):
             return value
-        mask = self._found(type(value))
+        mask = self._mask_of(type(value))
         if hasattr(mask, "__members__"):
             return mask.__members__[value.name]
         return mask(value, _is_native=True)
@@ -91,7 +91,7 @@ class Mask:
             return type(value)(map(self.unwrap, value))
         return getattr(value, _SELF)() if isinstance(value, Member) else getattr(value, _SELF, value)
 
-    def _found(self, native: type) -> Any:
+    def _mask_of(self, native: type) -> Any:
         """The version's class for one of the library's."""
         owner: Any = self.module
         for part in native.__qualname__.split("."):
