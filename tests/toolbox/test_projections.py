@@ -67,6 +67,8 @@ WHOLE = {
     "given pairs": "s8 = QuantizeLinear(n, scale, zero) s = DequantizeLinear(s8, scale, zero)"
     " qkv = MatMul(s, w) q, k, v = Split<axis = 2, num_outputs = 3>(qkv)",
     "parts of rows and columns": f"{PRODUCT} q = Slice(qkv, zz, half) k = Relu(n) v = Relu(n)",
+    "gathered by lists": f"{PRODUCT} {HEADS} q = Gather<axis = 0>(moved, z) k = Gather<axis = 0>(moved, one)"
+    " v = Gather<axis = 0>(moved, two)",
     "one part": f"{PRODUCT} q = Slice(qkv, z, p16, two) k = Relu(n) v = Relu(n)",
 }
 SIZES = {
