@@ -37,6 +37,8 @@ LAST = "q = Slice(qkv, z, p16, two) k = Slice(qkv, p16, n16, two) v = Slice(qkv,
 FORMS = {
     "split": f"{PRODUCT} q, k, v = Split<axis = 2, num_outputs = 3>(qkv)",
     "biased split": f"{BIASED} q, k, v = Split<axis = -1>(qkv, uneven)",
+    "a bias of one number": "wide = MatMul(n, w) qkv = Add(wide, scale)"
+    " q, k, v = Split<axis = -1>(qkv, uneven)",
     "heads, gathers": f"{PRODUCT} {HEADS} {GATHERS}",
     "biased heads, gathers": f"{BIASED} {HEADS} {GATHERS}",
     "biased heads, split": f"{BIASED} {HEADS} qs, ks, vs = Split<num_outputs = 3>(moved) {SQUEEZES}",
