@@ -212,6 +212,19 @@ def test_other_forms_of_blocks_are_refused_by_name(path: Path, change: dict[str,
         load_model(path)
 
 
+def test_blocks_that_no_quantiser_makes_are_refused_by_name(path: Path) -> None:
+    came = rewritten(path, base="fp32")
+    place, quantiser = next((p, node) for p, node in enumerate(came.graph.node) if node.op_type == QUANTIZER)
+    stored = quantiser.output[0]
+    axis = next(attribute.i for attribute in quantiser.attribute if attribute.name == "axis")
+    quantiser.output[0] = "elsewhere"
+    moved = onnx.helper.make_node("Transpose", ["elsewhere"], [stored], perm=range(axis + 1))
+    came.graph.node.insert(place + 1, moved)
+    onnx.save(came, path)
+    with pytest.raises(ModelError, match=f"that no {QUANTIZER} makes"):
+        load_model(path)
+
+
 def test_what_flags_cannot_say_of_it_is_a_limit(path: Path) -> None:
     model = load_model(path)
     block = Block(name="all", nodes=tuple(str(node.name) for node in model.graph))

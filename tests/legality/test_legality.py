@@ -25,6 +25,7 @@ SHORT = '<ir_version: 10, opset_import: ["": 22]> net (float[4,8] x) => (float[4
 SHORT += "{ y = MatMul(x, w) }"
 POINTWISE = '<ir_version: 10, opset_import: ["": 22]> net (float[1,64,4,4] x) => (float[1,8,4,4] y) '
 POINTWISE += "<float[8,64,1,1] w> { y = Conv(x, w) }"
+RESIDUAL = HEAD + "<float[64,64] w> { h = MatMul(x, w)  y = Add(h, x) }"
 EINSUM = HEAD + '<float[64,64] w> { y = Einsum<equation = "ij,jk->ik">(x, w) }'
 
 
@@ -78,6 +79,23 @@ def test_a_precision_that_fits_is_allowed_in_the_order_of_the_list(
     text: str, precision: str, tmp_path: Path
 ) -> None:
     assert judged(tmp_path, text, precision).allowed == ("fp32", precision)
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        (PRODUCT, ()),
+        (POINTWISE, ("int8+gemm",)),
+        (RESIDUAL, ("int8+float-add", "int8+gemm")),
+    ],
+)
+def test_a_part_of_a_variant_is_a_choice_where_it_changes_something(
+    text: str, own: tuple[str, ...], tmp_path: Path
+) -> None:
+    names = ("int8+float-add", "int8+gemm")
+    block = judged(tmp_path, text, "int8", *names)
+    assert block.allowed == ("fp32", "int8", *own)
+    assert dict(block.refused) == {name: "is the same as int8 here" for name in names if name not in own}
 
 
 def test_a_pin_leaves_one_precision(tmp_path: Path) -> None:

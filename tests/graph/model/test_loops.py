@@ -99,6 +99,15 @@ def test_a_known_number_of_rounds_is_written_out(middle: str, opset: int, tmp_pa
     np.testing.assert_allclose(output, wanted, rtol=1e-5, atol=1e-5)
 
 
+def test_sizes_that_a_round_computes_are_known_ahead(tmp_path: Path) -> None:
+    middle = (
+        "y = Loop (three, yes, c) <body = r (int64 i, bool go, float[] h) => (bool on, float[] t)"
+        " { on = Identity (go)  s = Shape (h)  f = Flatten (h)  t = Reshape (f, s) }>"
+    )
+    model = load_model(saved(tmp_path, middle))
+    assert [node.op_type for node in model.graph] == ["Conv", *["Flatten", "Reshape"] * 3]
+
+
 @pytest.mark.parametrize("middle", UNKNOWN)
 def test_rounds_that_only_the_run_counts_are_named(middle: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"node 'y' is control flow \(Loop\)") as caught:
