@@ -43,14 +43,10 @@ from autoprec.study.night.priors import SensitivityAnalysis
 from autoprec.study.night.reference import Establishing
 from autoprec.study.night.runner import TrialRunner
 from autoprec.study.preparation import Prepared, prepare
-from autoprec.study.preparation.alongside import Asides, alongside, nothing
-from autoprec.study.preparation.fidelity import Fidelity
-from autoprec.study.preparation.probing import Prober
-from autoprec.study.preparation.stages import Loaded
+from autoprec.study.preparation.alongside import Asides, nothing
+from autoprec.study.preparation.duties import Duties
 
 _PAUSE_SECONDS = 1.0
-_PLENTY = 4
-"""Workers, from which on the reference need not wait for the calibration: two compare, and one asks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,8 +119,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
 
         turn = stack.enter_context(ExitStack())
         turn.enter_context(_turn(store, membership, spec.name, watcher))
-        ahead = early if backend.has_own_device else None
-        prepared, check = _prepared(spec, store, crew, ahead, asides, watcher, work, checks=checks)
+        prepared, check = _prepared(spec, store, crew, early, asides, watcher, work, checks=checks)
         limit = spec.search.max_memory_mb
         mirror = Mirror.of(store, spec.name, prepared.blocks, limited=limit is not None)
         ledger = Ledger(store, mirror, membership, spec.name, prepared.identity.fingerprint.digest, limit)
@@ -238,49 +233,27 @@ def _prepared(
     checks: bool,
 ) -> tuple[Prepared, Callable[[], None]]:
     """Prepare the study; also returns the check that compares the reference's model with the original one."""
-    benches, say = [slot.bench for slot in crew.slots], watcher.say
-    basis, artifacts = store.basis(spec.name), store.artifacts(spec.name)
     is_new = spec.name not in store.studies() or store.reference(spec.name) is None
-    early = early if is_new and len(benches) >= _PLENTY else None
-    fidelity = Fidelity(spec, benches[-1], store, say)
-    # Those that compare too: what they have begun is waited for anyhow.
-    prober = Prober(spec, [*(benches[1:] if early else benches), *crew.aides], store, say)
-
-    def look(loaded: Loaded) -> Callable[[], None]:
-        """Refuse what the study was not measured with; returns what can be done during a calibration."""
-        if not checks:
-            return nothing
-        # Before a calibration of minutes, of which a study with other inputs could use nothing.
-        store.check_inputs(spec.name, loaded.inputs)
-        return partial(look_on_few, loaded) if early is None else partial(look_on_many, early, loaded)
-
-    def look_on_few(loaded: Loaded) -> None:
-        """Compare the loaded model on one worker, while the others probe."""
-        others = [*benches[:-1], *crew.aides]
-        ask = partial(Prober(spec, others or benches, store, say).anticipate, loaded, basis)
-        with alongside(ask if others else nothing, say):
-            fidelity.check_loaded(loaded)
-        if not others:
-            ask()
-
-    def look_on_many(early: EarlyReference, loaded: Loaded) -> None:
-        """One measures the reference, two compare, and the others probe, which alone are waited for."""
-        if (path := early.start(loaded)) is not None:
-            second = Fidelity(spec, benches[-2], store, say, "fidelity-reference")
-            asides.begin(partial(second.anticipate, loaded, path))
-        asides.begin(partial(fidelity.check_loaded, loaded))
-        Prober(spec, benches[1:-2], store, say).anticipate(loaded, basis)
-
-    def check() -> None:
-        asides.wait()
-        fidelity.check_reference(Path(prepared.reference_candidate.model_path))
-
-    prepared = prepare(spec, say, prober, basis, look, crew.end_workers, work=work, artifacts=artifacts)
+    # What a run that was cut off has stored of the reference is not measured again.
+    early = early if checks and is_new and not store.trials(spec.name) else None
+    benches, say = [slot.bench for slot in crew.slots], watcher.say
+    duties = Duties(spec, store, benches, crew.aides, early, asides, say)
+    prepared = prepare(
+        spec,
+        say,
+        duties.prober,
+        store.basis(spec.name),
+        duties.look if checks else lambda _: nothing,
+        duties.first,
+        crew.end_workers,
+        work=work,
+        artifacts=store.artifacts(spec.name),
+    )
     crew.dismiss()
     # A new study is bound only once its reference has passed the check.
     if spec.name in store.studies():
         store.bind(spec.name, prepared.identity, prepared.blocks)
-    return prepared, check
+    return prepared, partial(duties.check, Path(prepared.reference_candidate.model_path))
 
 
 @contextmanager

@@ -1,15 +1,17 @@
-"""The reference and FP32, measured while the model is calibrated.
+"""The reference, measured before the study is prepared: by workers that would wait for that, or before the
+engine is asked what it supports.
 
-Neither depends on the calibration, which a GPU leaves to the processors: what takes longest before the first
-trial is done by workers that would wait for it.
+It does not depend on the calibration, which a GPU leaves to the processors. On processors it is timed alone,
+after the calibration and before the questions: a user sees it that much sooner.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
+from types import MappingProxyType
 
 from autoprec.closing import Closing
 from autoprec.errors import TrialError
@@ -21,14 +23,14 @@ from autoprec.study.night.candidates import EarlyMeasurement, make
 from autoprec.study.night.crew import Slot
 from autoprec.study.preparation import Prepared
 from autoprec.study.preparation.prepared import bind
-from autoprec.study.preparation.stages import Calibrated, Judged, Loaded, silent_basis, uniform
+from autoprec.study.preparation.stages import Calibrated, Judged, Loaded, based, reference_of, silent_basis
 
 _PAUSE_SECONDS = 0.2
 
 
 class EarlyReference(Closing):
-    """Measures the reference that the definition names, or FP16. Where blocks overflow, the study's is
-    another one, and is measured when that is known. Use in a `with` block.
+    """Measures the reference that the definition names, or FP16. Where blocks overflow and that is not known
+    yet, the study's is another one, and is measured later. Use in a `with` block.
 
     Args:
         slot: a worker, which nobody else asks from `start` until `results` are over. One alone: two would
@@ -44,16 +46,30 @@ class EarlyReference(Closing):
         self._outcomes: SimpleQueue[tuple[Assignment, EarlyMeasurement] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def start(self, loaded: Loaded) -> Path | None:
-        """Begin; returns the reference's typed model, or None where it cannot be written."""
+    def start(
+        self, loaded: Loaded, overflow: Mapping[str, str] = MappingProxyType({}), *, with_fp32: bool = True
+    ) -> Path | None:
+        """Begin; returns the reference's typed model, or None where it cannot be written.
+
+        `overflow` has the blocks that FP16 cannot hold, as far as they are known. FP32 is the second to be
+        measured.
+        """
         try:
             remove_folder(self._work)  # of a killed search
-            self._prepared = _floats_alone(loaded, own_folder(self._work.parent, self._work.name))
+            work = own_folder(self._work.parent, self._work.name)
+            self._prepared = _floats_alone(loaded, overflow, work)
         except (TrialError, OSError):
             return None
-        self._thread = threading.Thread(target=self._run, args=(self._prepared,), name="early", daemon=True)
+        wanted = [self._prepared.reference, *([self._prepared.uniform("fp32")] if with_fp32 else [])]
+        self._thread = threading.Thread(target=self._run, args=(self._prepared, wanted), name="early")
+        self._thread.daemon = True
         self._thread.start()
         return Path(self._prepared.reference_candidate.model_path)
+
+    def wait(self) -> None:
+        """Until all that was begun is measured."""
+        while self._thread is not None and self._thread.is_alive():
+            self._thread.join(_PAUSE_SECONDS)  # a plain join would keep Ctrl-C waiting
 
     def results(self, prepared: Prepared) -> Iterator[tuple[Assignment, EarlyMeasurement]]:
         """Each assignment as soon as it is measured; none where the study's reference is another one, and no
@@ -73,14 +89,14 @@ class EarlyReference(Closing):
             self._thread.join(_PAUSE_SECONDS)
         remove_folder(self._work)
 
-    def _run(self, prepared: Prepared) -> None:
+    def _run(self, prepared: Prepared, wanted: Sequence[Assignment]) -> None:
         try:
-            for assignment in dict.fromkeys((prepared.reference, prepared.uniform("fp32"))):
+            for assignment in dict.fromkeys(wanted):
                 outcome = make(prepared, self._slot, assignment, self._watcher.stage)
                 if assignment == prepared.reference:
                     latency = f"{outcome.measurement.latency.reference_median_ms:.4g} ms"
                     self._watcher.say(
-                        f"the reference takes {latency}; it is a trial once the model is calibrated"
+                        f"the reference takes {latency}; it is a trial once the study is prepared"
                     )
                 self._outcomes.put((assignment, outcome))
         except Exception:  # noqa: BLE001 - see `results`
@@ -89,11 +105,11 @@ class EarlyReference(Closing):
             self._outcomes.put(None)
 
 
-def _floats_alone(loaded: Loaded, work: Path) -> Prepared:
+def _floats_alone(loaded: Loaded, overflow: Mapping[str, str], work: Path) -> Prepared:
     """What serves the float precisions before anything is calibrated. Raises `TrialError` where the reference
     cannot be written, and as `bind` does."""
     basis = silent_basis(loaded)
-    named = loaded.spec.search.reference or basis.reference
-    reference = uniform(loaded.blocks, named.removesuffix("-safe"))
+    loaded = based(loaded, basis)
+    reference = reference_of(loaded.spec, loaded.blocks, overflow)
     nothing = Calibrated(Histograms(), {}, {}, ("", ""), "")
     return bind(loaded, nothing, basis, Judged(loaded.blocks, reference, ()), work)

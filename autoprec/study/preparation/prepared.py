@@ -124,6 +124,7 @@ def prepare(
     asks: Asks | None = None,
     basis: Basis | None = None,
     look: Callable[[Loaded], Callable[[], None]] = lambda _: nothing,
+    first: Callable[[Loaded, Calibrated], None] = lambda *_: None,
     stop: Callable[[], None] | None = None,
     work: Path | None = None,
     artifacts: Artifacts | None = None,
@@ -136,7 +137,8 @@ def prepare(
         asks: asks the engine what it supports; None skips that, if nothing will be searched.
         basis: how the study writes candidates for its engine; None for a new study.
         look: checks what was loaded; what it returns is called during the calibration.
-        stop: ends that where the calibration fails; None leaves it to itself.
+        first: does what comes before the engine is asked anything that depends on the calibration.
+        stop: ends what `look` returned where the calibration fails; None leaves it to itself.
         work: folder for models that are written repeatedly; None is the study's own.
         artifacts: files shared with other hosts; None for a study of one host.
 
@@ -146,6 +148,7 @@ def prepare(
     # Both leave processors idle: nothing is timed yet, and what is asked runs on few of them.
     with alongside(look(loaded), say, stop) as listen:
         calibrated = calibrate(loaded, listen, artifacts)
+    first(loaded, calibrated)
     if basis is None:
         basis = asks.basis(loaded, calibrated) if asks else silent_basis(loaded)
     loaded = based(loaded, basis)

@@ -245,13 +245,13 @@ def judge(loaded: Loaded, calibrated: Calibrated, basis: Basis, asks: Asks | Non
     Raises `BackendError` if the engine is not there, `StudyError` where a plain FP16 reference overflows.
     """
     spec, overflow = loaded.spec, calibrated.overflow
-    _refuse_overflow(spec, overflow)
+    refuse_overflow(spec, overflow)
     refused = dict(asks.refused(loaded, calibrated, basis)) if asks else {}
     refused |= {(block, "fp16"): reason for block, reason in overflow.items()}
     blocks = judge_blocks(
         loaded.blocks, loaded.model, spec.search.precisions, pin=spec.blocks.pin, refused=refused
     )
-    return Judged(blocks, _reference(spec, blocks, overflow), _anchors(spec, blocks, basis.base))
+    return Judged(blocks, reference_of(spec, blocks, overflow), _anchors(spec, blocks, basis.base))
 
 
 def _check_scoring(spec: StudySpec, model: ir.Model) -> None:
@@ -268,7 +268,7 @@ def _check_scoring(spec: StudySpec, model: ir.Model) -> None:
     refuse(structure_refusal(spec.quality, outputs[wanted]))
 
 
-def _refuse_overflow(spec: StudySpec, overflow: Mapping[str, str]) -> None:
+def refuse_overflow(spec: StudySpec, overflow: Mapping[str, str]) -> None:
     """Raises `StudyError` if FP16 is the reference and cannot hold the model's values."""
     if overflow and spec.search.reference == "fp16":
         name, reason = next(iter(overflow.items()))
@@ -278,7 +278,7 @@ def _refuse_overflow(spec: StudySpec, overflow: Mapping[str, str]) -> None:
         )
 
 
-def _reference(spec: StudySpec, blocks: Sequence[Block], overflow: Mapping[str, str]) -> Assignment:
+def reference_of(spec: StudySpec, blocks: Sequence[Block], overflow: Mapping[str, str]) -> Assignment:
     """The reference's assignment; FP16-safe leaves blocks that overflow in FP32."""
     name = spec.search.reference
     if name != SAFE_REFERENCE:

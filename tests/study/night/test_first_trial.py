@@ -28,6 +28,8 @@ class Told(Quiet):
     def say(self, message: str) -> None:
         if message.startswith("the reference takes"):
             self.heard.append("early")
+        if message.startswith("trying"):
+            self.heard.append("asked")
 
     def starts(self, start: RunStart) -> None:
         self.heard.append("starts with" if start.reference else "starts without")
@@ -39,9 +41,9 @@ class Told(Quiet):
         self.heard.append(record.label or record.origin)
 
 
-def write_bf16_study(folder: Path, more: str = "") -> Study:
+def write_bf16_study(folder: Path, more: str = "", *, asked: bool = True) -> Study:
     """A study whose reference is another one than FP32."""
-    definition = write_study(folder, more)
+    definition = write_study(folder, more, asked=asked)
     search = '[search]\nreference = "bf16"\nprecisions = ["bf16", "fp32", "int8"]'
     definition.write_text(definition.read_text().replace("[search]", search))
     return Study.load(definition)
@@ -53,7 +55,16 @@ def test_it_is_stored_before_fp32_is_measured(tmp_path: Path, jobs: int) -> None
     study, told = write_bf16_study(tmp_path), Told()
     study.search("2", told, jobs=jobs, callbacks=[lambda study, _: references.append(study.reference())])
     assert references == [None, study.reference()]
-    assert told.heard == ["starts without", "all-bf16", "bf16 reference", "all-fp32"]
+    assert told.heard == ["early", "starts without", "all-bf16", "bf16 reference", "all-fp32"]
+
+
+def test_it_is_measured_before_the_engine_is_asked_what_the_calibration_decides(tmp_path: Path) -> None:
+    study, told = write_bf16_study(tmp_path, asked=False), Told()
+    study.search("1", told)
+    assert told.heard.index("early") < told.heard.index("asked", told.heard.index("early"))
+    (first,) = study.trials()
+    assert first.measurement is not None
+    assert (first.label, first.measurement.quality.loss) == ("all-bf16", 0)
 
 
 def test_one_that_was_measured_during_the_calibration_is_told_like_any_other(
