@@ -27,7 +27,7 @@ from autoprec.store._front import front_numbers, kept_numbers, update_front
 from autoprec.store._schema import CHOICES, KEYS, STUDIES, TRIALS
 from autoprec.store._seals import CHECKSUM, DamagedRowError, Row, check, read
 from autoprec.store._totals import add_up, ensure_complete, known_studies
-from autoprec.store.dialects.beside import ensure_files
+from autoprec.store.dialects.journals import ensure_files
 
 Rows = dict[sa.TableClause, list[Row]]
 """The intact rows of each table."""
@@ -35,7 +35,8 @@ _MOST_ROWS = 1_000_000
 """More than any table of autoprec's has; a damaged row number may be anything."""
 _MOST_UNREAD = 1_000
 """Numbers that cannot be read, be there a row or not, after which the rest of a table is left out."""
-_VIEWS = "SELECT count(*) FROM sqlite_master WHERE name = ? AND type = 'view'"
+_NO_TABLE = "SELECT count(*) FROM sqlite_master WHERE name = ? AND sql NOT LIKE 'CREATE TABLE %'"
+"""Of a view, which may have rows without end, whatever its type is called."""
 _RANGE = "SELECT rowid AS place, * FROM {} WHERE rowid BETWEEN ? AND ? LIMIT ?"
 
 
@@ -156,6 +157,8 @@ def _rows(path: Path) -> tuple[Rows, list[str]]:
         raise StudyError(f"{path}: cannot be opened ({error})") from error
     with closing(connection):
         connection.row_factory = sqlite3.Row
+        # Or a damaged definition, even of a table of Optuna's, keeps SQLite from reading any table.
+        connection.execute("PRAGMA writable_schema = ON")
         for table in KEYS:
             for row in _read(connection, table, faults):
                 try:
@@ -173,7 +176,7 @@ def _rows(path: Path) -> tuple[Rows, list[str]]:
 def _last(connection: sqlite3.Connection, table: sa.TableClause, faults: list[str]) -> int:
     """The highest number of a row, as far as it is known; 0 for a table that cannot be read, or is empty."""
     try:
-        if connection.execute(_VIEWS, (table.name,)).fetchone()[0]:  # it may have rows without end
+        if connection.execute(_NO_TABLE, (table.name,)).fetchone()[0]:
             faults.append(f"{table.name}: is not a table")
             return 0
         last: int = connection.execute(f"SELECT max(rowid) FROM {table.name}").fetchone()[0] or 0  # noqa: S608
@@ -208,8 +211,8 @@ def _read(connection: sqlite3.Connection, table: sa.TableClause, faults: list[st
         else:
             # By number: a damaged tree may lead to a row twice.
             for row in {row[0]: row for row in rows}.values():
-                _, *names = row.keys()
-                yield {name: row[name] for name in names}
+                # A column that somebody added is in no checksum.
+                yield {name: row[name] for name in row.keys() if name in table.c}  # noqa: SIM118
     faults += _told_in_ranges(table.name, unread)
     if ranges:
         faults.append(f"{table.name}: rows above {ranges[-1][0] - 1} are left out")

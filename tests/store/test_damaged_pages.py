@@ -59,3 +59,19 @@ def test_rows_behind_a_damaged_page_are_saved_and_the_others_told_in_one_line(pa
     rebuild(path)
     with Store.open(path) as store:
         assert {0, 1, 98, 99} < {trial.number for trial in store.trials("demo")}
+
+
+@pytest.mark.parametrize("byte", [0, ord("("), 255])
+@pytest.mark.parametrize("table", ["autoprec_front", "trial_values"])
+def test_rows_are_saved_where_the_definition_of_another_table_is_damaged(
+    table: str, byte: int, path: Path
+) -> None:
+    with Store.open(path) as store:
+        store.optuna()
+    data = bytearray(path.read_bytes())
+    data[data.index(f"CREATE TABLE {table}".encode()) + 10] = byte
+    path.write_bytes(data)
+    assert examine(path).trials == 100
+    rebuild(path)
+    with Store.open(path) as store:
+        assert len(store.trials("demo")) == 100

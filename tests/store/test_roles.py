@@ -10,9 +10,13 @@ import sqlalchemy as sa
 from optuna.study import StudyDirection
 
 from autoprec.errors import StudyError
-from autoprec.store import Store
+from autoprec.store import Store, _database
+from autoprec.store.dialects import postgresql
 from postgresql_server import PostgresqlServer
 from trial_records import BLOCKS, IDENTITY, complete
+
+RAISING = """CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no'; END$$;
+CREATE TRIGGER mine BEFORE INSERT ON autoprec_trials FOR EACH ROW EXECUTE FUNCTION mine()"""
 
 
 def as_role(server: PostgresqlServer, name: str, *statements: str) -> str:
@@ -94,3 +98,40 @@ def test_a_name_that_an_encoding_lacks_is_told(server: PostgresqlServer) -> None
         pytest.raises(StudyError, match="its encoding is not UTF8"),
     ):
         store.bind("模型", IDENTITY, BLOCKS)
+
+
+def test_a_lock_that_another_program_holds_is_told(
+    server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(_database, "OPENING_SECONDS", 0.0)
+    monkeypatch.setattr(_database, "WAIT_SECONDS", 0.0)
+    address = server.new_database()
+    engine = sa.create_engine(address)
+    with Store.open(address) as store, engine.begin() as other:
+        store.bind("demo", IDENTITY, BLOCKS)
+        other.exec_driver_sql("LOCK TABLE autoprec_trials IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StudyError, match="is locked by another program"):
+            store.trials("demo")
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE autoprec_trials ADD CHECK (number < 0)",
+        "ALTER TABLE autoprec_trials ADD mine int NOT NULL",
+        "ALTER TABLE autoprec_trials ALTER record TYPE varchar(20)",
+        RAISING,
+    ],
+)
+def test_a_rule_that_somebody_added_is_told(statement: str, server: PostgresqlServer) -> None:
+    address = server.new_database()
+    with Store.open(address) as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        engine = sa.create_engine(address)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(statement)
+        engine.dispose()
+        with pytest.raises(StudyError, match="refuses a row"):
+            store.finish(complete(0, 5.0, 0.01))

@@ -210,6 +210,7 @@ def test_connections_that_the_server_has_closed_are_replaced(server: PostgresqlS
     [
         ("nonsense", "is not an address"),
         ("postgresql+psycopg://user@host:port/name", "'host:port/name' is not an address"),
+        (f"postgresql+psycopg://{'a' * 999}/name", r"is not an address \(encoding with 'idna'"),
         ("sqlite://", "'sqlite' is no PostgreSQL"),
         ("oracle+nothing://a/b", "cannot be used here"),
         ("postgresql+psycopg://autoprec@/demo?host=/nowhere", "cannot be reached"),

@@ -20,6 +20,8 @@ CONNECT_SECONDS = 10
 IDLE_SECONDS = 60
 """The server aborts a transaction that stays idle for this long: its worker's host may have vanished, and all
 others wait for its lock. Equal to the time for which a worker's leases outlast its heartbeats."""
+LOCK_SECONDS = 15
+"""Then a lock is asked for anew, and the user is told: writers hold theirs for moments."""
 _NETWORK = {
     "connect_timeout": CONNECT_SECONDS,
     "keepalives_idle": 30,
@@ -31,10 +33,9 @@ _NETWORK = {
 hours."""
 _LIMITS = """SELECT set_config(name, value, false) FROM pg_settings JOIN (VALUES
     ('idle_in_transaction_session_timeout', %(idle)s), ('idle_session_timeout', '0'),
-    ('lock_timeout', '0'), ('transaction_timeout', '0')
+    ('lock_timeout', %(lock)s), ('transaction_timeout', '0')
 ) AS ours (name, value) USING (name)"""
-"""Who searches for hours sits idle between trials, and waits for the study's lock while others write. Not
-every version of the server has all of these limits."""
+"""Who searches for hours sits idle between trials. Not every version of the server has all of these."""
 _READ_ONLY = "SELECT current_setting('transaction_read_only')::bool AND NOT pg_is_in_recovery()"
 _LOCKS = 0x6175746F
 """First half of the key of our advisory locks ("auto" in ASCII); the second is a hash of the study's name."""
@@ -56,11 +57,16 @@ REASONS = {
     "53300": "has no connection left; end other programs, or raise its `max_connections`",
     "53100": "has no space left on its disk; free some and resume: finished trials are kept",
     "53": "is at a limit of its server's, such as memory; raise it and resume: finished trials are kept",
+    "55P03": "is locked by another program; let that end, or end it, and run it again",
     "57P04": "was dropped; restore a backup, or name another database",
     "58": "has a fault of its server's files; see the server's log, then resume: finished trials are kept",
     "XX": "is damaged, or its server is at fault; see the server's log, and restore a backup if need be",
+    "25P03": "ended a transaction that was idle for too long; run it again: finished trials are kept",
     "25": "is read-only; name the primary server, or give this user the right to write",
 }
+_RULES = ("22", "23", "38", "39", "428C9", "42804", "42809", "44", "55000", "P0")
+"""SQLSTATEs of rules that are none of autoprec's tables: triggers, constraints, views, other types of a
+column."""
 
 _SAID = {
     "28": "authentication failed|no password supplied|not permitted to log in|no pg_hba.conf entry|"
@@ -143,13 +149,16 @@ class PostgresqlDialect:
     def reason(self, error: BaseException) -> str | None:
         """See `Dialect`: by SQLSTATE, or by its words where no connection came about."""
         state = getattr(error, "sqlstate", None)
-        if state is not None and (state == _IN_RECOVERY or not str(state).startswith(_PASSING)):
-            return next((words for code, words in REASONS.items() if state.startswith(code)), None)
+        advice = next((words for code, words in REASONS.items() if str(state).startswith(code)), None)
         words = str(error)
+        line = words.strip().splitlines()[0] if words.strip() else type(error).__name__
+        if advice is None and str(state).startswith(_RULES):
+            return f"refuses a row ({line}); remove what was added to autoprec's tables, or restore a backup"
+        if advice is not None or (state is not None and not str(state).startswith(_PASSING)):
+            return advice
         code = next((code for code, said in _SAID.items() if re.search(said, words)), None)
         if code is not None:
             return REASONS[code]
-        line = words.strip().splitlines()[0] if words.strip() else type(error).__name__
         return f"cannot be reached ({line}); start the server, or fix the address"
 
     def is_passing(self, error: BaseException) -> bool:
@@ -169,12 +178,17 @@ def _connecting(url: sa.URL) -> Callable[[], Any]:
     words = {**_NETWORK, **words, "client_encoding": "UTF8"}
 
     def connect() -> Any:
-        connection = driver.connect(*places, **words)
+        try:
+            connection = driver.connect(*places, **words)
+        except (TypeError, ValueError, AttributeError) as error:  # of an option, or a host with no such name
+            raise StudyError(
+                f"{url.render_as_string()[:200]}: is not an address ({error}); correct its host and options"
+            ) from error
         # By a statement, not by an option of connecting, which poolers between here and the server refuse.
         connection.autocommit = True
         cursor = connection.cursor()
         cursor.execute("SET statement_timeout = 0")  # first: the next statement takes some milliseconds
-        cursor.execute(_LIMITS, {"idle": f"{IDLE_SECONDS}s"})
+        cursor.execute(_LIMITS, {"idle": f"{IDLE_SECONDS}s", "lock": f"{LOCK_SECONDS}s"})
         connection.autocommit = False
         return connection
 

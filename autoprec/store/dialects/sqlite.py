@@ -18,7 +18,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from autoprec.errors import StudyError, cannot
-from autoprec.store.dialects.beside import ensure_files, ensure_own_log, has_journal
+from autoprec.store.dialects.journals import ensure_files, ensure_own_log, has_journal
 
 BUSY_SECONDS = 10.0
 REASONS = {
@@ -28,6 +28,8 @@ REASONS = {
     sqlite3.SQLITE_READONLY: "is read-only; make the file and its folder writable, or copy the study",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened; check that its folder exists and is writable",
     sqlite3.SQLITE_FULL: "cannot grow: the disk is full; free space and resume: finished trials are kept",
+    sqlite3.SQLITE_CONSTRAINT: "refuses a row, for damage or by a rule that autoprec did not make; "
+    "`autoprec doctor --study NAME` says what can be recovered",
     sqlite3.SQLITE_IOERR: "cannot be read or written (input/output error); check the disk, then run again",
 }
 _DAMAGE = (
@@ -37,6 +39,12 @@ _DAMAGE = (
     "malformed",
     "unsupported file format",
     "Could not decode",
+    "generated column",
+    "has no column named",
+    "foreign key mismatch",
+    "ON CONFLICT clause",
+    "because it is a view",
+    "may not be modified",
 )
 """SQLite's words for tables that are not as autoprec made them, and for text that is not UTF-8."""
 _LOG_BYTES = 64 << 10

@@ -114,10 +114,59 @@ def test_a_trigger_that_is_made_while_a_file_is_in_use_ends_that(tmp_path: Path)
 
 def test_a_view_in_the_place_of_a_table_is_not_read_for_ever(tmp_path: Path) -> None:
     path = stored(tmp_path / "study.db")
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP TABLE autoprec_facts")
-        connection.execute(f"CREATE VIEW autoprec_facts AS {ROWS_WITHOUT_END}")
+    view = f"CREATE VIEW autoprec_facts AS {ROWS_WITHOUT_END}"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_master SET rootpage = 0, sql = ? WHERE name = 'autoprec_facts'", [view]
+        )
     assert any("autoprec_facts: is not a table" in fault for fault in examine(path).faults)
     rebuild(path)
     with Store.open(path) as store:
         assert [trial.number for trial in store.trials("demo")] == [0]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE UNIQUE INDEX mine ON autoprec_trials (study)",
+        "ALTER TABLE autoprec_trials ADD COLUMN mine TEXT CHECK (number < 1)",
+    ],
+)
+def test_a_rule_that_somebody_added_is_told(statement: str, tmp_path: Path) -> None:
+    with Store.open(stored(tmp_path / "study.db")) as store:
+        with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
+            connection.execute(statement)
+        with pytest.raises(StudyError, match="by a rule that autoprec did not make"):
+            store.finish(complete(1, 4.0, 0.02))
+
+
+def test_a_column_that_somebody_added_costs_no_row_in_a_repair(tmp_path: Path) -> None:
+    path = stored(tmp_path / "study.db")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE autoprec_trials ADD COLUMN note TEXT NOT NULL DEFAULT 'mine'")
+    assert examine(path).faults == ()
+    rebuild(path)
+    with Store.open(path) as store:
+        assert [trial.number for trial in store.trials("demo")] == [0]
+
+
+@pytest.mark.parametrize("table", ["autoprec_trials", "autoprec_studies", "autoprec_totals"])
+def test_a_table_that_was_copied_without_its_keys_is_told_and_repaired(table: str, tmp_path: Path) -> None:
+    path = stored(tmp_path / "study.db")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            f"PRAGMA legacy_alter_table = ON; CREATE TABLE mine AS SELECT * FROM {table}; DROP TABLE {table};"
+            f"ALTER TABLE mine RENAME TO {table}"
+        )
+
+    def finish() -> None:
+        with Store.open(path) as store:
+            store.finish(complete(1, 4.0, 0.02))
+
+    with pytest.raises(StudyError, match="damaged; `autoprec doctor"):
+        finish()
+    rebuild(path)
+    finish()
+    with Store.open(path) as store:
+        assert [trial.number for trial in store.trials("demo")] == [0, 1]
