@@ -172,11 +172,11 @@ def _value(stored: float | None, kind: Any) -> float:
     """A stored value as a float; NaN for a row that Optuna cannot have written."""
     if stored is not None:
         return stored
-    signs = {
-        models.TrialValueModel.TrialValueType.INF_POS: 1,
-        models.TrialValueModel.TrialValueType.INF_NEG: -1,
+    infinities = {
+        models.TrialValueModel.TrialValueType.INF_POS: math.inf,
+        models.TrialValueModel.TrialValueType.INF_NEG: -math.inf,
     }
-    return signs.get(kind, math.nan) * math.inf
+    return infinities.get(kind, math.nan)
 
 
 class _Sessions:

@@ -6,11 +6,13 @@ import sqlite3
 import time
 from pathlib import Path
 
+import optuna
 import pytest
+import sqlalchemy as sa
 
 from autoprec.errors import StudyError
 from autoprec.store import Store, _database
-from autoprec.store._database import Database, OutOfReachError
+from autoprec.store._database import Database, OutOfReachError, _origin
 from autoprec.store.dialects.postgresql import REASONS, PostgresqlDialect
 from autoprec.store.dialects.sqlite import SqliteDialect
 
@@ -145,3 +147,17 @@ def test_a_transaction_inside_another_is_a_part_of_it(tmp_path: Path) -> None:
         assert store.fact("demo", "sensitivity", "stem", float) is None
         with pytest.raises(StudyError, match="nothing is measured yet"):
             store.identity("demo")
+
+
+def test_the_drivers_error_is_found_behind_all_that_wraps_it() -> None:
+    driver = sqlite3.OperationalError("disk I/O error")
+    statement = sa.exc.OperationalError("SELECT 1", {}, driver)
+    of_optuna, savepoint, alone = (
+        optuna.exceptions.StorageInternalError(),
+        sa.exc.PendingRollbackError(),
+        sa.exc.PendingRollbackError(),
+    )
+    of_optuna.__cause__, savepoint.__context__ = statement, statement
+    assert [_origin(error) for error in (statement, of_optuna, savepoint)] == [driver] * 3
+    assert _origin(alone) is alone, "a broken savepoint tells nothing else"
+    assert _origin(RuntimeError()) is None
