@@ -100,6 +100,7 @@ def test_studies_say_how_far_they_are(searched: Path) -> None:
     told = {one["name"]: one for one in json.loads(autoprec("studies", "--json", folder=searched).stdout)}
     assert told["tiny"]["trials"] == 5
     assert told["fresh"]["state"] == "not searched yet"
+    assert [told["fresh"][figure] for figure in ("trials", "front", "nights", "speedup")] == [0, 0, 0, None]
     assert "TOML" in told["broken"]["state"]
     with exclusive(searched / "studies" / "tiny"):
         assert {one.name: one.state for one in list_studies(searched / "studies")}["tiny"] == "being searched"
