@@ -98,8 +98,9 @@ def exit_code(error: Exception | KeyboardInterrupt) -> int:
         _let_go_of_closed_streams()
         return EXIT_READER_GONE
     except OSError:  # standard error is a file on a full disk: nobody can be told
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         return EXIT_USER_ERROR
+    finally:
+        _let_go_of_full_streams()
 
 
 def _told(error: Exception | KeyboardInterrupt) -> int:
@@ -141,6 +142,19 @@ def _let_go_of_closed_streams() -> bool:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
                 gone = True
     return gone
+
+
+def _let_go_of_full_streams() -> None:
+    """What a full disk did not take is given up: the interpreter would try again at its end, and then exit
+    with a code of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        except (ValueError, AttributeError):  # it is closed, or none
+            continue
 
 
 def _is_of_output(error: OSError) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -146,9 +146,12 @@ class JoiningStorage(optuna.storages.RDBStorage):
             raise KeyError(f"Optuna has no trial {number}")
         return int(trial_id)
 
-    def _session(self) -> Session:
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
         """A session on this thread's transaction, if any; unlike Optuna's, without a savepoint."""
-        return Session(bind=self._current() or self.engine, join_transaction_mode="rollback_only")
+        bound = self._current() or self.engine
+        with self._translated(), Session(bind=bound, join_transaction_mode="rollback_only") as session:
+            yield session
 
     def _set_trial_param_without_commit(
         self,

@@ -74,3 +74,17 @@ def test_a_closed_standard_output_is_no_fault(studied: Path) -> None:
     words = f"{sys.executable} -m autoprec trials --study tiny.toml >&-"
     ran = subprocess.run(["sh", "-c", words], cwd=studied, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "command", [("--help",), ("trials", "--study", "tiny.toml"), ("show", "99"), ("nonsense",)]
+)
+@pytest.mark.parametrize("streams", [">/dev/full", "2>/dev/full", ">/dev/full 2>&1"])
+def test_output_that_a_full_disk_does_not_take_is_a_mistake_of_the_users(
+    command: tuple[str, ...], streams: str, studied: Path
+) -> None:
+    words = f"{sys.executable} -m autoprec {' '.join(command)} {streams}"
+    ran = subprocess.run(["sh", "-c", words], cwd=studied, capture_output=True, text=True, check=False)
+    is_told = command in (("show", "99"), ("nonsense",)) or streams != "2>/dev/full"
+    assert ran.returncode == (2 if is_told else 0)
+    assert len(ran.stderr.splitlines()) == (streams == ">/dev/full")

@@ -51,16 +51,21 @@ def test_a_study_lives_in_its_own_folder_whatever_that_is_called(searched: Path)
     "statement",
     [
         "DELETE FROM autoprec_front",
-        "DROP TABLE trial_params",
+        "ALTER TABLE trials RENAME COLUMN state TO mine",
         *(
             pytest.param(more, marks=pytest.mark.slow)
-            for more in ("UPDATE trial_values SET value = value / 2", "DROP TABLE autoprec_choices")
+            for more in (
+                "UPDATE trial_values SET value = value / 2",
+                "DROP TABLE trial_params",
+                "DROP TABLE autoprec_choices",
+            )
         ),
     ],
 )
 def test_what_follows_from_trials_is_written_anew(statement: str, study: Study) -> None:
     trials, front = study.trials(), study.front()
     change(study, statement)
+    assert study.health().faults
     kept = study.repair()
     assert kept.name == "study.db.damaged-1"
     assert study.health().faults == ()
