@@ -18,7 +18,7 @@ TrialState = Literal["complete", "failed", "running"]
 Origin = Literal["anchor", "search", "reused", "finalist", "queued", "refined"]
 
 
-class Proposal(Record, frozen=True):
+class Proposal(Record, frozen=True, kw_only=True):
     """An assignment to measure, and its origin; it is numbered when its trial begins."""
 
     assignment: Assignment

@@ -64,7 +64,9 @@ class Night:
         """Measure refined weights; returns the trial's number. Strategies do not learn from such trials."""
         self._runner.ledger.reconcile()
         reference = self._establishing.reference()
-        number = self._runner.begin(Proposal(assignment, "refined", label), None, reference.latency_ms)
+        number = self._runner.begin(
+            Proposal(assignment=assignment, origin="refined", label=label), None, reference.latency_ms
+        )
         assert number is not None
         self._runner.settle_finished(all_of_them=True)
         return number

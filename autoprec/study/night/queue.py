@@ -142,7 +142,7 @@ class Queue:
 
     def _labelled(self, assignment: Assignment, origin: Origin) -> Proposal:
         """A proposal; an anchor keeps its label, whatever it is measured for."""
-        return Proposal(assignment, origin, self._labels.get(assignment, ""))
+        return Proposal(assignment=assignment, origin=origin, label=self._labels.get(assignment, ""))
 
 
 class Allowance:

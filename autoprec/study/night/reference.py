@@ -161,7 +161,8 @@ class Establishing:
         label = next((label for label, anchor in self._prepared.anchors if anchor == assignment), None)
         if label is not None:
             self._runner.accept({assignment.digest: outcome})
-            proposal, latency_ms = Proposal(assignment, "anchor", label), outcome.measurement.latency_ms
+            proposal = Proposal(assignment=assignment, origin="anchor", label=label)
+            latency_ms = outcome.measurement.latency_ms
             self._runner.begin(proposal, allowance.run, latency_ms, allowance.allows_search)
 
     def _bound(self) -> None:

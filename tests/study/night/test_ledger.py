@@ -47,7 +47,7 @@ def counted() -> Iterator[list[str]]:
 def measure(ledger: Ledger, number: int, run: Run | None = None) -> TrialRecord:
     """A trial from its beginning to its end, on an assignment of its own."""
     choices = tuple((block.name, ("fp16", "int8")[number >> n & 1]) for n, block in enumerate(BLOCKS))
-    record = ledger.begin(Proposal(Assignment(choices=choices), "search"), run)
+    record = ledger.begin(Proposal(assignment=Assignment(choices=choices), origin="search"), run)
     assert record is not None
     return ledger.settle(record, Measurement.of_objectives(32.0 - number, number / 32))
 
@@ -67,7 +67,10 @@ def test_what_a_run_has_spent_is_what_its_trials_are(ledger: Ledger) -> None:
     for number in range(4):
         measure(ledger, number, run if number > 2 else None)
     ledger.begin(
-        Proposal(Assignment(choices=tuple((block.name, "int8") for block in BLOCKS)), "finalist"), run
+        Proposal(
+            assignment=Assignment(choices=tuple((block.name, "int8") for block in BLOCKS)), origin="finalist"
+        ),
+        run,
     )
     tally, spent = ledger.tally(run), ledger.spent(run)
     assert [record.number for record in spent] == [2, 3, 4]

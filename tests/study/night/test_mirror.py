@@ -27,7 +27,7 @@ def mirror(storage: JoiningStorage, *, limited: bool = False) -> Mirror:
 
 
 def opened(book: Mirror, record: TrialRecord) -> TrialRecord:
-    number = book.open(Proposal(record.assignment, record.origin, record.label))
+    number = book.open(Proposal(assignment=record.assignment, origin=record.origin, label=record.label))
     return msgspec.structs.replace(record, number=number)
 
 

@@ -38,7 +38,7 @@ def opened(tmp_path: Path) -> Iterator[Callable[[], Ledger]]:
 
 def end(ledger: Ledger, outcome: Measurement | TrialError) -> None:
     """Measure the mix, which ends so."""
-    record = ledger.begin(Proposal(MIX, "search"))
+    record = ledger.begin(Proposal(assignment=MIX, origin="search"))
     assert record is not None
     ledger.settle(record, outcome)
 
@@ -73,7 +73,7 @@ def test_a_wrong_result_stands_until_the_judge_changes(
 ) -> None:
     end(opened(), TrialError("wrong", "the engine computes something else"))
     assert MIX.digest in opened().settled
-    assert opened().begin(Proposal(MIX, "search")) is None
+    assert opened().begin(Proposal(assignment=MIX, origin="search")) is None
     mend()
     assert (opened().settled, opened().interrupted[MIX]) == ({}, 1)
     end(opened(), Measurement.of_objectives(1.0, 0.1))
