@@ -20,6 +20,7 @@ from autoprec.records import (
     Basis,
     Departure,
     Exactness,
+    Fingerprint,
     Interval,
     Measurement,
     Record,
@@ -188,3 +189,8 @@ def test_a_trial_is_shown_in_one_line() -> None:
 @given(st.lists(st.floats(), max_size=4))
 def test_any_float_survives_the_way_through_json(values: list[float]) -> None:
     assert str(from_json(to_json({"a": tuple(values)}), dict[str, list[float]])["a"]) == str(values)
+
+
+def test_an_engine_has_the_digest_that_earlier_versions_stored() -> None:
+    engine = Fingerprint(backend="openvino", version="2026.0", device="CPU")
+    assert engine.digest == "ed84f1a9c5a5238d"
