@@ -56,10 +56,10 @@ _IN_THE_WAY = frozenset(
     {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENODEV, errno.ENXIO}
 )
 """Something else lies where a file or a folder is to be: a folder, a file, a pipe, a device."""
-_STARVED = re.compile(
-    "failed to map segment|cannot allocate memory|start new thread|bad.alloc", re.IGNORECASE
-)
-"""What the loader of libraries, threads and C++ say where no memory is left."""
+_STARVED = re.compile("failed to map segment|cannot allocate memory|bad.alloc", re.IGNORECASE)
+"""What the loader of libraries and C++ say where no memory is left."""
+_CROWDED = re.compile("start new thread|resource temporarily unavailable", re.IGNORECASE)
+"""What Python, C++ and the system say where no thread, or no process, can start."""
 _NO_TEXT = re.compile("[\udc80-\udcff]")
 """What Python makes of bytes in a file's name that are not UTF-8."""
 
@@ -121,9 +121,11 @@ def exhausted(error: BaseException) -> str:
     """
     # A library that is loaded, a thread, or C++ tells of a limit in words alone.
     number = error.errno if isinstance(error, OSError) else None
-    words = str(error) if isinstance(error, ImportError | RuntimeError) else ""
+    words = str(error) if isinstance(error, ImportError | RuntimeError | BlockingIOError) else ""
     if number in (errno.EMFILE, errno.ENFILE) or "too many open files" in words.lower():
         return "too many files are open; raise the limit with `ulimit -n`, and run it again"
+    if _CROWDED.search(words):
+        return "no further thread or process can start; close other programs, or raise `ulimit -u` and `-v`"
     if number == errno.ENOMEM or isinstance(error, MemoryError) or _STARVED.search(words):
         return "out of memory; close other programs, or use a smaller model or fewer samples"
     return ""

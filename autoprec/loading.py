@@ -38,6 +38,8 @@ _THREAD_BYTES = 128 << 20
 """For each of OpenBLAS' threads, in both of its copies (NumPy's and SciPy's)."""
 _BUFFER_BYTES = 64 << 20
 """What must be left for OpenBLAS' buffer of 32 MiB and the stack of a thread."""
+_MOST_THREADS, _OUR_THREADS = 64, 8
+"""Of each copy of OpenBLAS, as it is built for wheels; and of autoprec's own."""
 _SECONDS = 12.0
 """Of the processor's: loading takes 2 to 4."""
 _STATM = Path("/proc/self/statm")
@@ -74,6 +76,8 @@ def ensure_memory() -> None:
 
     Where it is enough for one thread of OpenBLAS, but not for all, this process and its workers have one.
     """
+    if not _can_start(2 * min(len(os.sched_getaffinity(0)), _MOST_THREADS) + _OUR_THREADS):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # or it sends this process a SIGINT
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return
@@ -84,6 +88,20 @@ def ensure_memory() -> None:
         )
     if limit < _LEAST_BYTES + _THREAD_BYTES * len(os.sched_getaffinity(0)):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _can_start(count: int) -> bool:
+    """Whether so many threads can run at once, for all limits of the user, the shell and the container."""
+    end = threading.Event()
+    threads = [threading.Thread(target=end.wait, daemon=True) for _ in range(count)]
+    try:
+        for thread in threads:
+            thread.start()
+    except RuntimeError:
+        return False
+    finally:
+        end.set()
+    return True
 
 
 def take_buffer() -> None:

@@ -107,7 +107,9 @@ def test_what_the_machine_refuses_is_the_users_to_mend(
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
         (ImportError("x.so: failed to map segment from shared object"), "out of memory"),
         (ImportError("x.so: cannot open shared object file: Too many open files"), "ulimit -n"),
-        (RuntimeError("can't start new thread"), "out of memory"),
+        (RuntimeError("can't start new thread"), "no further thread or process can start"),
+        (RuntimeError("plugin.cpp:921: Resource temporarily unavailable"), "no further thread or process"),
+        (BlockingIOError(11, "Resource temporarily unavailable"), "no further thread or process can start"),
         (RuntimeError("std::bad_alloc"), "out of memory"),
     ],
 )

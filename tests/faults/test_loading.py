@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +120,17 @@ def test_scarce_address_space_means_one_thread_of_openblas(monkeypatch: pytest.M
         monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
         ensure_memory()
         assert os.environ.get("OPENBLAS_NUM_THREADS") == threads
+
+
+def test_where_hardly_a_thread_can_start_openblas_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    ensure_memory()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
 
 
 def test_a_command_whose_address_space_is_taken_ends_in_one_line() -> None:
