@@ -24,6 +24,7 @@ from typing import BinaryIO
 
 import psutil
 
+from autoprec import rehearsal
 from autoprec.backends.timing import Deadline
 from autoprec.closing import Closing
 from autoprec.errors import StudyError, TrialError
@@ -243,6 +244,7 @@ class Answers:
         self._pipe = os.fdopen(descriptor, "wb", buffering=0)
         faulthandler.enable()  # where a crash happened is in the log, for whoever looks for its cause
         loaded()
+        rehearsal.needless()
         self.send(b"")
 
     def send(self, line: bytes) -> None:

@@ -161,8 +161,6 @@ def _main() -> None:
         take_buffer()
     except UserError as error:
         sys.exit(str(error))
-    # Under its own name: what runs here is `__main__`, and the module imports this one.
-    importlib.import_module("autoprec.rehearsal").needless()
     module = sys.argv.pop(1)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

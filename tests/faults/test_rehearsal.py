@@ -34,7 +34,8 @@ def test_work_that_ends_is_told_by_nothing(capfd: pytest.CaptureFixture[str]) ->
 
 def test_a_worker_rehearses_nothing(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(
-        "import os, autoprec.rehearsal as r; print([r.fatal_signal(os.abort, 9)])"
+        "import os, autoprec.isolation as i, autoprec.rehearsal as r\n"
+        "i.Answers(os.dup(2)); print([r.fatal_signal(os.abort, 9)])"
     )
     path = os.pathsep.join([str(tmp_path), *sys.path])
     command = [sys.executable, "-P", "-m", "autoprec.loading", "own"]
