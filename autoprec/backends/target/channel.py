@@ -98,13 +98,7 @@ class Channel:
     def ask(
         self, request: str, blobs: Sequence[bytes] = (), most: int | None = None, **header: Any
     ) -> tuple[dict[str, Any], list[bytes]]:
-        """Send a request, and return the header and blobs of its answer.
-
-        Args:
-            request: its name, as in the agent's `REQUESTS`.
-            blobs: bytes that go with it.
-            most: bytes that may come behind the answer's header; None takes what is usual.
-            header: the rest of the request.
+        """Send a request, and return its answer. See `Asked.ask`.
 
         Raises `TrialError`: what the engine there refused, of kind "killed" where the line is cut, of
         kind "crash" where the agent died.

@@ -84,13 +84,7 @@ class Line:
     def ask(
         self, request: str, blobs: Sequence[bytes] = (), most: int | None = None, **header: Any
     ) -> Answer:
-        """Send a request, and return its answer; a full disk on the target is waited for.
-
-        Args:
-            request: its name, as in the agent's `REQUESTS`.
-            blobs: bytes that go with it.
-            most: bytes that may come behind the answer's header; None takes what is usual.
-            header: the rest of the request.
+        """Send a request, and return its answer; a full disk on the target is waited for. See `Asked.ask`.
 
         Raises `TrialError`, of kind "killed" where the disk stays full; `FullError` where nobody waits.
         """

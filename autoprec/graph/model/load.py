@@ -16,10 +16,9 @@ from autoprec.errors import ModelError, exhausted, machine_fault
 from autoprec.files import ensure_regular
 from autoprec.graph.model.files import read_model
 from autoprec.graph.model.inputs import input_shapes, real_inputs
-from autoprec.graph.model.nodes import check_nodes
+from autoprec.graph.model.nodes import check_nodes, shorten_domains
 from autoprec.graph.model.steps import STEPS, Loading, first_line
-from autoprec.graph.model.tensors import check_tensors, external_files, nodes_of
-from autoprec.graph.model.upgrades.opset import OPSET
+from autoprec.graph.model.tensors import check_tensors, external_files
 from autoprec.rehearsal import fatal_signal
 
 __all__ = ["input_shapes", "load_model", "model_digest", "notes", "real_inputs"]
@@ -36,7 +35,6 @@ _FATAL = {
 """What to say of a signal that ends a process which loads a model; any other is a crash."""
 _SURVIVED: set[tuple[object, ...]] = set()
 """Files that have been loaded in this process, as they were then."""
-_ALIAS = "ai.onnx"
 _NOTES = "autoprec.notes"
 
 
@@ -157,21 +155,10 @@ def _opened(path: Path) -> ir.Model:
     except FileNotFoundError as error:
         raise ModelError("no such model; give the path of an ONNX file") from error
     check_tensors(proto, path.parent)
-    _shorten_domains(proto)
+    shorten_domains(proto)
     check_nodes(proto)
     model: ir.Model = ir.from_proto(proto)
     ir.external_data.set_base_dir(model.graph, path.parent)
     if not model.graph.outputs:
         raise ModelError("holds no graph, or one without outputs; export it again")
     return model
-
-
-def _shorten_domains(proto: onnx.ModelProto) -> None:
-    """Write the domain `ai.onnx` as everyone does: empty. A file without operators of ONNX names no opset."""
-    of_functions = (entry for function in proto.functions for entry in function.opset_import)
-    for entry in (*proto.opset_import, *proto.functions, *of_functions, *nodes_of(proto)):
-        if entry.domain == _ALIAS:
-            entry.domain = ""
-    imported = {entry.domain for entry in proto.opset_import}
-    for domain in {"", *(node.domain for node in nodes_of(proto))} - imported:
-        proto.opset_import.append(onnx.helper.make_opsetid(domain, 1 if domain else OPSET))

@@ -14,7 +14,9 @@ from onnx import AttributeProto, NodeProto
 from onnx.defs import OpSchema
 
 from autoprec.errors import ModelError
+from autoprec.graph.model.upgrades.opset import OPSET
 
+_ALIAS = "ai.onnx"
 _SINGLE = OpSchema.FormalParameterOption.Single
 _NEWEST = 1 << 30
 
@@ -32,8 +34,25 @@ def check_nodes(proto: onnx.ModelProto) -> None:
                 _check(node, versions.get(node.domain, _NEWEST))
 
 
+def nodes_of(proto: onnx.ModelProto) -> Iterator[NodeProto]:
+    """All nodes of a model, those of functions and branches too."""
+    yield from _within([*proto.graph.node, *(node for function in proto.functions for node in function.node)])
+
+
+def shorten_domains(proto: onnx.ModelProto) -> None:
+    """Write the domain `ai.onnx` as everyone does: empty. A file without operators of ONNX names no opset."""
+    of_functions = (entry for function in proto.functions for entry in function.opset_import)
+    for entry in (*proto.opset_import, *proto.functions, *of_functions, *nodes_of(proto)):
+        if entry.domain == _ALIAS:
+            entry.domain = ""
+    imported = {entry.domain for entry in proto.opset_import}
+    for domain in {"", *(node.domain for node in nodes_of(proto))} - imported:
+        proto.opset_import.append(onnx.helper.make_opsetid(domain, 1 if domain else OPSET))
+
+
 def _within(nodes: Sequence[NodeProto]) -> Iterator[NodeProto]:
     """Nodes, and those of their branches and bodies."""
+    # Not by calling itself: a file may nest deeper than Python's stack is.
     waiting = [*nodes]
     while waiting:
         yield (node := waiting.pop())

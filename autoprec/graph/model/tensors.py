@@ -12,6 +12,7 @@ from onnx import TensorProto
 
 from autoprec.errors import ModelError
 from autoprec.files import resolved
+from autoprec.graph.model.nodes import nodes_of
 
 _COMPLEX = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
 _VALUES = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
@@ -35,16 +36,6 @@ def external_files(proto: onnx.ModelProto, folder: Path) -> list[Path]:
     """
     names = {name for tensor in _tensors_of(proto) for name in _locations(tensor)}
     return [_data_file(folder, name) for name in sorted(names)]
-
-
-def nodes_of(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    """All nodes of a model, those of functions and branches too."""
-    waiting = [*proto.graph.node, *(node for function in proto.functions for node in function.node)]
-    while waiting:
-        yield (node := waiting.pop())
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                waiting += graph.node
 
 
 def _tensors_of(proto: onnx.ModelProto) -> Iterator[TensorProto]:

@@ -73,13 +73,7 @@ class Trtexec:
     def ask(
         self, request: str, blobs: Sequence[bytes] = (), most: int | None = None, **header: Any
     ) -> Answer:
-        """Send a request, and return the header and blobs of its answer.
-
-        Args:
-            request: its name, as in the agent's `REQUESTS`.
-            blobs: bytes that go with it.
-            most: not used: what a command answers has a limit of its own.
-            header: the rest of the request.
+        """Send a request, and return its answer, which has a limit of its own. See `Asked.ask`.
 
         Raises as `Channel.ask`.
         """
