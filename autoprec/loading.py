@@ -44,8 +44,9 @@ _SECONDS = 12.0
 """Of the processor's: loading takes 2 to 4."""
 _STATM = Path("/proc/self/statm")
 
-STARTING = threading.Lock()
-"""Held while a process is started or copied, and while this one has a lower limit, which it would inherit."""
+STARTING = threading.RLock()
+"""Held while a process is started or copied, and while this one has a lower limit, which it would inherit.
+Reentrant: garbage may be collected meanwhile, and what removes a target's engines then starts one, too."""
 
 
 class _Postponing(MetaPathFinder):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from autoprec.backends.target.trtexec.exports import read_help, read_outputs, re
 from autoprec.backends.timing import pair
 from autoprec.errors import BackendError, TrialError
 from autoprec.exporters import write_export
+from autoprec.loading import STARTING
 from autoprec.spec import TimingSection
 from tiny_export import export_of
 from tiny_study import write_model
@@ -114,6 +117,22 @@ def test_what_it_leaves_there_is_removed(tmp_path: Path) -> None:
     assert not list((tmp_path / "a" / "there").glob("trtexec-*/"))
     assert backend.clean() > 1000
     assert not (tmp_path / "a" / "there").exists()
+
+
+def test_it_is_removed_while_another_process_is_being_started(tmp_path: Path) -> None:
+    def collect() -> None:
+        backend = trtexec(tmp_path / "a", "8601")
+        backend.fingerprint()
+        circle = [backend]
+        circle.append(circle)  # type: ignore[arg-type]
+        del backend, circle
+        with STARTING:
+            gc.collect()
+
+    thread = threading.Thread(target=collect, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 def test_an_engine_is_written_down_where_it_was_built(tmp_path: Path) -> None:
