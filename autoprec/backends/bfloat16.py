@@ -41,6 +41,7 @@ def _widen(graph: ir.Graph, node: ir.Node) -> None:
             graph.insert_after(node, rounded)
             value.replace_all_uses_with(rounded.outputs[0], replace_graph_outputs=True)
             rounded.replace_input_with(0, value)
+            # The name goes with the rounded value, since outputs are asked for by it.
             rounded.outputs[0].name = value.name
             value.name = f"{value.name}/float"
             value.dtype = ir.DataType.FLOAT

@@ -114,6 +114,7 @@ class ExactEngine(Closing):
         self._results: dict[str, NDArray[Any]] = {}
         self._feeds: dict[str, NDArray[Any]] = {}
         graph = onnx.load(model_path, load_external_data=False).graph
+        # An initializer may be listed as an input, too, which nobody feeds.
         held = {tensor.name for tensor in graph.initializer}
         self._types = {
             value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
@@ -203,7 +204,9 @@ def _runtime(path: Path, threads: int) -> tuple[_Run, str]:
     options.intra_op_num_threads = threads
     # Threads that wait by spinning take the cores from calibration and from builds beside this.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # What it warns of would stand among the search's own lines; what it refuses, it raises.
     options.log_severity_level = 4
+    # An arena keeps the most that any run took, which builds and engines beside this need.
     options.enable_cpu_mem_arena = False
     with scratch("autoprec-exact-") as folder:
         file = without_bfloat16(path, folder / "model.onnx")

@@ -112,6 +112,7 @@ class SimulatedBackend:
                 raise TrialError("build", f"block {block!r} {why} in {precision}")
             chosen[block, precision] = cost
         self._builds += 1
+        # By the build: two of one candidate read differently, and a search that is repeated reads the same.
         random = np.random.default_rng((self._costs.seed, self._builds))
         return SimulatedEngine(model, chosen, self._costs, random)
 

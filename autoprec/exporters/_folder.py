@@ -24,6 +24,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     try:
         _refuse_foreign(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
+        # In the same folder: a rename to another file system would be a copy, which a kill leaves half done.
         with scratch(f".{folder.name}-", folder.parent) as work:
             fresh = work / "export"
             fresh.mkdir()

@@ -87,7 +87,9 @@ def _behind(name: str, makers: Mapping[str, NodeProto], kinds: Mapping[str, int]
 
 def _widest(graph: GraphProto, precisions: Iterable[str]) -> str:
     """The widest float type among those of blocks and of the outputs of quantised products."""
+    # What a pair gives has the type of its scale: the float type around the integers.
     scales = {node.input[1] for node in graph.node if node.op_type == "DequantizeLinear"}
     kinds = {tensor.data_type for tensor in graph.initializer if tensor.name in scales}
     names = {*precisions, *(name for name, kind in FLOATS.items() if kind in kinds)}
+    # All of them become one type there: a narrower one would not hold what blocks in the widest compute.
     return max((name for name in FLOATS if name in names), key=list(FLOATS).index, default="fp16")

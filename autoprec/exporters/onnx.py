@@ -33,6 +33,7 @@ def copy(source: Path, target: Path) -> tuple[Path, ...]:
     if not any(uses_external_data(tensor) for tensor in graph.initializer):
         shutil.copyfile(source, target)
         return (target,)
+    # Under a name of the export's own: the files of two models may call their data the same.
     weights = target.with_suffix(".onnx.data")
     onnx.save_model(onnx.load(source), target, save_as_external_data=True, location=weights.name)
     return (target, weights)

@@ -157,6 +157,7 @@ def _values(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
         if not (folder / name).exists():
             continue
         graph = onnx.load(folder / name, load_external_data=False).graph
+        # An initializer may be listed as an input, too, which nobody feeds.
         held = {tensor.name for tensor in graph.initializer}
         inputs = [("input", value) for value in graph.input if value.name not in held]
         for role, value in (*inputs, *(("output", value) for value in graph.output)):

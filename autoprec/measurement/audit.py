@@ -45,10 +45,12 @@ def audit(
     names: dict[str, list[str]] = defaultdict(list)
     times: dict[str, float] = defaultdict(float)
     for kernel in kernels:
+        # A projection that is written in parts counts for the node that it was.
         ours = [node for node in (origin(node, home) for node in kernel.nodes) if node in home]
         for node in ours:
             # By number of nodes: an engine does not report which node of a kernel takes how long.
             times[home[node]] += kernel.time_ms / len(ours)
+            # A kernel whose precision the engine does not name says nothing of its block.
             if node in deciding and kernel.precision:
                 ran[home[node]][kernel.precision] += 1
                 names[home[node]].append(kernel.kernel)

@@ -187,5 +187,7 @@ class Bench(Closing):
 
     def close(self) -> None:
         """End the worker for good; a request that another thread waits for ends by an error."""
+        # First: whoever waits for the worker would else take its end for a death, and start another for one
+        # more try.
         self._is_over = True
         self._worker.close()

@@ -67,6 +67,7 @@ def write_examples(bench: Workbench, request: WriteExamples) -> Written:
                     f"the reference's {list(reference.shape)}; they are not of this export: copy it again"
                 )
             runs = list(bench.pipeline.runs(run(engine, sample.inputs), sample))
+            # The reference's masks of all prompts are one array: each run of the decoder has its part of it.
             begin = 0
             for place, (prompts, logits) in enumerate(runs):
                 name = f"{number:02}.npz" if len(runs) == 1 else f"{number:02}-{place:02}.npz"

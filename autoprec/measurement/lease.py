@@ -90,6 +90,8 @@ class DeviceLease:
                 self._folder.mkdir(exist_ok=True)
                 # As the temporary folder itself: any user may lease, and nobody remove another's files.
                 self._folder.chmod(0o1777)
+            # Not inherited: a lock is held while any process has the file open, and a child may outlive this
+            # one.
             # Never through a link: in a folder for all, somebody else may have put one there.
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         except OSError as error:

@@ -142,6 +142,7 @@ class Pipeline:
             return
         for prompts in asked_of(self._inputs, values, sample):
             given = {name: values[name] for name in self._inputs if name in values}
+            # Engines give float32 whatever a model's own types are; a decoder may take FP16.
             feeds = {name: array.astype(self._inputs[name].kind, copy=False) for name, array in given.items()}
             with elapsed() as decoding:
                 outputs = run(self._decoder, feeds | prompts)

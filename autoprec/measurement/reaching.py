@@ -27,5 +27,6 @@ def reach(
     if isinstance(backend, Distant):
         if at_once:
             backend.wait(0.0, say)
+        # Less than all of it: the worker says what it waited for before it is ended for taking too long.
         backend.wait(_PATIENCE * section.trial_seconds, say)
     return backend

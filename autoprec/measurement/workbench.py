@@ -36,13 +36,11 @@ from autoprec.records import (
 from autoprec.samples import ahead, behind, ensure_same, load_samples
 
 _PROFILE_RUNS = 5
-OnStage = Callable[[str], None]
-
-
 _RACE = (4, 2, 1)
 """A candidate is scored on one in this many samples, step by step, while it may still be worth it."""
 _FEWEST = 8
 """Samples below which an interval of the loss says little."""
+OnStage = Callable[[str], None]
 
 
 class Workbench:
@@ -91,6 +89,7 @@ class Workbench:
                     raise
                 raise ModelError(f"the reference cannot be run: {error}") from error
             try:
+                # Again, since a pass takes minutes: what is kept is believed by every later run.
                 self._ensure_same()
             except SamplesError:
                 self.masks.forget()
@@ -134,7 +133,7 @@ class Workbench:
         Its engine is kept until `clear`: a GPU's takes long to let go, time to prepare the next candidate in.
         """
         self.clear()
-        _forget_peak_memory()
+        _forget_peak_memory()  # the count only rises: it would be that of the largest candidate so far
         held, waited, decoding = _peak_memory_bytes(), self.lease.waited, self.pipeline.decoding
         with elapsed() as total, ExitStack() as stack:
             on_stage("build")
@@ -175,7 +174,7 @@ class Workbench:
             quality=quality,
             latency_ms=latency.ratio * (job.reference_latency_ms or latency.reference_median_ms),
             engine_bytes=engine_bytes,
-            peak_memory_bytes=device_bytes or max(0, scored_peak - held),
+            peak_memory_bytes=device_bytes or max(0, scored_peak - held),  # processors report none
             audit=audit(job.blocks, job.assignment, kernels, job.heavy),
             seconds=StageSeconds(
                 build=build.seconds,
@@ -217,8 +216,7 @@ class Workbench:
         return Scores(self.metric(), self.pipeline, self.samples, self.masks, engine, on_stage)
 
     def _time(self, engine: Engine, more: Sequence[Engine], settled: Callable[[Interval], bool]) -> Latency:
-        """Paired rounds against the reference, on the first sample, until `settled` by the ratio; `more` are
-        other builds of the same candidate."""
+        """Paired rounds of it and `more` builds of it on the first sample, until `settled` by the ratio."""
         timing, inputs = self.setup.timing, self.samples[0].inputs
         for each in (self._reference, engine, *self._more_references, *more):
             each.prepare(inputs)
@@ -254,6 +252,7 @@ class Workbench:
     def _run_reference(self, on_stage: OnStage) -> None:
         """Keep the masks that are missing. Raises `ModelError` for NaN, which FP16 engines of SAM's family
         are known for."""
+        # The survey is of all samples, those too whose masks an earlier run has kept.
         for kept in self.masks:
             self.survey.add(kept)
         pace = Pace(len(self.samples), len(self.masks))

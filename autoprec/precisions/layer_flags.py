@@ -30,4 +30,5 @@ def layer_flags(precisions: Sequence[tuple[str, str]], outputs: Sequence[tuple[s
         for flag, pairs in named.items()
         if pairs
     ]
+    # Both are allowed to the builder, and each layer is told which of them it takes.
     return ["--fp16", "--int8", *(["--precisionConstraints=obey", *said] if said else [])]

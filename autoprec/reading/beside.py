@@ -24,6 +24,7 @@ def prompts_beside(image: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
+        # Editors on Windows begin a file with a mark, which JSON does not allow.
         prompts = json.loads(path.read_text(encoding="utf-8-sig")).get(image.name, [])
     except (AttributeError, RecursionError, ValueError) as error:
         raise UnfitError(f"{path}: is not a table of prompts by image, in UTF-8: {error}") from error

@@ -79,6 +79,7 @@ def coded_bits(path: Path) -> int:
     size, av1 = head.find(_J2K_SIZE), head.find(b"av1C")
     if size >= 0:
         return max(8, *(1 + (byte & 127) for byte in head[size + 42 : size + 43]))
+    # The third byte of AV1CodecConfigurationRecord: bit 6 is high_bitdepth, bit 5 twelve_bit.
     flags = head[av1 + 6 : av1 + 7] if av1 >= 0 else b""
     return next((12 if byte & 32 else 10 for byte in flags if byte & 64), 8)
 

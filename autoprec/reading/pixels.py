@@ -115,6 +115,7 @@ def pixels(path: Path, channels: int, white: float | None) -> Planes:
 
 def opened(path: Path) -> ImageFile.ImageFile:
     """A file's header, as Pillow reads it. Raises whatever Pillow does."""
+    # Pillow lists a format once it has loaded it, which it does for few before it is asked.
     Image.init()
     formats = [name for name in _FORMATS if name in Image.OPEN]  # an older Pillow has no AVIF
     return Image.open(path, formats=formats)

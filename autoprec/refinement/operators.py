@@ -110,7 +110,7 @@ def _layer_norm(node: ir.Node, inputs: Inputs) -> tuple[Tensor, ...]:
     return (F.layer_norm(x, shape, _need(inputs, 1), bias, epsilon),)
 
 
-def _batch_norm(node: ir.Node, inputs: Inputs) -> tuple[Tensor, ...]:
+def _batch_norm(node: ir.Node, inputs: Inputs) -> tuple[Tensor, ...]:  # by the file's own statistics
     x, scale, bias, mean, variance = (_need(inputs, place) for place in range(5))
     return (F.batch_norm(x, mean, variance, scale, bias, eps=node.attributes.get_float("epsilon", 1e-5)),)
 

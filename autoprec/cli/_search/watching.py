@@ -31,6 +31,7 @@ class JsonLines:
     """A watcher that prints every event as one line of JSON, with the kind under `event`."""
 
     def _print(self, event: str, **fields: object) -> None:
+        # Not by the console, which breaks lines where the terminal ends.
         typer.echo(parts.to_json({"event": event, **fields}))
 
     def say(self, message: str) -> None:
@@ -87,6 +88,7 @@ def _logging(folder: Path, *, is_shown: bool) -> Iterator[None]:
         own_folder(folder.parent, folder.name)
         # With the process ID: several searches of a study may start within one second.
         name = f"search-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
+        # `delay`: a search that ends before it says anything leaves no empty file.
         handlers.append(logging.FileHandler(folder / name, encoding="utf-8", delay=True))
     if is_shown:
         handlers.append(logging.StreamHandler())

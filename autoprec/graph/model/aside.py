@@ -48,6 +48,7 @@ def without_weights(model: ir.Model) -> Iterator[tuple[onnx.ModelProto, Mapping[
         graph.inputs[:] = listed
         graph.initializers.clear()
         for name, value in held.items():
+            # Small ones were never taken, and have theirs.
             value.const_value = weights.get(name, value.const_value)
             graph.initializers[name] = value
 

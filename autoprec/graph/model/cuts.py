@@ -33,6 +33,7 @@ def cuts(path: Path) -> list[Cut]:
             fed.update(node.outputs)
             nodes.append(node)
     last = {value: place for place, node in enumerate(nodes) for value in node.inputs if value is not None}
+    # Outputs are read behind the last node, so they cross every border behind their own.
     last |= dict.fromkeys(graph.outputs, len(nodes))
     alive: list[ir.Value] = []
     places = []

@@ -26,6 +26,7 @@ def real_inputs(model: ir.Model) -> list[ir.Value]:
 def fix_inputs(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
     """Give every input a static shape; initializers that are listed as inputs too are none."""
     inputs = {str(value.name): value for value in real_inputs(model)}
+    # Before IR version 4 each initializer had to be an input too, and any caller could replace it.
     model.graph.inputs[:] = list(inputs.values())
     for name, shape in shapes.items():
         if name not in inputs:

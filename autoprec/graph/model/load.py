@@ -66,6 +66,7 @@ def _rehearse(path: Path, shapes: Mapping[str, Sequence[int]]) -> None:
     if not path.is_file():
         return  # told by who reads it
     at = path.stat()
+    # The file as it is now: another may take its place while a notebook runs.
     key = (str(path), at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns, str(sorted(shapes.items())))
     if key in _SURVIVED:
         return

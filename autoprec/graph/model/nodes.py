@@ -79,6 +79,7 @@ def _check(node: NodeProto, version: int) -> None:
         if given is None:
             if formal.required:
                 raise ModelError(f"{what} has no attribute {name!r}, which it requires; export it again")
+        # In a function an attribute may name one of the call's, and have no value yet.
         elif given.type != formal.type.value and not given.ref_attr_name:
             kind = AttributeProto.AttributeType.Name(formal.type.value)
             raise ModelError(f"{what} has an attribute {name!r} that is not of type {kind}; export it again")

@@ -61,6 +61,7 @@ def _keeps_to_0_1(node: ir.Node) -> bool:
         return False
     ends = [value.const_value for value in node.inputs[1:3] if value is not None]
     limits = [float(end.numpy()) for end in ends if end is not None and end.size == 1]
+    # Before opset 11 a Clip has its bounds as attributes.
     limits = limits or [
         node.attributes[name].as_float() for name in ("min", "max") if name in node.attributes
     ]

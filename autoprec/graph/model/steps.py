@@ -211,6 +211,7 @@ def _upgrade(loading: Loading) -> None:
 
 def _name_nodes(graph: ir.Graph) -> None:
     """Unique node names: the file's own where they are, else op type and output."""
+    # Blocks, assignments and the audit go by these names, so every run has to come to the same ones.
     seen: set[str] = set()
     for node in graph:
         name = node.name or f"{node.op_type}/{node.outputs[0].name}"

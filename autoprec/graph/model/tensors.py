@@ -23,6 +23,7 @@ def check_tensors(proto: onnx.ModelProto, folder: Path) -> None:
     for tensor in _tensors_of(proto):
         if tensor.data_location == TensorProto.EXTERNAL:
             _check_external(tensor, folder)
+        # An attribute that holds no tensor gives an empty one, of no type.
         elif tensor.data_type and not _is_whole(tensor):
             raise ModelError(
                 f"its tensor {tensor.name!r} holds more or fewer values than its shape says; export it again"
@@ -64,6 +65,7 @@ def _check_external(tensor: TensorProto, folder: Path) -> None:
     needed = _bytes_of(tensor)
     for location in _locations(tensor) or [""]:
         file = _data_file(folder, location)
+        # Without a length the data reach as far as the shape says.
         if file.stat().st_size < offset + max(length, needed) or 0 < length < needed:
             raise ModelError(f"its external data {file.name!r} is cut short; copy or export it again")
 

@@ -39,6 +39,7 @@ def write_unrounded(path: Path, target: Path) -> bool:
         return False
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     without_integers(model.graph)
+    # Scales may be computed, by a Cast say, and only constants say what a pair clips.
     fold(model.graph)
     without_bare_levels(model.graph)
     done = [_replace(model.graph, node) for node in list(model.graph) if node.op_type == "DequantizeLinear"]

@@ -75,6 +75,7 @@ def _first(
         return ""
     place = places.index(departing)
     before = every.index(places[place - 1]) if place else -1
+    # Between the last cut that agrees and this one no value is in both models: any of these nodes may be it.
     named = [f"{cut.node!r} ({cut.op_type})" for cut in every[before + 1 : every.index(departing) + 1]]
     return " or ".join(named if len(named) <= _NAMED else (named[0], f"one up to {named[-1]}"))
 

@@ -134,6 +134,7 @@ class Judge:
     def _worst(self, ran: _Ran) -> Deviation:
         """The worst of outputs and masks over the samples that were run."""
         given = self._given
+        # Time may have cut either run short; both began with the same samples.
         outputs = zip(ran.values, given.values, strict=False)
         masks = zip(ran.logits, given.logits, strict=False)
         deviations = [deviation(_renamed(ours, theirs), theirs) for ours, theirs in outputs]

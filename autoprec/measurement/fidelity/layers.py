@@ -90,6 +90,8 @@ class _Difference:
         ours, theirs = (side[name].astype(np.float64).ravel() for side in (outputs, wanted))
         with np.errstate(invalid="ignore", over="ignore"):
             apart = np.abs(ours - theirs)
+            # Sums over all samples: a mean of each sample's cosine would count those that are nearly empty as
+            # much.
             self._product += float(ours @ theirs)
             self._ours += float(ours @ ours)
             self._theirs += float(theirs @ theirs)

@@ -16,6 +16,7 @@ _WIDTH = 640
 _LOOKS = {"background": "white", "font": "sans-serif", "view": {"stroke": None}}
 """On white, because what shows the chart may be light or dark."""
 _MAKERS: dict[str, Callable[[dict[str, Any]], str | bytes]] = {
+    # With Vega in it, for a file that has to open where there is no network.
     ".html": lambda spec: vega("vegalite_to_html", spec, bundle=True),
     ".json": lambda spec: msgspec.json.format(msgspec.json.encode(spec), indent=2),
     ".png": lambda spec: vega("vegalite_to_png", spec, scale=2.0),

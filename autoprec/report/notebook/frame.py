@@ -47,6 +47,7 @@ def row_of(record: TrialRecord, *, is_best: bool) -> dict[str, Any]:
         ratio, quality = measured.latency.ratio_interval, measured.quality
         row |= {
             "speedup": 1 / measured.latency.ratio,
+            # The reciprocal turns an interval round.
             "speedup_low": 1 / ratio.high,
             "speedup_high": 1 / ratio.low,
             "loss_low": quality.loss_interval.low,

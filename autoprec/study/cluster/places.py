@@ -155,6 +155,7 @@ class _Searches:
         here = node["Resources"]
         share = int(here.get("CPU", 1)) // max(1, int(here.get(self._resource, 0)) if self._resource else 1)
         cpus = max(1, min(share, _MOST_JOBS if self._jobs is None else self._jobs))
+        # By itself a search would take every processor of the node, which those on its other devices share.
         jobs = cpus if self._resource and self._jobs is None else self._jobs
         # Pinned and without retries: where a search is started again is decided here, by its node's
         # failures.

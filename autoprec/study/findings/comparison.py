@@ -89,6 +89,7 @@ def _load(where: str) -> ComparedStudy:
         raise StudyError(f"study {spec.name!r} has no reference yet: run `autoprec search` first")
     if night and not 1 <= int(night) <= len(firsts):
         raise StudyError(f"study {spec.name!r} has no night {night}; it has had {len(firsts)}")
+    # Up to the next night's first trial, since numbers go on from night to night.
     if night and int(night) < len(firsts):
         trials = tuple(trial for trial in trials if trial.number < firsts[int(night)])
     return ComparedStudy(where, identity, reference, trials)
@@ -100,6 +101,7 @@ def _starts(side: ComparedStudy) -> list[tuple[int, str]]:
 
 
 def _side(side: ComparedStudy) -> Side:
+    # By ratios, so that the area does not depend on how fast the machine is.
     points = np.array([(t.measurement.latency.ratio, t.loss) for t in side.counting if t.measurement])
     area = hypervolume(points.reshape(-1, 2), np.array((1.0, USEFUL_LOSS))) / USEFUL_LOSS
     return Side(
@@ -158,6 +160,7 @@ def _match(
 ) -> Match:
     assert first.measurement is not None
     assert second.measurement is not None
+    # Either side's noise may explain a difference.
     noise = max(ours.reference.latency_noise, theirs.reference.latency_noise)
     tolerance = max(ours.reference.loss_floor, theirs.reference.loss_floor, VISIBLE_LOSS)
     before, after = _speed(first.measurement), _speed(second.measurement)

@@ -109,6 +109,7 @@ class Explainer:
         name, precision = block.name, choices[block.name]
         others = Counter(theirs.get(name, "") for theirs in self._choices)
         losses = self._sensitivity.get(name, {})
+        # A cured variant that was not measured alone is told by its plain precision.
         alone = losses.get(precision, losses.get(PRECISIONS[precision].plain))
         near = tuple(n for n in neighbours if name in dict(n.choices))[:NEAREST]
         return BlockReasons(

@@ -118,6 +118,7 @@ class Inspections:
             quality = record.measurement.quality if record.measurement else None
             try:
                 self._inspect(prepared, bench, record.assignment, record.assignment.digest, quality)
+            # One that fails, as for memory that others hold now, leaves the report to the rest.
             except TrialError as error:
                 self.missing.append(f"trial {record.number} could not be run again ({error.kind}: {error})")
 
@@ -166,6 +167,7 @@ class Inspections:
     def _of(self, name: str) -> str:
         """Everything that an inspection depends on."""
         identity = self._identity
+        # The engine and its device too: kernels and masks are those of one machine.
         return " ".join((identity.model, identity.samples, identity.spec, identity.fingerprint.digest, name))
 
     def _say_once(self, message: str) -> None:

@@ -52,6 +52,7 @@ def locate(
     if not computes(create_backend(spec.backend.name, spec.backend.options)):
         raise StudyError(f"study {name!r} is simulated: nothing is computed, so there are no values")
     with exclusive(folder), Bench(folder / "worker.log") as bench:
+        # As it was written when it was measured, whatever a new probe would say.
         prepared = prepare(spec, basis=store.basis(name))
         store.check(name, prepared.identity, prepared.blocks)
         places = list(_nodes(prepared) if layers else _blocks(prepared))
@@ -61,6 +62,7 @@ def locate(
                 request = Locate(
                     setup=prepared.setup,
                     candidate_path=candidate.model_path,
+                    # Once, also where it is what two blocks give on.
                     values=tuple(dict.fromkeys(value for place in places for value in place.gives)),
                     samples=samples,
                     exactly=exactly,
@@ -110,6 +112,7 @@ def _difference(
     return msgspec.structs.replace(
         row,
         value=value,
+        # What is fed values that depart already need not be what breaks.
         before=max((figures[name].error for name in place.reads if name in figures), default=0.0),
         **here[value]._asdict(),
     )

@@ -72,6 +72,7 @@ def gather(
         base, sensitivity = _base(identity), sensitivities(store, name)
         explainer = Explainer(blocks, trials, reference, base=base, sensitivity=sensitivity, usual=usual)
         explanations = {t.number: explainer.explain(t, seen.get(t.number)) for t in shown}
+    # One corner for all nights, or their areas could not be compared.
     corner = _corner(trials, reference)
     volumes = _volumes(trials, corner)
     return Findings(
@@ -205,6 +206,7 @@ def _volumes(trials: Sequence[TrialRecord], corner: tuple[float, float]) -> tupl
     means: dict[Assignment, tuple[float, float]] = {}
     volumes = []
     for trial in trials:
+        # What was found to be wrong later counts from no trial on: its points never were on a front.
         if counting((trial,)) and trial.assignment not in wrong:
             measured.setdefault(trial.assignment, []).append((trial.latency_ms, trial.loss))
             latencies, losses = zip(*measured[trial.assignment], strict=True)
@@ -227,6 +229,7 @@ def _nights(
             budget=run.budget,
             first=run.first,
             trials=sum(run.first <= t.number < end and t.reused_from is None for t in trials),
+            # Of the last complete trial before the next run, whichever run that was in.
             volume=next((volume for number, volume in reversed(volumes) if number < end), 0.0),
         )
         for run, end in zip(runs, ends, strict=True)

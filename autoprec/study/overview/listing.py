@@ -23,6 +23,7 @@ def list_studies(folder: Path = FOLDER) -> tuple[StudySummary, ...]:
 def _summary(path: Path) -> StudySummary:
     try:
         spec = load_spec(path)
+    # A definition that cannot be read is a row like the others, which are wanted all the same.
     except UserError as error:
         return StudySummary(name=path.stem, path=str(path), state=str(error))
     summary = StudySummary(

@@ -71,6 +71,7 @@ def judged_blocks(spec: StudySpec) -> tuple[Block, ...]:
 
 
 def _cut(blocks: Sequence[Block]) -> list[tuple[str, tuple[str, ...]]]:
+    # By their nodes too: another version may cut other blocks that have the same names.
     return [(block.name, block.nodes) for block in blocks]
 
 

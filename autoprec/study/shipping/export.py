@@ -171,6 +171,7 @@ def _recipe(spec: StudySpec) -> Recipe:
     timing, samples = spec.timing, spec.samples
     return Recipe(
         backend=spec.backend.name,
+        # Not where a target is: whoever verifies the export names a device of their own.
         options={key: value for key, value in spec.backend.options.items() if not key.startswith("target")},
         output=spec.pipeline.output,
         metric=spec.quality.metric,

@@ -159,6 +159,7 @@ def _measure(manifest: Manifest, recipe: Recipe, folder: Path) -> tuple[Measurem
         setup=setup,
         candidate_path=str((folder / MODEL).absolute()),
         assignment=manifest.trial.assignment,
+        # No audit: kernels of another machine may well be of other precisions.
         blocks=(),
         heavy=(),
     )

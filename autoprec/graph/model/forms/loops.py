@@ -68,6 +68,7 @@ def _rounds(node: ir.Node) -> int | None:
 def _length(node: ir.Node) -> int | None:
     """The length of the axis that a Scan iterates over."""
     first = node.inputs[-1]
+    # The last input is always one that is iterated over, and all of these are equally long.
     axis = _numbers(node, "scan_input_axes", 1)[-1]
     length = None if first is None or first.shape is None else first.shape[axis]
     return length if isinstance(length, int) else None

@@ -83,6 +83,7 @@ def _range(value: ir.Value, depth: int = _DEPTH) -> tuple[float, float]:
     sources = node.inputs if node.op_type == "Concat" else node.inputs[:1]
     if node.op_type not in _SELECTING and node.op_type != "Concat":
         return -math.inf, math.inf
+    # So many back at most: a chain of operators that select is walked once for each pair.
     ranges = [_range(source, depth - 1) for source in sources if source is not None]
     return min(low for low, _ in ranges), max(high for _, high in ranges)
 

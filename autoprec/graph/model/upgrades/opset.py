@@ -20,6 +20,7 @@ def at_opset(model: ir.Model) -> ir.Model:
     Raises `ModelError` where ONNX's version converter cannot do it.
     """
     have = model.graph.opset_imports.get("", 0)
+    # A later opset stays: operators that it brought are in no earlier one.
     if have >= OPSET:
         return model
     shelter(model.graph, have)
