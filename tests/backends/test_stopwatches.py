@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import mstats, norm, t, trim_mean
 
 from autoprec.backends import Backend, Engine
-from autoprec.backends.ratios import typical_ratio
+from autoprec.backends.ratios import BUILD_SPREAD, typical_ratio
 from autoprec.backends.timing import STOPWATCHES, Deadline, Pace, elapsed, pair
 from autoprec.records import Clocks, Latency
 from autoprec.spec import TimingSection
@@ -110,6 +110,10 @@ def test_nothing_is_collected_while_engines_are_timed(clock: Clock) -> None:
 def test_rounds_go_on_for_as_long_as_there_is_time_and_no_longer(clock: Clock) -> None:
     latency = paired(Steady(clock, 100), Steady(clock, 100), seconds=9.9, interval=-1.0)
     assert latency.rounds == 25  # a round takes both engines twice, 0.4 s
+
+
+def test_a_target_may_be_a_processor_and_counts_as_one() -> None:
+    assert BUILD_SPREAD["target"] == BUILD_SPREAD["processor"]
 
 
 @pytest.mark.parametrize(("name", "spread"), [("host", 0.004), ("processor", 0.004), ("cuda", 0.001)])

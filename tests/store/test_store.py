@@ -165,8 +165,8 @@ def test_two_studies_in_one_database_know_nothing_of_each_other(store: Store) ->
     assert (store.studies(), len(store.blocks("other"))) == (("demo", "other"), 1)
     assert [trial.number for trial in store.trials("demo")] == [0, 1]
     assert (store.front("other"), store.running("other"), store.running("demo")) == ((theirs,), (begun,), ())
-    assert [trial.number for trial in store.news("demo", 0, ())] == [1]
-    assert [trial.number for trial in store.news("demo", 1, (0,))] == [0]
+    news = (*store.news("demo", 0, ()), *store.news("demo", 1, (0,)))
+    assert [(trial.study, trial.number) for trial in news] == [("demo", 1), ("demo", 0)]
     assert store.facts("demo", "sensitivity", float) == {}
     assert [(run.budget, run.trials, run.first) for run in store.runs("demo")] == [("1", 2, 0)]
     with pytest.raises(StudyError, match="has no trial 2; they go up to 1"):
