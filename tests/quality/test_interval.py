@@ -38,5 +38,7 @@ def test_height_and_width_are_told_in_this_order() -> None:
     assert "planes of 116 x 8400 are not masks of images of 480 x 640" in told
     assert not shape_refusal("masks", (1, 60, 160), "nchw", (480, 640)), "twice as wide is still a mask"
     assert shape_refusal("masks", (1, 60, 161), "nchw", (480, 640))
+    assert not shape_refusal("masks", (1, 60, 160, 3), "nhwc", (480, 640))
+    assert "planes of 60 x 161 are" in shape_refusal("masks", (1, 60, 161, 3), "nhwc", (480, 640))
     assert shape_refusal("masks", (1, 3, 5), "nchw", None), "fifteen pixels"
     assert not shape_refusal("masks", (1, 4, 4), "nchw", None)

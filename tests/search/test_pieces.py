@@ -101,6 +101,11 @@ def test_a_block_is_ten_times_as_suspect_as_a_pair() -> None:
     share = 1 / (1 + 2 * PAIR_WEIGHT)
     alone = failures.probability(FORK.codes([(1, 1, 1)]))
     assert alone == pytest.approx([share], abs=1e-3)
+    either: Rows = {(0, 1, 0): (1.0, 0.1), (1, 0, 0): (1.0, 0.1)}
+    failures = Failures(FORK, history(either, frozenset({(0, 0, 1)})))
+    # c in int8 alone, or one of the pairs (a, b), (b, c) and (a, c); the row has the first of these alone.
+    alone = failures.probability(FORK.codes([(0, 0, 0)]))
+    assert alone == pytest.approx([PAIR_WEIGHT / (1 + 3 * PAIR_WEIGHT)], abs=1e-3)
 
 
 def test_up_to_the_most_all_trials_are_fitted_and_then_the_front_comes_first() -> None:
