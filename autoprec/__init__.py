@@ -89,7 +89,13 @@ def __getattr__(name: str) -> Any:
         return _version()
     if name not in __all__:
         raise AttributeError(f"module 'autoprec' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES.get(name, "autoprec.records")), name)
+    module = _HOMES.get(name, "autoprec.records")
+    try:
+        home = importlib.import_module(module)
+    except AttributeError as error:
+        # Left as it is, Python would say that there is no such name here, and not what is wrong there.
+        raise ImportError(f"{module} cannot be imported: {error}") from error
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -18,6 +18,9 @@ from autoprec import rehearsal
 from autoprec.isolation import WorkerProcess
 from postgresql_server import PostgresqlServer, postgresql_server, programs
 
+# Whoever adds a backend reads what its checks compare, and not that something failed.
+pytest.register_assert_rewrite("backend_contract")
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:

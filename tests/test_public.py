@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import typing
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +119,13 @@ def test_every_error_says_what_it_is_for() -> None:
     kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, Exception)]
     assert len(kinds) >= 8
     assert all(kind.__doc__ and issubclass(kind, errors.AutoprecError) for kind in kinds)
+
+
+def test_what_is_wrong_in_a_module_is_told_where_its_names_are_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_home.py").write_text("import onnx_ir\nonnx_ir.DataType.FLOAT9\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(autoprec._HOMES, "Study", "broken_home")
+    with pytest.raises(ImportError, match="FLOAT9"):
+        from autoprec import Study  # noqa: F401
