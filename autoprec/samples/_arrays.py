@@ -169,6 +169,10 @@ def _check_headers(
         if not member.endswith(".npy"):
             continue
         name, size = member.removesuffix(".npy"), archive.getinfo(member).file_size
+        if name in headers:
+            raise SamplesError(
+                f"{path}: has two arrays {name!r}, of which readers take either; write it again"
+            )
         with archive.open(member) as stream:
             start = io.BytesIO(stream.read(_LONGEST_HEADER))
         shape, _, kind = _header(start)

@@ -119,6 +119,17 @@ def test_what_is_no_input_may_not_fill_the_memory(tmp_path: Path, monkeypatch: p
         load(tmp_path)[0]
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "image.npy", IMAGE)
+    with zipfile.ZipFile(tmp_path / "bad.npz", "w") as archive:
+        for _ in range(2):
+            archive.write(tmp_path / "image.npy", "image.npy")
+    (tmp_path / "image.npy").unlink()
+    with pytest.raises(SamplesError, match=r"bad\.npz: has two arrays 'image'"):
+        load(tmp_path)[0]
+
+
 def test_a_single_array_under_an_archive_name_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "bad.npz").open("wb") as file:
         np.save(file, np.ones(3))
