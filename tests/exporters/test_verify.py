@@ -24,6 +24,7 @@ from autoprec.exporters._script import SCRIPTS
 from autoprec.quality import METRICS, scoring_file
 from autoprec.records import Clocks, Interval, TrialRecord
 from autoprec.spec import TimingSection
+from autoprec.study.shipping import verification
 from tiny_export import RECIPE, export_of
 from trial_records import complete
 
@@ -196,3 +197,15 @@ def test_the_script_takes_rounds_in_the_order_of_autoprec(monkeypatch: pytest.Mo
         reference, candidate, backend, TimingSection(interval=1e-9, seconds=1e-9, minimum_rounds=6, warmup=2)
     )
     assert (ours, len(ours)) == (theirs, len(theirs))
+
+
+def test_the_script_takes_no_more_rounds_than_autoprec_whatever_a_recipe_demands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ticks = itertools.count(0, 10_000_000)  # 10 ms a reading: nothing is repeated
+    monkeypatch.setattr("time.process_time_ns", lambda: next(ticks))
+    timing = runpy.run_path(str(SCRIPTS / "paired_timing.py"))
+    recipe, log = {"warmup": 20_000, "interval": 1e-9, "minimum_rounds": 20_000}, list[str]()
+    timing["paired"](_Clocked("m", log), _Clocked("r", log), recipe, 1, 0.0)
+    assert timing["MOST_ROUNDS"] == verification._MOST_ROUNDS == 1000
+    assert len(log) == 2 * (1000 + 3 + 2 * 1000)  # to warm up, to find the grain, and twice in each round

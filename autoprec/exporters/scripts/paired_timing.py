@@ -17,6 +17,8 @@ BUILD_SPREAD = 0.004
 """Standard deviation of the ratio between pairs of builds of the same models, on a CPU."""
 GRAIN_MS = 1.0
 """Shorter inferences are repeated within a round, so that the resolution of the clock does not matter."""
+MOST_ROUNDS = 1000
+"""Most rounds, and inferences before the first, that a recipe may demand: it may come from anybody."""
 BETWEEN_LOOKS = 1.25
 """The number of rounds grows by this factor between two checks of the interval."""
 
@@ -52,12 +54,12 @@ def paired(
         seconds: time limit of all rounds.
     """
     for engine in (reference, model):
-        for _ in range(recipe["warmup"]):
+        for _ in range(min(recipe["warmup"], MOST_ROUNDS)):
             engine.execute()
     grain = min(milliseconds(engine, 3, threads) for engine in (reference, model))
     repeats = max(1, math.ceil(GRAIN_MS / max(grain, 1e-6)))
     ratios: list[float] = []
-    fewest, spent = int(recipe["minimum_rounds"]), 0.0
+    fewest, spent = min(int(recipe["minimum_rounds"]), MOST_ROUNDS), 0.0
     look, end, was_on = fewest, time.monotonic() + seconds, gc.isenabled()
     gc.disable()  # a collection in the middle of a round would count as latency
     try:
