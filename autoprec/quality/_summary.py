@@ -87,10 +87,11 @@ def deviations(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -
 
 
 def _deviations(reference: NDArray[Any], candidate: NDArray[Any]) -> tuple[Scores, Scores]:
-    count = len(reference)
-    difference = (candidate - reference).reshape(count, -1)
-    errors = np.einsum("mp,mp->m", difference, difference) / difference.shape[1]
-    return errors, reference.reshape(count, -1).var(axis=1)
+    # Not -1: of no masks at all, NumPy cannot tell how many pixels each has.
+    form = len(reference), math.prod(reference.shape[1:])
+    difference = (candidate - reference).reshape(form)
+    errors = np.einsum("mp,mp->m", difference, difference) / form[1]
+    return errors, reference.reshape(form).var(axis=1)
 
 
 def weights(union: NDArray[np.int64], plane: Sequence[int], share: float) -> NDArray[np.float64]:

@@ -38,6 +38,7 @@ def surveyed(*samples: Logits, threshold: float = 0.0) -> Survey:
         ("argmax_iou", LOGITS + np.array([99, 0, 0])[:, None, None], "the same class"),
         ("argmax_iou", LOGITS > 0, 'quality.metric = "mask_iou" and quality.threshold = 0.5'),
         ("label_iou", LOGITS, 'quality.metric = "argmax_iou"'),
+        ("label_iou", LOGITS[:1], 'quality.metric = "mask_iou"'),
         ("label_iou", np.full((1, 8, 8), 3, np.float32), "the same class"),
         ("alpha_mae", PROBABILITIES * 255, "mattes in 0..1 or their logits"),
         ("alpha_mae", np.full((1, 8, 8), 1, np.float32), "the same value"),
