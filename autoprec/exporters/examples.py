@@ -22,5 +22,6 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
     if export.examples is not None:
         target = folder / EXAMPLES
         shutil.copytree(export.examples.folder, target)
+        # Sorted: a folder lists its files in an order of its file system's own.
         written += sorted(path for path in target.rglob("*") if path.is_file())
     return tuple(written)

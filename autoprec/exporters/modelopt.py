@@ -54,6 +54,7 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
     nodes = folder / NODES
     nodes.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     script = Path(shutil.copyfile(SCRIPTS / SCRIPT, folder / SCRIPT))
+    # `implicit` comes first in the table, and writes the same file where it is asked for, too.
     there = (folder / SOURCE).exists()
     return (script, nodes, *(() if there else copy(Path(export.implicit.model_path), folder / SOURCE)))
 

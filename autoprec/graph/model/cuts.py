@@ -59,6 +59,7 @@ def write_cut(path: Path, values: Collection[str], target: Path) -> Path:
         ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
     graph.outputs.clear()
     graph.outputs.extend(outputs)
+    # What only the former outputs needed would take an engine's time and memory all the same.
     RemoveUnusedNodesPass()(model)
     write_model(model, target)
     return target

@@ -19,6 +19,7 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], str | bytes]] = {
     # With Vega in it, for a file that has to open where there is no network.
     ".html": lambda spec: vega("vegalite_to_html", spec, bundle=True),
     ".json": lambda spec: msgspec.json.format(msgspec.json.encode(spec), indent=2),
+    # Two pixels for a point of the drawing: one is coarse on today's screens.
     ".png": lambda spec: vega("vegalite_to_png", spec, scale=2.0),
     ".svg": lambda spec: vega("vegalite_to_svg", spec),
 }
