@@ -17,6 +17,7 @@ import runpy
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
@@ -93,16 +94,30 @@ def ensure_memory() -> None:
 
 def _can_start(count: int) -> bool:
     """Whether so many threads can run at once, for all limits of the user, the shell and the container."""
-    end = threading.Event()
-    threads = [threading.Thread(target=end.wait, daemon=True) for _ in range(count)]
+    # In a copy: here, each thread would leave an arena of 64 MiB of address space behind.
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # of threads, from Python 3.12 on: it ends at once
+        try:
+            copy = os.fork()
+        except OSError:
+            return False
+    if copy == 0:
+        os._exit(_start(count))
+    _, status = os.waitpid(copy, 0)
+    return status == 0
+
+
+def _start(count: int) -> int:
+    """Start so many threads that wait; the exit code for it."""
+    waits = threading.Event()
     try:
-        for thread in threads:
-            thread.start()
-    except RuntimeError:
-        return False
-    finally:
-        end.set()
-    return True
+        for _ in range(count):
+            threading.Thread(target=waits.wait, daemon=True).start()
+    except BaseException:  # noqa: BLE001 - a copy of this process must never go on as this process
+        return 1
+    return 0
 
 
 def take_buffer() -> None:
@@ -114,16 +129,35 @@ def take_buffer() -> None:
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit == resource.RLIM_INFINITY:
         return
-    try:
-        mmap.mmap(-1, _BUFFER_BYTES).close()
-    except (OSError, MemoryError):
+    if not _has_left(_BUFFER_BYTES):
         raise UserError(
             f"the shell allows {limit >> 20} MiB of address space, nearly all of which is taken; raise the "
             "limit with `ulimit -v`"
-        ) from None
+        )
     numpy: Any = importlib.import_module("numpy")  # not above: help does without, elsewhere
     square = numpy.ones((128, 128))
     square @ square
+
+
+def ensure_room(library: str, needed_bytes: int) -> None:
+    """Raises `UserError` where an engine's library has not loaded yet, and less address space is left than
+    it takes: with less, OpenVINO ends the process by a segmentation fault, and TensorRT by an abort."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY or library in sys.modules or _has_left(needed_bytes):
+        return
+    raise UserError(
+        f"the shell allows {limit >> 20} MiB of address space, of which less than the {needed_bytes >> 20} "
+        f"MiB are left that {library} takes to load; raise the limit with `ulimit -v`"
+    )
+
+
+def _has_left(size: int) -> bool:
+    """Whether so many bytes of address space can be had."""
+    try:
+        mmap.mmap(-1, size).close()
+    except (OSError, MemoryError):
+        return False
+    return True
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from autoprec.backends._base import Arrays, StopwatchName, as_float32
 from autoprec.backends.openvino_nodes import Graph, RuntimeNode, kernels_of, read_graph
 from autoprec.closing import Closing
 from autoprec.errors import BackendError, FailureKind, SpecError, TrialError, exhausted
+from autoprec.loading import ensure_room
 from autoprec.records import Clocks, Fingerprint, KernelTime
 
 _FORMALITIES = (
@@ -30,6 +31,8 @@ _FORMALITIES = (
     "Model wasn't fully converted",
     "Summary:",
 )
+_ROOM_BYTES = 160 << 20
+"""Of address space, for the library and its plugin for processors, as 2026.4 takes it."""
 _UNKNOWN = "No conversion rule found for operations"
 
 
@@ -64,6 +67,7 @@ class OpenVinoBackend:
             raise SpecError(f"backend.options.threads is {threads!r}; give a whole number from 1")
         # Its telemetry forks this process, a worker's too, and the child holds every pipe and file for ever.
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+        ensure_room("openvino", _ROOM_BYTES)
         try:
             import openvino
         except ImportError as error:

@@ -53,6 +53,29 @@ main(["studies"])
 """
 
 
+NO_ROOM = """
+import resource
+from pathlib import Path
+import numpy
+from autoprec.backends import create_backend
+from autoprec.errors import UserError
+held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + (36 << 20),) * 2)
+try: create_backend("openvino", {})
+except UserError as error: print(error)
+"""
+
+
+ARENAS = """
+from pathlib import Path
+from autoprec.loading import ensure_memory
+size = lambda: int(Path("/proc/self/statm").read_text().split()[0])
+before = size()
+ensure_memory()
+print((size() - before) * 4096 >> 20)
+"""
+
+
 SYMBOLS = """
 import sys
 from autoprec.loading import postpone
@@ -131,6 +154,17 @@ def test_where_hardly_a_thread_can_start_openblas_has_one(monkeypatch: pytest.Mo
     monkeypatch.setattr(threading.Thread, "start", start)
     ensure_memory()
     assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+
+
+def test_asking_for_threads_takes_no_address_space_for_good() -> None:
+    told = subprocess.run([sys.executable, "-c", ARENAS], capture_output=True, check=True, text=True)
+    assert int(told.stdout) < 16
+
+
+def test_an_engine_without_room_to_load_is_told() -> None:
+    told = subprocess.run([sys.executable, "-c", NO_ROOM], capture_output=True, check=False, text=True)
+    assert told.returncode == 0, told.stderr
+    assert "less than the 160 MiB are left that openvino takes" in told.stdout
 
 
 def test_a_command_whose_address_space_is_taken_ends_in_one_line() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import Any
 
 from autoprec.backends.tensorrt.log import Log, one_line
 from autoprec.errors import BackendError, FailureKind, TrialError, how_to_install
+from autoprec.loading import ensure_room
 
 MODULES = {
     "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
@@ -27,6 +29,8 @@ metapackage only the bindings are there."""
 
 CHECKED = "10.13 to 11.4"
 """The full TensorRTs whose API the adapter is checked against."""
+_ROOM_BYTES = 288 << 20
+"""Of address space, as TensorRT-RTX 1.7 takes it to load."""
 _MISSING_LIBRARY = re.compile(r"(lib\S+?\.so[.\d]*): cannot open shared object file")
 _WHEEL = re.compile(r"tensorrt_cu(?P<cuda>\d+)_(?P<part>bindings|libs)")
 REFUSALS = (RuntimeError, TypeError, ValueError, IndexError, OverflowError)
@@ -136,11 +140,14 @@ class Library:
 def load_library(extra: str = "") -> Library:
     """Import TensorRT-RTX, or else TensorRT; `extra` (a key of `MODULES`) asks for one of them.
 
-    Raises `BackendError` where none that is installed loads. Cached: the logger is for the whole process.
+    Raises `BackendError` where none that is installed loads, `UserError` where there is no room to. Cached:
+    the logger is for the whole process.
     """
     broken: BackendError | None = None
     for key, names in MODULES.items():
         for module in names if extra in ("", key) else ():
+            if importlib.util.find_spec(module):
+                ensure_room(module, _ROOM_BYTES)
             try:
                 imported = importlib.import_module(module)
                 if hasattr(imported, "ILogger"):  # a folder of that name is a package too, with nothing in it
