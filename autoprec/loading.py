@@ -98,7 +98,7 @@ def _can_start(count: int) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", DeprecationWarning
-        )  # of threads, from Python 3.12 on: it ends at once
+        )  # of threads, from Python 3.12 on
         try:
             copy = os.fork()
         except OSError:
