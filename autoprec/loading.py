@@ -96,9 +96,7 @@ def _can_start(count: int) -> bool:
     """Whether so many threads can run at once, for all limits of the user, the shell and the container."""
     # In a copy: here, each thread would leave an arena of 64 MiB of address space behind.
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # of threads, from Python 3.12 on
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, from Python 3.12 on
         try:
             copy = os.fork()
         except OSError:
