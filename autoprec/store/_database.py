@@ -56,6 +56,7 @@ class Database:
         self, where: Path | str, *, read_only: bool, say: Callable[[str], None] = lambda _: None
     ) -> None:
         self._where, self._say, self._is_told = where, say, False
+        self._is_read_only = read_only
         self._dialect = _dialect(where, read_only=read_only)
         self._local = threading.local()
         try:
@@ -108,14 +109,15 @@ class Database:
 
     def patiently(self, work: Callable[[], T], most_seconds: float | None = None) -> T:
         """Run `work`, a single transaction, repeating it while the database restarts, by default for
-        `WAIT_SECONDS`.
+        `WAIT_SECONDS`; who only reads loses nothing, and is told sooner.
 
         If the answer to a commit is lost, `work` runs twice, so it must be idempotent.
         """
         # Part of a transaction: only the whole of it can be repeated, by whoever began it.
         if self._current() is not None:
             return work()
-        most = WAIT_SECONDS if most_seconds is None else most_seconds
+        usual = OPENING_SECONDS if self._is_read_only else WAIT_SECONDS
+        most = usual if most_seconds is None else most_seconds
         end = time.monotonic() + most  # noqa: TID251 - nothing is measured by it
         while True:
             try:

@@ -100,16 +100,17 @@ def test_a_name_that_an_encoding_lacks_is_told(server: PostgresqlServer) -> None
         store.bind("模型", IDENTITY, BLOCKS)
 
 
-def test_a_lock_that_another_program_holds_is_told(
+def test_a_lock_that_another_program_holds_is_told_to_a_reader(
     server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgresql, "LOCK_SECONDS", 1)
     monkeypatch.setattr(_database, "OPENING_SECONDS", 0.0)
-    monkeypatch.setattr(_database, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(_database, "WAIT_SECONDS", 600.0)
     address = server.new_database()
     engine = sa.create_engine(address)
-    with Store.open(address) as store, engine.begin() as other:
+    with Store.open(address) as store:
         store.bind("demo", IDENTITY, BLOCKS)
+    with Store.open(address, read_only=True) as store, engine.begin() as other:
         other.exec_driver_sql("LOCK TABLE autoprec_trials IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(StudyError, match="is locked by another program"):
             store.trials("demo")
