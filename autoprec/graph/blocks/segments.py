@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+import numpy as np
 import onnx_ir as ir
 
 from autoprec.graph.ops.costs import constants, is_depthwise
@@ -40,11 +41,14 @@ def by_structure(nodes: Sequence[ir.Node], cost: Mapping[ir.Node, int]) -> dict[
     """
     segments = _with_cost(_cut(nodes), cost)
     segments = _whole_mbconvs(segments, cost)
+    # As floats: sums of MACs of a hostile model are beyond 64 bits.
+    weights = np.array([float(sum(cost[node] for node in segment)) for segment in segments])
     while len(segments) > _TARGET:
-        weights = [sum(cost[node] for node in segment) for segment in segments]
-        at = min(range(len(segments) - 1), key=lambda i: weights[i] + weights[i + 1])
+        at = int(np.argmin(weights[:-1] + weights[1:]))
         segments[at : at + 2] = [segments[at] + segments[at + 1]]
-    return {node: _name(i, segment, cost) for i, segment in enumerate(segments) for node in segment}
+        weights = np.concatenate([weights[:at], [weights[at] + weights[at + 1]], weights[at + 2 :]])
+    names = [_name(i, segment, cost) for i, segment in enumerate(segments)]
+    return {node: name for name, segment in zip(names, segments, strict=True) for node in segment}
 
 
 def _cut(nodes: Sequence[ir.Node]) -> list[list[ir.Node]]:
@@ -74,11 +78,15 @@ def _is_constant(node: ir.Node) -> bool:
 def _with_cost(segments: list[list[ir.Node]], cost: Mapping[ir.Node, int]) -> list[list[ir.Node]]:
     """Runs without a costly node join the one before them; at the start, the one after."""
     merged: list[list[ir.Node]] = []
+    is_costly = True
     for segment in segments:
-        if merged and (not any(cost[n] for n in segment) or not any(cost[n] for n in merged[-1])):
-            merged[-1] = merged[-1] + segment
+        has_cost = any(cost[n] for n in segment)
+        if merged and not (has_cost and is_costly):
+            merged[-1] += segment
+            is_costly = is_costly or has_cost
         else:
             merged.append(segment)
+            is_costly = has_cost
     return merged
 
 
