@@ -128,8 +128,8 @@ def _refuse_changed(path: Path, text: str, manifest: Manifest) -> None:
     """Raises `StudyError` for a manifest that was changed, or whose figures cannot have been measured."""
     measured = manifest.trial.measurement
     blank = text.replace(_sealed(manifest.checksum), _sealed(""), 1)
-    # Formats 1 and 2 had no checksum.
-    if manifest.format > 2 and _digest(blank) != manifest.checksum:
+    # Formats 1 and 2 had no checksum; the number itself may be what was changed.
+    if (manifest.format > 2 or manifest.checksum) and _digest(blank) != manifest.checksum:
         raise StudyError(f"{path}: was changed after it was written; export it again")
     if measured is None or not 0 < measured.latency.ratio < math.inf:
         raise StudyError(f"{path}: holds no measurement; export a complete trial")

@@ -150,9 +150,13 @@ def test_an_example_that_is_not_listed_is_refused(folder: Path) -> None:
         verify_export(folder)
 
 
-def test_a_manifest_with_another_figure_is_refused(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"loss": 0.0', '"loss": 0.5'), ('"format": 3', '"format": 2'), ('"format": 3', '"format": -9')],
+)
+def test_a_manifest_with_another_figure_is_refused(old: str, new: str, folder: Path) -> None:
     path = folder / "manifest.json"
-    path.write_text(path.read_text().replace('"loss": 0.0', '"loss": 0.5', 1))
+    path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(UserError, match="was changed after it was written"):
         verify_export(folder)
     ran = subprocess.run([sys.executable, folder / "verify.py"], capture_output=True, text=True, check=False)

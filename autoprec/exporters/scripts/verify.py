@@ -81,8 +81,9 @@ def main() -> int:
 
 def refuse_changed(text: str, manifest: dict[str, Any]) -> None:
     """Exit if the manifest was changed: its checksum covers its text with an empty checksum."""
-    blank = text.replace(f'"checksum": "{manifest.get("checksum", "")}"', '"checksum": ""', 1)
-    if manifest["format"] > 2 and hashlib.sha256(blank.encode()).hexdigest() != manifest["checksum"]:
+    checksum = manifest.get("checksum", "")
+    blank = text.replace(f'"checksum": "{checksum}"', '"checksum": ""', 1)
+    if (manifest["format"] > 2 or checksum) and hashlib.sha256(blank.encode()).hexdigest() != checksum:
         cannot("manifest.json was changed after it was written: export again")
 
 
