@@ -240,6 +240,10 @@ class Database:
                 raise OutOfReachError(
                     f"{self.name}: the connection was lost; run the command again"
                 ) from error
+            if str(error).startswith(_OTHER_TYPE):
+                raise StudyError(
+                    f"{self.name}: has a column that somebody gave another type; restore a backup"
+                ) from error
             reason = self._dialect.reason(original) if original is not None else None
             if reason is None or original is None:
                 raise
@@ -249,6 +253,8 @@ class Database:
             raise StudyError(f"{self.name}: {REASONS[sqlite3.SQLITE_CORRUPT]}") from error
 
 
+_OTHER_TYPE = "Unknown PG numeric type"
+"""SQLAlchemy's words for a number that comes as something else."""
 _THERE = ("already exists", "duplicate column")
 """SQLite's and PostgreSQL's words for a table or column that is to be added and exists already."""
 

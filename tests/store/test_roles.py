@@ -136,3 +136,16 @@ def test_a_rule_that_somebody_added_is_told(statement: str, server: PostgresqlSe
         engine.dispose()
         with pytest.raises(StudyError, match="refuses a row"):
             store.finish(complete(0, 5.0, 0.01))
+
+
+def test_a_column_that_somebody_gave_another_type_is_told(server: PostgresqlServer) -> None:
+    address = server.new_database()
+    with Store.open(address) as store:
+        store.bind("demo", IDENTITY, BLOCKS)
+        store.finish(complete(0, 5.0, 0.01))
+        engine = sa.create_engine(address, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql("ALTER TABLE autoprec_trials ALTER COLUMN loss TYPE text")
+        engine.dispose()
+        with pytest.raises(StudyError, match="another type; restore a backup"):
+            store.trials("demo")
