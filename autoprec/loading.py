@@ -22,12 +22,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import LazyLoader
+from importlib.util import LazyLoader, find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from autoprec.errors import UserError
+from autoprec.errors import BackendError, UserError
 
 _POSTPONED = ("sympy", "onnx_ir._symbolic_shapes")
 """Modules that onnx-ir imports for arithmetic with symbolic sizes, and nobody uses before: a third of what a
@@ -138,12 +138,14 @@ def take_buffer() -> None:
 
 
 def ensure_room(library: str, needed_bytes: int) -> None:
-    """Raises `UserError` where an engine's library has not loaded yet, and less address space is left than
-    it takes: with less, OpenVINO ends the process by a segmentation fault, and TensorRT by an abort."""
+    """Raises `BackendError` where an engine's library is still to be loaded, and less address space is left
+    than it takes: with less, OpenVINO ends the process by a segmentation fault, and TensorRT by an abort."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit == resource.RLIM_INFINITY or library in sys.modules or _has_left(needed_bytes):
+    if limit == resource.RLIM_INFINITY or library in sys.modules or find_spec(library) is None:
         return
-    raise UserError(
+    if _has_left(needed_bytes):
+        return
+    raise BackendError(
         f"the shell allows {limit >> 20} MiB of address space, of which less than the {needed_bytes >> 20} "
         f"MiB are left that {library} takes to load; raise the limit with `ulimit -v`"
     )

@@ -57,12 +57,12 @@ NO_ROOM = """
 import resource
 from pathlib import Path
 import numpy
-from autoprec.backends import create_backend
-from autoprec.errors import UserError
+from autoprec.spec import BackendSection
+from autoprec.study.diagnosis import diagnose
 held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (held + (36 << 20),) * 2)
-try: create_backend("openvino", {})
-except UserError as error: print(error)
+for check in diagnose(BackendSection(name="openvino")).checks:
+    print(check.name, check.found, check.remedy)
 """
 
 
@@ -161,10 +161,15 @@ def test_asking_for_threads_takes_no_address_space_for_good() -> None:
     assert int(told.stdout) < 16
 
 
-def test_an_engine_without_room_to_load_is_told() -> None:
-    told = subprocess.run([sys.executable, "-c", NO_ROOM], capture_output=True, check=False, text=True)
+def test_each_engine_without_room_to_load_is_a_line_of_what_doctor_says(tmp_path: Path) -> None:
+    (tmp_path / "tensorrt_rtx.py").write_text("raise ImportError")
+    environment = os.environ | {"PYTHONPATH": ":".join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-c", NO_ROOM]
+    told = subprocess.run(command, capture_output=True, check=False, text=True, env=environment)
     assert told.returncode == 0, told.stderr
+    assert "less than the 288 MiB are left that tensorrt_rtx takes" in told.stdout
     assert "less than the 160 MiB are left that openvino takes" in told.stdout
+    assert "tensorrt not installed" in told.stdout
 
 
 def test_a_command_whose_address_space_is_taken_ends_in_one_line() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -140,14 +139,13 @@ class Library:
 def load_library(extra: str = "") -> Library:
     """Import TensorRT-RTX, or else TensorRT; `extra` (a key of `MODULES`) asks for one of them.
 
-    Raises `BackendError` where none that is installed loads, `UserError` where there is no room to. Cached:
-    the logger is for the whole process.
+    Raises `BackendError` where none that is installed loads, or has room to. Cached: the logger is for the
+    whole process.
     """
     broken: BackendError | None = None
     for key, names in MODULES.items():
         for module in names if extra in ("", key) else ():
-            if importlib.util.find_spec(module):
-                ensure_room(module, _ROOM_BYTES)
+            ensure_room(module, _ROOM_BYTES)
             try:
                 imported = importlib.import_module(module)
                 if hasattr(imported, "ILogger"):  # a folder of that name is a package too, with nothing in it
