@@ -103,8 +103,7 @@ def _can_start(count: int) -> bool:
             return False
     if copy == 0:
         os._exit(_start(count))
-    _, status = os.waitpid(copy, 0)
-    return status == 0
+    return end_of(copy) == 0
 
 
 def _start(count: int) -> int:
@@ -116,6 +115,14 @@ def _start(count: int) -> int:
     except BaseException:  # noqa: BLE001 - a copy of this process must never go on as this process
         return 1
     return 0
+
+
+def end_of(copy: int) -> int:
+    """Wait for a copy of this process to end; its status as of `os.waitpid`."""
+    try:
+        return os.waitpid(copy, 0)[1]
+    except ChildProcessError:  # whoever started this process has it ignore SIGCHLD: no end is ever told
+        return 0
 
 
 def take_buffer() -> None:

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 
-from autoprec.loading import STARTING
+from autoprec.loading import STARTING, end_of
 
 _OF_OTHERS = frozenset({signal.SIGALRM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
 """Signals that say nothing of the work. SIGALRM: a copy has one thread of this process', and waits for ever
@@ -53,7 +53,7 @@ def fatal_signal(work: Callable[[], object], seconds: int) -> str:
     if not copy:
         _rehearse(work, seconds)
     try:
-        _, status = os.waitpid(copy, 0)
+        status = end_of(copy)
     except BaseException:
         with suppress(OSError):
             os.kill(copy, signal.SIGKILL)

@@ -17,6 +17,7 @@ with ending_at_once():
     from autoprec.cli._boundary import (
         exit_code,
         fill_closed_streams,
+        hear_of_children,
         hearing_interrupts,
         minding_readers,
         print_everything,
@@ -42,6 +43,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _run(words: Sequence[str] | None) -> None:
     fill_closed_streams()
+    hear_of_children()
     ensure_memory()
     postpone()
     take_buffer()

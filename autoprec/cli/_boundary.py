@@ -43,6 +43,13 @@ def fill_closed_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w" if number else "r", encoding="utf-8"))  # noqa: SIM115
 
 
+def hear_of_children() -> None:
+    """Learn how a child ended, also where whoever started this process has it ignore SIGCHLD, as some daemons
+    do: a crash would look like a good end."""
+    with contextlib.suppress(ValueError):  # only the main thread may
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 def print_everything() -> None:
     """Let standard output print what its encoding lacks, if only as `\\u2248`, which is JSON as well."""
     codecs.register_error("autoprec", _spelt)

@@ -54,6 +54,16 @@ with hearing_interrupts():
 """
 
 
+DEAF = """
+import signal, subprocess, sys
+from autoprec.cli import main
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as of a daemon that starts it
+try: main(["--version"])
+except SystemExit as end: assert not end.code
+sys.exit(subprocess.call([sys.executable, "-c", "raise SystemExit(3)"]))
+"""
+
+
 def test_an_interrupt_in_a_callback_of_the_garbage_collector_is_not_lost() -> None:
     ended = subprocess.run([sys.executable, "-c", LOSING], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (7, "")
@@ -119,6 +129,11 @@ def test_limits_that_libraries_meet_are_the_users_to_mend(
     code, words = run(capsys, error, monkeypatch)
     assert code == 2
     assert says in words
+
+
+def test_a_command_hears_how_its_children_end_whoever_started_it() -> None:
+    ended = subprocess.run([sys.executable, "-c", DEAF], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (3, "")
 
 
 def test_too_little_memory_to_load_libraries_is_refused() -> None:

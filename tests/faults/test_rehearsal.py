@@ -1,6 +1,7 @@
 """Work that ends its process: told by a copy that it ends."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from threading import Event, Thread
 
 import pytest
 
-from autoprec.loading import STARTING
+from autoprec.loading import STARTING, ensure_memory
 from autoprec.rehearsal import fatal_signal
 
 pytestmark = pytest.mark.usefixtures("rehearsed")
@@ -30,6 +31,17 @@ def test_work_that_ends_is_told_by_nothing(capfd: pytest.CaptureFixture[str]) ->
     assert fatal_signal(lambda: os.write(1, b"heard twice"), 60) == ""
     assert fatal_signal(lambda: 1 / 0, 60) == ""
     assert capfd.readouterr() == ("", "")
+
+
+def test_where_no_end_is_told_work_and_threads_count_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert fatal_signal(os.abort, 60) == ""
+        ensure_memory()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
 def test_a_worker_rehearses_nothing(tmp_path: Path) -> None:
