@@ -27,7 +27,7 @@ from autoprec.store._front import front_numbers, kept_numbers, update_front
 from autoprec.store._schema import CHOICES, KEYS, STUDIES, TRIALS
 from autoprec.store._seals import CHECKSUM, DamagedRowError, Row, check, read
 from autoprec.store._totals import add_up, ensure_complete, known_studies
-from autoprec.store.dialects.journals import ensure_files
+from autoprec.store.dialects.journals import ensure_files, ensure_own_log
 
 Rows = dict[sa.TableClause, list[Row]]
 """The intact rows of each table."""
@@ -159,6 +159,8 @@ def _rows(path: Path) -> tuple[Rows, list[str]]:
         connection.row_factory = sqlite3.Row
         # Or a damaged definition, even of a table of Optuna's, keeps SQLite from reading any table.
         connection.execute("PRAGMA writable_schema = ON")
+        with suppress(sqlite3.Error):  # of a damaged file
+            ensure_own_log(path, connection.execute("PRAGMA user_version").fetchone()[0])
         for table in KEYS:
             for row in _read(connection, table, faults):
                 try:

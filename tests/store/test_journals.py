@@ -39,6 +39,15 @@ def with_log(path: Path) -> Path:
     return path.with_name(f"{path.name}.killed")
 
 
+def with_later_log(path: Path) -> Path:
+    """A file whose log holds a trial alone, as after a kill in a later search."""
+    killed = path.with_name(f"{path.name}.killed")
+    with Store.open(stored(path)) as store:
+        store.finish(complete(1, 4.0, 0.02))
+        shutil.copyfile(f"{path}-wal", f"{killed}-wal")
+    return killed
+
+
 def with_journal(path: Path) -> Path:
     """A file whose last transaction was cut short, which its journal undoes."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -55,6 +64,7 @@ def with_journal(path: Path) -> Path:
     ("make", "suffix", "words"),
     [
         (with_log, "-wal", "study.db-wal: is another database's log"),
+        (with_later_log, "-wal", "study.db-wal: is another database's log"),
         (with_journal, "-journal", "study.db-journal: is another database's"),
     ],
 )
@@ -68,6 +78,8 @@ def test_what_another_database_left_beside_a_file_is_not_played_into_it(
     for read_only in (True, False):
         with pytest.raises(StudyError, match=words):
             Store.open(path, read_only=read_only)
+    with pytest.raises(StudyError, match=words):
+        examine(path)
     assert path.read_bytes() == before
     Path(f"{path}{suffix}").unlink()
     with Store.open(path) as store:

@@ -10,6 +10,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from sqlalchemy.engine.interfaces import DBAPICursor
+
 from autoprec.errors import StudyError
 
 _HEADER_BYTES = 100
@@ -49,6 +51,14 @@ def ensure_own_log(path: Path, number: int) -> None:
     # 0: the number itself is still in the log alone, or an older autoprec wrote the file.
     if own and own != number:
         raise StudyError(f"{path}-wal: is another database's log; move it away, and run it again")
+
+
+def sign_log(cursor: DBAPICursor) -> None:
+    """Have the file's number in the log that a transaction writes to: only the first page holds it, and most
+    transactions leave that page alone."""
+    cursor.execute("PRAGMA user_version")
+    (number,) = cursor.fetchall()[0]
+    cursor.execute(f"PRAGMA user_version = {number}")
 
 
 def _header(path: Path) -> bytes:

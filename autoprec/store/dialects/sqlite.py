@@ -18,7 +18,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from autoprec.errors import StudyError, cannot
-from autoprec.store.dialects.journals import ensure_files, ensure_own_log, has_journal
+from autoprec.store.dialects.journals import ensure_files, ensure_own_log, has_journal, sign_log
 
 BUSY_SECONDS = 10.0
 REASONS = {
@@ -213,6 +213,9 @@ def _engine(path: Path, read_only: bool) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+        writes = connection.get_execution_options().get("begin")
+        connection.exec_driver_sql(writes or "BEGIN")
+        if writes:
+            sign_log(connection.connection.cursor())
 
     return engine
