@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import json
+import math
 import runpy
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def change(folder: Path, **changes: Any) -> None:
 
 def run(folder: Path, script: str, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(folder / script), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, timeout=60)
 
 
 def test_an_export_that_is_as_recorded_passes(folder: Path) -> None:
@@ -150,6 +151,13 @@ def test_a_script_that_the_manifest_does_not_list_is_not_run(tmp_path: Path) -> 
     (folder / "metric.py").write_text("raise SystemExit(99)")
     ran = run(folder, "verify.py")
     assert (ran.returncode, "its metric is 'mine:score', code of its own" in ran.stderr) == (CANNOT, True)
+
+
+def test_a_recipe_cannot_ask_for_timing_without_an_end(folder: Path) -> None:
+    recipe = json.loads((folder / "manifest.json").read_text())["recipe"]
+    change(folder, recipe=recipe | {"seconds": math.nan, "interval": 0.0})
+    ran = run(folder, "verify.py")
+    assert (ran.returncode, "'NaN'" in ran.stderr) == (CANNOT, True)
 
 
 def test_a_prediction_is_what_was_stored(folder: Path, tmp_path: Path) -> None:

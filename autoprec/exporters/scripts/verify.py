@@ -61,7 +61,8 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         text = (FOLDER / "manifest.json").read_text(encoding="utf-8")
-        manifest = json.loads(text)
+        # No limit holds for NaN, which JSON does not know, and `int` refuses.
+        manifest = json.loads(text, parse_constant=int)
         refuse_changed(text, manifest)
         checks = [files(manifest)]
     except (OSError, *UNFIT) as error:
