@@ -102,7 +102,8 @@ class Crew(Closing, Generic[Item, T]):
         folder: receives the workers' logs.
         name: stem of the log files.
         say: receives what the user should know.
-        aides: more workers of the first device, for what is done before anything is timed.
+        aides: more workers of the first device, for what the engine is asked before the search; they are idle
+            while the reference is timed.
     """
 
     def __init__(
@@ -220,6 +221,6 @@ class Crew(Closing, Generic[Item, T]):
         self.dismiss()
 
     def dismiss(self) -> None:
-        """End the aides, before anything is timed."""
+        """End the aides, before the search."""
         for bench in self.aides:
             bench.close()

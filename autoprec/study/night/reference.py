@@ -179,7 +179,7 @@ class Establishing:
             if assignment in left:
                 del left[assignment]
                 yield assignment, outcome
-                if left:  # beside FP32; not on processors, which would disturb its timing
+                if left:  # beside FP32, which is timed while nothing else runs on the device
                     self._runner.crew.ready(partial(setup_for, self._prepared))
         if self._scores_alone():
             left.pop(self._prepared.uniform("fp32"), None)
