@@ -237,7 +237,7 @@ def _prepared(
     # What a run that was cut off has stored of the reference is not measured again.
     early = early if checks and is_new and not store.trials(spec.name) else None
     benches, say = [slot.bench for slot in crew.slots], watcher.say
-    duties = Duties(spec, store, benches, crew.aides, early, asides, say)
+    duties = Duties(spec, store, benches, crew.aides, early, asides, crew.end_workers, say)
     prepared = prepare(
         spec,
         say,

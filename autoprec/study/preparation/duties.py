@@ -45,6 +45,7 @@ class Duties:
         early: measures the reference on the first worker; None where the study has one already, or where
             nothing is checked.
         asides: receives what may go on until the reference is to be bound.
+        stop: ends what the workers are doing, for good.
         say: receives a line about each slow step.
     """
 
@@ -56,10 +57,11 @@ class Duties:
         aides: Sequence[Bench],
         early: Early | None,
         asides: Asides,
+        stop: Callable[[], None],
         say: Callable[[str], None],
     ) -> None:
         self._spec, self._store, self._benches, self._aides = spec, store, tuple(benches), tuple(aides)
-        self._early, self._asides, self._say = early, asides, say
+        self._early, self._asides, self._stop, self._say = early, asides, stop, say
         self._fidelity = Fidelity(spec, benches[-1], store, say)
         self._basis = store.basis(spec.name)
         # Those that compare too: what they have begun is waited for anyhow.
@@ -105,7 +107,7 @@ class Duties:
         """Compare the loaded model on one worker, while the others ask."""
         others = [*self._benches[:-1], *self._aides]
         ask = partial(self._prober(others or self._benches).anticipate, loaded, self._basis)
-        with alongside(ask if others else nothing, self._say):
+        with alongside(ask if others else nothing, self._say, self._stop):
             self._fidelity.check_loaded(loaded)
         if not others:
             ask()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -10,6 +11,7 @@ import pytest
 
 from autoprec import Study
 from autoprec.backends import Device
+from autoprec.errors import StudyError
 from autoprec.legality.verdicts import Verdict
 from autoprec.measurement import Bench, Probe, Setup
 from autoprec.records import TrialRecord
@@ -17,6 +19,7 @@ from autoprec.spec import BackendSection
 from autoprec.study.night import crew
 from autoprec.study.night.crew import Crew, Slot
 from autoprec.study.preparation import asking
+from autoprec.study.preparation.fidelity import Fidelity
 from tiny_study import write_study
 
 
@@ -60,3 +63,15 @@ def test_many_questions_are_put_by_several_workers_which_are_gone_before_the_fir
     monkeypatch.setattr(crew, "_MOST_ASKERS", 2)
     Study.load(write_study(tmp_path, asked=False)).search("1", callbacks=[look])
     assert sorted(running) == [False, True]
+
+
+def test_a_comparison_that_fails_leaves_nobody_asking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Fidelity, loaded: object) -> None:
+        raise StudyError("it departs")
+
+    monkeypatch.setattr(Fidelity, "check_loaded", fail)
+    with pytest.raises(StudyError, match="it departs"):
+        Study.load(write_study(tmp_path, asked=False)).search("1")
+    assert "alongside" not in {thread.name for thread in threading.enumerate()}
