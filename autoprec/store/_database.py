@@ -60,7 +60,9 @@ class Database:
         self._dialect = _dialect(where, read_only=read_only)
         self._local = threading.local()
         try:
-            self.patiently(lambda: self._admit(read_only), OPENING_SECONDS)
+            version = self.patiently(lambda: self._admitted(read_only), OPENING_SECONDS)
+            if not read_only:
+                self.patiently(lambda: self._set_up(version))  # which another may be doing: see `setting_up`
         except BaseException:
             self.close()
             raise
@@ -185,8 +187,8 @@ class Database:
         connection: sa.Connection | None = getattr(self._local, "connection", None)
         return connection
 
-    def _admit(self, read_only: bool) -> None:
-        """Refuse databases that are not autoprec's, or newer; migrate older ones."""
+    def _admitted(self, read_only: bool) -> int:
+        """The version of the schema; refuses databases that are not autoprec's, or newer."""
         with self._translated(), self._dialect.admitted() as connection:
             tables = set(sa.inspect(connection).get_table_names())
             version = version_of(connection)
@@ -209,16 +211,19 @@ class Database:
             raise StudyError(f"{self.name}: holds no study yet; `autoprec search` creates one")
         # Readers expect the newest tables, and looking at an older study must not require a search first.
         if read_only and version < VERSION:
-            Database(self._where, read_only=False).close()
-        if not read_only:
-            with self._translated():
-                # Outside the migration's transaction: SQLite cannot switch its journal mode inside one.
-                self._dialect.prepare()
-            if version < VERSION:
-                with self.writing() as connection:
-                    self._migrate(connection)
-                    update_fronts(connection)
-                    add_up(connection, counted=version >= COUNTED)
+            Database(self._where, read_only=False, say=self._say).close()
+        return version
+
+    def _set_up(self, version: int) -> None:
+        """Prepare the database, and migrate one of an older version."""
+        with self._translated():
+            # Outside the migration's transaction: SQLite cannot switch its journal mode inside one.
+            self._dialect.prepare()
+        if version < VERSION:
+            with self.writing() as connection:
+                self._migrate(connection)
+                update_fronts(connection)
+                add_up(connection, counted=version >= COUNTED)
 
     def _migrate(self, connection: sa.Connection) -> None:
         """Raises `StudyError` if the file has tables or columns that its version should not have yet."""

@@ -117,6 +117,20 @@ def test_a_lock_that_another_program_holds_is_told_to_a_reader(
     engine.dispose()
 
 
+def test_a_database_that_another_search_sets_up_is_waited_for(
+    server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(_database, "OPENING_SECONDS", 0.0)
+    address = server.new_database()
+    dialect = postgresql.PostgresqlDialect(address)
+    with dialect.writer.connect() as other:
+        dialect.lock(other, "")
+        with Store.open(address, say=lambda _: other.rollback()) as store:
+            assert store.studies() == ()
+    dialect.writer.dispose()
+
+
 @pytest.mark.parametrize(
     "statement",
     [
