@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +17,12 @@ from autoprec.errors import StudyError
 from autoprec.store import Store, examine, rebuild
 from trial_records import BLOCKS, IDENTITY, complete
 
+CLOSING = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT * FROM autoprec_trials").fetchone()
+connection.close()
+"""
 ROWS_WITHOUT_END = (
     "WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x AS rowid, x AS study FROM c"
 )
@@ -84,6 +92,17 @@ def test_what_another_database_left_beside_a_file_is_not_played_into_it(
     Path(f"{path}{suffix}").unlink()
     with Store.open(path) as store:
         assert [trial.number for trial in store.trials("demo")] == [0]
+
+
+def test_a_look_at_a_file_that_is_in_use_leaves_its_log(tmp_path: Path) -> None:
+    """Another process that closes it as the last one would remove the log."""
+    path = stored(tmp_path / "study.db")
+    with Store.open(path) as store:
+        with Store.open(path, read_only=True) as looking:
+            looking.trials("demo")
+        subprocess.run([sys.executable, "-c", CLOSING, str(path)], check=True)
+        store.finish(complete(1, 4.0, 0.02))
+        assert Path(f"{path}-wal").exists()
 
 
 def test_a_files_own_log_is_played_after_a_kill(tmp_path: Path) -> None:

@@ -2,13 +2,18 @@
 
 It takes whatever lies there for its own: a log that a copied file finds in its new folder replaces pages of
 it.
+
+No database may be opened and closed here but by SQLite: with that, the system takes away the locks of all
+connections that this process has to it, and whoever closes it next removes the log that they write to.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy.engine.interfaces import DBAPICursor
 
@@ -27,8 +32,7 @@ def ensure_files(path: Path) -> None:
         beside = path.with_name(path.name + suffix)
         if os.path.lexists(beside) and (beside.is_symlink() or not beside.is_file()):
             raise StudyError(f"{beside}: is not a regular file; move it away, and run it again")
-    header = _header(path)
-    if has_journal(path) and header[_FORM] == _WITH_LOG and any(header[_NUMBER]):
+    if has_journal(path) and _keeps_numbered_log(path):
         raise StudyError(
             f"{path}-journal: is another database's, since this one keeps a log; move it away, and run it "
             "again"
@@ -47,7 +51,12 @@ def ensure_own_log(path: Path, number: int) -> None:
 
     `number` is the file's `user_version` as a connection sees it: through the log.
     """
-    own = int.from_bytes(_header(path)[_NUMBER], "big", signed=True)
+    own = 0
+    address = (
+        f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"  # what is in the file, without its log
+    )
+    with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as file:
+        (own,) = file.execute("PRAGMA user_version").fetchone()
     # 0: the number itself is still in the log alone, or an older autoprec wrote the file.
     if own and own != number:
         raise StudyError(f"{path}-wal: is another database's log; move it away, and run it again")
@@ -61,7 +70,9 @@ def sign_log(cursor: DBAPICursor) -> None:
     cursor.execute(f"PRAGMA user_version = {number}")
 
 
-def _header(path: Path) -> bytes:
-    with suppress(OSError), path.open("rb") as file:
-        return file.read(_HEADER_BYTES)
-    return b""
+def _keeps_numbered_log(path: Path) -> bool:
+    with suppress(OSError):
+        # Left open: see above.
+        header = os.pread(os.open(path, os.O_RDONLY | os.O_CLOEXEC), _HEADER_BYTES, 0)
+        return header[_FORM] == _WITH_LOG and any(header[_NUMBER])
+    return False
