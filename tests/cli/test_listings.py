@@ -118,6 +118,8 @@ def test_a_deleted_study_can_be_searched_anew_and_keeps_what_is_the_users(tmp_pa
     path.write_text(path.read_text().replace('"tiny.onnx"', '"tiny/tiny.onnx"'))
     before = {file.name for file in home.iterdir()}
     Study.load(path).search("1")
+    (home / "early").mkdir()  # of a search that was killed while it measured its reference
+    (home / "early" / "reference.onnx").write_bytes(b"")
     with exclusive(home):
         assert "being searched" in autoprec("delete", "tiny.toml", "--yes", folder=tmp_path).stderr
     told = autoprec("delete", "tiny.toml", "--yes", folder=tmp_path)

@@ -15,6 +15,7 @@ from autoprec.study.following import is_searched
 _MADE = (
     "calibration",
     "candidate.onnx*",
+    "early",
     "engines",
     "fidelity",
     "inspections",
