@@ -20,7 +20,7 @@ from autoprec.store import Store
 from autoprec.study.preparation.shared import SharedVerdicts
 
 _EACH = 8
-"""Questions to a small net take a quarter of a second each on a CPU, and starting a worker takes two."""
+"""Questions for which another worker pays: the demo's 49 took one of them 4 s, and loading takes 2 to 4."""
 
 
 class Asker:
