@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from autoprec.backends.tensorrt.build import BuiltPlan, Plans
 from autoprec.errors import TrialError
+
+Build = Callable[[Path], BuiltPlan]
 
 
 @pytest.fixture
@@ -23,12 +26,17 @@ def builds() -> list[Path]:
 
 
 @pytest.fixture
-def plans(builds: list[Path]) -> Plans:
+def counted(builds: list[Path]) -> Build:
     def build(path: Path) -> BuiltPlan:
         builds.append(path)
         return BuiltPlan(data=path.read_bytes(), layers=())
 
-    return Plans(build)
+    return build
+
+
+@pytest.fixture
+def plans(counted: Build) -> Plans:
+    return Plans(counted)
 
 
 def test_a_profile_takes_the_plan_that_was_built_last(plans: Plans, builds: list[Path], model: Path) -> None:
@@ -41,6 +49,16 @@ def test_two_timed_engines_are_two_builds(plans: Plans, builds: list[Path], mode
     for _ in range(2):
         plans.of(model, again=False)
     assert len(builds) == 2
+
+
+def test_two_builds_that_would_be_alike_are_one_and_so_is_the_profile(
+    counted: Build, builds: list[Path], model: Path
+) -> None:
+    plans = Plans(counted, alike=True)
+    timed = [plans.of(model, again=again) for again in (False, False, True)]
+    assert (builds, len(set(map(id, timed)))) == ([model], 1)
+    model.write_bytes(b"second one")
+    assert plans.of(model, again=False).data == b"second one"
 
 
 def test_a_file_that_was_written_again_is_built_again(plans: Plans, model: Path) -> None:

@@ -51,7 +51,6 @@ class TensorRTBackend:
                 f"{self.library.name} {self.library.version} chooses types by itself, whatever the model "
                 f"says; `pip install tensorrt` brings a later one (TensorRT {CHECKED} are known to serve)"
             )
-        self._plans = Plans(self._built_here)
         self._device = cuda.find_device(self._options.device)
         self._holds_context = False
         if self._device is None and not self.library.names_targets:
@@ -69,6 +68,9 @@ class TensorRTBackend:
         # TensorRT-RTX builds on the processor: beside eight builders, two builds of one model timed within
         # 0.2 % of each other (H200, 16 cores, 2026-11-27).
         self.builds_on_device: bool = not self.library.is_rtx
+        # A build that times nothing gives the same bytes in every process (1.6 and 1.7), and a second one
+        # takes 3.5 s of the time until the first trial (ViT-S, H200).
+        self._plans = Plans(self._built_here, alike=not self.builds_on_device)
 
     @staticmethod
     def devices() -> Sequence[Device]:

@@ -38,10 +38,11 @@ class Plans:
 
     Args:
         build: from a file to its plan; called in other threads, too.
+        alike: whether building a file again gives the same bytes, so that one plan serves for two builds.
     """
 
-    def __init__(self, build: Callable[[Path], BuiltPlan]) -> None:
-        self._build = build
+    def __init__(self, build: Callable[[Path], BuiltPlan], *, alike: bool = False) -> None:
+        self._build, self._alike = build, alike
         self._last: tuple[_Version, BuiltPlan] | None = None
         self._begun: dict[_Version, Future[BuiltPlan]] = {}
         self._threads = ThreadPoolExecutor(1, "plans")
@@ -51,12 +52,15 @@ class Plans:
         self._begun[_version(path)] = self._threads.submit(self._build, path)
 
     def of(self, path: Path, *, again: bool) -> BuiltPlan:
-        """The plan of a file; only `again` takes the last one, if it is of the same version of that file.
+        """The plan of a file. The last one is taken if it is of the same version of that file, and wanted
+        `again`, or no other would come of it.
 
         Raises as `build_plan` does.
         """
         version = _version(path)
-        last, self._last = self._last, None  # two plans may not fit, and none is wanted three times
+        if not again and self._alike and self._last is not None and self._last[0] == version:
+            return self._last[1]  # a profile may follow
+        last, self._last = self._last, None  # two plans may not fit, and a profile is the last to want one
         if again and last is not None and last[0] == version:
             return last[1]
         del last

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from autoprec.backends import Device
 from autoprec.backends.timing import Deadline, elapsed
 from autoprec.measurement import Job, Score, Setup
-from autoprec.records import Assignment, Interval, Measurement
+from autoprec.records import Assignment, Candidate, Interval, Measurement
 from autoprec.study.night.crew import Slot
 from autoprec.study.preparation import Prepared
 
@@ -90,7 +91,7 @@ def measure(
     with elapsed() as total, prepared.scratch(slot.scratch) as path:
         on_stage("rewrite")
         with elapsed() as rewriting:
-            candidate = prepared.rewrite(assignment, path, slot.writers)
+            candidate = _written(prepared, slot, assignment, path)
         job = Job(
             setup=setup_for(prepared, slot),
             candidate_path=candidate.model_path,
@@ -116,10 +117,18 @@ def loss_of(prepared: Prepared, slot: Slot, assignment: Assignment, samples: int
         samples: how many, from the first on.
     """
     with prepared.scratch(slot.scratch) as path:
-        candidate = prepared.rewrite(assignment, path, slot.writers)
+        candidate = _written(prepared, slot, assignment, path)
         setup = setup_for(prepared, slot)
         score = Score(setup=setup, candidate_path=candidate.model_path, samples=samples)
         return slot.bench.score(score).loss
+
+
+def _written(prepared: Prepared, slot: Slot, assignment: Assignment, path: Path) -> Candidate:
+    """The typed model of an assignment: the reference's is there, and another file would be built anew even
+    where no other plan can come of it."""
+    if assignment == prepared.reference:
+        return prepared.reference_candidate
+    return prepared.rewrite(assignment, path, slot.writers)
 
 
 def setup_for(prepared: Prepared, slot: Slot) -> Setup:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
 from autoprec import Study
 from autoprec.backends.devices import devices
+from autoprec.measurement import Bench, Job
 from autoprec.records import Measurement, TrialRecord
 from autoprec.study.events import Quiet
 from autoprec.study.night.crew import Crew
@@ -45,6 +48,21 @@ def test_it_is_the_model_that_the_study_compares_with(tmp_path: Path) -> None:
     assert measured.keys() == {prepared.reference.digest, prepared.uniform("fp32").digest}
     assert measured[prepared.reference.digest].measurement.quality.loss == 0
     assert not (tmp_path / "early").exists()
+
+
+def test_the_references_own_file_is_what_its_trial_builds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, ask = [], Bench.measure
+
+    def noted(bench: Bench, job: Job, *told: Callable[[str], None]) -> Measurement:
+        jobs.append(job)
+        return ask(bench, job, *told)
+
+    monkeypatch.setattr(Bench, "measure", noted)
+    with begun(definition := write_study(tmp_path), tmp_path) as early:
+        list(early.results(prepared_at(definition)))
+    assert [job.candidate_path == job.setup.reference_path for job in jobs] == [True, False]
 
 
 def test_one_that_overflow_changes_is_measured_again(tmp_path: Path) -> None:
