@@ -57,6 +57,10 @@ class Piece(NamedTuple):
     spans: tuple[Span, ...] = ()
 
 
+_MADE: dict[str, Piece] = {}
+"""Pieces of patterns, by name."""
+
+
 class Question(Record, frozen=True, kw_only=True):
     """The question put to an engine: whether it takes a model, and what it computes.
 
@@ -81,12 +85,17 @@ class Question(Record, frozen=True, kw_only=True):
 
 
 def pattern_piece(pattern: str, folder: Path) -> Piece:
-    """The model of a pattern, with the ranges that its activations have on drawn inputs."""
-    model = float_model(pattern, folder)
-    histograms = calibrate(
-        model, Exact(threads=1), [feeds_of(folder / f"{pattern}.onnx")], folder / "observed.onnx"
-    )
-    return Piece(pattern, model, histograms.ranges("min-max", 100), tuple(sorted(DECIDING_NODES)))
+    """The model of a pattern, with the ranges of its activations on drawn inputs; `folder` takes its files.
+
+    Made once in a process, as it is asked for anew for every base and every kind of precision.
+    """
+    if pattern not in _MADE:
+        model = float_model(pattern, folder)
+        feeds = feeds_of(folder / f"{pattern}.onnx")
+        histograms = calibrate(model, Exact(threads=1), [feeds], folder / "observed.onnx")
+        ranges = histograms.ranges("min-max", 100)
+        _MADE[pattern] = Piece(pattern, model, ranges, tuple(sorted(DECIDING_NODES)))
+    return _MADE[pattern]
 
 
 def pattern_question(piece: Piece, precision: Precision, style: WritingStyle, folder: Path) -> Question:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import numpy as np
@@ -63,11 +64,11 @@ def test_what_is_asked_is_written_by_the_writer_of_candidates(tmp_path: Path) ->
 
 
 def test_a_question_s_digest_follows_what_is_written_and_nothing_else(tmp_path: Path) -> None:
-    first = question(tmp_path, "gemm", "int8")
-    (tmp_path / "again").mkdir()
-    assert question(tmp_path / "again", "gemm", "int8").digest == first.digest
-    assert question(tmp_path, "gemm", "int8", "bf16").digest != first.digest
-    assert question(tmp_path, "gemm", "bf16").digest != first.digest
+    with TemporaryDirectory() as folder:
+        first = question(Path(folder), "gemm", "int8")
+        assert question(Path(folder), "gemm", "int8", "bf16").digest != first.digest
+        assert question(Path(folder), "gemm", "bf16").digest != first.digest
+    assert question(tmp_path, "gemm", "int8").digest == first.digest
 
 
 def test_a_model_that_nothing_independent_runs_is_judged_by_its_kernels_alone(tmp_path: Path) -> None:
