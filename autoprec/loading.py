@@ -9,6 +9,7 @@ again without an end, and others send the process a SIGINT.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import mmap
 import os
@@ -29,9 +30,10 @@ from typing import Any
 
 from autoprec.errors import BackendError, UserError
 
-_POSTPONED = ("sympy", "onnx_ir._symbolic_shapes")
+_POSTPONED = ("sympy", "onnx_ir._symbolic_shapes", "numpy.f2py", "numpy.testing")
 """Modules that onnx-ir imports for arithmetic with symbolic sizes, and nobody uses before: a third of what a
-command and each of its workers load (2.7 of 7.8 s on a machine with a slow disk)."""
+command and each of its workers load (2.7 of 7.8 s on a machine with a slow disk). And two that SciPy imports,
+with all names of NumPy."""
 
 _LEAST_BYTES = 384 << 20
 """Of address space, for the libraries with one thread of OpenBLAS; with 290 MiB they may load for ever."""
@@ -71,6 +73,22 @@ def postpone() -> None:
     """Load later what is hardly ever used, in processes of autoprec's own: not in programs that import it."""
     if not any(isinstance(finder, _Postponing) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Postponing())
+
+
+@contextmanager
+def staying() -> Iterator[None]:
+    """What is loaded in the block stays to the end: no collection of garbage looks through it, then or later.
+
+    Each would look through all modules, the last as the process ends: a third of a short command's time.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_on:
+            gc.enable()
 
 
 def ensure_memory() -> None:

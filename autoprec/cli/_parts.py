@@ -8,6 +8,8 @@ from __future__ import annotations
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
+from autoprec.loading import staying
+
 if TYPE_CHECKING:
     from importlib.metadata import PackageNotFoundError, version
 
@@ -80,7 +82,8 @@ else:
         # Python asks every module for names such as `__path__`; those must not load the report.
         if name.startswith("__"):
             raise AttributeError(name)
-        value = pkgutil.resolve_name(f"{_HOME.get(name, 'autoprec.report')}:{name}")
+        with staying():
+            value = pkgutil.resolve_name(f"{_HOME.get(name, 'autoprec.report')}:{name}")
         # Python calls this function only for names that the module lacks, so once for each.
         globals()[name] = value
         return value

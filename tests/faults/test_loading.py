@@ -1,7 +1,11 @@
-"""Where address space is limited, loading is refused, done with one thread, or ended; it is never endless."""
+"""Where address space is limited, loading is refused, done with one thread, or ended; it is never endless.
+
+Nowhere does garbage collection look through what was loaded.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -13,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from autoprec.cli import _parts
 from autoprec.errors import StudyError, TrialError
 from autoprec.isolation import WorkerProcess
 from autoprec.loading import ensure_memory
@@ -85,6 +90,13 @@ size = onnx_ir.SymbolicDim("N")
 before = "sympy.core" in sys.modules
 print(before, size + 1, "sympy.core" in sys.modules)
 """
+
+
+def test_what_a_command_loads_stays_out_of_garbage_collection() -> None:
+    before = gc.get_freeze_count()
+    _parts.__getattr__("as_json")
+    assert gc.get_freeze_count() > before
+    assert gc.isenabled()
 
 
 @pytest.fixture
