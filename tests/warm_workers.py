@@ -26,12 +26,17 @@ import traceback
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from threadpoolctl import threadpool_limits
+
 MODULES = ("autoprec.measurement", "autoprec.writing")
 """What workers run as `__main__`."""
 _LIMITS = ("RLIMIT_AS", "RLIMIT_CORE", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_STACK")
 _PR_SET_CHILD_SUBREAPER = 36
-_AT_START = ("PYTHON", "LD_", "MASKED_", "OMP_", "OPENBLAS_")
-"""Variables that count when an interpreter or a library starts."""
+_AT_START = ("PYTHON", "LD_", "MASKED_")
+"""Variables that count when an interpreter or a library starts, but for the number of BLAS' threads, which a
+worker sets."""
+RUN_FIRST = "FORKED_WORKERS_RUN_FIRST"
+"""Names a file that a worker runs before its module: one that breaks something."""
 
 
 class Forked:
@@ -155,6 +160,9 @@ def _become(request: dict[str, Any], descriptors: list[int], asker: int, channel
         sys.argv = [request["module"], str(answers)]
         for name, limits in request["limits"].items():
             resource.setrlimit(getattr(resource, name), tuple(limits))
+        threadpool_limits(int(os.environ.get("OPENBLAS_NUM_THREADS", "0")) or None, "blas")
+        if first := os.environ.get(RUN_FIRST):
+            runpy.run_path(first)
         runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as end:

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from warm_workers import RUN_FIRST
 
 from autoprec.errors import TrialError, UserError
 from autoprec.legality.pieces import Question
 from autoprec.measurement import Bench, Probe
 from autoprec.spec import BackendSection
 
-SITE = """
-import os, signal, sys
-import autoprec.measurement.messages as messages
+FAULT = """
+import os, signal
+import autoprec.legality.probe as probe
 from autoprec.errors import TrialError
-FLAG = {flag!r}
 def fault(*_):
+    FLAG = {flag!r}
     {body}
-if "autoprec.measurement" in sys.orig_argv:
-    import autoprec.legality.probe as probe
-    probe.try_question = fault
+probe.try_question = fault
 """
 QUESTION = Question(
     pattern="matmul_weight",
@@ -44,8 +41,8 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     opened = []
 
     def make(body: str) -> Bench:
-        (tmp_path / "sitecustomize.py").write_text(SITE.format(flag=str(tmp_path / "flag"), body=body))
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, sys.path)]))
+        (tmp_path / "fault.py").write_text(FAULT.format(flag=str(tmp_path / "flag"), body=body))
+        monkeypatch.setenv(RUN_FIRST, str(tmp_path / "fault.py"))
         opened.append(Bench(tmp_path / "worker.log"))
         return opened[-1]
 
