@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -34,11 +33,13 @@ for number, line in enumerate(requests(), 1):
 """
 
 
-@pytest.fixture
-def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerProcess]:
-    (tmp_path / "frail.py").write_text(MODULE)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
-    with WorkerProcess("frail", tmp_path / "log") as worker:
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
+    """One for all tests: it starts anew behind each death."""
+    folder = tmp_path_factory.mktemp("worker")
+    (folder / "frail.py").write_text(MODULE)
+    with pytest.MonkeyPatch.context() as patch, WorkerProcess("frail", folder / "log") as worker:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *sys.path]))
         yield worker
 
 
@@ -51,11 +52,13 @@ def ask(
 
 
 def test_answers_come_in_order_and_the_process_stays(worker: WorkerProcess) -> None:
+    worker.close()
     assert ask(worker, b"one") == [b"stage", b"done one"]
     assert ask(worker, b"count") == [b"stage", b"done 2"]
 
 
 def test_a_worker_has_no_limit_of_memory_that_this_process_has_for_a_while(worker: WorkerProcess) -> None:
+    worker.close()
     asked = threading.Thread(target=ask, args=(worker, b"one"))
     with bounded(512 << 20):
         asked.start()
@@ -81,6 +84,7 @@ def test_work_beside_a_block_that_fails_ends_with_its_worker(worker: WorkerProce
 
 
 def test_a_worker_outlives_the_thread_that_first_asked(worker: WorkerProcess) -> None:
+    worker.close()
     thread = threading.Thread(target=ask, args=(worker, b"one"))
     thread.start()
     thread.join()
@@ -122,13 +126,11 @@ def test_a_death_is_a_crash_and_the_next_request_is_served(
     assert ask(worker, b"again")[-1] == b"done again"
 
 
-def test_where_a_crash_happened_is_in_the_log_behind_its_last_words(
-    worker: WorkerProcess, tmp_path: Path
-) -> None:
+def test_where_a_crash_happened_is_in_the_log_behind_its_last_words(worker: WorkerProcess) -> None:
     for line, words in ((b"crash", "last words: about to fall$"), (b"exit", "exit code 7")):
         with pytest.raises(TrialError, match=words):
             ask(worker, line)
-    assert "frail.py" in (tmp_path / "log").read_text().partition("Fatal Python error: Aborted")[2]
+    assert "frail.py" in worker._log.read_text().partition("Fatal Python error: Aborted")[2]
 
 
 def test_a_hang_ends_at_the_time_limit(worker: WorkerProcess) -> None:

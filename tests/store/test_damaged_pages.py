@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,15 +14,21 @@ from autoprec.store import Store, examine, rebuild
 from trial_records import BLOCKS, IDENTITY, REFERENCE, complete
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    with Store.open(tmp_path / "study.db") as store:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "study.db"
+    with Store.open(path) as store:
         store.bind("demo", IDENTITY, BLOCKS)
         store.put_reference("demo", REFERENCE)
         store.begin_run("demo", "50")
         for number in range(100):
             store.finish(complete(number, 5.0, 0.01))
-    return tmp_path / "study.db"
+    return path
+
+
+@pytest.fixture
+def path(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(whole, tmp_path))
 
 
 def change(path: Path, statement: str) -> None:

@@ -7,11 +7,15 @@ standard error, for ever.
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
-from autoprec.backends.target.agent import wire
+# As on a target, where the agent's modules lie alone; beside them, all of autoprec would load.
+sys.path.append(str(Path(__file__).parents[3] / "autoprec" / "backends" / "target" / "agent"))
+wire = importlib.import_module("wire")
 
 TRUTHS: dict[str, dict[str, Any]] = {
     "hello": {"library": "", "version": "2026.4.1", "device": "EPYC", "python": "3.8.1", "machine": "Linux"},
