@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -37,6 +38,23 @@ for command in {commands}:
         code = traceback.format_exc()
     os.write(int(sys.argv[1]), f"{{command}}: {{code}}\\n".encode())
 """
+FULL = """
+import json, os, sys, tempfile
+from autoprec.cli import _parts, main
+_parts.Study
+for streams, command in {cases}:
+    errors = tempfile.TemporaryFile("w+")
+    if not (copy := os.fork()):  # it ends as any command does
+        full, null = (os.open(path, os.O_WRONLY) for path in ("/dev/full", os.devnull))
+        os.dup2(full if 1 in streams else null, 1)
+        os.dup2(full if 2 in streams else errors.fileno(), 2)
+        sys.argv[1:] = command.split()
+        main()
+    code = os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1])
+    errors.seek(0)
+    print(json.dumps([code, *errors]), flush=True)
+"""
+"""Each command in a copy of a process that has loaded what they need."""
 
 
 @pytest.fixture
@@ -76,15 +94,17 @@ def test_a_closed_standard_output_is_no_fault(studied: Path) -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(
-    "command", [("--help",), ("trials", "--study", "tiny.toml"), ("show", "99"), ("nonsense",)]
-)
-@pytest.mark.parametrize("streams", [">/dev/full", "2>/dev/full", ">/dev/full 2>&1"])
-def test_output_that_a_full_disk_does_not_take_is_a_mistake_of_the_users(
-    command: tuple[str, ...], streams: str, studied: Path
-) -> None:
-    words = f"{sys.executable} -m autoprec {' '.join(command)} {streams}"
-    ran = subprocess.run(["sh", "-c", words], cwd=studied, capture_output=True, text=True, check=False)
-    is_told = command in (("show", "99"), ("nonsense",)) or streams != "2>/dev/full"
-    assert ran.returncode == (2 if is_told else 0)
-    assert len(ran.stderr.splitlines()) == (streams == ">/dev/full")
+def test_output_that_a_full_disk_does_not_take_is_a_mistake_of_the_users(studied: Path) -> None:
+    commands = ("--help", "trials --study tiny.toml", "show 99", "nonsense")
+    cases = [(streams, command) for streams in ((1,), (2,), (1, 2)) for command in commands]
+    told = subprocess.run(
+        [sys.executable, "-c", FULL.format(cases=cases)],
+        cwd=studied,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout.splitlines()
+    for (streams, command), (code, *errors) in zip(cases, map(json.loads, told), strict=True):
+        is_told = command in ("show 99", "nonsense") or 1 in streams
+        assert code == (2 if is_told else 0), (streams, command)
+        assert len(errors) == (streams == (1,)), (streams, command)
