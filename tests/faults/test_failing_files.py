@@ -67,7 +67,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("autoprec.measurement.bench.WorkerProcess", WorkerHere)
     monkeypatch.setattr(tempfile, "tempdir", str(home / "tmp"))
     definition = write_study(home)
-    definition.write_text(definition.read_text().replace("seconds = 0.2", "seconds = 0.02"))
+    definition.write_text(definition.read_text().replace("seconds = 0.05", "seconds = 0.02"))
     (tmp_path / "record").touch()
     return home
 

@@ -60,7 +60,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("searched") / "home"
     home.mkdir()
     definition = write_study(home)
-    definition.write_text(definition.read_text().replace("seconds = 0.2", "seconds = 0.02"))
+    definition.write_text(definition.read_text().replace("seconds = 0.05", "seconds = 0.02"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("autoprec.measurement.bench.WorkerProcess", WorkerHere)
         for words in (SEARCH, REPORT):

@@ -36,7 +36,7 @@ finalists = 0
 strategy = "random"
 
 [timing]
-seconds = 0.2
+seconds = 0.05
 minimum_rounds = 5
 warmup = 1
 """

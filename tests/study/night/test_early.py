@@ -77,7 +77,7 @@ def test_one_that_overflow_changes_is_measured_again(tmp_path: Path) -> None:
 
 def test_a_search_that_ends_meanwhile_waits_for_no_measurement(tmp_path: Path) -> None:
     definition = write_study(tmp_path)
-    definition.write_text(definition.read_text().replace("seconds = 0.2", "seconds = 600.0"))
+    definition.write_text(definition.read_text().replace("seconds = 0.05", "seconds = 600.0"))
     with begun(definition, tmp_path):
         pass
     assert not (tmp_path / "early").exists()
