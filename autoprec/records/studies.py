@@ -138,6 +138,8 @@ class Basis(Record, frozen=True, kw_only=True):
         base: float precision of the float parts of quantised blocks.
         reference: precision of the reference; empty takes the definition's.
         grids: (value name, name of its grid) of 8-bit activations that are not on the signed one.
+        is_open: whether the engine is still to be asked for all but the reference; what it says then takes
+            this one's place.
     """
 
     # Another way of writing candidates takes another number; earlier studies keep theirs.
@@ -145,6 +147,12 @@ class Basis(Record, frozen=True, kw_only=True):
     base: str
     reference: str = ""
     grids: tuple[tuple[str, str], ...] = ()
+    is_open: bool = False
+
+    def admits(self, later: Basis) -> bool:
+        """Whether what was measured by this one means the same by a later one."""
+        is_found = self.is_open and (later.version, later.reference) == (self.version, self.reference)
+        return is_found or self == later
 
 
 class Identity(Record, frozen=True, kw_only=True):

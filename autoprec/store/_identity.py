@@ -37,7 +37,7 @@ def differences(
         for field in ("backend", "version", "device", "options")
         if (before := getattr(old.fingerprint, field)) != (after := getattr(new.fingerprint, field))
     ]
-    if old.basis != new.basis:
+    if old.basis and new.basis and not old.basis.admits(new.basis):
         changes.append(_changed("how candidates are written", _told(old.basis), _told(new.basis)))
     if old.blocks != new.blocks:
         changes.append(_changed("the blocks", old.blocks, new.blocks) + _moved(was, now))
@@ -68,7 +68,8 @@ def _told(basis: Basis | None) -> str:
         return ""
     grids = Counter(grid for _, grid in basis.grids)
     listed = ", ".join(f"{count} {name}" for name, count in sorted(grids.items()))
-    return f"{basis.base} around integers{', activations: ' if listed else ''}{listed}"
+    compared = f", compared with {basis.reference}" if basis.reference else ""
+    return f"{basis.base} around integers{', activations: ' if listed else ''}{listed}{compared}"
 
 
 def _moved(was: Sequence[Block], now: Sequence[Block]) -> str:

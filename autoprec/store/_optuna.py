@@ -11,7 +11,12 @@ from typing import Any, NamedTuple
 
 import optuna
 import sqlalchemy as sa
-from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    distribution_to_json,
+    json_to_distribution,
+)
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
@@ -112,6 +117,27 @@ class JoiningStorage(optuna.storages.RDBStorage):
             ]
             if added:
                 session.execute(sa.insert(models.TrialValueModel), added)
+            session.commit()
+
+    def adapt(self, study: int, choices: Mapping[str, Sequence[str]]) -> None:
+        """Let categorical parameters of all trials have other choices, where their value is one of those.
+
+        Args:
+            study: Optuna's id of the study.
+            choices: by parameter name.
+        """
+        param, trial = models.TrialParamModel, models.TrialModel
+        columns = (param.param_id, param.param_name, param.param_value, param.distribution_json)
+        query = sa.select(*columns).join(trial, trial.trial_id == param.trial_id)
+        with self._session() as session:
+            for key, name, value, written in session.execute(query.where(trial.study_id == study)).all():
+                now = CategoricalDistribution(choices[name])
+                if (before := json_to_distribution(written)) == now:
+                    continue
+                if (chosen := before.to_external_repr(value)) in now.choices:
+                    text, place = distribution_to_json(now), now.to_internal_repr(chosen)
+                    changed = sa.update(param).where(param.param_id == key)
+                    session.execute(changed.values(param_value=place, distribution_json=text))
             session.commit()
 
     def told(self, study: int, *states: TrialState) -> dict[int, Mirrored]:

@@ -1,26 +1,159 @@
-"""Which run a search belongs to, and when that has ended."""
+"""Which run a search belongs to, how it is begun, and when it has ended."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
 from typing import NamedTuple
 
-from autoprec.store import Run
+from autoprec.backends.timing import Deadline
+from autoprec.records import Reference, RunStart
+from autoprec.spec import StudySpec, parse_budget
+from autoprec.store import Membership, Run, Store
 from autoprec.study.events import Watcher
-from autoprec.study.session import Session
+from autoprec.study.night.ledger import Ledger
+from autoprec.study.night.mirror import Mirror
+from autoprec.study.night.queue import Allowance
+from autoprec.study.preparation import Prepared
 
 JOBS = "slurm job"
 """Kind of the facts that name the run of a Slurm job and a budget."""
+_PAUSE_SECONDS = 1.0
 
 
-def open_run(session: Session, budget: str, watcher: Watcher) -> Run:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bound:
+    """A bound study, in which this process takes part; `ended` are the runs that were over before that."""
+
+    store: Store
+    study: str
+    membership: Membership
+    ledger: Ledger
+    ended: frozenset[int]
+
+
+class Binding:
+    """Binds a study to what it is measured with, a new one in two steps: with its reference's own trial, then
+    with all that the engine was asked for.
+
+    Args:
+        store: the open store.
+        membership: this process's participation.
+        spec: the study's definition.
+    """
+
+    def __init__(self, store: Store, membership: Membership, spec: StudySpec) -> None:
+        self._store, self._membership, self._spec = store, membership, spec
+        self._ended = frozenset(run.id for run in store.runs(spec.name) if run.end)
+        self._mirror: Mirror | None = None
+        self._bound: Bound | None = None
+
+    def open(self, prepared: Prepared) -> Bound:
+        """What trials are stored by, whether the study is bound or will be. Raises as `bind`."""
+        if self._bound is None:
+            limit, name = self._spec.search.max_memory_mb, self._spec.name
+            self._mirror = Mirror.of(self._store, name, prepared.blocks, limited=limit is not None)
+            engine = prepared.identity.fingerprint.digest
+            ledger = Ledger(self._store, self._mirror, self._membership, name, engine, limit)
+            self._bound = Bound(
+                store=self._store, study=name, membership=self._membership, ledger=ledger, ended=self._ended
+            )
+        return self._bound
+
+    def bind(self, prepared: Prepared) -> Bound:
+        """Bind it. Raises `StudyError` that names every difference to what it is bound to."""
+        bound, store, name = self.open(prepared), self._store, self._spec.name
+
+        def binding() -> None:
+            with store.transaction(name):
+                was = store.blocks(name) if name in store.studies() else prepared.blocks
+                store.bind(name, prepared.identity, prepared.blocks)
+                if self._mirror is not None and was != prepared.blocks:
+                    self._mirror.adapt(prepared.blocks)
+
+        store.patiently(binding)
+        return bound
+
+
+class Course:
+    """The course of a search's run: it begins once a trial can be stored, and ends when asked to.
+
+    Args:
+        spec: the study's definition.
+        budget: of the run, as the user wrote it.
+        watcher: is told that the run begins.
+        opening: called before that, once the study is bound.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        budget: str,
+        watcher: Watcher,
+        opening: Callable[[Store], None] = lambda _: None,
+    ) -> None:
+        self._spec, self._budget, self._watcher, self._opening = spec, budget, watcher, opening
+        self._prepares = Deadline(None)
+        self._allowance: Allowance | None = None
+        self.is_stopping = False
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the run has begun."""
+        return self._allowance is not None
+
+    def stop(self) -> None:
+        """End the run after the trials in progress; it can be resumed."""
+        self.is_stopping = True
+
+    def wind_up(self) -> None:
+        """Try nothing new; measure the best points again, then end."""
+        if self._allowance is not None:
+            self._allowance.wind_up()
+
+    def begin(self, bound: Bound, reference: Reference | None = None) -> Allowance:
+        """Begin the run, unless that is done; `reference` is None while FP32 is to be compared with it."""
+        if self._allowance is None:
+            self._opening(bound.store)
+            run = open_run(bound, self._budget, self._watcher)
+            self._allowance = self._begun(bound.ledger, run, reference)
+        elif reference is not None:
+            self._watcher.refers(reference)
+        return self._allowance
+
+    def _begun(self, ledger: Ledger, run: Run, reference: Reference | None) -> Allowance:
+        """Begin to count the run's budget, and tell the watcher."""
+        ledger.reconcile()
+        budget = parse_budget(self._budget)
+        allowance = Allowance(budget, self._spec.search.finalists, run, ledger, self._prepares)
+        before = len(ledger.spent(run))
+        earlier = tuple(record for record in ledger.records.values() if record.state != "running")
+        if not run.end:
+            self._watcher.starts(
+                RunStart(
+                    trials=None if budget.trials is None else max(0, budget.trials - before),
+                    seconds=None if budget.seconds is None else allowance.seconds_left,
+                    reference=reference,
+                    earlier=earlier,
+                    done=before,
+                )
+            )
+        return allowance
+
+
+def open_run(bound: Bound, budget: str, watcher: Watcher) -> Run:
     """The run to continue: the last one if it has not ended and has the same budget, else a new one.
 
     A Slurm job that was requeued is given the run that it began, even if that has ended meanwhile; and so is
     a search that was still waiting or preparing when others finished the run that it was to join.
     """
-    store, study = session.store, session.prepared.spec.name
+    store, study = bound.store, bound.study
     job, is_requeued = slurm_job(os.environ)
     key = f"{job} {budget}"
 
@@ -32,7 +165,7 @@ def open_run(session: Session, budget: str, watcher: Watcher) -> Run:
             own = store.fact(study, JOBS, key, int) if is_requeued else None
             if own in (by_id := {run.id: run for run in runs}):
                 return by_id[own]
-            if not (runs and runs[-1].id not in session.ended and runs[-1].budget == budget):
+            if not (runs and runs[-1].id not in bound.ended and runs[-1].budget == budget):
                 store.begin_run(study, budget)
             run = store.runs(study)[-1]
             if job:
@@ -43,10 +176,10 @@ def open_run(session: Session, budget: str, watcher: Watcher) -> Run:
     if run.end:
         what = f"Slurm job {job} was requeued, and its" if is_requeued else "others were faster, and the"
         watcher.say(f"{what} run of {budget} has ended: nothing is left to do")
-        session.membership.leave()
+        bound.membership.leave()
         return run
-    session.ledger.reconcile()
-    done = sum(record.state != "running" for record in session.ledger.spent(run))
+    bound.ledger.reconcile()
+    done = sum(record.state != "running" for record in bound.ledger.spent(run))
     if done:
         others = len(store.workers(study)) - 1
         if others:
@@ -56,9 +189,9 @@ def open_run(session: Session, budget: str, watcher: Watcher) -> Run:
     return run
 
 
-def close_run(session: Session, run: Run, allowed: int | None) -> None:
+def close_run(bound: Bound, course: Course, run: Run) -> None:
     """Store the end of a run, unless others continue it, or it was stopped."""
-    store, ledger, study = session.store, session.ledger, run.study
+    store, ledger, study, allowed = bound.store, bound.ledger, run.study, parse_budget(run.budget).trials
 
     def closed() -> None:
         with store.transaction(study):
@@ -66,12 +199,41 @@ def close_run(session: Session, run: Run, allowed: int | None) -> None:
             done = sum(record.state != "running" for record in ledger.spent(run))
             # Before the workers are counted: of two that end at once, the later one must find itself the
             # last.
-            session.membership.leave()
+            bound.membership.leave()
             is_spent = allowed is not None and done >= allowed
-            if is_spent or (not store.workers(study) and not session.night.is_stopping):
+            if is_spent or (not store.workers(study) and not course.is_stopping):
                 store.end_run(run.id, done)
 
     store.patiently(closed)
+
+
+@contextmanager
+def stopping(course: Course, watcher: Watcher) -> Iterator[None]:
+    """Let the first Ctrl-C in the block end the run after its running trials, and a second one at once, as
+    the first one does before the run has begun."""
+    # Python delivers signals to the main thread alone, and a notebook's kernel has its own use for SIGINT.
+    if threading.current_thread() is not threading.main_thread() or "ipykernel" in sys.modules:
+        yield
+        return
+
+    # Not by the handler itself: it may have interrupted a print, and a stream refuses a print within one.
+    telling = threading.Thread(target=watcher.stops, name="stopping", daemon=True)
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+        # From now on, Ctrl-C raises KeyboardInterrupt as usual.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not course.is_begun:
+            raise KeyboardInterrupt
+        course.stop()
+        telling.start()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if telling.ident is not None:
+            telling.join(_PAUSE_SECONDS)
 
 
 class SlurmJob(NamedTuple):

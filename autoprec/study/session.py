@@ -7,16 +7,12 @@ first process prepares, and the others wait for its results.
 from __future__ import annotations
 
 import os
-import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import msgspec
 
@@ -24,7 +20,6 @@ import autoprec
 from autoprec.backends import Device, create_backend
 from autoprec.backends.devices import devices
 from autoprec.backends.target.address import TARGET
-from autoprec.backends.timing import Deadline
 from autoprec.errors import StudyError, cannot
 from autoprec.files import scratch
 from autoprec.legality.probe import Planner
@@ -37,14 +32,14 @@ from autoprec.study.night import Night
 from autoprec.study.night.crew import Crew, default_aides, default_jobs
 from autoprec.study.night.early import EarlyReference
 from autoprec.study.night.heart import Heart
-from autoprec.study.night.ledger import Ledger
-from autoprec.study.night.mirror import Mirror
 from autoprec.study.night.priors import SensitivityAnalysis
 from autoprec.study.night.reference import Establishing
 from autoprec.study.night.runner import TrialRunner
-from autoprec.study.preparation import Prepared, prepare
-from autoprec.study.preparation.alongside import Asides, nothing
+from autoprec.study.preparation import Prepared
+from autoprec.study.preparation.alongside import Asides
 from autoprec.study.preparation.duties import Duties
+from autoprec.study.preparation.stages import load
+from autoprec.study.runs import Binding, Bound, Course
 
 _PAUSE_SECONDS = 1.0
 
@@ -60,19 +55,35 @@ class Parallel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
-    """Everything that a search or a refinement works with; `ended` are the runs over before it began."""
+    """Everything that a search or a refinement works with."""
 
-    store: Store
-    membership: Membership
+    bound: Bound
     prepared: Prepared
-    ledger: Ledger
     crew: Crew[TrialRecord, Measurement]
     night: Night
-    ended: frozenset[int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Joined:
+    """A study that this process takes part in, its workers, and the folder of models that they are given;
+    `established` ends the aides, and lets other processes go on."""
+
+    spec: StudySpec
+    store: Store
+    binding: Binding
+    membership: Membership
+    heart: Heart
+    crew: Crew[TrialRecord, Measurement]
+    early: EarlyReference
+    asides: Asides
+    work: Path
+    established: Callable[[], None]
 
 
 @contextmanager
-def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bool) -> Iterator[Session]:
+def session(
+    spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bool, course: Course | None = None
+) -> Iterator[Session]:
     """Join a study, prepare it if nobody has, and yield everything in working order; until the night has
     established the reference of a new study, others wait.
 
@@ -81,10 +92,18 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
         watcher: receives what happens.
         parallel: how much to do in parallel.
         checks: compare the steps of preparing with the original model.
+        course: of the run, to which the reference's own trial belongs; None outside all runs.
 
     Raises children of `UserError` for what the user can fix.
     """
-    begun, folder = Deadline(None), make_folder(Path(spec.folder))
+    with _joined(spec, watcher, parallel) as joined:
+        yield _prepared(joined, watcher, course, checks=checks)
+
+
+@contextmanager
+def _joined(spec: StudySpec, watcher: Watcher, parallel: Parallel) -> Iterator[_Joined]:
+    """Open the database, reach the devices, start workers, and wait for this process's turn to prepare."""
+    folder = make_folder(Path(spec.folder))
     with ExitStack() as stack:
         store = stack.enter_context(Store.open(spec.database, say=watcher.say))
         if not store.is_shared:
@@ -104,7 +123,7 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
             work = stack.enter_context(scratch("autoprec-work-"))
         membership = store.join(spec.name, [device.name for device in chosen], autoprec.__version__)
         membership.inherit()
-        ended = frozenset(run.id for run in store.runs(spec.name) if run.end)
+        binding = Binding(store, membership, spec)
         heart = stack.enter_context(Heart(membership))
         crew: Crew[TrialRecord, Measurement] = stack.enter_context(
             Crew(chosen, jobs, folder, log, watcher.say, default_aides(backend, jobs * len(chosen)))
@@ -119,18 +138,43 @@ def session(spec: StudySpec, watcher: Watcher, parallel: Parallel, *, checks: bo
 
         turn = stack.enter_context(ExitStack())
         turn.enter_context(_turn(store, membership, spec.name, watcher))
-        prepared, check = _prepared(spec, store, crew, early, asides, watcher, work, checks=checks)
-        limit = spec.search.max_memory_mb
-        mirror = Mirror.of(store, spec.name, prepared.blocks, limited=limit is not None)
-        ledger = Ledger(store, mirror, membership, spec.name, prepared.identity.fingerprint.digest, limit)
-        runner = TrialRunner(prepared, store, ledger, crew, heart, watcher)
-        establishing = Establishing(prepared, store, runner, watcher, check, early.results, turn.close)
-        analysis = SensitivityAnalysis(prepared, store, crew, membership, watcher.say)
-        night = Night(prepared, store, runner, establishing, analysis, watcher, begun)
-        yield Session(
-            store=store, membership=membership, prepared=prepared, ledger=ledger, crew=crew, night=night,
-            ended=ended,
+        turn.callback(crew.dismiss)
+        yield _Joined(
+            spec=spec, store=store, binding=binding, membership=membership, heart=heart, crew=crew,
+            early=early, asides=asides, work=work, established=turn.close,
         )  # fmt: skip
+
+
+def _prepared(place: _Joined, watcher: Watcher, course: Course | None, *, checks: bool) -> Session:
+    """Prepare the study. The trial of a new one's reference comes first, before the engine is asked for what
+    that does not depend on; arguments as those of `session`."""
+    spec, store, crew, name, say = place.spec, place.store, place.crew, place.spec.name, watcher.say
+    is_new = name not in store.studies() or store.reference(name) is None
+    # What a run that was cut off has stored of the reference is not measured again.
+    early = place.early if checks and is_new and not store.trials(name) else None
+    benches = [slot.bench for slot in crew.slots]
+    duties = Duties(spec, store, benches, crew.aides, early, place.asides, crew.end_workers, say)
+
+    loaded = load(spec, say, scores=True)
+    calibrated = duties.calibrate(loaded, store.artifacts(name), checks=checks)
+    first = duties.reference(loaded, calibrated)
+    if course and first and (own := next(place.early.results(first), None)):
+        duties.check(Path(first.reference_candidate.model_path))
+        bound = place.binding.bind(first)
+        runner = TrialRunner(first, store, bound.ledger, crew, place.heart, watcher)
+        runner.settle_own(own[1], course.begin(bound))
+    prepared = duties.rest(loaded, calibrated, place.work)
+
+    # A new study is bound only once its reference has passed the check.
+    bound = place.binding.bind(prepared) if name in store.studies() else place.binding.open(prepared)
+    runner = TrialRunner(prepared, store, bound.ledger, crew, place.heart, watcher)
+    check = partial(duties.check, Path(prepared.reference_candidate.model_path))
+    establishing = Establishing(
+        prepared, store, runner, watcher, check, place.early.results, place.established
+    )
+    analysis = SensitivityAnalysis(prepared, store, crew, place.membership, say)
+    night = Night(prepared, store, runner, establishing, analysis, watcher)
+    return Session(bound=bound, prepared=prepared, crew=crew, night=night)
 
 
 def _refuse_unlike(
@@ -193,67 +237,6 @@ def _seeing(device: Device) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def stopping(night: Night, watcher: Watcher) -> Iterator[None]:
-    """Let the first Ctrl-C in the block end the run after its running trials, and a second one at once."""
-    # Python delivers signals to the main thread alone, and a notebook's kernel has its own use for SIGINT.
-    if threading.current_thread() is not threading.main_thread() or "ipykernel" in sys.modules:
-        yield
-        return
-
-    # Not by the handler itself: it may have interrupted a print, and a stream refuses a print within one.
-    telling = threading.Thread(target=watcher.stops, name="stopping", daemon=True)
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
-        # From now on, Ctrl-C raises KeyboardInterrupt as usual.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        night.stop()
-        telling.start()
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if telling.ident is not None:
-            telling.join(_PAUSE_SECONDS)
-
-
-def _prepared(
-    spec: StudySpec,
-    store: Store,
-    crew: Crew[TrialRecord, Measurement],
-    early: EarlyReference | None,
-    asides: Asides,
-    watcher: Watcher,
-    work: Path,
-    *,
-    checks: bool,
-) -> tuple[Prepared, Callable[[], None]]:
-    """Prepare the study; also returns the check that compares the reference's model with the original one."""
-    is_new = spec.name not in store.studies() or store.reference(spec.name) is None
-    # What a run that was cut off has stored of the reference is not measured again.
-    early = early if checks and is_new and not store.trials(spec.name) else None
-    benches, say = [slot.bench for slot in crew.slots], watcher.say
-    duties = Duties(spec, store, benches, crew.aides, early, asides, crew.end_workers, say)
-    prepared = prepare(
-        spec,
-        say,
-        duties.prober,
-        store.basis(spec.name),
-        duties.look if checks else lambda _: nothing,
-        duties.first,
-        crew.end_workers,
-        work=work,
-        artifacts=store.artifacts(spec.name),
-    )
-    crew.dismiss()
-    # A new study is bound only once its reference has passed the check.
-    if spec.name in store.studies():
-        store.bind(spec.name, prepared.identity, prepared.blocks)
-    return prepared, partial(duties.check, Path(prepared.reference_candidate.model_path))
 
 
 @contextmanager

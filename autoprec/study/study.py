@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -15,8 +14,8 @@ from autoprec.errors import StudyError
 from autoprec.files import resolved
 from autoprec.records import Block, TrialRecord
 from autoprec.report import Front
-from autoprec.spec import Budget, StudySpec, aimed, load_spec, parse_budget, stored_at, with_search
-from autoprec.store import Health, Run, Store, exclusive
+from autoprec.spec import StudySpec, aimed, load_spec, parse_budget, stored_at, with_search
+from autoprec.store import Health, Store, exclusive
 from autoprec.study.callbacks import Calling
 from autoprec.study.definition import find_spec
 from autoprec.study.events import Quiet, Watcher
@@ -24,14 +23,13 @@ from autoprec.study.findings.reporting import look_ahead
 from autoprec.study.following import follow
 from autoprec.study.logged import Logged
 from autoprec.study.mending import health, repair
-from autoprec.study.night import Night
 from autoprec.study.night.own import enqueue
 from autoprec.study.night.priors import adopt
 from autoprec.study.overview.plan import judged_blocks
 from autoprec.study.preparation import load_blocks
 from autoprec.study.refining import refined
-from autoprec.study.runs import close_run, open_run
-from autoprec.study.session import Parallel, Session, session, stopping
+from autoprec.study.runs import Course, close_run, stopping
+from autoprec.study.session import Parallel, Session, session
 from autoprec.study.shipping.export import export_point
 from autoprec.study.stored import StoredStudy
 
@@ -47,7 +45,7 @@ class Study(StoredStudy):
 
     def __init__(self, spec: StudySpec) -> None:
         super().__init__(spec)
-        self._night: Night | None = None
+        self._course: Course | None = None
 
     @classmethod
     def load(cls, path: Path | str) -> Study:
@@ -123,35 +121,34 @@ class Study(StoredStudy):
                 raises ends the search.
         """
         text = self.spec.search.budget if budget is None else str(budget)
-        allowed = parse_budget(text)
+        parse_budget(text)
         told = Calling(Logged(watcher or Quiet()), [partial(call, self) for call in callbacks])
+        course = Course(self.spec, text, told, partial(self._adopt, prior, told))
         parallel = Parallel(jobs=jobs, devices=devices)
-        with session(self.spec, told, parallel, checks=True) as opened:
-
-            @functools.cache
-            def opening() -> Run:
-                if prior is not None:
-                    self._adopt(prior, opened.store, told)
-                return open_run(opened, text, told)
-
-            self._spend(opened, opening, allowed, told)
-            return Front(opened.store.front(self.spec.name), opened.store.reference(self.spec.name))
+        with (
+            self._stoppable(course),
+            stopping(course, told),
+            session(self.spec, told, parallel, checks=True, course=course) as opened,
+        ):
+            self._spend(opened, course, told.say)
+            store = opened.bound.store
+            return Front(store.front(self.spec.name), store.reference(self.spec.name))
 
     def stop(self) -> None:
         """End the running search after the running trials: from a callback, or from another thread.
 
         Does nothing if no search is running.
         """
-        if self._night is not None:
-            self._night.stop()
+        if self._course is not None:
+            self._course.stop()
 
     def wind_up(self) -> None:
         """Let the running search try nothing new, measure its best points again, and end.
 
         Does nothing if no search is running.
         """
-        if self._night is not None:
-            self._night.wind_up()
+        if self._course is not None:
+            self._course.wind_up()
 
     def enqueue(self, choices: Mapping[str, str]) -> None:
         """Queue a mix of your own: it is measured next in a running search, else first in the next one.
@@ -178,7 +175,9 @@ class Study(StoredStudy):
             record = store.trial(self.spec.name, number)
         with session(self.spec, watcher, Parallel(jobs=1), checks=False) as opened:
             assignment = refined(opened.prepared, record, seconds, watcher)
-            return opened.store.trial(self.spec.name, opened.night.refine(assignment, f"refined-{number}"))
+            return opened.bound.store.trial(
+                self.spec.name, opened.night.refine(assignment, f"refined-{number}")
+            )
 
     def health(self) -> Health:
         """Check whether the evidence is as it was written; see `repair`."""
@@ -229,8 +228,10 @@ class Study(StoredStudy):
                 examples=examples,
             )
 
-    def _adopt(self, prior: Study, store: Store, watcher: Watcher) -> None:
+    def _adopt(self, prior: Study | None, watcher: Watcher, store: Store) -> None:
         """Take another study's losses as this one's prior."""
+        if prior is None:
+            return
         if resolved(prior.database) == resolved(self.database) and prior.spec.name == self.spec.name:
             raise StudyError(f"study {self.spec.name!r} cannot be its own prior: name another one")
         name, blocks = self.spec.name, store.blocks(self.spec.name)
@@ -239,29 +240,30 @@ class Study(StoredStudy):
         )
         watcher.say(f"{count} losses of study {prior.spec.name!r} are used as the prior")
 
-    def _spend(self, opened: Session, opening: Callable[[], Run], allowed: Budget, told: Watcher) -> None:
+    def _spend(self, opened: Session, course: Course, say: Callable[[str], None]) -> None:
         """Search until the run's budget is spent, then gather what the report shows."""
-        with self._stoppable(opened.night), stopping(opened.night, told):
-            opened.night.run(opening, allowed)
-            if (run := opening()).end:
-                return
-            # Only the last process gathers what the report shows, within a fiftieth of the time and while
-            # nobody stops it.
-            if len(opened.store.workers(self.spec.name)) == 1:
-                patience = Deadline(None if allowed.seconds is None else allowed.seconds / 50)
-                going = lambda: not (opened.night.is_stopping or patience.is_over)  # noqa: E731
-                if allowed.seconds is None or allowed.seconds >= _LONG_SECONDS:
-                    look_ahead(opened.prepared, opened.store, opened.crew.first.bench, told.say, going)
-        close_run(opened, run, allowed.trials)
+        bound = opened.bound
+        run = opened.night.run(partial(course.begin, bound), lambda: course.is_stopping)
+        if run.end:
+            return
+        # Only the last process gathers what the report shows, within a fiftieth of the time and while nobody
+        # stops it.
+        if len(bound.store.workers(self.spec.name)) == 1:
+            seconds = parse_budget(run.budget).seconds
+            patience = Deadline(None if seconds is None else seconds / 50)
+            going = lambda: not (course.is_stopping or patience.is_over)  # noqa: E731
+            if seconds is None or seconds >= _LONG_SECONDS:
+                look_ahead(opened.prepared, bound.store, opened.crew.first.bench, say, going)
+        close_run(bound, course, run)
 
     @contextmanager
-    def _stoppable(self, night: Night) -> Iterator[None]:
-        """`stop` ends this night."""
-        self._night = night
+    def _stoppable(self, course: Course) -> Iterator[None]:
+        """`stop` ends this run."""
+        self._course = course
         try:
             yield
         finally:
-            self._night = None
+            self._course = None
 
     @contextmanager
     def _stopped(self) -> Iterator[Path]:

@@ -80,8 +80,10 @@ def work(address: str, given: argparse.Namespace, table: Path, told: Path) -> No
             runner = TrialRunner(prepared, store, ledger, crew, heart, Quiet())
             establishing = Establishing(prepared, store, runner, Quiet())
             analysis = SensitivityAnalysis(prepared, store, crew, membership, Quiet().say)
-            night = Night(prepared, store, runner, establishing, analysis, Quiet(), Deadline(None))
-            night.run(lambda: store.runs(STUDY)[-1], Budget(trials=given.trials))
+            night = Night(prepared, store, runner, establishing, analysis, Quiet())
+            budget = Budget(trials=given.trials)
+            run = store.runs(STUDY)[-1]
+            night.run(lambda _: queue.Allowance(budget, spec.search.finalists, run, ledger, Deadline(None)))
     (told / f"{os.getpid()}.json").write_text(json.dumps(clock.spent))
 
 

@@ -47,6 +47,21 @@ def test_the_engine_is_named_by_what_differs(field: str) -> None:
     assert words == f"the engine's {field} ({getattr(engine, field) or 'none'} before, other now)"
 
 
+def test_what_the_engine_is_asked_later_changes_nothing_but_another_reference_does() -> None:
+    first = msgspec.structs.replace(IDENTITY, basis=Basis(base="fp32", reference="fp16", is_open=True))
+    later = Basis(base="bf16", reference="fp16", grids=(("a", "unsigned"),))
+    whole = msgspec.structs.replace(IDENTITY, basis=later)
+    assert told(whole, old=first) == []
+    assert told(first, old=first) == []
+    assert told(first, old=whole)
+    other = msgspec.structs.replace(IDENTITY, basis=msgspec.structs.replace(later, reference="fp32"))
+    (words,) = told(other, old=first)
+    assert words == (
+        "how candidates are written (fp32 around integers, compared with fp16 before, "
+        "bf16 around integers, activations: 1 unsigned, compared with fp32 now)"
+    )
+
+
 def test_grids_of_activations_are_counted() -> None:
     old = msgspec.structs.replace(IDENTITY, basis=Basis(base="fp16", grids=()))
     grids = (("a", "unsigned"), ("b", "biased"), ("c", "unsigned"))

@@ -17,8 +17,7 @@ from autoprec import Front, Study, TrialRecord
 from autoprec.errors import BackendError, StudyError, UserError
 from autoprec.report import as_json, study_html
 from autoprec.study.events import Quiet
-from autoprec.study.night import Night
-from autoprec.study.session import stopping
+from autoprec.study.runs import Course, stopping
 from tiny_study import write_study
 from trial_records import REFERENCE, complete
 
@@ -142,7 +141,7 @@ def test_the_package_says_its_version() -> None:
 def test_a_notebook_keeps_its_signal_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
     before = signal.getsignal(signal.SIGINT)
-    with stopping(cast(Night, None), Quiet()):
+    with stopping(cast(Course, None), Quiet()):
         assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -150,7 +149,7 @@ def test_ctrl_c_in_the_middle_of_a_print_stops_a_search() -> None:
     code = """
 import io, signal, sys
 from types import SimpleNamespace
-from autoprec.study.session import stopping
+from autoprec.study.runs import stopping
 
 class Interrupting(io.RawIOBase):
     written = []
@@ -164,7 +163,7 @@ class Interrupting(io.RawIOBase):
 
 stream = io.TextIOWrapper(io.BufferedWriter(Interrupting()))
 say = lambda: print("stopping", file=stream, flush=True)
-with stopping(SimpleNamespace(stop=lambda: None), SimpleNamespace(stops=say)):
+with stopping(SimpleNamespace(stop=lambda: None, is_begun=True), SimpleNamespace(stops=say)):
     print("a line", file=stream, flush=True)
 sys.exit(Interrupting.written != [b"a line\\n", b"stopping\\n"])
 """

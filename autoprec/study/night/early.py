@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from types import MappingProxyType
@@ -16,13 +17,14 @@ from types import MappingProxyType
 from autoprec.closing import Closing
 from autoprec.errors import TrialError
 from autoprec.files import own_folder, remove_folder
+from autoprec.graph.grids.given import given
 from autoprec.graph.statistics.ranges import Histograms
-from autoprec.records import Assignment
+from autoprec.records import Assignment, Basis
 from autoprec.study.events import Watcher
 from autoprec.study.night.candidates import EarlyMeasurement, make
 from autoprec.study.night.crew import Slot
 from autoprec.study.preparation import Prepared
-from autoprec.study.preparation.prepared import bind
+from autoprec.study.preparation.prepared import bind, identity_of
 from autoprec.study.preparation.stages import Calibrated, Judged, Loaded, based, reference_of, silent_basis
 
 _PAUSE_SECONDS = 0.2
@@ -71,6 +73,20 @@ class EarlyReference(Closing):
         while self._thread is not None and self._thread.is_alive():
             self._thread.join(_PAUSE_SECONDS)  # a plain join would keep Ctrl-C waiting
 
+    def begun(self, loaded: Loaded, basis: Basis, judged: Judged) -> Prepared | None:
+        """The study as far as it is known, for the trial of the reference that is being measured.
+
+        None where the study's reference is another one, or no anchor, and where blocks came quantised, which
+        are written by what the engine is asked for later.
+        """
+        early, anchors = self._prepared, dict(judged.anchors).values()
+        if early is None or early.reference != judged.reference or judged.reference not in anchors:
+            return None
+        if any(map(given, loaded.model.graph)):
+            return None
+        identity = identity_of(loaded, basis, judged.blocks)
+        return replace(early, blocks=judged.blocks, anchors=judged.anchors, identity=identity)
+
     def results(self, prepared: Prepared) -> Iterator[tuple[Assignment, EarlyMeasurement]]:
         """Each assignment as soon as it is measured; none where the study's reference is another one, and no
         more after a failure: what is left is measured again, where failures are told."""
@@ -80,7 +96,9 @@ class EarlyReference(Closing):
         if early.reference != prepared.reference or not early.setup.is_as(prepared.setup):
             self._thread.join()
             return
-        yield from iter(self._outcomes.get, None)
+        while (outcome := self._outcomes.get()) is not None:
+            yield outcome
+        self._outcomes.put(None)  # for who asks again
 
     def close(self) -> None:
         """End what is still being measured."""
@@ -94,10 +112,8 @@ class EarlyReference(Closing):
             for assignment in dict.fromkeys(wanted):
                 outcome = make(prepared, self._slot, assignment, self._watcher.stage)
                 if assignment == prepared.reference:
-                    latency = f"{outcome.measurement.latency.reference_median_ms:.4g} ms"
-                    self._watcher.say(
-                        f"the reference takes {latency}; it is a trial once the study is prepared"
-                    )
+                    latency = outcome.measurement.latency.reference_median_ms
+                    self._watcher.say(f"the reference takes {latency:.4g} ms")
                 self._outcomes.put((assignment, outcome))
         except Exception:  # noqa: BLE001 - see `results`
             return

@@ -40,8 +40,7 @@ class Mirror:
     def __init__(self, storage: JoiningStorage, name: str, blocks: Sequence[Block], *, limited: bool) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._storage = storage
-        self._distributions = search_space(blocks)
-        self._written = {name: distribution_to_json(one) for name, one in self._distributions.items()}
+        self._take(blocks)
         self._identifiers: dict[int, int] = {}
         """Optuna's ids of trials opened here, by number; looking one up reads all trials of the study."""
         self._limited = limited
@@ -75,6 +74,15 @@ class Mirror:
                 return cls(storage, name, blocks, limited=limited)
 
         return store.patiently(mirror)
+
+    def adapt(self, blocks: Sequence[Block]) -> None:
+        """Let the parameters of all trials have the choices that blocks allow now, as Optuna wants it."""
+        self._take(blocks)
+        self._storage.adapt(self._id, {block.name: block.allowed for block in blocks})
+
+    def _take(self, blocks: Sequence[Block]) -> None:
+        self._distributions = search_space(blocks)
+        self._written = {name: distribution_to_json(one) for name, one in self._distributions.items()}
 
     def open(self, proposal: Proposal) -> int:
         """Write a running trial of exactly this assignment; returns its number."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from autoprec.errors import BLAMELESS, StudyError, TrialError
-from autoprec.records import Assignment, Measurement, Proposal, Reference
+from autoprec.records import Assignment, Measurement, Reference
 from autoprec.store import Store
 from autoprec.study.events import Watcher
 from autoprec.study.night.candidates import EarlyMeasurement, loss_of, make, setup_for
@@ -128,7 +128,8 @@ class Establishing:
                     outcomes[assignment.digest] = outcome
                     if assignment == prepared.reference:
                         asides.wait()
-                        self._tell(outcome, begin)
+                        if begin is not None:
+                            self._runner.settle_own(outcome, begin())
                 own = stored or outcomes[prepared.reference.digest].measurement
                 float_loss = self._float_loss(own, outcomes)
             except TrialError as error:
@@ -152,18 +153,6 @@ class Establishing:
         trial = ledger.settled.get(self._prepared.reference.digest)
         is_ours = trial is not None and trial.fingerprint == self._prepared.identity.fingerprint.digest
         return trial.measurement if trial is not None and is_ours else None
-
-    def _tell(self, outcome: EarlyMeasurement, begin: Callable[[], Allowance] | None) -> None:
-        """Begin the run, and store and tell the reference's own trial, if it is an anchor."""
-        if begin is None:
-            return
-        allowance, assignment = begin(), self._prepared.reference
-        label = next((label for label, anchor in self._prepared.anchors if anchor == assignment), None)
-        if label is not None:
-            self._runner.accept({assignment.digest: outcome})
-            proposal = Proposal(assignment=assignment, origin="anchor", label=label)
-            latency_ms = outcome.measurement.latency_ms
-            self._runner.begin(proposal, allowance.run, latency_ms, allowance.allows_search)
 
     def _bound(self) -> None:
         self._check()

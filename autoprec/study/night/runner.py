@@ -15,6 +15,7 @@ from autoprec.study.night.candidates import EarlyMeasurement, Front, measure
 from autoprec.study.night.crew import Crew, Finished, Slot
 from autoprec.study.night.heart import Heart
 from autoprec.study.night.ledger import Ledger
+from autoprec.study.night.queue import Allowance
 from autoprec.study.preparation import Prepared
 
 DEVICES = "device"
@@ -44,8 +45,6 @@ class TrialRunner:
     ) -> None:
         self._prepared, self._store, self._heart, self._watcher = prepared, store, heart, watcher
         self.ledger, self.crew = ledger, crew
-        self.settled = 0
-        """How many this process has settled."""
         self._early: dict[str, EarlyMeasurement] = {}
         self._seen: set[str] = set()
         """Devices whose own reference latency is stored."""
@@ -54,6 +53,15 @@ class TrialRunner:
     def accept(self, early: Mapping[str, EarlyMeasurement]) -> None:
         """Take what was measured for the reference, by digest: these anchors need not be measured again."""
         self._early |= early
+
+    def settle_own(self, outcome: EarlyMeasurement, allowance: Allowance) -> None:
+        """Begin and settle the reference's own trial, which is measured, if it is an anchor."""
+        assignment = self._prepared.reference
+        label = next((label for label, anchor in self._prepared.anchors if anchor == assignment), None)
+        if label is not None:
+            self.accept({assignment.digest: outcome})
+            proposal = Proposal(assignment=assignment, origin="anchor", label=label)
+            self.begin(proposal, allowance.run, outcome.measurement.latency_ms, allowance.allows_search)
 
     def begin(
         self,
@@ -110,7 +118,6 @@ class TrialRunner:
             self._seen.add(device.name)
             fact = MeasuredOn(kind=device.kind, reference_ms=outcome.latency.reference_median_ms)
             self._store.put_fact(self._prepared.spec.name, DEVICES, done.worker, fact)
-        self.settled += 1
         self._watcher.ends(done, self.ledger.front)
         self._alike.add(done)
 

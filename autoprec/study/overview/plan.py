@@ -66,7 +66,7 @@ def judged_blocks(spec: StudySpec) -> tuple[Block, ...]:
     Raises `ModelError` or `SpecError` for a model or a definition that cannot be read.
     """
     blocks, evidence = load_blocks(spec)[1], _evidence(spec)
-    is_same = evidence is not None and evidence.definition == spec.digest
+    is_same = evidence is not None and evidence.definition == spec.digest and evidence.is_judged
     return evidence.blocks if evidence and is_same and _cut(evidence.blocks) == _cut(blocks) else ()
 
 
@@ -76,12 +76,14 @@ def _cut(blocks: Sequence[Block]) -> list[tuple[str, tuple[str, ...]]]:
 
 
 class _Evidence(NamedTuple):
-    """What a search has stored; `definition` is the digest of the one that it was given."""
+    """What a search has stored; `definition` is the digest of the one that it was given, and `is_judged` says
+    whether the engine has been asked for more than the reference."""
 
     blocks: tuple[Block, ...]
     trials: tuple[TrialRecord, ...]
     base: str
     definition: str
+    is_judged: bool
 
 
 def _evidence(spec: StudySpec) -> _Evidence | None:
@@ -95,7 +97,8 @@ def _evidence(spec: StudySpec) -> _Evidence | None:
             basis, name = store.basis(spec.name), spec.name
             base = basis.base if basis is not None else "fp32"
             definition = store.identity(name).typed().spec
-            return _Evidence(store.blocks(name), store.trials(name), base, definition)
+            is_judged = basis is not None and not basis.is_open
+            return _Evidence(store.blocks(name), store.trials(name), base, definition, is_judged)
     except UserError:  # a search will report that
         return None
 

@@ -1,4 +1,4 @@
-"""Which worker does what before the first trial."""
+"""Which worker does what before the search."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
-
 from autoprec.backends import computes
 from autoprec.measurement import Bench
+from autoprec.records import Basis
 from autoprec.spec import StudySpec
-from autoprec.store import Store
+from autoprec.store import Artifacts, Store
 from autoprec.study.preparation.alongside import Asides, alongside, nothing
 from autoprec.study.preparation.fidelity import Fidelity
+from autoprec.study.preparation.prepared import Prepared, judge_and_bind
 from autoprec.study.preparation.probing import Prober
-from autoprec.study.preparation.stages import Calibrated, Loaded, based, refuse_overflow, silent_basis
+from autoprec.study.preparation.stages import (
+    Calibrated,
+    Judged,
+    Loaded,
+    based,
+    calibrate,
+    judge,
+    refuse_overflow,
+)
 
 _PLENTY = 4
 """Workers, from which on the reference need not wait for the calibration: two compare, and one asks."""
@@ -33,15 +41,18 @@ class Early(Protocol):
     def wait(self) -> None:
         """Until all that was begun is measured."""
 
+    def begun(self, loaded: Loaded, basis: Basis, judged: Judged) -> Prepared | None:
+        """What the reference's own trial is stored with; None where another reference is being measured."""
+
 
 class Duties:
-    """Divides the work before the first trial among the workers.
+    """Divides the work before the search among the workers: `calibrate`, then `reference`, then `rest`.
 
     Args:
         spec: the study's definition.
         store: the open store.
         benches: the workers of the search, which time candidates later.
-        aides: workers that are gone by then.
+        aides: workers that are gone once there is a reference.
         early: measures the reference on the first worker; None where the study has one already, or where
             nothing is checked.
         asides: receives what may go on until the reference is to be bound.
@@ -62,33 +73,44 @@ class Duties:
     ) -> None:
         self._spec, self._store, self._benches, self._aides = spec, store, tuple(benches), tuple(aides)
         self._early, self._asides, self._stop, self._say = early, asides, stop, say
-        self._fidelity = Fidelity(spec, benches[-1], store, say)
-        self._basis = store.basis(spec.name)
+        # Not the first, which measures the reference, unless it is alone.
+        self._judge = (aides or benches)[-1]
+        self._fidelity = Fidelity(spec, self._judge, store, say)
+        basis = store.basis(spec.name)
+        self._basis = None if basis is None or basis.is_open else basis
         # Those that compare too: what they have begun is waited for anyhow.
-        self.prober = self._prober([*(benches[1:] if self._has_plenty else benches), *aides])
+        self._asks = self._prober([*(benches[1:] if self._has_plenty else benches), *aides])
 
-    def look(self, loaded: Loaded) -> Callable[[], None]:
-        """Refuse what the study was not measured with; returns what can be done during a calibration."""
+    def calibrate(self, loaded: Loaded, artifacts: Artifacts, *, checks: bool) -> Calibrated:
+        """Calibrate; with `checks`, also compare the loaded model with the original, and ask the engine."""
         # Before a calibration of minutes, of which a study with other inputs could use nothing.
         self._store.check_inputs(self._spec.name, loaded.inputs)
-        if self._early is not None and self._is_ahead(loaded):
-            return partial(self._look_on_many, self._early, loaded)
-        return partial(self._look_on_few, loaded)
+        # Both leave processors idle: nothing is timed yet, and what is asked runs on few of them.
+        with alongside(self._look(loaded) if checks else nothing, self._say, self._stop) as listen:
+            return calibrate(loaded, listen, artifacts)
 
-    def first(self, loaded: Loaded, calibrated: Calibrated) -> None:
-        """Measure the reference, where that was not begun: nothing else is to be timed yet, and asking the
-        engine what it supports would keep the user waiting for it.
+    def reference(self, loaded: Loaded, calibrated: Calibrated) -> Prepared | None:
+        """Measure a new study's reference from now on, unless that was begun; returns what its trial can be
+        stored with before the engine is asked for the rest, None where that decides on it.
 
         Raises `StudyError` where FP16 is the reference and cannot hold the model's values.
         """
-        if self._early is None or self._is_ahead(loaded) or not computes(loaded.backend):
-            return
-        named = msgspec.structs.replace(silent_basis(loaded), reference=self.prober.reference(loaded))
-        loaded = based(loaded, named)
+        if self._early is None or self._basis is not None or not computes(loaded.backend):
+            return None
+        basis = self._asks.of_reference(loaded)
+        loaded = based(loaded, basis)
         refuse_overflow(loaded.spec, calibrated.overflow)
-        # FP32's turn comes later: the reference's trial is told before it.
-        self._early.start(loaded, calibrated.overflow, with_fp32=False)
-        self._early.wait()
+        if not (is_ahead := self._is_ahead(loaded)):
+            # FP32's turn comes later: the reference's trial is told before it.
+            self._early.start(loaded, calibrated.overflow, with_fp32=False)
+        judged = judge(loaded, calibrated, basis, self._asks)
+        if not is_ahead:  # nothing else is to be timed, and what is asked next would disturb it
+            self._early.wait()
+        return self._early.begun(loaded, basis, judged)
+
+    def rest(self, loaded: Loaded, calibrated: Calibrated, work: Path) -> Prepared:
+        """Ask the engine for all that the search needs; raises as `prepare`."""
+        return judge_and_bind(loaded, calibrated, self._asks, self._basis, work)
 
     def check(self, reference: Path) -> None:
         """Compare the reference's model with the original one. Raises `StudyError` where it departs."""
@@ -103,9 +125,14 @@ class Duties:
         """Whether the reference is measured during the calibration, which leaves a GPU idle."""
         return self._has_plenty and loaded.backend.has_own_device
 
+    def _look(self, loaded: Loaded) -> Callable[[], None]:
+        if self._early is not None and self._is_ahead(loaded):
+            return partial(self._look_on_many, self._early, loaded)
+        return partial(self._look_on_few, loaded)
+
     def _look_on_few(self, loaded: Loaded) -> None:
         """Compare the loaded model on one worker, while the others ask."""
-        others = [*self._benches[:-1], *self._aides]
+        others = [bench for bench in (*self._benches, *self._aides) if bench is not self._judge]
         ask = partial(self._prober(others or self._benches).anticipate, loaded, self._basis)
         with alongside(ask if others else nothing, self._say, self._stop):
             self._fidelity.check_loaded(loaded)

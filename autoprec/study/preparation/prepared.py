@@ -26,7 +26,6 @@ from autoprec.measurement.audit import deciding_nodes
 from autoprec.records import Assignment, Basis, Block, Candidate, Identity, Implicit
 from autoprec.spec import StudySpec
 from autoprec.store import Artifacts
-from autoprec.study.preparation.alongside import alongside, nothing
 from autoprec.study.preparation.stages import (
     Asks,
     Calibrated,
@@ -123,36 +122,38 @@ def prepare(
     say: Callable[[str], None] = lambda _: None,
     asks: Asks | None = None,
     basis: Basis | None = None,
-    look: Callable[[Loaded], Callable[[], None]] = lambda _: nothing,
-    first: Callable[[Loaded, Calibrated], None] = lambda *_: None,
-    stop: Callable[[], None] | None = None,
     work: Path | None = None,
     artifacts: Artifacts | None = None,
 ) -> Prepared:
-    """Load, calibrate (unless an earlier run did), judge and bind.
+    """Load, calibrate (unless an earlier run did), judge and bind, one after the other.
 
     Args:
         spec: the study's definition.
         say: receives a line about each slow step.
         asks: asks the engine what it supports; None skips that, if nothing will be searched.
         basis: how the study writes candidates for its engine; None for a new study.
-        look: checks what was loaded; what it returns is called during the calibration.
-        first: does what comes before the engine is asked anything that depends on the calibration.
-        stop: ends what `look` returned where the calibration fails; None leaves it to itself.
         work: folder for models that are written repeatedly; None is the study's own.
         artifacts: files shared with other hosts; None for a study of one host.
 
     Raises children of `UserError` for what is wrong with the definition, the model or the samples.
     """
     loaded = load(spec, say, scores=asks is not None)
-    # Both leave processors idle: nothing is timed yet, and what is asked runs on few of them.
-    with alongside(look(loaded), say, stop) as listen:
-        calibrated = calibrate(loaded, listen, artifacts)
-    first(loaded, calibrated)
+    return judge_and_bind(loaded, calibrate(loaded, say, artifacts), asks, basis, work or Path(spec.folder))
+
+
+def judge_and_bind(
+    loaded: Loaded, calibrated: Calibrated, asks: Asks | None, basis: Basis | None, work: Path
+) -> Prepared:
+    """What follows the calibration.
+
+    Args:
+        loaded, calibrated: the model and the engine, and the model's statistics.
+        asks, basis, work: as those of `prepare`, whose errors it raises.
+    """
     if basis is None:
         basis = asks.basis(loaded, calibrated) if asks else silent_basis(loaded)
     loaded = based(loaded, basis)
-    return bind(loaded, calibrated, basis, judge(loaded, calibrated, basis, asks), work or Path(spec.folder))
+    return bind(loaded, calibrated, basis, judge(loaded, calibrated, basis, asks), work)
 
 
 def bind(loaded: Loaded, calibrated: Calibrated, basis: Basis, judged: Judged, work: Path) -> Prepared:
@@ -169,7 +170,7 @@ def bind(loaded: Loaded, calibrated: Calibrated, basis: Basis, judged: Judged, w
     """
     spec, folder = loaded.spec, Path(loaded.spec.folder)
     rewriter = _rewriter(loaded, calibrated, basis, judged.blocks, folder / "refined")
-    identity = _identity(loaded, basis, judged.blocks)
+    identity = identity_of(loaded, basis, judged.blocks)
     with _writing(work / "reference.onnx"):
         reference = rewriter.write(judged.reference, work / "reference.onnx")
     digest = model_digest(Path(reference.model_path))
@@ -256,7 +257,8 @@ def rewriter_in(
     )
 
 
-def _identity(loaded: Loaded, basis: Basis, blocks: tuple[Block, ...]) -> Identity:
+def identity_of(loaded: Loaded, basis: Basis, blocks: Sequence[Block]) -> Identity:
+    """What a study is bound to."""
     # Names and nodes alone: allowed precisions may change with the engine's version, which the fingerprint
     # has.
     layout = msgspec.json.encode([(block.name, block.nodes) for block in blocks])

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import msgspec
+
 from autoprec.backends import Backend, computes
 from autoprec.errors import TrialError
 from autoprec.files import scratch
@@ -69,6 +71,10 @@ class Prober:
         names = ("fp32", "fp16")
         return self._legality(loaded, silent.base, names).same_floats(names).get("fp16", "fp16")
 
+    def of_reference(self, loaded: Loaded) -> Basis:
+        """A new study's basis as far as its reference's own trial needs it."""
+        return msgspec.structs.replace(silent_basis(loaded), reference=self.reference(loaded), is_open=True)
+
     def anticipate(self, loaded: Loaded, basis: Basis | None) -> None:
         """Ask what does not depend on the calibration, while that is under way."""
         if computes(loaded.backend):
@@ -91,7 +97,8 @@ class Prober:
         legality = self._legality(loaded, basis.base, names, lenient=not basis.version)
         refused = refused_precisions(loaded.blocks, loaded.model, legality, names)
         if basis.version:
-            refused = self._miscomputed(loaded, calibrated, basis) | refused
+            if not basis.is_open:  # the grids are known
+                refused = self._miscomputed(loaded, calibrated, basis) | refused
             refused |= _indistinct(loaded, legality, calibrated.overflow)
         return refused
 

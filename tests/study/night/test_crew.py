@@ -46,7 +46,7 @@ def test_a_worker_that_is_free_begins_while_others_are_made_ready(tmp_path: Path
     assert done == [2]
 
 
-def test_many_questions_are_put_by_several_workers_which_are_gone_before_the_first_trial(
+def test_many_questions_are_put_by_several_workers_which_are_gone_once_there_is_a_reference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, running, probe = set[Bench](), list[bool](), Bench.probe
@@ -56,12 +56,12 @@ def test_many_questions_are_put_by_several_workers_which_are_gone_before_the_fir
         return probe(bench, request)
 
     def look(study: Study, trial: TrialRecord) -> None:
-        running.extend(bench._worker._process is not None for bench in asked)
+        running[:] = [bench._worker._process is not None for bench in asked]
 
     monkeypatch.setattr(Bench, "probe", noted)
     monkeypatch.setattr(asking, "_EACH", 1)
     monkeypatch.setattr(crew, "_MOST_ASKERS", 2)
-    Study.load(write_study(tmp_path, asked=False)).search("1", callbacks=[look])
+    Study.load(write_study(tmp_path, asked=False)).search("2", callbacks=[look])
     assert sorted(running) == [False, True]
 
 

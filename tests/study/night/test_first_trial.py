@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
+from unittest import mock
 
+import optuna
 import pytest
 
 from autoprec import Study
 from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.errors import StudyError
 from autoprec.records import Reference, RunStart, TrialRecord
+from autoprec.store import Store
 from autoprec.study.events import Quiet
+from autoprec.study.overview.plan import judged_blocks
+from autoprec.study.preparation.probing import Prober
 from tiny_study import write_study
 
 
@@ -61,10 +67,76 @@ def test_it_is_stored_before_fp32_is_measured(tmp_path: Path, jobs: int) -> None
 def test_it_is_measured_before_the_engine_is_asked_what_the_calibration_decides(tmp_path: Path) -> None:
     study, told = write_bf16_study(tmp_path, asked=False), Told()
     study.search("1", told)
-    assert told.heard.index("early") < told.heard.index("asked", told.heard.index("early"))
+    first = told.heard.index("all-bf16")
+    assert told.heard.index("early") < first < told.heard.index("asked", first)
+    (trial,) = study.trials()
+    assert trial.measurement is not None
+    assert (trial.label, trial.measurement.quality.loss) == ("all-bf16", 0)
+
+
+def cut_off_behind_it(study: Study) -> None:
+    """Search until the engine is asked for more than the reference's own trial needs."""
+
+    def end(*_: object) -> NoReturn:
+        raise CutOffError
+
+    with mock.patch.object(Prober, "basis", end), pytest.raises(CutOffError):
+        study.search("3")
+
+
+def test_what_is_cut_off_before_the_engine_is_asked_the_rest_goes_on_from_its_trial(tmp_path: Path) -> None:
+    study = write_bf16_study(tmp_path)
+    cut_off_behind_it(study)
     (first,) = study.trials()
+    with Store.open(study.database) as store:
+        basis = store.basis("tiny")
+        assert basis is not None
+        assert (basis.is_open, basis.reference) == (True, "bf16")
+        assert store.reference("tiny") is None
+    assert judged_blocks(study.spec) == ()
+
+    study.search("3")
+    assert study.trials()[0] == first
+    assert [trial.label for trial in study.trials()] == ["all-bf16", "all-fp32", "all-int8"]
+    reference = study.reference()
+    assert reference is not None
     assert first.measurement is not None
-    assert (first.label, first.measurement.quality.loss) == ("all-bf16", 0)
+    assert reference.latency_ms == first.measurement.latency.reference_median_ms
+    with Store.open(study.database) as store:
+        basis = store.basis("tiny")
+        assert basis is not None
+        assert not basis.is_open
+        assert len(store.runs("tiny")) == 1
+
+
+def test_another_definition_is_refused_while_only_the_reference_is_measured(tmp_path: Path) -> None:
+    study = write_bf16_study(tmp_path)
+    cut_off_behind_it(study)
+    before = study.trials()
+    path = tmp_path / "tiny.toml"
+    path.write_text(path.read_text().replace('reference = "bf16"', 'reference = "fp32"'))
+    with pytest.raises(StudyError, match="was measured with something else: the definition"):
+        Study.load(path).search("3")
+    assert study.trials() == before
+
+
+def test_what_the_engine_refuses_later_is_no_choice_in_optunas_tables_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = write_bf16_study(tmp_path)
+    lost = {("a", "int8"): "is computed wrongly"}
+    monkeypatch.setattr(Prober, "_miscomputed", lambda *_: lost)
+    study.search("2")
+    assert "int8" not in study.stored_blocks()[0].allowed
+    told = optuna.load_study(study_name="tiny", storage=study.address).trials
+    assert told[0].distributions == told[1].distributions
+    assert [trial.params for trial in told] == [trial.assignment.as_dict() for trial in study.trials()]
+
+
+def test_a_callback_behind_it_ends_the_search(tmp_path: Path) -> None:
+    study = write_bf16_study(tmp_path)
+    study.search("5", callbacks=[lambda study, _: study.stop()])
+    assert [trial.label for trial in study.trials()] == ["all-bf16"]
 
 
 def test_one_that_was_measured_during_the_calibration_is_told_like_any_other(

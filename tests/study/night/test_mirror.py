@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
 from autoprec.records import Block, Proposal, TrialRecord
@@ -65,3 +66,18 @@ def test_a_kill_between_constraint_and_values_is_mended(storage: JoiningStorage)
     optuna.Trial(study, 1).set_constraint("max_memory_mb", -1.0)
     book.repair([record])
     assert trials(storage)[record.number].values == [5.0, 0.1]
+
+
+def test_trials_take_the_choices_that_blocks_have_now(storage: JoiningStorage) -> None:
+    book = mirror(storage)
+    record = opened(book, complete(0, 5.0, 0.1, choices="int8 fp16"))
+    book.close(record)
+    more = tuple(msgspec.structs.replace(block, allowed=("bf16", "fp16")) for block in BLOCKS)
+    book.adapt(more)
+    (trial,) = trials(storage)
+    assert trial.params == record.assignment.as_dict()
+    # A value that is no choice any more keeps its own.
+    assert trial.distributions == {
+        "stem": CategoricalDistribution(("fp16", "int8")),
+        "neck": CategoricalDistribution(("bf16", "fp16")),
+    }

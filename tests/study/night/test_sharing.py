@@ -91,8 +91,8 @@ def test_a_host_that_was_late_for_a_run_does_not_begin_another(
     study.search("2")
     with session(study.spec, Quiet(), Parallel(jobs=1), checks=False) as late:
         study.search("1")  # another host's
-        assert open_run(late, "1", Quiet()).end
-        assert not open_run(late, "2", Quiet()).end  # that one was over before
+        assert open_run(late.bound, "1", Quiet()).end
+        assert not open_run(late.bound, "2", Quiet()).end  # that one was over before
 
 
 @pytest.mark.slow

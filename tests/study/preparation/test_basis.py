@@ -91,6 +91,14 @@ def test_a_study_from_before_goes_on_as_it_was_written(tmp_path: Path) -> None:
     assert not any("uint8" in name for name in typed.graph.initializers)
 
 
+def test_floats_are_written_alike_whatever_the_engine_says_of_integers(tmp_path: Path) -> None:
+    path = write_concat_study(tmp_path)
+    silent = prepared(path, Basis(base="fp32", reference="fp16", is_open=True))
+    later = prepared(path, Basis(base="bf16", reference="fp16", grids=(("r", "unsigned"), ("k", "offset"))))
+    assert silent.reference_digest == later.reference_digest
+    assert silent.setup.is_as(later.setup)
+
+
 def test_a_later_night_keeps_what_the_first_one_found(tmp_path: Path) -> None:
     path = write_concat_study(tmp_path)
     Study.load(path).search("1")
