@@ -75,6 +75,8 @@ class Night:
             return allowance.run
         for words in unfit(self._store, self._prepared):
             self._watcher.say(words)
+        if words := allowance.lateness():
+            self._watcher.say(words)
         going = lambda: not stops()  # noqa: E731
         ledger, crew = self._runner.ledger, self._runner.crew
         measure_priors = partial(

@@ -116,8 +116,6 @@ class SensitivityAnalysis:
         measured |= store.facts(name, BACK, RoughScore).keys()
         missing = [probe for probe in _probes(self._prepared, store) if probe.key not in measured]
         budget = min(_TRIALS * _mean_trial_seconds(store.trials(name)), most_seconds)
-        if missing and not most_seconds:
-            say("sensitivities are left out: what came before took a fifth of the time")
         if not missing or not budget:
             return
         say(f"sensitivity: {len(missing)} assignments, one block at a time; takes {budget:.0f} s at most")

@@ -15,8 +15,6 @@ from autoprec.study.night.priors import load_priors
 from autoprec.study.night.tally import seconds_of
 from autoprec.study.preparation import Prepared
 
-_TO_BEGIN_WITH = 2
-"""Outcomes without which the strategy knows nothing: those of the reference and of FP32."""
 _MOST_INTERRUPTIONS = 2
 _SHARE_BEFORE_SEARCH = 0.2
 """Of a run's time, for all that comes before the strategy's first proposal."""
@@ -31,7 +29,7 @@ class Queue:
         ledger: what is stored, and the news for the strategy.
         measure_priors: measures the strategy's priors, once the anchors are measured; false while another
             process does.
-        is_late: whether what comes before the search has taken its share of the time.
+        is_late: whether one more anchor would end behind the share of the time that comes before the search.
     """
 
     def __init__(
@@ -46,7 +44,7 @@ class Queue:
         self._store = store
         self._ledger = ledger
         self._measure_priors, self._is_late = measure_priors, is_late
-        self._is_anchors_turn = True
+        self._is_anchors_turn = False
         self._labels = {anchor: label for label, anchor in prepared.anchors}
         self._strategy: Strategy | None = None
         self._ready: list[Assignment] = []
@@ -61,9 +59,9 @@ class Queue:
         taken = {record.assignment for record in ledger.running.values()}
         anchors = (anchor for _, anchor in self._prepared.anchors)
         anchor = next((one for one in anchors if self._is_left(one, taken)), None)
-        # Late, the strategy and the anchors take turns, once there are two outcomes to begin with.
-        if anchor is not None and (self._is_anchors_turn or len(ledger.settled) < _TO_BEGIN_WITH):
-            self._is_anchors_turn = not self._is_late()
+        # Late, the strategy and the anchors take turns, once it has the reference's outcome to begin with.
+        if anchor is not None and (self._is_anchors_turn or not ledger.settled or not self._is_late()):
+            self._is_anchors_turn = False
             return self._labelled(anchor, "anchor")
         for assignment in enqueued(self._store, self._prepared):
             if self._is_left(assignment, taken):
@@ -160,8 +158,9 @@ class Allowance:
         done = ledger.spent(run)
         left = None if budget.seconds is None else max(0.0, budget.seconds - seconds_of(done))
         self._deadline, self._trials = Deadline(left), budget.trials
-        # Preparing and anchors take what they take; what is left of their share is for the priors.
+        # Preparing takes what it takes; what is left of its share is for the anchors, then for the priors.
         self._before_search = Deadline(None if left is None else left * _SHARE_BEFORE_SEARCH - begun.spent)
+        self._begun = begun
         self._last = finalists if budget.trials is None else affordable(finalists, budget.trials)
         self.run, self._ledger = run, ledger
         self._is_winding_up = False
@@ -190,8 +189,15 @@ class Allowance:
         return self._deadline.left
 
     def is_late(self) -> bool:
-        """Whether what comes before the search has taken its share of the time."""
-        return self._before_search.is_over
+        """Whether one more trial would take more than the share of the time that comes before the search."""
+        return self._before_search.left < self._ledger.tally(self.run).usual_seconds
+
+    def lateness(self) -> str:
+        """A line about a preparation that took more than that share; empty within it."""
+        if not self._before_search.is_over:
+            return ""
+        spent, share = self._begun.spent, _SHARE_BEFORE_SEARCH
+        return f"preparing took {spent:.0f} s, more than {share:.0%} of the time: the search proposes at once"
 
     def seconds_before_search(self) -> float:
         """Seconds left of that share; infinite if the budget is a number of trials."""
