@@ -67,6 +67,7 @@ def write_export(export: Export, folder: Path, targets: Sequence[str] | None = N
             f"({export.trial.state}); export a complete one, `autoprec front` lists the best"
         )
     with replacing(folder) as fresh:
+        # In the table's order whatever was asked for: some look at what those before them wrote.
         written = [
             path
             for name, write in EXPORTERS.items()

@@ -29,6 +29,7 @@ def replacing(folder: Path) -> Iterator[Path]:
             fresh = work / "export"
             fresh.mkdir()
             yield fresh
+            # Nothing is renamed over a folder with files in it; killed in between, none is left, and no half.
             if folder.exists():
                 shutil.rmtree(folder)
             fresh.rename(folder)

@@ -51,6 +51,7 @@ def by_layers(
         flags: the other flags: files, and options of the build.
         first: commands before the build, as whole lines.
     """
+    # Escaped: behind a line break a name would no longer be a comment, but a command.
     told = {"study": ascii(export.trial.study), "number": export.trial.number, "script": script}
     # Linux limits a single argument of a command to 128 KiB, however much all of them may have together.
     size = max(len(flag.encode()) for flag in layers)

@@ -16,6 +16,7 @@ def quoted(text: str) -> str:
     """A word for a POSIX shell, with octal escapes for what would control a terminal."""
     if text.isprintable():
         return shlex.quote(text)
+    # What `printf` would read as its own is escaped as well.
     letters = (c if c.isprintable() and c not in "\\%" else _octal(c) for c in text)
     return f'"$(printf -- {shlex.quote("".join(letters))})"'
 

@@ -17,7 +17,7 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
     written: list[Path] = []
     if export.engine_path:
         written.append(Path(shutil.copyfile(export.engine_path, folder / ENGINE)))
-    if export.timing_cache_path and Path(export.timing_cache_path).is_file():
+    if export.timing_cache_path:
         written.append(Path(shutil.copyfile(export.timing_cache_path, folder / TIMINGS)))
     if export.examples is not None:
         target = folder / EXAMPLES

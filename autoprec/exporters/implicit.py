@@ -59,6 +59,7 @@ def _script(export: Export, implicit: Implicit) -> str:
     limits = list(implicit.limits)
     if untold:
         limits.append(f"{untold} layers have names that flags cannot hold; the builder chooses for them.")
+    # Escaped, as these lines become comments of a shell script.
     about = (*ABOUT, *(f"- {ascii(line)[1:-1]}" for line in limits))
     files = (f"--onnx={MODEL}", "--saveEngine=implicit.engine", f"--calib={CACHE}")
     flags = (*files, "--exportLayerInfo=implicit_layers.json")

@@ -93,6 +93,7 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
     """Write both files; the manifest covers every file that is in `folder` by then."""
     assignment = folder / ASSIGNMENT
     assignment.write_text(_pretty(export.trial.assignment.as_dict()), encoding="utf-8")
+    # With the assignment in it, but not the manifest, which cannot hold its own digest.
     there = sorted(path for path in folder.rglob("*") if path.is_file())
     files = tuple(described(path, folder) for path in there)
     manifest = folder / MANIFEST
@@ -127,10 +128,12 @@ def read_manifest(folder: Path) -> Manifest:
 def _refuse_changed(path: Path, text: str, manifest: Manifest) -> None:
     """Raises `StudyError` for a manifest that was changed, or whose figures cannot have been measured."""
     measured = manifest.trial.measurement
+    # The first of these only: what stands further down may read the same.
     blank = text.replace(_sealed(manifest.checksum), _sealed(""), 1)
     # Formats 1 and 2 had no checksum; the number itself may be what was changed.
     if (manifest.format > 2 or manifest.checksum) and _digest(blank) != manifest.checksum:
         raise StudyError(f"{path}: was changed after it was written; export it again")
+    # Whoever reads it divides by the ratio.
     if measured is None or not 0 < measured.latency.ratio < math.inf:
         raise StudyError(f"{path}: holds no measurement; export a complete trial")
 

@@ -51,6 +51,7 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
             if PRECISIONS[precision].is_quantized and precision != mode
         },
     }
+    # Beside the script, which is the same in every export.
     nodes = folder / NODES
     nodes.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     script = Path(shutil.copyfile(SCRIPTS / SCRIPT, folder / SCRIPT))

@@ -29,6 +29,7 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
 
 def copy(source: Path, target: Path) -> tuple[Path, ...]:
     """Copy a model byte for byte, or rewrite one with external weights to have a single file of them."""
+    # Nearly always a copy will do, for which gigabytes of weights need not be read.
     graph = onnx.load(source, load_external_data=False).graph
     if not any(uses_external_data(tensor) for tensor in graph.initializer):
         shutil.copyfile(source, target)

@@ -78,6 +78,7 @@ def write(export: Export, folder: Path) -> tuple[Path, ...]:
     chosen = (PRECISIONS[precision] for _, precision in export.trial.assignment.choices)
     text = TEMPLATE.format(
         notes=NVFP4 if any(precision.plain == "nvfp4" for precision in chosen) else "",
+        # Escaped: behind a line break a name would no longer be a comment, but a command.
         study=ascii(export.trial.study),
         script=SCRIPT,
         level=int(options.get("optimization_level", LEVEL)),

@@ -51,10 +51,12 @@ def build_config(capabilities: list[str], level: int | None) -> Any:
     manifest = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
     profile = Profile()
     for name, sizes in manifest["input_shapes"]:
+        # These sizes alone: an engine for a range of them may take other kernels than those that were timed.
         profile.add(name, min=sizes, opt=sizes, max=sizes)
     if not polygraphy_config.USE_TENSORRT_RTX:
         options = (manifest.get("recipe") or {}).get("options", {})
         chosen = int(options.get("optimization_level", LEVEL))
+        # The newest first: what a build here leaves began with the study's timings.
         caches = [path for path in (BUILD_CACHE, FOLDER / "timing.cache") if path.exists()]
         return CreateConfig(
             profiles=[profile],

@@ -24,12 +24,14 @@ def picture(logits: np.ndarray, recipe: "dict[str, Any]") -> Image.Image:
 
 def opacities(values: np.ndarray, *, is_matte: bool) -> Image.Image:
     """A matte [h, w] in grey; logits become one by their sigmoid."""
+    # Clipped, or the exponential of a large logit would overflow, of which NumPy warns.
     alpha = values if is_matte else 1 / (1 + np.exp(-np.clip(values, -60, 60)))
     return Image.fromarray(np.rint(255 * alpha.clip(0, 1)).astype(np.uint8))
 
 
 def coloured(numbers: np.ndarray) -> Image.Image:
     """Numbers [h, w] as a palette image: each its own colour, 0 black."""
+    # A palette has no more than 256 colours.
     image = Image.fromarray(numbers.clip(0, 255).astype(np.uint8), "P")
     colours = [(number, part) for number in range(256) for part in range(3)]
     # As PASCAL VOC: bits of the number, in turn, are the high bits of red, green and blue.

@@ -53,6 +53,7 @@ def calibration_data(path: Path | None, graph: onnx.GraphProto) -> dict[str, np.
     archives = [path] if path else sorted((FOLDER / "examples").glob("*.npz"))
     if not archives:
         cannot("there are no examples; give --calibration calibration.npz")
+    # An initializer may be listed as an input, too, which nobody feeds.
     weights = {tensor.name for tensor in graph.initializer}
     names = [value.name for value in graph.input if value.name not in weights]
     loaded = [np.load(archive, allow_pickle=False) for archive in archives]
@@ -128,6 +129,7 @@ def main() -> None:
         high_precision_dtype=settings["high_precision_dtype"],
         calibration_data=calibration_data(arguments.calibration, graph),
         calibration_method="entropy" if mode != "int4" else None,
+        # By default it asks for CUDA and TensorRT as well, which need not be here.
         calibration_eps=["cpu"],
         output_path=str(arguments.output.resolve()),
         **nodes,

@@ -184,6 +184,7 @@ def reading_of(folder: Path) -> ModuleType:
     if not place.is_file() or spec is None or spec.loader is None:
         raise ValueError("reading/ is not beside predict.py: export again")
     package, writes = importlib.util.module_from_spec(spec), sys.dont_write_bytecode
+    # Its modules import one another from the package of this name.
     sys.modules["reading"], sys.dont_write_bytecode = package, True  # an export holds what its manifest lists
     try:
         spec.loader.exec_module(package)

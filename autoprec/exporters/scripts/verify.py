@@ -68,6 +68,7 @@ def main() -> int:
     except (OSError, *UNFIT) as error:
         cannot(f"manifest.json is missing or was changed ({error!r}): export again")
     try:
+        # Else nothing of it is run: timing and metric are scripts of the export.
         if checks[0]["ok"]:
             checks += measured(manifest, arguments.seconds)
     except (OSError, RuntimeError, StopIteration, *UNFIT) as error:
@@ -179,8 +180,7 @@ def loss(manifest: dict[str, Any], name: str, key: str, right: list[Any], masks:
     # Few pixels count less.
     weights = np.minimum(1.0, pixels / full) if recipe["small_mask"] > 0 else np.ones(len(pixels))
     lost = float(1 - (scores * weights).sum() / weights.sum()) if weights.any() else 0.0
-    limit = examples[f"{key}_interval"]["high"]
-    limit += max(manifest["reference"]["loss_noise"], SMALLEST_LOSS)
+    limit = examples[f"{key}_interval"]["high"] + max(manifest["reference"]["loss_noise"], SMALLEST_LOSS)
     number = examples["count"]
     count = "1 example" if number == 1 else f"{number} examples"
     words = f"{lost:.4f} on {count}, recorded {examples[key]:.4f}"
