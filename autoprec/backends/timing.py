@@ -83,13 +83,18 @@ class Pace:
         self._total, self._start, self._seconds = total, start, seconds
         self._begin = self._last = time.perf_counter()
 
+    def left(self, done: int) -> float:
+        """Seconds that the others take at this pace; infinite before the first is done."""
+        more = done - self._start
+        passed = time.perf_counter() - self._begin
+        return passed / more * (self._total - done) if more > 0 else math.inf
+
     def line(self, done: int) -> str:
         """`1200 of 10000, 3 min left`; empty while the last line is recent."""
         now = time.perf_counter()
         if now - self._last < self._seconds or done <= self._start:
             return ""
-        self._last = now
-        left = (now - self._begin) / (done - self._start) * (self._total - done)
+        self._last, left = now, self.left(done)
         return f"{done} of {self._total}, {f'{left:.0f} s' if left < 90 else f'{left / 60:.0f} min'} left"
 
 

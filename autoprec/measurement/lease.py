@@ -99,3 +99,18 @@ class DeviceLease:
                 f"{path}: the device cannot be leased ({error.strerror}); make its folder writable"
             ) from error
         return file
+
+
+def calibration(folder: str) -> DeviceLease:
+    """Held as `running` by a search that calibrates on its processors, and as `alone` by what is to be timed
+    there; "" is a lease that nobody else holds."""
+    return DeviceLease("calibration" if folder else "", Path(folder))
+
+
+@contextmanager
+def undisturbed(device: DeviceLease, behind: str) -> Iterator[None]:
+    """A device alone, once no search holds `calibration(behind)` any more."""
+    with (calibrated := calibration(behind)).alone():
+        device.waited += calibrated.waited
+        with device.alone():
+            yield

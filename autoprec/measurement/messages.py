@@ -57,7 +57,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag="job"):
 
     `heavy` names the nodes whose kernels decide what a block ran in (convolutions and matrix products).
     `profiled` loads a second engine for the times of the blocks. A candidate that a point of `front`
-    (latency in ms, loss) surely dominates after a share of the samples is not scored on the rest.
+    (latency in ms, loss) surely dominates after a share of the samples is not scored on the rest. It is timed
+    once nobody holds `lease.calibration` in the folder `behind`.
     """
 
     setup: Setup
@@ -68,6 +69,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag="job"):
     reference_latency_ms: float | None = None
     profiled: bool = False
     front: tuple[tuple[Interval, Interval], ...] = ()
+    behind: str = ""
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True, tag="score"):

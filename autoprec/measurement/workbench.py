@@ -16,7 +16,7 @@ from autoprec.backends.timing import Pace, elapsed, pair
 from autoprec.errors import BLAMELESS, ModelError, SamplesError, StudyError, TrialError
 from autoprec.measurement.audit import audit
 from autoprec.measurement.fidelity.exactness import Running, checked
-from autoprec.measurement.lease import DeviceLease
+from autoprec.measurement.lease import DeviceLease, undisturbed
 from autoprec.measurement.masks import Logits, ReferenceMasks, turn
 from autoprec.measurement.messages import Job, Score, Setup
 from autoprec.measurement.pipeline import Pipeline, beside_of
@@ -148,7 +148,7 @@ class Workbench:
             on_stage("time")
             with ExitStack() as more:
                 others = [more.enter_context(self.build(path)) for _ in self._more_references]
-                with self.lease.alone(), elapsed() as timing:
+                with undisturbed(self.lease, job.behind), elapsed() as timing:
                     latency = self._time(engine, others, lambda ratio: _is_lost(job, ratio, quality))
             on_stage("score")
             with self.lease.running() as pause, elapsed() as rest:

@@ -42,7 +42,11 @@ def later(start: str, since: Deadline) -> str:
 
 
 def make(
-    prepared: Prepared, slot: Slot, assignment: Assignment, stage: Callable[[str], None]
+    prepared: Prepared,
+    slot: Slot,
+    assignment: Assignment,
+    stage: Callable[[str], None],
+    behind: str = "",
 ) -> EarlyMeasurement:
     """Measure an assignment before there is a reference to compare it with; raises as `measure`.
 
@@ -51,6 +55,7 @@ def make(
         slot: the worker.
         assignment: what to measure.
         stage: receives every step.
+        behind: a folder, in which a calibration must be over before anything is timed; "" for none.
     """
     start, since, is_begun = now(), Deadline(None), False
 
@@ -62,7 +67,7 @@ def make(
 
     # Rewritten in this process, since the writing processes are not loaded before the reference is there.
     here = replace(slot, writers=None)
-    measured = measure(prepared, here, assignment, None, on_stage=on_stage)
+    measured = measure(prepared, here, assignment, None, on_stage=on_stage, behind=behind)
     return EarlyMeasurement(measured, slot.device, start, later(start, since))
 
 
@@ -74,6 +79,7 @@ def measure(
     *,
     front: Front | None = None,
     on_stage: Callable[[str], None] = lambda _: None,
+    behind: str = "",
 ) -> Measurement:
     """Rewrite an assignment, then measure it in the worker.
 
@@ -85,6 +91,7 @@ def measure(
         front: intervals (ms, loss) of the points that it is raced against; None measures in full, and
             profiles.
         on_stage: receives every step.
+        behind: as that of `make`.
 
     Raises `TrialError`, or `StudyError` for a full disk.
     """
@@ -101,6 +108,7 @@ def measure(
             reference_latency_ms=reference_ms,
             profiled=front is None,
             front=tuple(front or ()),
+            behind=behind,
         )
         measurement = slot.bench.measure(job, on_stage)
     seconds = msgspec.structs.replace(measurement.seconds, rewrite=rewriting.seconds, total=total.seconds)

@@ -1,14 +1,14 @@
-"""The reference, measured before the study is prepared: by workers that would wait for that, or before the
-engine is asked what it supports.
+"""The reference, measured before the study is prepared, by a worker that would wait for that.
 
-It does not depend on the calibration, which a GPU leaves to the processors. On processors it is timed alone,
-after the calibration and before the questions: a user sees it that much sooner.
+It hardly depends on the calibration, which a GPU leaves to the processors. On processors it is timed alone,
+after the calibration and before further questions to the engine: a user sees it that much sooner.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,6 +19,7 @@ from autoprec.errors import TrialError
 from autoprec.files import own_folder, remove_folder
 from autoprec.graph.grids.given import given
 from autoprec.graph.statistics.ranges import Histograms
+from autoprec.measurement.lease import calibration
 from autoprec.records import Assignment, Basis
 from autoprec.study.events import Watcher
 from autoprec.study.night.candidates import EarlyMeasurement, make
@@ -47,14 +48,23 @@ class EarlyReference(Closing):
         self._prepared: Prepared | None = None
         self._outcomes: SimpleQueue[tuple[Assignment, EarlyMeasurement] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._held, self._behind = ExitStack(), ""
 
     def start(
-        self, loaded: Loaded, overflow: Mapping[str, str] = MappingProxyType({}), *, with_fp32: bool = True
+        self,
+        loaded: Loaded,
+        overflow: Mapping[str, str] = MappingProxyType({}),
+        *,
+        with_fp32: bool = True,
+        waits: bool = False,
     ) -> Path | None:
         """Begin; returns the reference's typed model, or None where it cannot be written.
 
-        `overflow` has the blocks that FP16 cannot hold, as far as they are known. FP32 is the second to be
-        measured.
+        Args:
+            loaded: model and engine.
+            overflow: the blocks that FP16 cannot hold, as far as they are known.
+            with_fp32: whether FP32 is the second to be measured.
+            waits: whether nothing is timed before `go`.
         """
         try:
             remove_folder(self._work)  # of a killed search
@@ -62,11 +72,18 @@ class EarlyReference(Closing):
             self._prepared = _floats_alone(loaded, overflow, work)
         except (TrialError, OSError):
             return None
+        if waits:
+            self._behind = str(work.absolute())
+            self._held.enter_context(calibration(self._behind).running())
         wanted = [self._prepared.reference, *([self._prepared.uniform("fp32")] if with_fp32 else [])]
         self._thread = threading.Thread(target=self._run, args=(self._prepared, wanted), name="early")
         self._thread.daemon = True
         self._thread.start()
         return Path(self._prepared.reference_candidate.model_path)
+
+    def go(self) -> None:
+        """Let what was begun be timed."""
+        self._held.close()
 
     def wait(self) -> None:
         """Until all that was begun is measured."""
@@ -105,12 +122,13 @@ class EarlyReference(Closing):
         while self._thread is not None and self._thread.is_alive():
             self._slot.bench.close()  # again, for a worker that was killed is started once more
             self._thread.join(_PAUSE_SECONDS)
+        self._held.close()
         remove_folder(self._work)
 
     def _run(self, prepared: Prepared, wanted: Sequence[Assignment]) -> None:
         try:
             for assignment in dict.fromkeys(wanted):
-                outcome = make(prepared, self._slot, assignment, self._watcher.stage)
+                outcome = make(prepared, self._slot, assignment, self._watcher.stage, self._behind)
                 if assignment == prepared.reference:
                     latency = outcome.measurement.latency.reference_median_ms
                     self._watcher.say(f"the reference takes {latency:.4g} ms")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol
 
 from autoprec.backends import computes
@@ -13,6 +14,7 @@ from autoprec.records import Basis
 from autoprec.spec import StudySpec
 from autoprec.store import Artifacts, Store
 from autoprec.study.preparation.alongside import Asides, alongside, nothing
+from autoprec.study.preparation.calibrating import calibrate
 from autoprec.study.preparation.fidelity import Fidelity
 from autoprec.study.preparation.prepared import Prepared, judge_and_bind
 from autoprec.study.preparation.probing import Prober
@@ -21,11 +23,13 @@ from autoprec.study.preparation.stages import (
     Judged,
     Loaded,
     based,
-    calibrate,
     judge,
     refuse_overflow,
 )
 
+_SOON_SECONDS = 60.0
+"""Of calibration, beside which processors build and score the reference: a worker that waits longer until
+it may be timed would come near the limit of a trial."""
 _PLENTY = 4
 """Workers, from which on the reference need not wait for the calibration: two compare, and one asks."""
 
@@ -34,9 +38,19 @@ class Early(Protocol):
     """Measures the reference, and FP32, before the study is prepared."""
 
     def start(
-        self, loaded: Loaded, overflow: Mapping[str, str] = ..., *, with_fp32: bool = ...
+        self, loaded: Loaded, overflow: Mapping[str, str] = ..., *, with_fp32: bool = ..., waits: bool = ...
     ) -> Path | None:
-        """Begin; returns the reference's typed model, or None where it cannot be written."""
+        """Begin; returns the reference's typed model, or None where it cannot be written.
+
+        Args:
+            loaded: model and engine.
+            overflow: the blocks that FP16 cannot hold, as far as they are known.
+            with_fp32: whether FP32 is the second to be measured.
+            waits: whether nothing is timed before `go`.
+        """
+
+    def go(self) -> None:
+        """Let what was begun be timed."""
 
     def wait(self) -> None:
         """Until all that was begun is measured."""
@@ -78,20 +92,33 @@ class Duties:
         self._fidelity = Fidelity(spec, self._judge, store, say)
         basis = store.basis(spec.name)
         self._basis = None if basis is None or basis.is_open else basis
+        self._is_asked = self._is_begun = False
+        self._begun = SimpleQueue[Path | None]()
+        """The reference's typed model, once it is being measured; None where that does not come."""
         # Those that compare too: what they have begun is waited for anyhow.
         self._asks = self._prober([*(benches[1:] if self._has_plenty else benches), *aides])
 
     def calibrate(self, loaded: Loaded, artifacts: Artifacts, *, checks: bool) -> Calibrated:
-        """Calibrate; with `checks`, also compare the loaded model with the original, and ask the engine."""
+        """Calibrate; with `checks`, also compare the loaded model with the original, and ask the engine.
+
+        Once that is asked and the end is near, the reference is begun as well; nothing is timed on processors
+        that calibrate.
+        """
         # Before a calibration of minutes, of which a study with other inputs could use nothing.
         self._store.check_inputs(self._spec.name, loaded.inputs)
         # Both leave processors idle: nothing is timed yet, and what is asked runs on few of them.
         with alongside(self._look(loaded) if checks else nothing, self._say, self._stop) as listen:
-            return calibrate(loaded, listen, artifacts)
+            try:
+                calibrated = calibrate(loaded, listen, artifacts, partial(self._foresee, loaded))
+            finally:
+                self._begun.put(None)
+        if self._early is not None:
+            self._early.go()
+        return calibrated
 
     def reference(self, loaded: Loaded, calibrated: Calibrated) -> Prepared | None:
-        """Measure a new study's reference from now on, unless that was begun; returns what its trial can be
-        stored with before the engine is asked for the rest, None where that decides on it.
+        """Wait for a new study's reference; returns what its trial can be stored with before the engine is
+        asked for the rest, None where that decides on it.
 
         Raises `StudyError` where FP16 is the reference and cannot hold the model's values.
         """
@@ -100,11 +127,10 @@ class Duties:
         basis = self._asks.of_reference(loaded)
         loaded = based(loaded, basis)
         refuse_overflow(loaded.spec, calibrated.overflow)
-        if not (is_ahead := self._is_ahead(loaded)):
-            # FP32's turn comes later: the reference's trial is told before it.
+        if not self._is_begun:
             self._early.start(loaded, calibrated.overflow, with_fp32=False)
         judged = judge(loaded, calibrated, basis, self._asks)
-        if not is_ahead:  # nothing else is to be timed, and what is asked next would disturb it
+        if not self._is_ahead(loaded):  # what is asked next would disturb it
             self._early.wait()
         return self._early.begun(loaded, basis, judged)
 
@@ -131,16 +157,35 @@ class Duties:
         return partial(self._look_on_few, loaded)
 
     def _look_on_few(self, loaded: Loaded) -> None:
-        """Compare the loaded model on one worker, while the others ask."""
+        """Compare the loaded model on one worker while the others ask, then the reference, if it is begun."""
         others = [bench for bench in (*self._benches, *self._aides) if bench is not self._judge]
-        ask = partial(self._prober(others or self._benches).anticipate, loaded, self._basis)
+        ask = partial(self._ask, self._prober(others or self._benches), loaded)
         with alongside(ask if others else nothing, self._say, self._stop):
             self._fidelity.check_loaded(loaded)
         if not others:
             ask()
+        elif (reference := self._begun.get()) is not None:
+            self._fidelity.anticipate(loaded, reference)
+
+    def _ask(self, prober: Prober, loaded: Loaded) -> None:
+        prober.anticipate(loaded, self._basis)
+        self._is_asked = True
+
+    def _foresee(self, loaded: Loaded, overflow: Mapping[str, str], seconds_left: float) -> None:
+        """Begin to measure the reference during the rest of the calibration, if that ends soon."""
+        if self._early is None or self._basis is not None or not computes(loaded.backend):
+            return
+        if self._is_begun or not self._is_asked:
+            return
+        if seconds_left < min(_SOON_SECONDS, self._spec.backend.trial_seconds / 5):
+            self._is_begun, loaded = True, based(loaded, self._asks.of_reference(loaded))
+            # FP32's turn comes later: the reference's trial is told before it.
+            waits = not loaded.backend.has_own_device
+            self._begun.put(self._early.start(loaded, overflow, with_fp32=False, waits=waits))
 
     def _look_on_many(self, early: Early, loaded: Loaded) -> None:
         """One measures the reference, two compare, and the others ask, which alone are waited for."""
+        self._is_begun = True
         if (path := early.start(loaded)) is not None:
             second = Fidelity(self._spec, self._benches[-2], self._store, self._say, "fidelity-reference")
             self._asides.begin(partial(second.anticipate, loaded, path))

@@ -57,10 +57,13 @@ class Evidence:
         self.of = f"{digest} {engine}"
         self._artifacts, self._at_once = artifacts, at_once
 
-    def histograms(self, precisions: Iterable[str] = ()) -> Histograms:
+    def histograms(
+        self, precisions: Iterable[str] = (), seen: Callable[[Histograms, float], None] = lambda *_: None
+    ) -> Histograms:
         """Histograms of every activation that may be quantised. An interrupted calibration is resumed.
 
-        Unless it is resumed, the same pass also measures the moments that `precisions` need.
+        Unless it is resumed, the same pass also measures the moments that `precisions` need. `seen` is called
+        after each sample with what there is so far, and the seconds that the others will take.
         """
         path, part = self.path, self._folder / f"{self._digest}-part.npz"
         self._fetch(path)
@@ -81,6 +84,7 @@ class Evidence:
                 pace, is_first = Pace(total, so_far.samples), False
             if line := pace.line(so_far.samples):
                 self._say(f"calibrating: {line}")
+            seen(so_far, pace.left(so_far.samples))
             if saved.is_over:
                 self._keep(so_far.save, part)
                 saved = Deadline(_SAVE_SECONDS)

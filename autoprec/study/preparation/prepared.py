@@ -26,13 +26,13 @@ from autoprec.measurement.audit import deciding_nodes
 from autoprec.records import Assignment, Basis, Block, Candidate, Identity, Implicit
 from autoprec.spec import StudySpec
 from autoprec.store import Artifacts
+from autoprec.study.preparation.calibrating import calibrate
 from autoprec.study.preparation.stages import (
     Asks,
     Calibrated,
     Judged,
     Loaded,
     based,
-    calibrate,
     judge,
     load,
     silent_basis,

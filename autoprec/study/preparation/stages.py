@@ -1,27 +1,23 @@
-"""The steps from a definition to a search space, each with a frozen result: load, calibrate, judge."""
+"""The steps from a definition to a search space, each with a frozen result: load and judge."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 import onnx_ir as ir
 
-from autoprec.backends import EMBEDDED, Backend, create_backend
-from autoprec.calibration import samples_at_once
+from autoprec.backends import Backend, create_backend
 from autoprec.errors import ModelError, StudyError
 from autoprec.graph.blocks.partition import partition
 from autoprec.graph.model.load import input_shapes, load_model, model_digest, notes
 from autoprec.graph.model.outputs import model_outputs
-from autoprec.graph.ops.costs import macs
 from autoprec.graph.statistics.moments import Moments
 from autoprec.graph.statistics.ranges import Histograms
 from autoprec.legality.judge import judge as judge_blocks
-from autoprec.legality.overflow import overflowing
 from autoprec.measurement.pipeline import check_prompts, decoder_outputs
 from autoprec.measurement.reaching import reach
 from autoprec.quality import create_metric, refuse, structure_refusal
@@ -29,12 +25,8 @@ from autoprec.records import Assignment, Basis, Block
 from autoprec.samples import Samples, check_whole, load_samples, warnings_of
 from autoprec.search import anchors
 from autoprec.spec import SAFE_REFERENCE, StudySpec
-from autoprec.store import Artifacts
-from autoprec.study.preparation.evidence import Evidence
 
 Say = Callable[[str], None]
-_CPU_MACS = 2e12
-"""Multiply-accumulates that a CPU with a few cores does in half a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,68 +136,6 @@ def load(spec: StudySpec, say: Say, *, scores: bool) -> Loaded:
         evaluation=evaluation,
         digests=(model_digest(Path(spec.model.path)), calibration.digest, evaluation.digest),
     )
-
-
-def calibrate(loaded: Loaded, say: Say, artifacts: Artifacts | None = None) -> Calibrated:
-    """Run the calibration set through the model, unless an earlier run did.
-
-    `say` receives a line about each slow step. Raises `ModelError` if the model cannot be run.
-    """
-    *preferred, last = _calibrators(loaded)
-    for calibrator in preferred:
-        try:
-            return _calibrated(loaded, calibrator, say, artifacts)
-        except ModelError as error:
-            say(f"{error}; calibrating on the engine instead")
-    return _calibrated(loaded, last, say, artifacts)
-
-
-class _Calibrator(NamedTuple):
-    """What runs the calibration set in FP32, so many samples in parallel, and the digest by which its
-    statistics are kept."""
-
-    backend: Backend
-    digest: str
-    at_once: int = 1
-
-
-def _calibrators(loaded: Loaded) -> tuple[_Calibrator, ...]:
-    """Engines to calibrate on, best first: the study's own, or the embedded one."""
-    # A GPU's workers build, compare and time meanwhile: half of the processors are theirs.
-    processors = len(os.sched_getaffinity(0))
-    share = max(1, processors // 2) if loaded.backend.has_own_device else processors
-    at_once = samples_at_once(loaded.model, share)
-    cores = create_backend(EMBEDDED, {"threads": share // at_once})
-    # The digest leaves out the number of cores, so that hosts of one study share statistics.
-    here = _Calibrator(cores, create_backend(EMBEDDED, {}).fingerprint().digest, at_once)
-    # Whole activations are too much to send from a target.
-    if loaded.spec.target.address:
-        return (here,)
-    # With every core, however many engines will be timed with.
-    takes_all = loaded.backend.name == EMBEDDED and not loaded.backend.has_own_device
-    own = _Calibrator(loaded.backend, loaded.backend.fingerprint().digest)
-    if takes_all:
-        own = here._replace(digest=own.digest)
-    work = len(loaded.calibration) * sum(map(macs, loaded.model.graph))
-    # A GPU needs its kernels first: an instrumented ViT-S of 24 M parameters took 30 s before its first
-    # sample (H100, TensorRT-RTX 1.6.1), longer than a small calibration takes on the CPU.
-    is_small = loaded.backend.has_own_device and work <= _CPU_MACS
-    return (here, own) if is_small else (own,)
-
-
-def _calibrated(loaded: Loaded, calibrator: _Calibrator, say: Say, artifacts: Artifacts | None) -> Calibrated:
-    spec, digest = loaded.spec, "-".join(loaded.digests[:2])
-    folder = Path(spec.folder) / "calibration"
-    backend, engine, at_once = calibrator
-    evidence = Evidence(
-        loaded.model, backend, engine, loaded.calibration, folder, digest, say, artifacts, at_once
-    )
-    wanted = (*spec.search.precisions, *spec.blocks.pin.values())
-    histograms = evidence.histograms(wanted)
-    overflow = overflowing(histograms, loaded.blocks, loaded.model)
-    moments = evidence.moments(wanted)
-    files = str(evidence.path), str(evidence.moments_path) if moments else ""
-    return Calibrated(histograms, moments, overflow, files, evidence.of)
 
 
 class Asks(Protocol):

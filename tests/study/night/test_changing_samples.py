@@ -7,7 +7,8 @@ import pytest
 from autoprec import Study
 from autoprec.errors import SamplesError, UserError
 from autoprec.spec import load_spec
-from autoprec.study.preparation.stages import calibrate, load
+from autoprec.study.preparation.calibrating import calibrate
+from autoprec.study.preparation.stages import load
 from tiny_study import write_samples, write_searched, write_study
 
 

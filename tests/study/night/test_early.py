@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import onnx_ir as ir
 import pytest
 
 from autoprec import Study
 from autoprec.backends.devices import devices
+from autoprec.graph.statistics.ranges import Histograms
+from autoprec.legality.overflow import overflowing
 from autoprec.measurement import Bench, Job
-from autoprec.records import Measurement, TrialRecord
+from autoprec.records import Block, Measurement, TrialRecord
 from autoprec.study.events import Quiet
 from autoprec.study.night.crew import Crew
 from autoprec.study.night.early import EarlyReference
-from autoprec.study.preparation import Prepared, prepare
-from autoprec.study.preparation.stages import load
-from tiny_study import write_model, write_study
+from autoprec.study.preparation import Prepared, calibrating, prepare
+from autoprec.study.preparation.duties import Duties
+from autoprec.study.preparation.stages import Loaded, load
+from tiny_study import write_model, write_samples, write_study
+
+
+class Staged(Quiet):
+    """A watcher that remembers the steps."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def stage(self, name: str, trial: int | None = None) -> None:
+        self.stages.append(name)
+
+    def wait(self, name: str) -> None:
+        """Until a step was heard of."""
+        while name not in self.stages:
+            time.sleep(0.02)
 
 
 @contextmanager
-def begun(definition: Path, log: Path) -> Iterator[EarlyReference]:
+def begun(
+    definition: Path, log: Path, watcher: Quiet | None = None, *, waits: bool = False
+) -> Iterator[EarlyReference]:
     """What has begun to measure a study's reference."""
     spec = Study.load(definition).spec
     chosen = devices(spec.backend.name, spec.backend.options, None)
     with (
         Crew[TrialRecord, Measurement](chosen, 1, log) as crew,
-        EarlyReference(crew.first, log / "early", Quiet()) as early,
+        EarlyReference(crew.first, log / "early", watcher or Quiet()) as early,
     ):
-        assert early.start(load(spec, lambda _: None, scores=True))
+        assert early.start(load(spec, lambda _: None, scores=True), waits=waits)
         yield early
 
 
@@ -63,6 +85,70 @@ def test_the_references_own_file_is_what_its_trial_builds(
     with begun(definition := write_study(tmp_path), tmp_path) as early:
         list(early.results(prepared_at(definition)))
     assert [job.candidate_path == job.setup.reference_path for job in jobs] == [True, False]
+
+
+def test_one_that_waits_is_timed_once_it_may_be(tmp_path: Path) -> None:
+    definition, watcher = write_study(tmp_path), Staged()
+    prepared = prepared_at(definition)
+    with begun(definition, tmp_path, watcher, waits=True) as early:
+        watcher.wait("time")
+        time.sleep(0.3)
+        assert watcher.stages[-1] == "time"
+        early.go()
+        (_, first), _ = early.results(prepared)
+    assert first.measurement.seconds.wait > 0.2
+    assert not (tmp_path / "early").exists()
+
+
+def write_calibrated(folder: Path) -> Study:
+    """A study with more samples for calibration than foretell its overflow."""
+    definition = write_study(folder)
+    write_samples(folder / "calibration", count=calibrating._FORESEEN + 1, seed=1)
+    definition.write_text(definition.read_text().replace("[search]", '[search]\nreference = "fp16-safe"'))
+    return Study.load(definition)
+
+
+def test_on_processors_all_but_its_timing_goes_on_during_the_calibration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, watcher, foresee, go = write_calibrated(tmp_path), Staged(), Duties._foresee, EarlyReference.go
+
+    def foreseen(self: Duties, loaded: Loaded, overflow: Mapping[str, str], seconds_left: float) -> None:
+        while not self._is_asked:
+            time.sleep(0.02)
+        if self._is_begun:
+            watcher.wait("score")
+        foresee(self, loaded, overflow, seconds_left)
+
+    def gone(self: EarlyReference) -> None:
+        watcher.stage("go")
+        go(self)
+
+    monkeypatch.setattr(Duties, "_foresee", foreseen)
+    monkeypatch.setattr(EarlyReference, "go", gone)
+    study.search("1", watcher)
+    assert watcher.stages.index("score") < watcher.stages.index("go") < watcher.stages.index("profile")
+    assert watcher.stages.count("profile") == 1
+    assert len(study.trials()) == 1
+
+
+def test_one_that_later_samples_change_is_measured_again_and_told_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, real = write_calibrated(tmp_path), overflowing
+    write_model(tmp_path / "tiny.onnx", scale=1e6)
+
+    def foretold(so_far: Histograms, blocks: Sequence[Block], model: ir.Model) -> dict[str, str]:
+        return real(so_far, blocks, model) if so_far.samples > calibrating._FORESEEN else {}
+
+    monkeypatch.setattr(calibrating, "overflowing", foretold)
+    study.search("1")
+    (trial,) = study.trials()
+    assert {precision for _, precision in trial.assignment.choices} == {"fp32"}
+    reference = study.reference()
+    assert reference is not None
+    assert trial.measurement is not None
+    assert reference.latency_ms == trial.measurement.latency.reference_median_ms
 
 
 def test_one_that_overflow_changes_is_measured_again(tmp_path: Path) -> None:

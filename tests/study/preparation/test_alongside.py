@@ -12,9 +12,10 @@ import pytest
 from autoprec.backends.openvino import OpenVinoBackend, OpenVinoEngine
 from autoprec.errors import StudyError, TrialError
 from autoprec.spec import load_spec
-from autoprec.study.preparation import stages
+from autoprec.study.preparation import calibrating
 from autoprec.study.preparation.alongside import Asides, alongside
-from autoprec.study.preparation.stages import Loaded, calibrate, load
+from autoprec.study.preparation.calibrating import calibrate
+from autoprec.study.preparation.stages import Loaded, load
 from tiny_study import write_study
 
 
@@ -96,7 +97,7 @@ def test_a_small_calibration_for_a_gpu_runs_on_the_processors(tmp_path: Path) ->
 
 
 def test_a_large_calibration_runs_on_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "_CPU_MACS", 0)
+    monkeypatch.setattr(calibrating, "_CPU_MACS", 0)
     gpu = Gpu()
     calibrate(loaded_on(gpu, tmp_path), print)
     assert gpu.builds

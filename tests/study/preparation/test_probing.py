@@ -19,8 +19,9 @@ from autoprec.measurement import Bench
 from autoprec.spec import BackendSection, StudySpec, load_spec
 from autoprec.store import Store
 from autoprec.study.preparation import asking
+from autoprec.study.preparation.calibrating import calibrate
 from autoprec.study.preparation.probing import Prober
-from autoprec.study.preparation.stages import Loaded, based, calibrate, load, silent_basis
+from autoprec.study.preparation.stages import Loaded, based, load, silent_basis
 
 
 def loaded_by_openvino(spec: StudySpec) -> Loaded:
