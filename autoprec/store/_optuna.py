@@ -124,19 +124,24 @@ class JoiningStorage(optuna.storages.RDBStorage):
 
         Args:
             study: Optuna's id of the study.
-            choices: by parameter name.
+            choices: by parameter name; other parameters are another tool's.
+
+        Raises `LookupError` or `ValueError` where a parameter is not as Optuna writes it.
         """
         param, trial = models.TrialParamModel, models.TrialModel
-        columns = (param.param_id, param.param_name, param.param_value, param.distribution_json)
-        query = sa.select(*columns).join(trial, trial.trial_id == param.trial_id)
+        ours = param.trial_id.in_(sa.select(trial.trial_id).filter_by(study_id=study))
+        key = (param.param_name, param.param_value, param.distribution_json)
+        # One statement for all trials that chose alike: there may be a million parameters.
+        query = sa.select(*key).where(ours, param.param_name.in_(choices)).distinct()
         with self._session() as session:
-            for key, name, value, written in session.execute(query.where(trial.study_id == study)).all():
+            for name, value, written in session.execute(query).all():
                 now = CategoricalDistribution(choices[name])
                 if (before := json_to_distribution(written)) == now:
                     continue
                 if (chosen := before.to_external_repr(value)) in now.choices:
                     text, place = distribution_to_json(now), now.to_internal_repr(chosen)
-                    changed = sa.update(param).where(param.param_id == key)
+                    alike = sa.and_(*(c == was for c, was in zip(key, (name, value, written), strict=True)))
+                    changed = sa.update(param).where(ours, alike)
                     session.execute(changed.values(param_value=place, distribution_json=text))
             session.commit()
 

@@ -11,13 +11,14 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+import msgspec
 import optuna
 import sqlalchemy as sa
-from optuna.distributions import distribution_to_json
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoprec.errors import StudyError
-from autoprec.records import Block, Proposal, TrialRecord
+from autoprec.records import Assignment, Block, Proposal, TrialRecord
 from autoprec.search import search_space
 from autoprec.store import JoiningStorage, Mirrored, Store
 
@@ -78,17 +79,27 @@ class Mirror:
     def adapt(self, blocks: Sequence[Block]) -> None:
         """Let the parameters of all trials have the choices that blocks allow now, as Optuna wants it."""
         self._take(blocks)
-        self._storage.adapt(self._id, {block.name: block.allowed for block in blocks})
+        with _reading():
+            self._storage.adapt(self._id, {block.name: block.allowed for block in blocks})
 
     def _take(self, blocks: Sequence[Block]) -> None:
-        self._distributions = search_space(blocks)
-        self._written = {name: distribution_to_json(one) for name, one in self._distributions.items()}
+        self._blocks = {block.name: block for block in blocks}
+
+    def _distributions(self, assignment: Assignment) -> dict[str, BaseDistribution]:
+        """A parameter for each block: what it allows, and its precision if it has lost that since."""
+        chosen = assignment.as_dict()
+        had = [
+            msgspec.structs.replace(block, allowed=tuple(dict.fromkeys((*block.allowed, chosen[name]))))
+            for name, block in self._blocks.items()
+        ]
+        return search_space(had)
 
     def open(self, proposal: Proposal) -> int:
         """Write a running trial of exactly this assignment; returns its number."""
+        chosen, distributions = proposal.assignment.as_dict(), self._distributions(proposal.assignment)
         params = {
-            name: (self._distributions[name].to_internal_repr(precision), self._written[name])
-            for name, precision in proposal.assignment.choices
+            name: (one.to_internal_repr(chosen[name]), distribution_to_json(one))
+            for name, one in distributions.items()
         }
         attributes = {"origin": proposal.origin, "label": proposal.label}
         # Not by `enqueue_trial` and `ask`: whatever waits in the tables would be handed out first.
@@ -133,7 +144,7 @@ class Mirror:
             state=TrialState.COMPLETE if is_complete else TrialState.FAIL,
             values=(record.latency_ms, record.loss) if is_complete else None,
             params=record.assignment.as_dict(),
-            distributions=self._distributions,
+            distributions=self._distributions(record.assignment),
             user_attrs={"origin": record.origin, "label": record.label},
         )
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from autoprec.errors import StudyError
 from autoprec.records import Block, Proposal, TrialRecord
 from autoprec.store import JoiningStorage
 from autoprec.study.night.mirror import Mirror
@@ -81,3 +82,32 @@ def test_trials_take_the_choices_that_blocks_have_now(storage: JoiningStorage) -
         "stem": CategoricalDistribution(("fp16", "int8")),
         "neck": CategoricalDistribution(("bf16", "fp16")),
     }
+
+
+def test_parameters_of_other_tools_stay_as_they_are(storage: JoiningStorage) -> None:
+    book = mirror(storage)
+    study = optuna.load_study(study_name="demo", storage=storage)
+    study.ask({"more": IntDistribution(0, 3), "stem": FloatDistribution(0, 1)})
+    before = trials(storage)
+    book.adapt([msgspec.structs.replace(block, allowed=("bf16", "fp16")) for block in BLOCKS])
+    assert [trial.distributions for trial in trials(storage)] == [trial.distributions for trial in before]
+
+
+@pytest.mark.parametrize("damage", ["distribution_json = '{'", "param_value = 17"])
+def test_a_damaged_parameter_is_named_as_the_tables_fault(damage: str, storage: JoiningStorage) -> None:
+    book = mirror(storage)
+    opened(book, running(0))
+    with storage.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE trial_params SET {damage}")
+    with pytest.raises(StudyError, match="doctor --study NAME --repair"):
+        book.adapt([msgspec.structs.replace(block, allowed=("bf16", "fp16")) for block in BLOCKS])
+
+
+def test_a_precision_that_a_block_has_lost_is_still_that_of_its_trials(storage: JoiningStorage) -> None:
+    record = complete(0, 5.0, 0.1, choices="int8 fp16")
+    poor = [msgspec.structs.replace(block, allowed=("fp16",)) for block in BLOCKS]
+    book = Mirror(storage, "demo", poor, limited=False)
+    book.rebuild([record])
+    opened(book, record)
+    assert [trial.params for trial in trials(storage)] == [record.assignment.as_dict()] * 2
+    assert trials(storage)[0].distributions["stem"] == CategoricalDistribution(("fp16", "int8"))
