@@ -11,7 +11,7 @@ are seconds from the start of the command, read off the study's trials: a trial 
 built, which for the first ones is before the study can store them; the first is told when the command prints
 its line. With a budget in time (`--budget 8m`) also its share before the first proposal. Versions before 0.2
 record the first trials as begun when they were stored. Writes `first_trial_MODEL_DATE.md` and `.json`, which
-also has when each line was printed.
+also has when each line was printed, and when each stage was logged.
 """
 
 from __future__ import annotations
@@ -109,7 +109,24 @@ def measured(tree: Path, work: Path, given: argparse.Namespace) -> dict[str, Any
         name: round(datetime.fromisoformat(moment).timestamp() - start, 1) if moment else None
         for name, moment in zip(FIGURES, moments, strict=True)
     }
-    return {"exit_code": code, "trials": len(trials), **marks, "first trial is told": told, "steps": steps}
+    stages = logged(work / "study" / "logs", start)
+    return {
+        "exit_code": code, "trials": len(trials), **marks, "first trial is told": told, "steps": steps,
+        "log": stages,
+    }  # fmt: skip
+
+
+def logged(folder: Path, start: float) -> list[tuple[float, str]]:
+    """What the search has logged, its workers' stages too, with seconds from the start of the command."""
+    lines = [line for file in sorted(folder.glob("*.log")) for line in file.read_text().splitlines()]
+    stages = []
+    for line in lines:
+        try:
+            begun = datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f")
+        except ValueError:  # a further line of a message
+            continue
+        stages.append((round(begun.timestamp() - start, 1), line[24:]))
+    return stages
 
 
 def markdown(times: dict[str, Any]) -> str:
