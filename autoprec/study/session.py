@@ -30,7 +30,7 @@ from autoprec.store import Membership, Store, exclusive, host
 from autoprec.study.events import Watcher
 from autoprec.study.night import Night
 from autoprec.study.night.crew import Crew, default_aides, default_jobs
-from autoprec.study.night.early import EarlyReference
+from autoprec.study.night.early import EarlyReference, scores_alone
 from autoprec.study.night.heart import Heart
 from autoprec.study.night.priors import SensitivityAnalysis
 from autoprec.study.night.reference import Establishing
@@ -151,18 +151,21 @@ def _prepared(place: _Joined, watcher: Watcher, course: Course | None, *, checks
     spec, store, crew, name, say = place.spec, place.store, place.crew, place.spec.name, watcher.say
     is_new = name not in store.studies() or store.reference(name) is None
     # What a run that was cut off has stored of the reference is not measured again.
-    early = place.early if checks and is_new and not store.trials(name) else None
+    early, is_first = place.early, checks and is_new and not store.trials(name)
     benches = [slot.bench for slot in crew.slots]
-    duties = Duties(spec, store, benches, crew.aides, early, place.asides, crew.end_workers, say)
+    measures = early if is_first else None
+    duties = Duties(spec, store, benches, crew.aides, measures, place.asides, crew.end_workers, say)
 
     loaded = load(spec, say, scores=True)
     calibrated = duties.calibrate(loaded, store.artifacts(name), checks=checks)
     first = duties.reference(loaded, calibrated)
-    if course and first and (own := next(place.early.results(first), None)):
+    if course and first and (own := next(early.results(first), None)):
         duties.check(Path(first.reference_candidate.model_path))
         bound = place.binding.bind(first)
         runner = TrialRunner(first, store, bound.ledger, crew, place.heart, watcher)
         runner.settle_own(own[1], course.begin(bound))
+        if scores_alone(first, len(crew.slots)):
+            early.score_floats(first)
     prepared = duties.rest(loaded, calibrated, place.work)
 
     # A new study is bound only once its reference has passed the check.
@@ -170,7 +173,7 @@ def _prepared(place: _Joined, watcher: Watcher, course: Course | None, *, checks
     runner = TrialRunner(prepared, store, bound.ledger, crew, place.heart, watcher)
     check = partial(duties.check, Path(prepared.reference_candidate.model_path))
     establishing = Establishing(
-        prepared, store, runner, watcher, check, place.early.results, place.established
+        prepared, store, runner, watcher, check, early.results, early.float_loss, place.established
     )
     analysis = SensitivityAnalysis(prepared, store, crew, place.membership, say)
     night = Night(prepared, store, runner, establishing, analysis, watcher)

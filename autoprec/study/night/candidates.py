@@ -18,6 +18,8 @@ from autoprec.study.night.crew import Slot
 from autoprec.study.preparation import Prepared
 
 Front = Sequence[tuple[Interval, Interval]]
+ALL_SAMPLES = 1 << 30
+"""More than there are."""
 
 
 class EarlyMeasurement(NamedTuple):

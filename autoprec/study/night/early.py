@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,9 +22,10 @@ from autoprec.graph.statistics.ranges import Histograms
 from autoprec.measurement.lease import calibration
 from autoprec.records import Assignment, Basis
 from autoprec.study.events import Watcher
-from autoprec.study.night.candidates import EarlyMeasurement, make
+from autoprec.study.night.candidates import ALL_SAMPLES, EarlyMeasurement, loss_of, make
 from autoprec.study.night.crew import Slot
 from autoprec.study.preparation import Prepared
+from autoprec.study.preparation.alongside import Aside
 from autoprec.study.preparation.prepared import bind, identity_of
 from autoprec.study.preparation.stages import Calibrated, Judged, Loaded, based, reference_of, silent_basis
 
@@ -49,6 +50,8 @@ class EarlyReference(Closing):
         self._outcomes: SimpleQueue[tuple[Assignment, EarlyMeasurement] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._held, self._behind = ExitStack(), ""
+        self._scoring: Aside | None = None
+        self._loss: float | None = None
 
     def start(
         self,
@@ -117,8 +120,25 @@ class EarlyReference(Closing):
             yield outcome
         self._outcomes.put(None)  # for who asks again
 
+    def score_floats(self, prepared: Prepared) -> None:
+        """Begin to score FP32 against the reference, beside what the engine is asked meanwhile."""
+
+        def score() -> None:
+            self._loss = loss_of(prepared, self._slot, prepared.uniform("fp32"), ALL_SAMPLES)
+
+        self._scoring = Aside(score)
+
+    def float_loss(self) -> float | None:
+        """FP32's loss, if that was begun, once it is known; None after a failure, as in `results`."""
+        if self._scoring is not None:
+            with suppress(TrialError):
+                self._scoring.wait()
+        return self._loss
+
     def close(self) -> None:
         """End what is still being measured."""
+        if self._scoring is not None:
+            self._scoring.end(self._slot.bench.close)
         while self._thread is not None and self._thread.is_alive():
             self._slot.bench.close()  # again, for a worker that was killed is started once more
             self._thread.join(_PAUSE_SECONDS)
@@ -137,6 +157,14 @@ class EarlyReference(Closing):
             return
         finally:
             self._outcomes.put(None)
+
+
+def scores_alone(prepared: Prepared, slots: int) -> bool:
+    """Whether FP32's loss is all that is wanted: it is no trial, and none of the `slots` can measure it in
+    parallel."""
+    floats = prepared.uniform("fp32")
+    is_trial = floats in dict(prepared.anchors).values()
+    return slots == 1 and not is_trial and floats != prepared.reference
 
 
 def _floats_alone(loaded: Loaded, overflow: Mapping[str, str], work: Path) -> Prepared:

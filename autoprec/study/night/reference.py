@@ -13,8 +13,9 @@ from autoprec.errors import BLAMELESS, StudyError, TrialError
 from autoprec.records import Assignment, Measurement, Reference
 from autoprec.store import Store
 from autoprec.study.events import Watcher
-from autoprec.study.night.candidates import EarlyMeasurement, loss_of, make, setup_for
+from autoprec.study.night.candidates import ALL_SAMPLES, EarlyMeasurement, loss_of, make, setup_for
 from autoprec.study.night.crew import Slot
+from autoprec.study.night.early import scores_alone
 from autoprec.study.night.queue import Allowance
 from autoprec.study.night.runner import TrialRunner
 from autoprec.study.preparation import Prepared
@@ -25,7 +26,6 @@ _NEAR = 0.5
 _TRIES = 4
 _ROOMY = 3
 """Workers needed to measure the reference and FP32, and compare the reference with the original, at once."""
-_ALL_SAMPLES = 1 << 30
 _ANOTHER = "in a copy of the definition name another search.reference"
 """The study itself is bound to the one that it has."""
 T = TypeVar("T")
@@ -74,6 +74,7 @@ class Establishing:
         check: compares the reference's model with the original one, in parallel if a worker is free for it;
             once it has passed, the study is bound to its inputs.
         early: gives what was measured during the calibration, as soon as it is.
+        early_loss: gives FP32's loss where that alone was scored meanwhile, else None.
         established: called once the study has a reference.
     """
 
@@ -85,10 +86,11 @@ class Establishing:
         watcher: Watcher,
         check: Callable[[], None] = nothing,
         early: Callable[[Prepared], Iterable[tuple[Assignment, EarlyMeasurement]]] = lambda _: (),
+        early_loss: Callable[[], float | None] = lambda: None,
         established: Callable[[], None] = nothing,
     ) -> None:
         self._prepared, self._store, self._runner, self._watcher = prepared, store, runner, watcher
-        self._check, self._early, self._established = check, early, established
+        self._check, self._early, self._early_loss, self._established = check, early, early_loss, established
 
     def reference(self, begin: Callable[[], Allowance] | None = None) -> Reference:
         """The study's reference: the stored one, or else measured and stored.
@@ -170,20 +172,13 @@ class Establishing:
                 yield assignment, outcome
                 if left:  # beside FP32, which is timed while nothing else runs on the device
                     self._runner.crew.ready(partial(setup_for, self._prepared))
-        if self._scores_alone():
+        if scores_alone(self._prepared, len(self._runner.crew.slots)):
             left.pop(self._prepared.uniform("fp32"), None)
 
         def one(slot: Slot, assignment: Assignment) -> EarlyMeasurement:
             return insisting(partial(make, self._prepared, slot, assignment, self._watcher.stage))
 
         yield from self._runner.crew.each(left, one)
-
-    def _scores_alone(self) -> bool:
-        """Whether FP32's loss is all that is wanted: it is no trial, and nothing can measure it in
-        parallel."""
-        floats = self._prepared.uniform("fp32")
-        is_trial = floats in dict(self._prepared.anchors).values()
-        return len(self._runner.crew.slots) == 1 and not is_trial and floats != self._prepared.reference
 
     def _float_loss(self, own: Measurement, outcomes: dict[str, EarlyMeasurement]) -> float:
         """FP32's loss; where it was measured in full, its latency is made comparable with the trials'."""
@@ -192,7 +187,9 @@ class Establishing:
             return own.quality.loss
         if (exact := outcomes.get(floats.digest)) is None:
             self._watcher.stage("score FP32")
-            return insisting(partial(loss_of, self._prepared, self._runner.crew.first, floats, _ALL_SAMPLES))
+            if (loss := self._early_loss()) is not None:
+                return loss
+            return insisting(partial(loss_of, self._prepared, self._runner.crew.first, floats, ALL_SAMPLES))
         # Both may have been timed in parallel, each against a reference of its own; trials count in the
         # study's one latency.
         alike = exact.measurement.latency.ratio * own.latency.reference_median_ms

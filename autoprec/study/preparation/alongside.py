@@ -33,7 +33,8 @@ class Aside:
 
     def wait(self) -> None:
         """Wait for the work; raises what it raised."""
-        self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join(_PAUSE_SECONDS)  # a plain join would keep Ctrl-C waiting
         self.check()
 
     def end(self, stop: Callable[[], None]) -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 import onnx_ir as ir
 import pytest
 
 from autoprec import Study
 from autoprec.backends.devices import devices
+from autoprec.errors import TrialError
 from autoprec.graph.statistics.ranges import Histograms
 from autoprec.legality.overflow import overflowing
-from autoprec.measurement import Bench, Job
-from autoprec.records import Block, Measurement, TrialRecord
+from autoprec.measurement import Bench, Job, Score
+from autoprec.records import Block, Measurement, Quality, TrialRecord
 from autoprec.study.events import Quiet
+from autoprec.study.night import early as early_of_a_night
 from autoprec.study.night.crew import Crew
 from autoprec.study.night.early import EarlyReference
 from autoprec.study.preparation import Prepared, calibrating, prepare
@@ -180,16 +184,49 @@ def test_trials_measured_for_the_reference_say_when_that_was(tmp_path: Path) -> 
         assert lasted.total_seconds() > (spent.build + spent.run + spent.timing) / 2
 
 
-def test_where_fp32_is_no_trial_its_loss_is_all_that_is_measured(tmp_path: Path) -> None:
+def write_without_fp32(folder: Path) -> Study:
+    """A study in which FP32 is no trial, and the reference another one."""
+    definition = write_study(folder)
+    more = '[search]\nreference = "bf16"\nprecisions = ["bf16", "int8"]'
+    definition.write_text(definition.read_text().replace("[search]", more))
+    return Study.load(definition)
+
+
+def float_loss(study: Study) -> float:
+    reference = study.reference()
+    assert reference is not None
+    return reference.float_loss
+
+
+def test_where_fp32_is_no_trial_its_loss_is_all_that_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored, score = list[str](), Bench.score
+
+    def noted(bench: Bench, request: Score) -> Quality:
+        scored.append(threading.current_thread().name)
+        return score(bench, request)
+
+    monkeypatch.setattr(Bench, "score", noted)
     losses = []
     for jobs in (1, 2):
         (tmp_path / str(jobs)).mkdir()
-        definition = write_study(tmp_path / str(jobs))
-        text = definition.read_text().replace("[search]", '[search]\nprecisions = ["bf16", "int8"]')
-        definition.write_text(text.replace("[search]", '[search]\nreference = "bf16"'))
-        study = Study.load(definition)
+        study = write_without_fp32(tmp_path / str(jobs))
         study.search("1", jobs=jobs)
-        reference = study.reference()
-        assert reference is not None
-        losses.append(reference.float_loss)
+        losses.append(float_loss(study))
     assert losses[0] == losses[1] > 0
+    assert scored == ["alongside"], (
+        "one worker scores it beside what the engine is asked, two measure it in full"
+    )
+
+
+def test_what_fails_beside_the_questions_is_scored_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> NoReturn:
+        raise TrialError("killed", "by a test")
+
+    monkeypatch.setattr(early_of_a_night, "loss_of", fails)
+    study = write_without_fp32(tmp_path)
+    study.search("1")
+    assert float_loss(study) > 0
