@@ -53,6 +53,11 @@ def calibrate(
     return _calibrated(loaded, last, say, artifacts, seen)
 
 
+def disturbs_timing(loaded: Loaded) -> bool:
+    """Whether a calibration computes where the engine is timed: on processors, or on the GPU itself."""
+    return not loaded.backend.has_own_device or _calibrators(loaded)[0].backend is loaded.backend
+
+
 class _Calibrator(NamedTuple):
     """What runs the calibration set in FP32, so many samples in parallel, and the digest by which its
     statistics are kept."""

@@ -14,7 +14,7 @@ from autoprec.records import Basis
 from autoprec.spec import StudySpec
 from autoprec.store import Artifacts, Store
 from autoprec.study.preparation.alongside import Asides, alongside, nothing
-from autoprec.study.preparation.calibrating import calibrate
+from autoprec.study.preparation.calibrating import calibrate, disturbs_timing
 from autoprec.study.preparation.fidelity import Fidelity
 from autoprec.study.preparation.prepared import Prepared, judge_and_bind
 from autoprec.study.preparation.probing import Prober
@@ -92,7 +92,9 @@ class Duties:
         self._fidelity = Fidelity(spec, self._judge, store, say)
         basis = store.basis(spec.name)
         self._basis = None if basis is None or basis.is_open else basis
-        self._is_asked = self._is_begun = False
+        self._is_ahead = self._is_asked = self._is_begun = False
+        """Whether the reference is measured from the start, since calibrating leaves the GPU idle; whether
+        the engine has answered what does not depend on that; whether the reference is being measured."""
         self._begun = SimpleQueue[Path | None]()
         """The reference's typed model, once it is being measured; None where that does not come."""
         # Those that compare too: what they have begun is waited for anyhow.
@@ -101,11 +103,11 @@ class Duties:
     def calibrate(self, loaded: Loaded, artifacts: Artifacts, *, checks: bool) -> Calibrated:
         """Calibrate; with `checks`, also compare the loaded model with the original, and ask the engine.
 
-        Once that is asked and the end is near, the reference is begun as well; nothing is timed on processors
-        that calibrate.
+        Once that is asked and the end is near, the reference is begun as well, and timed when all is over.
         """
         # Before a calibration of minutes, of which a study with other inputs could use nothing.
         self._store.check_inputs(self._spec.name, loaded.inputs)
+        self._is_ahead = self._has_plenty and not disturbs_timing(loaded)
         # Both leave processors idle: nothing is timed yet, and what is asked runs on few of them.
         with alongside(self._look(loaded) if checks else nothing, self._say, self._stop) as listen:
             try:
@@ -130,7 +132,7 @@ class Duties:
         if not self._is_begun:
             self._early.start(loaded, calibrated.overflow, with_fp32=False)
         judged = judge(loaded, calibrated, basis, self._asks)
-        if not self._is_ahead(loaded):  # what is asked next would disturb it
+        if not self._is_ahead:  # what is asked next would disturb it
             self._early.wait()
         return self._early.begun(loaded, basis, judged)
 
@@ -147,12 +149,8 @@ class Duties:
     def _has_plenty(self) -> bool:
         return self._early is not None and len(self._benches) >= _PLENTY
 
-    def _is_ahead(self, loaded: Loaded) -> bool:
-        """Whether the reference is measured during the calibration, which leaves a GPU idle."""
-        return self._has_plenty and loaded.backend.has_own_device
-
     def _look(self, loaded: Loaded) -> Callable[[], None]:
-        if self._early is not None and self._is_ahead(loaded):
+        if self._early is not None and self._is_ahead:
             return partial(self._look_on_many, self._early, loaded)
         return partial(self._look_on_few, loaded)
 
@@ -180,8 +178,7 @@ class Duties:
         if seconds_left < min(_SOON_SECONDS, self._spec.backend.trial_seconds / 5):
             self._is_begun, loaded = True, based(loaded, self._asks.of_reference(loaded))
             # FP32's turn comes later: the reference's trial is told before it.
-            waits = not loaded.backend.has_own_device
-            self._begun.put(self._early.start(loaded, overflow, with_fp32=False, waits=waits))
+            self._begun.put(self._early.start(loaded, overflow, with_fp32=False, waits=True))
 
     def _look_on_many(self, early: Early, loaded: Loaded) -> None:
         """One measures the reference, two compare, and the others ask, which alone are waited for."""

@@ -14,7 +14,7 @@ from autoprec.errors import StudyError, TrialError
 from autoprec.spec import load_spec
 from autoprec.study.preparation import calibrating
 from autoprec.study.preparation.alongside import Asides, alongside
-from autoprec.study.preparation.calibrating import calibrate
+from autoprec.study.preparation.calibrating import calibrate, disturbs_timing
 from autoprec.study.preparation.stages import Loaded, load
 from tiny_study import write_study
 
@@ -90,8 +90,9 @@ def test_no_work_goes_on_behind_what_began_it() -> None:
 
 def test_a_small_calibration_for_a_gpu_runs_on_the_processors(tmp_path: Path) -> None:
     gpu = Gpu()
-    there = calibrate(loaded_on(gpu, tmp_path / "gpu"), print)
-    here = calibrate(loaded_on(OpenVinoBackend({}), tmp_path / "cpu"), print)
+    of_gpu, of_cpu = loaded_on(gpu, tmp_path / "gpu"), loaded_on(OpenVinoBackend({}), tmp_path / "cpu")
+    assert (disturbs_timing(of_gpu), disturbs_timing(of_cpu)) == (False, True)
+    there, here = calibrate(of_gpu, print), calibrate(of_cpu, print)
     assert gpu.builds == 0
     assert there.histograms.by_value.keys() == here.histograms.by_value.keys()
 
@@ -99,8 +100,10 @@ def test_a_small_calibration_for_a_gpu_runs_on_the_processors(tmp_path: Path) ->
 def test_a_large_calibration_runs_on_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibrating, "_CPU_MACS", 0)
     gpu = Gpu()
-    calibrate(loaded_on(gpu, tmp_path), print)
+    loaded = loaded_on(gpu, tmp_path)
+    calibrate(loaded, print)
     assert gpu.builds
+    assert disturbs_timing(loaded)
 
 
 def test_what_the_processors_cannot_run_is_calibrated_on_the_gpu(
