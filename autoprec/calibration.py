@@ -161,7 +161,7 @@ def samples_at_once(model: ir.Model, threads: int) -> int:
     shapes = [v.shape for node in model.graph for v in node.outputs if v.name in observed]
     sizes = [[size for size in shape if isinstance(size, int)] for shape in shapes if shape is not None]
     held = sum(map(math.prod, sizes)) * np.dtype(np.float32).itemsize
-    # An engine has a sample's values, those of another wait to be counted, and a quarter is for others.
+    # An engine has a sample's values, others wait or are counted: a quarter of what is free is for them all.
     room = psutil.virtual_memory().available // (4 * 3 * max(1, held))
     return int(max(1, min(_MOST_AT_ONCE, threads // _THREADS_OF_A_SAMPLE, room)))
 

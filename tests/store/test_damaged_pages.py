@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from autoprec.store import Store, examine, rebuild
+from autoprec.store import Store, _repair, examine, rebuild
 from trial_records import BLOCKS, IDENTITY, REFERENCE, complete
 
 
@@ -37,6 +37,14 @@ def change(path: Path, statement: str) -> None:
         connection.commit()
 
 
+def spoil(path: Path) -> None:
+    """Zero the page of trial 50."""
+    data = bytearray(path.read_bytes())
+    place = data.index(b'"number":50') // 4096 * 4096
+    data[place : place + 4096] = bytes(4096)
+    path.write_bytes(data)
+
+
 def test_a_number_of_a_row_that_is_huge_is_not_counted_up_to(path: Path) -> None:
     change(path, "UPDATE autoprec_runs SET id = 1 << 40")
     assert any("a row has the number 1099511627776" in fault for fault in examine(path).faults)
@@ -55,10 +63,7 @@ def test_rows_are_saved_where_an_index_of_them_is_damaged(path: Path) -> None:
 
 def test_rows_behind_a_damaged_page_are_saved_and_the_others_told_in_one_line(path: Path) -> None:
     change(path, "UPDATE autoprec_trials SET rowid = 999999 WHERE number = 99")
-    data = bytearray(path.read_bytes())
-    place = data.index(b'"number":50') // 4096 * 4096
-    data[place : place + 4096] = bytes(4096)
-    path.write_bytes(data)
+    spoil(path)
     health = examine(path)
     assert 80 < health.trials < 100
     told = [fault for fault in health.faults if fault.startswith("row")]
@@ -66,6 +71,17 @@ def test_rows_behind_a_damaged_page_are_saved_and_the_others_told_in_one_line(pa
     rebuild(path)
     with Store.open(path) as store:
         assert {0, 1, 98, 99} < {trial.number for trial in store.trials("demo")}
+
+
+def test_rows_above_so_many_that_cannot_be_read_are_left_out(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_repair, "_MOST_UNREAD", 2)
+    spoil(path)
+    _, unread, above = examine(path).faults
+    last = re.fullmatch(r"rows \d+ to (\d+) of autoprec_trials: .*", unread)
+    assert last
+    assert above == f"autoprec_trials: rows above {last[1]} are left out"
 
 
 @pytest.mark.parametrize("byte", [0, ord("("), 255])

@@ -60,6 +60,7 @@ def test_a_bias_takes_the_mean_error_where_it_is_one_number_for_each_output(wher
     name, sums = str(node.name), MomentSums(model.graph)
     sums.observe({"x": rows})
     edits = refine(Edits({}), [node], sums.result(), {name: 1e-4}, PRECISIONS["int8+bias"])
+    assert refine(Edits({}), [node], sums.result(), {}, PRECISIONS["int8+bias"]) == Edits({}), "no range"
     assert len(edits.constants) == corrected
     if corrected:
         feeds, weights = [{"x": rows, "c": np.zeros(6, np.float32)}], {(name, 1): rounded(node)}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 
 from autoprec.backends import create_backend
@@ -158,6 +159,15 @@ def test_samples_run_side_by_side_as_processors_and_memory_allow(
     body = "<float[2,2] w = {1, 0, 0, 1}> { h = MatMul (x, w)  y = MatMul (h, w) }"
     onnx.save(onnx.parser.parse_model(head + body), tmp_path / "model.onnx")
     assert samples_at_once(load_model(tmp_path / "model.onnx"), threads) == wanted
+
+
+def test_samples_side_by_side_take_a_quarter_of_free_memory_at_most(tmp_path: Path) -> None:
+    # Thrice the 8 bytes of a row of `h`, and room for two samples and a half: what is free changes meanwhile.
+    rows = int(psutil.virtual_memory().available / 4 / 2.5 / (3 * 8))
+    head = f'<ir_version: 10, opset_import: ["" : 22]> g (float[{rows},2] x) => (float[{rows},2] y)'
+    body = "<float[2,2] w = {1, 0, 0, 1}> { h = MatMul (x, w)  y = MatMul (h, w) }"
+    onnx.save(onnx.parser.parse_model(head + body), tmp_path / "model.onnx")
+    assert samples_at_once(load_model(tmp_path / "model.onnx"), 64) == 2
 
 
 class Slow:
