@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ _FORMALITIES = (
 )
 _ROOM_BYTES = 160 << 20
 """Of address space, for the library and its plugin for processors, as 2026.4 takes it."""
+_FIRST_USE = threading.Lock()
 _UNKNOWN = "No conversion rule found for operations"
 
 
@@ -72,6 +74,10 @@ class OpenVinoBackend:
             import openvino
         except ImportError as error:
             raise BackendError("backend 'openvino' is not installed: `pip install openvino`") from error
+        # It makes its table of types at the first use, and lets go of Python's lock meanwhile: two threads
+        # that come first, as in a calibration, wait for one another for ever (2026.4.1, 2026-11-28).
+        with _FIRST_USE:
+            openvino.Type.f32.to_dtype()
         self._openvino = openvino
         self._core = openvino.Core()
         self._threads = threads

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -202,3 +204,24 @@ def test_a_limit_of_instructions_is_another_device(monkeypatch: pytest.MonkeyPat
     assert usual.options == '{"threads": 1}'
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     assert OpenVinoBackend({}).fingerprint().digest != usual.digest
+
+
+AT_ONCE = """
+import sys, threading
+from autoprec.backends import create_backend
+create_backend("openvino", {})
+import openvino
+begins = threading.Barrier(8)
+def ask():
+    begins.wait()
+    openvino.Type.f32.to_dtype()
+sys.setswitchinterval(1e-6)
+threads = [threading.Thread(target=ask) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_threads_may_ask_for_types_at_once() -> None:
+    # In a process of its own: it is the first question that stands still.
+    subprocess.run([sys.executable, "-c", AT_ONCE], check=True, timeout=60)
