@@ -67,8 +67,10 @@ class LiveProgress:
         self._refresh()
 
     def refers(self, reference: Reference) -> None:
-        """Take in what trials are compared with."""
+        """Take in what trials are compared with; what led to it takes none of the run's time."""
         self._reference = reference
+        if self._seconds is not None:
+            self._seconds += self._console.get_time() - self._began
         self._refresh()
 
     def say(self, message: str) -> None:

@@ -101,12 +101,8 @@ class Course:
         self._spec, self._budget, self._watcher, self._opening = spec, budget, watcher, opening
         self._prepares = Deadline(None)
         self._allowance: Allowance | None = None
+        self._is_winding_up = False
         self.is_stopping = False
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether the run has begun."""
-        return self._allowance is not None
 
     def stop(self) -> None:
         """End the run after the trials in progress; it can be resumed."""
@@ -114,24 +110,33 @@ class Course:
 
     def wind_up(self) -> None:
         """Try nothing new; measure the best points again, then end."""
+        self._is_winding_up = True
         if self._allowance is not None:
             self._allowance.wind_up()
 
     def begin(self, bound: Bound, reference: Reference | None = None) -> Allowance:
-        """Begin the run, unless that is done; `reference` is None while FP32 is to be compared with it."""
+        """Begin the run, unless that is done; `reference` is None while the study is not prepared, or FP32 is
+        to be compared with it, which takes none of the run's time."""
         if self._allowance is None:
             self._opening(bound.store)
-            run = open_run(bound, self._budget, self._watcher)
-            self._allowance = self._begun(bound.ledger, run, reference)
-        elif reference is not None:
+            return self._begun(bound.ledger, open_run(bound, self._budget, self._watcher), reference)
+        if reference is not None:
             self._watcher.refers(reference)
+            self._allow(bound.ledger, self._allowance.run)
+        return self._allowance
+
+    def _allow(self, ledger: Ledger, run: Run) -> Allowance:
+        """Count what is left of the run's budget from now on."""
+        budget, finalists = parse_budget(self._budget), self._spec.search.finalists
+        self._allowance = Allowance(budget, finalists, run, ledger, self._prepares)
+        if self._is_winding_up:
+            self._allowance.wind_up()
         return self._allowance
 
     def _begun(self, ledger: Ledger, run: Run, reference: Reference | None) -> Allowance:
         """Begin to count the run's budget, and tell the watcher."""
         ledger.reconcile()
-        budget = parse_budget(self._budget)
-        allowance = Allowance(budget, self._spec.search.finalists, run, ledger, self._prepares)
+        budget, allowance = parse_budget(self._budget), self._allow(ledger, run)
         before = len(ledger.spent(run))
         earlier = tuple(record for record in ledger.records.values() if record.state != "running")
         if not run.end:
@@ -209,8 +214,7 @@ def close_run(bound: Bound, course: Course, run: Run) -> None:
 
 @contextmanager
 def stopping(course: Course, watcher: Watcher) -> Iterator[None]:
-    """Let the first Ctrl-C in the block end the run after its running trials, and a second one at once, as
-    the first one does before the run has begun."""
+    """Let the first Ctrl-C in the block end the run after its running trials, and a second one at once."""
     # Python delivers signals to the main thread alone, and a notebook's kernel has its own use for SIGINT.
     if threading.current_thread() is not threading.main_thread() or "ipykernel" in sys.modules:
         yield
@@ -222,8 +226,6 @@ def stopping(course: Course, watcher: Watcher) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
         # From now on, Ctrl-C raises KeyboardInterrupt as usual.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if not course.is_begun:
-            raise KeyboardInterrupt
         course.stop()
         telling.start()
 

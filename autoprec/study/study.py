@@ -107,8 +107,9 @@ class Study(StoredStudy):
     ) -> Front:
         """Search, or resume, until the budget is spent; returns the front.
 
-        In the main thread of a program the first Ctrl-C ends it after the running trials, a second one
-        immediately. In other threads and in notebooks no signal is handled: call `stop`.
+        In the main thread of a program the first Ctrl-C ends it after the running trials, a second one, or
+        one while the study is being prepared, immediately. In other threads and in notebooks no signal is
+        handled: call `stop`.
 
         Args:
             budget: trials (`50`) or time (`"90s"`, `"30m"`, `"8h"`) of this run; None takes the definition's.
@@ -127,8 +128,8 @@ class Study(StoredStudy):
         parallel = Parallel(jobs=jobs, devices=devices)
         with (
             self._stoppable(course),
-            stopping(course, told),
             session(self.spec, told, parallel, checks=True, course=course) as opened,
+            stopping(course, told),
         ):
             self._spend(opened, course, told.say)
             store = opened.bound.store

@@ -59,6 +59,18 @@ def test_a_budget_of_time_counts_down() -> None:
     assert "0 trials in 0 s, 3 h 00 min left" in console.file.getvalue()
 
 
+def test_what_is_prepared_behind_the_first_trial_takes_none_of_that_time() -> None:
+    now = [0.0]
+    console = Console(file=io.StringIO(), width=100, force_terminal=False, get_time=lambda: now[0])
+    progress = LiveProgress(console, "demo")
+    progress.starts(RunStart(trials=None, seconds=600.0, reference=None))
+    now[0] = 60.0
+    progress.refers(REFERENCE)
+    console.print(progress._view())
+    assert isinstance(console.file, io.StringIO)
+    assert "in 60 s, 10 min left" in console.file.getvalue()
+
+
 def test_a_resumed_run_counts_from_its_beginning() -> None:
     console = Console(file=io.StringIO(), width=80, height=40, force_terminal=True)
     progress = LiveProgress(console, "demo")

@@ -163,7 +163,7 @@ class Interrupting(io.RawIOBase):
 
 stream = io.TextIOWrapper(io.BufferedWriter(Interrupting()))
 say = lambda: print("stopping", file=stream, flush=True)
-with stopping(SimpleNamespace(stop=lambda: None, is_begun=True), SimpleNamespace(stops=say)):
+with stopping(SimpleNamespace(stop=lambda: None), SimpleNamespace(stops=say)):
     print("a line", file=stream, flush=True)
 sys.exit(Interrupting.written != [b"a line\\n", b"stopping\\n"])
 """

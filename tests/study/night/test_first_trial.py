@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from unittest import mock
 
 import optuna
@@ -13,7 +15,7 @@ import pytest
 from autoprec import Study
 from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.errors import StudyError
-from autoprec.records import Reference, RunStart, TrialRecord
+from autoprec.records import Basis, Reference, RunStart, TrialRecord
 from autoprec.store import Store
 from autoprec.study.events import Quiet
 from autoprec.study.overview.plan import judged_blocks
@@ -131,6 +133,47 @@ def test_what_the_engine_refuses_later_is_no_choice_in_optunas_tables_either(
     told = optuna.load_study(study_name="tiny", storage=study.address).trials
     assert told[0].distributions == told[1].distributions
     assert [trial.params for trial in told] == [trial.assignment.as_dict() for trial in study.trials()]
+
+
+def before_the_rest_is_asked(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    ask = Prober.basis
+
+    def asked(*given: Any) -> Basis:
+        happens()
+        return ask(*given)
+
+    monkeypatch.setattr(Prober, "basis", asked)
+
+
+def test_what_is_asked_behind_it_takes_none_of_the_runs_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before_the_rest_is_asked(monkeypatch, lambda: time.sleep(1.1))
+    study = write_bf16_study(tmp_path)
+    study.search("1s")
+    assert len(study.trials()) > 1
+
+
+def test_ctrl_c_while_the_rest_is_asked_ends_the_search_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = write_bf16_study(tmp_path)
+    with monkeypatch.context() as patch:
+        before_the_rest_is_asked(patch, lambda: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            study.search("2")
+    assert [trial.label for trial in study.trials()] == ["all-bf16"]
+    study.search("2")
+    assert [trial.label for trial in study.trials()] == ["all-bf16", "all-fp32"]
+
+
+def test_winding_up_while_the_rest_is_asked_tries_nothing_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = write_bf16_study(tmp_path)
+    before_the_rest_is_asked(monkeypatch, study.wind_up)
+    study.search("2")
+    assert [trial.label for trial in study.trials()] == ["all-bf16"]
 
 
 def test_a_callback_behind_it_ends_the_search(tmp_path: Path) -> None:

@@ -99,20 +99,20 @@ def test_a_search_killed_at_twenty_random_moments_loses_nothing(tmp_path: Path) 
 
 def test_ctrl_c_ends_the_search_after_the_trial_in_hand_and_it_resumes(tmp_path: Path) -> None:
     path = write_study(tmp_path)
-    process = search_process(path, 5)
+    process = search_process(path, 8)
     study = load(path)
-    while not _stored(study.database):
-        time.sleep(0.2)
+    while len(_stored(study.database)) < 2:  # the study is prepared
+        time.sleep(0.05)
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors.decode()
     before = study.trials()
     assert all(trial.state == "complete" for trial in before)
-    study.search("5")
-    assert len(study.trials()) == 5, "the same budget resumes the run"
-    study.search("5")
-    assert len(study.trials()) == 10, "which is over now"
+    study.search("8")
+    assert len(study.trials()) == 8, "the same budget resumes the run"
+    study.search("8")
+    assert len(study.trials()) == 16, "which is over now"
 
 
 @pytest.mark.slow
