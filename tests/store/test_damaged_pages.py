@@ -37,11 +37,11 @@ def change(path: Path, statement: str) -> None:
         connection.commit()
 
 
-def spoil(path: Path) -> None:
-    """Zero the page of trial 50."""
+def spoil(path: Path, *numbers: int) -> None:
+    """Zero the pages of some trials."""
     data = bytearray(path.read_bytes())
-    place = data.index(b'"number":50') // 4096 * 4096
-    data[place : place + 4096] = bytes(4096)
+    for place in [data.index(b'"number":%d' % number) // 4096 * 4096 for number in numbers]:
+        data[place : place + 4096] = bytes(4096)
     path.write_bytes(data)
 
 
@@ -63,7 +63,7 @@ def test_rows_are_saved_where_an_index_of_them_is_damaged(path: Path) -> None:
 
 def test_rows_behind_a_damaged_page_are_saved_and_the_others_told_in_one_line(path: Path) -> None:
     change(path, "UPDATE autoprec_trials SET rowid = 999999 WHERE number = 99")
-    spoil(path)
+    spoil(path, 50)
     health = examine(path)
     assert 80 < health.trials < 100
     told = [fault for fault in health.faults if fault.startswith("row")]
@@ -76,8 +76,8 @@ def test_rows_behind_a_damaged_page_are_saved_and_the_others_told_in_one_line(pa
 def test_rows_above_so_many_that_cannot_be_read_are_left_out(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_repair, "_MOST_UNREAD", 2)
-    spoil(path)
+    monkeypatch.setattr(_repair, "_MOST_UNREAD", 3)
+    spoil(path, 50, 52)
     _, unread, above = examine(path).faults
     last = re.fullmatch(r"rows \d+ to (\d+) of autoprec_trials: .*", unread)
     assert last

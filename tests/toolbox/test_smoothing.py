@@ -201,6 +201,8 @@ def test_a_channel_takes_a_factor_from_its_activation_and_its_weights(
     factors = _factors(counts, [weights], 127.0)
     assert last[0] <= factors[3] <= last[1]
     assert factors[:3].max() < 2 * factors[:3].min(), "channels that are alike get like factors"
+    small = _factors(counts, [1e-3 * weights], 127.0)
+    np.testing.assert_allclose(small, factors, rtol=1e-5, err_msg="weights count by one another")
 
 
 def test_the_expected_error_is_that_of_a_step_on_every_operand() -> None:

@@ -45,3 +45,11 @@ def test_a_cut_computes_what_the_whole_does_there(path: Path) -> None:
         part = onnx.load(write_cut(path, cut.values, path.with_name("cut.onnx")))
         results = list(ReferenceEvaluator(part).run(None, {"x": x}))
         np.testing.assert_allclose(results, [wanted[name] for name in cut.values])
+
+
+def test_what_a_cut_gives_out_has_a_type_where_the_model_says_none(path: Path) -> None:
+    model = onnx.load(path)
+    del model.graph.value_info[:]
+    onnx.save(model, path)
+    (value,) = onnx.load(write_cut(path, ["b"], path.with_name("cut.onnx"))).graph.output
+    assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT

@@ -40,6 +40,9 @@ BODIES = {
     "a zero point that is computed": """(float[1,3,8,8] image) => (float[1,4,8,8] masks) {
         z = Cast <to = 3> (two) iq = QuantizeLinear (image, fine, z) i = DequantizeLinear (iq, fine, z)
         c = Conv <pads = [1,1,1,1]> (i, w) r = Relu (c) masks = Conv (r, w2) }""",
+    "no zero point": """(float[1,3,8,8] image) => (float[1,4,8,8] masks) {
+        c = Conv <pads = [1,1,1,1]> (image, w) r = Relu (c) rq = QuantizeLinear (r, fine)
+        d = DequantizeLinear (rq, fine) masks = Conv (d, w2) }""",
 }
 RANDOM = np.random.default_rng(0)
 HELD = {
