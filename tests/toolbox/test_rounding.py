@@ -13,12 +13,14 @@ from onnx import numpy_helper
 
 from autoprec.backends import create_backend
 from autoprec.calibration import calibrate, measure_moments
+from autoprec.graph.blocks.partition import partition
 from autoprec.graph.grids.weights import on_grid, weight_scales
 from autoprec.graph.model.load import load_model
 from autoprec.graph.statistics.moments import Moments, MomentSums, load_moments, save_moments
 from autoprec.graph.variants import rounding
 from autoprec.graph.variants.edits import Edits, edited
 from autoprec.graph.variants.rounding import bias_shift, learned, refine
+from autoprec.graph.variants.toolbox import Toolbox
 from autoprec.precisions import PRECISIONS
 from mbconv import images, outputs
 
@@ -211,6 +213,21 @@ def test_a_wide_step_of_the_input_counts_as_noise_of_a_twelfth_of_its_square(tmp
         form = weights.reshape(1, 16, 8, 9)
         rounded = learned(form, moments[str(node.name)], None, step**2 / 12, 127).reshape(weights.shape)
         np.testing.assert_array_equal(edits.constants[str(node.name), 1].numpy(), rounded)
+
+
+def test_the_step_of_an_input_is_its_range_by_the_levels_of_its_grid(tmp_path: Path) -> None:
+    model, precision = op_model("no bias", tmp_path), PRECISIONS["int8+adaround"]
+    (block,), feeds, engine = partition(model), correlated(4), create_backend("openvino", {})
+    moments = measure_moments(model, engine, feeds, tmp_path / "i.onnx")
+    histograms = calibrate(model, engine, feeds, tmp_path / "i.onnx")
+    box = Toolbox(model, [block], histograms, method="min-max", percentile=100, moments=moments)
+    edits, (node,) = box.edits(block.name, precision), model.graph
+    steps = {str(node.name): box.ranges(precision)["image"] / 127}
+    assert edits is not None
+    (tensor,), (wanted,) = (
+        one.constants.values() for one in (edits, refine(Edits({}), [node], moments, steps, precision))
+    )
+    np.testing.assert_array_equal(tensor.numpy(), wanted.numpy())
 
 
 def test_a_corrected_bias_keeps_the_mean_of_the_output() -> None:
