@@ -64,7 +64,11 @@ class Prober:
         return Basis(base=base, reference=reference, grids=grids)
 
     def reference(self, loaded: Loaded) -> str:
-        """The precision of the reference: the definition's, else FP16 where the engine has it, else FP32."""
+        """The precision of the reference: the study's, else the definition's, else FP16 where the engine has
+        it, else FP32."""
+        # What could not be tried before may have an answer now, but the reference is measured.
+        if (begun := self._store.basis(self._spec.name)) is not None and begun.reference:
+            return begun.reference
         silent = silent_basis(loaded)
         if loaded.spec.search.reference or not computes(loaded.backend):
             return silent.reference

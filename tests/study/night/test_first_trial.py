@@ -15,6 +15,7 @@ import pytest
 from autoprec import Study
 from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.errors import StudyError
+from autoprec.legality.verdicts import Legality
 from autoprec.records import Basis, Reference, RunStart, TrialRecord
 from autoprec.store import Store
 from autoprec.study.events import Quiet
@@ -109,6 +110,20 @@ def test_what_is_cut_off_before_the_engine_is_asked_the_rest_goes_on_from_its_tr
         assert basis is not None
         assert not basis.is_open
         assert len(store.runs("tiny")) == 1
+
+
+def test_its_precision_stays_whatever_the_engine_answers_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study.load(write_study(tmp_path))
+    with monkeypatch.context() as untried:
+        untried.setattr(Legality, "same_floats", lambda *_: {})
+        cut_off_behind_it(study)
+    study.search("3")
+    reference = study.reference()
+    assert reference is not None
+    # This engine runs FP16 as FP32, and would be compared with that.
+    assert (reference.precision, study.trials()[0].label) == ("fp16", "all-fp16")
 
 
 def test_another_definition_is_refused_while_only_the_reference_is_measured(tmp_path: Path) -> None:
