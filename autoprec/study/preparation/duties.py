@@ -97,8 +97,9 @@ class Duties:
         the engine has answered what does not depend on that; whether the reference is being measured."""
         self._begun = SimpleQueue[Path | None]()
         """The reference's typed model, once it is being measured; None where that does not come."""
-        # Those that compare too: what they have begun is waited for anyhow.
-        self._asks = self._prober([*(benches[1:] if self._has_plenty else benches), *aides])
+        # Those that compare too: what they have begun is waited for anyhow. Aides first: few questions would
+        # wait for what the first worker measures.
+        self._asks = self._prober([*aides, *(benches[1:] if self._has_plenty else benches)])
 
     def calibrate(self, loaded: Loaded, artifacts: Artifacts, *, checks: bool) -> Calibrated:
         """Calibrate; with `checks`, also compare the loaded model with the original, and ask the engine.

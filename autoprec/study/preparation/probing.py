@@ -38,7 +38,7 @@ class Prober:
 
     Args:
         spec: the definition.
-        benches: the workers, used in parallel.
+        benches: the workers, used in parallel; the first one alone for few questions, the last one to time.
         store: keeps the verdicts.
         say: receives a line about each slow step.
     """
@@ -46,7 +46,7 @@ class Prober:
     def __init__(
         self, spec: StudySpec, benches: Sequence[Bench], store: Store, say: Callable[[str], None]
     ) -> None:
-        self._spec, self._race, self._store, self._say = spec, benches[0].race, store, say
+        self._spec, self._race, self._store, self._say = spec, benches[-1].race, store, say
         self._asker = Asker(spec, benches, store, say)
 
     def basis(self, loaded: Loaded, calibrated: Calibrated) -> Basis:

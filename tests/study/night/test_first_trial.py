@@ -15,9 +15,11 @@ import pytest
 from autoprec import Study
 from autoprec.backends.openvino import OpenVinoBackend
 from autoprec.errors import StudyError
-from autoprec.legality.verdicts import Legality
+from autoprec.legality.verdicts import Legality, Verdict
+from autoprec.measurement import Bench, Probe
 from autoprec.records import Basis, Reference, RunStart, TrialRecord
 from autoprec.store import Store
+from autoprec.study import session
 from autoprec.study.events import Quiet
 from autoprec.study.overview.plan import judged_blocks
 from autoprec.study.preparation.probing import Prober
@@ -67,11 +69,23 @@ def test_it_is_stored_before_fp32_is_measured(tmp_path: Path, jobs: int) -> None
     assert told.heard == ["early", "starts without", "all-bf16", "bf16 reference", "all-fp32"]
 
 
-def test_it_is_measured_before_the_engine_is_asked_what_the_calibration_decides(tmp_path: Path) -> None:
-    study, told = write_bf16_study(tmp_path, asked=False), Told()
+def test_it_is_measured_before_the_engine_is_asked_what_the_calibration_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, told, probe = write_bf16_study(tmp_path, asked=False), Told(), Bench.probe
+
+    def noted(bench: Bench, request: Probe) -> Verdict:
+        told.heard.append(bench._worker._log.stem)
+        return probe(bench, request)
+
+    monkeypatch.setattr(session, "default_aides", lambda *_: 1)
+    monkeypatch.setattr(Bench, "probe", noted)
     study.search("1", told)
     first = told.heard.index("all-bf16")
     assert told.heard.index("early") < first < told.heard.index("asked", first)
+    # The worker that measured it scores FP32 meanwhile.
+    asked = [heard for heard in told.heard[first:] if heard.startswith("worker")]
+    assert asked[0] == "worker-aide-1"
     (trial,) = study.trials()
     assert trial.measurement is not None
     assert (trial.label, trial.measurement.quality.loss) == ("all-bf16", 0)
