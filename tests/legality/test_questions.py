@@ -14,6 +14,7 @@ from autoprec.backends import Engine, run
 from autoprec.backends.exact import WRONG, Exact, deviation
 from autoprec.backends.openvino import OpenVinoBackend, OpenVinoEngine
 from autoprec.graph.rewrite.rewrite import METADATA_KEY
+from autoprec.legality import pieces
 from autoprec.legality.inputs import feeds_of
 from autoprec.legality.patterns import PATTERNS
 from autoprec.legality.probe import try_question
@@ -63,12 +64,17 @@ def test_what_is_asked_is_written_by_the_writer_of_candidates(tmp_path: Path) ->
     assert {"QuantizeLinear", "DequantizeLinear", "Cast"} <= {node.op_type for node in model.graph.node}
 
 
-def test_a_question_s_digest_follows_what_is_written_and_nothing_else(tmp_path: Path) -> None:
+def test_a_question_s_digest_follows_what_is_written_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with TemporaryDirectory() as folder:
         first = question(Path(folder), "gemm", "int8")
         assert question(Path(folder), "gemm", "int8", "bf16").digest != first.digest
         assert question(Path(folder), "gemm", "bf16").digest != first.digest
     assert question(tmp_path, "gemm", "int8").digest == first.digest
+    monkeypatch.setattr(pieces, "_MADE", {})  # as another process makes it
+    (tmp_path / "again").mkdir()
+    assert question(tmp_path / "again", "gemm", "int8").digest == first.digest
 
 
 def test_a_model_that_nothing_independent_runs_is_judged_by_its_kernels_alone(tmp_path: Path) -> None:
