@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import autoprec
 from autoprec.records import (
+    Assignment,
     Basis,
     Departure,
     Exactness,
@@ -194,3 +195,9 @@ def test_any_float_survives_the_way_through_json(values: list[float]) -> None:
 def test_an_engine_has_the_digest_that_earlier_versions_stored() -> None:
     engine = Fingerprint(backend="openvino", version="2026.0", device="CPU")
     assert engine.digest == "ed84f1a9c5a5238d"
+
+
+def test_an_assignment_has_the_digest_that_earlier_versions_stored() -> None:
+    mix = Assignment(choices=(("stem", "int8"), ("neck", "fp16")))
+    assert mix.digest == "94194cd4ae235e28"
+    assert len({mix.digest, msgspec.structs.replace(mix, weights="refined").digest}) == 2

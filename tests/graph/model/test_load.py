@@ -139,6 +139,11 @@ def test_weights_in_a_file_beside_the_model_are_part_of_its_digest(tmp_path: Pat
     assert model_digest(path) != before
 
 
+def test_a_model_has_the_digest_that_earlier_versions_stored(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(onnx.ModelProto(ir_version=8).SerializeToString())
+    assert model_digest(tmp_path / "model.onnx") == "a62ed1827abb3c89"
+
+
 def test_dynamic_sizes_have_to_be_fixed(tmp_path: Path) -> None:
     path = saved(tmp_path, FREE)
     with pytest.raises(ModelError, match=r"'x' has dynamic sizes \(N\).*shapes"):
