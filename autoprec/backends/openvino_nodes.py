@@ -87,7 +87,7 @@ def kernels_of(graph: Graph, runtime: Sequence[RuntimeNode]) -> tuple[KernelTime
             nodes=tuple(sorted(carried, key=names.__getitem__)),
             kernel=node.kernel,
             # OpenVINO tells a kernel by its name alone: jit_avx512_I8, brgconv_avx512_bf16.
-            precision=_SHORT_NAMES.get(node.kernel.rsplit("_", 1)[-1].lower(), ""),
+            precision=_SHORT_NAMES.get(node.kernel.rpartition("_")[2].lower(), ""),
             time_ms=node.time_ms,
         )
         for node, carried in zip(executed, held, strict=True)
