@@ -23,7 +23,7 @@ from autoprec.isolation import WorkerProcess
 from autoprec.records import to_json
 from autoprec.store import Store, rebuild
 from command_line import autoprec as run
-from tiny_study import write_model, write_study
+from tiny_study import timed_for, write_model, write_study
 
 pytestmark = pytest.mark.slow
 STUDY = ("--study", "tiny.toml")
@@ -67,7 +67,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("autoprec.measurement.bench.WorkerProcess", WorkerHere)
     monkeypatch.setattr(tempfile, "tempdir", str(home / "tmp"))
     definition = write_study(home)
-    definition.write_text(definition.read_text().replace("seconds = 0.05", "seconds = 0.02"))
+    timed_for(definition, 0.02)
     (tmp_path / "record").touch()
     return home
 

@@ -13,7 +13,7 @@ import pytest
 from worker_here import WorkerHere
 
 from command_line import autoprec
-from tiny_study import write_study
+from tiny_study import timed_for, write_study
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +60,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("searched") / "home"
     home.mkdir()
     definition = write_study(home)
-    definition.write_text(definition.read_text().replace("seconds = 0.05", "seconds = 0.02"))
+    timed_for(definition, 0.02)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("autoprec.measurement.bench.WorkerProcess", WorkerHere)
         for words in (SEARCH, REPORT):

@@ -42,6 +42,12 @@ warmup = 1
 """
 
 
+def timed_for(definition: Path, seconds: float) -> Path:
+    """Let a definition's trials be timed for so long: where that must show, on a busy machine too."""
+    definition.write_text(definition.read_text().replace("seconds = 0.05", f"seconds = {seconds}"))
+    return definition
+
+
 def write_model(path: Path, *, scale: float = 1.0, seed: int = 0, count: int = 3) -> Path:
     """3x3 convolutions in modules `a`, `b`, `c` and so on; `scale` multiplies the first one's weights."""
     modules = "abcdefgh"[:count]

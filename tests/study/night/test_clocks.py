@@ -16,7 +16,7 @@ from autoprec.store import Store, _workers
 from autoprec.study.events import Quiet
 from autoprec.study.night import candidates, ledger
 from autoprec.study.night.tally import seconds_of
-from tiny_study import write_study
+from tiny_study import timed_for, write_study
 from trial_records import complete
 
 
@@ -37,7 +37,7 @@ def test_a_trial_takes_as_long_as_it_took_whatever_the_clock_is_set_to(
     dates = itertools.cycle(("2026-01-01T00:00:00.000+00:00", "1995-01-01T00:00:00.000+00:00"))
     for module in (candidates, ledger):
         monkeypatch.setattr(module, "now", lambda: next(dates))
-    study = Study.load(write_study(tmp_path))
+    study = Study.load(timed_for(write_study(tmp_path), 0.5))
     study.search("3")
     assert [0 < seconds_of([trial]) < 1000 for trial in study.trials()] == [True] * 3
 

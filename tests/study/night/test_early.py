@@ -27,7 +27,7 @@ from autoprec.study.night.early import EarlyReference
 from autoprec.study.preparation import Prepared, calibrating, prepare
 from autoprec.study.preparation.duties import Duties
 from autoprec.study.preparation.stages import Loaded, load
-from tiny_study import write_model, write_samples, write_study
+from tiny_study import timed_for, write_model, write_samples, write_study
 
 
 class Staged(Quiet):
@@ -166,15 +166,14 @@ def test_one_that_overflow_changes_is_measured_again(tmp_path: Path) -> None:
 
 
 def test_a_search_that_ends_meanwhile_waits_for_no_measurement(tmp_path: Path) -> None:
-    definition = write_study(tmp_path)
-    definition.write_text(definition.read_text().replace("seconds = 0.05", "seconds = 600.0"))
+    definition = timed_for(write_study(tmp_path), 600.0)
     with begun(definition, tmp_path):
         pass
     assert not (tmp_path / "early").exists()
 
 
 def test_trials_measured_for_the_reference_say_when_that_was(tmp_path: Path) -> None:
-    study = Study.load(write_study(tmp_path))
+    study = Study.load(timed_for(write_study(tmp_path), 0.5))
     study.search(budget="2")
     for trial in study.trials():
         assert trial.measurement is not None
