@@ -144,3 +144,4 @@ def test_memory_over_the_limit_ends_the_worker(worker: WorkerProcess) -> None:
     with pytest.raises(TrialError, match="memory_mb") as caught:
         ask(worker, b"eat", memory_bytes=300 << 20)
     assert caught.value.kind == "memory"
+    assert ask(worker, b"count")[-1] == b"done 1", "a fresh process"
