@@ -56,6 +56,8 @@ class Evidence:
         self.path, self.moments_path = folder / f"{digest}.npz", folder / f"{digest}-moments.npz"
         self.of = f"{digest} {engine}"
         self._artifacts, self._at_once = artifacts, at_once
+        self._moments: dict[str, Moments] | None = None
+        """As measured here: those of a large model take long to be read again."""
 
     def histograms(
         self, precisions: Iterable[str] = (), seen: Callable[[Histograms, float], None] = lambda *_: None
@@ -112,6 +114,8 @@ class Evidence:
         """Moments of the inputs of weighted operators; empty if none of the precisions needs them."""
         if not wants_moments(precisions):
             return {}
+        if self._moments is not None:
+            return self._moments
         self._fetch(self.moments_path)
         moments = load_moments(self.moments_path, self.of, self._say)
         if moments is None:
@@ -128,6 +132,7 @@ class Evidence:
         return sums if sums.inputs <= quantizable(self._model) | inputs else None
 
     def _keep_moments(self, moments: dict[str, Moments]) -> None:
+        self._moments = moments
         self._keep(partial(save_moments, moments), self.moments_path)
         self._put(self.moments_path)
 
