@@ -49,7 +49,7 @@ class EarlyReference(Closing):
         self._prepared: Prepared | None = None
         self._outcomes: SimpleQueue[tuple[Assignment, EarlyMeasurement] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._held, self._behind = ExitStack(), ""
+        self._held, self._behind, self._is_over = ExitStack(), "", threading.Event()
         self._scoring: Aside | None = None
         self._loss: float | None = None
 
@@ -66,7 +66,7 @@ class EarlyReference(Closing):
         Args:
             loaded: model and engine.
             overflow: the blocks that FP16 cannot hold, as far as they are known.
-            with_fp32: whether FP32 is the second to be measured.
+            with_fp32: whether FP32 is the second to be measured, after `go`.
             waits: whether nothing is timed before `go`.
         """
         try:
@@ -85,8 +85,9 @@ class EarlyReference(Closing):
         return Path(self._prepared.reference_candidate.model_path)
 
     def go(self) -> None:
-        """Let what was begun be timed."""
+        """The calibration is over: let what was begun be timed, and FP32 be measured."""
         self._held.close()
+        self._is_over.set()
 
     def wait(self) -> None:
         """Until all that was begun is measured."""
@@ -139,6 +140,7 @@ class EarlyReference(Closing):
         """End what is still being measured."""
         if self._scoring is not None:
             self._scoring.end(self._slot.bench.close)
+        self._is_over.set()
         while self._thread is not None and self._thread.is_alive():
             self._slot.bench.close()  # again, for a worker that was killed is started once more
             self._thread.join(_PAUSE_SECONDS)
@@ -148,6 +150,8 @@ class EarlyReference(Closing):
     def _run(self, prepared: Prepared, wanted: Sequence[Assignment]) -> None:
         try:
             for assignment in dict.fromkeys(wanted):
+                if assignment != prepared.reference:  # the reference's trial waits for the calibration
+                    self._is_over.wait()
                 outcome = make(prepared, self._slot, assignment, self._watcher.stage, self._behind)
                 if assignment == prepared.reference:
                     latency = outcome.measurement.latency.reference_median_ms

@@ -45,12 +45,12 @@ class Early(Protocol):
         Args:
             loaded: model and engine.
             overflow: the blocks that FP16 cannot hold, as far as they are known.
-            with_fp32: whether FP32 is the second to be measured.
+            with_fp32: whether FP32 is the second to be measured, after `go`.
             waits: whether nothing is timed before `go`.
         """
 
     def go(self) -> None:
-        """Let what was begun be timed."""
+        """The calibration is over: let what was begun be timed, and FP32 be measured."""
 
     def wait(self) -> None:
         """Until all that was begun is measured."""

@@ -70,6 +70,7 @@ def test_it_is_the_model_that_the_study_compares_with(tmp_path: Path) -> None:
     definition = write_study(tmp_path)
     prepared = prepared_at(definition)
     with begun(definition, tmp_path) as early:
+        early.go()
         measured = {assignment.digest: outcome for assignment, outcome in early.results(prepared)}
     assert measured.keys() == {prepared.reference.digest, prepared.uniform("fp32").digest}
     assert measured[prepared.reference.digest].measurement.quality.loss == 0
@@ -87,8 +88,23 @@ def test_the_references_own_file_is_what_its_trial_builds(
 
     monkeypatch.setattr(Bench, "measure", noted)
     with begun(definition := write_study(tmp_path), tmp_path) as early:
+        early.go()
         list(early.results(prepared_at(definition)))
     assert [job.candidate_path == job.setup.reference_path for job in jobs] == [True, False]
+
+
+def test_fp32_waits_for_the_calibration(tmp_path: Path) -> None:
+    definition, watcher = write_study(tmp_path), Staged()
+    definition.write_text(definition.read_text().replace("[search]", '[search]\nreference = "bf16"'))
+    prepared = prepared_at(definition)
+    with begun(definition, tmp_path, watcher) as early:
+        results = early.results(prepared)
+        assignment, _ = next(results)
+        assert assignment == prepared.reference
+        assert watcher.stages.count("build") == 1
+        early.go()
+        assert [assignment for assignment, _ in results] == [prepared.uniform("fp32")]
+    assert watcher.stages.count("build") == 2
 
 
 def test_one_that_waits_is_timed_once_it_may_be(tmp_path: Path) -> None:
@@ -162,6 +178,7 @@ def test_one_that_overflow_changes_is_measured_again(tmp_path: Path) -> None:
     prepared = prepared_at(definition)
     assert prepared.reference != prepared.uniform("fp16")
     with begun(definition, tmp_path) as early:
+        early.go()
         assert not list(early.results(prepared))
 
 
