@@ -15,7 +15,7 @@ from autoprec.errors import StudyError
 from autoprec.records import RunStart, TrialRecord
 from autoprec.store import searching
 from autoprec.study.events import Quiet
-from tiny_study import write_study
+from tiny_study import timed_for, write_study
 
 
 class Notes(Quiet):
@@ -35,7 +35,7 @@ class Notes(Quiet):
 
 @pytest.mark.slow
 def test_a_running_search_is_followed_to_its_end(tmp_path: Path) -> None:
-    path, notes = write_study(tmp_path), Notes()
+    path, notes = timed_for(write_study(tmp_path), 1.0), Notes()  # it is looked at each second
     study = Study.load(path)
     command = [sys.executable, "-c", f"from autoprec import Study; Study.load({str(path)!r}).search('4')"]
     with subprocess.Popen(command) as process:
