@@ -18,7 +18,7 @@ from autoprec import Study
 from autoprec.errors import StudyError
 from autoprec.records import TrialRecord
 from autoprec.store import Store, pareto
-from tiny_study import write_study
+from tiny_study import timed_for, write_study
 
 
 def load(path: Path) -> Study:
@@ -78,6 +78,7 @@ def test_a_search_killed_at_twenty_random_moments_loses_nothing(tmp_path: Path) 
     # Of four precisions that every processor tells apart there are 64 assignments of three blocks.
     four = '[search]\nprecisions = ["fp32", "bf16", "int8", "int8+minmax"]'
     path.write_text(path.read_text().replace("[search]", four))
+    timed_for(path, 0.3)  # else it ends before it is killed twenty times
     study, before = load(path), set[TrialRecord]()
     for _ in range(20):
         process = search_process(path, 60)
@@ -120,8 +121,8 @@ def test_a_second_ctrl_c_tells_what_is_kept_and_how_to_resume(tmp_path: Path) ->
     path = write_study(tmp_path)
     command = [sys.executable, "-m", "autoprec", "search", "--study", str(path), "--budget", "500"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    while not _stored(load(path).database):
-        time.sleep(0.1)
+    while len(_stored(load(path).database)) < 2:  # the study is prepared
+        time.sleep(0.05)
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     time.sleep(0.05)
