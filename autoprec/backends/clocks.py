@@ -7,24 +7,29 @@ from types import MappingProxyType
 
 import msgspec
 
+from autoprec.backends import BACKENDS, backend_type
 from autoprec.records import Fingerprint
 
 _ON_GPU = "time on the GPU, without copies"
+_ON_ONE_THREAD = "processor time on one thread"
+_OF_STOPWATCHES = {"cuda": _ON_GPU, "known": "known cost", "processor": _ON_ONE_THREAD}
 
 
 def clock_of(engine: Fingerprint) -> str:
     """The clock in words, as "processor time on one thread": not always the time that a caller waits.
 
-    A backend that is not in the table is timed as its callers wait.
+    For a backend of the table its stopwatch tells; any other is timed as its callers wait.
     """
-    told = _WORDS.get(engine.backend)
-    return "wall time" if told is None else told(engine)
+    if told := _WORDS.get(engine.backend):
+        return told(engine)
+    kind = backend_type(engine.backend) if engine.backend in BACKENDS else None
+    return _OF_STOPWATCHES.get(getattr(kind, "stopwatch", ""), "wall time")
 
 
 def _on_threads(engine: Fingerprint) -> str:
     options = msgspec.json.decode(engine.options or "{}")
     threads = options.get("threads", 1) if isinstance(options, dict) else 1
-    return "processor time on one thread" if threads == 1 else f"wall time on {threads} threads"
+    return _ON_ONE_THREAD if threads == 1 else f"wall time on {threads} threads"
 
 
 def _there(engine: Fingerprint) -> str:
@@ -40,4 +45,4 @@ _WORDS: Mapping[str, Callable[[Fingerprint], str]] = MappingProxyType(
         "tensorrt": lambda _: _ON_GPU,
     }
 )
-"""By name of the backend, for those that time otherwise than by the wall."""
+"""By name of the backend, for those of which options or a target decide, and the oldest."""

@@ -12,9 +12,10 @@ import pytest
 from scipy.stats import mstats, norm, t, trim_mean
 
 from autoprec.backends import Backend, Engine
+from autoprec.backends.clocks import clock_of
 from autoprec.backends.ratios import BUILD_SPREAD, typical_ratio
 from autoprec.backends.timing import STOPWATCHES, Deadline, Pace, elapsed, pair
-from autoprec.records import Clocks, Latency
+from autoprec.records import Clocks, Fingerprint, Latency
 from autoprec.spec import TimingSection
 
 
@@ -216,3 +217,18 @@ def test_the_clocks_are_read_before_the_rounds_and_again_after_them(clock: Clock
     assert latency.after == Clocks(sm_mhz=1000 + engine.executed)
     assert latency.before.sm_mhz is not None
     assert latency.before.sm_mhz < 1000 + engine.executed
+
+
+class Added:
+    """A backend that somebody has added to the table."""
+
+    stopwatch = "processor"
+
+
+def test_the_clock_of_a_backend_that_is_added_is_told_by_its_stopwatch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for place in ("autoprec.backends.BACKENDS", "autoprec.backends.clocks.BACKENDS"):
+        monkeypatch.setattr(place, {"added": (__name__, "Added")})
+    engine = Fingerprint(backend="added", version="1", device="CPU", options="")
+    assert clock_of(engine) == "processor time on one thread"

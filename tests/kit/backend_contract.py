@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from autoprec.backends import Backend, HasDevices, computes, run
+from autoprec.backends.clocks import clock_of
 from autoprec.backends.exact import WRONG, Exact, deviation
 from autoprec.backends.simulated import ASSIGNMENT_KEY
 from autoprec.backends.timing import STOPWATCHES
@@ -190,6 +191,14 @@ def its_stopwatch_times_its_engines(backend: Backend, folder: Path) -> None:
         assert STOPWATCHES[backend.stopwatch](engine, 2) > 0
 
 
+def its_clock_is_told_as_its_stopwatch_is(backend: Backend, folder: Path) -> None:
+    if backend.stopwatch == "target":  # told by the library that runs there
+        return
+    told = clock_of(backend.fingerprint())
+    expected = {"cuda": "time on the GPU", "known": "known cost", "processor": "processor time"}
+    assert told.startswith(expected.get(backend.stopwatch, "wall time"))
+
+
 def kernels_spell_integers_as_the_audit_does(backend: Backend, folder: Path) -> None:
     """Those of a quantised convolution, unless the engine refuses it, which legality stores."""
     try:
@@ -226,6 +235,7 @@ CHECKS: Mapping[str, Callable[[Backend, Path], None]] = MappingProxyType(
             kernels_tell_what_ran,
             kernels_spell_integers_as_the_audit_does,
             its_stopwatch_times_its_engines,
+            its_clock_is_told_as_its_stopwatch_is,
             sizes_are_not_negative,
         )
     }
