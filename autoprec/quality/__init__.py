@@ -58,12 +58,18 @@ def create_metric(section: QualitySection, survey: Survey | None = None) -> Metr
     return METRICS[section.metric](section.threshold, survey, section.small_share)
 
 
+def cuts(metric: str) -> bool:
+    """Whether a metric of the table looks at nothing but what lies above the threshold: at a wrong one it
+    sees no damage."""
+    return bool(getattr(METRICS.get(metric), "cuts", False))
+
+
 def check_reference(section: QualitySection, survey: Survey) -> None:
     """Raise `SpecError` if the metric would see no damage in the reference's masks, naming the key to
     change."""
     refuse(create_metric(section).refusal(survey))
     # Of a whole set only: a single sample may well be empty, or of one class.
-    if section.metric == "mask_iou":
+    if cuts(section.metric):
         refuse(empty_or_full(survey))
     elif not is_entry(section.metric):
         refuse(constant(section.metric, survey))
@@ -79,6 +85,7 @@ __all__ = [
     "Survey",
     "check_reference",
     "create_metric",
+    "cuts",
     "planes_of",
     "refuse",
     "scoring_file",

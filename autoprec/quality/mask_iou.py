@@ -24,6 +24,8 @@ class MaskIou:
     A pixel is mask where its value is above the threshold; nearly empty masks count less: see `weights`.
     """
 
+    cuts = True
+
     def __init__(self, threshold: float, survey: Survey | None = None, small: float = SMALL_MASK) -> None:
         self._threshold, self._small = threshold, small
         self._survey = survey

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoprec.errors import SpecError
-from autoprec.quality._base import Logits, Maker, Masks, check, resized
+from autoprec.quality._base import Logits, Masks, check, resized
 from autoprec.quality._summary import Row, Scores, deviations, rows_of, summary, weights
 from autoprec.quality.survey import Survey
 from autoprec.records import Quality
@@ -39,9 +39,29 @@ class MaskLevels(NamedTuple):
     high: float
 
 
-def plain(scoring: ScoringModule) -> Maker:
-    """The maker of a metric that scores as a module of `scoring/` does."""
-    return partial(PlainMetric, scoring)
+def plain(scoring: ScoringModule, *, cuts: bool = True) -> PlainMaker:
+    """The maker of a metric that scores as a module of `scoring/` does.
+
+    Args:
+        scoring: has the function.
+        cuts: whether it looks at nothing but which values lie above the threshold. A reference of which all
+            or none do is refused then: no damage would be seen.
+    """
+    return PlainMaker(scoring, cuts)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainMaker:
+    """What `plain` makes, for the table of metrics."""
+
+    scoring: ScoringModule
+    cuts: bool
+
+    def __call__(
+        self, threshold: float, survey: Survey | None = None, small: float = SMALL_MASK
+    ) -> PlainMetric:
+        """The metric; arguments as those of `PlainMetric`."""
+        return PlainMetric(self.scoring, threshold, survey, small)
 
 
 class PlainMetric:

@@ -13,11 +13,11 @@ UNIT_ENDINGS = frozenset({"Sigmoid", "HardSigmoid", "Softmax", "Clip"})
 """Operators whose values are all from 0 to 1."""
 
 
-def structure_refusal(section: QualitySection, output: ModelOutput) -> str:
+def structure_refusal(section: QualitySection, output: ModelOutput, *, cuts: bool) -> str:
     """Why a metric would be blind to damage in an output with that last operator, and the key to change; ""
-    if it would not."""
+    if it would not. `cuts` says whether it looks at nothing but what lies above the threshold."""
     told = f"the output {output.name!r} ends in {output.ending}"
-    if output.ending in UNIT_ENDINGS and section.metric == "mask_iou" and section.threshold <= 0:
+    if output.ending in UNIT_ENDINGS and cuts and section.threshold <= 0:
         planes = output.shape[1] if len(output.shape) == 4 else None
         way = (
             'quality.metric = "argmax_iou"'

@@ -10,7 +10,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Item, Table
 
-from autoprec.quality import METRICS
+from autoprec.quality import METRICS, cuts
 from autoprec.recipes._base import Facts, Plan
 from autoprec.spec import BackendSection
 from autoprec.visible import visible
@@ -60,7 +60,7 @@ def definition_text(
         document["blocks"] = _table(**plan.blocks)
     document["quality"] = _table(
         metric=_told(plan.metric, f'{", ".join(METRICS)}, or "module:function"'),
-        **({"threshold": plan.threshold} if plan.metric == "mask_iou" else {}),
+        **({"threshold": plan.threshold} if cuts(plan.metric) else {}),
     )
     document["search"] = _table(precisions=list(PRECISIONS))
     document["search"].add(tomlkit.comment('reference = "fp16"  # by default fp32 where FP16 runs as FP32'))

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from autoprec.errors import SpecError
-from autoprec.quality import Survey
+from autoprec.quality import Survey, check_reference
 from autoprec.quality.plain import plain
+from autoprec.spec import QualitySection
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "extending.md"
 LEFT = np.where(np.arange(32) < 16, 1, -1) * np.ones((2, 32, 1), np.float32)
@@ -50,6 +51,19 @@ def test_it_is_told_the_threshold_and_the_range_of_all_samples() -> None:
     plain(SimpleNamespace(score=score))(0.5, survey).update("a", LEFT, LEFT, None)
     plain(SimpleNamespace(score=score))(0.5).update("a", LEFT * 2, LEFT, None)
     assert seen == [(0.5, -7, 7), (0.5, -2, 2)]
+
+
+@pytest.mark.parametrize("cuts", [True, False])
+def test_a_threshold_that_shows_no_edge_is_refused_to_what_looks_at_it_alone(
+    dice: Any, cuts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoprec.quality.METRICS", {"dice": plain(dice, cuts=cuts)})
+    section, survey = QualitySection(metric="dice", threshold=-100.0), Survey.of(LEFT, -100.0)
+    if cuts:
+        with pytest.raises(SpecError, match=r"are full at quality\.threshold -100"):
+            check_reference(section, survey)
+    else:
+        check_reference(section, survey)
 
 
 def test_a_small_mask_counts_less(dice: Any) -> None:

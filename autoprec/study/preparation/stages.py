@@ -20,7 +20,7 @@ from autoprec.graph.statistics.ranges import Histograms
 from autoprec.legality.judge import judge as judge_blocks
 from autoprec.measurement.pipeline import check_prompts, decoder_outputs
 from autoprec.measurement.reaching import reach
-from autoprec.quality import create_metric, refuse, structure_refusal
+from autoprec.quality import create_metric, cuts, refuse, structure_refusal
 from autoprec.records import Assignment, Basis, Block
 from autoprec.samples import Samples, check_whole, load_samples, warnings_of
 from autoprec.search import anchors
@@ -195,7 +195,7 @@ def _check_scoring(spec: StudySpec, model: ir.Model) -> None:
         raise ModelError(
             f"pipeline.output is {wanted!r}, but the {whose}'s outputs are: {', '.join(outputs)}"
         )
-    refuse(structure_refusal(spec.quality, outputs[wanted]))
+    refuse(structure_refusal(spec.quality, outputs[wanted], cuts=cuts(spec.quality.metric)))
 
 
 def refuse_overflow(spec: StudySpec, overflow: Mapping[str, str]) -> None:
