@@ -45,4 +45,4 @@ _WORDS: Mapping[str, Callable[[Fingerprint], str]] = MappingProxyType(
         "tensorrt": lambda _: _ON_GPU,
     }
 )
-"""By name of the backend, for those of which options or a target decide, and the oldest."""
+"""By name of the backend, where options or a target decide, or a module need not load for it."""

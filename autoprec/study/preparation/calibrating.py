@@ -20,8 +20,8 @@ from autoprec.study.preparation.stages import Calibrated, Loaded, Say
 _CPU_MACS = 2e12
 """Multiply-accumulates that a CPU with a few cores does in half a minute."""
 _FORESEEN = 8
-"""Samples that say which blocks overflow FP16, hardly ever otherwise than all of them do: values that reach
-its limit exceed it by far in every image."""
+"""Samples that say which blocks overflow FP16, for the time being: where all of them say otherwise, what was
+begun is measured anew."""
 Foresee = Callable[[Mapping[str, str], float], None]
 """Told which blocks overflow FP16 as far as is known, with the reasons, and the seconds that are left."""
 
